@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
 from shroff.runtime import contents
@@ -29,28 +29,28 @@ from shroff.runtime.whole_files import (
     write_folder,
 )
 
-PROJECT_FILE: Final = "shroff.yaml"
-TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "signals", "cookbook", "blank")
-TEMPLATE_FOLDER: Final = Path(__file__).parent / "templates"
-STATE_FOLDER: Final = ".shroff"
-FILE_BYTES_MAX: Final = 256 * 1024 * 1024
-COMPLETION_VARIABLE: Final = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
-CREDENTIALS: Final = (  # what clients of S3 and Azure read by themselves
+PROJECT_FILE = "shroff.yaml"
+TEMPLATES = ("payments", "paysim", "savings", "orders", "cards", "signals", "cookbook", "blank")
+TEMPLATE_FOLDER = Path(__file__).parent / "templates"
+STATE_FOLDER = ".shroff"
+FILE_BYTES_MAX = 256 * 1024 * 1024
+COMPLETION_VARIABLE = "_SHROFF_COMPLETE"  # set by the scripts of `shroff completion`, empty otherwise
+CREDENTIALS = (  # what clients of S3 and Azure read by themselves
     *map("AWS_{}".format, "ACCESS_KEY_ID SECRET_ACCESS_KEY SESSION_TOKEN".split()),
     *map("AZURE_{}".format, "STORAGE_ACCOUNT_KEY CLIENT_SECRET".split()),
 )
-FILE_MODE: Final = 0o640  # of what the program keeps: keys of entities stand in it in clear
-FOLDER_MODE: Final = 0o750
-_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
+FILE_MODE = 0o640  # of what the program keeps: keys of entities stand in it in clear
+FOLDER_MODE = 0o750
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 TextReader = Callable[[str, str, list[Problem]], str]  # gives the text of a file, by its path and its name
-TABLE_ENDINGS: Final = (".csv", ".csv.gz", ".parquet", ".mmdb")
-TABLES: Final = "tables"
-_FOLDERS: Final = (
+TABLE_ENDINGS = (".csv", ".csv.gz", ".parquet", ".mmdb")
+TABLES = "tables"
+_FOLDERS = (
     *((TABLES, ending) for ending in TABLE_ENDINGS),
     *(("rules", ".yaml"), ("lists", ".csv"), ("notices", ".yaml"), ("notices", ".j2")),
 )
-_FILES: Final = (
+_FILES = (
     *map("{}.yaml".format, "shroff events features policy model schedules".split()),
     "models/in_force.json",
 )

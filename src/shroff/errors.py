@@ -30,13 +30,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-FRAMES_MAX: Final = 30  # of an error that the log shows
-COVERED: Final = "[covered]"
-_USER: Final = re.compile(r"(?<=://)[^\s'\"<>]*@|(?<![\w/])[^\s:/@'\"<>(]+:[^\s:/@'\"<>]+@(?=[\w.-]+:\d)")
-_PORT: Final = re.compile(r"@[\w.-]+:\d")  # behind user info without a scheme
-_QUERY: Final = re.compile(r"(?<=\S[?#])[^\s'\"<>?#]*=[^\s'\"<>]*|(://[^\s'\"<>?#]*\?)\w[^\s'\"<>]*")
+FRAMES_MAX = 30  # of an error that the log shows
+COVERED = "[covered]"
+_USER = re.compile(r"(?<=://)[^\s'\"<>]*@|(?<![\w/])[^\s:/@'\"<>(]+:[^\s:/@'\"<>]+@(?=[\w.-]+:\d)")
+_PORT = re.compile(r"@[\w.-]+:\d")  # behind user info without a scheme
+_QUERY = re.compile(r"(?<=\S[?#])[^\s'\"<>?#]*=[^\s'\"<>]*|(://[^\s'\"<>?#]*\?)\w[^\s'\"<>]*")
 
 
 def covered(text: str) -> str:

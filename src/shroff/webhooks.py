@@ -16,17 +16,16 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping
-from typing import Final
 
 from shroff.errors import InputError, UsageError
 
-ID: Final = "webhook-id"
-TIMESTAMP: Final = "webhook-timestamp"
-SIGNATURE: Final = "webhook-signature"
-PREFIX: Final = "whsec_"  # of a secret whose key stands behind it in base64
-SIGNATURES_MAX: Final = 20  # of one call that are compared
-TOLERANCE_S: Final = 300  # what the specification's own libraries allow
-_VERSION: Final = "v1"
+ID = "webhook-id"
+TIMESTAMP = "webhook-timestamp"
+SIGNATURE = "webhook-signature"
+PREFIX = "whsec_"  # of a secret whose key stands behind it in base64
+SIGNATURES_MAX = 20  # of one call that are compared
+TOLERANCE_S = 300  # what the specification's own libraries allow
+_VERSION = "v1"
 
 
 def headers(secret: str, id: str, seconds: int, body: bytes) -> dict[str, str]:

@@ -16,15 +16,15 @@ from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import UsageError
 from shroff.language.values import parse_duration
 
-TIMEOUT: Final = "10s"
-NO_PROXY: Final = "none"
+TIMEOUT = "10s"
+NO_PROXY = "none"
 
 
 class Calls:

@@ -6,7 +6,7 @@ import socket
 from collections import defaultdict
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from shroff import config
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 NOT_THERE = "this project writes no features for other services. Configure it in shroff.yaml: 'online: redis://localhost:6379/1'."
 
 
-_SENDER: Final = "sender."
+_SENDER = "sender."
 
 
 class AdapterFactory(ProjectPart):

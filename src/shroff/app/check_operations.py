@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
 
 Document = dict[str, Any]
-ROWS_SHOWN: Final = 3
-REFUSALS_SHOWN: Final = 10
+ROWS_SHOWN = 3
+REFUSALS_SHOWN = 10
 
 
 class CheckProject(OperationRequest["ProjectChecked"]):

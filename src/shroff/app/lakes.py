@@ -7,7 +7,7 @@ import re
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff import config
 from shroff.app.parts import ProjectPart
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from shroff.runtime.progress import Progress
     from shroff.streams.lake_manifest import File, LakeState, Layout
 
-IN_FOLDER: Final = "folder"
-LAYOUTS: Final = ("parquet", "json", "both")
-_SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+IN_FOLDER = "folder"
+LAYOUTS = ("parquet", "json", "both")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 
 class Lake(FrozenStruct):

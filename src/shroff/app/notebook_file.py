@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.errors import UsageError, nearest
 from shroff.runtime.values import frozen
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
     from shroff.project.definitions import Definitions
 
-CODE: Final = "code"
-TEXT: Final = "markdown"
+CODE = "code"
+TEXT = "markdown"
 
-_OPEN: Final = """\
+_OPEN = """\
 import shroff
 
 project = shroff.open({folder})
 project.check().is_ok"""
-_SHOW: Final = '''\
+_SHOW = '''\
 from html import escape
 
 
@@ -47,26 +47,26 @@ class show:
             return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         return "<table>" + line(self.heads, "th") + "".join(line(row, "td") for row in self.rows) + "</table>"'''
-_EVENTS: Final = """\
+_EVENTS = """\
 events = project.events("{event}")
 print(f"{{events.num_rows:,}} events of the type {event}; the last ones:")
 show(events)"""
-_FEATURES: Final = """\
+_FEATURES = """\
 features = project.features("{event}")
 show(features)"""
-_OUTCOMES: Final = """\
+_OUTCOMES = """\
 decisions = project.decisions()
 show(decisions.group_by("outcome").aggregate([([], "count_all")]))"""
-_LABELS: Final = """\
+_LABELS = """\
 as_of = None  # such as "2026-06-30": what was known at the start of that day
 labels = project.labels(as_of=as_of)
 show(labels.group_by(["verdict", "source"]).aggregate([([], "count_all")]))"""
-_TRAIN: Final = """\
+_TRAIN = """\
 report = project.train("{event}", as_of=as_of)
 print(f"{{report.stored.id}} was trained on {{report.rows:,}} events with {{report.fraud:,}} frauds.")
 print(*report.remarks, sep="\\n")
 show([{{"gate": one.name, "value": one.value, "limit": one.limit, "passed": one.passed}} for one in report.gates])"""
-_METRICS: Final = """\
+_METRICS = """\
 show(
     [
         {
@@ -81,7 +81,7 @@ show(
         if ours.mean is not None
     ]
 )"""
-_THRESHOLDS: Final = """\
+_THRESHOLDS = """\
 cutoffs, _ = project.cutoffs.thresholds(model=report.stored.id)
 curve, best = cutoffs.found.curve, cutoffs.found.best
 shown = [*curve[:: max(1, len(curve) // 24)], best]
@@ -99,12 +99,12 @@ show(
         for point in shown
     ]
 )"""
-_EXPLAIN: Final = """\
+_EXPLAIN = """\
 stopped = [row for row in decisions.select(["event", "id", "outcome"]).to_pylist() if row["outcome"] != "approve"]
 chosen = (stopped or decisions.select(["event", "id"]).to_pylist())[-1]
 explained = project.explain(f"{chosen['event']}/{chosen['id']}")
 explained"""
-_REASONS: Final = """\
+_REASONS = """\
 show([{"of the model": one.code, "adds": one.contribution, "in words": one.text} for one in explained.reasons])"""
 
 

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from hashlib import sha256
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.parts import ProjectPart
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Loaded
     from shroff.streams.log import Log
 
-FOLDER: Final = "notices/"
-SENDER: Final = "shroff@localhost"
-LETTERS_SHOWN: Final = 999  # of the newest, that are looked at
-LINKS_MAX: Final = 5  # to the reasons of one decision, that have not ended
-REASON_MAX: Final = 300  # characters that are kept
+FOLDER = "notices/"
+SENDER = "shroff@localhost"
+LETTERS_SHOWN = 999  # of the newest, that are looked at
+LINKS_MAX = 5  # to the reasons of one decision, that have not ended
+REASON_MAX = 300  # characters that are kept
 
 
 class NoticeFiles(ProjectPart):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import UNSET, UnsetType
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from shroff.notices.mailbox import StoredMail
     from shroff.people.access import Who
 
-REASON_MAX: Final = 80  # characters of a reason in a list
-BODY_BYTES_MAX: Final = 4_096
+REASON_MAX = 80  # characters of a reason in a list
+BODY_BYTES_MAX = 4_096
 Name = Annotated[str, Param("The notice.")]
 EventOf = Annotated[str, Param("The event of the mail, as payment/p-1.  [default: the newest]")]
 DayOf = Annotated[str, Param("The day of a report, as 2026-03-01.  [default: the last that was due]")]

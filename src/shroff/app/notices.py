@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.cases.label_reports import LabelReports
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from shroff.streams.sink_cursor import DeliveryHealth, SinkRoute
     from shroff.worker.outbox import SinkState
 
-URL: Final = "http://localhost:8080"
-LAKE: Final = "./lake"  # where documents go, where no lake is named
-KEY: Final = "shroff question 1"  # the purpose of the key that signs links
+URL = "http://localhost:8080"
+LAKE = "./lake"  # where documents go, where no lake is named
+KEY = "shroff question 1"  # the purpose of the key that signs links
 
 
 class NoticeViews(ProjectPart):

@@ -35,7 +35,7 @@ def _desk(project: Project, held: ExitStack) -> Desk:
 
 
 # Parts of a project by the names of their classes.
-PARTS: Final = {kind: name for name, kind in ProjectParts.__annotations__.items()}
+PARTS = {kind: name for name, kind in ProjectParts.__annotations__.items()}
 # What else an operation can take; a log is open for as long as it runs.
 VALUES: Final[Mapping[str, Callable[[Project, ExitStack], object]]] = {
     "CaseService": _cases,

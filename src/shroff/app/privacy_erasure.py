@@ -6,7 +6,7 @@ No event, no decision and no receipt changes, since none of them ever had these 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from shroff.features.naive import Key
     from shroff.project.definitions import Definitions
 
-AT_ONCE: Final = 1_000  # events in one request
+AT_ONCE = 1_000  # events in one request
 Named = tuple[str, str]  # an event's type and id
 
 

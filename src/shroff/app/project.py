@@ -8,7 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.context import ProjectContext
@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
 
-SHOWN_PARTS: Final = ("label_reports", "lists", "model", "models", "quarantine", "rules")  # beside the calls, in `dir`
-TUTORIAL: Final = "tutorial"  # the folder of its files
-_NAME_LINE: Final = re.compile("^name: .*$", re.MULTILINE)
-_PLAIN: Final = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
+SHOWN_PARTS = ("label_reports", "lists", "model", "models", "quarantine", "rules")  # beside the calls, in `dir`
+TUTORIAL = "tutorial"  # the folder of its files
+_NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
+_PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
 __all__ = [
     "Decision",
     "Project",

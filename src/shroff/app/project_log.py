@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.config import ProjectPaths
 from shroff.errors import StorageError, UsageError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
-FIRST_EVENTS: Final = "Bring events in with 'shroff ingest FILE --as EVENT'."
+FIRST_EVENTS = "Bring events in with 'shroff ingest FILE --as EVENT'."
 
 
 class ProjectLog:

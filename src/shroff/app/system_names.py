@@ -6,7 +6,7 @@ A name that nothing has would be found out by whoever reads from a source or a s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 from shroff import config
 from shroff.app.lakes import lake_mistake
@@ -20,7 +20,7 @@ from shroff.project.settings.sources import SKIP, NamedSource
 from shroff.project.settings.systems import Systems
 
 _Found = Iterator[tuple[tuple[str, ...], str, str, Collection[str]]]  # a path, a name, what it is, and those there are
-_CURE: Final = (
+_CURE = (
     "Use a column that identifies the row, such as row.id. row.file and row.number always mean the place of the row:"
     " a column named file or number needs another name, for example by a view."
 )

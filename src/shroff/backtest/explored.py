@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +17,8 @@ from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
 from shroff.training.sets.labels import FRAUD_LABEL, UNCLEAR_LABEL
 
-AT_ONCE: Final = 1_000  # decisions that are asked for together
-_REVIEW: Final = OUTCOMES.index("review")
+AT_ONCE = 1_000  # decisions that are asked for together
+_REVIEW = OUTCOMES.index("review")
 
 
 def explored_in(log: LogReader, judged: Sequence[JudgedEvents], money: Money) -> list[ReportExploration]:

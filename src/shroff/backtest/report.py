@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.models.reports import pages
 from shroff.models.reports.pages import ChartAxis, ChartColumn
@@ -16,9 +16,9 @@ from shroff.training.sets.labels import LABELS
 if TYPE_CHECKING:
     from shroff.backtest.document import BacktestReport, ReportBalance, ReportCell, ReportHits, ReportRow
 
-MINUS: Final = "\u2212"
-ROWS: Final = 50
-UNKNOWABLE: Final = (
+MINUS = "\u2212"
+ROWS = 50
+UNKNOWABLE = (
     "We cannot know how customers would have reacted: a customer whom the draft declines keeps "
     "the later payments of the log here, and a customer who was declined then has none of the payments that would have "
     "followed an approval. Declined events mostly get no label."

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -38,9 +38,9 @@ from shroff.streams.log import Log, LogReader, Record
 from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
 
 __all__ = ["DraftComparison", "JudgedPeriod", "backtest", "changed", "first_place", "write_changed"]
-ROWS: Final = 20  # changed rows that are shown
-PIECE_ROWS: Final = 1 << 16  # changed rows that are written at a time
-NEAR: Final = 4_096  # places that are read one after the other when a moment is looked for
+ROWS = 20  # changed rows that are shown
+PIECE_ROWS = 1 << 16  # changed rows that are written at a time
+NEAR = 4_096  # places that are read one after the other when a moment is looked for
 
 
 @frozen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -22,9 +21,9 @@ from shroff.rules.definitions import Rule
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, NO_LABEL, UNCLEAR_LABEL, Codes
 from shroff.training.sets.rows import exact_sums
 
-SEED: Final = 1
-DAYS_A_WEEK: Final = 7
-EPOCH: Final = date(1970, 1, 1).toordinal()
+SEED = 1
+DAYS_A_WEEK = 7
+EPOCH = date(1970, 1, 1).toordinal()
 Money = Callable[[int], str]  # an amount in smallest units as JSON has it
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from shroff.cases.alert_groups import gather
 from shroff.cases.alert_rules import AlertRules, RecentDecisions, said_by
@@ -26,9 +26,9 @@ from shroff.streams.log import Log
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
 
-PLACES: Final = 50_000  # read between two looks at anything else: 30 ms where few are alerts
-ALERTS: Final = 64  # in one transaction: some 3 ms, for which a log in the same file waits with its commits
-LAZY: Final = 200_000  # places without an alert before how far it was read is written: a second's reading
+PLACES = 50_000  # read between two looks at anything else: 30 ms where few are alerts
+ALERTS = 64  # in one transaction: some 3 ms, for which a log in the same file waits with its commits
+LAZY = 200_000  # places without an alert before how far it was read is written: a second's reading
 
 
 _Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[FeedLabel]]  # up to which place, and what is written of it

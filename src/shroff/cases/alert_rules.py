@@ -11,7 +11,6 @@ import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -36,12 +35,12 @@ from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
-TOLD: Final = "analysts"  # whom a rule names under `notify` to raise an alert
-NOT_THEM: Final = "the customer says that it was not them"
-APPEALED: Final = "the customer says that the decision is wrong"
-AT_ONCE: Final = 500  # events whose decisions are read together
-RECENT: Final = 4_096  # decisions that are remembered: 2 to 3 KB each
-_NAMES_ALONE: Final = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
+TOLD = "analysts"  # whom a rule names under `notify` to raise an alert
+NOT_THEM = "the customer says that it was not them"
+APPEALED = "the customer says that the decision is wrong"
+AT_ONCE = 500  # events whose decisions are read together
+RECENT = 4_096  # decisions that are remembered: 2 to 3 KB each
+_NAMES_ALONE = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
 
 
 @frozen

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final
 
 from shroff.runtime.values import FrozenStruct
 
-OPEN: Final = "open"
-CLAIMED: Final = "claimed"
-SNOOZED: Final = "snoozed"
-ESCALATED: Final = "escalated"
-CLOSED: Final = "closed"
-STATES: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED, CLOSED)
-UNCLOSED: Final = (OPEN, CLAIMED, SNOOZED, ESCALATED)
-FRAUD: Final = "fraud"
-VERDICTS: Final = (FRAUD, "genuine", "unclear")
+OPEN = "open"
+CLAIMED = "claimed"
+SNOOZED = "snoozed"
+ESCALATED = "escalated"
+CLOSED = "closed"
+STATES = (OPEN, CLAIMED, SNOOZED, ESCALATED, CLOSED)
+UNCLOSED = (OPEN, CLAIMED, SNOOZED, ESCALATED)
+FRAUD = "fraud"
+VERDICTS = (FRAUD, "genuine", "unclear")
 SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4  # what `Case.look` says
-ORDERS: Final = ("due", "urgent", "stake", "score", "newest")
+ORDERS = ("due", "urgent", "stake", "score", "newest")
 Cursor = tuple[int, int]  # the value that a list is ordered by, and the number, of the last case of the part before
-THE_CUSTOMER: Final = "the customer"  # who changed a case by saying that it was not them
-SAMPLE: Final = "Sample of approvals"  # why their cases open, and their view
-SCORE_PARTS: Final = 1_000_000  # scores are kept as millionths: six places are all that they have
+THE_CUSTOMER = "the customer"  # who changed a case by saying that it was not them
+SAMPLE = "Sample of approvals"  # why their cases open, and their view
+SCORE_PARTS = 1_000_000  # scores are kept as millionths: six places are all that they have
 
 
 class Alert(FrozenStruct, gc=False):
@@ -167,7 +166,7 @@ class Case(FrozenStruct, gc=False):
         return self.state == CLAIMED and self.assignee != who and self.lock_ms is not None and self.lock_ms > now_ms
 
 
-WRITTEN: Final = ("note", "escalated", "reopened")  # what happens to a case with words that somebody wrote
+WRITTEN = ("note", "escalated", "reopened")  # what happens to a case with words that somebody wrote
 
 
 class Happened(FrozenStruct, gc=False):
@@ -262,8 +261,8 @@ def words_of(words: Iterable[str]) -> str:
     return f" {kept} " if kept else ""
 
 
-URGENT_STAKE_MAX: Final = 9 * 10**12  # so that money times score stays a whole number of 64 bits
-URGENT_STEP: Final = 10**13  # more than any money at risk
+URGENT_STAKE_MAX = 9 * 10**12  # so that money times score stays a whole number of 64 bits
+URGENT_STEP = 10**13  # more than any money at risk
 
 
 def urgency(case: Case, soon_ms: int) -> int:

@@ -43,8 +43,8 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change
 from shroff.project.settings.casework import TAG
 
-FILES_MAX: Final = 20  # of one case
-TAGS_MAX: Final = 20
+FILES_MAX = 20  # of one case
+TAGS_MAX = 20
 FREED: Final[Mapping[str, Any]] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
 OPENED: Final[Mapping[str, Any]] = MappingProxyType(
     {
@@ -57,11 +57,11 @@ OPENED: Final[Mapping[str, Any]] = MappingProxyType(
         "closed_name": "",
     }
 )
-_CLAIMABLE: Final = frozenset({OPEN, SNOOZED, ESCALATED})
-SILENCED: Final = "silenced"  # what happened to a case for whom a rule is silent,
-SILENCE_ENDED: Final = "silence_ended"  # speaks again,
-SILENCE_ASKED: Final = "silence_asked"  # is to be silent, if a second person approves it,
-SILENCE_DROPPED: Final = "silence_dropped"  # or is not, since somebody took that back
+_CLAIMABLE = frozenset({OPEN, SNOOZED, ESCALATED})
+SILENCED = "silenced"  # what happened to a case for whom a rule is silent,
+SILENCE_ENDED = "silence_ended"  # speaks again,
+SILENCE_ASKED = "silence_asked"  # is to be silent, if a second person approves it,
+SILENCE_DROPPED = "silence_dropped"  # or is not, since somebody took that back
 
 
 def claim(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:

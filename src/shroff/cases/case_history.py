@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -14,17 +14,17 @@ from shroff.runtime.values import frozen
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
 
-ALL: Final = 1_000_000  # alerts or lines of history of one case: every one
-SETTLED: Final = "settled"  # what happened to a case whose alerts all have labels from elsewhere
-DENIED: Final = "denied"  # to one of whose events a customer says that it was not them
-RAISING: Final = '{"raised":true}'  # what is told beside of a denial of an event that nobody had looked at
-SECOND_LOOK: Final = "second_look"  # that another analyst is to decide again
-REFUNDED: Final = "refunded"  # that money was returned to the customer: `more` has it in smallest units
-DISAGREED: Final = "disagreed"  # that a third person is to decide between two answers
-_UNDOABLE: Final = frozenset({"claimed", "snoozed", "decided"})
-_ASKING: Final = frozenset({"reopened", DENIED, SECOND_LOOK, DISAGREED})
-ESCALATING: Final = frozenset({"escalated", DISAGREED})
-_DECODED: Final = msgspec.json.Decoder(dict[str, Any])
+ALL = 1_000_000  # alerts or lines of history of one case: every one
+SETTLED = "settled"  # what happened to a case whose alerts all have labels from elsewhere
+DENIED = "denied"  # to one of whose events a customer says that it was not them
+RAISING = '{"raised":true}'  # what is told beside of a denial of an event that nobody had looked at
+SECOND_LOOK = "second_look"  # that another analyst is to decide again
+REFUNDED = "refunded"  # that money was returned to the customer: `more` has it in smallest units
+DISAGREED = "disagreed"  # that a third person is to decide between two answers
+_UNDOABLE = frozenset({"claimed", "snoozed", "decided"})
+_ASKING = frozenset({"reopened", DENIED, SECOND_LOOK, DISAGREED})
+ESCALATING = frozenset({"escalated", DISAGREED})
+_DECODED = msgspec.json.Decoder(dict[str, Any])
 
 
 @frozen

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Final
 
 from msgspec.json import decode as from_json
 from msgspec.structs import replace
@@ -46,14 +45,14 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.runtime.values import Fresh, frozen
 
-HOUR_MS: Final = 3_600_000
-PACE_MS: Final = 2 * HOUR_MS  # over which the pace is measured
-PENDING_READ: Final = 1_000  # among which somebody's own are looked for
-VIEWS_MAX: Final = 50  # of one person
-COUNTED_S: Final = 5.0
-KINDS_OF_QUEUE: Final = 2  # cases to work on now, and snoozed ones
-_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
-_HIDDEN: Final = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
+HOUR_MS = 3_600_000
+PACE_MS = 2 * HOUR_MS  # over which the pace is measured
+PENDING_READ = 1_000  # among which somebody's own are looked for
+VIEWS_MAX = 50  # of one person
+COUNTED_S = 5.0
+KINDS_OF_QUEUE = 2  # cases to work on now, and snoozed ones
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
+_HIDDEN = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
 
 @frozen

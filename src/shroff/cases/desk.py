@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec.json import encode as to_json
 from msgspec.structs import replace
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
     from shroff.cases.sql_reader import CaseReader
 
-TEXT_MAX: Final = 4_000  # characters of a note or a reason
-UNDO_MS: Final = 8_000  # for which something can be undone
-_TAG: Final = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")  # a version, and the newest alert
+TEXT_MAX = 4_000  # characters of a note or a reason
+UNDO_MS = 8_000  # for which something can be undone
+_TAG = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")  # a version, and the newest alert
 
 
 class NoCaseError(RefusalError):
@@ -148,7 +148,7 @@ class CaseService:
         return self.people.seal
 
 
-ANOTHER: Final = "case {} needs an answer by another analyst than those who answered it before."
+ANOTHER = "case {} needs an answer by another analyst than those who answered it before."
 
 
 @frozen
@@ -198,7 +198,7 @@ class CaseTransaction:
         self.change.add_history([row])
 
 
-_VERBS: Final = {
+_VERBS = {
     "claimed": "claim",
     "released": "release",
     "assigned": "assign",
@@ -212,8 +212,8 @@ _VERBS: Final = {
     "checked": "check",
     "unchecked": "check",
 }
-_SHOWN: Final = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks")
-_TOLD: Final = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
+_SHOWN = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks")
+_TOLD = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
 
 
 def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -52,11 +52,11 @@ from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.runtime.values import frozen
 
-BULK_MAX: Final = 500  # cases in one go
-SNOOZE_MS_MAX: Final = 90 * 86_400_000
+BULK_MAX = 500  # cases in one go
+SNOOZE_MS_MAX = 90 * 86_400_000
 NOTHING: Final[Mapping[str, Any]] = {}
-_LOOKED: Final = {SECOND: DONE, DISPUTED: RESOLVED}
-_RESTORED: Final = (
+_LOOKED = {SECOND: DONE, DISPUTED: RESOLVED}
+_RESTORED = (
     *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
     *("closed_ms", "closed_by", "closed_name", "look", "tags"),
 )

@@ -9,8 +9,8 @@ from typing import Final
 
 from shroff.errors import UsageError
 
-SIZE_MAX: Final = 2 * 1024 * 1024
-NAME_MAX: Final = 200
+SIZE_MAX = 2 * 1024 * 1024
+NAME_MAX = 200
 
 
 def _is_text(content: bytes) -> bool:

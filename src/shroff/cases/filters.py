@@ -14,16 +14,16 @@ from shroff.errors import UsageError, nearest
 from shroff.language.values import named_duration, parse_decimal, rescale_half_even, with_decimal_point
 from shroff.people.access import Who
 
-ALL: Final = "all"
-ME: Final = "me"
-QUEUE: Final = (OPEN, CLAIMED)  # what somebody may work on now: what every screen counts as open, for all alike
-WAITING: Final = (*QUEUE, ESCALATED)
-APART: Final = {"open": QUEUE, "escalated": (ESCALATED,), "snoozed": (SNOOZED,)}  # what is not closed
-FREE: Final = "free"
-SOON_MS: Final = 3_600_000  # what is due within it goes before all else in the order `urgent`
-TEXT_MAX: Final = 200
-LARGEST: Final = 2**62  # that databases hold as a whole number, with room to spare
-KEYS: Final = (
+ALL = "all"
+ME = "me"
+QUEUE = (OPEN, CLAIMED)  # what somebody may work on now: what every screen counts as open, for all alike
+WAITING = (*QUEUE, ESCALATED)
+APART = {"open": QUEUE, "escalated": (ESCALATED,), "snoozed": (SNOOZED,)}  # what is not closed
+FREE = "free"
+SOON_MS = 3_600_000  # what is due within it goes before all else in the order `urgent`
+TEXT_MAX = 200
+LARGEST = 2**62  # that databases hold as a whole number, with room to spare
+KEYS = (
     "state",
     "entity",
     "key",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -20,7 +20,7 @@ from shroff.runtime.values import frozen
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
 
-_SETTLING: Final = ("fraud", "genuine")
+_SETTLING = ("fraud", "genuine")
 
 
 @frozen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Final
 
 from shroff.cases.case import FRAUD
 from shroff.engine.stored import stored
@@ -11,7 +10,7 @@ from shroff.events.labels import VerdictInForce
 from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import LogReader
 
-CUSTOMER: Final = "customer"  # the source whose word is weak: it settles nothing
+CUSTOMER = "customer"  # the source whose word is weak: it settles nothing
 
 
 @frozen

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
@@ -17,9 +16,9 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
-SETTLED: Final = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing
-DAYS_MAX: Final = 3_650
-OLD_ENOUGH: Final = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
+SETTLED = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing
+DAYS_MAX = 3_650
+OLD_ENOUGH = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
 
 
 @frozen

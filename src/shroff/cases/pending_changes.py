@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -21,8 +21,8 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange
 
-REASON_MAX: Final = 200
-_EVER_MS: Final = 2**62
+REASON_MAX = 200
+_EVER_MS = 2**62
 
 
 class Undoable(msgspec.Struct):
@@ -55,7 +55,7 @@ class SideEffects(FrozenStruct):
     listed: tuple[ListAddition, ...] = ()
 
 
-NOTHING_ELSE: Final = SideEffects()
+NOTHING_ELSE = SideEffects()
 
 
 def refund_units(refund: str, places: int) -> int:

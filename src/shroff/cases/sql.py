@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Dialect, Insert, Table, Update, bindparam, delete, insert, update
 
@@ -16,9 +16,9 @@ from shroff.cases.sql_tables import case_tables
 from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
 
-_ALERT_KEY: Final = ("seq", "entity")
-_ANSWERED: Final = ("case_", "verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
-_ANSWERED_AT: Final = [ALERT_COLUMNS.index(name) for name in (*_ALERT_KEY, *_ANSWERED)]
+_ALERT_KEY = ("seq", "entity")
+_ANSWERED = ("case_", "verdict", "decided_ms", "decided_by", "label", "label_source", "label_ms", "customer")
+_ANSWERED_AT = [ALERT_COLUMNS.index(name) for name in (*_ALERT_KEY, *_ANSWERED)]
 
 
 class CaseStore:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any
 
 from msgspec.structs import replace
 from sqlalchemy import (
@@ -62,13 +62,13 @@ from shroff.engine.let_through import SAMPLED
 from shroff.language.values import DAY_MS
 from shroff.runtime.texts import escaped
 
-_ANSWERS: Final = ("decided", "undone")  # what tells in a history whether somebody answered
-AT_ONCE: Final = 500  # values in one list of a statement
-_RENAMED: Final = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
-CASE_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
-ALERT_COLUMNS: Final = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
-_case_parts: Final = attrgetter(*Case.__struct_fields__)
-_alert_parts: Final = attrgetter(*Alert.__struct_fields__)
+_ANSWERS = ("decided", "undone")  # what tells in a history whether somebody answered
+AT_ONCE = 500  # values in one list of a statement
+_RENAMED = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
+CASE_COLUMNS = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
+ALERT_COLUMNS = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
+_case_parts = attrgetter(*Case.__struct_fields__)
+_alert_parts = attrgetter(*Alert.__struct_fields__)
 
 
 @dataclass

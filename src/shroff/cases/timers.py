@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from msgspec.json import encode as to_json
 from msgspec.structs import replace
@@ -27,11 +27,11 @@ from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange
 
-AT_ONCE: Final = 20  # of what is due in one transaction
-SOURCE: Final = "cases"
-SHOWN: Final = 20  # events that the record names
-CLOCK: Final = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
-_STEPS: Final = 1 << 32
+AT_ONCE = 20  # of what is due in one transaction
+SOURCE = "cases"
+SHOWN = 20  # events that the record names
+CLOCK = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
+_STEPS = 1 << 32
 
 Kind = Literal["user", "key", "command", "program"]
 

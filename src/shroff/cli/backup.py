@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import click
 import msgspec
@@ -53,4 +52,4 @@ def create(session: Session, follow: bool, every_s: float, place: str | None, ke
     return 0
 
 
-BY_HAND: Final = (create,)
+BY_HAND = (create,)

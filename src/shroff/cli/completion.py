@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, get_completion_class, shell_complete
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Offer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-SHELLS: Final = {  # shell: (where its script goes, for good)
+SHELLS = {  # shell: (where its script goes, for good)
     "bash": "~/.bashrc",
     "zsh": "~/.zshrc",
     "fish": "~/.config/fish/completions/shroff.fish",
@@ -64,10 +64,10 @@ def words(*options: str) -> Offer:
     return offer
 
 
-backends: Final = words("local", "dask", "spark")
-formats: Final = words("csv", "jsonl", "parquet", "avro")
-label_sources: Final = words("chargeback", "analyst", "customer", "import")
-spark: Final = words("spark")
+backends = words("local", "dask", "spark")
+formats = words("csv", "jsonl", "parquet", "avro")
+label_sources = words("chargeback", "analyst", "customer", "import")
+spark = words("spark")
 
 
 def words_in_turn(*options: str) -> Offer:
@@ -83,8 +83,8 @@ def words_in_turn(*options: str) -> Offer:
     return offer
 
 
-feature_engines: Final = words("batch", "online", "naive")
-engines: Final = words_in_turn("online", "batch", "naive")
+feature_engines = words("batch", "online", "naive")
+engines = words_in_turn("online", "batch", "naive")
 
 
 def files(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from shroff.cli.ingest import QUARANTINED
 from shroff.cli.operations import FORMAT, HASHED, takes
@@ -91,7 +91,7 @@ def opened_lines(file: str, format: str | None) -> tuple[Lines, Callable[[], boo
     return read_lines(path, format), lambda: True
 
 
-CHUNK_BYTES: Final = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 class ArrivingLines(io.RawIOBase):

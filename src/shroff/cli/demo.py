@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.json import decode as from_json
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 # A minute must do with a cold kernel cache on two slow cores: compiling, a past to learn from, then 10,000 a second.
-EVENTS: Final = 100_000
-SEED: Final = 2
-TEMPLATE: Final = "payments"
-EVENT: Final = "payment"
-NAME: Final = "Demo Bank"
-HOST: Final = "127.0.0.1"
-PORT: Final = 8000
-LINE_EVERY_S: Final = 1.0
-PAST_EVENTS: Final = 60_000  # eight weeks: four to learn from, two to test on, two in which labels come
-BEFORE_MS: Final = 63 * DAY_MS  # whole weeks, so many that all of the past is over when the stream begins
+EVENTS = 100_000
+SEED = 2
+TEMPLATE = "payments"
+EVENT = "payment"
+NAME = "Demo Bank"
+HOST = "127.0.0.1"
+PORT = 8000
+LINE_EVERY_S = 1.0
+PAST_EVENTS = 60_000  # eight weeks: four to learn from, two to test on, two in which labels come
+BEFORE_MS = 63 * DAY_MS  # whole weeks, so many that all of the past is over when the stream begins
 # Eight weeks hold two folds, and a demo is to be over before somebody leaves: few trees that learn fast.
-SPLIT: Final = "  split: { train: 28d, delay: 7d, test: 7d, folds: 2 }"
-PARAMETERS: Final = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
+SPLIT = "  split: { train: 28d, delay: 7d, test: 7d, folds: 2 }"
+PARAMETERS = "  parameters: { trees: 60, depth: 4, learning_rate: 0.1 }"
 
 
 def _at_least(least: int) -> Callable[[click.Context, click.Parameter, int], int]:

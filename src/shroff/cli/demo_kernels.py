@@ -11,24 +11,21 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Final
 
 from shroff.features.kernels.native import Native
 from shroff.runtime.entry_points import KERNELS, installed
 from shroff.runtime.process_wide import give_way, threads
 
-_STORE: Final = (
-    "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits write_row"
-)
-_CODES: Final = "shroff.log.columns.ids:hash_texts code_texts"
-_LINES: Final = "shroff.log.columns.line_kernel:scan_lines write_bodies"
-_RECORDS: Final = "shroff.log.columns.record_kernel:write_records"
-_CELLS: Final = "shroff.log.columns.cell_kernel:write_cells"
+_STORE = "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits write_row"
+_CODES = "shroff.log.columns.ids:hash_texts code_texts"
+_LINES = "shroff.log.columns.line_kernel:scan_lines write_bodies"
+_RECORDS = "shroff.log.columns.record_kernel:write_records"
+_CELLS = "shroff.log.columns.cell_kernel:write_cells"
 # What takes many events that were sent together: what stores them first, for they are read one by one as long as what
 # reads them is not there.
-LIVE: Final = (_STORE, _CODES, _LINES, _RECORDS)
+LIVE = (_STORE, _CODES, _LINES, _RECORDS)
 # What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
-NATIVE: Final = (
+NATIVE = (
     "shroff.features.batch.backfill_words:take_records",
     "shroff.features.batch.backfill_runs:take_late_records",
     "shroff.features.batch.backfill_answers:answer_rows",
@@ -41,7 +38,7 @@ NATIVE: Final = (
     "shroff.engine.kernels.rows:write_rows join_slices",
 )
 # The rest, for an image and for tests: the first call of one of these would wait for the compiler.
-OTHERS: Final = (
+OTHERS = (
     "shroff.features.kernels.windows:run tend",
     "shroff.features.kernels.rules:run_rule",
     "shroff.features.kernels.compact:compact",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.cli.session import argument, many, one_line, program_word, table
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Tally
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from shroff.training.train import TrainReport
     from shroff.worker.ingest import IngestReport
 
-SEED_OF_THE_RULES: Final = 1  # of the bank that the template's rules were written looking at
-OUTCOMES: Final = ("approve", "challenge", "review", "decline")
-WIDTH: Final = 80
-REASONS_SHOWN: Final = 6  # of the model's, for people
+SEED_OF_THE_RULES = 1  # of the bank that the template's rules were written looking at
+OUTCOMES = ("approve", "challenge", "review", "decline")
+WIDTH = 80
+REASONS_SHOWN = 6  # of the model's, for people
 
 
 @frozen

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.json import encode as to_json
 
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from shroff.log.writer import Answer
     from shroff.streams.log import Log
 
-CASES: Final = 30  # payments that wait for people, the newest: less than a day's, so that few are late
-TAIL: Final = 8_192  # payments at the end, which come in smaller batches, so that they are answered one after the other
-AT_ONCE: Final = 256
-ASKED: Final = 8  # customers, the newest
-GUEST: Final = "guest"
-ADDRESS: Final = "guest@bank.example"  # where the daily report goes
-QUESTIONS: Final = "notice:customer"  # in the log's outbox
-OUTBOX_MAX: Final = 1_000_000
-QUESTIONS_FILE: Final = "notices/customer.yaml"
-WITHIN: Final = "within: 90d                         # a small bank has few new devices, so old ones are news\n"
-AGAIN_S: Final = 1.0  # after which what was not taken is sent again
-PATIENCE_S: Final = 30.0
-API: Final = "/api/v1"
+CASES = 30  # payments that wait for people, the newest: less than a day's, so that few are late
+TAIL = 8_192  # payments at the end, which come in smaller batches, so that they are answered one after the other
+AT_ONCE = 256
+ASKED = 8  # customers, the newest
+GUEST = "guest"
+ADDRESS = "guest@bank.example"  # where the daily report goes
+QUESTIONS = "notice:customer"  # in the log's outbox
+OUTBOX_MAX = 1_000_000
+QUESTIONS_FILE = "notices/customer.yaml"
+WITHIN = "within: 90d                         # a small bank has few new devices, so old ones are news\n"
+AGAIN_S = 1.0  # after which what was not taken is sent again
+PATIENCE_S = 30.0
+API = "/api/v1"
 
 
 # ---- before it is served

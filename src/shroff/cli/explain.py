@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shroff.explain.explanation import Explained, FeatureLine
     from shroff.explain.model import ModelPart, ModelReason
 
-_REASONS_SHOWN: Final = 8
-_CHANGES_SHOWN: Final = 5
-_WIDTH: Final = 110  # characters
+_REASONS_SHOWN = 8
+_CHANGES_SHOWN = 5
+_WIDTH = 110  # characters
 
 
 @command("explain")

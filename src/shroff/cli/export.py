@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -12,8 +12,8 @@ from shroff.cli.operations import tell
 from shroff.cli.session import Session, command
 from shroff.errors import UsageError, nearest
 
-WAREHOUSE: Final = "warehouse"
-KINDS: Final = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
+WAREHOUSE = "warehouse"
+KINDS = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
 
 
 @command("export")

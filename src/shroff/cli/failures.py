@@ -31,9 +31,9 @@ from shroff.errors import (
 from shroff.runtime.logs import failure
 from shroff.runtime.texts import problem_text
 
-INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
-BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
-_OPTIONS: Final = {  # by the arguments that are read behind the command line
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+_OPTIONS = {  # by the arguments that are read behind the command line
     "as_of": "--as-of",
     "end": "--to",
     "expires": "--expires",
@@ -45,7 +45,7 @@ _OPTIONS: Final = {  # by the arguments that are read behind the command line
     "to": "--to",
     "trained_until": "--trained-until",
 }
-MISTAKE: Final = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
+MISTAKE = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
 
 # The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
 KINDS: Final[tuple[tuple[type[BaseException], str, str, int], ...]] = (

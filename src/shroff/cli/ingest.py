@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 QUARANTINED = 4
-ORDER: Final = (
+ORDER = (
     "time: sort by event time first. file: keep the order of the lines, however many are too late.  [default: file, "
     "but stop before writing if many are too late]"
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import JobDesk
     from shroff.jobs.job import Job
 
-LOOK_S: Final = 0.5
+LOOK_S = 0.5
 
 
 @command("run")
@@ -76,7 +76,7 @@ def work(session: Session) -> None:
     session.next("shroff jobs list")
 
 
-BY_HAND: Final = (run, work)
+BY_HAND = (run, work)
 
 
 def _waited(session: Session, desk: JobDesk, id: str) -> Job:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-STARTING: Final = (100_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
-EXIT_STATUS: Final = (
+STARTING = (100_000, 20, 50)  # what is imported makes many objects, and hardly any that the collector could free
+EXIT_STATUS = (
     ("0", "done"),
     ("1", "done, with a negative result such as a failed check"),
     ("2", "wrong usage, or invalid project files"),

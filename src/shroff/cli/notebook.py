@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
 
 import click
 
@@ -13,7 +12,7 @@ from shroff.cli import completion
 from shroff.cli.session import Session, argument, command
 from shroff.errors import UsageError
 
-FILE: Final = "notebook.ipynb"
+FILE = "notebook.ipynb"
 
 
 @command("notebook")

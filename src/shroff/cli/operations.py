@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
 import msgspec
@@ -34,12 +34,12 @@ from shroff.operations.declaration import (
 )
 
 Asked = TypeVar("Asked", bound=OperationRequest[Any])
-FORMAT: Final = Param(
+FORMAT = Param(
     "csv, jsonl, parquet or avro.  [default: by the file's extension, else by its content]",
     metavar="FORMAT",
     complete="formats",
 )
-HASHED: Final = Param(
+HASHED = Param(
     "The values of hashed fields are hashes already, as 'shroff export events' writes them.", flags="--hashed"
 )
 

@@ -8,7 +8,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from shroff.streams.sender import Sender
     from shroff.worker.producer import Production
 
-NOT_TAKEN: Final = 3
-DRAWN_S: Final = 0.5
-TOPIC_BY: Final = (
-    "The topic of each event, as an expression over its line: \"'fraud' when row.isFraud == 1 else 'genuine'\"."
-)
+NOT_TAKEN = 3
+DRAWN_S = 0.5
+TOPIC_BY = "The topic of each event, as an expression over its line: \"'fraud' when row.isFraud == 1 else 'genuine'\"."
 
 
 class ProduceArguments(OperationRequest[Any]):

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-QUIET_S: Final = 1.0
-BAR_WIDTH: Final = 30
-LOOK_S: Final = 1.0
-COMPILING: Final = "compiling kernels, once on this machine (up to a minute on two cores)"
+QUIET_S = 1.0
+BAR_WIDTH = 30
+LOOK_S = 1.0
+COMPILING = "compiling kernels, once on this machine (up to a minute on two cores)"
 
 Share = Callable[[], float | None]  # in [0, 1], None while it is not known
 Phase = tuple[str, Share]

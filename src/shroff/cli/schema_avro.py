@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from shroff.events.definitions import EventType
     from shroff.events.formats.schemas import Registered, SchemaRegistry
 
-NO: Final = 1
-_LABEL: Final = "label"
+NO = 1
+_LABEL = "label"
 
 
 Address = Annotated[
@@ -165,7 +165,7 @@ def show(session: Session, event: str) -> None:
     session.next(f"shroff schema check --as {event}")
 
 
-COMMANDS: Final = (check, diff, register, show)
+COMMANDS = (check, diff, register, show)
 
 
 # ---- which types, which schemas

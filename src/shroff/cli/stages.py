@@ -7,11 +7,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Lock
-from typing import Final
 
 from shroff.cli.progress import LOOK_S, QUIET_S, beside, redrawn
 
-LINE_EVERY_S: Final = 3.0
+LINE_EVERY_S = 3.0
 
 
 class Stages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.web.metrics_store import StoreLook
 
-LOOKS: Final = 20  # blocks of 5,000 log records that are counted for the last hour, about a second
-RULES_SHOWN: Final = 3
-LITTLE_DISK: Final = 0.1
-UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (0, "s"))
-CLEAR: Final = "\x1b[H\x1b[2J"
+LOOKS = 20  # blocks of 5,000 log records that are counted for the last hour, about a second
+RULES_SHOWN = 3
+LITTLE_DISK = 0.1
+UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (0, "s"))
+CLEAR = "\x1b[H\x1b[2J"
 Row = tuple[str, str, str]
 
 

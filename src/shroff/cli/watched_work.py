@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.cli.progress import beside, redrawn
 from shroff.cli.session import Session, cut, one_line
@@ -18,9 +18,9 @@ from shroff.worker.serving.delivery import silence_words
 if TYPE_CHECKING:
     from shroff.worker.serving.counts import WorkerCounts
 
-DRAWN_S: Final = 0.5
-SAID_S: Final = 30.0
-SILENCE_MAX: Final = 120  # characters of why a sink takes nothing: the line is to stay one
+DRAWN_S = 0.5
+SAID_S = 30.0
+SILENCE_MAX = 120  # characters of why a sink takes nothing: the line is to stay one
 
 
 class WorkFigures:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, Undecided, kind_of
 from shroff.runtime.values import frozen
 
-OUTCOMES: Final = ("approve", "challenge", "review", "decline")
-RETRY_S_MAX: Final = 5.0
+OUTCOMES = ("approve", "challenge", "review", "decline")
+RETRY_S_MAX = 5.0
 
 
 class ClientError(Exception):

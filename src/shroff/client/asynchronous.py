@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from msgspec.json import decode as from_json
 
@@ -28,9 +28,9 @@ from shroff.client.answers import (
 )
 from shroff.operations.declaration import OperationRequest, Outcome, named
 
-TIMEOUT_S: Final = 10.0
-AGAIN_S: Final = 60.0  # for which an event that was answered by a stand-in is sent again
-SENDERS: Final = 4  # of those at once, so that they take no connections from new ones
+TIMEOUT_S = 10.0
+AGAIN_S = 60.0  # for which an event that was answered by a stand-in is sent again
+SENDERS = 4  # of those at once, so that they take no connections from new ones
 
 
 class AsyncClient:
@@ -202,7 +202,7 @@ class AsyncClient:
                         raise
 
 
-CONNECTIONS: Final = 100
+CONNECTIONS = 100
 
 
 def library() -> ModuleType:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Final, cast
+from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
@@ -18,9 +18,9 @@ from shroff.client.answers import ClientError
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
 from shroff.runtime.values import frozen
 
-API: Final = "/api/v1"
-JSON: Final = "application/json"
-LINES: Final = "application/x-ndjson"
+API = "/api/v1"
+JSON = "application/json"
+LINES = "application/x-ndjson"
 
 
 @frozen

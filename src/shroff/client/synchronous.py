@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import Future, wait
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import finalize
 
 from shroff.client import calls
@@ -25,7 +25,7 @@ from shroff.client.answers import (
 from shroff.client.asynchronous import TIMEOUT_S, AsyncClient
 from shroff.operations.declaration import OperationRequest, Outcome, named
 
-CLOSE_S: Final = 5.0
+CLOSE_S = 5.0
 _Given = TypeVar("_Given")
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from html import escape
-from typing import Any, Final
+from typing import Any
 
 from shroff.runtime.values import frozen
 
-_IS_CONVERTED: Final = b',"amount":'  # as of the next line
-_IS_DRAWN: Final = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
+_IS_CONVERTED = b',"amount":'  # as of the next line
+_IS_DRAWN = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
 
 
 @frozen

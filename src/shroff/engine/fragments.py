@@ -7,7 +7,6 @@ texts; what they cannot write comes to them as text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
@@ -17,10 +16,10 @@ from shroff.language.types import Type
 from shroff.runtime.values import frozen
 from shroff.streams.log_columns import JoinedTexts
 
-_FLOAT_EXACT: Final = 2**53
-_AS_REALS: Final = frozenset(["real", "duration"])
-_NO_NUMBER: Final = np.zeros(0, np.int64)
-_NO_TRUTH: Final = np.zeros(0, np.bool_)
+_FLOAT_EXACT = 2**53
+_AS_REALS = frozenset(["real", "duration"])
+_NO_NUMBER = np.zeros(0, np.int64)
+_NO_TRUTH = np.zeros(0, np.bool_)
 
 
 class TextPool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,11 @@ from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.runtime.values import frozen
 
-LET_THROUGH: Final = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id
-SAMPLED: Final = "approval-sample"  # as LET_THROUGH, of approvals that are reviewed
-DRAWS: Final = frozenset([LET_THROUGH, SAMPLED])
-WOULD_BE: Final = "decline"
-APPROVED: Final = "approve"
+LET_THROUGH = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id
+SAMPLED = "approval-sample"  # as LET_THROUGH, of approvals that are reviewed
+DRAWS = frozenset([LET_THROUGH, SAMPLED])
+WOULD_BE = "decline"
+APPROVED = "approve"
 Days = dict[tuple[str, int], int]  # how many events of a type were let through on each day since 1970-01-01, UTC
 Flags = NDArray[np.bool_]
 

@@ -11,7 +11,6 @@ import re
 from collections.abc import Sequence
 from hashlib import sha256
 from operator import attrgetter
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -30,11 +29,11 @@ from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import JoinedTexts, Words
 
-NO_SCORE: Final = b"null"
-_SEALED: Final = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
-_LISTED: Final = ("definitions", "rules", "policy", "lists", "tables", "model")
-_ESCAPED: Final = re.compile(r'["\\\x00-\x1f]')  # what JSON cannot show as it is
-_HEX: Final = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte
+NO_SCORE = b"null"
+_SEALED = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
+_LISTED = ("definitions", "rules", "policy", "lists", "tables", "model")
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')  # what JSON cannot show as it is
+_HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte
 
 
 @frozen

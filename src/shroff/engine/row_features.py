@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import encode as to_json
 
@@ -11,8 +11,8 @@ from shroff.events.event import SAFE_INTEGER_MAX, canonical_real, value_text
 from shroff.language.types import Type
 from shroff.language.values import show_decimal
 
-_CENTS_PLACES: Final = 3  # up to which the digits behind the point are kept as texts
-_REALS: Final = {"real": 1, "duration": 1_000}  # and what they are divided by
+_CENTS_PLACES = 3  # up to which the digits behind the point are kept as texts
+_REALS = {"real": 1, "duration": 1_000}  # and what they are divided by
 
 
 class RowFeatures:

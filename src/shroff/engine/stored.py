@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -14,8 +14,8 @@ from shroff.errors import DefinitionError, StorageError
 from shroff.streams.log import DecisionRow
 
 # Of an amount of `money in`, in documents and in tables of decisions.
-AMOUNT_PARTS: Final = ("amount", "original", "currency", "rate", "remark")
-RESTORE: Final = "Do not write to this log: restore the last backup, and feed the sources again"
+AMOUNT_PARTS = ("amount", "original", "currency", "rate", "remark")
+RESTORE = "Do not write to this log: restore the last backup, and feed the sources again"
 
 _Stored = TypeVar("_Stored")
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +50,8 @@ class Rates(FrozenStruct):
         return cls(tuple(times), tuple(units), tuple(texts), np.array(times, np.int64), np.array(units, np.int64))
 
 
-_NONE: Final = Rates.of((), (), ())
-NO_TABLE: Final = TableShape(TEXT, {})
+_NONE = Rates.of((), (), ())
+NO_TABLE = TableShape(TEXT, {})
 
 
 def converted_fields(type_: EventType) -> tuple[ConvertedField, ...]:
@@ -187,7 +186,7 @@ def rate_problems(settings: Settings, events: Events, read: Iterable[tuple[int, 
     ]
 
 
-_SHAPE: Final = "{ currency: text, from: valid_from, rate: number(12) }"
+_SHAPE = "{ currency: text, from: valid_from, rate: number(12) }"
 
 
 def _row_words(code: str, rate: str, own: str) -> str:

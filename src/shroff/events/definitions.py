@@ -18,9 +18,9 @@ from shroff.language.types import HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import FrozenStruct, frozen
 
-VERDICTS: Final = ("fraud", "genuine", "unclear")
-ANALYST: Final = "analyst"
-SOURCES: Final = ("chargeback", ANALYST, "customer", "import")  # from strong to weak
+VERDICTS = ("fraud", "genuine", "unclear")
+ANALYST = "analyst"
+SOURCES = ("chargeback", ANALYST, "customer", "import")  # from strong to weak
 LABEL_TYPES: Final[dict[str, FieldType]] = {
     "event": FieldType(TEXT),
     "verdict": FieldType(Type("choice", choices=VERDICTS)),
@@ -28,8 +28,8 @@ LABEL_TYPES: Final[dict[str, FieldType]] = {
     "known_at": FieldType(TIME),
     "reason": FieldType(TEXT, is_optional=True),
 }
-LABEL_NAMES: Final = (*LABEL_TYPES, "amount")
-RATE: Final = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
+LABEL_NAMES = (*LABEL_TYPES, "amount")
+RATE = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
 
 
 @frozen
@@ -76,7 +76,7 @@ class CsvLayout(FrozenStruct):
         return CsvLayout(*(own if own is not None else given for own, given in pairs))
 
 
-NO_LAYOUT: Final = CsvLayout()
+NO_LAYOUT = CsvLayout()
 
 
 @frozen

@@ -34,13 +34,13 @@ from shroff.runtime.values import FrozenStruct
 TimeText: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "date-time"})]  # by `time_text`
 Scalar: TypeAlias = str | int | float | bool | None  # a value of a field or feature as JSON has it
 
-SAFE_INTEGER_MAX: Final = 2**53  # beyond it a reader that holds numbers as floats would lose digits
-YEAR_1000_MS: Final = -30_610_224_000_000
-YEAR_10000_MS: Final = 253_402_300_800_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_SPELLED_TIME: Final = 20  # characters of 2026-03-01T10:00:00Z
-_SPELLED_TIME_MS: Final = 24  # and of 2026-03-01T10:00:00.250Z
-_ENCODER: Final = msgspec.json.Encoder()
+SAFE_INTEGER_MAX = 2**53  # beyond it a reader that holds numbers as floats would lose digits
+YEAR_1000_MS = -30_610_224_000_000
+YEAR_10000_MS = 253_402_300_800_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SPELLED_TIME = 20  # characters of 2026-03-01T10:00:00Z
+_SPELLED_TIME_MS = 24  # and of 2026-03-01T10:00:00.250Z
+_ENCODER = msgspec.json.Encoder()
 _STORED_TYPES: Final[dict[str, Any]] = {
     "text": str | None,
     "choice": str | None,

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 from shroff.config import ProjectPaths, make_folder
 from shroff.errors import StorageError, refused
 from shroff.runtime.whole_files import remove_unfinished, whole_file
 
-_KEY_BYTES_MIN: Final = 16
+_KEY_BYTES_MIN = 16
 
 
 def hasher(places: ProjectPaths, may_make: Callable[[], None] = lambda: None) -> Callable[[str], str]:

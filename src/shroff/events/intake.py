@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from types import MappingProxyType
-from typing import Final
 
 import msgspec
 
@@ -34,7 +33,7 @@ from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
 from shroff.runtime.values import FrozenStruct
 
-READ: Final = "read"  # before the names of sources that are read by their names, in the log
+READ = "read"  # before the names of sources that are read by their names, in the log
 
 
 class Submission(FrozenStruct, gc=False):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from shroff.language.field_types import BOUNDED
 from shroff.language.keys import (
@@ -26,26 +25,26 @@ from shroff.language.keys import (
 )
 from shroff.language.names import TABLE_KINDS
 
-RESERVED: Final = (
+RESERVED = (
     *("this", "row", "lists", "tables", "score", "label", "control", "entities", "missing", "true", "false"),
     *("and", "or", "not", "in", "is", "else", "when", "where", "of"),
     *("over", "last", "delayed", "including", "matching", "since"),
 )
 
-SUMMARY: Final = "summary"  # the one key of an event type that is in no version
+SUMMARY = "summary"  # the one key of an event type that is in no version
 
-_WITHIN: Final = r"(within\s+[0-9][0-9a-z]*\s*)?"
-_UNIQUE: Final = rf"(unique\b\s*{_WITHIN})?"
-_MARKS: Final = rf"\s*\??\s*(personal\b\s*|((hashed|unique)\b\s*)*{_WITHIN})"
-_BOUNDED: Final = "|".join(rf"{name}\b" for name in BOUNDED)
-_BOUND: Final = r"[<>]=?\s*\S+"
-FIELD_TYPE: Final = One(
+_WITHIN = r"(within\s+[0-9][0-9a-z]*\s*)?"
+_UNIQUE = rf"(unique\b\s*{_WITHIN})?"
+_MARKS = rf"\s*\??\s*(personal\b\s*|((hashed|unique)\b\s*)*{_WITHIN})"
+_BOUNDED = "|".join(rf"{name}\b" for name in BOUNDED)
+_BOUND = r"[<>]=?\s*\S+"
+FIELD_TYPE = One(
     "a type, with ? where it may be missing",
     rf"^\s*(text\b{_MARKS}|money\s*\??\s+in\s+[A-Za-z_]\w*\s*({_BOUND}(\s+and\s+{_BOUND})?\s*)?"
     rf"|(boolean\b|choice\s*\([\s\S]*\S[\s\S]*\))\s*\??\s*{_UNIQUE}"
     rf"|({_BOUNDED}|number\s*\(\s*(\d|0\d|1[0-2])\s*\))\s*\??\s*{_UNIQUE}({_BOUND}(\s+and\s+{_BOUND})?\s*)?)$",
 )
-FIELD_EXAMPLES: Final = (
+FIELD_EXAMPLES = (
     *("text", "text?", "text hashed", "time", "money", "money?", "integer", "number(2)", "real", "boolean"),
     *(
         "duration",
@@ -64,15 +63,15 @@ FIELD_EXAMPLES: Final = (
         "time >= 2020-01-01",
     ),
 )
-FIELDS: Final = own_names("fields with their types", FIELD_TYPE)
-ZONE: Final = Key(
+FIELDS = own_names("fields with their types", FIELD_TYPE)
+ZONE = Key(
     "zone",
     "The time zone of times without an offset, such as `2026-03-01 10:00:00`. A field of this name is mapped instead.",
     One("a time zone such as Europe/Berlin"),
     default="UTC",
     examples=("Europe/Berlin",),
 )
-ARRIVED: Final = Key(
+ARRIVED = Key(
     "arrived",
     "When the event of a line of a file came, for corrections and back-filled files: a time, or a column that holds "
     "one. Lines of files are then taken in order of arrival, and features see an event only from its arrival on. A "
@@ -80,7 +79,7 @@ ARRIVED: Final = Key(
     EXPRESSION,
     examples=("row.loaded_at",),
 )
-MAPPING: Final = replace(
+MAPPING = replace(
     mapping_shape(
         """expressions over `row`, one a field
 
@@ -94,10 +93,10 @@ MAPPING: Final = replace(
     named=EXPRESSION,
     pattern=NAME_PATTERN,
 )
-SEPARATORS: Final = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
-NAME_OF_COLUMN: Final = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
-CSV_SETTINGS: Final = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
-JSON_MAPPING: Final = replace(
+SEPARATORS = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
+NAME_OF_COLUMN = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
+CSV_SETTINGS = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
+JSON_MAPPING = replace(
     MAPPING,
     keys=mapping_shape(
         """JSON lines
@@ -111,7 +110,7 @@ JSON_MAPPING: Final = replace(
         each=EXPRESSION,
     ).keys,
 )
-CSV_MAPPING: Final = replace(
+CSV_MAPPING = replace(
     MAPPING,
     keys=mapping_shape(
         r"""CSV
@@ -146,7 +145,7 @@ CSV_MAPPING: Final = replace(
         missing=Many("words", One("a word", may_be_empty=True, kinds=(TEXT, NUMBER, TRUTH))),
     ).keys,
 )
-FROM: Final = mapping_shape(
+FROM = mapping_shape(
     """file formats with their mappings
 
     zone: The time zone of times without an offset, such as `2026-03-01 10:00:00`, of all formats that do not say
@@ -171,7 +170,7 @@ FROM: Final = mapping_shape(
     parquet=MAPPING,
     avro=MAPPING,
 )
-EVENT_TYPE: Final = mapping_shape(
+EVENT_TYPE = mapping_shape(
     """an event type
 
     id: The field with the event's id, a required text. The same id with the same content is the same event; with other
@@ -205,23 +204,23 @@ EVENT_TYPE: Final = mapping_shape(
     from_=FROM,
     summary=Many("fields", NAME),
 )
-LABEL: Final = mapping_shape(
+LABEL = mapping_shape(
     """the built-in type of labels
 
     from: Mappings of file lines to labels, by file format.
     """,
     from_=FROM,
 )
-ENTITY_KEY: Final = Either((EXPRESSION, Many("several of them", EXPRESSION)))
-ENTITIES: Final = own_names(
+ENTITY_KEY = Either((EXPRESSION, Many("several of them", EXPRESSION)))
+ENTITIES = own_names(
     "who features are about",
     own_names("event types with the key of this entity in each: a field, an expression, or a list of them", ENTITY_KEY),
     reserved=RESERVED,
 )
-MMDB_COLUMN: Final = One(
+MMDB_COLUMN = One(
     "a type and the path of the column in a MaxMind database", r"^[a-z].*\sfrom\s+[A-Za-z_][\w.\[\]]*\s*$"
 )
-COLUMNS: Final = replace(
+COLUMNS = replace(
     mapping_shape(
         """columns with their types, the first column the key
 
@@ -233,8 +232,8 @@ COLUMNS: Final = replace(
     named=Either((FIELD_TYPE, choice(*TABLE_KINDS), MMDB_COLUMN)),
     pattern=NAME_PATTERN,
 )
-TABLES: Final = own_names("look-up tables", COLUMNS)
-EVENTS: Final = replace(
+TABLES = own_names("look-up tables", COLUMNS)
+EVENTS = replace(
     mapping_shape(
         """event types by their names, and these keys
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import msgspec
 
@@ -20,9 +19,9 @@ from shroff.language.types import TIME
 from shroff.language.values import with_point
 from shroff.runtime.values import frozen
 
-_READ_TIME: Final = reader(TIME, currency="")
-AHEAD: Final = 50  # lines in which a header is looked for
-_DATED: Final = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
+_READ_TIME = reader(TIME, currency="")
+AHEAD = 50  # lines in which a header is looked for
+_DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
 
 @frozen

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
-from typing import Final
 from zoneinfo import available_timezones
 
 from shroff.errors import Problem, nearest
@@ -32,9 +31,9 @@ from shroff.language.types import BOOLEAN, TEXT, money, number
 from shroff.language.values import is_zone
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
-SKIP_DIGITS_MAX: Final = 6  # no file has a million lines before its header
-_PATH: Final = re.compile(r"(.*\S)\s+from\s+([A-Za-z_][\w.\[\]]*)\s*")  # of a column in a MaxMind database
-FROM_COLUMN: Final = "from"  # of a table: the key that names the column of times from which rows are valid
+SKIP_DIGITS_MAX = 6  # no file has a million lines before its header
+_PATH = re.compile(r"(.*\S)\s+from\s+([A-Za-z_][\w.\[\]]*)\s*")  # of a column in a MaxMind database
+FROM_COLUMN = "from"  # of a table: the key that names the column of times from which rows are valid
 
 
 def load_events(node: Node | None, lists: frozenset[str], money_places: int, problems: list[Problem]) -> Events:

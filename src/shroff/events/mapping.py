@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,14 +28,14 @@ from shroff.runtime.values import FrozenStruct
 
 Read = Callable[["MappedRow"], Any]
 
-MAPPING_OF: Final = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
-LABEL: Final = "label"
-UTC: Final = "UTC"
-ITEMS_MAX: Final = 10_000  # of an array of a message that are events: as many as a request may have
-_MISSING: Final = "is missing"
-_TAKES_MISSING: Final = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
-_NO_MAPPING: Final = FileMapping(None, {})
-BEFORE_ALL_MS: Final = -(1 << 62)
+MAPPING_OF = {"csv": "csv", "jsonl": "json", "json": "json", "parquet": "parquet", "avro": "avro"}
+LABEL = "label"
+UTC = "UTC"
+ITEMS_MAX = 10_000  # of an array of a message that are events: as many as a request may have
+_MISSING = "is missing"
+_TAKES_MISSING = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
+_NO_MAPPING = FileMapping(None, {})
+BEFORE_ALL_MS = -(1 << 62)
 
 
 class MappedRow(FrozenStruct, gc=False):

@@ -20,9 +20,9 @@ from shroff.language.expression import Path
 from shroff.language.values import show_decimal
 from shroff.runtime.values import FrozenStruct
 
-SHOWN_MAX: Final = 60  # characters of a value that a message repeats
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
+SHOWN_MAX = 60  # characters of a value that a message repeats
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Number(str):
@@ -31,7 +31,7 @@ class Number(str):
     __slots__ = ()
 
 
-_NESTED: Final = msgspec.json.Decoder(float_hook=Number)
+_NESTED = msgspec.json.Decoder(float_hook=Number)
 
 
 class Float32(float):

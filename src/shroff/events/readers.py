@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import nearest
 from shroff.events.event import read_time
@@ -39,23 +39,23 @@ from shroff.language.values import (
     to_real,
 )
 
-ID_LENGTH_MAX: Final = 200  # characters
-TEXT_BYTES_MAX: Final = 65_536
-DECIMAL_LENGTH_MAX: Final = 400  # characters; no number that fits a field needs more
-MONEY_PLACES_MAX: Final = 8
-YEAR_1_MS: Final = -62_135_596_800_000  # RFC 3339 has no year before
-SPAN_MS_MAX: Final = 10**15  # 31,700 years; below it seconds as a float keep every millisecond
-LABEL_CURES: Final = {
+ID_LENGTH_MAX = 200  # characters
+TEXT_BYTES_MAX = 65_536
+DECIMAL_LENGTH_MAX = 400  # characters; no number that fits a field needs more
+MONEY_PLACES_MAX = 8
+YEAR_1_MS = -62_135_596_800_000  # RFC 3339 has no year before
+SPAN_MS_MAX = 10**15  # 31,700 years; below it seconds as a float keep every millisecond
+LABEL_CURES = {
     "verdict": "Other words are mapped in events.yaml: label: { from: { csv: { verdict: "
     "\"'fraud' when row.verdict == '1' else 'genuine'\" } } }",
     "known_at": "Other forms are mapped in events.yaml: label: { from: { csv: { known_at: "
     "\"time(row.known_at, '%d.%m.%Y')\" } } }",
 }
-_HINT: Final = re.compile(  # what a parser says behind the value that it quotes
+_HINT = re.compile(  # what a parser says behind the value that it quotes
     r"""(?:'(?:[^'\\]|\\.)*'|"[^"]*") is not a (?:time|decimal number)(: .*|; for .*)"""
 )
-_DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_EXPECTED: Final = {
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_EXPECTED = {
     "text": f"a text of at most {TEXT_BYTES_MAX:,} bytes",
     "integer": "a whole number of 64 bits",
     "number": "a decimal number",

@@ -16,7 +16,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -31,17 +31,17 @@ from shroff.events.validation import EventValidator
 from shroff.language.expression import ITEM, Path
 from shroff.runtime.values import FrozenStruct
 
-MARK: Final = "shroff:hashed"
-HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
-_HASHED_INSIDE: Final = re.compile(r"hashed:[0-9a-f]{32}:")
-_GONE: Final = (
+MARK = "shroff:hashed"
+HASHED = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
+_HASHED_INSIDE = re.compile(r"hashed:[0-9a-f]{32}:")
+_GONE = (
     "the value that it is made of was hashed when the line was refused, and its clear value was not kept; "
     "bring the line in again from where it came from"
 )
-_PARTS: Final = "; parts of the line were hashed"
+_PARTS = "; parts of the line were hashed"
 # In this order: what is hashed already, a mail address, a date (which stays), what a card or account number looks
 # like. A mail address is tried only where a word begins, so that a long line costs one pass.
-_TELLING: Final = re.compile(
+_TELLING = re.compile(
     rb"(?P<stays>hashed:[0-9a-f]{32}:[^\s\"',;]{0,4})"
     rb"|(?P<mail>(?<![^\x00-\x20\"'(),:;<>\[\]\\{}|=/@])[^\x00-\x20\"'(),:;<>\[\]\\{}|=/@]++"
     rb"(?:@|\\u0040)[^\x00-\x20\"'(),:;<>\[\]\\{}|=/@]+)"

@@ -9,7 +9,7 @@ from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,12 +24,12 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.events.definitions import EventType, Field
 
-USUAL: Final = ("merchant", "country", "city", "channel", "device")  # parts of names, in order of showing
-USUAL_MAX: Final = 5
-PAID: Final = ("merchant", "payee", "recipient", "beneficiary", "receiver", "shop")
-NAMES: Final = ("_name", "_label")  # merchant_name or card_label names the key of its entity to people, in this order
-TEXT_MAX: Final = 120
-_BARE: Final = ("text", "choice")  # kinds whose values are understood without the field's name
+USUAL = ("merchant", "country", "city", "channel", "device")  # parts of names, in order of showing
+USUAL_MAX = 5
+PAID = ("merchant", "payee", "recipient", "beneficiary", "receiver", "shop")
+NAMES = ("_name", "_label")  # merchant_name or card_label names the key of its entity to people, in this order
+TEXT_MAX = 120
+_BARE = ("text", "choice")  # kinds whose values are understood without the field's name
 
 
 class SummaryPart(FrozenStruct):
@@ -101,7 +101,7 @@ class EventSummary(FrozenStruct):
         return ", ".join(part for part in (self.title, *self.rest) if part)
 
 
-NOTHING: Final = EventSummary("", "", ())
+NOTHING = EventSummary("", "", ())
 
 
 def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: str) -> EventSummary:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from msgspec import structs
 
@@ -27,15 +27,15 @@ from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, Type, mone
 from shroff.language.values import DAY_MS, check_units, show, show_duration
 from shroff.runtime.values import FrozenStruct, frozen
 
-DEFAULT_SOURCE: Final = "import"
-UNDECLARED_TOLD: Final = 10  # of the names that an event should not have
-UNDECLARED_SHOWN_MAX: Final = 100  # characters of each
-_NOT_SHOWN: Final = "the value is hidden because the field is hashed"
-_PERSONAL: Final = "the value is hidden because the field is personal"
-HIDDEN: Final = "the value is hidden because a hashed field uses it"
-_LONG_NUMBER: Final = re.compile(r"\d(?:[ -]?\d){7,}")  # as a card has; a sender may have put it where a name belongs
-_MISSING: Final = "it is missing"
-NEVER_SENT: Final = "\0"  # no field of a line has this name
+DEFAULT_SOURCE = "import"
+UNDECLARED_TOLD = 10  # of the names that an event should not have
+UNDECLARED_SHOWN_MAX = 100  # characters of each
+_NOT_SHOWN = "the value is hidden because the field is hashed"
+_PERSONAL = "the value is hidden because the field is personal"
+HIDDEN = "the value is hidden because a hashed field uses it"
+_LONG_NUMBER = re.compile(r"\d(?:[ -]?\d){7,}")  # as a card has; a sender may have put it where a name belongs
+_MISSING = "it is missing"
+NEVER_SENT = "\0"  # no field of a line has this name
 
 
 @frozen

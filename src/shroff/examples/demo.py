@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from shroff.events.intake import Intake, Submission
     from shroff.log.writer import Answer
 
-SOURCE: Final = "made-up bank"
-MONEY_PLACES: Final = 2  # of the bank's amounts
+SOURCE = "made-up bank"
+MONEY_PLACES = 2  # of the bank's amounts
 APPROVE, REVIEW, DECLINE = "approve", "review", "decline"
-NO_RULES: Final = b'"rules":[],'
-BANK: Final = "Halmwick Bank"
-FIELDS: Final = """\
+NO_RULES = b'"rules":[],'
+BANK = "Halmwick Bank"
+FIELDS = """\
     currency: text                  # what the merchant takes; amounts are converted by tables/fx.csv
     merchant_name: text?            # what people read of the merchant
     category: text?
@@ -47,11 +47,9 @@ FIELDS: Final = """\
     email: text? personal
 """
 """The names as fields of events.yaml."""
-TABLE: Final = "tables: { fx: { currency: text, from: valid_from, rate: number(12) } }  # euros for one unit"
-TABLE_ROWS: Final = "currency,valid_from,rate\n" + "".join(
-    f"{code},2020-01-01,{rate}\n" for code, rate in RATES.items()
-)
-NO_RATE: Final = """\
+TABLE = "tables: { fx: { currency: text, from: valid_from, rate: number(12) } }  # euros for one unit"
+TABLE_ROWS = "currency,valid_from,rate\n" + "".join(f"{code},2020-01-01,{rate}\n" for code, rate in RATES.items())
+NO_RATE = """\
 - id: no_rate                              # else no rule sees its amount
   on: payment
   by: card
@@ -64,7 +62,7 @@ NO_RATE: Final = """\
       - payment: { at: 2026-01-05T10:00:00Z, card: c, merchant: m, currency: CHF, amount: 5, country: CH, channel: pos }
       hits: [true]
 """
-SUMMARY: Final = ("amount", "merchant_name", "city", "country", "channel", "device_name")
+SUMMARY = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
 @frozen

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from importlib import resources
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.examples.bank import BankLabel, Payment, town_of
 from shroff.examples.town import COUNTRIES, KINDS
@@ -22,24 +22,24 @@ from shroff.language.types import PLACES
 if TYPE_CHECKING:
     from shroff.examples.town import Town
 
-_STEMS: Final = (
+_STEMS = (
     "Corvane Pellmark Tarnwick Millhurn Ostervale Brindlow Quillmar Lindquel Veltora Morrowin Saltmere Fennholt "
     "Aldersee Kestrow Zandrup Wexholm Tillmora Orsanne Belvarin Hollenau Irmstede Jorvane Kaldenau Mandelau Nettlow "
     "Ovenhal Petravel Rosbrunn Silbrook Thornquay Ullstrand Varnholt Wiesmere Yarrowen Zellbrook Ambervil Drosselau "
     "Eskwater Grellinge Hasselmoor"
 ).split()
-_FIRST: Final = (
+_FIRST = (
     "Jana Milan Leonie Tomasz Ada Henrik Sofia Emil Marta Jonas Clara Pieter Nora Luca Hanna Oskar Lea Mateusz Elif "
     "Bruno Ida Felix Amelie Karol Mila Anton Greta Sander Julia Theo Paula Moritz Agata Noah Yara Simon Alma Rafael "
     "Edda Levi Romy"
 ).split()
-_LAST: Final = tuple(
+_LAST = tuple(
     first + last
     for first in "Alt Bren Dorn Eber Falk Grun Hasel Immer Korn Lind Moos Nord Oster Rosen Sand Tal Ulm Weid".split()
     for last in "auer bach dal feld gaard hoff kamp land mark rup stede wick".split()
 )
-_MAIL_DOMAINS: Final = ("mail.example", "post.example", "inbox.example")
-_DEVICES: Final = tuple(
+_MAIL_DOMAINS = ("mail.example", "post.example", "inbox.example")
+_DEVICES = tuple(
     f"{make}, {browser}"
     for makes, browsers in (
         (("iPhone 14", "iPhone 12", "iPad", "MacBook"), ("Safari", "Chrome")),
@@ -49,11 +49,11 @@ _DEVICES: Final = tuple(
     for make in makes
     for browser in browsers
 )
-RATES: Final = {"GBP": "1.1542", "PLN": "0.2346", "JPY": "0.0061"}
+RATES = {"GBP": "1.1542", "PLN": "0.2346", "JPY": "0.0061"}
 """Euros for one unit of the currencies beside the euro."""
-_CURRENCIES: Final = {"GB": "GBP", "PL": "PLN"}
-_IN_YEN: Final = {"TR", "US", "TH"}  # whose shops on the net take yen
-_SCATTERED: Final = 2_654_435_761  # an odd prime: neighbors in number come far from each other
+_CURRENCIES = {"GB": "GBP", "PL": "PLN"}
+_IN_YEN = {"TR", "US", "TH"}  # whose shops on the net take yen
+_SCATTERED = 2_654_435_761  # an odd prime: neighbors in number come far from each other
 
 
 class MerchantNames(NamedTuple):

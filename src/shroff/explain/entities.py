@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -29,14 +29,14 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, Log, Record
 
-SHARED_MAX: Final = 8  # keys of each other entity whose events are looked for
-MANY: Final = 20  # a key that more others share (a large merchant, a public network) links nobody
-TOTALS_MAX: Final = 1_000  # events of a key that are added up, the newest
-KEYS_BLOCK: Final = 256  # records of which keys are listed at first; later blocks double
-KEYS_BLOCK_MAX: Final = 2_048
-LIST_S: Final = 0.2  # of processor time, after which a list of keys ends
-NEIGHBOURS_MAX: Final = 50
-NEIGHBOURS_IN: Final = 4_096  # events of shared keys that are looked at, the newest
+SHARED_MAX = 8  # keys of each other entity whose events are looked for
+MANY = 20  # a key that more others share (a large merchant, a public network) links nobody
+TOTALS_MAX = 1_000  # events of a key that are added up, the newest
+KEYS_BLOCK = 256  # records of which keys are listed at first; later blocks double
+KEYS_BLOCK_MAX = 2_048
+LIST_S = 0.2  # of processor time, after which a list of keys ends
+NEIGHBOURS_MAX = 50
+NEIGHBOURS_IN = 4_096  # events of shared keys that are looked at, the newest
 
 
 @frozen

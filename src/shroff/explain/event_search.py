@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -21,13 +21,11 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Record
 
-PLACES: Final = (
-    100_000  # of the log that are searched, the newest: 2 to 3 µs each, and some 10 where people are looked for
-)
-LASTS_S: Final = 0.2  # of processor time, after which a search ends, however far it came
-FOUND_MAX: Final = 20
-TEXT_MIN: Final = 3  # of a part of a text: of two signs almost every line has them
-_BLOCK: Final = 8_192
+PLACES = 100_000  # of the log that are searched, the newest: 2 to 3 µs each, and some 10 where people are looked for
+LASTS_S = 0.2  # of processor time, after which a search ends, however far it came
+FOUND_MAX = 20
+TEXT_MIN = 3  # of a part of a text: of two signs almost every line has them
+_BLOCK = 8_192
 
 
 @frozen

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from shroff.streams.log import HitRow, Log, LogReader, Record
 
 __all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord"]
-LOOK_BACK: Final = 500_000  # places of the log
-EVENTS_KEPT: Final = 100_000  # at which a rule hit: some 50 MB
-_BLOCK: Final = 4_096
-AFRESH: Final = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
-_SLACK: Final = 20_000  # above which they are sorted out
-_MONEY: Final = "money"
+LOOK_BACK = 500_000  # places of the log
+EVENTS_KEPT = 100_000  # at which a rule hit: some 50 MB
+_BLOCK = 4_096
+AFRESH = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
+_SLACK = 20_000  # above which they are sorted out
+_MONEY = "money"
 
 
 @frozen

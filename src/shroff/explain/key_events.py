@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -18,10 +17,10 @@ from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Log, Record
 from shroff.streams.log_columns import Words
 
-_FIRST_BLOCK: Final = 64  # events that are read at once at first; most callers need no more
-_BLOCK: Final = 1_024
-_MANY: Final = 128  # events of a key: of fewer it is sooner read which are in the window
-MOST: Final = 16_384  # records that one decision looks back at: more are folded sooner by columns
+_FIRST_BLOCK = 64  # events that are read at once at first; most callers need no more
+_BLOCK = 1_024
+_MANY = 128  # events of a key: of fewer it is sooner read which are in the window
+MOST = 16_384  # records that one decision looks back at: more are folded sooner by columns
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -31,11 +31,11 @@ from shroff.project.policy import OUTCOMES
 from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.streams.log import Log
 
-OVER_MS: Final = 30 * DAY_MS  # where no aggregate links
-RING_MAX: Final = 1_000  # keys of a ring that are followed
-VALUES_MAX: Final = 200  # values of each `via` and step that pages follow
-NEWEST: Final = 1 << 18  # records from which pages read links, up to twice as many
-_KEPT: Final = Fresh["EntityLinks"](8)
+OVER_MS = 30 * DAY_MS  # where no aggregate links
+RING_MAX = 1_000  # keys of a ring that are followed
+VALUES_MAX = 200  # values of each `via` and step that pages follow
+NEWEST = 1 << 18  # records from which pages read links, up to twice as many
+_KEPT = Fresh["EntityLinks"](8)
 Words = NDArray[np.int64]
 
 

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -41,14 +41,12 @@ from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
 from shroff.runtime.values import FrozenStruct, frozen
 
-NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
-ENOUGH: Final = 5  # fewer earlier values of an entity say nothing of what is normal for it
+NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
+ENOUGH = 5  # fewer earlier values of an entity say nothing of what is normal for it
 _LOW, _HIGH = 5, 95  # percent of the earlier values that lie below the ends of the normal range
-_DIGITS: Final = 6  # places of contributions
-ONE_AT_A_TIME: Final = (
-    "Each line changes one value and keeps all others, although other values of the event may depend on it."
-)
-TREES_ONLY: Final = "The model is not a forest of trees, so only values that rules compare were varied."
+_DIGITS = 6  # places of contributions
+ONE_AT_A_TIME = "Each line changes one value and keeps all others, although other values of the event may depend on it."
+TREES_ONLY = "The model is not a forest of trees, so only values that rules compare were varied."
 
 Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
 

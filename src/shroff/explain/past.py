@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -39,11 +39,11 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Record
 
-EARLIER_MAX: Final = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
-OF_ALL_MAX: Final = 1_000  # of everybody's, which lie side by side
-_OF_ALL_BLOCK: Final = 1_536
-REACH_MS: Final = 30 * DAY_MS  # of amounts
-_LIMITS: Final = frozenset(["<", "<=", ">", ">="])
+EARLIER_MAX = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
+OF_ALL_MAX = 1_000  # of everybody's, which lie side by side
+_OF_ALL_BLOCK = 1_536
+REACH_MS = 30 * DAY_MS  # of amounts
+_LIMITS = frozenset(["<", "<=", ">", ">="])
 
 
 @frozen

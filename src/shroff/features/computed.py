@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from shroff.errors import UsageError, nearest
 from shroff.language.expression import FeatureValue, ItemFeature, Node, Score, aggregates, walk
 from shroff.runtime.values import frozen
 
-ENGINES: Final = ("online", "batch", "naive")
+ENGINES = ("online", "batch", "naive")
 
 
 def score_name(event: str) -> str:

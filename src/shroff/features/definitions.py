@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import field
-from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
@@ -25,10 +24,10 @@ from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
 from shroff.runtime.values import frozen
 
-CONSTANT: Final = "constant"
-LOOK: Final = "a look per event in the window"
-LINKED_LOOK: Final = "a look per linked event"
-FOREVER: Final = "grows for ever"
+CONSTANT = "constant"
+LOOK = "a look per event in the window"
+LINKED_LOOK = "a look per linked event"
+FOREVER = "grows for ever"
 
 
 @frozen

@@ -12,12 +12,12 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX
 Bounds = tuple[int, int]  # the least and the greatest value
 BoundsOf = Callable[[Node], Bounds | None]
 
-_NONE: Final = (0, 0)  # of what is no exact number, so that nothing can leave 64 bits
-_WORD: Final = (INTEGER_MIN, INTEGER_MAX)
-_UNITS: Final = (-UNITS_MAX, UNITS_MAX)
-_TIME_MAX: Final = 253_402_300_800_000
-_TIMES: Final = (-_TIME_MAX, _TIME_MAX)
-_FEW: Final = (-(1 << 32), 1 << 32)
+_NONE = (0, 0)  # of what is no exact number, so that nothing can leave 64 bits
+_WORD = (INTEGER_MIN, INTEGER_MAX)
+_UNITS = (-UNITS_MAX, UNITS_MAX)
+_TIME_MAX = 253_402_300_800_000
+_TIMES = (-_TIME_MAX, _TIME_MAX)
+_FEW = (-(1 << 32), 1 << 32)
 # What validation lets in, and what the log holds: no version reads stored values that are beyond (`events.event`).
 _KINDS: Final[Mapping[str, Bounds]] = {
     "integer": _WORD,
@@ -26,7 +26,7 @@ _KINDS: Final[Mapping[str, Bounds]] = {
     "time": _TIMES,
     "duration": _WORD,
 }
-_SMALL: Final = ("length", "digits", "entropy", "distance", "hour", "minute", "weekday", "day", "day_of_month", "month")
+_SMALL = ("length", "digits", "entropy", "distance", "hour", "minute", "weekday", "day", "day_of_month", "month")
 _CALLS: Final[Mapping[str, Bounds]] = {**dict.fromkeys(_SMALL, _FEW), "time": _TIMES}
 
 

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import lru_cache
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from shroff.project.schedules import ALL, LAST, Schedule
 from shroff.runtime.values import frozen
 
-ON_TIME_MS: Final = 60_000  # a due time that is seen to within this was not missed
-AT_ONCE: Final = 100  # due times of one schedule that are seen to in one transaction
-STEPS_BACK: Final = 4  # times as far with each look for the newest due time
+ON_TIME_MS = 60_000  # a due time that is seen to within this was not missed
+AT_ONCE = 100  # due times of one schedule that are seen to in one transaction
+STEPS_BACK = 4  # times as far with each look for the newest due time
 
 
 class ScheduleMark(NamedTuple):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -23,26 +23,26 @@ from shroff.errors import RefusalError, covered
 from shroff.project.schedules import TIMEOUT_MS
 from shroff.runtime.values import FrozenStruct
 
-QUEUED: Final = "queued"
-RUNNING: Final = "running"
-DONE: Final = "done"
-FAILED: Final = "failed"
-CANCELLED: Final = "cancelled"
-INTERRUPTED: Final = "interrupted"  # its process or machine ended too often
-SKIPPED: Final = "skipped"  # a due time that had no run, as the schedule says
-STATES: Final = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED, SKIPPED)
-OPEN: Final = (QUEUED, RUNNING)
-FINISHED: Final = (DONE, FAILED, INTERRUPTED)  # runs that came to an end by themselves
+QUEUED = "queued"
+RUNNING = "running"
+DONE = "done"
+FAILED = "failed"
+CANCELLED = "cancelled"
+INTERRUPTED = "interrupted"  # its process or machine ended too often
+SKIPPED = "skipped"  # a due time that had no run, as the schedule says
+STATES = (QUEUED, RUNNING, DONE, FAILED, CANCELLED, INTERRUPTED, SKIPPED)
+OPEN = (QUEUED, RUNNING)
+FINISHED = (DONE, FAILED, INTERRUPTED)  # runs that came to an end by themselves
 
-LEASE_MS: Final = 20_000
-RENEW_MS: Final = 5_000
-INTERRUPTIONS_MAX: Final = 2  # after which a job begins again, beside its retries
-BACK_OFF_MS: Final = 30_000  # before the first retry; twice as long before each further one,
-BACK_OFF_MS_MAX: Final = 3_600_000  # up to this
-LINES_MAX: Final = 200  # of a log; the oldest go
-LINE_MAX: Final = 500  # characters
-RESULT_BYTES_MAX: Final = 64 * 1024
-KEPT: Final = 500  # jobs that have ended; the oldest go
+LEASE_MS = 20_000
+RENEW_MS = 5_000
+INTERRUPTIONS_MAX = 2  # after which a job begins again, beside its retries
+BACK_OFF_MS = 30_000  # before the first retry; twice as long before each further one,
+BACK_OFF_MS_MAX = 3_600_000  # up to this
+LINES_MAX = 200  # of a log; the oldest go
+LINE_MAX = 500  # characters
+RESULT_BYTES_MAX = 64 * 1024
+KEPT = 500  # jobs that have ended; the oldest go
 
 
 class Job(FrozenStruct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
 from shroff.streams.log import Log
 
-SHOWN: Final = 20  # problems that people are shown
+SHOWN = 20  # problems that people are shown
 
 
 class LakeCheck(OperationAnswer):

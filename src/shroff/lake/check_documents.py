@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Final
 
 from shroff.errors import StorageError
 from shroff.lake.documents import documents
@@ -21,8 +20,8 @@ from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import LakeState, Write, manifest_name, read_manifest
 from shroff.streams.log import Log
 
-AT_ONCE: Final = 8  # objects that are fetched at a time,
-AHEAD: Final = 512  # of so many that are made ready
+AT_ONCE = 8  # objects that are fetched at a time,
+AHEAD = 512  # of so many that are made ready
 _Wanted = tuple[str, bytes, int]
 
 

@@ -46,8 +46,8 @@ from shroff.runtime.values import frozen
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
-STEP: Final = 4_096  # events that are folded or decided at once
-FOREVER: Final = 1 << 62  # the end of a log that goes on
+STEP = 4_096  # events that are folded or decided at once
+FOREVER = 1 << 62  # the end of a log that goes on
 
 
 @frozen

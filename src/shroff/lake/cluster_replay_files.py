@@ -17,7 +17,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -40,12 +40,12 @@ from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import Batch, DecisionRow, FlagRow, HitRow, Log, OutboxRow, Record, UniqueValue
 
-PLACES: Final = 65_536  # of a micro-batch: each writes the state of every partition that it touches
-PLAN: Final = "run.json"
-CHECKPOINT: Final = "checkpoint"
-DECISIONS: Final = "decisions"
-LOOK_S: Final = 0.5  # how often it is looked whether another version came
-PARTS: Final = "parts"
+PLACES = 65_536  # of a micro-batch: each writes the state of every partition that it touches
+PLAN = "run.json"
+CHECKPOINT = "checkpoint"
+DECISIONS = "decisions"
+LOOK_S = 0.5  # how often it is looked whether another version came
+PARTS = "parts"
 
 
 class DecidedPart(Protocol):

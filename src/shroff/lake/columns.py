@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.json as pj
@@ -20,12 +20,12 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even
 from shroff.log.columns.tables import arrow_type
 
-DECIMAL_END: Final = 10**38  # a decimal of Arrow has 38 digits; a value beyond is missing in a table
-PART: Final = 4_096  # objects that are read at once
-_TEXTS: Final = pa.list_(pa.string())
-_PARTS: Final = {"score": pa.float64(), "rules": _TEXTS, "shadow_rules": _TEXTS}
-_VERSIONS: Final = pa.struct([("model", pa.string())])
-_OPTIONS: Final = pj.ReadOptions(use_threads=False, block_size=1 << 30)  # all objects are one block
+DECIMAL_END = 10**38  # a decimal of Arrow has 38 digits; a value beyond is missing in a table
+PART = 4_096  # objects that are read at once
+_TEXTS = pa.list_(pa.string())
+_PARTS = {"score": pa.float64(), "rules": _TEXTS, "shadow_rules": _TEXTS}
+_VERSIONS = pa.struct([("model", pa.string())])
+_OPTIONS = pj.ReadOptions(use_threads=False, block_size=1 << 30)  # all objects are one block
 Fields = Sequence[tuple[str, Type]]
 
 

@@ -8,7 +8,7 @@ one that was overtaken has left it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import ClassVar, Final
+from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
@@ -22,9 +22,9 @@ from shroff.runtime.texts import many
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import CHECKPOINTS_KEPT, Compact, File, LakeState, Manifest
 
-FILES_MIN: Final = 4  # small files of one folder that are worth one: fewer cost a reader little
-TARGET_BYTES: Final = 32 * 1024 * 1024  # of a file: some 100,000 decisions; its rows take ten times that in memory
-GROUPS_MAX: Final = 64  # of one commit
+FILES_MIN = 4  # small files of one folder that are worth one: fewer cost a reader little
+TARGET_BYTES = 32 * 1024 * 1024  # of a file: some 100,000 decisions; its rows take ten times that in memory
+GROUPS_MAX = 64  # of one commit
 
 
 class Compaction(OperationAnswer):

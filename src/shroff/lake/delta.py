@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -26,9 +26,9 @@ from shroff.lake.publication import TableChange, TableHead, TableNote, TableStop
 from shroff.streams.lake import RetriedObjects, digest
 from shroff.streams.lake_manifest import File, LakeState
 
-NAME: Final = "delta"
-_COMMIT: Final = re.compile(r"(\d{20})\.json")
-_ENGINE: Final = "shroff"
+NAME = "delta"
+_COMMIT = re.compile(r"(\d{20})\.json")
+_ENGINE = "shroff"
 
 
 class DeltaTables:

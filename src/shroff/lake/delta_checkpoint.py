@@ -9,7 +9,7 @@ A publisher that was killed before it put one leaves that to the next one, a hun
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,13 +17,11 @@ import pyarrow.parquet as pq
 from shroff.lake.files import arrow_reader
 from shroff.streams.lake import RetriedObjects
 
-CHECKPOINT_EVERY: Final = 100  # commits: what a reader reads as small objects at most, and twice that behind a kill
-TOMBSTONE_MS: Final = (
-    7 * 86_400_000
-)  # how long a removed file is remembered: Delta's own `deletedFileRetentionDuration`
+CHECKPOINT_EVERY = 100  # commits: what a reader reads as small objects at most, and twice that behind a kill
+TOMBSTONE_MS = 7 * 86_400_000  # how long a removed file is remembered: Delta's own `deletedFileRetentionDuration`
 
-_TEXTS: Final = pa.map_(pa.string(), pa.string())
-_SCHEMA: Final = pa.schema(
+_TEXTS = pa.map_(pa.string(), pa.string())
+_SCHEMA = pa.schema(
     {
         "txn": pa.struct({"appId": pa.string(), "version": pa.int64()}),
         "add": pa.struct(
@@ -50,7 +48,7 @@ _SCHEMA: Final = pa.schema(
         "protocol": pa.struct({"minReaderVersion": pa.int32(), "minWriterVersion": pa.int32()}),
     }
 )
-_MAPS: Final = frozenset({"partitionValues", "options", "configuration"})
+_MAPS = frozenset({"partitionValues", "options", "configuration"})
 Action = dict[str, Any]
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
 Fields = list[dict[str, Any]]
-_SIMPLE: Final = {
+_SIMPLE = {
     pa.string(): "string",
     pa.binary(): "binary",
     pa.bool_(): "boolean",

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from hashlib import sha256
 from itertools import groupby, islice
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -21,14 +21,12 @@ from shroff.replay.exports import KINDS
 from shroff.streams.lake_manifest import DocumentFolder
 from shroff.streams.settings import ALONE
 
-ID_BYTES_MAX: Final = 160  # of an id in a name; a longer one ends with its hash
-TAKEN: Final = frozenset(
-    {"events", "labels", "controls", "decisions", "features", "flags", "hits", "manifest", "checkpoint"}
-)
-FOLDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-ALL: Final = ("decisions", "flags", "labels")  # what a folder is of, where it is not of an event type
-_PLAIN: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
-_ESCAPED: Final = [chr(code) if code in _PLAIN else f"={code:02X}" for code in range(256)]
+ID_BYTES_MAX = 160  # of an id in a name; a longer one ends with its hash
+TAKEN = frozenset({"events", "labels", "controls", "decisions", "features", "flags", "hits", "manifest", "checkpoint"})
+FOLDER = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+ALL = ("decisions", "flags", "labels")  # what a folder is of, where it is not of an event type
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")
+_ESCAPED = [chr(code) if code in _PLAIN else f"={code:02X}" for code in range(256)]
 
 
 def file_name(id_: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,11 +12,9 @@ import pyarrow.parquet as pq
 from shroff.streams.lake import RetriedObjects, damaged, digest
 from shroff.streams.lake_manifest import File
 
-GROUP_ROWS: Final = 32_768  # of a row group: what a reader of a few places has to decode
-LONG_TEXTS: Final = frozenset(
-    {"id", "body", "document"}
-)  # hardly two are equal, so a dictionary costs and saves nothing
-_NAME: Final = re.compile(r"(\d{12})-[0-9a-f]{16}\.parquet")
+GROUP_ROWS = 32_768  # of a row group: what a reader of a few places has to decode
+LONG_TEXTS = frozenset({"id", "body", "document"})  # hardly two are equal, so a dictionary costs and saves nothing
+_NAME = re.compile(r"(\d{12})-[0-9a-f]{16}\.parquet")
 
 
 def parquet(table: pa.Table) -> bytes:

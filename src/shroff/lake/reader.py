@@ -18,8 +18,8 @@ from shroff.streams.lake_manifest import File, LakeState, read_state
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Kind, Record
 
 RECORDS: Final[Mapping[str, Kind]] = {"events": "event", "labels": "label", "controls": "control"}
-WINDOW: Final = 32_768  # places that are put in order at once
-HELD_BYTES: Final = 256 * 1024 * 1024  # of files that stay in memory, since the next places may need them too
+WINDOW = 32_768  # places that are put in order at once
+HELD_BYTES = 256 * 1024 * 1024  # of files that stay in memory, since the next places may need them too
 Row = TypeVar("Row", Record, DecisionRow, FlagRow, HitRow)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -24,10 +24,10 @@ from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, LogReader, Record
 
-KINDS: Final = ("events", "labels", "controls", "decisions", "features", "flags", "hits")
-DAY_MS: Final = 86_400_000
-SLICE: Final = 8_192  # rows that the log is asked for at once
-TIME: Final = pa.timestamp("ms", tz="UTC")
+KINDS = ("events", "labels", "controls", "decisions", "features", "flags", "hits")
+DAY_MS = 86_400_000
+SLICE = 8_192  # rows that the log is asked for at once
+TIME = pa.timestamp("ms", tz="UTC")
 Words = NDArray[np.int64]
 Row = TypeVar("Row")
 
@@ -197,7 +197,7 @@ def _events(name: str, records: list[Record], definitions: Definitions | None) -
     return times, pa.table(columns)
 
 
-EVENT_COLUMNS: Final = ("seq", "id", "time", "decided", "body", "type", "date")
+EVENT_COLUMNS = ("seq", "id", "time", "decided", "body", "type", "date")
 
 
 def field_columns(type_: EventType) -> dict[str, str]:

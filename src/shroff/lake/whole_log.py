@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.streams.log import PRUNED_AT_ONCE, DecisionRow, Log, Record
@@ -16,8 +16,8 @@ from shroff.streams.log import PRUNED_AT_ONCE, DecisionRow, Log, Record
 if TYPE_CHECKING:
     from shroff.lake.reader import LakeReader
 
-READ: Final = 4_096
-LINES: Final = 65_536
+READ = 4_096
+LINES = 65_536
 
 
 class _Placed(Protocol):

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import structs
@@ -41,9 +41,9 @@ from shroff.streams.lake_manifest import (
 )
 from shroff.streams.log import Log, LogReader, Record
 
-PLACES_MAX: Final = 1 << 15  # of a commit: some 150 MB with forty features, as the log gives them and as columns
-UNDER_WAY: Final = 4  # objects that are written at once
-STEPS: Final = ("planned", "file", "document", "before finish", "finished", "checkpoint", "done")
+PLACES_MAX = 1 << 15  # of a commit: some 150 MB with forty features, as the log gives them and as columns
+UNDER_WAY = 4  # objects that are written at once
+STEPS = ("planned", "file", "document", "before finish", "finished", "checkpoint", "done")
 
 
 class LakeReport(OperationAnswer):
@@ -252,7 +252,7 @@ class LakeWriter:
             raise StateError(f"{self.objects.address} was written from another log. {_OTHER_LAKE}")
 
 
-_OTHER_LAKE: Final = "Write this log into an empty location, or restore the log of this lake"
+_OTHER_LAKE = "Write this log into an empty location, or restore the log of this lake"
 
 
 def _mark(log: LogReader, seq: int) -> str:

@@ -109,12 +109,12 @@ def _mode(seen: WindowView) -> Value:
     return next((value for value in reversed(seen.values) if counts[value] == most), None)
 
 
-_EXACT: Final = frozenset(["integer", "number", "money"])
-_SUMMED: Final = _EXACT | {"duration"}  # durations in milliseconds
-_ORDERED: Final = _EXACT | {"real", "time", "duration"}
-_ANY: Final = frozenset([*NAMES, "missing"])
-COUNT: Final = "count"
-_ROWS: Final = (
+_EXACT = frozenset(["integer", "number", "money"])
+_SUMMED = _EXACT | {"duration"}  # durations in milliseconds
+_ORDERED = _EXACT | {"real", "time", "duration"}
+_ANY = frozenset([*NAMES, "missing"])
+COUNT = "count"
+_ROWS = (
     AggregateRow(COUNT, "How many events there are.",
         lambda seen: len(seen.values), "counts", None, INTEGER, is_tally=True),
     AggregateRow("sum", "The sum, exact; missing, and reported by `doctor`, where it does not fit 64 bits.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from shroff.errors import nearest
 from shroff.language import syntax
@@ -26,7 +26,7 @@ from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import Type
 
-_NUMBER_MAX: Final = 1_000_000  # of `nth_last`
+_NUMBER_MAX = 1_000_000  # of `nth_last`
 CheckTree = Callable[[Syntax, Scope, str | None], Node]
 
 

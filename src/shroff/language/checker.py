@@ -6,7 +6,7 @@ Mistakes are refused here, when the project is loaded, with their place in the t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from msgspec.structs import replace
 
@@ -34,7 +34,7 @@ from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MAX, REAL, TEXT, TIME, Type, number
 from shroff.language.values import parse_decimal, rescale_half_even, to_real
 
-_ORDERED: Final = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
+_ORDERED = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
 
 
 def check(text: str, scope: Scope, wanted: Type | None = None) -> Node:

@@ -34,7 +34,7 @@ from shroff.language.types import money
 if TYPE_CHECKING:
     from shroff.language.expression_text import ValueWording
 
-SO_MANY: Final = {  # of what is counted or added up, before it
+SO_MANY = {  # of what is counted or added up, before it
     ">": "more than {}",
     ">=": "{} or more",
     "<": "less than {}",
@@ -42,7 +42,7 @@ SO_MANY: Final = {  # of what is counted or added up, before it
     "==": "exactly {}",
     "!=": "other than {}",
 }
-IS: Final = {
+IS = {
     ">": "is above",
     ">=": "is at least",
     "<": "is below",
@@ -58,17 +58,17 @@ _FEW: Final[dict[tuple[str, object], str]] = {
     ("<=", 0): "no",
     ("!=", 0): "at least one",
 }
-OPPOSITE: Final = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
-_TURNED: Final = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
-_COMPARED: Final = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+OPPOSITE = {">": "<=", ">=": "<", "<": ">=", "<=": ">", "==": "!=", "!=": "=="}
+_TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
+_COMPARED = {"==": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 # Where an hour or a weekday stands in a sentence: of a field `paid_at`, then of a field of another name.
-AS_CLAUSE: Final = ("{what} {when}", "{what} is {when}")
-AS_NOUN: Final = ("{what} {when}", "{what} {when}")
-OF_COUNTED: Final = ("{what} {when}", "with {what} {when}")
-OF_RULE: Final = ("it is {what} {when}", "the {what} is {when}")
-WHEN_ALONE: Final = ("{when}", "{when}")
-DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-ROUNDS: Final = {"hour": 24, "weekday": len(DAYS)}  # values of a function of the clock
+AS_CLAUSE = ("{what} {when}", "{what} is {when}")
+AS_NOUN = ("{what} {when}", "{what} {when}")
+OF_COUNTED = ("{what} {when}", "with {what} {when}")
+OF_RULE = ("it is {what} {when}", "the {what} is {when}")
+WHEN_ALONE = ("{when}", "{when}")
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+ROUNDS = {"hour": 24, "weekday": len(DAYS)}  # values of a function of the clock
 
 
 def clause(teller: ValueWording, node: Node, *, is_true: bool = True) -> str:

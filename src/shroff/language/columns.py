@@ -25,8 +25,8 @@ from shroff.runtime.values import FrozenStruct
 Array = NDArray[Any]
 _EMPTY: Final[dict[str, Any]] = {"text": "", "choice": "", "real": 0.0, "boolean": False}
 _DTYPES: Final[dict[str, Any]] = {"text": object, "choice": object, "real": np.float64, "boolean": np.bool_}
-_FLOAT_EXACT: Final = 2**53
-_LEAVES: Final = frozenset(
+_FLOAT_EXACT = 2**53
+_LEAVES = frozenset(
     [typed.ThisField, typed.ItemField, typed.FeatureValue, typed.ItemFeature, typed.Score, typed.Aggregate]
 )
 

@@ -29,7 +29,7 @@ class Literal(FrozenStruct):
     value: Value
 
 
-ORIGINAL_AMOUNT: Final = "original"  # the function, and what stands behind an amount's name in the field that it reads
+ORIGINAL_AMOUNT = "original"  # the function, and what stands behind an amount's name in the field that it reads
 
 
 class ThisField(FrozenStruct):
@@ -62,7 +62,7 @@ class ItemFeature(FrozenStruct):
 
 
 Path = tuple[str | int, ...]  # to a value of a line: names of objects, indices of arrays
-ITEM: Final = -1  # the index of the item that a mapping with `each` reads
+ITEM = -1  # the index of the item that a mapping with `each` reads
 
 
 class RowValue(FrozenStruct):
@@ -78,7 +78,7 @@ class Score(FrozenStruct):
     type: Type
 
 
-VIA_UP_TO: Final = 50  # keys that a link value connects, where nothing else is written
+VIA_UP_TO = 50  # keys that a link value connects, where nothing else is written
 
 
 class Via(FrozenStruct):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Final, TypeGuard
+from typing import TypeGuard
 
 import msgspec
 
@@ -86,7 +86,7 @@ __all__ = [
 ]
 
 DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name
-_AT_LEAST: Final = {
+_AT_LEAST = {
     ">": "above",
     ">=": "from",
     "<": "below",
@@ -94,11 +94,11 @@ _AT_LEAST: Final = {
     "!=": "not",
     "==": "",
 }
-_AS_IT_IS: Final = frozenset({"lower", "upper", "trim"})  # letters of another size are the same to people
-_UNITS: Final = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
-_SPENT: Final = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
-_OF_TIME: Final = frozenset({"hour", "minute", "weekday", "day", "day_of_month", "month"})
-_CALLS: Final = {  # functions of several arguments in words
+_AS_IT_IS = frozenset({"lower", "upper", "trim"})  # letters of another size are the same to people
+_UNITS = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
+_SPENT = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
+_OF_TIME = frozenset({"hour", "minute", "weekday", "day", "day_of_month", "month"})
+_CALLS = {  # functions of several arguments in words
     "distance": "distance from {0}, {1} to {2}, {3}",
     "speed": "speed over {0} in {1}",
     "similarity": "similarity of {0} and {1}",
@@ -109,9 +109,9 @@ _CALLS: Final = {  # functions of several arguments in words
     "power": "{0} to the power of {1}",
     "mod": "rest of {0} by {1}",
 }
-_MEASURES: Final = {"distance": "km", "speed": "km/h"}
-_NEAR_M: Final = 10_000  # below, a distance is told by tenths of a kilometer
-_SHORT_DIGITS: Final = 4
+_MEASURES = {"distance": "km", "speed": "km/h"}
+_NEAR_M = 10_000  # below, a distance is told by tenths of a kilometer
+_SHORT_DIGITS = 4
 
 
 class Wording(FrozenStruct):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from shroff.errors import nearest
 from shroff.language import syntax
@@ -30,22 +30,22 @@ from shroff.language.types import (
 from shroff.language.values import check_real, parse_decimal, parse_duration, parse_time, quoted, show_time
 from shroff.runtime.values import FrozenStruct, frozen
 
-_OF_HASHED: Final = (
+_OF_HASHED = (
     "Compare it with a hashed field, or write the values into a list and ask 'in lists.NAME': they are hashed there. "
     "For a part of it, such as the first six digits, declare a field of its own in events.yaml: "
     "bin: left(row.card, 6), under 'from'."
 )
-MARKS: Final = ("hashed", "unique", "personal")
-BOUNDED: Final = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
-_LENGTH_MAX: Final = 65_536  # characters; a choice may list many texts
+MARKS = ("hashed", "unique", "personal")
+BOUNDED = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
+_LENGTH_MAX = 65_536  # characters; a choice may list many texts
 _FIELD_TYPE = re.compile(
     r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)(?:(\d[0-9a-z]{0,40})\s*)?([<>].*)?$", re.DOTALL
 )
-_WITHIN: Final = "unique within"
-_IN: Final = re.compile(r"^(\s*money\s*\??)\s+in\s+([A-Za-z_][A-Za-z0-9_]*)(?=\s|[<>]|$)")
+_WITHIN = "unique within"
+_IN = re.compile(r"^(\s*money\s*\??)\s+in\s+([A-Za-z_][A-Za-z0-9_]*)(?=\s|[<>]|$)")
 _BOUND = re.compile(r"([<>]=?)\s*(\S{1,400})")
-_WORDS: Final = {">": "above {}", ">=": "at least {}", "<": "below {}", "<=": "at most {}"}
-_TIME_WORDS: Final = {">": "after {}", ">=": "not before {}", "<": "before {}", "<=": "not after {}"}
+_WORDS = {">": "above {}", ">=": "at least {}", "<": "below {}", "<=": "at most {}"}
+_TIME_WORDS = {">": "after {}", ">=": "not before {}", "<": "before {}", "<=": "not after {}"}
 
 
 class TypeTextError(ValueError):

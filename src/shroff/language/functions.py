@@ -77,8 +77,8 @@ def _literal(arguments: tuple[Argument, ...], at: int, kind: str, wanted: str) -
     return arguments[at].literal
 
 
-_FORMAT_TRIAL: Final = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
-_NUMERIC: Final = ("integer", "number", "money", "real")
+_FORMAT_TRIAL = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
+_NUMERIC = ("integer", "number", "money", "real")
 
 
 def _sign_same(arguments: tuple[Argument, ...], places: int) -> Signature:
@@ -231,9 +231,9 @@ def _texts(
     return name, form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate)
 
 
-_T: Final = ("text",)
-_I: Final = ("integer",)
-_SIGN_TWO_TEXTS: Final = partial(_sign_fixed, kinds=(_T, _T), result=REAL)
+_T = ("text",)
+_I = ("integer",)
+_SIGN_TWO_TEXTS = partial(_sign_fixed, kinds=(_T, _T), result=REAL)
 _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
     (("abs", "abs(x)", _sign_same, _plain(calls.size)), "The value without its sign.", "abs(-5)"),
     (
@@ -461,11 +461,11 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
         "mod(-7, 3)",
     ),
 )
-DECIMALS: Final = frozenset(["integer", "number", "money"])  # functions that read a decimal from text
+DECIMALS = frozenset(["integer", "number", "money"])  # functions that read a decimal from text
 FUNCTIONS: Final[dict[str, Function]] = {
     parts[0]: Function(*parts, meaning, example) for parts, meaning, example in _FUNCTIONS
 }
-OF_OTHERS: Final = {  # what other languages have as functions, and how it is written here
+OF_OTHERS = {  # what other languages have as functions, and how it is written here
     **dict.fromkeys(("if", "iif", "ifelse", "iff", "case"), "Write 'pos' when … else 'web'."),
     **dict.fromkeys(("coalesce", "ifnull", "nvl", "fillna"), "Write a else b."),
     **dict.fromkeys(("isnull", "isna", "isnan", "isblank", "is_missing"), "Write x is missing."),

@@ -10,13 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from inspect import cleandoc
-from typing import Final
 
 from shroff.runtime.values import FrozenStruct, frozen
 
-TEXT: Final = "string"
-NUMBER: Final = "number"
-TRUTH: Final = "boolean"
+TEXT = "string"
+NUMBER = "number"
+TRUTH = "boolean"
 
 
 class One(FrozenStruct):
@@ -156,21 +155,19 @@ def mapping_shape(words: str, /, **shapes: Shape | Required | Key | tuple[Key, .
     return MappingShape(" ".join(what.split()), tuple(keys))
 
 
-_KEY_WORDS: Final = re.compile(r"^(\S+): (.*(?:\n .*)*)", re.MULTILINE)
-_FACT: Final = re.compile(r"\n +(?=Default: |Example: )")
-NAME_PATTERN: Final = "^[a-z][a-z0-9_]{0,99}$"
-MAYBE: Final = One("a value", kinds=(TEXT, NUMBER, TRUTH), may_be_empty=True)
-ANY: Final = One("a text", kinds=(TEXT, NUMBER, TRUTH))
-EXPRESSION: Final = One("an expression", kinds=(TEXT, NUMBER, TRUTH))
-NAME: Final = One("a name", NAME_PATTERN)
-DURATION: Final = One("a duration such as 7d", "^([0-9]+(ms|s|m|h|d|w))+$")
-DECIMAL: Final = One(
-    "a number", r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?\s*$", kinds=(TEXT, NUMBER)
-)
-SCORE: Final = One("a score from 0 to 1", r"^\s*\+?(0?\.[0-9]+|[01]\.?|1\.0*)\s*$", (), (TEXT, NUMBER), (0, 1))
-WHOLE: Final = One("a whole number", r"^\s*\+?[0-9]+(\.0*)?([eE]\+?[0-9]{1,3})?\s*$", kinds=(TEXT, NUMBER))
-PERCENT: Final = One("a share such as 25%", r"^(\d{1,2}(\.\d{1,4})?|100(\.0{1,4})?|0\d{2}(\.\d{1,4})?)\s*%$")
-SWITCH: Final = One("true or false", options=("true", "false"))
+_KEY_WORDS = re.compile(r"^(\S+): (.*(?:\n .*)*)", re.MULTILINE)
+_FACT = re.compile(r"\n +(?=Default: |Example: )")
+NAME_PATTERN = "^[a-z][a-z0-9_]{0,99}$"
+MAYBE = One("a value", kinds=(TEXT, NUMBER, TRUTH), may_be_empty=True)
+ANY = One("a text", kinds=(TEXT, NUMBER, TRUTH))
+EXPRESSION = One("an expression", kinds=(TEXT, NUMBER, TRUTH))
+NAME = One("a name", NAME_PATTERN)
+DURATION = One("a duration such as 7d", "^([0-9]+(ms|s|m|h|d|w))+$")
+DECIMAL = One("a number", r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?\s*$", kinds=(TEXT, NUMBER))
+SCORE = One("a score from 0 to 1", r"^\s*\+?(0?\.[0-9]+|[01]\.?|1\.0*)\s*$", (), (TEXT, NUMBER), (0, 1))
+WHOLE = One("a whole number", r"^\s*\+?[0-9]+(\.0*)?([eE]\+?[0-9]{1,3})?\s*$", kinds=(TEXT, NUMBER))
+PERCENT = One("a share such as 25%", r"^(\d{1,2}(\.\d{1,4})?|100(\.0{1,4})?|0\d{2}(\.\d{1,4})?)\s*%$")
+SWITCH = One("true or false", options=("true", "false"))
 
 
 def choice(*options: str) -> One:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from shroff.errors import Problem, nearest
 from shroff.language.checker import check
@@ -23,8 +23,8 @@ from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import DAY_MS, is_zone, parse_decimal, parse_duration, quoted, to_real
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, whole_text
 
-NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
-NAME_LENGTH_MAX: Final = 100
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+NAME_LENGTH_MAX = 100
 _T = TypeVar("_T")
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from typing import Final
 
 from shroff.language.types import Type
 from shroff.runtime.values import FrozenStruct, frozen
 
-TABLE_KINDS: Final = ("prefix", "suffix", "network")  # of keys that hold many values
+TABLE_KINDS = ("prefix", "suffix", "network")  # of keys that hold many values
 
 
 class TableShape(FrozenStruct):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final
 
 from shroff.language.syntax import (
     Binary,
@@ -35,9 +34,9 @@ from shroff.language.syntax import (
 from shroff.language.values import parse_duration
 from shroff.runtime.values import FrozenStruct
 
-LENGTH_MAX: Final = 2_000
-DEPTH_MAX: Final = 40
-LAST_MAX: Final = 1_000_000_000  # of `over last n`; more events of one key than any log has
+LENGTH_MAX = 2_000
+DEPTH_MAX = 40
+LAST_MAX = 1_000_000_000  # of `over last n`; more events of one key than any log has
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -49,12 +48,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE,
 )
-_INDEX: Final = re.compile("[0-9]{1,9}")  # no message has more items
-_KEYWORDS: Final = frozenset(
+_INDEX = re.compile("[0-9]{1,9}")  # no message has more items
+_KEYWORDS = frozenset(
     "and or not in is missing else when where over last delayed including matching since of true false".split()
 )
-_COMPARISONS: Final = frozenset(["==", "!=", "<", "<=", ">", ">="])
-_MODIFIERS: Final = frozenset(["over", "delayed", "including", "matching", "since", "of"])
+_COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">="])
+_MODIFIERS = frozenset(["over", "delayed", "including", "matching", "since", "of"])
 
 
 class Token(FrozenStruct):

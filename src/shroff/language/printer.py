@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Final
 
 from shroff.language.expression import (
     ITEM,
@@ -43,9 +42,9 @@ from shroff.language.values import HOUR_MS, show_decimal, show_duration, show_nu
 
 # Strength of operators, weakest first, as the parser has them.
 _ELSE, _WHEN, _OR, _AND, _NOT, _COMPARE, _SUM, _PRODUCT, _SIGN, _ATOM = range(10)
-_LINE_END: Final = re.compile(r"\s*\n\s*")
-LITERAL_MAX: Final = 10**30  # digits of a number that the checker takes
-_GROUPED_FROM: Final = 100_000  # 100_000 is easier to read than 100000, 50000 is not hard
+_LINE_END = re.compile(r"\s*\n\s*")
+LITERAL_MAX = 10**30  # digits of a number that the checker takes
+_GROUPED_FROM = 100_000  # 100_000 is easier to read than 100000, 50000 is not hard
 
 
 def text_of(node: Node) -> str:

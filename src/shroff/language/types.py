@@ -17,22 +17,20 @@ with as integers; a real is the nearest float to the value in whole units.
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.runtime.values import FrozenStruct
 
-PLACES_MAX: Final = 12
-NUMBER_PLACES: Final = 6
-UNITS_MAX: Final = 10**15  # largest valid money or number, in smallest units
-INTEGER_MIN: Final = -(2**63)
-INTEGER_MAX: Final = 2**63 - 1
-WIDE_MIN: Final = -(2**127)
-WIDE_MAX: Final = 2**127 - 1
+PLACES_MAX = 12
+NUMBER_PLACES = 6
+UNITS_MAX = 10**15  # largest valid money or number, in smallest units
+INTEGER_MIN = -(2**63)
+INTEGER_MAX = 2**63 - 1
+WIDE_MIN = -(2**127)
+WIDE_MAX = 2**127 - 1
 HASHED, JOINED = "hashed", "joined"  # in this order: what has both in it is joined
-HASHED_END: Final = 4  # characters of a hashed text that stand behind its hash
-NAMES: Final = ("text", "integer", "number", "real", "money", "boolean", "time", "duration", "choice")
+HASHED_END = 4  # characters of a hashed text that stand behind its hash
+NAMES = ("text", "integer", "number", "real", "money", "boolean", "time", "duration", "choice")
 
-CODES: Final = frozenset(  # of ISO 4217, as of 2026
+CODES = frozenset(  # of ISO 4217, as of 2026
     "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "
     "CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD "
     "HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD "
@@ -40,12 +38,12 @@ CODES: Final = frozenset(  # of ISO 4217, as of 2026
     "PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD "
     "TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG".split()
 )
-PLACES: Final = {  # of currencies that have not 2
+PLACES = {  # of currencies that have not 2
     **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
     **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
     **dict.fromkeys("CLF UYW".split(), 4),
 }
-ORIGINAL_PLACES: Final = 4  # the most that a currency has
+ORIGINAL_PLACES = 4  # the most that a currency has
 
 
 class Type(FrozenStruct):
@@ -80,13 +78,13 @@ class Type(FrozenStruct):
         return self.kind
 
 
-TEXT: Final = Type("text")
-INTEGER: Final = Type("integer")
-REAL: Final = Type("real")
-BOOLEAN: Final = Type("boolean")
-TIME: Final = Type("time")
-DURATION: Final = Type("duration")
-NOTHING: Final = Type("missing")  # of the literal `missing`, which stands for any type
+TEXT = Type("text")
+INTEGER = Type("integer")
+REAL = Type("real")
+BOOLEAN = Type("boolean")
+TIME = Type("time")
+DURATION = Type("duration")
+NOTHING = Type("missing")  # of the literal `missing`, which stands for any type
 
 
 def number(places: int = NUMBER_PLACES) -> Type:

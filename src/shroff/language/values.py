@@ -12,7 +12,6 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import Final
 from unicodedata import category
 from zoneinfo import ZoneInfo
 
@@ -23,20 +22,20 @@ from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
 
 Value = str | int | float | bool | None
 
-MINUTE_MS: Final = 60_000
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 86_400_000
-YEARS: Final = (1900, 9000)
-DAYS_MAX: Final = 3_700  # of one question
-_UNITS_MS: Final = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
-_AMOUNT: Final = re.compile(r"(?:[A-Za-z]{3}\s+|[€$£¥]\s*)?([0-9][0-9., ]{0,24})(?:\s*[€$£¥]|\s+[A-Za-z]{3})?")
-_AMOUNT_GROUPED: Final = re.compile(r"[0-9]{1,3}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
-_DURATION_LENGTH_MAX: Final = 200  # characters
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+YEARS = (1900, 9000)
+DAYS_MAX = 3_700  # of one question
+_UNITS_MS = {"ms": 1, "s": 1_000, "m": MINUTE_MS, "h": HOUR_MS, "d": DAY_MS, "w": 7 * DAY_MS}
+_AMOUNT = re.compile(r"(?:[A-Za-z]{3}\s+|[€$£¥]\s*)?([0-9][0-9., ]{0,24})(?:\s*[€$£¥]|\s+[A-Za-z]{3})?")
+_AMOUNT_GROUPED = re.compile(r"[0-9]{1,3}(?:([., ])[0-9]{3})(?:\1[0-9]{3})*")
+_DURATION_LENGTH_MAX = 200  # characters
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
 _DECIMAL = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,4}))?")
-_GROUPS: Final = " '\u2019\u00a0\u202f"  # what stands between thousands, beside the sign that is not the decimal mark
-_WRITTEN: Final = {  # by the decimal mark: a whole part in groups of three, or of two as in India, and places
+_GROUPS = " '\u2019\u00a0\u202f"  # what stands between thousands, beside the sign that is not the decimal mark
+_WRITTEN = {  # by the decimal mark: a whole part in groups of three, or of two as in India, and places
     mark: re.compile(
         rf"(?:[0-9]{{1,3}}(?P<group>[{other}{_GROUPS}])[0-9]{{3}}(?:(?P=group)[0-9]{{3}})*"
         rf"|[0-9]{{1,2}}(?:{other}[0-9]{{2}})+{other}[0-9]{{3}}|[0-9]*)(?:{re.escape(mark)}[0-9]*)?"
@@ -44,19 +43,19 @@ _WRITTEN: Final = {  # by the decimal mark: a whole part in groups of three, or 
     )
     for mark, other in ((".", ","), (",", "."))
 }
-_GROUP: Final = {".": re.compile(f"[,{_GROUPS}]"), ",": re.compile(f"[.{_GROUPS}]")}
-_ENCLOSED: Final = re.compile(r"(?P<open>\()?(?P<sign>[+-])?(?P<digits>.*?)(?P<minus>-)?(?P<close>\))?", re.DOTALL)
-_WRITTEN_LENGTH_MAX: Final = 400  # characters
-_DIGIT: Final = re.compile("^[^eE]*[0-9]")
-_EXAMPLES: Final = {".": "1,234.50", ",": "1.250,00"}
+_GROUP = {".": re.compile(f"[,{_GROUPS}]"), ",": re.compile(f"[.{_GROUPS}]")}
+_ENCLOSED = re.compile(r"(?P<open>\()?(?P<sign>[+-])?(?P<digits>.*?)(?P<minus>-)?(?P<close>\))?", re.DOTALL)
+_WRITTEN_LENGTH_MAX = 400  # characters
+_DIGIT = re.compile("^[^eE]*[0-9]")
+_EXAMPLES = {".": "1,234.50", ",": "1.250,00"}
 _TIME = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)?",
     re.ASCII,
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST: Final = date(1970, 1, 1).toordinal()
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_TIME_LIMIT_MS: Final = 253_402_300_800_000  # the year 10000
+_FIRST = date(1970, 1, 1).toordinal()
+_MILLISECOND = timedelta(milliseconds=1)
+_TIME_LIMIT_MS = 253_402_300_800_000  # the year 10000
 
 
 def parse_duration(text: str) -> int:
@@ -384,7 +383,7 @@ def to_real(units: int, places: int) -> float:
     return units / 10**places if places else float(units)
 
 
-_STEPS: Final = 1 << 32
+_STEPS = 1 << 32
 
 
 def key_text(key: Value | tuple[Value, ...]) -> str:

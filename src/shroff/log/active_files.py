@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
 
 from msgspec.json import encode as to_json
 
@@ -25,17 +24,17 @@ from shroff.project.settings.systems import Systems
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
 
-ACTIVE: Final = "active"  # among the sources of offsets
-BEGUN: Final = "begun"  # among those, where a process noted what it began with, be it nothing
-NOTICES: Final = "notices/"
-SETTING: Final = f"{PROJECT_FILE}: "  # before the name of a setting
+ACTIVE = "active"  # among the sources of offsets
+BEGUN = "begun"  # among those, where a process noted what it began with, be it nothing
+NOTICES = "notices/"
+SETTING = f"{PROJECT_FILE}: "  # before the name of a setting
 # Settings that a running service takes up; `http` where nothing is open by it for as long as the process runs.
-LIVE: Final = ("mail", "second_person", "sinks", "online", "sources", "web", "sessions", "sign_in", "http", "zone")
-_OPEN_BY_HTTP: Final = ("source", "lake", "snapshots")
-NOW: Final = "now"
-RESTART: Final = "restart"
-_YAML_NAMES: Final = {"keep_ms": "keep"}
-_READ: Final = ReadOnce()  # of versions: the next one reads again what differs
+LIVE = ("mail", "second_person", "sinks", "online", "sources", "web", "sessions", "sign_in", "http", "zone")
+_OPEN_BY_HTTP = ("source", "lake", "snapshots")
+NOW = "now"
+RESTART = "restart"
+_YAML_NAMES = {"keep_ms": "keep"}
+_READ = ReadOnce()  # of versions: the next one reads again what differs
 
 
 def kept_definitions(files: Mapping[str, str], load_model: LoadModel | None = None) -> Definitions:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
 
 import numpy as np
 
@@ -53,7 +52,7 @@ class _Early(FrozenStruct):
     waiting: WaitingLabel
 
 
-REPEATS_SHARE: Final = 8  # of the events of a run one in so many may be a repeat, and the others stay columns
+REPEATS_SHARE = 8  # of the events of a run one in so many may be a repeat, and the others stay columns
 
 
 class BatchInProgress:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Final, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from msgspec.json import encode as to_json
@@ -23,15 +23,15 @@ from shroff.streams.log_columns import RecordColumns
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
 
-EVENT_SOURCES: Final = "event sources"  # among the sources of offsets
-NEWEST: Final = "newest"  # its part that has the source of the last event
-POSTED: Final = "http"  # where events stand that were posted
-API: Final = "api"
-FILES: Final = "files"
-UNKNOWN: Final = ""
-DAY_COUNTS: Final = "day counts"  # the source of offsets with a part for each day
-SPAN: Final = "span"  # its part that says which places are counted
-EVERY: Final = 1_024  # places between two notes, which a reader counts itself: 3 ms
+EVENT_SOURCES = "event sources"  # among the sources of offsets
+NEWEST = "newest"  # its part that has the source of the last event
+POSTED = "http"  # where events stand that were posted
+API = "api"
+FILES = "files"
+UNKNOWN = ""
+DAY_COUNTS = "day counts"  # the source of offsets with a part for each day
+SPAN = "span"  # its part that says which places are counted
+EVERY = 1_024  # places between two notes, which a reader counts itself: 3 ms
 _Change = tuple[int, str]  # from this place on events came by this source
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from threading import Lock
-from typing import Final
 
 import msgspec
 
@@ -19,9 +18,9 @@ from shroff.events.labels import VerdictInForce
 from shroff.runtime.values import frozen
 from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
-ACCURATE: Final = "ACCURATE_PREDICTION"
-FALSE_ALARM: Final = "FALSE_ALARM"
-ACCURACY: Final = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
+ACCURATE = "ACCURATE_PREDICTION"
+FALSE_ALARM = "FALSE_ALARM"
+ACCURACY = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
 
 
 @frozen

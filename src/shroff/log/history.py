@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 _Verdict = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(VERDICTS)})$")]
-_SAVED_MIN: Final = 4_096  # characters by which an edit is shorter than the text; what is shorter stays easy to read
+_SAVED_MIN = 4_096  # characters by which an edit is shorter than the text; what is shorter stays easy to read
 _Source = Annotated[str, msgspec.Meta(pattern=f"^({'|'.join(SOURCES)})$")]
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -30,8 +30,8 @@ from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 from shroff.streams.log_columns import KeyPlaces
 
-KEYED: Final = "keys of events"  # among the sources of offsets: how far an entity's form is indexed
-_LABEL: Final = b"label"
+KEYED = "keys of events"  # among the sources of offsets: how far an entity's form is indexed
+_LABEL = b"label"
 Hashes = NDArray[np.uint64]
 
 

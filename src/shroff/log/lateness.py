@@ -10,7 +10,6 @@ a control event holds as much more (see `features.online.engine.Lateness`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -24,8 +23,8 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
-_MARK: Final = b'"watermark":{'
-_RANGES_MAX: Final = 64
+_MARK = b'"watermark":{'
+_RANGES_MAX = 64
 
 
 class SetBack(FrozenStruct):

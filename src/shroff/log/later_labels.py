@@ -6,16 +6,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Final
 
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
-_LOOKED_AT: Final = 256  # places, for the next event
-_EVENT: Final = re.compile(rb"(?m)^e")
-CORRECT: Final = (
+_LOOKED_AT = 256  # places, for the next event
+_EVENT = re.compile(rb"(?m)^e")
+CORRECT = (
     "Bring it again with the right known_at ('shroff label'), and that one counts at once. Of one source the later "
     "known_at wins: where the verdict was wrong too, bring the right one from a stronger source, or it is back then."
 )

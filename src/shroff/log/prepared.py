@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from operator import attrgetter
-from typing import Final
 
 import msgspec
 
@@ -16,17 +15,17 @@ from shroff.engine.step import SequencedEvent
 from shroff.streams.log import Batch
 from shroff.streams.log_columns import DecisionColumns, Interleaved
 
-DECIDED: Final = "decided"
-TAKEN: Final = "taken"
-DUPLICATE: Final = "duplicate"
-REFUSED: Final = "refused"
-WAITING: Final = "waiting"
-UNTAKEN: Final = "untaken"
-LATE: Final = "late"  # and kept, beside the log
+DECIDED = "decided"
+TAKEN = "taken"
+DUPLICATE = "duplicate"
+REFUSED = "refused"
+WAITING = "waiting"
+UNTAKEN = "untaken"
+LATE = "late"  # and kept, beside the log
 
 
 _kind_of = attrgetter("kind", "is_label", "outcome")
-_TYPED: Final = re.compile(r"[^/?#]*/([A-Za-z_]\w*/.+)", re.DOTALL)
+_TYPED = re.compile(r"[^/?#]*/([A-Za-z_]\w*/.+)", re.DOTALL)
 AnswerKind = tuple[str, bool, str]
 
 

@@ -8,7 +8,6 @@ under a source name of its own, where it had been read to and when that was forg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from msgspec.json import encode as to_json
 
@@ -16,7 +15,7 @@ from shroff.errors import UsageError, nearest
 from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 
-NOTHING: Final = ""  # the offset of a part that was forgotten
+NOTHING = ""  # the offset of a part that was forgotten
 
 
 class Forgotten(FrozenStruct):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from shroff.log.history import Control
 from shroff.rules.texts import rule_texts, tag_of
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
-FOLDER: Final = "rules/"
+FOLDER = "rules/"
 
 
 @frozen

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Final
 
 from shroff.errors import InputError, Problem
 from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
@@ -34,7 +33,7 @@ from shroff.rules.silences import rule_of
 from shroff.runtime.texts import Printed, many, problem_text, table
 from shroff.runtime.values import FrozenStruct
 
-SECONDS_MAX: Final = 5.0  # for the tests of one rule that somebody waits for
+SECONDS_MAX = 5.0  # for the tests of one rule that somebody waits for
 
 
 def _no_line(_problem: Problem) -> str:

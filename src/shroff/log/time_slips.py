@@ -9,7 +9,7 @@ stood before already counts for nothing, nor does one too far ahead of the clock
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -22,8 +22,8 @@ from shroff.log.columns.lines import EventRun, InRuns, dated_events, in_runs
 from shroff.project.definitions import Definitions
 from shroff.streams.merge import EARLIEST
 
-AROUND: Final = 20  # events before a row, and behind it, by which it is judged
-STRAY: Final = "is far after the rows around it in its file, and those behind it would be too late"
+AROUND = 20  # events before a row, and behind it, by which it is judged
+STRAY = "is far after the rows around it in its file, and those behind it would be too late"
 Item = TypeVar("Item")
 Times = NDArray[np.int64]
 
@@ -36,7 +36,7 @@ class RowTimes(NamedTuple):
     keys: Callable[[], Sequence[object]]
 
 
-_NOTHING: Final = RowTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), list)
+_NOTHING = RowTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), list)
 
 
 def slip_rows(parts: Iterable[tuple[Item, RowTimes]], lateness_ms: int | None) -> Iterator[tuple[Item, list[int]]]:

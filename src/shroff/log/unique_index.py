@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from shroff.project.definitions import Definitions
 from shroff.streams.log import Batch, Indexed, Log, LogBeside, LogReader, UniqueValue
 
 FieldOf = tuple[str, str]  # a type and a field of it
-SHOWN: Final = 3  # pairs of events that a message names
+SHOWN = 3  # pairs of events that a message names
 
 
 def check_unique(log: Log, definitions: Definitions) -> None:

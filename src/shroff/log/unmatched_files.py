@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 from msgspec.json import encode as to_json
 
@@ -13,7 +12,7 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 from shroff.streams.source import Taken
 
-UNMATCHED: Final = "unmatched"  # among the sources of offsets
+UNMATCHED = "unmatched"  # among the sources of offsets
 
 
 class PassedOver(FrozenStruct):

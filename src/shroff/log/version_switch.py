@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import asdict, replace
 from threading import Event, Thread
-from typing import Final
 
 from shroff.engine.let_through import LetThrough
 from shroff.engine.step import Engine
@@ -24,7 +23,7 @@ from shroff.project.look_ups import differs_in_rows
 from shroff.rules.silences import without_silence
 from shroff.streams.log import Log
 
-NEAR: Final = 4_096  # places that may be left to fold between two batches: 50 ms
+NEAR = 4_096  # places that may be left to fold between two batches: 50 ms
 
 
 def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import Final, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from shroff.engine.step import Effects, Engine
 from shroff.errors import StateError, UsageError
@@ -57,7 +57,7 @@ __all__ = [
     "unwritten",
 ]
 
-_AGAIN: Final = "open the project again, which restores its state from the log"
+_AGAIN = "open the project again, which restores its state from the log"
 
 
 class LogEnd(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +13,11 @@ from shroff.language.columns import Column, reals_of
 from shroff.language.types import Type
 from shroff.language.values import Value
 
-NUMBER: Final = "number"
-CATEGORY: Final = "category"
-_MS_A_SECOND: Final = 1_000
-_IN_MS: Final = frozenset(["duration", "time"])
-_FLOAT_EXACT: Final = 2**53
+NUMBER = "number"
+CATEGORY = "category"
+_MS_A_SECOND = 1_000
+_IN_MS = frozenset(["duration", "time"])
+_FLOAT_EXACT = 2**53
 
 
 def kind_of(type_: Type) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from shroff.models.columns import CATEGORY
 from shroff.models.model import Floats, InputColumn
 from shroff.runtime.process_wide import threads_asleep, without_sklearn
 
-_LARGEST: Final = float(np.finfo(np.float32).max)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class XgboostContributions:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Final
 
 from shroff.language.expression import Node
 from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
 from shroff.runtime.entry_points import installed
 from shroff.runtime.values import FrozenStruct, frozen
 
-LEARNERS: Final = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
+LEARNERS = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
 
 
 def learners(name: str) -> tuple[str, ...]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import field
-from typing import Final
 
 from shroff.errors import UsageError
 from shroff.models.loaded import FILES
 from shroff.models.model import Floats
 from shroff.runtime.values import frozen
 
-BYTES_MAX: Final = 256 * 1024 * 1024  # of a file; a thousand trees of depth 6 have 10 MiB
-FEATURES_MAX: Final = 10_000  # no project has so many, and columns are made for each
+BYTES_MAX = 256 * 1024 * 1024  # of a file; a thousand trees of depth 6 have 10 MiB
+FEATURES_MAX = 10_000  # no project has so many, and columns are made for each
 # What reading a damaged file may raise: its parts are of another kind than they should be.
-BROKEN: Final = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+BROKEN = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
 
 
 def broken(error: Exception) -> str:

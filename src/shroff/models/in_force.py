@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -20,12 +20,12 @@ from shroff.errors import Problem
 from shroff.events.formats.encodings import doubled_key
 from shroff.runtime.values import FrozenStruct
 
-FILE: Final = "models/in_force.json"
-ID: Final = r"^[a-z0-9][a-z0-9-]{0,63}$"  # of a model: the name of its folder
-TRIED: Final = ("champion", "challenger", "shadow")  # roles in which a model scores
-PREVIOUS_MAX: Final = 100  # promotions that can be gone back through
-_AT_BYTE: Final = re.compile(r" \(byte (\d+)\)$")
-_AT_PATH: Final = re.compile(r" - at `\$\.?(.*)`$")
+FILE = "models/in_force.json"
+ID = r"^[a-z0-9][a-z0-9-]{0,63}$"  # of a model: the name of its folder
+TRIED = ("champion", "challenger", "shadow")  # roles in which a model scores
+PREVIOUS_MAX = 100  # promotions that can be gone back through
+_AT_BYTE = re.compile(r" \(byte (\d+)\)$")
+_AT_PATH = re.compile(r" - at `\$\.?(.*)`$")
 
 Id = Annotated[str, msgspec.Meta(pattern=ID)]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
@@ -130,7 +130,7 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
     return {event: entry for event, entry in read.items() if entry is not None}
 
 
-_CURE: Final = "'shroff models' writes this file; take the last good one from version control, or write it anew."
+_CURE = "'shroff models' writes this file; take the last good one from version control, or write it anew."
 
 
 def _read(event: str, value: object, problems: list[Problem]) -> InForce | None:

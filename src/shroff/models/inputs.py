@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -41,10 +40,10 @@ from shroff.models.keys import ALL
 from shroff.runtime.values import FrozenStruct
 
 # What no expression looks like: a star right after the point, or at the end.
-_PATTERN: Final = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
-_ONE_NAME: Final = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
-_BY_DEFAULT: Final = frozenset(["integer", "number", "money", "real", "duration", "boolean", "choice"])
-_SLICED: Final = frozenset(["text", "choice", "boolean", "integer"])
+_PATTERN = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
+_ONE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
+_BY_DEFAULT = frozenset(["integer", "number", "money", "real", "duration", "boolean", "choice"])
+_SLICED = frozenset(["text", "choice", "boolean", "integer"])
 
 
 class InputSource(FrozenStruct):

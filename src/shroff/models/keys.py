@@ -35,11 +35,11 @@ from shroff.runtime.entry_points import METRICS as METRIC_ENTRIES
 from shroff.runtime.entry_points import installed
 from shroff.runtime.values import FrozenStruct
 
-CALIBRATIONS: Final = ("auto", "isotonic", "platt", "none")
-REQUIRED: Final = "required"
-NOISE: Final = "noise"
-NO_GATES: Final = "none"
-FAIRNESS: Final = "fairness"
+CALIBRATIONS = ("auto", "isotonic", "platt", "none")
+REQUIRED = "required"
+NOISE = "noise"
+NO_GATES = "none"
+FAIRNESS = "fairness"
 
 # ---- metrics
 
@@ -70,7 +70,7 @@ class Metric(FrozenStruct):
     compute: Callable[..., float] | None = None
 
 
-METRICS: Final = (
+METRICS = (
     Metric("auc_roc", "Area under the ROC curve: how often a fraud scores above a genuine event; ties half."),
     Metric("average_precision", "Area under the precision-recall curve, as a step function."),
     Metric(
@@ -150,10 +150,10 @@ METRICS: Final = (
     ),
     Metric("leak_test", "Whether the training set is free of leakage (nothing that was unknown at the time).", "test"),
 )
-RATIO: Final = Metric("false_positive_ratio", "", "ratio", is_less_better=True)  # of a fairness gate
+RATIO = Metric("false_positive_ratio", "", "ratio", is_less_better=True)  # of a fairness gate
 METRICS_BY_NAME: Final[Mapping[str, Metric]] = {metric.name: metric for metric in METRICS}
-AT_CUT_OFF: Final = tuple(metric.name for metric in METRICS if metric.has_cut_off)
-_IN_WORDS: Final = {  # what people are shown where that is not the name without its underscores
+AT_CUT_OFF = tuple(metric.name for metric in METRICS if metric.has_cut_off)
+_IN_WORDS = {  # what people are shown where that is not the name without its underscores
     "auc_roc": "AUC ROC",
     "recall_at_budget": "recall in the alert budget",
     "brier": "Brier score",
@@ -191,9 +191,9 @@ def metric_of(name: str) -> Metric | None:
     return own or installed(METRIC_ENTRIES).get(name)
 
 
-_AT_LEAST: Final = "Minimum value to pass."
-_AT_MOST: Final = "Maximum value to pass."
-_ABOVE_CHAMPION: Final = Key(
+_AT_LEAST = "Minimum value to pass."
+_AT_MOST = "Maximum value to pass."
+_ABOVE_CHAMPION = Key(
     "above_champion_by",
     "Required lead over the champion on the same rows: a number, or `noise`, which requires the whole confidence "
     "interval of the difference to be above 0. Without a champion, the baseline is what is active: the rules, or "
@@ -211,8 +211,8 @@ def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> Mappin
     return MappingShape(what, (Key("at_least", _AT_LEAST, value, examples=(at_least,)), most, _ABOVE_CHAMPION))
 
 
-SHARE_LIMITS: Final = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
-CUT_SHARE_LIMITS: Final = mapping_shape(
+SHARE_LIMITS = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
+CUT_SHARE_LIMITS = mapping_shape(
     """limits of a share at a threshold; higher is better
 
     at: The threshold: events with at least this score count as predicted fraud. For rules and outcomes, reviewed or
@@ -222,12 +222,12 @@ CUT_SHARE_LIMITS: Final = mapping_shape(
     at=Required(SCORE),
     limits=SHARE_LIMITS.keys,
 )
-LEAST_SHARE: Final = _limits("the limit of a share; lower is better", SCORE, "0.02")
-MONEY_LIMITS: Final = _limits("limits in the project's money; higher is better", DECIMAL, "100000", "1000")
-LEAST_MONEY: Final = _limits("the limit in the project's money; lower is better", DECIMAL, "1000")
-LONGEST: Final = _limits("the limit of a duration", DURATION, "1ms")
-LEAST_RATIO: Final = _limits("the limit of a ratio", DECIMAL, "1.5")
-SEGMENTS: Final = mapping_shape(
+LEAST_SHARE = _limits("the limit of a share; lower is better", SCORE, "0.02")
+MONEY_LIMITS = _limits("limits in the project's money; higher is better", DECIMAL, "100000", "1000")
+LEAST_MONEY = _limits("the limit in the project's money; lower is better", DECIMAL, "1000")
+LONGEST = _limits("the limit of a duration", DURATION, "1ms")
+LEAST_RATIO = _limits("the limit of a ratio", DECIMAL, "1.5")
+SEGMENTS = mapping_shape(
     """segments, and the limit of their ratio
 
     by: What parts events into segments: fields by name, or expressions, as in `slices`, to which they are added.
@@ -238,7 +238,7 @@ SEGMENTS: Final = mapping_shape(
     by=Required(Many("fields and expressions", ANY)),
     false_positive_ratio=Required(LEAST_RATIO),
 )
-_TEST: Final = choice(REQUIRED)
+_TEST = choice(REQUIRED)
 
 
 def limits_of(metric: Metric) -> MappingShape | None:
@@ -273,7 +273,7 @@ def gate_keys(names: Iterable[str] = ()) -> MappingShape:
     )
 
 
-GATES: Final = gate_keys()
+GATES = gate_keys()
 
 # ---- learners
 
@@ -291,9 +291,9 @@ class LearnerParameter(FrozenStruct):
     example: str = "1"
 
 
-_TREES: Final = ("xgboost", "forest", "lightgbm")
-_BOOSTED: Final = ("xgboost", "lightgbm")
-PARAMETERS: Final = (
+_TREES = ("xgboost", "forest", "lightgbm")
+_BOOSTED = ("xgboost", "lightgbm")
+PARAMETERS = (
     LearnerParameter("trees", "Number of trees.", (*_TREES, "isolation"), 1, 10_000, is_whole=True, example="300"),
     LearnerParameter("depth", "Maximum depth of a tree.", _TREES, 1, 32, is_whole=True, example="6"),
     LearnerParameter("leaves", "Maximum number of leaves of a tree.", _TREES, 2, 65_536, is_whole=True, example="63"),
@@ -344,7 +344,7 @@ def parameters_of(learner: str) -> dict[str, LearnerParameter]:
     }
 
 
-PARAMETER_KEYS: Final = MappingShape(
+PARAMETER_KEYS = MappingShape(
     "parameters of the learner",
     tuple(
         Key(
@@ -359,9 +359,9 @@ PARAMETER_KEYS: Final = MappingShape(
 
 # ---- the rest of model.yaml
 
-ALL: Final = "all"  # inputs that a model can read
-INPUT: Final = One("an expression, or a pattern such as card.*", kinds=(TEXT, NUMBER, TRUTH))
-SPLIT: Final = mapping_shape(
+ALL = "all"  # inputs that a model can read
+INPUT = One("an expression, or a pattern such as card.*", kinds=(TEXT, NUMBER, TRUTH))
+SPLIT = mapping_shape(
     """time folds for training and testing
 
     train: Length of the training period of a fold.
@@ -382,7 +382,7 @@ SPLIT: Final = mapping_shape(
     test=DURATION,
     folds=WHOLE,
 )
-CAPACITY: Final = mapping_shape(
+CAPACITY = mapping_shape(
     """review capacity
 
     by: The entity whose keys are reviewed.
@@ -393,7 +393,7 @@ CAPACITY: Final = mapping_shape(
     by=Required(NAME),
     k=Required(WHOLE),
 )
-SEARCH: Final = mapping_shape(
+SEARCH = mapping_shape(
     """the bounds of a parameter search
 
     trials: Maximum number of trials.
@@ -404,7 +404,7 @@ SEARCH: Final = mapping_shape(
     trials=WHOLE,
     time=DURATION,
 )
-MODEL: Final = mapping_shape(
+MODEL = mapping_shape(
     """the model of an event type that is decided
 
     purpose: What the model is for, and what it must not be used for; its card begins with it.
@@ -474,4 +474,4 @@ MODEL: Final = mapping_shape(
     give_away=Many("inputs and patterns", INPUT),
     seed=WHOLE,
 )
-MODELS: Final = own_names("event types with their models", MODEL)
+MODELS = own_names("event types with their models", MODEL)

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from msgspec.json import decode as from_json
@@ -38,17 +38,17 @@ from shroff.models.trees.linear import Linear, linear_of, margins_of_linear, par
 from shroff.models.trees.xgboost import forest_of_xgboost
 from shroff.runtime.values import frozen
 
-XGBOOST: Final = "xgboost"
-LIGHTGBM: Final = "lightgbm"
-LOGISTIC: Final = "logistic"
-ISOLATION: Final = "isolation"
-FILES: Final = {
+XGBOOST = "xgboost"
+LIGHTGBM = "lightgbm"
+LOGISTIC = "logistic"
+ISOLATION = "isolation"
+FILES = {
     XGBOOST: "model.json",
     LIGHTGBM: "model.txt",
     LOGISTIC: "logistic.json",
     ISOLATION: "isolation.json",
 }
-_CURE: Final = "restore the model's folder from a backup, or train the model again"
+_CURE = "restore the model's folder from a backup, or train the model again"
 
 
 class _Contributions(Protocol):

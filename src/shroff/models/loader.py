@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
@@ -38,19 +37,19 @@ from shroff.models.keys import (
 )
 from shroff.runtime.values import FrozenStruct
 
-LABEL_DELAY_MS: Final = 7 * DAY_MS
-TRAIN_MS: Final = 28 * DAY_MS
-TEST_MS: Final = 7 * DAY_MS
-FOLDS: Final = 4
-FOLDS_MAX: Final = 1_000
-SEED_MAX: Final = 2**31 - 1  # what every library takes
-DEFAULT_GATES: Final = (
+LABEL_DELAY_MS = 7 * DAY_MS
+TRAIN_MS = 28 * DAY_MS
+TEST_MS = 7 * DAY_MS
+FOLDS = 4
+FOLDS_MAX = 1_000
+SEED_MAX = 2**31 - 1  # what every library takes
+DEFAULT_GATES = (
     ModelGate("average_precision", above_champion_by=NOISE),
     ModelGate("leak_test", is_required=True),
 )
 
 # What a metric needs, as `keys.Metric` has it: in words, and what to write.
-_NEEDS: Final = {
+_NEEDS = {
     "capacity": ("how many keys people can review", "Write capacity: {{ by: ENTITY, k: 100 }}."),
     "slices": ("slices", "Write slices: [FIELD]."),
     "amount": ("what a missed fraud costs", "Write costs: {{ missed_fraud: … }} under {event} in policy.yaml."),

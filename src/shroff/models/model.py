@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -19,17 +19,17 @@ from shroff.runtime.values import FrozenStruct, frozen
 Floats = NDArray[np.float64]
 
 # What a margin means before it is calibrated; `gives` of a manifest.
-LOG_ODDS: Final = "log-odds"  # the score is its sigmoid
-PROBABILITY: Final = "probability"  # the score is the margin itself
-NUMBER: Final = "number"  # no probability before it is calibrated
+LOG_ODDS = "log-odds"  # the score is its sigmoid
+PROBABILITY = "probability"  # the score is the margin itself
+NUMBER = "number"  # no probability before it is calibrated
 
-_PICKLE_ENDINGS: Final = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill")
-_PICKLE_STARTS: Final = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
-_WAY_OUT: Final = (
+_PICKLE_ENDINGS = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".dill")
+_PICKLE_STARTS = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+_WAY_OUT = (
     "A pickle runs code when it is read. Save the model in its library's own format (for XGBoost "
     "`booster.save_model('model.json')`) and bring that in"
 )
-RUN: Final = "run"  # of a manifest: what is another each time the same is learnt
+RUN = "run"  # of a manifest: what is another each time the same is learnt
 
 
 @frozen

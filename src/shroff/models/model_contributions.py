@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
@@ -15,10 +14,10 @@ from shroff.models.model import LOG_ODDS, Explainable, Floats
 from shroff.models.sets import Words
 from shroff.runtime.values import frozen
 
-ROWS_MAX: Final = 2_000  # rows are drawn; each costs half a millisecond for a hundred trees
+ROWS_MAX = 2_000  # rows are drawn; each costs half a millisecond for a hundred trees
 
-NUMERIC: Final = frozenset(["integer", "number", "money", "real", "duration"])
-SUM_ERROR: Final = 1e-5  # of the sum of the sizes: how far contributions may be from their margin (single floats)
+NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
+SUM_ERROR = 1e-5  # of the sum of the sizes: how far contributions may be from their margin (single floats)
 
 
 @frozen

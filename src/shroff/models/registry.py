@@ -24,7 +24,7 @@ from dataclasses import field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -36,22 +36,22 @@ from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
 from shroff.runtime.values import FrozenStruct, frozen
 from shroff.runtime.whole_files import foreign, sync_folder
 
-MANIFEST: Final = "manifest.json"
-METRICS: Final = "metrics.json"
-GATES: Final = "gates.json"
-REPORT: Final = "report.html"
-CARD: Final = "card.html"  # made at promotion, and again of what is kept: no hash stands for it
-TESTED: Final = "tested.parquet"
-_RECORDS: Final = (METRICS, GATES, REPORT, TESTED)  # what was measured; plots lie in folders
-_SOURCE: Final = "source."  # what was brought from elsewhere, in its own format
-_OF_A_RUN: Final = (GATES, REPORT)  # a latency stands in them, and when the model was made
-FILE_BYTES_MAX: Final = 1 << 30
-_ID: Final = re.compile(ID)
-_NAME: Final = re.compile(r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")
-_UNFINISHED: Final = re.compile(r"\.[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9_]{8}")  # as `tempfile.mkdtemp` names it
-_LEFT_S: Final = 86_400.0  # no process writes a model for a day
-_RESTORE: Final = "Restore it from a backup or from version control"
-_CURE: Final = (
+MANIFEST = "manifest.json"
+METRICS = "metrics.json"
+GATES = "gates.json"
+REPORT = "report.html"
+CARD = "card.html"  # made at promotion, and again of what is kept: no hash stands for it
+TESTED = "tested.parquet"
+_RECORDS = (METRICS, GATES, REPORT, TESTED)  # what was measured; plots lie in folders
+_SOURCE = "source."  # what was brought from elsewhere, in its own format
+_OF_A_RUN = (GATES, REPORT)  # a latency stands in them, and when the model was made
+FILE_BYTES_MAX = 1 << 30
+_ID = re.compile(ID)
+_NAME = re.compile(r"^([A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}/)?[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")
+_UNFINISHED = re.compile(r"\.[a-z0-9][a-z0-9-]{0,63}\.[a-z0-9_]{8}")  # as `tempfile.mkdtemp` names it
+_LEFT_S = 86_400.0  # no process writes a model for a day
+_RESTORE = "Restore it from a backup or from version control"
+_CURE = (
     "Restore the folder from a backup or from version control, or activate another model with "
     "'shroff models rollback EVENT' or 'shroff models promote ID'"
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,10 @@ Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-NOT_KNOWN: Final = -1  # of a verdict: no label, or one that says `unclear`
-GENUINE: Final = 0
-FRAUD: Final = 1
-NEVER_MS: Final = np.iinfo(np.int64).max  # when a label will be known that never comes
+NOT_KNOWN = -1  # of a verdict: no label, or one that says `unclear`
+GENUINE = 0
+FRAUD = 1
+NEVER_MS = np.iinfo(np.int64).max  # when a label will be known that never comes
 
 
 @frozen

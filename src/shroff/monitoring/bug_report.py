@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff import __version__, config
 from shroff.errors import COVERED, ShroffError
@@ -33,12 +33,10 @@ if TYPE_CHECKING:
 
     OpenLog = Callable[[], AbstractContextManager[Log | None]]
 
-_SECRET: Final = re.compile(
-    r"(?i)secret|passw|token|credential|private|auth|^key$|api_?key|user|account|email|^from$|^to$"
-)
-_REFERENCE: Final = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|[0-9]+[a-z%]*|true|false|[a-z]+://[^\s@?]*")
-_QUERY: Final = re.compile(r"(?<=\?)\S+")
-_PATH: Final = re.compile(r"(?i)(https?://[^/?\s]+/)\S+")  # that of a webhook may be its key
+_SECRET = re.compile(r"(?i)secret|passw|token|credential|private|auth|^key$|api_?key|user|account|email|^from$|^to$")
+_REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}|[0-9]+[a-z%]*|true|false|[a-z]+://[^\s@?]*")
+_QUERY = re.compile(r"(?<=\?)\S+")
+_PATH = re.compile(r"(?i)(https?://[^/?\s]+/)\S+")  # that of a webhook may be its key
 
 
 def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Finding], file: Path) -> list[str]:

@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -22,13 +21,13 @@ from shroff.log.later_labels import places_between
 from shroff.project.definitions import Definitions
 from shroff.streams.log import LogReader, Record
 
-CUSTOMER: Final = "customer"  # the source of customers' own answers, by mail or however they came
-DISPUTE: Final = ["dispute", "dispute"]  # words of a label's reason
-STOPPED: Final = ("challenge", "review", "decline")
-QUARTER_MS: Final = 15 * MINUTE_MS  # the hours of every zone begin with one
-LABELS_BACK: Final = 2_000_000  # places behind which labels are read, whenever their events were: 0.2 s, 5 µs a label
-_BLOCK: Final = 65_536  # places that are in memory together
-_IDS: Final = 500  # events that are asked for together
+CUSTOMER = "customer"  # the source of customers' own answers, by mail or however they came
+DISPUTE = ["dispute", "dispute"]  # words of a label's reason
+STOPPED = ("challenge", "review", "decline")
+QUARTER_MS = 15 * MINUTE_MS  # the hours of every zone begin with one
+LABELS_BACK = 2_000_000  # places behind which labels are read, whenever their events were: 0.2 s, 5 µs a label
+_BLOCK = 65_536  # places that are in memory together
+_IDS = 500  # events that are asked for together
 
 
 @dataclass(slots=True)

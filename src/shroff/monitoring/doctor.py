@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.config import ProjectPaths
 from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
@@ -45,18 +45,18 @@ if TYPE_CHECKING:
     from shroff.lake.reader import LakeReader
     from shroff.streams.lake import RetriedObjects
 
-OK: Final = "ok"
-NOTE: Final = "note"
-WRONG: Final = "wrong"
-FREE_BYTES_MIN: Final = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
-BUILT_MS: Final = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
-UNFINISHED_SHOWN: Final = 3  # names in a line
-LABEL_WAITS_MS: Final = HOUR_MS  # after a label arrived: from then on its event is missed
-_REMARKED: Final = {
+OK = "ok"
+NOTE = "note"
+WRONG = "wrong"
+FREE_BYTES_MIN = 256 * 1024 * 1024  # below this a day's events of a small bank may not fit
+BUILT_MS = 1_767_225_600_000  # 2026-01-01: a clock before it stands wrong
+UNFINISHED_SHOWN = 3  # names in a line
+LABEL_WAITS_MS = HOUR_MS  # after a label arrived: from then on its event is missed
+_REMARKED = {
     LEFT_OUT: "{} had a value that is too large and was ignored,",
     SUM_OUTSIDE: "at {} its sum exceeded 64 bits and was missing,",
 }
-_CURES: Final = {
+_CURES = {
     LEFT_OUT: (
         "'sum', 'mean' and 'std' take values up to 10^15 of their smallest unit, other aggregates up to 64 bits. "
         "Declare the fields with fewer places, such as number(2), or use larger units."
@@ -67,11 +67,11 @@ _CURES: Final = {
     ),
     UNRATED: "Those are missing. Add rates to the table that money in shroff.yaml names: shroff rates import FILE",
 }
-RESTORE_ROWS: Final = (
+RESTORE_ROWS = (
     "Stop the service or worker, copy the log away, and restore the last backup; then ingest the sources again."
 )
-LAKE_CURE: Final = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
-LIBRARIES: Final = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
+LAKE_CURE = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
+LIBRARIES = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 
 @frozen
@@ -459,7 +459,7 @@ def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Lo
     return Finding("active version", WRONG, words, " ".join(cures))
 
 
-CHECKED_MS: Final = HOUR_MS  # after which a snapshot's bytes are read again: disks fail silently
+CHECKED_MS = HOUR_MS  # after which a snapshot's bytes are read again: disks fail silently
 
 
 @dataclass(slots=True)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from random import Random
 from time import monotonic
-from typing import Final
 
 from shroff.engine.receipts import receipt_of
 from shroff.errors import StateError
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log, LogReader
 
-WITHIN_S: Final = 1.0  # for the database's own check, and as long again for rows: a look is made each minute
-_BLOCK: Final = 1_024  # places that are read at once
+WITHIN_S = 1.0  # for the database's own check, and as long again for rows: a look is made each minute
+_BLOCK = 1_024  # places that are read at once
 
 
 @frozen

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Thread
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
@@ -19,11 +19,11 @@ from shroff.runtime.texts import bytes_text
 from shroff.runtime.values import frozen
 from shroff.streams.source import Standing
 
-LIMIT_S: Final = 5.0  # for an answer of what is outside
-TROUBLE_SHOWN: Final = 3  # parts in a line
-MEND: Final = "Fix its settings in shroff.yaml or the system itself, then run 'shroff doctor' again."
-WRITE_AHEAD_BYTES_MAX: Final = 512 * 1024 * 1024  # the active writer cuts it off from 128 MiB on
-AWAY: Final = "Check that it runs, that its address in shroff.yaml is right, and that this machine can reach it."
+LIMIT_S = 5.0  # for an answer of what is outside
+TROUBLE_SHOWN = 3  # parts in a line
+MEND = "Fix its settings in shroff.yaml or the system itself, then run 'shroff doctor' again."
+WRITE_AHEAD_BYTES_MAX = 512 * 1024 * 1024  # the active writer cuts it off from 128 MiB on
+AWAY = "Check that it runs, that its address in shroff.yaml is right, and that this machine can reach it."
 Given = TypeVar("Given")
 
 

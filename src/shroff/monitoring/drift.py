@@ -11,19 +11,18 @@ above the limit that people use and beyond what the sizes of both samples explai
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
 from shroff.models.sets import Floats, Input
 from shroff.runtime.values import FrozenStruct, frozen
 
-BINS: Final = 10
-CATEGORIES: Final = 50  # that have a bin of their own; all further ones share one
-LIMIT: Final = 0.2  # from here on people speak of a large shift; the rule of thumb of credit scoring
-BY_CHANCE: Final = 0.001  # how rarely chance alone may reach what is called moved
-EXACT_ROWS: Final = 1_000  # of both samples, up to which the p-value is exact: 10 ms; above, it differs by little
-FLOOR: Final = 0.5  # rows that an empty bin is taken to have, so that its share has a logarithm
+BINS = 10
+CATEGORIES = 50  # that have a bin of their own; all further ones share one
+LIMIT = 0.2  # from here on people speak of a large shift; the rule of thumb of credit scoring
+BY_CHANCE = 0.001  # how rarely chance alone may reach what is called moved
+EXACT_ROWS = 1_000  # of both samples, up to which the p-value is exact: 10 ms; above, it differs by little
+FLOOR = 0.5  # rows that an empty bin is taken to have, so that its share has a logarithm
 
 
 class DriftBin(FrozenStruct):

@@ -7,7 +7,7 @@ Pages of metrics and `doctor` read it, and what gathers alerts into cases.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -24,8 +24,8 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.monitoring.drift_report import DriftReport
 
-ALERTS_KEPT: Final = 1_000
-SHOWN: Final = 5  # names in a line of `doctor`
+ALERTS_KEPT = 1_000
+SHOWN = 5  # names in a line of `doctor`
 
 
 class DriftFigure(FrozenStruct):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -32,15 +32,15 @@ from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings
 
-MODEL: Final = "model"  # the reference that is what the champion has learnt from
-RECENT_MS: Final = 7 * DAY_MS
-SCORE: Final = "score"
-SCORED_MIN: Final = 100  # events that a model has not learnt from, for a reference of its score
-BY_TODAYS: Final = (
+MODEL = "model"  # the reference that is what the champion has learnt from
+RECENT_MS = 7 * DAY_MS
+SCORE = "score"
+SCORED_MIN = 100  # events that a model has not learnt from, for a reference of its score
+BY_TODAYS = (
     "both periods use today's definition, but the model was trained with an earlier one. "
     "Train a new model: 'shroff train'."
 )
-LABEL_DELAY: Final = "label delay"  # in days
+LABEL_DELAY = "label delay"  # in days
 
 
 @frozen

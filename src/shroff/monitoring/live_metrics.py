@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
 
-MINUTE_MS: Final = 60_000
-HOUR_MS: Final = 60 * MINUTE_MS
-HELD_MS: Final = 8 * DAY_MS  # the longest period, and a day for what comes late
-BLOCK: Final = 5_000  # places that one call reads of each side: some 50 ms
-LOOKED_BACK: Final = 500_000  # places before the first look that are counted, some calls later
-NEWEST: Final = 12
-HOURS_MIN: Final = 5  # fewer earlier hours say nothing of what is normal
-SPIKE_HITS: Final = 5  # fewer hits in an hour wake nobody
-SPIKE_TIMES: Final = 3
-APPROVE: Final = "approve"
-_MONEY: Final = "money"
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+HELD_MS = 8 * DAY_MS  # the longest period, and a day for what comes late
+BLOCK = 5_000  # places that one call reads of each side: some 50 ms
+LOOKED_BACK = 500_000  # places before the first look that are counted, some calls later
+NEWEST = 12
+HOURS_MIN = 5  # fewer earlier hours say nothing of what is normal
+SPIKE_HITS = 5  # fewer hits in an hour wake nobody
+SPIKE_TIMES = 3
+APPROVE = "approve"
+_MONEY = "money"
 
 _Known: TypeAlias = "tuple[Minute, int, str]"  # where a place is counted, its time and its amount
 

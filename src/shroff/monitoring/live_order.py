@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import Problem
 from shroff.language.expression import aggregates
@@ -17,10 +17,10 @@ from shroff.streams.log import LogReader
 if TYPE_CHECKING:
     from shroff.monitoring.doctor import Finding
 
-LOOKED_AT: Final = 10_000  # the newest places of a log
-SHARE: Final = 0.99  # of the events are in order but for a time that is told
-SHOWN: Final = 3
-PAGE: Final = "docs/explain/partitions.md"
+LOOKED_AT = 10_000  # the newest places of a log
+SHARE = 0.99  # of the events are in order but for a time that is told
+SHOWN = 3
+PAGE = "docs/explain/partitions.md"
 
 
 def bound_ms(source: System | None) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import field, replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.cases.label_feed import heard
 from shroff.log.flags import verdicts
@@ -38,8 +38,8 @@ from shroff.streams.log import Log, LogReader
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-HELD: Final = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
-GENUINE: Final = "genuine"
+HELD = ("challenge", "review")  # outcomes that a customer's yes may end; a decline it never does
+GENUINE = "genuine"
 
 
 @frozen

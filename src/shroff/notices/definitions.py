@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from shroff.errors import Problem, nearest
@@ -28,12 +28,12 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.settings import ALONE
 
-FOLDER: Final = "notices/"
-ENDING: Final = ".yaml"
-_WORD: Final = re.compile(r"\d+|[a-z_][\w.]*\w")
-DONE: Final = ("sent", "refused")  # what becomes of a message of another notice
-OF_EVENTS: Final = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
-RECEIPT: Final = "receipt"  # the text of a mail to whom the event names, where nothing is asked
+FOLDER = "notices/"
+ENDING = ".yaml"
+_WORD = re.compile(r"\d+|[a-z_][\w.]*\w")
+DONE = ("sent", "refused")  # what becomes of a message of another notice
+OF_EVENTS = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
+RECEIPT = "receipt"  # the text of a mail to whom the event names, where nothing is asked
 
 
 class FromEvent(FrozenStruct):
@@ -165,7 +165,7 @@ def load_notices(
     return found
 
 
-_UNNAMED: Final = {  # whom a rule may notify without naming a notice
+_UNNAMED = {  # whom a rule may notify without naming a notice
     "analysts": ("analysts", "It defines who gets the mail. Without it, hits raise alerts in the queue alone."),
     "customer": ("customers", "It defines their addresses and the question."),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from shroff.engine.stored import decision_document
 from shroff.events.event import Event, canonical_value
@@ -24,7 +24,7 @@ from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
-CARD: Final = "card"  # the name under which `show` has what only its end may be shown of
+CARD = "card"  # the name under which `show` has what only its end may be shown of
 _Read: TypeAlias = tuple[Callable[[PastDecision], Value], Type]  # what reads an amount, and its type
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from shroff.language.keys import (
     ANY,
@@ -27,14 +26,14 @@ from shroff.notices.texts.words import LANGUAGES
 from shroff.project.file_kinds import ProjectFile
 from shroff.streams.settings import DOCUMENT_NAME, HTTP
 
-ON: Final = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "traffic", "report")
-CHANNELS: Final = ("mail", "webhook", "lake")
-FORMATS: Final = ("slack", "teams", "pagerduty")
-OUTCOMES: Final = ("approve", "challenge", "review", "decline")
-ADDRESS: Final = One("a mail address", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
-TIME_OF_DAY: Final = One("a time of day such as 07:30", r"^([01]\d|2[0-3]):[0-5]\d$")
-ZONE: Final = One("a time zone such as Europe/Berlin", r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
-_OF_THE_EVENT: Final = mapping_shape(
+ON = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "traffic", "report")
+CHANNELS = ("mail", "webhook", "lake")
+FORMATS = ("slack", "teams", "pagerduty")
+OUTCOMES = ("approve", "challenge", "review", "decline")
+ADDRESS = One("a mail address", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
+TIME_OF_DAY = One("a time of day such as 07:30", r"^([01]\d|2[0-3]):[0-5]\d$")
+ZONE = One("a time zone such as Europe/Berlin", r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
+_OF_THE_EVENT = mapping_shape(
     """a value from the event
 
     field: A field of the event; personal fields are allowed.
@@ -45,8 +44,8 @@ _OF_THE_EVENT: Final = mapping_shape(
     field=NAME,
     look_up=EXPRESSION,
 ).keys
-FROM_EVENT: Final = MappingShape("a value from the event", _OF_THE_EVENT, is_single=True)
-TO: Final = Either(
+FROM_EVENT = MappingShape("a value from the event", _OF_THE_EVENT, is_single=True)
+TO = Either(
     (
         ADDRESS,
         Many("addresses", ADDRESS),
@@ -64,7 +63,7 @@ TO: Final = Either(
         ),
     )
 )
-QUIET: Final = mapping_shape(
+QUIET = mapping_shape(
     """quiet hours without messages; messages from these hours are sent together at their end
 
     from: Start of the quiet hours.
@@ -78,7 +77,7 @@ QUIET: Final = mapping_shape(
     to=Required(TIME_OF_DAY),
     zone=ZONE,
 )
-LIMIT: Final = mapping_shape(
+LIMIT = mapping_shape(
     """rate limit per recipient and rule
 
     count: Maximum number of mails in the time `per`.
@@ -90,7 +89,7 @@ LIMIT: Final = mapping_shape(
     count=Required(WHOLE),
     per=Required(DURATION),
 )
-NOTICE: Final = mapping_shape(
+NOTICE = mapping_shape(
     """a notice
 
     on: What triggers the notice: `flag` (a rule with `notify` hits), `decision`, `answer` (of a customer), `case` (a
@@ -213,6 +212,6 @@ NOTICE: Final = mapping_shape(
     least=WHOLE,
     verbose=SWITCH,
 )
-NOTICE_FILE: Final = ProjectFile(
+NOTICE_FILE = ProjectFile(
     "notice", "notices/*.yaml", "Notifications: triggers, recipients, channels and texts.", NOTICE
 )

@@ -9,13 +9,12 @@ from email.policy import SMTP
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 from shroff.runtime.values import frozen
 
-NAME: Final = re.compile(r"[0-9a-f]{24}")
-ENDING: Final = ".eml"
-BYTES_MAX: Final = 4 * 1024 * 1024  # of a file that is looked at
+NAME = re.compile(r"[0-9a-f]{24}")
+ENDING = ".eml"
+BYTES_MAX = 4 * 1024 * 1024  # of a file that is looked at
 
 
 @frozen

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from msgspec.json import decode as from_json
@@ -25,13 +25,13 @@ from shroff.streams.log import Log
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeChange, NoticeLook, NoticeStore
 
-NOBODY: Final = "no recipient is named"
-NO_ADDRESS: Final = "the recipient is not one plain mail address, or contains a card number"
-AT_ONCE: Final = 10_000  # that become letters of one notice together, a digest's one mail
-OF_CUSTOMERS_AT_ONCE: Final = 200_000  # of a digest to those whom events name: all of a day, or some get two mails
-PART: Final = 500  # dues that are read, held or passed together
-_made: Final = count()
-TOGETHER: Final = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
+NOBODY = "no recipient is named"
+NO_ADDRESS = "the recipient is not one plain mail address, or contains a card number"
+AT_ONCE = 10_000  # that become letters of one notice together, a digest's one mail
+OF_CUSTOMERS_AT_ONCE = 200_000  # of a digest to those whom events name: all of a day, or some get two mails
+PART = 500  # dues that are read, held or passed together
+_made = count()
+TOGETHER = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
 
 
 @frozen

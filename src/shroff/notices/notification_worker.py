@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import ShroffError
 from shroff.notices.customer_confirmation import settle_appeals
@@ -31,15 +31,15 @@ from shroff.streams.sink_cursor import DeliveryHealth, Trouble
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-IDLE_S: Final = 0.25
-STORE_EVERY_S: Final = 1.0  # how often the store is looked into where the log brings nothing
-LOOK_EVERY_S: Final = 10.0  # for reports, spikes and failures
-SWEEP_EVERY_S: Final = 3_600.0
-ROWS: Final = 500
-WAIT_S: Final = 1.0  # after a failure, twice as long after each further one,
-WAIT_S_MAX: Final = 60.0  # up to this
-END_S: Final = 5.0
-FINISH_S: Final = 60.0  # for which an end waits where all that is due is to be tried first
+IDLE_S = 0.25
+STORE_EVERY_S = 1.0  # how often the store is looked into where the log brings nothing
+LOOK_EVERY_S = 10.0  # for reports, spikes and failures
+SWEEP_EVERY_S = 3_600.0
+ROWS = 500
+WAIT_S = 1.0  # after a failure, twice as long after each further one,
+WAIT_S_MAX = 60.0  # up to this
+END_S = 5.0
+FINISH_S = 60.0  # for which an end waits where all that is due is to be tried first
 
 
 class NoticeWorker:

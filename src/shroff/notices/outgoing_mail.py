@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
@@ -37,19 +37,19 @@ from shroff.streams.sink import AwayError, Outgoing, Sink
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-CLAIM_MS: Final = 120_000  # a letter is handed over within the mailer's timeout, or its process is gone
-WAIT_MS: Final = 30_000  # after a letter that was put off; twice as long after each further time,
-WAIT_MS_MAX: Final = HOUR_MS  # up to this
-PATIENCE_MS: Final = 3 * DAY_MS  # for which a letter is tried
-PARTS_MS: Final = 15 * MINUTE_MS  # for which all of its recipients wait for one of them: most servers that delay do so
-REASON_MAX: Final = 500
-AT_ONCE: Final = 50  # letters that are claimed together; as many are in doubt where the process ends
-LANES: Final = 4  # connections to the mail server; all mails to the same recipients leave by one of them, in order
-FEW: Final = 12  # letters for which one connection is enough
-AWAY_MS: Final = 1_000  # for which a way that is away is left alone, twice as long after each further time,
-AWAY_MS_MAX: Final = MINUTE_MS  # up to this
-MAIL: Final = ""  # the way of all mails; those of webhooks and the lake are called as their notices
-TWICE: Final = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
+CLAIM_MS = 120_000  # a letter is handed over within the mailer's timeout, or its process is gone
+WAIT_MS = 30_000  # after a letter that was put off; twice as long after each further time,
+WAIT_MS_MAX = HOUR_MS  # up to this
+PATIENCE_MS = 3 * DAY_MS  # for which a letter is tried
+PARTS_MS = 15 * MINUTE_MS  # for which all of its recipients wait for one of them: most servers that delay do so
+REASON_MAX = 500
+AT_ONCE = 50  # letters that are claimed together; as many are in doubt where the process ends
+LANES = 4  # connections to the mail server; all mails to the same recipients leave by one of them, in order
+FEW = 12  # letters for which one connection is enough
+AWAY_MS = 1_000  # for which a way that is away is left alone, twice as long after each further time,
+AWAY_MS_MAX = MINUTE_MS  # up to this
+MAIL = ""  # the way of all mails; those of webhooks and the lake are called as their notices
+TWICE = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
 
 
 @frozen

@@ -30,9 +30,9 @@ from shroff.streams.log import Log
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-LOOK_BACK: Final = 2_000  # places, for an event to show
-NOWHERE: Final = "preview@localhost"
-NO_LINK: Final = "preview-this-link-answers-nothing"
+LOOK_BACK = 2_000  # places, for an event to show
+NOWHERE = "preview@localhost"
+NO_LINK = "preview-this-link-answers-nothing"
 _SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "failure": {"words": "sink decided is failing: its server does not answer"},
     "spike": {"count": 120, "usual": "4.0"},

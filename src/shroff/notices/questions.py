@@ -14,7 +14,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.json import encode as to_json
 
@@ -27,20 +27,20 @@ from shroff.runtime.values import frozen
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-PATH: Final = "/confirm/"  # the token behind it
-ID_BYTES: Final = 16
-WRONG: Final = "wrong"  # a customer's appeal against the decision
-ANSWERS: Final = ("yes", "no", WRONG)
-OVERTURNED: Final = {"genuine": "overturned", "fraud": "upheld"}  # an appeal, by the analyst's verdict
-VERDICTS: Final = {"yes": "genuine", "no": "fraud"} | dict.fromkeys((WRONG, *OVERTURNED.values()), "unclear")
-WORDS_MAX: Final = 300  # characters of an appeal
-SOURCE: Final = "customer"
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{64}")  # 48 bytes
-_FORM: Final = "shroff question 1"  # is part of each signature, so that another form is never taken for this one
-_NOBODY: Final = Question("", "", "", "", "", NO_ONE, 0, 0)
-CUSTOMER: Final = Who("program", "customer", "a customer", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
+PATH = "/confirm/"  # the token behind it
+ID_BYTES = 16
+WRONG = "wrong"  # a customer's appeal against the decision
+ANSWERS = ("yes", "no", WRONG)
+OVERTURNED = {"genuine": "overturned", "fraud": "upheld"}  # an appeal, by the analyst's verdict
+VERDICTS = {"yes": "genuine", "no": "fraud"} | dict.fromkeys((WRONG, *OVERTURNED.values()), "unclear")
+WORDS_MAX = 300  # characters of an appeal
+SOURCE = "customer"
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{64}")  # 48 bytes
+_FORM = "shroff question 1"  # is part of each signature, so that another form is never taken for this one
+_NOBODY = Question("", "", "", "", "", NO_ONE, 0, 0)
+CUSTOMER = Who("program", "customer", "a customer", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
 
-SHROFF: Final = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
+SHROFF = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
 
 
 class State(StrEnum):

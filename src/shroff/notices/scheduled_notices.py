@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from shroff.events.definitions import Field
@@ -40,14 +40,14 @@ from shroff.streams.sink_cursor import DeliveryHealth
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-FLAGS: Final = ("", "")
-CUSTOMERS_MAX: Final = 200_000  # of whom more are known, all are forgotten: 100 MB
-CUSTOMER: Final = ("card", "account", "customer")  # roles of a customer's key
-LOOK_BACK: Final = 2_000_000  # places of a week that are counted at the start
-QUARANTINE: Final = "quarantine"
-LOOKED_AT: Final = 200  # letters, the newest, some times a minute
-INACTIVE_MS: Final = 10 * MINUTE_MS  # for which files differ from the active version before a notification
-FAILS_MS: Final = MINUTE_MS  # for which something fails before a notification
+FLAGS = ("", "")
+CUSTOMERS_MAX = 200_000  # of whom more are known, all are forgotten: 100 MB
+CUSTOMER = ("card", "account", "customer")  # roles of a customer's key
+LOOK_BACK = 2_000_000  # places of a week that are counted at the start
+QUARANTINE = "quarantine"
+LOOKED_AT = 200  # letters, the newest, some times a minute
+INACTIVE_MS = 10 * MINUTE_MS  # for which files differ from the active version before a notification
+FAILS_MS = MINUTE_MS  # for which something fails before a notification
 
 
 class Watching:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.cases.case_queries import Backlog
 from shroff.engine.stored import telling_damage
@@ -27,7 +27,7 @@ from shroff.streams.sink import Sink
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-READ: Final = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
+READ = ("definitions", "policy", "lists", "tables")  # of a version, what notices read
 
 
 @dataclass(slots=True)

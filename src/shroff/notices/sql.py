@@ -26,8 +26,8 @@ from shroff.people.sql import Change as PeopleChange
 from shroff.people.sql import SchemaPart, scripted, tables_of
 from shroff.people.store import PeopleStore
 
-VERSION: Final = 2  # of the tables: the number of the last script
-_KEYS_MAX: Final = 200  # in one statement
+VERSION = 2  # of the tables: the number of the last script
+_KEYS_MAX = 200  # in one statement
 _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     {  # as people/tables.py has them
         "notice_dues": "key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:i letter:t",
@@ -44,7 +44,7 @@ def _tables() -> Mapping[str, Table]:
     return tables_of(_COLUMNS)
 
 
-PART: Final = SchemaPart("notices", VERSION, partial(scripted, "migrations_notices", VERSION))
+PART = SchemaPart("notices", VERSION, partial(scripted, "migrations_notices", VERSION))
 
 
 class NoticeStore:

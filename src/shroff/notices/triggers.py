@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -20,9 +20,9 @@ from shroff.worker.outbox import KEYS_MAX
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
 
-KIND: Final = "notice:"  # of the log's outbox, the notice behind it
-SOURCE: Final = "notices"  # among the log's offsets
-BEGUN: Final = "begun"  # the position up to which nothing is sent: it was there before the first notice
+KIND = "notice:"  # of the log's outbox, the notice behind it
+SOURCE = "notices"  # among the log's offsets
+BEGUN = "begun"  # the position up to which nothing is sent: it was there before the first notice
 
 
 class _Flagged(msgspec.Struct):

@@ -9,26 +9,26 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, show_decimal
 
-BUCKET_MS: Final = 5 * MINUTE_MS
-HOUR: Final = HOUR_MS // BUCKET_MS
-DAY: Final = DAY_MS // BUCKET_MS
-WEEK: Final = 7 * DAY
-WINDOW: Final = 3  # buckets that are held against the week, so that an alarm comes within a quarter of an hour
-LONG: Final = 6 * HOUR  # those of what is not usual for customers
-NEW_DEVICE: Final = "new to its customer"
-SPENDING: Final = "with 12 times its mean payment in 6 hours"
-NEW_MS: Final = 3 * DAY_MS  # for which a device is new, and a customer without it is known before
+BUCKET_MS = 5 * MINUTE_MS
+HOUR = HOUR_MS // BUCKET_MS
+DAY = DAY_MS // BUCKET_MS
+WEEK = 7 * DAY
+WINDOW = 3  # buckets that are held against the week, so that an alarm comes within a quarter of an hour
+LONG = 6 * HOUR  # those of what is not usual for customers
+NEW_DEVICE = "new to its customer"
+SPENDING = "with 12 times its mean payment in 6 hours"
+NEW_MS = 3 * DAY_MS  # for which a device is new, and a customer without it is known before
 SPENT, PAYMENTS = 12, 4  # mean payments, and by how many within the window
-FALSE_ALARMS: Final = 0.1  # a week, of all values together, where nothing happens but by chance
-DEVIATIONS: Final = 4.0  # of a Poisson number; below, nothing is looked at more closely
-VALUES_MAX: Final = 10_000  # of a field; one with more is no category
+FALSE_ALARMS = 0.1  # a week, of all values together, where nothing happens but by chance
+DEVIATIONS = 4.0  # of a Poisson number; below, nothing is looked at more closely
+VALUES_MAX = 10_000  # of a field; one with more is no category
 Group: TypeAlias = tuple[str, str]  # an event type, and a field or nothing
 
 

@@ -41,7 +41,7 @@ Outcome = TypeVar("Outcome", bound="OperationAnswer")
 Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
 Ran = TypeVar("Ran")
 Value = TypeVar("Value")
-ITEM: Final = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
+ITEM = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 
 
 @frozen
@@ -86,7 +86,7 @@ class Param:
     asks: str = ""
 
 
-AsEvent: Final = partial(Param, flags="--as", metavar="EVENT", complete="event_types")  # of the words for it
+AsEvent = partial(Param, flags="--as", metavar="EVENT", complete="event_types")  # of the words for it
 
 
 def split_words(text: str) -> tuple[str, ...]:

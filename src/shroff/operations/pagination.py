@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -13,8 +13,8 @@ from msgspec.json import encode as to_json
 from shroff.errors import RefusalError
 from shroff.operations.declaration import Param
 
-LIMIT: Final = 50
-LIMIT_MAX: Final = 500
+LIMIT = 50
+LIMIT_MAX = 500
 Limit = Annotated[int, msgspec.Meta(ge=1, le=LIMIT_MAX), Param(f"Page size, 1 to {LIMIT_MAX}. Default: {LIMIT}.")]
 Cursor = Annotated[str, Param("`next` of the previous page.")]
 One = TypeVar("One")

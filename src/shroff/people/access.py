@@ -65,7 +65,7 @@ def _rights(scopes: str) -> frozenset[Right]:
     return frozenset(map(Right, scopes.split()))
 
 
-_LOOK: Final = _rights("read:decisions read:cases read:definitions")
+_LOOK = _rights("read:decisions read:cases read:definitions")
 RIGHTS: Final[Mapping[Role, frozenset[Right]]] = MappingProxyType(
     {
         Role.ADMIN: frozenset(Right),
@@ -134,7 +134,7 @@ def local(name: str, kind: Literal["command", "program"]) -> Who:
     return Who(kind, f"os-{name}", name, Role.ADMIN, RIGHTS[Role.ADMIN])
 
 
-_WAYS: Final = MappingProxyType({"user": "web", "key": "api", "command": "command", "program": "program"})
+_WAYS = MappingProxyType({"user": "web", "key": "api", "command": "command", "program": "program"})
 
 
 def _lacking(who: Who) -> str:

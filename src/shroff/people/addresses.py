@@ -7,10 +7,9 @@ import hmac
 import re
 from collections.abc import Sequence
 from email.headerregistry import Address
-from typing import Final
 
-LENGTH_MAX: Final = 254  # of a path in SMTP, without its brackets
-_ADDRESS: Final = re.compile(
+LENGTH_MAX = 254  # of a path in SMTP, without its brackets
+_ADDRESS = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 )
@@ -33,7 +32,7 @@ def is_address(text: str) -> bool:
         return False
 
 
-_ANY: Final = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what looks like one in words of others
+_ANY = re.compile(r"""[^\s<>()\[\]"',:;]+@[^\s<>()\[\]"',:;]+""")  # what looks like one in words of others
 
 
 def who_of(key: bytes, addresses: Sequence[str]) -> bytes:

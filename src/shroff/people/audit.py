@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable
 from dataclasses import astuple
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import encode as to_json
 
@@ -20,11 +20,11 @@ from shroff.errors import ReadOnlyError, StorageError, UsageError
 from shroff.people.access import Who
 from shroff.runtime.values import frozen
 
-FIRST: Final = bytes(32)  # what the first row has for the hash of the row before it
-TEXT_MAX: Final = 600  # characters of a name or a subject
-REASON_MAX: Final = 1_000  # characters
-VALUE_MAX: Final = 20_000  # bytes of what something was before, or is now, as JSON; longer ones keep their hash
-_FORM: Final = "shroff audit 1"  # is part of each hash, so that another form is never taken for this one
+FIRST = bytes(32)  # what the first row has for the hash of the row before it
+TEXT_MAX = 600  # characters of a name or a subject
+REASON_MAX = 1_000  # characters
+VALUE_MAX = 20_000  # bytes of what something was before, or is now, as JSON; longer ones keep their hash
+_FORM = "shroff audit 1"  # is part of each hash, so that another form is never taken for this one
 Seal = Callable[[int, bytes], bytes]
 
 

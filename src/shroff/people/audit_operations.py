@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from shroff.people.audit import AuditEntry
     from shroff.people.store import Desk
 
-RIGHT: Final = "read:audit"
-WIDTH: Final = 60
+RIGHT = "read:audit"
+WIDTH = 60
 Value = Annotated[object, msgspec.Meta(description="The value before or after, as any JSON; null if there was none.")]
 
 group(

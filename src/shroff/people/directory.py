@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -26,12 +26,12 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, DirectoryEntry, PeopleStore, User
 
-USERS: Final = "Users"
-GROUPS: Final = "Groups"
-ENTRIES_MAX: Final = 20_000  # of each kind
-OPERATIONS_MAX: Final = 1_000  # of a PATCH
-_PATH: Final = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
-_CLAUSE: Final = re.compile(r'(\w+) eq ("(?:[^"\\\x00-\x1f]|\\["\\/])*")(?: and |$)', re.IGNORECASE)
+USERS = "Users"
+GROUPS = "Groups"
+ENTRIES_MAX = 20_000  # of each kind
+OPERATIONS_MAX = 1_000  # of a PATCH
+_PATH = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
+_CLAUSE = re.compile(r'(\w+) eq ("(?:[^"\\\x00-\x1f]|\\["\\/])*")(?: and |$)', re.IGNORECASE)
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 Item = dict[Text, Text | bool | None]
 
@@ -68,7 +68,7 @@ class Sent(msgspec.Struct, rename="camel", omit_defaults=True):
         return {"display_name": str(shown_as), "email": str(email.get("value") or "")}
 
 
-_NAMES: Final = {name.lower(): name for name in (*Sent.__struct_encode_fields__, "id")}
+_NAMES = {name.lower(): name for name in (*Sent.__struct_encode_fields__, "id")}
 
 
 def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:

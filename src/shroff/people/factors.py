@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 from base64 import b32decode, b32encode
 from dataclasses import replace
-from typing import Final
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import throttle
@@ -17,12 +16,12 @@ from shroff.people.store import Desk, User, token_hash
 from shroff.people.users import changed, in_look, shown
 from shroff.runtime.values import frozen
 
-STEP_MS: Final = 30_000
-AGAIN_MS: Final = 300_000  # for which a passkey that was shown counts
-AROUND: Final = (0, -1, 1)  # steps of a clock that is not quite right
-RECOVERY_CODES: Final = 10
-GONE: Final = "this sign-in has ended. Sign in again"
-WRONG: Final = "the code is wrong, has expired or was used before. Wait for the next code, or use a recovery code"
+STEP_MS = 30_000
+AGAIN_MS = 300_000  # for which a passkey that was shown counts
+AROUND = (0, -1, 1)  # steps of a clock that is not quite right
+RECOVERY_CODES = 10
+GONE = "this sign-in has ended. Sign in again"
+WRONG = "the code is wrong, has expired or was used before. Wait for the next code, or use a recovery code"
 
 
 def code_at(secret: bytes, step: int) -> str:

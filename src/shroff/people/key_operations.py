@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.language.values import named_duration, parse_time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.people.store import ApiKey, Desk
 
-RIGHT: Final = "manage:keys"
+RIGHT = "manage:keys"
 
 group(
     "keys",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
@@ -23,15 +23,15 @@ from shroff.people.store import ApiKey, Desk, token_hash
 if TYPE_CHECKING:
     from shroff.people.sql import Change
 
-PATTERN: Final = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
-WRONG: Final = "this key is not known, has expired or was revoked"
-FRESH_S: Final = 1.0  # how long what was read of a key is believed: a revoked one ends within it
-DUE_S: Final = 0.5  # from when on it is read again beside the requests
-USED_EVERY_MS: Final = 3_600_000  # how often a use is written down
-UNKNOWN_MAX: Final = 10_000  # ids of keys that there are not, which a process remembers for a moment
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
-_NAME_MAX: Final = 100
-_AS_WHO: Final = "key-"  # before its id, where it stands beside ids of users
+PATTERN = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
+WRONG = "this key is not known, has expired or was revoked"
+FRESH_S = 1.0  # how long what was read of a key is believed: a revoked one ends within it
+DUE_S = 0.5  # from when on it is read again beside the requests
+USED_EVERY_MS = 3_600_000  # how often a use is written down
+UNKNOWN_MAX = 10_000  # ids of keys that there are not, which a process remembers for a moment
+_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+_NAME_MAX = 100
+_AS_WHO = "key-"  # before its id, where it stands beside ids of users
 
 
 class Rotated(NamedTuple):

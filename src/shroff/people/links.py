@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from shroff.errors import SignInError
 from shroff.people import passwords, users
@@ -13,12 +12,12 @@ from shroff.people.sessions import SignedIn, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, Link, User, token_hash
 
-FIRST_LASTS_MS: Final = 3_600_000
-PASSWORD_LASTS_MS: Final = 3 * 24 * 3_600_000
-ONCE_LASTS_MS: Final = 3_600_000  # a guest comes at once; later "shroff users link" lets them in
-PATH: Final = "/login/link/"  # the token behind it
-ONCE: Final = "/login/once/"  # the same; neither kind of token does what the other does
-GONE: Final = "this link was used, has expired or is unknown. Ask an administrator for a new one: 'shroff users link'"
+FIRST_LASTS_MS = 3_600_000
+PASSWORD_LASTS_MS = 3 * 24 * 3_600_000
+ONCE_LASTS_MS = 3_600_000  # a guest comes at once; later "shroff users link" lets them in
+PATH = "/login/link/"  # the token behind it
+ONCE = "/login/once/"  # the same; neither kind of token does what the other does
+GONE = "this link was used, has expired or is unknown. Ask an administrator for a new one: 'shroff users link'"
 
 
 def first(desk: Desk, who: Who) -> str | None:

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import directory
@@ -25,11 +25,11 @@ from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, known_name, shown
 from shroff.runtime.values import frozen
 
-PATH: Final = "/login/oidc"  # where the provider sends people back to
-LASTS_MS: Final = 10 * 60_000  # a visit, from its begin to its end
-_NO_NAME: Final = re.compile(r"[^a-z0-9._@+-]")
-_BACK_LENGTH_MAX: Final = 2_000
-_BACK: Final = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
+PATH = "/login/oidc"  # where the provider sends people back to
+LASTS_MS = 10 * 60_000  # a visit, from its begin to its end
+_NO_NAME = re.compile(r"[^a-z0-9._@+-]")
+_BACK_LENGTH_MAX = 2_000
+_BACK = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
 
 
 @frozen

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,9 +22,9 @@ from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, check_here
 
-LASTS_MS: Final = 300_000
-KEYS_MAX: Final = 10
-WRONG: Final = "this passkey was not accepted. Try again, or sign in another way"
+LASTS_MS = 300_000
+KEYS_MAX = 10
+WRONG = "this passkey was not accepted. Try again, or sign in another way"
 
 
 class Passkey(msgspec.Struct, frozen=True):

@@ -6,20 +6,20 @@ import unicodedata
 from functools import cache, cached_property
 from importlib import resources
 from threading import BoundedSemaphore
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-LENGTH_MIN: Final = 12
-LENGTH_MAX: Final = 1_024  # characters: longer ones only cost time
-DIFFERENT_MIN: Final = 5  # characters of one password
-REST_MIN: Final = 4  # characters beside the commonest words
-AT_ONCE: Final = 2  # hashes of one process; each takes 64 MiB
+LENGTH_MIN = 12
+LENGTH_MAX = 1_024  # characters: longer ones only cost time
+DIFFERENT_MIN = 5  # characters of one password
+REST_MIN = 4  # characters beside the commonest words
+AT_ONCE = 2  # hashes of one process; each takes 64 MiB
 
-_SIGNS: Final = "0123456789!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ "
+_SIGNS = "0123456789!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~ "
 
 
 def check(password: str, *names: str) -> None:

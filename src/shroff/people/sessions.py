@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import replace
-from typing import Final
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import passwords, throttle
@@ -16,14 +15,14 @@ from shroff.people.store import Desk, User, UserSession, token_hash
 from shroff.people.users import as_who, check_here, in_look, known_name, with_password
 from shroff.runtime.values import frozen
 
-SEEN_EVERY_MS: Final = 60_000  # how often a use is written down, at most
-HALF_LASTS_MS: Final = 600_000  # in which the second factor is shown
-DEVICE_MAX: Final = 200  # characters
-SEEN_IN_IDLE: Final = 10  # and so often at least in the time that a session may be idle
-ID_LENGTH: Final = 16  # of the hash of a token, in hexadecimal
-NO_PASSWORDS: Final = "passwords are off here. Sign in at your identity provider"
-NOT_YOURS: Final = "that is not your password"
-WRONG: Final = "name or password is wrong"  # and no word of which
+SEEN_EVERY_MS = 60_000  # how often a use is written down, at most
+HALF_LASTS_MS = 600_000  # in which the second factor is shown
+DEVICE_MAX = 200  # characters
+SEEN_IN_IDLE = 10  # and so often at least in the time that a session may be idle
+ID_LENGTH = 16  # of the hash of a token, in hexadecimal
+NO_PASSWORDS = "passwords are off here. Sign in at your identity provider"
+NOT_YOURS = "that is not your password"
+WRONG = "name or password is wrong"  # and no word of which
 
 
 @frozen

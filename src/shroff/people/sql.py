@@ -43,9 +43,9 @@ from shroff.people.store import (
 )
 
 Kept = TypeVar("Kept")
-VERSION: Final = 3  # of the tables of people: the number of the last script
+VERSION = 3  # of the tables of people: the number of the last script
 
-_NO_HEAD: Final = (
+_NO_HEAD = (
     "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "
     "Run 'shroff audit verify', and restore the table audit_head from a backup"
 )

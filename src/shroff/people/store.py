@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import field
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from shroff.people.access import Right, Role
 from shroff.people.audit import AuditEntry, Seal
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from shroff.people.sql import Change, PeopleQueries, SchemaPart
 
-TOKEN_LENGTH: Final = 64  # of what `Desk.token` gives
+TOKEN_LENGTH = 64  # of what `Desk.token` gives
 
 
 @frozen

@@ -6,7 +6,6 @@ An attempt is counted before it is looked at, and taken back where it was right:
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 from shroff.errors import PausedError
 from shroff.people.access import RIGHTS, Role, Who, network_of
@@ -15,8 +14,8 @@ from shroff.people.sql import Change
 from shroff.people.store import Attempts, Desk
 from shroff.runtime.values import frozen
 
-PAUSE_MS_MAX: Final = 15 * 60_000
-FORGOTTEN_MS: Final = 24 * 3_600_000  # after so long without an attempt, those before count no more
+PAUSE_MS_MAX = 15 * 60_000
+FORGOTTEN_MS = 24 * 3_600_000  # after so long without an attempt, those before count no more
 
 
 @frozen
@@ -27,9 +26,9 @@ class AttemptLimit:
     free: int
 
 
-BY_NAME: Final = AttemptLimit("name", 5)
-BY_ADDRESS: Final = AttemptLimit("address", 30)  # an office has one address
-_NOBODY: Final = Who("program", "nobody", "nobody", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
+BY_NAME = AttemptLimit("name", 5)
+BY_ADDRESS = AttemptLimit("address", 30)  # an office has one address
+_NOBODY = Who("program", "nobody", "nobody", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
 
 
 def begin(desk: Desk, name: str, address: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
 import msgspec
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from shroff.people.sessions import Open
     from shroff.people.store import Desk, User
 
-BODY_BYTES_MAX: Final = 64 * 1024
-RIGHT: Final = "manage:users"
+BODY_BYTES_MAX = 64 * 1024
+RIGHT = "manage:users"
 
 group(
     "users",

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Any, Final
+from typing import Any
 from zoneinfo import available_timezones
 
 from shroff.errors import UsageError, nearest
@@ -17,16 +17,16 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User
 
-PEOPLE: Final = (
+PEOPLE = (
     Role.ADMIN,
     Role.ANALYST,
     Role.AUTHOR,
     Role.VIEWER,
     Role.MEMBER,
 )  # services have keys
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
-_TEXT_MAX: Final = 200
-THEMES: Final = ("", "light", "dark")  # of pages; empty for the browser's
+_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
+_TEXT_MAX = 200
+THEMES = ("", "light", "dark")  # of pages; empty for the browser's
 
 
 def known_name(text: str) -> str:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -31,7 +31,7 @@ from shroff.runtime.values import FrozenStruct, frozen
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
 
-FORM: Final = 3  # another one where what is kept, or what a check finds, is another
+FORM = 3  # another one where what is kept, or what a check finds, is another
 
 
 class _Kept(FrozenStruct):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import encode as to_json
 
@@ -62,7 +62,7 @@ from shroff.rules.silences import idle_silences
 from shroff.runtime.values import FrozenStruct, frozen
 
 Hasher = Callable[[str], str]
-HASHED: Final = redaction.HASHED
+HASHED = redaction.HASHED
 
 
 @frozen

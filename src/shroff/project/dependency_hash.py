@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.json import encode as to_json
 
@@ -30,8 +30,8 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
-MEANINGS: Final = "meanings"  # in the manifest of a model: what each input meant when it was trained
-SPELLED_OUT_MAX: Final = 40  # nodes of a feature, with all that it reads; a larger one is told by its name
+MEANINGS = "meanings"  # in the manifest of a model: what each input meant when it was trained
+SPELLED_OUT_MAX = 40  # nodes of a feature, with all that it reads; a larger one is told by its name
 FindFeature = Callable[[str], Feature | None]
 
 

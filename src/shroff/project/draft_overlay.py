@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Final
 
 from shroff.errors import Problem
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node, Scalar, Sequence, read
 from shroff.runtime.values import FrozenStruct
 
-RULES: Final = "rules/"
-DRAFT: Final = "draft/"  # no file of a project is called so: its rules stand in no folders
+RULES = "rules/"
+DRAFT = "draft/"  # no file of a project is called so: its rules stand in no folders
 
 
 class DraftFile(FrozenStruct):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.language import loader
@@ -19,7 +18,7 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 
-EXPERIMENT_KEYS: Final = mapping_shape(
+EXPERIMENT_KEYS = mapping_shape(
     """an experiment
 
     name: An id that no rule has or had. Decisions record it.

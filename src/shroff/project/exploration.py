@@ -6,7 +6,6 @@ Docs: docs/decisions/0014-models.md. What is drawn is decided in `engine.verdict
 from __future__ import annotations
 
 from dataclasses import field
-from typing import Final
 
 from shroff.errors import Problem
 from shroff.language import loader
@@ -28,10 +27,10 @@ from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import Mapping, Node
 from shroff.runtime.values import frozen
 
-INSTEAD: Final = ("approve", "challenge", "review")
-SEED_LENGTH_MIN: Final = 16  # letters; what is shorter could be found out by trying, from whom was let through
-_NEW_SEED: Final = "Make one with: python3 -c 'import secrets; print(secrets.token_hex(16))'"
-SEED: Final = Key(
+INSTEAD = ("approve", "challenge", "review")
+SEED_LENGTH_MIN = 16  # letters; what is shorter could be found out by trying, from whom was let through
+_NEW_SEED = "Make one with: python3 -c 'import secrets; print(secrets.token_hex(16))'"
+SEED = Key(
     "seed",
     f"A secret text of at least {SEED_LENGTH_MIN} letters. Anyone who knows it can predict which events are drawn. It "
     "is stored in policy.yaml, the log and snapshots, and is never part of an answer.",
@@ -39,7 +38,7 @@ SEED: Final = Key(
     is_required=True,
     examples=("2f1d0c5be49a77c1",),
 )
-EXPLORE: Final = mapping_shape(
+EXPLORE = mapping_shape(
     """exploration: a share of the score's declines that is approved to get labels
 
     share: Share of events to explore, chosen by a hash of seed and id. Only events declined by the score alone are
@@ -64,7 +63,7 @@ EXPLORE: Final = mapping_shape(
     instead=choice(*INSTEAD),
 )
 
-SAMPLE: Final = mapping_shape(
+SAMPLE = mapping_shape(
     """sample of approvals: a share of approved events that analysts review to find missed fraud
 
     share: Share of approved events to review, chosen by a hash of seed and id.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.errors import DefinitionError, Problem
 from shroff.events.definitions import Events
@@ -19,8 +19,8 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
-DECIDING: Final = tuple(map("{}.yaml".format, "shroff events features policy".split()))  # carried by control events
-YAML_FILES: Final = (*DECIDING, "model.yaml", "schedules.yaml")
+DECIDING = tuple(map("{}.yaml".format, "shroff events features policy".split()))  # carried by control events
+YAML_FILES = (*DECIDING, "model.yaml", "schedules.yaml")
 
 
 class FileContext(FrozenStruct):

@@ -7,7 +7,6 @@ import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from typing import Final
 
 from shroff.config import lines_ended
 from shroff.errors import RefusalError, UsageError, nearest
@@ -19,15 +18,15 @@ from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
 from shroff.runtime.texts import argument, grown, many
 from shroff.runtime.values import frozen
 
-ADDED: Final = "added"
-CHANGED: Final = "changed"
-REMOVED: Final = "removed"
-SAME: Final = "same"
-EMPTY: Final = ",".join(LIST_COLUMNS) + "\n"
-_FILLED: Final = tuple(name for name in LIST_COLUMNS if name != "added_by")  # the record has that in any case
-_BOM: Final = "\ufeff"
-_SIGNS: Final = '"\r\0'  # by which a line may be other than its commas say
-_HASHED_LINE: Final = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
+ADDED = "added"
+CHANGED = "changed"
+REMOVED = "removed"
+SAME = "same"
+EMPTY = ",".join(LIST_COLUMNS) + "\n"
+_FILLED = tuple(name for name in LIST_COLUMNS if name != "added_by")  # the record has that in any case
+_BOM = "\ufeff"
+_SIGNS = '"\r\0'  # by which a line may be other than its commas say
+_HASHED_LINE = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
 
 
 @frozen

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.json import encode as to_json
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 Given = TypeVar("Given")
 Value = TypeVar("Value")
-LISTS: Final = "lists"  # the texts of all lists, as a version has them
-SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
-LISTS_KEPT: Final = 2  # of each list
-_PLAIN: Final = "plain list"
-_PIECE: Final = 1 << 17  # characters of a text behind each of which its hash is kept
-MADE_KEPT: Final = 3  # the project's files, those that the log has in force, and what is being changed
+LISTS = "lists"  # the texts of all lists, as a version has them
+SETTLED_NS = 2_000_000_000  # the coarsest times of file systems in use
+LISTS_KEPT = 2  # of each list
+_PLAIN = "plain list"
+_PIECE = 1 << 17  # characters of a text behind each of which its hash is kept
+MADE_KEPT = 3  # the project's files, those that the log has in force, and what is being changed
 
 
 class ReadOnce:

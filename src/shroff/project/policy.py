@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import inf
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +26,9 @@ from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import frozen
 
 Codes: TypeAlias = NDArray[np.int8]
-OUTCOMES: Final = ("approve", "challenge", "review", "decline")  # from weak to strong
-WITHOUT_MODEL: Final = ("rules", "review")
-SCORES: Final = mapping_shape(
+OUTCOMES = ("approve", "challenge", "review", "decline")  # from weak to strong
+WITHOUT_MODEL = ("rules", "review")
+SCORES = mapping_shape(
     """thresholds of the score
 
     review_at: Review events with at least this score.
@@ -39,7 +39,7 @@ SCORES: Final = mapping_shape(
     review_at=SCORE,
     decline_at=SCORE,
 )
-COSTS: Final = mapping_shape(
+COSTS = mapping_shape(
     """costs of errors and reviews, in the project's money
 
     missed_fraud: Cost of a fraud that was approved.
@@ -58,7 +58,7 @@ COSTS: Final = mapping_shape(
     review=DECIMAL,
     reviews_a_day=WHOLE,
 )
-EXPERIMENTS: Final = mapping_shape(
+EXPERIMENTS = mapping_shape(
     """an experiment on the policy
 
     score: Thresholds of the score in arm B.
@@ -67,7 +67,7 @@ EXPERIMENTS: Final = mapping_shape(
     experiment=EXPERIMENT_KEYS,
     score=SCORES,
 )
-POLICY: Final = mapping_shape(
+POLICY = mapping_shape(
     """the policy of an event type
 
     score: Thresholds of the model's score. By default, rules alone decide.
@@ -99,7 +99,7 @@ POLICY: Final = mapping_shape(
     experiment=EXPERIMENTS,
     release_below=DECIMAL,
 )
-POLICIES: Final = own_names("event types with their policies", POLICY)
+POLICIES = own_names("event types with their policies", POLICY)
 
 
 @frozen

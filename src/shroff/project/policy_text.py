@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from collections.abc import Mapping as MappingOf
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.nodes import plain_of
@@ -13,15 +13,15 @@ from shroff.language.yaml.text import Mapping, Node, read
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import frozen
 
-POLICY: Final = "policy.yaml"
-SCORE: Final = "score"
-COSTS: Final = "costs"
-CUTS: Final = ("review_at", "decline_at")
-INDENT: Final = "  "
+POLICY = "policy.yaml"
+SCORE = "score"
+COSTS = "costs"
+CUTS = ("review_at", "decline_at")
+INDENT = "  "
 
-_LINE_END: Final = re.compile(r"\r\n|\r|\n")
-_COMMA: Final = re.compile(r"[ \t]*,[ \t]*")
-_DOCUMENT_END: Final = re.compile(r"^\.\.\.", re.MULTILINE)
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_COMMA = re.compile(r"[ \t]*,[ \t]*")
+_DOCUMENT_END = re.compile(r"^\.\.\.", re.MULTILINE)
 
 
 @frozen

@@ -6,7 +6,6 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.language.types import Type
@@ -23,13 +22,13 @@ from shroff.language.values import (
 from shroff.runtime.texts import line_edit_of
 from shroff.runtime.values import FrozenStruct
 
-LIST_COLUMNS: Final = ("value", "note", "added_by", "expires_at")
-_CELL_MAX: Final = csv.field_size_limit()
-_SIGNS: Final = '"\r\0'  # where none of them is, the lines of a CSV are its rows
-_REREAD_MAX: Final = 100_000  # characters of changed lines
-_LONG: Final = 1 << 15  # entries: a copy of more takes longer than a millisecond
-_AT_ONCE_MIN: Final = 1 << 14  # characters of a list
-_CHANGED_MAX: Final = 1 << 12  # of them, until a copy is made all the same
+LIST_COLUMNS = ("value", "note", "added_by", "expires_at")
+_CELL_MAX = csv.field_size_limit()
+_SIGNS = '"\r\0'  # where none of them is, the lines of a CSV are its rows
+_REREAD_MAX = 100_000  # characters of changed lines
+_LONG = 1 << 15  # entries: a copy of more takes longer than a millisecond
+_AT_ONCE_MIN = 1 << 14  # characters of a list
+_CHANGED_MAX = 1 << 12  # of them, until a copy is made all the same
 Changes = Callable[[str], str]  # gives what stands for a value
 Answer = tuple[bool, int | None]  # whether a list has a value, and until when
 

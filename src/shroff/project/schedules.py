@@ -7,7 +7,6 @@ again when it changes. Which kinds of jobs there are, and what they take, is che
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from msgspec.json import encode as to_json
@@ -30,16 +29,16 @@ from shroff.language.keys import (
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, plain_of
 from shroff.runtime.values import FrozenStruct
 
-FILE: Final = "schedules.yaml"
-SCHEDULES_MAX: Final = 200
-CRON_FIELDS: Final = 5
-RETRIES_MAX: Final = 10
-TIMEOUT_MS: Final = 3_600_000
-TIMEOUT_MS_MIN: Final = 1_000
-TIMEOUT_MS_MAX: Final = 7 * 86_400_000
+FILE = "schedules.yaml"
+SCHEDULES_MAX = 200
+CRON_FIELDS = 5
+RETRIES_MAX = 10
+TIMEOUT_MS = 3_600_000
+TIMEOUT_MS_MIN = 1_000
+TIMEOUT_MS_MAX = 7 * 86_400_000
 SKIP, LAST, ALL, QUEUE = "skip", "last", "all", "queue"
-NO_LIBRARY: Final = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
-SCHEDULE: Final = mapping_shape(
+NO_LIBRARY = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
+SCHEDULE = mapping_shape(
     """a schedule
 
     kind: The kind of job to run, as listed by `shroff jobs kinds`.
@@ -78,7 +77,7 @@ SCHEDULE: Final = mapping_shape(
     overlap=choice(SKIP, QUEUE),
     paused=SWITCH,
 )
-SCHEDULES: Final = own_names("schedules by name", SCHEDULE)
+SCHEDULES = own_names("schedules by name", SCHEDULE)
 
 
 class Schedule(FrozenStruct):

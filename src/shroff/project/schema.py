@@ -5,7 +5,7 @@ Draft 7, which the YAML language server and the IDEs of JetBrains both read.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Late, Many, MappingShape, One, Shape, own_names
@@ -17,13 +17,13 @@ from shroff.project.settings.project_keys import SETTINGS
 from shroff.rules.keys import RULES
 from shroff.runtime.entry_points import FILES, installed
 
-DRAFT: Final = "http://json-schema.org/draft-07/schema#"
+DRAFT = "http://json-schema.org/draft-07/schema#"
 
-FEATURES: Final = own_names(
+FEATURES = own_names(
     "entities with their features",
     own_names("features of this entity: a name, and the expression that computes it", EXPRESSION),
 )
-OWN_FILES: Final = (
+OWN_FILES = (
     ProjectFile("shroff", "shroff.yaml", "The project: its name, its currency, and the lateness of events.", SETTINGS),
     ProjectFile("events", "events.yaml", "Event types and their file mappings, entities and tables.", EVENTS),
     ProjectFile("features", "features.yaml", "Features, one line each, under their entity.", FEATURES),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from math import isfinite
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -35,8 +35,8 @@ from shroff.project.dependency_hash import redefined
 from shroff.runtime.values import FrozenStruct, frozen
 
 LoadModel = Callable[[str, str], Model]  # by id and digest; raises StateError
-NO_REGISTRY: Final = "the model registry is not available here"
-_AS_IT_WAS: Final = "Restore its earlier definition, or train a new model and promote it."
+NO_REGISTRY = "the model registry is not available here"
+_AS_IT_WAS = "Restore its earlier definition, or train a new model and promote it."
 
 
 @frozen

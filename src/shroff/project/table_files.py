@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec.json import encode as to_json
@@ -39,13 +39,13 @@ from shroff.project.reference import csv_rows, parse_cell
 from shroff.runtime import contents
 from shroff.runtime.whole_files import whole_file
 
-FOLDER: Final = "tables/"
-PATH_STEP: Final = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
-_FORM: Final = 1  # of what is packed: another one where it is made otherwise
-_UNPACKED_MAX: Final = 1 << 30
-_MISTAKES_MAX: Final = 1_000  # of one table
-_DAY_LENGTH: Final = len("2026-03-01")  # of a time that is a day, which begins at midnight UTC
-_PACKED_S: Final = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
+FOLDER = "tables/"
+PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
+_FORM = 1  # of what is packed: another one where it is made otherwise
+_UNPACKED_MAX = 1 << 30
+_MISTAKES_MAX = 1_000  # of one table
+_DAY_LENGTH = len("2026-03-01")  # of a time that is a day, which begins at midnight UTC
+_PACKED_S = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
 
 
 class _Rows(NamedTuple):
@@ -55,7 +55,7 @@ class _Rows(NamedTuple):
     rows: Iterable[tuple[int, Sequence[str]]]
 
 
-_NOTHING: Final = _Rows((), ())
+_NOTHING = _Rows((), ())
 
 
 def is_table(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 from shroff.errors import UsageError
 from shroff.features.cluster.partitioned import PARTITIONS, Backend, Cluster
@@ -13,8 +13,8 @@ from shroff.models.learners.cluster import Growing, TreeCluster
 from shroff.models.learners.learner import check_grown
 from shroff.runtime.process_wide import threads
 
-LOCAL: Final = "local"
-CONTRACT: Final = "backfill."  # before the names of backends among the adapters
+LOCAL = "local"
+CONTRACT = "backfill."  # before the names of backends among the adapters
 
 
 class Adapter(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.json import encode as to_json
@@ -22,7 +22,7 @@ from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMATS: Final = ("jsonl", "csv", "parquet")
+FORMATS = ("jsonl", "csv", "parquet")
 
 
 @frozen
@@ -165,7 +165,7 @@ def _json(value: Any) -> str:
 
 # ---- decisions
 
-_DECISION_COLUMNS: Final = (
+_DECISION_COLUMNS = (
     "event",
     "id",
     "seq",
@@ -222,7 +222,7 @@ def _event_row(record: Record) -> dict[str, Any]:
     }
 
 
-_LABEL_COLUMNS: Final = ("event", "verdict", "source", "known_at", "reason", "amount")
+_LABEL_COLUMNS = ("event", "verdict", "source", "known_at", "reason", "amount")
 
 
 def _label_fields(record: Record) -> dict[str, Any]:
@@ -260,7 +260,7 @@ def _late_row(late: LateEvent) -> dict[str, Any]:
 # ---- flags
 
 
-_FLAG_COLUMNS: Final = (
+_FLAG_COLUMNS = (
     *("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time", "updated", "id", "created", "fields"),
 )
 
@@ -281,7 +281,7 @@ def _flag_line(flag: JudgedFlag) -> bytes:
     return to_json(document if flag.fields is None else document | {"fields": msgspec.Raw(flag.fields)})
 
 
-KINDS: Final = {
+KINDS = {
     "decisions": ExportKind(
         "decisions", lambda log: log.decisions_after(), lambda row: row.document, _DECISION_COLUMNS, _decision_row
     ),

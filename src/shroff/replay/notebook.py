@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.engine.decision import html_table
 from shroff.errors import UsageError
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from shroff.engine.decision import Decision, Refusal, Undecided
 
 Moment = str | date | datetime
-_A_DAY: Final = "A day such as '2026-06-30' is its start, UTC."
-_LABEL_FIELDS: Final = ("verdict", "source", "known_at", "reason", "amount")
+_A_DAY = "A day such as '2026-06-30' is its start, UTC."
+_LABEL_FIELDS = ("verdict", "source", "known_at", "reason", "amount")
 
 
 class AnswerList(list["Decision | Undecided | Refusal"]):

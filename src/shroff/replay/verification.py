@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Final
 
 from shroff.errors import UsageError
 from shroff.features.computed import ENGINES, known_engines
@@ -14,9 +13,9 @@ from shroff.replay.compare import LookBack, SampleTime, Verification, verify_by_
 from shroff.replay.verifying_batch import verify_batch
 from shroff.streams.log import Log
 
-NAIVE_SAMPLE: Final = 200  # decisions that the naive engine computes, where nobody says how many,
-NAIVE_S: Final = 5.0  # and fewer where that would take longer: each of them may look at all events before it
-LONG: Final = 1_000_000  # places: a sample of a longer log is computed from the events of its own keys
+NAIVE_SAMPLE = 200  # decisions that the naive engine computes, where nobody says how many,
+NAIVE_S = 5.0  # and fewer where that would take longer: each of them may look at all events before it
+LONG = 1_000_000  # places: a sample of a longer log is computed from the events of its own keys
 
 
 def engines_for(engines: str | Sequence[str] | None, last: int | None = None) -> tuple[str, ...]:

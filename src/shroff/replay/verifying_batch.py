@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Final
 
 import msgspec
 import numpy as np
@@ -26,10 +25,10 @@ from shroff.replay.compare import Mismatch, RowsAhead, Segment, Verification, co
 from shroff.runtime.process_wide import calm_collector, threads
 from shroff.streams.log import DecisionRow, Log
 
-PIECE_ROWS: Final = 1 << 16  # whose features stand as text at the same time
-AT_ONCE: Final = 32  # versions of one pass: each holds all lists
+PIECE_ROWS = 1 << 16  # whose features stand as text at the same time
+AT_ONCE = 32  # versions of one pass: each holds all lists
 Places = NDArray[np.int64]
-_Shown: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_Shown = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 @telling_damage()

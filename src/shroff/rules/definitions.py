@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
-from typing import Final
 
 from msgspec import structs
 
@@ -39,9 +38,9 @@ from shroff.rules.tables import PARTS, Row
 from shroff.rules.tables import rows_of as table_rows
 from shroff.runtime.values import FrozenStruct, frozen
 
-EXPIRES_SOON_MS: Final = 30 * DAY_MS
-_POWERS: Final = frozenset(1 << bits for bits in range(31))
-_RULE_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,199}")
+EXPIRES_SOON_MS = 30 * DAY_MS
+_POWERS = frozenset(1 << bits for bits in range(31))
+_RULE_ID = re.compile(r"[a-z][a-z0-9_]{0,199}")
 
 
 @frozen

@@ -12,7 +12,6 @@ from collections.abc import Collection, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from math import ceil, floor
-from typing import Final
 
 from shroff.language.expression import (
     Aggregate,
@@ -33,10 +32,10 @@ from shroff.language.types import Type
 from shroff.language.values import Value, show
 from shroff.runtime.values import FrozenStruct
 
-GAPS_NAMED: Final = 3
-SETS_MAX: Final = 2_000  # of rows that are true together; a table with more is not searched
-OTHER: Final = "another text"
-_READS: Final = (ThisField, FeatureValue, Aggregate, InList, Lookup, Score)
+GAPS_NAMED = 3
+SETS_MAX = 2_000  # of rows that are true together; a table with more is not searched
+OTHER = "another text"
+_READS = (ThisField, FeatureValue, Aggregate, InList, Lookup, Score)
 
 
 class ConditionColumn(FrozenStruct):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.language.keys import (
     ANY,
     EXPRESSION,
@@ -21,17 +19,17 @@ from shroff.language.keys import (
     own_names,
 )
 
-EFFECTS: Final = ("decline", "challenge", "review", "allow", "note")
-EXPERIMENT: Final = "experiment"  # the effect of a rule that policy.yaml makes
-TOLD: Final = ("analysts", "customer")  # whom a rule may tell without a notice of its own
+EFFECTS = ("decline", "challenge", "review", "allow", "note")
+EXPERIMENT = "experiment"  # the effect of a rule that policy.yaml makes
+TOLD = ("analysts", "customer")  # whom a rule may tell without a notice of its own
 
-_TEST_EVENT: Final = MappingShape(
+_TEST_EVENT = MappingShape(
     "one event type with its fields; `at` stands for the time field, and ids may be left out",
     named=own_names("fields with their values", MAYBE),
     pattern=NAME_PATTERN,
     is_single=True,
 )
-TEST: Final = mapping_shape(
+TEST = mapping_shape(
     """a test
 
     name: The test's description, for people.
@@ -45,7 +43,7 @@ TEST: Final = mapping_shape(
     events=Required(Many("events", _TEST_EVENT)),
     hits=Required(Many("true, false or a row, each", ANY)),
 )
-RULE: Final = mapping_shape(
+RULE = mapping_shape(
     r"""a rule
 
     id: The rule's id and reason code. It must be unique; never reuse it for a different condition.
@@ -100,4 +98,4 @@ RULE: Final = mapping_shape(
     bands=ANY,
     tests=Many("tests", TEST),
 )
-RULES: Final = Many("rules", RULE)
+RULES = Many("rules", RULE)

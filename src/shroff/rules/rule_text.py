@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -47,7 +46,7 @@ from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 from shroff.rules.silences import without_silence
 
-_DOES: Final = {
+_DOES = {
     "decline": "Decline {}",
     "challenge": "Challenge {}",
     "review": "Send {} to review",
@@ -55,18 +54,18 @@ _DOES: Final = {
     "note": "Record a note on {}",
     EXPERIMENT: "Decide {} by the policy of arm B",
 }
-MISSING: Final = "missing"
-_SHAPES: Final = {  # of values in recorded texts, by the kind of their type
+MISSING = "missing"
+_SHAPES = {  # of values in recorded texts, by the kind of their type
     "money": rf"({MISSING}|-?\d+(?:\.\d+)?)",
     "integer": rf"({MISSING}|-?\d+)",
     "real": rf"({MISSING}|-?(?:\d+(?:\.\d+)?(?:e[+-]?\d+)?|inf)|nan)",
     "boolean": rf"({MISSING}|true|false)",
     "duration": rf"({MISSING}|-?(?:\d+(?:ms|[dhms]))+)",
 }
-_OF_HOUR: Final = re.compile(r":\d|\s*(?:h(?:ours?)?|o['\u2019]clock|uhr)(?![a-z])", re.IGNORECASE)  # behind its number
-_TEXT: Final = "(.*?)"  # a value of any other type
-_TOLD_MAX: Final = 500  # characters: longer reasons stay as recorded, so that nobody's text makes a search long
-_BETWEEN: Final = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
+_OF_HOUR = re.compile(r":\d|\s*(?:h(?:ours?)?|o['\u2019]clock|uhr)(?![a-z])", re.IGNORECASE)  # behind its number
+_TEXT = "(.*?)"  # a value of any other type
+_TOLD_MAX = 500  # characters: longer reasons stay as recorded, so that nobody's text makes a search long
+_BETWEEN = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 
 
 def in_words(rule: Rule, teller: ValueWording) -> str:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Entity
 from shroff.language.expression import InList, IsMissing, Logic, Node, Not
 from shroff.language.types import BOOLEAN
 
-PREFIX: Final = "silence."
-_TRIAL: Final = re.compile(r"(?P<of>.+)_try(?P<number>[1-9][0-9]{0,5})")
+PREFIX = "silence."
+_TRIAL = re.compile(r"(?P<of>.+)_try(?P<number>[1-9][0-9]{0,5})")
 
 
 def list_of(rule: str) -> str:

@@ -10,7 +10,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import Final
 
 from shroff.errors import Problem
 from shroff.language import loader
@@ -23,16 +22,16 @@ from shroff.language.yaml.text import Node as YamlNode
 from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
 from shroff.runtime.values import FrozenStruct
 
-ROW: Final = "row"  # the column with the rows' names
-POINTS: Final = "points"
-OWN: Final = (ROW, "effect", "reason", "notify", "shadow", "expires", "rollout")  # columns that ask nothing
-PARTS: Final = ("table", "scorecard", "bands")
-_OUTSIDE: Final = r"(?=(?:[^']*'[^']*')*[^']*$)"  # of texts in quotes
-_BAR: Final = re.compile(rf"\|{_OUTSIDE}")
-_SIGN: Final = re.compile(r"[<>=!]|(?:in|not|is)\b")
-_AND: Final = re.compile(rf"\s+and\s+(?={_SIGN.pattern}){_OUTSIDE}")
-_WHOLE: Final = re.compile(r"-?\d{1,9}")
-_NAME: Final = re.compile("(?!(?:true|false)$)[a-z0-9_]{1,100}")
+ROW = "row"  # the column with the rows' names
+POINTS = "points"
+OWN = (ROW, "effect", "reason", "notify", "shadow", "expires", "rollout")  # columns that ask nothing
+PARTS = ("table", "scorecard", "bands")
+_OUTSIDE = r"(?=(?:[^']*'[^']*')*[^']*$)"  # of texts in quotes
+_BAR = re.compile(rf"\|{_OUTSIDE}")
+_SIGN = re.compile(r"[<>=!]|(?:in|not|is)\b")
+_AND = re.compile(rf"\s+and\s+(?={_SIGN.pattern}){_OUTSIDE}")
+_WHOLE = re.compile(r"-?\d{1,9}")
+_NAME = re.compile("(?!(?:true|false)$)[a-z0-9_]{1,100}")
 
 
 class Row(FrozenStruct):

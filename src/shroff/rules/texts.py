@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from hashlib import sha256
 from itertools import accumulate
-from typing import Final
 
 from shroff.errors import Problem, UsageError
 from shroff.language.parser import Token, tokens
@@ -25,20 +24,20 @@ from shroff.rules.keys import RULE
 from shroff.rules.tables import PARTS
 from shroff.runtime.values import FrozenStruct, frozen
 
-IN_LIST: Final = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
-NO_LIST: Final = "the text is not a list of rules. Begin each of them with '- id: ...'"
-FILES_KEPT: Final = 256  # whose rules are known by their texts, as reading YAML takes 10 ms a file
-RULES_KEPT: Final = 4_096
-_DASH: Final = "- "
-_COMMA: Final = re.compile(r"\s*,[ \t]*")
-_LINE_ENDS: Final = re.compile(r"\s*\n\s*")
-KEYS: Final = ("description", "on", "by", "effect", "reason", "notify", "expires", "rollout", *PARTS)
-TRUE: Final = "is true"
-FALSE: Final = "is false"
-_OTHER: Final = {"and": "or", "or": "and"}
-_COMPARED: Final = frozenset(["==", "!=", "<", "<=", ">", ">=", "in", "is"])
-_CLAUSES: Final = ("else", "when")
-_END_OF_LINE: Final = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
+IN_LIST = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
+NO_LIST = "the text is not a list of rules. Begin each of them with '- id: ...'"
+FILES_KEPT = 256  # whose rules are known by their texts, as reading YAML takes 10 ms a file
+RULES_KEPT = 4_096
+_DASH = "- "
+_COMMA = re.compile(r"\s*,[ \t]*")
+_LINE_ENDS = re.compile(r"\s*\n\s*")
+KEYS = ("description", "on", "by", "effect", "reason", "notify", "expires", "rollout", *PARTS)
+TRUE = "is true"
+FALSE = "is false"
+_OTHER = {"and": "or", "or": "and"}
+_COMPARED = frozenset(["==", "!=", "<", "<=", ">", ">=", "in", "is"])
+_CLAUSES = ("else", "when")
+_END_OF_LINE = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
 
 
 @frozen

@@ -22,15 +22,15 @@ from msgspec.json import encode as to_json
 from shroff.errors import StorageError, UsageError
 from shroff.runtime.whole_files import remove_unfinished, sync_folder, whole_file
 
-MARK: Final = "stored sha256 "  # a file that begins so itself is stored, too
-STORED_BYTES_MIN: Final = 1 << 19  # smaller files of text stand in versions as they are
-BYTES_MAX: Final = 256 * 1024 * 1024
-PACKED: Final = "packed"  # a folder beside the contents, of forms that are made again
-_NAMED: Final = re.compile(f"{MARK}([0-9a-f]{{64}})")
-_UNNAMED_S: Final = 7 * 86_400.0
-_STAMPS: Final = "stamps.json"
-_SETTLED_NS: Final = 2_000_000_000  # the coarsest times of file systems in use
-_MODE: Final = 0o640
+MARK = "stored sha256 "  # a file that begins so itself is stored, too
+STORED_BYTES_MIN = 1 << 19  # smaller files of text stand in versions as they are
+BYTES_MAX = 256 * 1024 * 1024
+PACKED = "packed"  # a folder beside the contents, of forms that are made again
+_NAMED = re.compile(f"{MARK}([0-9a-f]{{64}})")
+_UNNAMED_S = 7 * 86_400.0
+_STAMPS = "stamps.json"
+_SETTLED_NS = 2_000_000_000  # the coarsest times of file systems in use
+_MODE = 0o640
 _STORES: Final[dict[Path, None]] = {}  # where this process looks for contents
 _UNSTORED: Final[dict[str, Path]] = {}  # contents whose store cannot be written, by their hash
 

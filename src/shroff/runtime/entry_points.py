@@ -9,25 +9,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import UsageError
 
-PACKAGE: Final = "shroff"
+PACKAGE = "shroff"
 # The groups, with the names of their entry points and what these name; docs/reference/plugins.md.
-ADAPTERS: Final = "shroff.adapters"  # CONTRACT.TECHNOLOGY: the adapter
-CHECKS: Final = "shroff.checks"  # NAME: a class over an opened project, with `tries` and `values`
-EXPORTERS: Final = "shroff.exporters"  # NAME: a function that exports what `shroff export` names
-FILES: Final = "shroff.files"  # KIND of KIND.yaml: an AddedFile
-IMPORTERS: Final = "shroff.importers"  # rules.SYSTEM or model.FORMAT: a function
-JOBS: Final = "shroff.jobs"  # KIND: a JobKind
-KERNELS: Final = "shroff.kernels"  # NAME: kernels as `module:function function`
-LEARNERS: Final = "shroff.learners"  # NAME: a function of TrainingRows and LearningPlan
-METRICS: Final = "shroff.metrics"  # NAME: a Metric that computes
-OPERATIONS: Final = "shroff.operations"  # NAME: words with their modules and help
-REPORTS: Final = "shroff.reports"  # NAME of a mail's text: an AddedReport
-ROUTES: Final = "shroff.routes"  # NAME: a function that gives routes
-SETTINGS: Final = "shroff.settings"  # CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
+ADAPTERS = "shroff.adapters"  # CONTRACT.TECHNOLOGY: the adapter
+CHECKS = "shroff.checks"  # NAME: a class over an opened project, with `tries` and `values`
+EXPORTERS = "shroff.exporters"  # NAME: a function that exports what `shroff export` names
+FILES = "shroff.files"  # KIND of KIND.yaml: an AddedFile
+IMPORTERS = "shroff.importers"  # rules.SYSTEM or model.FORMAT: a function
+JOBS = "shroff.jobs"  # KIND: a JobKind
+KERNELS = "shroff.kernels"  # NAME: kernels as `module:function function`
+LEARNERS = "shroff.learners"  # NAME: a function of TrainingRows and LearningPlan
+METRICS = "shroff.metrics"  # NAME: a Metric that computes
+OPERATIONS = "shroff.operations"  # NAME: words with their modules and help
+REPORTS = "shroff.reports"  # NAME of a mail's text: an AddedReport
+ROUTES = "shroff.routes"  # NAME: a function that gives routes
+SETTINGS = "shroff.settings"  # CONTRACT or CONTRACT.NAME: a mapping of technologies to declarations
 
 
 @cache

@@ -23,20 +23,20 @@ from typing import Any, Final, Self
 from shroff.errors import COVERED, UsageError, covered, stack_of, trace_of
 from shroff.runtime.texts import one_line
 
-LOG: Final = logging.getLogger("shroff")
-LEVELS: Final = ("debug", "info", "warning", "error")
-FORMATS: Final = ("text", "json")
-ERRORS_FILE: Final = "errors.jsonl"  # in the state folder: the last unexpected errors
-ERRORS_BYTES_MAX: Final = 256 * 1024
-REPEAT_S: Final = 60.0  # for which the same words are not said again
-REPEATS_MAX: Final = 1_000  # words that are remembered
+LOG = logging.getLogger("shroff")
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+ERRORS_FILE = "errors.jsonl"  # in the state folder: the last unexpected errors
+ERRORS_BYTES_MAX = 256 * 1024
+REPEAT_S = 60.0  # for which the same words are not said again
+REPEATS_MAX = 1_000  # words that are remembered
 IDS: Final[ContextVar[Mapping[str, str]]] = ContextVar("ids", default={})  # noqa: B039  # of the request, never changed
-_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_TRACE: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
-_MAIL: Final = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
-_KEY: Final = re.compile(r"(?i)(?<=bearer )\S+|(?<=/login/link/)\S+|(?<=/login/once/)\S+|(?<=/confirm/)\S+")
-_VALUE: Final = re.compile(r"%(?:\(\w+\))?[#0 +-]*\d*(?:\.\d+)?[a-zA-Z]")  # in a text of `logging`
-_DIGITS: Final = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
+_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
+_MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
+_KEY = re.compile(r"(?i)(?<=bearer )\S+|(?<=/login/link/)\S+|(?<=/login/once/)\S+|(?<=/confirm/)\S+")
+_VALUE = re.compile(r"%(?:\(\w+\))?[#0 +-]*\d*(?:\.\d+)?[a-zA-Z]")  # in a text of `logging`
+_DIGITS = re.compile(r"\d(?:[ -]?\d){12,18}(?!\d)")
 
 
 class Told(str):

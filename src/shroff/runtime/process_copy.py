@@ -12,12 +12,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from shroff.errors import StorageError
 
-_KEPT_DESCRIPTORS: Final = 3  # of standard input, output and errors
-_PIECE: Final = 1 << 20
+_KEPT_DESCRIPTORS = 3  # of standard input, output and errors
+_PIECE = 1 << 20
 
 
 def forked() -> int:

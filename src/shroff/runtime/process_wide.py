@@ -16,20 +16,19 @@ from functools import cache, partial
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from types import FrameType
-from typing import Final
 
-_WAITING: Final = "OMP_WAIT_POLICY"
-_FREED_BYTES: Final = 1 << 22
-_ONE_HEAP: Final = (  # of mallopt(3): trim threshold, room asked for beyond, mmap threshold, most heaps
+_WAITING = "OMP_WAIT_POLICY"
+_FREED_BYTES = 1 << 22
+_ONE_HEAP = (  # of mallopt(3): trim threshold, room asked for beyond, mmap threshold, most heaps
     (-1, (1 << 31) - 1),
     (-2, 1 << 25),
     (-3, 1 << 25),  # the largest before glibc 2.35, which refuses the next one
     (-3, 1 << 30),
     (-8, 1),
 )
-is_program: Final = Event()
+is_program = Event()
 """Set in the process of the program `shroff` itself: no code of its user shares the libraries there."""
-compile_listeners: Final = list[Callable[[str], AbstractContextManager[None]]]()
+compile_listeners = list[Callable[[str], AbstractContextManager[None]]]()
 """The last of them is entered with a kernel's name for as long as that kernel is compiled."""
 
 
@@ -75,10 +74,10 @@ def _nothing() -> None:
 # against 24 microseconds an event.
 
 
-THRESHOLDS: Final = (200_000, 20, 50)  # more than the batches hold that are on their way at once
+THRESHOLDS = (200_000, 20, 50)  # more than the batches hold that are on their way at once
 # Where somebody waits: it holds all threads up, for 0.2 µs an object that stays and 1.5 for one that goes. At 200,000
 # that was 35 to 280 ms.
-SHORT: Final = (10_000, 5, 200)
+SHORT = (10_000, 5, 200)
 
 
 class _Collector:
@@ -108,15 +107,15 @@ class _Collector:
                     gc.unfreeze()
 
 
-_collector: Final = _Collector()
-calm_collector: Final = partial(_collector.calm, THRESHOLDS)
-short_collector: Final = partial(_collector.calm, SHORT)
+_collector = _Collector()
+calm_collector = partial(_collector.calm, THRESHOLDS)
+short_collector = partial(_collector.calm, SHORT)
 
 
 # ---- priority: processes beside the work get time of the processors only where the work leaves some
 
 
-LOWEST: Final = 19  # niceness; what is least urgent still gets a little time, so that it ends
+LOWEST = 19  # niceness; what is least urgent still gets a little time, so that it ends
 
 
 def give_way(niceness: int = LOWEST) -> None:
@@ -221,7 +220,7 @@ def _hide(finder: _Absent) -> Callable[[], None]:
 
 # pyarrow loads pandas, where it is installed, at the first array that it makes or turns into another: 0.15 s of a
 # command that has no use for it. Where it was loaded before, it stays.
-without_pandas: Final = ProcessWide(partial(_hide, _Absent("pandas")))
+without_pandas = ProcessWide(partial(_hide, _Absent("pandas")))
 
 
 @contextmanager

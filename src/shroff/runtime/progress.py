@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 Progress = Callable[[int], None]
 One = TypeVar("One")
 Batch = TypeVar("Batch", bound=Sized)
-STEP: Final = 1_024
-AHEAD: Final = 6  # items that are read before they are asked for
+STEP = 1_024
+AHEAD = 6  # items that are read before they are asked for
 
 
 def counted(items: Iterable[One], progress: Progress | None) -> Iterator[One]:

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from html import escape
 from inspect import cleandoc
-from typing import Final
 
 from shroff.errors import Problem, covered
 from shroff.runtime.values import frozen
@@ -51,8 +50,8 @@ def _written_out() -> dict[int, str]:
     return {code: forms.get(code, f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}") for code in steering}
 
 
-_WRITTEN_OUT: Final = _written_out()
-_PIECE: Final = 1 << 16  # characters that are compared at once: copies of more leave the processor's caches
+_WRITTEN_OUT = _written_out()
+_PIECE = 1 << 16  # characters that are compared at once: copies of more leave the processor's caches
 
 
 def table(rows: Iterable[Sequence[object]], heads: Sequence[str] = (), indent: str = "  ") -> str:
@@ -141,7 +140,7 @@ class TextEdit:
     text: str
 
 
-_LAST_EDITS: Final = deque[tuple[str, str, TextEdit]](maxlen=2)  # of long texts: all that goes on from them asks
+_LAST_EDITS = deque[tuple[str, str, TextEdit]](maxlen=2)  # of long texts: all that goes on from them asks
 
 
 def edit_of(before: str, after: str) -> TextEdit:
@@ -217,9 +216,9 @@ def bytes_text(count: int) -> str:
 # ---- texts with signs that PostgreSQL cannot hold, as it can
 
 # A NUL cannot stand in a text of PostgreSQL; so that none is lost, the escape sign is escaped as well.
-ESCAPE: Final = "\x1a"
-_NUL: Final = f"{ESCAPE}0"
-_ESCAPE_ITSELF: Final = f"{ESCAPE}S"
+ESCAPE = "\x1a"
+_NUL = f"{ESCAPE}0"
+_ESCAPE_ITSELF = f"{ESCAPE}S"
 
 
 def escaped(text: str) -> str:

@@ -19,12 +19,12 @@ from typing import Any, Final, NamedTuple
 from shroff.errors import UsageError
 from shroff.runtime.logs import say, tell
 
-ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-SDK: Final = logging.getLogger("opentelemetry")
-HEADER: Final = "traceparent"
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+SDK = logging.getLogger("opentelemetry")
+HEADER = "traceparent"
 PARENT: Final[ContextVar[str]] = ContextVar("traceparent", default="")  # of the request that is answered
-EACH_MAX: Final = 32  # events of a batch that have spans of their own
-RECENT_MAX: Final = 1_000  # commits whose delivery is shown
+EACH_MAX = 32  # events of a batch that have spans of their own
+RECENT_MAX = 1_000  # commits whose delivery is shown
 
 
 class TracedEvent(NamedTuple):

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from shroff.errors import StorageError, UsageError
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-UNFINISHED: Final = "unfinished"  # how the names of files that are being written end
-UNFINISHED_S: Final = 3_600.0  # no process writes one text for an hour
-GROUP_ROWS: Final = 1 << 17  # of a row group, at least
-_ENDINGS: Final = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
-_PACKED: Final = frozenset([".gz", ".zip", ".bz2", ".xz", ".zst"])
-_FOREIGN: Final = _PACKED | {".tsv", ".avro", ".arrow", ".feather", ".orc", ".xlsx", ".xls", ".ods", ".html", ".xml"}
-_FORMULA: Final = re.compile(r"[=+@\t\r\n\uff0b\uff0d\uff1d\uff20]|-(?!\d+(?:\.\d+)?$)")  # the wide forms count, too
+UNFINISHED = "unfinished"  # how the names of files that are being written end
+UNFINISHED_S = 3_600.0  # no process writes one text for an hour
+GROUP_ROWS = 1 << 17  # of a row group, at least
+_ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+_PACKED = frozenset([".gz", ".zip", ".bz2", ".xz", ".zst"])
+_FOREIGN = _PACKED | {".tsv", ".avro", ".arrow", ".feather", ".orc", ".xlsx", ".xls", ".ods", ".html", ".xml"}
+_FORMULA = re.compile(r"[=+@\t\r\n\uff0b\uff0d\uff1d\uff20]|-(?!\d+(?:\.\d+)?$)")  # the wide forms count, too
 
-_SECRET_ENDINGS: Final = (".key", ".pem", ".p12", ".pfx", ".jks")
-_CURE: Final = "Replace it by a plain file."
+_SECRET_ENDINGS = (".key", ".pem", ".p12", ".pfx", ".jks")
+_CURE = "Replace it by a plain file."
 
 
 def out_format(out: Path, wanted: str | None, formats: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Final
 
 from shroff.errors import OvertakenError, StateError
 from shroff.streams.log import (
@@ -27,7 +26,7 @@ from shroff.streams.log_columns import DecisionColumns, RecordColumns
 
 Find = Callable[[str, Sequence[str]], Mapping[str, Record]]
 UniquePlaces = Callable[[str, str, Sequence[str]], Mapping[str, int]]
-OVERTAKEN: Final = (
+OVERTAKEN = (
     "Another process has taken over this log. End this process: its state is thrown away, and the other one goes on "
     "from what the log has"
 )

@@ -10,18 +10,18 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from shroff.errors import StateError, StorageError, TransientError, UsageError
 from shroff.runtime.values import FrozenStruct
 
 Given = TypeVar("Given")
 
-NAME_BYTES_MAX: Final = 900  # of a whole name: stores take 1,024 with their prefix
-PART_BYTES_MAX: Final = 240  # of what stands between two slashes: file systems take 255
-WAITS_S: Final = (0.2, 0.5, 1.0, 2.0, 4.0)  # between tries: a store that is restarted or throttles is back by then
-_PART: Final = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")
-_PREFIX_PART: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.=-]*")
+NAME_BYTES_MAX = 900  # of a whole name: stores take 1,024 with their prefix
+PART_BYTES_MAX = 240  # of what stands between two slashes: file systems take 255
+WAITS_S = (0.2, 0.5, 1.0, 2.0, 4.0)  # between tries: a store that is restarted or throttles is back by then
+_PART = re.compile(r"[A-Za-z0-9_=-][A-Za-z0-9_.=-]*")
+_PREFIX_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.=-]*")
 
 
 class Listed(FrozenStruct):

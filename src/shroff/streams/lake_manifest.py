@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field, replace
-from typing import Final, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -24,9 +24,9 @@ from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ALONE
 
-FORMAT: Final = 1
-CHECKPOINT_EVERY: Final = 32  # manifests that a reader reads one by one at most, and some more behind a kill
-CHECKPOINTS_KEPT: Final = 2
+FORMAT = 1
+CHECKPOINT_EVERY = 32  # manifests that a reader reads one by one at most, and some more behind a kill
+CHECKPOINTS_KEPT = 2
 Stored = TypeVar("Stored", bound=msgspec.Struct)
 
 

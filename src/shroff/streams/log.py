@@ -7,7 +7,7 @@ is durable when `append` returns.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec.json import decode as from_json
 
@@ -77,8 +77,8 @@ __all__ = [
 ]
 
 _Kept = TypeVar("_Kept")
-PRUNED_AT_ONCE: Final = 2_048  # places that one transaction takes out: some 50 ms in SQLite
-REPLIES_KEPT: Final = 10_000  # so many requests back a reply is still there
+PRUNED_AT_ONCE = 2_048  # places that one transaction takes out: some 50 ms in SQLite
+REPLIES_KEPT = 10_000  # so many requests back a reply is still there
 
 
 def kept_offset(source: str, part: str, text: str, type_: type[_Kept]) -> _Kept:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from shroff.events.event import time_text
 from shroff.runtime.values import FrozenStruct, frozen
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from shroff.streams.log_columns import KeyPlaces
 
 Kind = Literal["event", "label", "control"]
-PENDING: Final = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
+PENDING = "PENDING_CONFIRMATION"  # a flag's accuracy until a label says more
 
 
 class Unasked(Enum):
@@ -23,7 +23,7 @@ class Unasked(Enum):
     ANY = "any"
 
 
-ANY: Final = Unasked.ANY  # wherever the source was read to before
+ANY = Unasked.ANY  # wherever the source was read to before
 
 
 class Record(FrozenStruct, gc=False):

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from operator import le
-from typing import Final
 
 from shroff.errors import StateError
 from shroff.events.definitions import Events, Settings
@@ -24,11 +23,11 @@ from shroff.events.formats.moments import Moment, moment_reader
 from shroff.events.mapping import LABEL
 from shroff.streams.source import Taken
 
-AHEAD: Final = 8  # lines behind one that say whether its clock is wrong
-WITNESSES: Final = 2  # of them at least must say so
-EARLIEST: Final = -(1 << 62)  # before all times: of a line that has none
-LATEST: Final = 1 << 62
-HELD_S: Final = 0.01  # between two looks whether lines that wait for earlier ones have waited long enough
+AHEAD = 8  # lines behind one that say whether its clock is wrong
+WITNESSES = 2  # of them at least must say so
+EARLIEST = -(1 << 62)  # before all times: of a line that has none
+LATEST = 1 << 62
+HELD_S = 0.01  # between two looks whether lines that wait for earlier ones have waited long enough
 
 Run = tuple[str, list[Line], str]  # a part, lines of it, and what `open` is to be told where reading begins behind them
 _Order = tuple[str, int, str]

@@ -12,15 +12,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from shroff.errors import UsageError, covered
 from shroff.runtime.values import FrozenStruct
 
-SETTLED_MS: Final = 2_000  # for which a file of a folder is unchanged before it counts as complete
-PULLED: Final = "pulled"  # before the names of pulled sources, in the log
+SETTLED_MS = 2_000  # for which a file of a folder is unchanged before it counts as complete
+PULLED = "pulled"  # before the names of pulled sources, in the log
 Stamp = tuple[int, int]  # a file's size, and when it was last changed, in nanoseconds; or another number for that
 
 

@@ -8,14 +8,14 @@ threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
 from shroff.errors import InputError
 from shroff.runtime.values import FrozenStruct
 
-HOOKS: Final = "hooks"  # before the names of pushed sources, in the log and in addresses
+HOOKS = "hooks"  # before the names of pushed sources, in the log and in addresses
 MESSAGE, SUBSCRIBE, UNSUBSCRIBE = "message", "subscribe", "unsubscribe"
 BAD, CHALLENGE, FORBIDDEN = 400, 401, 403  # statuses of requests that are refused
 

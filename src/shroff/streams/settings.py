@@ -16,24 +16,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import SplitResult, unquote
 
 from shroff.language.keys import DURATION, Key, Many, MappingShape, One, Shape, choice, mapping_shape
 
-VARIABLE: Final = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
-HTTP: Final = One("a URL that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
-ADDRESS: Final = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
-FILE: Final = One("a file, relative to the project's folder", r"^\S.*$")
-TOPIC: Final = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
-ALONE: Final = "{id}"  # in the name of a document, and a name by itself
-DOCUMENT_NAME: Final = One(
+VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
+HTTP = One("a URL that begins with http:// or https://", rf"^(https?://\S+|{VARIABLE})$")
+ADDRESS = One("an address", rf"^([a-z][a-z0-9+.]*://\S+|{VARIABLE})$")
+FILE = One("a file, relative to the project's folder", r"^\S.*$")
+TOPIC = One("a name of letters, digits, '.', '_' and '-'", r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$")
+ALONE = "{id}"  # in the name of a document, and a name by itself
+DOCUMENT_NAME = One(
     "a name with {id} in it: letters, digits, '.', '_' and '-'",
     r"^(?!\.)[A-Za-z0-9._-]{0,60}\{id\}[A-Za-z0-9._-]{0,60}$",
 )
-OUTSIDE_NAME: Final = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
+OUTSIDE_NAME = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
 
-HTTP_CALLS: Final = mapping_shape(
+HTTP_CALLS = mapping_shape(
     """settings of outgoing HTTP calls
 
     proxy: The HTTP proxy for calls, or `none`. By default, from the environment variables HTTPS_PROXY, HTTP_PROXY and
@@ -48,8 +48,8 @@ HTTP_CALLS: Final = mapping_shape(
     ca=FILE,
     timeout=DURATION,
 )
-CALLS: Final = HTTP_CALLS.keys  # of whatever is called over HTTP
-BUCKET: Final = mapping_shape(
+CALLS = HTTP_CALLS.keys  # of whatever is called over HTTP
+BUCKET = mapping_shape(
     """a bucket
 
     endpoint: The URL of a server other than the cloud's.
@@ -61,10 +61,10 @@ BUCKET: Final = mapping_shape(
     region=OUTSIDE_NAME,
     account=OUTSIDE_NAME,
 ).keys
-TAKE: Final = Key("take", "Records to send.", choice("decisions", "flags"), default="decisions", examples=("flags",))
-BEGIN: Final = "Start position of a new sink: the first decision of the log, or only decisions from now on."
-START: Final = Key("start", BEGIN, choice("first", "now"), default="first", examples=("now",))
-OUTCOMES: Final = Key(
+TAKE = Key("take", "Records to send.", choice("decisions", "flags"), default="decisions", examples=("flags",))
+BEGIN = "Start position of a new sink: the first decision of the log, or only decisions from now on."
+START = Key("start", BEGIN, choice("first", "now"), default="first", examples=("now",))
+OUTCOMES = Key(
     "outcomes",
     "Only decisions with these outcomes.",
     Many("outcomes", choice("approve", "challenge", "review", "decline")),
@@ -72,10 +72,10 @@ OUTCOMES: Final = Key(
 )
 
 
-DEAD_LETTERS: Final = (
+DEAD_LETTERS = (
     "Destination of unreadable messages (dead letters), with position and reason. They always go to quarantine as well."
 )
-SQLITE: Final = "sqlite:///"
+SQLITE = "sqlite:///"
 
 
 def last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:

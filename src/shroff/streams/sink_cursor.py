@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
-from typing import Final
 
 import msgspec
 from msgspec.json import encode as to_json
@@ -26,22 +25,22 @@ from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, 
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
 
-SPAN: Final = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
-IDLE_S: Final = 0.05
-DUE_EVERY_S: Final = 1.0  # how often it is looked for rows that are to be tried again
-DUE_MAX: Final = 100
-WAIT_S: Final = 0.5  # after the first failure, twice as long after each further one,
-WAIT_S_MAX: Final = 60.0  # up to this
-ASKED_S_MAX: Final = 3_600.0  # what a sink may ask for
-PATIENCE_COUNT: Final = 10  # a row that the sink fails at is set aside after so many attempts,
-PATIENCE_S: Final = 900.0  # and so long: a receiver that is being mended takes minutes
-IN_A_ROW_MAX: Final = 100  # so many rows refused and none taken: then it is not the rows
-UNRECORDED_MAX: Final = 1_000  # stuck rows that wait for the store; more would be memory without end
+SPAN = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
+IDLE_S = 0.05
+DUE_EVERY_S = 1.0  # how often it is looked for rows that are to be tried again
+DUE_MAX = 100
+WAIT_S = 0.5  # after the first failure, twice as long after each further one,
+WAIT_S_MAX = 60.0  # up to this
+ASKED_S_MAX = 3_600.0  # what a sink may ask for
+PATIENCE_COUNT = 10  # a row that the sink fails at is set aside after so many attempts,
+PATIENCE_S = 900.0  # and so long: a receiver that is being mended takes minutes
+IN_A_ROW_MAX = 100  # so many rows refused and none taken: then it is not the rows
+UNRECORDED_MAX = 1_000  # stuck rows that wait for the store; more would be memory without end
 
 # What the store has of a sink, among the offsets of `source_of(name)`, by their parts.
-THROUGH: Final = ""  # the place that everything is behind
-ORIGIN: Final = "origin"  # made with the first: marks with another one are of another log
-TROUBLE: Final = "trouble"  # what is wrong since when, as JSON; empty while all is well
+THROUGH = ""  # the place that everything is behind
+ORIGIN = "origin"  # made with the first: marks with another one are of another log
+TROUBLE = "trouble"  # what is wrong since when, as JSON; empty while all is well
 
 
 def source_of(sink: str) -> str:

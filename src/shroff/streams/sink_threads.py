@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
-from typing import Final
 
 from shroff.streams.log import Batch, Log, Outbox
 from shroff.streams.sink_cursor import (
@@ -25,9 +24,9 @@ from shroff.streams.sink_cursor import (
     moved_offsets,
 )
 
-TELL_EVERY_S: Final = 1.0
-DRAIN_S: Final = 5.0  # how long an end waits for sinks that are at work
-_END_S: Final = 1.0  # how long a thread may take to end behind that
+TELL_EVERY_S = 1.0
+DRAIN_S = 5.0  # how long an end waits for sinks that are at work
+_END_S = 1.0  # how long a thread may take to end behind that
 
 Record = Callable[[Sequence[DeliveryProgress]], None]
 

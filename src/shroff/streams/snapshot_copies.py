@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -26,9 +25,9 @@ from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots
 
-PART_BYTES: Final = 32 * 1024 * 1024  # what is held in memory at once
-FETCHED: Final = ".fetched.tmp"  # the ending of a copy that is not whole here yet; the next snapshot removes such
-_NAME: Final = re.compile(r"(\d{12})-[0-9a-f]{16}")
+PART_BYTES = 32 * 1024 * 1024  # what is held in memory at once
+FETCHED = ".fetched.tmp"  # the ending of a copy that is not whole here yet; the next snapshot removes such
+_NAME = re.compile(r"(\d{12})-[0-9a-f]{16}")
 
 
 class Copy(FrozenStruct):

@@ -19,7 +19,7 @@ from contextlib import suppress
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 import msgspec
 
@@ -29,18 +29,18 @@ from shroff.runtime.process_wide import mapped
 from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import whole_file
 
-FORMAT: Final = 2  # of the file; readers pass over every other
-KEPT: Final = 2
-SUFFIX: Final = ".snapshot"
-STEPS: Final = ("begin", "half written", "written", "synced", "renamed", "done")
-_MAGIC: Final = b"SHROFFSN" + FORMAT.to_bytes(4, "little")
-_HASH_BYTES: Final = 32
-_PARTS_MAX: Final = 1 << 16  # zeros read as lengths are empty parts, eight bytes each
-_MAPPED_BYTES: Final = 1 << 16  # smaller parts are in memory of Python's own
-ROOM_PART: Final = 4  # behind what is taken over there is a quarter more, which takes memory once it is written to
-_PIECE_BYTES: Final = 1 << 22
-_THREADS: Final = 2  # more would wait for memory
-_DAMAGED: Final = "its checksum does not fit"
+FORMAT = 2  # of the file; readers pass over every other
+KEPT = 2
+SUFFIX = ".snapshot"
+STEPS = ("begin", "half written", "written", "synced", "renamed", "done")
+_MAGIC = b"SHROFFSN" + FORMAT.to_bytes(4, "little")
+_HASH_BYTES = 32
+_PARTS_MAX = 1 << 16  # zeros read as lengths are empty parts, eight bytes each
+_MAPPED_BYTES = 1 << 16  # smaller parts are in memory of Python's own
+ROOM_PART = 4  # behind what is taken over there is a quarter more, which takes memory once it is written to
+_PIECE_BYTES = 1 << 22
+_THREADS = 2  # more would wait for memory
+_DAMAGED = "its checksum does not fit"
 Part = bytes | memoryview
 
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from shroff.events.formats.lines import Line
 from shroff.runtime.values import frozen
 from shroff.streams.log import Refused
 
-CERTAIN_S: Final = 1.0  # so long it may count, once somebody looked, that a part has nothing more
+CERTAIN_S = 1.0  # so long it may count, once somebody looked, that a part has nothing more
 
 
 class Taken(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +36,10 @@ from shroff.training.shadow_scores import scores_of, tried_since
 from shroff.training.tested_rows import counts_of, keys_of, stored_rows
 from shroff.training.train import plain_settings, terms_of
 
-COMPARED: Final = ("average_precision", "auc_roc", "money_saved")
-TO_SEE: Final = 1.959964 + 0.841621  # the 97.5 % and the 80 % points of the normal distribution
-TRIED: Final = "scored"  # what they are compared on: events that both scored since they are tried,
-TESTED_ON: Final = "tested"  # or those on which folds of both were tested
+COMPARED = ("average_precision", "auc_roc", "money_saved")
+TO_SEE = 1.959964 + 0.841621  # the 97.5 % and the 80 % points of the normal distribution
+TRIED = "scored"  # what they are compared on: events that both scored since they are tried,
+TESTED_ON = "tested"  # or those on which folds of both were tested
 
 
 @frozen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from shroff.runtime.values import frozen
 from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 
-_COSTS: Final = (  # what must stand under costs, so that there is something to weigh
+_COSTS = (  # what must stand under costs, so that there is something to weigh
     "    {event}:\n      costs:\n        missed_fraud: {event}.{amount}\n        false_decline: 15\n        review: 4\n"
     "        reviews_a_day: 100"
 )
@@ -40,7 +39,7 @@ class WhatIf:
     cuts: Cuts | None = None
 
 
-AS_IT_IS: Final = WhatIf()
+AS_IT_IS = WhatIf()
 
 
 @frozen

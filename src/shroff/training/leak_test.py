@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -31,11 +31,11 @@ from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource, known_at, rows_between
 from shroff.training.sets.wanted import wanted_of
 
-CUT_AT_MOMENT: Final = "cut_at_moment"
-CUT_AT_ROW: Final = "cut_at_row"
-LATER_LABELS: Final = "later_labels"
-SAMPLE: Final = 1_000
-_VERDICT_CODES: Final = (NOT_KNOWN, GENUINE, FRAUD)
+CUT_AT_MOMENT = "cut_at_moment"
+CUT_AT_ROW = "cut_at_row"
+LATER_LABELS = "later_labels"
+SAMPLE = 1_000
+_VERDICT_CODES = (NOT_KNOWN, GENUINE, FRAUD)
 
 Build = Callable[[Definitions, ModelSettings, HistorySource, int], TrainingSet]
 RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]

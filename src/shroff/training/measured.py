@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from decimal import Decimal
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.training.leak_test import LeakReport
 
-_KEYS: Final = {"new": "key first seen within a day", KNOWN: "key seen before", MISSING: "without a key"}
-_DIGITS: Final = re.compile(r"[0-9]+(\.[0-9]+)?")
-_READABLE: Final = {"boolean": re.compile("true|false"), "integer": re.compile("-?[0-9]+")}  # by the type of a slice
-MONEY_METRICS: Final = frozenset(metric.name for metric in METRICS if metric.kind == "money")
+_KEYS = {"new": "key first seen within a day", KNOWN: "key seen before", MISSING: "without a key"}
+_DIGITS = re.compile(r"[0-9]+(\.[0-9]+)?")
+_READABLE = {"boolean": re.compile("true|false"), "integer": re.compile("-?[0-9]+")}  # by the type of a slice
+MONEY_METRICS = frozenset(metric.name for metric in METRICS if metric.kind == "money")
 
 
 def money_text(units: float | None, places: int) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.models.evaluation.estimates import Estimate
 from shroff.models.evaluation.gates import value_text
@@ -14,7 +14,7 @@ from shroff.runtime.texts import many, one_line, table
 if TYPE_CHECKING:
     from shroff.training.train import TrainReport
 
-SHOWN: Final = (  # of the metrics
+SHOWN = (  # of the metrics
     "average_precision",
     "auc_roc",
     "card_precision_at_k",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from shroff.runtime.values import FrozenStruct, frozen
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FINAL: Final = "final"
-ROLES: Final = ("train", "delay", "test")
-_NONE: Final = -1
+FINAL = "final"
+ROLES = ("train", "delay", "test")
+_NONE = -1
 
 
 class SetFold(FrozenStruct):

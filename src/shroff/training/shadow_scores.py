@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,7 @@ from shroff.streams.log import Log, LogReader
 from shroff.training.sets.sources import log_source
 from shroff.training.sets.wanted import features_read
 
-PIECE_ROWS: Final = 1 << 18  # rows whose scores are there at the same time
+PIECE_ROWS = 1 << 18  # rows whose scores are there at the same time
 
 
 @frozen

@@ -8,7 +8,7 @@ lot of a row comes of its place in the log alone, so two models keep the same ro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,10 @@ from shroff.project.policy import OUTCOMES
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_MAX: Final = 5_000_000  # 80 bytes each at most, without ids: two fifths of the GiB that a file of a model may have
-ID_CHARACTERS_MAX: Final = 1 << 27  # of four bytes at most: half of that GiB
-COUNTS: Final = "counts"  # where rows stand for others: see `sets.RecordedDecisions.stands_for`
-SHARE: Final = b"share"  # in the file's metadata, where rows were drawn
+ROWS_MAX = 5_000_000  # 80 bytes each at most, without ids: two fifths of the GiB that a file of a model may have
+ID_CHARACTERS_MAX = 1 << 27  # of four bytes at most: half of that GiB
+COUNTS = "counts"  # where rows stand for others: see `sets.RecordedDecisions.stands_for`
+SHARE = b"share"  # in the file's metadata, where rows were drawn
 
 
 def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: NDArray[np.int8], allowed: Flags) -> pa.Table:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,10 +44,10 @@ from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.tested_rows import file_of, judged_rows
 
-NOT_DECIDED: Final = "Files have no decisions to compare with: 'shroff ingest' them and train on the log."
-CURE_EMPTY: Final = "Add events and labels with 'shroff ingest FILE --labels FILE'."
-LEAK_SETS: Final = 4  # that the leak test makes
-SINGLE_SCORES: Final = 2_000  # that are timed, for the latency
+NOT_DECIDED = "Files have no decisions to compare with: 'shroff ingest' them and train on the log."
+CURE_EMPTY = "Add events and labels with 'shroff ingest FILE --labels FILE'."
+LEAK_SETS = 4  # that the leak test makes
+SINGLE_SCORES = 2_000  # that are timed, for the latency
 
 
 @frozen

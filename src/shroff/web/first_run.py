@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.background import BackgroundTask
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.worker.ingest import IngestReport
 
-ROWS_SHOWN: Final = 10
-FILE_BYTES_MAX: Final = 2 * 1024**3
-NAME_MAX: Final = 100  # characters of a file's name
-LEFT_S: Final = 20.0  # for which the last page waits for its reader
-BLANK: Final = "blank"
+ROWS_SHOWN = 10
+FILE_BYTES_MAX = 2 * 1024**3
+NAME_MAX = 100  # characters of a file's name
+LEFT_S = 20.0  # for which the last page waits for its reader
+BLANK = "blank"
 
 
 def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[[str], None]) -> None:

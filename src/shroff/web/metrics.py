@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from logging import DEBUG
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.web.service import Service
 
-METHODS: Final = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
+METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS".split())
 
 
 class Requests:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError
 from shroff.web.metrics import of_process, page, tally_of
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from shroff.web.metric_families import Collector
     from shroff.web.service import Service
 
-PATIENCE_S: Final = 5.0  # for which a client may be silent
-HOST: Final = "127.0.0.1"
-JSON: Final = "application/json"
+PATIENCE_S = 5.0  # for which a client may be silent
+HOST = "127.0.0.1"
+JSON = "application/json"
 Answer = tuple[int, str, bytes]
 
 

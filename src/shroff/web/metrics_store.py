@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.backups.creation import read_note
 from shroff.config import STATE_FOLDER
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.worker.outbox import SinkState
 
-FRESH_S: Final = 15.0  # for which what was read from the store is served again
-PLAIN: Final = dict(  # each one value
+FRESH_S = 15.0  # for which what was read from the store is served again
+PLAIN = dict(  # each one value
     line.split(" ", 1)
     for line in """\
 shroff_quarantine_entries Entries in quarantine.

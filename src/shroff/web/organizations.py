@@ -11,7 +11,7 @@ from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import replace
 from logging import INFO, WARNING
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
@@ -39,12 +39,12 @@ from shroff.web.work.warmup import keep_warm
 if TYPE_CHECKING:
     from shroff.app.project import Project
 
-HOME: Final = ""  # what stands for the name of the project of the sign-in
-BELOW: Final = "/o"  # the organizations, each at its name
-AGAIN_S: Final = 5.0  # after which one that failed is opened again
-AT_HOME: Final = ("/login/", "/me/")  # beginnings of paths that only the project of the sign-in has
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
-_PATH: Final = re.compile(rb"/o(?:/([a-z0-9_-]*)(/[^?]*)?)?(?=\?|$)")
+HOME = ""  # what stands for the name of the project of the sign-in
+BELOW = "/o"  # the organizations, each at its name
+AGAIN_S = 5.0  # after which one that failed is opened again
+AT_HOME = ("/login/", "/me/")  # beginnings of paths that only the project of the sign-in has
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
+_PATH = re.compile(rb"/o(?:/([a-z0-9_-]*)(/[^?]*)?)?(?=\?|$)")
 
 
 def projects_in(folder: Path, home: Path) -> dict[str, Path]:

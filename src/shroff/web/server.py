@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from shroff.people.store import Desk
 
 __all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "projects_in", "serve"]
-OF_ADDRESS_MAX: Final = 2_000  # connections at once
-FIRST_S: Final = 10.0  # for which a new connection may send nothing
-KEPT_S: Final = 75.0  # for which a connection may be idle between two requests
-END_S: Final = 20.0  # for which answers are waited for at the end
-HAND_OVER_S: Final = 2.0  # after which the log is let go of, though somebody may still be sending or listening
-STALLED_S: Final = 30.0  # for which a client may take nothing of an answer that waits for it
-BACKLOG: Final = 4_096
+OF_ADDRESS_MAX = 2_000  # connections at once
+FIRST_S = 10.0  # for which a new connection may send nothing
+KEPT_S = 75.0  # for which a connection may be idle between two requests
+END_S = 20.0  # for which answers are waited for at the end
+HAND_OVER_S = 2.0  # after which the log is let go of, though somebody may still be sending or listening
+STALLED_S = 30.0  # for which a client may take nothing of an answer that waits for it
+BACKLOG = 4_096
 
 
 @frozen

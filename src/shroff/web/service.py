@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import field, replace
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -57,23 +57,23 @@ if TYPE_CHECKING:
     from shroff.web.organizations import Organizations
     from shroff.worker.request_loop import RequestLeader
 
-THREADS: Final = 16  # they mostly wait: for disks, databases, servers of mail
-THREADS_OF_SENDER_MAX: Final = 8
-READ_THREADS: Final = 2  # each holds Python's lock: more of them would be no faster, and hold up all others
-READS_OF_SENDER_MAX: Final = 32  # long bodies, the one that is read with those that wait for it
-IDENTITY_THREADS: Final = 4
-CHECK_THREADS: Final = 2
-CHECKS_OF_SENDER_MAX: Final = 4  # the one under way and those that wait for it
-SIGN_IN_THREADS: Final = 2  # as many as hash passwords at once
-SIGN_IN_S_MAX: Final = 15.0
-SIGN_INS_OF_SENDER_MAX: Final = 20  # of one address: an office has one
-COPIES_MAX: Final = 2  # requests that ask what would be decided, at a time: each takes copies of the process
-LOOK_S: Final = 0.005  # between two looks for a reply, longer each time,
-LOOK_S_MAX: Final = 0.1  # up to this
-UNKNOWN_RATE: Final = 100.0  # requests a second of one network that show no key or session; those beyond wait
-FETCH_RATE: Final = 1.0  # a second that requests of one network cause, of what verifies requests
-STRANGERS_RATE: Final = 20.0  # pages a second of one address without a key; those of two seconds may come at once
-RATE: Final = 50_000.0  # events a second of one key
+THREADS = 16  # they mostly wait: for disks, databases, servers of mail
+THREADS_OF_SENDER_MAX = 8
+READ_THREADS = 2  # each holds Python's lock: more of them would be no faster, and hold up all others
+READS_OF_SENDER_MAX = 32  # long bodies, the one that is read with those that wait for it
+IDENTITY_THREADS = 4
+CHECK_THREADS = 2
+CHECKS_OF_SENDER_MAX = 4  # the one under way and those that wait for it
+SIGN_IN_THREADS = 2  # as many as hash passwords at once
+SIGN_IN_S_MAX = 15.0
+SIGN_INS_OF_SENDER_MAX = 20  # of one address: an office has one
+COPIES_MAX = 2  # requests that ask what would be decided, at a time: each takes copies of the process
+LOOK_S = 0.005  # between two looks for a reply, longer each time,
+LOOK_S_MAX = 0.1  # up to this
+UNKNOWN_RATE = 100.0  # requests a second of one network that show no key or session; those beyond wait
+FETCH_RATE = 1.0  # a second that requests of one network cause, of what verifies requests
+STRANGERS_RATE = 20.0  # pages a second of one address without a key; those of two seconds may come at once
+RATE = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
 Check: TypeAlias = "Callable[[Any], Any]"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import walk_packages
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.runtime.entry_points import ROUTES as ADDED
 from shroff.runtime.entry_points import installed
@@ -25,9 +25,9 @@ def gathered(package: ModuleType) -> Iterator[Route]:
         yield from getattr(import_module(name), "ROUTES", ())
 
 
-BY_HAND: Final = (*openapi.ROUTES, *gathered(api))
-ROUTES: Final = (*operations.routes(), *BY_HAND)
-PAGES: Final = (*static.ROUTES, *gathered(pages))
+BY_HAND = (*openapi.ROUTES, *gathered(api))
+ROUTES = (*operations.routes(), *BY_HAND)
+PAGES = (*static.ROUTES, *gathered(pages))
 
 
 def table(definitions: Definitions | None = None) -> list[Route]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -20,9 +20,9 @@ from shroff.log.writer import REFUSED, UNTAKEN, Answer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-GROUP_MAX: Final = 4_096
-CONFLICT: Final = 409
-UNPROCESSABLE: Final = 422
+GROUP_MAX = 4_096
+CONFLICT = 409
+UNPROCESSABLE = 422
 
 
 def answer_json(answer: Answer, **more: object) -> bytes:
@@ -153,8 +153,8 @@ def _plain(value: Any) -> object:
     raise TypeError(f"a {type(value).__name__} is not a value of a field")
 
 
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain)
-_ROWS: Final = "Give a list of them, or a data frame of pandas, Polars or Arrow."
+_ENCODER = msgspec.json.Encoder(enc_hook=_plain)
+_ROWS = "Give a list of them, or a data frame of pandas, Polars or Arrow."
 
 
 def in_groups(submissions: Iterable[Submission], has_more: Callable[[], bool]) -> Iterator[list[Submission]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final
 
 import numpy as np
 
@@ -31,7 +30,7 @@ __all__ = [
     "with_labels",
 ]
 
-LATE_LINES_MIN: Final = 20  # of a file that comes by itself: a few that are late stop nothing, but a large share does
+LATE_LINES_MIN = 20  # of a file that comes by itself: a few that are late stop nothing, but a large share does
 Input = tuple[str, Iterable[Submission]]  # a file's name and what is read from it
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Final, NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn
 
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
@@ -16,10 +16,10 @@ from shroff.language.values import show_duration
 from shroff.log.columns.lines import RUN, InRuns, in_runs
 from shroff.log.writer import LogEnd
 
-PROBED_LINES: Final = 10_000
-LATE_SHARE_MAX: Final = 0.01
-LATE_SHARE_SURE: Final = 0.1  # of a file of a source, which stops nothing for a few of its lines
-SECONDS: Final = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
+PROBED_LINES = 10_000
+LATE_SHARE_MAX = 0.01
+LATE_SHARE_SURE = 0.1  # of a file of a source, which stops nothing for a few of its lines
+SECONDS = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
 
 
 class Obstacle(NamedTuple):
@@ -105,7 +105,7 @@ class FirstLook:
         )
 
 
-WATERMARK_CURE: Final = "It lies beyond the clock: 'shroff watermark' sets the watermark back."
+WATERMARK_CURE = "It lies beyond the clock: 'shroff watermark' sets the watermark back."
 
 
 def looked_into(lines: Iterable[Submission]) -> tuple[list[Submission], InRuns[Submission]]:

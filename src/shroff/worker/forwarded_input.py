@@ -22,7 +22,7 @@ from shroff.log.history import label_of, waiting_body
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
-_NOTHING: Final = msgspec.Raw(b"null")
+_NOTHING = msgspec.Raw(b"null")
 _NONE: Final[Mapping[str, EventType]] = MappingProxyType({})
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -43,21 +43,21 @@ from shroff.worker.file_order import LATE_LINES_MIN, arranged
 from shroff.worker.outbox import OUTBOX, changes
 from shroff.worker.quarantine_retry import Decoders, Retried, known_numbers, retry
 
-LABELS: Final = "labels"
-LINES: Final = "lines"
-RETRY: Final = "retry"
-DROP: Final = "drop"
-ADOPT: Final = "adopt"
-SNAPSHOT: Final = "snapshot"
-WATERMARK: Final = "watermark"
-ERASE: Final = "erase"
-PRUNE: Final = "prune"
-ROWS_MAX: Final = 1_000  # labels in one request
-PATIENCE_S: Final = 60.0
-QUIET_S: Final = 1.0  # that a wait may last before somebody is told
-LEFT: Final = "The request is queued for the active writer; do not repeat it"
-_LOOK_S: Final = 0.05  # how often an idle process looks into its inbox
-_TURN_S: Final = 0.5  # how often one that waits for a reply tries to have the log itself
+LABELS = "labels"
+LINES = "lines"
+RETRY = "retry"
+DROP = "drop"
+ADOPT = "adopt"
+SNAPSHOT = "snapshot"
+WATERMARK = "watermark"
+ERASE = "erase"
+PRUNE = "prune"
+ROWS_MAX = 1_000  # labels in one request
+PATIENCE_S = 60.0
+QUIET_S = 1.0  # that a wait may last before somebody is told
+LEFT = "The request is queued for the active writer; do not repeat it"
+_LOOK_S = 0.05  # how often an idle process looks into its inbox
+_TURN_S = 0.5  # how often one that waits for a reply tries to have the log itself
 
 
 class _Retry(msgspec.Struct):
@@ -466,7 +466,7 @@ def tend_outbox(log: Log, request: InboxRequest) -> bytes:
     return reply.body
 
 
-_BY_THE_LOG: Final = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
+_BY_THE_LOG = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
 
 
 def _unknown(request: InboxRequest, why: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from logging import DEBUG
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
@@ -24,8 +24,8 @@ from shroff.worker.inbox import InboxServer
 if TYPE_CHECKING:
     from shroff.worker.serving.counts import BatchTally
 
-BATCH_SIZE: Final = 4_096
-TURN_S: Final = 0.0002  # at the usual 5 ms a commit waited longer for its turns than deciding the next batch takes
+BATCH_SIZE = 4_096
+TURN_S = 0.0002  # at the usual 5 ms a commit waited longer for its turns than deciding the next batch takes
 
 One = TypeVar("One")
 
@@ -208,7 +208,7 @@ def _shorten() -> Callable[[], None]:
     return lambda: sys.setswitchinterval(before)
 
 
-short_turns: Final = ProcessWide(_shorten)
+short_turns = ProcessWide(_shorten)
 
 
 class Committer:

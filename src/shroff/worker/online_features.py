@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
 from operator import attrgetter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -33,9 +33,9 @@ from shroff.replay.compare import segments
 from shroff.streams.log import Log, LogReader
 from shroff.streams.sink import Outgoing, Undelivered
 
-PLACES_MAX: Final = 4_096  # of which a key that has many events is written once
-_TOLD: Final = ("definitions", "rules", "policy", "lists", "tables")  # versions that a document names first
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+PLACES_MAX = 4_096  # of which a key that has many events is written once
+_TOLD = ("definitions", "rules", "policy", "lists", "tables")  # versions that a document names first
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EntityRow(NamedTuple):

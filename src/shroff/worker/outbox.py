@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -31,9 +31,9 @@ from shroff.streams.sink_cursor import (
 )
 from shroff.streams.sink_threads import batch_of
 
-OUTBOX: Final = "outbox"  # the kind of the request
-KEYS_MAX: Final = 1_000  # in one request
-LAKE: Final = "lake"  # its name among what leaves
+OUTBOX = "outbox"  # the kind of the request
+KEYS_MAX = 1_000  # in one request
+LAKE = "lake"  # its name among what leaves
 
 
 class _Asked(msgspec.Struct, omit_defaults=True):

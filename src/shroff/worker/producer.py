@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events, EventType, Settings
@@ -29,11 +28,11 @@ from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.values import frozen
 from shroff.streams.sender import Sender
 
-CERTAIN_EVERY: Final = 200_000  # messages, after which one waits until all are there
-NAP_S: Final = 0.2  # the longest sleep, so that whoever watches sees what goes on
-ENDS_WITHIN_S: Final = 10.0
-SHOWN: Final = 5  # refused lines that are told in words
-_TOPIC: Final = "topic:"  # how the name of a chosen topic begins among those of event types
+CERTAIN_EVERY = 200_000  # messages, after which one waits until all are there
+NAP_S = 0.2  # the longest sleep, so that whoever watches sees what goes on
+ENDS_WITHIN_S = 10.0
+SHOWN = 5  # refused lines that are told in words
+_TOPIC = "topic:"  # how the name of a chosen topic begins among those of event types
 
 Key = Callable[[Event], bytes | None]
 Write = Callable[[Submission], bytes]

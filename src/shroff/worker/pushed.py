@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.events.definitions import Events, EventType, FileMapping
 from shroff.events.formats.encodings import json_columns
@@ -26,12 +26,12 @@ from shroff.worker.serving.lines import Inflow
 if TYPE_CHECKING:
     from shroff.streams.push import Push
 
-ID_NAMES: Final = {
+ID_NAMES = {
     "pubsub": "messageId",
     "sns": "MessageId",
 }  # under which an envelope has the id of its message; else `id`
 
-_BEGINS: Final = {"push": HOOKS, "pull": PULLED, "source": READ}  # of the names that sources have in the log
+_BEGINS = {"push": HOOKS, "pull": PULLED, "source": READ}  # of the names that sources have in the log
 
 
 def part_of(name: str) -> str:

@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from itertools import islice
-from typing import Final
 
 import msgspec
 
@@ -26,12 +25,12 @@ from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
-RETRIED: Final = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
-_TYPED: Final = ("parquet", "avro")  # formats whose rows are kept as JSON
-_FRAME: Final = b"\0"  # what an Avro message begins with, and no line of a text
+RETRIED = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
+_TYPED = ("parquet", "avro")  # formats whose rows are kept as JSON
+_FRAME = b"\0"  # what an Avro message begins with, and no line of a text
 Decoders = Callable[[], AvroDecoder | None]
 Entry = tuple[int, Refused]
-_JSON_SOURCES: Final = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
+_JSON_SOURCES = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
 
 
 @frozen

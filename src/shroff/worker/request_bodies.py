@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Final
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -24,16 +23,14 @@ from shroff.log.time_slips import timely
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 
-SOURCE: Final = POSTED
-DEPTH_MAX: Final = 32  # of lists and objects in one another
-COUNT_MAX: Final = 10_000  # events of one request
-_TEXTS: Final = re.compile(
-    rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL
-)  # one without an end goes on to it: so it is linear
-_SCREEN: Final = re.compile(rb"[^][{}]+")
-_TOO_DEEP: Final = "the list is nested too deep"
-_FIRST: Final = itemgetter(0)
-_FLAT: Final = re.compile(rb"(?:\{\}|\[\])+")  # with nothing inside; 10,000 beside each other are as deep as one
+SOURCE = POSTED
+DEPTH_MAX = 32  # of lists and objects in one another
+COUNT_MAX = 10_000  # events of one request
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # one without an end goes on to it: so it is linear
+_SCREEN = re.compile(rb"[^][{}]+")
+_TOO_DEEP = "the list is nested too deep"
+_FIRST = itemgetter(0)
+_FLAT = re.compile(rb"(?:\{\}|\[\])+")  # with nothing inside; 10,000 beside each other are as deep as one
 
 Mistakes = Sequence[tuple[str, str]]  # path and words of each
 

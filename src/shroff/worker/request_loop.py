@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from threading import Event
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -32,11 +32,11 @@ from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_loop import LeaderTerm
 from shroff.worker.serving.worker import Leader, Leading, Workplace
 
-IDLE_S: Final = 0.05  # how long one waits for a request, and how often the inbox is looked into
-POLL_S: Final = 0.01  # how long one waits for a request where there is a source to be asked as well
-PATIENCE_S: Final = 15.0  # for which a request waits while the log is away
-AWAY: Final = "the log was unavailable for too long; send the events again with the same ids"
-RESTARTS: Final = "the service is restoring its state"
+IDLE_S = 0.05  # how long one waits for a request, and how often the inbox is looked into
+POLL_S = 0.01  # how long one waits for a request where there is a source to be asked as well
+PATIENCE_S = 15.0  # for which a request waits while the log is away
+AWAY = "the log was unavailable for too long; send the events again with the same ids"
+RESTARTS = "the service is restoring its state"
 
 Asked = Callable[[Writer, Log], None]  # something to be done between two batches, by the thread of the log
 

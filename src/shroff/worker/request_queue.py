@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from queue import Empty, SimpleQueue
-from typing import Final
 
 from shroff.errors import TransientError
 from shroff.events.intake import Submission
@@ -20,13 +19,13 @@ from shroff.log.columns.lines import EventRun
 from shroff.log.writer import Answer
 from shroff.runtime import traces
 
-WAITING_MAX: Final = 20_000  # submissions; at 40,000 a second they are half a second
-AGE_S_MAX: Final = 0.5  # of the first request in line
-LONG: Final = 500  # submissions of a request beyond which it is long
-LONG_AT_ONCE: Final = 512  # submissions of long requests that are decided at a time: a short one waits 8 ms for them,
-LONG_BESIDE: Final = 25  # and so many with a short one that waits
-REFUSED: Final = 8  # submissions that were refused when they were read take as long as one that is decided
-RETRY_S: Final = 1  # what one who is turned away is told to wait
+WAITING_MAX = 20_000  # submissions; at 40,000 a second they are half a second
+AGE_S_MAX = 0.5  # of the first request in line
+LONG = 500  # submissions of a request beyond which it is long
+LONG_AT_ONCE = 512  # submissions of long requests that are decided at a time: a short one waits 8 ms for them,
+LONG_BESIDE = 25  # and so many with a short one that waits
+REFUSED = 8  # submissions that were refused when they were read take as long as one that is decided
+RETRY_S = 1  # what one who is turned away is told to wait
 
 
 class TurnedAwayError(TransientError):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
-from typing import Final, Protocol
+from typing import Protocol
 
 from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.log.state.fold import Folded, Progress, fold, lateness_of
@@ -16,12 +16,12 @@ from shroff.runtime.progress import unheard
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 
-TRY_S: Final = 0.5  # how often the lead is tried for
-LOOK_S: Final = 0.05  # how often the log is looked at for more
-AT_ONCE: Final = 8_192  # places folded between two looks at anything else, at first,
-AT_ONCE_MIN: Final = 256  # at least,
-AT_ONCE_MAX: Final = 65_536  # and at most: as many as take about
-STEP_S: Final = 0.25  # so long, so that a free lead is seen however far behind the log this process is
+TRY_S = 0.5  # how often the lead is tried for
+LOOK_S = 0.05  # how often the log is looked at for more
+AT_ONCE = 8_192  # places folded between two looks at anything else, at first,
+AT_ONCE_MIN = 256  # at least,
+AT_ONCE_MAX = 65_536  # and at most: as many as take about
+STEP_S = 0.25  # so long, so that a free lead is seen however far behind the log this process is
 
 Start = tuple[Folded, int]  # state at some place of the log, and the place of the newest snapshot
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -51,9 +51,9 @@ class WriterTasks:
                 done.set_exception(error)
 
 
-PATIENCE_S: Final = 10.0
-AT_ONCE_MAX: Final = 100  # events of one request: each takes a copy of the process
-LATER: Final = "the answer could not be computed in time; try again"
+PATIENCE_S = 10.0
+AT_ONCE_MAX = 100  # events of one request: each takes a copy of the process
+LATER = "the answer could not be computed in time; try again"
 
 
 def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAnswers]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-_HERE: Final = "shroff_plugins.analytics"
-OPERATIONS: Final = {  # word: (module, help, the word that it stands behind)
+_HERE = "shroff_plugins.analytics"
+OPERATIONS = {  # word: (module, help, the word that it stands behind)
     "counts": (f"{_HERE}.count_operations", "count events by type, day, week or a field", "jobs"),
     "facts": (f"{_HERE}.count_operations", "show the features of one card, user or other key at a time", "counts"),
     "summaries": (f"{_HERE}.summaries.command", "write five-minute counts and sums into SQL tables", "facts"),
@@ -13,4 +11,4 @@ OPERATIONS: Final = {  # word: (module, help, the word that it stands behind)
     "marts": (f"{_HERE}.marts.mart_operations", "build tables from the lake with your SQL and tests", "funnel"),
     "dashboards": (f"{_HERE}.dashboards", "write Grafana dashboards of the project's metrics", "capacity"),
 }
-KERNELS: Final = (f"{_HERE}.funnel_steps:follow",)  # compiled for an image
+KERNELS = (f"{_HERE}.funnel_steps:follow",)  # compiled for an image

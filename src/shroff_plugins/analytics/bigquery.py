@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from msgspec.json import decode as from_json
@@ -29,21 +29,21 @@ from shroff.plugins.databases import is_loopback
 from shroff.plugins.http import Calls, HttpAnswer, reason, target_of
 from shroff.plugins.values import frozen
 
-ENDPOINT: Final = "https://bigquery.googleapis.com"
-ANSWER_BYTES_MAX: Final = 1 << 20
-WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries of one call
-POLL_S: Final = 1.0
-POLLS_MAX: Final = 1_800  # half an hour for one job
-TRIES_MAX: Final = 20  # failed jobs of one file that are passed over
-PART_BYTES: Final = 8 << 20  # of an upload in parts, a multiple of 256 KiB; a file up to this size is sent at once
-SESSIONS_MAX: Final = 5  # of one file in a row that expire: each lasts a week
-_RANGE: Final = re.compile(r"bytes=0-(\d{1,15})")
-_GONE: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
-_AGAIN: Final = frozenset({408, 429, 500, 502, 503, 504})
-_FORMATS: Final = {"parquet": "PARQUET", "ndjson": "NEWLINE_DELIMITED_JSON"}
-_BOUNDARY: Final = "=_shroff"
-_JSON: Final = "application/json; charset=UTF-8"
-_BYTES: Final = "application/octet-stream"
+ENDPOINT = "https://bigquery.googleapis.com"
+ANSWER_BYTES_MAX = 1 << 20
+WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)  # between tries of one call
+POLL_S = 1.0
+POLLS_MAX = 1_800  # half an hour for one job
+TRIES_MAX = 20  # failed jobs of one file that are passed over
+PART_BYTES = 8 << 20  # of an upload in parts, a multiple of 256 KiB; a file up to this size is sent at once
+SESSIONS_MAX = 5  # of one file in a row that expire: each lasts a week
+_RANGE = re.compile(r"bytes=0-(\d{1,15})")
+_GONE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_FORMATS = {"parquet": "PARQUET", "ndjson": "NEWLINE_DELIMITED_JSON"}
+_BOUNDARY = "=_shroff"
+_JSON = "application/json; charset=UTF-8"
+_BYTES = "application/octet-stream"
 
 
 @frozen

@@ -10,15 +10,15 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import UsageError
 from shroff.plugins.values import frozen
 
-MEMORY: Final = "3GB"
-SPILL: Final = "50GB"  # of a query that does not fit into memory
-INTERRUPTED: Final = "Query interrupted"  # what a Ctrl-C during a query is to DuckDB
-_SIZE: Final = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]+)?\s?([MG]i?B)", re.IGNORECASE)
+MEMORY = "3GB"
+SPILL = "50GB"  # of a query that does not fit into memory
+INTERRUPTED = "Query interrupted"  # what a Ctrl-C during a query is to DuckDB
+_SIZE = re.compile(r"[1-9][0-9]{0,5}(\.[0-9]+)?\s?([MG]i?B)", re.IGNORECASE)
 
 
 @frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from shroff.plugins.log import DayFigures, Log
     from shroff.plugins.project import Project, ProjectContext
 
-PLACES_MAX: Final = 500_000  # that a service reads for one question: some 3 s
-DAYS: Final = 7  # that are counted where nobody names any, up to the newest event
-KEY_EVENTS_MAX: Final = 20_000  # of one key, for a service: some 2 s
+PLACES_MAX = 500_000  # that a service reads for one question: some 3 s
+DAYS = 7  # that are counted where nobody names any, up to the newest event
+KEY_EVENTS_MAX = 20_000  # of one key, for a service: some 2 s
 
 
 @operation(

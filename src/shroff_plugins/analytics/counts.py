@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -32,13 +32,13 @@ from shroff_plugins.analytics.funnel_events import ReadTimes, coded, files_of, r
 if TYPE_CHECKING:
     from shroff.plugins.project import ProjectContext
 
-VALUES_MAX: Final = 1_000  # of the field that is counted by
-ROWS_MAX: Final = 100_000  # of an answer
+VALUES_MAX = 1_000  # of the field that is counted by
+ROWS_MAX = 100_000  # of an answer
 DAY, WEEK, SOURCE = "day", "week", "source"
-BAR: Final = 30  # signs of the longest bar
-_COUNTED: Final = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
-_VALUES: Final = 1 << 32  # more than there are values of a field
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+BAR = 30  # signs of the longest bar
+_COUNTED = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
+_VALUES = 1 << 32  # more than there are values of a field
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Tally = Counter[tuple[int, str, str | None]]  # of day number, type, and value of the field
 
 

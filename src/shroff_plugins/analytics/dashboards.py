@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.plugins.operations import OperationAnswer, OperationRequest, argument, group, many, operation
 from shroff.plugins.project import write_text
@@ -15,8 +15,8 @@ from shroff_plugins.analytics.summaries.project_summaries import Summaries
 if TYPE_CHECKING:
     from shroff.plugins.project import Project, SummarySettings
 
-CARDS: Final = "cards.json"  # its queries read the tables of summaries, and these columns of theirs
-COLUMNS: Final = frozenset({"card_type", "transaction_country", "bank"})
+CARDS = "cards.json"  # its queries read the tables of summaries, and these columns of theirs
+COLUMNS = frozenset({"card_type", "transaction_country", "bank"})
 
 group(
     "dashboards",

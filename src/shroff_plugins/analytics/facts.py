@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec.json import decode as from_json
 
@@ -49,9 +49,9 @@ from shroff.plugins.values import frozen
 if TYPE_CHECKING:
     from shroff.plugins.features import Frame
 
-EVENTS_MAX: Final = 100_000  # of a key that are read: some 10 s
-LOOK_BACK: Final = 1_000_000  # records that are read where a feature has `matching`: some 3 s
-_PROBE: Final = "(probe)"  # no event type has such a name
+EVENTS_MAX = 100_000  # of a key that are read: some 10 s
+LOOK_BACK = 1_000_000  # records that are read where a feature has `matching`: some 3 s
+_PROBE = "(probe)"  # no event type has such a name
 
 
 @frozen

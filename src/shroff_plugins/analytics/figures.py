@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ from shroff_plugins.analytics.report_keys import (
 )
 from shroff_plugins.analytics.report_text import CountedStep
 
-_CODES: Final = 40  # bits of a user's code; the day stands above them
+_CODES = 40  # bits of a user's code; the day stands above them
 FactOf = Callable[[Figure, int], Value]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from shroff.plugins.events import Settings
     from shroff.plugins.project import Definitions, ProjectContext
 
-KEYS: Final = mapping_shape(
+KEYS = mapping_shape(
     """KEYS
 
     figures: The figures of a report, in the order of the mail; they replace the counts of decisions.
@@ -33,7 +33,7 @@ KEYS: Final = mapping_shape(
     figures=FIGURES,
     funnels=Many("funnels", NAME),
 ).keys
-NAMES: Final = {
+NAMES = {
     "day": "The day, such as `5 January`.",
     "span": "The days of the charts, such as `30 December to 5 January`.",
     "note": "A note if the newest event is before the end of the day; otherwise empty.",
@@ -89,6 +89,6 @@ def _sample(*, is_there: bool) -> dict[str, Any]:
     }
 
 
-FIGURES_REPORT: Final = AddedReport(
+FIGURES_REPORT = AddedReport(
     KEYS, _load, _count, _values, NAMES, [_sample(is_there=True), _sample(is_there=False)], "shroff_plugins.analytics"
 )

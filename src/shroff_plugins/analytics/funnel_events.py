@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
 from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from shroff.plugins.project import Definitions
 from shroff.plugins.values import frozen
 from shroff_plugins.analytics.funnel_file import Funnel
 
-GROUPS: Final = 16  # row groups of a file that are read at once: half a million rows
+GROUPS = 16  # row groups of a file that are read at once: half a million rows
 Words = NDArray[np.int64]
 History = tuple[Log, LakeReader | None]  # the log, and its lake where it has one
 
@@ -63,7 +63,7 @@ class ReadTimes:
         return began_ms < self.end_ms and (self.earliest_ms is None or began_ms + DAY_MS > self.earliest_ms)
 
 
-_EPOCH_DAY: Final = datetime(1970, 1, 1, tzinfo=UTC).date()
+_EPOCH_DAY = datetime(1970, 1, 1, tzinfo=UTC).date()
 
 
 def reads(types: Collection[str], history: History, times: ReadTimes) -> int:

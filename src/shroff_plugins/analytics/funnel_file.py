@@ -7,7 +7,6 @@ somebody asks.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from shroff.errors import Problem, nearest
 from shroff.plugins import loader
@@ -28,11 +27,11 @@ from shroff.plugins.settings import (
 from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.report_keys import split_mistake
 
-FILE: Final = "funnels.yaml"
-STEPS: Final = (2, 20)  # of a funnel
-FUNNELS_MAX: Final = 200
+FILE = "funnels.yaml"
+STEPS = (2, 20)  # of a funnel
+FUNNELS_MAX = 200
 AFTER, EVER = "after", "ever"
-STEP: Final = mapping_shape(
+STEP = mapping_shape(
     """a step
 
     name: The step's name. By default its event types.
@@ -47,7 +46,7 @@ STEP: Final = mapping_shape(
     event=Required(Either((NAME, Many("event types", NAME)))),
     where=EXPRESSION,
 )
-FUNNEL: Final = mapping_shape(
+FUNNEL = mapping_shape(
     """a funnel
 
     user: The user: an entity with a key in all event types of the steps, or a field of all.
@@ -68,7 +67,7 @@ FUNNEL: Final = mapping_shape(
     next=choice(AFTER, EVER),
     split=NAME,
 )
-FUNNELS: Final = own_names("funnels by name", FUNNEL)
+FUNNELS = own_names("funnels by name", FUNNEL)
 
 
 class FunnelStep(FrozenStruct):
@@ -100,7 +99,7 @@ def load_funnels(node: YamlNode | None, context: FileContext, problems: list[Pro
     return loader.by_name(node, FILE, FUNNELS_MAX, FUNNEL, _FunnelLoader(context, problems).load, problems)
 
 
-FUNNELS_FILE: Final = AddedFile(
+FUNNELS_FILE = AddedFile(
     "funnels",
     FILE,
     "User funnels: steps, drop-off, recovery and time taken.",

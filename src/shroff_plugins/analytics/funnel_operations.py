@@ -9,7 +9,7 @@ from bisect import bisect_right
 from contextlib import ExitStack
 from datetime import date, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Project, ProjectContext
     from shroff_plugins.analytics.funnel_file import Funnel
 
-EXAMPLE: Final = "onboarding: { user: customer, steps: [signed_up, payment] }"
-DAYS: Final = 3  # up to yesterday, where nobody names any
-USERS_MAX: Final = 1_000  # of one page
-EVENTS_MAX: Final = 2_000_000  # that a service reads for one question: some 4 s, and 150 MB
-UNANSWERED: Final = "The funnel cannot be computed"
+EXAMPLE = "onboarding: { user: customer, steps: [signed_up, payment] }"
+DAYS = 3  # up to yesterday, where nobody names any
+USERS_MAX = 1_000  # of one page
+EVENTS_MAX = 2_000_000  # that a service reads for one question: some 4 s, and 150 MB
+UNANSWERED = "The funnel cannot be computed"
 
 
 def _day(words: str, flags: str, name: str, *, is_local: bool = False) -> Param:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from shroff.plugins.values import frozen
 from shroff_plugins.analytics.funnel_events import StepEvents, Words
 
 Truths = NDArray[np.bool_]
-NEVER: Final = -(1 << 63)  # before every time
+NEVER = -(1 << 63)  # before every time
 
 
 @frozen

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
-from typing import Final
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -29,7 +28,7 @@ from shroff_plugins.analytics.report_keys import split_mistake
 DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
     "dropped_off", "recovered", "still_out", "reached", "lost",
 )  # fmt: skip
-QUARTILES: Final = (0.25, 0.5, 0.75)
+QUARTILES = (0.25, 0.5, 0.75)
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.plugins.events import time_text
 from shroff.plugins.language import parse_decimal, rescale_half_even, show, to_real
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.report_keys import Figure, FigureValues
 
 
-LABEL_MAX: Final = 100
-WHY_MAX: Final = 500
-_INT64: Final = 1 << 63
+LABEL_MAX = 100
+WHY_MAX = 500
+_INT64 = 1 << 63
 
 
 def count_report(context: ProjectContext, content: ReportContent, zone: str, day: date) -> CountedReport:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.errors import Problem, ShroffError, nearest
 from shroff.plugins import loader
@@ -38,17 +38,17 @@ from shroff.plugins.values import FrozenStruct, frozen
 if TYPE_CHECKING:
     from shroff.plugins.project import Definitions
 
-SHOWN: Final = 7  # days of a figure, that of the report the last of them
-BEFORE: Final = 3  # days that a drop-off is held against
-FIGURES_MAX: Final = 50
-DAYS_MAX: Final = 366
-AS: Final = ("number", "percent", "money")
-_SCOPE: Final = "figures"  # before the name of a figure, where another one reads it
-_EVENTS: Final = Either((NAME, Many("event types", NAME)))
-_WHERE: Final = Key(
+SHOWN = 7  # days of a figure, that of the report the last of them
+BEFORE = 3  # days that a drop-off is held against
+FIGURES_MAX = 50
+DAYS_MAX = 366
+AS = ("number", "percent", "money")
+_SCOPE = "figures"  # before the name of a figure, where another one reads it
+_EVENTS = Either((NAME, Many("event types", NAME)))
+_WHERE = Key(
     "where", "Only events with this condition, an expression over `this`.", EXPRESSION, examples=("this.amount >= 100",)
 )
-FIGURE: Final = mapping_shape(
+FIGURE = mapping_shape(
     """a figure
 
     label: The label of the figure in the mail.
@@ -107,7 +107,7 @@ FIGURE: Final = mapping_shape(
     as_=choice(*AS),
     hidden=SWITCH,
 )
-FIGURES: Final = own_names("figures by name", FIGURE)
+FIGURES = own_names("figures by name", FIGURE)
 
 
 class CountedEvents(FrozenStruct):
@@ -308,7 +308,7 @@ def _misfits(tree: YamlMapping) -> list[str]:
     return found
 
 
-_BELONGS: Final = {
+_BELONGS = {
     "where": "event",
     "distinct": "event",
     "sum": "event",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from shroff.plugins.language import HOUR_MS
@@ -26,10 +26,10 @@ from shroff_plugins.analytics.report_keys import BEFORE, SHOWN
 if TYPE_CHECKING:
     from shroff.plugins.events import Settings
 
-DASH: Final = "\u2013"  # where there is no value, such as that of a quotient with the denominator 0
-BARS: Final = "▁▂▃▄▅▆▇█"
-MARKS: Final = 20  # characters of the longest bar of a step
-SILENT_MS: Final = 6 * HOUR_MS  # at the end of the day without an event, before a report says so
+DASH = "\u2013"  # where there is no value, such as that of a quotient with the denominator 0
+BARS = "▁▂▃▄▅▆▇█"
+MARKS = 20  # characters of the longest bar of a step
+SILENT_MS = 6 * HOUR_MS  # at the end of the day without an event, before a report says so
 Plain = int | float | str | bool | None
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -33,12 +33,12 @@ from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, i
 from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import view_name
 
-FORMATS: Final = ("parquet", "ndjson")
-KINDS: Final = ("events", "decisions", "labels", "flags", "hits")
-REQUIRED: Final = frozenset({"seq", "time", "date"})  # of the lake's own rows
-NUMERIC_DIGITS: Final = 29  # before the point, and 9 behind it: what NUMERIC holds; BIGNUMERIC holds all of ours
-NUMERIC_PLACES: Final = 9
-_SIMPLE: Final = (
+FORMATS = ("parquet", "ndjson")
+KINDS = ("events", "decisions", "labels", "flags", "hits")
+REQUIRED = frozenset({"seq", "time", "date"})  # of the lake's own rows
+NUMERIC_DIGITS = 29  # before the point, and 9 behind it: what NUMERIC holds; BIGNUMERIC holds all of ours
+NUMERIC_PLACES = 9
+_SIMPLE = (
     (pa.types.is_integer, "INTEGER"),
     (pa.types.is_string, "STRING"),
     (pa.types.is_boolean, "BOOLEAN"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Project, ProjectContext
     from shroff_plugins.analytics.warehouse import WarehouseFiles
 
-TIMEOUT: Final = "10m"  # of the upload of one file
-VARIABLE: Final = "${BIGQUERY_TOKEN}"
-FOLDER: Final = "warehouse"
-NO_LAKE: Final = (
+TIMEOUT = "10m"  # of the upload of one file
+VARIABLE = "${BIGQUERY_TOKEN}"
+FOLDER = "warehouse"
+NO_LAKE = (
     "a warehouse export reads the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run "
     "'shroff lake write'."
 )

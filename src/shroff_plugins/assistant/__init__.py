@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-OPERATIONS: Final = {
+OPERATIONS = {
     "assistant": ("shroff_plugins.assistant.assistant_operations", "let a language model draft a rule or sum up a case")
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -23,11 +23,11 @@ from shroff.plugins.settings import ANY, CALLS, HTTP, Required, mapping_shape
 if TYPE_CHECKING:
     from shroff.plugins.project import ProjectContext
 
-FILE: Final = "assistant.yaml"
-TIMEOUT: Final = "2m"
-ANSWER_BYTES_MAX: Final = 256 * 1024
-OFF: Final = f"no language model is set: write its url and model into {FILE}"
-SHAPE: Final = mapping_shape(
+FILE = "assistant.yaml"
+TIMEOUT = "2m"
+ANSWER_BYTES_MAX = 256 * 1024
+OFF = f"no language model is set: write its url and model into {FILE}"
+SHAPE = mapping_shape(
     """a language model
 
     url: The endpoint of the model; `/chat/completions` is added.
@@ -104,6 +104,4 @@ def load(node: YamlNode | None, context: FileContext, problems: list[Problem]) -
     return found or {}
 
 
-ASSISTANT_FILE: Final = AddedFile(
-    "assistant", FILE, "The language model that drafts rules and sums up cases.", SHAPE, load
-)
+ASSISTANT_FILE = AddedFile("assistant", FILE, "The language model that drafts rules and sums up cases.", SHAPE, load)

@@ -5,7 +5,7 @@ A case is summed up there, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import ShroffError
 from shroff.plugins.web import Request, Right, Route, Screen, page, see_other
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Definitions
     from shroff.plugins.web import Service
 
-PATH: Final = "/assistant"
-DIGITS_MAX: Final = 9  # of a case's number
+PATH = "/assistant"
+DIGITS_MAX = 9  # of a case's number
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:

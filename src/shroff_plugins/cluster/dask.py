@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, read_part
 
 # How long a task waits that only a process can do which has ended: one that grows trees with others.
-NOBODY_LEFT: Final = "60s"
-LISTENS_AT: Final = {"dashboard_address": "127.0.0.1:0"}  # else it warns where the port 8787 is taken
+NOBODY_LEFT = "60s"
+LISTENS_AT = {"dashboard_address": "127.0.0.1:0"}  # else it warns where the port 8787 is taken
 One = TypeVar("One")
 Two = TypeVar("Two")
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, recorded
@@ -16,9 +16,9 @@ from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, Train
 if TYPE_CHECKING:
     from shroff.plugins.cluster import DecidedPart, ReplayPlan
 
-TASKS_A_CORE: Final = 2
+TASKS_A_CORE = 2
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
-NOT_ASKED: Final = frozenset(["objective", "seed", "nthread", "verbosity"])
+NOT_ASKED = frozenset(["objective", "seed", "nthread", "verbosity"])
 One = TypeVar("One")
 Two = TypeVar("Two")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.errors import StateError, UsageError
 from shroff.plugins.cluster import EntityAnswer, PartitionEvent, ReplayPlan, answers_of, decided, rows_of, work_of
@@ -18,21 +18,21 @@ from shroff.plugins.cluster import EntityAnswer, PartitionEvent, ReplayPlan, ans
 if TYPE_CHECKING:
     from shroff.plugins.cluster import DecidedPart
 
-SLICE: Final = 8_192  # places that one task reads, and that one task decides
-WHOLE: Final = -1  # stands where a stage's number does, in the row that says which places a slice has
-PYSPARK_LEAST: Final = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
-LOOK: Final = "200 milliseconds"  # how often it is looked for new places, at most
-ASKED_S: Final = 0.05
-STARTS_MAX: Final = 6  # a minute of waiting for workers, of a machine that is busy
-NOT_CONNECTED: Final = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
-ROCKS_DB: Final = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
-SEEN: Final = (
+SLICE = 8_192  # places that one task reads, and that one task decides
+WHOLE = -1  # stands where a stage's number does, in the row that says which places a slice has
+PYSPARK_LEAST = (4, 2)  # its sources are told where a micro-batch starts and how large it may be
+LOOK = "200 milliseconds"  # how often it is looked for new places, at most
+ASKED_S = 0.05
+STARTS_MAX = 6  # a minute of waiting for workers, of a machine that is busy
+NOT_CONNECTED = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
+ROCKS_DB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+SEEN = (
     "stage int, partition int, seq bigint, kind string, type string, id string, time_ms bigint, body binary, "
     "is_asked boolean"
 )
-ANSWERS: Final = "slice bigint, stage int, seq bigint, words binary, others binary"
-STATE: Final = "state binary"
-PARTS: Final = "first bigint, last bigint, decisions bigint, differing bigint, example string"
+ANSWERS = "slice bigint, stage int, seq bigint, words binary, others binary"
+STATE = "state binary"
+PARTS = "first bigint, last bigint, decisions bigint, differing bigint, example string"
 
 
 def stream(

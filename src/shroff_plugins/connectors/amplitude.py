@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -28,22 +28,22 @@ from shroff.plugins.http import CallDeadline, Calls, basic, reason
 from shroff.plugins.language import parse_duration, parse_share
 from shroff.plugins.project import make_folder, private
 
-HOSTS: Final = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
-SETTLED: Final = "3h"  # from the end of a day on: events come late, and the export lags
-TIMEOUT: Final = "10m"
-SUSPICIOUS: Final = "5%"  # of bad lines
-LOST_MAX: Final = "0"  # hours of a day that may be damaged or missing
-BUSY: Final = 20  # events in the hours beside one without a file: it is missing, and not quiet
-TRIES: Final = 3  # of an answer that is cut off
-CHUNK: Final = 1 << 20
-ZIP_BYTES_MAX: Final = 5 << 30  # the API gives 4 GB at most
-DAY_BYTES_MAX: Final = 200 << 30  # of lines
-MEMBERS_MAX: Final = 10_000  # of an archive: an export has some for each hour
-DIRECTORY_BYTES_MAX: Final = 4 << 20  # of their names, read at once
-RATIO_MAX: Final = 1_000  # of lines to their compressed bytes: JSON comes to 50
+HOSTS = {"us": "https://amplitude.com", "eu": "https://analytics.eu.amplitude.com"}
+SETTLED = "3h"  # from the end of a day on: events come late, and the export lags
+TIMEOUT = "10m"
+SUSPICIOUS = "5%"  # of bad lines
+LOST_MAX = "0"  # hours of a day that may be damaged or missing
+BUSY = 20  # events in the hours beside one without a file: it is missing, and not quiet
+TRIES = 3  # of an answer that is cut off
+CHUNK = 1 << 20
+ZIP_BYTES_MAX = 5 << 30  # the API gives 4 GB at most
+DAY_BYTES_MAX = 200 << 30  # of lines
+MEMBERS_MAX = 10_000  # of an archive: an export has some for each hour
+DIRECTORY_BYTES_MAX = 4 << 20  # of their names, read at once
+RATIO_MAX = 1_000  # of lines to their compressed bytes: JSON comes to 50
 OK, TOO_LARGE, NOTHING, TOO_MANY = 200, 400, 404, 429
-HOURS: Final = 24
-_HOUR: Final = re.compile(r"_(\d{1,2})#\d+\.json")  # in the name of a file, such as 1/1_2026-03-01_7#0.json.gz
+HOURS = 24
+_HOUR = re.compile(r"_(\d{1,2})#\d+\.json")  # in the name of a file, such as 1/1_2026-03-01_7#0.json.gz
 
 
 class _RangeError(Exception):

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import ShroffError, TransientError, UsageError
 
-ANSWER_S: Final = 5.0  # so long we wait for an answer before Pub/Sub counts as away
-AT_ONCE: Final = 1_000  # messages of a request, as many as Pub/Sub takes
-REQUEST_BYTES_MAX: Final = 9_000_000  # of messages in one request, which may have 10 MB
-MESSAGE_BYTES_MAX: Final = 9_900_000  # of one, which may have 10 MB with all that is said of it
-VALUE_BYTES_MAX: Final = 1_024  # of an attribute, and of an ordering key
-WORDS_MAX: Final = 300
-NEEDS: Final = "Pub/Sub needs the extra 'pubsub': pip install 'shroff[pubsub]'."
-NO_CREDENTIALS: Final = (
+ANSWER_S = 5.0  # so long we wait for an answer before Pub/Sub counts as away
+AT_ONCE = 1_000  # messages of a request, as many as Pub/Sub takes
+REQUEST_BYTES_MAX = 9_000_000  # of messages in one request, which may have 10 MB
+MESSAGE_BYTES_MAX = 9_900_000  # of one, which may have 10 MB with all that is said of it
+VALUE_BYTES_MAX = 1_024  # of an attribute, and of an ordering key
+WORDS_MAX = 300
+NEEDS = "Pub/Sub needs the extra 'pubsub': pip install 'shroff[pubsub]'."
+NO_CREDENTIALS = (
     "Pub/Sub: this machine has no credentials of Google. Name the file of a service account in the variable "
     "GOOGLE_APPLICATION_CREDENTIALS, run 'gcloud auth application-default login', or name an emulator in "
     "PUBSUB_EMULATOR_HOST."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Condition, Thread
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.plugins.adapters import (
@@ -50,11 +50,11 @@ try:
 except ImportError:
     raise UsageError(NEEDS) from None
 
-QUIET_S: Final = 0.05  # without a message, and other subscriptions do not wait for this one
-AGAIN_S: Final = 2.0  # between two tries to open a stream, and until one that is open counts as sound
-PROBE_S: Final = 10.0  # of silence, until Pub/Sub is asked whether it is there
-LEASE_S: Final = 7 * 86_400.0  # for which deadlines are extended: as long as Pub/Sub keeps a message by default
-CLOSE_S: Final = 5.0
+QUIET_S = 0.05  # without a message, and other subscriptions do not wait for this one
+AGAIN_S = 2.0  # between two tries to open a stream, and until one that is open counts as sound
+PROBE_S = 10.0  # of silence, until Pub/Sub is asked whether it is there
+LEASE_S = 7 * 86_400.0  # for which deadlines are extended: as long as Pub/Sub keeps a message by default
+CLOSE_S = 5.0
 
 
 class _Part:

@@ -11,7 +11,7 @@ import binascii
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -26,19 +26,19 @@ try:
 except ModuleNotFoundError:
     raise UsageError("Pub/Sub messages need the extra 'sso': pip install 'shroff[sso]'.") from None
 
-ISSUERS: Final = ("https://accounts.google.com", "accounts.google.com")
-KEYS_URL: Final = "https://www.googleapis.com/oauth2/v3/certs"
-ALGORITHMS: Final = ("RS256",)
-SKEW_S: Final = 60  # between Google's clock and ours
-LASTS_S_MAX: Final = 2 * 3_600  # of a token; Google's last an hour
-KEYS_AGAIN_S: Final = 60.0  # between two looks for keys: anybody may name a key that does not exist
-FAILED_AGAIN_S: Final = 5.0  # between two tries where the keys cannot be had
-TOKENS_MAX: Final = 100  # that were verified, and come again until they end
-_NO_MESSAGE: Final = "this is not a message of Pub/Sub"
-_NO_SUBSCRIPTION: Final = "the subscription is not one of this source"
-_SCHEME: Final = "bearer "
-_DOTS: Final = 2  # in a signed token: for anything else no keys are fetched
-_HEADERS: Final = {
+ISSUERS = ("https://accounts.google.com", "accounts.google.com")
+KEYS_URL = "https://www.googleapis.com/oauth2/v3/certs"
+ALGORITHMS = ("RS256",)
+SKEW_S = 60  # between Google's clock and ours
+LASTS_S_MAX = 2 * 3_600  # of a token; Google's last an hour
+KEYS_AGAIN_S = 60.0  # between two looks for keys: anybody may name a key that does not exist
+FAILED_AGAIN_S = 5.0  # between two tries where the keys cannot be had
+TOKENS_MAX = 100  # that were verified, and come again until they end
+_NO_MESSAGE = "this is not a message of Pub/Sub"
+_NO_SUBSCRIPTION = "the subscription is not one of this source"
+_SCHEME = "bearer "
+_DOTS = 2  # in a signed token: for anything else no keys are fetched
+_HEADERS = {
     "messageId": "x-goog-pubsub-message-id",
     "subscription": "x-goog-pubsub-subscription-name",
     "publishTime": "x-goog-pubsub-publish-time",
@@ -58,7 +58,7 @@ class _Wrapped(msgspec.Struct):
     subscription: str = ""
 
 
-_DECODER: Final = msgspec.json.Decoder(_Wrapped)
+_DECODER = msgspec.json.Decoder(_Wrapped)
 
 
 class PubsubSource:

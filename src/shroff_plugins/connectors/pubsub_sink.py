@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import encode as to_json
@@ -25,8 +25,8 @@ try:
 except ImportError:
     raise UsageError(NEEDS) from None
 
-AT_A_TIME: Final = 16  # requests of different ordering keys, which have one each
-OUTCOME: Final = "outcome"
+AT_A_TIME = 16  # requests of different ordering keys, which have one each
+OUTCOME = "outcome"
 _Sent = tuple[Outgoing, Any]  # a row and its message
 
 

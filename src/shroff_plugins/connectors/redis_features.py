@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -11,10 +11,10 @@ from shroff.errors import StateError
 from shroff.plugins.features import EntityRow
 from shroff_plugins.connectors.redis_server import RedisServer, Words, pairs
 
-ROWS_MAX: Final = 200  # of one call of the script: a millisecond or two, in which the server does nothing else
-_ABOUT: Final = ("log", "as_of_seq", "as_of", "event", "definitions")  # no feature has such a name, without a dot
+ROWS_MAX = 200  # of one call of the script: a millisecond or two, in which the server does nothing else
+_ABOUT = ("log", "as_of_seq", "as_of", "event", "definitions")  # no feature has such a name, without a dot
 # What is written comes packed as one word: names for each kind of row, and rows with the number of their names.
-_WRITE: Final = """
+_WRITE = """
 local log, ttl, packed = ARGV[1], ARGV[2], cmsgpack.unpack(ARGV[3])
 for at, key in ipairs(KEYS) do
   local row = packed[2][at]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from msgspec.json import encode as to_json
 
@@ -12,8 +12,8 @@ from shroff.errors import StateError, UsageError
 from shroff.plugins.values import frozen
 from shroff_plugins.connectors.redis_server import pairs
 
-FIRST: Final = "0-0"  # before every entry
-AGAIN: Final = "Then 'shroff source forget {}' resets it: duplicates are ignored"
+FIRST = "0-0"  # before every entry
+AGAIN = "Then 'shroff source forget {}' resets it: duplicates are ignored"
 
 
 @frozen

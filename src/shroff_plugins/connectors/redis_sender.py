@@ -8,22 +8,22 @@ import time
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.adapters import System, Target
 from shroff_plugins.connectors.redis_server import RedisServer
 
-LABEL: Final = "label"
-ANY: Final = "any"
-BATCH: Final = 500  # messages that are added in one step, a millisecond or two of the server's time
-BATCH_BYTES: Final = 4 * 1024 * 1024
-WAITING_MAX: Final = 50_000
-WAITING_BYTES: Final = 64 * 1024 * 1024
-AGAIN_S: Final = 0.5
-KEPT_S: Final = 86_400  # so long the number of the last batch is known, should its sender be cut off for that long
+LABEL = "label"
+ANY = "any"
+BATCH = 500  # messages that are added in one step, a millisecond or two of the server's time
+BATCH_BYTES = 4 * 1024 * 1024
+WAITING_MAX = 50_000
+WAITING_BYTES = 64 * 1024 * 1024
+AGAIN_S = 0.5
+KEPT_S = 86_400  # so long the number of the last batch is known, should its sender be cut off for that long
 # One batch is on its way at a time. If its number is there already, it arrived, though nobody heard of that.
-_ADD: Final = f"""
+_ADD = f"""
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   return 0
 end

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha1
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 from shroff.errors import ShroffError, TransientError, UsageError
 
-ANSWER_S: Final = 5.0  # so long we wait for an answer, and for a connection, before the server counts as away
-SCHEMES: Final = ("redis", "rediss", "unix")
+ANSWER_S = 5.0  # so long we wait for an answer, and for a connection, before the server counts as away
+SCHEMES = ("redis", "rediss", "unix")
 Words = Sequence[str | bytes | int]
 # What a server says, and which errors of the client say the same, while it starts, is a replica, has no room, or waits
 # for its replicas: it may be over soon.
-_PASSING: Final = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "NOREPLICAS", "OOM", "MISCONF")
-_PASSING_ERRORS: Final = ("ReadOnlyError", "OutOfMemoryError", "TryAgainError", "MasterDownError", "ExecAbortError")
-_NOT_LET_IN: Final = ("NOAUTH", "WRONGPASS", "AUTH", "invalid username-password", "invalid password")
-_OF_CLUSTERS: Final = ("MovedError", "AskError", "ClusterCrossSlotError", "ClusterDownError")
+_PASSING = ("LOADING", "BUSY", "MASTERDOWN", "READONLY", "TRYAGAIN", "NOREPLICAS", "OOM", "MISCONF")
+_PASSING_ERRORS = ("ReadOnlyError", "OutOfMemoryError", "TryAgainError", "MasterDownError", "ExecAbortError")
+_NOT_LET_IN = ("NOAUTH", "WRONGPASS", "AUTH", "invalid username-password", "invalid password")
+_OF_CLUSTERS = ("MovedError", "AskError", "ClusterCrossSlotError", "ClusterDownError")
 
 
 class RedisServer:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
 from shroff.plugins.adapters import (
@@ -43,17 +43,15 @@ from shroff_plugins.connectors.redis_reader import (
 )
 from shroff_plugins.connectors.redis_server import RedisServer, Words
 
-LEASE_MS: Final = 5_000
-WAIT_MS: Final = 1_000  # the longest single wait in the server, well below the time after which it counts as away
-AGAIN_S: Final = 0.2  # between two tries where there is nothing to wait on
-FIRST_COUNT: Final = 256  # entries of a first read, whose size nobody knows
-READ_BYTES: Final = 32 * 1024 * 1024  # of a read are aimed at
-COUNT_MAX: Final = 4_096  # entries of a read
-SEND_AT_ONCE: Final = 500
-_RELEASE: Final = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
-_RENEW: Final = (
-    "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
-)
+LEASE_MS = 5_000
+WAIT_MS = 1_000  # the longest single wait in the server, well below the time after which it counts as away
+AGAIN_S = 0.2  # between two tries where there is nothing to wait on
+FIRST_COUNT = 256  # entries of a first read, whose size nobody knows
+READ_BYTES = 32 * 1024 * 1024  # of a read are aimed at
+COUNT_MAX = 4_096  # entries of a read
+SEND_AT_ONCE = 500
+_RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 from urllib.parse import SplitResult
 
 from shroff.plugins.settings import (
@@ -37,17 +37,17 @@ from shroff.plugins.settings import (
     sqlite_in_folder,
 )
 
-TOPIC: Final = One("a topic: projects/PROJECT/topics/TOPIC", rf"^(projects/[^/\s]+/topics/[^/\s]+|{VARIABLE})$")
-SUBSCRIPTION: Final = One(
+TOPIC = One("a topic: projects/PROJECT/topics/TOPIC", rf"^(projects/[^/\s]+/topics/[^/\s]+|{VARIABLE})$")
+SUBSCRIPTION = One(
     "a subscription: projects/PROJECT/subscriptions/SUBSCRIPTION",
     rf"^(projects/[^/\s]+/subscriptions/[^/\s]+|{VARIABLE})$",
 )
-OVERLAP: Final = "1000"  # of a whole number
-OVERLAP_TIME: Final = "5m"  # of a time
-ROWS: Final = "10000"
-TOPIC_ARN: Final = r"arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]{1,40}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"
-OVERTAKES_MS: Final = 60_000  # the lease of a message whose worker was killed; Pub/Sub itself names no bound
-_SECRET: Final = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
+OVERLAP = "1000"  # of a whole number
+OVERLAP_TIME = "5m"  # of a time
+ROWS = "10000"
+TOPIC_ARN = r"arn:aws(-cn|-us-gov)?:sns:[a-z0-9-]{1,40}:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?"
+OVERTAKES_MS = 60_000  # the lease of a message whose worker was killed; Pub/Sub itself names no bound
+_SECRET = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
 
 
 def _redis_at(parts: SplitResult) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def outcomes_mistake(options: Mapping[str, Any]) -> str:
     return ""
 
 
-TABLE: Final = AdapterSettings(
+TABLE = AdapterSettings(
     "New rows of a table or view of PostgreSQL, MariaDB or SQLite, found by an increasing column.",
     mapping_shape(
         """a table
@@ -102,7 +102,7 @@ TABLE: Final = AdapterSettings(
     placed=sqlite_in_folder,
     moves_rows=True,  # a range of rows is a file, and the next one begins before its end
 )
-AMPLITUDE: Final = AdapterSettings(
+AMPLITUDE = AdapterSettings(
     "Days of Amplitude's export API, by upload hour.",
     mapping_shape(
         """exports of Amplitude
@@ -139,7 +139,7 @@ AMPLITUDE: Final = AdapterSettings(
     is_called=True,
     moves_rows=True,  # a day may come with more lines when it is requested again
 )
-SNS: Final = AdapterSettings(
+SNS = AdapterSettings(
     "Topics of Amazon SNS, which posts their messages to `/hooks/NAME`.",
     mapping_shape(
         """topics of Amazon SNS
@@ -163,7 +163,7 @@ SNS: Final = AdapterSettings(
     ),
     is_called=True,
 )
-PUBSUB_PUSH: Final = AdapterSettings(
+PUBSUB_PUSH = AdapterSettings(
     "A push subscription of Google Pub/Sub, with authentication, that posts to `/hooks/NAME`.",
     mapping_shape(
         """push subscriptions of Google Pub/Sub
@@ -185,7 +185,7 @@ PUBSUB_PUSH: Final = AdapterSettings(
     ),
     is_called=True,
 )
-REDIS: Final = AdapterSettings(
+REDIS = AdapterSettings(
     "Streams of a Redis server.",
     mapping_shape(
         """streams of a Redis server
@@ -212,7 +212,7 @@ REDIS: Final = AdapterSettings(
     from_address=_redis_at,
     types="streams",
 )
-PUBSUB_PULL: Final = AdapterSettings(
+PUBSUB_PULL = AdapterSettings(
     "Subscriptions of Google Pub/Sub, which a worker pulls.",
     mapping_shape(
         """pull subscriptions of Google Pub/Sub
@@ -238,7 +238,7 @@ PUBSUB_PULL: Final = AdapterSettings(
     mistake=pubsub_mistake,
     overtakes_ms=OVERTAKES_MS,
 )
-PUBSUB_SINK: Final = AdapterSettings(
+PUBSUB_SINK = AdapterSettings(
     "Messages in a topic of Google Pub/Sub, at least once, each with attributes by which a reader knows it again.",
     mapping_shape(
         """a topic of Google Pub/Sub
@@ -258,11 +258,11 @@ PUBSUB_SINK: Final = AdapterSettings(
     is_prepared=True,
     route=("ordering_key", "topics"),
 )
-REDIS_FEATURES: Final = AdapterSettings(
+REDIS_FEATURES = AdapterSettings(
     "Hashes of a Redis server.", MappingShape("a Redis server"), schemes={"redis": 6379, "rediss": 6379}
 )
-FEATURES: Final = {"redis": REDIS_FEATURES}
-PULLED: Final = {"table": TABLE, "amplitude": AMPLITUDE}
-PUSHED: Final = {"sns": SNS, "pubsub": PUBSUB_PUSH}
-SINKS: Final = {"pubsub": PUBSUB_SINK}
-SOURCES: Final = {"redis": REDIS, "pubsub_pull": PUBSUB_PULL}
+FEATURES = {"redis": REDIS_FEATURES}
+PULLED = {"table": TABLE, "amplitude": AMPLITUDE}
+PUSHED = {"sns": SNS, "pubsub": PUBSUB_PUSH}
+SINKS = {"pubsub": PUBSUB_SINK}
+SOURCES = {"redis": REDIS, "pubsub_pull": PUBSUB_PULL}

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
@@ -34,14 +34,14 @@ from shroff.plugins.adapters import (
 )
 from shroff.plugins.http import basic
 
-KINDS: Final = {"Notification": MESSAGE, "SubscriptionConfirmation": SUBSCRIBE, "UnsubscribeConfirmation": UNSUBSCRIBE}
-_SIGNED: Final = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
-_SIGNED_CONFIRMATION: Final = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-_LINES: Final = re.compile(r"[\x00-\x1f\x7f]")  # in one of these values a text could pass for other fields
-_NO_MESSAGE: Final = "this is not an SNS message"
-_LENGTHS: Final = {"MessageId": 100, "Timestamp": 40, "Subject": 400, "Token": 4_096, "SubscribeURL": 8_192}
-_RAW: Final = "x-amz-sns-rawdelivery"
-_SHOWN_MAX: Final = 200
+KINDS = {"Notification": MESSAGE, "SubscriptionConfirmation": SUBSCRIBE, "UnsubscribeConfirmation": UNSUBSCRIBE}
+_SIGNED = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
+_SIGNED_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+_LINES = re.compile(r"[\x00-\x1f\x7f]")  # in one of these values a text could pass for other fields
+_NO_MESSAGE = "this is not an SNS message"
+_LENGTHS = {"MessageId": 100, "Timestamp": 40, "Subject": 400, "Token": 4_096, "SubscribeURL": 8_192}
+_RAW = "x-amz-sns-rawdelivery"
+_SHOWN_MAX = 200
 
 
 class _Envelope(msgspec.Struct):
@@ -60,7 +60,7 @@ class _Envelope(msgspec.Struct):
     SubscribeURL: str | None = None
 
 
-_DECODER: Final = msgspec.json.Decoder(_Envelope)
+_DECODER = msgspec.json.Decoder(_Envelope)
 
 
 class SnsSource:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.adapters import FORBIDDEN, Fetch, PushRefusedError
@@ -24,15 +24,15 @@ except ModuleNotFoundError:
     raise UsageError("SNS messages need the extra 'sns': pip install 'shroff[sns]'.") from None
 
 One = TypeVar("One")
-KNOWN_MAX: Final = 100  # certificates, and as many addresses of refused ones
-FETCHES_A_MINUTE: Final = 20  # of addresses that nobody fetched before: anybody may name one in a message
-REFUSED_S: Final = 600.0  # for which a refused certificate is not fetched again
-MISSING_S: Final = 60.0  # the same where there is none: it may be a new one that is not everywhere yet
-BITS_MIN: Final = 2_048  # of a key
-_ONE_PEM: Final = re.compile(rb"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
-_SIGNER: Final = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
+KNOWN_MAX = 100  # certificates, and as many addresses of refused ones
+FETCHES_A_MINUTE = 20  # of addresses that nobody fetched before: anybody may name one in a message
+REFUSED_S = 600.0  # for which a refused certificate is not fetched again
+MISSING_S = 60.0  # the same where there is none: it may be a new one that is not everywhere yet
+BITS_MIN = 2_048  # of a key
+_ONE_PEM = re.compile(rb"\s*-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----\s*")
+_SIGNER = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 # SNS signs version 1 with SHA-1; a topic can be set to version 2.
-_HASHES: Final = {"1": SHA1(), "2": SHA256()}  # nosec B303  # noqa: S303
+_HASHES = {"1": SHA1(), "2": SHA256()}  # nosec B303  # noqa: S303
 
 
 @frozen

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import encode as to_json
 from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, and_, func, inspect, select, type_coerce
@@ -25,8 +25,8 @@ from shroff.plugins.language import parse_duration
 from shroff.plugins.project import make_folder, private
 from shroff_plugins.connectors.settings import OVERLAP, OVERLAP_TIME, ROWS
 
-BETWEEN: Final = "~"
-FETCHED: Final = 1_000  # rows that are in memory at once
+BETWEEN = "~"
+FETCHED = 1_000  # rows that are in memory at once
 Bound = int | datetime | None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -32,9 +32,9 @@ from shroff.plugins.values import frozen
 from shroff.plugins.web import Mistakes, is_too_deep
 from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
-MADE_ID: Final = "call:"  # how an id begins that was made
-_NOTHING: Final = {None: "null", "": "an empty text"}
-_SHOWN_MAX: Final = 8  # names of a list that a message repeats
+MADE_ID = "call:"  # how an id begins that was made
+_NOTHING = {None: "null", "": "an empty text"}
+_SHOWN_MAX = 8  # names of a list that a message repeats
 
 Raw = msgspec.Raw
 

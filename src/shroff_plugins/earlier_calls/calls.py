@@ -33,33 +33,33 @@ from shroff.plugins.settings import (
 from shroff.plugins.values import FrozenStruct
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
-FILE: Final = "calls.yaml"
-PATH_PATTERN: Final = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
-TAKEN: Final = (  # what the service itself has there, its pages among them; see API_TAKEN for /api
+FILE = "calls.yaml"
+PATH_PATTERN = r"^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]{0,99}){1,8}/?$"
+TAKEN = (  # what the service itself has there, its pages among them; see API_TAKEN for /api
     r"analytics|approvals|assistant|audit|backtest|backtests|cases|changes|checks|confirm|decisions|disputes|drift|"
     r"entities|entity|experiments|features|find|health|home|hooks|jobs|labels|links|lists|live|login|logout|mail|mails|marts|me|metrics|models|"
     r"notices|queue|results|rules|scim|settings|sources|static|suggestions|tables|team|thresholds|users"
 )
-API_TAKEN: Final = (  # below /api/v1
+API_TAKEN = (  # below /api/v1
     r"analytics|approvals|assistant|audit|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|"
     r"experiments|features|flags|health|jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|"
     r"results|rules|schedules|score|sessions|tables|thresholds|users|views"
 )
-_OURS: Final = (
+_OURS = (
     rf"/({TAKEN}|api(/docs|/openapi\.json|/v1(/({API_TAKEN}))?)?(?=/?$)"
     rf"|api/(docs|openapi\.json|v1/({API_TAKEN})))(/|$)"
 )
-UNREAD: Final = "_"  # in a list: a value that nothing reads
-PLACES_MAX: Final = 1_000
-OF_DECISION: Final = "decision"
+UNREAD = "_"  # in a list: a value that nothing reads
+PLACES_MAX = 1_000
+OF_DECISION = "decision"
 DECISION_TYPES: Final[Mapping[str, Type]] = {
     "outcome": Type("choice", choices=OUTCOMES),
     "id": TEXT,
     "seq": INTEGER,
     "receipt": TEXT,
 }
-_ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
-CALL: Final = mapping_shape(
+_ANY_NAME = r"^\S(.{0,98}\S)?$"
+CALL = mapping_shape(
     """a call about an event
 
     event: The event type of the body, a decided type.
@@ -85,10 +85,10 @@ CALL: Final = mapping_shape(
     fields=own_names("expressions by field", EXPRESSION),
     answer=Required(own_names("names of the answer", Either((EXPRESSION, Many("features", ANY))), pattern=_ANY_NAME)),
 )
-CALLS: Final = own_names(
+CALLS = own_names(
     "paths with their calls", Either((CALL, QUESTION, SENDING)), pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1)
 )
-_PATH: Final = re.compile(PATH_PATTERN)
+_PATH = re.compile(PATH_PATTERN)
 
 Answered = Node | tuple[str, ...]  # a value, or the features of an object
 
@@ -150,7 +150,7 @@ def answered(calls: Mapping[str, Call], event: str) -> Iterator[Node]:
             yield from (node for node in call.answer.values() if not isinstance(node, tuple))
 
 
-CALLS_FILE: Final = AddedFile(
+CALLS_FILE = AddedFile(
     "calls", FILE, "Calls of earlier services: their requests and responses.", CALLS, load_calls, answered, is_kept=True
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import decode as from_json
 
@@ -23,8 +23,8 @@ from shroff.plugins.language import RowValue, compile_row
 from shroff_plugins.earlier_calls.call_reader import columns_of
 from shroff_plugins.earlier_calls.questions import ITEMS_MAX, KINDS, REQUEST, Asked, AskingCall, Part, paths_of
 
-_LACKS: Final = re.compile(r"missing required field `(\w+)`")
-_AT: Final = re.compile(r" - at `\$\.?(\w*)[^`]*`")
+_LACKS = re.compile(r"missing required field `(\w+)`")
+_AT = re.compile(r" - at `\$\.?(\w*)[^`]*`")
 Columns = Mapping[str, object]
 Write = Callable[[MappedRow], str]
 

@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from shroff.plugins.web import Service
     from shroff_plugins.earlier_calls.questions import Part
 
-BODY_BYTES_MAX: Final = 64 * 1024
-KEY: Final = "Idempotency-Key"
-KEY_LENGTH_MAX: Final = 200
-HEADERS: Final = {KEY: "A unique text for this mail: repeating the request with the same key sends nothing."}
-MAIL_PROBLEMS: Final = {
+BODY_BYTES_MAX = 64 * 1024
+KEY = "Idempotency-Key"
+KEY_LENGTH_MAX = 200
+HEADERS = {KEY: "A unique text for this mail: repeating the request with the same key sends nothing."}
+MAIL_PROBLEMS = {
     400: "",
     409: "The key was used for another mail, or it is unknown whether its mail was sent.",
     415: "The body is not JSON.",

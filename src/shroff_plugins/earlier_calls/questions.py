@@ -32,12 +32,12 @@ from shroff.plugins.settings import (
 )
 from shroff.plugins.values import FrozenStruct
 
-REQUEST: Final = "request"  # what an answer reads of the request: row.request.NAME
-ITEMS_MAX: Final = 20  # of a list each of whose items asks
-ROWS_MAX: Final = 500  # of one answer
-RECIPIENTS_MAX: Final = 50
-METHODS: Final = ("get", "post")
-_MAIL: Final = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+")
+REQUEST = "request"  # what an answer reads of the request: row.request.NAME
+ITEMS_MAX = 20  # of a list each of whose items asks
+ROWS_MAX = 500  # of one answer
+RECIPIENTS_MAX = 50
+METHODS = ("get", "post")
+_MAIL = re.compile(r"[^\s@<>,;:\"]+@[^\s@<>,;:\"]+")
 Limit = Annotated[int, msgspec.Meta(ge=1, le=ROWS_MAX)]
 
 
@@ -138,10 +138,10 @@ READS: Final[Mapping[str, CallKind]] = {
 }
 SENDS: Final[Mapping[str, CallKind]] = {"mail": CallKind(MailAsked, ("sent",))}
 KINDS: Final[Mapping[str, CallKind]] = {**READS, **SENDS}
-_ANY_NAME: Final = r"^\S(.{0,98}\S)?$"
-_OBJECT: Final = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
-_ANSWER: Final = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
-QUESTION: Final = mapping_shape(
+_ANY_NAME = r"^\S(.{0,98}\S)?$"
+_OBJECT = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
+_ANSWER = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
+QUESTION = mapping_shape(
     """a call that reads
 
     reads: What the call reads: `counts` of events, `facts` (features of a key at a point in time), `flags` of a key,
@@ -200,8 +200,8 @@ QUESTION: Final = mapping_shape(
     ),
 )
 
-_BY_NAME: Final = {key.name: key for key in QUESTION.keys}
-SENDING: Final = mapping_shape(
+_BY_NAME = {key.name: key for key in QUESTION.keys}
+SENDING = mapping_shape(
     """a call that sends a mail
 
     sends: What the call sends: a `mail`. The call needs the right `send:notices`. With a header `Idempotency-Key`, a

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Definitions
     from shroff.plugins.web import Service
 
-PROBLEMS: Final = {
+PROBLEMS = {
     409: "The id is taken by an event with other content.",
     415: "The body is not JSON.",
     422: "The body is refused, with the path of each mistake in it.",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -28,13 +28,13 @@ from shroff.plugins.models import (
 )
 from shroff_plugins.foreign_models.ubjson import decode
 
-_CODES_MAX: Final = 1 << 20  # a set has a bit for each code up to its highest
-_XGBOOST_SAVE: Final = "for XGBoost `booster.save_model('model.json')`"
-_LIGHTGBM_SAVE: Final = "for LightGBM `booster.save_model('model.txt')`"
-_ONNX_SAVE: Final = "for scikit-learn and others ONNX, by skl2onnx or onnxmltools"
-_FORMATS: Final = f"Import XGBoost's JSON or UBJSON, LightGBM's text, or ONNX: {_XGBOOST_SAVE}, {_LIGHTGBM_SAVE}"
+_CODES_MAX = 1 << 20  # a set has a bit for each code up to its highest
+_XGBOOST_SAVE = "for XGBoost `booster.save_model('model.json')`"
+_LIGHTGBM_SAVE = "for LightGBM `booster.save_model('model.txt')`"
+_ONNX_SAVE = "for scikit-learn and others ONNX, by skl2onnx or onnxmltools"
+_FORMATS = f"Import XGBoost's JSON or UBJSON, LightGBM's text, or ONNX: {_XGBOOST_SAVE}, {_LIGHTGBM_SAVE}"
 # What a file begins with that cannot be brought: what it is, and the way out.
-_OTHERS: Final = (
+_OTHERS = (
     (b"CBM1", "CatBoost's own format", "Save it with `model.save_model('model.onnx', format='onnx')`"),
     (b"\x89HDF", "HDF5, as Keras writes it", "Neural networks are not supported; import trees or a linear model"),
     (b"PK\x03\x04", "a zip, as torch, Keras and skops write it", f"Save the model itself, {_ONNX_SAVE}"),
@@ -53,9 +53,9 @@ _OTHERS: Final = (
     (b"<", "XML or PMML", f"Save the model from the program that trained it: {_ONNX_SAVE}"),
     (b"booster[0]:", "XGBoost's dump, which lacks half of the model", f"Save it whole, {_XGBOOST_SAVE}"),
 )
-_PICKLE_TEXT: Final = (b"ccopy_reg\n", b"c__builtin__\n", b"cxgboost", b"csklearn", b"clightgbm", b"(dp0", b"(lp0")
+_PICKLE_TEXT = (b"ccopy_reg\n", b"c__builtin__\n", b"cxgboost", b"csklearn", b"clightgbm", b"(dp0", b"(lp0")
 # What a margin of an XGBoost objective is.
-_XGBOOST_GIVES: Final = {
+_XGBOOST_GIVES = {
     "binary:logistic": LOG_ODDS,
     "reg:logistic": LOG_ODDS,
     "binary:logitraw": LOG_ODDS,
@@ -96,7 +96,7 @@ def read_foreign(name: str, data: bytes, rounds: int | None = None) -> Foreign:
     raise UsageError(f"{name} is not a model that can be imported. {_FORMATS}.")
 
 
-_ONNX_START: Final = 0x08  # the tag of ir_version, the first field of every ONNX file
+_ONNX_START = 0x08  # the tag of ir_version, the first field of every ONNX file
 
 
 def _onnx(data: bytes, rounds: int | None) -> Foreign:

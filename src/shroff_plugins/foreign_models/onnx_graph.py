@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 Singles = NDArray[np.float32]
 
-TREES: Final = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
-LINEAR: Final = ("LinearClassifier", "LinearRegressor")
+TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
+LINEAR = ("LinearClassifier", "LinearRegressor")
 # What may stand behind the model and leaves its score as it is.
-_BEHIND: Final = frozenset(
+_BEHIND = frozenset(
     "Identity Cast ZipMap ArrayFeatureExtractor Gather Slice Split Reshape Squeeze Unsqueeze Flatten Concat".split()
 )
-_WAY_OUT: Final = (
+_WAY_OUT = (
     "Convert the model without this step, and write what it does as an expression among the inputs, such as"
     ' payment.channel == "web" or payment.amount else 0'
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +44,8 @@ from shroff_plugins.foreign_models.trees_written import WrittenTree, covered, wr
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
-LINEAR_BOUND: Final = 2.0**-23
-_NODES_MAX: Final = 5_000_000
+LINEAR_BOUND = 2.0**-23
+_NODES_MAX = 5_000_000
 
 
 @frozen
@@ -207,8 +207,8 @@ def _sets_of(given: Sequence[OnnxTree], ways: Sequence[GraphPath]) -> frozenset[
     return frozenset(is_set)
 
 
-_SETS: Final = frozenset(["BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"])
-_CUTS: Final = frozenset(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
+_SETS = frozenset(["BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER"])
+_CUTS = frozenset(["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GT", "BRANCH_GTE"])
 
 
 def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: frozenset[int]) -> WrittenTree:

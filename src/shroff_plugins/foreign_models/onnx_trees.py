@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from shroff.errors import UsageError
 from shroff.plugins.values import frozen
 
-_MODES_5: Final = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
-_LEAF: Final = "LEAF"
-_SIDES: Final = ("true", "false")
-_BROKEN: Final = "convert the model again from the program that it is of"
+_MODES_5 = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
+_LEAF = "LEAF"
+_SIDES = ("true", "false")
+_BROKEN = "convert the model again from the program that it is of"
 
 
 @frozen

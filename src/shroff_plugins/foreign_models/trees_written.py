@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ Words = NDArray[np.int64]
 Singles = NDArray[np.float32]
 
 # The format that is written: that of XGBoost 3.0, which every later one reads.
-_VERSION: Final = (3, 0, 0)
+_VERSION = (3, 0, 0)
 
 
 @frozen

@@ -6,13 +6,13 @@ before anything is made, so a damaged file costs no more than its size.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-_NUMBERS: Final = {"i": ">i1", "U": ">u1", "I": ">i2", "l": ">i4", "L": ">i8", "d": ">f4", "D": ">f8"}
-_PLAIN: Final = {"Z": None, "T": True, "F": False}
-_DEPTH_MAX: Final = 50
+_NUMBERS = {"i": ">i1", "U": ">u1", "I": ">i2", "l": ">i4", "L": ">i8", "d": ">f4", "D": ">f8"}
+_PLAIN = {"Z": None, "T": True, "F": False}
+_DEPTH_MAX = 50
 
 
 def decode(data: bytes) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-OPERATIONS: Final = {
+OPERATIONS = {
     "import-rules": ("shroff_plugins.foreign_rules.command", "import rules from Stripe Radar or Amazon Fraud Detector")
 }

@@ -34,7 +34,7 @@ from shroff.plugins.values import frozen
 from shroff_plugins.foreign_rules.syntax import Attribute, Place, RadarError
 
 TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"
-_WORDS: Final = {
+_WORDS = {
     TEXT: "risk_level billing_address billing_address_line1 billing_address_line2 billing_address_postal_code "
     "billing_address_city shipping_address shipping_address_line1 shipping_address_line2 "
     "shipping_address_postal_code shipping_address_city card_bin card_brand card_funding card_3d_secure_support "
@@ -49,8 +49,8 @@ _WORDS: Final = {
     "is_anonymous_ip is_my_login_ip is_checkout is_off_session is_recurring has_cryptogram",
 }
 KINDS: Final[Mapping[str, str]] = {name: kind for kind, names in _WORDS.items() for name in names.split()}
-FIELD_TYPES: Final = {TEXT: "text?", EXACT: "text?", COUNTRY: "text?", NUMBER: "number?", TRUTH: "boolean?"}
-_CASES: Final = {TEXT: "lower", COUNTRY: "upper"}  # how Radar compares texts; all others as they are written
+FIELD_TYPES = {TEXT: "text?", EXACT: "text?", COUNTRY: "text?", NUMBER: "number?", TRUTH: "boolean?"}
+_CASES = {TEXT: "lower", COUNTRY: "upper"}  # how Radar compares texts; all others as they are written
 # Other names under which a project may have the same field, or the same entity.
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "billing_address_country": ("billing_country",),
@@ -72,23 +72,23 @@ ENTITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "ip_address": ("ip", "ip_address", "ip_addr"),
     "shipping_address": ("shipping_address",),
 }
-_FOLDED_KEYS: Final = frozenset({"billing_address", "email", "shipping_address"})  # texts in which capitals occur
-_WINDOWS: Final = {"hourly": "1h", "daily": "24h", "weekly": "7d", "yearly": "365d", "all_time": ""}
-_PER: Final = r"(billing_address|card_number|card|customer|email|ip_address|ip|shipping_address)"
-_WINDOW: Final = r"(hourly|daily|weekly|yearly|all_time)"
-_CHARGES: Final = re.compile(rf"(total|authorized|declined|blocked)_charges_per_{_PER}_{_WINDOW}")
-_DIFFERENT: Final = re.compile(rf"(card|email|name)_count_for_{_PER}_{_WINDOW}")
-_CUSTOMERS: Final = re.compile(rf"total_(customer)s_for_{_PER}_{_WINDOW}")
-_DISPUTES: Final = re.compile(rf"dispute_count_on_{_PER}_{_WINDOW}")
-_AMOUNT: Final = re.compile(r"amount_in_([a-z]{3})")
-_AMOUNTS: Final = re.compile(
+_FOLDED_KEYS = frozenset({"billing_address", "email", "shipping_address"})  # texts in which capitals occur
+_WINDOWS = {"hourly": "1h", "daily": "24h", "weekly": "7d", "yearly": "365d", "all_time": ""}
+_PER = r"(billing_address|card_number|card|customer|email|ip_address|ip|shipping_address)"
+_WINDOW = r"(hourly|daily|weekly|yearly|all_time)"
+_CHARGES = re.compile(rf"(total|authorized|declined|blocked)_charges_per_{_PER}_{_WINDOW}")
+_DIFFERENT = re.compile(rf"(card|email|name)_count_for_{_PER}_{_WINDOW}")
+_CUSTOMERS = re.compile(rf"total_(customer)s_for_{_PER}_{_WINDOW}")
+_DISPUTES = re.compile(rf"dispute_count_on_{_PER}_{_WINDOW}")
+_AMOUNT = re.compile(r"amount_in_([a-z]{3})")
+_AMOUNTS = re.compile(
     r"(average|total)_([a-z]{3})_amount_(attempted|charged|successful|failed)_on_(card|customer)_all_time"
 )
-_SINCE: Final = re.compile(r"(seconds|minutes|hours)_since_(card|email)_first_seen")
-_UNITS_MS: Final = {"seconds": 1_000, "minutes": MINUTE_MS, "hours": HOUR_MS}
-_COUNTED: Final = {"card": "card_fingerprint", "email": "email", "name": "cardholder_name", "customer": "customer"}
-_DISPUTE: Final = "label.verdict == 'fraud' and label.source == 'chargeback'"
-_AS_MAPPED: Final = "or say what it is in the mapping, under attributes"
+_SINCE = re.compile(r"(seconds|minutes|hours)_since_(card|email)_first_seen")
+_UNITS_MS = {"seconds": 1_000, "minutes": MINUTE_MS, "hours": HOUR_MS}
+_COUNTED = {"card": "card_fingerprint", "email": "email", "name": "cardholder_name", "customer": "customer"}
+_DISPUTE = "label.verdict == 'fraud' and label.source == 'chargeback'"
+_AS_MAPPED = "or say what it is in the mapping, under attributes"
 
 
 @frozen

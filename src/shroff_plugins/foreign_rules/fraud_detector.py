@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import msgspec
 
@@ -19,19 +19,19 @@ from shroff_plugins.foreign_rules.attributes import EXACT, Attributes, Meaning, 
 from shroff_plugins.foreign_rules.rule_import import EFFECTS, Outcome, RadarOptions, RuleCarrier
 from shroff_plugins.foreign_rules.syntax import Attribute, Condition, Place, RadarError, RadarRule, Written
 
-FIRST: Final = "FIRST_MATCHED"
-TYPES: Final = {"STRING": "text", "INTEGER": "integer", "FLOAT": "number", "BOOLEAN": "boolean", "DATETIME": "time"}
-ACTIONS: Final = ("allow", "3ds", "review", "block")  # the strictest last
+FIRST = "FIRST_MATCHED"
+TYPES = {"STRING": "text", "INTEGER": "integer", "FLOAT": "number", "BOOLEAN": "boolean", "DATETIME": "time"}
+ACTIONS = ("allow", "3ds", "review", "block")  # the strictest last
 # Words of an outcome's name, the strictest first.
-OUTCOMES: Final = (
+OUTCOMES = (
     ("block", "block|decline|deny|denied|reject|fraud|high_?risk"),
     ("review", "review|investigat|manual|suspicious|medium_?risk"),
     ("3ds", "challenge|verif|friction|mfa|otp|step_?up|3ds"),
     ("allow", "approve|allow|accept|pass|legit|low_?risk"),
 )
-_NOT_NEGATED: Final = r"(?<!no[_-])(?<!(?:not|non|low)[_-])(?<!un)(?<!dis)"  # of `not_fraud` nothing is guessed
-WEAKER: Final = {"allow": ("3ds", "review"), "3ds": (), "review": ("3ds",), "block": ("allow", "3ds", "review")}
-_TOKEN: Final = re.compile(
+_NOT_NEGATED = r"(?<!no[_-])(?<!(?:not|non|low)[_-])(?<!un)(?<!dis)"  # of `not_fraud` nothing is guessed
+WEAKER = {"allow": ("3ds", "review"), "3ds": (), "review": ("3ds",), "block": ("allow", "3ds", "review")}
+_TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<variable>\$[A-Za-z_]\w*)
       | (?P<list>@[\w-]+)
@@ -41,10 +41,10 @@ _TOKEN: Final = re.compile(
       | (?P<word>[A-Za-z_]\w*)""",
     re.VERBOSE,
 )
-_SAME: Final = {"&&": "and", "||": "or", "!": "not"}
-_CASES: Final = {"lowercase": "lower", "uppercase": "upper"}
-_FORM: Final = re.compile(r"(\.\*)|(\.)|(\\d|\[0-9\])(?:\{(\d{1,2})\})?|\\([^\w])|([^\\.*+?()\[\]{}|^$])")
-_SPECIAL: Final = frozenset("9A?*\\")  # of `matches`
+_SAME = {"&&": "and", "||": "or", "!": "not"}
+_CASES = {"lowercase": "lower", "uppercase": "upper"}
+_FORM = re.compile(r"(\.\*)|(\.)|(\\d|\[0-9\])(?:\{(\d{1,2})\})?|\\([^\w])|([^\\.*+?()\[\]{}|^$])")
+_SPECIAL = frozenset("9A?*\\")  # of `matches`
 
 
 class _Rule(msgspec.Struct, rename="camel"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.plugins.loader import in_quotes
@@ -15,9 +14,9 @@ from shroff_plugins.foreign_rules.mapping import load_mapping
 from shroff_plugins.foreign_rules.rule_import import Carried, Outcome, RadarOptions, RefusedRule, carry_over
 from shroff_plugins.foreign_rules.syntax import read_rules
 
-FEATURES: Final = "features.yaml"
-TEXT_BYTES_MAX: Final = 1024 * 1024
-_IN_A_REASON: Final = 300  # characters of the original text
+FEATURES = "features.yaml"
+TEXT_BYTES_MAX = 1024 * 1024
+_IN_A_REASON = 300  # characters of the original text
 
 
 @frozen

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.errors import Problem, nearest
 from shroff.plugins.loader import YamlMapping, mapping, scalar
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import EXPRESSION, NAME, mapping_shape, own_names
 from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
 
-_ANY_NAME: Final = r"^\S.{0,199}$"
-MAPPING: Final = mapping_shape(
+_ANY_NAME = r"^\S.{0,199}$"
+MAPPING = mapping_shape(
     """a mapping of attributes and outcomes
 
     attributes: Radar attributes as expressions over the event, its features and the score. Name metadata with its
@@ -33,7 +31,7 @@ MAPPING: Final = mapping_shape(
     charges=own_names("conditions by authorized, declined and blocked", EXPRESSION),
     outcomes=own_names("effects by outcome", NAME, pattern=_ANY_NAME),
 )
-CHARGES: Final = ("authorized", "declined", "blocked")
+CHARGES = ("authorized", "declined", "blocked")
 
 
 def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:

@@ -48,10 +48,10 @@ from shroff_plugins.foreign_rules.syntax import (
 )
 
 EFFECTS: Final[Mapping[str, str]] = {"block": "decline", "review": "review", "allow": "allow", "3ds": "challenge"}
-ID_LENGTH_MAX: Final = 100
-_SPAN_MAX: Final = 30  # characters of a number of seconds, minutes or hours
-_SIGNS: Final = {"=": "=="}
-_COUNTRY: Final = re.compile(r"[A-Za-z0-9]{1,3}")
+ID_LENGTH_MAX = 100
+_SPAN_MAX = 30  # characters of a number of seconds, minutes or hours
+_SIGNS = {"=": "=="}
+_COUNTRY = re.compile(r"[A-Za-z0-9]{1,3}")
 
 
 @frozen

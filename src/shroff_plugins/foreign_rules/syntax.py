@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from shroff.errors import Problem
 from shroff.plugins.values import frozen
 
-LENGTH_MAX: Final = 5_000  # characters of a rule
-DEPTH_MAX: Final = 40
-_HEAD: Final = re.compile(r"(block|review|allow|request\s+3d\s+secure|request\s+3ds)\s+if\b", re.IGNORECASE)
-_GOES_ON: Final = re.compile(r"\s|and\b|or\b|&&|\|\|", re.IGNORECASE)
-_TOKEN: Final = re.compile(
+LENGTH_MAX = 5_000  # characters of a rule
+DEPTH_MAX = 40
+_HEAD = re.compile(r"(block|review|allow|request\s+3d\s+secure|request\s+3ds)\s+if\b", re.IGNORECASE)
+_GOES_ON = re.compile(r"\s|and\b|or\b|&&|\|\|", re.IGNORECASE)
+_TOKEN = re.compile(
     r"""(?P<space>\s+|\#[^\n]*)
       | (?P<metadata>::[^:'"\n]{1,100}(?::[^:'"\n]{1,100})?::)
       | (?P<attribute>:[A-Za-z_]\w*:)
@@ -29,9 +29,9 @@ _TOKEN: Final = re.compile(
       | (?P<word>[A-Za-z_]\w*)""",
     re.VERBOSE,
 )
-_SAME: Final = {"&&": "and", "||": "or", "!": "not"}
-_OPERATORS: Final = ("=", "!=", "<", "<=", ">", ">=")
-_WORDS: Final = ("in", "includes", "like")
+_SAME = {"&&": "and", "||": "or", "!": "not"}
+_OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+_WORDS = ("in", "includes", "like")
 
 
 @frozen

@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-OPERATIONS: Final = {"mcp": ("shroff_plugins.mcp.server", "offer a service's data to an assistant, read-only (MCP)")}
+OPERATIONS = {"mcp": ("shroff_plugins.mcp.server", "offer a service's data to an assistant, read-only (MCP)")}

@@ -12,11 +12,11 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Final, Self
+from typing import Self
 from weakref import WeakSet, finalize
 
-ANSWER_S: Final = 60.0  # no statement of ours takes as long
-_LOOK_S: Final = 1.0
+ANSWER_S = 60.0  # no statement of ours takes as long
+_LOOK_S = 1.0
 
 
 class Deadline:
@@ -79,4 +79,4 @@ class _Watch:
             del deadlines
 
 
-_WATCH: Final = _Watch()
+_WATCH = _Watch()

@@ -15,16 +15,16 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Final
+from typing import IO
 
 from shroff.errors import StorageError, UsageError
 from shroff.runtime.values import frozen
 
-PIECE_BYTES: Final = 4 * 1024 * 1024
-UNFINISHED: Final = "an unfinished shroff restore"  # a comment on tables that nobody used
-_MADE: Final = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?`?(?:\{prefix\})?(\w+)")
-_VERSIONS: Final = frozenset(f"{part}version" for part in ("", "people_", "notices_", "jobs_"))
-_SAID_MAX: Final = 2_000  # characters of what a program says of its failure
+PIECE_BYTES = 4 * 1024 * 1024
+UNFINISHED = "an unfinished shroff restore"  # a comment on tables that nobody used
+_MADE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?`?(?:\{prefix\})?(\w+)")
+_VERSIONS = frozenset(f"{part}version" for part in ("", "people_", "notices_", "jobs_"))
+_SAID_MAX = 2_000  # characters of what a program says of its failure
 
 
 @frozen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any, Final
+from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
@@ -12,9 +12,9 @@ from pymysql.constants import CLIENT
 from shroff.adapters.databases.deadline import ANSWER_S
 from shroff.adapters.databases.server_url import ServerUrl
 
-_CONNECT_S: Final = 5
+_CONNECT_S = 5
 # A peer that vanished without a word is found within 11 s.
-_KEEPALIVE: Final = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 11_000))
+_KEEPALIVE = (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 11_000))
 
 
 def connection(url: ServerUrl) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 
@@ -21,14 +21,14 @@ from shroff.adapters.databases.server_url import ServerUrl
 from shroff.adapters.log.lease import alone
 from shroff.errors import LogBusyError, StorageError
 
-PROGRAMS: Final = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(r"(\d+)\.\d+"))
-_RELATIONS: Final = (
+PROGRAMS = ClientPrograms("PostgreSQL", "postgresql-client-{major}", re.compile(r"(\d+)\.\d+"))
+_RELATIONS = (
     "SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
     "WHERE n.nspname = %s AND relkind NOT IN ('i', 'I', 't', 'c') "
     "AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i'))"  # a column's sequence
 )
 # As the connection parameters of psycopg, so that the programs sign in as the log does.
-_VARIABLES: Final = {
+_VARIABLES = {
     "host": "PGHOST",
     "port": "PGPORT",
     "dbname": "PGDATABASE",

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import psycopg
 
 from shroff.errors import LogBusyError, ShroffError, StateError, StorageError, TransientError
 
-_COLLISION: Final = "23505"
-_LOCKED: Final = ("55P03", "40P01")
+_COLLISION = "23505"
+_LOCKED = ("55P03", "40P01")
 # Classes of SQLSTATE that pass: the server stops, starts, has too many connections, or lost this one.
-_AWAY: Final = ("08", "57P", "53300", "25P03")
-_WORDS: Final = {
+_AWAY = ("08", "57P", "53300", "25P03")
+_WORDS = {
     "53100": "the server's disk is full. Free space there and start again",
     "53200": "the server is out of memory. Check its settings and what else runs there",
     "28": "the server rejects the sign-in of {user}. Check user and password in the address, and pg_hba.conf there",
@@ -22,10 +20,10 @@ _WORDS: Final = {
     "XX": "the server reports damage ({error}). Do not write to it. Look at its log, and restore a backup",
 }
 # Of these, those without a number are the driver's own: nothing was sent.
-_UNSENT: Final = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
+_UNSENT = (psycopg.ProgrammingError, psycopg.DataError, psycopg.NotSupportedError)
 # Words of libpq, which has no number for what goes wrong before a server answers.
-_REFUSALS: Final = ("authentication failed", "no password supplied", "role", "pg_hba.conf")
-_UNTRUSTED: Final = ("certificate", "SSL", "TLS")
+_REFUSALS = ("authentication failed", "no password supplied", "role", "pg_hba.conf")
+_UNTRUSTED = ("certificate", "SSL", "TLS")
 
 
 class CollisionError(StateError):

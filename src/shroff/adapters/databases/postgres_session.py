@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import pq
@@ -22,14 +22,14 @@ from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
 from shroff.runtime.texts import ESCAPE, escaped, unescaped
 
-_PIECE_BYTES: Final = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
+_PIECE_BYTES = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
 # A plan made for an empty table may be another one than that for thousands of rows.
-_PLANNED_AGAIN: Final = 10
-_CONNECT_S: Final = 5
+_PLANNED_AGAIN = 10
+_CONNECT_S = 5
 # A peer that vanished without a word is found within 11 s; a statement waits for a lock for 5 s; and the server itself
 # ends a transaction whose owner was silent for 10 s, should the next owner not have the right to.
-_KEEPALIVE: Final = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 11_000}
-_SETTINGS: Final = {
+_KEEPALIVE = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 11_000}
+_SETTINGS = {
     "synchronous_commit": "on",
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
@@ -45,7 +45,7 @@ _SETTINGS: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 # After an error of these the server closes the connection; the driver takes it for open until it has read that.
-_ENDING: Final = ("FATAL", "PANIC")
+_ENDING = ("FATAL", "PANIC")
 # What the library says of a connection that broke is told in our words; without a handler it goes to stderr by itself.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
@@ -69,7 +69,7 @@ def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t
     )
 
 
-WORDING: Final = SqlWording("convert_to({}, 'UTF8')", _about, by_digest=True)
+WORDING = SqlWording("convert_to({}, 'UTF8')", _about, by_digest=True)
 
 
 class PostgresSession:
@@ -226,7 +226,7 @@ class PostgresSession:
 
 
 # A session by its process and the moment at which it began, as a process number alone may come again.
-_NAME: Final = "(pid || ' ' || extract(epoch FROM backend_start))"
+_NAME = "(pid || ' ' || extract(epoch FROM backend_start))"
 
 
 def parameters(url: ServerUrl) -> dict[str, Any]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from contextlib import closing, suppress
 from importlib import resources
-from typing import Final
 
 from shroff.adapters.databases.dump_tools import UNFINISHED
 from shroff.adapters.databases.postgres_session import PostgresSession
 from shroff.adapters.databases.server_url import ServerUrl
 from shroff.errors import ShroffError, StorageError, TransientError
 
-VERSION: Final = 1  # of the tables
-FOLDER: Final = resources.files("shroff.adapters")
-MIGRATIONS: Final = FOLDER.joinpath("migrations_postgres")  # from version 1 on, as 0002_*.sql
+VERSION = 1  # of the tables
+FOLDER = resources.files("shroff.adapters")
+MIGRATIONS = FOLDER.joinpath("migrations_postgres")  # from version 1 on, as 0002_*.sql
 
 
 def there_is_a_log(url: ServerUrl) -> bool:

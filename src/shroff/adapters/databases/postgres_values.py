@@ -15,10 +15,10 @@ from shroff.runtime.values import frozen
 
 # Numbers of types in PostgreSQL's catalogue (pg_type.dat): of an element, and of an array of it.
 _TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
-_HEAD: Final = Struct(">iiIii")  # dimensions, whether NULLs are among them, type of an element, length, first index
-_LENGTH: Final = Struct(">i")
-_WHOLE: Final = Struct(">q")
-_NULL: Final = _LENGTH.pack(-1)
+_HEAD = Struct(">iiIii")  # dimensions, whether NULLs are among them, type of an element, length, first index
+_LENGTH = Struct(">i")
+_WHOLE = Struct(">q")
+_NULL = _LENGTH.pack(-1)
 
 
 @frozen

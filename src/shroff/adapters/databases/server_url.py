@@ -6,16 +6,15 @@ import re
 from collections.abc import Collection
 from dataclasses import field
 from ipaddress import ip_address
-from typing import Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from shroff.errors import UsageError, nearest
 from shroff.runtime.values import frozen
 
 # Names that become part of SQL: short enough for every server, with room for the names of tables behind a prefix.
-NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
-VERIFIED: Final = "verify-full"
-SSL_MODES: Final = ("disable", "prefer", "require", "verify-ca", VERIFIED)
+NAME = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+VERIFIED = "verify-full"
+SSL_MODES = ("disable", "prefer", "require", "verify-ca", VERIFIED)
 
 
 @frozen

@@ -41,13 +41,13 @@ from shroff.adapters.databases.server_url import server_url
 from shroff.errors import UsageError
 from shroff.streams.sink import AwayError
 
-_TABLE: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_ROWS_MAX: Final = 200  # in one statement of PostgreSQL
-_BUSY_S: Final = 10.0  # how long another program may hold an SQLite file
+_TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_ROWS_MAX = 200  # in one statement of PostgreSQL
+_BUSY_S = 10.0  # how long another program may hold an SQLite file
 # MariaDB's numbers for a null, a range, a text, a length and constraints, which PyMySQL calls operational.
-_REFUSING: Final = frozenset([1048, 1264, 1366, 1406, 3819, 4025])
-_BYTEWISE: Final = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
-_MARIADB_MODE: Final = "SET autocommit = 0, sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'"
+_REFUSING = frozenset([1048, 1264, 1366, 1406, 3819, 4025])
+_BYTEWISE = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
+_MARIADB_MODE = "SET autocommit = 0, sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'"
 
 
 # ---- the columns
@@ -77,15 +77,13 @@ def _name_of(length: int) -> Any:
     return Text().with_variant(mysql.VARCHAR(length, **_BYTEWISE), "mysql")
 
 
-TYPE: Final = _name_of(100)  # of an event
-NAME: Final = _name_of(600)  # as a key of MariaDB is limited to 3,072 bytes
-TEXT: Final = Text().with_variant(mysql.LONGTEXT(**_BYTEWISE), "mysql")
-WHOLE: Final = BigInteger().with_variant(Integer(), "sqlite")
+TYPE = _name_of(100)  # of an event
+NAME = _name_of(600)  # as a key of MariaDB is limited to 3,072 bytes
+TEXT = Text().with_variant(mysql.LONGTEXT(**_BYTEWISE), "mysql")
+WHOLE = BigInteger().with_variant(Integer(), "sqlite")
 REAL: Final[Any] = Double().with_variant(SQLITE_REAL(), "sqlite")
-JSON: Final = _JsonText().with_variant(Text(), "sqlite")
-MOMENT: Final = (
-    DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=3), "mysql").with_variant(_SqliteMoment(), "sqlite")
-)
+JSON = _JsonText().with_variant(Text(), "sqlite")
+MOMENT = DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=3), "mysql").with_variant(_SqliteMoment(), "sqlite")
 
 
 def key_column(name: str, type_: Any) -> Column[Any]:
@@ -158,7 +156,7 @@ class _Kind(NamedTuple):
     connects: Callable[[str], Callable[[], _Opened]]
 
 
-_KINDS: Final = {
+_KINDS = {
     "postgresql": _Kind("PostgreSQL", "postgresql+psycopg", "postgres", _postgres),
     "mariadb": _Kind("MariaDB", "mysql+pymysql", "mariadb", _mariadb),
     "sqlite": _Kind("SQLite", "sqlite", "", _sqlite),

@@ -14,18 +14,18 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.databases.sqlite_file import connect_beside, turn_of
 from shroff.errors import ShroffError
 
 # A checkpoint of 8 MB took 6 ms, of 32 MB 24 ms. With none at all single commits fell from 5,200 to 4,000 a second.
-_CHECKPOINT_PAGES: Final = 2_000  # 16 MB
+_CHECKPOINT_PAGES = 2_000  # 16 MB
 # Where batches are small, most of it is done beside the writer, who waits for a rest of it: see docs/decisions/0040.
-_BESIDE_PAGES: Final = 1_000
-_WAITING_PAGES: Final = 8_000  # while that is under way
-_SHORT_BYTES: Final = 128 * 1024 * 1024  # a longer file is cut off, once whoever read for long has ended
-_AGAIN_S: Final = 1.0
+_BESIDE_PAGES = 1_000
+_WAITING_PAGES = 8_000  # while that is under way
+_SHORT_BYTES = 128 * 1024 * 1024  # a longer file is cut off, once whoever read for long has ended
+_AGAIN_S = 1.0
 _HEADER, _FRAME_HEADER, _SALT, _SALT_BYTES = 32, 24, 16, 8  # where frames begin, how long their header is, the salt
 
 

@@ -18,7 +18,7 @@ from shroff.jobs.job import KEPT, OPEN, STATES, Job
 from shroff.people.sql import Change, SchemaPart, scripted, tables_of
 from shroff.people.store import PeopleStore
 
-VERSION: Final = 1  # of the tables: the number of the last script
+VERSION = 1  # of the tables: the number of the last script
 _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
     {  # as people/tables.py has them
         "jobs": "id:t kind:t params:t who:t schedule:t due_ms:i state:t attempt:i retries:i timeout_ms:i made_ms:i "
@@ -33,7 +33,7 @@ def _tables() -> Mapping[str, Table]:
     return tables_of(_COLUMNS)
 
 
-PART: Final = SchemaPart("jobs", VERSION, partial(scripted, "migrations_jobs", VERSION))
+PART = SchemaPart("jobs", VERSION, partial(scripted, "migrations_jobs", VERSION))
 
 
 class SqlJobs:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.project.settings.system import System
@@ -16,17 +16,17 @@ from shroff.project.settings.system import System
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-ANSWER_S: Final = 10.0  # so long we wait for an answer of the cluster
-NEW_S: Final = 3.0  # so long a topic that was just made may be unknown to a broker
-ASKED_AGAIN_S: Final = 0.2
-HEARD_S: Final = 0.1  # in which the library says what it has kept back
-CLOSED_S: Final = 5.0  # in which a consumer whose brokers are there has left them
-_OF_ONE: Final = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  # how the library tells of one broker
-TOLD_S: Final = 60.0  # an error counts as what is wrong now for so long
-_SECRET: Final = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
-_UNVERIFIED: Final = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
-_ONLY_STORE: Final = "shroff manages the offsets itself"
-_REFUSED: Final = {
+ANSWER_S = 10.0  # so long we wait for an answer of the cluster
+NEW_S = 3.0  # so long a topic that was just made may be unknown to a broker
+ASKED_AGAIN_S = 0.2
+HEARD_S = 0.1  # in which the library says what it has kept back
+CLOSED_S = 5.0  # in which a consumer whose brokers are there has left them
+_OF_ONE = re.compile(r"(?:\w+://)?([^/\s]+:\d+)/\w+: (.*)", re.DOTALL)  # how the library tells of one broker
+TOLD_S = 60.0  # an error counts as what is wrong now for so long
+_SECRET = re.compile(r"password|secret|token|jaas|credential|oauthbearer\.config|\.pem$|^ssl\.key")
+_UNVERIFIED = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
+_ONLY_STORE = "shroff manages the offsets itself"
+_REFUSED = {
     "bootstrap.servers": "name them under 'brokers'",
     "metadata.broker.list": "name them under 'brokers'",
     "group.id": "name it under 'group'",
@@ -47,8 +47,8 @@ _REFUSED: Final = {
     "logger": "it is not text",
     "on_commit": "it is not text",
 }
-_UNKNOWN: Final = frozenset(["UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"])
-_CALM: Final = {
+_UNKNOWN = frozenset(["UNKNOWN_TOPIC_OR_PART", "_UNKNOWN_TOPIC"])
+_CALM = {
     "log_level": "0",
     "socket.keepalive.enable": "true",
     "socket.timeout.ms": "20000",  # a broker that says nothing is given up; 60 s by default

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster
 from shroff.errors import TransientError
 from shroff.streams.log import Refused
 
-HEADER_BYTES_MAX: Final = 4_096
+HEADER_BYTES_MAX = 4_096
 
 
 class KafkaDeadLetters:

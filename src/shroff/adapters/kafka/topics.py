@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.kafka.client import (
     ANSWER_S,
@@ -17,7 +17,7 @@ from shroff.adapters.kafka.client import (
 )
 from shroff.errors import UsageError
 
-MAKES: Final = "'shroff produce --create-topics' makes"
+MAKES = "'shroff produce --create-topics' makes"
 
 
 def no_topics(lacking: Sequence[NoTopicError], cure: str = MAKES) -> UsageError:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.language.keys import MappingShape
 from shroff.streams.settings import BUCKET, AdapterSettings
 
-_BUCKET: Final = MappingShape("a bucket", BUCKET)
+_BUCKET = MappingShape("a bucket", BUCKET)
 # A folder takes the settings of a bucket and has no use for them, so that `to: ${LAKE}` may name either.
-FOLDER: Final = AdapterSettings("Files in a folder.", _BUCKET)
-S3: Final = AdapterSettings(
+FOLDER = AdapterSettings("Files in a folder.", _BUCKET)
+S3 = AdapterSettings(
     "Objects of an S3 bucket.", _BUCKET, schemes={"s3": None}, form="s3://bucket/prefix", is_called=True
 )
-GCS: Final = AdapterSettings(
+GCS = AdapterSettings(
     "Objects of a bucket in Google Cloud Storage.",
     _BUCKET,
     schemes={"gs": None},
     form="gs://bucket/prefix",
     is_called=True,
 )
-AZURE: Final = AdapterSettings(
+AZURE = AdapterSettings(
     "Blobs of an Azure container.",
     _BUCKET,
     schemes={"az": None, "abfss": None},
     form="az://container/prefix",
     is_called=True,
 )
-SETTINGS: Final = {"s3": S3, "gcs": GCS, "azure": AZURE, "folder": FOLDER}
+SETTINGS = {"s3": S3, "gcs": GCS, "azure": AZURE, "folder": FOLDER}

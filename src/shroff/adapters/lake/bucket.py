@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
@@ -13,26 +13,26 @@ from shroff.errors import ShroffError, StorageError, TransientError, UsageError
 from shroff.runtime.values import frozen
 from shroff.streams.lake import Found, Listed, bucket_and_prefix, check_name
 
-TIMEOUT: Final = "60s"  # of one request
-CONNECT_TIMEOUT: Final = "5s"
-PAGE: Final = 1_000
+TIMEOUT = "60s"  # of one request
+CONNECT_TIMEOUT = "5s"
+PAGE = 1_000
 Given = TypeVar("Given")
-_STATUS: Final = re.compile(r"(?:status |\()code: (\d{3})\b")
-_CODE: Final = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
-_MISSING: Final = ("NoSuchBucket", "ContainerNotFound", "specified container does not exist")
-_IDENTITY: Final = re.compile(r"token request|/latest/(?:api|meta-data)/|AssumeRole|MissingCredentials")
-_CREDENTIALS_FILE: Final = re.compile(r"service account|credential|Access Key", re.IGNORECASE)
-_ABFSS: Final = re.compile(r"abfss://([^/@]+)@([a-z0-9]{3,24})\.dfs\.core\.windows\.net(/.*)?")
-_REASONS: Final = {
+_STATUS = re.compile(r"(?:status |\()code: (\d{3})\b")
+_CODE = re.compile(r"<Code>([A-Za-z]{1,64})</Code>")
+_MISSING = ("NoSuchBucket", "ContainerNotFound", "specified container does not exist")
+_IDENTITY = re.compile(r"token request|/latest/(?:api|meta-data)/|AssumeRole|MissingCredentials")
+_CREDENTIALS_FILE = re.compile(r"service account|credential|Access Key", re.IGNORECASE)
+_ABFSS = re.compile(r"abfss://([^/@]+)@([a-z0-9]{3,24})\.dfs\.core\.windows\.net(/.*)?")
+_REASONS = {
     "dns error": "the name of its server cannot be resolved",
     "kind: Timeout": "no answer in time",
     "kind: Connect": "no connection. Check the network, the endpoint and the proxy",
 }
-_PAST_PROXIES: Final = {
+_PAST_PROXIES = {
     "proxy_url": "http://127.0.0.1:9",
     "proxy_excludes": "*,0.0.0.0/0,::/0",
 }  # else the environment names one
-_HERE: Final = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal"  # and who gives a machine's identity
+_HERE = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal"  # and who gives a machine's identity
 
 
 @frozen
@@ -47,7 +47,7 @@ class Cloud:
     credentials: str  # what to do where there are none
 
 
-CLOUDS: Final = {
+CLOUDS = {
     "s3": Cloud(
         "S3",
         "S3Store",

@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
 from shroff.config import make_folder
 from shroff.errors import StorageError
 from shroff.runtime.whole_files import sync_folder
 from shroff.streams.lake import Found, Listed, check_name, digest
 
-STEPS: Final = ("begin", "written", "synced", "named", "done")
-UNFINISHED: Final = ".unfinished"  # a folder of files that nobody sees yet
-UNFINISHED_S: Final = 3_600.0  # nobody writes one object for an hour
-LOCK: Final = ".lock"
-OPENED_MAX: Final = 100  # tries: each but the last lost the folder to a writer that ended just then
+STEPS = ("begin", "written", "synced", "named", "done")
+UNFINISHED = ".unfinished"  # a folder of files that nobody sees yet
+UNFINISHED_S = 3_600.0  # nobody writes one object for an hour
+LOCK = ".lock"
+OPENED_MAX = 100  # tries: each but the last lost the folder to a writer that ended just then
 
 
 def _no_step(_step: str) -> None:

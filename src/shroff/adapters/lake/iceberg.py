@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from pyiceberg.manifest import DataFile
     from pyiceberg.table import Table, Transaction
 
-DAY: Final = "time_day"  # the partition: the day of `time` is that of a file's folder
-LAKE: Final = "shroff.lake"  # property of a table: the lake whose files it has
-NOTE: Final = "shroff-note"  # property of a snapshot
-METADATA_FOLDER: Final = "iceberg"  # in the lake, where the catalog has no warehouse
-SNAPSHOTS_KEPT: Final = 25  # of twice as many: each costs every later commit 1 KiB, and 1.5 ms of a processor
-_EPOCH: Final = date(1970, 1, 1)
-_TABLE: Final = {
+DAY = "time_day"  # the partition: the day of `time` is that of a file's folder
+LAKE = "shroff.lake"  # property of a table: the lake whose files it has
+NOTE = "shroff-note"  # property of a snapshot
+METADATA_FOLDER = "iceberg"  # in the lake, where the catalog has no warehouse
+SNAPSHOTS_KEPT = 25  # of twice as many: each costs every later commit 1 KiB, and 1.5 ms of a processor
+_EPOCH = date(1970, 1, 1)
+_TABLE = {
     "commit.manifest-merge.enabled": "true",  # else each commit adds one to the list that the next one writes again
     "write.metadata.delete-after-commit.enabled": "true",
 }

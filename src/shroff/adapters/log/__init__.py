@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.language.keys import MappingShape
 from shroff.streams.settings import AdapterSettings
 
-SQLITE: Final = AdapterSettings("One file in .shroff/, the default.", MappingShape("a file"))
-POSTGRESQL: Final = AdapterSettings(
+SQLITE = AdapterSettings("One file in .shroff/, the default.", MappingShape("a file"))
+POSTGRESQL = AdapterSettings(
     "One schema of a PostgreSQL database.", MappingShape("a database"), schemes={"postgresql": 5432}
 )
-SETTINGS: Final = {"postgresql": POSTGRESQL, "sqlite": SQLITE}
+SETTINGS = {"postgresql": POSTGRESQL, "sqlite": SQLITE}

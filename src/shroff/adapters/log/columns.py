@@ -8,7 +8,7 @@ this is exact for any bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import intrinsic_of
 
-_COMMA: Final = np.uint8(44)
-_COLON: Final = np.uint8(58)
-VECTOR_BYTES: Final = 32
-_NEWLINE: Final = np.uint8(10)
-_GROUP_BITS: Final = 32  # above them stands the group of a text, below them the number of its pieces
-_PIECES: Final = (1 << _GROUP_BITS) - 1
-_DIGITS: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-_GIVEN: Final = "Array(uint8, 1, 'C', readonly=True)"
+_COMMA = np.uint8(44)
+_COLON = np.uint8(58)
+VECTOR_BYTES = 32
+_NEWLINE = np.uint8(10)
+_GROUP_BITS = 32  # above them stands the group of a text, below them the number of its pieces
+_PIECES = (1 << _GROUP_BITS) - 1
+_DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
+_GIVEN = "Array(uint8, 1, 'C', readonly=True)"
 Words = NDArray[np.int64]
 
 

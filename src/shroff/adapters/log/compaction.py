@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.log import event_frames
 from shroff.adapters.log.event_frames import EventFrame
@@ -14,8 +14,8 @@ from shroff.adapters.log.queries import DECISION_SHAPE, EVENT_SHAPE, NUMBER_MAX
 from shroff.adapters.log.rows import EVENT_FRAMES, FRAMES, RowTable, ids_by_type, places_by_type
 from shroff.streams.log import Batch, DecisionRow, Record
 
-STEP_ROWS: Final = 64  # that are read at once
-_COUNTED_MAX: Final = 2 * ROWS_KEPT  # rows of records or decisions
+STEP_ROWS = 64  # that are read at once
+_COUNTED_MAX = 2 * ROWS_KEPT  # rows of records or decisions
 
 
 class RowFraming(IdChecks):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache, lru_cache
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 import numpy as np
@@ -29,15 +29,15 @@ from shroff.adapters.log.sums import head_of, line_of
 from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 
-EVENT_FRAME_ROWS: Final = 512  # at least, of a large batch: as large on disk as 1,024, and one is read in half the time
-_VERSION: Final = b"\x01"  # of what stands in `EventFrame.data`; every version that ever was is read
-_APART: Final = 0xFFFF_FFFF  # where an id is that its line does not have
-_NUMBERS: Final = "<u4"  # three for each record: bytes of its line, where its id begins in it, and bytes of its id
-_TIMES: Final = "<i8"  # milliseconds since the record before, and since 1970 for the first
-_NUMBER_BYTES: Final = 20  # of the three and the time
-_KEPT: Final = 256  # frames whose records are asked for by their places; usual ones take 30 MB
-_KEPT_BYTES: Final = 1 << 18  # of the text of one, at most
-_KINDS: Final = {b"e": "event", b"l": "label", b"c": "control"}
+EVENT_FRAME_ROWS = 512  # at least, of a large batch: as large on disk as 1,024, and one is read in half the time
+_VERSION = b"\x01"  # of what stands in `EventFrame.data`; every version that ever was is read
+_APART = 0xFFFF_FFFF  # where an id is that its line does not have
+_NUMBERS = "<u4"  # three for each record: bytes of its line, where its id begins in it, and bytes of its id
+_TIMES = "<i8"  # milliseconds since the record before, and since 1970 for the first
+_NUMBER_BYTES = 20  # of the three and the time
+_KEPT = 256  # frames whose records are asked for by their places; usual ones take 30 MB
+_KEPT_BYTES = 1 << 18  # of the text of one, at most
+_KINDS = {b"e": "event", b"l": "label", b"c": "control"}
 
 
 class EventFrame(NamedTuple):
@@ -140,7 +140,7 @@ def _read(data: bytes, count: int) -> _Content:
     return _Content(text, times, ends - sizes, ends, id_starts, id_starts + id_sizes)
 
 
-_kept: Final = lru_cache(_KEPT)(_read)
+_kept = lru_cache(_KEPT)(_read)
 
 
 def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, starmap
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.log.event_frames import (
     EVENT_FRAME_ROWS,
@@ -27,10 +27,10 @@ from shroff.errors import StorageError
 from shroff.runtime.values import frozen
 from shroff.streams.log import Kind, Record
 
-FRAMES_AT_ONCE: Final = 16
-_FEW_PLACES: Final = 16  # that may all be rows, as the newest are
-_LINES_AT_ONCE: Final = 4_096  # of rows
-_ROWS_COUNTED: Final = 65_536  # records that are rows; they take 20 ms
+FRAMES_AT_ONCE = 16
+_FEW_PLACES = 16  # that may all be rows, as the newest are
+_LINES_AT_ONCE = 4_096  # of rows
+_ROWS_COUNTED = 65_536  # records that are rows; they take 20 ms
 
 
 @frozen

@@ -28,16 +28,16 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FRAME_ROWS: Final = 256  # at least; more compress no better, and one that is read unpacks all
-ROWS_KEPT: Final = 4_096  # the newest decisions of small batches, asked for most, are quicker to read without a frame
-VERSION: Final = 1  # of what stands in `DecisionFrame.data`; every released version is read
-FEW: Final = 16  # rows that are sooner put together by themselves than all of a frame
-OUTCOMES_SHAPE: Final = "iib"
+FRAME_ROWS = 256  # at least; more compress no better, and one that is read unpacks all
+ROWS_KEPT = 4_096  # the newest decisions of small batches, asked for most, are quicker to read without a frame
+VERSION = 1  # of what stands in `DecisionFrame.data`; every released version is read
+FEW = 16  # rows that are sooner put together by themselves than all of a frame
+OUTCOMES_SHAPE = "iib"
 # Level 3 takes a tenth more time and saves 0.4 %. Where a frame has a checksum, zstd adds none: a tenth faster to read.
 _COVERED: Final[dict[int, int]] = {zstd.CompressionParameter.compression_level: 1}
 _ALONE: Final[dict[int, int]] = _COVERED | {zstd.CompressionParameter.checksum_flag: 1}
 # Three for each document: its size, how far before its end the digits of its receipt stood (0 for none), its pieces.
-_NUMBERS: Final = "<u4"
+_NUMBERS = "<u4"
 _of_thread = local()  # its compressors: making one takes 9 µs
 
 

@@ -7,7 +7,7 @@ one part for each of `BUCKETS`, so that a question about a key reads a sixty-fou
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -18,12 +18,12 @@ from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import StorageError
 from shroff.streams.log_columns import KeyPlaces, Words
 
-BUCKETS: Final = 64
-BUCKET_BITS: Final = 48  # below a bucket, from 1: the number of a part. In bucket 0 are the rows of batches
-ROWS_MAX: Final = 2_048  # of batches, until they are put together: a question reads each of them, 1.5 µs a row
-BYTES_MAX: Final = 1 << 20  # likewise: 65,536 entries, which take 10 ms to put together
-_ENTRY: Final = np.dtype([("hash", "<u8"), ("seq", "<i8")])  # of a batch
-_SHORT: Final = np.dtype([("hash", "<u4"), ("seq", "<u4")])  # of a part: other bits of the hash, places from its first
+BUCKETS = 64
+BUCKET_BITS = 48  # below a bucket, from 1: the number of a part. In bucket 0 are the rows of batches
+ROWS_MAX = 2_048  # of batches, until they are put together: a question reads each of them, 1.5 µs a row
+BYTES_MAX = 1 << 20  # likewise: 65,536 entries, which take 10 ms to put together
+_ENTRY = np.dtype([("hash", "<u8"), ("seq", "<i8")])  # of a batch
+_SHORT = np.dtype([("hash", "<u4"), ("seq", "<u4")])  # of a part: other bits of the hash, places from its first
 
 
 class KeyParts:

@@ -17,15 +17,15 @@ from shroff.runtime.values import frozen
 if TYPE_CHECKING:
     from shroff.adapters.databases.postgres_session import PostgresSession
 
-LEASE_S: Final = 3.0
-EPOCH_HELD: Final = "SELECT epoch FROM lead FOR UPDATE"  # each transaction holds it, so that no former leader commits
-_NOW_MS: Final = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"  # the server's clock
-_HELD: Final = f"SELECT owner, session, expires_ms - {_NOW_MS}, epoch FROM lease FOR UPDATE"
-_TAKE: Final = f"UPDATE lease SET epoch = ?, owner = ?, session = ?, expires_ms = {_NOW_MS} + ?"
-_RENEW: Final = f"UPDATE lease SET expires_ms = {_NOW_MS} + ? WHERE epoch = ?"
-_GIVE_BACK: Final = "UPDATE lease SET expires_ms = 0 WHERE epoch = ?"
-BEATS: Final = 3  # in the time of a lease
-OWNER_LENGTH_MAX: Final = 200
+LEASE_S = 3.0
+EPOCH_HELD = "SELECT epoch FROM lead FOR UPDATE"  # each transaction holds it, so that no former leader commits
+_NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"  # the server's clock
+_HELD = f"SELECT owner, session, expires_ms - {_NOW_MS}, epoch FROM lease FOR UPDATE"
+_TAKE = f"UPDATE lease SET epoch = ?, owner = ?, session = ?, expires_ms = {_NOW_MS} + ?"
+_RENEW = f"UPDATE lease SET expires_ms = {_NOW_MS} + ? WHERE epoch = ?"
+_GIVE_BACK = "UPDATE lease SET expires_ms = 0 WHERE epoch = ?"
+BEATS = 3  # in the time of a lease
+OWNER_LENGTH_MAX = 200
 _LET_GO: Final[dict[str, int]] = {}  # by place: the epoch of the lease that this process closed and could not give back
 
 

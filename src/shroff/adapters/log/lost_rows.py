@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from operator import itemgetter
-from typing import Final
 
 from shroff.adapters.log.event_frames import decided_in
 from shroff.adapters.log.frame_queries import FrameQuestions
@@ -16,7 +15,7 @@ from shroff.errors import StorageError
 from shroff.log.history import Control, decided_types
 from shroff.streams.log import Record
 
-_NEWEST: Final = 4_096  # places whose decisions are looked for at each start
+_NEWEST = 4_096  # places whose decisions are looked for at each start
 
 
 class LossChecks(FrameQuestions):

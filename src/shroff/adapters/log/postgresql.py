@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroff.adapters.databases.server_url import ServerUrl, server_url
 from shroff.adapters.log.batch_rows import BatchRows
@@ -36,15 +36,15 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from shroff.adapters.databases.postgres_dump import PostgresDump
 
-PORT: Final = 5432
-OPTIONS: Final = ("schema", "sslmode", "sslrootcert", "sslcert", "sslkey")
-STEPS: Final = APPEND_STEPS
-_IDS_AT_ONCE: Final = 4_096
-_REQUEST: Final = (
+PORT = 5432
+OPTIONS = ("schema", "sslmode", "sslrootcert", "sslcert", "sslkey")
+STEPS = APPEND_STEPS
+_IDS_AT_ONCE = 4_096
+_REQUEST = (
     "WITH next AS (UPDATE inbox_number SET number = number + 1 RETURNING number) "
     "INSERT INTO inbox (number, kind, body, at_ms) SELECT number, ?, ?, ? FROM next RETURNING number"
 )
-_REPLY: Final = (
+_REPLY = (
     "UPDATE inbox SET body = '', reply = r.reply FROM unnest(?, ?) AS r (reply, number) "
     "WHERE inbox.number = r.number AND inbox.reply IS NULL"
 )

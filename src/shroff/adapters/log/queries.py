@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.log.frames import (
     FRAME_ROWS,
@@ -42,23 +42,23 @@ from shroff.streams.log import (
 )
 from shroff.streams.log_columns import Words
 
-NUMBER_MAX: Final = 2**62
-MISSING: Final = "the record at sequence number {} is missing"
-_SPAN: Final = 65_536  # places in which decisions are looked for at once
+NUMBER_MAX = 2**62
+MISSING = "the record at sequence number {} is missing"
+_SPAN = 65_536  # places in which decisions are looked for at once
 
 # What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
 # be missing.
-EVENT_SHAPE: Final = "itttijii"
-DECISION_SHAPE: Final = "itbji"
-FLAG_SHAPE: Final = "itttttitii"
-HIT_SHAPE: Final = "itTiii"
-WAITING_SHAPE: Final = "itttjttbtt"
-REFUSED_SHAPE: Final = "ittttbit"
-OUTBOX_SHAPE: Final = "iitj"
-LATE_SHAPE: Final = "ttiji"
-REMARK_SHAPE: Final = "ttiiiii"
-REQUEST_SHAPE: Final = "itji"
-STUCK_SHAPE: Final = "tiittttjjtiii"
+EVENT_SHAPE = "itttijii"
+DECISION_SHAPE = "itbji"
+FLAG_SHAPE = "itttttitii"
+HIT_SHAPE = "itTiii"
+WAITING_SHAPE = "itttjttbtt"
+REFUSED_SHAPE = "ittttbit"
+OUTBOX_SHAPE = "iitj"
+LATE_SHAPE = "ttiji"
+REMARK_SHAPE = "ttiiiii"
+REQUEST_SHAPE = "itji"
+STUCK_SHAPE = "tiittttjjtiii"
 
 
 class LogQuestions(ABC):

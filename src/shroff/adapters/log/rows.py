@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from msgspec.structs import astuple
 
@@ -21,15 +21,15 @@ from shroff.streams.log import (
 )
 from shroff.streams.log_columns import RecordColumns
 
-APPEND_STEPS: Final = (  # what a log in a database tells of an `append`, in this order
+APPEND_STEPS = (  # what a log in a database tells of an `append`, in this order
     *("begin", "events", "unique", "decisions", "flags", "refused", "offsets", "replies"),
     *("before commit", "after commit"),
 )
 _Row = TypeVar("_Row")
-_RECORD: Final = ("seq", "kind", "type", "id", "time_ms", "body", "decided")
-_FLAG: Final = ("seq", "rule", "entity", "key", "event", "reason", "time_ms", "accuracy")
-_HIT: Final = ("seq", "rule", "key", "shadow")
-_STUCK: Final = ("sink", "seq", "number", "kind", "event", "id", "outcome", "body", "fields", "reason", "attempts")
+_RECORD = ("seq", "kind", "type", "id", "time_ms", "body", "decided")
+_FLAG = ("seq", "rule", "entity", "key", "event", "reason", "time_ms", "accuracy")
+_HIT = ("seq", "rule", "key", "shadow")
+_STUCK = ("sink", "seq", "number", "kind", "event", "id", "outcome", "body", "fields", "reason", "attempts")
 
 _of_flag = attrgetter(*_FLAG)
 _of_hit = attrgetter(*_HIT)
@@ -148,61 +148,57 @@ def _fields(name: str, columns: tuple[str, ...], kinds: str, **options: Any) -> 
     return RowTable(name, columns, kinds, attrgetter(*columns), **options)
 
 
-EVENTS: Final = RowTable("events", (*_RECORD, "crc"), "itttijii", _of_record)
-EVENT_FRAMES: Final = RowTable(
-    "event_frames", ("seq", "first_seq", "labels", "controls", "crc", "data"), "iiiiib", tuple
-)
-ID_RUNS: Final = RowTable(
-    "id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple
-)
-ID_PARTS: Final = RowTable("id_parts", ("part", "data", "crc"), "ibi", tuple)
-KEY_PARTS: Final = RowTable("key_parts", ("part", "data", "crc"), "ibi", tuple)
-DECISIONS: Final = RowTable("decisions", ("seq", "outcome", "receipt", "document", "crc"), "itbji", _of_decision)
-FRAMES: Final = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", tuple)
-FLAGS: Final = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _of_flag_row)
-HITS: Final = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", _of_hit_row)
-REFUSED: Final = RowTable(
+EVENTS = RowTable("events", (*_RECORD, "crc"), "itttijii", _of_record)
+EVENT_FRAMES = RowTable("event_frames", ("seq", "first_seq", "labels", "controls", "crc", "data"), "iiiiib", tuple)
+ID_RUNS = RowTable("id_runs", ("run", "crc", "bits", "size", "last_seq", "filter_crc", "filter"), "iiiiiib", tuple)
+ID_PARTS = RowTable("id_parts", ("part", "data", "crc"), "ibi", tuple)
+KEY_PARTS = RowTable("key_parts", ("part", "data", "crc"), "ibi", tuple)
+DECISIONS = RowTable("decisions", ("seq", "outcome", "receipt", "document", "crc"), "itbji", _of_decision)
+FRAMES = RowTable("decision_frames", ("seq", "first_seq", "outcomes", "data", "crc"), "iibbi", tuple)
+FLAGS = RowTable("flags", (*_FLAG, "crc", "number"), "itttttitii", _of_flag_row)
+HITS = RowTable("hits", (*_HIT, "crc", "number"), "itTiii", _of_hit_row)
+REFUSED = RowTable(
     "quarantine",
     ("source", "place", "type", "reason", "raw", "at_ms", "digest", "header"),
     "ttttbibt",
     _of_refused,
     ("digest",),
 )
-WAITING: Final = _fields(
+WAITING = _fields(
     "waiting_labels",
     ("event_type", "event_id", "id", "body", "source", "place", "raw", "field", "header"),
     "tttjttbtt",
     digest_of=lambda row: digest(row.event_id.encode()),
 )
-UNIQUE: Final = _fields(
+UNIQUE = _fields(
     "unique_values", ("type", "field", "value", "seq"), "ttti", digest_of=lambda row: digest(row.value.encode())
 )
-INDEXED: Final = _fields("unique_fields", ("type", "field", "form"), "ttt")
-OUTBOX: Final = _fields("outbox", ("seq", "number", "kind", "body"), "iitj")
-OFFSETS: Final = _fields(
+INDEXED = _fields("unique_fields", ("type", "field", "form"), "ttt")
+OUTBOX = _fields("outbox", ("seq", "number", "kind", "body"), "iitj")
+OFFSETS = _fields(
     "offsets",
     ("source", "part", "offset"),
     "ttt",
     key=("source", "part"),
     digest_of=lambda row: digest(row.source.encode(), row.part.encode()),
 )
-REMARKS: Final = _fields(
+REMARKS = _fields(
     "remarks",
     ("what", "asker", "count", "first_seq", "first_ms", "last_seq", "last_ms"),
     "ttiiiii",
     key=("what", "asker"),
 )
-STUCK: Final = _fields("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", key=_STUCK[:3])
-PERSONAL: Final = _fields("personal", ("type", "id", "field", "value"), "tttt")
-PRUNED: Final = RowTable("pruned_ids", ("digest", "seq"), "bi", tuple)
-LATE: Final = _fields("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
+STUCK = _fields("stuck", (*_STUCK, "at_ms", "is_due"), "tiittttjjtiii", key=_STUCK[:3])
+PERSONAL = _fields("personal", ("type", "id", "field", "value"), "tttt")
+PRUNED = RowTable("pruned_ids", ("digest", "seq"), "bi", tuple)
+LATE = _fields("late_events", ("type", "id", "time_ms", "body", "at_ms"), "ttiji")
 
 # What leaves a table is named by these columns.
-JOINED: Final = RowTable("waiting_labels", ("id",), "t", lambda id_: (id_,))
-DROPPED: Final = RowTable("quarantine", ("number",), "i", lambda number: (number,))
-DONE: Final = RowTable("outbox", ("seq", "number"), "ii", tuple)
-UNSTUCK: Final = RowTable("stuck", _STUCK[:3], "tii", tuple)
-ERASED: Final = RowTable("personal", ("type", "id"), "tt", tuple)
+JOINED = RowTable("waiting_labels", ("id",), "t", lambda id_: (id_,))
+DROPPED = RowTable("quarantine", ("number",), "i", lambda number: (number,))
+DONE = RowTable("outbox", ("seq", "number"), "ii", tuple)
+UNSTUCK = RowTable("stuck", _STUCK[:3], "tii", tuple)
+ERASED = RowTable("personal", ("type", "id"), "tt", tuple)
 
 
 def numbered(rows: Sequence[_Row]) -> list[tuple[_Row, int]]:

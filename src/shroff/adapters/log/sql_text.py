@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
-_FRAME: Final = "seq, first_seq, outcomes, data, crc"
-_EVENT_FRAME: Final = "seq, first_seq, labels, controls, crc, data"
-_REFUSED: Final = "number, source, place, type, reason, raw, at_ms, header"
+_FRAME = "seq, first_seq, outcomes, data, crc"
+_EVENT_FRAME = "seq, first_seq, labels, controls, crc, data"
+_REFUSED = "number, source, place, type, reason, raw, at_ms, header"
 
 
 def overlapping(after: int, upto: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from shroff.adapters.databases.sqlite_file import (
     BUSY_S,
@@ -32,11 +32,11 @@ from shroff.errors import StateError, StorageError
 from shroff.streams.batch_check import check_epoch, next_pruned
 from shroff.streams.log import PRUNED_AT_ONCE, Batch, Reply
 
-VERSION: Final = 1  # of the tables; PRAGMA user_version
-STEPS: Final = APPEND_STEPS
-PRUNE_STEPS: Final = ("pruning", "ids", "rows", "after commit")
+VERSION = 1  # of the tables; PRAGMA user_version
+STEPS = APPEND_STEPS
+PRUNE_STEPS = ("pruning", "ids", "rows", "after commit")
 
-_EMERGENCY_PAGES: Final = 16_384  # 128 MB, where nobody calls `maintain`
+_EMERGENCY_PAGES = 16_384  # 128 MB, where nobody calls `maintain`
 
 
 _Given = TypeVar("_Given")

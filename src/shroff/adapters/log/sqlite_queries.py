@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8, damaged, storage_error
 from shroff.adapters.log.batch_rows import BatchRows
@@ -24,17 +24,17 @@ from shroff.adapters.log.sqlite_statements import (
 )
 from shroff.errors import StorageError
 
-_STEPS: Final = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
+_STEPS = 10_000  # of SQLite between two looks at the clock: some 0.1 ms
 
 
-_EVENTS: Final = """CREATE TEMP VIEW events AS
+_EVENTS = """CREATE TEMP VIEW events AS
     SELECT seq, kind, type, id, time_ms, decided, body, crc FROM main.events
     UNION ALL
     SELECT json_extract(one.value, '$[0]'), json_extract(one.value, '$[1]'), json_extract(one.value, '$[2]'),
         json_extract(one.value, '$[3]'), json_extract(one.value, '$[4]'), json_extract(one.value, '$[5]'),
         json_extract(one.value, '$[6]'), NULL
     FROM event_frames, json_each(framed_events(seq, first_seq, labels, controls, crc, data)) one"""
-_DECISIONS: Final = """CREATE TEMP VIEW decisions AS
+_DECISIONS = """CREATE TEMP VIEW decisions AS
     SELECT seq, outcome, receipt, document, crc FROM main.decisions
     UNION ALL
     SELECT json_extract(one.value, '$[0]'), json_extract(one.value, '$[1]'), from_hex(json_extract(one.value, '$[2]')),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from shroff.adapters.databases.sqlite_file import NO_UTF8
 from shroff.adapters.log.rows import RowTable
@@ -17,7 +17,7 @@ from shroff.runtime.values import frozen
 # for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
 # number of rows is made of few statements, and of few different ones, which SQLite keeps prepared.
 # (Alone: 140,000 events and decisions a second row by row, 220,000 from 16 rows on.)
-_AT_ONCE: Final = tuple(1 << power for power in range(11, -1, -1))  # 2,048 rows of 9 values: SQLite takes 32,766
+_AT_ONCE = tuple(1 << power for power in range(11, -1, -1))  # 2,048 rows of 9 values: SQLite takes 32,766
 
 _Row = TypeVar("_Row")
 
@@ -61,10 +61,10 @@ def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t
     return Statement(f"SELECT {columns} FROM {table} WHERE {column} IN (VALUES ", "(?)", f"){more}")
 
 
-WORDING: Final = SqlWording("CAST({} AS BLOB)", _about)
-ASK: Final = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
-REPLY: Final = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
-_KINDS: Final = {  # of a column, as `log_questions` has them
+WORDING = SqlWording("CAST({} AS BLOB)", _about)
+ASK = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
+REPLY = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
+_KINDS = {  # of a column, as `log_questions` has them
     "i": frozenset([int]),
     "I": frozenset([int, type(None)]),
     "t": frozenset([str]),

@@ -7,13 +7,12 @@ changing a log on purpose.
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
 from zlib import crc32
 
 from shroff.streams.log import FlagRow, HitRow, Record
 
-_PRIME: Final = 4_294_967_291  # so that no bit of a larger number is lost
-NOT_AS_WRITTEN: Final = "the record at sequence number {} differs from the one that was written"
+_PRIME = 4_294_967_291  # so that no bit of a larger number is lost
+NOT_AS_WRITTEN = "the record at sequence number {} differs from the one that was written"
 
 
 def record_sum(seq: int, kind: str, type_: str, id_: str, time_ms: int, body: bytes, decided: int) -> int:

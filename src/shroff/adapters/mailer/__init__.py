@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.language.keys import DURATION, MappingShape, One, choice, mapping_shape
 from shroff.streams.settings import FILE, VARIABLE, AdapterSettings
 
-FOLDER: Final = AdapterSettings("Files in .shroff/mail/, the default.", MappingShape("a folder"))
-SMTP: Final = AdapterSettings(
+FOLDER = AdapterSettings("Files in .shroff/mail/, the default.", MappingShape("a folder"))
+SMTP = AdapterSettings(
     "A mail server.",
     mapping_shape(
         """a mail server
@@ -32,4 +30,4 @@ SMTP: Final = AdapterSettings(
     schemes={"smtp": 587, "smtps": 465},
     is_flat=True,
 )
-SETTINGS: Final = {"smtp": SMTP, "folder": FOLDER}
+SETTINGS = {"smtp": SMTP, "folder": FOLDER}

@@ -7,7 +7,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from shroff.adapters.mailer import SMTP
@@ -16,12 +16,12 @@ from shroff.language.values import parse_duration
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.streams.sink import AwayError
 
-MAILS_MAX: Final = 100  # over one connection: servers end longer ones
-IDLE_S: Final = 1.0  # after which a connection is asked whether it is still there
-_TAKEN: Final = 250
-_RECIPIENT_TAKEN: Final = (250, 251)
-_CLOSING: Final = 421
-_FOR_GOOD: Final = 500
+MAILS_MAX = 100  # over one connection: servers end longer ones
+IDLE_S = 1.0  # after which a connection is asked whether it is still there
+_TAKEN = 250
+_RECIPIENT_TAKEN = (250, 251)
+_CLOSING = 421
+_FOR_GOOD = 500
 
 
 class SmtpMailer:

@@ -44,9 +44,9 @@ _GUARDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         ),
     }
 )
-_CONNECTIONS: Final = 8  # of one process, and as many more for a moment
-_WAIT_S: Final = 10.0  # for a connection of the pool
-_IS_CHANGE: Final = "shroff_change"
+_CONNECTIONS = 8  # of one process, and as many more for a moment
+_WAIT_S = 10.0  # for a connection of the pool
+_IS_CHANGE = "shroff_change"
 
 
 def statements(kind: str, found: int) -> Iterator[str]:

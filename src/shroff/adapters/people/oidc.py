@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote_plus, urlencode, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
@@ -24,15 +24,15 @@ try:
 except ModuleNotFoundError:
     raise UsageError("signing in by OpenID needs the extra 'sso': pip install 'shroff[sso]'.") from None
 
-ANSWER_BYTES_MAX: Final = 1024 * 1024
-SKEW_S: Final = 60  # by which clocks may differ
-KEPT_S: Final = 3_600.0  # how long what the provider said of itself is believed
-KEYS_EVERY_S: Final = 10.0  # how often at most its keys are read anew for a key that is not among them
+ANSWER_BYTES_MAX = 1024 * 1024
+SKEW_S = 60  # by which clocks may differ
+KEPT_S = 3_600.0  # how long what the provider said of itself is believed
+KEYS_EVERY_S = 10.0  # how often at most its keys are read anew for a key that is not among them
 # Signatures by public keys only: by a shared secret, or none at all, whoever knows the client could make them.
-ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-_TOO_MANY: Final = 429
-_FAILS_FROM: Final = 500
-_NOT_FOR_US: Final = "the response of the provider does not belong to this sign-in ({why}). Sign in again"
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_TOO_MANY = 429
+_FAILS_FROM = 500
+_NOT_FOR_US = "the response of the provider does not belong to this sign-in ({why}). Sign in again"
 
 
 class Clocks(NamedTuple):

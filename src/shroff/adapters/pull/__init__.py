@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from shroff.language.keys import DURATION, One, Required, choice, mapping_shape
 from shroff.streams.settings import BUCKET, CALLS, AdapterSettings
@@ -16,7 +16,7 @@ def _placed(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     return options if "://" in place else {**options, "from": str(folder / place)}
 
 
-FILES: Final = AdapterSettings(
+FILES = AdapterSettings(
     "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each file is taken once.",
     mapping_shape(
         """new files
@@ -41,4 +41,4 @@ FILES: Final = AdapterSettings(
     placed=_placed,
     is_called=True,
 )
-SETTINGS: Final = {"files": FILES}
+SETTINGS = {"files": FILES}

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.response import addinfourl
 
@@ -28,16 +28,16 @@ from shroff.language.values import parse_duration
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 from shroff.streams.settings import BUCKET
 
-DONE: Final = ".done"  # behind a file's name: a marker that it is complete
-SUCCESS: Final = "_SUCCESS"  # in a folder: all of it is complete, as Spark and Hadoop have it
-LIST_BYTES_MAX: Final = 16 * 1024 * 1024
-TIMEOUT_S: Final = 60.0  # without a byte
-FILE_BYTES_MAX: Final = 8 << 30  # of a file behind a URL
-PART_BYTES: Final = 1 << 20
-FILE_S_MAX: Final = 3_600.0  # until it is here as a whole
-READ: Final = ("csv", "jsonl", "parquet", "avro")
-BUCKETS: Final = ("s3", "gs", "az", "abfss")
-_LATER: Final = ("gcs", "abfs", "hdfs", "ftp", "sftp")
+DONE = ".done"  # behind a file's name: a marker that it is complete
+SUCCESS = "_SUCCESS"  # in a folder: all of it is complete, as Spark and Hadoop have it
+LIST_BYTES_MAX = 16 * 1024 * 1024
+TIMEOUT_S = 60.0  # without a byte
+FILE_BYTES_MAX = 8 << 30  # of a file behind a URL
+PART_BYTES = 1 << 20
+FILE_S_MAX = 3_600.0  # until it is here as a whole
+READ = ("csv", "jsonl", "parquet", "avro")
+BUCKETS = ("s3", "gs", "az", "abfss")
+_LATER = ("gcs", "abfs", "hdfs", "ftp", "sftp")
 
 
 class Folder(PulledSource):

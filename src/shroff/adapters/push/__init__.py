@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.language.keys import DURATION, Many, One, Required, choice, mapping_shape
 from shroff.streams.settings import AdapterSettings
 
-WEBHOOK: Final = AdapterSettings(
+WEBHOOK = AdapterSettings(
     "Signed webhooks, posted to `/hooks/NAME`.",
     mapping_shape(
         """signed webhooks
@@ -24,4 +22,4 @@ WEBHOOK: Final = AdapterSettings(
         tolerance=DURATION,
     ),
 )
-SETTINGS: Final = {"webhook": WEBHOOK}
+SETTINGS = {"webhook": WEBHOOK}

@@ -7,7 +7,7 @@ import hmac
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -17,10 +17,10 @@ from shroff.errors import InputError, UsageError
 from shroff.language.values import parse_duration
 from shroff.streams.push import FORBIDDEN, MESSAGE, Fetch, Push, PushRefusedError
 
-ADYEN: Final = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
-ID_MAX: Final = 255  # characters
-_SECONDS: Final = re.compile(r"[0-9]{1,15}")
-_ID: Final = re.compile(r"[!-~]{1,255}")
+ADYEN = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
+ID_MAX = 255  # characters
+_SECONDS = re.compile(r"[0-9]{1,15}")
+_ID = re.compile(r"[!-~]{1,255}")
 
 
 class WebhookSource:

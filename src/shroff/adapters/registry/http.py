@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from shroff.adapters.http_calls import Calls, basic, reason
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.formats.schemas import Registered
 
-ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
-_KIND: Final = "application/vnd.schemaregistry.v1+json"
-_NO_SUBJECT: Final = (40401, 40402, 40408)  # no such subject, no such version, no level of its own
-_NO_SCHEMA: Final = (40403, 40401)
-_REFUSED: Final = (409, 422)
-_CURES: Final = {
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+_KIND = "application/vnd.schemaregistry.v1+json"
+_NO_SUBJECT = (40401, 40402, 40408)  # no such subject, no such version, no level of its own
+_NO_SCHEMA = (40403, 40401)
+_REFUSED = (409, 422)
+_CURES = {
     401: "It asks for a user and a password: write them into the address as ${NAME}.",
     403: "The user lacks permission.",
     404: "It has no such path: does its address lack a part, such as /apis/ccompat/v7?",

@@ -13,11 +13,11 @@ from shroff.errors import TransientError, UsageError
 from shroff.project.settings.system import System
 from shroff.streams.sender import Target
 
-LABEL: Final = "label"
-ANY: Final = "any"
-SERVED_EVERY: Final = 1_000  # messages, between two looks at what came back
-FULL_S: Final = 0.05  # the wait for room
-FLUSHED_S: Final = 0.2  # the longest wait in the library, where Ctrl-C is not heard
+LABEL = "label"
+ANY = "any"
+SERVED_EVERY = 1_000  # messages, between two looks at what came back
+FULL_S = 0.05  # the wait for room
+FLUSHED_S = 0.2  # the longest wait in the library, where Ctrl-C is not heard
 _SETTINGS: Final[dict[str, Any]] = {
     "linger__ms": "10",
     "partitioner": "murmur2_random",  # as Java's producers have it, so that a key is in one partition whoever sends

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.adapters.sinks.documents import document_mistake
@@ -20,13 +20,13 @@ from shroff.streams.settings import (
     sqlite_in_folder,
 )
 
-TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
-_ROUTE: Final = MappingShape(
+TABLE = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
+_ROUTE = MappingShape(
     "outcomes, or values of a field, with their topics; `else` for all others",
     named=TOPIC,
     pattern=r"^\S{1,200}$",
 )
-_COLUMNS: Final = MappingShape(
+_COLUMNS = MappingShape(
     "columns with their contents",
     named=One(
         "event_time, ingest_time, fields, features, or one value of the last two, such as fields.amount",
@@ -34,9 +34,7 @@ _COLUMNS: Final = MappingShape(
     ),
     pattern=r"^[a-z_][a-z0-9_]{0,62}$",
 )
-_DOCUMENT: Final = MappingShape(
-    "names with expressions", named=EXPRESSION, pattern=r"^(?!_id$)[^\s.$]([^.]{0,98}[^\s.])?$"
-)
+_DOCUMENT = MappingShape("names with expressions", named=EXPRESSION, pattern=r"^(?!_id$)[^\s.$]([^.]{0,98}[^\s.])?$")
 
 
 def route_mistake(options: Mapping[str, Any]) -> str:
@@ -49,7 +47,7 @@ def route_mistake(options: Mapping[str, Any]) -> str:
     return ""
 
 
-KAFKA: Final = AdapterSettings(
+KAFKA = AdapterSettings(
     "Messages in topics of a Kafka cluster, with the event's id as the key.",
     mapping_shape(
         """topics of a Kafka cluster
@@ -70,7 +68,7 @@ KAFKA: Final = AdapterSettings(
     is_prepared=True,
     route=("by", "topics"),
 )
-MONGODB: Final = AdapterSettings(
+MONGODB = AdapterSettings(
     "Documents of a MongoDB collection, replaced by id.",
     mapping_shape(
         """a collection
@@ -92,7 +90,7 @@ MONGODB: Final = AdapterSettings(
     mistake=document_mistake,
     schemes={"mongodb": 27017},
 )
-SQL: Final = AdapterSettings(
+SQL = AdapterSettings(
     "Rows of an SQL table, replaced by id. A missing table is created.",
     mapping_shape(
         """a table
@@ -112,7 +110,7 @@ SQL: Final = AdapterSettings(
     schemes={"postgresql": 5432, "mariadb": 3306, "sqlite": None},
     placed=sqlite_in_folder,
 )
-WEBHOOK: Final = AdapterSettings(
+WEBHOOK = AdapterSettings(
     "Signed calls to a URL.",
     mapping_shape(
         """a URL to call
@@ -131,4 +129,4 @@ WEBHOOK: Final = AdapterSettings(
     schemes={"http": 80, "https": 443},
     is_called=True,
 )
-SETTINGS: Final = {"kafka": KAFKA, "mongodb": MONGODB, "sql": SQL, "webhook": WEBHOOK}
+SETTINGS = {"kafka": KAFKA, "mongodb": MONGODB, "sql": SQL, "webhook": WEBHOOK}

@@ -30,15 +30,15 @@ try:
 except ImportError:
     raise UsageError("Kafka needs the extra 'kafka': pip install 'shroff[kafka]'.") from None
 
-COMMIT_S: Final = 60.0
-ASKED_S: Final = 3.0  # for an answer where somebody only asks whether it can be had
-MARK_S: Final = 5.0  # a mark takes some milliseconds
-END_S: Final = 1.0
-BROKEN_MAX: Final = 5  # transactions in a row that are given up for no fault of a row
-ELSE: Final = "else"
-OUTCOME: Final = "outcome"
+COMMIT_S = 60.0
+ASKED_S = 3.0  # for an answer where somebody only asks whether it can be had
+MARK_S = 5.0  # a mark takes some milliseconds
+END_S = 1.0
+BROKEN_MAX = 5  # transactions in a row that are given up for no fault of a row
+ELSE = "else"
+OUTCOME = "outcome"
 # What the broker says of a message that it will not have, whenever it comes.
-_FOR_GOOD: Final = frozenset(
+_FOR_GOOD = frozenset(
     [
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.INVALID_MSG_SIZE,
@@ -47,11 +47,9 @@ _FOR_GOOD: Final = frozenset(
         KafkaError.INVALID_TIMESTAMP,
     ]
 )
-_PURGED: Final = frozenset([KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT])  # noqa: SLF001 - public
-_NO_TOPIC: Final = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])  # noqa: SLF001 - public
-NEW_TOPIC_MS: Final = (
-    5_000  # how long a topic that was just made may be unknown; 30 s by default, for which nobody waits
-)
+_PURGED = frozenset([KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT])  # noqa: SLF001 - public
+_NO_TOPIC = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])  # noqa: SLF001 - public
+NEW_TOPIC_MS = 5_000  # how long a topic that was just made may be unknown; 30 s by default, for which nobody waits
 _CLIENT: Final[dict[str, Any]] = {
     "linger__ms": 5,
     "compression__type": "lz4",

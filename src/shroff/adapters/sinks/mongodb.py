@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import decode as from_json
 
@@ -31,9 +31,9 @@ try:
 except ImportError:
     raise UsageError("MongoDB needs the extra 'mongo': pip install 'shroff[mongo]'.") from None
 
-ANSWER_MS: Final = 30_000
-_DOUBLED: Final = 11000
-_AWAY: Final = frozenset([11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262])  # of servers that change
+ANSWER_MS = 30_000
+_DOUBLED = 11000
+_AWAY = frozenset([11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262])  # of servers that change
 
 
 class MongoSink:

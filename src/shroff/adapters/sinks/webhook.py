@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import responses
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlsplit
 
 import shroff
@@ -21,11 +21,11 @@ from shroff.adapters.http_calls import Calls, reason, target_of
 from shroff.errors import UsageError
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
-READ_MAX: Final = 65_536  # of an answer, which nobody looks at
-LATER: Final = frozenset([408, 425, 429, 502, 503, 504])  # the receiver is away or busy, whatever the row
-_REDIRECTS: Final = range(300, 400)
-_SERVER_FAILS: Final = range(500, 600)
-_TAKEN: Final = range(200, 300)
+READ_MAX = 65_536  # of an answer, which nobody looks at
+LATER = frozenset([408, 425, 429, 502, 503, 504])  # the receiver is away or busy, whatever the row
+_REDIRECTS = range(300, 400)
+_SERVER_FAILS = range(500, 600)
+_TAKEN = range(200, 300)
 
 
 class WebhookSink:

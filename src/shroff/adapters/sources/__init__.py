@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 from urllib.parse import SplitResult
 
 from shroff.adapters.kafka import BROKERS, CLIENT
@@ -24,7 +24,7 @@ def _kafka_at(parts: SplitResult) -> dict[str, Any]:
     return {"brokers": parts.netloc, "topics": {"any": topic}}
 
 
-KAFKA: Final = AdapterSettings(
+KAFKA = AdapterSettings(
     "Topics of a Kafka cluster.",
     mapping_shape(
         """a Kafka cluster with its topics
@@ -56,4 +56,4 @@ KAFKA: Final = AdapterSettings(
     types="topics",
     overtakes_ms=int(CERTAIN_S * 1_000),
 )
-SETTINGS: Final = {"kafka": KAFKA}
+SETTINGS = {"kafka": KAFKA}

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Self
 
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
@@ -17,7 +17,7 @@ from shroff.runtime.values import frozen
 from shroff.streams.log import Refused
 from shroff.streams.source import Health, Standing, Taken
 
-HEAD_BYTES: Final = 65_536  # of a file tell it from another of its name, however much longer it gets
+HEAD_BYTES = 65_536  # of a file tell it from another of its name, however much longer it gets
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster, let_go
 from shroff.adapters.kafka.dead_letters import KafkaDeadLetters
@@ -25,20 +25,20 @@ from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
 
-FETCHED: Final = 4_096  # messages that are taken over from the library at once
-LINES_MAX: Final = 200_000  # that wait here for their turn, of all parts together
-BYTES_MAX: Final = 64 * 1024 * 1024
-PART_LINES_MIN: Final = 1_000
-PART_BYTES_MIN: Final = 1024 * 1024
-WAIT_S: Final = 0.1  # the longest single wait for a message
-LOOK_S: Final = 30.0  # between two looks for new partitions
-AWAY_S: Final = 5.0  # so long brokers are not asked for that which did not answer
-NEVER_S: Final = float("-inf")
-PATIENCE_S: Final = 30.0  # so long the others wait for a partition that has messages and gives none
-COMMIT_S: Final = 1.0  # between two hints to the brokers
-AGAIN_S: Final = 0.2
-TOMBSTONE: Final = "the message has no value: it is a tombstone, which has no effect here"
-_GONE: Final = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
+FETCHED = 4_096  # messages that are taken over from the library at once
+LINES_MAX = 200_000  # that wait here for their turn, of all parts together
+BYTES_MAX = 64 * 1024 * 1024
+PART_LINES_MIN = 1_000
+PART_BYTES_MIN = 1024 * 1024
+WAIT_S = 0.1  # the longest single wait for a message
+LOOK_S = 30.0  # between two looks for new partitions
+AWAY_S = 5.0  # so long brokers are not asked for that which did not answer
+NEVER_S = float("-inf")
+PATIENCE_S = 30.0  # so long the others wait for a partition that has messages and gives none
+COMMIT_S = 1.0  # between two hints to the brokers
+AGAIN_S = 0.2
+TOMBSTONE = "the message has no value: it is a tombstone, which has no effect here"
+_GONE = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
 
 
 class KafkaSource(MergingSource):
@@ -332,7 +332,7 @@ class KafkaSource(MergingSource):
         return waiting + max(end, part.end, part.next) - max(part.next, 0)
 
 
-_SIZES: Final = {
+_SIZES = {
     "fetch__wait__max__ms": "100",  # a request that finds nothing waits so long at the broker
     "fetch__queue__backoff__ms": "10",  # the default of a second stalls a partition whose queue was full
     "queued__max__messages__kbytes": str(32 * 1024),

@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from shroff.adapters.kafka.client import KafkaCluster, library
 from shroff.errors import StateError
 from shroff.streams.source import split_offset, stored_offset
 
-NO_EPOCH: Final = -1
-_TEXT: Final = re.compile(r"([0-9]+)(?:@([A-Za-z0-9_-]{22})(?:\.([0-9]+))?)?")
-_AS_KAFKA: Final = str.maketrans("+/", "-_")  # as its own tools write ids; the library takes the other signs
-_NO_ID: Final = "A" * 22  # of brokers that give topics none
-_PASSES: Final = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT", "NOT_CONTROLLER", "_RESOLVE"}
+NO_EPOCH = -1
+_TEXT = re.compile(r"([0-9]+)(?:@([A-Za-z0-9_-]{22})(?:\.([0-9]+))?)?")
+_AS_KAFKA = str.maketrans("+/", "-_")  # as its own tools write ids; the library takes the other signs
+_NO_ID = "A" * 22  # of brokers that give topics none
+_PASSES = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT", "NOT_CONTROLLER", "_RESOLVE"}
 
 
 class KafkaMark(NamedTuple):

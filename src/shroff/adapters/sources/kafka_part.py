@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.kafka.client import library
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, KafkaMark
 
-UNKNOWN: Final = -1
-BEGINNING: Final = -2  # as the library writes it in place of an offset
+UNKNOWN = -1
+BEGINNING = -2  # as the library writes it in place of an offset
 
 Key = tuple[str, int]  # topic and partition
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka.topics import no_topics
@@ -16,19 +16,19 @@ from shroff.project.settings.system import System
 from shroff.streams.settings import TOPIC
 from shroff.streams.source import Standing
 
-LABEL: Final = "label"
-AGAIN: Final = (
+LABEL = "label"
+AGAIN = (
     "To continue with the remaining messages, write 'gone: skip' into the source, or have 'shroff source "
     "forget {}' begin that one "
     "anew: duplicates change nothing"
 )
-NOT_THERE: Final = "{} was read, but its topic no longer has this partition: the topic was recreated"
-LOOKED_S: Final = 3.0  # so long an answer may take that somebody asks for who is there
-ASSIGNED_WITHIN_S: Final = 5.0  # the library has begun to read what it was told to
-ASSIGNED_LOOK_S: Final = 0.005
-NEEDED_S: Final = 10.0  # so long brokers may take to say where partitions begin and end
-AT_ONCE_S: Final = 1.0  # where nothing hangs on it
-_END: Final = -1
+NOT_THERE = "{} was read, but its topic no longer has this partition: the topic was recreated"
+LOOKED_S = 3.0  # so long an answer may take that somebody asks for who is there
+ASSIGNED_WITHIN_S = 5.0  # the library has begun to read what it was told to
+ASSIGNED_LOOK_S = 0.005
+NEEDED_S = 10.0  # so long brokers may take to say where partitions begin and end
+AT_ONCE_S = 1.0  # where nothing hangs on it
+_END = -1
 
 
 class Partitions:

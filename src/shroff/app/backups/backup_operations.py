@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.operations.declaration import ProgressSteps, Warn
 
-SHOWN: Final = 20
-TRIED_AGAIN_S: Final = 10.0  # after the place could not be reached
+SHOWN = 20
+TRIED_AGAIN_S = 10.0  # after the place could not be reached
 
 group(
     "backup",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Final, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
 from msgspec import structs
@@ -31,10 +31,10 @@ from shroff.runtime.whole_files import whole_file
 if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
 
-PIECE_PAGES: Final = 512  # of a piece: 4 MB
-TRIES: Final = 3  # of a full backup
-FULL_MS: Final = DAY_MS  # after which the next backup is a full one
-TAILS_BYTES: Final = 256 * 1024 * 1024  # which are read in seconds, however small the log is
+PIECE_PAGES = 512  # of a piece: 4 MB
+TRIES = 3  # of a full backup
+FULL_MS = DAY_MS  # after which the next backup is a full one
+TAILS_BYTES = 256 * 1024 * 1024  # which are read in seconds, however small the log is
 
 
 StoredFile = tuple[int, list[str]]  # permissions and pieces

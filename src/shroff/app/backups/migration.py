@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.streams.log import Log
 
-LOG: Final = "log"
-KNOWN: Final = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
+LOG = "log"
+KNOWN = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
 
 
 @frozen

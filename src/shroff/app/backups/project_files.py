@@ -10,20 +10,19 @@ import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
 
 from shroff.config import STATE_FOLDER
 from shroff.errors import StorageError
 from shroff.runtime.whole_files import has_secret_name, leads_out
 
-LOG: Final = "log.db"
-LOG_FILE: Final = f"{STATE_FOLDER}/{LOG}"
-HASH_KEY: Final = f"{STATE_FOLDER}/hash.key"
-NOTE: Final = "backup.json"  # of the last backup, in .shroff
-SNAPSHOTS: Final = "snapshots"  # saved state: with full backups only, since it is large and only saves time
-_MADE_AGAIN: Final = frozenset({"checked.json", "downloads", "marts", "keys", "mail", "audit.head", NOTE, SNAPSHOTS})
-_MARK: Final = b"PRIVATE KEY-----"
-_MARK_WITHIN: Final = 65_536  # bytes of a file in which a private key is looked for
+LOG = "log.db"
+LOG_FILE = f"{STATE_FOLDER}/{LOG}"
+HASH_KEY = f"{STATE_FOLDER}/hash.key"
+NOTE = "backup.json"  # of the last backup, in .shroff
+SNAPSHOTS = "snapshots"  # saved state: with full backups only, since it is large and only saves time
+_MADE_AGAIN = frozenset({"checked.json", "downloads", "marts", "keys", "mail", "audit.head", NOTE, SNAPSHOTS})
+_MARK = b"PRIVATE KEY-----"
+_MARK_WITHIN = 65_536  # bytes of a file in which a private key is looked for
 
 
 def has_log(folder: Path) -> bool:

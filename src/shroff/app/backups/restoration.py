@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Final
 
 from shroff import config
 from shroff.app.backups.creation import BackupNote, pages_of, write_note
@@ -27,7 +26,7 @@ from shroff.runtime.progress import Progress
 from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import sync_folder
 
-IN_DOUBT: Final = "the project was restored from a backup: it may have been sent after that"
+IN_DOUBT = "the project was restored from a backup: it may have been sent after that"
 
 
 @frozen
@@ -42,7 +41,7 @@ class ServerTarget:
     again: bool = False
 
 
-BY_SETTINGS: Final = ServerTarget()
+BY_SETTINGS = ServerTarget()
 
 
 @frozen

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff import config
 from shroff.app.backups.creation import BackupWriter, read_note
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.monitoring.doctor import Finding
 
-OLD_MS: Final = 2 * DAY_MS  # a full backup is due each day
+OLD_MS = 2 * DAY_MS  # a full backup is due each day
 
 
 @frozen

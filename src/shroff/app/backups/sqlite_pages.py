@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import BUSY_S, begin_between, storage_error
@@ -22,11 +22,11 @@ from shroff.errors import StorageError
 from shroff.runtime.values import frozen
 
 WAL_HEADER, FRAME_HEADER, INDEX_HEADER = 32, 24, 48  # bytes
-SALT: Final = 16  # where it stands in the header of the log
-RESTART_FRAMES: Final = 8_192  # 64 MB of write-ahead log, from which on it is begun again
-NO_LOG: Final = "0" * 16  # the salt where there is no write-ahead log
-CERTAIN_NS: Final = 2_000_000_000  # file systems note times of writes to 4 ms, old ones to 2 s
-INDEX_TRIES: Final = 1_000  # the index is written in microseconds, by one writer at a time
+SALT = 16  # where it stands in the header of the log
+RESTART_FRAMES = 8_192  # 64 MB of write-ahead log, from which on it is begun again
+NO_LOG = "0" * 16  # the salt where there is no write-ahead log
+CERTAIN_NS = 2_000_000_000  # file systems note times of writes to 4 ms, old ones to 2 s
+INDEX_TRIES = 1_000  # the index is written in microseconds, by one writer at a time
 
 
 class PagePosition(NamedTuple):

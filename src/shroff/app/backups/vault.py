@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -30,16 +30,16 @@ from shroff.errors import StorageError, UsageError
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects
 
-FILE_FORMAT: Final = 1  # logs in files
-SERVER_FORMAT: Final = 2  # logs in database servers, which an earlier program does not restore
+FILE_FORMAT = 1  # logs in files
+SERVER_FORMAT = 2  # logs in database servers, which an earlier program does not restore
 LABEL, PIECES, POINTS = "shroff-backup", "pieces", "points"
-KEY_BYTES: Final = 32
-NONCE_BYTES: Final = 12  # of AES-GCM
-PIECE_BYTES_MAX: Final = 64 * 1024 * 1024  # unpacked: 512 pages of 64 KiB and their numbers, twice
-READERS: Final = 8  # pieces that are read at once: a bucket takes 30 ms each; they take 64 MB of memory
-WRITERS: Final = 4  # pieces that are compressed and stored at once
-POINT_READERS: Final = 32  # points, of a few kB each
-PACKED: Final = 1  # of zlib: rows of a log take a quarter of their bytes, and 60 MB a second and core
+KEY_BYTES = 32
+NONCE_BYTES = 12  # of AES-GCM
+PIECE_BYTES_MAX = 64 * 1024 * 1024  # unpacked: 512 pages of 64 KiB and their numbers, twice
+READERS = 8  # pieces that are read at once: a bucket takes 30 ms each; they take 64 MB of memory
+WRITERS = 4  # pieces that are compressed and stored at once
+POINT_READERS = 32  # points, of a few kB each
+PACKED = 1  # of zlib: rows of a log take a quarter of their bytes, and 60 MB a second and core
 Read = TypeVar("Read")
 Asked = TypeVar("Asked")
 
@@ -312,7 +312,7 @@ class Vault:
         return StorageError(f"{self.address}: {name} was truncated or altered. {_CURE}")
 
 
-_CURE: Final = "'shroff backup verify' shows which backups can be restored"
+_CURE = "'shroff backup verify' shows which backups can be restored"
 
 
 def read_key(path: Path) -> bytes:

@@ -53,13 +53,11 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.project.lists import ListChange
 
-PAGE_MAX: Final = 500  # cases of one page over HTTP
-BODY_BYTES_MAX: Final = 64 * 1024
-CHANGES: Final = (NoCaseError, CaseChangedError)
+PAGE_MAX = 500  # cases of one page over HTTP
+BODY_BYTES_MAX = 64 * 1024
+CHANGES = (NoCaseError, CaseChangedError)
 WORK: Final[dict[str, Any]] = {"right": "work:cases", "body_bytes_max": BODY_BYTES_MAX, "refusals": CHANGES}
-TAG: Final = Param(
-    "The ETag of the version that you read. Default: the current version.", is_etag=True, is_optional=True
-)
+TAG = Param("The ETag of the version that you read. Default: the current version.", is_etag=True, is_optional=True)
 InQuery = Annotated[str, Param(in_query=True)]
 Answer: TypeAlias = Literal["fraud", "genuine", "unclear"]
 Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=LARGEST)]
@@ -463,7 +461,7 @@ class UndoOfCase(OfCase["CasesUndone"]):
     undo: int
 
 
-UNDO: Final = WORK | {"schema": "CaseUndo", "refusals": (NoCaseError, TooLateError), "has_command": False}
+UNDO = WORK | {"schema": "CaseUndo", "refusals": (NoCaseError, TooLateError), "has_command": False}
 
 
 @operation("cases undo", http="POST /cases/undo", **UNDO)

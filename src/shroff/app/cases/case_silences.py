@@ -6,7 +6,7 @@ silenced. Where it is long in coming into force, the answer says so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.app.cases.case_answers import CaseSilenced, fields_of
 from shroff.app.cases.case_operations import CHANGES, ChangeOfCase
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from shroff.cases.case import Case
     from shroff.cases.desk import CaseService
 
-HAPPENED: Final = {  # to the case, by the verb of the record
+HAPPENED = {  # to the case, by the verb of the record
     "silence": case_actions.SILENCED,
     "silence_ask": case_actions.SILENCE_ASKED,
     "silence_end": case_actions.SILENCE_ENDED,
     "silence_drop": case_actions.SILENCE_DROPPED,
 }
-WAITS: Final = "silences need approval by a second person here; this one is waiting"
+WAITS = "silences need approval by a second person here; this one is waiting"
 
 
 class SilenceOfCase(ChangeOfCase["CaseSilenced"], kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from shroff.notices.sql import NoticeLook, NoticeStore
     from shroff.notices.store import Question
 
-_UNASKED: Final = (REFUSED, UNKNOWN, DROPPED)
+_UNASKED = (REFUSED, UNKNOWN, DROPPED)
 
 
 class CaseQuestion(msgspec.Struct):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
 
-QUARANTINED: Final = 4
+QUARANTINED = 4
 # A dispute in its order: whether it is closed, its due date, its event.
 _Known: TypeAlias = "tuple[tuple[bool, str, str], Record, list[DisputeStage]]"
 

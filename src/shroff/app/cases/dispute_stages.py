@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -19,12 +19,12 @@ from shroff.replay.notebook import moment_ms
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 
-STAGES: Final = ("early_fraud_warning", "dispute", "represented", "won", "lost", "withdrawn")
-ANSWERABLE: Final = frozenset({"early_fraud_warning", "dispute"})
-DETAILS: Final = ("due", "network", "code", "dispute", "reason")
-_MARK: Final = "dispute"
-_GENUINE: Final = frozenset({"won", "withdrawn"})
-_NO_FRAUD: Final = ("11.", "12.", "13.")  # Visa's codes of authorization, processing errors and consumer disputes
+STAGES = ("early_fraud_warning", "dispute", "represented", "won", "lost", "withdrawn")
+ANSWERABLE = frozenset({"early_fraud_warning", "dispute"})
+DETAILS = ("due", "network", "code", "dispute", "reason")
+_MARK = "dispute"
+_GENUINE = frozenset({"won", "withdrawn"})
+_NO_FRAUD = ("11.", "12.", "13.")  # Visa's codes of authorization, processing errors and consumer disputes
 
 
 class DisputeStage(FrozenStruct, kw_only=True):

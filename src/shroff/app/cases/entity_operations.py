@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import UnknownEntityError, check_entity
@@ -16,7 +16,7 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.app.project import Project
 
-FLAGS_MAX: Final = 20  # of a key that are counted
+FLAGS_MAX = 20  # of a key that are counted
 
 
 class ListKeys(OperationRequest["EntityKeys"]):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
 
-_NUMBER_MIN: Final = 8  # characters: what is shorter is a token, and may stand in other texts by chance
-_AS_THEY_ARE: Final = frozenset({"receipt", "versions", "device"})  # hashes and ids of devices, which look like numbers
+_NUMBER_MIN = 8  # characters: what is shorter is a token, and may stand in other texts by chance
+_AS_THEY_ARE = frozenset({"receipt", "versions", "device"})  # hashes and ids of devices, which look like numbers
 
 
 def evidence_pack(

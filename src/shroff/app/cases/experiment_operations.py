@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec.structs import asdict
 
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
 
-OF_KEYS: Final = 1_000  # to which money refers
-SHOWN: Final = (
-    "value keys events challenged reviewed declined caught missed false_declines unlabeled_declines cost".split()
-)
+OF_KEYS = 1_000  # to which money refers
+SHOWN = "value keys events challenged reviewed declined caught missed false_declines unlabeled_declines cost".split()
 
 
 class ShowExperiment(OperationRequest["Experiment"]):

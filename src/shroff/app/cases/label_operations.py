@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from shroff.log.history import ListedWaiting
     from shroff.log.writer import Answer
 
-QUARANTINED: Final = 4
-FIELDS: Final = ("source", "known_at", "reason", "amount")  # of one label
-LISTS: Final = ("pending", "conflicts", "maturity")
-DAYS_SHOWN: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
+QUARANTINED = 4
+FIELDS = ("source", "known_at", "reason", "amount")  # of one label
+LISTS = ("pending", "conflicts", "maturity")
+DAYS_SHOWN = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 Document = dict[str, Any]
 
 

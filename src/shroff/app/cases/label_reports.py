@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
-LOOK_BACK: Final = 500_000  # places that are counted: some 200 MB where each has a label, and 5 s for the first look
-DAYS_MAX: Final = 3_650  # that are drawn
-KEPT_BACK: Final = 2_000_000  # places up to which decided events are kept between two results: 120 MB
-LISTED_MAX: Final = 10_000  # waiting labels: of more the first are not looked for
-SHOWN: Final = 25
-AGES: Final = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
-ASKED_MS: Final = 7 * DAY_MS
-NOTHING: Final = Maturity(0, 0, 0, 0, ())
+LOOK_BACK = 500_000  # places that are counted: some 200 MB where each has a label, and 5 s for the first look
+DAYS_MAX = 3_650  # that are drawn
+KEPT_BACK = 2_000_000  # places up to which decided events are kept between two results: 120 MB
+LISTED_MAX = 10_000  # waiting labels: of more the first are not looked for
+SHOWN = 25
+AGES = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
+ASKED_MS = 7 * DAY_MS
+NOTHING = Maturity(0, 0, 0, 0, ())
 
 
 @frozen

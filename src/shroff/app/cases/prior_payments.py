@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -28,12 +28,12 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Record
 
-DAYS: Final = range(120, 366)
-NETWORK: Final = "visa"
-CODE: Final = "10.4"
-MAIN: Final = ("device", "ip")
-ELEMENTS: Final = (*MAIN, "address", "login")
-_ROLES: Final = {  # of the fields of a payment, the likeliest first
+DAYS = range(120, 366)
+NETWORK = "visa"
+CODE = "10.4"
+MAIN = ("device", "ip")
+ELEMENTS = (*MAIN, "address", "login")
+_ROLES = {  # of the fields of a payment, the likeliest first
     "card": ("card",),
     "device": ("device",),
     "ip": ("network",),

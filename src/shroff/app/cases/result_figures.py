@@ -47,16 +47,16 @@ from shroff.training.sets.labels import (
 from shroff.training.sets.rows import exact_sums, minor_units
 
 LOW, HIGH = 0.05, 0.95  # of an estimate
-FRAUDS_MIN: Final = 10  # known ones, below which nothing is estimated
-TINY: Final = 1e-9
-RATE_WEIGHT_MAX: Final = 1e6  # frauds that the mean of all periods weighs at most beside those of one
+FRAUDS_MIN = 10  # known ones, below which nothing is estimated
+TINY = 1e-9
+RATE_WEIGHT_MAX = 1e6  # frauds that the mean of all periods weighs at most beside those of one
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
 NO_WORDS: Final[Words] = np.zeros(0, np.int64)
 DrawnFraud: TypeAlias = tuple[FraudShare, int]
 NO_CODES: Final[Codes] = np.zeros(0, np.int8)
-NO_LABELS: Final = Labels(NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)
-NEAR: Final = 256  # places between two decisions up to which those between them are read, too; and pieces of ids
+NO_LABELS = Labels(NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)
+NEAR = 256  # places between two decisions up to which those between them are read, too; and pieces of ids
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import groupby
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
 
-PERIODS: Final = ("day", "week", "month")
-RULE: Final = "rule"
-PACE_DAYS: Final = 28  # whose pace says when a limit is reached
-FIELD_KINDS: Final = frozenset(["text", "choice", "boolean", "integer"])  # of few values
-ROWS_MAX: Final = 1_000
-YEAR_DAYS: Final = 365
-KNOWN_SHARE: Final = 0.99  # of frauds, at the age from which on a row is mature
-OUTCOME_COUNTS: Final = ("approved", "challenged", "reviewed", "declined")  # as OUTCOMES
-NO_FIGURES: Final = frozenset(["from", "to", "value", "mature", "estimate", "change"])  # of a row
-SHOWN: Final = {  # the figures of the table for people, and their heads
+PERIODS = ("day", "week", "month")
+RULE = "rule"
+PACE_DAYS = 28  # whose pace says when a limit is reached
+FIELD_KINDS = frozenset(["text", "choice", "boolean", "integer"])  # of few values
+ROWS_MAX = 1_000
+YEAR_DAYS = 365
+KNOWN_SHARE = 0.99  # of frauds, at the age from which on a row is mature
+OUTCOME_COUNTS = ("approved", "challenged", "reviewed", "declined")  # as OUTCOMES
+NO_FIGURES = frozenset(["from", "to", "value", "mature", "estimate", "change"])  # of a row
+SHOWN = {  # the figures of the table for people, and their heads
     "events": "events",
     "volume": "volume",
     "approved": "approved",
@@ -125,7 +125,7 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     change: dict[str, float] = msgspec.field(default_factory=dict)
 
 
-NESTED: Final = {"estimate": FraudEstimate, "decline_rate": OutcomeRate, "false_positive_rate": OutcomeRate}
+NESTED = {"estimate": FraudEstimate, "decline_rate": OutcomeRate, "false_positive_rate": OutcomeRate}
 
 
 class Results(OperationAnswer, dict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -45,10 +45,10 @@ from shroff.runtime.values import frozen
 if TYPE_CHECKING:
     from shroff.app.jobs.work import Seen
 
-AT_ONCE: Final = 2  # jobs that run at a time, of all processes together
-SET_BACK_MS: Final = 3_600_000  # a clock that was set back by more than this does not keep schedules from running
-QUEUED_MAX: Final = 100  # of one schedule
-GONE: Final = "its process ended without a message"
+AT_ONCE = 2  # jobs that run at a time, of all processes together
+SET_BACK_MS = 3_600_000  # a clock that was set back by more than this does not keep schedules from running
+QUEUED_MAX = 100  # of one schedule
+GONE = "its process ended without a message"
 
 
 @frozen

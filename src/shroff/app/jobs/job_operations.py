@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState
     from shroff.app.jobs.project_jobs import ProjectJobs
 
-WIDTH: Final = 60
-BEGIN: Final = (JobError, ParamsError, JobBusyError)
+WIDTH = 60
+BEGIN = (JobError, ParamsError, JobBusyError)
 
 group(
     "jobs",

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 # A job may come from another machine, so its paths lead to few places: both checks of a path follow from its type.
-OUT: Final = "out"  # the folder of a project below which jobs write
-PATH_MAX: Final = 300
+OUT = "out"  # the folder of a project below which jobs write
+PATH_MAX = 300
 OutPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": OUT})]
 InPath = Annotated[str, msgspec.Meta(min_length=1, max_length=PATH_MAX, extra={"below": ""})]
 
@@ -129,7 +129,7 @@ class JobKind(FrozenStruct):
         return found
 
 
-_WORK: Final = "shroff.app.jobs.work"
+_WORK = "shroff.app.jobs.work"
 KINDS: Final[Mapping[str, JobKind]] = {
     job_kind.name: job_kind
     for job_kind in (

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread, current_thread, main_thread
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.app import project as app
 from shroff.app.jobs.desk import who_of
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import JobDesk
     from shroff.app.project import Project
 
-NICENESS: Final = 5  # it gives way to what is decided
-LOOK_S: Final = 0.5
-TELL_S: Final = 1.0  # between two times that progress is kept
-GRACE_S: Final = 10.0  # for the work to end once it was interrupted
-MARGIN_S: Final = 4.0  # before the end of a lease that could not be renewed
-ENDED: Final = "the process that ran it was stopped"
+NICENESS = 5  # it gives way to what is decided
+LOOK_S = 0.5
+TELL_S = 1.0  # between two times that progress is kept
+GRACE_S = 10.0  # for the work to end once it was interrupted
+MARGIN_S = 4.0  # before the end of a lease that could not be renewed
+ENDED = "the process that ran it was stopped"
 End = Callable[[Job, int], Job]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.people import ProjectPeople
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import JobDesk
     from shroff.people.store import PeopleStore
 
-READ_EVERY_S: Final = 2.0
+READ_EVERY_S = 2.0
 
 
 class ProjectJobs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import Operation, OperationAnswer
 
 Result = Mapping[str, Any]
-SOURCES: Final = "sources"
+SOURCES = "sources"
 
 
 Seen = tuple[str, int, int, tuple[str, ...]]
-UNKNOWN: Final = 0
+UNKNOWN = 0
 
 
 class JobRun(ProgressSteps):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from subprocess import DEVNULL
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import DefinitionError, ShroffError, trace_of
 from shroff.jobs.job import Job, lost
@@ -19,10 +19,10 @@ from shroff.runtime.logs import failure
 if TYPE_CHECKING:
     from shroff.app.jobs.desk import JobDesk
 
-LOOK_S: Final = 0.5
-AFTER_FAILURE_S: Final = 5.0
-GRACE_S: Final = 20.0  # for a process whose job is not its own any more
-END_S: Final = 10.0  # for processes at the end
+LOOK_S = 0.5
+AFTER_FAILURE_S = 5.0
+GRACE_S = 20.0  # for a process whose job is not its own any more
+END_S = 10.0  # for processes at the end
 Process = subprocess.Popen[bytes]
 
 

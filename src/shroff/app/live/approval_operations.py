@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.people.access import Who
 
-RIGHT: Final = "read:definitions"
-NOBODY: Final = Author("", "unknown")
+RIGHT = "read:definitions"
+NOBODY = Author("", "unknown")
 
 group(
     "approvals",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from hashlib import file_digest
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.streams.lake import Objects
 
-RAW: Final = "raw"
+RAW = "raw"
 
 
 class KeptArchives:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from hashlib import sha256
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec.json import encode as to_json
@@ -26,11 +26,11 @@ from shroff.project.table_files import row_texts
 from shroff.runtime.contents import remove_unnamed
 from shroff.runtime.texts import many, one_line, table
 
-WAITS: Final = "The files are unchanged; the process that writes the log makes them active"
-LINES_MAX: Final = 200  # of one file's difference; --json has all of it
-TABLES: Final = "tables/"
-OF_TWO: Final = {"rules": "rules/", "models": "models/", "thresholds": "policy.yaml"}  # files by `second_person`
-RIGHTS: Final = (  # which right a change needs, by the beginning of its name; else that to edit rules
+WAITS = "The files are unchanged; the process that writes the log makes them active"
+LINES_MAX = 200  # of one file's difference; --json has all of it
+TABLES = "tables/"
+OF_TWO = {"rules": "rules/", "models": "models/", "thresholds": "policy.yaml"}  # files by `second_person`
+RIGHTS = (  # which right a change needs, by the beginning of its name; else that to edit rules
     ("policy.yaml", Right.SET_THRESHOLDS),
     ("lists/", Right.EDIT_LISTS),
     (TABLES, Right.EDIT_LISTS),

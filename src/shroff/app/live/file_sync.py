@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 from msgspec.json import encode as to_json
@@ -55,7 +55,7 @@ class TakingRules(NamedTuple):
     labels_inside: bool = False
 
 
-_FOR_TRAINING: Final = TakingRules()
+_FOR_TRAINING = TakingRules()
 
 
 class BrokenFileError(UsageError):
@@ -360,8 +360,8 @@ class FileTaking:
         )
 
 
-_NOTHING_NEW: Final = "it has no new event and no new label"
-_UNREADABLE: Final = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
+_NOTHING_NEW = "it has no new event and no new label"
+_UNREADABLE = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
 
 
 def _text(progress: Progress) -> str:

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from shroff.app.arrow_tables import Files, paths
 from shroff.app.live.request_inbox import Inboxes
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 
-SAMPLED: Final = 100  # lines of a file
-ROUNDED: Final = re.compile(r"\d(\.\d+)?[eE]\+\d{2,}|\d{6,}\.0+")  # 3.52721E+11 and 4012888888881881.0
+SAMPLED = 100  # lines of a file
+ROUNDED = re.compile(r"\d(\.\d+)?[eE]\+\d{2,}|\d{6,}\.0+")  # 3.52721E+11 and 4012888888881881.0
 
 
 class IngestHooks(TypedDict, total=False):

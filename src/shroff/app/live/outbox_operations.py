@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from shroff.streams.sink_cursor import DeliveryHealth, Trouble
     from shroff.worker.outbox import SinkState
 
-SHOWN_MAX: Final = 50  # rows that a list shows to people; --json has all
-REASON_MAX: Final = 140  # characters of a reason in a list; 'show' and --json have all of it
-STUCK: Final = 1  # exit status: done, and some of it is stuck
-AWAY: Final = 3  # exit status: a sink cannot be reached
+SHOWN_MAX = 50  # rows that a list shows to people; --json has all
+REASON_MAX = 140  # characters of a reason in a list; 'show' and --json have all of it
+STUCK = 1  # exit status: done, and some of it is stuck
+AWAY = 3  # exit status: a sink cannot be reached
 OfSink = Annotated[str, Param("Only rows that are stuck at this sink.", metavar="NAME")]
 Rows = Annotated[tuple[str, ...], Param("Rows, as in 'outbox list'.", metavar="[ROW...]", is_argument=True)]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from shroff.streams.source import Standing
     from shroff.worker.serving.multi_source import Note, ReadNews
 
-FILES: Final = "files"  # the name of those that end, among a log's offsets
-LEADS: Final = "The active worker keeps its position in memory: stop it first, and its standby"
+FILES = "files"  # the name of those that end, among a log's offsets
+LEADS = "The active worker keeps its position in memory: stop it first, and its standby"
 
 
 def notes_of(context: ProjectContext) -> Note:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.app.live.webhook_sources import SourceFiles
 from shroff.runtime.values import FrozenStruct
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from shroff.app.live.webhook_sources import SourceCounts
     from shroff.project.settings.sources import NamedSource
 
-APPENDING: Final = "appending"
-APPENDED: Final = "appended"  # and not learnt from yet
-DONE: Final = "done"
-ASIDE: Final = "set aside"
+APPENDING = "appending"
+APPENDED = "appended"  # and not learnt from yet
+DONE = "done"
+ASIDE = "set aside"
 
 
 class Progress(FrozenStruct, omit_defaults=True):

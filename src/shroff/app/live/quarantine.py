@@ -9,7 +9,7 @@ import csv
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, LogReader, Record, Refused
     from shroff.worker.quarantine_retry import Retried
 
-TOGETHER: Final = 500  # entries of quarantine whose values are looked for in one question to the log
-SAME_MIN: Final = 2
-VALUES_MAX: Final = 500  # of one input that are looked for
+TOGETHER = 500  # entries of quarantine whose values are looked for in one question to the log
+SAME_MIN = 2
+VALUES_MAX = 500  # of one input that are looked for
 
 
 class QuarantineEntries(ProjectPart):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Refused
 
-QUARANTINED: Final = 4  # exit status: some input is in quarantine, the rest is done
-SHOWN_MAX: Final = 50  # entries that a list shows to people; --json has all
-REASON_MAX: Final = 140  # characters of a reason in a list; 'show' and --json have all of it
-WORD_MAX: Final = 10  # characters of a word that are left out where the end of a reason would begin inside of it
-RAW_SHOWN: Final = 2_000  # bytes of an entry in a list
-NUMBERS_MAX: Final = 10_000
-BODY_BYTES_MAX: Final = 256 * 1024
-_WITHHELD: Final = "its bytes are not shown, since they may hold values of personal fields: add --personal"
+QUARANTINED = 4  # exit status: some input is in quarantine, the rest is done
+SHOWN_MAX = 50  # entries that a list shows to people; --json has all
+REASON_MAX = 140  # characters of a reason in a list; 'show' and --json have all of it
+WORD_MAX = 10  # characters of a word that are left out where the end of a reason would begin inside of it
+RAW_SHOWN = 2_000  # bytes of an entry in a list
+NUMBERS_MAX = 10_000
+BODY_BYTES_MAX = 256 * 1024
+_WITHHELD = "its bytes are not shown, since they may hold values of personal fields: add --personal"
 Numbers = Annotated[
     tuple[int, ...],
     msgspec.Meta(max_length=NUMBERS_MAX),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.live.request_inbox import Inboxes
 from shroff.app.parts import ProjectPart
@@ -158,4 +158,4 @@ class WriterRequests(ProjectPart):
 
 
 CarryOut = Callable[[Log, InboxRequest], bytes]  # gives the reply
-MADE_WITHIN_S: Final = 2.0  # from a new writer's lock to its log it was seen to take milliseconds
+MADE_WITHIN_S = 2.0  # from a new writer's lock to its log it was seen to take milliseconds

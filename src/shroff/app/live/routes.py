@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.notices import NoticeViews
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.streams.sink_cursor import SinkRoute
     from shroff.worker.online_features import EntityFeatures, OnlineSink, OnlineStore
 
-_UNSAID: Final = re.compile(r"[^A-Za-z0-9_-]+")  # in a project's name, of names outside
+_UNSAID = re.compile(r"[^A-Za-z0-9_-]+")  # in a project's name, of names outside
 ROUTE = "online features"  # no sink of a project has such a name
 
 

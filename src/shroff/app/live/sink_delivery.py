@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from shroff import config
 from shroff.app.live.routes import OnlineFeatures, sink_routes
@@ -80,7 +80,7 @@ class SinkDelivery:
             self._telling = self._held.enter_context(telling)
 
 
-TRIES: Final = 3  # of a delivery by hand, for each sink
+TRIES = 3  # of a delivery by hand, for each sink
 
 
 class Sinks(ProjectPart):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import Clock
     from shroff.project.settings.systems import Systems
 
-REFUSED: Final = 1  # exit status: a message is refused, or something keeps messages away
-QUARANTINED: Final = 4
-FILE_BYTES_MAX: Final = 1024 * 1024
-FILES_MAX: Final = 1_000
+REFUSED = 1  # exit status: a message is refused, or something keeps messages away
+QUARANTINED = 4
+FILE_BYTES_MAX = 1024 * 1024
+FILES_MAX = 1_000
 SourceName = Annotated[str, msgspec.Meta(min_length=1, max_length=100), Param("The source.", metavar="NAME")]
 Document = dict[str, Any]
 

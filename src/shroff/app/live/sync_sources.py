@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from shroff.monitoring.doctor import Finding
     from shroff.worker.ingest import IngestReport
 
-LOCK: Final = "sync.lock"
-SYNCING: Final = "another process already syncs a source of this project"
-BEING_WRITTEN: Final = "still being written"
-NOT_KEPT: Final = "not kept"
+LOCK = "sync.lock"
+SYNCING = "another process already syncs a source of this project"
+BEING_WRITTEN = "still being written"
+NOT_KEPT = "not kept"
 
 
 @frozen

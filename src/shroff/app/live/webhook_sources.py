@@ -6,7 +6,7 @@ import hashlib
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from shroff.project.settings.system import System
     from shroff.project.settings.systems import Systems
 
-FETCHED_BYTES_MAX: Final = 64 * 1024  # of a certificate, or of the answer to a confirmation
-FETCH_TIMEOUT: Final = "5s"
-REASONS_MAX: Final = 50  # kinds of messages, and reasons, that are counted apart
+FETCHED_BYTES_MAX = 64 * 1024  # of a certificate, or of the answer to a confirmation
+FETCH_TIMEOUT = "5s"
+REASONS_MAX = 50  # kinds of messages, and reasons, that are counted apart
 PENDING, CONFIRMED, UNSUBSCRIBED = "pending", "confirmed", "unsubscribed"
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 from shroff.app.adapter_factory import open_sources
@@ -54,8 +54,8 @@ if TYPE_CHECKING:
     from shroff.worker.serving.live_feed import SourceFeed
     from shroff.worker.serving.worker import Leader, Worker
 
-SEQUENCER: Final = "sequencer"  # the folder of its log
-NO_SOURCE: Final = (
+SEQUENCER = "sequencer"  # the folder of its log
+NO_SOURCE = (
     "this project has no live source. Name one with 'shroff run --from kafka://localhost:9092/payments', or write it "
     "into shroff.yaml as 'source:'; for a file there is 'shroff run --from payments.csv --as payment'."
 )

@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, named_duration
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.app.project import Project
 
-SAMPLE: Final = 20_000  # events
-LEAST: Final = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
-BUSY: Final = 0.6  # of what a process decides at most: beyond that events wait for each other
-PROCESS_BYTES: Final = 400 << 20  # of a process without state (bench/results/ingest.md)
-CORES: Final = 2  # of a process: one decides, the other reads, writes and answers
-SNAPSHOTS: Final = 3  # two are kept, and a third is being written
-SPARE: Final = 1.25  # of disk and memory, for write-ahead log, indexes and the system
+SAMPLE = 20_000  # events
+LEAST = 1_000  # fewer say little: a file of SQLite grows by pages, a state by blocks
+BUSY = 0.6  # of what a process decides at most: beyond that events wait for each other
+PROCESS_BYTES = 400 << 20  # of a process without state (bench/results/ingest.md)
+CORES = 2  # of a process: one decides, the other reads, writes and answers
+SNAPSHOTS = 3  # two are kept, and a third is being written
+SPARE = 1.25  # of disk and memory, for write-ahead log, indexes and the system
 
 
 @frozen

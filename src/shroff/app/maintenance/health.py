@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.worker.outbox import Deliveries, SinkState
 
-LAKE_LATE_MS: Final = HOUR_MS  # for which records may wait for the lake
-RUN_AGAIN: Final = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
+LAKE_LATE_MS = HOUR_MS  # for which records may wait for the lake
+RUN_AGAIN = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
 
 
 class HealthChecks(ProjectPart):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.json import encode as to_json
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from shroff.lake.reader import LakeReader
     from shroff.log.state.snapshots import Saved
 
-COMPARED: Final = 32_768  # places that are held against the lake, and then taken out
-NO_KEEP: Final = "shroff.yaml sets no retention period for the store. Write 'keep: 400d' into it, for 400 days."
+COMPARED = 32_768  # places that are held against the lake, and then taken out
+NO_KEEP = "shroff.yaml sets no retention period for the store. Write 'keep: 400d' into it, for 400 days."
 
 
 @frozen

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 Costs = Mapping[str, str]
 NO_COSTS: Final[Costs] = {}
-APPLY: Final = "thresholds.apply"  # in the audit log
-CUTS: Final = ("review_at", "decline_at")
-AMOUNTS: Final = ("false_decline", "review", "reviews_a_day")
-WRITTEN: Final = "The thresholds are written; they become active with the next command that writes."
+APPLY = "thresholds.apply"  # in the audit log
+CUTS = ("review_at", "decline_at")
+AMOUNTS = ("false_decline", "review", "reviews_a_day")
+WRITTEN = "The thresholds are written; they become active with the next command that writes."
 
 
 class AppliedCutoffs(ReportAnswer[str]):

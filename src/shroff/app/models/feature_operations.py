@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from shroff.errors import UsageError
 from shroff.explain.past import Past, PastDecision, reader_of
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from shroff.language.expression_text import ValueWording
     from shroff.project.definitions import Definitions
 
-BINS: Final = 12
-FREQUENT: Final = 3  # values of a text that are named
-_ORDERED: Final = frozenset({"integer", "number", "money", "real", "time", "duration"})
+BINS = 12
+FREQUENT = 3  # values of a text that are named
+_ORDERED = frozenset({"integer", "number", "money", "real", "time", "duration"})
 
 
 class ProfileFeatures(OperationRequest["FeatureProfiles"]):

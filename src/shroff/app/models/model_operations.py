@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec.structs import astuple
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.training.comparison import Comparison
 
-BODY_BYTES_MAX: Final = 64 * 1024
-_PERCENT: Final = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
+BODY_BYTES_MAX = 64 * 1024
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
 Id = Annotated[str, Param("The model.", metavar="MODEL", complete="model_ids")]
 AsOf = Annotated[
     str | None,

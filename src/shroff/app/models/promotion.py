@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
@@ -48,17 +48,17 @@ if TYPE_CHECKING:
     from shroff.streams.log import Record
     from shroff.training.comparison import Comparison
 
-PROMOTED: Final = "promoted"
-REFUSED: Final = "refused"
-ROLLED_BACK: Final = "rolled back"
-IN_SHADOW: Final = "in shadow"
-OUT_OF_SHADOW: Final = "out of shadow"
-CHALLENGES: Final = "challenges"
-NO_CHALLENGER: Final = "no longer challenges"
-SAME: Final = "same"
-INPUTS: Final = "inputs"  # what fails where they mean something else now
-WRITTEN: Final = f"{FILE} is written; it becomes active with the next command that writes."
-OVERTAKEN: Final = "another command has changed the models since; 'shroff models list' shows the active ones"
+PROMOTED = "promoted"
+REFUSED = "refused"
+ROLLED_BACK = "rolled back"
+IN_SHADOW = "in shadow"
+OUT_OF_SHADOW = "out of shadow"
+CHALLENGES = "challenges"
+NO_CHALLENGER = "no longer challenges"
+SAME = "same"
+INPUTS = "inputs"  # what fails where they mean something else now
+WRITTEN = f"{FILE} is written; it becomes active with the next command that writes."
+OVERTAKEN = "another command has changed the models since; 'shroff models list' shows the active ones"
 
 
 class NoChampionError(UsageError):

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from shroff.streams.pull import PulledSource
     from shroff.training.train import Steps, TrainReport
 
-POLL_S: Final = 5.0
-LABELS: Final = re.compile(r"(?:^|[-_.])labels?(?:[-_.]|$)", re.IGNORECASE)
+POLL_S = 5.0
+LABELS = re.compile(r"(?:^|[-_.])labels?(?:[-_.]|$)", re.IGNORECASE)
 
-_LINE: Final = {("file",), ("number",)}  # of `row`: where a line stands
+_LINE = {("file",), ("number",)}  # of `row`: where a line stands
 
 Said = Callable[[str], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.training.cutoffs import Cutoffs, WhatIf
 
-BODY_BYTES_MAX: Final = 64 * 1024
-COST_MAX: Final = 1e9
-LARGEST: Final = {
+BODY_BYTES_MAX = 64 * 1024
+COST_MAX = 1e9
+LARGEST = {
     "missed": 1_000.0,
     **dict.fromkeys(("false_decline", "review", "reviews_a_day"), COST_MAX),
     **dict.fromkeys(("review_at", "decline_at"), 1.0),
 }
-ROWS: Final = 12  # of the curve that is printed
-TIMES_THE_BEST: Final = 5  # what costs more is not shown: nobody wants it, and the rest would look alike
-BAR: Final = 24  # characters of its longest bar
-CHOSEN_HERE: Final = "They were chosen on these same events, so this estimate is optimistic."
-MONEY: Final = ("cost", "missed", "false_declines", "reviews_cost", "low", "high")
-_KEPT: Final = Fresh["CheapestThresholds"](32)  # each some kilobytes: a slider moves to and fro, a model takes seconds
+ROWS = 12  # of the curve that is printed
+TIMES_THE_BEST = 5  # what costs more is not shown: nobody wants it, and the rest would look alike
+BAR = 24  # characters of its longest bar
+CHOSEN_HERE = "They were chosen on these same events, so this estimate is optimistic."
+MONEY = ("cost", "missed", "false_declines", "reviews_cost", "low", "high")
+_KEPT = Fresh["CheapestThresholds"](32)  # each some kilobytes: a slider moves to and fro, a model takes seconds
 Cut = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
     from shroff.training.train import TrainReport
 
-NOT_PASSED: Final = 1
-QUARANTINED: Final = 4
-NO_MODEL: Final = 5
-WATCHED: Final = ("once", "file", "settled", "markers", "poll", "labels_inside", "no_decide")
+NOT_PASSED = 1
+QUARANTINED = 4
+NO_MODEL = 5
+WATCHED = ("once", "file", "settled", "markers", "poll", "labels_inside", "no_decide")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 EventOfModel = Annotated[
     Name | None,

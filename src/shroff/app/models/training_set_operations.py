@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import UNSET, UnsetType
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from shroff.app.models.training_sets import SetReport, TrainingSets
     from shroff.operations.declaration import ProgressSteps
 
-DIFFERENT: Final = 1
-QUARANTINED: Final = 4
+DIFFERENT = 1
+QUARANTINED = 4
 
 
 class WriteTrainingSet(OperationRequest["BuiltTrainingSet"]):

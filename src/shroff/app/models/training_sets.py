@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from shroff.app.arrow_tables import FileOptions, Files, InputFiles
 from shroff.app.parts import ProjectPart
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.training.sets.manifest import SetManifest
     from shroff.training.sets.sources import HistorySource
 
-NO_EVENTS: Final = "There are no events for a training set: add events and labels with 'shroff ingest FILE'."
+NO_EVENTS = "There are no events for a training set: add events and labels with 'shroff ingest FILE'."
 
 
 class SetReport(FrozenStruct):

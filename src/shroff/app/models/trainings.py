@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, InputFiles, paths
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 Inputs = str | Path | Sequence[str] | Mapping[str, str]
-NOT_ASKED: Final = "--promote was not given"
-REFUSED_SHOWN: Final = 3
-NO_EVENTS: Final = "There are no events to train on: add events and labels with 'shroff ingest FILE --labels FILE'."
-NO_EVENTS_IN_FILES: Final = "No line of the files gives an event to train on."
+NOT_ASKED = "--promote was not given"
+REFUSED_SHOWN = 3
+NO_EVENTS = "There are no events to train on: add events and labels with 'shroff ingest FILE --labels FILE'."
+NO_EVENTS_IN_FILES = "No line of the files gives an event to train on."
 
 
 class TrainOptions(FileOptions, total=False):

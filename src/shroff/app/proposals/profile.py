@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import mode
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
@@ -25,26 +25,26 @@ from shroff.language.printer import text_of as expression_text
 from shroff.language.types import TEXT
 from shroff.language.values import is_naive, parse_decimal, parse_time, with_point
 
-SAMPLED_LINES: Final = 20_000
-COLUMNS_MAX: Final = 500
-MISSING: Final = ("NULL", "null", "NaN", "nan", "N/A", "n/a", "NA", "None", r"\N", "-", "--", "?", "#N/A")
-_FIRST_LINES: Final = 60  # among which the header is
-_TRIED: Final = 300  # different values of a column that tell its kind
-_SOME: Final = 0.6  # share of a column's values that tell how decimals are written
-_SURE: Final = 0.9  # share of a column's values that must be of a kind; the others are mistakes
-_WHOLE: Final = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
-_CLOCK: Final = re.compile(r"\s*\d{1,2}:\d\d(:\d\d)?\s*", re.ASCII)
-_DATED: Final = re.compile(r"(?=.*\d).*[-/.: ].*|\d{8}(\d{6})?|\d{1,2}[A-Za-z]{3}\d{2,4}.*", re.DOTALL)
-_DAYS: Final = (
+SAMPLED_LINES = 20_000
+COLUMNS_MAX = 500
+MISSING = ("NULL", "null", "NaN", "nan", "N/A", "n/a", "NA", "None", r"\N", "-", "--", "?", "#N/A")
+_FIRST_LINES = 60  # among which the header is
+_TRIED = 300  # different values of a column that tell its kind
+_SOME = 0.6  # share of a column's values that tell how decimals are written
+_SURE = 0.9  # share of a column's values that must be of a kind; the others are mistakes
+_WHOLE = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
+_CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d)?\s*", re.ASCII)
+_DATED = re.compile(r"(?=.*\d).*[-/.: ].*|\d{8}(\d{6})?|\d{1,2}[A-Za-z]{3}\d{2,4}.*", re.DOTALL)
+_DAYS = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y"),
     *("%d/%m/%y", "%m/%d/%y", "%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
     *("%d%b%Y", "%d%b%y", "%Y%m%d"),
 )
-_CLOCKS: Final = (
+_CLOCKS = (
     *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", " %H:%M:%S UTC", " %H:%M:%S.%f UTC"),
     *(" %H:%M:%S %z", " %H:%M:%S.%f %z", "T%H:%M", ", %H:%M:%S", ", %H:%M", ", %I:%M %p", ":%H:%M:%S", "%H%M%S"),
 )
-TIME_FORMS: Final = tuple(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS)
+TIME_FORMS = tuple(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS)
 
 
 @dataclass(eq=False)

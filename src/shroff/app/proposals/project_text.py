@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from shroff.app.proposals.profile import FileColumn, profile_of
 from shroff.app.proposals.roles import (
@@ -33,10 +33,10 @@ from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
 from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
 
-ENTITIES_MAX: Final = 4
-CHOICES_MAX: Final = 8
-_SELDOM: Final = 0.9  # different values by all, of a column whose values return
-TEMPLATES: Final = {  # of the files, in the order in which they are written
+ENTITIES_MAX = 4
+CHOICES_MAX = 8
+_SELDOM = 0.9  # different values by all, of a column whose values return
+TEMPLATES = {  # of the files, in the order in which they are written
     "shroff.yaml": "shroff",
     "events.yaml": "events",
     "features.yaml": "features",

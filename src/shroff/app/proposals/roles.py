@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.proposals.profile import FileColumn, FileProfile
 from shroff.events.keys import RESERVED
@@ -21,19 +21,19 @@ from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX
 if TYPE_CHECKING:
     from shroff.events.definitions import Field
 
-TYPE: Final = "payment"
-TYPES_MAX: Final = 8
-_LINE_ID: Final = "join(row.file, ':', row.number)"
-_START: Final = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
-TAKEN: Final = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
-_SIGNS: Final = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
-FRAUD: Final = ("1", "1.0", "true", "t", "yes", "y", "fraud", "fraudulent", "bad", "confirmed", "suspicious")
-_GENUINE: Final = (
+TYPE = "payment"
+TYPES_MAX = 8
+_LINE_ID = "join(row.file, ':', row.number)"
+_START = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
+TAKEN = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
+_SIGNS = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
+FRAUD = ("1", "1.0", "true", "t", "yes", "y", "fraud", "fraudulent", "bad", "confirmed", "suspicious")
+_GENUINE = (
     *("0", "0.0", "false", "f", "no", "n", "genuine", "legit", "legitimate", "normal", "good", "ok", "not fraud"),
     *("non-fraud", "nonfraud", "-1", "clean"),
 )
-_UNITS: Final = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
-_EPOCHS: Final = (  # how many numbers since 1970 are taken, by their size
+_UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
+_EPOCHS = (  # how many numbers since 1970 are taken, by their size
     (range(10**8, 10**10), "time(text(integer({}) * 1000))", "seconds since 1970"),
     (range(10**11, 10**13), "", ""),
     (range(10**14, 10**16), "time(left({}, 13))", "microseconds since 1970"),
@@ -41,7 +41,7 @@ _EPOCHS: Final = (  # how many numbers since 1970 are taken, by their size
 )
 # Words of a name, as in `card_no`; those of ids, amounts and labels may also end a longer word. What is `known` nobody
 # knows when the event comes.
-_WORDS: Final = dict(
+_WORDS = dict(
     line.split(" ", 1)
     for line in r"""
 event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)
@@ -73,8 +73,8 @@ business merchant|shop|store|vendor|seller|terminal
 written message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)
 personal (^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|birth_?date|date_of_birth|customer_name|holder_name)(_|$)""".strip().splitlines()  # noqa: E501 - a pattern is one line
 )
-PERSONS: Final = ("card", "account", "customer", "device", "network", "mail")
-KEYS: Final = ("card", "account", "customer", "merchant", "device", "network", "mail")
+PERSONS = ("card", "account", "customer", "device", "network", "mail")
+KEYS = ("card", "account", "customer", "merchant", "device", "network", "mail")
 
 
 @dataclass(eq=False)

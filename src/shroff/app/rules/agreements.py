@@ -6,7 +6,7 @@ of it is active.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from shroff.people.access import Right
 
 Kept = TypeVar("Kept")
-LEDGER: Final = "asked.json"
-OWN: Final = frozenset({"reason", "by", "password", "code"})  # what a second person need not repeat
-LASTS_MS: Final = 7 * DAY_MS  # what nobody approved by then is to be asked for again
-KEPT: Final = 100  # the newest: each may be a whole list
+LEDGER = "asked.json"
+OWN = frozenset({"reason", "by", "password", "code"})  # what a second person need not repeat
+LASTS_MS = 7 * DAY_MS  # what nobody approved by then is to be asked for again
+KEPT = 100  # the newest: each may be a whole list
 
-UNKNOWN_MAKER: Final = (
+UNKNOWN_MAKER = (
     "a second person approves this here, and no user of the service made this key, so nobody knows who wrote it; "
     "sign in, or make a key at Settings while you are signed in"
 )

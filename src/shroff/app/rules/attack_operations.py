@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from math import inf, isfinite
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
 
-LOOKED_BACK: Final = 20_000  # places of the log whose customers are robbed
-BACKGROUND: Final = 2_000  # genuine events of the last day that the attack hides among
-GATES: Final = {"loss": "money_lost", "seconds": "seconds_to_first_alarm", "false_alarms": "false_alarms"}
+LOOKED_BACK = 20_000  # places of the log whose customers are robbed
+BACKGROUND = 2_000  # genuine events of the last day that the attack hides among
+GATES = {"loss": "money_lost", "seconds": "seconds_to_first_alarm", "false_alarms": "false_alarms"}
 Alarms = dict[str, list[str]]  # by event id: the rules behind it, or `score`
 
 

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from shroff.language.expression import Node
     from shroff.project.definitions import Definitions
 
-INVENTED_START_MS: Final = 1_767_571_200_000  # 2026-01-05T00:00:00Z
+INVENTED_START_MS = 1_767_571_200_000  # 2026-01-05T00:00:00Z
 CUSTOMERS, SHOPS, INVENTED, INVENTED_DAYS = 60, 30, 900, 30
-HABITUAL: Final = 3  # events of a customer who is worth robbing
-TRIES: Final = 4  # after which an adaptive attacker gives a payment up
-WAIT_MS: Final = 4 * HOUR_MS
+HABITUAL = 3  # events of a customer who is worth robbing
+TRIES = 4  # after which an adaptive attacker gives a payment up
+WAIT_MS = 4 * HOUR_MS
 
 
 class Attack(NamedTuple):

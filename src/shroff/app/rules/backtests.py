@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 import msgspec
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
-OVER: Final = ("features.yaml", "policy.yaml")
-DECLARED: Final = ("events.yaml", "features.yaml")  # what the values of fields and features stand in
-COUNTED_MS: Final = 30 * DAY_MS
-COUNT_KEPT_MS: Final = 10 * 60 * 1000
-AMOUNT: Final = "amount"
-NO_DRAFTS: Final = ("shroff.yaml", "events.yaml", "model.yaml")
+OVER = ("features.yaml", "policy.yaml")
+DECLARED = ("events.yaml", "features.yaml")  # what the values of fields and features stand in
+COUNTED_MS = 30 * DAY_MS
+COUNT_KEPT_MS = 10 * 60 * 1000
+AMOUNT = "amount"
+NO_DRAFTS = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
 class BacktestOptions(FileOptions, total=False):

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_looks import RuleLooks
     from shroff.people.access import Who
 
-BODY_BYTES_MAX: Final = 512 * 1024  # a draft's text as JSON, with its escapes
-SAID_MAX: Final = 100  # mistakes, warnings and tests that are listed; of more there is the number
-LINES_READ: Final = 2_000  # of a draft's text, to tell what changed
-LINES_KEPT: Final = 20
-LINE_MAX: Final = 200  # characters
-WRITTEN: Final = "The file is written; it becomes active with the next command that writes."
-_NEAR: Final = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
-_WORD: Final = re.compile(r"[A-Za-z0-9_.]+")
+BODY_BYTES_MAX = 512 * 1024  # a draft's text as JSON, with its escapes
+SAID_MAX = 100  # mistakes, warnings and tests that are listed; of more there is the number
+LINES_READ = 2_000  # of a draft's text, to tell what changed
+LINES_KEPT = 20
+LINE_MAX = 200  # characters
+WRITTEN = "The file is written; it becomes active with the next command that writes."
+_NEAR = re.compile(r"Did you mean ([A-Za-z0-9_.]+)\?")
+_WORD = re.compile(r"[A-Za-z0-9_.]+")
 
 group(
     "drafts",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
 
-RINGS: Final = "rings"
-RING: Final = "ring"  # the entity of cases that are about rings, each called by its first key
-FILE: Final = f"tables/{RINGS}.csv"
-COLUMNS: Final = ("ring", "cards", "frauds", "spent")
-WRITTEN: Final = "The rings are written; they become active with the next command that writes."
-KEYS_SHOWN: Final = 5
-STEPS_MAX: Final = 9
+RINGS = "rings"
+RING = "ring"  # the entity of cases that are about rings, each called by its first key
+FILE = f"tables/{RINGS}.csv"
+COLUMNS = ("ring", "cards", "frauds", "spent")
+WRITTEN = "The rings are written; they become active with the next command that writes."
+KEYS_SHOWN = 5
+STEPS_MAX = 9
 
 group(
     "rings",

@@ -9,15 +9,14 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable
-from typing import Final
 
 from shroff.errors import UsageError
 from shroff.project.lists import Entry
 from shroff.project.reference import LIST_COLUMNS
 
-_FORMULA: Final = tuple("=+-@\t\r")
-_TEXT: Final = "'"
-LINES_MAX: Final = 50_000
+_FORMULA = tuple("=+-@\t\r")
+_TEXT = "'"
+LINES_MAX = 50_000
 
 
 def written(entries: Iterable[Entry]) -> str:

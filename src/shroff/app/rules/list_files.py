@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import asdict, astuple
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
     from shroff.project.look_ups import LookUps
 
-FOLDER: Final = "lists/"
-RULES_APART: Final = "rules"  # of `second_person` in shroff.yaml
-LISTS: Final = "lists"
-SILENCES: Final = "silences"
-LIST_WAY: Final = "ask for it on the page of the list, or by POST /api/v1/lists/{list}/entries"
-SILENCE_WAY: Final = "ask for one from a case: on its page, or by POST /api/v1/cases/{id}/silence"
-ENDLESS: Final = "a silence needs an end. To switch the rule off for good, change the rule."
-WRITTEN: Final = "The list is written; it becomes active with the next command that writes."
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,99}")
-_TEXT_MAX: Final = 1_000  # characters of a value or a note
-WAITS: Final = "this needs approval by a second person, and waits for it"
-TOLD_MAX: Final = 50  # entries of one change that the audit log holds whole; of more it has the numbers
+FOLDER = "lists/"
+RULES_APART = "rules"  # of `second_person` in shroff.yaml
+LISTS = "lists"
+SILENCES = "silences"
+LIST_WAY = "ask for it on the page of the list, or by POST /api/v1/lists/{list}/entries"
+SILENCE_WAY = "ask for one from a case: on its page, or by POST /api/v1/cases/{id}/silence"
+ENDLESS = "a silence needs an end. To switch the rule off for good, change the rule."
+WRITTEN = "The list is written; it becomes active with the next command that writes."
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_TEXT_MAX = 1_000  # characters of a value or a note
+WAITS = "this needs approval by a second person, and waits for it"
+TOLD_MAX = 50  # entries of one change that the audit log holds whole; of more it has the numbers
 
 
 class SecondPersonError(RefusalError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from shroff.app.rules import list_csv
 from shroff.app.rules.agreements import ChangeAsked
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from shroff.app.rules.list_files import ListFiles
     from shroff.people.access import Who
 
-BODY_BYTES_MAX: Final = 8 * 1024 * 1024
-NAMED_MAX: Final = 3  # readers that an overview names
-CHANGES: Final = (UnknownListError, SecondPersonError)
+BODY_BYTES_MAX = 8 * 1024 * 1024
+NAMED_MAX = 3  # readers that an overview names
+CHANGES = (UnknownListError, SecondPersonError)
 
 group(
     "lists",

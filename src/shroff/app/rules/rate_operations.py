@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from shroff import config
 from shroff.errors import UsageError
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.events.definitions import Events, Settings
 
-_BANK: Final = "EUR"  # of one unit of it the bank says the rates
-_DAYS: Final = ("%Y-%m-%d", "%d %B %Y")  # of its history, and of its file of one day
+_BANK = "EUR"  # of one unit of it the bank says the rates
+_DAYS = ("%Y-%m-%d", "%d %B %Y")  # of its history, and of its file of one day
 _Row = tuple[str, str, str]  # currency, day, rate
 
 group(

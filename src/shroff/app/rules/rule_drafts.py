@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
     from shroff.rules.definitions import Rule
 
-DRAFTS: Final = "drafts"
-LEDGER: Final = "drafts.json"
-_ID: Final = re.compile(r"[a-z][a-z0-9_]{0,180}")
-_NO_RULES: Final = ("features", "policy")  # names of files beside drafts that hold no rule
-DRAFT_BYTES_MAX: Final = 128 * 1024
-TOO_LONG: Final = f"a draft has at most {DRAFT_BYTES_MAX:,} bytes"
+DRAFTS = "drafts"
+LEDGER = "drafts.json"
+_ID = re.compile(r"[a-z][a-z0-9_]{0,180}")
+_NO_RULES = ("features", "policy")  # names of files beside drafts that hold no rule
+DRAFT_BYTES_MAX = 128 * 1024
+TOO_LONG = f"a draft has at most {DRAFT_BYTES_MAX:,} bytes"
 
 
 class Note(msgspec.Struct):

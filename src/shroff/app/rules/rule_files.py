@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff import config
 from shroff.app.parts import ProjectPart
@@ -24,10 +24,10 @@ from shroff.runtime.whole_files import own
 if TYPE_CHECKING:
     from shroff.rules.definitions import Rule
 
-FOLDER: Final = "rules/"
-FEATURES: Final = "features.yaml"
-TEXT_BYTES_MAX: Final = 512 * 1024
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}\.yaml")
+FOLDER = "rules/"
+FEATURES = "features.yaml"
+TEXT_BYTES_MAX = 512 * 1024
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}\.yaml")
 
 
 class ChangedMeanwhileError(RefusalError):

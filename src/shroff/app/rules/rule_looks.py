@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
 
-ACTIVE: Final = "active"
-SHADOW: Final = "shadow"
-DRAFT: Final = "draft"
-OFF: Final = "off"
-SLICE_S: Final = 0.02  # for which a page counts back at once; the rest is counted beside it, in slices as long
-STATES: Final = (ACTIVE, SHADOW, DRAFT, OFF)
+ACTIVE = "active"
+SHADOW = "shadow"
+DRAFT = "draft"
+OFF = "off"
+SLICE_S = 0.02  # for which a page counts back at once; the rest is counted beside it, in slices as long
+STATES = (ACTIVE, SHADOW, DRAFT, OFF)
 
 
 @dataclass(slots=True)

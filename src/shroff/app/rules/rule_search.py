@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,20 +17,20 @@ from shroff.models.sets import Flags, Floats, Words
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.values import frozen
 
-RULES_MAX: Final = 5
-PARTS_MAX: Final = 3
-TREES: Final = 12
-GENUINE: Final = 40_000  # that trees learn from; what they find is weighed by all events
-VALUES_MAX: Final = 5  # of a text that a rule names
-FRAUDS_MIN: Final = 10  # that a rule finds in the past
-WORTH: Final = 1.1  # times what it earns without, so that one more part pays
-ROUNDED: Final = 0.995  # of what it earns, so that a rounder number is as good
-PURE: Final = 9.0  # times its amount that a declined genuine event weighs: 9 of 10 of the money must be fraud
-UNATTENDED: Final = 2.0  # times what a decline earns, so that a review is better: it takes people's time
-LEVEL: Final = 0.05  # of the tests of all rules together, and of a rule that costs more than it saves
-UNITS_S: Final = (DAY_MS // 1_000, HOUR_MS // 1_000, MINUTE_MS // 1_000, 1)
-REVIEW: Final = OUTCOMES.index("review")
-_NONE: Final = -1e30  # below all values: a missing one
+RULES_MAX = 5
+PARTS_MAX = 3
+TREES = 12
+GENUINE = 40_000  # that trees learn from; what they find is weighed by all events
+VALUES_MAX = 5  # of a text that a rule names
+FRAUDS_MIN = 10  # that a rule finds in the past
+WORTH = 1.1  # times what it earns without, so that one more part pays
+ROUNDED = 0.995  # of what it earns, so that a rounder number is as good
+PURE = 9.0  # times its amount that a declined genuine event weighs: 9 of 10 of the money must be fraud
+UNATTENDED = 2.0  # times what a decline earns, so that a review is better: it takes people's time
+LEVEL = 0.05  # of the tests of all rules together, and of a rule that costs more than it saves
+UNITS_S = (DAY_MS // 1_000, HOUR_MS // 1_000, MINUTE_MS // 1_000, 1)
+REVIEW = OUTCOMES.index("review")
+_NONE = -1e30  # below all values: a missing one
 
 
 @frozen

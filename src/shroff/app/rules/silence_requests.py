@@ -6,7 +6,7 @@ They lie in a file beside the log, as what is known of drafts does: nothing of i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.parts import ProjectPart
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-LEDGER: Final = "silences.json"
+LEDGER = "silences.json"
 Recorded = Callable[[], None]  # tells what is about to be done; where it raises, nothing is
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.parts import ProjectPart
 from shroff.app.rules.list_files import SILENCES, ListFiles
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from shroff.project.lists import Edited, Entry, ListChange
     from shroff.rules.definitions import Rule
 
-DAYS_MAX: Final = 366  # for which a rule may be silent at once
-TEXT_MAX: Final = 1_000  # characters of a key or a reason
+DAYS_MAX = 366  # for which a rule may be silent at once
+TEXT_MAX = 1_000  # characters of a key or a reason
 
 
 @frozen

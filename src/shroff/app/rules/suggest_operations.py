@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 from zlib import crc32
 
 import msgspec
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
     from shroff.rules.definitions import Rule
     from shroff.streams.log import Log
 
-LEARNED: Final = 5 / 8  # of the time whose labels are there; the rest tests, behind the time that labels take
-CAPACITY_SHARE: Final = 0.01  # of events that people review, where nothing says how many
-REVIEW_SHARE: Final = 0.1  # of the mean amount that a review costs, where nothing says it
-TEXTS_MAX: Final = 1_000  # different texts of a column, above which it is left out
-TEST_EVENTS: Final = 60  # that a rule's test may take
-TEST_TRIES: Final = 20  # hits, the newest first, of which one has so few
-NUMBERS: Final = frozenset(["integer", "number", "money", "real", "duration", "boolean"])
-TOO_FEW: Final = (
+LEARNED = 5 / 8  # of the time whose labels are there; the rest tests, behind the time that labels take
+CAPACITY_SHARE = 0.01  # of events that people review, where nothing says how many
+REVIEW_SHARE = 0.1  # of the mean amount that a review costs, where nothing says it
+TEXTS_MAX = 1_000  # different texts of a column, above which it is left out
+TEST_EVENTS = 60  # that a rule's test may take
+TEST_TRIES = 20  # hits, the newest first, of which one has so few
+NUMBERS = frozenset(["integer", "number", "money", "real", "duration", "boolean"])
+TOO_FEW = (
     "There are too few events older than the time that labels take (label_delay in model.yaml) to learn rules from."
 )
-RULE_INPUT: Final = "rule "
-_NAME: Final = re.compile(r"[\w.]+")
-_BLANKS: Final = re.compile(r"[^a-z0-9]+")
+RULE_INPUT = "rule "
+_NAME = re.compile(r"[\w.]+")
+_BLANKS = re.compile(r"[^a-z0-9]+")
 
 
 class SuggestRules(OperationRequest["RuleSuggestions"]):

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
 
-VERSIONS_MAX: Final = 50
-APPLIED_WITHIN_MS: Final = 600_000  # between the record of who applied files and the version that came of it
-EVENTS: Final = "events.yaml"
+VERSIONS_MAX = 50
+APPLIED_WITHIN_MS = 600_000  # between the record of who applied files and the version that came of it
+EVENTS = "events.yaml"
 _KINDS: Final[Mapping[str, tuple[str, str, str]]] = {  # columns, header of the file, where such files are to be had
     "ip": (
         "{ network: network, country: text from country.iso_code }",

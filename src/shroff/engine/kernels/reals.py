@@ -6,7 +6,7 @@ bits for the float and one for each end of the interval that rounds to it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from shroff.features.kernels.numbers import Word, compiled, high_product
 
 _POWER_MIN, _POWER_MAX = -292, 324
-_FRACTION_BITS: Final = 52
-_BIAS: Final = 1_075
-_PLAIN_MAX: Final = 21  # so many digits before the point, and so many zeros behind it, show no exponent
-_ZEROS_MAX: Final = 6
-_MINUS: Final = 0x2D
-_POINT: Final = 0x2E
-_ZERO: Final = 0x30
-_E: Final = 0x65
-_NULL: Final = np.frombuffer(b"null", np.uint8)
-_PLUS: Final = 0x2B
+_FRACTION_BITS = 52
+_BIAS = 1_075
+_PLAIN_MAX = 21  # so many digits before the point, and so many zeros behind it, show no exponent
+_ZEROS_MAX = 6
+_MINUS = 0x2D
+_POINT = 0x2E
+_ZERO = 0x30
+_E = 0x65
+_NULL = np.frombuffer(b"null", np.uint8)
+_PLUS = 0x2B
 
 
 def _powers() -> NDArray[np.uint64]:
@@ -37,9 +37,9 @@ def _powers() -> NDArray[np.uint64]:
     return np.array(found, np.uint64)
 
 
-_POWERS: Final = _powers()
-_TENS: Final = np.array([10**power for power in range(20)], np.uint64)
-_PAIRS: Final = np.frombuffer(b"".join(b"%02d" % pair for pair in range(100)), np.uint8)
+_POWERS = _powers()
+_TENS = np.array([10**power for power in range(20)], np.uint64)
+_PAIRS = np.frombuffer(b"".join(b"%02d" % pair for pair in range(100)), np.uint8)
 
 
 @compiled

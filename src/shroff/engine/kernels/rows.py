@@ -6,7 +6,7 @@ there can be, and `SLACK_BYTES` more behind every array, since texts are copied 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,17 @@ from shroff.engine.kernels.reals import write_real
 from shroff.engine.kernels.texts import SLACK_BYTES, copy_text, write_number
 from shroff.features.kernels.native import entry_point
 
-INTEGER: Final = 0
-BOOLEAN: Final = 1
-MONEY: Final = 2
-TEXT: Final = 3  # JSON that was written beforehand: `words` and `stops` say where in `out` it stands
-REAL: Final = 4  # the bits of a finite float
-NUMBER_BYTES: Final = 40  # of the longest number in quotes, with sign, point and zeros
-_SAFE_MAX: Final = 2**53  # as `events.event.SAFE_INTEGER_MAX`: beyond it an integer is a text
+INTEGER = 0
+BOOLEAN = 1
+MONEY = 2
+TEXT = 3  # JSON that was written beforehand: `words` and `stops` say where in `out` it stands
+REAL = 4  # the bits of a finite float
+NUMBER_BYTES = 40  # of the longest number in quotes, with sign, point and zeros
+_SAFE_MAX = 2**53  # as `events.event.SAFE_INTEGER_MAX`: beyond it an integer is a text
 
-_WORDS: Final = np.frombuffer(b"null".ljust(SLACK_BYTES) + b"true".ljust(SLACK_BYTES) + b"false".ljust(64), np.uint8)
-_TRUE_AT: Final = SLACK_BYTES
-_FALSE_AT: Final = 2 * SLACK_BYTES
+_WORDS = np.frombuffer(b"null".ljust(SLACK_BYTES) + b"true".ljust(SLACK_BYTES) + b"false".ljust(64), np.uint8)
+_TRUE_AT = SLACK_BYTES
+_FALSE_AT = 2 * SLACK_BYTES
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.int64]

@@ -5,17 +5,17 @@ Texts are copied by whole vectors: every array needs `SLACK_BYTES` more behind i
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from shroff.engine.kernels.reals import length_of, write_digits
 from shroff.features.kernels.numbers import Word, compiled, intrinsic_of
 
-SLACK_BYTES: Final = 32
-_QUOTE: Final = 0x22
-_MINUS: Final = 0x2D
-_POINT: Final = 0x2E
+SLACK_BYTES = 32
+_QUOTE = 0x22
+_MINUS = 0x2D
+_POINT = 0x2E
 
 
 def _copy_vector(typing_context: Any, out: Any, at: Any, source: Any, start: Any) -> Any:

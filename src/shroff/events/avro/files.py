@@ -19,12 +19,12 @@ from shroff.events.avro.schema import as_tree, bare
 from shroff.events.avro.values import DAMAGED, AvroLine, Shape
 from shroff.events.formats.lines import FileExtent, Line, Lines
 
-MAGIC: Final = b"Obj\x01"
-MARKER_BYTES: Final = 16
-BLOCK_BYTES_MAX: Final = 256 * 1024 * 1024  # uncompressed; writers make blocks of some 64 KiB
-PIECE_BYTES: Final = 1024 * 1024  # read at a time where the next block is looked for
-_LONG_BYTES_MAX: Final = 10
-_HEADER: Final = {
+MAGIC = b"Obj\x01"
+MARKER_BYTES = 16
+BLOCK_BYTES_MAX = 256 * 1024 * 1024  # uncompressed; writers make blocks of some 64 KiB
+PIECE_BYTES = 1024 * 1024  # read at a time where the next block is looked for
+_LONG_BYTES_MAX = 10
+_HEADER = {
     "type": "record",
     "name": "header",
     "fields": [{"name": "meta", "type": {"type": "map", "values": "bytes"}}],

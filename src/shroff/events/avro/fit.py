@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
 
 from shroff.events.avro.schema import DURATION_MS, Avro, as_tree, avro_type, schema_name_of, schema_of, schema_text
 from shroff.events.avro.values import alike
@@ -15,15 +14,13 @@ from shroff.language.types import UNITS_MAX
 from shroff.language.values import show_decimal
 from shroff.runtime.values import FrozenStruct
 
-SCHEMAS_SHOWN_MAX: Final = 1_500  # characters of each schema in a message
-_TIMES: Final = frozenset(
-    f"{before}timestamp-{unit}" for before in ("", "local-") for unit in ("millis", "micros", "nanos")
-)
-_DIGITS: Final = frozenset(["int", "long", "float", "double", "decimal", "string"])
-_SCALARS: Final = frozenset(
+SCHEMAS_SHOWN_MAX = 1_500  # characters of each schema in a message
+_TIMES = frozenset(f"{before}timestamp-{unit}" for before in ("", "local-") for unit in ("millis", "micros", "nanos"))
+_DIGITS = frozenset(["int", "long", "float", "double", "decimal", "string"])
+_SCALARS = frozenset(
     [*_DIGITS, *_TIMES, "boolean", "enum", "bytes", "fixed", "date", "time-millis", "time-micros", DURATION_MS]
 )
-_TAKEN: Final = {  # what validation reads a field from, by the name of the logical type or else of the kind
+_TAKEN = {  # what validation reads a field from, by the name of the logical type or else of the kind
     "text": _SCALARS,
     "choice": _SCALARS,
     "integer": _DIGITS,
@@ -34,7 +31,7 @@ _TAKEN: Final = {  # what validation reads a field from, by the name of the logi
     "time": _TIMES | {"int", "long", "string"},
     "duration": frozenset(["string", "float", "double", "decimal", DURATION_MS]),
 }
-_FLOAT_BITS: Final = {"float": 24, "double": 53}
+_FLOAT_BITS = {"float": 24, "double": 53}
 
 
 class Misfit(FrozenStruct):

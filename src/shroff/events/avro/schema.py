@@ -11,19 +11,19 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 from shroff.events.definitions import EventType, Field, Settings
 from shroff.language.types import UNITS_MAX, Type
 
-SCHEMA_BYTES_MAX: Final = 1024 * 1024
-TYPES_MAX: Final = 5_000  # of one schema, each named type counted wherever it is used
-DEPTH_MAX: Final = 32
-PRECISION: Final = len(str(UNITS_MAX))  # digits of the largest valid value
-_DIGITS_MAX: Final = 400  # of a writer's decimals; no amount needs more
-DURATION_MS: Final = "duration-millis"  # our own logical type, which other readers pass over
-PRIMITIVES: Final = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
-_LOGICAL: Final = {  # what each stands on; elsewhere it says nothing, by the specification
+SCHEMA_BYTES_MAX = 1024 * 1024
+TYPES_MAX = 5_000  # of one schema, each named type counted wherever it is used
+DEPTH_MAX = 32
+PRECISION = len(str(UNITS_MAX))  # digits of the largest valid value
+_DIGITS_MAX = 400  # of a writer's decimals; no amount needs more
+DURATION_MS = "duration-millis"  # our own logical type, which other readers pass over
+PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+_LOGICAL = {  # what each stands on; elsewhere it says nothing, by the specification
     "decimal": ("bytes", "fixed"),
     "date": ("int",),
     "time-millis": ("int",),
@@ -36,7 +36,7 @@ _LOGICAL: Final = {  # what each stands on; elsewhere it says nothing, by the sp
     "local-timestamp-nanos": ("long",),
     DURATION_MS: ("long",),
 }
-_NAME_PART: Final = re.compile(r"[^A-Za-z0-9_]+")
+_NAME_PART = re.compile(r"[^A-Za-z0-9_]+")
 
 
 @dataclass(frozen=True)

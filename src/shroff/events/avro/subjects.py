@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
 from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, schema_name_of, schema_of, schema_text
@@ -15,15 +15,15 @@ from shroff.events.formats.schemas import Registered, SchemaRegistry
 from shroff.events.mapping import Mapper
 from shroff.runtime.values import FrozenStruct
 
-UNCHANGED: Final = "unchanged"
-REGISTERED: Final = "registered"
-REFUSED: Final = "refused"
-SAME: Final = "same"
-CHANGED: Final = "changed"
-MAPPED: Final = "mapped"
-ONLY_OURS: Final = "only ours"
-ONLY_THEIRS: Final = "only theirs"
-_PASSED_OVER: Final = ("doc", "aliases")  # what of a schema changes no message
+UNCHANGED = "unchanged"
+REGISTERED = "registered"
+REFUSED = "refused"
+SAME = "same"
+CHANGED = "changed"
+MAPPED = "mapped"
+ONLY_OURS = "only ours"
+ONLY_THEIRS = "only theirs"
+_PASSED_OVER = ("doc", "aliases")  # what of a schema changes no message
 
 
 class Settled(FrozenStruct):

@@ -19,10 +19,10 @@ from shroff.events.avro.schema import DURATION_MS, Avro, bare, read_schema
 from shroff.events.formats.lines import Line
 from shroff.events.raw_values import Exact, Float32, Instant, LocalTime, RawDuration
 
-DAMAGED: Final = (ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error, StopIteration)
-_PER_MS: Final = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
-_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-_DAY_MICROS: Final = 86_400_000_000
+DAMAGED = (ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error, StopIteration)
+_PER_MS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_DAY_MICROS = 86_400_000_000
 
 Convert = Callable[[Any], Any]
 

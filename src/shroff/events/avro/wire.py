@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import BytesIO
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import UsageError
 from shroff.events.avro.fit import fit, refusal
@@ -21,9 +21,9 @@ from shroff.events.mapping import LABEL
 from shroff.language.types import Type
 from shroff.language.values import Value
 
-FRAME_BYTES: Final = 5
-UNKNOWN_FOR_S: Final = 5.0  # how long an id that the registry does not know is not asked for again
-_IDS_MAX: Final = 10_000  # of schemas that are remembered; ids of damaged messages could be any
+FRAME_BYTES = 5
+UNKNOWN_FOR_S = 5.0  # how long an id that the registry does not know is not asked for again
+_IDS_MAX = 10_000  # of schemas that are remembered; ids of damaged messages could be any
 
 
 _Known = tuple[Shape, Read]

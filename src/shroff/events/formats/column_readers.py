@@ -27,10 +27,10 @@ Flags = NDArray[np.bool_]
 Values = NDArray[Any]
 Words = NDArray[np.int64]
 
-_FLOAT_WHOLE_MAX: Final = {"double": 2**53, "float": 2**24}  # to here each whole number is its own shortest decimal
-_FLOAT_ERROR: Final = {"double": 2.0**-50, "float": 2.0**-24 + 2.0**-50}  # see `_from_float`
-_FLOAT_PLACES_MAX: Final = 22  # powers of ten that a float holds exactly
-_WORD_PLACES_MAX: Final = 18  # and a 64-bit integer
+_FLOAT_WHOLE_MAX = {"double": 2**53, "float": 2**24}  # to here each whole number is its own shortest decimal
+_FLOAT_ERROR = {"double": 2.0**-50, "float": 2.0**-24 + 2.0**-50}  # see `_from_float`
+_FLOAT_PLACES_MAX = 22  # powers of ten that a float holds exactly
+_WORD_PLACES_MAX = 18  # and a 64-bit integer
 
 
 class Read(FrozenStruct):

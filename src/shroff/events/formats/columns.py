@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from shroff.language.columns import Column, column_of
 from shroff.language.expression import Path
 from shroff.runtime.values import FrozenStruct
 
-LINES: Final = 8_192  # that are there as Python objects at a time
+LINES = 8_192  # that are there as Python objects at a time
 
 
 class Admitted(FrozenStruct):

@@ -10,22 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import chain, islice
-from typing import Final
 
 from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
 from shroff.events.formats.lines import LINE_BYTES_MAX, CsvHeader, Line
 from shroff.runtime.progress import unheard
 
-SEPARATORS: Final = (",", ";", "\t", "|")
-RECORD_LINES_MAX: Final = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
-BLANKS: Final = " \t"  # around a cell that may be missing
-WINDOWS: Final = "windows-1252"
-_LETTERS: Final = "".join(bytes([code]).decode("cp1252", "replace") for code in range(256))
-_WINDOWS_LETTERS: Final = "".join(chr(code) if letter == "\ufffd" else letter for code, letter in enumerate(_LETTERS))
-_QUOTED: Final = re.compile(rb'"[^"]*"')
+SEPARATORS = (",", ";", "\t", "|")
+RECORD_LINES_MAX = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
+BLANKS = " \t"  # around a cell that may be missing
+WINDOWS = "windows-1252"
+_LETTERS = "".join(bytes([code]).decode("cp1252", "replace") for code in range(256))
+_WINDOWS_LETTERS = "".join(chr(code) if letter == "\ufffd" else letter for code, letter in enumerate(_LETTERS))
+_QUOTED = re.compile(rb'"[^"]*"')
 Tell = Callable[[str], None]
-_SEP_LINE: Final = re.compile(rb'"?sep=([,;|\t])"?[\r\n]*', re.IGNORECASE)
+_SEP_LINE = re.compile(rb'"?sep=([,;|\t])"?[\r\n]*', re.IGNORECASE)
 
 
 def windows_text(raw: bytes) -> str:

@@ -21,7 +21,7 @@ from functools import partial
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -32,10 +32,10 @@ from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExt
 from shroff.events.raw_values import Number, canonical_json, shown
 from shroff.runtime.progress import unheard
 
-FORMATS: Final = ("csv", "jsonl", "parquet", "avro")
-SNIFFED: Final = 4_096  # bytes of a file whose name does not say its format
-DOCUMENT_BYTES_MAX: Final = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
-_SUFFIXES: Final = {
+FORMATS = ("csv", "jsonl", "parquet", "avro")
+SNIFFED = 4_096  # bytes of a file whose name does not say its format
+DOCUMENT_BYTES_MAX = 64 * 1024 * 1024  # of a list or an object over several lines, which is read as a whole
+_SUFFIXES = {
     ".csv": "csv",
     ".tsv": "csv",
     ".jsonl": "jsonl",
@@ -44,10 +44,10 @@ _SUFFIXES: Final = {
     ".parquet": "parquet",
     ".avro": "avro",
 }
-_DATA: Final = frozenset({".txt", ".dat", ".tab", ".psv"})
-_TEXTS: Final = _DATA | {"", ".log"}  # whose content says what they are
-_SHEET: Final = "a spreadsheet; save the sheet as CSV (File, Save as, CSV UTF-8)"
-_UNREAD: Final = {  # endings of what people have and nothing here reads: what it is, and what to do
+_DATA = frozenset({".txt", ".dat", ".tab", ".psv"})
+_TEXTS = _DATA | {"", ".log"}  # whose content says what they are
+_SHEET = "a spreadsheet; save the sheet as CSV (File, Save as, CSV UTF-8)"
+_UNREAD = {  # endings of what people have and nothing here reads: what it is, and what to do
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _SHEET),
     **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "an archive; unpack it, and name the files in it"),
     **dict.fromkeys((".bz2", ".xz", ".zst", ".lz4", ".br", ".z"), "compressed; unpack it, or compress it by gzip"),
@@ -56,15 +56,15 @@ _UNREAD: Final = {  # endings of what people have and nothing here reads: what i
         "of no format that is read; write it as CSV, JSON lines or Parquet",
     ),
 }
-_UTF8_MARK: Final = b"\xef\xbb\xbf"
-_UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
-_GZIP_MARK: Final = b"\x1f\x8b"
-_ZIP_MARKS: Final = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel's files, new and old, and of archives
-_BINARY_MARKS: Final = {b"PAR1": "parquet", b"Obj\x01": "avro"}
-_BLANKS: Final = b" \t\r\n"
-_END_OF_KEY: Final = b'":'
-_decode: Final = msgspec.json.Decoder(float_hook=Number).decode
-_BROKEN_GZIP: Final = (EOFError, gzip.BadGzipFile, zlib.error)
+_UTF8_MARK = b"\xef\xbb\xbf"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_GZIP_MARK = b"\x1f\x8b"
+_ZIP_MARKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # of Excel's files, new and old, and of archives
+_BINARY_MARKS = {b"PAR1": "parquet", b"Obj\x01": "avro"}
+_BLANKS = b" \t\r\n"
+_END_OF_KEY = b'":'
+_decode = msgspec.json.Decoder(float_hook=Number).decode
+_BROKEN_GZIP = (EOFError, gzip.BadGzipFile, zlib.error)
 
 
 def file_format(path: Path, format: str | None = None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from shroff.events.formats.csv_records import CsvRecords
 
 One = TypeVar("One")
-ITEM_MARK: Final = "#"  # between the place of a message and the number of an item, which counts from 1
-_PLACE: Final = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?(#[0-9]+)?")
-_ITEM: Final = re.compile(r"#[1-9][0-9]{0,8}$")
-_ENTRY: Final = re.compile(r"[0-9]+-[0-9]+")
-_ENTRIES_A_MS: Final = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
+ITEM_MARK = "#"  # between the place of a message and the number of an item, which counts from 1
+_PLACE = re.compile(r"([0-9]+)(?: \(row ([0-9]+)\))?(#[0-9]+)?")
+_ITEM = re.compile(r"#[1-9][0-9]{0,8}$")
+_ENTRY = re.compile(r"[0-9]+-[0-9]+")
+_ENTRIES_A_MS = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
 
-LINE_BYTES_MAX: Final = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
-LOST: Final = b"shroff: "  # begins a line in the place of lines that are lost, and says which; it is refused
+LINE_BYTES_MAX = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
+LOST = b"shroff: "  # begins a line in the place of lines that are lost, and says which; it is refused
 Read = Callable[[bytes], "tuple[dict[str, object] | None, str | None]"]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,8 @@ from shroff.errors import UsageError
 from shroff.events.formats.lines import FileExtent, Line, Lines
 from shroff.events.raw_values import Float32, Instant, LocalTime, Number, RawDuration
 
-BATCH_ROWS: Final = 8_192  # a few megabytes of Python values at a time
-_UNITS_NS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+BATCH_ROWS = 8_192  # a few megabytes of Python values at a time
+_UNITS_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def read_parquet(path: Path) -> Lines:

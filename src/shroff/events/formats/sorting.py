@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -20,14 +20,14 @@ from shroff.events.intake import Submission
 from shroff.events.unique import Named
 from shroff.events.validation import LabelInput
 
-MEMORY_BYTES: Final = 64 * 1024 * 1024  # of packed submissions
-EARLIEST_MS: Final = -(1 << 63)  # before any event
+MEMORY_BYTES = 64 * 1024 * 1024  # of packed submissions
+EARLIEST_MS = -(1 << 63)  # before any event
 
 # Time, source, place, the bytes that are kept, type, id; a label has none, and its fields in place of values;
 # what is personal, the number of the header.
 _Entry = tuple[int, str, str, bytes, str, str | None, tuple[Any, ...], tuple[Named, ...], int]
-_ENCODER: Final = msgspec.msgpack.Encoder()
-_DECODER: Final = msgspec.msgpack.Decoder(_Entry)
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(_Entry)
 
 
 def in_order_of_arrival(submissions: Iterator[Submission], events: Events) -> Iterator[Submission]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Protocol
 
 from shroff.errors import UsageError
 from shroff.events.definitions import Events, EventType
@@ -14,7 +14,7 @@ from shroff.events.formats.lines import LINE_BYTES_MAX, Line
 from shroff.events.mapping import Mapper
 from shroff.language.values import Value
 
-MESSAGE_BYTES_MAX: Final = LINE_BYTES_MAX
+MESSAGE_BYTES_MAX = LINE_BYTES_MAX
 
 
 class Decoder(Protocol):

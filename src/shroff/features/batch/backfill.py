@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +26,10 @@ ProjectPaths = NDArray[np.int32]
 Flags = NDArray[np.uint8]
 Answers = tuple[Words, Flags]
 
-ROWS_MAX: Final = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
-TASKS_PER_THREAD: Final = 8  # so that a thread with a hot key leaves the others to the rest
-ROWS_PER_TASK: Final = 1 << 15
-ROWS_TOGETHER: Final = 1 << 20  # whose records are held at the same time; windows are found anew for each such piece
+ROWS_MAX = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
+TASKS_PER_THREAD = 8  # so that a thread with a hot key leaves the others to the rest
+ROWS_PER_TASK = 1 << 15
+ROWS_TOGETHER = 1 << 20  # whose records are held at the same time; windows are found anew for each such piece
 
 
 def backfill(

@@ -35,7 +35,7 @@ Flags = NDArray[np.uint8]
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
 Span = tuple[int, int]
 
-NARROW_SCALE_MAX: Final = 10**9  # its square, and itself times the rows, stay in 64 bits
+NARROW_SCALE_MAX = 10**9  # its square, and itself times the rows, stay in 64 bits
 SERVES: Final[dict[int, tuple[State, ...]]] = {  # the states that need it
     OF_SUM: ("sums", "squares"),
     OF_SQUARES: ("squares",),

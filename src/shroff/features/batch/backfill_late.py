@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +11,7 @@ from shroff.features.online.window_state import HistoryPlan, WindowState
 Words = NDArray[np.int64]
 Flags = NDArray[np.uint8]
 
-BATCH: Final = 1 << 13  # rows that are looked at for one call
+BATCH = 1 << 13  # rows that are looked at for one call
 
 
 class LateKeys:

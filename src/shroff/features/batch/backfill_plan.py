@@ -9,8 +9,6 @@ from the records, and so visits each record once. The plan numbers places and wo
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,65 +18,65 @@ from shroff.language.aggregates import State
 from shroff.runtime.values import FrozenStruct
 
 # Places; those of edges, tracks, sets and ranks follow.
-NOW: Final = 0  # the first cell behind what came before the row
-START: Final = 1  # the first cell of the key
-AFTER: Final = 2  # the first cell behind the row's own
+NOW = 0  # the first cell behind what came before the row
+START = 1  # the first cell of the key
+AFTER = 2  # the first cell behind the row's own
 
 # Where a window begins, if that is no place of its own.
-LEFT_EVER: Final = -1
-LEFT_LAST_N: Final = -2
+LEFT_EVER = -1
+LEFT_LAST_N = -2
 
 # A track: the extremes of one series, for all windows that end at the same place.
-TRACK_SERIES: Final = 0
-TRACK_FLIP: Final = 1  # -1 for a minimum: keys are ~value, so that the greatest wins; 0 for a maximum
-TRACK_END: Final = 2
-TRACK_FIRST: Final = 3  # its lanes:
-TRACK_LANES: Final = 4
-LANE_LEFT: Final = 0
-LANE_LAST_N: Final = 1
-LANE_OUT: Final = 2
+TRACK_SERIES = 0
+TRACK_FLIP = 1  # -1 for a minimum: keys are ~value, so that the greatest wins; 0 for a maximum
+TRACK_END = 2
+TRACK_FIRST = 3  # its lanes:
+TRACK_LANES = 4
+LANE_LEFT = 0
+LANE_LAST_N = 1
+LANE_OUT = 2
 
 # A set, and with three words more a rank: one window of one series.
-PART_SERIES: Final = 0
-PART_END: Final = 1
-PART_LEFT: Final = 2
-PART_LAST_N: Final = 3
-PART_OUT: Final = 4
-RANK_NUMERATOR: Final = 5
-RANK_DENOMINATOR: Final = 6
-RANK_FUNCTION: Final = 7  # a median has two places, side by side
+PART_SERIES = 0
+PART_END = 1
+PART_LEFT = 2
+PART_LAST_N = 3
+PART_OUT = 4
+RANK_NUMERATOR = 5
+RANK_DENOMINATOR = 6
+RANK_FUNCTION = 7  # a median has two places, side by side
 
 # A group: all queries about one series in one window, and the words they share; -1: not there.
-GROUP_END: Final = 0
-GROUP_LEFT: Final = 1
-GROUP_LAST_N: Final = 2
-GROUP_SERIES: Final = 3
-GROUP_FIRST: Final = 4
-GROUP_QUERIES: Final = 5
-N_WORD: Final = 6  # how many values
-EVENTS_WORD: Final = 7  # how many events
-SUM_WORD: Final = 8  # in two words if the series is wide, and so the next
-SQUARES_WORD: Final = 9
-QUERY_FUNCTION: Final = 0
-QUERY_TARGET: Final = 1
-QUERY_PLACE: Final = 2  # of its extreme or quantile, or how many values differ
-QUERY_WORD: Final = 3  # a value
+GROUP_END = 0
+GROUP_LEFT = 1
+GROUP_LAST_N = 2
+GROUP_SERIES = 3
+GROUP_FIRST = 4
+GROUP_QUERIES = 5
+N_WORD = 6  # how many values
+EVENTS_WORD = 7  # how many events
+SUM_WORD = 8  # in two words if the series is wide, and so the next
+SQUARES_WORD = 9
+QUERY_FUNCTION = 0
+QUERY_TARGET = 1
+QUERY_PLACE = 2  # of its extreme or quantile, or how many values differ
+QUERY_WORD = 3  # a value
 
 # What is kept of a series; -1: not there. Its words of one cell stand side by side.
-BASE: Final = 0  # where its words begin
-WORDS: Final = 1  # how many there are for each cell
-OF_SUM: Final = 2  # which of them are the sum before the cell
-OF_SQUARES: Final = 3  # the sum of squares before the cell
-OF_VALUE: Final = 4  # and its value
-OF_MAP: Final = 5  # row of the cells before a slot that have a value; -1: all have one
-OF_LINKS: Final = 6  # first of two rows: where a value was before, and where it is next
-OF_RANKS: Final = 7  # first of two rows: ranks of cells, and cells by rank
-SCALE: Final = 8
-IS_REAL: Final = 9
-IS_WIDE: Final = 10  # sums take two words, the low one first, and so do squares
-SERIES_WORDS: Final = 11
+BASE = 0  # where its words begin
+WORDS = 1  # how many there are for each cell
+OF_SUM = 2  # which of them are the sum before the cell
+OF_SQUARES = 3  # the sum of squares before the cell
+OF_VALUE = 4  # and its value
+OF_MAP = 5  # row of the cells before a slot that have a value; -1: all have one
+OF_LINKS = 6  # first of two rows: where a value was before, and where it is next
+OF_RANKS = 7  # first of two rows: ranks of cells, and cells by rank
+SCALE = 8
+IS_REAL = 9
+IS_WIDE = 10  # sums take two words, the low one first, and so do squares
+SERIES_WORDS = 11
 
-PLACED: Final = {"extremes", "values", "ranks"}  # states whose answers need a place of their own
+PLACED = {"extremes", "values", "ranks"}  # states whose answers need a place of their own
 
 Table = NDArray[np.int64]
 Lane = tuple[int, int, int]  # left, last n, end: what makes a window

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from shroff.features.online.group_state import GroupState, SharedCodes
 from shroff.language.row import Reference
 
 # What the groups of a stage may take while they wait to be asked; others write their answers to a file.
-HELD_BYTES: Final = 1 << 30
+HELD_BYTES = 1 << 30
 
 
 class BatchEngine(Rounds):

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,9 @@ from shroff.features.online.group_state import Feed, GroupState
 Words = NDArray[np.int64]
 Flags = NDArray[np.uint8]
 
-BYTES_A_ROW: Final = 48  # of a `Backfill`: its keys and times, and the rows sorted
-BYTES_A_SERIES: Final = 33  # and of each of its series
-SPILL_ROWS: Final = 1 << 18  # that are answered and written at a time
+BYTES_A_ROW = 48  # of a `Backfill`: its keys and times, and the rows sorted
+BYTES_A_SERIES = 33  # and of each of its series
+SPILL_ROWS = 1 << 18  # that are answered and written at a time
 
 
 @dataclass(slots=True)

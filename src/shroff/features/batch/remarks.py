@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 
-LEFT_OUT: Final = "value left out"
-SUM_OUTSIDE: Final = "sum outside 64 bits"
-UNRATED: Final = "no rate was valid"  # of an amount in another currency, which is then missing
+LEFT_OUT = "value left out"
+SUM_OUTSIDE = "sum outside 64 bits"
+UNRATED = "no rate was valid"  # of an amount in another currency, which is then missing
 
 
 class Remarks:

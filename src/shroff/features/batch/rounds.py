@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from shroff.features.online.group_state import GroupState
 from shroff.features.plan import make_plan
 from shroff.language.row import Reference
 
-PIECE_ROWS: Final = 1 << 18  # rows whose results are there at the same time
+PIECE_ROWS = 1 << 18  # rows whose results are there at the same time
 One = TypeVar("One")
 
 

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 Words = NDArray[np.int64]
 Flags = NDArray[np.uint8]
 
-ROWS: Final = 1 << 17  # that are gathered before they are parted and written
-ANSWER_ROWS: Final = 1 << 14  # that are read at a time, of each partition
-HEAD: Final = ("row", "time", "insert", "ask")
+ROWS = 1 << 17  # that are gathered before they are parted and written
+ANSWER_ROWS = 1 << 14  # that are read at a time, of each partition
+HEAD = ("row", "time", "insert", "ask")
 
 
 @frozen

@@ -9,7 +9,7 @@ stands on the aggregates, of one entity or several, is computed where the answer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -37,7 +37,7 @@ from shroff.language.expression import (
 from shroff.language.row import Reference
 from shroff.runtime.values import frozen
 
-WORD_BYTES: Final = 9  # of an answer: a number or the bits of a float, and whether it is there
+WORD_BYTES = 9  # of an answer: a number or the bits of a float, and whether it is there
 
 
 @frozen

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,10 +51,10 @@ from shroff.language.expression import Aggregate
 from shroff.language.row import Reference
 from shroff.runtime.values import FrozenStruct
 
-PARTITIONS: Final = 16
-ROWS_TOGETHER: Final = 1 << 17  # of a partition, that are answered and written at a time
+PARTITIONS = 16
+ROWS_TOGETHER = 1 << 17  # of a partition, that are answered and written at a time
 # What mends it where a process of a cluster ends for want of memory.
-TOO_SMALL: Final = "usually for lack of memory; increase --partitions, so that each is smaller"
+TOO_SMALL = "usually for lack of memory; increase --partitions, so that each is smaller"
 One = TypeVar("One")
 Two = TypeVar("Two")
 
@@ -293,7 +293,7 @@ def _answers_of(path: Path, part: int) -> Path:
 
 # ---- in a process of the cluster
 
-_VERSION: Final = shroff.__version__
+_VERSION = shroff.__version__
 
 
 def answer_part(part: GroupPartition) -> AnsweredPartition:

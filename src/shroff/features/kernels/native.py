@@ -24,7 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 from threading import Lock, Thread, main_thread
 from types import FunctionType
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -33,25 +33,25 @@ from shroff.features.kernels.numbers import OPTIONS, settle
 from shroff.runtime.process_wide import compile_listeners
 from shroff.runtime.whole_files import whole_file
 
-SUFFIX: Final = ".kernel"
-FOLDER_VARIABLE: Final = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
+SUFFIX = ".kernel"
+FOLDER_VARIABLE = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set
 # By architecture, what code is made for: the processor's level and what else may be asked for by name, as LLVM names
 # them, and features that tell its presence. LLVM uses the instructions of SHA only where a kernel asks for them.
-BASELINE: Final = {
+BASELINE = {
     "x86_64": ("x86-64-v3", "+sha", "avx2 bmi bmi2 f16c fma lzcnt movbe"),  # since 2013
     "aarch64": ("generic", "", ""),
     "arm64": ("generic", "", ""),  # LLVM does not say what a processor of Apple has
 }
-OFTEN: Final = 1_000  # calls of an entry point, until numba is loaded: a second of a busy service
-LOOK_S: Final = 0.1  # seconds between looks at a second process
-RESULT_WORDS: Final = 2  # of which the results of a kernel have at most so many
+OFTEN = 1_000  # calls of an entry point, until numba is loaded: a second of a busy service
+LOOK_S = 0.1  # seconds between looks at a second process
+RESULT_WORDS = 2  # of which the results of a kernel have at most so many
 # Held while a thread loads numba: a copy of the process made meanwhile would wait for locks that nobody opens there.
-_LOADING: Final = Lock()
+_LOADING = Lock()
 os.register_at_fork(before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_LOADING.release)
-_IN_EVERY_PROCESS: Final = ctypes.CDLL(None)  # the functions of C and of Python
-_SIGNATURE: Final = re.compile(r"^(void|int64|UniTuple\(int64, 2\))\((.*)\)$")
-_PARAMETER: Final = re.compile(r"Array\([^)]*\)|\w+(?:\[[^\]]*\])?")
-_ARRAY: Final = re.compile(r"^(\w+)\[(:, )?::1\]$|^Array\((\w+), (\d), 'C', readonly=True\)$")
+_IN_EVERY_PROCESS = ctypes.CDLL(None)  # the functions of C and of Python
+_SIGNATURE = re.compile(r"^(void|int64|UniTuple\(int64, 2\))\((.*)\)$")
+_PARAMETER = re.compile(r"Array\([^)]*\)|\w+(?:\[[^\]]*\])?")
+_ARRAY = re.compile(r"^(\w+)\[(:, )?::1\]$|^Array\((\w+), (\d), 'C', readonly=True\)$")
 
 
 def _shown_address(array: Any) -> int:
@@ -66,8 +66,8 @@ def _read_address(array: Any) -> int:
 
 
 # numpy's binary interface has it behind the head that all objects have. An interpreter may lay out objects otherwise.
-_PROBE: Final = np.empty(8, np.int64)
-_address: Final = _read_address if _read_address(_PROBE) == _shown_address(_PROBE) else _shown_address
+_PROBE = np.empty(8, np.int64)
+_address = _read_address if _read_address(_PROBE) == _shown_address(_PROBE) else _shown_address
 
 
 @dataclass(frozen=True, slots=True)

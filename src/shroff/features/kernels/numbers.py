@@ -12,16 +12,16 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 
 # A number or truth of the machine, which compiled code knows better than an annotation could say.
 Word: TypeAlias = Any
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-DIGEST_LENGTH: Final = 16
+DIGEST_LENGTH = 16
 # What the shared kernels are made from, below the package. A kernel of another room adds its own file.
-KERNEL_FILES: Final = (
+KERNEL_FILES = (
     "features/kernels/*.py",
     "features/batch/backfill*.py",
     "models/trees/*.py",

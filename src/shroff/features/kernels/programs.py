@@ -10,7 +10,6 @@ are. What every operation gives is what `language.row` gives, to the bit.
 from __future__ import annotations
 
 import math
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,8 +56,8 @@ from shroff.features.kernels.operations import (
 
 Words = NDArray[np.int64]
 
-_WORD_BELOW: Final = 2.0**-64
-_FLOAT_EXACT: Final = 1 << 53
+_WORD_BELOW = 2.0**-64
+_FLOAT_EXACT = 1 << 53
 
 
 @compiled

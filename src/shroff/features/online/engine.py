@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
-from typing import Final, Self
+from typing import Self
 
 from shroff.errors import StateError
 from shroff.events.definitions import Events
@@ -30,9 +30,9 @@ from shroff.features.plan import Plan, kept_of, make_plan, with_rules
 from shroff.language.row import Reference
 
 # Idle keys looked at between batches: more than a batch can bring, so that the walk keeps up with new ones.
-SWEEP_A_ROW: Final = 2
-SWEEP_A_BATCH: Final = 4
-FEW: Final = 24  # events that are computed one by one sooner than by columns: see bench/few.py
+SWEEP_A_ROW = 2
+SWEEP_A_BATCH = 4
+FEW = 24  # events that are computed one by one sooner than by columns: see bench/few.py
 
 
 class Lateness(int):

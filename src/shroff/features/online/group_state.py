@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -456,7 +456,7 @@ def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
 # ---- from a key to its pairs: which of a history's keys a hit must empty, where its keys are pairs
 
 
-_FIRST_ROOM: Final = 64
+_FIRST_ROOM = 64
 
 
 @dataclass(slots=True)

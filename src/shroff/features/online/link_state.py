@@ -8,7 +8,6 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +21,11 @@ from shroff.language.row import Reference
 from shroff.language.values import Value
 
 # What a cell has beside the fields that aggregates read; no field has such a name.
-LINK: Final = " link"  # the code of its link value
-IS_SEEN: Final = " is seen"  # whether aggregates are over it; else it only links
-_KEY: Final = " key"  # the code of its key; -1 where it has none
-_NUMBER: Final = " number"  # by order of arrival
-_NO_KEY: Final = -1
+LINK = " link"  # the code of its link value
+IS_SEEN = " is seen"  # whether aggregates are over it; else it only links
+_KEY = " key"  # the code of its key; -1 where it has none
+_NUMBER = " number"  # by order of arrival
+_NO_KEY = -1
 
 
 @dataclass(slots=True)

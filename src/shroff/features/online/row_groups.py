@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from shroff.language.row import Evaluate
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN
 
 Fill = Callable[[Row], None]
-_NOBODY: Final = -1
+_NOBODY = -1
 
 
 class Now:

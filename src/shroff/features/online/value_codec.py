@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,8 +14,8 @@ from shroff.language.columns import Column, column_of
 from shroff.language.expression import Node
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 
-WIDE: Final = 1  # MessagePack ends at 64 bits; a wider integer is an extension of this number
-_WIDE_BYTES: Final = 17  # a product of two 64-bit integers, and its sign
+WIDE = 1  # MessagePack ends at 64 bits; a wider integer is an extension of this number
+_WIDE_BYTES = 17  # a product of two 64-bit integers, and its sign
 
 
 def pack(values: Sequence[Any]) -> bytes:

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import reduce
 from struct import pack, unpack
-from typing import Final
 
 from shroff.features.kernels import operations as kernel
 from shroff.features.value_bounds import Bounds, BoundsOf, bounds_of, fits_word, value_bounds
@@ -21,13 +20,13 @@ from shroff.language.expression import Aggregate, ItemField, Node, children, rea
 from shroff.language.types import BOOLEAN, INTEGER_MAX, INTEGER_MIN
 from shroff.runtime.values import FrozenStruct
 
-_LOGIC: Final = {"and": kernel.AND, "or": kernel.OR}
-_EXACT: Final = {"+": kernel.PLUS, "-": kernel.MINUS, "*": kernel.TIMES, "/": kernel.EXACT_QUOTIENT}
-_REAL: Final = {"+": kernel.REAL_PLUS, "-": kernel.REAL_MINUS, "*": kernel.REAL_TIMES, "/": kernel.REAL_QUOTIENT}
-_COMPARE: Final = {"==": kernel.EQUAL, "!=": kernel.UNEQUAL, "<": kernel.BELOW, "<=": kernel.AT_MOST}
-_TURNED: Final = {">": "<", ">=": "<="}
-_CALLS: Final = {"min": kernel.LEAST, "max": kernel.GREATEST, "abs": kernel.SIZE}
-_OF_REALS: Final = kernel.REAL_EQUAL - kernel.EQUAL  # from an operation of words to the one of reals
+_LOGIC = {"and": kernel.AND, "or": kernel.OR}
+_EXACT = {"+": kernel.PLUS, "-": kernel.MINUS, "*": kernel.TIMES, "/": kernel.EXACT_QUOTIENT}
+_REAL = {"+": kernel.REAL_PLUS, "-": kernel.REAL_MINUS, "*": kernel.REAL_TIMES, "/": kernel.REAL_QUOTIENT}
+_COMPARE = {"==": kernel.EQUAL, "!=": kernel.UNEQUAL, "<": kernel.BELOW, "<=": kernel.AT_MOST}
+_TURNED = {">": "<", ">=": "<="}
+_CALLS = {"min": kernel.LEAST, "max": kernel.GREATEST, "abs": kernel.SIZE}
+_OF_REALS = kernel.REAL_EQUAL - kernel.EQUAL  # from an operation of words to the one of reals
 
 Register = tuple[str, int]  # of what kind, and its number
 

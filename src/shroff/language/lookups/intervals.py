@@ -17,9 +17,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-KEY_BYTES_MAX: Final = 255  # of a prefix or suffix; a name has 253
-_MAPPED: Final = bytes(10) + b"\xff\xff"  # before an IPv4 address in IPv6
-_WIDTHS: Final = (4, 16)  # bytes of an address
+KEY_BYTES_MAX = 255  # of a prefix or suffix; a name has 253
+_MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in IPv6
+_WIDTHS = (4, 16)  # bytes of an address
 _BEFORE_ZERO, _NINE = ord("0") - 1, ord("9")
 Array = NDArray[Any]
 

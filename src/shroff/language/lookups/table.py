@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, BinaryIO, Final, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 from msgspec.json import decode as from_json
@@ -16,8 +16,8 @@ from shroff.runtime.values import FrozenStruct
 
 __all__ = ["CodedColumn", "Interval", "IntervalTable", "KeyColumn", "PackedValues", "RowKeys", "key_interval"]
 
-_ALIGNED: Final = 64  # bytes
-_FEW: Final = 1 << 12  # values that are decoded at once
+_ALIGNED = 64  # bytes
+_FEW = 1 << 12  # values that are decoded at once
 
 
 class PackedValues(Sequence[Value]):

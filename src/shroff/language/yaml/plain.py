@@ -8,19 +8,18 @@ plain file both give the same nodes.
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 
-_DEPTH_MAX: Final = 20  # half of what the careful reader takes: no file that it refuses is read here
-_LINE: Final = re.compile(r"( *)(- +(?=[^ ])|-$)?(?:([A-Za-z_][\w.-]{0,99}):(?: +|$))?(.*)")
-_BEGINS: Final = re.compile(r"[^\s\[\]{},#&*!|>'\"%@`?:-]|[?:-](?=[^ ])")  # a plain value
-_QUOTED: Final = re.compile(r"\"([^\"\\]*)\"|'([^']*)'(?!')")
-_COMMENT: Final = re.compile(r"(?:( +)(#.*)| *)$")  # behind a value, to the end of its line
-_FLOW_KEY: Final = re.compile(r" *([A-Za-z_][\w.-]{0,99}): +")
-_FLOW_VALUE: Final = re.compile(r"-?[\w.](?:[\w.+/<>=*$%@-]|:(?=\w)| +(?=[\w.+/<>=*$%@-]))*")
-_FLOW_NEXT: Final = re.compile(r" *([,}\]])")
-_CLOSES: Final = {"{": "}", "[": "]"}
+_DEPTH_MAX = 20  # half of what the careful reader takes: no file that it refuses is read here
+_LINE = re.compile(r"( *)(- +(?=[^ ])|-$)?(?:([A-Za-z_][\w.-]{0,99}):(?: +|$))?(.*)")
+_BEGINS = re.compile(r"[^\s\[\]{},#&*!|>'\"%@`?:-]|[?:-](?=[^ ])")  # a plain value
+_QUOTED = re.compile(r"\"([^\"\\]*)\"|'([^']*)'(?!')")
+_COMMENT = re.compile(r"(?:( +)(#.*)| *)$")  # behind a value, to the end of its line
+_FLOW_KEY = re.compile(r" *([A-Za-z_][\w.-]{0,99}): +")
+_FLOW_VALUE = re.compile(r"-?[\w.](?:[\w.+/<>=*$%@-]|:(?=\w)| +(?=[\w.+/<>=*$%@-]))*")
+_FLOW_NEXT = re.compile(r" *([,}\]])")
+_CLOSES = {"{": "}", "[": "]"}
 
 
 class _OddError(Exception):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +16,19 @@ from shroff.events.mapping import Mapper
 from shroff.log.columns import record_kernel as kernel
 from shroff.log.columns.read_lines import SLACK, LineForm, joined_texts
 
-SYMBOL_BYTES_MAX: Final = 200  # for which there is room in each line, however few bytes a message has
-SYMBOLS_BYTES_MAX: Final = 65_536  # of all enums that are read
-_CENT_PLACES: Final = 2
-_WORDS: Final = frozenset({"int", "long"})
-_SIZES: Final = {"boolean": 1, "float": 4, "double": 8, "bytes": kernel.BY_LENGTH, "string": kernel.BY_LENGTH}
-_DAY_MS: Final = 86_400_000
-_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-_BOUNDS: Final = {  # of days and of times of a day, whose values validation makes even if nobody reads them
+SYMBOL_BYTES_MAX = 200  # for which there is room in each line, however few bytes a message has
+SYMBOLS_BYTES_MAX = 65_536  # of all enums that are read
+_CENT_PLACES = 2
+_WORDS = frozenset({"int", "long"})
+_SIZES = {"boolean": 1, "float": 4, "double": 8, "bytes": kernel.BY_LENGTH, "string": kernel.BY_LENGTH}
+_DAY_MS = 86_400_000
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_BOUNDS = {  # of days and of times of a day, whose values validation makes even if nobody reads them
     "date": (1 - _EPOCH_DAY, date.max.toordinal() + 1 - _EPOCH_DAY),
     "time-millis": (0, _DAY_MS),
     "time-micros": (0, _DAY_MS * 1_000),
 }
-_NUMERIC: Final = frozenset({"money", "number", "integer"})
+_NUMERIC = frozenset({"money", "number", "integer"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,7 +6,7 @@ the same as the values of the line that is written. Of every other line what is 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from shroff.engine.kernels.texts import copy_text
 from shroff.events.formats.lines import LINE_BYTES_MAX
@@ -30,20 +30,20 @@ from shroff.log.columns.kernel import (
 )
 from shroff.log.columns.line_kernel import FALSE, TRUE, is_same
 
-QUOTED: Final = 0  # kinds of cells: a text in quotation marks
-WHOLE: Final = 1  # a whole number as JSON has it, else a text
-TRUTH: Final = 2  # true or false, else a text
-UNREAD: Final = 3
-TIME: Final = 4  # a text; a time without an offset is one of UTC
+QUOTED = 0  # kinds of cells: a text in quotation marks
+WHOLE = 1  # a whole number as JSON has it, else a text
+TRUTH = 2  # true or false, else a text
+UNREAD = 3
+TIME = 4  # a text; a time without an offset is one of UTC
 
-RECORD: Final = 0  # states of lines: a record by itself
-BLANK: Final = 1
-OPEN_ENDED: Final = 2  # it has a quotation mark that csv.reader has to look at: its record may go on
+RECORD = 0  # states of lines: a record by itself
+BLANK = 1
+OPEN_ENDED = 2  # it has a quotation mark that csv.reader has to look at: its record may go on
 
-CELL_BYTES_MAX: Final = 131_072  # csv.field_size_limit()
-MARKS: Final = 4  # bytes of a cell beside its name and its text: quotation marks, a comma, and the Z of a time
-_SECONDS: Final = 19  # characters of a time up to its seconds
-_RETURN: Final = 13
+CELL_BYTES_MAX = 131_072  # csv.field_size_limit()
+MARKS = 4  # bytes of a cell beside its name and its text: quotation marks, a comma, and the Z of a time
+_SECONDS = 19  # characters of a time up to its seconds
+_RETURN = 13
 
 
 @compiled
@@ -125,7 +125,7 @@ def _write_line(
     return to, RECORD
 
 
-_BYTES: Final = "Array(uint8, 1, 'C', readonly=True)"
+_BYTES = "Array(uint8, 1, 'C', readonly=True)"
 
 
 @native(f"int64({_BYTES}, int64[::1], int64, int64[::1], {_BYTES}, int64[::1], uint8[::1], int64[::1], uint8[::1])")

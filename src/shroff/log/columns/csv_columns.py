@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 from msgspec.json import encode as to_json
@@ -14,7 +13,7 @@ from shroff.events.mapping import Mapper
 from shroff.log.columns import cell_kernel as kernel
 from shroff.log.columns.read_lines import SLACK, Texts, joined_texts
 
-_KINDS: Final = {"integer": kernel.WHOLE, "boolean": kernel.TRUTH, "time": kernel.TIME}
+_KINDS = {"integer": kernel.WHOLE, "boolean": kernel.TRUTH, "time": kernel.TIME}
 
 
 class CellForm:

@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from shroff.log.columns.lines import RUN, EventRun, InRuns, LineForms, LineOrigi
 from shroff.log.columns.read_lines import SLACK, Texts
 from shroff.runtime.progress import Progress, batched
 
-RUN_BYTES: Final = 32 << 20  # about the most bytes of a run, where lines are long
-COLUMNS_MIN: Final = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
-_BLANK: Final = b" \t\r\n"
-_NONE: Final = Submission("", "", bytes)  # of a line that another type has
+RUN_BYTES = 32 << 20  # about the most bytes of a run, where lines are long
+COLUMNS_MIN = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
+_BLANK = b" \t\r\n"
+_NONE = Submission("", "", bytes)  # of a line that another type has
 One = TypeVar("One")
 
 

@@ -13,7 +13,7 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -48,9 +48,9 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.progress import ahead
 from shroff.runtime.values import frozen
 
-ROWS: Final = 1 << 18  # of a batch
-BYTES: Final = 1 << 25  # about what the rows of a batch may take
-EVENTS: Final = 8_192  # that are there as Python objects at a time
+ROWS = 1 << 18  # of a batch
+BYTES = 1 << 25  # about what the rows of a batch may take
+EVENTS = 8_192  # that are there as Python objects at a time
 
 
 @frozen

@@ -7,7 +7,7 @@ two do is 1 in 10^24.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -22,12 +22,12 @@ U0, U1, U8, U13, U16, U17, U21, U32, U56, U64, U255 = (
 )
 MIX0, MIX1 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)  # of MurmurHash3, which mixes all bits
 UEE, UDD = np.uint64(0xEE), np.uint64(0xDD)
-WATERMARK: Final = 0  # words of the state of `take_events`
-IS_THERE: Final = 1
-COUNT: Final = 2
-DOUBLED: Final = 0  # what becomes of an event
-TAKEN: Final = 1
-TOO_LATE: Final = 2
+WATERMARK = 0  # words of the state of `take_events`
+IS_THERE = 1
+COUNT = 2
+DOUBLED = 0  # what becomes of an event
+TAKEN = 1
+TOO_LATE = 2
 
 
 @compiled

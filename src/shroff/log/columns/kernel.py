@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
 
-THERE: Final = 1  # a state of a value
-NEWLINE: Final = 10
-SPACE: Final = 32
-QUOTE: Final = 34
-COMMA: Final = 44
-MINUS: Final = 45
-POINT: Final = 46
-ZERO: Final = 48
-NINE: Final = 57
-COLON: Final = 58
-BACKSLASH: Final = 92
-OPEN: Final = 123
-CLOSE: Final = 125
-ONE: Final = 49
-LETTER_T_UPPER: Final = 84
-LETTER_Z: Final = 90
-DIGITS_MAX: Final = 18  # that always fit 64 bits
-UNITS_MAX: Final = 10**15
-DAY_MS: Final = 86_400_000
+THERE = 1  # a state of a value
+NEWLINE = 10
+SPACE = 32
+QUOTE = 34
+COMMA = 44
+MINUS = 45
+POINT = 46
+ZERO = 48
+NINE = 57
+COLON = 58
+BACKSLASH = 92
+OPEN = 123
+CLOSE = 125
+ONE = 49
+LETTER_T_UPPER = 84
+LETTER_Z = 90
+DIGITS_MAX = 18  # that always fit 64 bits
+UNITS_MAX = 10**15
+DAY_MS = 86_400_000
 
 
 @compiled

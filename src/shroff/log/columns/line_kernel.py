@@ -7,7 +7,7 @@ through validation, which has the last word on it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -34,36 +34,36 @@ from shroff.log.columns.kernel import (
     time_of,
 )
 
-TEXT: Final = 0  # kinds of fields
-CHOICE: Final = 1
-MONEY: Final = 2
-NUMBER: Final = 3
-INTEGER: Final = 4
-BOOLEAN: Final = 5
-TIME: Final = 6
-REAL: Final = 7
-DURATION: Final = 8
+TEXT = 0  # kinds of fields
+CHOICE = 1
+MONEY = 2
+NUMBER = 3
+INTEGER = 4
+BOOLEAN = 5
+TIME = 6
+REAL = 7
+DURATION = 8
 
-KIND: Final = 0  # columns of a plan, which has a row for each field
-SIZE: Final = 1  # the most bytes of a text, the places of a decimal
-IS_OPTIONAL: Final = 2  # 1; or `MAY_LACK` where a value may lack, but not be null or empty
-LEAST: Final = 3  # and `MOST`: the bounds of a value, or which choices of all are the field's, [LEAST, MOST)
-MOST: Final = 4
-PLAN_COLUMNS: Final = 5
-MAY_LACK: Final = 2
+KIND = 0  # columns of a plan, which has a row for each field
+SIZE = 1  # the most bytes of a text, the places of a decimal
+IS_OPTIONAL = 2  # 1; or `MAY_LACK` where a value may lack, but not be null or empty
+LEAST = 3  # and `MOST`: the bounds of a value, or which choices of all are the field's, [LEAST, MOST)
+MOST = 4
+PLAN_COLUMNS = 5
+MAY_LACK = 2
 
-UNSEEN: Final = 0  # and `THERE`: states of a value
-NOTHING: Final = 2  # null, or an empty text
-ODD: Final = 3
-NUMBER_BYTES: Final = 40  # of the longest value that is no text
-_TAB: Final = 9
-_RETURN: Final = 13
-_FIRST_LETTER: Final = 32  # what is below must not stand in a text
-_SAFE_MAX: Final = 2**53
-_SECONDS: Final = 19  # characters of a time up to its seconds
-_NULL: Final = np.frombuffer(b"null", np.uint8)
-TRUE: Final = np.frombuffer(b"true", np.uint8)
-FALSE: Final = np.frombuffer(b"false", np.uint8)
+UNSEEN = 0  # and `THERE`: states of a value
+NOTHING = 2  # null, or an empty text
+ODD = 3
+NUMBER_BYTES = 40  # of the longest value that is no text
+_TAB = 9
+_RETURN = 13
+_FIRST_LETTER = 32  # what is below must not stand in a text
+_SAFE_MAX = 2**53
+_SECONDS = 19  # characters of a time up to its seconds
+_NULL = np.frombuffer(b"null", np.uint8)
+TRUE = np.frombuffer(b"true", np.uint8)
+FALSE = np.frombuffer(b"false", np.uint8)
 
 
 @compiled
@@ -220,7 +220,7 @@ def _is_plain_line(
     return has_all
 
 
-_BYTES: Final = "Array(uint8, 1, 'C', readonly=True)"
+_BYTES = "Array(uint8, 1, 'C', readonly=True)"
 
 
 @native(

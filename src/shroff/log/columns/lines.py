@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain, repeat
-from typing import Final, NamedTuple, TypeVar, overload
+from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
 from msgspec.structs import replace
@@ -28,9 +28,9 @@ from shroff.runtime.logs import failure
 from shroff.streams.log_columns import JoinedTexts
 from shroff.streams.merge import EARLIEST
 
-RUN: Final = 4_096  # lines of a file that are read at once
-LIVE_MIN: Final = 128  # the same of events that were sent together: fewer are decided about as quickly by themselves
-LIVE_TEXTS_BYTES_MAX: Final = 32 << 20  # of the numbered texts of all types that one door of a service keeps
+RUN = 4_096  # lines of a file that are read at once
+LIVE_MIN = 128  # the same of events that were sent together: fewer are decided about as quickly by themselves
+LIVE_TEXTS_BYTES_MAX = 32 << 20  # of the numbered texts of all types that one door of a service keeps
 One = TypeVar("One")
 
 

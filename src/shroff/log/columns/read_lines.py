@@ -25,8 +25,8 @@ from shroff.log.columns.kernel import THERE
 from shroff.log.columns.text_codes import Key, TextCodes
 from shroff.streams.log_columns import JoinedTexts
 
-_LARGEST: Final = 1 << 62
-_KINDS: Final = {
+_LARGEST = 1 << 62
+_KINDS = {
     "text": kernel.TEXT,
     "choice": kernel.CHOICE,
     "money": kernel.MONEY,
@@ -37,19 +37,19 @@ _KINDS: Final = {
     "real": kernel.REAL,
     "duration": kernel.DURATION,
 }
-_TEXTS: Final = frozenset({kernel.TEXT, kernel.CHOICE})
-TEXTS_BYTES_MAX: Final = 64 << 20  # of the numbered texts of a field
+_TEXTS = frozenset({kernel.TEXT, kernel.CHOICE})
+TEXTS_BYTES_MAX = 64 << 20  # of the numbered texts of a field
 KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
-CODE_LENGTH: Final = 3  # letters of a currency
-LETTERS: Final = 26
-_CODE_TEXTS: Final = {
+CODE_LENGTH = 3  # letters of a currency
+LETTERS = 26
+_CODE_TEXTS = {
     sum((ord(letter) - ord("A")) * LETTERS**place for place, letter in enumerate(reversed(code))): code
     for code in CODES
 }
-_CODE_UNITS: Final = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # the least amount of each as it is kept; 0: no currency
+_CODE_UNITS = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # the least amount of each as it is kept; 0: no currency
 _CODE_UNITS[list(_CODE_TEXTS)] = [10 ** (ORIGINAL_PLACES - places_of(code)) for code in _CODE_TEXTS.values()]
-_MS_PLACES: Final = 3  # of seconds
-SLACK: Final = bytes(32)  # texts are copied by whole vectors
+_MS_PLACES = 3  # of seconds
+SLACK = bytes(32)  # texts are copied by whole vectors
 
 
 Texts = tuple[NDArray[np.uint8], NDArray[np.int64]]

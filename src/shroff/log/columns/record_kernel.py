@@ -6,7 +6,7 @@ escape, numbers that fit a word. Of every other record, of a damaged one too, th
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -30,38 +30,38 @@ from shroff.log.columns.kernel import (
     SPACE,
 )
 
-UNREAD: Final = 0  # kinds of values; `UNREAD` only has to be passed over
-TEXT: Final = 1
-SYMBOL: Final = 2
-TRUTH: Final = 3
-INTEGER: Final = 4
-TIME: Final = 5
-DECIMAL: Final = 6
-DOUBLE: Final = 7
-CENTS: Final = 8  # of a 32-bit float
-BOUNDED: Final = 9  # a number that nobody reads, and that must be within [FIRST, STOP)
+UNREAD = 0  # kinds of values; `UNREAD` only has to be passed over
+TEXT = 1
+SYMBOL = 2
+TRUTH = 3
+INTEGER = 4
+TIME = 5
+DECIMAL = 6
+DOUBLE = 7
+CENTS = 8  # of a 32-bit float
+BOUNDED = 9  # a number that nobody reads, and that must be within [FIRST, STOP)
 
-KIND: Final = 0  # columns of a plan, which has a row for each field of the record
-BYTES: Final = 1  # how many a value takes, `BY_LENGTH` or `VARYING`
-BRANCHES: Final = 2  # of its union, 0 without one
-NULL_AT: Final = 3  # which of the branches is null; -1 where none is
-FIELD: Final = 4  # the number of the type's field that it is, -1 of a value that nobody reads
-FIRST: Final = 5  # of an enum's symbols, a timestamp's units in a millisecond, a decimal's places, a number's least
-STOP: Final = 6  # behind the last symbol, the places of the field, or above the number's most
-PLAN_COLUMNS: Final = 7
+KIND = 0  # columns of a plan, which has a row for each field of the record
+BYTES = 1  # how many a value takes, `BY_LENGTH` or `VARYING`
+BRANCHES = 2  # of its union, 0 without one
+NULL_AT = 3  # which of the branches is null; -1 where none is
+FIELD = 4  # the number of the type's field that it is, -1 of a value that nobody reads
+FIRST = 5  # of an enum's symbols, a timestamp's units in a millisecond, a decimal's places, a number's least
+STOP = 6  # behind the last symbol, the places of the field, or above the number's most
+PLAN_COLUMNS = 7
 
-VALUE_BYTES: Final = 40  # of the longest value that is no text
-BY_LENGTH: Final = -1  # the length stands before the value
-VARYING: Final = -2  # the value is a number of variable length
-_LONG_BITS: Final = 63
-_WORD_BYTES: Final = 8
-_ASCII_MAX: Final = 127
-_INFINITE: Final = 0x7FF
-_YEAR_1000_MS: Final = -30_610_224_000_000
-_YEAR_10000_MS: Final = 253_402_300_800_000
-_CENTS_BELOW: Final = 131_072.0  # below it 32-bit floats lie closer than cents, so each cent has its own
-_TRUE: Final = np.frombuffer(b"true".ljust(32), np.uint8)
-_FALSE: Final = np.frombuffer(b"false".ljust(32), np.uint8)
+VALUE_BYTES = 40  # of the longest value that is no text
+BY_LENGTH = -1  # the length stands before the value
+VARYING = -2  # the value is a number of variable length
+_LONG_BITS = 63
+_WORD_BYTES = 8
+_ASCII_MAX = 127
+_INFINITE = 0x7FF
+_YEAR_1000_MS = -30_610_224_000_000
+_YEAR_10000_MS = 253_402_300_800_000
+_CENTS_BELOW = 131_072.0  # below it 32-bit floats lie closer than cents, so each cent has its own
+_TRUE = np.frombuffer(b"true".ljust(32), np.uint8)
+_FALSE = np.frombuffer(b"false".ljust(32), np.uint8)
 
 
 @compiled
@@ -245,7 +245,7 @@ def _write_line(
     return to if at == end else -1
 
 
-_BYTES: Final = "Array(uint8, 1, 'C', readonly=True)"
+_BYTES = "Array(uint8, 1, 'C', readonly=True)"
 
 
 @native(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +30,8 @@ from shroff.runtime.progress import ahead
 from shroff.runtime.values import frozen
 from shroff.streams.log import LogReader, Record
 
-LINES: Final = 1 << 16  # of a piece
-LINE_END: Final = 10
+LINES = 1 << 16  # of a piece
+LINE_END = 10
 Words = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
 

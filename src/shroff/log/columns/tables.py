@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-DIGITS: Final = 38  # of a decimal of 128 bits
-NARROW_DIGITS: Final = 18  # and of one of 64
+DIGITS = 38  # of a decimal of 128 bits
+NARROW_DIGITS = 18  # and of one of 64
 
 
 @frozen

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shroff.features.frames import Dictionary
 
-FULLEST: Final = 0.7  # of a table of hashes
-SMALLEST: Final = 1 << 12
-BESIDE: Final = 128  # bytes of memory that a text takes beside its characters: as an object, in lists and in the table
+FULLEST = 0.7  # of a table of hashes
+SMALLEST = 1 << 12
+BESIDE = 128  # bytes of memory that a text takes beside its characters: as an object, in lists and in the table
 Key = tuple[np.uint64, np.uint64]
 Hashes = NDArray[np.uint64]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,9 @@ from shroff.streams.log import LogReader
 if TYPE_CHECKING:
     import pyarrow as pa
 
-BATCH_SIZE: Final = 4_096
-FIRST_MAX: Final = 10  # of what was left out, that are named
-DOUBLED: Final = "its id came before"
+BATCH_SIZE = 4_096
+FIRST_MAX = 10  # of what was left out, that are named
+DOUBLED = "its id came before"
 WindowState = Iterator[list[tuple[int, LogEvent]]]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.engine.step import Engine, SequencedEvent
 from shroff.errors import PrunedError
@@ -30,13 +30,13 @@ from shroff.streams.log import LogReader, Record
 if TYPE_CHECKING:
     from shroff.log.columns.stored import LogPiece
 
-BY_COLUMNS: Final = 16_384  # places: fewer are folded one by one sooner than what reads columns is loaded
-BY_LOADED_COLUMNS: Final = 1_024  # the same where that is loaded
-COLUMN_READER: Final = "shroff.log.columns.stored"
+BY_COLUMNS = 16_384  # places: fewer are folded one by one sooner than what reads columns is loaded
+BY_LOADED_COLUMNS = 1_024  # the same where that is loaded
+COLUMN_READER = "shroff.log.columns.stored"
 Progress = Callable[[int], None]
-FIRST: Final = 4_096  # places of the first piece, since nobody knows how long their lines are
-MOST: Final = 1 << 15
-PIECE_BYTES: Final = 1 << 23  # about what the lines of a piece take; some pieces are there at a time
+FIRST = 4_096  # places of the first piece, since nobody knows how long their lines are
+MOST = 1 << 15
+PIECE_BYTES = 1 << 23  # about what the lines of a piece take; some pieces are there at a time
 Lines = tuple[bytes, dict[int, Hits]]  # of a piece, and the hits of the past by their rows
 
 

@@ -12,7 +12,7 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -26,8 +26,8 @@ from shroff.runtime.process_wide import give_way
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
 
-PATIENCE_S: Final = 600.0  # a process that came to nothing by then is ended
-_WORDS_MAX: Final = 65_536
+PATIENCE_S = 600.0  # a process that came to nothing by then is ended
+_WORDS_MAX = 65_536
 
 
 class _Told(msgspec.Struct):
@@ -100,7 +100,7 @@ class SnapshotWriter:
             os.waitpid(process, 0)
 
 
-_CAME_TO_NOTHING: Final = (
+_CAME_TO_NOTHING = (
     "a snapshot was not written, since the process that wrote it ended before it was done. Nothing is lost; the next "
     "start reads more of the log"
 )

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -26,8 +25,8 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 from shroff.streams.snapshots import Header, Part, Snapshots
 
-EVERY: Final = 50_000  # places that one start reads at most without wanting a new snapshot: about a second
-_VERSION: Final = 1  # of what stands in the parts
+EVERY = 50_000  # places that one start reads at most without wanting a new snapshot: about a second
+_VERSION = 1  # of what stands in the parts
 
 
 class Saved(FrozenStruct):

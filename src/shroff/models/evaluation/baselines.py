@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,10 +9,10 @@ from shroff.models.evaluation.metrics import REVIEW, average_precision
 from shroff.models.sets import Flags, Floats, RecordedDecisions, Words
 from shroff.runtime.values import frozen
 
-CHAMPION: Final = "champion"
-RULES_ONLY: Final = "rules_only"
-BEST_RULE: Final = "best_rule"
-APPROVE_ALL: Final = "approve_all"
+CHAMPION = "champion"
+RULES_ONLY = "rules_only"
+BEST_RULE = "best_rule"
+APPROVE_ALL = "approve_all"
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,20 +14,20 @@ from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
 from shroff.runtime.values import frozen
 
-NONE: Final = "none"  # the sigmoid of the margin, as boosting with log loss means it
-PLATT: Final = "platt"  # the sigmoid of slope * margin + intercept
-ISOTONIC: Final = "isotonic"  # a rising line through points
-IDENTITY: Final = "identity"  # the margin itself, which is a probability
-ISOLATION: Final = "isolation"  # 2^margin: the anomaly score of an isolation forest, uncalibrated
-AUTO: Final = "auto"  # isotonic or platt, whichever tells later rows better
-_STRAIGHT: Final = ((0.0, 1.0), (0.0, 1.0))  # of IDENTITY: the line on which all lie
-KINDS: Final = {NONE: SIGMOID, PLATT: SIGMOID, ISOTONIC: POINTS, IDENTITY: POINTS, ISOLATION: POWER}
+NONE = "none"  # the sigmoid of the margin, as boosting with log loss means it
+PLATT = "platt"  # the sigmoid of slope * margin + intercept
+ISOTONIC = "isotonic"  # a rising line through points
+IDENTITY = "identity"  # the margin itself, which is a probability
+ISOLATION = "isolation"  # 2^margin: the anomaly score of an isolation forest, uncalibrated
+AUTO = "auto"  # isotonic or platt, whichever tells later rows better
+_STRAIGHT = ((0.0, 1.0), (0.0, 1.0))  # of IDENTITY: the line on which all lie
+KINDS = {NONE: SIGMOID, PLATT: SIGMOID, ISOTONIC: POINTS, IDENTITY: POINTS, ISOLATION: POWER}
 # Isotonic regression follows each wave of few frauds: fewer than these are left to Platt's two numbers.
-_ISOTONIC_FRAUDS_MIN: Final = 50
-_EACH_MIN: Final = 2
-_FITTED_SHARE: Final = 2 / 3  # of the rows, by time; the rest judges
-_STEPS_MAX: Final = 100
-_GAIN_MIN: Final = 1e-12
+_ISOTONIC_FRAUDS_MIN = 50
+_EACH_MIN = 2
+_FITTED_SHARE = 2 / 3  # of the rows, by time; the rest judges
+_STEPS_MAX = 100
+_GAIN_MIN = 1e-12
 
 
 @frozen
@@ -240,7 +240,7 @@ def _fit_isotonic(margins: Floats, is_fraud: NDArray[np.bool_]) -> Calibration:
     return Calibration(ISOTONIC, margins=tuple(points), probabilities=tuple(values))
 
 
-_FITS: Final = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # of two as good the simpler
+_FITS = {PLATT: _fit_platt, ISOTONIC: _fit_isotonic}  # of two as good the simpler
 
 
 def _mistake_of(found: Calibration) -> str:

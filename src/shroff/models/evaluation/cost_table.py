@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,9 @@ from shroff.models.evaluation.metrics import DECLINE, REVIEW, RowsOfFold, Terms
 from shroff.models.sets import Flags, Floats, Words
 from shroff.runtime.values import frozen
 
-CURVE_POINTS: Final = 60
+CURVE_POINTS = 60
 
-DECIDING: Final = ("declined", "reviewed", "approved", "reviews_if_reviewed", "reviews_if_approved")
+DECIDING = ("declined", "reviewed", "approved", "reviews_if_reviewed", "reviews_if_approved")
 
 Columns = Mapping[str, Floats]  # of each row: what it costs and counts in each part; see `columns_of`
 Cuts = tuple[float | None, float | None]  # where to review and where to decline, None for nowhere

@@ -7,7 +7,6 @@ cards cancels out, and the interval is that of their difference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import numpy as np
 
@@ -18,8 +17,8 @@ from shroff.models.keys import metric_of
 from shroff.models.sets import Floats
 from shroff.runtime.values import frozen
 
-CARD_PRECISION: Final = "card_precision_at_k"
-BUDGET_RECALL: Final = "recall_at_budget"
+CARD_PRECISION = "card_precision_at_k"
+BUDGET_RECALL = "recall_at_budget"
 
 
 @frozen

@@ -12,14 +12,14 @@ say "between 0 and 0" where none of few was a fraud.
 from __future__ import annotations
 
 import math
-from typing import Final, TypedDict
+from typing import TypedDict
 
 import numpy as np
 
 from shroff.models.sets import Flags, Floats
 from shroff.runtime.values import frozen
 
-TWO_SIDED: Final = 1.959964  # the 97.5 % point of the normal distribution
+TWO_SIDED = 1.959964  # the 97.5 % point of the normal distribution
 
 
 @frozen

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -26,15 +26,15 @@ from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, 
 from shroff.models.registry import GATES, GateResult, Stored
 from shroff.runtime.values import FrozenStruct, frozen
 
-LATENCY: Final = "latency_p99"
-LEAK_TEST: Final = "leak_test"
-SLICE_COLLAPSE: Final = "slice_collapse"
-JUDGED: Final = "gates"  # what fails where nobody judged any
-COMPARED_WITH: Final = "compared_with"  # in a manifest: the champion, null where there was none
-CURE: Final = "train again, or waive it"
-_ALONE: Final = {RULES_ONLY: "rules alone", APPROVE_ALL: "approving all"}  # what is in force without a model
-_ABOVE: Final = "above the champion by "
-_SINCE: Final = "model.yaml has it only since the model was trained"
+LATENCY = "latency_p99"
+LEAK_TEST = "leak_test"
+SLICE_COLLAPSE = "slice_collapse"
+JUDGED = "gates"  # what fails where nobody judged any
+COMPARED_WITH = "compared_with"  # in a manifest: the champion, null where there was none
+CURE = "train again, or waive it"
+_ALONE = {RULES_ONLY: "rules alone", APPROVE_ALL: "approving all"}  # what is in force without a model
+_ABOVE = "above the champion by "
+_SINCE = "model.yaml has it only since the model was trained"
 
 
 @frozen

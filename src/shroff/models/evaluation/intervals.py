@@ -7,19 +7,18 @@ are drawn, never single rows; and where a metric is one number a day, whole days
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 import numpy as np
 
 from shroff.models.sets import Floats, Words
 from shroff.runtime.values import frozen
 
-TIMES: Final = 200  # enough for ends of a 95 % interval to settle to about a tenth of its length
-ROWS_A_RUN: Final = 100_000_000  # rows weighed at most for all drawings; beyond that fewer are drawn, down to 50
-TIMES_MIN: Final = 50
+TIMES = 200  # enough for ends of a 95 % interval to settle to about a tenth of its length
+ROWS_A_RUN = 100_000_000  # rows weighed at most for all drawings; beyond that fewer are drawn, down to 50
+TIMES_MIN = 50
 LOW, HIGH = 2.5, 97.5  # percent: the ends of a 95 % interval
-BLOCKS_MIN: Final = 8  # fewer blocks than this say nothing of their spread
-DEFINED_MIN: Final = 0.9  # share of drawings in which a metric must have a value
+BLOCKS_MIN = 8  # fewer blocks than this say nothing of their spread
+DEFINED_MIN = 0.9  # share of drawings in which a metric must have a value
 
 
 @frozen

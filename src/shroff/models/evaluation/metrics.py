@@ -8,8 +8,6 @@ the number of threads. docs/explain/metrics.md says what each one means and wher
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,9 +17,9 @@ from shroff.models.sets import Flags, Floats, Words
 from shroff.runtime.entry_points import METRICS, installed
 from shroff.runtime.values import frozen
 
-REVIEW: Final = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
-DECLINE: Final = 3
-BINS: Final = 10  # of the calibration error, each with equally many rows
+REVIEW = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
+DECLINE = 3
+BINS = 10  # of the calibration error, each with equally many rows
 
 
 @frozen

@@ -9,7 +9,7 @@ from dataclasses import field
 from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +20,19 @@ from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold
 from shroff.models.sets import Flags, Floats, TrainingSet, Words
 from shroff.runtime.values import frozen
 
-SLICES_MAX: Final = 20  # values of one column; the rarest together are `others`
-OTHERS: Final = "others"
-MISSING: Final = "missing"
-FRAUDS_MIN: Final = 20  # and as many genuine rows: fewer say nothing about a fall
-GENUINE_MIN: Final = 100  # of a segment that is compared by its false-positive rate
-BANDS: Final = 4
-AMOUNT: Final = "amount"
-KNOWN: Final = "known"
-NEW_MS: Final = 86_400_000  # a key is new for a day: who takes over or opens an account does not wait
-_FIRST: Final = ("true", "false", "new", KNOWN)
-_LAST: Final = (MISSING, OTHERS)
-_NUMBER: Final = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9]+)?)( to -?[0-9.]+)?")  # also a band
-MEASURED: Final = ("auc_roc", "average_precision", "recall_at_review", "recall_at_decline", "money_lost", "brier")
+SLICES_MAX = 20  # values of one column; the rarest together are `others`
+OTHERS = "others"
+MISSING = "missing"
+FRAUDS_MIN = 20  # and as many genuine rows: fewer say nothing about a fall
+GENUINE_MIN = 100  # of a segment that is compared by its false-positive rate
+BANDS = 4
+AMOUNT = "amount"
+KNOWN = "known"
+NEW_MS = 86_400_000  # a key is new for a day: who takes over or opens an account does not wait
+_FIRST = ("true", "false", "new", KNOWN)
+_LAST = (MISSING, OTHERS)
+_NUMBER = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9]+)?)( to -?[0-9.]+)?")  # also a band
+MEASURED = ("auc_roc", "average_precision", "recall_at_review", "recall_at_decline", "money_lost", "brier")
 
 
 @frozen

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +35,9 @@ from shroff.models.evaluation.metrics import Terms
 from shroff.models.sets import Floats, Words
 from shroff.runtime.values import frozen
 
-NOBODY: Final = 1.000001  # above every score: a threshold that nothing reaches
-STEPS_DRAWN: Final = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read
-DRAWINGS: Final = 100  # of thresholds: each chooses anew
+NOBODY = 1.000001  # above every score: a threshold that nothing reaches
+STEPS_DRAWN = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read
+DRAWINGS = 100  # of thresholds: each chooses anew
 
 
 @frozen

@@ -15,7 +15,7 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,9 @@ from shroff.models.learners.xgboost import (
 from shroff.models.sets import Floats
 from shroff.runtime.values import frozen
 
-FRAUD: Final = "fraud"
-WEIGHT: Final = "weight"
-GREW_NOTHING: Final = (
+FRAUD = "fraud"
+WEIGHT = "weight"
+GREW_NOTHING = (
     "the cluster grew no trees (if one of its processes ended, usually for lack of memory: use more machines). It says"
 )
 Singles = NDArray[np.float32]

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ from shroff.runtime.values import frozen
 Floats = NDArray[np.float64]
 Words = NDArray[np.int64]
 
-ROWS_TOGETHER: Final = 1 << 16  # that are read, scored and handed to a learner at a time
-_WIDTH: Final = 8
+ROWS_TOGETHER = 1 << 16  # that are read, scored and handed to a learner at a time
+_WIDTH = 8
 
 
 class _Room:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from msgspec.json import encode as to_json
@@ -27,10 +27,10 @@ from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.sets import Words
 from shroff.runtime.values import frozen
 
-FILE: Final = "isolation.json"
-TREES: Final = 200
-SAMPLE: Final = 256  # rows that each tree sees, as in the paper
-_EULER: Final = 0.5772156649015329
+FILE = "isolation.json"
+TREES = 200
+SAMPLE = 256  # rows that each tree sees, as in the paper
+_EULER = 0.5772156649015329
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ runs on one thread.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 # More texts than this a model does not keep apart: a set of a thousand is what LightGBM and XGBoost split in
 # reasonable time, and a text beyond has too few events to learn from.
-CATEGORIES_MAX: Final = 1_000
-ROWS_MIN: Final = 20
-FRAUDS_MIN: Final = 2
-UNSUPERVISED: Final = frozenset(["isolation"])
+CATEGORIES_MAX = 1_000
+ROWS_MIN = 20
+FRAUDS_MIN = 2
+UNSUPERVISED = frozenset(["isolation"])
 
 
 def fit(

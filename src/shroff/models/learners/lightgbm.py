@@ -12,8 +12,8 @@ from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 
-FILE: Final = "model.txt"
-_NAMES: Final = {
+FILE = "model.txt"
+_NAMES = {
     "depth": "max_depth",
     "leaves": "num_leaves",
     "learning_rate": "learning_rate",
@@ -25,7 +25,7 @@ _NAMES: Final = {
     "l1": "lambda_l1",
     "l2": "lambda_l2",
 }
-_WHOLE: Final = frozenset(["depth", "leaves", "bins"])
+_WHOLE = frozenset(["depth", "leaves", "bins"])
 BOOSTED: Final[Mapping[str, float]] = {
     "leaves": 31,
     "depth": 6,
@@ -36,11 +36,11 @@ BOOSTED: Final[Mapping[str, float]] = {
     "l2": 1,
     "bins": 255,
 }
-TREES_MAX: Final = 600
-PATIENCE: Final = 40
-_TREES_WITHOUT_STOP: Final = 200
+TREES_MAX = 600
+PATIENCE = 40
+_TREES_WITHOUT_STOP = 200
 # LightGBM writes how it was run into the model; the number of threads is no part of what was learnt.
-_THREADS: Final = re.compile(r"^\[num_threads: \d+\]\n", re.MULTILINE)
+_THREADS = re.compile(r"^\[num_threads: \d+\]\n", re.MULTILINE)
 
 
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:

@@ -11,7 +11,7 @@ The margin is `start`, then for each input in order: `missing` where it is missi
 from __future__ import annotations
 
 import warnings
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from msgspec.json import encode as to_json
@@ -20,11 +20,11 @@ from shroff.models.columns import CATEGORY
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.sets import Floats
 
-FILE: Final = "logistic.json"
-L2: Final = 1.0
+FILE = "logistic.json"
+L2 = 1.0
 # More weights than this for one input say nothing: the rarest texts share the middle, 0.
-CATEGORIES_MAX: Final = 100
-_STEPS_MAX: Final = 100
+CATEGORIES_MAX = 100
+_STEPS_MAX = 100
 
 
 def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:

@@ -28,9 +28,9 @@ from shroff.runtime.values import frozen
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
 
-TRIALS: Final = 1_000_000  # where only the time is bounded
-TRIED_SHARE: Final = 0.6  # of the rows, by time, train a trial; the next fifth stops it, the last judges it
-STOPPED_SHARE: Final = 0.8
+TRIALS = 1_000_000  # where only the time is bounded
+TRIED_SHARE = 0.6  # of the rows, by time, train a trial; the next fifth stops it, the last judges it
+STOPPED_SHARE = 0.8
 
 
 @frozen

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.json import encode as to_json
@@ -31,8 +31,8 @@ from shroff.runtime.values import frozen
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
 
-LAST_SHARE: Final = 0.2
-FRAUDS_LAST_MIN: Final = 10  # fewer frauds say neither when to stop nor what a margin means
+LAST_SHARE = 0.2
+FRAUDS_LAST_MIN = 10  # fewer frauds say neither when to stop nor what a margin means
 
 
 @frozen

@@ -24,9 +24,9 @@ from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import Floats
 
-FILE: Final = "model.json"
-_STEP: Final = 2.0**-20
-_NAMES: Final = {
+FILE = "model.json"
+_STEP = 2.0**-20
+_NAMES = {
     "depth": "max_depth",
     "leaves": "max_leaves",
     "learning_rate": "learning_rate",
@@ -37,7 +37,7 @@ _NAMES: Final = {
     "l1": "reg_alpha",
     "l2": "reg_lambda",
 }
-_WHOLE: Final = frozenset(["depth", "leaves", "bins"])
+_WHOLE = frozenset(["depth", "leaves", "bins"])
 # Shallow and slow: frauds are few, and deep trees learn single cards by heart.
 BOOSTED: Final[Mapping[str, float]] = {
     "depth": 5,
@@ -57,9 +57,9 @@ FOREST: Final[Mapping[str, float]] = {
     "l2": 0,
     "bins": 512,
 }
-TREES_MAX: Final = 600
-PATIENCE: Final = 40  # trees without a better log loss after which boosting stops
-TREES_WITHOUT_STOP: Final = 200
+TREES_MAX = 600
+PATIENCE = 40  # trees without a better log loss after which boosting stops
+TREES_WITHOUT_STOP = 200
 
 
 def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned:

@@ -18,9 +18,9 @@ from shroff.models.reports.pages import page
 from shroff.models.reports.plots import cost_chart, curves, dependence_plots, importance_bars
 from shroff.runtime.values import frozen
 
-MINUS: Final = "\N{MINUS SIGN}"
-_MISSING: Final = "missing"
-_HEADLINE: Final = ("average_precision", "auc_roc")
+MINUS = "\N{MINUS SIGN}"
+_MISSING = "missing"
+_HEADLINE = ("average_precision", "auc_roc")
 
 
 @frozen

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -18,13 +18,13 @@ from markupsafe import Markup
 from shroff.models.model import Floats
 from shroff.runtime.values import frozen
 
-MARK: Final = "mark"  # kinds of lines: the thing itself, what it is held against, frauds
-REF: Final = "ref"
-FRAUD: Final = "fraud"
-_WIDTH: Final = 234  # of the box between the axes, as the template has it
-_HEIGHT: Final = 158
-_TICKS: Final = 5
-_POINTS_MAX: Final = 400  # more are not seen, and would make the page heavy
+MARK = "mark"  # kinds of lines: the thing itself, what it is held against, frauds
+REF = "ref"
+FRAUD = "fraud"
+_WIDTH = 234  # of the box between the axes, as the template has it
+_HEIGHT = 158
+_TICKS = 5
+_POINTS_MAX = 400  # more are not seen, and would make the page heavy
 
 
 @frozen

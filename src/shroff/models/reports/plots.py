@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 import numpy as np
 from markupsafe import Markup
@@ -16,14 +15,14 @@ from shroff.models.model_contributions import Dependence
 from shroff.models.reports.pages import FRAUD, MARK, REF, ChartAxis, ChartLine, drawn, short, steps_of
 from shroff.models.sets import Flags
 
-INPUTS_SHOWN: Final = 15
-DEPENDENCES_SHOWN: Final = 8
-_CATEGORIES_SHOWN: Final = 8
-_SCORE_LEAST: Final = 1e-5  # where the axis of scores begins
-_BINS: Final = 25
-_PARTS: Final = 12  # of the line through the middle of the dots
-_COST_SHOWN: Final = 2.5  # times the cost without the score
-_SKEWED: Final = 20.0  # times the median: from there on values stand on a logarithmic axis
+INPUTS_SHOWN = 15
+DEPENDENCES_SHOWN = 8
+_CATEGORIES_SHOWN = 8
+_SCORE_LEAST = 1e-5  # where the axis of scores begins
+_BINS = 25
+_PARTS = 12  # of the line through the middle of the dots
+_COST_SHOWN = 2.5  # times the cost without the score
+_SKEWED = 20.0  # times the median: from there on values stand on a logarithmic axis
 
 
 def curves(evaluation: Evaluation) -> Markup:

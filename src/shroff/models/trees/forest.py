@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +27,7 @@ from shroff.models.trees.layout import (
 
 Words = NDArray[np.int64]
 
-LEAF: Final = -1  # as a left child: the node has none
+LEAF = -1  # as a left child: the node has none
 
 
 @dataclass(frozen=True, slots=True)

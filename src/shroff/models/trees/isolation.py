@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from msgspec.json import decode as from_json
@@ -13,8 +13,8 @@ from shroff.models.model import InputColumn
 from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
 
-_VERSION: Final = 1
-_ARITHMETIC: Final = Precision(is_single_input=False, is_single_sum=False)
+_VERSION = 1
+_ARITHMETIC = Precision(is_single_input=False, is_single_sum=False)
 
 
 def forest_of_isolation(data: bytes, inputs: Sequence[InputColumn]) -> Forest:

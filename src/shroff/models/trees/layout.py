@@ -13,19 +13,17 @@ A set is: how many codes it has bits for; 1 where a missing category goes left; 
 
 from __future__ import annotations
 
-from typing import Final
-
-LINK_SHIFT: Final = 24
-SLOT_MASK: Final = (1 << 23) - 1
-LOOKS_UP: Final = 1  # the bit of a link whose node asks for a set
-SET_HEADER: Final = 3
-TOGETHER: Final = 8  # trees are walked in groups of so many; the last group is filled up
-BLOCK: Final = 64  # rows are staged so many at once
+LINK_SHIFT = 24
+SLOT_MASK = (1 << 23) - 1
+LOOKS_UP = 1  # the bit of a link whose node asks for a set
+SET_HEADER = 3
+TOGETHER = 8  # trees are walked in groups of so many; the last group is filled up
+BLOCK = 64  # rows are staged so many at once
 
 # Ways to treat what is absent: the second word of a slot.
-ABSENT_RIGHT: Final = 0  # a missing value goes right
-ABSENT_LEFT: Final = 1  # a missing value goes left
-ABSENT_ZERO: Final = 2  # a missing value counts as 0
-ZERO_RIGHT: Final = 3  # a missing value and 0 go right
-ZERO_LEFT: Final = 4  # a missing value and 0 go left
-CATEGORY: Final = 5  # a code; outside 0 .. count - 1, the third word of the slot, it is missing
+ABSENT_RIGHT = 0  # a missing value goes right
+ABSENT_LEFT = 1  # a missing value goes left
+ABSENT_ZERO = 2  # a missing value counts as 0
+ZERO_RIGHT = 3  # a missing value and 0 go right
+ZERO_LEFT = 4  # a missing value and 0 go left
+CATEGORY = 5  # a code; outside 0 .. count - 1, the third word of the slot, it is missing

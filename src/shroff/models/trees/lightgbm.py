@@ -8,7 +8,7 @@ stands in it: as 0, or, where missing values or zeros were set apart in training
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -17,14 +17,14 @@ from shroff.models.model import InputColumn
 from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, Words, check_inputs, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT, ABSENT_ZERO, ZERO_LEFT, ZERO_RIGHT
 
-_SAVE: Final = 'save it with booster.save_model("model.txt")'
-_OBJECTIVES: Final = ("binary sigmoid:1", "cross_entropy")
+_SAVE = 'save it with booster.save_model("model.txt")'
+_OBJECTIVES = ("binary sigmoid:1", "cross_entropy")
 # What counts as 0 there: 1e-35 in single precision.
-_ARITHMETIC: Final = Precision(is_single_input=False, is_single_sum=False, zero_below=float(np.float32(1e-35)))
+_ARITHMETIC = Precision(is_single_input=False, is_single_sum=False, zero_below=float(np.float32(1e-35)))
 # Bits of a node's `decision_type`.
-_IS_SET: Final = 1
-_DEFAULT_LEFT: Final = 2
-_MISSING_SHIFT: Final = 2
+_IS_SET = 1
+_DEFAULT_LEFT = 2
+_MISSING_SHIFT = 2
 _MISSING_IS_NONE, _MISSING_IS_ZERO, _MISSING_IS_NAN = range(3)
 
 

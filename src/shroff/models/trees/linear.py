@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from msgspec.json import decode as from_json
@@ -14,7 +14,7 @@ from shroff.models.columns import CATEGORY
 from shroff.models.model import Floats, InputColumn
 from shroff.models.trees.forest import check_inputs
 
-_VERSION: Final = 1
+_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)

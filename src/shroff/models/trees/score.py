@@ -8,21 +8,20 @@ machine to machine. These functions call none of each other, so that the kernel 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 # How a margin becomes a probability.
-SIGMOID: Final = 0  # 1 / (1 + e^-(slope margin + intercept))
-POINTS: Final = 1  # by a line through points
-POWER: Final = 2  # 2^margin
+SIGMOID = 0  # 1 / (1 + e^-(slope margin + intercept))
+POINTS = 1  # by a line through points
+POWER = 2  # 2^margin
 
-LN2: Final = 0.6931471805599453
-_LOWEST: Final = -700.0  # below it e^x is less than 1e-304: as good as nothing, and no subnormal number occurs
-_PER_LN2: Final = 1.4426950408889634  # 1 / ln 2
+LN2 = 0.6931471805599453
+_LOWEST = -700.0  # below it e^x is less than 1e-304: as good as nothing, and no subnormal number occurs
+_PER_LN2 = 1.4426950408889634  # 1 / ln 2
 # ln 2 in two parts: the first has 32 bits, so that its multiples up to 1024 are exact.
-_LN2_HIGH: Final = 0.693147180369123816490
-_LN2_LOW: Final = 1.90821492927058770002e-10
+_LN2_HIGH = 0.693147180369123816490
+_LN2_LOW = 1.90821492927058770002e-10
 # 1/n!, the highest n first: |x| <= ln 2 / 2 leaves a remainder below 1e-17.
-_SERIES: Final = (
+_SERIES = (
     1.0 / 6227020800.0,
     1.0 / 479001600.0,
     1.0 / 39916800.0,
@@ -38,8 +37,8 @@ _SERIES: Final = (
     1.0,
     1.0,
 )
-_SPLIT: Final = 134217729.0  # 2^27 + 1: parts a float into two of 26 bits (Veltkamp)
-_SCALE: Final = 1_000_000.0
+_SPLIT = 134217729.0  # 2^27 + 1: parts a float into two of 26 bits (Veltkamp)
+_SCALE = 1_000_000.0
 
 
 def exponential(x: float) -> float:

@@ -7,7 +7,7 @@ What the arrays mean stands in `models.trees.layout`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from shroff.models.trees.score import LN2, POINTS, POWER
 
 Words = NDArray[np.int64]
 Floats = NDArray[np.float64]
-_STEPS: Final = 4  # between two looks whether all trees have arrived
+_STEPS = 4  # between two looks whether all trees have arrived
 
 _exponential = compiled(kernel_score.exponential)
 _sigmoid = compiled(kernel_score.sigmoid)

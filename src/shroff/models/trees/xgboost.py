@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +23,11 @@ from shroff.models.trees.forest import LEAF, CategorySet, Forest, Precision, Tre
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
 
 # Objectives whose base score is a probability, and those where it is a margin.
-_PROBABLE: Final = ("binary:logistic", "reg:logistic")
-_PLAIN: Final = ("binary:logitraw", "reg:squarederror", "rank:pairwise", "rank:ndcg", "rank:map")
-_SAVE: Final = 'save it with booster.save_model("model.json")'
-_ARITHMETIC: Final = Precision(is_single_input=True, is_single_sum=True)
-_NEAREST_TO_CERTAIN: Final = np.float32(1e-6)
+_PROBABLE = ("binary:logistic", "reg:logistic")
+_PLAIN = ("binary:logitraw", "reg:squarederror", "rank:pairwise", "rank:ndcg", "rank:map")
+_SAVE = 'save it with booster.save_model("model.json")'
+_ARITHMETIC = Precision(is_single_input=True, is_single_sum=True)
+_NEAREST_TO_CERTAIN = np.float32(1e-6)
 
 
 def forest_of_xgboost(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms, parse_money
 from shroff.notices.added_reports import added_reports
@@ -18,9 +18,9 @@ from shroff.notices.triggers import due_of
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
 
-MARKS: Final = 40  # characters of the longest bar in plain text
-OVERDUE_MS: Final = 2 * DAY_MS  # from which on a deadline is shown as a day
-LATE_MS: Final = 12 * HOUR_MS  # a report that is later than this is not made any more
+MARKS = 40  # characters of the longest bar in plain text
+OVERDUE_MS = 2 * DAY_MS  # from which on a deadline is shown as a day
+LATE_MS = 12 * HOUR_MS  # a report that is later than this is not made any more
 
 
 def report_due(notice: Notice, now_ms: int, begun_ms: int = 0) -> Due | None:

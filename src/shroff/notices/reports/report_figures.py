@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,8 +21,8 @@ from shroff.notices.store import Due
 from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import LogReader
 
-_NOT_COUNTED: Final = msgspec.Raw(b"null")
-AGES_DAYS: Final = (1, 7, 30)  # at which the maturity of labels is reported
+_NOT_COUNTED = msgspec.Raw(b"null")
+AGES_DAYS = (1, 7, 30)  # at which the maturity of labels is reported
 
 
 class FoundMoney(FrozenStruct):

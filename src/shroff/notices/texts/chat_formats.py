@@ -10,8 +10,8 @@ from shroff.config import filled
 from shroff.notices.definitions import Notice
 from shroff.notices.store import Due
 
-SUMMARY_MAX: Final = 1_024  # characters, of PagerDuty
-_PLAIN: Final = {ord(mark): f"\\{mark}" for mark in r"\[]()*_~#>`"}  # Teams renders Markdown, so no value may be a link
+SUMMARY_MAX = 1_024  # characters, of PagerDuty
+_PLAIN = {ord(mark): f"\\{mark}" for mark in r"\[]()*_~#>`"}  # Teams renders Markdown, so no value may be a link
 
 
 def _slack(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -21,9 +21,9 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
-ITEMS_MAX: Final = 50  # that one mail shows
-AMOUNT_BAND: Final = re.compile(r"(?P<first>[\d.]+) to (?P<last>[\d.]+)")
-PLACES: Final = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
+ITEMS_MAX = 50  # that one mail shows
+AMOUNT_BAND = re.compile(r"(?P<first>[\d.]+) to (?P<last>[\d.]+)")
+PLACES = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
 
 
 @frozen

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from shroff.language.values import MINUTE_MS, show_decimal
 from shroff.notices.texts.words import DAYS, MARKS, MONTHS, WORDS
 from shroff.runtime.texts import one_line
 
-NO_BREAK: Final = "\u00a0"
-MINUS: Final = "\u2212"
-HASHED: Final = re.compile(r"hashed:[0-9a-f]{32}:(.{0,4})")
-_CARD: Final = re.compile(r"(?<![0-9A-Za-z])(?:[0-9][ -]?){11,18}[0-9](?![0-9A-Za-z])")
-_HIDDEN_CARD: Final = re.compile(r"(?<![0-9])(?:[0-9][ ./_-]?){11,18}[0-9](?![0-9])")  # one by its check digit alone
-_HIDDEN: Final = "••••"
+NO_BREAK = "\u00a0"
+MINUS = "\u2212"
+HASHED = re.compile(r"hashed:[0-9a-f]{32}:(.{0,4})")
+_CARD = re.compile(r"(?<![0-9A-Za-z])(?:[0-9][ -]?){11,18}[0-9](?![0-9A-Za-z])")
+_HIDDEN_CARD = re.compile(r"(?<![0-9])(?:[0-9][ ./_-]?){11,18}[0-9](?![0-9])")  # one by its check digit alone
+_HIDDEN = "••••"
 
 
 def money_text(units: int, places: int, currency: str, language: str) -> str:

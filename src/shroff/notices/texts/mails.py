@@ -11,15 +11,14 @@ from email.policy import SMTP
 from email.utils import format_datetime, getaddresses
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
 
 from shroff.errors import UsageError
 from shroff.notices.mailer import Mail
 from shroff.people.addresses import is_address
 from shroff.runtime.values import frozen
 
-SUBJECT_MAX: Final = 200
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+SUBJECT_MAX = 200
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 @frozen

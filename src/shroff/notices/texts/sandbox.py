@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from jinja2 import (
     BaseLoader,
@@ -21,20 +21,20 @@ from jinja2.nodes import EvalContext
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-SIZE_MAX: Final = 64 * 1024  # characters of a template
-LOOPS_MAX: Final = 2  # one within the other
-BETWEEN_MAX: Final = 100  # characters
-_FILTERS: Final = (  # none of them makes much of little, or text HTML
+SIZE_MAX = 64 * 1024  # characters of a template
+LOOPS_MAX = 2  # one within the other
+BETWEEN_MAX = 100  # characters
+_FILTERS = (  # none of them makes much of little, or text HTML
     "capitalize count d default e escape first float int last length lower round sort string title trim upper"
 )
-_LOADS: Final = re.compile(
+_LOADS = re.compile(
     r"<\s*(?:img|link|script|iframe|object|embed|video|audio|source|form|base|svg)\b|url\s*\(|@import|\bon[a-z]+\s*="
     r"|\bbackground\s*=|\bsrc(?:set)?\s*="
     r"|\{%[+-]?\s*autoescape\b",
     re.IGNORECASE,
 )
-_NOT_RENDERED: Final = re.compile(r"\{#.*?#\}|/\*.*?\*/", re.DOTALL)  # comments, also those of styles
-_WIDE: Final = re.compile(r"[0-9]{4}|\*|\{[^{}]*\{")  # a width above 999, or one that is computed
+_NOT_RENDERED = re.compile(r"\{#.*?#\}|/\*.*?\*/", re.DOTALL)  # comments, also those of styles
+_WIDE = re.compile(r"[0-9]{4}|\*|\{[^{}]*\{")  # a width above 999, or one that is computed
 
 
 class _Formatting:

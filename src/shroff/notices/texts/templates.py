@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import resources
-from typing import Any, Final
+from typing import Any
 
 from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
@@ -21,12 +21,12 @@ from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.sandbox import Sandbox, check_own
 
-FOLDER: Final = "notices/"
-ENDINGS: Final = (".txt.j2", ".html.j2")
-NO_SUBJECT: Final = "a plain text begins with a line 'Subject: …' and an empty one"
-LENGTH_MAX: Final = 256 * 1024  # characters of one text: a mail is read by a person
-_PACKAGE: Final = "shroff.notices"  # whose texts lie in its templates/; each report of a plug-in names its own
-_SUBJECT: Final = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
+FOLDER = "notices/"
+ENDINGS = (".txt.j2", ".html.j2")
+NO_SUBJECT = "a plain text begins with a line 'Subject: …' and an empty one"
+LENGTH_MAX = 256 * 1024  # characters of one text: a mail is read by a person
+_PACKAGE = "shroff.notices"  # whose texts lie in its templates/; each report of a plug-in names its own
+_SUBJECT = re.compile(r"Subject:[ \t]*([^\r\n]+)\r?\n\r?\n")
 
 
 class TextError(UsageError):

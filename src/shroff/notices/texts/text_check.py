@@ -17,20 +17,20 @@ from shroff.notices.definitions import OF_EVENTS, RECEIPT, Notice
 from shroff.notices.texts.templates import NoticeTemplates, TextError
 from shroff.notices.texts.words import LANGUAGES, WORDS
 
-_ALL: Final = {
+_ALL = {
     "words": "The built-in texts in the language of the mail, such as `words.none`.",
     "language": "The language of the mail: `en` or `de`.",
     "title": "The heading.",
     "sender": "The name of the sender: `web: { name: ... }` of shroff.yaml.",
     "zone": "The time zone of times in the mail.",
 }
-_EVENT: Final = {
+_EVENT = {
     "help": "What customers can do without a link: `web: { help: ... }` of shroff.yaml.",
     "amount": "The amount as `show` names it.",
     "day": "The day of the event, such as `5 January`.",
     "show": "The values of the notice's `show`: `show.merchant`. Each is also available by its own name: `merchant`.",
 }
-_ITEMS: Final = {
+_ITEMS = {
     "subject": "The subject line.",
     "items": "What the mail tells, in a list. Each has `sentence`, `title`, `facts` (labels and values), `reasons`, "
     "`show`, and `named` with `event`, `rule`, `entity`, `key`, `reason` and `outcome`.",
@@ -80,10 +80,10 @@ NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
     }
 )
-EVERY: Final = frozenset(name for names in NAMES_OF.values() for name in names)  # for a text that no notice uses yet
-_AMOUNT: Final = "24.90\u00a0EUR"
-_FACTS: Final = [("Amount", _AMOUNT), ("When", "Monday 5 January 2026, 14:32, UTC")]
-_NAMED: Final = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "key": "c-1", "reason": "9 payments"}
+EVERY = frozenset(name for names in NAMES_OF.values() for name in names)  # for a text that no notice uses yet
+_AMOUNT = "24.90\u00a0EUR"
+_FACTS = [("Amount", _AMOUNT), ("When", "Monday 5 January 2026, 14:32, UTC")]
+_NAMED = {"event": "payment/p-1", "rule": "a_rule", "entity": "card", "key": "c-1", "reason": "9 payments"}
 
 
 def check_texts(texts: NoticeTemplates, notices: Mapping[str, Notice]) -> list[TextError]:

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Final, TypeVar
 
-LANGUAGES: Final = ("en", "de")
+LANGUAGES = ("en", "de")
 Value = TypeVar("Value")
 
 

@@ -6,7 +6,7 @@ None of it decides anything: like what says where things are, it is in no versio
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.events.definitions import Events
 
-NAME_OF: Final = "cases"
-RAISING: Final = ("challenge", "review", "decline")
-LOCK_MS: Final = 15 * 60_000
-SECOND_LOOK: Final = 0.05
-NEXT: Final = ("verdict", "escalate", "snooze")  # what a macro may do with a case
-TAG: Final = One("a tag", "^[a-z0-9][a-z0-9_.:-]{0,39}$")
-CASES: Final = mapping_shape(
+NAME_OF = "cases"
+RAISING = ("challenge", "review", "decline")
+LOCK_MS = 15 * 60_000
+SECOND_LOOK = 0.05
+NEXT = ("verdict", "escalate", "snooze")  # what a macro may do with a case
+TAG = One("a tag", "^[a-z0-9][a-z0-9_.:-]{0,39}$")
+CASES = mapping_shape(
     """case settings
 
     outcomes: Outcomes that raise an alert, in addition to rules with `notify: analysts`.

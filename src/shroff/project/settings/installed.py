@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
 
 from shroff.errors import StateError, UsageError
 from shroff.runtime.entry_points import SETTINGS, entries, own_points, package_of
 from shroff.streams.settings import AdapterSettings
 
-STALE: Final = "shroff's code is newer than its installation: run 'pip install --no-deps -e .' in its folder."
+STALE = "shroff's code is newer than its installation: run 'pip install --no-deps -e .' in its folder."
 
 
 def kinds(contract: str, named: Iterable[str] | None = None) -> tuple[str, ...]:

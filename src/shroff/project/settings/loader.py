@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 
 from shroff.config import PROJECT_FILE
 from shroff.errors import Problem, nearest
@@ -14,8 +13,8 @@ from shroff.language.values import DAY_MS
 from shroff.language.yaml.text import Mapping, Node, Scalar
 from shroff.project.settings.project_keys import LANGUAGE_VERSION, MONEY, SETTINGS, UNTAKEN
 
-EVER_MS: Final = 1 << 62
-NOT_THERE_YET: Final = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
+EVER_MS = 1 << 62
+NOT_THERE_YET = frozenset(key.name for key in SETTINGS.keys if key.shape is None)
 
 
 def load_settings(node: Node | None, problems: list[Problem]) -> Settings:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.language.keys import ANY, DURATION, NAME, Either, One, Required, choice, mapping_shape
 from shroff.project.settings.casework import CASES
 from shroff.project.settings.summaries import SUMMARIES
 from shroff.project.settings.systems_keys import SYSTEMS
 
-LANGUAGE_VERSION: Final = "1"
-UNTAKEN: Final = ("skip", "quarantine")
-CURRENCY: Final = One("a currency such as EUR", "^[A-Z]{3}$")
-MONEY: Final = mapping_shape(
+LANGUAGE_VERSION = "1"
+UNTAKEN = ("skip", "quarantine")
+CURRENCY = One("a currency such as EUR", "^[A-Z]{3}$")
+MONEY = mapping_shape(
     """a currency with its decimal places
 
     currency: The currency, as three capital letters.
@@ -27,7 +25,7 @@ MONEY: Final = mapping_shape(
     places=choice(*"012345678"),
     rates=NAME,
 )
-SETTINGS: Final = mapping_shape(
+SETTINGS = mapping_shape(
     """the project's settings
 
     shroff: The version of the language.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -18,9 +16,9 @@ from shroff.language.keys import (
 )
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
-PERSON_ROLE: Final = choice("admin", "author", "analyst", "viewer", "member")
-_ROLES: Final = own_names("values of the claim or names of groups with their roles", PERSON_ROLE, pattern="^.{1,200}$")
-SIGN_IN: Final = mapping_shape(
+PERSON_ROLE = choice("admin", "author", "analyst", "viewer", "member")
+_ROLES = own_names("values of the claim or names of groups with their roles", PERSON_ROLE, pattern="^.{1,200}$")
+SIGN_IN = mapping_shape(
     """how people sign in
 
     passwords: Whether people may sign in with a password; only with `oidc` they need not.
@@ -68,7 +66,7 @@ SIGN_IN: Final = mapping_shape(
     ),
 )
 
-SESSIONS: Final = mapping_shape(
+SESSIONS = mapping_shape(
     """session lifetime
 
     idle: A session expires after this time without activity. Automatic requests of open pages do not count.
@@ -81,10 +79,10 @@ SESSIONS: Final = mapping_shape(
     idle=DURATION,
     lasts=DURATION,
 )
-NETWORKS: Final = Many(
+NETWORKS = Many(
     "a list of addresses and networks", One("an address or a network such as 10.0.0.0/8", r"^[0-9A-Fa-f.:/]+$")
 )
-METRICS: Final = mapping_shape(
+METRICS = mapping_shape(
     """metrics for Prometheus
 
     port: The port of `/metrics` and `/health` of a worker (`shroff run`), and of a service in addition to its own port.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from msgspec.json import encode as to_json
@@ -25,8 +25,8 @@ from shroff.project.settings.system import (
 from shroff.project.settings.systems_keys import NAMED_SOURCE_KEYS, kind_shape, source, sources
 from shroff.runtime.values import FrozenStruct
 
-SKIP: Final = "skip"
-_BESIDE: Final = frozenset(key.name for key in NAMED_SOURCE_KEYS)  # beside its kind
+SKIP = "skip"
+_BESIDE = frozenset(key.name for key in NAMED_SOURCE_KEYS)  # beside its kind
 
 
 class NamedSource(FrozenStruct):

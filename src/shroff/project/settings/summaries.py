@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import nearest
 from shroff.language.keys import (
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.events.definitions import Events, EventType
 
-NAME_OF: Final = "summaries"
-COUNTED: Final = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
+NAME_OF = "summaries"
+COUNTED = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
 INGEST_TIME, EVENT_TIME = "ingest_time", "event_time"
 EVERY_MS, DELAY_MS = 5 * 60_000, 10_000
-TABLE: Final = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,57}$")  # `_text` fits behind it
-OWN_COLUMNS: Final = (
+TABLE = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,57}$")  # `_text` fits behind it
+OWN_COLUMNS = (
     "window_start",
     "window_end",
     "revision",
@@ -47,7 +47,7 @@ OWN_COLUMNS: Final = (
     "fraud_count",
     "confirmed_fraud_count",
 )
-SUMMARIES: Final = mapping_shape(
+SUMMARIES = mapping_shape(
     """summaries in SQL tables
 
     url: The database URL: sqlite:///FILE (relative to the project's folder), postgresql:// or mariadb://.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import encode as to_json
@@ -44,13 +44,13 @@ from shroff.project.settings.systems_keys import (
 )
 from shroff.runtime.values import FrozenStruct, frozen
 
-SYSTEM_KEYS: Final = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
-TOLD_KEPT_MS: Final = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
-ONLINE_KIND: Final = "redis"  # where the environment has the whole address
+SYSTEM_KEYS = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
+TOLD_KEPT_MS = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
+ONLINE_KIND = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
-_NO_LAKE: Final = "events older than keep move to the lake, but this file has no 'lake:'."
-_NO_ROWS: Final = "events older than keep move to the lake, which then needs layout parquet or both."
-_PASSWORD: Final = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
+_NO_LAKE = "events older than keep move to the lake, but this file has no 'lake:'."
+_NO_ROWS = "events older than keep move to the lake, which then needs layout parquet or both."
+_PASSWORD = re.compile(r"://[^/@\s]*:(?!\$\{)[^/@\s]+@")
 
 
 class SignInSettings(FrozenStruct):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache, partial
-from typing import Final
 
 from shroff.language.keys import (
     ANY,
@@ -43,10 +42,10 @@ from shroff.streams.settings import (
     VARIABLE,
 )
 
-URL: Final = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
-STORE_URL: Final = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
-FORMATS: Final = ("json", "avro")
-SOURCE_KEYS: Final = mapping_shape(
+URL = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
+STORE_URL = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
+FORMATS = ("json", "avro")
+SOURCE_KEYS = mapping_shape(
     """any live source
 
     format: The encoding of messages.
@@ -87,9 +86,9 @@ SOURCE_KEYS: Final = mapping_shape(
     late=choice("refuse", "keep"),
     wait=DURATION,
 ).keys
-MAILS_KEPT: Final = "30d"
-_NAMED_ADDRESS: Final = One("a mail address, with or without a name", r"^[^\r\n]+@[^\r\n]+$")
-MAIL_KEYS: Final = mapping_shape(
+MAILS_KEPT = "30d"
+_NAMED_ADDRESS = One("a mail address, with or without a name", r"^[^\r\n]+@[^\r\n]+$")
+MAIL_KEYS = mapping_shape(
     """all mails
 
     from: The sender address of mails.
@@ -103,7 +102,7 @@ MAIL_KEYS: Final = mapping_shape(
     from_=_NAMED_ADDRESS,
     keep=DURATION,
 ).keys
-WEB: Final = mapping_shape(
+WEB = mapping_shape(
     """web address and appearance of the service
 
     url: The public URL of the service. Links in mails begin with it, for customers and users, and OpenID Connect
@@ -136,7 +135,7 @@ WEB: Final = mapping_shape(
     networks=NETWORKS,
     proxy_header=choice("x-forwarded-for", "forwarded"),
 )
-NAMED_SOURCE_KEYS: Final = mapping_shape(
+NAMED_SOURCE_KEYS = mapping_shape(
     """a source under a name
 
     events: Event types from a source, and `label` if it brings labels. Each type's `from` in events.yaml maps the
@@ -157,7 +156,7 @@ NAMED_SOURCE_KEYS: Final = mapping_shape(
     others=One("skip, quarantine or an event type", NAME_PATTERN),
     id=choice("message", "row"),
 ).keys
-STORE: Final = mapping_shape(
+STORE = mapping_shape(
     """a store with its URL
 
     url: The database URL.
@@ -168,7 +167,7 @@ STORE: Final = mapping_shape(
     url=Required(ADDRESS),
     lease=DURATION,
 )
-DOCUMENTS: Final = own_names(
+DOCUMENTS = own_names(
     "folders with their content",
     mapping_shape(
         """one kind of documents
@@ -188,7 +187,7 @@ DOCUMENTS: Final = own_names(
         file=DOCUMENT_NAME,
     ),
 )
-CATALOG: Final = mapping_shape(
+CATALOG = mapping_shape(
     """a catalog of Apache Iceberg
 
     name: The name of the catalog, in pyiceberg's own configuration, too.
@@ -205,7 +204,7 @@ CATALOG: Final = mapping_shape(
     ),
     properties=MappingShape("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
 )
-LAKE: Final = mapping_shape(
+LAKE = mapping_shape(
     """a lake with its location
 
     to: A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
@@ -227,7 +226,7 @@ LAKE: Final = mapping_shape(
     delta=SWITCH,
     catalog=CATALOG,
 )
-ONLINE: Final = mapping_shape(
+ONLINE = mapping_shape(
     """a Redis server with features
 
     url: The server.
@@ -244,7 +243,7 @@ ONLINE: Final = mapping_shape(
     ttl=DURATION,
     entities=Many("entities", One("a name", NAME_PATTERN)),
 )
-SNAPSHOTS: Final = mapping_shape(
+SNAPSHOTS = mapping_shape(
     """when state is saved, and where
 
     every: Time between snapshots.
@@ -260,7 +259,7 @@ SNAPSHOTS: Final = mapping_shape(
     kept=WHOLE,
     to=One("a place", r"^\S+$"),
 )
-BACKUP: Final = mapping_shape(
+BACKUP = mapping_shape(
     """backups with their location
 
     to: Location of backups: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
@@ -271,10 +270,10 @@ BACKUP: Final = mapping_shape(
     key=FILE,
     tools=FILE,
 )
-LAKE_PLACE: Final = One(
+LAKE_PLACE = One(
     "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
 )
-DEFAULT_MAILER: Final = "folder"  # which nobody names
+DEFAULT_MAILER = "folder"  # which nobody names
 
 # ---- what adapters declare, with the keys of shroff
 
@@ -405,7 +404,7 @@ def mail(named: frozenset[str] | None = None) -> Shape:
     return MappingShape("settings of outgoing mails", (*keys, *MAIL_KEYS))
 
 
-SYSTEMS: Final = mapping_shape(
+SYSTEMS = mapping_shape(
     """where things are
 
     source: The source of live events: a URL, or a kind with its settings.

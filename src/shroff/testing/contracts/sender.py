@@ -6,7 +6,6 @@ import time
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Final
 
 import pytest
 
@@ -14,11 +13,11 @@ from shroff.errors import TransientError, UsageError
 from shroff.streams.sender import Sender
 from shroff.testing.contracts.promises import Contract
 
-PASSWORD: Final = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the settings of `make_unreachable`
-WITHIN_S: Final = 120.0  # for what is to arrive, on a machine with much else to do
-ENDS_S: Final = 120.0  # for a close that waits for nobody
-KEYS: Final = 40
-MANY: Final = 3_000
+PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the settings of `make_unreachable`
+WITHIN_S = 120.0  # for what is to arrive, on a machine with much else to do
+ENDS_S = 120.0  # for a close that waits for nobody
+KEYS = 40
+MANY = 3_000
 
 
 class SenderContract(Contract):

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import pytest
 from msgspec.json import encode as to_json
@@ -21,11 +21,11 @@ from shroff.streams.merge import Merge
 from shroff.streams.source import Source, Taken
 from shroff.testing.contracts.promises import Contract, promise
 
-UNREADABLE: Final = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(256)), b'{"n": 1, "n": 2}')
-HOUR_MS: Final = 3_600_000
-SECONDS_ENOUGH: Final = 120.0  # until the next message comes, on a machine with much else to do
-LONG_S: Final = 120.0  # of a poll that is ended by a message long before
-QUIET_S: Final = 0.3  # for which a source that has given all is asked for more; tests of one in memory set less
+UNREADABLE = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(256)), b'{"n": 1, "n": 2}')
+HOUR_MS = 3_600_000
+SECONDS_ENOUGH = 120.0  # until the next message comes, on a machine with much else to do
+LONG_S = 120.0  # of a poll that is ended by a message long before
+QUIET_S = 0.3  # for which a source that has given all is asked for more; tests of one in memory set less
 
 
 Opens = Callable[..., Source]

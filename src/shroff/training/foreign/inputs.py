@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from shroff import config
 from shroff.errors import Problem, UsageError, nearest
@@ -25,11 +24,11 @@ from shroff.models.model import InputColumn
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 
-OPTION: Final = "--inputs"
-CATEGORIES: Final = "--categories"
-_SHOWN: Final = 8  # names that a message repeats
+OPTION = "--inputs"
+CATEGORIES = "--categories"
+_SHOWN = 8  # names that a message repeats
 # `theirs=ours`, but not a comparison.
-_MAPPED: Final = re.compile(r"\s*([^=<>!\s][^=<>!]*?)\s*=(?![=])\s*(.+)", re.DOTALL)
+_MAPPED = re.compile(r"\s*([^=<>!\s][^=<>!]*?)\s*=(?![=])\s*(.+)", re.DOTALL)
 
 
 @frozen

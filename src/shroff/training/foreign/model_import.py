@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -35,7 +35,7 @@ from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
 from shroff.training.train import Maker, plain_settings
 
 Reader = Callable[[str, bytes, int | None], Foreign | None]  # of a file's name, its bytes and the rounds that count
-IMPORTED: Final = "imported"  # in a manifest: where a model comes from that was not trained here
+IMPORTED = "imported"  # in a manifest: where a model comes from that was not trained here
 
 
 @frozen
@@ -150,7 +150,7 @@ class ImportedModel:
             return fit_calibration(margins, verdicts, kind)
 
 
-_LEARNERS: Final = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logistic"}  # what the list of models shows
+_LEARNERS = {XGBOOST: "xgboost", LIGHTGBM: "lightgbm", LOGISTIC: "logistic"}  # what the list of models shows
 
 
 def refuse_numbers(file: str, foreign: Foreign, *, calibrate: bool) -> None:

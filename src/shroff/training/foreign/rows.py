@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -19,15 +18,15 @@ from shroff.models.loaded import LoadedModel
 from shroff.models.model import LOG_ODDS, NUMBER, Floats, InputColumn
 from shroff.runtime.values import frozen
 
-SCORE: Final = "score"
-MARGIN: Final = "margin"
+SCORE = "score"
+MARGIN = "margin"
 # Single floats of a score near 1 lie 6e-8 apart; files often have six digits. Of margins, which go further: relative.
-TOLERANCES: Final = {SCORE: 1e-6, MARGIN: 1e-5}
-SNIPPET: Final = 'rows.assign(score=model.predict_proba(rows)[:, 1]).to_csv("rows.csv")'
-_MISSING: Final = frozenset(["", "nan", "na", "null", "none"])
-_TRUTHS: Final = {"true": 1.0, "false": 0.0}
-_SWAPS_INPUTS_MAX: Final = 40  # of more, pairs are not tried
-_SWAPS_ROWS: Final = 200
+TOLERANCES = {SCORE: 1e-6, MARGIN: 1e-5}
+SNIPPET = 'rows.assign(score=model.predict_proba(rows)[:, 1]).to_csv("rows.csv")'
+_MISSING = frozenset(["", "nan", "na", "null", "none"])
+_TRUTHS = {"true": 1.0, "false": 0.0}
+_SWAPS_INPUTS_MAX = 40  # of more, pairs are not tried
+_SWAPS_ROWS = 200
 
 
 @frozen

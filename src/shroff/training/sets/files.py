@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -40,8 +40,8 @@ from shroff.training.sets.sources import HistorySource
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS: Final = "rows.parquet"
-LABELS: Final = "labels.parquet"
+ROWS = "rows.parquet"
+LABELS = "labels.parquet"
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from shroff.training.sets.rows import SetShape
 
-HELD_BYTES: Final = 1 << 30  # that the inputs of a set may take in memory
-SLICE: Final = "by "  # before the name of a slice's column
-_NONE: Final = -1
+HELD_BYTES = 1 << 30  # that the inputs of a set may take in memory
+SLICE = "by "  # before the name of a slice's column
+_NONE = -1
 
 
 def gathered(

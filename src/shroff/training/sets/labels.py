@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,11 @@ from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words, in_forc
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LABELS: Final = ("fraud", "genuine", "unclear", "none")  # of an event, as `label_codes` numbers them
+LABELS = ("fraud", "genuine", "unclear", "none")  # of an event, as `label_codes` numbers them
 FRAUD_LABEL, GENUINE_LABEL, UNCLEAR_LABEL, NO_LABEL = range(len(LABELS))
 Codes = NDArray[np.int8]
-VERDICT_CODES: Final = {"fraud": FRAUD, "genuine": GENUINE, "unclear": NOT_KNOWN}
-CODES: Final = (GENUINE_LABEL, FRAUD_LABEL, UNCLEAR_LABEL)  # by verdict: GENUINE, FRAUD, NOT_KNOWN
+VERDICT_CODES = {"fraud": FRAUD, "genuine": GENUINE, "unclear": NOT_KNOWN}
+CODES = (GENUINE_LABEL, FRAUD_LABEL, UNCLEAR_LABEL)  # by verdict: GENUINE, FRAUD, NOT_KNOWN
 
 
 class GatheredLabels:

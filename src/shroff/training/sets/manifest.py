@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -12,9 +11,9 @@ from shroff.errors import StorageError, UsageError
 from shroff.runtime.values import FrozenStruct
 from shroff.training.roles import SetFold
 
-MANIFEST: Final = "manifest.json"
-FORMAT: Final = 2
-MADE_WITH: Final = {  # by their names in `versions`, what a change of each is about
+MANIFEST = "manifest.json"
+FORMAT = 2
+MADE_WITH = {  # by their names in `versions`, what a change of each is about
     "definitions": "definitions",
     "policy": "policy.yaml",
     "lists": "lists",

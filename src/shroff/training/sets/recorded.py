@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,7 +19,7 @@ from shroff.training.sets.labels import rows_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NO_SCORE: Final = b',"score":null,'  # stands in no text of a document, in which quotation marks are escaped
+_NO_SCORE = b',"score":null,'  # stands in no text of a document, in which quotation marks are escaped
 Row = TypeVar("Row", DecisionRow, HitRow)
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -48,11 +48,11 @@ from shroff.training.sets.wanted import wanted_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EXACT_MAX: Final = 1 << 52  # up to which each sum of whole numbers is exact in a float
-ENGINES: Final = ("batch", "online")
-VERDICT_TEXTS: Final = {code: text for text, code in VERDICT_CODES.items()}
-_VERDICTS: Final = tuple(VERDICT_CODES)
-_NO_WORDS: Final = np.zeros(0, np.int64)
+EXACT_MAX = 1 << 52  # up to which each sum of whole numbers is exact in a float
+ENGINES = ("batch", "online")
+VERDICT_TEXTS = {code: text for text, code in VERDICT_CODES.items()}
+_VERDICTS = tuple(VERDICT_CODES)
+_NO_WORDS = np.zeros(0, np.int64)
 
 
 class SetShape(FrozenStruct):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from shroff.errors import UsageError, nearest
 from shroff.features.computed import Computed
@@ -13,9 +12,9 @@ from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 
-_INPUT: Final = "model input"
-_SLICE: Final = "model slice"
-_AMOUNT: Final = "cost of a missed fraud"
+_INPUT = "model input"
+_SLICE = "model slice"
+_AMOUNT = "cost of a missed fraud"
 
 
 class SetContents(FrozenStruct):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -81,7 +81,7 @@ def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tu
     return {(record.type, record.id): summary_in(project.definitions, record) for record in found}
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, decision)(
         "A decision.",
         "The bytes of the original answer, and `answered` for an override.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from shroff.events.event import Scalar, TimeText, time_text
 from shroff.explain.entities import KeyEvent, KeyLinks, Timeline, fields_of
@@ -129,7 +129,7 @@ def looked(
         return timeline, with_fields(log, log.flags_of(name, key, limit=FLAGS_SHOWN)), look.links(name, key, timeline)
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, entity)(
         "Get one key of an entity: its events, features as of the last decision, flags, and related keys.",
         "The view of the last million sequence numbers of the log; use `next` to read further back.",

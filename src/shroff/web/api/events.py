@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -41,19 +41,19 @@ if TYPE_CHECKING:
 
 One = TypeVar("One")
 
-JSON_TYPES: Final = frozenset([JSON, "", "text/json"])
-LINE_TYPES: Final = frozenset([LINES, "application/jsonl", "application/json-lines", "application/x-jsonlines"])
-ANSWERED: Final = "shroff-answered"
-KNOWN_AT: Final = "shroff-known-at"
-SENT: Final = "sent"
-LABELS_TOLD: Final = 20  # of those of one request that the record shows
-READ_AT_ONCE: Final = 16 * 1024  # bytes that are read on the event loop; what is longer would hold up the others
-PARTS_AT_ONCE: Final = LIVE_MIN - 2  # commas and line ends of a list: so many events are read one by one
-EVENTS_AT_ONCE: Final = 50  # each takes 80 µs where it has mistakes; 10,000 empty ones take 30 KB and 0.8 s
-SHOWN_AT_ONCE: Final = 200  # answers
-ONE_BYTES_MAX: Final = 1024 * 1024  # an event's texts are at most 65,536 bytes each
-_PATH: Final = re.compile(r"([\w.]+): ")
-_SPACES: Final = b" \t\r\n"
+JSON_TYPES = frozenset([JSON, "", "text/json"])
+LINE_TYPES = frozenset([LINES, "application/jsonl", "application/json-lines", "application/x-jsonlines"])
+ANSWERED = "shroff-answered"
+KNOWN_AT = "shroff-known-at"
+SENT = "sent"
+LABELS_TOLD = 20  # of those of one request that the record shows
+READ_AT_ONCE = 16 * 1024  # bytes that are read on the event loop; what is longer would hold up the others
+PARTS_AT_ONCE = LIVE_MIN - 2  # commas and line ends of a list: so many events are read one by one
+EVENTS_AT_ONCE = 50  # each takes 80 µs where it has mistakes; 10,000 empty ones take 30 KB and 0.8 s
+SHOWN_AT_ONCE = 200  # answers
+ONE_BYTES_MAX = 1024 * 1024  # an event's texts are at most 65,536 bytes each
+_PATH = re.compile(r"([\w.]+): ")
+_SPACES = b" \t\r\n"
 
 
 class LabelInForce(TypedDict):
@@ -326,14 +326,14 @@ async def _explained(service: Service, response: Response) -> Response:
     return Response(await service.in_thread(override.told, service, event, id_, found.json()), media_type=JSON)
 
 
-_SENT: Final = {
+_SENT = {
     413: "The body is too long, or has too many items.",
     415: "The body is neither JSON nor JSON lines.",
     422: "The event is refused; the problem has the path of each error.",
     429: "",
 }
-_DECIDED: Final = Decision | Undecided | Problem
-ROUTES: Final = (
+_DECIDED = Decision | Undecided | Problem
+ROUTES = (
     api("POST", "/events/{event}", Right.SUBMIT_EVENTS, post_events)(
         "Send events and get decisions: one event, a list, or JSON lines. Each event is durable before the response.",
         "The decision. For several events, a list in the same order; each item is a decision or a problem.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
 
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import TimeText, time_text
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from shroff.streams.sink_cursor import DeliveryHealth
     from shroff.web.service import Service
 
-FRESH_S: Final = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside
-FIXED_LOOKED: Final = 500  # entries of quarantine
-FIXED_FRESH_S: Final = 10.0
-AGAIN_S: Final = 5.0  # and at least, for who wants another one now
-OLD_S: Final = 600.0  # from when on a look says nothing of now
-PATIENCE_S: Final = 0.05  # for which a page waits for a new look before it shows what is known
+FRESH_S = 60.0  # for which a look serves everybody: one costs about a second, and asks systems outside
+FIXED_LOOKED = 500  # entries of quarantine
+FIXED_FRESH_S = 10.0
+AGAIN_S = 5.0  # and at least, for who wants another one now
+OLD_S = 600.0  # from when on a look says nothing of now
+PATIENCE_S = 0.05  # for which a page waits for a new look before it shows what is known
 InThread: TypeAlias = "Callable[[Callable[[], HealthLook]], Awaitable[HealthLook]]"
-LEAVING_S: Final = 2.0  # for which the state of deliveries serves everybody
-_ORDER: Final = {WRONG: 0, NOTE: 1}
-_HARM_FIRST: Final = frozenset({"log", "rows", "project", "folder", "hash", "write-ahead", "store"})
-_HARM_LAST: Final = frozenset({"labels", "input", "active", "schedule", "values", "litter", "exploration"})
+LEAVING_S = 2.0  # for which the state of deliveries serves everybody
+_ORDER = {WRONG: 0, NOTE: 1}
+_HARM_FIRST = frozenset({"log", "rows", "project", "folder", "hash", "write-ahead", "store"})
+_HARM_LAST = frozenset({"labels", "input", "active", "schedule", "values", "litter", "exploration"})
 
 
 @frozen
@@ -207,7 +207,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
     )
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/health", Right.READ_METRICS, health)(
         "Get the service's health: the findings of `shroff doctor`, at most a minute old, sinks, drift, and alerts of "
         "Prometheus that fire.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Final, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict
 
 import msgspec
 from starlette.responses import Response
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from shroff.project.settings.sources import NamedSource
     from shroff.web.service import Service
 
-BODY_BYTES_MAX: Final = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some signs as several
-LONG_BYTES: Final = 64 * 1024  # of bodies above this, and of those that do not say how long they are,
-LONG_MAX: Final = 32  # so many are held at once before it is known who sent them
-FETCHES_MAX: Final = 4  # at once, of what verifies requests
-SAVE_S: Final = 1.0  # from a message to its count in the file
+BODY_BYTES_MAX = 1024 * 1024  # SNS has 256 KiB at most, and JSON writes some signs as several
+LONG_BYTES = 64 * 1024  # of bodies above this, and of those that do not say how long they are,
+LONG_MAX = 32  # so many are held at once before it is known who sent them
+FETCHES_MAX = 4  # at once, of what verifies requests
+SAVE_S = 1.0  # from a message to its count in the file
 SKIPPED, QUARANTINED, APPENDED = "skipped", "quarantined", "appended"
 
 
@@ -196,7 +196,7 @@ def _save_soon(service: Service) -> None:
         loop.call_later(SAVE_S, save)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route(
         "POST",
         "/hooks/{source}",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, Final, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from shroff.cases.case import SNOOZED, CaseFilter
 from shroff.cases.case_queries import COUNTED_S
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from shroff.cases.desk import CaseService
     from shroff.web.service import Service
 
-FRESH_S: Final = 0.9  # for which what was counted serves everybody
-SAMPLE_S: Final = 10.0
-SAMPLED_S: Final = 300.0
-QUANTILES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
+FRESH_S = 0.9  # for which what was counted serves everybody
+SAMPLE_S = 10.0
+SAMPLED_S = 300.0
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
 @frozen
@@ -48,7 +48,7 @@ class Period:
     step_name: str
 
 
-PERIODS: Final = {
+PERIODS = {
     period.code: period
     for period in (
         Period("1h", "Last hour", HOUR_MS, MINUTE_MS, "a minute"),
@@ -56,7 +56,7 @@ PERIODS: Final = {
         Period("7d", "7 days", 7 * DAY_MS, 2 * HOUR_MS, "2 hours"),
     )
 }
-FIRST: Final = "24h"
+FIRST = "24h"
 
 
 @frozen
@@ -85,7 +85,7 @@ class CasesOpen(FrozenStruct):
     first_due: TimeText | None
 
 
-NO_CASES: Final = CasesOpen(0, 0, None, None)
+NO_CASES = CasesOpen(0, 0, None, None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -321,7 +321,7 @@ def document(found: LiveLook) -> Live:
     }
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/live", Right.READ_DECISIONS, live)(
         "Get live figures: events and decisions in a period up to the newest event, latency, and backlog.",
         "The figures of the screen Live.",

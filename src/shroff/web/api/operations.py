@@ -7,7 +7,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from inspect import getdoc
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
-ACCEPTED: Final = 202
-THREADS: Final = 8  # apart from others: an operation may wait for the writer, whose reply is read on those
-OF_SENDER_MAX: Final = 4
+ACCEPTED = 202
+THREADS = 8  # apart from others: an operation may wait for the writer, whose reply is read on those
+OF_SENDER_MAX = 4
 
 
 def route_of(declared: Operation[..., Any]) -> Route:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 
 import msgspec
 
@@ -17,11 +17,11 @@ from shroff.web.http.routes import api
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-BODY_BYTES_MAX: Final = 512 * 1024
-ALERTS_MAX: Final = 200  # kept at once, and posted at once; the most severe ones of those that are kept
-TEXT_MAX: Final = 500  # characters of each text that is kept
-ENDS_AFTER_MS: Final = 15 * 60 * 1_000  # without a repeat; the receiver of deploy/ repeats every 5 minutes
-_ORDER: Final = {"critical": 0, "warning": 1}
+BODY_BYTES_MAX = 512 * 1024
+ALERTS_MAX = 200  # kept at once, and posted at once; the most severe ones of those that are kept
+TEXT_MAX = 500  # characters of each text that is kept
+ENDS_AFTER_MS = 15 * 60 * 1_000  # without a repeat; the receiver of deploy/ repeats every 5 minutes
+_ORDER = {"critical": 0, "warning": 1}
 
 
 class PostedAlert(msgspec.Struct, rename="camel", frozen=True):
@@ -104,7 +104,7 @@ async def receive(service: Service, request: Request) -> Json[AlertCount]:
     return Json({"firing": len(service.operator_alerts.firing(now_ms))})
 
 
-ROUTES: Final = (
+ROUTES = (
     api("POST", "/health/alerts", Right.POST_ALERTS, receive)(
         "Receive alerts of Prometheus from Alertmanager (a `webhook_configs` receiver). `GET /api/v1/health` and the "
         f"screen *Health* show those that fire, at most {ALERTS_MAX}. An alert ends when it is resolved, or "

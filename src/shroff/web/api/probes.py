@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from starlette.responses import Response
 
@@ -55,7 +55,7 @@ async def metrics(service: Service, request: Request) -> Response:
     return Response(body, media_type=media_type)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/health/live", None, live, RouteDoc("Check that the process responds (liveness).", "It does.")),
     Route(
         "GET",

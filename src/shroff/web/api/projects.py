@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from shroff.rules.definitions import Rule
     from shroff.web.service import Service
 
-BODY_BYTES_MAX: Final = 2 * 1024 * 1024
-FILTERS: Final = {
+BODY_BYTES_MAX = 2 * 1024 * 1024
+FILTERS = {
     "who": "The user or program: a name, or an id such as user-3.",
     "action": "The action, such as user.role, or a prefix: user.",
     "subject": "The object, such as user ann.",
@@ -172,7 +172,7 @@ def audit_query(request: Request, limit: int) -> ListAudit:
     return ListAudit(who=who, action=action, subject=subject, start=start, end=end, limit=limit, cursor=cursor)
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/audit", Right.READ_AUDIT, list_audit)(
         "List the audit log, newest first: who did what, with old and new values.",
         "A page of the audit log.",

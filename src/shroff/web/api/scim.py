@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.json import decode as from_json
 from starlette.responses import Response
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from shroff.people.store import Desk, DirectoryEntry
     from shroff.web.service import Service
 
-PATH: Final = "/scim/v2"
-MEDIA_TYPE: Final = "application/scim+json"
-BODY_BYTES_MAX: Final = 4 * 1024 * 1024
-COUNT_MAX: Final = 200
-_MESSAGES: Final = "urn:ietf:params:scim:api:messages:2.0:"
-ABOUT: Final = """/ServiceProviderConfig /ResourceTypes /ResourceTypes/User /ResourceTypes/Group /Schemas
+PATH = "/scim/v2"
+MEDIA_TYPE = "application/scim+json"
+BODY_BYTES_MAX = 4 * 1024 * 1024
+COUNT_MAX = 200
+_MESSAGES = "urn:ietf:params:scim:api:messages:2.0:"
+ABOUT = """/ServiceProviderConfig /ResourceTypes /ResourceTypes/User /ResourceTypes/Group /Schemas
     /Schemas/urn:ietf:params:scim:schemas:core:2.0:User /Schemas/urn:ietf:params:scim:schemas:core:2.0:Group"""
 
 
@@ -94,7 +94,7 @@ def refused(error: ProblemError) -> Response:
     return Json(found, error.status, error.headers, MEDIA_TYPE)
 
 
-ROUTES: Final = tuple(
+ROUTES = tuple(
     Route(method, PATH + path, Right.PROVISION_USERS, handle, is_plain=True)
     for handle, methods, paths in (
         (about, "GET", ABOUT),

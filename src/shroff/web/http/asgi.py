@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 from starlette import routing
@@ -34,16 +34,16 @@ from shroff.web.service import Service
 from shroff.worker.request_queue import RETRY_S, TurnedAwayError
 
 One = TypeVar("One")
-PATH_LENGTH_MAX: Final = 8_192
-PART_BYTES: Final = 256 * 1024  # of an answer, sent at once
-OF_SENDER_MAX: Final = 1_000  # requests at once, also of clients that are gone: they are answered all the same
-OF_ALL_MAX: Final = 12_000
-SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-CSRF: Final = "x-csrf-token"
-SIGN_IN: Final = Route("GET", "/login", None, login.ask)
-_OPEN: Final = tuple(f"/{folder}/" for folder in OPEN_BELOW)
-_UNQUOTED: Final = "!$&'()*+,;=:@"  # what a segment may hold as it is, beside letters, digits and -._~
-STANDING: Final = (
+PATH_LENGTH_MAX = 8_192
+PART_BYTES = 256 * 1024  # of an answer, sent at once
+OF_SENDER_MAX = 1_000  # requests at once, also of clients that are gone: they are answered all the same
+OF_ALL_MAX = 12_000
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+CSRF = "x-csrf-token"
+SIGN_IN = Route("GET", "/login", None, login.ask)
+_OPEN = tuple(f"/{folder}/" for folder in OPEN_BELOW)
+_UNQUOTED = "!$&'()*+,;=:@"  # what a segment may hold as it is, beside letters, digits and -._~
+STANDING = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -294,11 +294,11 @@ def put_below(response: Response, base: str) -> None:
         response.headers["content-length"] = str(len(response.body))
 
 
-_ELSEWHERE: Final = r"/|(?:static|login|me|o)(?:[/?#\"\\]|$)"  # addresses of no organization
-_HERE: Final = re.compile(rf"^(?=/(?!{_ELSEWHERE}))")
-_PLACES: Final = "check|count|names|news|peek|progress|updates|why"  # data of pages that hold an address
-_LINKED: Final = re.compile(rf' (?:href|src|action|data-(?:{_PLACES}))=\\?"(?=/(?!{_ELSEWHERE}))'.encode())
-FOR_ALL: Final = ("/health/", "/confirm/", "/hooks/", "/static/")  # also outside of the networks that are set
+_ELSEWHERE = r"/|(?:static|login|me|o)(?:[/?#\"\\]|$)"  # addresses of no organization
+_HERE = re.compile(rf"^(?=/(?!{_ELSEWHERE}))")
+_PLACES = "check|count|names|news|peek|progress|updates|why"  # data of pages that hold an address
+_LINKED = re.compile(rf' (?:href|src|action|data-(?:{_PLACES}))=\\?"(?=/(?!{_ELSEWHERE}))'.encode())
+FOR_ALL = ("/health/", "/confirm/", "/hooks/", "/static/")  # also outside of the networks that are set
 
 
 def is_open(path: str) -> bool:

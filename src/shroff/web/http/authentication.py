@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Final
 
 from shroff.people.keys import KeyRing
 from shroff.people.sessions import SignedIn, signed_in
 from shroff.people.store import Desk, User
 
-COOKIE: Final = "shroff_session"
-SENDERS_MAX: Final = 10_000  # whose pace is remembered
+COOKIE = "shroff_session"
+SENDERS_MAX = 10_000  # whose pace is remembered
 
 
 class Gate:

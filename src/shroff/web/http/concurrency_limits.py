@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 
-OF_ALL_MAX: Final = 64
+OF_ALL_MAX = 64
 
 One = TypeVar("One")
 

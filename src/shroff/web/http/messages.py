@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,30 +24,30 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.people.sessions import SignedIn
 
-ANY: Final = "*"
-_TAG: Final = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
+ANY = "*"
+_TAG = re.compile(r'(?:W/)?"([^"]*)"|([^\s,"]+)')
 
 Document = TypeVar("Document")
 
-JSON: Final = "application/json"
-PROBLEM: Final = "application/problem+json"
-LINES: Final = "application/x-ndjson"
-HEAD_BYTES_MAX: Final = 64 * 1024  # the address, and the names and values of all header lines
-HEADERS_MAX: Final = 100
-URL_BYTES_MAX: Final = 16 * 1024
-BODY_BYTES_MAX: Final = 16 * 1024 * 1024
-BODY_S_MAX: Final = 30.0  # for a body to arrive
-UNREAD_BYTES_MAX: Final = 64 * 1024  # of a body that nobody reads, before the next request of the same connection
-DISCARDED_S: Final = 10.0  # for which the rest of a refused body is read, so that the client reads its answer,
-DISCARDED_BYTES_MAX: Final = 64 * 1024 * 1024  # and how much of it,
-DISCARDED_PAUSE_S: Final = 0.02  # with a pause after each piece: others have their turn
-QUERY_FIELDS_MAX: Final = 100
-FORM: Final = "application/x-www-form-urlencoded"
-FORM_BYTES_MAX: Final = 1024 * 1024  # of somebody who is signed in
-STRANGERS_FORM_BYTES_MAX: Final = 16 * 1024  # of anybody else
-COOKIES_MAX: Final = 50  # of one request that are looked at
-FORM_FIELDS_MAX: Final = 1_000
-NO_PROXIES: Final = Proxies()
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+LINES = "application/x-ndjson"
+HEAD_BYTES_MAX = 64 * 1024  # the address, and the names and values of all header lines
+HEADERS_MAX = 100
+URL_BYTES_MAX = 16 * 1024
+BODY_BYTES_MAX = 16 * 1024 * 1024
+BODY_S_MAX = 30.0  # for a body to arrive
+UNREAD_BYTES_MAX = 64 * 1024  # of a body that nobody reads, before the next request of the same connection
+DISCARDED_S = 10.0  # for which the rest of a refused body is read, so that the client reads its answer,
+DISCARDED_BYTES_MAX = 64 * 1024 * 1024  # and how much of it,
+DISCARDED_PAUSE_S = 0.02  # with a pause after each piece: others have their turn
+QUERY_FIELDS_MAX = 100
+FORM = "application/x-www-form-urlencoded"
+FORM_BYTES_MAX = 1024 * 1024  # of somebody who is signed in
+STRANGERS_FORM_BYTES_MAX = 16 * 1024  # of anybody else
+COOKIES_MAX = 50  # of one request that are looked at
+FORM_FIELDS_MAX = 1_000
+NO_PROXIES = Proxies()
 
 
 class Form(dict[str, str]):
@@ -57,7 +57,7 @@ class Form(dict[str, str]):
         return ""
 
 
-NOTHING: Final = Form()  # of a form that was not sent
+NOTHING = Form()  # of a form that was not sent
 
 
 class Head(Headers):

@@ -26,7 +26,7 @@ from shroff.web.pages.renderer import alone
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-COMMON: Final = {
+COMMON = {
     400: "The request is not valid.",
     401: "There is no valid session or API key.",
     403: "The caller lacks the right.",
@@ -38,10 +38,10 @@ COMMON: Final = {
     500: "The service failed, or stored data is damaged.",
     503: "Unavailable now; nothing was done unless the problem says otherwise. Retry-After says when to retry.",
 }
-OF_ALL: Final = frozenset({401, 403, 500, 503})  # of routes that take a right
-WITH_BODY: Final = frozenset({400, 408, 413, 422})
-_LINKED: Final = re.compile("\0([^\0]+)\0")  # names of shapes in the words of a schema
-_REF: Final = re.compile(rb'"#/components/schemas/([^"]+)"')
+OF_ALL = frozenset({401, 403, 500, 503})  # of routes that take a right
+WITH_BODY = frozenset({400, 408, 413, 422})
+_LINKED = re.compile("\0([^\0]+)\0")  # names of shapes in the words of a schema
+_REF = re.compile(rb'"#/components/schemas/([^"]+)"')
 
 
 async def document(service: Service, request: Request) -> Response:
@@ -228,7 +228,7 @@ def _refs(content: Mapping[str, Any]) -> list[str]:
     return [name.decode() for name in dict.fromkeys(_REF.findall(to_json(content)))]
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/api/openapi.json", None, document, is_plain=True),
     Route("GET", "/api/docs", None, page, is_plain=True),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Final, NotRequired, TypedDict, Unpack, cast
+from typing import NotRequired, TypedDict, Unpack, cast
 
 from shroff.errors import (
     DefinitionError,
@@ -17,8 +17,8 @@ from shroff.errors import (
     UsageError,
 )
 
-PROBLEMS_MAX: Final = 100  # mistakes of definitions in one answer
-RETRY_AFTER: Final = {"retry-after": "1"}
+PROBLEMS_MAX = 100  # mistakes of definitions in one answer
+RETRY_AFTER = {"retry-after": "1"}
 
 Path = tuple[str, str]
 

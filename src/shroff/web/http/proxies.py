@@ -9,19 +9,19 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from shroff.project.settings.system import System
 
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-FORWARDED: Final = b"forwarded"
-FORWARDED_FOR: Final = b"x-forwarded-for"
-FORWARDED_PROTO: Final = b"x-forwarded-proto"
-READ_MAX: Final = 1_024  # characters of a Forwarded header that is read: some 20 proxies
-HOPS_MAX: Final = 50  # of an X-Forwarded-For header that are looked at, the last ones
-_QUOTED: Final = r'"((?:[^"\\]|\\.)*)"'
-_PAIR: Final = re.compile(rf'(?:^|;)\s*(\w+)\s*=\s*(?:{_QUOTED}|([^;",\s]*))')
-_PART: Final = re.compile(rf"(?:{_QUOTED}|[^,])+")  # up to a comma outside of what stands in quotation marks
+FORWARDED = b"forwarded"
+FORWARDED_FOR = b"x-forwarded-for"
+FORWARDED_PROTO = b"x-forwarded-proto"
+READ_MAX = 1_024  # characters of a Forwarded header that is read: some 20 proxies
+HOPS_MAX = 50  # of an X-Forwarded-For header that are looked at, the last ones
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_PAIR = re.compile(rf'(?:^|;)\s*(\w+)\s*=\s*(?:{_QUOTED}|([^;",\s]*))')
+_PART = re.compile(rf"(?:{_QUOTED}|[^,])+")  # up to a comma outside of what stands in quotation marks
 
 
 class Proxies:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, get_args, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -24,11 +24,11 @@ Handle: TypeAlias = "Callable[[Service, Request], Awaitable[Response]]"
 
 _Doc = ParamSpec("_Doc")
 
-API: Final = "/api/v1"
-EVENTS: Final = f"{API}/events/{{event}}"
-_PARAMETER: Final = re.compile(r"{(\w+)}")
-PAGED: Final = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` of the previous page."}
-OPEN_BELOW: Final = ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")  # for anybody
+API = "/api/v1"
+EVENTS = f"{API}/events/{{event}}"
+_PARAMETER = re.compile(r"{(\w+)}")
+PAGED = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` of the previous page."}
+OPEN_BELOW = ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")  # for anybody
 
 
 @frozen
@@ -68,7 +68,7 @@ class RouteDoc:
     status: int = 200
 
 
-GROUPS: Final = ("Queue", "Explore", "Policy", "Learning", "Results", "System")
+GROUPS = ("Queue", "Explore", "Policy", "Learning", "Results", "System")
 
 
 @frozen
@@ -143,7 +143,7 @@ def _documented(
     return api
 
 
-api: Final = _documented(RouteDoc)
+api = _documented(RouteDoc)
 
 
 @cache

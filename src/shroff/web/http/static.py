@@ -6,7 +6,7 @@ import gzip
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -18,16 +18,16 @@ from shroff.web.http.routes import Route
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-FOLDER: Final = Path(__file__).parents[1] / "pages" / "static"
-TYPES: Final = {
+FOLDER = Path(__file__).parents[1] / "pages" / "static"
+TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
-_PACKED: Final = frozenset({".css", ".js", ".svg", ".txt"})
-FOR_EVER: Final = "public, max-age=31536000, immutable"
+_PACKED = frozenset({".css", ".js", ".svg", ".txt"})
+FOR_EVER = "public, max-age=31536000, immutable"
 
 
 @frozen
@@ -79,4 +79,4 @@ async def file(service: Service, request: Request) -> Response:
     return Response(found.raw, 200, headers, found.media_type)
 
 
-ROUTES: Final = (Route("GET", "/static/{version}/{name}", None, file, is_plain=True),)
+ROUTES = (Route("GET", "/static/{version}/{name}", None, file, is_plain=True),)

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.json import encode as to_json
 from starlette.responses import Response, StreamingResponse
@@ -21,12 +21,12 @@ from shroff.web.http.problems import ProblemError
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-EVENTS: Final = "text/event-stream"
-OF_SESSION_MAX: Final = 4  # browsers open six connections to a host at most, and pages need some
-OF_ALL_MAX: Final = 500
-STILL_HERE_S: Final = 15.0  # a word in between, so that nothing on the way takes the connection for a dead one
-LASTS_S: Final = 3_600.0
-STUCK_S: Final = 30.0  # for which one who listens may take nothing
+EVENTS = "text/event-stream"
+OF_SESSION_MAX = 4  # browsers open six connections to a host at most, and pages need some
+OF_ALL_MAX = 500
+STILL_HERE_S = 15.0  # a word in between, so that nothing on the way takes the connection for a dead one
+LASTS_S = 3_600.0
+STUCK_S = 30.0  # for which one who listens may take nothing
 
 
 class Streams:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -19,16 +19,16 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-ME: Final = "/me"
-DISPLAY: Final = f"{ME}/display"
-SAID: Final = {
+ME = "/me"
+DISPLAY = f"{ME}/display"
+SAID = {
     "changed": "Password changed. All your other sessions are ended.",
     "saved": "Time zone and theme saved.",
     "ended": "Sessions ended.",
 }
-THEMES: Final = {"": "same as the system", "light": "light", "dark": "dark"}
-START: Final = {Role.ADMIN: "/checks", Role.ANALYST: "/queue", Role.AUTHOR: "/rules", Role.VIEWER: "/results"}
-PASSWORDS: Final = ("password", "new", "again")
+THEMES = {"": "same as the system", "light": "light", "dark": "dark"}
+START = {Role.ADMIN: "/checks", Role.ANALYST: "/queue", Role.AUTHOR: "/rules", Role.VIEWER: "/results"}
+PASSWORDS = ("password", "new", "again")
 
 
 async def first(_: Service, request: Request) -> Response:
@@ -95,7 +95,7 @@ async def me(
     return await page(service, request, "me.html", status if mistake else 200, **shown)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/", None, first),
     Route("GET", ME, None, me),
     Route("POST", ME, None, change_password),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from shroff.events.event import time_text
 from shroff.web.pages.words import lasting
 
-INSTANT_MS_MIN: Final = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
-_ACTIONS: Final = dict(
+INSTANT_MS_MIN = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
+_ACTIONS = dict(
     line.split(" ", 1)
     for line in """\
 appeal.decide Decide an appeal
@@ -49,9 +49,9 @@ user.screen Change time zone or theme
 view.put Save filter
 view.remove Delete filter""".splitlines()
 )
-_TAGS: Final = frozenset({"draft", "file_tag"})  # stand for a text whose changed lines are beside them
-_DIGEST: Final = re.compile(r"[0-9a-f]{32,}\Z")  # of a text: enough of it to tell two apart
-_USER: Final = re.compile(r"user-[0-9]+\Z")
+_TAGS = frozenset({"draft", "file_tag"})  # stand for a text whose changed lines are beside them
+_DIGEST = re.compile(r"[0-9a-f]{32,}\Z")  # of a text: enough of it to tell two apart
+_USER = re.compile(r"user-[0-9]+\Z")
 
 
 def action_words(action: str) -> str:

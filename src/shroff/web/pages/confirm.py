@@ -7,7 +7,7 @@ that the mail did not say, no other page learns where it came from, and nobody m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from starlette.responses import HTMLResponse, Response
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from shroff.notices.customer_confirmation import Page
     from shroff.web.service import Service
 
-BODY_BYTES_MAX: Final = 4_096  # 300 characters of four bytes, each as %xx
-ASKING: Final = ("question", "why")
-ANSWERED: Final = dict.fromkeys(ASKING, 400) | dict.fromkeys(("again", "appealed", "upheld", "overturned"), 409)
-STATUS: Final = {"forged": 404, "late": 410}
-POLICY: Final = (
+BODY_BYTES_MAX = 4_096  # 300 characters of four bytes, each as %xx
+ASKING = ("question", "why")
+ANSWERED = dict.fromkeys(ASKING, 400) | dict.fromkeys(("again", "appealed", "upheld", "overturned"), 409)
+STATUS = {"forged": 404, "late": 410}
+POLICY = (
     "default-src 'none'; style-src 'self'; font-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS: Final = {
+HEADERS = {
     "content-security-policy": POLICY,
     "x-robots-tag": "noindex, nofollow",
     "cross-origin-opener-policy": "same-origin",
@@ -126,7 +126,7 @@ def _rendered(kind: str, values: dict[str, Any], status: int, headers: Mapping[s
     return HTMLResponse(text, status, headers)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/confirm/{token}", None, show),
     Route("POST", "/confirm/{token}", None, answer),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from shroff.events.summary import EventSummary, summary_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.web.work.reasons import FirstReasons
 
-REASONS_SHOWN: Final = 8
+REASONS_SHOWN = 8
 
 
 @frozen

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
@@ -46,19 +46,19 @@ if TYPE_CHECKING:
     from shroff.web.service import Service
     from shroff.web.work.reasons import FirstReason
 
-SHOWN: Final = 50
-CSV: Final = "text/csv; charset=utf-8"
-CSV_ROWS: Final = 5_000  # of a download, and so many places are looked at for them:
-CSV_LOOKED_AT: Final = 500_000
-HEAD: Final = ("time", "event", "id", "outcome", "score", "amount", "currency", "keys", "details", "rules", "reason")
-TOTALS_LOOKED_AT: Final = 200_000  # places of a day that are read for its totals: some 2 s
-LOOKED_AT: Final = 20_000  # places for one page, newest first
-_BLOCK: Final = 2_000
+SHOWN = 50
+CSV = "text/csv; charset=utf-8"
+CSV_ROWS = 5_000  # of a download, and so many places are looked at for them:
+CSV_LOOKED_AT = 500_000
+HEAD = ("time", "event", "id", "outcome", "score", "amount", "currency", "keys", "details", "rules", "reason")
+TOTALS_LOOKED_AT = 200_000  # places of a day that are read for its totals: some 2 s
+LOOKED_AT = 20_000  # places for one page, newest first
+_BLOCK = 2_000
 ChosenDecisions: TypeAlias = "tuple[NDArray[np.int64], list[tuple[int, int]]]"  # as `LabelReports.decisions_with`
-NOT_APPROVED: Final = "not-approved"
-WHICH: Final = (NOT_APPROVED, *OUTCOMES, "all")
-MONEY_DIGITS: Final = 6  # behind the point
-FILTERS: Final = (
+NOT_APPROVED = "not-approved"
+WHICH = (NOT_APPROVED, *OUTCOMES, "all")
+MONEY_DIGITS = 6  # behind the point
+FILTERS = (
     *("event", "rule", "day", "last", "zone", "min_score", "min_amount", "max_amount", "text"),
     *("label", "as_of", "field", "value", "arm"),
 )
@@ -146,7 +146,7 @@ class _Decided(msgspec.Struct, frozen=True):
     shadow_rules: list[str] = []
 
 
-_DECIDED: Final = msgspec.json.Decoder(_Decided)
+_DECIDED = msgspec.json.Decoder(_Decided)
 
 
 @frozen
@@ -401,7 +401,7 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Deci
     return found
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/decisions", Right.READ_DECISIONS, show, screen=Screen("Decisions", "Explore", 1)),
     Route("GET", "/decisions/decisions.csv", Right.READ_DECISIONS, download),
 )

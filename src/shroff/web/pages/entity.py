@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     from shroff.streams.log import FlagRow, Log, Record
     from shroff.web.service import Service
 
-SHOWN: Final = 12  # events of the first part; the charts show more
-IN_TABLE: Final = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
-LINKS_SHOWN: Final = 10
-FLAGS_COUNTED: Final = 200  # the newest, which stand together by rule
+SHOWN = 12  # events of the first part; the charts show more
+IN_TABLE = 20  # decisions whose features stand in a table, too: of more that would be most of the page's weight
+LINKS_SHOWN = 10
+FLAGS_COUNTED = 200  # the newest, which stand together by rule
 
 
 @frozen
@@ -327,7 +327,7 @@ async def listed(service: Service, request: Request) -> Response:
     )
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/entities", Right.READ_DECISIONS, listed, screen=Screen("Entities", "Explore", 2)),
     Route("GET", "/entities/{entity}/{key}", Right.READ_DECISIONS, show),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -17,7 +17,7 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH: Final = "/features"
+PATH = "/features"
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -35,4 +35,4 @@ async def show(service: Service, request: Request) -> Response:
     return await page(service, request, "features.html", profiles=found, types=decided, tried=tried, mistake=mistake)
 
 
-ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Features", "Policy", 2)),)
+ROUTES = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Features", "Policy", 2)),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -20,9 +20,9 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH: Final = "/checks"
-ENTRIES_SHOWN: Final = 20
-_COUNTED: Final = ("taken", "refused again", "dropped")
+PATH = "/checks"
+ENTRIES_SHOWN = 20
+_COUNTED = ("taken", "refused again", "dropped")
 
 
 async def again(service: Service, request: Request) -> Response:
@@ -77,7 +77,7 @@ def _said(request: Request) -> str:
     return sentence(", ".join(counts)) if counts else ""
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Health", "System", 1)),
     Route("POST", PATH, Right.READ_METRICS, again),
     Route("POST", f"{PATH}/quarantine", Right.MEND_INPUT, mend),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState
     from shroff.web.service import Service
 
-PATH: Final = "/jobs"
-SHOWN: Final = 100
-PARAMS_MAX: Final = 20_000  # characters
-KIND_WORDS: Final = {
+PATH = "/jobs"
+SHOWN = 100
+PARAMS_MAX = 20_000  # characters
+KIND_WORDS = {
     "backtest": "Backtest of the rules",
     "features": "Features to a file",
     "lake": "Write the lake",
@@ -120,7 +120,7 @@ async def scheduled(service: Service, request: Request) -> Response:
     return see_other(PATH)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, listed, screen=Screen("Jobs", "System", 3)),
     Route("POST", PATH, Right.RUN_JOBS, begin),
     Route("POST", f"{PATH}/schedules", Right.RUN_JOBS, scheduled),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -24,10 +24,10 @@ from shroff.web.pages.words import money
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH: Final = "/links"
-DRAWN_MAX: Final = 30  # keys, which fit on one screen
-ROW: Final = 28  # pixels
-ROWS_MAX: Final = 200
+PATH = "/links"
+DRAWN_MAX = 30  # keys, which fit on one screen
+ROW = 28  # pixels
+ROWS_MAX = 200
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -131,7 +131,7 @@ def _graph(name: str, found: Neighbourhood, pinned: Sequence[str]) -> LinkGraph:
     return link_graph(drawn(own, through), [drawn(*pair) for pair in linked], DRAWN_MAX, ROW)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Links", "Explore", 4)),
     Route("GET", f"{PATH}/ring", Right.READ_DECISIONS, ring),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -23,11 +23,11 @@ from shroff.web.pages.renderer import environment, open_cases, open_cases_html, 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PARTS: Final = ("spike", "flow", "chart", "rules", "newest", "answers", "backlog")
-EVERY_S: Final = 1.0
-RULES_SHOWN: Final = 8
-LINE_HEIGHT: Final = 150
-SAID: Final = {"approve": "Approved", "challenge": "Challenged", "review": "Review", "decline": "Declined"}
+PARTS = ("spike", "flow", "chart", "rules", "newest", "answers", "backlog")
+EVERY_S = 1.0
+RULES_SHOWN = 8
+LINE_HEIGHT = 150
+SAID = {"approve": "Approved", "challenge": "Challenged", "review": "Review", "decline": "Declined"}
 
 
 @frozen
@@ -127,7 +127,7 @@ def _rendered(found: LiveLook, service: Service, cases: CasesOpen, may_check: bo
     return {name: str(getattr(module, name)(screen)) for name in PARTS}
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/live", Right.READ_DECISIONS, show, screen=Screen("Live", "Results", 2)),
     Route("GET", "/live/stream", Right.READ_DECISIONS, stream),
 )

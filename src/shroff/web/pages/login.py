@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from starlette.responses import Response
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from shroff.people.store import Desk
     from shroff.web.service import Service
 
-VISIT: Final = "shroff_visit"
-FIRST: Final = "/"
-FACTOR: Final = "/login/factor"
-WORK: Final = "/queue"
+VISIT = "shroff_visit"
+FIRST = "/"
+FACTOR = "/login/factor"
+WORK = "/queue"
 
 
 async def ask(service: Service, request: Request) -> Response:
@@ -251,7 +251,7 @@ def _redirect_uri(service: Service, request: Request) -> str:
     return service.address.of(request) + oidc.PATH
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/login", None, show),
     Route("POST", "/login", None, sign_in),
     Route("GET", FACTOR, None, show_factor),

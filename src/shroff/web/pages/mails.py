@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
 
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
     from shroff.notices.mailbox import StoredMail
     from shroff.web.service import Service
 
-SHOWN: Final = 50
-NOTICES: Final = "/mails/notices"
-IN_FRAME: Final = (
+SHOWN = 50
+NOTICES = "/mails/notices"
+IN_FRAME = (
     "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; frame-ancestors 'self'; "
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
-_FRAMING: Final = f"{POLICY}; frame-src 'self'"
-_LINK: Final = re.compile(re.escape(PATH) + r"([A-Za-z0-9_-]{64})(?![A-Za-z0-9_-])")
+_FRAMING = f"{POLICY}; frame-src 'self'"
+_LINK = re.compile(re.escape(PATH) + r"([A-Za-z0-9_-]{64})(?![A-Za-z0-9_-])")
 
 
 class PreviewOf(NamedTuple):
@@ -234,7 +234,7 @@ def _in_frame(html: str) -> Response:
     return HTMLResponse(text, headers={"content-security-policy": IN_FRAME})
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/mails", Right.SEND_NOTICES, mailbox, screen=Screen("Mails", "System", 4)),
     Route("GET", "/mails/kept/{name}", Right.SEND_NOTICES, mail),
     Route("GET", "/mails/kept/{name}/html", Right.SEND_NOTICES, mail_html),

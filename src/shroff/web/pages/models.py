@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from shroff.models.registry import Stored
     from shroff.web.service import Service
 
-DONE: Final = {"done": "Active from the next event on.", "waits": "Written; it becomes active later."}
-BUDGET_RECALL: Final = "recall_at_budget"
-COMPARED: Final = ("average_precision", BUDGET_RECALL, "auc_roc", "calibration_error")
-BASELINES: Final = {"approve_all": "Approve everything", "rules_only": "Rules alone"}
-VERSIONS_SHOWN: Final = 8
-JOBS_LOOKED_AT: Final = 20
-HEIGHT: Final = 220
-DRIFT: Final = "/drift"
-DRIFT_JOB: Final = "drift"
+DONE = {"done": "Active from the next event on.", "waits": "Written; it becomes active later."}
+BUDGET_RECALL = "recall_at_budget"
+COMPARED = ("average_precision", BUDGET_RECALL, "auc_roc", "calibration_error")
+BASELINES = {"approve_all": "Approve everything", "rules_only": "Rules alone"}
+VERSIONS_SHOWN = 8
+JOBS_LOOKED_AT = 20
+HEIGHT = 220
+DRIFT = "/drift"
+DRIFT_JOB = "drift"
 Facts = dict[str, Any]
 
 
@@ -278,7 +278,7 @@ async def measure(service: Service, request: Request) -> Response:
     return see_other(DRIFT)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", DRIFT, Right.READ_DEFINITIONS, drift, screen=Screen("Drift", "Learning", 4)),
     Route("POST", DRIFT, Right.RUN_JOBS, measure),
     Route("GET", "/models", Right.READ_DEFINITIONS, show, screen=Screen("Models", "Learning", 1)),

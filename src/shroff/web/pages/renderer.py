@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from shroff.web.http.routes import Route
     from shroff.web.service import Service
 
-HTML: Final = "text/html; charset=utf-8"
-POLICY: Final = (
+HTML = "text/html; charset=utf-8"
+POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; font-src 'self'; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-_TIMES: Final = re.compile(
+_TIMES = re.compile(
     r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>|<[^>]*>"
     r"|(?P<time>\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)",
     re.DOTALL,
 )
-STANDING: Final = {
+STANDING = {
     "content-security-policy": POLICY,
     "cross-origin-opener-policy": "same-origin",
     "referrer-policy": "same-origin",  # under no-referrer browsers send forms with 'Origin: null'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from msgspec import UNSET
@@ -34,8 +34,8 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH: Final = "/results"
-CSV: Final = "text/csv; charset=utf-8"
+PATH = "/results"
+CSV = "text/csv; charset=utf-8"
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -94,7 +94,7 @@ def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
     return replace(chart, bars=bars, each="time for labels")
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Results", "Results", 1)),
     Route("GET", f"{PATH}/results.csv", Right.READ_DECISIONS, download),
 )

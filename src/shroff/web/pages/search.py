@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, Record
     from shroff.web.service import Service
 
-NAMES_MAX: Final = 10  # rules and lists
-TEXT_MAX: Final = 200
-_CASE: Final = re.compile(r"(?:case\s*#?|#)\s*([0-9]{1,12})", re.IGNORECASE)
-_NUMBER: Final = re.compile(r"[0-9]{1,12}")
+NAMES_MAX = 10  # rules and lists
+TEXT_MAX = 200
+_CASE = re.compile(r"(?:case\s*#?|#)\s*([0-9]{1,12})", re.IGNORECASE)
+_NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 @frozen
@@ -170,4 +170,4 @@ def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator
         yield SearchHit(kind, name, path)
 
 
-ROUTES: Final = (Route("GET", "/find", Right.READ_DECISIONS, find, screen=Screen("Search", "Explore", 3)),)
+ROUTES = (Route("GET", "/find", Right.READ_DECISIONS, find, screen=Screen("Search", "Explore", 3)),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import OperationRequest
     from shroff.web.service import Service
 
-ROWS_SHOWN: Final = 50
-AUDIT: Final = "/settings/audit"
-USERS: Final = "/settings/users"
-KEYS: Final = "/settings/keys"
-APPROVALS: Final = "/approvals"
-LASTING: Final = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
+ROWS_SHOWN = 50
+AUDIT = "/settings/audit"
+USERS = "/settings/users"
+KEYS = "/settings/keys"
+APPROVALS = "/approvals"
+LASTING = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 
 
 async def first(_service: Service, _request: Request) -> Response:
@@ -230,7 +230,7 @@ async def answer_approval(service: Service, request: Request) -> Response:
     return await approvals(service, request, done=answer.says)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", APPROVALS, Right.READ_DEFINITIONS, approvals, screen=Screen("Approvals", "Policy", 9)),
     Route("POST", f"{APPROVALS}/{{etag}}", Right.READ_DEFINITIONS, answer_approval),
     Route("GET", "/settings", Right.READ_AUDIT, first),

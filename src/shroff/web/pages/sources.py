@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from starlette.responses import Response
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from shroff.streams.log import Refused
     from shroff.web.service import Service
 
-PATH: Final = "/sources"
-ENTRIES_LOOKED: Final = 200  # of quarantine, the newest, whose reasons are shown,
-REASONS_SHOWN: Final = 5  # these most frequent ones of a source
-QUOTED: Final = re.compile(  # values, as `events.raw_values.shown` names them
+PATH = "/sources"
+ENTRIES_LOOKED = 200  # of quarantine, the newest, whose reasons are shown,
+REASONS_SHOWN = 5  # these most frequent ones of a source
+QUOTED = re.compile(  # values, as `events.raw_values.shown` names them
     r"""(?<!\w)(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")"""
     r"|(?:(?<=the number )|(?<=the time )|(?<=the duration ))\S+?(?=[,;.]?(?:\s|$))"
     r"|(?<=too late: )\S+(?= is )|(?<= is )\S+(?= behind the newest event)"
@@ -103,7 +103,7 @@ def _why_unopened(service: Service, name: str) -> str:
     return ""
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Sources", "System", 2)),
     Route("POST", f"{PATH}/confirm", Right.MEND_INPUT, confirm),
 )

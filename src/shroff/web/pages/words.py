@@ -6,17 +6,16 @@ import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
 
 from markupsafe import Markup, escape
 
 from shroff.models.keys import figure_text
 
-MISSING: Final = "missing"
-SPACE: Final = "\N{NO-BREAK SPACE}"
-MINUS: Final = "\N{MINUS SIGN}"
-_STEPS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_MONTHS: Final = (
+MISSING = "missing"
+SPACE = "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+_STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+_MONTHS = (
     "January February March April May June July August September October November December".split()  # of no locale
 )
 
@@ -139,7 +138,7 @@ def _signed(text: str) -> str:
     return text.replace("-", MINUS)
 
 
-FILTERS: Final = {
+FILTERS = {
     "count": count,
     "initials": initials,
     "lasting": lasting,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.cases.alert_rules import RecentDecisions
 from shroff.cases.timers import carry_out
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from shroff.cases.desk import CaseService
     from shroff.streams.log import Log
 
-LOOK_S: Final = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
-GAP_S: Final = 0.01  # between two steps through a log that is far ahead, so that others get their turn
-AFTER_FAILURE_S: Final = 5.0
+LOOK_S = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
+GAP_S = 0.01  # between two steps through a log that is far ahead, so that others get their turn
+AFTER_FAILURE_S = 5.0
 
 
 class CaseKeeper:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Timer
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, cast
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -22,9 +22,9 @@ from shroff.web.work.operation_work import BROKEN, SaidLine
 if TYPE_CHECKING:
     from shroff.app.project import Project
 
-CHECK_S_MAX: Final = 15.0
-COUNT_S_MAX: Final = 120.0  # of hits: the first count reads the whole log
-MEMORY_MAX: Final = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, the project among them
+CHECK_S_MAX = 15.0
+COUNT_S_MAX = 120.0  # of hits: the first count reads the whole log
+MEMORY_MAX = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, the project among them
 Told = Callable[[int, int], None]  # is told how much is done, of how much
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -25,10 +25,10 @@ from shroff.runtime import logs
 from shroff.runtime.process_wide import give_way
 from shroff.web.http.problems import ProblemMore, of_error
 
-NICENESS: Final = 5  # it gives way to what is decided, and somebody waits for it
-TELL_S: Final = 0.2
-TOO_MUCH: Final = 2  # exit status where its memory is not enough
-BROKEN: Final = 1
+NICENESS = 5  # it gives way to what is decided, and somebody waits for it
+TELL_S = 0.2
+TOO_MUCH = 2  # exit status where its memory is not enough
+BROKEN = 1
 
 
 class SaidProblem(msgspec.Struct):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.errors import ShroffError
 from shroff.runtime.values import Fresh, frozen
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.explain.explanation import Explained
 
-KEPT: Final = 5_000  # a few hundred bytes each
-EXPLAINED_KEPT: Final = 64  # some ten thousand bytes each
-EXPLAINED_FRESH_S: Final = 60.0  # a model may come back, and the index reaches further
-WITHIN_S: Final = 0.1  # for which a page waits for reasons that nobody asked for before
-WAITING_MAX: Final = 200
-AFTER_FAILURE_S: Final = 60.0  # what could not be told is not tried again before: a model's file may be gone for days
+KEPT = 5_000  # a few hundred bytes each
+EXPLAINED_KEPT = 64  # some ten thousand bytes each
+EXPLAINED_FRESH_S = 60.0  # a model may come back, and the index reaches further
+WITHIN_S = 0.1  # for which a page waits for reasons that nobody asked for before
+WAITING_MAX = 200
+AFTER_FAILURE_S = 60.0  # what could not be told is not tried again before: a model's file may be gone for days
 
 Named = tuple[str, str]  # the type and id of an event
 

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from importlib import import_module
 from threading import Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.cases.label_operations import ShowLabelStatistics
 from shroff.app.models.threshold_operations import ShowThresholds
@@ -32,13 +32,13 @@ from shroff.web.work.reasons import Named
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-BEGIN_S: Final = 0.2  # after the service is ready
-PAUSE_S: Final = 0.02  # before each step
-FEW: Final = 2  # events that may come meanwhile
-EVERY_S: Final = 2.0  # between two looks for decisions that wait for their reasons
-FEW_IN_A_LOOK: Final = 100  # events: of more nobody reads each one, and a page fills in what it lacks
-HEAVY_MAX: Final = 200_000  # events of a log: of a longer one Labels may take seconds and a hundred megabytes at first
-FIRST_TEMPLATES: Final = ("login.html", "queue.html", "live.html", "peek.html", "case.html", "decision.html")
+BEGIN_S = 0.2  # after the service is ready
+PAUSE_S = 0.02  # before each step
+FEW = 2  # events that may come meanwhile
+EVERY_S = 2.0  # between two looks for decisions that wait for their reasons
+FEW_IN_A_LOOK = 100  # events: of more nobody reads each one, and a page fills in what it lacks
+HEAVY_MAX = 200_000  # events of a log: of a longer one Labels may take seconds and a hundred megabytes at first
+FIRST_TEMPLATES = ("login.html", "queue.html", "live.html", "peek.html", "case.html", "decision.html")
 Step = Callable[[], object]
 
 

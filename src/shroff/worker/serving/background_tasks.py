@@ -12,16 +12,16 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 from shroff.errors import ShroffError
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Snapshots
 
-LOOK_S: Final = 1.0
-AGAIN_S: Final = 60.0  # after a failure
-PRUNE_EVERY_S: Final = 3_600.0
-PRUNE_FIRST_S: Final = 60.0  # after the start, so that a worker which catches up is not held up
+LOOK_S = 1.0
+AGAIN_S = 60.0  # after a failure
+PRUNE_EVERY_S = 3_600.0
+PRUNE_FIRST_S = 60.0  # after the start, so that a worker which catches up is not held up
 
 
 class BackgroundTask(Protocol):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Final
 
 from shroff.errors import ShroffError
 from shroff.events.formats.lines import message_of
@@ -20,8 +19,8 @@ from shroff.streams.log import Offset
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.lines import reason_of
 
-SHARE: Final = 16  # a batch of 4,096 has its message found after three more failures, each a restore of state
-IN_A_ROW_MAX: Final = 10  # messages refused so with none taken between: then it is not the messages that are at fault
+SHARE = 16  # a batch of 4,096 has its message found after three more failures, each a restore of state
+IN_A_ROW_MAX = 10  # messages refused so with none taken between: then it is not the messages that are at fault
 
 
 class SuspectError(Exception):

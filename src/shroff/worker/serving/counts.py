@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate, repeat
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -37,22 +37,22 @@ if TYPE_CHECKING:
     from shroff.runtime.traces import TracedEvent
     from shroff.streams.log import Batch, DecisionRow
 
-SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-RECORDS: Final = (1, 4, 16, 64, 256, 1_024, 4_096)
-SCORES: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
-AMOUNTS: Final = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000)
-FEW: Final = 64  # values, above which numpy counts them sooner
-VALUES_MAX: Final = 200  # of one label; further values are counted together as
-OTHER: Final = "other"
-KEPT_MAX: Final = 10_000  # values of events whose labels are remembered
-DELAYS_S: Final = tuple(3_600.0 * hours for hours in (1, 6, 24, 72, 168, 336, 720, 1_440, 2_160, 4_320))
-STEPS: Final = 16  # buckets for each doubling: a quantile is at most 4.5 % above the true one
-SHORTEST_S: Final = 0.000_01
-LAST: Final = 30 * STEPS  # ten microseconds doubled thirty times are three hours
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+RECORDS = (1, 4, 16, 64, 256, 1_024, 4_096)
+SCORES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
+AMOUNTS = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000)
+FEW = 64  # values, above which numpy counts them sooner
+VALUES_MAX = 200  # of one label; further values are counted together as
+OTHER = "other"
+KEPT_MAX = 10_000  # values of events whose labels are remembered
+DELAYS_S = tuple(3_600.0 * hours for hours in (1, 6, 24, 72, 168, 336, 720, 1_440, 2_160, 4_320))
+STEPS = 16  # buckets for each doubling: a quantile is at most 4.5 % above the true one
+SHORTEST_S = 0.000_01
+LAST = 30 * STEPS  # ten microseconds doubled thirty times are three hours
 
-RESTORING: Final = "restoring"
-LEADING: Final = "leading"
-STANDING_BY: Final = "standing by"
+RESTORING = "restoring"
+LEADING = "leading"
+STANDING_BY = "standing by"
 
 
 class Latencies:

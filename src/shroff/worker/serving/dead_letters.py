@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from typing import Final
 
 from shroff.errors import TransientError
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.source import Source
 from shroff.worker.serving.source_reader import NamedReader
 
-AT_ONCE: Final = 500
-AGAIN_S: Final = 1.0  # after what failed
-SHARE: Final = 10  # at most this part of the time goes into looking for them
-_PART: Final = "quarantine"
+AT_ONCE = 500
+AGAIN_S = 1.0  # after what failed
+SHARE = 10  # at most this part of the time goes into looking for them
+_PART = "quarantine"
 
 
 class DeadLetters:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Final, Protocol
+from typing import Protocol
 
 from shroff.errors import DefinitionError, LogBusyError
 from shroff.events.event import time_text
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 
-AGAIN_S: Final = 5.0  # before it is tried again to deliver, where another process does
-HEALTH_S: Final = 0.25  # between two looks at how sinks are doing
-TOLD_AFTER: Final = 2  # attempts that failed: one alone is nothing that somebody has to know
+AGAIN_S = 5.0  # before it is tried again to deliver, where another process does
+HEALTH_S = 0.25  # between two looks at how sinks are doing
+TOLD_AFTER = 2  # attempts that failed: one alone is nothing that somebody has to know
 
 
 class Tended(Protocol):

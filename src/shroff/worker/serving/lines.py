@@ -6,7 +6,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final
 
 from shroff.errors import ShroffError
 from shroff.events.avro.values import AvroLine, Shape
@@ -22,7 +21,7 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 from shroff.streams.source import Taken
 
-WORDS_MAX: Final = 200  # characters of an error's words that stand in a reason
+WORDS_MAX = 200  # characters of an error's words that stand in a reason
 
 _Kind = tuple[str, str | None, str]  # part, type and format of lines
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from typing import Final
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.log.writer import Writer
@@ -22,7 +21,7 @@ from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.lines import Inflow
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 
-AT_ONCE: Final = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
+AT_ONCE = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
 
 
 @frozen

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from itertools import chain
-from typing import Final
 
 from shroff.errors import StateError
 from shroff.events.intake import READ, Submission
@@ -27,9 +26,9 @@ from shroff.worker.serving.source_reader import ANSWER_S, NamedReader, ReadNews
 
 __all__ = ["Note", "ReadNews", "SeveralSources"]
 
-ROUND_S: Final = 0.1  # so long a round waits for a source; who needs longer is taken from in a later one
-IDLE_S: Final = 0.05
-NOTED_S: Final = 1.0  # between two notes of how sources are doing
+ROUND_S = 0.1  # so long a round waits for a source; who needs longer is taken from in a later one
+IDLE_S = 0.05
+NOTED_S = 1.0  # between two notes of how sources are doing
 
 Claims = Mapping[str, Collection[str]]
 Note = Callable[[str, ReadNews], None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final
 
 from shroff.errors import StorageError
 from shroff.log.state.snapshots import EVERY
@@ -12,7 +11,7 @@ from shroff.log.writer import SnapshotWriter, Writer
 from shroff.streams.source import Trimming
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 
-AGAIN_S: Final = 60.0  # after one that could not be written
+AGAIN_S = 60.0  # after one that could not be written
 
 
 class SnapshotSchedule:

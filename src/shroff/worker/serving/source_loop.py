@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from threading import Event
-from typing import Final
 
 from shroff.errors import ShroffError, TransientError
 from shroff.log.read_positions import known
@@ -27,7 +26,7 @@ from shroff.worker.serving.lines import Inflow
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 
-IDLE_S: Final = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
+IDLE_S = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
 
 
 @frozen

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from shroff.errors import ShroffError
 from shroff.events.intake import Submission
@@ -20,7 +19,7 @@ from shroff.worker.serving.dead_letters import DeadLetters
 from shroff.worker.serving.multi_source import SeveralSources
 from shroff.worker.serving.source_reader import Backoff
 
-HEALTH_S: Final = 0.25
+HEALTH_S = 0.25
 
 
 @dataclass(slots=True)

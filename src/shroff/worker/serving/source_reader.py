@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.events.intake import READ
@@ -16,10 +16,10 @@ from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Source, Standing, Taken
 
-PAUSES_S: Final = (0.1, 5.0)  # before a source that failed is tried again: the first, and the longest
-PATIENCE_S: Final = 30.0  # so long the others wait for a source that may have something earlier
-ANSWER_S: Final = 20.0  # so long somebody waits who needs an answer of a source
-SKIPPED: Final = {UNTAKEN: "messages of no event type", LATE: "late events, kept beside the log"}
+PAUSES_S = (0.1, 5.0)  # before a source that failed is tried again: the first, and the longest
+PATIENCE_S = 30.0  # so long the others wait for a source that may have something earlier
+ANSWER_S = 20.0  # so long somebody waits who needs an answer of a source
+SKIPPED = {UNTAKEN: "messages of no event type", LATE: "late events, kept beside the log"}
 
 
 class Backoff:

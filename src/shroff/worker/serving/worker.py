@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from threading import Event
-from typing import Final, Protocol
+from typing import Protocol
 
 from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.events.intake import Intake
@@ -31,11 +31,11 @@ from shroff.worker.serving.lines import Inflow, reason_of
 from shroff.worker.serving.source_loop import LeaderTerm, SourceLoop
 from shroff.worker.standby import FollowedProject, Standby, Start
 
-PAUSES_S: Final = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings
-BUSY_TRIES: Final = 8  # some 20 s: a store whose connection broke may believe for a while that the old one still writes
+PAUSES_S = (0.1, 5.0)  # before the log is tried again: the first, and the longest after doublings
+BUSY_TRIES = 8  # some 20 s: a store whose connection broke may believe for a while that the old one still writes
 
 
-HOW_TO_WAIT: Final = "'shroff {} --standby' waits and takes over when it stops"
+HOW_TO_WAIT = "'shroff {} --standby' waits and takes over when it stops"
 
 
 class Workplace(FollowedProject, Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -24,8 +24,8 @@ from shroff_plugins.analytics.marts.checks import check_columns, run_test
 from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import ViewFiles, create_tables, create_views, day_of
 
-ABOUT: Final = "shroff_build"  # the table that says how the file was made
-_LINE: Final = re.compile(r"LINE (\d+):")
+ABOUT = "shroff_build"  # the table that says how the file was made
+_LINE = re.compile(r"LINE (\d+):")
 
 
 class BuiltColumn(FrozenStruct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.plugins.loader import YamlMapping, YamlSequence
@@ -14,12 +14,12 @@ from shroff.plugins.settings import ANY, Either, Many, One, Required, mapping_sh
 from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import identifier
 
-_NAME: Final = r"[A-Za-z_]\w{0,99}"
-_SUM: Final = re.compile(rf"(?:({_NAME})\.)?(sum|count|min|max)\((\*|{_NAME})\)")
-_NUMBER: Final = r"-?[0-9]{1,30}(\.[0-9]{1,8})?"
-COLUMN: Final = One("a column", rf"^{_NAME}$")
-SIDE: Final = One("a sum as sum(amount) or payments.count(*), or a number", rf"^({_SUM.pattern}|{_NUMBER})$")
-CHECKS: Final = mapping_shape(
+_NAME = r"[A-Za-z_]\w{0,99}"
+_SUM = re.compile(rf"(?:({_NAME})\.)?(sum|count|min|max)\((\*|{_NAME})\)")
+_NUMBER = r"-?[0-9]{1,30}(\.[0-9]{1,8})?"
+COLUMN = One("a column", rf"^{_NAME}$")
+SIDE = One("a sum as sum(amount) or payments.count(*), or a number", rf"^({_SUM.pattern}|{_NUMBER})$")
+CHECKS = mapping_shape(
     """tests of a mart
 
     not_null: Columns without missing values.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -296,4 +296,4 @@ def run_mart_job(project: Project, params: MartsParams, run: JobRun) -> Mapping[
     return {"marts": {mart.name: mart.rows for mart in done.marts.marts}, "behind": done.behind}
 
 
-MARTS: Final = JobKind("marts", MartsParams, f"{__name__}:run_mart_job", "Build marts")
+MARTS = JobKind("marts", MartsParams, f"{__name__}:run_mart_job", "Build marts")

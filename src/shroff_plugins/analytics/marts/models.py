@@ -22,14 +22,14 @@ from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import library, stopped_by_ctrl_c
 from shroff_plugins.analytics.marts.checks import CHECKS, MartTest, tests_of
 
-FOLDER: Final = "marts"
-MODELS_MAX: Final = 1_000
-TABLE_FUNCTIONS: Final = ("generate_series", "range", "unnest")
+FOLDER = "marts"
+MODELS_MAX = 1_000
+TABLE_FUNCTIONS = ("generate_series", "range", "unnest")
 Kind = Literal["view", "table", "mart"]
 _KINDS: Final[Mapping[str, Kind]] = {"staging": "view", "tables": "table"}
-_NOT_DAILY: Final = ("labels", "controls")  # these do not lie at the day of their event
-_COLUMN: Final = re.compile(r"([A-Za-z_]\w*): +(\S.*)")
-_FILE: Final = re.compile(NAME_PATTERN)
+_NOT_DAILY = ("labels", "controls")  # these do not lie at the day of their event
+_COLUMN = re.compile(r"([A-Za-z_]\w*): +(\S.*)")
+_FILE = re.compile(NAME_PATTERN)
 
 
 @frozen

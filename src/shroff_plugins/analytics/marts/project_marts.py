@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.errors import StateError, UsageError
 from shroff.plugins.operations import threads
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.marts.models import MartModel
     from shroff_plugins.analytics.marts.views import ViewFiles
 
-ROWS: Final = 20  # that are shown where nobody says how many
-ROWS_MAX: Final = 100_000
-NO_LAKE: Final = (
+ROWS = 20  # that are shown where nobody says how many
+ROWS_MAX = 100_000
+NO_LAKE = (
     "marts read the lake, and this project has none. Add 'lake: ./lake' to shroff.yaml and run 'shroff lake write'."
 )
-NOT_WRITTEN: Final = "marts read the lake, and this one has no events yet. Run 'shroff lake write'."
-BUILDING: Final = "another 'shroff marts build' runs for this project; wait until it ends"
-NO_MODELS: Final = (
+NOT_WRITTEN = "marts read the lake, and this one has no events yet. Run 'shroff lake write'."
+BUILDING = "another 'shroff marts build' runs for this project; wait until it ends"
+NO_MODELS = (
     "there are no marts. Write one SELECT as marts/payments_by_day.sql, such as: "
     "SELECT date, count(*) AS payments FROM payment GROUP BY date"
 )

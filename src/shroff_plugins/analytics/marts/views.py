@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,9 +15,9 @@ from shroff.errors import StateError, UsageError
 from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import identifier, literal
 
-WHOLE: Final = ("decisions", "labels", "flags", "hits", "controls")  # a view each, whatever the event type
-_PARTS: Final = {"events": "type", "decisions": "event", "features": "event"}  # a folder of the kind says it
-_HIVE: Final = {"type": "VARCHAR", "event": "VARCHAR", "date": "DATE"}
+WHOLE = ("decisions", "labels", "flags", "hits", "controls")  # a view each, whatever the event type
+_PARTS = {"events": "type", "decisions": "event", "features": "event"}  # a folder of the kind says it
+_HIVE = {"type": "VARCHAR", "event": "VARCHAR", "date": "DATE"}
 
 
 @frozen

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from msgspec import UNSET
@@ -45,16 +45,16 @@ if TYPE_CHECKING:
     from shroff.plugins.project import Project
     from shroff.plugins.web import Service
 
-HERE: Final = "shroff_plugins.analytics"  # whose templates these are
-PATH: Final = "/analytics"
-SHOWN: Final = 500  # rows of the table; CSV has all
-CSV: Final = "text/csv; charset=utf-8"
-EVENTS: Final = f"{PATH}/events"
-EVENTS_SHOWN: Final = 50
-LOOKED_AT: Final = 20_000  # places for one page, newest first
-LOOKS_S: Final = 1.0  # so long further places are looked at while there is nothing to show
-_BLOCK: Final = 2_000
-_EPOCH: Final = date(1970, 1, 1).toordinal()
+HERE = "shroff_plugins.analytics"  # whose templates these are
+PATH = "/analytics"
+SHOWN = 500  # rows of the table; CSV has all
+CSV = "text/csv; charset=utf-8"
+EVENTS = f"{PATH}/events"
+EVENTS_SHOWN = 50
+LOOKED_AT = 20_000  # places for one page, newest first
+LOOKS_S = 1.0  # so long further places are looked at while there is nothing to show
+_BLOCK = 2_000
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 @frozen
@@ -279,7 +279,7 @@ def _is_wanted(record: Record, wanted: EventsWanted, sources: EventSources | Non
     return not wanted.field or shown_value(fields_of(record).get(wanted.field)) == wanted.value
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Analytics", "Results", 3)),
     Route("GET", EVENTS, Right.READ_DECISIONS, show_events),
     Route("GET", f"{PATH}/counts.csv", Right.READ_DECISIONS, download),

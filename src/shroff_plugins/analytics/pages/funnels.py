@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import msgspec
@@ -23,10 +23,10 @@ from shroff_plugins.analytics.pages.counts import CSV, day_of
 if TYPE_CHECKING:
     from shroff.plugins.web import Service
 
-HERE: Final = "shroff_plugins.analytics"  # whose templates these are
-PATH: Final = "/analytics/funnels"
-SHOWN: Final = 500  # rows of the table by day
-_NOTHING: Final = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], trend=[])
+HERE = "shroff_plugins.analytics"  # whose templates these are
+PATH = "/analytics/funnels"
+SHOWN = 500  # rows of the table by day
+_NOTHING = FunnelDocument(first="", last="", zone="UTC", rows=[], steps=[], trend=[])
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -102,7 +102,7 @@ def _chart(rows: Sequence[DropOffRow], funnel: Funnel | None) -> Bars | None:
     return signed_bars(labels, [Decimal(count) for count in days.values()])
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Funnels", "Results", 4)),
     Route("GET", f"{PATH}/users.csv", Right.READ_DECISIONS, download),
 )

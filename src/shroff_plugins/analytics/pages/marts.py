@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from shroff.plugins.web import Service
     from shroff_plugins.analytics.marts.build import BuiltMart, BuiltMarts
 
-HERE: Final = "shroff_plugins.analytics"  # whose templates these are
-PATH: Final = "/marts"
-SHOWN: Final = 100  # rows
-LONG: Final = 1e15  # from here on a real is told by its power of ten
+HERE = "shroff_plugins.analytics"  # whose templates these are
+PATH = "/marts"
+SHOWN = 100  # rows
+LONG = 1e15  # from here on a real is told by its power of ten
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -89,7 +89,7 @@ def _shown(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Marts", "Results", 5)),
     Route("GET", f"{PATH}/{{name}}", Right.READ_DECISIONS, show_one),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.events import time_text
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
     from shroff_plugins.analytics.summaries.summary_writer import Built, CountedWindows, SummaryWriter
 
-EXAMPLE: Final = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
-BEHIND: Final = 2  # windows that doctor does not mention
-AGAIN_S: Final = 5.0  # after which something that was away is asked again
+EXAMPLE = "summaries: { url: sqlite:///summaries.db, columns: { card_type: card_type } }"
+BEHIND = 2  # windows that doctor does not mention
+AGAIN_S = 5.0  # after which something that was away is asked again
 
 
 class Summaries:
@@ -197,4 +197,4 @@ def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> M
     return Summaries(project.context).build(params.start, params.end, progress)._asdict()
 
 
-SUMMARIES: Final = JobKind("summaries", SummariesParams, f"{__name__}:run_summary_job", "Build summaries")
+SUMMARIES = JobKind("summaries", SummariesParams, f"{__name__}:run_summary_job", "Build summaries")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,11 +19,11 @@ from shroff.plugins.log import LogReader, Record
 from shroff.plugins.project import SummarySettings
 from shroff.plugins.values import frozen
 
-VALUES_MAX: Final = 1_000  # of a column in one window; rarer ones are counted together
+VALUES_MAX = 1_000  # of a column in one window; rarer ones are counted together
 MISSING, OTHER = "(missing)", "(other)"
-READ: Final = 65_536  # places at once
-NEAR: Final = 1_024  # places of other windows that are rather read than passed over by another question
-_PLACES: Final = 2  # that an average has beyond those of money
+READ = 65_536  # places at once
+NEAR = 1_024  # places of other windows that are rather read than passed over by another question
+_PLACES = 2  # that an average has beyond those of money
 
 
 @frozen

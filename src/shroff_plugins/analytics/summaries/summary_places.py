@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import Final
 
 from shroff.plugins.log import LogReader, Record
 from shroff.plugins.project import INGEST_TIME, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import PlacedWindow, window_of
 
-_AT_ONCE: Final = 500_000  # places whose batches are asked for together
+_AT_ONCE = 500_000  # places whose batches are asked for together
 
 
 def places_by(settings: SummarySettings) -> Ranges:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import (
     CHAR,
@@ -56,11 +56,11 @@ from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSumma
 from shroff_plugins.analytics.summaries.summary_writer import PROGRESS_TABLE, SummaryProgress, other_tables
 
 __all__ = ["SUMMARIES", "SqlSummaries"]
-SIGNS: Final = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_DIGITS: Final = 20
-_AT_ONCE: Final = 500  # windows that one question asks for
+SIGNS = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_DIGITS = 20
+_AT_ONCE = 500  # windows that one question asks for
 
 
 class _Exact(UserDefinedType[Decimal]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,13 +21,13 @@ from shroff_plugins.analytics.summaries.summary_places import IngestPlaces, plac
 if TYPE_CHECKING:
     from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
 
-WINDOWS_MAX: Final = 1_000_000  # of one build: nine years
-COMPUTED: Final = 1_000  # windows that are summed in one reading of the log
-WRITTEN: Final = 100  # windows of one transaction
-PROGRESS_TABLE: Final = "summaries_followed"
-FIRST_WINDOWS: Final = 3  # written last, which the first comparison reads at once
-_BACK: Final = 100_000  # sequence numbers that a search for a moment steps over
-_LINES: Final = 8_192  # records at once: some megabytes
+WINDOWS_MAX = 1_000_000  # of one build: nine years
+COMPUTED = 1_000  # windows that are summed in one reading of the log
+WRITTEN = 100  # windows of one transaction
+PROGRESS_TABLE = "summaries_followed"
+FIRST_WINDOWS = 3  # written last, which the first comparison reads at once
+_BACK = 100_000  # sequence numbers that a search for a moment steps over
+_LINES = 8_192  # records at once: some megabytes
 
 
 class SummaryProgress(NamedTuple):

@@ -12,10 +12,10 @@ import numpy as np
 
 from shroff.adapters.log.ids.filters import Numbers
 
-SEQS_END: Final = 1 << 48
-_PART: Final = 256  # ids in a part at least, on average
-_ENTRY: Final = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
-_PACKED: Final = np.dtype(  # `end` has two bytes of the digest and the sequence number
+SEQS_END = 1 << 48
+_PART = 256  # ids in a part at least, on average
+_ENTRY = 22  # bytes: two halves of the digest and the first six bytes of a sequence number, the smallest first
+_PACKED = np.dtype(  # `end` has two bytes of the digest and the sequence number
     {"names": ["head", "tail", "end"], "formats": ["<u8"] * 3, "offsets": [0, 8, 14], "itemsize": _ENTRY}
 )
 

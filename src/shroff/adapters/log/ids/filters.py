@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Numbers = NDArray[np.uint64]
 
-FINAL: Final = 1 << 18  # ids of a run that is sealed
-FILTER_WORDS: Final = 3 * FINAL >> 3  # three bytes an id
-_SHIFTS: Final = np.arange(40, 64, 6, dtype=np.uint64)[:, None]
+FINAL = 1 << 18  # ids of a run that is sealed
+FILTER_WORDS = 3 * FINAL >> 3  # three bytes an id
+_SHIFTS = np.arange(40, 64, 6, dtype=np.uint64)[:, None]
 # Filters side by side: their words for one digest are 64 bytes, which a processor reads at once, or a few times that
 # once there are many.
-_BESIDE: Final = 8
-_BESIDE_MAX: Final = 32
+_BESIDE = 8
+_BESIDE_MAX = 32
 
 
 @dataclass(slots=True)

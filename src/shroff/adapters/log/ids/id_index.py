@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -36,9 +36,9 @@ from shroff.adapters.log.rows import ID_PARTS, ID_RUNS, RowTable
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import StorageError
 
-LEVEL_BITS: Final = 4  # a run of 16 times the size is of the next level
-_AT_ONCE: Final = 1_024  # parts of one question
-_KEPT: Final = 4  # questions whose digests are remembered
+LEVEL_BITS = 4  # a run of 16 times the size is of the next level
+_AT_ONCE = 1_024  # parts of one question
+_KEPT = 4  # questions whose digests are remembered
 
 
 class IdRun(NamedTuple):

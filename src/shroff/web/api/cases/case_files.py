@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -50,7 +50,7 @@ async def attach(service: Service, request: Request) -> Json[CaseFile]:
     return Json(file_of(await service.in_thread(case_actions.attach, *given)))
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/cases/{id}/files/{file}", Right.READ_CASES, file)(
         "Download a file of a case.",
         "The file's bytes.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict
 
 import msgspec
 from msgspec.json import encode as to_json
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.web.service import Service
 
-VERDICTS: Final = {accuracy: verdict for verdict, accuracy in ACCURACY.items()}
-BODY_BYTES_MAX: Final = 64 * 1024
+VERDICTS = {accuracy: verdict for verdict, accuracy in ACCURACY.items()}
+BODY_BYTES_MAX = 64 * 1024
 
 
 class FlagJudgement(msgspec.Struct, forbid_unknown_fields=True):
@@ -258,7 +258,7 @@ def _said_last(project: Project, row: FlagRow) -> Said | None:
     return None if last is None else msgspec.structs.replace(last, amount=None)
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/flags", Right.READ_DECISIONS, flags)(
         "List the flags of one key of an entity, newest first.",
         "A page of flags.",

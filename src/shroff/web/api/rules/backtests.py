@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -37,17 +37,17 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
-FOLDER: Final = "backtests"
-SECONDS_MAX: Final = 600.0
-BODY_BYTES_MAX: Final = 2 * 1024 * 1024
-KEPT: Final = 200  # results; the oldest go
-ROWS: Final = 200  # changed events that are kept to look at
-WAITING_MAX: Final = 8
-WAITS_S: Final = 5.0  # for another backtest, of which there is one at a time
-FAILED: Final = "failed"
-DONE: Final = "done"
-_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft, which is written as a file
-BUSY: Final = {"retry-after": "30"}
+FOLDER = "backtests"
+SECONDS_MAX = 600.0
+BODY_BYTES_MAX = 2 * 1024 * 1024
+KEPT = 200  # results; the oldest go
+ROWS = 200  # changed events that are kept to look at
+WAITING_MAX = 8
+WAITS_S = 5.0  # for another backtest, of which there is one at a time
+FAILED = "failed"
+DONE = "done"
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}\.yaml")  # of a draft, which is written as a file
+BUSY = {"retry-after": "30"}
 
 
 class BacktestRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
@@ -313,7 +313,7 @@ async def one_backtest(service: Service, request: Request) -> Json[BacktestRun]:
     return Json((await service.in_thread(service.backtests.kept, request.path_params["id"])).run)
 
 
-ROUTES: Final = (
+ROUTES = (
     api("POST", "/backtests", Right.RUN_BACKTESTS, backtest)(
         "Compare a draft of rules, a policy or a model with the project without it, over the log.",
         "The report, as of `shroff backtest --json`.",

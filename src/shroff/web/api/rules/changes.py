@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.app.live.deployment import ApplyFiles
 from shroff.config import file_stamps
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from shroff.log.active_files import FileDifference
     from shroff.web.service import Service
 
-WATCH_S: Final = 1.0  # between two looks at the files; what is the same at two of them is complete
+WATCH_S = 1.0  # between two looks at the files; what is the same at two of them is complete
 
 
 async def keep_applied(service: Service, every_s: float = WATCH_S) -> None:

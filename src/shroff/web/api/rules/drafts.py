@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -75,10 +75,10 @@ async def count(service: Service, request: Request) -> Json[DraftCount]:
     return Json(await service.in_thread(service.of_draft, asked))
 
 
-_DRAFT: Final = "/rules/{rule}/draft"
-_MATCH: Final = {"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the draft is new."}
+_DRAFT = "/rules/{rule}/draft"
+_MATCH = {"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the draft is new."}
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", _DRAFT, Right.READ_DEFINITIONS, draft)(
         "Get one draft with its text.", "The draft; the header ETag has its tag.", problems={404: ""}
     ),

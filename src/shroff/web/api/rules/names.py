@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.language.aggregates import AGGREGATES
@@ -76,7 +76,7 @@ def _names(definitions: Definitions) -> Iterator[Name]:
         yield _one(function.name, "function", f"{function.form}: {function.meaning}")
 
 
-_RULE: Final = re.compile(r"^- id: ([a-z_]+) +# (.+)$", re.MULTILINE)
+_RULE = re.compile(r"^- id: ([a-z_]+) +# (.+)$", re.MULTILINE)
 
 
 class CookbookRecipe(NamedTuple):
@@ -102,7 +102,7 @@ def _one(name: str, kind: str, says: str) -> Name:
     return {"name": name, "type": kind, "says": says}
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/names", Right.READ_DEFINITIONS, names)(
         "List the names that a rule's expressions can use: features, fields, functions, lists and tables, with types.",
         "Each name with its meaning.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -62,7 +62,7 @@ def _hit(hit: HitEvent, rule: str, service: Service) -> RuleHit:
     )
 
 
-ROUTES: Final = (
+ROUTES = (
     api("GET", "/rules/{rule}/hits", Right.READ_DECISIONS, hits)(
         "List the newest events that a rule hit, with their labels.",
         "A page of hits.",

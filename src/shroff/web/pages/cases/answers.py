@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.app.cases import side_effects
 from shroff.app.cases.side_effects import CaseListEntry
@@ -15,7 +15,7 @@ from shroff.web.pages.rules.lists import LASTS, entry_of, standings
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-BLOCK: Final = "block-"  # what the fields of the keys to block begin with
+BLOCK = "block-"  # what the fields of the keys to block begin with
 
 
 def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Form) -> dict[str, Any]:

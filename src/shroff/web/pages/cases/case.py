@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.web.service import Service
 
-SILENCES: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
-SNOOZES: Final = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "3d": "3 days", "7d": "7 days"}
-REASONS_SHOWN: Final = 6
-SHADOW: Final = "hit in shadow"
+SILENCES = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
+SNOOZES = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "3d": "3 days", "7d": "7 days"}
+REASONS_SHOWN = 6
+SHADOW = "hit in shadow"
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -224,7 +224,7 @@ async def silence(service: Service, request: Request) -> Response:
     )
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/cases/{id}", Right.READ_CASES, show),
     *(
         Route("POST", f"/cases/{{id}}/{verb}", Right.WORK_CASES, handle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from shroff.app.cases.customer_questions import Asked, asked_about, foremost
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from shroff.cases.desk import CaseService
     from shroff.web.service import Service
 
-HOUR_S: Final = 3_600
-ROW_MAX: Final = 500
-EVENTS_MAX: Final = 20  # newest events of each case of the queue that are looked at
+HOUR_S = 3_600
+ROW_MAX = 500
+EVENTS_MAX = 20  # newest events of each case of the queue that are looked at
 
 
 @frozen

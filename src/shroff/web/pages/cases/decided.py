@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from msgspec.json import decode as from_json
 from starlette.responses import Response
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from shroff.streams.log import DecisionRow
     from shroff.web.service import Service
 
-SHOWN: Final = 6  # events of a card, with the one whose page it is
-BESIDE: Final = 4  # of each further entity
+SHOWN = 6  # events of a card, with the one whose page it is
+BESIDE = 4  # of each further entity
 
 
 @frozen
@@ -171,7 +171,7 @@ async def why(service: Service, request: Request) -> Response:
     return part(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, show),
     Route("GET", "/decisions/{event}/{id}/why", Right.READ_DECISIONS, why),
     Route("POST", "/decisions/{event}/{id}/answer", Right.WORK_CASES, answer),

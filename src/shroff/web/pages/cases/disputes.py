@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
-PATH: Final = "/disputes"
-OPEN: Final = "open"
-SHOWN: Final = 200  # rows
+PATH = "/disputes"
+OPEN = "open"
+SHOWN = 200  # rows
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -65,7 +65,7 @@ async def download(service: Service, request: Request) -> Response:
     return Response(row.html(), 200, headers, HTML)
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Disputes", "Learning", 3)),
     Route("GET", f"{PATH}/{{event}}/{{id}}/pack", Right.READ_DECISIONS, download),
 )

@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from shroff.events.validation import LabelInput
     from shroff.web.service import Service
 
-PATH: Final = "/labels"
-NAME: Final = "upload"
-ROWS_MAX: Final = 10_000
-SHOWN: Final = 50
-RESULTS: Final = {TAKEN: "recorded", WAITING: "unmatched", DUPLICATE: "already recorded"}
+PATH = "/labels"
+NAME = "upload"
+ROWS_MAX = 10_000
+SHOWN = 50
+RESULTS = {TAKEN: "recorded", WAITING: "unmatched", DUPLICATE: "already recorded"}
 
 
 async def look(service: Service, request: Request) -> Response:
@@ -117,7 +117,7 @@ def _name(label: LabelInput | None) -> tuple[str, str, str]:
     return label.event_type or "", *label.unique[0]
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("POST", f"{PATH}/file", Right.WRITE_LABELS, look),
     Route("POST", f"{PATH}/file/record", Right.WRITE_LABELS, record),
 )

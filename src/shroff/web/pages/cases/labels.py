@@ -30,13 +30,13 @@ PERIODS: Final[Mapping[str, tuple[str, int | None]]] = {
     "30d": ("30 days", 30 * DAY_MS),
     "all": ("All", None),
 }
-FIRST: Final = "30d"
-HEIGHT: Final = 200
-DAYS_SHOWN: Final = 60
-AGE_WORDS: Final = ("less than 7 days", "7 to 30 days", "30 to 90 days", "90 days or more")  # as `AGES`
-VERDICTS: Final = ("fraud", "genuine", "unclear")
-TABLE_DAYS: Final = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
-LINES: Final = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=True))
+FIRST = "30d"
+HEIGHT = 200
+DAYS_SHOWN = 60
+AGE_WORDS = ("less than 7 days", "7 to 30 days", "30 to 90 days", "90 days or more")  # as `AGES`
+VERDICTS = ("fraud", "genuine", "unclear")
+TABLE_DAYS = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
+LINES = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=True))
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -130,4 +130,4 @@ def _row(found: Conflict) -> dict[str, Any]:
     return {"found": found, "first": first, "then": then, "won": won, "why": why}
 
 
-ROUTES: Final = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Labels", "Learning", 2)),)
+ROUTES = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Labels", "Learning", 2)),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from shroff.cases.case import SECOND, Case
 from shroff.errors import ShroffError
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shroff.web.pages.cases.casework import Opened
     from shroff.web.service import Service
 
-LOOKED_AT: Final = 50  # events of whom it is about, the newest
-SHOWN: Final = 8  # of those that never were in a case
+LOOKED_AT = 50  # events of whom it is about, the newest
+SHOWN = 8  # of those that never were in a case
 
 
 @frozen

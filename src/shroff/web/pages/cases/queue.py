@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec.structs import replace
 from starlette.responses import Response
@@ -50,12 +50,12 @@ if TYPE_CHECKING:
     from shroff.people.sessions import SignedIn
     from shroff.web.service import Service
 
-SHOWN: Final = 25
-EVERY_S: Final = 2.0  # between two looks for new cases
-PICKED: Final = "case-"  # what the fields of cases that were selected begin with
-SNOOZED_MS: Final = DAY_MS  # many at once
-ORDER: Final = "urgent"  # of a queue that nobody has ordered
-IN_WORDS: Final = {
+SHOWN = 25
+EVERY_S = 2.0  # between two looks for new cases
+PICKED = "case-"  # what the fields of cases that were selected begin with
+SNOOZED_MS = DAY_MS  # many at once
+ORDER = "urgent"  # of a queue that nobody has ordered
+IN_WORDS = {
     "urgent": "Due within the hour first, then denied by the customer, then by money and score",
     "due": "Least time left first",
     "stake": "Most at stake first",
@@ -234,7 +234,7 @@ async def drop_view(service: Service, request: Request) -> Response:
     return see_other("/queue")
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/queue", Right.READ_CASES, show, screen=Screen("Queue", "Queue", 1, ("/cases/",))),
     Route("GET", "/queue/stream", Right.READ_CASES, stream),
     Route("GET", "/queue/peek/{id}", Right.READ_CASES, peek),

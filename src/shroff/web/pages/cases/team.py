@@ -5,7 +5,7 @@ The page of team leads: a person's figures are for talking about, so everybody w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
-PATH: Final = "/team"
-PERIODS: Final = {"today": 1, "7d": 7, "30d": 30}
-DUE: Final = (("late for more than a day", -DAY_MS), ("late for up to a day", 0), ("due within 24 hours", DAY_MS))
+PATH = "/team"
+PERIODS = {"today": 1, "7d": 7, "30d": 30}
+DUE = (("late for more than a day", -DAY_MS), ("late for up to a day", 0), ("due within 24 hours", DAY_MS))
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -68,4 +68,4 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     }
 
 
-ROUTES: Final = (Route("GET", PATH, Right.READ_CASES, show, screen=Screen("Team", "Queue", 2)),)
+ROUTES = (Route("GET", PATH, Right.READ_CASES, show, screen=Screen("Team", "Queue", 2)),)

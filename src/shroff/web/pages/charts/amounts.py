@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Final
 
 from shroff.explain.past import REACH_MS, Amount, AmountsBefore
 from shroff.runtime.values import frozen
@@ -14,13 +13,13 @@ from shroff.web.pages.charts.plots import Axis, Mark, Spot, ticks
 from shroff.web.pages.charts.windows import usual_range
 from shroff.web.pages.words import count, money
 
-RECENT_MS: Final = 15 * 60_000
-HEIGHT: Final = 150
-EDGE: Final = 56.0  # per cent of the width, where the last 15 minutes begin
-END: Final = 98.0  # where they end, and the picture
-SINCE: Final = 80.0  # where they end if something came since
-HEADROOM: Final = 1.18  # above the greatest amount, for its words
-NEAR: Final = 12.0  # per cent of the height within which two lines of text touch
+RECENT_MS = 15 * 60_000
+HEIGHT = 150
+EDGE = 56.0  # per cent of the width, where the last 15 minutes begin
+END = 98.0  # where they end, and the picture
+SINCE = 80.0  # where they end if something came since
+HEADROOM = 1.18  # above the greatest amount, for its words
+NEAR = 12.0  # per cent of the height within which two lines of text touch
 
 
 @frozen

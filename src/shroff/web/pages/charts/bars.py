@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from typing import Final
 
 from shroff.runtime.values import frozen
 from shroff.web.pages.charts.plots import Mark
 
-COLUMNS_MAX: Final = 60
-_EPOCH: Final = date(1970, 1, 1).toordinal()
-_GAP: Final = 0.25  # of a column's place
-_WIDTH_MAX: Final = 12.0  # per cent of the chart, also where there are few columns
-_STEPS: Final = (1, 2, 3, 4, 6, 8)
-_NUMBERS: Final = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
+COLUMNS_MAX = 60
+_EPOCH = date(1970, 1, 1).toordinal()
+_GAP = 0.25  # of a column's place
+_WIDTH_MAX = 12.0  # per cent of the chart, also where there are few columns
+_STEPS = (1, 2, 3, 4, 6, 8)
+_NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 
 
 @frozen

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from typing import Final
 
 from shroff.runtime.values import frozen
 
-DRAWN_MAX: Final = 6  # keys, and shared values
-TITLE_MAX: Final = 17  # letters of a title that a box has room for
-ROW: Final = 52  # pixels from one box to the next
+DRAWN_MAX = 6  # keys, and shared values
+TITLE_MAX = 17  # letters of a title that a box has room for
+ROW = 52  # pixels from one box to the next
 _LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 from shroff.runtime.values import frozen
 
-WIDTH: Final = 1_000  # of the box, whatever the screen has
-LINES: Final = 4  # across, at most
+WIDTH = 1_000  # of the box, whatever the screen has
+LINES = 4  # across, at most
 LEFT, RIGHT = 20, 60  # per cent: words of dots before the first stand right of them, of those behind the second left
-_STEPS: Final = (1, 2, 2.5, 5)
-SCALES: Final = (1, 2, 5)
+_STEPS = (1, 2, 2.5, 5)
+SCALES = (1, 2, 5)
 
 Place = tuple[float, float]
 

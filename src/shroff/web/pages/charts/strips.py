@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
-from typing import Final
 
 from shroff.explain.explanation import Usual
 from shroff.runtime.values import frozen
 
-ENOUGH: Final = 5  # fewer earlier values say nothing of what is normal
-_EDGE: Final = 3.0  # percent of the width that are left free at both ends
+ENOUGH = 5  # fewer earlier values say nothing of what is normal
+_EDGE = 3.0  # percent of the width that are left free at both ends
 
 
 @frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from shroff.explain.entities import KeyEvent
 from shroff.language.expression_text import ValueWording
@@ -16,11 +16,11 @@ from shroff.web.pages.words import count, money, value
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
-POINTS_MIN: Final = 2  # one value is no line
-HEIGHT: Final = 64
-USUAL: Final = 0.9  # of earlier values, which the band holds
-FIRST: Final = 3  # charts that are shown at once
-TITLE_MAX: Final = 60
+POINTS_MIN = 2  # one value is no line
+HEIGHT = 64
+USUAL = 0.9  # of earlier values, which the band holds
+FIRST = 3  # charts that are shown at once
+TITLE_MAX = 60
 
 
 @frozen

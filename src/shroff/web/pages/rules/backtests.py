@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from starlette.responses import Response
@@ -27,10 +27,10 @@ from shroff.web.pages.words import MINUS
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-AS_IT_IS: Final = "now"
-ALL_DRAFTS: Final = "drafts"
-ROWS_SHOWN: Final = 25
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+AS_IT_IS = "now"
+ALL_DRAFTS = "drafts"
+ROWS_SHOWN = 25
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def worth(report: BacktestReport | None) -> dict[str, str] | None:
@@ -227,7 +227,7 @@ def _day_text(text: str) -> str:
     return f"{day.day} {day:%B} {day.year}"
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/backtests", Right.READ_DEFINITIONS, listed, screen=Screen("Backtest", "Policy", 2)),
     Route("POST", "/backtests", Right.RUN_BACKTESTS, begin),
     Route("GET", "/backtests/{id}", Right.READ_DEFINITIONS, show),

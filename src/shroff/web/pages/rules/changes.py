@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -45,7 +45,7 @@ async def apply(service: Service, request: Request) -> Response:
     return await show(service, request, done.why_not) if done.why_not else see_other("/changes")
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/changes", Right.READ_DEFINITIONS, show),
     Route("POST", "/changes", Right.EDIT_RULES, apply),
 )

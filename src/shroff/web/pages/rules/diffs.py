@@ -6,13 +6,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
-from typing import Final, Literal
+from typing import Literal
 
 from shroff.runtime.values import frozen
 
-AROUND: Final = 2  # lines that are shown beside what differs
-PAIRS_MAX: Final = 40_000  # equal lines or words that are held against each other; the time grows faster than they do
-_WORDS: Final = re.compile(r"\s+|[\w.']+|.")
+AROUND = 2  # lines that are shown beside what differs
+PAIRS_MAX = 40_000  # equal lines or words that are held against each other; the time grows faster than they do
+_WORDS = re.compile(r"\s+|[\w.']+|.")
 
 Part = tuple[str, bool]  # a piece of a line, and whether it differs
 Step = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]  # as `difflib` has them

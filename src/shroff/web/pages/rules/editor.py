@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -45,17 +45,17 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.web.service import Service
 
-START: Final = """- id: {id}
+START = """- id: {id}
   on: {event}
   by: {entity}
   when: this.amount > 1_000
   reason: "{{this.amount}}, above 1,000"
   effect: review
 """
-DONE_STEP: Final = "done"
-NOW: Final = "now"
-STOP: Final = "stop"
-TODO: Final = "todo"
+DONE_STEP = "done"
+NOW = "now"
+STOP = "stop"
+TODO = "todo"
 
 
 @frozen
@@ -260,7 +260,7 @@ async def show_cookbook(service: Service, request: Request) -> Response:
     return await page(service, request, "cookbook.html", recipes=cookbook())
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/rules/cookbook/recipes", Right.READ_DEFINITIONS, show_cookbook),
     Route("GET", "/rules/{rule}/draft", Right.READ_DEFINITIONS, show),
     Route("POST", "/rules/{rule}/draft", Right.EDIT_RULES, keep),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -17,7 +17,7 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH: Final = "/experiments"
+PATH = "/experiments"
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
@@ -54,7 +54,7 @@ async def end(service: Service, request: Request) -> Response:
     return see_other(f"{PATH}?rule={rule}")
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Experiments", "Policy", 6)),
     Route("POST", PATH, Right.SET_THRESHOLDS, end),
 )

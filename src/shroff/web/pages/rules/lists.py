@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.web.service import Service
 
-CSV: Final = "text/csv; charset=utf-8"
-SHOWN: Final = 500
-COUNTED: Final = ("added", "changed", "removed", "repeated")  # what an address says of the change before
-LASTS: Final = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
+CSV = "text/csv; charset=utf-8"
+SHOWN = 500
+COUNTED = ("added", "changed", "removed", "repeated")  # what an address says of the change before
+LASTS = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
 Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListChange]]"
 
 
@@ -302,7 +302,7 @@ def _entity_of(definitions: Definitions, name: str) -> str:
     return found[0] if len(found) == 1 else ""
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/lists", Right.READ_DEFINITIONS, show, screen=Screen("Lists", "Policy", 3)),
     Route("POST", "/lists", Right.EDIT_LISTS, make_list),
     Route("GET", "/lists/{list}", Right.READ_DEFINITIONS, show_one),

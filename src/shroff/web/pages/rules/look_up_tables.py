@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -17,7 +17,7 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-DIFFERENCE_MAX: Final = 500  # rows of a version that a page shows
+DIFFERENCE_MAX = 500  # rows of a version that a page shows
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -51,7 +51,7 @@ async def show_one(service: Service, request: Request) -> Response:
     )
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/tables", Right.READ_DEFINITIONS, show, screen=Screen("Tables", "Policy", 4)),
     Route("GET", "/tables/{table}", Right.READ_DEFINITIONS, show_one),
 )

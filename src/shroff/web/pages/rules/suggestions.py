@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from starlette.responses import Response
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from shroff.jobs.job import Job
     from shroff.web.service import Service
 
-PATH: Final = "/suggestions"
-KIND: Final = "suggest"
-LOOKED_THROUGH: Final = 1_000  # jobs, the newest first
+PATH = "/suggestions"
+KIND = "suggest"
+LOOKED_THROUGH = 1_000  # jobs, the newest first
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
@@ -75,7 +75,7 @@ def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions |
     return jobs[0] if jobs else None, done, found
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Suggestions", "Policy", 2)),
     Route("POST", PATH, Right.RUN_JOBS, search),
     Route("POST", f"{PATH}/shadow", Right.EDIT_RULES, shadow),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import islice, zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
@@ -34,11 +34,11 @@ from shroff.web.pages.rules.diffs import diff
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-EVERY: Final = "all"
-HITS_SHOWN: Final = 50
-NEWEST_SHOWN: Final = 8
-VERSIONS_SHOWN: Final = 30
-_SHADOW: Final = re.compile(r"(?m)^\s*shadow:\s*true\b")
+EVERY = "all"
+HITS_SHOWN = 50
+NEWEST_SHOWN = 8
+VERSIONS_SHOWN = 30
+_SHADOW = re.compile(r"(?m)^\s*shadow:\s*true\b")
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -205,7 +205,7 @@ def _earlier(service: Service, look: RuleLook) -> list[dict[str, Any]]:
     return found
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", "/rules", Right.READ_DEFINITIONS, show, screen=Screen("Rules", "Policy", 1, ("/changes",))),
     Route("POST", "/rules", Right.EDIT_RULES, begin),
     Route("GET", "/rules/{rule}", Right.READ_DEFINITIONS, rule_page),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import log10
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -44,22 +44,22 @@ if TYPE_CHECKING:
     from shroff.training.cutoffs import Cutoffs
     from shroff.web.service import Service
 
-PATH: Final = "/thresholds"
-HEIGHT: Final = 220
-REVIEWS_HEIGHT: Final = 80
-TIMES_THE_BEST: Final = 3  # what costs more would make the rest of the curve look flat
-LEAST_SCORE: Final = 1e-4  # on the axis, which goes by factors: most scores are small
-LEAST_SHORT: Final = 1e-3
-CHANGES_SHOWN: Final = 6
-CHANGES_FRESH_S: Final = 60.0
-_CHANGES: Final = Fresh[Sequence[AuditEntry]](32)
-COSTS: Final = ("missed", "false_decline", "review", "reviews_a_day")
-WHICH: Final = ("event", "model")
-DONE: Final = {
+PATH = "/thresholds"
+HEIGHT = 220
+REVIEWS_HEIGHT = 80
+TIMES_THE_BEST = 3  # what costs more would make the rest of the curve look flat
+LEAST_SCORE = 1e-4  # on the axis, which goes by factors: most scores are small
+LEAST_SHORT = 1e-3
+CHANGES_SHOWN = 6
+CHANGES_FRESH_S = 60.0
+_CHANGES = Fresh[Sequence[AuditEntry]](32)
+COSTS = ("missed", "false_decline", "review", "reviews_a_day")
+WHICH = ("event", "model")
+DONE = {
     "done": "The new thresholds are active from the next event on.",
     "waits": "Written to policy.yaml. The new thresholds become active later.",
 }
-_STEPS: Final = 200  # of a slider, at most
+_STEPS = 200  # of a slider, at most
 Shown = dict[str, Any]
 
 
@@ -386,7 +386,7 @@ def _marks(low: float, high: float) -> list[float]:
     ]
 
 
-ROUTES: Final = (
+ROUTES = (
     Route("GET", PATH, Right.READ_DEFINITIONS, show, screen=Screen("Thresholds", "Policy", 5)),
     Route("POST", PATH, Right.SET_THRESHOLDS, apply),
 )
