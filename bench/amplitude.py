@@ -61,7 +61,7 @@ def main() -> int:
         if not context.log.exists():
             raise SystemExit(f"nothing was taken; it says: {said}; asked: {server.asked}; from {day:%Y-%m-%d}")
         with context.log.reading() as log:
-            taken = sum(one.kind == "event" for some in log.read() for one in some)
+            taken = sum(item.kind == "event" for some in log.read() for item in some)
     if taken != asked.events:
         raise SystemExit(f"{taken:,} of {asked.events:,} events are in the log")
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

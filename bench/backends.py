@@ -67,8 +67,8 @@ def report(runs: Runs, events: int, load: str) -> str:
     few, slope = _cost(runs, "local", events)
     for name in BACKENDS:
         start, each = _cost(runs, name, events)
-        most = max(one.peak_bytes for one in runs[name, events]) / 2**20
-        many = min(one.seconds for one in runs[name, events])
+        most = max(run.peak_bytes for run in runs[name, events]) / 2**20
+        many = min(run.seconds for run in runs[name, events])
         cells = (f"{seconds:.1f}" for seconds in (start, many, each, start - few, each - slope))
         lines.append(f"| {name} | {' | '.join(cells)} | {most:,.0f} MiB |")
     return "\n".join(lines) + "\n\nThe least of all rounds. All files were the same, byte for byte.\n"
@@ -76,7 +76,7 @@ def report(runs: Runs, events: int, load: str) -> str:
 
 def _cost(runs: Runs, name: str, events: int) -> tuple[float, float]:
     """Seconds over few events, and for each million more."""
-    few, many = (min(one.seconds for one in runs[name, size]) for size in (FEW, events))
+    few, many = (min(run.seconds for run in runs[name, size]) for size in (FEW, events))
     return few, (many - few) / (events - FEW) * 1e6
 
 

@@ -90,9 +90,9 @@ def made_project(folder: Path, events: int) -> Path:
     project = fresh_project(PROJECT, folder)
     lines = folder / "bank.jsonl"
     with lines.open("wb") as file:
-        for one in with_labels(bank(events, seed=1), seed=1):
-            name = "payment" if isinstance(one, Payment) else "label"
-            file.write(msgspec.json.encode({name: one.event}) + b"\n")
+        for label in with_labels(bank(events, seed=1), seed=1):
+            name = "payment" if isinstance(label, Payment) else "label"
+            file.write(msgspec.json.encode({name: label.event}) + b"\n")
     command = [sys.executable, "-m", "shroff", "-C", str(project), "ingest", str(lines), "--json"]
     subprocess.run(command, check=True, capture_output=True)
     lines.unlink()
@@ -132,8 +132,8 @@ def run(project: Path, draft: Path) -> Run:
 
 
 def row(name: str, events: int, runs: Sequence[Run]) -> str:
-    walls = sorted(one.wall_s for one in runs)
-    cpu_s, peak_mb = statistics.median(one.cpu_s for one in runs), max(one.peak_mb for one in runs)
+    walls = sorted(item.wall_s for item in runs)
+    cpu_s, peak_mb = statistics.median(item.cpu_s for item in runs), max(item.peak_mb for item in runs)
     spread = f"{statistics.median(walls):.2f} ({walls[0]:.2f} to {walls[-1]:.2f})"
     return f"| {name} | {events:,} | {spread} | {cpu_s:.2f} | {peak_mb:,.0f} | {runs[0].changed:,} |"
 

@@ -93,7 +93,7 @@ def rows(ways: Mapping[str, tuple[Callable[[Path], int], Path]], events: int, ru
 def processor_s() -> float:
     """Of this process and of those that it has waited for."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(item.ru_utime + item.ru_stime for item in used)
 
 
 def main() -> int:

@@ -62,7 +62,7 @@ def timed(writer: Writer, given: Iterator[Submission], size: int, seconds: float
         writer.commit(prepared)
         commit, wall = commit + now() - third, wall + time.perf_counter() - began_s
         look_up, prepare, batches = look_up + second - first, prepare + third - second, batches + 1
-    return [1e6 * one / batches for one in (look_up, prepare, commit, wall)]
+    return [1e6 * case / batches for case in (look_up, prepare, commit, wall)]
 
 
 def measured(folder: Path, rounds: int, seconds: float) -> dict[tuple[int, bool], Times]:
@@ -71,7 +71,7 @@ def measured(folder: Path, rounds: int, seconds: float) -> dict[tuple[int, bool]
     project = app.open_exactly(folder)
     reader = RequestReader(project.definitions, project.taking.intake(keeps_hashes=False), project.context.now_ms)
     encode = msgspec.json.Encoder().encode
-    events = (encode(one.event) for one in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))
+    events = (encode(item.event) for item in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))
     given = (reader.one("payment", event, "bench") for event in events)
     with project.log.writing() as (writer, log):
         writer.write(list(islice(given, WARM)))
@@ -93,8 +93,8 @@ def table(found: dict[tuple[int, bool], Times]) -> str:
     lines = ["| events of a batch | decided | look up | decide | commit | the commit's wall time | decide, an event |"]
     lines.append("| --- " * 7 + "|")
     for (size, is_few), times in sorted(found.items()):
-        parts = [median(one) for one in (times.look_up, times.prepare, times.commit, times.commit_wall)]
-        shown = " | ".join(f"{one:,.0f}" for one in parts)
+        parts = [median(item) for item in (times.look_up, times.prepare, times.commit, times.commit_wall)]
+        shown = " | ".join(f"{part:,.0f}" for part in parts)
         way = "one by one" if is_few else "by columns"
         lines.append(f"| {size} | {way} | {shown} | {parts[1] / size:,.0f} |")
     return "\n".join(lines)

@@ -162,7 +162,7 @@ def by_pandas(folder: Path) -> Numbers:
 
 def read(folder: Path, name: str) -> pd.DataFrame:
     """The events of a step, in the order of places, which is that of time here."""
-    files = [one.path for one in state_of(folder).files.values() if one.type == name]
+    files = [file.path for file in state_of(folder).files.values() if file.type == name]
     tables = [pq.read_table(folder / path, columns=["seq", "time", "user"], partitioning=None) for path in files]
     return pa.concat_tables(tables).to_pandas(strings_to_categorical=False).sort_values("seq", ignore_index=True)
 
@@ -198,8 +198,8 @@ def measured(folder: Path, runs: int) -> dict[str, list[dict[str, Any]]]:
     for _ in range(runs):
         for way, results in found.items():
             results.append(alone(way, folder))
-    answers = [one["answer"] for results in found.values() for one in results]
-    if any(one != answers[0] for one in answers):
+    answers = [result["answer"] for results in found.values() for result in results]
+    if any(answer != answers[0] for answer in answers):
         raise SystemExit(f"the ways found different numbers: {answers}")
     return found
 
@@ -218,10 +218,10 @@ def report(events: int, runs: int, found: dict[str, list[dict[str, Any]]]) -> st
 
 def rows(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     for way, results in found.items():
-        seconds = [one["seconds"] for one in results]
-        peak = max(one["peak"] for one in results) / 2**30
+        seconds = [result["seconds"] for result in results]
+        peak = max(result["peak"] for result in results) / 2**30
         took = f"{statistics.median(seconds):.2f} | {min(seconds):.2f} to {max(seconds):.2f}"
-        processor = statistics.median(one["processor"] for one in results)
+        processor = statistics.median(result["processor"] for result in results)
         yield f"| {way} | {took} | {processor:.2f} | {peak:.2f} GiB |"
 
 

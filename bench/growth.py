@@ -98,7 +98,7 @@ def table(name: str, found: dict[str, list[float]]) -> list[str]:
     first = next(iter(found.values()))
     for case, rate in found.items():
         ratios = [one / other for one, other in zip(rate, first, strict=True)]
-        lines.append(f"| {case} | {spread([one / 1e6 for one in rate], '.2f')} | {spread(ratios, '.2f')} |")
+        lines.append(f"| {case} | {spread([item / 1e6 for item in rate], '.2f')} | {spread(ratios, '.2f')} |")
     return [*lines, ""]
 
 

@@ -86,9 +86,9 @@ def project(
     path = folder / "model.yaml"
     lines = path.read_text(encoding="utf-8").replace("folds: 4", f"folds: {folds}").splitlines()
     if folds != len(WEEKS):
-        lines = [one for one in lines if "leak_test:" not in one]
+        lines = [line for line in lines if "leak_test:" not in line]
     if learner != "xgboost" or parameters:
-        lines = [one for one in lines if not one.startswith(("  parameters:", "  learner:", "    leak_test:"))]
+        lines = [line for line in lines if not line.startswith(("  parameters:", "  learner:", "    leak_test:"))]
         lines.append(f"  learner: {learner}")
         lines += [f"  parameters: {parameters}"] if parameters else []
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -454,7 +454,7 @@ def alone(run: Run) -> str:
 
 
 def _leak(run: Run) -> str:
-    gate = next(one for one in run.answer["gates"] if one["name"] == "leak_test")
+    gate = next(item for item in run.answer["gates"] if item["name"] == "leak_test")
     return "passed" if gate["passed"] else "failed"
 
 

@@ -150,9 +150,9 @@ def write_lines(path: Path, events: int, *, with_uuids: bool = False) -> Path:
     """The made-up bank's payments as JSON lines."""
     chance = random.Random(1)
     with path.open("wb") as file:
-        for one in bank(events, seed=1):
+        for event in bank(events, seed=1):
             id_ = {"payment_id": str(uuid.UUID(int=chance.getrandbits(128), version=4))} if with_uuids else {}
-            file.write(msgspec.json.encode(one.event | id_) + b"\n")
+            file.write(msgspec.json.encode(event.event | id_) + b"\n")
     return path
 
 
@@ -270,15 +270,15 @@ def _timed(writer: Writer, submissions: Iterator[Sequence[Submission]]) -> Itera
 def report(results: Sequence[Result], runs: int) -> str:
     """The tables that are printed and kept."""
     paces, costs = [], []
-    for one in results:
-        loop = spread(one.loop, ",.0f") if one.loop else ""
-        ratio = spread([a / b for a, b in zip(one.ours, one.loop, strict=True)], ".2f") if one.loop else ""
-        paces.append(f"| {one.title} | {one.events:,} | {spread(one.ours, ',.0f')} | {loop} | {ratio} |")
-        assert one.stages is not None
-        spent = " | ".join(f"{value:.1f}" for value in asdict(one.stages).values())
+    for row in results:
+        loop = spread(row.loop, ",.0f") if row.loop else ""
+        ratio = spread([a / b for a, b in zip(row.ours, row.loop, strict=True)], ".2f") if row.loop else ""
+        paces.append(f"| {row.title} | {row.events:,} | {spread(row.ours, ',.0f')} | {loop} | {ratio} |")
+        assert row.stages is not None
+        spent = " | ".join(f"{value:.1f}" for value in asdict(row.stages).values())
         costs.append(
-            f"| {one.title} | {one.events:,} | {spent} | {one.document_bytes:,.0f} | {one.log_bytes:,.0f} | "
-            f"{one.peak_mb:,.0f} |"
+            f"| {row.title} | {row.events:,} | {spent} | {row.document_bytes:,.0f} | {row.log_bytes:,.0f} | "
+            f"{row.peak_mb:,.0f} |"
         )
     return f"""# Ingest
 

@@ -215,11 +215,11 @@ def run(folder: Path, count: int, seeds: int, *, keep: bool) -> None:
         places = log.last_seq()
     compared, wrong = differences(folder, "2026-03-02")
     losses = [final_losses(seed) for seed in range(seeds)]
-    of_all, of_weeks = sum(found[-1] for found in losses), [one for found in losses for one in found[:-1]]
+    of_all, of_weeks = sum(found[-1] for found in losses), [item for found in losses for item in found[:-1]]
     rates = sum(missed_rates(seed) for seed in range(50))
     times = loads(folder, count)
-    slow = [one for one in times if one.name.startswith("a log")]
-    worst = max(one.quantile(0.95) for one in slow)
+    slow = [time for time in times if time.name.startswith("a log")]
+    worst = max(item.quantile(0.95) for item in slow)
     sums = f"Sums compared with SQL over the export of decisions, events and labels, to the cent: {compared}; "
     final = (
         f"True final loss in its 90 % interval: {of_all} of {seeds} banks of {PAYMENTS:,} payments (asked 25 of 30), "

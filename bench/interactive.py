@@ -71,7 +71,7 @@ class Waits:
     @property
     def row(self) -> str:
         parts = (self.seconds[0], statistics.median(self.seconds), self.p95)
-        shown = " | ".join(f"{one * 1_000:,.0f}" for one in parts)
+        shown = " | ".join(f"{part * 1_000:,.0f}" for part in parts)
         verdict = "" if self.p95 <= self.asked else "missed"
         return f"| {self.name} | {len(self.seconds)} | {shown} | {self.asked * 1_000:,.0f} | {verdict} |"
 
@@ -119,7 +119,7 @@ def sent(client: httpx2.Client, method: str, path: str, **options: Any) -> httpx
 
 def pages(client: httpx2.Client, decisions: Sequence[str], loads: int) -> list[Waits]:
     """Each screen, from its first visit on. Decisions are loaded one each."""
-    paths = {one.name: [one.path] * loads for one in tabs(PAGES)} | {"Decision": list(decisions)}
+    paths = {tab.name: [tab.path] * loads for tab in tabs(PAGES)} | {"Decision": list(decisions)}
     return [
         Waits(f"page {name}", [clocked(sent, client, "GET", path) for path in each], PAGE_S)
         for name, each in paths.items()
@@ -215,7 +215,7 @@ def report(found: Sequence[Waits], places: int) -> str:
     """A row for each."""
     head = "| what | times | first, ms | median | p95 | asked | |"
     about = (__doc__ or "").split("\n\n")[1].replace("\n", " ")
-    rows = "\n".join([head, "| --- " * 7 + "|", *(one.row for one in found)])
+    rows = "\n".join([head, "| --- " * 7 + "|", *(item.row for item in found)])
     return f"# What a person waits for\n\n{about}\n\n{describe()}. {places:,} payments.\n\n{rows}\n"
 
 

@@ -125,7 +125,7 @@ def measure(work: str, path: Path) -> Measured:
         with read_lines(path) as read:
             submissions = project.taking.intake(keeps_hashes=False).submissions(read, path.name, "payment")
             given = in_order_of_time(submissions) if work == "sort" else submissions
-            lines = sum(one.event is not None for one in given)
+            lines = sum(item.event is not None for item in given)
     seconds = time.perf_counter() - began
     return Measured(lines, seconds, peak_bytes() / 2**20)
 

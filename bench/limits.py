@@ -198,7 +198,7 @@ class Seen:
 
     def figures(self) -> str:
         """Cells of a table."""
-        times = [f"{p(one, 0.5):.1f}, {p(one, 0.99):.1f}" for one in (self.live, self.posts)]
+        times = [f"{p(item, 0.5):.1f}, {p(item, 0.99):.1f}" for item in (self.live, self.posts)]
         return " | ".join([*times, f"{self.loop_s / self.seconds:.0%}, {self.service_s / self.seconds:.0%}"])
 
 
@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="")
     asked = parser.parse_args()
-    rows = [f"| attack | {' | '.join(HEAD)} | {' | '.join(f'before: {one}' for one in HEAD)} | other than 200 |"]
+    rows = [f"| attack | {' | '.join(HEAD)} | {' | '.join(f'before: {item}' for item in HEAD)} | other than 200 |"]
     rows.append("|" + " --- |" * (2 * len(HEAD) + 2))
     worst, usual = 0.0, 0.0
     with tempfile.TemporaryDirectory() as scratch:

@@ -139,7 +139,7 @@ def median_of(step: Callable[[int], httpx2.Response], process: int) -> tuple[flo
         before, began = processor_s(process), time.perf_counter()
         step(number).raise_for_status()
         found.append((processor_s(process) - before, time.perf_counter() - began))
-    first, medians = found[0][0], [statistics.median(one[at] for one in found[1:]) for at in (0, 1)]
+    first, medians = found[0][0], [statistics.median(item[at] for item in found[1:]) for at in (0, 1)]
     return medians[0], medians[1], f"{first:.2f} processor seconds the first time"
 
 

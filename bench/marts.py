@@ -97,7 +97,7 @@ def main() -> int:
         seconds, used = time.perf_counter() - began, time.process_time() - used
         mib = MartFiles(folder / "marts").current.stat().st_size / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    tests, failed = sum(one.tests for one in built.marts), sum(len(one.failures) for one in built.marts)
+    tests, failed = sum(mart.tests for mart in built.marts), sum(len(mart.failures) for mart in built.marts)
     lines = [
         "# SQL marts",
         "",

@@ -203,7 +203,7 @@ def state_bytes(payments: Payments) -> tuple[float, int]:
     """Bytes of state for each event that is kept, by entity; and of these the cell's own."""
     mine = histories(PLAN)
     feed(columns_of(payments), mine, 4_096, 0, len(payments.times))
-    kept = sum(one.memory_bytes for one in mine) / sum(one.cells for one in mine)
+    kept = sum(item.memory_bytes for item in mine) / sum(item.cells for item in mine)
     return kept, 8 * mine[0].snapshot().cast("q")[layout.CELL_WORDS]
 
 

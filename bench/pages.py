@@ -67,7 +67,7 @@ class Times:
     @property
     def row(self) -> str:
         parts = (self.loads[0], *(self.quantile(share) for share in (0.5, 0.95)), max(self.loads))
-        return f"| {self.name} | {len(self.loads)} | {' | '.join(f'{one:,.1f}' for one in parts)} |"
+        return f"| {self.name} | {len(self.loads)} | {' | '.join(f'{part:,.1f}' for part in parts)} |"
 
 
 # ---- what is served
@@ -80,7 +80,9 @@ def make(folder: Path, decisions: int) -> None:
     payments, lines = bank(decisions, seed=2), folder / "payments.jsonl"
     for first in range(0, decisions, AT_ONCE):
         with lines.open("wb") as file:
-            file.writelines(encode(one.event) + b"\n" for one in islice(payments, min(AT_ONCE, decisions - first)))
+            file.writelines(
+                encode(payment.event) + b"\n" for payment in islice(payments, min(AT_ONCE, decisions - first))
+            )
         project.ingest([lines], as_type="payment")
         print(f"{min(decisions, first + AT_ONCE):,} payments decided", flush=True)
     lines.unlink()
@@ -92,7 +94,7 @@ def prepare(folder: Path) -> str:
     with project.people.open() as people, project.log.reading() as log:
         project.cases.follower(project.cases.desk(people), log).follow()
         with people.store.look() as look:
-            is_known = any(one.name == NAME for one in look.users())
+            is_known = any(user.name == NAME for user in look.users())
         if is_known:
             users.set_password(people, ME, NAME, password)
         else:
@@ -141,7 +143,7 @@ def timed(client: httpx2.Client, name: str, paths: Iterator[str]) -> tuple[Times
 
 def all_times(client: httpx2.Client, decisions: Sequence[str], loads: int) -> tuple[list[Times], dict[str, str]]:
     """The times of all screens, and where each of them is."""
-    paths = {one.name: one.path for one in tabs(PAGES)}
+    paths = {tab.name: tab.path for tab in tabs(PAGES)}
     decision, pages = timed(client, "Decision", iter(decisions))
     entities = [found[1] for page in pages if (found := _ENTITY.search(page)) is not None]
     times = [timed(client, name, iter([paths[name]] * loads))[0] for name in ("Live", "Queue")]
@@ -169,7 +171,7 @@ def weights(url: str, password: str, paths: Mapping[str, str]) -> dict[str, Weig
 def times_table(found: Sequence[Times]) -> str:
     """A line for each page."""
     head = "| page | loads | first, ms | p50 | p95 | most |"
-    return "\n".join([head, "| --- " * 6 + "|", *(one.row for one in found)])
+    return "\n".join([head, "| --- " * 6 + "|", *(item.row for item in found)])
 
 
 def weights_table(found: Mapping[str, Weight]) -> str:
@@ -183,7 +185,7 @@ def weights_table(found: Mapping[str, Weight]) -> str:
 
 def verdict(times: Sequence[Times], weighed: Mapping[str, Weight]) -> str:
     """Whether what was asked is kept."""
-    slowest = max((one for one in times if one.name in TIMED), key=lambda one: one.quantile(0.95))
+    slowest = max((path for path in times if path.name in TIMED), key=lambda one: one.quantile(0.95))
     heaviest = max(weighed, key=lambda name: weighed[name].whole)
     return (
         f"Slowest of {', '.join(TIMED)}: {slowest.name}, p95 {slowest.quantile(0.95):.1f} ms (asked {ASKED_MS:.0f}). "

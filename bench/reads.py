@@ -52,7 +52,7 @@ def measure(project: app.Project, lines: Path, rounds: int) -> list[tuple[str, S
     """Processor seconds of each read, by what is read; the first of each kind, which loads code, counts for nothing."""
     with lines.open("rb") as file:
         payments = [msgspec.json.decode(line) for line in file]
-    ids, cards = [one["payment_id"] for one in payments], Counter(one["card"] for one in payments)
+    ids, cards = [payment["payment_id"] for payment in payments], Counter(payment["card"] for payment in payments)
     busy = [card for card, count in cards.items() if count >= MANY] or list(cards)
     chance = random.Random(1)
 
@@ -96,7 +96,7 @@ def report(events: int, found: Sequence[tuple[str, Sequence[float]]]) -> str:
     for name, seconds in found:
         ascending = sorted(seconds)
         parts = (ascending[0], statistics.median(ascending), ascending[math.ceil(0.95 * len(ascending)) - 1])
-        rows.append(f"| {name} | {len(seconds)} | {' | '.join(f'{one * 1_000:.1f}' for one in parts)} |")
+        rows.append(f"| {name} | {len(seconds)} | {' | '.join(f'{part * 1_000:.1f}' for part in parts)} |")
     return f"""# Reading decisions back
 
 {describe()}. {events:,} payments of the made-up bank, 40 features, 10 rules, in SQLite.

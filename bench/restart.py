@@ -69,7 +69,7 @@ def measured(scratch: Path, name: str, events: int, runs: int) -> list[str]:
         seconds["snapshot"].append(start(folder))
     with project.log.reading() as log:
         log_bytes = log.size_bytes()
-    written = statistics.median(one.seconds for one in saved)
+    written = statistics.median(item.seconds for item in saved)
     size = f"{saved[0].bytes / 2**20:,.0f} MiB, written in {written:.2f} s; the log has {log_bytes / 2**20:,.0f} MiB"
     words = {
         "whole log": "none: the whole log is read",

@@ -79,7 +79,7 @@ def write_files(folder: Path, events: int) -> list[Path]:
         for part, path in enumerate(files):
             with gzip.open(path, "wb", compresslevel=1) as file:
                 count = events * (part + 1) // PARTS - events * part // PARTS
-                file.writelines(msgspec.json.encode(one.event) + b"\n" for one in islice(payments, count))
+                file.writelines(msgspec.json.encode(payment.event) + b"\n" for payment in islice(payments, count))
     return files
 
 
@@ -123,7 +123,7 @@ def verify(project: Path, engine: str, *how: str) -> dict[str, Any]:
 
 def report(events: int, samples: Sequence[Sample], verified: Sequence[dict[str, Any]]) -> str:
     """The tables that are printed and kept."""
-    places = [one.place for one in samples]
+    places = [sample.place for sample in samples]
     rows = []
     ends = [samples[min(bisect_left(places, events * part // PARTS), len(samples) - 1)] for part in range(PARTS + 1)]
     for before, one in pairwise(ends):
@@ -135,8 +135,8 @@ def report(events: int, samples: Sequence[Sample], verified: Sequence[dict[str, 
             f"{one.log_gb * 1e9 / one.place:,.0f} | {one.disk_gb:.1f} |"
         )
     again = [
-        f"| {one['engine']} {one['how']} | {one['events']:,} | {one['mismatches']} | {one['seconds']:,.0f} |"
-        for one in verified
+        f"| {row['engine']} {row['how']} | {row['events']:,} | {row['mismatches']} | {row['seconds']:,.0f} |"
+        for row in verified
     ]
     return f"""# Scale
 

@@ -57,7 +57,7 @@ def measured(trees: int, rounds: int) -> list[str]:
     for size in BATCHES:
         ways = ways_of(model, booster, session, columns[:, :size])
         times = in_turns(ways, CALLS[size], rounds)
-        lines.append(line_of(trees, size, {name: [one / size for one in found] for name, found in times.items()}))
+        lines.append(line_of(trees, size, {name: [item / size for item in found] for name, found in times.items()}))
     return lines
 
 

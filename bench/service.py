@@ -152,9 +152,9 @@ class _Sender:
             self.load.others[UNANSWERED] = self.load.others.get(UNANSWERED, 0) + self._open
         self.load.seconds = time.perf_counter() - began_s
         self.is_over = True
-        for one in self.idle:
-            assert one.transport is not None
-            one.transport.close()
+        for item in self.idle:
+            assert item.transport is not None
+            item.transport.close()
         return self.load
 
     def _send(self, due_s: float, request: bytes) -> None:
@@ -313,7 +313,7 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     with app.open_exactly(folder).people.open() as desk:
         key = keys.create(desk, ME, "bench", Role.SERVICE)[1]
     encode = msgspec.json.Encoder().encode
-    events = (encode(one.event) for one in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))
+    events = (encode(item.event) for item in islice(bank(3_000_000, seed=1), LEARNED_FROM, None))
     path = "/api/v1/events/payment"
     posts = (request(path, body, key) for body in events)
     rows = []
@@ -361,7 +361,7 @@ def main() -> None:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--rates", type=lambda text: [float(one) for one in text.split(",")], default=[1_000.0, 2_000.0]
+        "--rates", type=lambda text: [float(part) for part in text.split(",")], default=[1_000.0, 2_000.0]
     )
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--most", action="store_true", help="also the most requests a second with p99 below 20 ms")

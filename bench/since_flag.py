@@ -84,7 +84,8 @@ def made_up(definitions: Definitions, count: int, kinds: Sequence[str], *, users
         time_ms = START_MS + number * step_ms
         known: dict[str, Any] = {"money": random.randrange(1, 2_000_000) * 1_000, "time": time_ms, "text": f"e{number}"}
         values = (
-            f"u{random.randrange(users)}" if one.name == "user" else known.get(one.type.kind) for one in type_.fields
+            f"u{random.randrange(users)}" if field.name == "user" else known.get(field.type.kind)
+            for field in type_.fields
         )
         events.append(Event(type_.name, f"e{number}", time_ms, tuple(values)))
     return events

@@ -64,14 +64,14 @@ def section(name: str, answer: Mapping[str, Any]) -> list[str]:
     lines = [f"## {name}", "", f"| metric | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for key, words in METRICS:
         cells = [cell(metrics, key) for metrics in columns.values()]
-        if any(one != "-" for one in cells):
+        if any(item != "-" for item in cells):
             lines.append(f"| {words} | {' | '.join(cells)} |")
     folds = "; ".join(
-        f"{one['test_rows']:,} with {one['test_frauds']:,} after learning from {one['train_rows']:,} with"
-        f" {one['train_frauds']:,}"
-        for one in answer["folds"]
+        f"{fold['test_rows']:,} with {fold['test_frauds']:,} after learning from {fold['train_rows']:,} with"
+        f" {fold['train_frauds']:,}"
+        for fold in answer["folds"]
     )
-    gates = ", ".join(f"{one['name']} {'passed' if one['passed'] else 'failed'}" for one in answer["gates"])
+    gates = ", ".join(f"{gate['name']} {'passed' if gate['passed'] else 'failed'}" for gate in answer["gates"])
     lines += ["", f"Events and frauds of each test: {folds}. The best rule is {beside['best_rule']['about']}."]
     given = ", ".join(answer["give_away"])
     lines += [f"Fields that give the answer away: {given}."] if given else []

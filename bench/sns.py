@@ -120,7 +120,7 @@ def main() -> None:
     """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--rates", type=lambda text: [float(one) for one in text.split(",")], default=[500, 1_000, 2_000]
+        "--rates", type=lambda text: [float(part) for part in text.split(",")], default=[500, 1_000, 2_000]
     )
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--scratch", type=Path, default=None)

@@ -118,8 +118,8 @@ def payments(total: int) -> Iterator[tuple[str, bytes]]:
 
     The last lap ends before now, as what comes from the future is refused.
     """
-    made = [one.event for one in bank(LAP, seed=1)]
-    times = np.array([one["paid_at"].rstrip("Z") for one in made], "datetime64[ms]")
+    made = [item.event for item in bank(LAP, seed=1)]
+    times = np.array([item["paid_at"].rstrip("Z") for item in made], "datetime64[ms]")
     lap = times[-1] - times[0] + np.timedelta64(1, "s")
     laps = -(-total // LAP)
     times += np.datetime64("now", "ms") - times[0] - laps * lap
@@ -168,13 +168,13 @@ def report(seen: Seen) -> str:
     """The table that is printed and kept."""
     rows = []
     for first in range(0, len(seen.minutes), 5):
-        some = [one for one in seen.samples if first * 60 <= one.at_s < (first + 5) * 60]
+        some = [sample for sample in seen.samples if first * 60 <= sample.at_s < (first + 5) * 60]
         part = Seen(seen.rate, some, seen.minutes[first : first + 5])
         if not some or not np.sum(part.minutes):
             continue
-        memory = f"{min(one.resident_mb for one in some):,.0f} to {max(one.resident_mb for one in some):,.0f}"
+        memory = f"{min(item.resident_mb for item in some):,.0f} to {max(item.resident_mb for item in some):,.0f}"
         late = " | ".join(f"{part.quantile(share):,.1f}" for share in (0.5, 0.99, 0.999))
-        rows.append(f"| {first} to {first + 5} | {memory} | {max(one.behind for one in some):,} | {late} |")
+        rows.append(f"| {first} to {first + 5} | {memory} | {max(item.behind for item in some):,} | {late} |")
     late = ", ".join(f"{name} {seen.quantile(share):,.1f} ms" for name, share in SHARES.items())
     seconds = seen.samples[-1].at_s
     return f"""# Soak

@@ -47,7 +47,7 @@ class Way:
 
     def paces(self) -> list[float]:
         """Events a second of whole processes."""
-        return [self.events / one.whole_s for one in self.taken]
+        return [self.events / item.whole_s for item in self.taken]
 
 
 def main() -> int:
@@ -124,7 +124,7 @@ def report(ways: Sequence[Way], chosen: argparse.Namespace) -> str:
         paces, ours = way.paces(), named[WORKER].paces()
         to_loop = [pace / top for pace, top in zip(paces, named[way.beside].paces(), strict=True)]
         faster = [pace / slow for pace, slow in zip(ours, paces, strict=True)]
-        own = [way.events / one.own_s for one in way.taken if one.own_s]
+        own = [way.events / item.own_s for item in way.taken if item.own_s]
         within = spread(own, ",.0f") if own else ""
         shown = f"{spread(paces, ',.0f')} | {within} | {spread(to_loop, '.2f')} | {spread(faster, '.1f')}"
         rows.append(f"| {way.name} | {way.events:,} | {shown} |")

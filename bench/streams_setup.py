@@ -43,7 +43,7 @@ class Taken:
 def lines(events: int) -> Iterator[tuple[str, bytes]]:
     """The made-up bank's payments as JSON, with the card, their key."""
     encode = msgspec.json.Encoder().encode
-    return ((str(one.event["card"]), encode(one.event)) for one in bank(events, seed=1))
+    return ((str(event.event["card"]), encode(event.event)) for event in bank(events, seed=1))
 
 
 def settings(brokers: str, topic: str, sink: str = "", more: str = "") -> str:
@@ -112,14 +112,14 @@ def scored_project(folder: Path) -> Path:
 def write_past(payments: Path, labels: Path) -> None:
     """Payments, and a label of each fraud, known as it happened."""
     with payments.open("wb") as events, labels.open("wb") as verdicts:
-        for one in bank(LEARNED_FROM, seed=2):
-            events.write(msgspec.json.encode(one.event) + b"\n")
-            if one.fraud is not None:
+        for item in bank(LEARNED_FROM, seed=2):
+            events.write(msgspec.json.encode(item.event) + b"\n")
+            if item.fraud is not None:
                 label = {
-                    "event": f"payment/{one.event['payment_id']}",
+                    "event": f"payment/{item.event['payment_id']}",
                     "verdict": "fraud",
                     "source": "chargeback",
-                    "known_at": one.event["paid_at"],
+                    "known_at": item.event["paid_at"],
                 }
                 verdicts.write(msgspec.json.encode(label) + b"\n")
 

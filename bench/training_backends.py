@@ -43,8 +43,8 @@ def write_bank(folder: Path, payments: int) -> None:
     path.write_text(text)
     given, known = folder / "payments.jsonl", folder / "labels.jsonl"
     with given.open("w") as events, known.open("w") as labels:
-        for one in known_at_the_end(with_labels(bank(payments, SEED), SEED), payments):
-            print(json.dumps(one.event), file=events if isinstance(one, Payment) else labels)
+        for label in known_at_the_end(with_labels(bank(payments, SEED), SEED), payments):
+            print(json.dumps(label.event), file=events if isinstance(label, Payment) else labels)
     shroff.open(folder).ingest(given, as_type="payment", labels=known, decide=False)
 
 
@@ -75,7 +75,7 @@ def measure(folder: Path, backends: Sequence[str], payments: int, rounds: int) -
 
 def report(taken: Mapping[str, Sequence[Trained]], payments: int) -> str:
     """The table of what was measured."""
-    least = {name: min(one.seconds for one in runs) for name, runs in taken.items()}
+    least = {name: min(item.seconds for item in runs) for name, runs in taken.items()}
     first = next(iter(least.values()))
     lines = [
         "",

@@ -81,7 +81,7 @@ def assert_equal(ours: Path, theirs: Path) -> None:
     for left, right in (*named, *zip(same, same, strict=True)):
         if mine[left].to_pylist() != other[right].to_pylist():
             raise SystemExit(f"Polars gives other values for {left}")
-    if not 0 < sum(one == "train" for one in mine["role"].to_pylist()) < len(mine):
+    if not 0 < sum(row == "train" for row in mine["role"].to_pylist()) < len(mine):
         raise SystemExit("all rows train, or none")
     features = [name for name in mine.schema.names if name.startswith(("card.", "merchant."))]
     for name in features:
@@ -204,7 +204,7 @@ def warm(folder: Path, events: int, rounds: int) -> str:
         "|---|---|---|---|",
     ]
     for name, taken in found.items():
-        took, used = (sorted(one[at] for one in taken) for at in range(2))
+        took, used = (sorted(row[at] for row in taken) for at in range(2))
         median, processor = statistics.median(took), statistics.median(used)
         lines.append(f"| {name} | {median:.2f} | {took[0]:.2f} | {processor:.2f} |")
     return "\n".join(lines) + "\n"

@@ -171,7 +171,7 @@ def is_smoke(item: pytest.Item) -> bool:
     asked = [(module, by_parameter[value]) for value in given if isinstance(value, str) and value in by_parameter]
     asked += [(of, of.smoke)] if hasattr(of, "smoke") else []
     for owner, names in asked:
-        if gone := [one for one in names if not hasattr(owner, one)]:
+        if gone := [element for element in names if not hasattr(owner, element)]:
             raise pytest.UsageError(f"{item.nodeid}: the smoke names tests that are not there: {', '.join(gone)}")
     return all(name in names for _, names in asked)
 

@@ -128,7 +128,7 @@ class World:
     def fires(self, alert: str) -> bool:
         """Whether Alertmanager has an alert."""
         found = watchers.asked(self.alertmanager, "/api/v2/alerts", active="true")
-        return any(one["labels"]["alertname"] == alert for one in found)
+        return any(item["labels"]["alertname"] == alert for item in found)
 
     def decided(self) -> Counter[str]:
         """How often each payment was decided."""
@@ -219,9 +219,9 @@ def _follow(world: World) -> None:
 
 def _lose_disk(world: World) -> None:
     _kill(world)
-    for one in world.beside:
-        one.kill()
-        one.wait()
+    for item in world.beside:
+        item.kill()
+        item.wait()
     (world.folder / "secrets").mkdir()
     shutil.copy(world.bank / ".shroff/hash.key", world.folder / "secrets")  # never in a backup, and kept elsewhere
     shutil.rmtree(world.bank)
@@ -235,8 +235,8 @@ def _restore(world: World) -> None:
 
 def _kill_store(world: World) -> None:
     assert world.store is not None
-    for one in world.store.children():
-        one.kill()
+    for child in world.store.children():
+        child.kill()
 
 
 def _start_store(world: World) -> None:
@@ -289,8 +289,8 @@ DRILLS: Final = (
 
 
 def _end(world: World) -> None:
-    for one in world.services:
-        one.kill()
+    for service in world.services:
+        service.kill()
     for other in world.beside:
         other.kill()
         other.communicate()
@@ -322,7 +322,7 @@ def world_of(drill: Drill, folder: Path) -> Iterator[World]:
         world.alertmanager = held.enter_context(watchers.alertmanager(folder / "alertmanager", settings))
         held.enter_context(watchers.prometheus(folder / "prometheus", scraped, world.alertmanager, fast=True, key=key))
         drill.prepare(world)
-        world.sender = Sender([f"http://{one}" for one in addresses], key)
+        world.sender = Sender([f"http://{address}" for address in addresses], key)
         held.callback(world.sender.end)
         yield world
 
@@ -350,11 +350,11 @@ def run(drill: Drill, folder: Path) -> Result:
         if drill.counted is World.delivered:
             until(lambda: {*world.sent} <= {*world.delivered()}, "deliveries")
         found = drill.counted(world)
-        again = [one for one in world.sent if one not in found]
-        for one in again:
-            sender.post(one, sender.addresses[0])
+        again = [message for message in world.sent if message not in found]
+        for item in again:
+            sender.post(item, sender.addresses[0])
         found = drill.counted(world)
-        lost = sum(one not in found for one in world.sent)
+        lost = sum(message not in found for message in world.sent)
         return Result(drill, alert_s, recover_s, len(world.sent), len(again), lost, found.total() - len(found))
 
 
@@ -364,9 +364,9 @@ def page(results: Sequence[Result]) -> str:
     heads = "fault | alert | seconds to alert | `for` in deploy/ | seconds to recover | answered | sent again | lost"
     rows = [f"| {heads} | doubled |", "|---|---|---:|---:|---:|---:|---:|---:|---:|"]
     rows += [
-        f"| {one.drill.fault} | {one.drill.alert} | {one.alert_s:.1f} | {waits[one.drill.alert]} | {one.recover_s:.1f} "
-        f"| {one.sent:,} | {one.again:,} | {one.lost:,} | {one.doubled:,} |"
-        for one in results
+        f"| {row.drill.fault} | {row.drill.alert} | {row.alert_s:.1f} | {waits[row.drill.alert]} | {row.recover_s:.1f} "
+        f"| {row.sent:,} | {row.again:,} | {row.lost:,} | {row.doubled:,} |"
+        for row in results
     ]
     times, lost, doubled, most = _faults()
     campaign = f"{times} random faults of [`make faults`](faults.md)"
@@ -377,7 +377,7 @@ def page(results: Sequence[Result]) -> str:
 def _faults() -> list[str]:
     """Of the tables of `make faults`: how many, lost, doubled, and the longest recovery in seconds."""
     rows = re.findall(r"(?m)^\| \*\*all\*\* .*$", FAULTS.read_text(encoding="utf-8"))
-    cells = [[one.strip() for one in row.strip("|").split("|")] for row in rows]
+    cells = [[part.strip() for part in row.strip("|").split("|")] for row in rows]
     counts = [sum(int(row[at]) for row in cells) for at in (1, 2, 3)]
     return [*map(str, counts), max((row[5].removeprefix("at most ") for row in cells), key=float)]
 
@@ -385,7 +385,7 @@ def _faults() -> list[str]:
 def main() -> int:
     """0 when nothing was lost or doubled, 1 else."""
     parser = argparse.ArgumentParser(prog="python -m tools.drills", description=(__doc__ or "").partition("\n")[0])
-    names = [one.name for one in DRILLS]
+    names = [path.name for path in DRILLS]
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these, of {', '.join(names)}; no table is kept")
     chosen = parser.parse_args().names
     results = []
@@ -398,7 +398,7 @@ def main() -> int:
                 print(f"{one.sent} sent, {one.again} again, {one.lost} lost, {one.doubled} doubled", flush=True)
     if not chosen:
         write_result("drills", page(results))
-    return int(any(one.lost or one.doubled for one in results))
+    return int(any(result.lost or result.doubled for result in results))
 
 
 if __name__ == "__main__":

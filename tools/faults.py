@@ -111,10 +111,10 @@ class Kept:
         found, *lines = map(json.loads, file.read_text(encoding="utf-8").splitlines())
         if found != head:
             raise SystemExit(f"{file} is of {found}, and this is {head}: name another file, or set {SEED}")
-        for one in lines:
-            self._worlds.add((one["place"], one["world"]))
-            self.rows += [Row(*values) for values in one["rows"]]
-            self.minutes += one["minutes"]
+        for line in lines:
+            self._worlds.add((line["place"], line["world"]))
+            self.rows += [Row(*values) for values in line["rows"]]
+            self.minutes += line["minutes"]
 
     def has(self, place: str, world: int) -> bool:
         return (place, world) in self._worlds

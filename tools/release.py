@@ -48,7 +48,7 @@ def build(out: Path, root: Path = ROOT) -> str:
             script = [root / "deploy/image/build.sh", "wheel", root, Path(folder) / name]
             subprocess.run(["/bin/sh", *map(str, script)], check=True, stdout=sys.stderr)
             made += Path(folder, name).glob("*.whl")
-        first, second = (hashlib.sha256(one.read_bytes()).hexdigest() for one in made)
+        first, second = (hashlib.sha256(item.read_bytes()).hexdigest() for item in made)
         if first != second:
             raise ValueError(f"the wheel cannot be reproduced: {first}, then {second}")
         out.mkdir(parents=True, exist_ok=True)

@@ -282,7 +282,7 @@ PICTURES: Final = (
 
 def files() -> list[str]:
     """The names of all pictures' files."""
-    return [f"{one.name}-{view.name}.webp" for one in PICTURES for view in one.views]
+    return [f"{picture.name}-{view.name}.webp" for picture in PICTURES for view in picture.views]
 
 
 # ---- taking them
@@ -332,10 +332,10 @@ def main() -> int:
     arguments.add_argument("--events", type=int, default=EVENTS)
     arguments.add_argument("--to", type=Path, default=FOLDER)
     chosen = arguments.parse_args()
-    if unknown := set(chosen.name) - {one.name for one in PICTURES}:
+    if unknown := set(chosen.name) - {path.name for path in PICTURES}:
         arguments.error(f"there is no screen {', '.join(sorted(unknown))}")
     chosen.to.mkdir(parents=True, exist_ok=True)
-    wanted = [one for one in PICTURES if not chosen.name or one.name in chosen.name]
+    wanted = [path for path in PICTURES if not chosen.name or path.name in chosen.name]
     with demo(chosen.events) as told, browser() as found:
         base = told["url"].partition("/login/")[0]
         size: Any = {"width": DESK.width, "height": DESK.height}

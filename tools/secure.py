@@ -33,11 +33,11 @@ def asked(path: str | None = None) -> int:
         said = (found.stderr.strip().splitlines() or ["it said nothing"])[-1]
         print(f"pip-audit could not ask about {LOCK}: {said}")
         return 0
-    unasked = [one["skip_reason"] for one in dependencies if "skip_reason" in one]
+    unasked = [dependency["skip_reason"] for dependency in dependencies if "skip_reason" in dependency]
     if dependencies and len(unasked) == len(dependencies):  # it ends well then, and says that it found nothing
         print(f"pip-audit could not ask about {LOCK}: {unasked[0]}")
         return 0
-    holes = [(one, hole) for one in dependencies for hole in one.get("vulns", ())]
+    holes = [(dependency, hole) for dependency in dependencies for hole in dependency.get("vulns", ())]
     for one, hole in holes:
         mended = ", ".join(hole.get("fix_versions", ())) or "no version yet"
         print(f"{one['name']} {one['version']}: {hole['id']}, mended in {mended}")

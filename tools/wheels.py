@@ -42,7 +42,7 @@ def main(project: Path = ROOT / "pyproject.toml", platforms: dict[str, str] = PL
     with ThreadPoolExecutor(len(pairs)) as pool:
         answers = list(pool.map(lambda one: ask(uv, project, extras, platforms[one[0]], one[1]), pairs))
         if APART in optional:
-            ends = [one for one in pairs if one[1] in {PYTHONS[0], PYTHONS[-1]}]
+            ends = [pair for pair in pairs if pair[1] in {PYTHONS[0], PYTHONS[-1]}]
             answers += pool.map(lambda one: ask(uv, project, [APART], platforms[one[0]], one[1], lock=None), ends)
             pairs += ends
     missing = {one: said for one, (status, said) in zip(pairs, answers, strict=True) if status == NO_SOLUTION}

@@ -54,16 +54,16 @@ def main(rows: str, payments: str, folder: str, count: str, engine: str, way: st
     store = FeatureStore(repo_path=".")
     wanted: list[str] = []
     for name, column in keys.items():
-        mine = [one for one in features if way == "events" or one.startswith(f"{name}.")]
-        short = [one.replace(".", "_") for one in mine]
-        view = pa.table([column, made["time"], *(made[one] for one in mine)], [name, "event_timestamp", *short])
+        mine = [feature for feature in features if way == "events" or feature.startswith(f"{name}.")]
+        short = [item.replace(".", "_") for item in mine]
+        view = pa.table([column, made["time"], *(made[item] for item in mine)], [name, "event_timestamp", *short])
         pq.write_table(view, f"{name}.parquet")
         kind = ValueType.STRING if way == "events" else ValueType.INT64
         entity = Entity(name=name, join_keys=[name], value_type=kind)
         source = FileSource(path=str(Path(f"{name}.parquet").resolve()), timestamp_field="event_timestamp")
-        fields = [Field(name=one, dtype=Float64) for one in short]
+        fields = [Field(name=item, dtype=Float64) for item in short]
         store.apply([entity, FeatureView(name=name, entities=[entity], ttl=timedelta(0), schema=fields, source=source)])
-        wanted += [f"{name}:{one}" for one in short]
+        wanted += [f"{name}:{item}" for item in short]
     asked = pa.table([*keys.values(), made["time"]], [*keys, "event_timestamp"]).to_pandas()
     started = perf_counter()
     found = store.get_historical_features(entity_df=asked, features=wanted).to_df()

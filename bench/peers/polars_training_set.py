@@ -46,7 +46,7 @@ def main(events: str, labels: str, *given: str) -> None:
     *moments, out = given[:5]
     for _ in range(int(given[5]) if len(given) > 5 else 1):
         started = perf_counter(), process_time()
-        write_set(events, labels, [int(one) for one in moments], out)
+        write_set(events, labels, [int(moment) for moment in moments], out)
         print(perf_counter() - started[0], process_time() - started[1])
 
 

@@ -24,7 +24,7 @@ class River:
 
         def windows() -> list[tuple[Any, ...]]:
             return [
-                tuple(utils.TimeRolling(one, period=period) for one in (stats.Sum, stats.Mean, stats.Var))
+                tuple(utils.TimeRolling(item, period=period) for item in (stats.Sum, stats.Mean, stats.Var))
                 for period in periods
             ]
 
@@ -35,7 +35,7 @@ class River:
         answers = []
         for windows_of, key in zip(self._keys, keys, strict=True):
             for rolling in windows_of[key]:
-                for one in rolling:
-                    one.update(amount, t=time)
-                answers.append(tuple(one.get() for one in rolling))
+                for item in rolling:
+                    item.update(amount, t=time)
+                answers.append(tuple(item.get() for item in rolling))
         return answers

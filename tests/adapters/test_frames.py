@@ -27,11 +27,11 @@ def decided(draw):
 @given(decided(), st.sets(st.integers(1, 3_000), max_size=40), st.data())
 def test_a_frame_gives_the_wanted_rows_as_they_were_packed(rows, more, data):
     frame = pack(rows)
-    wanted = more | set(data.draw(st.lists(st.sampled_from([one.seq for one in rows]))))
-    whole = [(one.seq, one.outcome, one.receipt, one.document) for one in rows]
+    wanted = more | set(data.draw(st.lists(st.sampled_from([row.seq for row in rows]))))
+    whole = [(row.seq, row.outcome, row.receipt, row.document) for row in rows]
 
     assert list(unpack(frame)) == whole
-    assert list(unpack(frame, sorted(wanted))) == [one for one in whole if one[0] in wanted]
+    assert list(unpack(frame, sorted(wanted))) == [row for row in whole if row[0] in wanted]
 
 
 @settings(max_examples=examples(400))

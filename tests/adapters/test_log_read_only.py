@@ -161,8 +161,8 @@ def project(tmp_path, monkeypatch):
 
 
 def writable(folder, rights):
-    for one in (folder, *folder.rglob("*")):
-        one.chmod(rights)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(rights)
 
 
 def typed(project, *commands):
@@ -194,7 +194,7 @@ def test_what_others_wrote_is_read_where_nothing_can_be_written(project):
         users.add(desk, project.context.who, "ann", Role.ANALYST)
     found = typed(project, "users list --json", "audit verify --json", "cases list --json", *WRITING)
 
-    assert [one["name"] for one in json.loads(found["users list --json"][1])["users"]] == ["ann"]
+    assert [user["name"] for user in json.loads(found["users list --json"][1])["users"]] == ["ann"]
     assert json.loads(found["audit verify --json"][1])["rows"] == 1
     assert "audit.head cannot be written" in found["audit verify --json"][2]
     (case,) = json.loads(found["cases list --json"][1])["cases"]

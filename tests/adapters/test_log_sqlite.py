@@ -470,7 +470,7 @@ def test_tables_are_read_by_people(path):
 def test_people_read_the_decisions_of_large_batches_among_the_others(path):
     batches = [payments(1, 2), payments(3, 600), payments(603, 1)]
     logged(path, *batches)
-    expected = [one for batch in batches for one in batch.decisions]
+    expected = [decision for batch in batches for decision in batch.decisions]
     with closing(SqliteLog(path, read_only=True)) as log, closing(log.sql_connection()) as shell:
         rows = shell.execute("SELECT seq, outcome, receipt, document FROM decisions ORDER BY seq").fetchall()
         (seqs,) = shell.execute("SELECT sum(json_extract(document, '$.seq')) FROM decisions").fetchone()
@@ -478,9 +478,9 @@ def test_people_read_the_decisions_of_large_batches_among_the_others(path):
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             shell.execute("DELETE FROM main.events")
 
-    assert rows == [(one.seq, one.outcome, one.receipt, one.document.decode()) for one in expected]
+    assert rows == [(item.seq, item.outcome, item.receipt, item.document.decode()) for item in expected]
     assert seqs == sum(range(604))
-    records = [one for batch in batches for one in batch.records]
+    records = [item for batch in batches for item in batch.records]
     assert [Record(*row[:5], row[5].encode(), bool(row[6])) for row in events] == records
 
 
@@ -506,13 +506,13 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
     log.close()
     count = "SELECT count(*) FROM "
     with closing(SqliteLog(path, read_only=True)) as reader:
-        assert [one for part in reader.decisions_after() for one in part] == payments(1, 5_000).decisions
-        assert [one for part in reader.read() for one in part] == payments(1, 5_000).records
+        assert [item for part in reader.decisions_after() for item in part] == payments(1, 5_000).decisions
+        assert [item for part in reader.read() for item in part] == payments(1, 5_000).records
         assert b"".join(reader.lines()) == b"".join(map(line_of, payments(1, 5_000).records))
         assert reader.find("payment", ["p-1", "p-5000"]).keys() == {"p-1", "p-5000"}
     with closing(sqlite3.connect(path)) as shell:
         for table, frames_ in ("decisions", "decision_frames"), ("events", "event_frames"):
-            (rows,), (frames,) = (shell.execute(count + one).fetchone() for one in (table, frames_))
+            (rows,), (frames,) = (shell.execute(count + case).fetchone() for case in (table, frames_))
             assert rows == 5_000 - frames * FRAME_ROWS
             assert ROWS_KEPT <= rows < ROWS_KEPT + 2 * FRAME_ROWS
         assert shell.execute("SELECT sum(size) FROM id_runs").fetchone() == (5_000 - rows,)
@@ -790,8 +790,8 @@ def test_a_batch_of_columns_is_found_by_its_ids(path, odd):
     with closing(SqliteLog(path)) as log:
         log.append(Batch(records=columns))
 
-        assert [one for part in log.read() for one in part] == list(columns)
-        assert log.find("payment", [*ids, "p-x", "a", odd]) == {one.id: one for one in columns}
+        assert [item for part in log.read() for item in part] == list(columns)
+        assert log.find("payment", [*ids, "p-x", "a", odd]) == {column.id: column for column in columns}
         assert log.find("payment", [odd]) == {odd: columns[0]}
         assert log.find("login", ids) == {}
         with pytest.raises(StateError, match="already in the log"):

@@ -59,7 +59,7 @@ class Google:
 
     def fetch(self, url: str) -> bytes:
         self.asked.append(url)
-        return json.dumps(KeySet([key(one) for one in self.kids]).as_dict(private=False)).encode()
+        return json.dumps(KeySet([key(kid) for kid in self.kids]).as_dict(private=False)).encode()
 
     def take(self, given: dict[str, str], body: bytes | None = None, now_s: int = NOW_S) -> Push:
         sent = wrapped() if body is None else body

@@ -24,7 +24,7 @@ def read(source: FileSource, limit: int = 10) -> list[Taken]:
 
 
 def numbers(found: list[Taken]) -> list[object]:
-    return [line.columns["n"] for one in found for line in one.lines if line.columns is not None]
+    return [line.columns["n"] for item in found for line in item.lines if line.columns is not None]
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_files_come_one_after_the_other_and_then_nothing_more(path, tmp_path, li
     found = read(source, limit)
 
     assert numbers(found) == list(range(28))
-    assert all(len(one.lines) <= limit for one in found)
+    assert all(len(item.lines) <= limit for item in found)
     assert source.health().lag == 0
     assert source.poll(limit, 0.0) == []
 
@@ -50,11 +50,11 @@ def test_files_come_one_after_the_other_and_then_nothing_more(path, tmp_path, li
 def test_reading_goes_on_exactly_behind_any_offset(path):
     source = FileSource([path])
     source.start({})
-    for one in read(source, 4):
+    for row in read(source, 4):
         other = FileSource([path])
-        other.start({"a.jsonl": one.offset})
+        other.start({"a.jsonl": row.offset})
 
-        assert numbers(read(other)) == list(range(one.lines[-1].number, 25))
+        assert numbers(read(other)) == list(range(row.lines[-1].number, 25))
 
 
 def test_to_start_again_gives_again_what_was_polled_since(path):
@@ -96,7 +96,9 @@ def test_a_csv_tells_its_columns_and_goes_on_behind_its_head(tmp_path):
     source.start({"a.csv": first.offset})
 
     assert (first.type, first.format, first.columns) == ("payment", "csv", ("n", "m"))
-    assert [(one.columns, one.place) for one in source.poll(9, 0.0)[0].lines] == [({"n": "5", "m": "6"}, "4 (row 3)")]
+    assert [(line.columns, line.place) for line in source.poll(9, 0.0)[0].lines] == [
+        ({"n": "5", "m": "6"}, "4 (row 3)")
+    ]
 
 
 def test_what_could_be_read_of_a_file_that_is_cut_off_comes_before_the_error(tmp_path):

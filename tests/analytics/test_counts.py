@@ -61,8 +61,8 @@ def by_definition(
     events: list[dict[str, Any]], first: date, last: date, zone: str, field: str = ""
 ) -> Counter[tuple[date, str, Any]]:
     found: Counter[tuple[date, str, Any]] = Counter()
-    for one in events:
-        ((type_, fields),) = one.items()
+    for event in events:
+        ((type_, fields),) = event.items()
         day = datetime.fromisoformat(fields["at"]).astimezone(ZoneInfo(zone)).date()
         if first <= day <= last and (field != "time" or type_ == "payment"):
             value = fields.get(field)
@@ -80,7 +80,7 @@ def day(named: date | str) -> date:
 
 def counted(project: Project, *days: date, **how: Any) -> Counter[tuple[date, str, Any]]:
     rows = event_counts(project, *days, **how)
-    found = Counter({(one.day, one.type, one.value or None): one.count for one in rows})
+    found = Counter({(row.day, row.type, row.value or None): row.count for row in rows})
     assert len(found) == len(rows), "each row once"
     return found
 
@@ -209,7 +209,7 @@ def test_zeros_give_each_type_a_row_on_each_day(bank: Path):
     ingest(bank, [{"payment": {"id": "p", "at": "2026-03-02T00:00:00Z", "amount": "1.00"}}])
     rows = event_counts(shroff.open(bank), "2026-03-01", "2026-03-03", zeros=True)
 
-    assert [(one.day.day, one.type, one.count) for one in rows] == [
+    assert [(row.day.day, row.type, row.count) for row in rows] == [
         (1, "payment", 0), (1, "login", 0), (2, "payment", 1), (2, "login", 0), (3, "payment", 0), (3, "login", 0),
     ]  # fmt: skip
 
@@ -219,8 +219,8 @@ def test_without_days_the_seven_up_to_the_newest_event_are_counted(bank: Path):
     ingest(bank, [{"payment": {"id": f"p{n}", "at": one, "amount": "1.00"}} for n, one in enumerate(at)])
     project = shroff.open(bank)
 
-    assert [one.day.day for one in event_counts(project)] == [4, 10]
-    assert [one.day.day for one in event_counts(project, zone="Europe/Berlin")] == [5, 11]
+    assert [count.day.day for count in event_counts(project)] == [4, 10]
+    assert [count.day.day for count in event_counts(project, zone="Europe/Berlin")] == [5, 11]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_files_of_the_lake_that_have_to_be_read_count_towards_what_is_read_at_mo
     days = "2026-03-27", "2026-04-01"
 
     monkeypatch.setattr(count_operations, "PLACES_MAX", 0)
-    assert sum(one.count for one in event_counts(project, *days)) == 50
+    assert sum(count.count for count in event_counts(project, *days)) == 50
     monkeypatch.setattr(count_operations, "PLACES_MAX", 49)
     for how in ({"by": "channel"}, {"zone": "Europe/Berlin"}):
         with pytest.raises(UsageError, match="50 events would have to be read, but the limit here is 49"):

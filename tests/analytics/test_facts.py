@@ -95,15 +95,15 @@ def by_definition(
 ) -> dict[str, Any]:
     """What the naive engine gives at a probe behind the whole log."""
     probe = f"probe_{entity}"
-    asked = [one for one in computed_of(definitions, probe) if one.rule is None]
+    asked = [definition for definition in computed_of(definitions, probe) if definition.rule is None]
     truth = Naive(definitions.events, asked, definitions.reference)
     for event in history:
         truth.add(event)
     values = truth.add(Event(probe, "p", at_ms, ("p", at_ms, *key)))
     return {
-        one.name: msgspec.json.decode(canonical_value(values[one.name], one.node.type, 2))
-        for one in asked
-        if one.entity == entity and probe in one.events
+        path.name: msgspec.json.decode(canonical_value(values[path.name], path.node.type, 2))
+        for path in asked
+        if path.entity == entity and probe in path.events
     }
 
 
@@ -115,15 +115,15 @@ def test_facts_are_what_the_definition_gives_at_a_probe(texts: Any, made: tuple[
     project, with_probe = projects.project(texts[0]), with_probes(texts[0])
     log, reading = written(project, history), Records(project.events, 2)
     history = [one for records in log.read() for record in records if (one := reading.decode(record)) is not None]
-    seen = [one.time_ms for one in history]
-    for entity in sorted({one.entity for one in project.features.values()}):
+    seen = [entry.time_ms for entry in history]
+    for entity in sorted({feature.entity for feature in project.features.values()}):
         key = random.choice(KEYS[entity])
         at_ms = random.choice([*seen, max(seen), max(seen) + 5]) + random.choice([0, 0, -1])
         since_ms = random.choice(seen) if cut else None
         text = key[0] if len(key) == 1 else msgspec.json.encode(key).decode()
         question = FactsQuestion(entity, text, at_ms, since_ms=since_ms)
         found = facts_of(question, project, log, 0)
-        kept = [one for one in history if since_ms is None or one.time_ms >= since_ms]
+        kept = [entry for entry in history if since_ms is None or entry.time_ms >= since_ms]
         truth = by_definition(with_probe, kept, entity, key, at_ms)
 
         assert found.features == {name: truth[name] for name in found.features}
@@ -143,7 +143,7 @@ def bank(*rows: tuple[int, str, str, str], labels: Sequence[Any] = ()) -> tuple[
         Event("payment", f"p{n}", NOON + at * MINUTE, (f"p{n}", NOON + at * MINUTE, card, payee, int(amount)))
         for n, (at, card, payee, amount) in enumerate(rows)
     ]
-    Writer(log, definitions, lambda: NOON).write([submission(one) for one in events])
+    Writer(log, definitions, lambda: NOON).write([submission(event) for event in events])
     return definitions, log
 
 

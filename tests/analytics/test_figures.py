@@ -91,8 +91,8 @@ def lines(seed: int, count: int = 300) -> list[Fields]:
 
 def within(events: Sequence[Fields], last: date, days: int, zone: str) -> Iterator[tuple[str, Fields]]:
     """The events of so many days up to the last one."""
-    for one in events:
-        ((type_, of),) = one.items()
+    for event in events:
+        ((type_, of),) = event.items()
         day = datetime.fromisoformat(of["at"]).astimezone(ZoneInfo(zone)).date()
         if last - timedelta(days) < day <= last:
             yield type_, of
@@ -131,8 +131,8 @@ def test_figures_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
         truth = by_definition(events, DAY - timedelta(back), zone)
         assert {name: found[name].values[6 - back] for name in truth} == truth, back
     end = datetime.combine(DAY + timedelta(1), time(), ZoneInfo(zone))
-    bought = [one["bought"] for one in events if "bought" in one]
-    in_shop = sum(one["shop"] == "s" and datetime.fromisoformat(one["at"]) < end for one in bought)
+    bought = [event["bought"] for event in events if "bought" in event]
+    in_shop = sum(row["shop"] == "s" and datetime.fromisoformat(row["at"]) < end for row in bought)
     assert (found["in_shop"].values[-1], found["beside"].values[-1]) == (in_shop, 2 * in_shop)
 
 
@@ -144,10 +144,12 @@ def test_counts_are_those_of_shroff_counts_and_drop_offs_those_of_shroff_funnel(
 
     found = figures_of(project.context, figures, DAY, zone)
     counts = project.run(CountQuestion(start_date=days[0], end_date=DAY, zone=zone)).rows
-    assert list(found["events"].values[-4:]) == [sum(one.count for one in counts if one.day == day) for day in days]
+    assert list(found["events"].values[-4:]) == [
+        sum(count.count for count in counts if count.day == day) for day in days
+    ]
     (step,) = drop_offs(project.context, "buying", DAY, zone)
     asked = [FunnelDays(funnel="buying", start_date=day, end_date=day, zone=zone) for day in days]
-    alone = [project.run(one).rows[0].dropped_off for one in asked]
+    alone = [project.run(item).rows[0].dropped_off for item in asked]
     assert [*step.before, step.count] == alone
 
 
@@ -166,8 +168,8 @@ def test_a_figure_that_cannot_be_had_says_why_and_the_others_stay(shop: Path):
     with (shop / "shroff.yaml").open("a", encoding="utf-8") as file:
         file.write("lake: ./lake\n")
     shroff.open(shop).run(WriteLake())
-    for one in (shop / "lake").rglob("*.parquet"):
-        one.write_bytes(b"cut off")
+    for path in (shop / "lake").rglob("*.parquet"):
+        path.write_bytes(b"cut off")
     found = figures_of(shroff.open(shop).context, figures, DAY, "UTC")
 
     assert "Bring it back from a copy of the lake" in found["events"].why
@@ -183,8 +185,8 @@ def test_a_damaged_file_of_one_event_type_takes_away_no_figure_of_another(shop: 
     figures = dict(project.notice_files.declared["kpi"].report.figures)
     before = figures_of(project.context, figures, DAY, "UTC")
     project.run(WriteLake())
-    for one in (shop / "lake" / "events" / "type=bought").rglob("*.parquet"):
-        one.write_bytes(b"cut off")
+    for path in (shop / "lake" / "events" / "type=bought").rglob("*.parquet"):
+        path.write_bytes(b"cut off")
     found = figures_of(shroff.open(shop).context, figures, DAY, "UTC")
 
     read = {name: figure.events for name, figure in figures.items() if figure.events}

@@ -152,14 +152,14 @@ def fast_days(rows: Sequence[Row], step: int, starts: Sequence[int], is_ever: bo
     def as_set(mask: Any) -> set[int]:
         return set(np.flatnonzero(mask).tolist())
 
-    return [(as_set(one.dropped), as_set(one.recovered), as_set(one.before & ~one.recovered)) for one in found]
+    return [(as_set(item.dropped), as_set(item.recovered), as_set(item.before & ~item.recovered)) for item in found]
 
 
 def fast_steps(rows: Sequence[Row], starts: Sequence[int], within: int | None) -> list[Any]:
     found = reached(columns(rows, starts[-1]), 4, starts[0], within)
     return [
-        dict(zip(one.users.tolist(), zip(one.first_ms.tolist(), one.taken_ms.tolist(), strict=True), strict=True))
-        for one in found
+        dict(zip(item.users.tolist(), zip(item.first_ms.tolist(), item.taken_ms.tolist(), strict=True), strict=True))
+        for item in found
     ]
 
 
@@ -257,8 +257,8 @@ def bits_of(funnel: str, type_: str, of: Fields) -> int:
 def rows_by_hand(funnel: str, events: Sequence[Fields]) -> list[Any]:
     """The events in the order of (time, place), with the names of users in place of their numbers."""
     rows = []
-    for one in events:
-        ((type_, of),) = one.items()
+    for event in events:
+        ((type_, of),) = event.items()
         user = of.get("user") if funnel == "typed" else f'["{of["user"]}","{of["shop"]}"]' if "user" in of else None
         if user is not None:
             rows.append((round(datetime.fromisoformat(of["at"]).timestamp() * 1_000), user, bits_of(funnel, type_, of)))
@@ -306,26 +306,28 @@ def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
         found = funnel(project, name, FIRST, LAST, zone=zone, split="")
         for number, step in enumerate(steps[:-1]):
             truth = days_by_definition(rows, number, starts, is_ever)
-            mine = [one for one in found["rows"] if one["step"] == step]
-            numbers = [(one["dropped_off"], one["recovered"], one["still_out"]) for one in mine]
+            mine = [row for row in found["rows"] if row["step"] == step]
+            numbers = [(row["dropped_off"], row["recovered"], row["still_out"]) for row in mine]
             assert numbers == [tuple(map(len, day)) for day in truth]
-            assert [one["dropped_off_before"] for one in mine] == [0, *(len(day[0]) for day in truth[:-1])]
+            assert [row["dropped_off_before"] for row in mine] == [0, *(len(day[0]) for day in truth[:-1])]
             for kind, users in zip(("dropped_off", "recovered", "still_out"), truth[2], strict=True):
                 named = {"zone": zone, "users": f"{kind}:{step}", "day": date(2026, 3, 30)}
                 assert funnel(project, name, FIRST, LAST, **named)["users"] == sorted(users)
         truth_steps = reached_by_definition(rows, len(steps), starts[0], starts[-1], 10_800_000 if is_ever else None)
-        assert [one["users"] for one in found["steps"]] == list(map(len, truth_steps))
-        medians = [one["median_s"] for one in found["steps"][1:]]
-        assert medians == [sorted(t for _, t in one.values())[-(-len(one) // 2) - 1] / 1_000 for one in truth_steps[1:]]
+        assert [item["users"] for item in found["steps"]] == list(map(len, truth_steps))
+        medians = [item["median_s"] for item in found["steps"][1:]]
+        assert medians == [
+            sorted(t for _, t in item.values())[-(-len(item) // 2) - 1] / 1_000 for item in truth_steps[1:]
+        ]
         came = [sum(begin <= at < end for at, _ in truth_steps[0].values()) for begin, end in pairwise(starts)]
-        assert [one["users"] for one in found["trend"] if one["step"] == steps[0]] == came
-        assert sum(one["users"] for one in found["trend"] if one["step"] == steps[-1]) == len(truth_steps[-1])
+        assert [item["users"] for item in found["trend"] if item["step"] == steps[0]] == came
+        assert sum(item["users"] for item in found["trend"] if item["step"] == steps[-1]) == len(truth_steps[-1])
 
     split = funnel(project, "odd", FIRST, LAST, zone="Europe/Berlin")
     for day, whole in zip(group(split["rows"]), found["rows"], strict=True):
-        assert [one["value"] for one in day] == ["false", "true", None]
+        assert [row["value"] for row in day] == ["false", "true", None]
         for name in ("dropped_off", "dropped_off_before", "recovered", "still_out"):
-            assert sum(one[name] for one in day) == whole[name]
+            assert sum(row[name] for row in day) == whole[name]
 
 
 def group(rows: Sequence[Any]) -> list[list[Any]]:
@@ -342,7 +344,7 @@ def test_a_user_counts_for_the_value_of_the_step_at_which_they_dropped_off(shop:
     bought = {"bought": {"id": "b", "at": "2026-03-29T08:00:00Z", "user": "u", "shop": "s", "amount": "9.00"}}
     ingest(shop, [*steps, bought])
     rows = funnel(shroff.open(shop), "odd", "2026-03-28", "2026-03-29")["rows"]
-    numbers = [(one["day"][-2:], one["value"], one["dropped_off"], one["recovered"]) for one in rows]
+    numbers = [(row["day"][-2:], row["value"], row["dropped_off"], row["recovered"]) for row in rows]
 
     assert numbers[6:] == [
         ("28", "false", 1, 0), ("28", "true", 0, 0), ("28", None, 0, 0),
@@ -357,11 +359,11 @@ def test_the_shipped_example_has_two_funnels_of_five_steps(root: Path, tmp_path:
     found = funnel(project, first="2026-03-01", last="2026-03-04")
 
     assert (project.check().is_ok, report.events.appended, report.events.quarantined) == (True, 169, 0)
-    users = [one["users"] for one in found["steps"] if one["funnel"] == "onboarding"]
+    users = [step["users"] for step in found["steps"] if step["funnel"] == "onboarding"]
     assert users == [40, 31, 17, 14, 5]
-    assert sum(one["funnel"] == "savings" for one in found["steps"]) == 10  # five steps by platform
-    first = [one for one in found["rows"] if one["funnel"] == "onboard_screen"]
-    assert [one["dropped_off"] for one in first[:-1]] == [one["recovered"] + one["still_out"] for one in first[1:]]
+    assert sum(step["funnel"] == "savings" for step in found["steps"]) == 10  # five steps by platform
+    first = [row for row in found["rows"] if row["funnel"] == "onboard_screen"]
+    assert [row["dropped_off"] for row in first[:-1]] == [row["recovered"] + row["still_out"] for row in first[1:]]
 
 
 def test_a_day_has_its_first_moment_and_not_its_last(shop: Path):
@@ -374,9 +376,9 @@ def test_a_day_has_its_first_moment_and_not_its_last(shop: Path):
     ingest(shop, steps)
     found = funnel(shroff.open(shop), "typed", "2026-03-28", "2026-03-29")
 
-    assert [one["dropped_off"] for one in found["rows"]] == [1, 2]
-    assert [one["users"] for one in found["steps"]] == [2, 0]
-    assert [one["users"] for one in found["trend"] if one["step"] == "a"] == [1, 1]
+    assert [row["dropped_off"] for row in found["rows"]] == [1, 2]
+    assert [step["users"] for step in found["steps"]] == [2, 0]
+    assert [item["users"] for item in found["trend"] if item["step"] == "a"] == [1, 1]
 
 
 def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
@@ -459,6 +461,6 @@ def test_a_mistake_in_the_file_is_named_by_its_place_and_cure(shop: Path, old: s
     (shop / "funnels.yaml").write_text(text, encoding="utf-8")
     problems = shroff.open(shop).check().errors
 
-    assert [one.file for one in problems] == ["funnels.yaml"]
+    assert [problem.file for problem in problems] == ["funnels.yaml"]
     assert f"{problems[0].line}:{problems[0].column}".startswith(place)
     assert words in f"{problems[0].message} {problems[0].hint}"

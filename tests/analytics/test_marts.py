@@ -56,7 +56,7 @@ def payment(number: int, day: int, amount: str = "1.10") -> dict[str, Any]:
 
 def brought(bank: Path, *payments: dict[str, Any]) -> Project:
     project = shroff.open(bank)
-    (bank / "in.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in payments), encoding="utf-8")
+    (bank / "in.jsonl").write_text("".join(f"{json.dumps(item)}\n" for item in payments), encoding="utf-8")
     project.ingest(bank / "in.jsonl")
     project.run(WriteLake())
     return project
@@ -78,7 +78,7 @@ def built_of(folder: Path, files: dict[str, str], memory: str = "500MB") -> Buil
 def mistakes(files: dict[str, str]) -> list[str]:
     with pytest.raises(DefinitionError) as raised:
         load_models(files, VIEWS)
-    return [str(one) for one in raised.value.problems]
+    return [str(problem) for problem in raised.value.problems]
 
 
 # ---- PaySim, to the cent
@@ -117,14 +117,14 @@ SHOWN = {
 def test_the_marts_of_paysim_give_the_known_figures_to_the_cent(file, expected, data, tmp_path):
     built = build_example(write_lake(tmp_path, 10**6, data / file), tmp_path / "marts", "2GB")
 
-    assert [one.failures for one in built.marts if one.failures] == []
+    assert [mart.failures for mart in built.marts if mart.failures] == []
     assert [
-        f"{one.name}.{column.name}" for one in built.marts for column in one.columns if not column.description
+        f"{mart.name}.{column.name}" for mart in built.marts for column in mart.columns if not column.description
     ] == []
     with duckdb.connect(str(tmp_path / "marts" / "marts.duckdb"), read_only=True) as marts:
         for name, rows in expected.items():
             found = marts.execute(f"SELECT {SHOWN.get(name, '*')} FROM {name}").fetchall()
-            assert [tuple(str(one) for one in row) for row in found] == [tuple(map(str, row)) for row in rows], name
+            assert [tuple(str(item) for item in row) for row in found] == [tuple(map(str, row)) for row in rows], name
 
 
 # ---- the commands, from outside
@@ -233,9 +233,9 @@ def test_built_day_by_day_marts_are_those_that_are_built_whole(bank):
 
         assert by_parts == sorted(Marts(project.context).rows("by_day", 99).rows)
         by_definition: dict[str, list[int]] = {}
-        for one in all_of:
-            by_definition.setdefault(one["payment"]["at"][:10], []).append(
-                int(one["payment"]["amount"].replace(".", ""))
+        for row in all_of:
+            by_definition.setdefault(row["payment"]["at"][:10], []).append(
+                int(row["payment"]["amount"].replace(".", ""))
             )
         assert [(str(day), count, int(value * 100)) for day, count, value in by_parts] == [
             (day, len(cents), sum(cents)) for day, cents in sorted(by_definition.items())
@@ -249,10 +249,10 @@ def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
     write(bank, by_day=BY_DAY)
     Marts(brought(bank, payment(1, 1), payment(2, 2)).context).build()
     copies = bank / ".shroff" / "marts" / "lake"
-    before = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
+    before = {path.name: path.stat().st_mtime_ns for path in copies.rglob("*.parquet")}
     project = brought(bank, payment(3, 2))
     Marts(project.context).build()
-    after = {one.name: one.stat().st_mtime_ns for one in copies.rglob("*.parquet")}
+    after = {path.name: path.stat().st_mtime_ns for path in copies.rglob("*.parquet")}
 
     assert [str(row[2]) for row in Marts(project.context).rows("by_day").rows] == ["1.10", "2.20"]
     assert before.items() <= after.items()
@@ -260,8 +260,8 @@ def test_files_of_a_bucket_are_fetched_once_and_go_with_it(bank, monkeypatch):
         lake.compact(files_min=2, grace="0s")
     assert Marts(project.context).build(is_full=True).marts.is_passed
     with project.lake.open() as lake:
-        counted = {Path(one.path).name for one in lake.files()}
-    assert {one.name for one in copies.rglob("*.parquet")} == counted
+        counted = {Path(file.path).name for file in lake.files()}
+    assert {path.name for path in copies.rglob("*.parquet")} == counted
 
 
 @pytest.mark.slow
@@ -275,7 +275,7 @@ def test_a_build_that_was_killed_leaves_the_last_one_and_nothing_else(bank):
     assert [row[1] for row in Marts(project.context).rows("by_day").rows] == [1]
     Marts(project.context).build()
 
-    assert sorted(one.name for one in part.parent.parent.iterdir()) == ["build.lock", "marts.duckdb"]
+    assert sorted(path.name for path in part.parent.parent.iterdir()) == ["build.lock", "marts.duckdb"]
 
 
 @pytest.mark.slow
@@ -366,7 +366,7 @@ def test_names_that_with_gives_are_no_models_where_they_are_seen():
         "marts/payments.sql": "WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT * FROM r, unnest([1])",
         "marts/c.sql": "WITH payments AS (SELECT * FROM payments) SELECT * FROM payments",
     }
-    found = {one.name: [read.name for read in one.reads] for one in load_models(files, VIEWS)}
+    found = {model.name: [read.name for read in model.reads] for model in load_models(files, VIEWS)}
 
     assert found == {"a": ["payment"], "payments": [], "c": ["payments"]}
     assert list(found).index("payments") < list(found).index("c")
@@ -469,6 +469,6 @@ def test_dbt_gets_the_files_that_count_as_sources(bank, capsys):
     assert run(["-C", str(bank), "marts", "dbt", "--out", str(bank / "sources.yml"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tables"] == 2
     (source,) = YAML(typ="safe").load(bank / "sources.yml")["sources"]
-    locations = {one["name"]: one["config"]["external_location"].format() for one in source["tables"]}
+    locations = {table["name"]: table["config"]["external_location"].format() for table in source["tables"]}
     assert str(duckdb.sql(f"SELECT sum(amount) FROM {locations['payment']}").fetchall()[0][0]) == "2.20"
     assert Marts(project.context).sources() == (bank / "sources.yml").read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ def test_every_window_of_a_week_has_the_row_of_the_definition(tmp_path: Path, by
     found = summarized(bank)
     assert found == by_definition(bank, first, last, by)
     assert sum(row[1][1] for row in found) == len(bank.events) > 100
-    assert sum(row[1][2] for row in found) == sum(Decimal(one["amount"]) for one in bank.events)
+    assert sum(row[1][2] for row in found) == sum(Decimal(item["amount"]) for item in bank.events)
 
 
 @pytest.mark.slow
@@ -124,7 +124,7 @@ def test_events_that_moved_to_the_lake_and_labels_of_them_are_counted(tmp_path: 
         file.write("lake: ./lake\nkeep: 1h\n")
     bank.write(week(8, 40))
     assert bank.project.retention.prune().upto > 50
-    early = next(one["id"] for one in bank.events if bank.verdicts.get(one["id"]) != "fraud")
+    early = next(item["id"] for item in bank.events if bank.verdicts.get(item["id"]) != "fraud")
     bank.now_ms += 2 * EVERY_MS
     once(bank)
     bank.write([(bank.now_ms, [label(early, bank.now_ms)])])
@@ -146,7 +146,7 @@ def test_a_rebuild_leaves_every_row_as_it_is_and_a_correction_counts(tmp_path: P
     assert Summaries(bank.project.context).build(text_of(FIRST_MS), text_of(before[0][-1]["window_end"])).changed == 0
     assert [rows_of(bank.address, table) for table in bank.tables] == before
 
-    name = next(one["id"] for one in bank.events if bank.verdicts.get(one["id"]) != "fraud")
+    name = next(item["id"] for item in bank.events if bank.verdicts.get(item["id"]) != "fraud")
     bank.write([(bank.now_ms, [label(name, bank.now_ms)])])
     once(bank)
     after = rows_of(bank.address, bank.tables[0])[: len(before[0])]
@@ -214,7 +214,7 @@ class MemoryReader:
     """A log of payments from these lands, none of them decided."""
 
     def __init__(self, *lands: str | None) -> None:
-        self._bodies = [b"{}" if one is None else f'{{"land": "{one}", "amount": "1.00"}}'.encode() for one in lands]
+        self._bodies = [b"{}" if land is None else f'{{"land": "{land}", "amount": "1.00"}}'.encode() for land in lands]
 
     def read(self, after: int, upto: int) -> list[list[Record]]:
         return [
@@ -309,7 +309,7 @@ def test_a_run_to_a_moment_that_has_passed_waits_for_nothing(tmp_path: Path):
     bank.now_ms = FIRST_MS + 3 * EVERY_MS
     built = list(Summaries(bank.project.context).run(last=text_of(FIRST_MS + EVERY_MS), wait=waited.append))
 
-    assert ([one.windows for one in built], waited) == ([1], [])
+    assert ([item.windows for item in built], waited) == ([1], [])
 
 
 def test_a_run_that_begins_before_the_first_event_waits_for_it(tmp_path: Path):

@@ -64,7 +64,7 @@ def message(number: int) -> dict[str, Any]:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*.*")}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
 
 
 def once_each(rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -117,10 +117,10 @@ def test_the_published_tables_have_their_columns_and_modes(app, tmp_path):
 
     for table, columns in PUBLISHED.items():
         found = json.loads((tmp_path / "schemas" / f"{table}.json").read_text())
-        assert ", ".join(f"{one['name']} {one['type']}" for one in found) == columns
-        modes = {one["name"]: one["mode"] for one in found}
+        assert ", ".join(f"{item['name']} {item['type']}" for item in found) == columns
+        modes = {item["name"]: item["mode"] for item in found}
         assert modes == dict.fromkeys(modes, "REQUIRED") | ({"context": "NULLABLE"} if "context" in modes else {})
-    saving = {one["name"]: one for one in json.loads((tmp_path / "schemas" / "saving.json").read_text())}
+    saving = {line["name"]: line for line in json.loads((tmp_path / "schemas" / "saving.json").read_text())}
     assert saving["amount"] == {"name": "amount", "type": "NUMERIC", "mode": "NULLABLE"}
     assert saving["seq"]["mode"] == "REQUIRED"
 
@@ -260,7 +260,7 @@ def test_what_cannot_be_is_refused_with_its_cure(words, said, app, tmp_path, mon
         monkeypatch.setenv("BIGQUERY_TOKEN", TOKEN)
     (app / "warehouse").rename(app / "kept")
     try:
-        assert run(["-C", str(app), "export", *(one.format(out=tmp_path) for one in words)]) == 2
+        assert run(["-C", str(app), "export", *(word.format(out=tmp_path) for word in words)]) == 2
     finally:
         (app / "kept").rename(app / "warehouse")
 

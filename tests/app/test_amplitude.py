@@ -83,12 +83,12 @@ def sync(bank: Path, **how: Any) -> list[SyncedFile]:
 
 def counts(found: list[SyncedFile]) -> dict[str, tuple[int, int, int]]:
     """Of each day the events appended, duplicates, and lines in quarantine."""
-    reports = {one.name: one.appended.events for one in found if one.appended is not None}
+    reports = {item.name: item.appended.events for item in found if item.appended is not None}
     return {name: (one.appended, one.duplicates, one.quarantined) for name, one in reports.items()}
 
 
 def kept(bank: Path) -> list[str]:
-    return sorted(one.name.rpartition("-")[0] for one in (bank / ".shroff" / "raw" / "app").glob("*.zip"))
+    return sorted(path.name.rpartition("-")[0] for path in (bank / ".shroff" / "raw" / "app").glob("*.zip"))
 
 
 def test_each_day_that_has_ended_is_taken_once_and_its_archive_is_kept(bank: Path, server: AmplitudeServer):
@@ -216,7 +216,7 @@ def test_what_is_damaged_or_not_kept_is_told(place: str, bank: Path, server: Amp
     with pytest.raises(UsageError, match="there is no stored archive of 2026-03-03 of app"):
         sync(bank, first="2026-03-03", from_backup=True)
     found = sync(bank, first="2026-03-01", last="2026-03-03", from_backup=True)
-    assert [one.state for one in found] == [DONE, DONE, NOT_KEPT]
+    assert [item.state for item in found] == [DONE, DONE, NOT_KEPT]
     folder = bank / ("lake" if place else ".shroff") / "raw" / "app"
     (archive,) = folder.glob("2026-03-01-1-*.zip")
     archive.write_bytes(archive.read_bytes()[:-1])
@@ -230,7 +230,7 @@ def test_a_day_with_many_bad_lines_is_suspicious_until_it_is_mended(
     lines = [event(number) for number in range(57)]
     server.events |= {"20260301T07": [*lines, *(event(60 + n, event_time="?") for n in range(3))]}
     server.events |= {"20260302T07": [*lines, *(event(70 + n, event_time="?") for n in range(4))]}
-    assert [one.suspicious for one in sync(bank)] == ["", "4 of 61 lines cannot be read", ""]
+    assert [item.suspicious for item in sync(bank)] == ["", "4 of 61 lines cannot be read", ""]
 
     project = app.open(bank)
     ((name, words, since_ms),) = project.notices.services().source_troubles()
@@ -239,11 +239,13 @@ def test_a_day_with_many_bad_lines_is_suspicious_until_it_is_mended(
     assert [at_ms for *_, at_ms in app.open(bank).pulled.troubles()] == [since_ms], "it is the same notice"
     assert run(["-C", str(bank), "sources", "list", "--json"]) == 0
     (told,) = json.loads(capsys.readouterr().out)["sources"]
-    assert [(one["file"], one["why"]) for one in told["suspicious"]] == [("2026-03-02", "4 of 61 lines cannot be read")]
+    assert [(notice["file"], notice["why"]) for notice in told["suspicious"]] == [
+        ("2026-03-02", "4 of 61 lines cannot be read")
+    ]
     assert run(["-C", str(bank), "sources", "check"]) == 1
     text = (bank / "shroff.yaml").read_text()
     (bank / "shroff.yaml").write_text(text.replace("from: 2026-03-01", "from: 2026-03-01\n      suspicious: 7%"))
-    assert [one.suspicious for one in sync(bank, first="2026-03-02", from_backup=True)] == [""]
+    assert [item.suspicious for item in sync(bank, first="2026-03-02", from_backup=True)] == [""]
     assert run(["-C", str(bank), "sources", "check"]) == 0
 
 
@@ -283,7 +285,7 @@ def test_a_day_is_as_suspicious_wherever_its_sync_was_killed(
     server.events["20260301T07"] = lines[3:]
     killed()
     assert len(list(app.open(bank).pulled.troubles())) == 1, "the mark stays until the day is whole again"
-    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [""]
+    assert [item.suspicious for item in sync(bank, first="2026-03-01")] == [""]
 
 
 def test_a_day_of_which_an_hour_is_damaged_or_missing_is_suspicious_and_says_which(
@@ -299,20 +301,21 @@ def test_a_day_of_which_an_hour_is_damaged_or_missing_is_suspicious_and_says_whi
     assert run(["-C", str(bank), "sources", "check"]) == 1
     assert "T06" in capsys.readouterr().out
     assert run(["-C", str(bank), "quarantine", "list", "--json"]) == 0
-    reasons = [one["reason"] for one in json.loads(capsys.readouterr().out)["entries"]]
+    reasons = [entry["reason"] for entry in json.loads(capsys.readouterr().out)["entries"]]
     assert any(
-        "_6#0.json.gz' is incomplete or damaged (EOFError): what follows here is missing" in one for one in reasons
+        "_6#0.json.gz' is incomplete or damaged (EOFError): what follows here is missing" in reason
+        for reason in reasons
     )
 
     server.events["20260301T06"] = whole["20260301T06"]
     server.events["20260301T23"] = [event(500)]  # few, and a file
-    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [""]
+    assert [item.suspicious for item in sync(bank, first="2026-03-01")] == [""]
     del server.events["20260301T11"], server.events["20260301T12"]
-    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [
+    assert [item.suspicious for item in sync(bank, first="2026-03-01")] == [
         "there is no file of T11, T12, between hours with 20 events or more"
     ]
     server.events["20260301T13"] = [event(501)]
-    assert [one.suspicious for one in sync(bank, first="2026-03-01")] == [""], "beside a quiet hour it is quiet"
+    assert [item.suspicious for item in sync(bank, first="2026-03-01")] == [""], "beside a quiet hour it is quiet"
 
 
 def test_so_many_hours_may_be_lost_as_the_settings_say(bank: Path, server: AmplitudeServer):
@@ -381,5 +384,5 @@ def test_the_command_takes_days(bank: Path, server: AmplitudeServer, capsys: pyt
 
     command = ["-C", str(bank), "sources", "sync", "app", "--day", "2026-03-01", "--to", "2026-03-02", "--json"]
     assert run(command) == 0
-    assert [one["file"] for one in json.loads(capsys.readouterr().out)["files"]] == ["2026-03-01", "2026-03-02"]
+    assert [file["file"] for file in json.loads(capsys.readouterr().out)["files"]] == ["2026-03-01", "2026-03-02"]
     assert run(["-C", str(bank), "sources", "sync", "app", "--to", "2026-03-02"]) == 2

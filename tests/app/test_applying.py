@@ -29,11 +29,11 @@ def running(bank: Bank) -> Iterator[Writer]:
 
 
 def changed(found: object) -> list[tuple[str, str, str]]:
-    return [(one.file, one.change, one.takes) for one in found.changed]
+    return [(item.file, item.change, item.takes) for item in found.changed]
 
 
 def active(bank: Bank) -> tuple[str, str]:
-    (found,) = [one for one in app.open_exactly(bank.folder).health.doctor() if one.subject == "active version"]
+    (found,) = [item for item in app.open_exactly(bank.folder).health.doctor() if item.subject == "active version"]
     return found.state, found.words
 
 
@@ -130,7 +130,7 @@ def test_settings_of_sinks_and_of_the_service_are_taken_up_by_every_process(tmp_
         found = app.open_exactly(tmp_path).versions.apply()
 
         assert {takes for *_, takes in changed(found)} == {NOW}
-        assert [one.name for one in sink_routes(bank.project.context)] == ["table"]
+        assert [route.name for route in sink_routes(bank.project.context)] == ["table"]
         assert bank.project.context.systems.sessions.idle_ms == 300_000
         applied = (tmp_path / "shroff.yaml").read_text()
         write(bank, "shroff.yaml", FILES["shroff.yaml"] + "sessions: { idle: 6m }\n")

@@ -85,10 +85,10 @@ def test_a_comparison_with_a_champion_that_is_not_in_force_does_not_pass(
     model = stored(tmp_path, ABOVE, COLLAPSE, LEAST, **then)
     found = beside_champion(model.gates, model, None if now is None else Promotion(**now))
 
-    assert [one.passed for one in found] == [False, False, True]
-    for one in found[:2]:
-        assert words in one.note
-        assert one.note.endswith(": train again, or waive it")
+    assert [item.passed for item in found] == [False, False, True]
+    for item in found[:2]:
+        assert words in item.note
+        assert item.note.endswith(": train again, or waive it")
 
 
 @pytest.mark.parametrize("champion", [M1, None])
@@ -115,7 +115,7 @@ def test_no_gates_are_too_few_where_model_yaml_asks_some(tmp_path: Path):
 
     assert (first.words, first.passed) == ("gates judged", False)
     assert "none was checked at training" in first.note
-    assert [one.passed for one in rest] == [True]
+    assert [item.passed for item in rest] == [True]
     assert asked_again(model, []) == []
 
 
@@ -173,8 +173,8 @@ def test_what_was_not_measured_does_not_pass(tmp_path: Path, gate: ModelGate, me
 def test_the_latency_that_was_judged_is_held_against_another_limit(tmp_path: Path):
     model = stored(tmp_path, GateResult("latency_p99", 0.8, "at most 1 ms", passed=True))
 
-    assert [one.passed for one in asked_again(model, [ModelGate("latency_p99", at_most=0.5)])] == [True, False]
-    assert [one.passed for one in asked_again(model, [ModelGate("latency_p99", at_most=1.0)])] == [True]
+    assert [case.passed for case in asked_again(model, [ModelGate("latency_p99", at_most=0.5)])] == [True, False]
+    assert [case.passed for case in asked_again(model, [ModelGate("latency_p99", at_most=1.0)])] == [True]
 
 
 def test_a_gate_that_was_judged_is_not_judged_twice_and_a_failed_one_stays_failed(tmp_path: Path):
@@ -182,7 +182,7 @@ def test_a_gate_that_was_judged_is_not_judged_twice_and_a_failed_one_stays_faile
     model = stored(tmp_path, failed)
 
     assert asked_again(model, [ModelGate("auc_roc", at_least=0.9)]) == [failed]
-    assert [one.passed for one in asked_again(model, [ModelGate("auc_roc", at_least=0.7)])] == [False, True]
+    assert [case.passed for case in asked_again(model, [ModelGate("auc_roc", at_least=0.7)])] == [False, True]
 
 
 # ---- in a project
@@ -221,7 +221,7 @@ def test_a_model_that_was_compared_with_the_champion_before_is_refused_by_name_w
     code, refused = asked(capsys, bank, "models", "promote", "m-3")
 
     assert (code, refused["what"], refused["champion"]) == (1, "refused", "m-2")
-    assert [one["name"] for one in refused["failed"]] == ["average_precision"]
+    assert [row["name"] for row in refused["failed"]] == ["average_precision"]
     words = "it was compared with m-1, and m-2 is the champion now: train again, or waive it"
     assert refused["failed"][0]["note"] == words
     assert run(["-C", str(bank), "models", "promote", "m-3"]) == 1
@@ -273,7 +273,7 @@ def test_a_limit_that_model_yaml_has_only_today_is_asked_and_a_waiver_of_another
     project = app.open(bank)
     done = project.models.promote("m-2")
 
-    assert [(one.words, one.passed) for one in done.failed] == [("auc_roc at least 0.9", False)]
+    assert [(item.words, item.passed) for item in done.failed] == [("auc_roc at least 0.9", False)]
     assert project.models.promote("m-2", waive=["auc_roc at least 0.9"], reason="r", by="b").what == promotion.PROMOTED
     (bank / "model.yaml").write_text("payment: { gates: { auc_roc: { at_least: 0.95 } } }\n")
     with pytest.raises(UsageError, match=r"A waiver names the limit too: 'auc_roc at least 0\.95'"):
@@ -288,7 +288,7 @@ def test_a_folder_without_gates_is_refused_and_may_be_in_shadow(bank: Path, caps
     (folder / GATES).unlink()
     project = app.open(bank)
 
-    assert [one.words for one in project.models.promote("m-3").failed] == ["gates judged"]
+    assert [model.words for model in project.models.promote("m-3").failed] == ["gates judged"]
     assert run(["-C", str(bank), "models", "list"]) == 0
     assert "xgboost  not judged" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"m-3 failed its gates \(gates\), and a challenger makes decisions"):
@@ -323,7 +323,7 @@ def test_a_waiver_of_one_limit_leaves_another_of_the_same_metric(bank: Path):
     (bank / "model.yaml").write_text("payment: { gates: { average_precision: { at_least: 0.5 } } }\n")
     done = project.models.promote("m-3", waive=[ABOVE.words], reason="r", by="b")
 
-    assert (done.what, [one.words for one in done.failed]) == (promotion.REFUSED, ["average_precision at least 0.5"])
+    assert (done.what, [item.words for item in done.failed]) == (promotion.REFUSED, ["average_precision at least 0.5"])
 
 
 @pytest.mark.slow
@@ -344,7 +344,7 @@ def test_a_watch_that_was_killed_before_it_promoted_asks_what_is_asked_now(
     (bank / "model.yaml").write_text(learnable.FILES["model.yaml"].replace("0.6", "0.9999"))
     (report,) = app.open(bank).training.watch(folder, options)
 
-    assert [one.id for one in app.open(bank).models.all()] == [report.model]
+    assert [model.id for model in app.open(bank).models.all()] == [report.model]
     assert (report.promoted, report.why) == (False, "it failed auc_roc")
 
 

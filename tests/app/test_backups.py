@@ -92,7 +92,7 @@ def test_a_project_is_restored_elsewhere_with_all_that_happened_in_it(bank, secr
     assert again.project.run(VerifyAudit()).ok
     assert again.project.run(VerifyAudit()).rows == 1
     sent = again.tell()
-    assert [one["To"] for one in sent.read] == ["ann@customers.example"], "of p-2 alone; that of p-1 was sent"
+    assert [row["To"] for row in sent.read] == ["ann@customers.example"], "of p-2 alone; that of p-1 was sent"
     confirming = again.project.notices.confirming()
     assert confirming.answer(token_in(mails[0]), "no").kind == bank_page(bank, token_in(mails[0]))
     confirming.close()
@@ -133,7 +133,7 @@ def test_a_project_is_restored_as_it_was_at_a_moment(bank, secrets, tmp_path):
 def test_a_letter_that_may_have_left_after_the_backup_waits_for_a_person(bank, secrets, tmp_path):
     bank.post.failing = [OSError("the server went away")]
     bank.tell(steps=2)
-    assert [one.state for one in bank.letters()] == [OPEN]
+    assert [letter.state for letter in bank.letters()] == [OPEN]
     with NoticeFiles(bank.project.context).told() as store, store.change() as change:
         for number in range(100):
             change.put_letter(replace(bank.letters()[0], id=f"more-{number}"))
@@ -143,7 +143,7 @@ def test_a_letter_that_may_have_left_after_the_backup_waits_for_a_person(bank, s
 
     again = Bank(tmp_path / "again")
     assert found.held == 101
-    assert {(one.state, one.reason) for one in again.letters()} == {(UNKNOWN, IN_DOUBT)}
+    assert {(letter.state, letter.reason) for letter in again.letters()} == {(UNKNOWN, IN_DOUBT)}
     assert again.tell(later_ms=DAY_MS).mails == []
 
 
@@ -166,7 +166,7 @@ def test_secrets_are_named_and_never_stored(bank, tmp_path):
     assert stat.S_IMODE((again.folder / "run.sh").stat().st_mode) == 0o755
     texts = [path.read_bytes() for path in again.folder.rglob("*") if path.is_file()]
     key = (bank.folder / ".shroff" / "hash.key").read_bytes().strip()
-    assert not [one for one in texts for secret in (b"planted-secret", key) if secret in one]
+    assert not [text for text in texts for secret in (b"planted-secret", key) if secret in text]
     (tmp_path / "hash.key").write_text("ab" * 32)
     with pytest.raises(UsageError, match=r"is not the \.shroff/hash\.key of this backup"):
         restore(vault(tmp_path / "vault"), tmp_path / "other", secrets=tmp_path)
@@ -223,8 +223,8 @@ def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path,
 def test_a_backup_of_another_project_with_the_same_key_is_refused(bank, tmp_path):
     other = Bank(tmp_path / "other")
     other.pay(payment())
-    for one in (bank, other):
-        with backing_up(one, tmp_path / f"of-{one.folder.name}", KEY) as writer:
+    for case in (bank, other):
+        with backing_up(case, tmp_path / f"of-{case.folder.name}", KEY) as writer:
             writer.create()
     shutil.copytree(tmp_path / "of-other", tmp_path / "of-bank", dirs_exist_ok=True, ignore=_label)
 
@@ -233,7 +233,7 @@ def test_a_backup_of_another_project_with_the_same_key_is_refused(bank, tmp_path
 
 
 def _label(_folder, names):
-    return [one for one in names if one == "shroff-backup"]
+    return [name for name in names if name == "shroff-backup"]
 
 
 @pytest.mark.slow
@@ -331,11 +331,11 @@ def test_tails_are_made_while_a_full_backup_reads_the_log(bank, secrets, tmp_pat
         last = writer.create()
     known = receipts(bank.folder)
 
-    assert [one.is_full for one in (first, *tails, full, last)] == [True, *[False] * len(tails), True, False]
-    assert [one.number for one in (first, *tails, full, last)] == list(range(1, len(tails) + 4))
-    assert [one.at_ms for one in (*tails, full)] == paid
+    assert [tail.is_full for tail in (first, *tails, full, last)] == [True, *[False] * len(tails), True, False]
+    assert [tail.number for tail in (first, *tails, full, last)] == list(range(1, len(tails) + 4))
+    assert [tail.at_ms for tail in (*tails, full)] == paid
     assert len(paid) == 10
-    assert sum(one.bytes for one in (first, *tails, full, last)) == sum(vault(place).pieces().values())
+    assert sum(tail.bytes for tail in (first, *tails, full, last)) == sum(vault(place).pieces().values())
     assert verified(vault(place)).damaged == {}
     for count, one in {7: tails[4], 11: tails[8], 13: last}.items():
         found = restore(up_to(place, one.number), tmp_path / f"again-{count}", secrets=secrets)
@@ -405,7 +405,7 @@ def test_an_encrypted_backup_shows_nothing_and_needs_its_key(bank, tmp_path):
         writer.create()
     stored = [path.read_bytes() for path in (tmp_path / "vault").rglob("*") if path.is_file()]
 
-    assert not [one for one in stored if b"rules" in one or one.startswith(b"x\x01")]
+    assert not [text for text in stored if b"rules" in text or text.startswith(b"x\x01")]
     with pytest.raises(UsageError, match="are encrypted: name the key file"):
         restore(vault(tmp_path / "vault"), tmp_path / "again")
     with pytest.raises(UsageError, match="were encrypted with another key"):
@@ -490,9 +490,9 @@ def test_doctor_says_how_old_the_newest_backup_is(bank, tmp_path):
 
     bank.clock_ms += 2 * DAY_MS
     assert finding(bank.project.context).state == "note"
-    assert not [one for one in bank.project.health.doctor() if one.subject == "backup"], "nobody asked for backups"
+    assert not [item for item in bank.project.health.doctor() if item.subject == "backup"], "nobody asked for backups"
     add_setting(bank, f"backup: {tmp_path / 'vault'}\n")
-    assert [one.state for one in app.open_exactly(bank.folder).health.doctor() if one.subject == "backup"]
+    assert [item.state for item in app.open_exactly(bank.folder).health.doctor() if item.subject == "backup"]
 
 
 @pytest.mark.slow
@@ -520,7 +520,7 @@ def test_the_commands_do_the_same(bank, tmp_path, capfd):
         assert {"bytes", "seconds"} <= found.keys()
     assert run([*of_bank, "prune", "--keep", "1"]) == 2
     assert "--keep: '1' is not a duration" in capfd.readouterr().err
-    piece = next(one for one in (tmp_path / "vault" / "pieces").rglob("*") if one.is_file())
+    piece = next(path for path in (tmp_path / "vault" / "pieces").rglob("*") if path.is_file())
     piece.write_bytes(piece.read_bytes()[:-1])
     assert run([*of_bank, "verify"]) == 1
     assert "backup 1: " in capfd.readouterr().out

@@ -54,7 +54,11 @@ def test_the_count_of_each_rule_is_that_of_its_decisions(project: app.Project) -
             found = project.run(CountDraft(rule=rule.id, source=rule.text))
             if found.why_not:
                 continue
-            hit = [one["id"] for one in decisions if rule.id in str(one["rules"]) and one["id"] != "old"]
+            hit = [
+                decision["id"]
+                for decision in decisions
+                if rule.id in str(decision["rules"]) and decision["id"] != "old"
+            ]
 
             assert (found.events, found.hits) == (300, len(hit)), rule.id
             assert found.money == f"{sum((amounts[id_] for id_ in hit), Decimal('0.00'))} EUR"

@@ -165,8 +165,8 @@ def test_a_better_policy_wins_and_equal_ones_do_not(tmp_path):
     assert Decimal(arms["B"].cost) == round(Decimal(4_000 * frauds["B"]) / len(cards["B"]), 2)
     assert Decimal(found.low) > 0
     equal = [bank.project.run(ShowExperiment(rule=f"equal_{at}")) for at in range(TRIALS)]
-    assert sum(Decimal(one.low) > 0 for one in equal) <= 1
-    assert sum(Decimal(one.high) < 0 for one in equal) <= 2
+    assert sum(Decimal(item.low) > 0 for item in equal) <= 1
+    assert sum(Decimal(item.high) < 0 for item in equal) <= 2
     assert abs(len(cards["B"]) - 80) < 20  # three standard deviations
     earlier = ShowExperiment(as_of=time_text(NOW_MS - 85 * DAY_MS))
     with pytest.raises(UsageError, match="has mature events of 0 keys in arm A"):

@@ -58,7 +58,7 @@ def test_features_of_files_are_those_of_a_log_of_them(bank: Path, tmp_path: Path
     for engine in ("batch", "online", "naive"):
         report = project.tables.write_features("payment", [path], tmp_path / "out.parquet", Way(engine))
         assert (report.left.refused, report.left.too_late, report.rows) == (2, 0, COUNT - 2)
-        reasons = [one.reason for one in report.left.first]
+        reasons = [item.reason for item in report.left.first]
         assert "is far after the rows around it" in reasons[0]
         assert "ahead in shroff.yaml allows 1d" in reasons[1]
         counted = pq.read_table(tmp_path / "out.parquet")

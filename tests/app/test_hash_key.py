@@ -44,7 +44,7 @@ def test_a_key_is_for_its_owner_only_and_stays(tmp_path):
 
     assert stat.S_IMODE(places.hash_key.stat().st_mode) == 0o600
     assert hasher(places)("4111111111111111") == first
-    assert [one.name for one in places.state.iterdir()] == ["hash.key"]
+    assert [path.name for path in places.state.iterdir()] == ["hash.key"]
 
 
 def test_a_stop_while_the_key_is_written_leaves_none(tmp_path, monkeypatch):
@@ -65,7 +65,7 @@ def test_what_a_kill_leaves_beside_the_key_goes_an_hour_later(tmp_path, monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(Path, "unlink", lambda *_, **__: None)
         hasher(places)("x")
-    (left,) = (one for one in places.state.iterdir() if one != places.hash_key)
+    (left,) = (path for path in places.state.iterdir() if path != places.hash_key)
     hasher(places)("x")
     assert left.exists(), "another process may be making it"
     os.utime(left, (1, 1))
@@ -95,7 +95,7 @@ def test_a_key_is_made_where_the_file_system_has_no_links(tmp_path, monkeypatch)
     monkeypatch.setattr(config.os, "link", unable)
     hasher(ProjectPaths(tmp_path))("x")
 
-    assert [one.name for one in ProjectPaths(tmp_path).state.iterdir()] == ["hash.key"]
+    assert [path.name for path in ProjectPaths(tmp_path).state.iterdir()] == ["hash.key"]
 
 
 @pytest.mark.parametrize("content", [b"", b"zz\n", b"ab\n", b"\xff\xfe", "schlüssel".encode()])
@@ -172,5 +172,5 @@ def test_doctor_names_a_key_that_others_can_read_whether_or_not_a_field_is_hashe
         key.chmod(mode)
         found.append(look_at_key(key, definitions, has_log=True))
 
-    assert [one and one.state for one in found] == ["ok" if is_hashed else None, "wrong"]
+    assert [item and item.state for item in found] == ["ok" if is_hashed else None, "wrong"]
     assert found[1] == Finding("hash key", "wrong", f"{key} can be read by others", f"chmod 600 {key}")

@@ -55,11 +55,11 @@ def test_doctor_names_what_is_left(tmp_path: Path):
     put(Registry(bank / "models"), "m-1", {"payment.amount": 1.0})
     left = [killed_while_it_writes(bank / name) for name in ("policy.yaml", "models/in_force.json")]
     (folder := bank / "models" / ".m-2.abcdefgh").mkdir()
-    assert [one for one in app.open(bank).health.doctor() if one.subject == "litter"] == [], "it may be written now"
+    assert [item for item in app.open(bank).health.doctor() if item.subject == "litter"] == [], "it may be written now"
     for path in (*left, folder):
         os.utime(path, (HOURS_AGO_S, HOURS_AGO_S))
 
-    files, models = (one for one in app.open(bank).health.doctor() if one.subject == "litter")
+    files, models = (item for item in app.open(bank).health.doctor() if item.subject == "litter")
 
     assert files.words.startswith("2 unfinished files of killed processes: ")
     assert all(path.name in files.words for path in left)

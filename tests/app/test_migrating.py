@@ -25,7 +25,7 @@ from tests.support.next_version import use_version_2
 
 
 def versions(folder: Path) -> dict[str, int]:
-    return {one.part: one.found for one in plan(app.open_exactly(folder).context)}
+    return {item.part: item.found for item in plan(app.open_exactly(folder).context)}
 
 
 def old_project(folder: Path) -> Path:

@@ -55,7 +55,7 @@ def decide(bank: Path, first: int, count: int = 1) -> list[dict[str, Any]]:
         }
         for n in range(first, first + count)
     ]
-    return [asdict(one) for one in app.open(bank).decide(fields, as_type="payment")]
+    return [asdict(field) for field in app.open(bank).decide(fields, as_type="payment")]
 
 
 def asked(capsys: pytest.CaptureFixture[str], bank: Path, *words: str) -> tuple[int, dict[str, Any]]:
@@ -132,8 +132,10 @@ def test_the_version_changes_with_what_is_computed_and_with_nothing_else(change:
 def test_the_version_knows_shares_and_not_the_order_of_shadows():
     challengers = [{"id": "m-2", "digest": DIGEST, "share": share, "by": "card"} for share in (0.1, 0.2)]
     shadows = [{"id": f"m-{n}", "digest": DIGEST} for n in (3, 4)]
-    first, second = (version_of(read({"payment": {"champion": CHAMPION, "challenger": one}})[0]) for one in challengers)
-    third, fourth = (version_of(read({"payment": {"shadow": one}})[0]) for one in (shadows, shadows[::-1]))
+    first, second = (
+        version_of(read({"payment": {"champion": CHAMPION, "challenger": challenger}})[0]) for challenger in challengers
+    )
+    third, fourth = (version_of(read({"payment": {"shadow": item}})[0]) for item in (shadows, shadows[::-1]))
 
     assert first != second
     assert third == fourth
@@ -189,13 +191,13 @@ def test_a_score_decides_and_the_receipt_holds_it_and_its_model(bank: Path):
     after = decide(bank, 2, 30)
 
     assert (before["score"], before["versions"]["model"], before["outcome"]) == (None, "", "review")
-    assert {one["versions"]["model"] for one in after} == {"m-1"}
-    for one in after:
-        assert round(one["score"], 6) == one["score"]
-        cuts = "decline" if one["score"] >= 0.95 else "review" if one["score"] >= 0.5 else "approve"
-        assert one["outcome"] == cuts
-    assert len({one["outcome"] for one in after}) > 1
-    assert len({one["score"] for one in after}) > 3
+    assert {row["versions"]["model"] for row in after} == {"m-1"}
+    for row in after:
+        assert round(row["score"], 6) == row["score"]
+        cuts = "decline" if row["score"] >= 0.95 else "review" if row["score"] >= 0.5 else "approve"
+        assert row["outcome"] == cuts
+    assert len({row["outcome"] for row in after}) > 1
+    assert len({row["score"] for row in after}) > 3
     assert verified(bank) == (31, 0, [])
 
 
@@ -229,7 +231,7 @@ def test_promotion_rollback_rollout_and_shadow_replay_to_the_same_bytes(bank: Pa
     for number, step in enumerate(steps, start=1):
         done = step()
         assert (done.in_force, done.why_not) == (True, "")
-        shown.append({one["versions"]["model"] for one in decide(bank, 10 * number, 8)})
+        shown.append({row["versions"]["model"] for row in decide(bank, 10 * number, 8)})
 
     assert shown == [{"m-1"}, {"m-1"}, {"m-2"}, {"m-1", "m-2"}, {"m-1"}, {""}, {""}]
     assert verified(bank) == (60, 0, [])
@@ -283,25 +285,25 @@ def test_a_model_that_failed_a_gate_is_not_promoted_without_a_waiver(bank: Path,
     code, refused = asked(capsys, bank, "models", "promote", "m-4")
 
     assert code == 1
-    assert [one["name"] for one in refused["failed"]] == ["calibration_error", "latency_p99"]
+    assert [row["name"] for row in refused["failed"]] == ["calibration_error", "latency_p99"]
     assert not (bank / FILE).exists()
 
     words = ["models", "promote", "m-4", "--waive", "calibration_error at most 0.02"]
     assert asked(capsys, bank, *words)[0] == 2
     code, refused = asked(capsys, bank, *words, "--reason", "small sample", "--by", "ann")
-    assert (code, [one["name"] for one in refused["failed"]]) == (1, ["latency_p99"])
+    assert (code, [row["name"] for row in refused["failed"]]) == (1, ["latency_p99"])
     words += ["--waive", " latency_p99  at most 1 ms"]
     code, done = asked(capsys, bank, *words, "--reason", "small sample", "--by", "ann")
     assert (code, done["what"]) == (0, "promoted")
     champion = json.loads((bank / FILE).read_text())["payment"]["champion"]
-    waived = [{"gate": one.name, "reason": "small sample", "by": "ann", "limit": one.limit} for one in FAILED]
+    waived = [{"gate": path.name, "reason": "small sample", "by": "ann", "limit": path.limit} for path in FAILED]
     assert (champion["by"], champion["waived"]) == ("ann", waived)
     decide(bank, 1)
     with app.open(bank).log.reading() as log:
         control = json.loads(log.controls()[-1].body)
     assert '"limit": "at most 0.02"' in control["files"][FILE], "the control event carries what was waived"
     shown = asked(capsys, bank, "models", "show", "m-4")[1]["promotions"][0]["waived"]
-    assert [(one["gate"], one["limit"]) for one in shown] == [(one.name, one.limit) for one in FAILED]
+    assert [(row["gate"], row["limit"]) for row in shown] == [(path.name, path.limit) for path in FAILED]
 
 
 @pytest.mark.parametrize(
@@ -387,7 +389,7 @@ def test_a_model_of_other_features_is_a_mistake_of_the_project(
 
     code, found = asked(capsys, bank, "check")
     assert code == 1
-    assert [(one["file"], one["path"]) for one in found["errors"]] == [(FILE, "payment.champion")] * len(
+    assert [(error["file"], error["path"]) for error in found["errors"]] == [(FILE, "payment.champion")] * len(
         found["errors"]
     )
     assert words in found["errors"][0]["message"]
@@ -486,7 +488,7 @@ def test_a_damaged_record_of_a_champion_is_told_and_decisions_go_on(
     assert decide(bank, 1)[0]["versions"]["model"] == "m-1"
     assert run(["-C", str(bank), "models", "list"]) == 0
     assert words in capsys.readouterr().out
-    assert [one.state for one in app.open(bank).health.doctor() if words in one.words] == ["wrong"]
+    assert [item.state for item in app.open(bank).health.doctor() if words in item.words] == ["wrong"]
     app.open(bank).models.promote("m-2")
     refused = app.open(bank).models.promote("m-1").failure
     assert refused == ("it failed gates" if name == "gates.json" else "")
@@ -515,7 +517,7 @@ def test_models_are_listed_with_their_roles(bank: Path, capsys: pytest.CaptureFi
     code, found = asked(capsys, bank, "models", "list")
 
     assert code == 0
-    assert [(one["id"], one["role"]) for one in found["models"]] == [
+    assert [(model["id"], model["role"]) for model in found["models"]] == [
         ("m-1", "before"),
         ("m-2", "champion"),
         ("m-3", "shadow"),
@@ -599,8 +601,8 @@ def test_a_model_is_shown_with_its_metrics_and_promotions(bank: Path, capsys: py
 
     assert code == 0
     assert (found["role"], found["metrics"]) == ("champion", {"auc_roc": {"mean": 0.9}})
-    assert [one["by"] for one in found["promotions"]] == ["ann"]
-    assert [one["name"] for one in found["manifest"]["inputs"]] == ["payment.amount", "card.payments_1h"]
+    assert [item["by"] for item in found["promotions"]] == ["ann"]
+    assert [item["name"] for item in found["manifest"]["inputs"]] == ["payment.amount", "card.payments_1h"]
     assert run(["-C", str(bank), "models", "show", "m-1"]) == 0
     assert "promoted" in capsys.readouterr().out
 
@@ -659,17 +661,17 @@ def test_a_champion_whose_score_changes_nothing_is_told_with_the_lines_to_add(
     assert run(["-C", str(bank), "models", "list"]) == 0
     listed = capsys.readouterr().out
     _, checked = asked(capsys, bank, "check")
-    doctored = " ".join(f"{one.words} {one.cure}" for one in app.open(bank).health.doctor())
+    doctored = " ".join(f"{item.words} {item.cure}" for item in app.open(bank).health.doctor())
     told = [
         done["unused"],
         listed,
-        " ".join(f"{one['message']} {one['hint']}" for one in checked["warnings"]),
+        " ".join(f"{warning['message']} {warning['hint']}" for warning in checked["warnings"]),
         doctored,
     ]
 
     words = "m-1 is the champion of payment, but no policy or rule uses its score"
-    assert [words in one for one in told] == [reads == "nothing"] * 4
-    assert ["under payment: in policy.yaml, score: {" in one for one in told] == [reads == "nothing"] * 4
+    assert [words in notice for notice in told] == [reads == "nothing"] * 4
+    assert ["under payment: in policy.yaml, score: {" in notice for notice in told] == [reads == "nothing"] * 4
 
 
 def test_a_promotion_is_written_whole_or_not_at_all(bank: Path, monkeypatch: pytest.MonkeyPatch):

@@ -60,17 +60,17 @@ def mistakes(changes: dict[str, str]) -> str:
 def test_what_is_personal_is_in_no_event_decision_or_receipt(project):
     with_values = taken(project)
     with project.log.reading() as log:
-        records = [one for part in log.read() for one in part if one.kind == "event"]
+        records = [item for part in log.read() for item in part if item.kind == "event"]
         documents = [row.document for part in log.decisions_after() for row in part]
         beside = log.personal("payment", ["p0", "p3"])
 
-    assert not any(b"Ann" in one.body or b"example.org" in one.body for one in records)
-    assert not any(b"Ann" in one or b"example.org" in one for one in documents)
+    assert not any(b"Ann" in record.body or b"example.org" in record.body for record in records)
+    assert not any(b"Ann" in document or b"example.org" in document for document in documents)
     assert beside == {
         "p0": {"email": "p0@example.org", "name": "Ann 0"},
         "p3": {"email": "p3@example.org", "name": "Ann 3"},
     }
-    assert [one.receipt for one in with_values] == [one.receipt for one in project.decide(ROWS, as_type="payment")]
+    assert [item.receipt for item in with_values] == [item.receipt for item in project.decide(ROWS, as_type="payment")]
 
 
 def test_the_same_event_with_other_personal_values_is_a_duplicate_and_changes_nothing(project):
@@ -116,8 +116,8 @@ def test_export_shows_what_is_named_and_nothing_else(project, capsys):
         assert run(["-C", str(project.context.paths.folder), "export", "events", *options]) == 0
         return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
-    assert all(set(one["payment"]) == {"id", "at", "card", "amount"} for one in exported())
-    assert [one["payment"]["email"] for one in exported("--personal", "email")] == [
+    assert all(set(row["payment"]) == {"id", "at", "card", "amount"} for row in exported())
+    assert [row["payment"]["email"] for row in exported("--personal", "email")] == [
         f"p{n}@example.org" for n in range(4)
     ]
     assert "name" not in exported("--personal", "email")[0]["payment"]
@@ -148,7 +148,7 @@ def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tm
 
 def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
     taken(project)
-    before = {one["id"]: one["receipt"] for one in project.decisions().to_pylist()}
+    before = {row["id"]: row["receipt"] for row in project.decisions().to_pylist()}
     for options in (["--dry-run", "--json"], ["--json"]):
         assert run(["-C", str(project.context.paths.folder), "erase", "card", "4111111111111", *options]) == 0
         told = {"events": 2, "erased": 2, "quarantined": [], "mails": 0, "letters": 0}
@@ -156,7 +156,7 @@ def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
 
     with project.log.reading() as log:
         assert sorted(log.personal("payment", [f"p{n}" for n in range(4)])) == ["p0", "p2"]
-    assert {one["id"]: one["receipt"] for one in project.decisions().to_pylist()} == before
+    assert {row["id"]: row["receipt"] for row in project.decisions().to_pylist()} == before
     assert project.verify().mismatches == 0
     assert project.erasing.erase("card", "4111111111111").erased == 0
 
@@ -176,7 +176,7 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
         }
 
     with project.people.open() as people, project.cases.desk(people).store.look() as look:
-        assert [[one.words for one in look.history(number) if one.what == "note"] for number in (1, 2)] == [
+        assert [[entry.words for entry in look.history(number) if entry.what == "note"] for number in (1, 2)] == [
             *([""], ["Ann 2 called"])
         ]
         assert [len(look.attached(number)) for number in (1, 2)] == [0, 1]
@@ -286,7 +286,7 @@ def test_a_late_event_of_a_source_that_keeps_them_decides_nothing_and_is_in_no_w
     (after,) = held.write([later(3, 1)])
 
     assert (answer.kind, answer.seq, answer.document) == ("late", 0, None)
-    assert [(one.type, one.id) for one in log.late_after()] == [("payment", "p2")]
+    assert [(record.type, record.id) for record in log.late_after()] == [("payment", "p2")]
     assert (log.last_seq() - before, log.counts().late, log.counts().refused) == (1, 1, 0)
     assert msgspec.json.decode(after.document)["features"]["card.spent_1d"] == "5.00"
     assert verify_online(log).mismatches == 0

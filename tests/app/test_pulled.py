@@ -40,7 +40,7 @@ def row(number: int, **changes: Any) -> dict[str, Any]:
 
 
 def write(bank: Path, name: str, rows: Sequence[dict[str, Any]], end: str = "\n") -> None:
-    text = "\n".join(json.dumps(one) for one in rows) + end
+    text = "\n".join(json.dumps(item) for item in rows) + end
     (bank / "inbox" / name).write_text(text, encoding="utf-8")
 
 
@@ -50,7 +50,7 @@ def sync(bank: Path, name: str = "nightly") -> list[SyncedFile]:
 
 def counts(found: Sequence[SyncedFile]) -> list[tuple[str, int, int, int]]:
     """Of each file the events appended, duplicates, and lines in quarantine."""
-    reports = [(one.name, one.appended.events) for one in found if one.appended is not None]
+    reports = [(item.name, item.appended.events) for item in found if item.appended is not None]
     return [(name, one.appended, one.duplicates, one.quarantined) for name, one in reports]
 
 
@@ -78,7 +78,7 @@ def test_a_file_that_is_cut_off_is_set_aside_and_taken_when_it_is_whole(bank: Pa
     write(bank, "b.jsonl", [row(3)])
 
     found = sync(bank)
-    assert [(one.name, one.state) for one in found] == [("a.jsonl", ASIDE), ("b.jsonl", DONE)]
+    assert [(item.name, item.state) for item in found] == [("a.jsonl", ASIDE), ("b.jsonl", DONE)]
     assert "its last line is cut off" in found[0].why
     assert run(["-C", str(bank), "sources", "check", "--json"]) == 1
     (trouble,) = json.loads(capsys.readouterr().out)["troubles"]
@@ -94,7 +94,7 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path):
     write(bank, "b.jsonl", [row(2)])
     (bank / "inbox" / "b.jsonl.done").touch()
 
-    assert [(one.name, one.state) for one in sync(bank)] == [("a.jsonl", BEING_WRITTEN)]
+    assert [(path.name, path.state) for path in sync(bank)] == [("a.jsonl", BEING_WRITTEN)]
     (bank / "inbox" / "_SUCCESS").touch()
     assert counts(sync(bank)) == [("a.jsonl", 1, 0, 0), ("b.jsonl", 1, 0, 0)]
 
@@ -187,7 +187,7 @@ def refused(bank: Path) -> list[tuple[str, str]]:
 
 def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
-    fill(bank, [one for one in range(50) if one != 45])
+    fill(bank, [number for number in range(50) if number != 45])
 
     assert counts(sync(bank, "core")) == [("~19", 20, 0, 0), ("19~39", 20, 20, 0), ("39~49", 9, 30, 0)]
     assert sync(bank, "core") == []
@@ -214,7 +214,10 @@ def test_ids_of_a_tables_rows_made_of_file_and_number_are_refused_in_their_place
     assert problem.hint.endswith("If the source has no payment events, list its types in its `events:`.")
     own = core.removeprefix("sources: { ").removesuffix(" }\n")
     (bank / "shroff.yaml").write_text(f"{FILES['shroff.yaml']}sources: {{ {own}, {own.replace('core:', 'copy:')} }}\n")
-    assert [re.findall("source '(.*?)'", one.message) for one in app.open(bank).check().errors] == [["core"], ["copy"]]
+    assert [re.findall("source '(.*?)'", error.message) for error in app.open(bank).check().errors] == [
+        ["core"],
+        ["copy"],
+    ]
     named = core.replace(" } } }", " }, events: [payment] } }")
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + named)
     assert "`events:`" not in app.open(bank).check().errors[0].hint
@@ -226,7 +229,7 @@ def test_ids_of_a_tables_rows_made_of_file_and_number_are_refused_in_their_place
     label = "label: { from: { json: { event: \"join('payment/', row.number)\", verdict: row.verdict } } }\n"
     with (bank / "events.yaml").open("a") as file:
         file.write(label)
-    assert [one.path for one in app.open(bank).check().errors] == ["label.from.json.event"]
+    assert [error.path for error in app.open(bank).check().errors] == ["label.from.json.event"]
     (bank / "shroff.yaml").write_text(
         FILES["shroff.yaml"] + "sources: { shop: { webhook: { secrets: [s] }, id: row } }\n"
     )
@@ -247,7 +250,7 @@ def test_a_row_of_a_file_has_the_same_id_when_it_is_retried_and_when_it_is_read_
 
     wider = FILES["events.yaml"].replace("shop, web, post", "shop, web, post, sms")
     (bank / "events.yaml").write_text(wider.replace("entities:", mapping.replace("!= 'login'", "!= 'logout'")))
-    assert [one.stays for one in app.open(bank).quarantine.retry([], [])] == [False, False]
+    assert [item.stays for item in app.open(bank).quarantine.retry([], [])] == [False, False]
     write(bank, "a.jsonl", [*rows, row(4, kind="pay")])
     assert counts(sync(bank)) == [("a.jsonl", 1, 3, 0)]
 
@@ -260,18 +263,18 @@ def test_a_bad_row_that_is_read_again_with_later_ones_is_quarantined_once(bank: 
 
     assert refused(bank) == [("pulled/core", "11"), ("pulled/core", "12")]
     (bank / "events.yaml").write_text(FILES["events.yaml"].replace("shop, web, post", "shop, web, post, sms"))
-    assert [one.stays for one in app.open(bank).quarantine.retry([], [])] == [False, False]
+    assert [item.stays for item in app.open(bank).quarantine.retry([], [])] == [False, False]
 
 
 def test_new_rows_of_a_table_train_again_and_a_bad_one_is_quarantined_once(bank: Path):
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
     (bank / "model.yaml").write_text(FILES["model.yaml"])
-    fill(bank, [one for one in range(30) if one not in {5, 25}])
+    fill(bank, [number for number in range(30) if number not in {5, 25}])
     fill(bank, [5], channel="sms")
 
     def watch() -> list[tuple[str, int, str]]:
         found = list(app.open(bank).training.watch("core", Options(once=True)))
-        return [(one.name, one.appended.events.appended if one.appended else 0, one.why[:19]) for one in found]
+        return [(item.name, item.appended.events.appended if item.appended else 0, item.why[:19]) for item in found]
 
     assert watch() == [("~19", 19, "payment has 0.0 day"), ("19~29", 9, "payment has 0.0 day")]
     assert watch() == []
@@ -344,7 +347,7 @@ def test_the_check_names_each_source_that_does_not_answer(bank: Path, capsys: py
     (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + sources + "\n")
 
     assert run(["-C", str(bank), "sources", "check", "--json"]) == 1
-    found = {one["source"]: one["message"] for one in json.loads(capsys.readouterr().out)["troubles"]}
+    found = {trouble["source"]: trouble["message"] for trouble in json.loads(capsys.readouterr().out)["troubles"]}
     assert found["core"] == "there is no table payments; the database has no table"
     assert {*found} == {"core", "web", "nightly"}
 

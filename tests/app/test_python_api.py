@@ -91,7 +91,9 @@ def test_what_is_scored_is_what_would_be_decided_and_nothing_is_written(project,
 
     assert files_of(project) == before
     decided = project.decide(asked)
-    assert [one if isinstance(one, shroff.Refusal) else replace(one, seq=None) for one in decided] == scored
+    assert [
+        decision if isinstance(decision, shroff.Refusal) else replace(decision, seq=None) for decision in decided
+    ] == scored
 
 
 def test_a_score_stands_beside_a_process_that_writes(project):
@@ -123,7 +125,7 @@ def test_a_data_frame_is_decided_as_its_rows_are(project, kind):
     wanted = project.score(ROWS)
 
     assert project.score(FRAMES[kind]()) == wanted
-    assert [one.id for one in project.decide(FRAMES[kind]())] == ["p1", "p2"]
+    assert [item.id for item in project.decide(FRAMES[kind]())] == ["p1", "p2"]
 
 
 @pytest.mark.parametrize("width", ["float64", "float32"])
@@ -138,7 +140,7 @@ def test_float_columns_of_a_frame_are_read_as_those_of_a_parquet_file(project, t
     assert wanted.num_rows == len(amounts)
     for given in (frame, frame.to_pandas(), pytest.importorskip("polars").from_arrow(frame)):
         assert project.features("payment", given) == wanted
-        assert [one.id for one in project.score(given)] == wanted["id"].to_pylist()
+        assert [row.id for row in project.score(given)] == wanted["id"].to_pylist()
 
 
 def test_a_row_that_gives_no_event_is_told_and_refuses_no_other(project):
@@ -147,7 +149,7 @@ def test_a_row_that_gives_no_event_is_told_and_refuses_no_other(project):
     with pytest.warns(UserWarning, match="1 line of the files gave no event: 1 refused; the first is .*amount") as told:
         assert project.features("payment", frame)["id"].to_pylist() == ["p1"]
     assert told[0].filename == __file__
-    assert [isinstance(one, shroff.Refusal) for one in project.score(frame)] == [False, True]
+    assert [isinstance(item, shroff.Refusal) for item in project.score(frame)] == [False, True]
 
 
 def test_an_id_that_begins_with_the_name_of_a_type_is_found_as_it_is(project):
@@ -354,7 +356,7 @@ def test_features_are_not_written_under_the_ending_of_another_format(project, tm
 def test_lines_of_files_that_give_no_event_are_a_warning(project, tmp_path):
     file = tmp_path / "march.jsonl"
     given = payment(1), payment(2, amount="x"), payment(1)
-    file.write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in given))
+    file.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in given))
 
     for engine in ("batch", "online", "naive"):
         with pytest.warns(UserWarning, match="2 lines .* 1 refused, 1 duplicate; the first is march.jsonl:2"):
@@ -442,11 +444,15 @@ def test_the_accuracy_of_a_flag_follows_from_the_verdict_in_force_of_its_event(p
         check=True,
     )
     found = [json.loads(line) for line in out.stdout.splitlines()]
-    assert [one["id"] for one in found] == [f"{one['seq']}-{one['rule']}" for one in found] == table["id"].to_pylist()
-    assert [one["created"] for one in found] == [one["time"] for one in found]
-    assert [one["fields"]["card"] for one in found] == [json.loads(one)["card"] for one in table["fields"].to_pylist()]
-    assert [one["accuracy"] for one in found] == [pending, false, right, false, pending, pending]
-    assert [one["updated"][14:16] for one in found] == ["01", "10", "11", "12", "05", "06"]
+    assert (
+        [item["id"] for item in found] == [f"{item['seq']}-{item['rule']}" for item in found] == table["id"].to_pylist()
+    )
+    assert [item["created"] for item in found] == [item["time"] for item in found]
+    assert [item["fields"]["card"] for item in found] == [
+        json.loads(row)["card"] for row in table["fields"].to_pylist()
+    ]
+    assert [item["accuracy"] for item in found] == [pending, false, right, false, pending, pending]
+    assert [item["updated"][14:16] for item in found] == ["01", "10", "11", "12", "05", "06"]
     assert project.verify().mismatches == 0
 
 

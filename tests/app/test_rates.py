@@ -73,7 +73,7 @@ def test_check_warns_of_a_comparison_without_a_rule_for_a_missing_rate(tmp_path)
     for name, text in (("with", rules), ("without", without)):
         folder = write_files(tmp_path / name, FILES | {"rules/large.yaml": text})
         imported(folder, DAY)
-        warnings[name] = [f"{one.message} {one.hint}" for one in app.open(folder).check().warnings]
+        warnings[name] = [f"{warning.message} {warning.hint}" for warning in app.open(folder).check().warnings]
 
     words = "rule large compares payment.amount, which is missing where no rate is valid; no rule asks for that."
     assert warnings == {

@@ -133,9 +133,9 @@ def unrecordable(project: Project) -> None:
 
 def files_of(project: Project) -> dict[str, str]:
     """The project's files by their names, but for what lies beside them."""
-    whole = [one for one in project.context.paths.folder.rglob("*") if one.is_file() and ".shroff" not in one.parts]
+    whole = [path for path in project.context.paths.folder.rglob("*") if path.is_file() and ".shroff" not in path.parts]
     return {
-        str(one.relative_to(project.context.paths.folder)): one.read_text() for one in whole if one.suffix != ".ubj"
+        str(path.relative_to(project.context.paths.folder)): path.read_text() for path in whole if path.suffix != ".ubj"
     }
 
 

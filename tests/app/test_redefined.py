@@ -70,7 +70,7 @@ def _bank(tmp_path: Path) -> Path:
         train(
             Registry(folder / "models"),
             f"m-{number}",
-            [one.name for one in inputs],
+            [path.name for path in inputs],
             categories={"payment.channel": ("post", "web")},
             seed=number,
             meanings=meant,
@@ -159,15 +159,17 @@ def test_every_command_that_decides_or_looks_tells_it(bank: Path, capsys: pytest
     (bank / "in.jsonl").write_text(json.dumps({"payment": {**line, "channel": "web"}}) + "\n")
 
     code, checked, _ = asked(capsys, bank, "check")
-    assert (code, [one["message"] for one in checked["warnings"]]) == (0, [f"{words}."])
+    assert (code, [warning["message"] for warning in checked["warnings"]]) == (0, [f"{words}."])
     assert checked["warnings"][0]["path"] == "payment.champion"
     for command in ("ingest", "decide"):
         assert run(["-C", str(bank), command, str(bank / "in.jsonl")]) == 0, "it is told, and nothing is stopped"
         assert words in capsys.readouterr().err
     findings = asked(capsys, bank, "doctor")[1]["findings"]
-    assert [(one["state"], one["words"]) for one in findings if one["subject"] == "models"] == [("note", words)]
+    assert [(finding["state"], finding["words"]) for finding in findings if finding["subject"] == "models"] == [
+        ("note", words)
+    ]
     listed = asked(capsys, bank, "models", "list")[1]["models"]
-    assert [one["redefined"] for one in listed] == [["card.spent_1d"], []], "the second scores nothing"
+    assert [row["redefined"] for row in listed] == [["card.spent_1d"], []], "the second scores nothing"
     assert asked(capsys, bank, "models", "show", "m-2")[1]["redefined"] == ["card.spent_1d"]
     for look in (["list"], ["show", "m-1"]):
         assert run(["-C", str(bank), "models", *look]) == 0
@@ -177,7 +179,7 @@ def test_every_command_that_decides_or_looks_tells_it(bank: Path, capsys: pytest
 def test_as_it_was_nothing_is_told(bank: Path, capsys: pytest.CaptureFixture[str]):
     assert asked(capsys, bank, "check")[1]["warnings"] == []
     findings = asked(capsys, bank, "doctor")[1]["findings"]
-    assert [one["state"] for one in findings if one["subject"] == "models"] == ["ok"]
+    assert [finding["state"] for finding in findings if finding["subject"] == "models"] == ["ok"]
     assert app.open(bank).definitions.remarks() == []
 
 
@@ -207,7 +209,7 @@ def test_a_project_with_mistakes_still_lists_and_shows_its_models(bank: Path):
     (bank / "features.yaml").write_text("card: { spent_1d: 'sum(' }\n")
     project = app.open(bank)
 
-    assert [one.redefined for one in project.models.all()] == [(), ()]
+    assert [model.redefined for model in project.models.all()] == [(), ()]
     assert project.models.one("m-1").redefined == ()
 
 
@@ -218,14 +220,14 @@ def test_training_notes_what_inputs_meant_and_who_the_champion_was(tmp_path: Pat
     project.ingest(write_days(tmp_path / "days.jsonl", range(16)))
     first = project.train(promote=True)
     second = project.train(promote=True)
-    manifests = [one.stored.manifest for one in (first, second)]
+    manifests = [case.stored.manifest for case in (first, second)]
 
     assert first.promoted, first.why_not
     assert manifests[0]["compared_with"] is None
     assert manifests[1]["compared_with"] == {"id": first.stored.id, "digest": first.stored.digest}
-    assert sorted(manifests[0][MEANINGS]) == sorted(one["name"] for one in manifests[0]["inputs"])
+    assert sorted(manifests[0][MEANINGS]) == sorted(manifest["name"] for manifest in manifests[0]["inputs"])
     assert app.open(folder).definitions.remarks() == [], "what was noted is what is read again"
-    assert [one.redefined for one in app.open(folder).models.all()] == [(), ()]
+    assert [model.redefined for model in app.open(folder).models.all()] == [(), ()]
     (folder / "features.yaml").write_text("card: { payments_1d: count(payment) over 2d }\n")
     assert len(app.open(folder).definitions.remarks()) == 1
 

@@ -56,15 +56,15 @@ def unnamed(now_ms: Any) -> PullPlace:
 
 
 def take(bank: Path, place: Path | str, options: Options = ONCE) -> dict[str, FileReport]:
-    return {one.name: one for one in app.open(bank).training.watch(place, options)}
+    return {option.name: option for option in app.open(bank).training.watch(place, options)}
 
 
 def write_csv(path: Path, numbers: range) -> tuple[Path, Path]:
     """Days as a file of payments and one of labels."""
-    rows = [one for number in numbers for one in day(number)]
+    rows = [item for number in numbers for item in day(number)]
     files = path, path.with_name(f"{path.stem}-labels{path.suffix}")
     for file, kind in zip(files, ("payment", "label"), strict=True):
-        table = pa.Table.from_pylist([one[kind] for one in rows if kind in one])
+        table = pa.Table.from_pylist([row[kind] for row in rows if kind in row])
         if file.suffix == ".csv":
             pa.csv.write_csv(table, file)
         else:
@@ -87,7 +87,7 @@ def test_each_file_is_appended_learnt_from_and_recorded_in_order(bank: Path, fol
     for name, report in found.items():
         brought_by = registry.read(report.model).manifest["brought_by"]
         assert (brought_by["file"], brought_by["source"]) == (name, f"watched {folder.resolve()}")
-    assert [one.appended.events.appended for one in found.values() if one.appended] == [7 * A_DAY, A_DAY, A_DAY]
+    assert [item.appended.events.appended for item in found.values() if item.appended] == [7 * A_DAY, A_DAY, A_DAY]
     assert take(bank, folder) == {}, "none is taken twice"
 
 
@@ -102,7 +102,7 @@ def test_events_and_labels_may_come_in_files_of_their_own(bank: Path, folder: Pa
     assert labels.appended is not None
     assert labels.appended.labels.read == 7 * A_DAY
     assert app.open(bank).labels().num_rows == 7 * A_DAY
-    assert any(one.model for one in found.values())
+    assert any(item.model for item in found.values())
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_a_model_that_passes_is_promoted_where_that_is_asked_and_one_that_fails_
     assert first.promoted
     assert not second.promoted
     assert second.why == "it failed auc_roc"
-    roles = {one.id: one.role for one in app.open(bank).models.all()}
+    roles = {model.id: model.role for model in app.open(bank).models.all()}
     assert roles == {first.model: "champion", second.model: ""}
 
 
@@ -319,7 +319,7 @@ def test_a_file_that_is_still_written_holds_up_those_behind_it(bank: Path, folde
     said: list[str] = []
     options = Options(once=True, has_markers=True, settled_ms=0)
 
-    assert [one.name for one in app.open(bank).training.watch(folder, options, say=said.append)] == ["0.jsonl"]
+    assert [option.name for option in app.open(bank).training.watch(folder, options, say=said.append)] == ["0.jsonl"]
     assert said == ["1.jsonl is still being written; later files wait for it"]
     (folder / "1.jsonl.done").touch()
     assert list(take(bank, folder, options)) == ["1.jsonl", "2.jsonl"]
@@ -376,7 +376,7 @@ def test_a_second_watch_is_refused_and_the_first_goes_on(bank: Path, folder: Pat
 
 def records(bank: Path) -> list[tuple[Any, ...]]:
     with app.open(bank).log.reading() as log:
-        return [(one.kind, one.type, one.id, one.body) for part in log.read(0, log.last_seq()) for one in part]
+        return [(item.kind, item.type, item.id, item.body) for part in log.read(0, log.last_seq()) for item in part]
 
 
 def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, folder: Path, tmp_path: Path):
@@ -481,8 +481,8 @@ def numbered(bank: Path) -> str:
     rows = []
     for number in FIRST:
         found = day(number)
-        frauds = {one["label"]["event"] for one in found if one.get("label", {}).get("verdict") == "fraud"}
-        for one in (one["payment"] for one in found if "payment" in one):
+        frauds = {item["label"]["event"] for item in found if item.get("label", {}).get("verdict") == "fraud"}
+        for one in (item["payment"] for item in found if "payment" in item):
             values = [one[name] for name in ("at", "card", "amount", "channel")]
             rows.append(",".join([*values, str(int(f"payment/{one['id']}" in frauds))]))
     return "\n".join(["at,card,amount,channel,fraud", *rows, ""])
@@ -642,7 +642,7 @@ def test_files_of_a_list_are_taken_in_its_order(bank: Path, folder: Path, server
     found = take(bank, f"{server}/files.txt")
 
     assert list(found) == ["b.jsonl", f"{server}/a.jsonl"]
-    assert all(one.model for one in found.values())
+    assert all(item.model for item in found.values())
     assert take(bank, f"{server}/files.txt") == {}
     assert list((bank / ".shroff" / "downloads").iterdir()) == []
 

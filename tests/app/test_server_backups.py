@@ -82,13 +82,13 @@ class Databases:
 def made(postgres: Kept) -> Iterator[Databases]:
     """Two databases of this module."""
     names = [f"shroff_{uuid4().hex[:12]}" for _ in range(2)]
-    urls = [urlsplit(postgres.address)._replace(path=f"/{one}").geturl() for one in names]
+    urls = [urlsplit(postgres.address)._replace(path=f"/{name}").geturl() for name in names]
     found = Databases(urls)
-    for one in names:
-        found.ask(postgres.address, f"CREATE DATABASE {one}")
+    for name in names:
+        found.ask(postgres.address, f"CREATE DATABASE {name}")
     yield found
-    for one in names:
-        found.ask(postgres.address, f"DROP DATABASE {one} WITH (FORCE)")
+    for name in names:
+        found.ask(postgres.address, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -131,16 +131,16 @@ def backed_up(bank: Bank | app.Project, place: Path, key: bytes | None = None) -
 def test_a_log_in_a_server_is_restored_into_another_database(bank, databases, tmp_path, monkeypatch, key):
     bank.post.failing = [OSError("the server went away")]
     bank.tell(steps=2)
-    assert [one.state for one in bank.letters()] == [OPEN]
+    assert [letter.state for letter in bank.letters()] == [OPEN]
     backed_up(bank, tmp_path / "vault", key)
     bank.pay(payment("p-2", card="c-2"))
     backed_up(bank, tmp_path / "vault", key)
     known = receipts(bank.folder)
     password = databases.password.encode()
-    stored = b"".join(one.read_bytes() for one in (tmp_path / "vault").rglob("*") if one.is_file())
+    stored = b"".join(path.read_bytes() for path in (tmp_path / "vault").rglob("*") if path.is_file())
     assert password not in stored
-    pieces = (vault(tmp_path / "vault", key).get(one) for one in vault(tmp_path / "vault", key).pieces())
-    assert not [one for one in pieces if password in one]
+    pieces = (vault(tmp_path / "vault", key).get(piece) for piece in vault(tmp_path / "vault", key).pieces())
+    assert not [piece for piece in pieces if password in piece]
     assert verified(vault(tmp_path / "vault", key)).damaged == {}
 
     secrets = bank.folder / ".shroff"
@@ -151,7 +151,7 @@ def test_a_log_in_a_server_is_restored_into_another_database(bank, databases, tm
     assert (found.number, found.held, found.last_seq) == (2, 1, known[-1][0])
     assert receipts(tmp_path / "again") == known
     assert again.project.verify().mismatches == 0
-    assert {(one.state, one.reason) for one in again.letters()} == {(UNKNOWN, IN_DOUBT)}
+    assert {(letter.state, letter.reason) for letter in again.letters()} == {(UNKNOWN, IN_DOUBT)}
     again.pay(payment("p-3"))
     assert len(receipts(tmp_path / "again")) == 3
 

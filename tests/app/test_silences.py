@@ -89,7 +89,7 @@ def test_an_ended_silence_lets_the_rule_speak_again_at_once(bank):
 
     assert hits(bank, 2, 2) == ["again", "large"]
     assert hits(bank, 3, 3, "c2") == []
-    assert [one.rule for one in bank.silences.all()] == ["large"]
+    assert [silence.rule for silence in bank.silences.all()] == ["large"]
     assert bank.verify().mismatches == 0
     with pytest.raises(UsageError, match="not in the list"):
         bank.silences.end("large", "c9")
@@ -124,7 +124,7 @@ def test_a_backtest_of_a_draft_is_silent_as_well(bank, tmp_path):
     draft.mkdir()
     (draft / "large.yaml").write_text(FILES["rules/large.yaml"].replace("> 100", "> 50"), encoding="utf-8")
 
-    (changed,) = [one for one in bank.backtest(rules=draft).rules if one.id == "large"]
+    (changed,) = [rule for rule in bank.backtest(rules=draft).rules if rule.id == "large"]
     assert (changed.old.hits, changed.hits) == (0, 1)
 
 
@@ -157,7 +157,7 @@ def test_the_first_silence_of_a_rule_folds_nothing(bank, rule, monkeypatch):
             assert inbox.replied(number)
         assert rule in {rule_of(name) for name in writer.definitions.reference.lists}
 
-    assert hits(bank, 4, 4) == [one for one in ("again", "large") if one != rule]
+    assert hits(bank, 4, 4) == [text for text in ("again", "large") if text != rule]
     assert bank.verify().mismatches == 0
 
 
@@ -209,22 +209,28 @@ def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
 
 
 def test_who_asked_for_a_silence_before_somebody_else_did_has_a_hand_in_it_and_cannot_approve(tmp_path):
-    bank, (ann, ben, cem) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b", "c")]
+    bank, (ann, ben, cem) = (
+        project(tmp_path / "small", FILES),
+        [Author(f"user-{text}", text) for text in ("a", "b", "c")],
+    )
     bank.silence_requests.ask("large", "c2", UNTIL, "another card", [ann], lambda: None)
     for author in (ann, ben):
         wish = bank.silence_requests.ask("large", "c1", UNTIL, f"says {author.name}", [author], lambda: None)
     for author in (ann, ben):
         with pytest.raises(NotAllowedError):
             bank.silence_requests.approve("large", "c1", wish.tag, author, lambda: None)
-    assert [(one.key, one.note) for one in bank.silence_requests.all()] == [("c1", "says b"), ("c2", "another card")]
+    assert [(request.key, request.note) for request in bank.silence_requests.all()] == [
+        ("c1", "says b"),
+        ("c2", "another card"),
+    ]
     bank.silence_requests.approve("large", "c1", wish.tag, cem, lambda: None)
 
-    assert [(one.key, one.by) for one in bank.silences.all()] == [("c1", "b")]
-    assert [one.key for one in bank.silence_requests.all()] == ["c2"]
+    assert [(silence.key, silence.by) for silence in bank.silences.all()] == [("c1", "b")]
+    assert [request.key for request in bank.silence_requests.all()] == ["c2"]
 
 
 def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(tmp_path, monkeypatch):
-    bank, (ann, ben) = project(tmp_path / "small", FILES), [Author(f"user-{one}", one) for one in ("a", "b")]
+    bank, (ann, ben) = project(tmp_path / "small", FILES), [Author(f"user-{text}", text) for text in ("a", "b")]
     wish = bank.silence_requests.ask("large", "c1", UNTIL, "a wedding", [ann], lambda: None)
     write = bank.silences.write
 
@@ -241,7 +247,7 @@ def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(
 
 def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):
     def read_back() -> str:
-        rule = next(one for one in bank.definitions.rules if one.id == "large")
+        rule = next(definition for definition in bank.definitions.rules if definition.id == "large")
         return in_words(rule, teller_of(bank.definitions))
 
     before = read_back()
@@ -254,7 +260,7 @@ def test_a_rule_read_back_leaves_out_for_whom_it_is_silent(bank):
 def test_a_list_that_silences_no_rule_is_told():
     loaded = load_definitions({**FILES, "lists/silence.larg.csv": "value,expires_at\nc1,\n"})
 
-    assert ["silences a rule that does not exist" in one.message for one in loaded.warnings] == [True]
+    assert ["silences a rule that does not exist" in warning.message for warning in loaded.warnings] == [True]
     assert loaded.or_raise().rules[0].when == load_definitions(FILES).or_raise().rules[0].when
 
 
@@ -286,7 +292,7 @@ def test_a_command_silences_nothing_where_a_second_person_approves_that(tmp_path
     settings = FILES["shroff.yaml"] + "second_person: [silences]\n"
     (bank.context.paths.folder / "shroff.yaml").write_text(settings, encoding="utf-8")
     lists = bank.context.paths.folder / "lists"
-    before = {one.name: one.read_bytes() for one in lists.iterdir()}
+    before = {path.name: path.read_bytes() for path in lists.iterdir()}
     capsys.readouterr()
 
     assert code("silences", "add", "again", "c2", "--until", until) == 2
@@ -294,7 +300,7 @@ def test_a_command_silences_nothing_where_a_second_person_approves_that(tmp_path
     told = capsys.readouterr().err
     assert told.count("a second person approves silences here") == 2
     assert "POST /api/v1/cases/{id}/silence" in told
-    assert {one.name: one.read_bytes() for one in lists.iterdir()} == before
+    assert {path.name: path.read_bytes() for path in lists.iterdir()} == before
     assert code("silences", "end", "large", "c1") == 0
 
 

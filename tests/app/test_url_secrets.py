@@ -29,7 +29,7 @@ from tests.support.webs import Browser, asker, let_in
 
 SECRET = "TOPSECRET777"
 SCHEMES = ("http", "postgresql", "redis", "mongodb", "mariadb", "smtp", "kafka", "s3", "gs", "az", "sqlite", "https")
-URLS = [f"{one}://{user}127.0.0.1:9/shroff?sig={SECRET}" for one in SCHEMES for user in (f"u:{SECRET}@", "")]
+URLS = [f"{item}://{user}127.0.0.1:9/shroff?sig={SECRET}" for item in SCHEMES for user in (f"u:{SECRET}@", "")]
 NO_URLS = (
     *("a text", "a file,", "an expression", "a mail address", "USER:PASSWORD", "a secret", "an environment"),
     "a time zone",  # `check` refuses everything else there
@@ -41,8 +41,8 @@ def settings(shape: Shape | None, path: tuple[str, ...] = ()) -> Iterator[tuple[
     if isinstance(shape, Late):
         yield from settings(shape.make(), path)
     elif isinstance(shape, Either):
-        for one in shape.shapes:
-            yield from settings(one, path)
+        for item in shape.shapes:
+            yield from settings(item, path)
     elif isinstance(shape, Many):
         yield from settings(shape.item, (*path, "[]"))
     elif isinstance(shape, MappingShape):
@@ -64,7 +64,7 @@ def written(shape: Shape | None, path: tuple[str, ...], value: str) -> Any:
     if not path:
         return value
     if isinstance(shape, Either):
-        fits = (one for one in shape.shapes if isinstance(one, MappingShape | Many | Late))
+        fits = (item for item in shape.shapes if isinstance(item, MappingShape | Many | Late))
         return written(next(fits), path, value)
     if isinstance(shape, Many):
         return [written(shape.item, path[1:], value)]
@@ -107,7 +107,7 @@ SCHEME = {  # of the addresses that a setting takes, by a part of where it stand
 
 def url_of(path: tuple[str, ...]) -> str:
     kinds = [] if path[-1] in {"endpoint", "proxy", "registry"} or "registry" in path else [*path]
-    scheme = next((SCHEME[one] for one in kinds if one in SCHEME), "http")
+    scheme = next((SCHEME[kind] for kind in kinds if kind in SCHEME), "http")
     query = f"?sig={SECRET}" if scheme == "http" else ""  # that of others has settings, and an unknown one is refused
     password = (
         "" if "webhook" in path else f"u:{SECRET}@"
@@ -128,7 +128,7 @@ def projects() -> Iterator[dict[str, Any]]:
                 made[path[0]] = value
             else:
                 continue
-            waiting = [one for one in waiting if one != path]
+            waiting = [item for item in waiting if item != path]
         yield made
     for path in ALONE:
         yield {path[0]: made_of(path)}

@@ -53,8 +53,8 @@ def all_modules() -> list[Module]:
     gc.disable()  # trees of all modules stay; looking through them again and again would take longer than making them
     found = texts()
     assert len(found) > 10, f"found only {len(found)} modules below {SRC}"
-    for one in found:
-        walked(one.text)
+    for item in found:
+        walked(item.text)
     gc.freeze()
     gc.enable()
     return found

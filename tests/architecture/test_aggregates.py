@@ -46,7 +46,7 @@ def test_aggregates_are_named_in_the_table_and_the_kernels_only():
 
 
 def test_what_is_something_else_as_well_still_is():
-    assert {one.name: named(one) for one in all_modules() if one.name in ALSO} == ALSO
+    assert {module.name: named(module) for module in all_modules() if module.name in ALSO} == ALSO
 
 
 def test_a_name_that_stands_elsewhere_is_found():

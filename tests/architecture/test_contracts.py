@@ -113,12 +113,12 @@ class File:
     @classmethod
     def read(cls, name: str, text: str) -> File:
         tree = ast.parse(text)
-        body = ast.Module([one for one in tree.body if not isinstance(one, ast.Import | ast.ImportFrom)], [])
+        body = ast.Module([item for item in tree.body if not isinstance(item, ast.Import | ast.ImportFrom)], [])
         nodes = list(ast.walk(body))
-        words = {one.id for one in nodes if isinstance(one, ast.Name)}
-        words |= {one.arg for one in nodes if isinstance(one, ast.arg)}
-        words |= {one.value for one in nodes if isinstance(one, ast.Constant) and isinstance(one.value, str)}
-        tests = {one.name for one in nodes if isinstance(one, ast.FunctionDef)}
+        words = {node.id for node in nodes if isinstance(node, ast.Name)}
+        words |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        words |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        tests = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
         return cls(name, frozenset(words), frozenset(tests), _above(tree))
 
     def binds(self, suite: str) -> bool:
@@ -131,8 +131,8 @@ def _above(tree: ast.Module) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            names = [one.id for one in node.bases if isinstance(one, ast.Name)]
-            found[node.name] = frozenset([*names, *chain.from_iterable(found.get(one, ()) for one in names)])
+            names = [base.id for base in node.bases if isinstance(base, ast.Name)]
+            found[node.name] = frozenset([*names, *chain.from_iterable(found.get(name, ()) for name in names)])
     return found
 
 
@@ -157,23 +157,23 @@ def adapters() -> Mapping[str, frozenset[str]]:
 def said(source: Module) -> dict[str, set[str]]:
     """What the classes of a module say that they keep."""
     return {
-        node.name: {one for one in match.groups() if one}
+        node.name: {group for group in match.groups() if group}
         for node in classes(source)
         if (match := SAYS.search(ast.get_docstring(node) or ""))
     }
 
 
 def classes(source: Module) -> list[ast.ClassDef]:
-    return [one for one in source.nodes if isinstance(one, ast.ClassDef)]
+    return [node for node in source.nodes if isinstance(node, ast.ClassDef)]
 
 
 def is_used(module: str, imported: Iterable[str]) -> bool:
-    return any(one == module or one.startswith(f"{module}.") for one in imported)
+    return any(text == module or text.startswith(f"{module}.") for text in imported)
 
 
 def unbound(kind: str, contract: str, among: Iterable[File]) -> bool:
     """Whether no file binds the suite of this contract and makes this adapter."""
-    return not any(one.binds(SUITES[contract]) and kind in one.words for one in among)
+    return not any(item.binds(SUITES[contract]) and kind in item.words for item in among)
 
 
 def suites() -> set[str]:
@@ -189,7 +189,7 @@ def suites() -> set[str]:
 def rows() -> list[tuple[str, str, str]]:
     """The table of adapters: name, tier, and what each is tried against."""
     cells = [line.strip("|").split("|") for line in TABLE.read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
-    return [(one[1].strip().strip("`"), one[4].strip(), one[5].strip()) for one in cells[2:]]
+    return [(cell[1].strip().strip("`"), cell[4].strip(), cell[5].strip()) for cell in cells[2:]]
 
 
 def test_every_adapter_is_bound_to_the_suite_of_its_contract():
@@ -205,10 +205,10 @@ def test_every_adapter_is_bound_to_the_suite_of_its_contract():
 
 
 def test_every_module_of_an_adapter_is_a_part_of_one_that_is_bound():
-    ours = [one for one in all_modules() if one.name.startswith(FOLDERS) and not one.is_package]
-    uses = {one.name: {name for name in imports(one) if name.startswith(FOLDERS)} for one in ours}
-    reached = {one.name for one in ours if adapters().keys() & {kind.name for kind in classes(one)}}
-    while more := {name for one in reached for name in uses if is_used(name, uses[one])} - reached:
+    ours = [module for module in all_modules() if module.name.startswith(FOLDERS) and not module.is_package]
+    uses = {our.name: {name for name in imports(our) if name.startswith(FOLDERS)} for our in ours}
+    reached = {our.name for our in ours if adapters().keys() & {kind.name for kind in classes(our)}}
+    while more := {name for item in reached for name in uses if is_used(name, uses[item])} - reached:
         reached |= more
 
     assert uses.keys() - reached == set(ELSEWHERE)
@@ -225,7 +225,7 @@ def test_every_suite_is_that_of_a_contract():
 
 @pytest.mark.parametrize("suite", sorted(set(SUITES.values())))
 def test_every_suite_refuses_an_adapter_that_is_broken(suite):
-    assert [one.name for one in files() if suite in one.words and any(REJECTS in name for name in one.tests)]
+    assert [file.name for file in files() if suite in file.words and any(REJECTS in name for name in file.tests)]
 
 
 def test_every_adapter_stands_in_the_table_with_a_server_that_its_suite_runs_against():
@@ -235,14 +235,14 @@ def test_every_adapter_stands_in_the_table_with_a_server_that_its_suite_runs_aga
 
     assert {name for name, _, _ in table} >= set(places)
     for name, tier, tried in table:
-        servers = {one.strip() for one in tried.split(",")}
+        servers = {part.strip() for part in tried.split(",")}
         assert tier in {"1", "2", ""}, name
         assert servers, name
         assert servers <= SERVERS.keys() | HERE, name
         if name in places:
-            ours = [one for one in files() if places[name] in one.words]
+            ours = [file for file in files() if places[name] in file.words]
             for server in servers & SERVERS.keys():
-                assert any(SERVERS[server] in one.words for one in ours), (name, server)
+                assert any(SERVERS[server] in our.words for our in ours), (name, server)
 
 
 def test_a_missing_binding_is_found():

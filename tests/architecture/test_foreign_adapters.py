@@ -25,7 +25,7 @@ def test_a_foreign_adapter_passes_check_without_its_client_library(tmp_path):
 def test_without_its_package_a_foreign_adapter_is_refused_by_name(tmp_path):
     report = open_exactly(foreign.bank(tmp_path)).check()
 
-    assert [one.message for one in report.errors] == [
+    assert [error.message for error in report.errors] == [
         "source has no key 'spool'.",
         "decided has no key 'spool'.",
         "mail has no key 'outbox'.",

@@ -139,11 +139,11 @@ def _clocks(nodes: list[ast.AST], constants: Mapping[str, float]) -> Iterator[in
 
 
 def _asks_a_clock(node: ast.AST) -> bool:
-    return any(isinstance(one, ast.Attribute) and one.attr in CLOCKS for one in ast.walk(node))
+    return any(isinstance(item, ast.Attribute) and item.attr in CLOCKS for item in ast.walk(node))
 
 
 def _tells_time(node: ast.AST) -> bool:
-    return _asks_a_clock(node) or any(isinstance(one, ast.Name) and TOOK.search(one.id) for one in ast.walk(node))
+    return _asks_a_clock(node) or any(isinstance(item, ast.Name) and TOOK.search(item.id) for item in ast.walk(node))
 
 
 def _settings(nodes: list[ast.AST]) -> Iterator[int]:
@@ -178,7 +178,7 @@ def _loops(nodes: list[ast.AST]) -> Iterator[int]:
     for node in nodes if any(map(_slept, nodes)) else ():
         match node:
             case ast.For(iter=ast.Call(func=ast.Name(id="range"), args=[count])):
-                slept = sum(_slept(one) or 0.0 for one in ast.walk(node))
+                slept = sum(_slept(item) or 0.0 for item in ast.walk(node))
                 if slept and _is_brief((_number(count, {}) or 0.0) * slept, "sleep_s"):
                     yield node.lineno
             case ast.FunctionDef() | ast.AsyncFunctionDef():

@@ -42,11 +42,11 @@ def private(source: Module) -> list[str]:
 
 
 def test_plug_ins_import_only_public_names():
-    plugins = [one for one in all_modules() if one.name.startswith("shroff_plugins.")]
+    plugins = [module for module in all_modules() if module.name.startswith("shroff_plugins.")]
     plugins += foreign_modules()
 
     assert len(plugins) > 15
-    assert [line for one in plugins for line in private(one)] == []
+    assert [line for plugin in plugins for line in private(plugin)] == []
 
 
 @pytest.mark.parametrize(
@@ -65,9 +65,9 @@ def test_every_public_name_says_what_it_is():
 
 
 def test_the_product_names_no_plug_in():
-    ours = [one for one in all_modules() if one.name.partition(".")[0] == "shroff"]
+    ours = [module for module in all_modules() if module.name.partition(".")[0] == "shroff"]
 
-    assert [one.name for one in ours if "shroff_plugins" in one.text] == []
+    assert [our.name for our in ours if "shroff_plugins" in our.text] == []
 
 
 def test_every_plug_in_stands_on_the_architecture_page():

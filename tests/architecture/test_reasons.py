@@ -25,7 +25,7 @@ def comments(text: str) -> list[tuple[int, str]]:
     if not MARK.search(text):
         return []
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    return [(one.start[0], one.string) for one in tokens if one.type == tokenize.COMMENT]
+    return [(token.start[0], token.string) for token in tokens if token.type == tokenize.COMMENT]
 
 
 def test_a_mark_that_silences_a_tool_says_why():

@@ -117,7 +117,7 @@ def undeclared(source: Module) -> set[str]:
         if top in {"shroff", "shroff_plugins"} or top in sys.stdlib_module_names:
             continue
         package = DISTRIBUTIONS.get(".".join(name.split(".")[:2]), DISTRIBUTIONS.get(top, top.replace("_", "-")))
-        late = source.name.startswith(OF_EXTRAS) or not any(one.split(".")[0] == top for one in eager)
+        late = source.name.startswith(OF_EXTRAS) or not any(text.split(".")[0] == top for text in eager)
         if package not in core and not (package in extras and late):
             wrong.add(f"{source.name} imports {top}")
     return wrong
@@ -202,7 +202,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
     with zipfile.ZipFile(wheel) as archive:
         packed = set(archive.namelist())
         (shown,) = (archive.read(name).decode() for name in packed if name.endswith("/METADATA"))
-        found = [f"{name}, {one}" for name in packed for one in leaks(archive.read(name))]
+        found = [f"{name}, {leak}" for name in packed for leak in leaks(archive.read(name))]
     sources = {path.relative_to(SRC).as_posix() for path in SRC.rglob("*") if path.is_file()}
 
     assert {name for name in sources if "__pycache__" not in name} - packed == set()

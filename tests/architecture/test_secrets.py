@@ -48,8 +48,8 @@ PLANTED: Final = (
 def leaks(data: bytes) -> Iterator[str]:
     """What in a file looks like a secret: the kind and the line, never the text."""
     for kind, (word, form) in FORMS.items():
-        for one in re.finditer(form, data) if word in data else ():
-            line = data.count(b"\n", 0, one.start()) + 1
+        for datum in re.finditer(form, data) if word in data else ():
+            line = data.count(b"\n", 0, datum.start()) + 1
             yield f"line {line:,}: {kind}"
 
 
@@ -64,13 +64,13 @@ def test_the_repository_has_no_secret():
     files = tracked(ROOT)
 
     assert len(files) > 1_000
-    assert [f"{path.relative_to(ROOT)}, {one}" for path in files for one in leaks(path.read_bytes())] == []
+    assert [f"{path.relative_to(ROOT)}, {leak}" for path in files for leak in leaks(path.read_bytes())] == []
 
 
 @pytest.mark.parametrize(("kind", "planted"), list(zip(FORMS, PLANTED, strict=True)))
 def test_a_planted_secret_is_found_and_not_shown(tmp_path, kind, planted):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / "notes.md").write_bytes(b"one\n" + planted + b"\n")
-    (found,) = [one for path in tracked(tmp_path) for one in leaks(path.read_bytes())]
+    (found,) = [leak for path in tracked(tmp_path) for leak in leaks(path.read_bytes())]
 
     assert found == f"line 2: {kind}"

@@ -39,17 +39,17 @@ SHOWN = 400  # of what is counted, where it is too many
 
 
 def full_folders(modules: list[Module]) -> list[str]:
-    sizes = Counter(one.name.rpartition(".")[0] for one in modules if not one.is_package)
+    sizes = Counter(module.name.rpartition(".")[0] for module in modules if not module.is_package)
     return [
         f"{folder}: {size}" for folder, size in sorted(sizes.items()) if size > MODULES_MAX and folder != "shroff.cli"
     ]
 
 
 def classes(modules: list[Module]) -> Iterator[tuple[str, ast.ClassDef]]:
-    for one in modules:
-        for node in one.nodes:
+    for module in modules:
+        for node in module.nodes:
             if isinstance(node, ast.ClassDef):
-                yield f"{one.name}.{node.name}", node
+                yield f"{module.name}.{node.name}", node
 
 
 def wide_classes(modules: list[Module]) -> list[str]:
@@ -61,14 +61,14 @@ def wide_classes(modules: list[Module]) -> list[str]:
 
 def wide_functions(modules: list[Module]) -> list[str]:
     found = []
-    for one in modules:
-        if one.name.startswith(KERNELS) or one.name.endswith("kernel"):
+    for module in modules:
+        if module.name.startswith(KERNELS) or module.name.endswith("kernel"):
             continue
-        for node in one.nodes:
+        for node in module.nodes:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 names = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 if sum(name.arg not in {"self", "cls"} for name in names) > PARAMETERS_MAX:
-                    found.append(f"{one.name}.{node.name}")
+                    found.append(f"{module.name}.{node.name}")
     return sorted(set(found))
 
 
@@ -138,16 +138,16 @@ def used_from_other_rooms(modules: list[Module]) -> list[str]:
     """
     ours = (module for module in modules if module.name.partition(".")[0] == "shroff")
     modules = [module for module in ours if not module.name.startswith("shroff.plugins")]
-    names = {one.name for one in modules}
+    names = {path.name for path in modules}
     found = set()
-    for one in modules:
-        for target in imports(one):
+    for path in modules:
+        for target in imports(path):
             name = target if target in names else target.rpartition(".")[0]
             if (
                 name.startswith("shroff.")
                 and not name.endswith("_operations")
                 and name.count(".") > 1
-                and name.split(".")[1] != [*one.name.split("."), ""][1]
+                and name.split(".")[1] != [*path.name.split("."), ""][1]
             ):
                 found.add(name)
     return sorted(found)
@@ -155,13 +155,13 @@ def used_from_other_rooms(modules: list[Module]) -> list[str]:
 
 def import_cycles(modules: list[Module]) -> list[list[str]]:
     """Modules that reach each other by imports that run, late ones included; the root package does not count."""
-    names = sorted({one.name for one in modules} - {"shroff"})
+    names = sorted({module.name for module in modules} - {"shroff"})
     at = {name: number for number, name in enumerate(names)}
     graph = lil_array((len(names), len(names)), dtype=bool)
-    for one in modules:
-        for target in {known(target, at) for target in running_imports(one)} - {None}:
-            if one.name in at:
-                graph[at[one.name], at[target]] = True
+    for module in modules:
+        for target in {known(target, at) for target in running_imports(module)} - {None}:
+            if module.name in at:
+                graph[at[module.name], at[target]] = True
     _, parts = connected_components(graph, connection="strong")
     found = defaultdict(list)
     for name, part in zip(names, parts, strict=True):

@@ -114,7 +114,7 @@ def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):
 
     assert sum(cell["count"] for cell in found["outcomes"]) == found["events"] == 6
     assert sum(round(100 * float(cell["money"])) for cell in found["outcomes"]) == 123_000
-    assert {(one["old"], one["new"], one["label"], one["money"]) for one in found["outcomes"]} >= {
+    assert {(item["old"], item["new"], item["label"], item["money"]) for item in found["outcomes"]} >= {
         ("review", "decline", "fraud", "550.00"),
         ("approve", "approve", "unclear", "10.00"),
     }
@@ -134,7 +134,7 @@ def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log
 
 
 def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
-    rules = {one["id"]: one for one in backtest(log, draft(), period=JudgedPeriod(LATER)).document()["rules"]}
+    rules = {rule["id"]: rule for rule in backtest(log, draft(), period=JudgedPeriod(LATER)).document()["rules"]}
 
     large = rules["large"]
     assert (large["hits"], large["fraud"], large["none"], large["precision"]) == (3, 2, 1, 0.6667)
@@ -146,7 +146,7 @@ def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
 
 def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):
     report = backtest(log, draft(), period=JudgedPeriod(read_time("2026-03-03T00:00:00Z")))
-    rules = {one["id"]: one for one in report.document()["rules"]}
+    rules = {rule["id"]: rule for rule in report.document()["rules"]}
 
     assert report.immature == 6
     assert report.balance.new.frauds_stopped == 0
@@ -174,7 +174,7 @@ def test_a_log_of_many_places_is_searched_by_halves(monkeypatch: pytest.MonkeyPa
     late = writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 10m\n"})
     minutes = [max(at - random.choice([0, 0, 0, 2, 9]), 0) for at in range(300)]
     late.write([payment(number, minute) for number, minute in enumerate(minutes)])
-    times = [one.time_ms for records in log.read() for one in records if one.kind == "event"]
+    times = [record.time_ms for records in log.read() for record in records if record.kind == "event"]
 
     for moment_ms in (times[0], times[0] + 1, times[150], max(times), max(times) + 1):
         wanted = next((2 + at for at, time_ms in enumerate(times) if time_ms >= moment_ms), 302)
@@ -228,7 +228,7 @@ def test_without_a_draft_the_project_is_held_against_the_log(log: MemoryLog):
     report = backtest(log, definitions(), period=JudgedPeriod(LATER))
 
     assert changes(report) == {}
-    assert all(one.kept for one in report.rules)
+    assert all(rule.kept for rule in report.rules)
 
 
 def test_an_empty_log_cannot_be_judged():
@@ -256,7 +256,7 @@ def test_outcomes_by_columns_are_those_of_the_policy(policy: Policy):
         rule.id: RuleMatches(np.flatnonzero(marks), np.ones(sum(marks), np.bool_))
         for rule, marks in zip(rules, hit, strict=True)
     }
-    found = outcomes_by_columns(hits, rules, np.array([np.nan if one is None else one for one in scores]), policy)
+    found = outcomes_by_columns(hits, rules, np.array([np.nan if item is None else item for item in scores]), policy)
 
     wanted = [
         outcome(
@@ -267,7 +267,7 @@ def test_outcomes_by_columns_are_those_of_the_policy(policy: Policy):
         )
         for at, score in enumerate(scores)
     ]
-    assert [OUTCOMES[one] for one in found.tolist()] == wanted
+    assert [OUTCOMES[item] for item in found.tolist()] == wanted
 
 
 EFFECTS = ("decline", "challenge", "review", "allow", "note", "review")
@@ -487,7 +487,7 @@ def test_without_a_label_no_worth_is_told(project: app.Project):
 def test_what_is_too_young_to_be_known_has_no_worth_either(log: MemoryLog):
     report = backtest(log, draft(), period=JudgedPeriod(read_time("2026-03-03T00:00:00Z")))
 
-    assert ["younger than the label delay" in one for one in report.remarks] == [True]
+    assert ["younger than the label delay" in remark for remark in report.remarks] == [True]
     assert "NOT ONE HAS A LABEL" not in report.remarks[0]
     assert report.document()["balance"]["net"] is None
 

@@ -54,7 +54,7 @@ RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: r
 def test_an_answer_that_cannot_be_read_is_put_aside_and_stops_no_other(tmp_path, broken, words):
     bank, refused, acts = answered(tmp_path, broken)
 
-    assert [(one.source, one.place, one.type) for one in refused] == [("cases", "answer 1", "label")]
+    assert [(item.source, item.place, item.type) for item in refused] == [("cases", "answer 1", "label")]
     assert words in refused[0].reason
     assert "reopen them, or label their events" in refused[0].reason
     assert [label[0] for label in bank.labels() if label[2] == "analyst"] == ["payment/p-2", "payment/p-3"]
@@ -70,14 +70,17 @@ def test_an_answer_is_taken_back_by_its_own_case_alone(tmp_path):
         with pytest.raises(NoCaseError, match="does not belong to case 2"):
             dispositions.undo(desk, bank.project.context.who, done.undo, 2)
 
-        assert [one.number for one in dispositions.undo(desk, bank.project.context.who, done.undo, 1).restored] == [1]
+        assert [
+            disposition.number
+            for disposition in dispositions.undo(desk, bank.project.context.who, done.undo, 1).restored
+        ] == [1]
 
 
 def test_a_yes_lets_go_by_the_policy_that_is_in_force_when_it_is_said(tmp_path):
     bank = Bank(tmp_path)
     bank.pay(payment("p-1", "150.00"))
     bank.pay(payment("p-2", "150.00", card="c-2"))
-    tokens = [token_in(one) for one in bank.tell().read]
+    tokens = [token_in(row) for row in bank.tell().read]
     confirming = bank.project.notices.confirming()
     assert confirming.answer(tokens[0], "yes").values["question"].is_released
     bank.write({"policy.yaml": "payment: { release_below: 100.00 }\n"})
@@ -99,7 +102,7 @@ def test_cases_keep_no_version_of_a_list_however_often_it_is_changed(tmp_path):
         raiser = AlertRules(log, bank.project.cases.settings, 2)
         alerts = raiser.alerts(0, log.last_seq())
 
-    assert [one.id for one in alerts] == ["p-1", "p-10", "p-11", "p-12"]
+    assert [alert.id for alert in alerts] == ["p-1", "p-10", "p-11", "p-12"]
     assert sum(len(text) for _, files in raiser._versions._files for text in files.values()) < 5_000
 
 
@@ -113,7 +116,7 @@ def test_alerts_are_the_same_however_many_decisions_are_read_together(tmp_path, 
             monkeypatch.setattr(alert_rules, "AT_ONCE", at_once)
             assert raiser.alerts(0, log.last_seq()) == together
 
-    assert [(one.id, one.outcome) for one in together] == [(f"p-{number}", "review") for number in range(7)]
+    assert [(item.id, item.outcome) for item in together] == [(f"p-{number}", "review") for number in range(7)]
 
 
 @pytest.mark.parametrize("as_columns", [False, True])
@@ -122,8 +125,8 @@ def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_giv
     bank.pay(*(payment(f"p-{number}", "1.00" if number % 2 else "200.00") for number in range(6)))
     with bank.project.log.reading() as log:
         found = AlertRules(log, bank.project.cases.settings, 2).alerts(0, log.last_seq())
-        records = [one for part in log.read() for one in part if one.kind == "event"]
-        batch = Batch(records=records, decisions=[one for part in log.decisions_after() for one in part])
+        records = [item for part in log.read() for item in part if item.kind == "event"]
+        batch = Batch(records=records, decisions=[item for part in log.decisions_after() for item in part])
         if as_columns:
             batch = in_columns(batch)
         recent = RecentDecisions(["review"])
@@ -132,19 +135,19 @@ def test_alerts_of_what_this_process_has_just_written_are_those_that_the_log_giv
             monkeypatch.setattr(type(log), name, None)
         again = AlertRules(log, bank.project.cases.settings, 2, recent).alerts(0, log.last_seq())
 
-    assert [one.id for one in found] == ["p-0", "p-2", "p-4"]
+    assert [item.id for item in found] == ["p-0", "p-2", "p-4"]
     assert again == found
 
 
 def in_columns(batch):
     records, rows = batch.records, batch.decisions
-    ids, times = [one.id for one in records], np.array([one.time_ms for one in records])
+    ids, times = [record.id for record in records], np.array([record.time_ms for record in records])
     bodies, documents = (JoinedTexts.of(texts) for texts in ([o.body for o in records], [o.document for o in rows]))
-    receipts = np.array([list(one.receipt) for one in rows], np.uint8)
-    outcomes = [one.outcome for one in rows]
+    receipts = np.array([list(item.receipt) for item in rows], np.uint8)
+    outcomes = [item.outcome for item in rows]
     decisions = DecisionColumns("payment", [row.seq for row in rows], ids, outcomes, receipts, documents)
     return Batch(
-        records=RecordColumns("payment", [one.seq for one in records], ids, times, bodies), decisions=decisions
+        records=RecordColumns("payment", [record.seq for record in records], ids, times, bodies), decisions=decisions
     )
 
 
@@ -153,7 +156,7 @@ def test_only_the_newest_decisions_are_remembered(monkeypatch):
     recent = RecentDecisions(["review"])
     for first in (1, 3):
         records = [Record(seq, "event", "payment", f"p-{seq}", 0, b"{}", decided=True) for seq in (first, first + 1)]
-        rows = [DecisionRow(one.seq, "payment", one.id, "review", b"", b"{}") for one in records]
+        rows = [DecisionRow(record.seq, "payment", record.id, "review", b"", b"{}") for record in records]
         recent.take(Prepared(Batch(records=records, decisions=rows), []))
 
     assert [seq for seq in range(6) if recent.at(seq)] == [2, 3, 4]

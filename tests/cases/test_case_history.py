@@ -264,7 +264,7 @@ def test_a_denial_asks_for_a_new_answer_about_its_own_event_alone(tmp_path, is_o
         for part in [labels] if is_one_step else [labels[:1], labels[1:]]:
             at.heard(labels=part)
         with at.desk.store.look() as look:
-            answered = {one.id: one.verdict for one in look.alerts(1)}
+            answered = {item.id: item.verdict for item in look.alerts(1)}
 
         assert answered == {"p-1": "", "p-2": "genuine"}
         assert (at.case().state, at.case().stake) == (OPEN, 150)

@@ -240,7 +240,7 @@ def test_what_is_undone_in_time_is_as_it_was_and_writes_no_label(tmp_path):
 
         (case,) = undone.restored
         assert replace(case, version=0, changed_ms=0) == replace(claimed, version=0, changed_ms=0)
-        assert [one.verdict for one in at.alerts()] == ["", ""]
+        assert [item.verdict for item in at.alerts()] == ["", ""]
         at.now_ms += 60_000
         carry_out(at.desk)
         assert at.labels() == []
@@ -291,7 +291,7 @@ def test_what_came_after_it_was_read_is_not_answered(tmp_path):
         at.now_ms += 8_000
         carry_out(at.desk)
 
-        assert (case.state, [one.verdict for one in at.alerts()]) == (OPEN, ["fraud", ""])
+        assert (case.state, [item.verdict for item in at.alerts()]) == (OPEN, ["fraud", ""])
         assert [event for event, *_ in at.labels()] == ["payment/p-1"]
 
 
@@ -412,13 +412,13 @@ def test_answers_to_one_case_are_undone_one_after_the_other(tmp_path):
         first, _ = dispositions.bulk(at.desk, ANN, {2: ""}, "decide", verdict="fraud")
         assert first is not None
         done = [dispositions.decide(at.desk, ANN, 1, "fraud", event=f"payment/p-{number}") for number in (1, 2)]
-        for one in reversed(done):
-            undone = dispositions.undo(at.desk, ANN, one.undo)
+        for item in reversed(done):
+            undone = dispositions.undo(at.desk, ANN, item.undo)
             assert ([case.number for case in undone.restored], undone.changed) == ([1], [])
         at.now_ms += 8_000
         carry_out(at.desk)
 
-        assert [one.verdict for one in at.alerts()] == ["", ""]
+        assert [item.verdict for item in at.alerts()] == ["", ""]
         assert [label[0] for label in at.labels()] == ["payment/p-3"]
 
 
@@ -430,7 +430,7 @@ def test_an_answer_behind_which_somebody_else_went_on_is_not_undone_though_they_
         dispositions.undo(at.desk, BEN, his.undo)
         undone = dispositions.undo(at.desk, ANN, hers.undo)
 
-        assert ([one.number for one in undone.changed], undone.restored) == ([1], [])
+        assert ([item.number for item in undone.changed], undone.restored) == ([1], [])
 
 
 def test_what_came_meanwhile_stays_when_something_is_undone(tmp_path):
@@ -469,7 +469,7 @@ def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_not
         done = dispositions.decide(at.desk, ANN, 1, "genuine")
         (case,) = dispositions.undo(at.desk, ANN, done.undo).restored
 
-        assert (case.state, [(one.label, one.verdict) for one in at.alerts()]) == (CLAIMED, [("genuine", "")])
+        assert (case.state, [(item.label, item.verdict) for item in at.alerts()]) == (CLAIMED, [("genuine", "")])
 
 
 # ---- what customers deny
@@ -481,9 +481,9 @@ def test_a_denial_of_what_waits_for_an_answer_is_shown_and_doubles_nothing(tmp_p
         assert at.denied(3, of=1, known_ms=NOW_MS + 5) == []
         found = case_queries.detail(at.desk, ANN, 1)
 
-    assert [one.number for one in (found.case,)] == [1]
+    assert [item.number for item in (found.case,)] == [1]
     assert (found.case.alerts, found.case.stake, found.case.customer) == (2, 2_000, "fraud")
-    assert [one.customer for one in found.alerts] == ["fraud", ""]
+    assert [item.customer for item in found.alerts] == ["fraud", ""]
     (row,) = found.history
     assert (row.what, row.name, row.words, row.at_ms) == ("denied", "the customer", "payment/p-1", NOW_MS + 5)
 
@@ -511,7 +511,7 @@ def test_a_closed_case_opens_again_for_the_event_that_is_denied_alone(tmp_path):
 
         assert (opened.case, opened.seq, opened.at_ms, opened.event) == (1, 4, at.now_ms, "payment/p-2")
         assert (case.state, case.verdict, case.closed_ms, case.stake) == (OPEN, "", None, 1_000)
-        assert [one.verdict for one in at.alerts()] == ["genuine", "", "genuine"]
+        assert [item.verdict for item in at.alerts()] == ["genuine", "", "genuine"]
         assert len(at.cases()) == 1
         dispositions.decide(at.desk, BEN, 1, "fraud")
         at.now_ms += 8_000
@@ -566,7 +566,7 @@ def test_an_event_in_two_cases_wants_an_answer_again_in_the_newest_alone(tmp_pat
     with services(tmp_path) as at:
         at.raised(alert(1, "a"), replace(alert(1, "d-1"), entity="device"))
         dispositions.bulk(at.desk, ANN, {1: "", 2: ""}, "decide", verdict="genuine")
-        assert [one.case for one in at.denied(2, of=1)] == [2]
+        assert [item.case for item in at.denied(2, of=1)] == [2]
         assert [case.state for case in at.cases()] == [CLOSED, OPEN]
         at.denied(3, of=1)
 
@@ -581,7 +581,7 @@ def test_a_denied_event_of_which_nothing_was_known_joins_the_open_case(tmp_path)
         case = dispositions.decide(at.desk, ANN, 1, "genuine", tag=read).cases[0]
 
         assert (case.state, case.alerts, case.customer) == (OPEN, 2, "fraud")
-        assert [one.verdict for one in at.alerts()] == ["genuine", ""]
+        assert [item.verdict for item in at.alerts()] == ["genuine", ""]
 
 
 # ---- many
@@ -595,7 +595,7 @@ def test_many_are_answered_at_once_and_undone_at_once(tmp_path):
         done, failed = dispositions.bulk(at.desk, ANN, tags, "decide", verdict="genuine")
         assert done is not None
         assert [case.number for case in done.cases] == [1, 3]
-        assert {one.case: type(one.error) for one in failed} == {
+        assert {item.case: type(item.error) for item in failed} == {
             2: CaseChangedError,
             4: CaseChangedError,
             99: NoCaseError,
@@ -694,7 +694,8 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
         assert (at.case().state, at.case().look, at.case().verdict) == (CLOSED, 4, "fraud")
         assert (looks.decided, looks.agreed, looks.disputed) == (1, 0, 0)
         team = {
-            one.name: (one.answered, one.closed, one.looks, one.agreed) for one in case_queries.team(at.desk, ANN, 0)
+            query.name: (query.answered, query.closed, query.looks, query.agreed)
+            for query in case_queries.team(at.desk, ANN, 0)
         }
         answered = {"Cleo": (1, 1, 0, 0), "Ann": (1, 0, 0, 0), "Ben": (1, 0, 0, 0)}
         assert team == answered, "a case counts as closed for who closed it last"
@@ -802,7 +803,7 @@ def test_a_view_is_a_filter_under_a_name(tmp_path):
         case_actions.claim(at.desk, BEN, 2)
         view = case_queries.put_view(at.desk, ANN, "Large", "min_stake=100&order=stake", is_shared=True)
         assert view.query == "min_stake=100&order=stake"
-        counts = {one.view.name: one.count for one in case_queries.views(at.desk, BEN)}
+        counts = {item.view.name: item.count for item in case_queries.views(at.desk, BEN)}
         assert counts == {"Large": 1, "Mine": 1, "Free": 1, "Open": 2} | {
             name: 0 for name in filters.BUILT_IN if name not in {"Mine", "Free", "Open", "Due in 1 h", SAMPLE}
         } | {"Due in 1 h": 2}
@@ -824,7 +825,7 @@ def test_what_is_put_away_or_escalated_leaves_open_and_free_and_all_count_the_sa
         case_actions.claim(at.desk, ANN, 3)
 
         def counts(who):
-            return {one.view.name: one.count for one in case_queries.views(at.desk, who)}
+            return {view.view.name: view.count for view in case_queries.views(at.desk, who)}
 
         mine, leads = counts(ANN), counts(dataclasses.replace(ANN, role=Role.AUTHOR, rights=RIGHTS[Role.AUTHOR]))
         assert (mine["Open"], mine["Free"], mine["Mine"], mine["Snoozed"], mine["Escalated"]) == (2, 1, 1, 1, 1)

@@ -90,7 +90,7 @@ def test_whom_it_is_about_is_as_the_project_says_of_its_events(tmp_path):
     bank = Bank(tmp_path, {"events.yaml": events})
     bank.pay(payment("p-1", SMALL), payment("p-2"), payment("p-3", SMALL, merchant=None, card=None))
     denied(bank, "p-1", "p-2", "p-3")
-    assert [(one.entity, one.key, one.alerts) for one in cases(bank)] == [
+    assert [(case.entity, case.key, case.alerts) for case in cases(bank)] == [
         ("card", "c-1", 1),  # of the rule that hit p-2
         ("shop", "Corvane", 1),
         ("payment", "p-3", 1),
@@ -99,18 +99,18 @@ def test_whom_it_is_about_is_as_the_project_says_of_its_events(tmp_path):
     bank.pay(payment("p-4", SMALL))
     denied(bank, "p-4")
 
-    assert next((one.key, one.alerts) for one in cases(bank)) == ("c-1", 2)
+    assert next((case.key, case.alerts) for case in cases(bank)) == ("c-1", 2)
 
 
 def test_several_denials_of_one_event_are_one_alert_in_one_step_and_in_several(tmp_path):
     bank = Bank(tmp_path)
     bank.pay(payment("p-1", SMALL), payment("p-2"))
     denied(bank, "p-1", "p-2", "p-1")
-    first = [(one.named, one.customer) for one in alerts(bank)]
+    first = [(alert.named, alert.customer) for alert in alerts(bank)]
     denied(bank, "p-1", "p-2")
 
     assert sorted(first) == [("payment/p-1", "fraud"), ("payment/p-2", "fraud")]
-    assert sum(one.alerts for one in cases(bank)) == 2
+    assert sum(case.alerts for case in cases(bank)) == 2
 
 
 def test_what_is_known_as_a_fraud_already_opens_no_case(tmp_path):
@@ -121,7 +121,7 @@ def test_what_is_known_as_a_fraud_already_opens_no_case(tmp_path):
     bank.project.label("payment/p-2", "fraud", source="import")
     denied(bank, "p-0", "p-1", "p-2", "p-3")
 
-    assert [one.key for one in cases(bank)] == ["c-1", "c-3"]
+    assert [case.key for case in cases(bank)] == ["c-1", "c-3"]
     assert (alerts(bank)[0].label, alerts(bank)[0].label_source, alerts(bank)[0].customer) == (
         *("genuine", "analyst", "fraud"),
     )
@@ -143,7 +143,7 @@ def test_a_denial_waits_for_its_event(tmp_path):
     assert cases(bank) == []
     bank.pay(payment("p-2", SMALL))
 
-    assert [one.alerts for one in cases(bank)] == [1]
+    assert [case.alerts for case in cases(bank)] == [1]
 
 
 @pytest.mark.slow
@@ -161,8 +161,8 @@ def test_a_log_that_was_there_before_gives_the_same_cases_in_one_go_and_step_by_
                 if bank is step_by_step:
                     cases(bank)
 
-    plain = [replace(one, version=0) for one in cases(at_once)]
-    assert [replace(one, version=0) for one in cases(step_by_step)] == plain
+    plain = [replace(case, version=0) for case in cases(at_once)]
+    assert [replace(case, version=0) for case in cases(step_by_step)] == plain
     assert len(plain) == 5
 
 
@@ -193,7 +193,7 @@ def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[AlertConsumer]:
 def told(bank: Bank) -> list[str]:
     """The sentences of what waits to be told of cases."""
     with bank.project.notice_files.told() as store, store.look() as look:
-        return [one.key for one in look.waiting("cases")]
+        return [item.key for item in look.waiting("cases")]
 
 
 def begun(bank: Bank) -> None:
@@ -245,7 +245,7 @@ def test_a_case_that_opens_is_told_with_its_reason_and_where_it_is(tmp_path):
     denied(bank, "p-3")
     cases(bank)
     bank.tell()
-    texts = sorted(text_of(one) for one in bank.post.read if "case" in str(one["Subject"]))
+    texts = sorted(text_of(row) for row in bank.post.read if "case" in str(row["Subject"]))
 
     assert len(texts) == 2
     assert "A case about payment/p-1: A payment of 189.90 at Corvane" in texts[0].replace("\n", " ")
@@ -260,11 +260,11 @@ def test_a_closed_case_that_a_customer_opens_again_is_told_again(tmp_path):
     bank.pay(payment("p-1"))
     with bank.project.cases.open() as desk:
         dispositions.decide(dataclasses.replace(desk, undo_ms=0), bank.project.context.who, 1, "genuine")
-    assert [one.state for one in cases(bank)] == [CLOSED]
+    assert [case.state for case in cases(bank)] == [CLOSED]
     bank.clock_ms += 2 * DAY_MS  # the event is no news any more, and what the customer says is
     denied(bank, "p-1")
 
-    assert [one.state for one in cases(bank)] == [OPEN]
+    assert [case.state for case in cases(bank)] == [OPEN]
     assert len(told(bank)) == 2
 
 
@@ -281,7 +281,7 @@ def test_cases_of_before_anybody_was_to_be_told_and_of_old_events_are_not_told(t
     )
 
     assert len(cases(bank)) == 5
-    assert [one.partition("-")[2][0] for one in told(bank)] == ["5"]
+    assert [item.partition("-")[2][0] for item in told(bank)] == ["5"]
 
 
 @pytest.mark.slow

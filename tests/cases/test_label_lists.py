@@ -70,7 +70,7 @@ def test_an_event_of_which_both_was_said_is_listed_with_all_its_labels_and_the_o
     (found,) = conflicts(log, definitions())
 
     assert (found.event, found.id, found.kind) == ("payment", "p1", "sources")
-    assert [(one.verdict, one.source, one.seq, one.in_force) for one in found.labels] == [
+    assert [(item.verdict, item.source, item.seq, item.in_force) for item in found.labels] == [
         ("fraud", "analyst", 4, True),
         ("genuine", "customer", 5, False),
     ]
@@ -85,7 +85,7 @@ def test_a_verdict_that_one_source_took_back_is_told_apart():
     (found,) = conflicts(log, definitions())
 
     assert found.kind == "taken back"
-    assert [one.in_force for one in found.labels] == [False, True]
+    assert [item.in_force for item in found.labels] == [False, True]
 
 
 def test_at_a_moment_only_what_was_known_contradicts():
@@ -107,11 +107,11 @@ def test_a_fraud_is_known_n_days_after_where_its_label_came_by_then():
     #  delay in days   0    0.5   1    1.5   3
     #  known after     0    1     1    2     3
     delays = [0, 0.5, 1, 1.5, 3]
-    parts = [one for number, delay in enumerate(delays) for one in fraud(number, 0, delay)]
+    parts = [item for number, delay in enumerate(delays) for item in fraud(number, 0, delay)]
     found = days(log_of(*parts), as_of_ms=START_MS + 100 * DAY_MS)
 
-    assert [round(one.share * 5) for one in found.points] == [1, 3, 4, 5]
-    assert [one.became_known for one in found.points] == [1, 2, 1, 1]
+    assert [round(point.share * 5) for point in found.points] == [1, 3, 4, 5]
+    assert [point.became_known for point in found.points] == [1, 2, 1, 1]
     assert (found.frauds, found.too_young, found.later) == (5, 0, 0)
 
 
@@ -148,7 +148,7 @@ def test_what_was_taken_back_is_no_fraud_and_friendly_fraud_is_none_by_setting()
 
 
 def test_days_and_a_moment_cut_the_curve():
-    parts = [one for number in range(40) for one in fraud(number, number, 1 + number % 7)]
+    parts = [item for number in range(40) for item in fraud(number, number, 1 + number % 7)]
     log = log_of(*parts)
     found = days(log, days=3, as_of_ms=START_MS + 30 * DAY_MS)
 
@@ -183,7 +183,7 @@ def test_young_events_do_not_make_the_curve_too_steep():
 
     truth = [day / 20 for day in range(21)]
     as_seen = [sum(delay <= day for delay in seen) / len(seen) for day in range(21)]
-    assert max(abs(one.share - truth[one.days]) for one in found.points) < 0.04
+    assert max(abs(point.share - truth[point.days]) for point in found.points) < 0.04
     assert max(abs(share - true) for share, true in zip(as_seen, truth, strict=True)) > 0.08
 
 
@@ -251,7 +251,7 @@ def test_lists_of_labels_as_tables_and_as_json(bank, capsys):
     curve = run(bank, capsys, "label", "--maturity", "--days", "5")[1]
 
     assert "payment with arn A9  fraud    analyst  2026-03-09T12:00:00Z" in waiting
-    assert [(one["event"], [said["in_force"] for said in one["labels"]]) for one in found] == [
+    assert [(item["event"], [said["in_force"] for said in item["labels"]]) for item in found] == [
         ("payment/p1", [True, False])
     ]
     assert "fraud    customer  2026-03-03T12:00:00Z  active" in run(bank, capsys, "label", "--conflicts")[1]

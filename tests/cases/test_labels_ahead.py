@@ -32,8 +32,8 @@ def known_at(bank):
     """When each label of the log was known, by its event."""
     with bank.project.log.reading() as log:
         assert log.refused_list() == []
-        bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
-    return {one["event"]: one["known_at"] for one in bodies}
+        bodies = [msgspec.json.decode(row.body) for rows in log.labels_after(0) for row in rows]
+    return {body["event"]: body["known_at"] for body in bodies}
 
 
 def accuracies(bank):
@@ -126,7 +126,7 @@ def test_in_batches_that_are_under_way_the_same_label_is_the_same(tmp_path):
         writer.commit(first)
         writer.commit(second)
 
-    assert [one.kind for batch in (event, first, second) for one in batch.answers] == [
+    assert [answer.kind for batch in (event, first, second) for answer in batch.answers] == [
         *("waiting", "decided"),
         *("duplicate", "duplicate"),
     ]
@@ -141,7 +141,7 @@ def test_over_http_flags_are_judged_and_labels_of_clients_taken_ahead_of_the_clo
     async def whole():
         async with asker(tmp_path, now_ms=lambda: NOW_MS) as asks:
             found = (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1")).json()["flags"]
-            (flag,) = (one["id"] for one in found if one["event"] == "payment/p-1")
+            (flag,) = (item["id"] for item in found if item["event"] == "payment/p-1")
             judged = await asks.ask("PATCH", f"/api/v1/flags/{flag}", {"accuracy": "FALSE_ALARM"}, key="analyst")
             assert (judged.status, judged.json()["updated"]) == (200, time_text(NOW_MS + AHEAD_MS))
             assert (await asks.ask("POST", "/api/v1/labels", label)).status == 422
@@ -150,7 +150,7 @@ def test_over_http_flags_are_judged_and_labels_of_clients_taken_ahead_of_the_clo
                 assert sent.status == status
             many = [{**label, "event": f"payment/p-{number}"} for number in (2, 3)]
             sent = await asks.ask("POST", "/api/v1/labels", many, headers={"shroff-known-at": "sent"})
-            assert [one["state"] for one in sent.json()] == ["duplicate", "appended"]
+            assert [row["state"] for row in sent.json()] == ["duplicate", "appended"]
 
     asyncio.run(whole())
 

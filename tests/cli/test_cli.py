@@ -148,7 +148,9 @@ def test_help_names_every_command(capsys):
 def test_each_next_step_names_a_command_that_there_is():
     sources = Path(str(main_module.__file__)).parent.glob("*.py")
     named = {
-        word for one in sources for word in re.findall(r'"shroff ([a-z][a-z-]+)[ "]', one.read_text(encoding="utf-8"))
+        word
+        for source in sources
+        for word in re.findall(r'"shroff ([a-z][a-z-]+)[ "]', source.read_text(encoding="utf-8"))
     }
 
     assert named - set(all_commands()) == {"runs", "serves"}, "but for sentences, which begin so"
@@ -289,7 +291,7 @@ def test_a_problem_document_lists_every_mistake(capsys):
 
     found = json.loads(capsys.readouterr().out)
     assert found["type"] == "definition-errors"
-    assert [one["path"] for one in found["errors"]] == ["[0].when", "[0].when"]
+    assert [error["path"] for error in found["errors"]] == ["[0].when", "[0].when"]
 
 
 def test_a_table_puts_numbers_to_the_right_and_words_to_the_left():

@@ -23,7 +23,7 @@ def exported(tmp_path, template, change=("", "")):
 
 def test_dashboards_have_the_name_of_the_project_and_nothing_else_differs(tmp_path):
     found = exported(tmp_path, "payments")
-    (name,) = {one["title"].partition(":")[0] for one in found.values()}
+    (name,) = {item["title"].partition(":")[0] for item in found.values()}
     shipped = {path.name: json.loads(path.read_text()) for path in (ROOT / "deploy/grafana").glob("*.json")}
 
     assert set(found) == set(shipped) - {"cards.json"}
@@ -43,8 +43,8 @@ def test_dashboards_have_the_name_of_the_project_and_nothing_else_differs(tmp_pa
 )
 def test_card_transactions_are_read_from_the_tables_that_the_project_writes(tmp_path, change, table):
     found = exported(tmp_path, "cards", change)
-    queries = [one["targets"][0]["rawSql"] for one in found.get("cards.json", {"panels": []})["panels"]]
+    queries = [panel["targets"][0]["rawSql"] for panel in found.get("cards.json", {"panels": []})["panels"]]
 
     assert bool(queries) == (table is not None)
-    assert all(f" FROM {table}" in one or " FROM fraud_" in one for one in queries)
-    assert sum(" FROM fraud_rows " in one for one in queries) == (table == "rows")
+    assert all(f" FROM {table}" in query or " FROM fraud_" in query for query in queries)
+    assert sum(" FROM fraud_rows " in query for query in queries) == (table == "rows")

@@ -35,8 +35,8 @@ def commands_of(path: Path) -> Iterator[str]:
     """Commands in the texts of a module as people see them, values filled in."""
     for node in module(path).nodes:
         if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in SHOW_COMMANDS:
-            for one in [part for given in node.args for part in ast.walk(given)]:
-                if (text := text_of(one)).startswith("shroff ") and "\n" not in text:
+            for arg in [part for given in node.args for part in ast.walk(given)]:
+                if (text := text_of(arg)).startswith("shroff ") and "\n" not in text:
                     yield text.removeprefix("shroff ")
         if "shroff " in (text := text_of(node)):
             yield from QUOTED.findall(text)
@@ -44,22 +44,22 @@ def commands_of(path: Path) -> Iterator[str]:
 
 def text_of(node: ast.AST) -> str:
     if isinstance(node, ast.JoinedStr):
-        return "".join(str(one.value) if isinstance(one, ast.Constant) else PLACE for one in node.values)
+        return "".join(str(item.value) if isinstance(item, ast.Constant) else PLACE for item in node.values)
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
 def shown() -> Iterator[tuple[str, str]]:
     """Every command with the file that shows it."""
     for path in sorted(SOURCE.rglob("*.py")):
-        yield from ((path.name, one) for one in commands_of(path))
+        yield from ((path.name, item) for item in commands_of(path))
     for path in sorted([*SOURCE.rglob("*.html"), *SOURCE.rglob("*.j2")]):
         text = re.sub(r"\{\{.*?\}\}", PLACE, re.sub(r'" ~ .*?(?= ~ "|\)) ?~? ?"?', PLACE, path.read_text("utf-8")))
-        yield from ((path.name, one) for one in QUOTED.findall(text))
+        yield from ((path.name, line) for line in QUOTED.findall(text))
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
         blocks = re.findall(r"^```(?:console|bash|sh)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-        yield from ((path.name, one) for block in blocks for one in BLOCK_LINE.findall(block))
-        yield from ((path.name, one) for one in re.findall(r"`shroff ([^`\n]+)`", text))
+        yield from ((path.name, item) for block in blocks for item in BLOCK_LINE.findall(block))
+        yield from ((path.name, line) for line in re.findall(r"`shroff ([^`\n]+)`", text))
 
 
 def mistake_in(line: str) -> str:
@@ -74,21 +74,21 @@ def mistake_in(line: str) -> str:
         if re.match(r"\[?--?[a-zA-Z]", word):
             name = word.strip("[]").partition("=")[0].removesuffix(PLACE)
             options = [
-                one
+                param
                 for each in (command, program, check)
-                for one in each.params
-                if name in (*one.opts, *one.secondary_opts)
+                for param in each.params
+                if name in (*param.opts, *param.secondary_opts)
             ]
             if not options and name != "--help":
                 return f"{command.name} has no option {name}"
             if options and not getattr(options[0], "is_flag", False) and "=" not in word:
                 words[:1] = []
         elif isinstance(command, click.Group):
-            names = [one for one in word.strip("[]{}.,:;").replace(PLACE, "").split("|") if one]
-            if all(one.isupper() for one in names):  # a word of the reader's own, or nothing but what is filled in
+            names = [part for part in word.strip("[]{}.,:;").replace(PLACE, "").split("|") if part]
+            if all(item.isupper() for item in names):  # a word of the reader's own, or nothing but what is filled in
                 return ""
             known = all_commands() if command is program else command.commands
-            if unknown := [one for one in names if one not in known]:
+            if unknown := [item for item in names if item not in known]:
                 return f"{command.name} has no command {unknown[0]}"
             command = below(command, names[0])
     return ""

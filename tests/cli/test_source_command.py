@@ -56,7 +56,7 @@ def test_a_list_has_what_the_log_knows_and_what_waits(bank, asked):
     code, found = asked("source", "list")
 
     assert (code, found["source"]) == (0, "kafka")
-    rows = [(one["source"], one["part"], one["offset"], one["waiting"]) for one in found["parts"]]
+    rows = [(part["source"], part["part"], part["offset"], part["waiting"]) for part in found["parts"]]
     assert sorted(rows) == [("files", "march.csv", "7:9:ab", None), ("kafka", "p/0", "3", 2), ("kafka", "p/1", None, 1)]
 
 
@@ -82,7 +82,7 @@ def test_what_is_forgotten_is_seen_later_with_where_it_was_and_when(bank, asked,
     with app.open(bank).people.open() as desk:
         (noted,) = (row for row in rows_of(desk.store) if row.action == "source.forget")
     assert (noted.subject, json.loads(noted.before)) == ("part p/0", {"source": "kafka", "offset": "3"})
-    (part,) = (one for one in listed["parts"] if one["part"] == "p/0")
+    (part,) = (item for item in listed["parts"] if item["part"] == "p/0")
     assert (part["offset"], part["waiting"], part["forgotten"]["offset"]) == (None, 5, "3")
     assert "; it was 3." in printed
     assert stored == {"p/0": ""}, "set where it was, so that who read on meanwhile is not undone"
@@ -110,7 +110,7 @@ def test_while_a_worker_leads_nothing_is_forgotten_and_the_cure_is_named(bank, a
         code, problem = asked("source", "forget", "p/0", "--yes")
 
     assert (code, "stop it first" in problem["detail"]) == (3, True)
-    assert [one["offset"] for one in asked("source", "list")[1]["parts"] if one["part"] == "p/0"] == ["3"]
+    assert [part["offset"] for part in asked("source", "list")[1]["parts"] if part["part"] == "p/0"] == ["3"]
 
 
 def test_where_nobody_answers_the_log_is_told_all_the_same(bank, asked, monkeypatch, capsys):

@@ -120,8 +120,8 @@ def _case(stem: str, node: MappingNode) -> Case:
         file = _plain(written, _number)
         _known(file, FILE_KEYS, id_)
     expect = _plain(entries["expect"], _number)
-    for one in [expect] if isinstance(expect, dict) else expect:
-        _known(one, CHECK_KEYS if isinstance(expect, dict) else EVENT_KEYS, id_)
+    for case in [expect] if isinstance(expect, dict) else expect:
+        _known(case, CHECK_KEYS if isinstance(expect, dict) else EVENT_KEYS, id_)
     for problem in [*expect.get("errors", ()), *expect.get("warnings", ())] if isinstance(expect, dict) else ():
         _known(problem, PROBLEM_KEYS, id_)
     project = _plain(entries["project"], _number) if "project" in entries else {}

@@ -218,7 +218,7 @@ def by_batch(log: Log, project: Project) -> dict[int, dict[str, Any]]:
         end = versions[number + 1][1] if number + 1 < len(versions) else log.last_seq()
         late_ms = lateness_of(log, definitions)
         records = Records(definitions.events, definitions.settings.money_places)
-        read = [(one.seq, records.decode(one)) for batch in log.read(0, end) for one in batch]
+        read = [(record.seq, records.decode(record)) for batch in log.read(0, end) for record in batch]
         events = [(seq, event) for seq, event in read if event is not None]
         with closing(
             BatchEngine(definitions.events, computed_of(definitions), definitions.reference, late_ms, threads=1)

@@ -146,8 +146,8 @@ def check_failures(expected: Mapping[str, Any], report: CheckReport) -> list[str
     said = "\n".join(str(problem) for problem in (*report.errors, *report.warnings))
     wrong = [] if report.is_ok == (expected["check"] == "passes") else [f"check said: {said or 'nothing'}"]
     for kind, problems in (("errors", report.errors), ("warnings", report.warnings)):
-        lacking = [one for one in expected.get(kind, ()) if not any(is_about(problem, one) for problem in problems)]
-        wrong += [f"no {kind} like {one} in: {said}" for one in lacking]
+        lacking = [row for row in expected.get(kind, ()) if not any(is_about(problem, row) for problem in problems)]
+        wrong += [f"no {kind} like {item} in: {said}" for item in lacking]
     features = report.definitions.features if report.definitions else {}
     for name, cost in expected.get("cost", {}).items():
         if name not in features or features[name].cost != cost:

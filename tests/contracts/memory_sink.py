@@ -25,7 +25,7 @@ class Place:
 
     @property
     def bodies(self) -> list[bytes]:
-        return [one.body for one in self.rows.values()]
+        return [row.body for row in self.rows.values()]
 
 
 class PlainSink:
@@ -81,6 +81,6 @@ class MemorySink(PlainSink):
         if self.number != self.place.owner:
             raise TransientError("another process delivers to this sink as well")
         refused = self.send(rows)
-        if not any(one.may_pass for one in refused):
+        if not any(item.may_pass for item in refused):
             self.place.mark = mark
         return refused

@@ -143,7 +143,7 @@ class Backends(BackendContract):
         found = pq.read_table(tmp_path / "out.parquet")
         assert max(found["customer.frauds"].to_pylist()) > 0
         times = dict(zip(*made_up(3_000).select([0, 1]).to_pydict().values(), strict=True))
-        came = [times[int(one)] for one in found["id"].to_pylist()]
+        came = [times[int(row)] for row in found["id"].to_pylist()]
         assert sum(later < earlier for earlier, later in pairwise(came)) > 100
 
 
@@ -157,7 +157,7 @@ class Trees:
 
         there = fit("xgboost", inputs, verdicts, None, LearningPlan.of(told, 1), growing=Growing(backend, tmp_path))
 
-        mine, other = (scores_of(one, inputs) for one in (here, there))
+        mine, other = (scores_of(case, inputs) for case in (here, there))
         assert there.trees == 60
         assert float(np.abs(mine - other).mean()) < MEAN_DIFFERENCE
         assert abs(auc_roc(mine, verdicts) - auc_roc(other, verdicts)) < AUC_DIFFERENCE
@@ -177,7 +177,7 @@ class Trees:
         )
 
         assert 1 <= there.trees < 60
-        mine, other = (scores_of(one, inputs)[3_000:] for one in (here, there))
+        mine, other = (scores_of(case, inputs)[3_000:] for case in (here, there))
         assert abs(auc_roc(mine, verdicts[3_000:]) - auc_roc(other, verdicts[3_000:])) < 0.02
 
     def test_another_learner_is_refused_by_name(self, backend: Any, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def bits(column: pa.ChunkedArray) -> list[object]:
 
 def assert_all_elsewhere(done: Sequence[AnsweredPartition]) -> None:
     assert done
-    assert os.getpid() not in {one.process for one in done}
+    assert os.getpid() not in {item.process for item in done}
 
 
 class TestTheContract:

@@ -56,7 +56,7 @@ def _check_tables(opened: tuple[SqlPeople, CaseStore]) -> None:
 
     for name in ("cases", *(f"case_{name}" for name in NAMES)):
         table = getattr(known, name)
-        assert [one["name"] for one in found.get_columns(table.name)] == table.c.keys()
+        assert [item["name"] for item in found.get_columns(table.name)] == table.c.keys()
         keys = [column.name for column in table.primary_key]
         assert found.get_pk_constraint(table.name)["constrained_columns"] == keys
     people.close()

@@ -120,8 +120,8 @@ def test_the_contract_rejects_a_store_that_breaks_a_promise(test, change, redis,
     assert right != features_redis._WRITE
     with pytest.raises((AssertionError, UsageError)):
         getattr(suite, test)(open_)
-    for one in opened:
-        one.close()
+    for item in opened:
+        item.close()
 
 
 def test_each_test_of_the_contract_has_a_store_that_it_rejects():
@@ -133,12 +133,12 @@ def test_each_test_of_the_contract_has_a_store_that_it_rejects():
 def test_a_store_that_writes_in_two_steps_shows_rows_of_two_writers(redis, place, monkeypatch):
     class TwoSteps(RedisFeatures):
         def write(self, rows: Sequence[Any]) -> None:
-            for one in rows:
-                words = {"log": "x", "as_of_seq": one.as_of_seq, "as_of": one.as_of, "event": one.event}
-                key = self._key(one.entity, one.key)
-                self._server.ask("HSET", key, *itertools.chain(*words.items()), "definitions", one.definitions)
+            for item in rows:
+                words = {"log": "x", "as_of_seq": item.as_of_seq, "as_of": item.as_of, "event": item.event}
+                key = self._key(item.entity, item.key)
+                self._server.ask("HSET", key, *itertools.chain(*words.items()), "definitions", item.definitions)
                 time.sleep(0.0005)
-                self._server.ask("HSET", key, *itertools.chain(*one.features.items()))
+                self._server.ask("HSET", key, *itertools.chain(*item.features.items()))
 
     suite = TestRedisFeatures()
     monkeypatch.setattr(suite, "make_store", lambda place, log: TwoSteps(redis.address, prefix=place), raising=False)
@@ -168,7 +168,7 @@ def last_decided(log: Log) -> dict[tuple[str, str], tuple[int, dict[str, Any]]]:
     for segment in segments(log):
         version = segment.definitions
         records, truth = Records(version.events, 2), Naive(version.events, [], version.reference)
-        for record in (one for some in log.read(segment.start, segment.end) for one in some if one.seq in documents):
+        for record in (item for some in log.read(segment.start, segment.end) for item in some if item.seq in documents):
             event = records.decode(record)
             for entity in version.events.entities:
                 key = truth.key(entity, event)
@@ -188,7 +188,7 @@ def test_a_decision_that_shows_nothing_of_a_key_hides_no_earlier_one_in_the_same
     log = MemoryLog(memory, read_only=True)
 
     OnlineSink(store, log).send(decisions(log, 0, log.last_seq(), wants_fields=True))
-    assert [(one.entity, one.key, one.event) for one in written] == [("card", "c", "payment/p1")]
+    assert [(item.entity, item.key, item.event) for item in written] == [("card", "c", "payment/p1")]
 
 
 def test_a_feature_that_reads_a_field_of_one_type_is_missing_behind_an_event_of_another():

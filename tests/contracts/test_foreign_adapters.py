@@ -116,7 +116,7 @@ def mistakes(bank: Path, changed: str = "") -> list[str]:
     if changed:
         head = "".join(foreign.FILES["shroff.yaml"].splitlines(keepends=True)[:3])
         (bank / "shroff.yaml").write_text(head + changed, encoding="utf-8")
-    return [f"{one.message} {one.hint}".strip() for one in open_exactly(bank).check().errors]
+    return [f"{error.message} {error.hint}".strip() for error in open_exactly(bank).check().errors]
 
 
 @pytest.mark.parametrize(
@@ -181,9 +181,9 @@ def test_a_foreign_log_keeps_what_is_decided_and_has_settings_of_its_own(bank, t
 
 
 def test_editors_are_told_of_foreign_settings():
-    (shroff,) = [schema_of(one) for one in project_files() if one.kind == "shroff"]
+    (shroff,) = [schema_of(file) for file in project_files() if file.kind == "shroff"]
     sinks = shroff["properties"]["sinks"]["patternProperties"]
-    (kinds,) = [one["properties"] for one in sinks.values()]
+    (kinds,) = [sink["properties"] for sink in sinks.values()]
 
     assert list(kinds) == ["kafka", "mongodb", "sql", "webhook", "pubsub", "spool"]
     assert kinds["spool"]["description"].startswith("Lines of a file.")
@@ -197,7 +197,7 @@ def test_a_package_that_is_broken_is_named_where_it_is_used_and_nowhere_else(ban
         (broken,) = mistakes(bank, SINK.format("{ file: x }"))
         (plain,) = mistakes(bank, "sinks: { decided: { plain: { file: x } } }\n")
         sound = mistakes(bank, "sinks: { decided: { sql: { url: 'sqlite:///x', table: t } } }\n")
-        schema_of(next(one for one in project_files() if one.kind == "shroff"))
+        schema_of(next(file for file in project_files() if file.kind == "shroff"))
 
     assert broken.startswith("the adapter 'sink.spool' of the package bank-spool cannot be loaded: ModuleNotFoundError")
     assert plain.startswith("the adapter 'sink.plain' of the package bank-spool does not declare its settings")
@@ -303,7 +303,7 @@ def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(b
         {"id": f"p-{n}", "at": now, "card": "c-1", "amount": amount, "email": "ann@customers.example"}
         for n, amount in enumerate(("189.90", "5.00"), 1)
     ]
-    (bank / "in" / "payments.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines), encoding="utf-8")
+    (bank / "in" / "payments.jsonl").write_text("".join(json.dumps(item) + "\n" for item in lines), encoding="utf-8")
 
     def shroff(*arguments: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "shroff", "-C", str(bank), *arguments]
@@ -314,19 +314,19 @@ def test_a_package_that_is_installed_is_checked_run_delivered_to_and_looked_at(b
 
     shroff("check")
     shroff("run", "--until-idle", "2s")
-    found = {one["subject"]: one for one in json.loads(shroff("doctor", "--json"))["findings"]}
+    found = {finding["subject"]: finding for finding in json.loads(shroff("doctor", "--json"))["findings"]}
     counted = json.loads(shroff("spool", "count", "--json"))
     told = shroff("--help")
     job = json.loads(shroff("jobs", "run", "spool-lines", "--wait", "--json"))
     decided = [json.loads(line) for line in (bank / "out" / "decisions.jsonl").read_text().splitlines()]
     (mail,) = (bank / "relay").iterdir()
 
-    assert [(one["id"], one["outcome"]) for one in decided] == [("p-1", "review"), ("p-2", "approve")]
+    assert [(decision["id"], decision["outcome"]) for decision in decided] == [("p-1", "review"), ("p-2", "approve")]
     assert counted == {"lines": 2, "expected": 3}
     assert re.search(r"  spool +count what the sink has written\n", told)
     assert (job["state"], job["result"]) == ("done", {"lines": 2})
     assert b"ann@customers.example" in mail.read_bytes()
-    assert [found[one]["state"] for one in ("source", "sink decided", "mail")] == ["ok", "ok", "ok"]
+    assert [found[text]["state"] for text in ("source", "sink decided", "mail")] == ["ok", "ok", "ok"]
     assert "spool answers: 1 part, 0 messages to read" in found["source"]["words"]
     shutil.rmtree(site)
     assert "there is no command 'spool'" in shroff("spool", status=2)

@@ -40,7 +40,7 @@ class JobStores:
             assert look.job("other") is None
             assert look.open_jobs() == [LIGHT]
             assert look.last_of_schedules()["nightly"].id == JOB.id + "9"
-            assert [one.id for one in look.jobs(10)] == [JOB.id + "9", JOB.id]
+            assert [job.id for job in look.jobs(10)] == [JOB.id + "9", JOB.id]
             assert look.jobs(10, JOB.id + "9") == [LIGHT]
             assert look.marks() == {"nightly": ScheduleMark(2**41, is_paused=True)}
         people.close()
@@ -57,15 +57,15 @@ class JobStores:
                     job = change.job(JOB.id)
                     change.put(replace(job, attempt=job.attempt + 1))
 
-        threads = [Thread(target=work, args=(one,)) for one in stores]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
+        threads = [Thread(target=work, args=(item,)) for item in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         with SqlJobs(stores[0]).look() as look:
             assert look.job(JOB.id).attempt == 30
-        for one in stores:
-            one.close()
+        for item in stores:
+            item.close()
 
 
 class TestSqliteJobs(JobStores):

@@ -125,7 +125,7 @@ class Stale(MemoryObjects):
         now = list(MemoryObjects.list(self, folder))
         seen = getattr(self, "_seen", [])
         self._seen = now
-        return iter([one for one in seen if one.name.startswith(folder)])
+        return iter([item for item in seen if item.name.startswith(folder)])
 
 
 class Prefixed(MemoryObjects):
@@ -198,12 +198,12 @@ def test_a_killed_writer_leaves_nothing_that_anybody_sees(tmp_path: Path):
 def test_what_killed_writers_left_goes_after_an_hour(tmp_path: Path):
     left = [tmp_path / ".unfinished" / name for name in ("old", "new")]
     left[0].parent.mkdir()
-    for one in left:
-        one.write_bytes(b"half")
+    for item in left:
+        item.write_bytes(b"half")
     os.utime(left[0], (1, 1))
     FolderObjects(str(tmp_path)).put("a", b"1")
 
-    assert [one.exists() for one in left] == [False, True]
+    assert [item.exists() for item in left] == [False, True]
 
 
 def test_a_writer_leaves_no_folder_of_unfinished_files_and_another_one_goes_on(tmp_path: Path):
@@ -217,7 +217,7 @@ def test_a_writer_leaves_no_folder_of_unfinished_files_and_another_one_goes_on(t
     second.close()
 
     assert is_there is False
-    assert sorted(one.name for one in (tmp_path / "lake").iterdir()) == ["a", "b", "c"]
+    assert sorted(path.name for path in (tmp_path / "lake").iterdir()) == ["a", "b", "c"]
 
 
 def test_what_another_writer_has_not_finished_keeps_its_folder(tmp_path: Path):
@@ -284,7 +284,7 @@ def test_a_server_that_is_away_is_worth_another_try_and_no_credential_is_told(sc
         ) as raised:
             call()
         told = f"{raised.value} {raised.value!r} {objects!r} {raised.value.__cause__}"
-        assert not [one for one in KEYS[scheme].values() if len(one) > 10 and one in told]
+        assert not [key for key in KEYS[scheme].values() if len(key) > 10 and key in told]
 
 
 # Where the environment has no credentials each cloud asks a service of the machine: here it is one that is not there.

@@ -62,6 +62,8 @@ def test_writers_at_once_make_one_lake(place: str, tmp_path: Path, request: pyte
     assert list(chain(*reader.records())) == list(chain(*log.read()))
     assert list(chain(*reader.decisions())) == list(chain(*log.decisions_after()))
     assert len([file for file in state.files.values() if file.kind == "events"]) == 3
-    assert [one.name for one in objects.list("transaction")] == sorted(f"transaction/p=2F{n}.json" for n in range(40))
-    lines = [line for one in objects.list("decided") for line in objects.get(one.name).data.splitlines()]
+    assert [letter.name for letter in objects.list("transaction")] == sorted(
+        f"transaction/p=2F{n}.json" for n in range(40)
+    )
+    lines = [line for letter in objects.list("decided") for line in objects.get(letter.name).data.splitlines()]
     assert lines == [row.document for row in chain(*log.decisions_after())]

@@ -350,7 +350,7 @@ class NeverForgets(MemoryLog):
 
 class WaitsForAnyField(MemoryLog):
     def waiting_for(self, type: str, ids: Any, field: str = "") -> Any:
-        return [one for one in self.waiting_all() if one.event_type == type and one.event_id in ids]
+        return [item for item in self.waiting_all() if item.event_type == type and item.event_id in ids]
 
 
 class KeepsItsEpoch(MemoryLog):
@@ -486,7 +486,7 @@ class LateInOrderOfArrival(MemoryLog):
 
 class TrimsLateIds(MemoryLog):
     def append(self, batch: Batch) -> None:
-        super().append(replace(batch, late=[replace(one, id=one.id.strip()) for one in batch.late]))
+        super().append(replace(batch, late=[replace(record, id=record.id.strip()) for record in batch.late]))
 
 
 class ErasesBeforeItLooks(MemoryLog):
@@ -534,7 +534,7 @@ class BelievesLargeBatches(MemoryLog):
 
 class PrunesIngestTimes(MemoryLog):
     def prune(self, upto: int, places: int = 2_048) -> int:
-        self.store.batches[:] = [one for one in self.store.batches if one[0] > upto]
+        self.store.batches[:] = [batch for batch in self.store.batches if batch[0] > upto]
         return super().prune(upto, places)
 
 

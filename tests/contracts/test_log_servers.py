@@ -315,12 +315,12 @@ def test_of_two_that_begin_a_new_log_at_once_one_leads_and_the_other_is_told_so(
                 outcomes.append(error)
 
         both = [threading.Thread(target=start) for _ in range(2)]
-        for one in both:
-            one.start()
-        for one in both:
-            one.join()
-        logs = [one for one in outcomes if isinstance(one, PostgresLog)]
-        assert [type(one) for one in outcomes if one not in logs] == [LogBusyError]
+        for item in both:
+            item.start()
+        for item in both:
+            item.join()
+        logs = [outcome for outcome in outcomes if isinstance(outcome, PostgresLog)]
+        assert [type(outcome) for outcome in outcomes if outcome not in logs] == [LogBusyError]
         logs[0].close()
         place.drop()
 
@@ -428,13 +428,13 @@ def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
     monkeypatch.setattr(postgres_session, "_PIECE_BYTES", 5_000)
     batch = payments(1, 200)
     batch.records = [
-        msgspec.structs.replace(one, body=b'{"a":"%s"}' % (b"\\\\'" * 50 * (one.seq % 3))) for one in batch.records
+        msgspec.structs.replace(item, body=b'{"a":"%s"}' % (b"\\\\'" * 50 * (item.seq % 3))) for item in batch.records
     ]
     with closing(place.open()) as log:
         log.append(batch)
 
-        assert [one for part in log.read(size=77) for one in part] == batch.records
-        assert [one for part in log.decisions_after() for one in part] == batch.decisions
+        assert [item for part in log.read(size=77) for item in part] == batch.records
+        assert [item for part in log.decisions_after() for item in part] == batch.decisions
         again = payments(201, 300)
         again.records = [*again.records[:-1], record(500, "p-1")]
         again.decisions.clear()
@@ -442,7 +442,7 @@ def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
             log.append(again)
         assert log.last_seq() == 200
         log.append(payments(201, 700))
-        assert [one for part in log.read(200) for one in part] == payments(201, 700).records
+        assert [item for part in log.read(200) for item in part] == payments(201, 700).records
 
 
 def test_numbers_and_bytes_of_any_size_are_written_as_they_are(place):
@@ -468,10 +468,10 @@ def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):
     with closing(place.open()) as log:
         log.append(batch)
 
-        assert [one for part in log.read() for one in part] == records
-        assert [one for part in log.hits_after() for one in part] == hits
-        assert log.find("payment", odd) == {one.id: one for one in records}
-        assert b"".join(log.lines()) == b"".join(b"e1payment %s\n" % one.body for one in records)
+        assert [item for part in log.read() for item in part] == records
+        assert [item for part in log.hits_after() for item in part] == hits
+        assert log.find("payment", odd) == {item.id: item for item in records}
+        assert b"".join(log.lines()) == b"".join(b"e1payment %s\n" % item.body for item in records)
 
 
 def test_a_document_of_megabytes_is_kept(place):
@@ -479,7 +479,7 @@ def test_a_document_of_megabytes_is_kept(place):
     with closing(place.open()) as log:
         log.append(Batch(records=[msgspec.structs.replace(record(seq), body=body) for seq in (1, 2)]))
 
-        assert [len(one.body) for part in log.read() for one in part] == [len(body)] * 2
+        assert [len(item.body) for part in log.read() for item in part] == [len(body)] * 2
         assert [len(text) for text in log.lines(size=1)] == [len(body) + 11] * 2
 
 
@@ -558,10 +558,10 @@ def test_ids_of_large_batches_are_unique_in_runs_that_are_sealed_and_undone(plac
         wanted = [f"p-{seq}" for seq in range(4_000)]
         with closing(place.open()) as log, closing(place.open(read_only=True)) as reader:
             log.append(payments(3_303, 300))
-            for one in (log, reader):
-                assert {one.find("payment", [id_])[id_].seq for id_ in ("p-2401", "q-3302")} == {2_401, 3_302}
-                assert len(one.find("payment", wanted)) == 3_002 - 2_400 + 300
-                assert one.ids_lost(0) == ""
+            for case in (log, reader):
+                assert {case.find("payment", [id_])[id_].seq for id_ in ("p-2401", "q-3302")} == {2_401, 3_302}
+                assert len(case.find("payment", wanted)) == 3_002 - 2_400 + 300
+                assert case.ids_lost(0) == ""
             place.run("UPDATE T:id_runs SET size = size + 1")
             assert "index of ids has changed" in reader.damage(1)
             place.run("DELETE FROM T:id_runs")
@@ -743,7 +743,7 @@ def test_a_server_that_cannot_be_used_is_named_without_the_password(place, chang
         place.open(place.url(**changes))
 
     told = [str(raised.value), repr(raised.value), str(raised.value.__cause__)]
-    assert not any(SECRET in one or str(urlsplit(place.address).password) in one for one in told)
+    assert not any(SECRET in notice or str(urlsplit(place.address).password) in notice for notice in told)
     assert "127.0.0.1" in told[0]
 
 
@@ -757,7 +757,7 @@ def test_a_log_shows_its_place_and_no_secret(place):
             repr(vars(log._connection.session)),
         ]
 
-    assert not any(str(urlsplit(place.address).password) in one for one in shown)
+    assert not any(str(urlsplit(place.address).password) in item for item in shown)
     assert log.place.startswith(place.address.partition("://")[0])
 
 

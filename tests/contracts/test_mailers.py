@@ -78,7 +78,7 @@ def served(certificates: Path, options: Sequence[str]) -> MailServer:
     """A mail server with these options, the files among them from the folder of certificates."""
 
     class Secured(MailServer):
-        more = tuple(str(certificates / one) if one.startswith("server.") else one for one in options)
+        more = tuple(str(certificates / option) if option.startswith("server.") else option for option in options)
 
     return Secured()
 

@@ -343,7 +343,7 @@ def test_clocks_may_differ_by_a_minute(desk: Desk, bad: Bad) -> None:
 
 def _unsigned(claims: dict[str, Any]) -> str:
     parts = [
-        base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in ({"alg": "none"}, claims)
+        base64.urlsafe_b64encode(json.dumps(item).encode()).rstrip(b"=").decode() for item in ({"alg": "none"}, claims)
     ]
     return ".".join([*parts, ""])
 
@@ -362,8 +362,8 @@ def test_a_token_that_the_provider_did_not_sign_opens_nothing(desk: Desk, bad: B
         ),
         lambda claims: "no token",
     ]
-    for one in forged:
-        bad.token = one
+    for item in forged:
+        bad.token = item
         with pytest.raises(SignInError):
             through(desk, bad, found)
 

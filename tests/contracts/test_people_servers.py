@@ -105,7 +105,7 @@ def test_the_scripts_make_the_tables_that_sqlalchemy_knows(opened: Opened) -> No
     known = tables()
 
     for table in known.values():
-        assert [one["name"] for one in found.get_columns(table.name)] == table.c.keys()
+        assert [column["name"] for column in found.get_columns(table.name)] == table.c.keys()
         assert found.get_pk_constraint(table.name)["constrained_columns"] == [table.c[0].name]
 
 

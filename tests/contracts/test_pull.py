@@ -36,7 +36,7 @@ def place(folder: Path, taken: Sequence[str] = ()) -> PullPlace:
 
 
 def lines(some: Sequence[Row]) -> bytes:
-    return b"".join(json.dumps(one).encode() + b"\n" for one in some)
+    return b"".join(json.dumps(item).encode() + b"\n" for item in some)
 
 
 class TestFolder(PullContract):
@@ -76,7 +76,7 @@ class TestUrlList(TestFolder):
 
     def put(self, number: int, rows: Sequence[Row]) -> None:
         super().put(number, rows)
-        names = sorted(one.name for one in (self.folder / "in").iterdir())
+        names = sorted(path.name for path in (self.folder / "in").iterdir())
         (self.folder / "files.txt").write_text("".join(f"in/{name}\n" for name in names))
 
 
@@ -195,7 +195,7 @@ class TestTable(PullContract):
         with self.database.begun() as connection:
             connection.execute(delete(self.table).where(self.table.c.file == number))
             beside = {"file": number, "amount": Decimal("12.30")}
-            at = [datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=one["n"]) for one in rows]
+            at = [datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=row["n"]) for row in rows]
             connection.execute(
                 insert(self.table), [{**one, **beside, "at": at_} for one, at_ in zip(rows, at, strict=True)]
             )
@@ -240,7 +240,7 @@ class TestTable(PullContract):
         with closing(self.opened([])) as source, source.opened("~5") as path:
             found = [json.loads(line) for line in path.read_bytes().splitlines()]
 
-        assert [(one["amount"], one["at"]) for one in found] == [("12.30", "2026-03-01T12:00:04Z"), ("x.1", "soon")]
+        assert [(item["amount"], item["at"]) for item in found] == [("12.30", "2026-03-01T12:00:04Z"), ("x.1", "soon")]
 
     @pytest.mark.parametrize(
         ("options", "words"),

@@ -40,12 +40,12 @@ class MemorySender:
         return Target(f"{self.place}-{type if type == 'payment' else 'any'}", is_shared=type != "payment")
 
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
-        names = [self.target(one).name for one in types]
+        names = [self.target(item).name for item in types]
         if self.lists is None:
             raise TransientError("nobody answers at lists")
-        made = [one for one in names if one not in self.lists]
-        for one in made:
-            self.lists[one] = []
+        made = [name for name in names if name not in self.lists]
+        for item in made:
+            self.lists[item] = []
         return made
 
     def send(self, type: str, key: bytes | None, value: bytes) -> None:
@@ -133,7 +133,7 @@ class TakesAnyType(MemorySender):
 class MakesItAgain(MemorySender):
     def prepare(self, types: Collection[str], partitions: int | None) -> list[str]:
         super().prepare(types, partitions)
-        return [self.target(one).name for one in types]
+        return [self.target(item).name for item in types]
 
 
 class GivesUp(MemorySender):
@@ -151,7 +151,7 @@ class SaysNothing(MemorySender):
 class ShowsPasswords(MemorySender):
     @property
     def words(self) -> Sequence[str]:
-        return [f"{one} as {PASSWORD}" for one in super().words]
+        return [f"{word} as {PASSWORD}" for word in super().words]
 
 
 class ClosesOnce(MemorySender):

@@ -42,9 +42,9 @@ def opened(kafka: Any, topic: str) -> Iterator[Any]:
         return made[-1]
 
     yield open_
-    for one in made:
-        one.close()
-        one.close()
+    for item in made:
+        item.close()
+        item.close()
     AdminClient({"bootstrap.servers": kafka.address} | QUIET).delete_topics([topic])
 
 

@@ -152,10 +152,10 @@ def test_mail_is_kept_where_the_server_says(mail):
     where = urlsplit(mail.address)
     with SMTP(where.hostname, where.port) as client:
         refused = client.sendmail("shroff@localhost", ["analyst@localhost"], b"Subject: held\r\n\r\nA payment.\r\n")
-    kept = [one.read_bytes() for one in Path(mail.details["mails"]).iterdir()]
+    kept = [path.read_bytes() for path in Path(mail.details["mails"]).iterdir()]
 
     assert refused == {}
-    assert any(b"Subject: held" in one for one in kept)
+    assert any(b"Subject: held" in item for item in kept)
 
 
 # ---- how they are kept

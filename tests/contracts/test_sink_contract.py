@@ -59,13 +59,13 @@ class DropsTheLast(MemorySink):
 
 class TrimsIds(MemorySink):
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        return super().send([msgspec.structs.replace(one, body=one.body.replace(b"a ", b"a")) for one in rows])
+        return super().send([msgspec.structs.replace(item, body=item.body.replace(b"a ", b"a")) for item in rows])
 
 
 class RefusesAllForOne(MemorySink):
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        refused = [one for one in rows if one.body == b"poison"]
-        return [Undelivered(one, "it is poison") for one in refused] if refused else super().send(rows)
+        refused = [item for item in rows if item.body == b"poison"]
+        return [Undelivered(item, "it is poison") for item in refused] if refused else super().send(rows)
 
 
 class SwallowsPoison(MemorySink):
@@ -79,7 +79,7 @@ class KeepsAll(MemorySink):
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         KeepsAll.sent += 1
-        return super().send([msgspec.structs.replace(one, number=KeepsAll.sent) for one in rows])
+        return super().send([msgspec.structs.replace(item, number=KeepsAll.sent) for item in rows])
 
 
 class SwallowsErrors(MemorySink):

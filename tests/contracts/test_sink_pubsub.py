@@ -57,8 +57,8 @@ class TestPubsubSink(SinkContract):
         if not self.subscription:
             return []
         found = sorted(self.desk.waiting(self.subscription), key=lambda one: int(one.attributes["seq"]))
-        assert all(one.attributes["key"] == f"{one.attributes['seq']}-0" for one in found)
-        return [one.data for one in found]
+        assert all(item.attributes["key"] == f"{item.attributes['seq']}-0" for item in found)
+        return [item.data for item in found]
 
     def poison(self, seq: int) -> Outgoing:
         return msgspec.structs.replace(row(seq), body=random.Random(seq).randbytes(9_950_000))
@@ -78,7 +78,9 @@ def test_rows_of_one_ordering_key_arrive_in_the_order_of_the_log(desk):
     sink.close()
     found = desk.waiting(subscription, 0.2)
 
-    by_key = {key: [int(one.attributes["seq"]) for one in found if one.ordering_key == key] for key in ("web", "shop")}
+    by_key = {
+        key: [int(item.attributes["seq"]) for item in found if item.ordering_key == key] for key in ("web", "shop")
+    }
     assert by_key == {"web": list(range(1, 41, 2)), "shop": list(range(2, 41, 2))}
 
 
@@ -91,7 +93,7 @@ def test_what_pubsub_refuses_is_found_among_many_and_the_rest_arrives(desk, monk
     subscription, publish = desk.subscription(topic), PublisherClient.publish
 
     def strict(client: Any, *, topic: str, messages: Sequence[Any], **more: Any) -> Any:
-        if any(b"p-7" in one.data for one in messages):
+        if any(b"p-7" in message.data for message in messages):
             raise InvalidArgument("the message does not match the schema")
         return publish(client, topic=topic, messages=messages, **more)
 
@@ -107,17 +109,17 @@ def test_events_leave_as_the_log_has_them_labels_do_not(desk):
     batch.records.append(Record(4, "label", "label", "l-1", 1_700_000_000_004, b"{}", decided=False))
     log.append(batch)
     rows = delivering_rows.events(log, 0, log.last_seq())
-    records = [one for part in log.read() for one in part]
+    records = [item for part in log.read() for item in part]
     topic = desk.topic()
     subscription = desk.subscription(topic)
     assert PubsubSink("s", {"topic": topic, "take": "events"}).send(rows) == []
     found = sorted(desk.waiting(subscription), key=lambda one: int(one.attributes["seq"]))
 
-    events = [one for one in records if one.kind == "event"]
+    events = [record for record in records if record.kind == "event"]
     assert 0 < len(events) < len(records)
-    assert [one.data for one in found] == [one.body for one in events]
-    assert [one.attributes["id"] for one in found] == [one.id for one in events]
-    assert {(one.attributes["kind"], "outcome" in one.attributes) for one in found} == {("event", False)}
+    assert [item.data for item in found] == [event.body for event in events]
+    assert [item.attributes["id"] for item in found] == [event.id for event in events]
+    assert {(item.attributes["kind"], "outcome" in item.attributes) for item in found} == {("event", False)}
 
 
 def test_an_ordering_key_that_is_too_long_is_refused_and_a_long_id_is_in_the_data_alone(desk):

@@ -86,7 +86,7 @@ def test_a_new_table_has_the_columns_and_the_key_that_it_always_had(kind, reques
         type_ = "data_type" if kind == "postgres" else "column_type"
         columns = "information_schema.columns"
         sql = f"SELECT column_name, {type_}, is_nullable FROM {columns} WHERE table_name = '{table}'"
-        shape = [" ".join(one) for one in run(address, f"{sql} ORDER BY ordinal_position")]
+        shape = [" ".join(item) for item in run(address, f"{sql} ORDER BY ordinal_position")]
         sql = f"SELECT column_name FROM information_schema.key_column_usage WHERE table_name = '{table}'"
         keys = [name for (name,) in run(address, f"{sql} ORDER BY ordinal_position")]
     assert ", ".join(shape) == SHAPES[kind]

@@ -147,7 +147,7 @@ class TestMongoSink(SinkContract):
             assert one.pop("_id") == f"payment/{one['id']}"
             assert one.pop("kind") == "decision"
             assert msgspec.json.encode(one.pop("fields")) == row(one["seq"]).fields
-        return [msgspec.json.encode(one) for one in documents]
+        return [msgspec.json.encode(document) for document in documents]
 
     def poison(self, seq: int) -> Outgoing:
         taken = row(seq).body.replace(b"sha256:%d" % seq, b"sha256:1")  # which the unique index has
@@ -325,10 +325,10 @@ class TestTopics:
         with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:
             assert sink.send_marked(rows, "log 4") == []
 
-        read = {name: sorted(one.value() for one in read_topic(kafka.address, name)) for name in topics}
+        read = {name: sorted(item.value() for item in read_topic(kafka.address, name)) for name in topics}
         assert read == {
-            fraud: sorted(one.body for one in rows if one.outcome in {"decline", "review"}),
-            other: sorted(one.body for one in rows if one.outcome in {"approve", "challenge"}),
+            fraud: sorted(item.body for item in rows if item.outcome in {"decline", "review"}),
+            other: sorted(item.body for item in rows if item.outcome in {"approve", "challenge"}),
         }
 
     def test_a_field_of_the_event_chooses_the_topic_and_others_stay_without_else(self, kafka, topics, place):
@@ -338,7 +338,7 @@ class TestTopics:
             assert sink.wants_fields
             assert sink.send([row(1), row(2), row(3)]) == []
 
-        assert sorted(one.value() for one in read_topic(kafka.address, web)) == [row(1).body, row(3).body]
+        assert sorted(item.value() for item in read_topic(kafka.address, web)) == [row(1).body, row(3).body]
         assert read_topic(kafka.address, shop) == []
 
     def test_a_message_has_the_events_id_as_its_key_and_says_which_row_it_is(self, kafka, topics, place):
@@ -360,7 +360,7 @@ class TestTopics:
             assert delivers.send_marked(rows, "log 1") == []
 
         assert made == ([f"made_{place}"], [], [])
-        assert [one.value() for one in read_topic(kafka.address, f"made_{place}")] == [rows[0].body]
+        assert [item.value() for item in read_topic(kafka.address, f"made_{place}")] == [rows[0].body]
 
     def test_a_topic_that_is_not_there_is_told_by_its_name(self, kafka, topics, place, monkeypatch):
         monkeypatch.setitem(sink_kafka._CLIENT, "topic__metadata__propagation__max__ms", "500")
@@ -402,7 +402,7 @@ def test_flags_are_rows_of_a_table_of_their_own(kind, request, tmp_path, place):
         assert sink.send([second]) == []
 
     columns = "seq, number, event, id, rule, entity, entity_key, reason"
-    read = [tuple(one) for one in suite.asked(f"SELECT {columns} FROM {place} ORDER BY number")]
+    read = [tuple(item) for item in suite.asked(f"SELECT {columns} FROM {place} ORDER BY number")]
     assert read == [(7, number, "payment", "p-7", "large", "card", "c1", "café") for number in (1, 2)]
 
 
@@ -430,11 +430,11 @@ def test_a_table_has_the_columns_that_were_chosen(kind, request, tmp_path, place
         assert sink.send([whole, bare]) == []
 
     asked = "happened, taken, amount, all_of_it, mean, gone, computed"
-    first, second = (tuple(one) for one in suite.asked(f"SELECT {asked} FROM {place} ORDER BY seq"))
-    moments = [str(one.astimezone(UTC) if getattr(one, "tzinfo", None) else one) for one in first[:2]]
+    first, second = (tuple(item) for item in suite.asked(f"SELECT {asked} FROM {place} ORDER BY seq"))
+    moments = [str(item.astimezone(UTC) if getattr(item, "tzinfo", None) else item) for item in first[:2]]
     assert moments[0].startswith("2026-03-01 23:59:59.97")
     assert moments[1].startswith("1970-01-01 00:00:00.009")
-    assert [str(one).replace("'", '"').replace(": ", ":") for one in first[2:]] == [
+    assert [str(item).replace("'", '"').replace(": ", ":") for item in first[2:]] == [
         *("12.00", '{"amount":"12.00"}', "4.5", "None", '{"card.mean_30d":4.5}')
     ]
     assert second[:3] == (None, None, None)
@@ -453,12 +453,12 @@ def test_rows_carry_their_events_fields_and_both_times_where_a_sink_asks():
         log.append(batch)
     of_all = delivering_rows.decisions(log, 0, 9, wants_fields=True)
 
-    assert [(one.seq, one.at_ms) for one in of_all] == [(1, 1_000), (2, 1_000), (3, 1_000), (4, None), (5, None)]
-    assert [(one.fields, one.time_ms) for one in of_all] == [
-        (one.body, one.time_ms) for part in log.read() for one in part
+    assert [(item.seq, item.at_ms) for item in of_all] == [(1, 1_000), (2, 1_000), (3, 1_000), (4, None), (5, None)]
+    assert [(item.fields, item.time_ms) for item in of_all] == [
+        (item.body, item.time_ms) for part in log.read() for item in part
     ]
-    assert {one.at_ms for one in delivering_rows.flags(log, 0, 9, wants_fields=True)} == {1_000}
-    assert {one.at_ms for one in delivering_rows.decisions(log, 0, 9)} == {None}
+    assert {flag.at_ms for flag in delivering_rows.flags(log, 0, 9, wants_fields=True)} == {1_000}
+    assert {decision.at_ms for decision in delivering_rows.decisions(log, 0, 9)} == {None}
 
 
 @pytest.mark.parametrize(
@@ -485,7 +485,7 @@ def test_flags_are_documents_beside_the_decision_of_their_event(mongo, place):
     with closing(MongoSink(place, {"url": mongo.address, "database": "bank", "collection": place})) as sink:
         assert sink.send([row(7), flag_row(7), two, two]) == []
     with MongoClient(mongo.address) as client:
-        found = {one["_id"]: one["kind"] for one in client["bank"][place].find()}
+        found = {item["_id"]: item["kind"] for item in client["bank"][place].find()}
 
     assert found == {"payment/p-7": "decision", "payment/p-7/7-1": "flag", "payment/p-7/7-2": "flag"}
 

@@ -128,9 +128,9 @@ class ListSource:
         pass
 
     def refuse(self, refused: Sequence[Refused]) -> None:
-        for one in refused:
-            told = {"source": one.source, "place": one.place, "type": one.type, "reason": one.reason}
-            self.outside.letters.append({name: text.encode() for name, text in told.items()} | {"raw": one.raw})
+        for item in refused:
+            told = {"source": item.source, "place": item.place, "type": item.type, "reason": item.reason}
+            self.outside.letters.append({name: text.encode() for name, text in told.items()} | {"raw": item.raw})
 
     def health(self) -> Health:
         ends = {part: self.outside.gone[part] + len(values) for part, values in self.outside.kept.items()}
@@ -152,10 +152,10 @@ class SkipsOneAfterAnError(ListSource):
 
     def given(self, limit: int) -> list[Taken]:
         found = []
-        for one in super().given(limit):
-            errors = [line.error is not None for line in one.lines]
-            kept = [line for line, before in zip(one.lines, [False, *errors], strict=False) if not before]
-            found.append(one._replace(lines=kept))
+        for row in super().given(limit):
+            errors = [line.error is not None for line in row.lines]
+            kept = [line for line, before in zip(row.lines, [False, *errors], strict=False) if not before]
+            found.append(row._replace(lines=kept))
         return found
 
 
@@ -216,7 +216,7 @@ class ReadsNonsense(ListSource):
 
 class TurnsTheOrder(ListSource):
     def given(self, limit: int) -> list[Taken]:
-        return [one._replace(lines=one.lines[::-1]) for one in super().given(limit)]
+        return [row._replace(lines=row.lines[::-1]) for row in super().given(limit)]
 
 
 class GivesMoreThanAsked(ListSource):
@@ -231,7 +231,7 @@ class ReadsPartsOneAfterTheOther(ListSource):
 
 class DropsWhatItCannotRead(ListSource):
     def given(self, limit: int) -> list[Taken]:
-        return [one._replace(lines=[line for line in one.lines if not line.error]) for one in super().given(limit)]
+        return [row._replace(lines=[line for line in row.lines if not line.error]) for row in super().given(limit)]
 
 
 class PassesOverWhatIsAway(ListSource):
@@ -278,8 +278,8 @@ class LooksPastWhatIsGone(ListSource):
 class TakesWhereItLooks(ListSource):
     def look(self, offsets: Mapping[str, str]) -> list[Standing]:
         found = super().look(offsets)
-        for one in found:
-            self.at[one.part] = self.outside.gone[one.part] + len(self.outside.kept[one.part])
+        for item in found:
+            self.at[item.part] = self.outside.gone[item.part] + len(self.outside.kept[item.part])
         return found
 
 

@@ -144,8 +144,8 @@ def opened(topics: Topics) -> Iterator[Callable[..., KafkaSource]]:
         return made[-1]
 
     yield open_
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_topics_have_lines_of_their_types_and_labels_theirs(topics, opened):
     source.start({})
     found = read(source, 4)
 
-    assert {(one.part, one.type, one.format) for one in found if one.lines} == {
+    assert {(item.part, item.type, item.format) for item in found if item.lines} == {
         (topics.parts[1], "payment", "jsonl"),
         (f"{made[0]}/0", None, "jsonl"),
         (f"{made[1]}/0", "label", "jsonl"),
@@ -190,7 +190,7 @@ def test_a_message_brings_the_trace_of_who_sent_it_where_spans_are_made(topics, 
     source = opened()
     source.start({})
 
-    assert [one.trace for one in lines(read(source, 2))] == [parent if is_on else "", ""]
+    assert [line.trace for line in lines(read(source, 2))] == [parent if is_on else "", ""]
 
 
 def test_the_topic_of_labels_is_that_of_the_project_where_there_is_one(topics, opened, monkeypatch):
@@ -206,10 +206,10 @@ def test_the_topic_of_labels_is_that_of_the_project_where_there_is_one(topics, o
     wait_until(lambda: f"{project}.labels" in topics.admin.list_topics().topics)
     topics.put(f"{project}.labels/0", [message(1)])
     having.start({})
-    told = [[one for one in read(source, 1) if one.lines] for source in (having, without)]
+    told = [[row for row in read(source, 1) if row.lines] for source in (having, without)]
 
     for found in told:  # at the start, and while it reads: with the topic's id either way
-        assert [(one.part, one.type) for one in found] == [(f"{project}.labels/0", "label")]
+        assert [(item.part, item.type) for item in found] == [(f"{project}.labels/0", "label")]
         assert KafkaMark.parse(found[0].part, found[0].offset).topic_id
     for source in (without, having):
         source.close()
@@ -236,7 +236,7 @@ def test_a_look_names_parts_that_are_not_there_any_more(topics, opened):
     offsets = {f"{topics.topic}/7": "3", topics.parts[0]: "99", "another/0": "1"}
     source = opened()
     source.start({})  # it waits until all brokers know the topic
-    found = {one.part: one for one in source.look(offsets)}
+    found = {offset.part: offset for offset in source.look(offsets)}
 
     assert "another/0" not in found, "a topic that is not read any more"
     assert "no longer has this partition" in found[f"{topics.topic}/7"].trouble
@@ -307,8 +307,8 @@ def test_where_a_part_begins_is_told_before_its_messages(topics, opened):
     source.start({})
     found = read(source, 2)
 
-    assert {one.part: shown(one.offset) for one in found[:3]} == dict(zip(topics.parts, "300", strict=True))
-    assert [len(one.lines) for one in found] == [0, 0, 0, 2]
+    assert {item.part: shown(item.offset) for item in found[:3]} == dict(zip(topics.parts, "300", strict=True))
+    assert [len(item.lines) for item in found] == [0, 0, 0, 2]
 
 
 def test_with_latest_a_first_start_passes_over_what_is_there_and_later_ones_nothing(topics, opened):
@@ -316,7 +316,7 @@ def test_with_latest_a_first_start_passes_over_what_is_there_and_later_ones_noth
     source = opened(start="latest")
     source.start({})
     stored: dict[str, str] = {}
-    until(lambda: stored.update({one.part: one.offset for one in source.poll(10, 0.5)}) or len(stored) == 3)
+    until(lambda: stored.update({item.part: item.offset for item in source.poll(10, 0.5)}) or len(stored) == 3)
     source.close()
     assert {part: shown(at) for part, at in stored.items()} == dict(zip(topics.parts, "500", strict=True))
     topics.put(topics.parts[0], [message(5)])
@@ -340,7 +340,7 @@ def test_a_topic_that_was_made_anew_with_as_many_messages_is_not_the_one_that_wa
     topics.put(part, [message(n) for n in range(5)])
     source = opened()
     source.start({})
-    stored = {one.part: one.offset for one in read(source, 5)}
+    stored = {row.part: row.offset for row in read(source, 5)}
     source.close()
     topics.make_anew()
     topics.put(part, [message(n) for n in range(100, 106)])
@@ -353,7 +353,7 @@ def test_a_topic_that_was_made_anew_with_as_many_messages_is_not_the_one_that_wa
     skipping = opened(gone="skip")
     skipping.start(stored)
     found = read(skipping, len(stored) + 6)
-    gaps = {one.part: one.lines[0].error or "" for one in found if one.lines and one.lines[0].error}
+    gaps = {item.part: item.lines[0].error or "" for item in found if item.lines and item.lines[0].error}
     assert numbers(found, part) == list(range(100, 106))
     assert gaps.keys() == set(stored)
     assert all("deleted and recreated" in words for words in gaps.values())
@@ -386,10 +386,10 @@ def test_with_skip_a_gap_is_a_line_with_an_error_and_the_part_goes_on(topics, op
     topics.remove_first(part, 25)
     source = opened(gone="skip")
     source.start({part: "10", other: "99"})
-    first = [one for one in source.poll(10, 120.0) if one.lines]
+    first = [item for item in source.poll(10, 120.0) if item.lines]
     found = [*first, *read(source, 35)]
 
-    assert {one.part: (one.lines[0].place, shown(one.offset)) for one in first} == {
+    assert {item.part: (item.lines[0].place, shown(item.offset)) for item in first} == {
         part: ("before 25", "25"),
         other: ("before 0", "0"),
     }
@@ -423,7 +423,7 @@ def test_messages_of_transactions_that_were_aborted_do_not_come_and_offsets_go_p
     source = opened()
     source.start({})
     found = read(source, 2)
-    stored = {one.part: one.offset for one in found}
+    stored = {item.part: item.offset for item in found}
 
     assert numbers(found, part) == [0, 2]
     topics.put(part, [message(9)])
@@ -457,12 +457,12 @@ def test_what_was_passed_is_shown_to_the_tools_of_the_brokers(topics, opened):
     topics.put(topics.parts[0], [message(n) for n in range(5)])
     source = opened(group=topics.topic)
     source.start({})
-    source.acknowledge({one.part: one.offset for one in read(source, 5)})
+    source.acknowledge({row.part: row.offset for row in read(source, 5)})
     source.close()
     asked = ConsumerGroupTopicPartitions(topics.topic, [TopicPartition(topics.topic, 0)])
     found = topics.admin.list_consumer_group_offsets([asked])[topics.topic].result()
 
-    assert [one.offset for one in found.topic_partitions] == [5]
+    assert [partition.offset for partition in found.topic_partitions] == [5]
 
 
 def test_a_dead_letter_beyond_what_the_topic_takes_goes_without_its_bytes(topics, opened):
@@ -472,7 +472,7 @@ def test_a_dead_letter_beyond_what_the_topic_takes_goes_without_its_bytes(topics
         Refused("payments/0", str(n), "payment", "x", b"x" * size, 0) for n, size in enumerate([5, 3_000_000, 6])
     ]
     source.refuse(refused)
-    found = {one["place"]: (one["raw"], one.get("left_out")) for one in topics.dead_letters()}
+    found = {letter["place"]: (letter["raw"], letter.get("left_out")) for letter in topics.dead_letters()}
 
     assert found == {
         b"0": (b"x" * 5, None),
@@ -591,7 +591,7 @@ def test_messages_that_were_lost_and_replaced_by_others_are_noticed(own):
     topics.put(part, [message(n) for n in range(10, 15)])
     source = source_of(topics)
     source.start({})
-    stored = {one.part: one.offset for one in read(source, 15)}
+    stored = {row.part: row.offset for row in read(source, 15)}
     source.close()
     first.kill()
     second.start(lambda: True)
@@ -641,7 +641,7 @@ def test_others_go_on_without_a_partition_that_nobody_leads_after_a_while(own, m
     assert [numbers(found, part) for part in topics.parts] == [list(range(40))] * 3
     assert not any("continue without it" in words for words in source.health().words)
 
-    stored = {one.part: one.offset for one in found}
+    stored = {item.part: item.offset for item in found}
     source.close()
     own.brokers[leader_of(topics, 0) - 1].kill()
     wait_until(lambda: leader_of(topics, 0) == -1)

@@ -40,7 +40,10 @@ class InMemory(Outside):
 
     def dead_letters(self) -> list[Mapping[str, bytes]]:
         names = ("source", "place", "type", "reason")
-        return [{name: getattr(one, name).encode() for name in names} | {"raw": one.raw} for one in self.topic.letters]
+        return [
+            {name: getattr(letter, name).encode() for name in names} | {"raw": letter.raw}
+            for letter in self.topic.letters
+        ]
 
     def close(self) -> None:
         pass

@@ -48,7 +48,9 @@ class Subscriptions(Outside):
 
     def dead_letters(self) -> list[Mapping[str, bytes]]:
         found = self.desk.waiting(self.dead, 0.5)
-        told = [{name: value.encode() for name, value in one.attributes.items()} | {"raw": one.data} for one in found]
+        told = [
+            {name: value.encode() for name, value in item.attributes.items()} | {"raw": item.data} for item in found
+        ]
         return sorted(told, key=lambda one: one["place"])
 
     def close(self) -> None:
@@ -99,12 +101,12 @@ def opened(outside: Subscriptions) -> Iterator[Callable[..., PubsubPullSource]]:
         return made[-1]
 
     yield open_
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 def offsets_of(found: Sequence[Any]) -> dict[str, str]:
-    return {one.part: one.offset for one in found}
+    return {item.part: item.offset for item in found}
 
 
 def told(source: PubsubPullSource) -> list[str]:
@@ -167,7 +169,7 @@ def test_to_start_again_gives_again_what_was_not_committed_in_the_same_order(out
         assert numbers(read(source, 30), part) == numbers(lost, part)
     source.close()
 
-    assert sorted(one.data for one in outside.desk.waiting(part)) == sorted(line.raw for line in lines(lost))
+    assert sorted(item.data for item in outside.desk.waiting(part)) == sorted(line.raw for line in lines(lost))
 
 
 def test_an_offset_of_another_process_says_nothing_of_ours(outside, opened):

@@ -65,7 +65,7 @@ class Streams(Outside):
 
     def dead_letters(self) -> list[Mapping[str, bytes]]:
         found = [{name.decode(): value for name, value in one.items()} for _, one in self.client.xrange(self.letters)]
-        return [one | {"raw": one["event"]} for one in found]
+        return [item | {"raw": item["event"]} for item in found]
 
     def close(self) -> None:
         self.client.delete(*self.parts, self.letters)
@@ -113,8 +113,8 @@ def opened(redis: Any, stream: str) -> Iterator[Any]:
         return made[-1]
 
     yield open_
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 def add(client: library.Redis, stream: str, *numbers: int) -> list[str]:
@@ -127,9 +127,9 @@ def drained(source: RedisSource, limit: int = 1_000) -> tuple[list[Line], dict[s
     lines: list[Line] = []
     offsets: dict[str, str] = {}
     while taken := source.poll(limit, 0):
-        for one in taken:
-            lines += one.lines
-            offsets[one.part] = one.offset
+        for item in taken:
+            lines += item.lines
+            offsets[item.part] = item.offset
     return lines, offsets
 
 
@@ -168,7 +168,7 @@ def test_each_stream_has_lines_of_its_type_and_labels_have_theirs(client, stream
     taken = source.poll(100, 0)
     client.delete(*others)
 
-    assert {(one.part, one.type, one.format) for one in taken} == {
+    assert {(item.part, item.type, item.format) for item in taken} == {
         (stream, "payment", "jsonl"),
         (others[0], None, "jsonl"),
         (others[1], "label", "jsonl"),
@@ -200,7 +200,7 @@ def test_each_run_of_a_stream_among_others_has_the_offset_behind_it(redis, clien
         for run in runs[:-1]:
             source.start({run.part: run.offset})
             again.append(
-                [line.columns["n"] for one in drained_all(source) if one.part == run.part for line in one.lines]
+                [line.columns["n"] for item in drained_all(source) if item.part == run.part for line in item.lines]
             )
     client.delete(f"{stream}-a", f"{stream}-b")
 
@@ -248,7 +248,7 @@ def adding(client: library.Redis, stream: str) -> str:
     """A program that adds a message by the bare protocol."""
     given = client.connection_pool.connection_kwargs
     words = [["AUTH", given["password"]], ["XADD", stream, "*", "event", '{"n":7}']]
-    sent = "".join(f"*{len(one)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in one) for one in words)
+    sent = "".join(f"*{len(item)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in item) for item in words)
     return f"s = socket.create_connection(('127.0.0.1', {given['port']})); s.sendall({sent.encode()!r}); s.recv(99)"
 
 
@@ -305,7 +305,7 @@ def test_a_message_whose_schema_is_away_is_waited_for(client, stream, opened, aw
     source.start({})
     first = source.poll(100, 0)
 
-    assert numbers([line for one in first for line in one.lines]) == list(range(away))
+    assert numbers([line for item in first for line in item.lines]) == list(range(away))
     assert source.health().words == ("the registry does not answer",)
     assert (source.health().lag, source.health().errors) == (10 - away, 1)
     lines, offsets = drained(source)

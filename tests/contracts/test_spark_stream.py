@@ -146,7 +146,7 @@ def test_a_log_that_grew_is_decided_on_and_a_version_with_other_features_is_refu
 @pytest.mark.slow
 def test_the_made_up_bank_with_late_payments_gets_the_receipts_of_one_process(spark: Any, tmp_path: Path):
     with (tmp_path / "payments.jsonl").open("wb") as file:
-        file.writelines(msgspec.json.encode(one.event) + b"\n" for one in bank(6_000, seed=3))
+        file.writelines(msgspec.json.encode(item.event) + b"\n" for item in bank(6_000, seed=3))
     made = made_of(tmp_path, tmp_path / "payments.jsonl", "payments")
 
     run = decide(made, spark, tmp_path / "out", 3, 2_500)
@@ -282,7 +282,7 @@ class _Query:
     ],
 )
 def test_only_a_worker_that_did_not_connect_in_time_has_the_query_begin_again(ends, started, words):
-    queries = [_Query(one) for one in ends]
+    queries = [_Query(end) for end in ends]
     given = iter(queries)
     if words:
         with pytest.raises(StateError, match=words):
@@ -290,4 +290,4 @@ def test_only_a_worker_that_did_not_connect_in_time_has_the_query_begin_again(en
     else:
         run_to_end(lambda: next(given), never_stopped)
 
-    assert [one.stopped for one in queries] == [1] * started + [0] * (len(queries) - started)
+    assert [query.stopped for query in queries] == [1] * started + [0] * (len(queries) - started)

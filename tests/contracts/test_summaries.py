@@ -197,7 +197,7 @@ def test_two_runners_beside_a_log_that_grows_write_each_row_right(address: str, 
         for begin in range(3, len(batches), 3):
             bank.write(batches[begin : begin + 3])
         is_over.set()
-        assert all(one.result() for one in runners)
+        assert all(runner.result() for runner in runners)
 
     found = summarized(bank)
     assert found == by_definition(bank, found[0][0], found[-1][0] + EVERY_MS)

@@ -116,11 +116,11 @@ class Training:
         there = project.train(cluster=Cluster(backend, 3))
 
         assert (there.rows, there.fraud, there.immature) == (local.rows, local.fraud, local.immature)
-        both = [one.evaluation.metrics["average_precision"].mean for one in (local, there)]
+        both = [case.evaluation.metrics["average_precision"].mean for case in (local, there)]
         assert abs(both[0] - both[1]) < PRECISION_DIFFERENCE
-        scored = [rows_judged(bank, one.stored.id) for one in (local, there)]
+        scored = [rows_judged(bank, case.stored.id) for case in (local, there)]
         assert scored[0].drop(["score"]).equals(scored[1].drop(["score"]))
-        scores = [one["score"].to_numpy() for one in scored]
+        scores = [row["score"].to_numpy() for row in scored]
         assert float(np.abs(scores[0] - scores[1]).mean()) < SCORE_DIFFERENCE
         assert (bank / "models" / there.stored.id / "model.json").read_bytes() != (
             bank / "models" / local.stored.id / "model.json"
@@ -159,12 +159,12 @@ class Training:
 
             killing = [threading.Timer(after, kill_one) for after in KILLED_AFTER_S]
             try:
-                for one in killing:
-                    one.start()
+                for item in killing:
+                    item.start()
                 return grow(*given, **more)
             finally:
-                for one in killing:
-                    one.cancel()
+                for item in killing:
+                    item.cancel()
 
         monkeypatch.setattr(owner, name, growing)
 
@@ -225,8 +225,8 @@ class TestSpark(Training):
 
     def growing(self, backend: Any) -> list[int]:
         """Those that a daemon of PySpark forked. The ones that computed features are others: their settings differ."""
-        daemons = [one for one in psutil.Process().children(recursive=True) if "pyspark.daemon" in one.cmdline()]
-        forked = [one for one in daemons if "pyspark.daemon" in one.parent().cmdline()]
+        daemons = [child for child in psutil.Process().children(recursive=True) if "pyspark.daemon" in child.cmdline()]
+        forked = [daemon for daemon in daemons if "pyspark.daemon" in daemon.parent().cmdline()]
         return [one.pid for one in sorted(forked, key=lambda one: -one.cpu_percent(0.2))]
 
 

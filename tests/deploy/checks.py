@@ -172,7 +172,7 @@ def serve_port() -> int:
     context = shroff_cli.make_context("shroff", ["serve"], obj=Session())
     command = shroff_cli.get_command(context, "serve")
     assert command
-    (port,) = [one.default for one in command.params if one.name == "port"]
+    (port,) = [param.default for param in command.params if param.name == "port"]
     assert isinstance(port, int)
     return port
 
@@ -215,7 +215,7 @@ def image(deploy: Path) -> list[str]:
     found = judged(IMAGE, ["hadolint", *map(str, sorted(path.parent.glob("*Dockerfile")))])
     bases = [rest for word, rest in steps if word == "ARG" and rest.startswith("BASE=")]
     if not bases or not all(
-        re.fullmatch(r"BASE=[\w./-]+:\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", one) for one in bases
+        re.fullmatch(r"BASE=[\w./-]+:\d+\.\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}", base) for base in bases
     ):
         found.append(f"{IMAGE}: the base is not pinned by version and digest: {bases}")
     if [rest.split()[0] for word, rest in steps if word == "FROM"] != ["${BASE}", "${BASE}"]:
@@ -235,7 +235,9 @@ def image(deploy: Path) -> list[str]:
     for word, rest in steps:
         if word == "COPY" and "--from" not in rest and rest != ". .":
             found += [
-                f"{IMAGE}: COPY {one}: no such file" for one in rest.split()[:-1] if not (deploy.parent / one).exists()
+                f"{IMAGE}: COPY {part}: no such file"
+                for part in rest.split()[:-1]
+                if not (deploy.parent / part).exists()
             ]
         if word in {"ARG", "ENV"} and re.search(r"(?i)password|secret|token|api_?key", rest):
             found.append(f"{IMAGE}: {word} {rest}: a secret does not belong into an image")
@@ -249,7 +251,7 @@ def image(deploy: Path) -> list[str]:
         found.append(f"{PROJECT_IMAGE}: it must copy the project to /project, for the user {last.get('USER')}")
     left_out = (deploy / f"{PROJECT_IMAGE}.dockerignore").read_text(encoding="utf-8").split("\n")
     found += [
-        f"{PROJECT_IMAGE}.dockerignore: {one} would get into the image" for one in LEFT_OUT if one not in left_out
+        f"{PROJECT_IMAGE}.dockerignore: {item} would get into the image" for item in LEFT_OUT if item not in left_out
     ]
     return found + clients(deploy, text.rpartition("FROM ")[2]) + health(deploy)
 
@@ -267,14 +269,16 @@ def entering(deploy: Path) -> Iterator[str]:
 def clients(deploy: Path, stage: str) -> list[str]:
     """Faults of the programs that back up a log in a server: those that the README names are the program's."""
     named = re.findall(r'CLIENTS="(.+?)"', (deploy / "README.md").read_text(encoding="utf-8") + stage)
-    settings = "".join(one.read_text(encoding="utf-8") for one in deploy.glob("terraform/*/module/data.tf"))
+    settings = "".join(path.read_text(encoding="utf-8") for path in deploy.glob("terraform/*/module/data.tf"))
     servers = re.findall(r'"POSTGRES_(\d+)"|engine_version\s+= "(\d+)"', settings)
     major = max((int(one or other) for one, other in servers), default=0)
     known = {postgres_dump.PROGRAMS.package.format(major=major)}
     found = [
-        f"README.md, {IMAGE}: CLIENTS={one!r}, but terraform/ needs {known}" for one in named if {*one.split()} - known
+        f"README.md, {IMAGE}: CLIENTS={text!r}, but terraform/ needs {known}"
+        for text in named
+        if {*text.split()} - known
     ]
-    if not any({*one.split()} == known for one in named):
+    if not any({*text.split()} == known for text in named):
         found.append(f"README.md: no CLIENTS with {known}")
     if "ARG CLIENTS" not in stage or "clients ${CLIENTS}" not in stage:
         found.append(f"{IMAGE}: the last stage does not install CLIENTS")
@@ -291,15 +295,15 @@ def health(deploy: Path) -> list[str]:
     for file in (IMAGE, COMPOSE, "systemd/Caddyfile"):
         text = (deploy / file).read_text(encoding="utf-8")
         asked = re.findall(r'health\.py["\']?, "?(\w+)', text)
-        asked = [f"/health/{one}" for one in asked] + re.findall(r"health_uri (\S+)", text)
-        found += [f"{file}: the program has no {one}" for one in asked if one not in known]
+        asked = [f"/health/{item}" for item in asked] + re.findall(r"health_uri (\S+)", text)
+        found += [f"{file}: the program has no {item}" for item in asked if item not in known]
     return found
 
 
 def scripts(deploy: Path) -> list[str]:
     """Faults of the shell scripts."""
     files = sorted(deploy.rglob("*.sh"))
-    found = [f"{one.relative_to(deploy)}: it cannot be executed" for one in files if not os.access(one, os.X_OK)]
+    found = [f"{file.relative_to(deploy)}: it cannot be executed" for file in files if not os.access(file, os.X_OK)]
     return found + judged("*.sh", ["shellcheck", *map(str, files)])
 
 
@@ -319,16 +323,16 @@ def compose(deploy: Path) -> list[str]:
     given = merged(deploy)
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     errors = jsonschema.Draft202012Validator(schema).iter_errors(given)
-    found = [f"{COMPOSE}: {'.'.join(map(str, one.absolute_path))}: {one.message[:200]}" for one in errors]
+    found = [f"{COMPOSE}: {'.'.join(map(str, error.absolute_path))}: {error.message[:200]}" for error in errors]
     if found:
         return found
     services = given["services"]
     for name, one in services.items():
         found += [f"{COMPOSE}: {name}: {fault}" for fault in service_faults(name, one, given, deploy)]
-    if {profile for one in services.values() for profile in one.get("profiles", ())} != PROFILES:
+    if {profile for service in services.values() for profile in service.get("profiles", ())} != PROFILES:
         found.append(f"{COMPOSE}: its profiles are not {sorted(PROFILES)}")
     found += kept(services, deploy)
-    ours = [one["command"] for one in services.values() if "SHROFF_IMAGE" in one["image"]]
+    ours = [service["command"] for service in services.values() if "SHROFF_IMAGE" in service["image"]]
     return [*found, *commands(COMPOSE, ours), *addresses(deploy, services), *variables(deploy, services)]
 
 
@@ -390,8 +394,8 @@ def service_faults(name: str, one: dict[str, Any], given: dict[str, Any], deploy
 def kept(services: dict[str, Any], deploy: Path) -> Iterator[str]:
     """Data that a new container would not have, and systems that others could change."""
     for name, folder in KEPT.items():
-        volumes = [re.sub(r"\$\{\w+:-(.*)\}", r"\1", one) for one in services[name].get("volumes", ())]
-        if not any(one.endswith(f":{folder}") and not one.startswith(".") for one in volumes):
+        volumes = [re.sub(r"\$\{\w+:-(.*)\}", r"\1", service) for service in services[name].get("volumes", ())]
+        if not any(volume.endswith(f":{folder}") and not volume.startswith(".") for volume in volumes):
             yield f"{COMPOSE}: {name}: {folder} is on no volume"
     for (name, variable), value in CLOSED.items():
         if (given := services[name]["environment"].get(variable)) != value:
@@ -466,7 +470,7 @@ def secrets(deploy: Path) -> list[str]:
         made = script.parent / "secrets"
         for _ in range(2):
             subprocess.run(["/bin/sh", script], check=True, env={"PATH": "/usr/bin:/bin"})
-            texts = {one.name: one.read_text(encoding="utf-8") for one in made.iterdir()}
+            texts = {path.name: path.read_text(encoding="utf-8") for path in made.iterdir()}
             first = locals().get("first", texts)
         found = [
             f"{COMPOSE}: secrets.sh does not make {name}" for name in merged(deploy)["secrets"] if name not in texts
@@ -505,7 +509,7 @@ def unit(deploy: Path) -> list[str]:
         found.append(f"{UNIT}: it must serve on {serve_port()}, where the proxy sends requests")
     if "--host 127.0.0.1" not in line:
         found.append(f"{UNIT}: it must serve this machine alone: the proxy has TLS")
-    found += [f"{UNIT}: it must have {one}" for one in UNIT_HAS if f"\n{one}\n" not in text]
+    found += [f"{UNIT}: it must have {item}" for item in UNIT_HAS if f"\n{item}\n" not in text]
     for key in ("MemoryMax", "TasksMax", "LimitNOFILE", "TimeoutStopSec"):
         if not re.search(rf"^{key}=\S+$", text, re.MULTILINE):
             found.append(f"{UNIT}: no {key}")
@@ -525,7 +529,9 @@ def journal(deploy: Path, unit_text: str) -> list[str]:
     file = f"systemd/journald@{space}.conf"
     if not (deploy / file).is_file():
         return [f"{UNIT}: its log's namespace {space!r} has no {file}"]
-    shipped = [one for one in JOURNALD if one.is_file()] or missing(JOURNALD[0].name, "no systemd with its defaults.")
+    shipped = [path for path in JOURNALD if path.is_file()] or missing(
+        JOURNALD[0].name, "no systemd with its defaults."
+    )
     known = set(re.findall(r"^#?(\w+)=", shipped[0].read_text(encoding="utf-8"), re.MULTILINE))
     given = dict(re.findall(r"^(\w+)=(.*)$", (deploy / file).read_text(encoding="utf-8"), re.MULTILINE))
     found = [f"{file}: journald does not know {key}" for key in given if key not in known]
@@ -582,7 +588,7 @@ def proxy_of_compose(deploy: Path) -> list[str]:
         found.append(f"{file}: a client can forge its address")
     if services["shroff"].get("ports"):
         found.append(f"{COMPOSE}: shroff: its port can be reached past the proxy")
-    if not any(one.startswith("./haproxy.cfg:") for one in services["proxy"]["volumes"]):
+    if not any(volume.startswith("./haproxy.cfg:") for volume in services["proxy"]["volumes"]):
         found.append(f"{COMPOSE}: proxy: it does not read haproxy.cfg")
     trusted = yaml.safe_load((deploy / "compose/shroff.yaml").read_text(encoding="utf-8"))["web"]["proxies"]
     if trusted != [services["proxy"]["networks"]["default"]["ipv4_address"]]:

@@ -45,7 +45,7 @@ def rendered(deploy: Path, name: str) -> str:
 
 
 def manifests(deploy: Path, name: str) -> list[Manifest]:
-    return [one for one in yaml.load_all(rendered(deploy, name), yaml.CSafeLoader) if one]
+    return [item for item in yaml.load_all(rendered(deploy, name), yaml.CSafeLoader) if item]
 
 
 def each(deploy: Path, names: Sequence[str]) -> Iterator[tuple[str, list[Manifest], list[str]]]:
@@ -108,7 +108,7 @@ def schemas(deploy: Path, names: Sequence[str] = TRIED, versions: Sequence[str] 
     found = []
     for file, given, why in each(deploy, names):
         found += why
-        found += [fault for one in given for fault in schema_faults(file, one, versions)]
+        found += [fault for row in given for fault in schema_faults(file, row, versions)]
     return found
 
 
@@ -117,11 +117,11 @@ def schemas(deploy: Path, names: Sequence[str] = TRIED, versions: Sequence[str] 
 
 def pods(given: Sequence[Manifest]) -> Iterator[tuple[str, Manifest]]:
     """Each template of pods, with the name of its workload."""
-    for one in given:
-        spec = one.get("spec", {})
+    for row in given:
+        spec = row.get("spec", {})
         template = spec.get("jobTemplate", {}).get("spec", spec).get("template")
-        if template and one["kind"] in {"StatefulSet", "Deployment", "CronJob"}:
-            yield f"{one['kind']} {one['metadata']['name']}", template
+        if template and row["kind"] in {"StatefulSet", "Deployment", "CronJob"}:
+            yield f"{row['kind']} {row['metadata']['name']}", template
 
 
 def policies(deploy: Path, names: Sequence[str] = TRIED) -> list[str]:
@@ -131,11 +131,13 @@ def policies(deploy: Path, names: Sequence[str] = TRIED) -> list[str]:
         found += why
         for name, template in pods(given):
             found += [f"{file}: {name}: {fault}" for fault in pod_faults(template["spec"])]
-            for one in (*template["spec"].get("initContainers", ()), *template["spec"]["containers"]):
-                runs_on = name.startswith(("StatefulSet", "Deployment")) and one in template["spec"]["containers"]
-                found += [f"{file}: {name}: {one['name']}: {fault}" for fault in container_faults(one, runs_on)]
+            for container in (*template["spec"].get("initContainers", ()), *template["spec"]["containers"]):
+                runs_on = name.startswith(("StatefulSet", "Deployment")) and container in template["spec"]["containers"]
+                found += [
+                    f"{file}: {name}: {container['name']}: {fault}" for fault in container_faults(container, runs_on)
+                ]
             found += [f"{file}: {name}: {fault}" for fault in network_faults(template, given)]
-        found += [f"{file}: a secret is not part of a chart" for one in given if one["kind"] == "Secret"]
+        found += [f"{file}: a secret is not part of a chart" for row in given if row["kind"] == "Secret"]
     return found
 
 
@@ -186,21 +188,21 @@ def amount(text: str) -> float:
 def selects(selector: Manifest, labels: Manifest) -> bool:
     wanted = selector.get("matchLabels", {}).items() <= labels.items()
     return wanted and all(
-        (labels.get(one["key"]) in one["values"]) == (one["operator"] == "In")
-        for one in selector.get("matchExpressions", ())
+        (labels.get(row["key"]) in row["values"]) == (row["operator"] == "In")
+        for row in selector.get("matchExpressions", ())
     )
 
 
 def network_faults(template: Manifest, given: Sequence[Manifest]) -> Iterator[str]:
     labels = template["metadata"]["labels"]
-    rules = [one["spec"] for one in given if one["kind"] == "NetworkPolicy"]
-    own = [one for one in rules if selects(one["podSelector"], labels)]
-    if not own or any(set(one["policyTypes"]) != {"Ingress", "Egress"} for one in own):
+    rules = [row["spec"] for row in given if row["kind"] == "NetworkPolicy"]
+    own = [row for row in rules if selects(row["podSelector"], labels)]
+    if not own or any(set(row["policyTypes"]) != {"Ingress", "Egress"} for row in own):
         yield "no network policy for both directions"
-    for rule in (rule for one in own for rule in one.get("ingress", ())):
+    for rule in (rule for item in own for rule in item.get("ingress", ())):
         if not rule.get("from") or not rule.get("ports"):
             yield "its network is open to every pod"
-    for rule in (rule for one in own for rule in one.get("egress", ())):
+    for rule in (rule for item in own for rule in item.get("egress", ())):
         if not rule.get("ports") or (not rule.get("to") and {port["port"] for port in rule["ports"]} != {53}):
             yield "it reaches every address"
 
@@ -216,12 +218,12 @@ def program(deploy: Path, names: Sequence[str] = TRIED) -> list[str]:
         for name, template in pods(given):
             found += [f"{file}: {name}: {fault}" for fault in named_faults(deploy, file, template["spec"], given)]
         found += [f"{file}: {fault}" for fault in targets(given)]
-        for one in given:
+        for row in given:
             rules = (deploy / "prometheus/rules.yaml").read_text(encoding="utf-8")
-            if one["kind"] == "PrometheusRule" and one["spec"] != yaml.load(rules, yaml.CSafeLoader):
+            if row["kind"] == "PrometheusRule" and row["spec"] != yaml.load(rules, yaml.CSafeLoader):
                 found.append(f"{file}: its rules are not those of prometheus/rules.yaml")
-        if any(one["kind"] == "PrometheusRule" for one in given):
-            boards = {name: text for one in given if one["kind"] == "ConfigMap" for name, text in one["data"].items()}
+        if any(row["kind"] == "PrometheusRule" for row in given):
+            boards = {name: text for row in given if row["kind"] == "ConfigMap" for name, text in row["data"].items()}
             for path in sorted((deploy / "grafana").glob("*.json")):
                 if boards.get(path.name) != path.read_text(encoding="utf-8"):
                     found.append(f"{file}: its dashboard {path.name} is not that of grafana/")
@@ -231,13 +233,13 @@ def program(deploy: Path, names: Sequence[str] = TRIED) -> list[str]:
 def named_faults(deploy: Path, file: str, spec: Manifest, given: Sequence[Manifest]) -> Iterator[str]:
     dockerfile = (deploy / checks.IMAGE).read_text(encoding="utf-8")
     copied = " ".join(re.findall(r"^COPY (deploy/image/.*) /opt/$", dockerfile, re.MULTILINE))
-    inside = {f"/opt/{Path(one).name}" for one in copied.split()}
+    inside = {f"/opt/{Path(item).name}" for item in copied.split()}
     known = {route.path for route in ROUTES} | set(re.findall(r"respond (/\S+) 200", str(given)))
-    for one in (*spec.get("initContainers", ()), *spec["containers"]):
-        if "args" in one:
-            yield from checks.commands(file, [one["args"]])
-        asked = [part for key in ("livenessProbe", "readinessProbe", "startupProbe") if (part := one.get(key))]
-        called = [one.get("command", ()), *(part["exec"]["command"] for part in asked if "exec" in part)]
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        if "args" in container:
+            yield from checks.commands(file, [container["args"]])
+        asked = [part for key in ("livenessProbe", "readinessProbe", "startupProbe") if (part := container.get(key))]
+        called = [container.get("command", ()), *(part["exec"]["command"] for part in asked if "exec" in part)]
         yield from (
             f"the image has no {word}"
             for part in called
@@ -246,15 +248,15 @@ def named_faults(deploy: Path, file: str, spec: Manifest, given: Sequence[Manife
         )
         paths = [part["httpGet"]["path"] for part in asked if "httpGet" in part]
         yield from (f"the program has no {path}" for path in paths if path not in known)
-        ports = {port["name"]: port["containerPort"] for port in one.get("ports", ())}
-        if (expected := own_port(one)) and set(ports.values()) != {expected}:
+        ports = {port["name"]: port["containerPort"] for port in container.get("ports", ())}
+        if (expected := own_port(container)) and set(ports.values()) != {expected}:
             yield f"ports {ports}, but shroff serves on {expected}"
         yield from (
             f"no port {part['httpGet']['port']}"
             for part in asked
             if "httpGet" in part and part["httpGet"]["port"] not in ports
         )
-        mounted = {mount["name"] for mount in one.get("volumeMounts", ())}
+        mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
         yield from (f"no volume {name}" for name in mounted - {volume["name"] for volume in spec.get("volumes", ())})
     there = {(part["kind"], part["metadata"]["name"]) for part in given}
     for volume in spec.get("volumes", ()):
@@ -280,27 +282,27 @@ def own_port(container: Manifest) -> int:
 def targets(given: Sequence[Manifest]) -> Iterator[str]:
     """Selectors and references that reach nothing."""
     templates = [template for _, template in pods(given)]
-    services = {one["metadata"]["name"]: one for one in given if one["kind"] == "Service"}
-    for one in given:
-        name, spec = f"{one['kind']} {one['metadata']['name']}", one.get("spec", {})
-        if one["kind"] in {"Service", "PodDisruptionBudget"}:
-            selector = {"matchLabels": spec["selector"]} if one["kind"] == "Service" else spec["selector"]
+    services = {row["metadata"]["name"]: row for row in given if row["kind"] == "Service"}
+    for row in given:
+        name, spec = f"{row['kind']} {row['metadata']['name']}", row.get("spec", {})
+        if row["kind"] in {"Service", "PodDisruptionBudget"}:
+            selector = {"matchLabels": spec["selector"]} if row["kind"] == "Service" else spec["selector"]
             reached = [template for template in templates if selects(selector, template["metadata"]["labels"])]
             ports = {
                 port["name"] for part in reached for box in part["spec"]["containers"] for port in box.get("ports", ())
             }
             if not reached or any(port["targetPort"] not in ports for port in spec.get("ports", ())):
                 yield f"{name}: it selects no pod with its port"
-        if one["kind"] == "ServiceMonitor":
+        if row["kind"] == "ServiceMonitor":
             reached = [part for part in services.values() if selects(spec["selector"], part["metadata"]["labels"])]
             if not reached or any(end["path"] not in {route.path for route in ROUTES} for end in spec["endpoints"]):
                 yield f"{name}: it selects no service, or a path that is none"
-        if one["kind"] == "HorizontalPodAutoscaler":
+        if row["kind"] == "HorizontalPodAutoscaler":
             kind, target = spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"]
             is_there = any((part["kind"], part["metadata"]["name"]) == (kind, target) for part in given)
             if kind == "StatefulSet" or not is_there:
                 yield f"{name}: {kind} {target} cannot be scaled: a log has one writer"
-        if one["kind"] == "Ingress":
+        if row["kind"] == "Ingress":
             hosts = {host for part in spec.get("tls", ()) for host in part["hosts"]}
             for rule in spec["rules"]:
                 back = rule["http"]["paths"][0]["backend"]["service"]
@@ -318,7 +320,7 @@ def proxy(deploy: Path) -> Iterator[str]:
     except ValueError as error:
         yield f"{file}: {error}"
         return
-    (text,) = [one["data"]["Caddyfile"] for one in given if "Caddyfile" in one.get("data", ())]
+    (text,) = [row["data"]["Caddyfile"] for row in given if "Caddyfile" in row.get("data", ())]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "Caddyfile"
         path.write_text(text.replace("request_buffers 1MiB", ""), encoding="utf-8")  # Debian's Caddy does not know it
@@ -326,14 +328,14 @@ def proxy(deploy: Path) -> Iterator[str]:
     (size,) = re.findall(r"max_size (\d+)MiB", text) or ["0"]
     if int(size) << 20 != checks.BODY_BYTES_MAX:
         yield f"{file}: bodies up to {size} MiB, but shroff takes {checks.BODY_BYTES_MAX >> 20} MiB"
-    (pair,) = [one for one in given if one["kind"] == "StatefulSet"]
+    (pair,) = [row for row in given if row["kind"] == "StatefulSet"]
     wanted = [f"{pair['metadata']['name']}-{n}.{pair['spec']['serviceName']}:{checks.serve_port()}" for n in (0, 1)]
     if re.findall(r"reverse_proxy (\S+) (\S+) {", text) != [tuple(wanted)]:
         yield f"{file}: requests must go to {wanted}"
     if "/metrics" not in text:
         yield f"{file}: /metrics can be reached from outside"
     asked = re.findall(r"health_uri (\S+)", text)
-    yield from (f"{file}: the program has no {one}" for one in asked if one not in {route.path for route in ROUTES})
+    yield from (f"{file}: the program has no {item}" for item in asked if item not in {route.path for route in ROUTES})
 
 
 # --- Argo CD
@@ -400,9 +402,9 @@ def argo(deploy: Path) -> list[str]:
             found.append(f"argocd/applications.yaml: {name} must be synchronized by hand, in a window")
         if element["environment"] == "staging" and not is_automatic:
             found.append(f"argocd/applications.yaml: {name} must follow by itself")
-    allowed = {(one["group"], one["kind"]) for one in rights["namespaceResourceWhitelist"]}
-    found += [f"argocd/project.yaml: the chart makes {one}, which is not allowed" for one in sorted(kinds - allowed)]
-    return found + [f"argocd/project.yaml: {one} is allowed, and not needed" for one in sorted(allowed - kinds)]
+    allowed = {(right["group"], right["kind"]) for right in rights["namespaceResourceWhitelist"]}
+    found += [f"argocd/project.yaml: the chart makes {kind}, which is not allowed" for kind in sorted(kinds - allowed)]
+    return found + [f"argocd/project.yaml: {kind} is allowed, and not needed" for kind in sorted(allowed - kinds)]
 
 
 def application_faults(deploy: Path, spec: Manifest, project: Manifest) -> Iterator[str]:
@@ -412,7 +414,7 @@ def application_faults(deploy: Path, spec: Manifest, project: Manifest) -> Itera
     )
     if not (folder / "Chart.yaml").is_file():
         yield f"{source['path']}: no chart"
-    yield from (f"{one}: no such file" for one in source["helm"]["valueFiles"] if not (folder / one).is_file())
+    yield from (f"{item}: no such file" for item in source["helm"]["valueFiles"] if not (folder / item).is_file())
     if spec["project"] != project["metadata"]["name"] or source["repoURL"] not in rights["sourceRepos"]:
         yield "the project does not allow its source"
     if {key: spec["destination"].get(key) for key in ("name", "namespace")} not in rights["destinations"]:
@@ -422,7 +424,7 @@ def application_faults(deploy: Path, spec: Manifest, project: Manifest) -> Itera
 def kinds_of(deploy: Path, name: str) -> set[tuple[str, str]]:
     """The groups and kinds of an environment; a project with files has a ConfigMap, too."""
     given = manifests(deploy, name) if (deploy / VALUES / f"{name}.yaml").is_file() else []
-    return {(one["apiVersion"].rpartition("/")[0], one["kind"]) for one in given} | {("", "ConfigMap")}
+    return {(row["apiVersion"].rpartition("/")[0], row["kind"]) for row in given} | {("", "ConfigMap")}
 
 
 CHECKS = (chart, schemas, policies, program)
@@ -432,7 +434,7 @@ def recorded(deploy: Path, name: str) -> str:
     """The manifests without alerts and dashboards, which `program` compares with their files."""
     parts = rendered(deploy, name).split("---\n")
     watching = ("kind: PrometheusRule\n", "grafana_dashboard:")
-    return "---\n".join(one for one in parts if not any(words in one for words in watching))
+    return "---\n".join(part for part in parts if not any(words in part for words in watching))
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {plain(key): plain(one) for key, one in value.items() if key not in NOISE}
     if isinstance(value, list):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':
         value = value[1:-1]
         if here := re.match(r"<<-?(\w+)\n(?s:(.*?))\n?\s*\1\Z", value):
@@ -97,7 +97,7 @@ def plain(value: Any) -> Any:
 def words(value: Any) -> list[str]:
     """Every text inside a value."""
     if isinstance(value, dict):
-        return [text for one in value.values() for text in words(one)]
+        return [text for item in value.values() for text in words(item)]
     if isinstance(value, list):
-        return [text for one in value for text in words(one)]
+        return [text for item in value for text in words(item)]
     return [value] if isinstance(value, str) else []

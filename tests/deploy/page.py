@@ -54,7 +54,7 @@ def command_faults(words: Sequence[str], services: Sequence[str], deploy: Path, 
             yield f"{PAGE}: no test knows `{shlex.join(words)}`"
         yield from checks.commands(PAGE, [[*words[ours[0] + 1 :], *more]])
     elif words[0] == "terraform":
-        yield from (f"{PAGE}: no test knows terraform {one}" for one in {*words[1:2]} - OF_TERRAFORM)
+        yield from (f"{PAGE}: no test knows terraform {word}" for word in {*words[1:2]} - OF_TERRAFORM)
     elif words[:2] == ["python3", "-c"]:
         compile(words[2], PAGE, "exec")
     elif words[0] == "python3":
@@ -65,16 +65,16 @@ def command_faults(words: Sequence[str], services: Sequence[str], deploy: Path, 
             yield f"{PAGE}: {words[0]} has no step {words[1]}"
     elif not kinds & (SHELL | ELSEWHERE):
         yield f"{PAGE}: no test knows `{shlex.join(words)}`"
-    named = (one for one in words if one.startswith("deploy/"))
-    yield from (f"{PAGE}: {one}: no such file" for one in named if not (deploy.parent / one).exists())
+    named = (word for word in words if word.startswith("deploy/"))
+    yield from (f"{PAGE}: {item}: no such file" for item in named if not (deploy.parent / item).exists())
 
 
 def _of_compose(words: Sequence[str], services: Sequence[str]) -> Iterator[str]:
     profiles = [after for before, after in itertools.pairwise(words) if before == "--profile"]
-    yield from (f"{PAGE}: there is no profile {one}" for one in profiles if one not in checks.PROFILES)
+    yield from (f"{PAGE}: there is no profile {profile}" for profile in profiles if profile not in checks.PROFILES)
     action = next((at for at, one in enumerate(words) if one in {"run", "exec"}), 0)
     if action:
-        called = [one for one in words[action + 1 :] if one not in {"--rm", "-T"}]
+        called = [word for word in words[action + 1 :] if word not in {"--rm", "-T"}]
         if called[0] not in services:
             yield f"{PAGE}: there is no service {called[0]}"
         rest = called[1:] if words[action] == "run" else called[2:]
@@ -83,9 +83,9 @@ def _of_compose(words: Sequence[str], services: Sequence[str]) -> Iterator[str]:
 
 def _of_verify(words: Sequence[str], deploy: Path) -> Iterator[str]:
     known = (deploy / "aws/verify/account.py").read_text(encoding="utf-8")
-    for one in words:
-        if one.startswith("--") and f'add_argument("{one}"' not in known:
-            yield f"{PAGE}: {words[0]} does not know {one}"
+    for word in words:
+        if word.startswith("--") and f'add_argument("{word}"' not in known:
+            yield f"{PAGE}: {words[0]} does not know {word}"
 
 
 def readme(deploy: Path) -> list[str]:
@@ -93,7 +93,7 @@ def readme(deploy: Path) -> list[str]:
     text = (deploy / PAGE).read_text(encoding="utf-8")
     services = checks.merged(deploy)["services"]
     blocks = re.findall(r"```(\S*)\n", text)[::2]
-    found = [f"{PAGE}: a block is marked {one!r}, not sh" for one in blocks if one != "sh"]
+    found = [f"{PAGE}: a block is marked {block!r}, not sh" for block in blocks if block != "sh"]
     for words, is_inline in commands(text):
         found += command_faults(words, services, deploy, is_inline=is_inline)
     kept = {
@@ -102,9 +102,9 @@ def readme(deploy: Path) -> list[str]:
         if path.is_file() and {"secrets", "__pycache__"}.isdisjoint(path.parts)
     }
     table = text.partition("| file |")[2].partition("\n| --- ")[2]
-    named = {one for line in table.splitlines()[1:] for one in re.findall(r"`([^`]+)`", line.split("|")[1])}
-    listed = {str(path.relative_to(deploy)) for one in named for path in deploy.glob(one) if path.is_file()} | {
-        one for one in named if not [*deploy.glob(one)]
+    named = {part for line in table.splitlines()[1:] for part in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    listed = {str(path.relative_to(deploy)) for item in named for path in deploy.glob(item) if path.is_file()} | {
+        item for item in named if not [*deploy.glob(item)]
     }
-    found += [f"README.md: the table lacks {one}" for one in sorted(kept - listed - {"README.md"})]
-    return found + [f"README.md: the table names {one}, which is not there" for one in sorted(listed - kept)]
+    found += [f"README.md: the table lacks {item}" for item in sorted(kept - listed - {"README.md"})]
+    return found + [f"README.md: the table names {item}, which is not there" for item in sorted(listed - kept)]

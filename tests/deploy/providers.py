@@ -41,11 +41,11 @@ def unknown(main: hcl.Module, site: Path) -> Iterator[str]:
 @functools.cache
 def _classes(path: Path) -> Classes:
     found: Classes = {}
-    for one in ast.parse(path.read_text(encoding="utf-8")).body:
-        for function in one.body if isinstance(one, ast.ClassDef) else ():
-            if isinstance(function, ast.FunctionDef) and function.name == "__init__" and isinstance(one, ast.ClassDef):
+    for item in ast.parse(path.read_text(encoding="utf-8")).body:
+        for function in item.body if isinstance(item, ast.ClassDef) else ():
+            if isinstance(function, ast.FunctionDef) and function.name == "__init__" and isinstance(item, ast.ClassDef):
                 given = zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True)
-                found[one.name] = {
+                found[item.name] = {
                     each.arg: (default is None, ast.unparse(each.annotation) if each.annotation else "")
                     for each, default in given
                 }
@@ -56,8 +56,8 @@ def _body(known: Classes, name: str, body: dict[str, Any], place: str) -> Iterat
     arguments = known[name]
     given = {key for key in body if key not in META | {"dynamic"}}
     blocks = [(key, body[key]) for key in sorted(given)]
-    for one in body.get("dynamic", ()):
-        for key, dynamic in one.items():
+    for item in body.get("dynamic", ()):
+        for key, dynamic in item.items():
             given.add(key)
             blocks.append((key, dynamic["content"]))
     for key, value in blocks:
@@ -65,10 +65,10 @@ def _body(known: Classes, name: str, body: dict[str, Any], place: str) -> Iterat
         if at not in arguments:
             yield f"{place}: the provider does not know {key}"
             continue
-        inner = [one for one in re.findall(r"[A-Z]\w+", arguments[at][1]) if one in known]
-        for one in value if isinstance(value, list) and inner else ():
-            if isinstance(one, dict):
-                yield from _body(known, inner[0], one, f"{place}.{key}")
+        inner = [text for text in re.findall(r"[A-Z]\w+", arguments[at][1]) if text in known]
+        for item in value if isinstance(value, list) and inner else ():
+            if isinstance(item, dict):
+                yield from _body(known, inner[0], item, f"{place}.{key}")
     for key, (is_needed, _) in arguments.items():
         if is_needed and key.rstrip("_") not in given and key not in given | OURS:
             yield f"{place}: the provider needs {key}"

@@ -98,7 +98,7 @@ def _called(root: hcl.Module, main: hcl.Module, name: str) -> Iterator[str]:
     yield from (f"the module has no variable {odd}" for odd in sorted(given - set(main.variables)))
     used = set(re.findall(r"module\.shroff\.(\w+)", root.text))
     yield from (f"the module has no output {odd}" for odd in sorted(used - set(main.outputs)))
-    backends = [one for part in root.terraform for one in part.get("backend", ())]
+    backends = [item for part in root.terraform for item in part.get("backend", ())]
     text = json.dumps(backends)
     if len(backends) != 1 or name not in text or any(other in text for other in ENVIRONMENTS if other != name):
         yield f"its state must be its own: {text}"
@@ -110,7 +110,7 @@ def page(deploy: Path, cloud: str) -> list[str]:
     section = text.partition(f"deploy/{TERRAFORM}/{cloud}/")[2].partition("\n## ")[0]
     main, root = module(deploy, cloud), hcl.read(deploy / TERRAFORM / cloud / ENVIRONMENTS[0])
     known = {
-        "target": {".".join(one) for one in main.resources},
+        "target": {".".join(resource) for resource in main.resources},
         "var": set(root.variables),
         "output": set(root.outputs),
     }
@@ -121,10 +121,10 @@ def page(deploy: Path, cloud: str) -> list[str]:
     }
     found = [] if used["var"] and used["output"] else [f"README.md: no commands for {cloud}"]
     return found + [
-        f"README.md: {cloud}: there is no {kind} {one}"
+        f"README.md: {cloud}: there is no {kind} {name}"
         for kind, names in used.items()
-        for one in names
-        if one not in known[kind]
+        for name in names
+        if name not in known[kind]
     ]
 
 
@@ -172,7 +172,7 @@ def shell(text: str) -> list[list[str]]:
         while words and ("=" in words[0].partition("/")[0] or words[0] in {"if", "then", "do", "until", "while", "!"}):
             words = words[1:]
         if words[:1] == ["shroff"]:
-            found.append([one for one in words[1:] if one not in {">", "2>&1", "$@"}])
+            found.append([word for word in words[1:] if word not in {">", "2>&1", "$@"}])
     return found
 
 
@@ -205,7 +205,7 @@ def due_hours(schedule: str) -> tuple[int, ...]:
     due = itertools.takewhile(
         lambda one: one <= begin + timedelta(days=1), CronSim(schedule, begin - timedelta(seconds=1))
     )
-    return tuple(one.hour for one in due)
+    return tuple(item.hour for item in due)
 
 
 def served(place: str, arguments: list[str], port: Any, routes: set[str]) -> list[str]:
@@ -276,7 +276,7 @@ def table_files(template: str) -> dict[str, str]:
         empty = empty_tables(_template(template, f"{folder}/project"))
     place, found = f"{TERRAFORM}/aws/tables/{template}", {}
     for name, table in empty.items():
-        columns = [{"name": one.name, "type": hive(one.type)} for one in table.schema]
+        columns = [{"name": row.name, "type": hive(row.type)} for row in table.schema]
         text = json.dumps({"folder": name, "columns": columns}, indent=2) + "\n"
         found[f"{place}/{view_name(name)}.json"] = text
     return found

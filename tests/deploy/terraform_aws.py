@@ -50,7 +50,7 @@ ENCRYPTED = {  # what keeps data: the argument by which it is encrypted, and its
 
 
 references, layout, page = (
-    partial(one, cloud="aws") for one in (terraform.references, terraform.layout, terraform.page)
+    partial(item, cloud="aws") for item in (terraform.references, terraform.layout, terraform.page)
 )
 _module = partial(terraform.module, cloud="aws")
 
@@ -89,9 +89,9 @@ def policy(main: hcl.Module, name: str, each: str = "service") -> list[dict[str,
     found = []
     for source in body.get("source_policy_documents", ()):
         found += policy(main, source.split(".")[2], each)
-    for one in body.get("statement", ()):
-        statement: dict[str, Any] = {"Effect": one.get("effect", "Allow"), "Action": one.get("actions", [])}
-        resources = one.get("resources", [])
+    for item in body.get("statement", ()):
+        statement: dict[str, Any] = {"Effect": item.get("effect", "Allow"), "Action": item.get("actions", [])}
+        resources = item.get("resources", [])
         if isinstance(resources, str):  # [for name in ...: ARN]
             resources = ["${" + resources.partition(" : ")[2].rstrip("]}") + "}"]
             resources = [
@@ -101,11 +101,11 @@ def policy(main: hcl.Module, name: str, each: str = "service") -> list[dict[str,
         if resources:
             statement["Resource"] = [arn(text, each) for text in resources]
         principals = {
-            pair["type"]: [arn(text) for text in hcl.words(pair["identifiers"])] for pair in one.get("principals", ())
+            pair["type"]: [arn(text) for text in hcl.words(pair["identifiers"])] for pair in item.get("principals", ())
         }
         if principals:
             statement["Principal"] = principals
-        for condition in one.get("condition", ()):
+        for condition in item.get("condition", ()):
             under = statement.setdefault("Condition", {}).setdefault(condition["test"], {})
             under[condition["variable"]] = [arn(text) for text in hcl.words(condition["values"])]
         found.append(statement)
@@ -125,13 +125,15 @@ def rights(deploy: Path) -> list[str]:
     place = f"{MODULE}/roles.tf"
     found = []
     for name, statements in documents(main):
-        for one in statements:
+        for statement in statements:
             of_itself = "kms" if name in OF_A_KEY else ""
-            found += [f"{MODULE}: policy {name}: too wide: {why}" for why in wildcards.wide(one, of_itself=of_itself)]
-            anybody = "*" in hcl.words(one.get("Principal", {}))
-            if anybody and one["Effect"] == "Allow":
+            found += [
+                f"{MODULE}: policy {name}: too wide: {why}" for why in wildcards.wide(statement, of_itself=of_itself)
+            ]
+            anybody = "*" in hcl.words(statement.get("Principal", {}))
+            if anybody and statement["Effect"] == "Allow":
                 found.append(f"{MODULE}: policy {name}: everybody may do it")
-            if "iam:PassRole" in one["Action"] and "iam:PassedToService" not in str(one.get("Condition")):
+            if "iam:PassRole" in statement["Action"] and "iam:PassedToService" not in str(statement.get("Condition")):
                 found.append(f"{MODULE}: policy {name}: a role could be passed to any service")
     if set(main.locals["policies"]) != PARTS or set(main.locals["parts"]) | {"trigger", "flow-log", "trail"} != PARTS:
         found.append(f"{place}: each part has one role: {sorted(PARTS)}")
@@ -158,8 +160,8 @@ def service(deploy: Path) -> list[str]:
     parts, place = main.locals["parts"], f"{MODULE}/run.tf"
     task = main.one("aws_ecs_task_definition.part")["container_definitions"]
     routes = {main.one("aws_lb_target_group.service")["health_check"][0]["path"]}
-    routes |= {f"/health/{one}" for one in re.findall(r'/opt/health\.py", "(\w+)"', task)}
-    arguments = [str(main.locals["port"]) if "local.port" in one else one for one in parts["service"]["command"]]
+    routes |= {f"/health/{item}" for item in re.findall(r'/opt/health\.py", "(\w+)"', task)}
+    arguments = [str(main.locals["port"]) if "local.port" in item else item for item in parts["service"]["command"]]
     found = terraform.served(place, arguments, main.locals["port"], routes)
     if main.one("aws_lb_target_group.service")["health_check"][0]["path"] != "/health/ready":
         found.append(f"{MODULE}/network.tf: the load balancer must ask /health/ready: a standby takes no events")
@@ -216,9 +218,9 @@ def trigger(deploy: Path) -> list[str]:
     handler = (deploy / "aws/trigger/handler.py").read_text(encoding="utf-8")
     given = set(function["environment"][0]["variables"])
     used = set(re.findall(r'os\.environ\["(\w+)"\]', handler))
-    found = [f"{place}: the function has no {one}" for one in sorted(used - given)]
-    found += [f"{place}: the function does not read {one}" for one in sorted(given - used)]
-    if {one["detail-type"][0] for one in events.values()} != set(re.findall(r'kind == "([\w ]+)"', handler)):
+    found = [f"{place}: the function has no {row}" for row in sorted(used - given)]
+    found += [f"{place}: the function does not read {row}" for row in sorted(given - used)]
+    if {event["detail-type"][0] for event in events.values()} != set(re.findall(r'kind == "([\w ]+)"', handler)):
         found.append(f"{place}: other events than the function is made for")
     if events["object"]["detail"] != {
         "bucket": {"name": ['${aws_s3_bucket.bucket["raw"].bucket}']},
@@ -283,7 +285,7 @@ def network(deploy: Path) -> list[str]:
     if set(main.of("aws_vpc_security_group_ingress_rule")) != {"aws_vpc_security_group_ingress_rule.way"}:
         found.append(f"{place}: a way in that is not in the table of ways")
     if main.of("aws_security_group_rule") or any(
-        "ingress" in one for one in main.of("aws_security_group", "aws_default_security_group").values()
+        "ingress" in item for item in main.of("aws_security_group", "aws_default_security_group").values()
     ):
         found.append(f"{place}: a way in that is not in the table of ways")
     if (
@@ -326,7 +328,7 @@ def protection(deploy: Path) -> list[str]:
         found.append(f"{MODULE}/data.tf: buckets are not encrypted with the key")
     block = main.one("aws_s3_bucket_public_access_block.bucket")
     closed = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
-    if any(block.get(one) is not True for one in closed) or "logs = aws_s3_bucket.logs" not in block["for_each"]:
+    if any(block.get(item) is not True for item in closed) or "logs = aws_s3_bucket.logs" not in block["for_each"]:
         found.append(f"{MODULE}/data.tf: a bucket could become public")
     for name, one in main.of("aws_s3_bucket_versioning").items():
         if one["versioning_configuration"] != [{"status": "Enabled"}]:

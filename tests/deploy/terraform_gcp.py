@@ -69,7 +69,7 @@ SCHEDULES = {  # days (day of the month, month, day of the week) and hours of ea
 
 
 references, layout, page = (
-    partial(one, cloud="gcp") for one in (terraform.references, terraform.layout, terraform.page)
+    partial(item, cloud="gcp") for item in (terraform.references, terraform.layout, terraform.page)
 )
 _module = partial(terraform.module, cloud="gcp")
 
@@ -83,7 +83,7 @@ def service(deploy: Path) -> list[str]:
         probe["http_get"][0]["path"] for key in ("startup_probe", "liveness_probe") for probe in container.get(key, ())
     }
     routes.add(main.one("google_monitoring_uptime_check_config.ready")["http_check"][0]["path"])
-    arguments = [str(main.locals["port"]) if "local.port" in one else one for one in container["args"]]
+    arguments = [str(main.locals["port"]) if "local.port" in arg else arg for arg in container["args"]]
     found = terraform.served(f"{MODULE}/run.tf", arguments, main.locals["port"], routes)
     if main.locals["folder"] != terraform.image_folder(deploy):
         found.append(f"{MODULE}/main.tf: folder {main.locals['folder']}, but the image works in another one")
@@ -100,9 +100,9 @@ def service(deploy: Path) -> list[str]:
     for name, job in main.locals["jobs"].items():
         found += commands(f"{MODULE}/run.tf", terraform.shell(job["command"]))
         found += [
-            f"{MODULE}/run.tf: {name}: there is no secret {one}"
-            for one in job["secrets"]
-            if one not in main.locals["secrets"].values()
+            f"{MODULE}/run.tf: {name}: there is no secret {secret}"
+            for secret in job["secrets"]
+            if secret not in main.locals["secrets"].values()
         ]
         image = job.get("image", "")
         if image and not re.search(r":\d+\.\d+\.\d+$", image):
@@ -124,7 +124,7 @@ def apis(deploy: Path) -> list[str]:
     }
     missing = sorted((kind, api) for kind, api in enabling.items() if api not in enabled)
     found = [f"{MODULE}/main.tf: {kind} needs the API {api}" for kind, api in missing]
-    given = {one: hcl.read(deploy / PLACE / one).variables["region"]["default"] for one in ("staging", "production")}
+    given = {text: hcl.read(deploy / PLACE / text).variables["region"]["default"] for text in ("staging", "production")}
     if not given["staging"].startswith("us-") or not given["production"].startswith("europe-"):
         found.append(f"{PLACE}: staging is meant for the US and production for Europe, and they are in {given}")
     return found
@@ -143,10 +143,10 @@ def schedules(deploy: Path) -> list[str]:
         due = terraform.due_hours(timed[name])
         if due != hours or timed[name].split(maxsplit=2)[2] != days:
             found.append(f"{MODULE}/run.tf: {name} is due at {timed[name]}, and not on {days} at {hours}")
-        if not any(one[: len(words)] == words for one in terraform.shell(jobs[name]["command"])):
+        if not any(row[: len(words)] == words for row in terraform.shell(jobs[name]["command"])):
             found.append(f"{MODULE}/run.tf: {name} does not run shroff {' '.join(words)}")
     settled_h = (
-        parse_duration(str(next(one.default for one in AMPLITUDE.shape.keys if one.name == "settled"))) / 3_600_000
+        parse_duration(str(next(key.default for key in AMPLITUDE.shape.keys if key.name == "settled"))) / 3_600_000
     )
     if "amplitude" in timed and min(terraform.due_hours(timed["amplitude"])) < settled_h:
         found.append(f"{MODULE}/run.tf: Amplitude's day is complete {settled_h} h after its end, not earlier")
@@ -181,7 +181,7 @@ def network(deploy: Path) -> list[str]:
     for name, way in main.locals["kafka_ways"].items():
         if way["from"] not in ({None} if name == "controllers" else {IAP if name == "ui" else subnet}):
             found.append(f"{MODULE}/kafka.tf: kafka_ways.{name}: open to {way['from']}")
-    if not any(one.get("deny") == [{"protocol": "all"}] for one in main.of("google_compute_firewall").values()):
+    if not any(item.get("deny") == [{"protocol": "all"}] for item in main.of("google_compute_firewall").values()):
         found.append(f"{MODULE}: no firewall closes everything else")
     if "access_config" in str(main.of("google_compute_instance")):
         found.append(f"{MODULE}/kafka.tf: a machine has a public address")
@@ -190,7 +190,7 @@ def network(deploy: Path) -> list[str]:
     if ip.get("ipv4_enabled") is not False or "authorized_networks" in ip:
         found.append(f"{MODULE}/data.tf: the database has a public address")
     (share,) = main.one("google_filestore_instance.project")["file_shares"]
-    if [one["ip_ranges"] for one in share.get("nfs_export_options", ())] != [[subnet]]:
+    if [option["ip_ranges"] for option in share.get("nfs_export_options", ())] != [[subnet]]:
         found.append(f"{MODULE}/data.tf: the project's folder is open to other addresses")
     return found
 
@@ -248,7 +248,7 @@ def rights(deploy: Path) -> list[str]:
             str(one.get("member")),
         ):
             found.append(f"{MODULE}: {kind}.{name}: it is given to {one.get('member')}")
-    accounts = {str(one.get("service_account")) for one in hcl_containers(main)}
+    accounts = {str(container.get("service_account")) for container in hcl_containers(main)}
     if accounts != {
         '${google_service_account.part["service"].email}',
         "${google_service_account.part[each.key].email}",
@@ -292,14 +292,14 @@ def alerts(deploy: Path) -> list[str]:
 def broker_settings(deploy: Path) -> dict[str, str]:
     """The environment of a broker's container; `${...}` stand for what differs between brokers."""
     text = (deploy / MODULE / "kafka.yaml").read_text(encoding="utf-8")
-    files = {one["path"]: one["content"] for one in yaml.safe_load(text)["write_files"]}
+    files = {file["path"]: file["content"] for file in yaml.safe_load(text)["write_files"]}
     return dict(line.split("=", 1) for line in files["/etc/kafka.env"].splitlines())
 
 
 def kafka(deploy: Path) -> list[str]:
     """Faults of Kafka's machines: releases, ports, copies, disks, what is kept of the registry."""
     main, settings = _module(deploy), broker_settings(deploy)
-    broker, desk = ((deploy / MODULE / f"{one}.yaml").read_text(encoding="utf-8") for one in ("kafka", "registry"))
+    broker, desk = ((deploy / MODULE / f"{item}.yaml").read_text(encoding="utf-8") for item in ("kafka", "registry"))
     found = []
     wanted = {
         "kafka": f" apache/kafka:{KAFKA}\n",
@@ -316,7 +316,7 @@ def kafka(deploy: Path) -> list[str]:
         opened = ",".join(f"${{{name}_port}}" for name, way in ways.items() if way["to"] == to)
         if f"--dports {opened} -j ACCEPT" not in text:
             found.append(f"{MODULE}/{to}.yaml: the machine itself does not open {opened}")
-    copied = {settings[f"KAFKA_{one}_REPLICATION_FACTOR"] for one in COPIED}
+    copied = {settings[f"KAFKA_{item}_REPLICATION_FACTOR"] for item in COPIED}
     in_sync = {settings["KAFKA_MIN_INSYNC_REPLICAS"], settings["KAFKA_TRANSACTION_STATE_LOG_MIN_ISR"]}
     if main.locals["replicas"] != REPLICAS or (copied, in_sync) != ({"${copies}"}, {"${in_sync}"}):
         found.append(f"{MODULE}: with three brokers each topic has three copies, two of them in sync")

@@ -113,10 +113,10 @@ def test_a_payment_from_pubsub_is_decided_and_loaded_into_bigquery_by_the_jobs_o
         for _ in range(2):  # the second one loads nothing twice
             container.sh(command.replace("http://metadata.google.internal", f"http://127.0.0.1:{metadata.server_port}"))
         metadata.shutdown()
-    decided = [json.loads(one.data) for one in desk.waiting(heard, 10)]
+    decided = [json.loads(item.data) for item in desk.waiting(heard, 10)]
     desk.close()
 
-    assert [one["outcome"] for one in decided] == ["approve"]
+    assert [decision["outcome"] for decision in decided] == ["approve"]
     assert [row["outcome"] for row in warehouse.rows["decisions"]] == ["approve"]
     schemas = {Path(name).stem: json.loads(text) for name, text in terraform.schema_files("payments").items()}
     assert {name: warehouse.schemas[name] for name in warehouse.rows} == {

@@ -206,11 +206,11 @@ def test_a_fault_planted_for_argo_cd_is_found(tmp_path, file, old, new, words):
 def test_files_of_the_project_come_before_the_service_and_the_service_before_its_proxy():
     given = yaml.safe_load_all((cluster.GOLDEN / "production.yaml").read_text())
     waves = {
-        (one["kind"], one["metadata"]["name"]): one["metadata"]
+        (row["kind"], row["metadata"]["name"]): row["metadata"]
         .get("annotations", {})
         .get("argocd.argoproj.io/sync-wave", "0")
-        for one in given
-        if one
+        for row in given
+        if row
     }
 
     assert (waves["StatefulSet", "shroff"], waves["Deployment", "shroff-proxy"]) == ("0", "1")
@@ -257,11 +257,11 @@ def test_values_that_cannot_work_are_refused(tmp_path, values, words):
 def test_summaries_are_written_by_a_second_container_beside_the_log(tmp_path):
     (tmp_path / "values.yaml").write_text(json.dumps({"summaries": True}))
     made = cluster.helm("template", "shroff", checks.DEPLOY / CHART, "-f", tmp_path / "values.yaml")
-    given = [one for one in yaml.safe_load_all(made.stdout) if one]
+    given = [line for line in yaml.safe_load_all(made.stdout) if line]
     (pod,) = [template["spec"] for _, template in cluster.pods(given)]
     service, summaries = pod["containers"]
 
-    assert [fault for one in given for fault in cluster.schema_faults("", one, ["1.37"])] == []
+    assert [fault for row in given for fault in cluster.schema_faults("", row, ["1.37"])] == []
     assert (summaries["image"], summaries["args"]) == (service["image"], ["summaries", "run"])
     assert summaries["volumeMounts"] == service["volumeMounts"]
     assert summaries["securityContext"] == service["securityContext"]
@@ -306,7 +306,7 @@ def pair():
 @pytest.mark.slow
 def test_a_post_that_comes_while_the_active_service_changes_waits_for_the_next_one(tmp_path, pair):
     given = yaml.safe_load_all((cluster.GOLDEN / "production.yaml").read_text())
-    (text,) = [one["data"]["Caddyfile"] for one in given if one and "Caddyfile" in one.get("data", ())]
+    (text,) = [row["data"]["Caddyfile"] for row in given if row and "Caddyfile" in row.get("data", ())]
     held = Port()
     text = text.replace(":8080 {", f"http://127.0.0.1:{held.number} {{", 1)
     for number, server in enumerate(pair):
@@ -354,8 +354,8 @@ def config_map(tmp_path):
             (folder / "..2026" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "..2026" / name).write_text(text)
         (folder / "..data").symlink_to("..2026")
-        for one in (folder / "..2026").iterdir():
-            (folder / one.name).symlink_to(f"..data/{one.name}")
+        for path in (folder / "..2026").iterdir():
+            (folder / path.name).symlink_to(f"..data/{path.name}")
         return folder
 
     return mount
@@ -399,15 +399,15 @@ def test_the_chart_brings_files_under_their_paths_and_the_program_takes_them(tmp
     files["lists/blocked_cards.csv"] = (PAYMENTS / "lists/blocked_cards.csv").read_text()
     (tmp_path / "values.yaml").write_text(json.dumps({"project": {"files": files}}))
     made = cluster.helm("template", "shroff", checks.DEPLOY / CHART, "-f", tmp_path / "values.yaml")
-    given = [one for one in yaml.safe_load_all(made.stdout) if one]
-    (data,) = [one["data"] for one in given if one["kind"] == "ConfigMap"]
+    given = [line for line in yaml.safe_load_all(made.stdout) if line]
+    (data,) = [row["data"] for row in given if row["kind"] == "ConfigMap"]
     (pod,) = [template["spec"] for _, template in cluster.pods(given)]
-    (items,) = [one["configMap"]["items"] for one in pod["volumes"] if one["name"] == "project"]
+    (items,) = [volume["configMap"]["items"] for volume in pod["volumes"] if volume["name"] == "project"]
     bank = tmp_path / "bank"
     bank.mkdir()
-    prepared(bank, config_map({one["path"]: data[one["key"]] for one in items}))
+    prepared(bank, config_map({row["path"]: data[row["key"]] for row in items}))
     done = subprocess.run([SHROFF, "-C", bank, "check"], capture_output=True, text=True, check=False)
 
-    assert [fault for one in given for fault in cluster.schema_faults("", one, ["1.37"])] == []
+    assert [fault for row in given for fault in cluster.schema_faults("", row, ["1.37"])] == []
     assert pod["initContainers"][0]["command"] == ["/opt/project.sh", "/project", "payments"]
     assert (done.returncode, "\nOK: " in done.stdout) == (0, True), done.stdout + done.stderr

@@ -54,7 +54,7 @@ def test_each_panel_finds_something_in_a_demo(tmp_path):
                 assert answer.status == 200
 
         with watchers.prometheus(tmp_path, link, key=key) as address:
-            panels = unanswered(address, {one for one in panels if not is_beyond(one)}, pay)
+            panels = unanswered(address, {panel for panel in panels if not is_beyond(panel)}, pay)
     finally:
         demo.send_signal(signal.SIGINT)
         demo.wait(120)
@@ -104,10 +104,10 @@ def test_each_panel_beyond_a_demo_finds_something_of_a_worker(tmp_path, redis):
         client.xadd(stream, {"event": payment(f"live-{number}", datetime.now(UTC))})
         if number == 3:
             assert shroff(bank, "label", "payment/live-1", "fraud").returncode == 0
-        if number > 3 and not any("backup_missing" in one for one in left):
+        if number > 3 and not any("backup_missing" in item for item in left):
             shroff(bank, "backup", "create", "--at", str(tmp_path / "backups"))
 
-    left = {one for one in panels_of_metrics() if is_beyond(one)}
+    left = {metric for metric in panels_of_metrics() if is_beyond(metric)}
     with worker(bank, tmp_path / "said") as scraped, library.Redis.from_url(redis.address) as client:
         with watchers.prometheus(tmp_path, scraped) as address:
             left = unanswered(address, left, between)
@@ -142,7 +142,7 @@ def worker(bank, said):
 def panels_of_metrics() -> set[str]:
     boards = [json.loads(path.read_text()) for path in (checks.DEPLOY / "grafana").glob("*.json")]
     panels = {query.replace(" or vector(0)", "") for board in boards for query in watching.queries(board)}
-    return {one for one in panels if "ALERTS" not in one}
+    return {panel for panel in panels if "ALERTS" not in panel}
 
 
 def unanswered(address: str, panels: set[str], between=lambda: None) -> set[str]:
@@ -151,12 +151,12 @@ def unanswered(address: str, panels: set[str], between=lambda: None) -> set[str]
     while time.monotonic() < ends and panels:
         time.sleep(1)  # between two scrapes
         between()
-        panels -= {one for one in panels if watchers.asked(address, "/api/v1/query", query=one)["data"]["result"]}
+        panels -= {panel for panel in panels if watchers.asked(address, "/api/v1/query", query=panel)["data"]["result"]}
     return panels
 
 
 def is_beyond(query: str) -> bool:
-    return any(one in query for one in BEYOND_A_DEMO)
+    return any(item in query for item in BEYOND_A_DEMO)
 
 
 def told(said, pattern: str) -> str:

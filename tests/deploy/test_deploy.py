@@ -145,7 +145,7 @@ def test_it_serves_with_a_read_only_root_and_without_capabilities(home, opt):
 
 
 def names(folder: Path) -> set[str]:
-    return {one.name for one in folder.rglob("*")}
+    return {path.name for path in folder.rglob("*")}
 
 
 def test_clients_of_servers_are_installed_where_some_are_named(tmp_path):
@@ -157,7 +157,7 @@ def test_clients_of_servers_are_installed_where_some_are_named(tmp_path):
         subprocess.run(["/bin/sh", BUILD, "clients", *packages], env=places, check=True)
 
     said = (tmp_path / "said").read_text().splitlines()
-    assert [one.split()[1] if one.startswith("apt") else one for one in said] == [
+    assert [line.split()[1] if line.startswith("apt") else line for line in said] == [
         *("update", "install", "pgdg -y", "install"),
         *("update", "install"),
     ]
@@ -264,7 +264,7 @@ def test_a_container_is_healthy_while_its_service_answers_so(service, monkeypatc
 @pytest.mark.slow
 def test_the_proxy_closes_metrics_passes_the_client_on_and_keeps_links_secret(service, tmp_path):
     with proxied(tmp_path, service) as (port, log):
-        seen = {one: status(f"http://127.0.0.1:{port}{one}") for one in ("/", "/confirm/tok3n?a=tok3n", "/metrics")}
+        seen = {text: status(f"http://127.0.0.1:{port}{text}") for text in ("/", "/confirm/tok3n?a=tok3n", "/metrics")}
     written = log.read_text()
 
     assert seen == {"/": 200, "/confirm/tok3n?a=tok3n": 200, "/metrics": 404}
@@ -289,7 +289,7 @@ def status(url: str) -> int:
 def test_the_commands_of_the_page_make_keys_for_prometheus_and_alertmanager(tmp_path):
     """With the program in the place of its container."""
     text = (checks.DEPLOY / page.PAGE).read_text(encoding="utf-8")
-    (block,) = [one for one in re.findall(r"(?s)```sh\n(.*?)```", text) if "keys create prometheus" in one]
+    (block,) = [line for line in re.findall(r"(?s)```sh\n(.*?)```", text) if "keys create prometheus" in line]
     script = block.replace("docker compose --profile core exec -T shroff shroff", f"{SHROFF} -C bank")
     (tmp_path / "secrets").mkdir()
     subprocess.run([SHROFF, "init", "bank", "--template", "payments"], cwd=tmp_path, check=True, capture_output=True)

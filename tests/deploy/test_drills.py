@@ -22,7 +22,7 @@ def test_a_fault_raises_its_alert_and_loses_and_doubles_nothing(drill, tmp_path,
 
 
 def test_the_table_has_a_row_for_each_drill_and_one_for_the_random_faults():
-    results = [drills.Result(one, 3.14, 0.55, 1_202, 3, 0, 1) for one in drills.DRILLS]
+    results = [drills.Result(drill, 3.14, 0.55, 1_202, 3, 0, 1) for drill in drills.DRILLS]
     *_, first = [line for line in drills.page(results).splitlines() if "is killed (`kill -9`)" in line]
     *_, campaign = [line for line in drills.page(results).splitlines() if "make faults" in line]
 

@@ -108,9 +108,9 @@ def test_who_says_nothing_or_speaks_slowly_is_let_go_and_others_are_answered(ser
         idle = [connected(port) for _ in range(100)]
         half = connected(port)
         half.sendall(request(found, EVENTS))
-        said = [answer(one) for one in (*idle, half)]
-        for one in (*idle, half):
-            one.close()
+        said = [answer(item) for item in (*idle, half)]
+        for item in (*idle, half):
+            item.close()
 
     assert set(said[:-1]) == {b""}
     assert said[-1] == b"" or int(said[-1].split()[1]) == 408
@@ -138,9 +138,9 @@ def test_an_address_has_only_so_many_connections_to_haproxy_and_what_has_ended_c
     with balanced(tmp_path, port, connections_max=20) as at:
         deadline_s = time.monotonic() + 120
         held = [connected(at) for _ in range(20)]
-        assert {said(one) for one in held} == {b"HTTP/1.1 200"}
+        assert {said(item) for item in held} == {b"HTTP/1.1 200"}
         assert said_to_another(at) == b""
-        for one in held:
-            one.close()
+        for item in held:
+            item.close()
         while said_to_another(at) != b"HTTP/1.1 200":
             assert time.monotonic() < deadline_s

@@ -112,7 +112,7 @@ def test_each_script_of_a_step_is_run_here_or_cannot_be():
     given = {step["run"] for *_, step in pipelines.steps(pipelines.WORKFLOWS) if "run" in step}
     left = given - CI - set(HERE.values())
 
-    assert [one for one in left if not any(words in one for words in ELSEWHERE)] == []
+    assert [item for item in left if not any(words in item for words in ELSEWHERE)] == []
     for target in ("setup", "check", "test-long", "bench", "build"):
         subprocess.run(["make", "-n", target], cwd=checks.ROOT, check=True, capture_output=True)
 
@@ -159,7 +159,7 @@ def test_a_tag_is_released_only_if_package_chart_and_changelog_agree(clone):
     assert "the tag is 9.0.0, but the package is" in early
     assert f"has no heading '## {__version__}'" in early
     assert right == f"{__version__}\n"
-    assert [one.name for one in (root / "dist").iterdir()] == [f"shroff-{__version__}.tgz"]
+    assert [path.name for path in (root / "dist").iterdir()] == [f"shroff-{__version__}.tgz"]
 
 
 @pytest.mark.slow
@@ -212,4 +212,4 @@ def test_the_wheel_is_built_twice_with_the_same_bytes_and_its_parts_are_listed(c
     listed = json.loads((root / "dist/shroff.cdx.json").read_text())
 
     assert f"{hashlib.sha256(wheel.read_bytes()).hexdigest()}  {wheel.name}" in said
-    assert {"numba", "starlette"} <= {one["name"] for one in listed["components"]}
+    assert {"numba", "starlette"} <= {component["name"] for component in listed["components"]}

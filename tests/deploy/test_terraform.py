@@ -184,7 +184,7 @@ GCP_FAULTS = [
     ),
 ]
 ROLES, NET, TRIGGER = "aws/module/roles.tf", "aws/module/network.tf", "aws/module/trigger.tf"
-AWS_RUN, AWS_MAIN, AWS_DATA, AWS_WATCH = (f"aws/module/{one}.tf" for one in ("run", "main", "data", "watch"))
+AWS_RUN, AWS_MAIN, AWS_DATA, AWS_WATCH = (f"aws/module/{item}.tf" for item in ("run", "main", "data", "watch"))
 HANDLER, TRAIN = "../aws/trigger/handler.py", "aws/module/train.sh"
 AWS_FAULTS = [
     # Terraform by itself; what both clouds share is above
@@ -435,7 +435,7 @@ def test_each_planted_fault_is_found(tmp_path, cloud):
         path.write_text(text.replace(old, new), encoding="utf-8")
         found = check(planted)
         path.write_text(text, encoding="utf-8")
-        if not any(words in one for one in found):
+        if not any(words in item for item in found):
             lost.append(f"{file}: {old!r} -> {new!r}: not found: {words}; found: {found}")
 
     assert not lost, "\n".join(lost)
@@ -465,7 +465,7 @@ def test_three_brokers_of_terraform_keep_copies_in_their_zones_and_go_on_without
 
         def copies() -> list[int]:
             parts = admin.list_topics("payments", timeout=120).topics["payments"].partitions.values()
-            return [len(one.replicas) for one in parts]
+            return [len(part.replicas) for part in parts]
 
         wait_until(lambda: len(copies()) == 6)
         made_copies = copies()

@@ -83,9 +83,9 @@ def checkov(folder: Path) -> dict[str, Any]:
 @pytest.mark.long
 def test_checkov_finds_nothing_but_what_is_listed_with_its_reason(tmp_path):
     found = checkov(checks.DEPLOY / "terraform")
-    failed = {one["check_id"] for one in found["results"]["failed_checks"]}
+    failed = {check["check_id"] for check in found["results"]["failed_checks"]}
     whole = "\n".join(
-        f"{one['check_id']} {one['check_name']}: {one['resource']}" for one in found["results"]["failed_checks"]
+        f"{check['check_id']} {check['check_name']}: {check['resource']}" for check in found["results"]["failed_checks"]
     )
 
     assert found["summary"]["parsing_errors"] == 0
@@ -100,7 +100,7 @@ def test_checkov_finds_nothing_but_what_is_listed_with_its_reason(tmp_path):
     text = data.read_text(encoding="utf-8")
     data.write_text(text.replace("storage_encrypted               = true", "storage_encrypted               = false"))
 
-    assert "CKV_AWS_16" in {one["check_id"] for one in checkov(planted)["results"]["failed_checks"]}
+    assert "CKV_AWS_16" in {check["check_id"] for check in checkov(planted)["results"]["failed_checks"]}
 
 
 PROVIDER_FAULTS = [
@@ -122,7 +122,7 @@ def test_the_providers_know_every_argument_and_get_all_that_they_need(tmp_path, 
     assert [*providers.unknown(terraform.module(checks.DEPLOY, cloud), site)] == []
 
     shutil.copytree(checks.DEPLOY / terraform.TERRAFORM / cloud / "module", tmp_path / "module")
-    for _, file, old, new, words in (one for one in PROVIDER_FAULTS if one[0] == cloud):
+    for _, file, old, new, words in (fault for fault in PROVIDER_FAULTS if fault[0] == cloud):
         path = tmp_path / "module" / file
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(old, new))

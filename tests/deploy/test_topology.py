@@ -21,7 +21,7 @@ NAME = f"compose{os.getpid()}"
 
 def test_the_brokers_are_as_many_and_as_careful_as_those_of_the_tests():
     services = checks.merged(checks.DEPLOY)["services"]
-    brokers = [one for one in services.values() if "KAFKA_NODE_ID" in (one.get("environment") or {})]
+    brokers = [service for service in services.values() if "KAFKA_NODE_ID" in (service.get("environment") or {})]
     cluster = Kafka()
     try:
         wanted = dict(re.findall(r"^([\w.]+)=(.*)$", cluster._settings(1), re.MULTILINE))
@@ -32,7 +32,7 @@ def test_the_brokers_are_as_many_and_as_careful_as_those_of_the_tests():
     of_offsets = "offsets.topic.replication.factor"
     for key in ("default.replication.factor", "min.insync.replicas", "transaction.state.log.min.isr", of_offsets):
         name = f"KAFKA_{key.upper().replace('.', '_')}"
-        assert {str(one["environment"][name]) for one in brokers} == {wanted[key]}, key
+        assert {str(broker["environment"][name]) for broker in brokers} == {wanted[key]}, key
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_a_payment_goes_through_the_systems_of_compose(tmp_path, kafka, redis, m
     with MongoClient(mongo.address) as client:
         documents = list(client[NAME]["decisions"].find())
 
-    assert [one["outcome"] for one in documents] == ["approve"]
+    assert [document["outcome"] for document in documents] == ["approve"]
     assert {"source", "summaries", "sink documents", "online"} <= set(
         re.findall(r"^ok +([a-z ]+?)  ", seen, re.MULTILINE)
     )

@@ -80,12 +80,12 @@ class Account:
     def there(self, kind: str) -> dict[str, bytes]:
         found = self.s3.list_objects_v2(Bucket=self.bucket(kind)).get("Contents", ())
         return {
-            one["Key"]: self.s3.get_object(Bucket=self.bucket(kind), Key=one["Key"])["Body"].read() for one in found
+            item["Key"]: self.s3.get_object(Bucket=self.bucket(kind), Key=item["Key"])["Body"].read() for item in found
         }
 
     @property
     def trained(self) -> list[str]:
-        return [one["overrides"]["containerOverrides"][0]["environment"][0]["value"] for one in self.started]
+        return [row["overrides"]["containerOverrides"][0]["environment"][0]["value"] for row in self.started]
 
 
 @pytest.fixture
@@ -97,16 +97,16 @@ def account(monkeypatch: pytest.MonkeyPatch, s3: Any) -> Account:
 def test_each_object_starts_one_training_whatever_its_key_and_goes_to_the_archive(account):
     events = [account.put(key) for key in KEYS]
 
-    assert [account.call(one) for one in [*events, *reversed(events)]] == ["started"] * 4 + ["duplicate"] * 4
+    assert [account.call(event) for event in [*events, *reversed(events)]] == ["started"] * 4 + ["duplicate"] * 4
     assert account.trained == KEYS
-    assert len({one["clientToken"] for one in account.started}) == len(KEYS)
+    assert len({row["clientToken"] for row in account.started}) == len(KEYS)
 
     ends = [account.end(number, number % 2) for number in range(len(KEYS))]  # 1: trained, not promoted
 
-    assert [account.call(one) for one in [*reversed(ends), *ends]] == ["archived"] * 4 + ["duplicate"] * 4
+    assert [account.call(end) for end in [*reversed(ends), *ends]] == ["archived"] * 4 + ["duplicate"] * 4
     assert account.there("raw") == {}
     assert sorted(account.there("archive")) == sorted(KEYS)
-    assert [account.call(one) for one in events] == ["superseded"] * 4
+    assert [account.call(event) for event in events] == ["superseded"] * 4
     assert account.trained == KEYS
 
 
@@ -115,7 +115,7 @@ def test_events_in_another_order_train_on_the_newest_version_only(account):
     first = account.put("incoming/a.csv", b"1\n")
     second = account.put("incoming/a.csv", b"2\n")
 
-    assert [account.call(one) for one in (second, first, second)] == ["started", "superseded", "duplicate"]
+    assert [account.call(case) for case in (second, first, second)] == ["started", "superseded", "duplicate"]
 
     third = account.put("incoming/a.csv", b"3\n")  # while the second one trains
 
@@ -147,7 +147,7 @@ def test_what_is_no_new_data_starts_nothing(account):
     other["detail"]["bucket"]["name"] = account.bucket("archive")
     events = [account.put(key) for key in ("incoming/", "incoming/a.csv.done", "incoming/x/_SUCCESS", "claims/1.json")]
 
-    assert [account.call(one) for one in [other, *events]] == ["ignored"] * 5
+    assert [account.call(event) for event in [other, *events]] == ["ignored"] * 5
     assert (
         account.call(
             {"detail-type": "ECS Task State Change", "detail": {"lastStatus": "STOPPED", "startedBy": "ecs-svc/1"}}
@@ -167,7 +167,7 @@ def test_a_training_that_fails_leaves_its_object_and_tells_people(account):
         assert account.call(account.end(number, status)) == "failed"
     assert account.there("archive") == {}
     assert sorted(account.there("raw")) == ["incoming/0.csv", "incoming/1.csv"]
-    assert ["exit status 4" in one["Message"] for one in account.said] == [True, False]
+    assert ["exit status 4" in line["Message"] for line in account.said] == [True, False]
 
 
 @pytest.mark.slow
@@ -179,7 +179,7 @@ def test_whatever_promotes_no_model_is_told_and_only_a_model_lets_the_object_go(
     assert sorted(account.there("archive")) == ["incoming/0.csv", "incoming/1.csv"]
     assert sorted(account.there("raw")) == ["incoming/2.csv"]
     assert [
-        (one["Subject"], one["Message"].partition("\n")[0].partition("ended with ")[2]) for one in account.said
+        (line["Subject"], line["Message"].partition("\n")[0].partition("ended with ")[2]) for line in account.said
     ] == [
         (
             "Training: no model was promoted",
@@ -214,7 +214,7 @@ def test_a_call_that_ends_in_the_middle_is_made_good_by_the_next(account, monkey
 
     assert account.call(event) == "started"
     assert account.trained == ["incoming/a.csv"]
-    (claim,) = (json.load(io.BytesIO(one)) for one in account.there("processed").values())
+    (claim,) = (json.load(io.BytesIO(item)) for item in account.there("processed").values())
     assert account.started[0]["clientToken"] == account.started[0]["startedBy"].removeprefix("shroff/")
     assert (claim["state"], claim["task"]) == ("started", "arn:task/1")
 
@@ -326,7 +326,7 @@ def test_the_status_of_a_task_is_that_of_its_own_object_whichever_task_ingested_
     account.put("incoming/2026 03/week 2.csv", b"")
 
     assert run(bank, env | {"OBJECT_KEY": "incoming/2026 03/week 1+é.jsonl"}) == 0
-    assert any(one.startswith("models/m-") for one in account.there("models"))
+    assert any(text.startswith("models/m-") for text in account.there("models"))
     assert run(bank, env | {"OBJECT_KEY": "incoming/2026 03/week 2.csv"}) == 4, "the first task set it aside"
     assert run(bank, env | {"OBJECT_KEY": "incoming/table.xlsx"}) == 4, "no task ever reads it"
 
@@ -356,6 +356,8 @@ def test_objects_of_any_name_train_a_model_that_is_copied(monkeypatch, tmp_path,
     second = run(shop, env)
 
     assert first in {0, 1}
-    assert sorted(models) == sorted(str(one.relative_to(shop)) for one in (shop / "models").rglob("*") if one.is_file())
-    assert any(one.startswith("models/m-") for one in models)
+    assert sorted(models) == sorted(
+        str(letter.relative_to(shop)) for letter in (shop / "models").rglob("*") if letter.is_file()
+    )
+    assert any(model.startswith("models/m-") for model in models)
     assert (second, account.there("models")) == (0, models)  # nothing is taken twice

@@ -50,7 +50,7 @@ def filled(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: filled(one) for key, one in value.items()}
     if isinstance(value, list):
-        return [filled(one) for one in value]
+        return [filled(item) for item in value]
     text = re.sub(r'\$\{aws_s3_bucket\.bucket\["(\w+)"\]\.bucket\}', lambda one: bucket(one[1]), str(value))
     return aws.arn(text)
 
@@ -58,7 +58,7 @@ def filled(value: Any) -> Any:
 def apply(main: hcl.Module) -> None:
     """Make what the scripts look at, as the files of Terraform describe it."""
     roles(main)
-    s3, ecs, events = (boto3.client(one) for one in ("s3", "ecs", "events"))
+    s3, ecs, events = (boto3.client(item) for item in ("s3", "ecs", "events"))
     for kind in main.locals["buckets"]:
         s3.create_bucket(Bucket=bucket(kind))
         s3.put_bucket_versioning(Bucket=bucket(kind), VersioningConfiguration={"Status": "Enabled"})
@@ -165,7 +165,7 @@ def verify(monkeypatch: pytest.MonkeyPatch, s3: Any) -> Iterator[ModuleType]:
 
 def faults() -> list[tuple[str, Callable[[], object]]]:
     """What a script must say, and what changes the account so; in order, on the account as it is by then."""
-    iam, s3, ecs, sqs = (boto3.client(one) for one in ("iam", "s3", "ecs", "sqs"))
+    iam, s3, ecs, sqs = (boto3.client(text) for text in ("iam", "s3", "ecs", "sqs"))
     wide = json.dumps(policy([{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]))
     trust = json.dumps(policy([{"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "*"}}]))
     claim = json.dumps({"state": "failed"})
@@ -223,7 +223,7 @@ def test_the_scripts_find_nothing_in_the_account_of_the_files_and_each_fault_in_
     def asked() -> tuple[int, list[str]]:
         monkeypatch.setattr(sys, "argv", arguments)
         checked = (verify.verify_iam_roles, verify.verify_training_job, verify.verify_trigger, verify.verify_api)
-        status = verify.main(*(one.check for one in checked))
+        status = verify.main(*(item.check for item in checked))
         return status, [line for line in capsys.readouterr().out.splitlines() if "WRONG" in line]
 
     status, found = asked()

@@ -153,7 +153,7 @@ def test_the_fixes_of_runbooks_end_the_faults(tmp_path):
 def test_each_panel_and_variable_finds_something_in_a_real_prometheus(tmp_path):
     boards = [json.loads(path.read_text()) for path in (checks.DEPLOY / "grafana").glob("*.json")]
     panels = {query for board in boards for query in watching.queries(board)}
-    panels = {one if "ALERTS" in one else one.replace(" or vector(0)", "") for one in panels}
+    panels = {panel if "ALERTS" in panel else panel.replace(" or vector(0)", "") for panel in panels}
     choices = {query for board in boards for query in watching.variables(board).values()}
     collectors, _ = watchers.everything()
     with (
@@ -164,9 +164,9 @@ def test_each_panel_and_variable_finds_something_in_a_real_prometheus(tmp_path):
         while (panels or choices) and time.monotonic() < ends:
             time.sleep(0.5)  # between two scrapes
             panels = {
-                one for one in panels if not watchers.asked(address, "/api/v1/query", query=one)["data"]["result"]
+                panel for panel in panels if not watchers.asked(address, "/api/v1/query", query=panel)["data"]["result"]
             }
-            choices = {one for one in choices if not values_of(address, one)}
+            choices = {choice for choice in choices if not values_of(address, choice)}
 
     assert (panels, choices) == (set(), set())
 
@@ -181,7 +181,7 @@ def values_of(address: str, variable: str) -> list[str]:
 def test_each_panel_of_cards_finds_something_in_a_real_mariadb(tmp_path, mariadb):
     bank, tables = (
         tmp_path / "bank",
-        {one: f"{one}_{os.getpid()}" for one in ("transaction_summaries", "fraud_summaries")},
+        {text: f"{text}_{os.getpid()}" for text in ("transaction_summaries", "fraud_summaries")},
     )
     shutil.copytree(checks.ROOT / "src/shroff/templates/cards", bank)
     settings = (bank / "shroff.yaml").read_text()
@@ -237,7 +237,7 @@ def settings_of_alertmanager() -> dict[str, Any]:
 
 def labels_of(matchers: list[str]) -> list[dict[str, str]]:
     """An alert for each name of a rule's matchers."""
-    ((names,),) = [re.findall(r'^alertname=~?"(.*)"$', one) for one in matchers]
+    ((names,),) = [re.findall(r'^alertname=~?"(.*)"$', matcher) for matcher in matchers]
     return [{"alertname": name.replace(".*", "BurnsFast")} for name in names.split("|")]
 
 
@@ -258,11 +258,11 @@ def test_alertmanager_hides_what_another_alert_explains_in_the_same_process(tmp_
         alerts += [source | place, target | place, target | place | elsewhere]
         hidden.add(frozenset((target | place).items()))
     with watchers.alertmanager(tmp_path, settings) as address:
-        watchers.posted(address, "/api/v2/alerts", [{"labels": one} for one in alerts])
+        watchers.posted(address, "/api/v2/alerts", [{"labels": alert} for alert in alerts])
         found, until = set(), time.monotonic() + 120
         while not found >= hidden and time.monotonic() < until:  # it hides them in its own time
             shown = watchers.asked(address, "/api/v2/alerts")
-            found = {frozenset(one["labels"].items()) for one in shown if one["status"]["inhibitedBy"]}
+            found = {frozenset(row["labels"].items()) for row in shown if row["status"]["inhibitedBy"]}
 
     assert found == hidden
     assert len(pairs) > 10
@@ -285,18 +285,20 @@ def test_a_fault_is_mailed_and_on_health_and_so_is_its_end(tmp_path, mail):
         """Seconds until a mail says so, and Health does."""
         began = time.monotonic()
         while time.monotonic() < began + 60:
-            mails = [one.read_bytes() for one in Path(mail.details["mails"]).iterdir()]
-            subjects = [message_from_bytes(one, policy=default)["Subject"] for one in mails]
-            mailed = any(one.startswith(f"[{state.upper()}") and "ShroffWaits" in one for one in subjects)
+            mails = [path.read_bytes() for path in Path(mail.details["mails"]).iterdir()]
+            subjects = [message_from_bytes(item, policy=default)["Subject"] for item in mails]
+            mailed = any(subject.startswith(f"[{state.upper()}") and "ShroffWaits" in subject for subject in subjects)
             health = asker.get("/api/v1/health").json()["alerts"]
-            shown.update({one["name"]: one for one in health})
-            if mailed and any(one["name"] == "ShroffWaits" for one in health) == (state == "firing"):
+            shown.update({row["name"]: row for row in health})
+            if mailed and any(row["name"] == "ShroffWaits" for row in health) == (state == "firing"):
                 return time.monotonic() - began
             time.sleep(0.2)
         raise AssertionError((state, subjects, health))
 
     with served(tmp_path / "bank") as service, service.client() as asker:
-        (hook,) = next(one for one in settings["receivers"] if one["name"] == "health")["webhook_configs"]
+        (hook,) = next(receiver for receiver in settings["receivers"] if receiver["name"] == "health")[
+            "webhook_configs"
+        ]
         hook["url"] = hook["url"].replace("http://shroff:8080", service.url)
         hook["http_config"]["authorization"]["credentials_file"] = str(tmp_path / "key")
         shown: dict[str, Any] = {}
@@ -318,7 +320,7 @@ def test_a_fault_is_mailed_and_on_health_and_so_is_its_end(tmp_path, mail):
 
 def test_alertmanager_repeats_alerts_before_health_ends_them():
     route = settings_of_alertmanager()["route"]
-    (repeats,) = [one["repeat_interval"] for one in route["routes"] if one["receiver"] == "health"]
+    (repeats,) = [row["repeat_interval"] for row in route["routes"] if row["receiver"] == "health"]
     minutes = [int(text.removesuffix("m")) for text in (repeats, route["group_interval"])]
 
     assert 2 * sum(minutes) * 60_000 < ENDS_AFTER_MS

@@ -15,8 +15,8 @@ from tools.watch.rules import all_alerts, runbook
 
 def alerts_tried() -> list[Alert]:
     """Each alert with its trial; those of objectives once per objective."""
-    burns = [alert for one in OBJECTIVES for alert in burning(one)]
-    return [one for one in all_alerts() if one.page != "objectives"] + burns
+    burns = [alert for objective in OBJECTIVES for alert in burning(objective)]
+    return [item for item in all_alerts() if item.page != "objectives"] + burns
 
 
 def values(below: Value, fault: Value, counts: tuple[int, int, int], step: int) -> str:
@@ -76,9 +76,9 @@ def trial_of(alert: Alert, number: int) -> dict[str, Any]:
 def write_trials(rules: Mapping[str, Any], folder: Path, only: Collection[str] = ()) -> list[str]:
     """Write each trial with the rules that it needs, of a rule file that was read; gives the names of the tests."""
     names = []
-    for number, alert in enumerate(one for one in alerts_tried() if not only or one.name in only):
-        own = [one for group in rules["groups"] for one in group["rules"] if one.get("alert") == alert.name]
-        needed = [one for group in rules["groups"] for one in group["rules"] if needs(alert, one)]
+    for number, alert in enumerate(path for path in alerts_tried() if not only or path.name in only):
+        own = [rule for group in rules["groups"] for rule in group["rules"] if rule.get("alert") == alert.name]
+        needed = [rule for group in rules["groups"] for rule in group["rules"] if needs(alert, rule)]
         made = {"groups": [{"name": "tried", "rules": [*needed, *own]}]}
         (folder / f"rules{number}.yaml").write_text(yaml.safe_dump(made), encoding="utf-8")
         (folder / f"test{number}.yaml").write_text(yaml.safe_dump(trial_of(alert, number)), encoding="utf-8")

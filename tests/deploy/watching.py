@@ -34,7 +34,7 @@ OF_SCRAPE = {"job", "instance", "le"}
 def metrics() -> dict[str, tuple[str, set[str]]]:
     """The family and the labels of each series that the program can have, by the series' name."""
     found = {}
-    for family in (one for group in collectors_of_page() for collector in group for one in collector.collect()):
+    for family in (item for group in collectors_of_page() for collector in group for item in collector.collect()):
         name, labels = shown_name(family), set(labels_of(family))
         ends = ("_bucket", "_sum", "_count") if family.type == "histogram" else ("",)
         found |= {f"{name}{end}": (name, labels) for end in ends}
@@ -76,9 +76,9 @@ def watch(deploy: Path) -> list[str]:
     known = {rule["alert"] for rule in rules if "alert" in rule}
     for pattern in re.findall(r'alertname=~?"([^"]*)"', (compose / "alertmanager.yaml").read_text(encoding="utf-8")):
         found += [
-            f"compose/alertmanager.yaml: no alert {one}"
-            for one in pattern.split("|")
-            if not any(re.fullmatch(one, alert) for alert in known)
+            f"compose/alertmanager.yaml: no alert {part}"
+            for part in pattern.split("|")
+            if not any(re.fullmatch(part, alert) for alert in known)
         ]
     return found + [
         f"{path}: it differs from what `python -m tools.watch` writes"
@@ -96,7 +96,7 @@ def scraping(deploy: Path) -> Iterator[str]:
         key = Path(job["authorization"]["credentials_file"]).name
         if key not in secrets:
             yield f"{file}: it gets no secret {key}"
-        if not any((one.method, one.path) == ("GET", job["metrics_path"]) for one in probes.ROUTES):
+        if not any((route.method, route.path) == ("GET", job["metrics_path"]) for route in probes.ROUTES):
             yield f"{file}: the program has no GET {job['metrics_path']}"
         if not re.fullmatch(JOBS, job["job_name"]):
             yield f"{file}: the alerts know no job {job['job_name']}"
@@ -106,7 +106,10 @@ def scraping(deploy: Path) -> Iterator[str]:
     if not kept or int(kept[0]) <= looked + 1:  # of a day before
         yield f"{COMPOSE}: prometheus keeps {kept} days, and rules look {looked} days back"
     targets = [
-        one for to in given["alerting"]["alertmanagers"] for part in to["static_configs"] for one in part["targets"]
+        target
+        for to in given["alerting"]["alertmanagers"]
+        for part in to["static_configs"]
+        for target in part["targets"]
     ]
     if targets != ["alertmanager:9093"]:
         yield f"{file}: its alerts go to {targets}"
@@ -117,9 +120,9 @@ def posting(deploy: Path) -> Iterator[str]:
     file = "compose/alertmanager.yaml"
     receivers = yaml.safe_load((deploy / file).read_text(encoding="utf-8"))["receivers"]
     secrets = yaml.safe_load((deploy / COMPOSE).read_text(encoding="utf-8"))["services"]["alertmanager"]["secrets"]
-    for hook in (one for receiver in receivers for one in receiver.get("webhook_configs", ())):
+    for hook in (config for receiver in receivers for config in receiver.get("webhook_configs", ())):
         path, key = urlsplit(hook["url"]).path, hook["http_config"]["authorization"]["credentials_file"]
-        if not any((one.method, one.path) == ("POST", path) for one in operator_alerts.ROUTES):
+        if not any((route.method, route.path) == ("POST", path) for route in operator_alerts.ROUTES):
             yield f"{file}: the program has no POST {path}"
         if Path(key).name not in secrets:
             yield f"{file}: it gets no secret {Path(key).name}"
@@ -140,13 +143,17 @@ def runbooks(deploy: Path) -> list[str]:
                 found += [f"{page}: {anchor}: no {part}" for part in PARTS if f"**{part}**" not in section[1]]
             linked.add(rule["alert"])
     for page, text in pages.items():
-        found += [f"{page}: no alert {one}" for one in re.findall(r"(?m)^## (Shroff\w+)$", text) if one not in linked]
-        called = [shlex.split(one) for one in re.findall(r"`shroff ([^`]+)`", text)]
+        found += [
+            f"{page}: no alert {line}" for line in re.findall(r"(?m)^## (Shroff\w+)$", text) if line not in linked
+        ]
+        called = [shlex.split(line) for line in re.findall(r"`shroff ([^`]+)`", text)]
         found += commands(page, called)
         known = {*metrics(), *(family for family, _ in metrics().values())}
-        named = [one for one in re.findall(r"\bshroff_\w+", text) if one not in known]
-        found += [f"{page}: the program has no metric {one}" for one in named]
-    objectives = [f"| `{one.name}` | {100 * one.share:g} % | {one.meaning} |" for one in OBJECTIVES]
+        named = [line for line in re.findall(r"\bshroff_\w+", text) if line not in known]
+        found += [f"{page}: the program has no metric {item}" for item in named]
+    objectives = [
+        f"| `{objective.name}` | {100 * objective.share:g} % | {objective.meaning} |" for objective in OBJECTIVES
+    ]
     return found + [f"objectives.md: no {row}" for row in objectives if row not in pages["objectives.md"]]
 
 
@@ -170,9 +177,9 @@ def dashboards(deploy: Path) -> list[str]:
         (Path(made) / "panels.yaml").write_text(text, encoding="utf-8")
         found += judged("grafana", ["promtool", "check", "rules", "--lint=none", "panels.yaml"], cwd=Path(made))
     families = {family for family, _ in metrics().values()}
-    found += [f"grafana: no panel shows {one}" for one in sorted(families - shown - set(UNSHOWN))]
+    found += [f"grafana: no panel shows {item}" for item in sorted(families - shown - set(UNSHOWN))]
     found += [
-        f"grafana: {one} is shown, or is no metric" for one in sorted(set(UNSHOWN) & shown | set(UNSHOWN) - families)
+        f"grafana: {item} is shown, or is no metric" for item in sorted(set(UNSHOWN) & shown | set(UNSHOWN) - families)
     ]
     found += data_sources(deploy)
     folder = re.findall(r"path: (\S+)", (deploy / "compose/dashboards.yaml").read_text(encoding="utf-8"))
@@ -186,29 +193,29 @@ def data_sources(deploy: Path) -> Iterator[str]:
     file = "compose/grafana.yaml"
     text = (deploy / file).read_text(encoding="utf-8")
     try:
-        given = {one["type"] for one in yaml.safe_load(text)["datasources"]}
+        given = {datasource["type"] for datasource in yaml.safe_load(text)["datasources"]}
     except yaml.YAMLError as error:
         yield f"{file}: {error}"
         return
     boards = [json.loads(path.read_text(encoding="utf-8")) for path in (deploy / "grafana").glob("*.json")]
     chosen_from = {
-        one["query"] for board in boards for one in board["templating"]["list"] if one["type"] == "datasource"
+        row["query"] for board in boards for row in board["templating"]["list"] if row["type"] == "datasource"
     }
     yield from (f"{file}: no source of {kind}, which panels ask" for kind in chosen_from - given)
     secrets = yaml.safe_load((deploy / COMPOSE).read_text(encoding="utf-8"))["services"]["grafana"]["secrets"]
     named = re.findall(r"\$__file\{/run/secrets/(\w+)\}", text)
-    yield from (f"{file}: it gets no secret {one}" for one in named if one not in secrets)
+    yield from (f"{file}: it gets no secret {item}" for item in named if item not in secrets)
 
 
 def queries(board: Mapping[str, Any]) -> list[str]:
     """The queries of a dashboard's panels in PromQL, for everything that can be chosen."""
     found = [target["expr"] for panel in board["panels"] for target in panel["targets"] if "expr" in target]
-    return [chosen(one) for one in found]
+    return [chosen(item) for item in found]
 
 
 def variables(board: Mapping[str, Any]) -> dict[str, str]:
     """The queries of a dashboard's variables, by name."""
-    return {one["name"]: chosen(one["query"]) for one in board["templating"]["list"] if one["type"] == "query"}
+    return {row["name"]: chosen(row["query"]) for row in board["templating"]["list"] if row["type"] == "query"}
 
 
 def chosen(query: str) -> str:

@@ -79,7 +79,9 @@ def test_a_how_to_with_a_section_about_a_screen_has_a_picture():
 
 
 def test_every_picture_of_a_page_has_an_alternative_text():
-    pictures = [one for path in all_pages() for one in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", path.read_text("utf-8"))]
+    pictures = [
+        text for path in all_pages() for text in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", path.read_text("utf-8"))
+    ]
 
     assert len(pictures) > 20
     assert [target for words, target in pictures if len(words) < 4] == []

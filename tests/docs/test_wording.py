@@ -33,7 +33,7 @@ def test_a_page_has_no_phrase_of_the_list_and_short_sentences(page):
     found = hits(text)
 
     allowed = ALLOWED.get(name, 0)
-    assert len(found) <= allowed, "\n".join(f"{name}:{one.line}: {one.phrase!r}: {one.instead}" for one in found)
+    assert len(found) <= allowed, "\n".join(f"{name}:{item.line}: {item.phrase!r}: {item.instead}" for item in found)
     assert len(found) == allowed, f"{name} has {len(found)} now: python -m tests.docs.wording --record"
     assert words_mean(text) <= WORDS_MEAN_MAX
 
@@ -45,7 +45,7 @@ def test_the_list_names_pages_that_are_there():
 def test_phrases_are_found_in_prose_and_nowhere_else():
     text = "Ask whoever has it.\n\n```sh\nwhoever\n```\nThe command `whoever` and [whoever](x.md).\n"
 
-    assert [(one.line, one.phrase) for one in hits(text)] == [(1, "whoever"), (6, "whoever")]
+    assert [(hit.line, hit.phrase) for hit in hits(text)] == [(1, "whoever"), (6, "whoever")]
 
 
 def test_sentences_end_at_points_paragraphs_and_cells():
@@ -60,10 +60,10 @@ def test_messages_screens_and_mails_have_no_phrase_of_the_list():
     found, allowed = in_texts(), ALLOWANCE["texts"]
 
     more = [
-        f"{name}:{one.line}: {one.phrase!r}: {one.instead}"
+        f"{name}:{line.line}: {line.phrase!r}: {line.instead}"
         for name, said in found.items()
         if len(said) > allowed.get(name, 0)
-        for one in said
+        for line in said
     ]
     assert not more, "\n".join(more)
     counts = {name: len(said) for name, said in found.items()}
@@ -83,5 +83,5 @@ def test_texts_of_the_program_are_its_literals_without_docstrings_comments_and_c
     code = '"""In force."""\n\nwords = f"it is in force, at place {seq}"  # in force\nin_force = "in_force"\n'
     page = '<p aria-label="in force">{{ in_force }} {% if x %}Mend it{% endif %}</p>\n'
 
-    assert [(one.line, one.phrase) for one in hits_in_texts("a.py", code)] == [(3, "in force"), (3, "at place")]
-    assert [one.phrase for one in hits_in_texts("a.html", page)] == ["in force", "Mend"]
+    assert [(text.line, text.phrase) for text in hits_in_texts("a.py", code)] == [(3, "in force"), (3, "at place")]
+    assert [text.phrase for text in hits_in_texts("a.html", page)] == ["in force", "Mend"]

@@ -75,7 +75,7 @@ HEAD: Final = """\
 # that is not here has none."""
 _PATTERNS: Final = {re.compile(pattern, re.IGNORECASE): hint for pattern, hint in INSTEAD.items()}
 _TEXT_PATTERNS: Final = {re.compile(pattern, re.IGNORECASE): hint for pattern, hint in INSTEAD_IN_TEXTS.items()}
-_ANY: Final = re.compile("|".join(f"(?:{one})" for one in INSTEAD_IN_TEXTS), re.IGNORECASE)
+_ANY: Final = re.compile("|".join(f"(?:{item})" for item in INSTEAD_IN_TEXTS), re.IGNORECASE)
 _DOCSTRING: Final = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""')
 _COMMENT: Final = re.compile(r"(?:^|  )[ \t]*# .*$", re.MULTILINE)
 _LITERAL: Final = re.compile(r'"((?:[^"\\\n]|\\.)*)"|\'((?:[^\'\\\n]|\\.)*)\'')
@@ -141,7 +141,7 @@ def hits_in_texts(name: str, code: str) -> list[Hit]:
 
 def sentence_lengths(text: str) -> list[int]:
     """The words of each sentence; of a table, of each cell that has at least four."""
-    counted = [len(_WORD.findall(one)) for one in _END.split(prose(text))]
+    counted = [len(_WORD.findall(part)) for part in _END.split(prose(text))]
     return [count for count in counted if count >= 4]
 
 
@@ -188,13 +188,13 @@ def main(names: list[str]) -> None:
         record()
         return
     for name, said in in_texts().items() if names == ["--texts"] else ():
-        print("\n".join(f"{name}:{one.line}: {one.phrase!r} -> {one.instead}" for one in said))
+        print("\n".join(f"{name}:{line.line}: {line.phrase!r} -> {line.instead}" for line in said))
     for page in [Path(name) for name in names if name != "--texts"] or ([] if names else pages_checked()):
         text = page.read_text(encoding="utf-8")
         found = hits(text)
         print(f"{page}: {len(found)} phrases, {words_mean(text):.1f} words a sentence")
-        for one in found if names else ():
-            print(f"  {one.line}: {one.phrase!r} -> {one.instead}")
+        for item in found if names else ():
+            print(f"  {item.line}: {item.phrase!r} -> {item.instead}")
 
 
 if __name__ == "__main__":

@@ -43,5 +43,7 @@ def test_a_batch_of_one_currency_is_written_and_a_remark_says_only_that_no_rate_
 
     assert len(documents) == 41
     assert [single.amount, single.original, single.currency, single.rate] == shown
-    assert all([one[name] for name in ("amount", "original", "currency", "rate")] == shown for one in documents)
-    assert all((one["remark"] is not None) == (fields.get("currency") == "CZK") for one in documents)
+    assert all(
+        [document[name] for name in ("amount", "original", "currency", "rate")] == shown for document in documents
+    )
+    assert all((document["remark"] is not None) == (fields.get("currency") == "CZK") for document in documents)

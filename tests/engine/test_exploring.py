@@ -73,7 +73,7 @@ def _load(files: dict[str, str], tmp_path: Path):
 
 def decide(log: MemoryLog, definitions: Definitions, paid: Sequence[Submission]) -> list[dict[str, object]]:
     answers = Writer(log, definitions, lambda: NOW_MS).write(paid)
-    return [msgspec.json.decode(one.document) for one in answers if one.document]
+    return [msgspec.json.decode(answer.document) for answer in answers if answer.document]
 
 
 def rows_of(log: MemoryLog) -> list[DecisionRow]:
@@ -81,7 +81,7 @@ def rows_of(log: MemoryLog) -> list[DecisionRow]:
 
 
 def outcomes(decided: Sequence[dict[str, object]]) -> list[object]:
-    return [one["outcome"] for one in decided]
+    return [decision["outcome"] for decision in decided]
 
 
 def many(count: int, **of: str) -> list[Submission]:
@@ -178,7 +178,7 @@ def test_no_more_than_the_cap_are_let_through_a_day_and_late_ones_count_on_their
     decided = decide(MemoryLog(), load(policy(at_most_a_day="2")), paid)
 
     assert outcomes(decided) == expected
-    assert [one["exploration"]["propensity"] for one in decided] == [1, 1, 1, 1, 0, 0]
+    assert [decision["exploration"]["propensity"] for decision in decided] == [1, 1, 1, 1, 0, 0]
 
 
 def payment_at(number: int, at: str) -> Submission:
@@ -304,7 +304,7 @@ def test_the_seed_is_in_no_answer(load, tmp_path: Path):
     found = [*map(repr, decided), *map(repr, told), repr(definitions.policies)]
     report = report_of(log, definitions)
     found += [repr(report.document()), page(report)]
-    found += [one.words for one in look_at_exploration(log, definitions, NOW_MS)]
+    found += [record.words for record in look_at_exploration(log, definitions, NOW_MS)]
 
     assert [text for text in found if SEED in text] == []
 
@@ -335,9 +335,12 @@ def test_a_mistake_in_explore_is_named(load, changes: dict[str, str | None], wor
     with pytest.raises(DefinitionError) as caught:
         load(policy(**changes))
 
-    messages = [one.message for one in caught.value.problems]
+    messages = [problem.message for problem in caught.value.problems]
     assert any(message.startswith(words) for message in messages), messages
-    assert not any(SEED in f"{one.message}{one.hint}" or "too short" in one.message for one in caught.value.problems)
+    assert not any(
+        SEED in f"{problem.message}{problem.hint}" or "too short" in problem.message
+        for problem in caught.value.problems
+    )
 
 
 def test_explore_needs_something_that_the_score_declines_and_an_amount(load, files: dict[str, str]):
@@ -347,11 +350,13 @@ def test_explore_needs_something_that_the_score_declines_and_an_amount(load, fil
     without = {**files, "events.yaml": events, "features.yaml": "", "policy.yaml": policy()}
     said = policy() + "  costs: { missed_fraud: 50 }\n"
 
-    assert any("payment has no money field" in one.message for one in load_definitions(without).problems)
-    assert not any("money field" in one.message for one in load_definitions({**without, "policy.yaml": said}).problems)
+    assert any("payment has no money field" in problem.message for problem in load_definitions(without).problems)
+    assert not any(
+        "money field" in problem.message for problem in load_definitions({**without, "policy.yaml": said}).problems
+    )
     undecided = {**files, "events.yaml": files["events.yaml"].replace("decide: true", "decide: false")}
     undecided |= {"policy.yaml": policy()}
-    assert any("payment is not decided" in one.message for one in load_definitions(undecided).problems)
+    assert any("payment is not decided" in problem.message for problem in load_definitions(undecided).problems)
 
 
 def test_another_seed_is_another_version_of_the_policy(load):

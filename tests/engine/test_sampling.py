@@ -85,7 +85,10 @@ def test_one_by_one_the_same_are_drawn_and_a_replay_finds_them_again(load, tmp_p
 def test_nothing_else_of_a_decision_changes(load):
     def bare(rows: Sequence[DecisionRow]) -> list[dict[str, object]]:
         told = [msgspec.json.decode(row.document) for row in rows]
-        return [{name: one[name] for name in one if name not in {"exploration", "versions", "receipt"}} for one in told]
+        return [
+            {name: notice[name] for name in notice if name not in {"exploration", "versions", "receipt"}}
+            for notice in told
+        ]
 
     with_sample, without = decided(load(policy()))[1], decided(load(f"payment: {{ {SCORE} }}\n"))[1]
 

@@ -57,7 +57,7 @@ def payments(count):
 def logged(folder) -> list[Record]:
     """The events of a log, without what put the project in force, which has the time of day in it."""
     with shroff.open(folder).log.reading() as log:
-        return [one for batch in log.read() for one in batch if one.type != "control"]
+        return [item for batch in log.read() for item in batch if item.type != "control"]
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_an_avro_file_gives_the_log_that_json_lines_of_the_same_events_give(tmp_
         assert run(["-C", str(folder), "ingest", str(path), "--as", "payment", "--json"]) == 0
         document = json.loads(capfd.readouterr().out)
         found.append((document["appended"], document["quarantined"], document["by_outcome"]))
-        found.append([(one.seq, one.type, one.id, one.time_ms, one.body) for one in logged(folder)])
+        found.append([(item.seq, item.type, item.id, item.time_ms, item.body) for item in logged(folder)])
 
     assert found[0][:2] == (200, 0)
     assert found[:2] == found[2:]
@@ -233,7 +233,7 @@ def test_what_was_refused_of_a_file_comes_back_by_the_same_mapping(tmp_path, cap
     capfd.readouterr()
 
     assert run(["-C", str(folder), "quarantine", "retry", "--json"]) == 0
-    assert [one.id for one in logged(folder) if one.type == "payment"] == ["p-0", "p-2", "p-1"]
+    assert [item.id for item in logged(folder) if item.type == "payment"] == ["p-0", "p-2", "p-1"]
 
 
 def test_progress_of_a_file_is_told_by_its_bytes(tmp_path):

@@ -139,7 +139,7 @@ def test_labels_need_what_names_their_event():
     schema = record(("verdict", "string"), ("known_at", TIME))
     misfits = fit(read_schema(json.dumps(schema)), label, found.settings).misfits
 
-    assert [one.field for one in misfits] == ["event"]
+    assert [misfit.field for misfit in misfits] == ["event"]
 
 
 def test_schemas_that_differ_for_readers_alone_are_the_same():
@@ -161,4 +161,4 @@ def test_another_project_of_the_same_types_is_read_by_names_like_any_other():
     found = compared(theirs, events.types["payment"], settings)
 
     assert found.fit.is_readable
-    assert {one.kind for one in found.changes} == {"same"}
+    assert {change.kind for change in found.changes} == {"same"}

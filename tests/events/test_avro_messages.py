@@ -65,7 +65,9 @@ def test_the_twelve_fields_of_paysim_are_read_by_the_mapping_of_the_template():
     found = received(registry, sent(registry, PAYSIM, TRANSFER), *paysim())
 
     assert found.refusal is None
-    assert dict(zip([one.name for one in paysim()[0].types["payment"].fields], found.event.values, strict=True)) == {
+    assert dict(
+        zip([field.name for field in paysim()[0].types["payment"].fields], found.event.values, strict=True)
+    ) == {
         "payment_id": "t-1",
         "paid_at": 1_767_225_600_000 + 3 * 3_600_000,
         "type": "TRANSFER",
@@ -189,7 +191,7 @@ def test_types_that_share_a_topic_have_a_subject_each_and_tell_their_types():
 
     assert sorted(registry._subjects) == ["both-small.a", "both-small.b"]
     arrived = Intake(events, settings, None).submissions(lines_of(lines, "avro"), "both/0")
-    assert [one.event.type for one in arrived] == ["b", "a", "b"]
+    assert [item.event.type for item in arrived] == ["b", "a", "b"]
 
 
 # ---- secrets
@@ -398,9 +400,9 @@ def test_a_refused_message_comes_back_by_the_schema_that_wrote_it():
 
     found = submissions([entry(message), entry(broken), entry(message)], Intake(events, settings, None), {}, made)
 
-    assert [one.event and one.event.values for one in found] == [("p", 5, 7), None, ("p", 5, 7)]
+    assert [item.event and item.event.values for item in found] == [("p", 5, 7), None, ("p", 5, 7)]
     assert found[1].refusal == "the message is not a record of schema 1: it ends too early"
-    assert [one.raw() for one in found] == [message, broken, message]
+    assert [item.raw() for item in found] == [message, broken, message]
     assert len(decoders) == 1
 
 

@@ -101,7 +101,7 @@ def test_the_amount_of_a_label_keeps_its_worth_and_its_id_when_money_gets_more_p
     if is_early:
         one.write([sent(after, "payment", PAYMENT)])
     (again,) = one.write([sent(after, "label", LABEL)])
-    (record,) = [one for records in log.read() for one in records if one.kind == "label"]
+    (record,) = [item for records in log.read() for item in records if item.kind == "label"]
     found = one.state.records.decode(record)
 
     assert isinstance(found, LabelEvent)

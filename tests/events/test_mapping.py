@@ -205,7 +205,9 @@ def test_a_file_with_decimal_commas_gives_the_events_of_the_one_with_points(amou
         commas.append([*own, written, real, f"{written} EUR", with_comma(whole, grouped), real, "1.5"])
     found = submitted("separator: ';', decimal: ',',", commas, ";")
 
-    assert [(one.refusal, one.event) for one in found] == [(None, one.event) for one in submitted("", points, ",")]
+    assert [(item.refusal, item.event) for item in found] == [
+        (None, point.event) for point in submitted("", points, ",")
+    ]
 
 
 @pytest.mark.parametrize("amount", ["12.50", "1.25,00", "1,250.00", "1.250.00", "1 250.000,00", "x"])
@@ -409,8 +411,8 @@ def test_each_sample_is_read_by_the_project_that_is_for_it(project, file, rows, 
     found = sample(folder, data / file, "payment", rows=3_000 if rows > 300 else rows)
     labels = [] if file.endswith("parquet") else sample(folder, data / file, "label", rows=300)
 
-    assert (len(found), sum(one.refusal is not None for one in found)) == (rows, refused)
-    assert [one.refusal for one in labels if one.refusal is not None] == []
+    assert (len(found), sum(item.refusal is not None for item in found)) == (rows, refused)
+    assert [label.refusal for label in labels if label.refusal is not None] == []
 
 
 @pytest.mark.parametrize(

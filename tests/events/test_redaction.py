@@ -86,16 +86,16 @@ def refused_then_retried(
     """Lines that one version of a project refuses, tried again under the next."""
     log = MemoryLog()
     answers = writer(log, first).write(read(first, text, as_type=as_type, format=format))
-    assert {one.kind for one in answers} == {"refused"}
+    assert {answer.kind for answer in answers} == {"refused"}
     return log, retry(log, writer(log, then), intake(then), [], headers or {})
 
 
 def stored(log: Log, type_name: str = "payment") -> list[dict[str, object]]:
     return [
-        msgspec.json.decode(one.body)
+        msgspec.json.decode(record.body)
         for records in log.read()
-        for one in records
-        if (one.kind, one.type) == ("event", type_name)
+        for record in records
+        if (record.kind, record.type) == ("event", type_name)
     ]
 
 

@@ -54,8 +54,8 @@ def test_everything_comes_back_as_it_was_by_time_equal_times_as_they_came(memory
     given = mixed()
     found = list(in_order_of_time(given, memory_bytes))
 
-    assert [shown(one) for one in found] == [shown(one) for one in sorted(given, key=time_of)]
-    assert [one.refusal is not None for one in found] == [True] * 20 + [False] * 170
+    assert [shown(item) for item in found] == [shown(row) for row in sorted(given, key=time_of)]
+    assert [item.refusal is not None for item in found] == [True] * 20 + [False] * 170
 
 
 @pytest.mark.parametrize("memory_bytes", SIZES)
@@ -65,7 +65,7 @@ def test_of_nothing_comes_nothing(memory_bytes):
 
 def test_the_temporary_file_has_no_name_and_so_survives_nobody(folder):
     found = in_order_of_time(mixed(), 300)
-    next(one for one in found if one.event is not None)
+    next(item for item in found if item.event is not None)
 
     assert list(folder.iterdir()) == []
 
@@ -113,6 +113,8 @@ def test_labels_come_before_the_first_event_at_or_after_what_they_were_known_at(
         label(number, f"payment/p{number}", "fraud", "analyst", f"2026-03-01T12:0{minute}Z")
         for number, minute in enumerate(("9:00", "1:00", "2:30"))
     ]
-    found = [one.label.event_id + " found out" if one.label else one.event.id for one in with_labels(payments, labels)]
+    found = [
+        item.label.event_id + " found out" if item.label else item.event.id for item in with_labels(payments, labels)
+    ]
 
     assert found == ["p0", "p1 found out", "p1", "p2", "p2 found out", "p3", "p0 found out"]

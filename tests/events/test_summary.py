@@ -46,7 +46,7 @@ def test_a_summary_shows_the_fields_that_it_names_in_its_order_and_no_others():
 
     assert (found.title, found.amount) == ("1,661.9 EUR to Corvane", "1661.9")
     assert found.rest == ("parts 1,200", "web yes", "•••• 4417", "tip 5.00 EUR")
-    assert [(one.label, one.text) for one in found.parts][:2] == [("merchant", "Corvane"), ("parts", "1,200")]
+    assert [(part.label, part.text) for part in found.parts][:2] == [("merchant", "Corvane"), ("parts", "1,200")]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_check_refuses_a_summary_that_cannot_be_shown(written, words):
     )
     problems = load_definitions({**FILES, "events.yaml": events}).problems
 
-    assert [words in f"{one.message} {one.hint}" for one in problems] == [True]
+    assert [words in f"{problem.message} {problem.hint}" for problem in problems] == [True]
     assert problems[0].line == 7
 
 

@@ -79,9 +79,9 @@ def written(of: Definitions, *batches: list[Submission], log: Log | None = None)
 def test_a_second_event_with_the_same_value_is_refused_and_the_other_is_named(at_once):
     of = project()
     parts = [payment(of, 1, arn="A"), payment(of, 2, arn="A"), payment(of, 3, arn="B")]
-    answers = written(of, parts) if at_once else written(of, *[[one] for one in parts])
+    answers = written(of, parts) if at_once else written(of, *[[part] for part in parts])
 
-    assert [one.kind for one in answers] == ["decided", "refused", "decided"]
+    assert [answer.kind for answer in answers] == ["decided", "refused", "decided"]
     assert answers[1].reason == "arn: it is unique, and payment 'p1' has the same value already"
 
 
@@ -89,7 +89,7 @@ def test_the_same_event_again_is_a_duplicate_and_missing_values_are_not_compared
     of = project()
     answers = written(of, [payment(of, 1, arn="A"), payment(of, 2), payment(of, 3)], [payment(of, 1, arn="A")])
 
-    assert [one.kind for one in answers] == ["decided", "decided", "decided", "duplicate"]
+    assert [answer.kind for answer in answers] == ["decided", "decided", "decided", "duplicate"]
 
 
 def test_a_value_is_known_across_restarts_and_in_a_batch_that_is_looked_up_beside_a_commit():
@@ -111,7 +111,7 @@ def test_hashes_of_hashed_fields_are_compared_and_no_message_has_the_clear_value
     early = label(of, arn="secret")
     answers = written(of, [early], [payment(of, 1, arn="secret"), payment(of, 2, arn="secret")], log=log)
 
-    assert [one.kind for one in answers] == ["waiting", "decided", "refused"]
+    assert [answer.kind for answer in answers] == ["waiting", "decided", "refused"]
     assert set(log.find_unique("payment", "arn", ["SECRET", "secret"])) == {"SECRET"}
     assert all("secret" not in str(entry) for entry in log.refused_list())
     assert not log.waiting_all()
@@ -125,7 +125,7 @@ def test_an_event_that_is_refused_moves_no_watermark_and_leaves_its_value_free()
         [payment(of, 4, hour=14, arn="C"), payment(of, 5, hour=12, arn="D"), payment(of, 6, hour=14, arn="D")],
     )
 
-    assert [one.kind for one in answers] == ["decided", "refused", "decided", "decided", "refused", "decided"]
+    assert [answer.kind for answer in answers] == ["decided", "refused", "decided", "decided", "refused", "decided"]
     assert "too late" in answers[4].reason
 
 
@@ -147,10 +147,10 @@ def test_a_value_within_the_duration_is_a_duplicate_of_the_event_that_has_it(nam
     minutes, taken = TIMELINES[name]
     of = within()
     parts = [at_minute(of, number, minute, insert="A") for number, minute in enumerate(minutes)]
-    answers = written(of, parts) if at_once else written(of, *[[one] for one in parts])
+    answers = written(of, parts) if at_once else written(of, *[[part] for part in parts])
 
     kinds = ["decided" if number in taken else "duplicate" for number in range(len(minutes))]
-    assert [one.kind for one in answers] == kinds
+    assert [answer.kind for answer in answers] == kinds
 
 
 @pytest.mark.slow
@@ -164,7 +164,7 @@ def test_of_events_that_share_a_value_those_further_apart_are_taken(rows: list[t
 
     taken: list[int] = []
     for number, (minute, value) in enumerate(rows):
-        near = [one for one in taken if value and rows[one][1] == value and abs(rows[one][0] - minute) <= 60]
+        near = [item for item in taken if value and rows[item][1] == value and abs(rows[item][0] - minute) <= 60]
         taken += [] if near else [number]
     assert [msgspec.json.decode(body)["id"] for body in bodies(log)] == [f"m{number}" for number in taken]
 
@@ -181,7 +181,7 @@ def test_a_repeated_event_is_answered_with_the_decision_of_the_first_one() -> No
 
     (made,) = first.answers
     assert made.document is not None
-    assert [(one.kind, one.seq, one.document) for one in (*beside.answers, later)] == [
+    assert [(answer.kind, answer.seq, answer.document) for answer in (*beside.answers, later)] == [
         ("duplicate", made.seq, made.document)
     ] * 2
 
@@ -221,8 +221,8 @@ def test_a_label_by_a_unique_field_is_that_of_its_event_whatever_names_it():
         of, [payment(of, 1, arn="A")], [label(of, arn="A"), label(of, event="p1"), label(of, event="p1", arn="A")]
     )
 
-    assert [one.kind for one in answers] == ["decided", "taken", "duplicate", "duplicate"]
-    assert len({one.id for one in answers[1:]}) == 1
+    assert [answer.kind for answer in answers] == ["decided", "taken", "duplicate", "duplicate"]
+    assert len({answer.id for answer in answers[1:]}) == 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 9])
@@ -240,10 +240,10 @@ def test_labels_that_wait_join_right_after_their_event_and_once(size):
         payment(of, 3),
     ]
     held = writer(log, of)
-    answers = [one for at in range(0, len(parts), size) for one in held.write(parts[at : at + size])]
+    answers = [item for at in range(0, len(parts), size) for item in held.write(parts[at : at + size])]
     records = [record for part in log.read() for record in part][1:]
 
-    assert [(one.type, one.id.partition("#")[0]) for one in records] == [
+    assert [(item.type, item.id.partition("#")[0]) for item in records] == [
         ("payment", "p2"),
         ("payment", "p1"),
         ("label", "payment/p1"),
@@ -252,7 +252,7 @@ def test_labels_that_wait_join_right_after_their_event_and_once(size):
     ]
     assert answers[7].kind == "duplicate"
     assert answers[7].seq == 4
-    assert [(one.field, one.event_id) for one in log.waiting_all()] == [("arn", "Z")]
+    assert [(item.field, item.event_id) for item in log.waiting_all()] == [("arn", "Z")]
     (decided,) = log.decisions("payment", ["p1"]).values()
     assert b'"card.frauds":0' in decided.document
 
@@ -280,7 +280,7 @@ def test_a_label_that_names_two_events_or_none_is_refused(more, reason):
 def test_a_label_that_waited_and_whose_event_has_another_value_goes_to_quarantine(at_once):
     of, log = project(), MemoryLog()
     parts = [label(of, event="p1", arn="A"), payment(of, 1, arn="B")]
-    written(of, *([parts] if at_once else [[one] for one in parts]), log=log)
+    written(of, *([parts] if at_once else [[part] for part in parts]), log=log)
 
     ((_, entry),) = log.refused_list()
     assert entry.reason == "arn: payment 'p1' has another one"
@@ -296,7 +296,7 @@ def test_a_name_that_several_types_have_is_that_of_the_decided_one():
     answers = written(of, [moved, payment(of, 1, arn="A")], [label(of, arn="A"), label(of, iban="I")])
     both = label(of, arn="A", iban="I")
 
-    assert [one.id.partition("#")[0] for one in answers[2:]] == ["payment/p1", "transfer/t1"]
+    assert [answer.id.partition("#")[0] for answer in answers[2:]] == ["payment/p1", "transfer/t1"]
     assert both.refusal == "iban: it names one of the type transfer, and arn one of the type payment"
 
 
@@ -325,7 +325,7 @@ def test_what_cannot_name_an_event_is_said():
     text = FILES["events.yaml"].replace("amount: money }", "amount: money, arn: text? unique, reason: text? unique }")
     found = load_definitions({**FILES, "events.yaml": text + transfer})
 
-    assert [one.path for one in found.warnings] == ["arn", "reason"]
+    assert [warning.path for warning in found.warnings] == ["arn", "reason"]
     assert not project().events.not_naming
 
 
@@ -342,7 +342,7 @@ def test_a_field_that_becomes_unique_is_known_for_the_events_that_are_there(tmp_
     written(before, [payment(before, 1, arn="A"), payment(before, 2, arn="B"), payment(before, 3)], log=log)
     answers = written(after, [payment(after, 4, arn="B"), label(after, arn="A")], log=log)
 
-    assert [one.kind for one in answers] == ["refused", "taken"]
+    assert [answer.kind for answer in answers] == ["refused", "taken"]
     log.close()
 
 
@@ -372,7 +372,7 @@ def test_values_are_forgotten_with_the_mark_and_found_again_with_it():
     log = again(log)
     answers = written(marked, [payment(marked, 3, arn="A"), payment(marked, 4, arn="B")], log=log)
 
-    assert [one.kind for one in answers] == ["refused", "refused"]
+    assert [answer.kind for answer in answers] == ["refused", "refused"]
 
 
 def test_a_field_of_another_type_is_indexed_anew():
@@ -382,8 +382,8 @@ def test_a_field_of_another_type_is_indexed_anew():
     log = again(log)
     answers = written(four, [payment(four, 2, ref="7.25"), payment(four, 3, ref="7.2501")], log=log)
 
-    assert [one.form for one in log.indexed()] == ["number(4)"]
-    assert [one.kind for one in answers] == ["refused", "decided"]
+    assert [record.form for record in log.indexed()] == ["number(4)"]
+    assert [answer.kind for answer in answers] == ["refused", "decided"]
 
 
 def test_what_a_killed_process_left_of_an_index_does_no_harm():
@@ -411,7 +411,7 @@ def test_batches_of_any_size_take_the_same_events_and_files_give_the_same(rows, 
     held = writer(log, of)
     for at in range(0, len(parts), size):
         held.write(parts[at : at + size])
-    written(of, *[[one] for one in parts], log=one_by_one)
+    written(of, *[[part] for part in parts], log=one_by_one)
 
     assert bodies(log) == bodies(one_by_one)
     values = [msgspec.json.decode(body).get("arn") for body in bodies(log)]
@@ -427,11 +427,11 @@ def test_features_of_files_leave_out_what_ingest_would_refuse(tmp_path: Path):
     file.write_bytes(b"\n".join(map(msgspec.json.encode, lines)))
     found = list(file_columns([file], of, None, "payment"))
 
-    assert [id_ for one in found for id_ in one.ids.to_pylist()] == ["p1", "p3", "p4", "p6"]
+    assert [id_ for item in found for id_ in item.ids.to_pylist()] == ["p1", "p3", "p4", "p6"]
     found = list(file_columns([file], project("arn: text? unique within 1m"), None, "payment"))
-    assert [id_ for one in found for id_ in one.ids.to_pylist()] == ["p1", "p3", "p4", "p6"]
+    assert [id_ for item in found for id_ in item.ids.to_pylist()] == ["p1", "p3", "p4", "p6"]
     found = list(file_columns([file], project("arn: text? unique within 59s"), None, "payment"))
-    assert [id_ for one in found for id_ in one.ids.to_pylist()] == ["p1", "p2", "p3", "p4", "p6"]
+    assert [id_ for item in found for id_ in item.ids.to_pylist()] == ["p1", "p2", "p3", "p4", "p6"]
 
 
 def test_a_label_line_of_a_hashed_unique_field_keeps_its_hash_in_quarantine_and_comes_back():

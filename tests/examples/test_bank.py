@@ -120,7 +120,7 @@ def test_of_so_many_payments_the_last_has_just_arrived_and_more_come(events, now
     assert (stretch.start_ms - START_MS) % (7 * DAY_MS) == 0
     assert max(map(paid_at, found[:events])) <= now
     assert paid_at(found[events - 1]) > now - timedelta(days=1)
-    assert [one.event["payment_id"] for one in found] == [f"p-{number}" for number in range(1, events + 201)]
+    assert [item.event["payment_id"] for item in found] == [f"p-{number}" for number in range(1, events + 201)]
     # What arrives later was paid at most an hour before.
     assert min(map(paid_at, found[events:])) > now - timedelta(hours=1)
     assert max(map(paid_at, found[events:])) > now
@@ -129,8 +129,8 @@ def test_of_so_many_payments_the_last_has_just_arrived_and_more_come(events, now
 def test_a_stretch_from_the_beginning_is_the_bank_itself():
     assert list(islice(bank_from(2_000, 3, BankPeriod(START_MS, 0)), 2_000)) == list(bank(2_000, 3))
     shown = list(islice(bank_from(2_000, 3, BankPeriod(START_MS, 500)), 1_500))
-    numbered = [Payment({**one.event, "payment_id": ""}, one.fraud) for one in shown]
-    assert numbered == [Payment({**one.event, "payment_id": ""}, one.fraud) for one in list(bank(2_000, 3))[500:]]
+    numbered = [Payment({**item.event, "payment_id": ""}, item.fraud) for item in shown]
+    assert numbered == [Payment({**item.event, "payment_id": ""}, item.fraud) for item in list(bank(2_000, 3))[500:]]
 
 
 def test_fewer_than_none_are_refused():

@@ -129,15 +129,15 @@ def test_a_stream_that_ends_at_once_has_no_label_from_after_its_last_payment():
     text = (files("shroff") / "templates" / "payments" / "events.yaml").read_text(encoding="utf-8")
     intake, start_ms = Intake(declare(text), Settings(), None), START_MS - 63 * DAY_MS
     found = list(stream(intake, 2_000, 1, Truth(), start_ms, ends_at_once=True))
-    payments = [one.event for one in found if one.event]
-    known_at_ms = [one.label.known_at_ms for one in found if one.label]
+    payments = [item.event for item in found if item.event]
+    known_at_ms = [item.label.known_at_ms for item in found if item.label]
 
     assert found[-1].event is not None
     assert len(payments) == 2_000
     assert 0 < len(known_at_ms) < len(list(labels(bank(2_000, 1), 1)))
     assert known_at_ms == sorted(known_at_ms)
     assert max(known_at_ms) <= payments[-1].time_ms < START_MS
-    assert min(one.time_ms for one in payments) >= start_ms
+    assert min(payment.time_ms for payment in payments) >= start_ms
 
 
 def test_a_share_of_nothing_is_none():
@@ -184,10 +184,12 @@ def test_the_stream_is_the_bank_with_its_labels_and_tells_the_frauds_to_the_trut
     submissions = list(stream(Intake(declare(text), Settings(), None), 2_000, 1, truth))
     payments = list(bank(2_000, 1))
 
-    assert [one.refusal for one in submissions if one.refusal] == []
-    assert [one.event.id for one in submissions if one.event] == [one.event["payment_id"] for one in payments]
-    assert sum(one.label is not None for one in submissions) == len(list(labels(payments, 1)))
+    assert [submission.refusal for submission in submissions if submission.refusal] == []
+    assert [submission.event.id for submission in submissions if submission.event] == [
+        payment.event["payment_id"] for payment in payments
+    ]
+    assert sum(submission.label is not None for submission in submissions) == len(list(labels(payments, 1)))
     assert {id: one.kind for id, one in truth.frauds.items()} == {
-        one.event["payment_id"]: one.fraud for one in payments if one.fraud
+        payment.event["payment_id"]: payment.fraud for payment in payments if payment.fraud
     }
-    assert all(one.amount_minor / 100 == float(one.event["amount"]) for one in truth.frauds.values())
+    assert all(item.amount_minor / 100 == float(item.event["amount"]) for item in truth.frauds.values())

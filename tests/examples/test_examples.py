@@ -92,7 +92,7 @@ def test_the_rows_of_a_fold_are_the_handbooks(prepared, root, tmp_path, capsys):
     assert fold["compromised"] > 0
     assert (fold["train_rows"], fold["train_frauds"]) == (len(train_rows), train_rows["TX_FRAUD"].sum())
     assert sorted(map(int, tested["id"].to_pylist())) == sorted(test_rows["TRANSACTION_ID"])
-    assert {one["name"]: one["passed"] for one in answer["gates"]}["leak_test"]
+    assert {gate["name"]: gate["passed"] for gate in answer["gates"]}["leak_test"]
 
 
 @pytest.mark.long
@@ -100,7 +100,7 @@ def test_own_features_of_the_handbooks_payments_do_not_leak(prepared, root, tmp_
     payments, labels = prepared
     answer = trained(capsys, example(root, "handbook-own", tmp_path), payments, "--labels", labels, "--as-of", AS_OF)
 
-    assert {one["name"]: one["passed"] for one in answer["gates"]}["leak_test"]
+    assert {gate["name"]: gate["passed"] for gate in answer["gates"]}["leak_test"]
 
 
 def test_the_two_projects_read_the_same_events(root):
@@ -114,7 +114,7 @@ def test_the_ulb_sample_is_trained_by_one_command(data, root, tmp_path, capsys):
     folder = shutil.copytree(root / "examples" / "ulb", tmp_path / "ulb")
     answer = trained(capsys, folder, data / ULB, "--labels", data / ULB)
 
-    assert [one["why"] for one in answer["folds"]] == ["", "", ""]
+    assert [fold["why"] for fold in answer["folds"]] == ["", "", ""]
     assert answer["metrics"]["auc_roc"]["low"] > 0.95
     assert set(answer["baselines"]) == {"approve_all"}
 

@@ -20,8 +20,8 @@ def test_names_change_nothing_that_was_drawn_and_are_the_declared_fields():
     named = list(BankNames(EVENTS, 3).named(with_labels(bank(EVENTS, 3), 3)))
     added = yaml.safe_load(FIELDS)
 
-    assert [_without(one, added) for one in named] == [_without(one, {}) for one in plain]
-    payments = [one.event for one in named if isinstance(one, Payment)]
+    assert [_without(item, added) for item in named] == [_without(item, {}) for item in plain]
+    payments = [item.event for item in named if isinstance(item, Payment)]
     for event in payments:
         assert added.keys() - event.keys() == (set() if "device" in event else {"device_name"})
     assert {name for name, type_ in added.items() if "personal" in type_} == {"customer", "email"}
@@ -29,7 +29,7 @@ def test_names_change_nothing_that_was_drawn_and_are_the_declared_fields():
 
 def test_amounts_are_in_the_merchants_currency_and_convert_to_what_was_drawn():
     plain = list(bank(EVENTS, 3))
-    named = [one.event for one in BankNames(EVENTS, 3).named(bank(EVENTS, 3)) if isinstance(one, Payment)]
+    named = [item.event for item in BankNames(EVENTS, 3).named(bank(EVENTS, 3)) if isinstance(item, Payment)]
     apart = [abs(Decimal(euros(event)) - Decimal(one.event["amount"])) for event, one in zip(named, plain, strict=True)]
 
     assert {event["currency"] for event in named} == {"EUR", *RATES}
@@ -40,7 +40,7 @@ def test_amounts_are_in_the_merchants_currency_and_convert_to_what_was_drawn():
 
 def test_a_merchant_is_named_for_its_kind_and_lies_in_its_country():
     names = BankNames(100_000, 2)
-    events = [one.event for one in islice(names.named(bank(100_000, 2)), EVENTS)]
+    events = [name.event for name in islice(names.named(bank(100_000, 2)), EVENTS)]
     channels = {kind.name: kind.channel for kind in KINDS}
     cities: dict[str, str] = {}
 

@@ -29,8 +29,8 @@ def by_hand(orders):
     before, found = defaultdict(lambda: deque(maxlen=LAST)), {}
     for order in orders:
         past = before[order["customer_id"]]
-        mails = {one["email"] for one in [*past, order][-LAST:]} - {None}
-        found[order["order_id"]] = sum((one["amount"] for one in past), Decimal("0.00")), len(past), len(mails)
+        mails = {row["email"] for row in [*past, order][-LAST:]} - {None}
+        found[order["order_id"]] = sum((row["amount"] for row in past), Decimal("0.00")), len(past), len(mails)
         past.append(order)
     return found
 

@@ -36,7 +36,7 @@ def test_each_week_is_a_file_behind_the_one_before_and_a_seed_gives_the_same_byt
     ):
         assert one.read_bytes() == two.read_bytes() != three.read_bytes()
     parts = pipeline.partitions(made)
-    assert sum(one["orders"] for one in parts) == made.orders
+    assert sum(part["orders"] for part in parts) == made.orders
     assert 1_200 < made.orders < 2_000
     assert 0 < made.fraud < made.orders * 0.05
     with pytest.raises(UsageError, match=r"batch-03\.parquet has orders of the file before"):
@@ -45,7 +45,7 @@ def test_each_week_is_a_file_behind_the_one_before_and_a_seed_gives_the_same_byt
 
 def test_months_are_calendar_months_each_a_file_with_all_of_its_days(tmp_path):
     made = generate_orders(tmp_path / "a", 3, 600, 7, by="month")
-    months = [{time.as_py().strftime("%Y-%m") for time in pq.read_table(one)["ordered_at"]} for one in made.files]
+    months = [{time.as_py().strftime("%Y-%m") for time in pq.read_table(file)["ordered_at"]} for file in made.files]
 
     assert months == [{"2026-01"}, {"2026-02"}, {"2026-03"}]
     assert made.files != generate_orders(tmp_path / "b", 3, 600, 7).files

@@ -55,10 +55,10 @@ def test_customers_of_equal_values_have_equal_scores_in_the_middle_of_where_they
     with duckdb.connect() as database:
         database.execute("CREATE TABLE payments (payer TEXT, day DATE, amount DECIMAL(18, 2))")
         database.executemany("INSERT INTO payments VALUES (?, ?, ?)", rows)
-        found = {one[0]: one[1:] for one in database.execute(f"SELECT customer, r, f, m FROM ({sql})").fetchall()}
+        found = {row[0]: row[1:] for row in database.execute(f"SELECT customer, r, f, m FROM ({sql})").fetchall()}
 
     def scores(values: list[int]) -> list[int]:
-        middles = [sum(one < value for one in values) + sum(one <= value for one in values) for value in values]
+        middles = [sum(item < value for item in values) + sum(item <= value for item in values) for value in values]
         return [1 + 5 * middle // (2 * len(values)) for middle in middles]
 
     each = zip(

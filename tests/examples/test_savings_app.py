@@ -65,7 +65,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def rows(folder: Path, table: str) -> list[dict[str, Any]]:
-    return [one for path in sorted((folder.parent / "bigquery" / table).glob("*")) for one in lines(path)]
+    return [line for path in sorted((folder.parent / "bigquery" / table).glob("*")) for line in lines(path)]
 
 
 def moves(folder: Path) -> list[Move]:
@@ -90,11 +90,11 @@ def flagged(every: list[Move]) -> list[tuple[int, str]]:
     def matched(place: int, hours: int) -> int:
         out = every[place]
         return sum(
-            one.user == out.user
-            and one.is_in
-            and 0 <= out.at_ms - one.at_ms < hours * HOUR_MS
-            and Decimal("0.95") * one.amount <= out.amount <= one.amount
-            for one in every[:place]
+            item.user == out.user
+            and item.is_in
+            and 0 <= out.at_ms - item.at_ms < hours * HOUR_MS
+            and Decimal("0.95") * item.amount <= out.amount <= item.amount
+            for item in every[:place]
         )
 
     for place, now in enumerate(every):
@@ -122,14 +122,14 @@ def flagged(every: list[Move]) -> list[tuple[int, str]]:
 
 def app_events(folder: Path) -> list[tuple[str, str, int, str]]:
     """All other events, each once: user, name, time, source."""
-    once = {one["$insert_id"]: one for one in lines(folder / "sent/amplitude.jsonl")}.values()
+    once = {line["$insert_id"]: line for line in lines(folder / "sent/amplitude.jsonl")}.values()
     found = []
-    for one in once:
-        at = datetime.strptime(one["event_time"], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
-        user = one["user_id"] or str(one["amplitude_id"])
-        found.append((user, one["event_type"], round(at.timestamp() * 1_000), "AMPLITUDE"))
-    others = [one for one in lines(folder / "sent/sns.jsonl") if "Amount" not in one["context"]]
-    return found + [(one["userId"], one["eventType"], one["timestamp"], "INTERNAL_SERVICES") for one in others]
+    for row in once:
+        at = datetime.strptime(row["event_time"], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+        user = row["user_id"] or str(row["amplitude_id"])
+        found.append((user, row["event_type"], round(at.timestamp() * 1_000), "AMPLITUDE"))
+    others = [line for line in lines(folder / "sent/sns.jsonl") if "Amount" not in line["context"]]
+    return found + [(other["userId"], other["eventType"], other["timestamp"], "INTERNAL_SERVICES") for other in others]
 
 
 @pytest.mark.slow
@@ -137,48 +137,56 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     project, every, others = shroff.open(folder), moves(folder), app_events(folder)
     wanted = flagged(every)
     found = [
-        (next(n for n, begin in PREFIX.items() if one["rule_label"].startswith(begin)), one)
-        for one in rows(folder, "user_flagged_as_fraudulent")
+        (next(n for n, begin in PREFIX.items() if row["rule_label"].startswith(begin)), row)
+        for row in rows(folder, "user_flagged_as_fraudulent")
     ]
-    by_id = {one.id: one for one in every}
+    by_id = {item.id: item for item in every}
 
     assert Counter(rule for rule, _ in wanted).keys() == {1, 2, 3, 4, 5}, "each rule is seen at work"
     assert sorted((rule, one["user_id"], one["account_id"], one["created_at"]) for rule, one in found) == sorted(
         (rule, by_id[id_].user, by_id[id_].user.replace("u-", "a-"), by_id[id_].at_ms) for rule, id_ in wanted
     )
     mails = [path.read_text(encoding="utf-8") for path in (folder / ".shroff/mail").rglob("*.eml")]
-    assert sum("To: analysts@bank.example" in one and " flagged " in one for one in mails) == len(wanted)
-    assert {to for one in mails for to in re.findall(r"^To: (\w+)@", one, re.MULTILINE)} == {
+    assert sum("To: analysts@bank.example" in mail and " flagged " in mail for mail in mails) == len(wanted)
+    assert {to for mail in mails for to in re.findall(r"^To: (\w+)@", mail, re.MULTILINE)} == {
         *("analysts", "operators", "team")
     }
 
     assert sorted(
-        (one["user_id"], one["transaction_type"], one["amount"], one["unit"], one["time_transaction_occurred"])
-        for one in rows(folder, "user_behaviour")
+        (row["user_id"], row["transaction_type"], row["amount"], row["unit"], row["time_transaction_occurred"])
+        for row in rows(folder, "user_behaviour")
     ) == sorted(
-        (one.user, "SAVING_EVENT" if one.is_in else "WITHDRAWAL", int(one.sent * 10_000), "HUNDREDTH_CENT", one.at_ms)
-        for one in every
+        (
+            item.user,
+            "SAVING_EVENT" if item.is_in else "WITHDRAWAL",
+            int(item.sent * 10_000),
+            "HUNDREDTH_CENT",
+            item.at_ms,
+        )
+        for item in every
     )
     names = {True: "SAVING_PAYMENT_SUCCESSFUL", False: "WITHDRAWAL_EVENT_CONFIRMED"}
-    moved = [(one.user, names[one.is_in], one.at_ms, "INTERNAL_SERVICES") for one in every]
+    moved = [(item.user, names[item.is_in], item.at_ms, "INTERNAL_SERVICES") for item in every]
     table = rows(folder, "all_user_events")
     columns = ("user_id", "event_type", "time_transaction_occurred", "source_of_event")
-    assert sorted(tuple(one[name] for name in columns) for one in table) == sorted(others + moved)
-    assert {one["context"] for one in table if one["event_type"] == names[True]} == {
-        one.context for one in every if one.is_in
+    assert sorted(tuple(row[name] for name in columns) for row in table) == sorted(others + moved)
+    assert {row["context"] for row in table if row["event_type"] == names[True]} == {
+        item.context for item in every if item.is_in
     }
 
     days = sorted({at_ms // DAY_MS for *_, at_ms, _ in others + moved})
     first, last = (datetime.fromtimestamp(day * 86_400, UTC).date().isoformat() for day in (days[0], days[-1]))
     counts = project.counts(start_date=first, end_date=last, event_types=["app_event"], by="name").rows
-    assert {(str(one.day), one.value): one.count for one in counts} == Counter(
+    assert {(str(count.day), count.value): count.count for count in counts} == Counter(
         (datetime.fromtimestamp(at_ms / 1_000, UTC).date().isoformat(), name) for _, name, at_ms, _ in others
     )
     yesterday = max(at_ms // DAY_MS for *_, at_ms, source in others if source == "AMPLITUDE")
     users = {user for user, _, at_ms, _ in others + moved if at_ms // DAY_MS == yesterday}
-    (report,) = (one for one in mails if "To: team@savings.example" in one)
+    (report,) = (mail for mail in mails if "To: team@savings.example" in mail)
     assert re.search(rf"^ +Users +{len(users)} ", report, re.MULTILINE), report
-    steps = {one.step: one.users for one in project.funnel(funnel="onboarding", start_date=first, end_date=last).steps}
+    steps = {
+        step.step: step.users for step in project.funnel(funnel="onboarding", start_date=first, end_date=last).steps
+    }
     assert steps == went_on(others, ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", "USER_LOGGED_IN"))
 
 

@@ -54,8 +54,8 @@ def summed(file: Path) -> tuple[int, Decimal, int, Counter[str]]:
         columns = "transaction_count, amount_sum, fraud_count, card_type"
         rows = database.execute(f"SELECT {columns} FROM transaction_summaries").fetchall()
     counts, amounts, frauds, cards = zip(*rows, strict=True)
-    types: Counter[str] = sum((Counter(json.loads(one)) for one in cards), Counter())
-    return sum(counts), sum(Decimal(str(one)) for one in amounts), sum(frauds), types
+    types: Counter[str] = sum((Counter(json.loads(card)) for card in cards), Counter())
+    return sum(counts), sum(Decimal(str(amount)) for amount in amounts), sum(frauds), types
 
 
 def counted(shown: str, what: str) -> int:
@@ -73,7 +73,7 @@ def brokers(kafka: Any) -> Any:
     before = set(admin.list_topics(timeout=120).topics)
     yield kafka.address
     made = set(admin.list_topics(timeout=120).topics) - before
-    if made := [one for one in made if one.startswith(("paysim.", "cards.", "fraud_", "non_"))]:
+    if made := [item for item in made if item.startswith(("paysim.", "cards.", "fraud_", "non_"))]:
         for gone in admin.delete_topics(made).values():
             gone.result()
 
@@ -91,10 +91,10 @@ def test_paysim_leaves_for_its_topics_the_webhook_and_the_lake(root, tmp_path, b
     assert "0 mismatches" in shown
     assert counted(shown, "topic fraud_transaction") >= len(alarms) == frauds > 10
     assert counted(shown, "topic fraud_transaction") + counted(shown, "topic non_fraud_transaction") == len(rows)
-    assert {one["outcome"] for one in alarms} == {"decline"}
+    assert {alarm["outcome"] for alarm in alarms} == {"decline"}
     assert len(list((lake / "fraud_confirmation").iterdir())) == frauds
     assert len(list((lake / "email_confirmation").iterdir())) == 1
-    assert sum(len(one.read_bytes().splitlines()) for one in (lake / "transaction").iterdir()) == len(rows)
+    assert sum(len(path.read_bytes().splitlines()) for path in (lake / "transaction").iterdir()) == len(rows)
     assert list((lake / "events").rglob("*.parquet"))
 
 
@@ -131,18 +131,20 @@ def test_cards_become_documents_and_a_bad_message_is_kept(root, tmp_path, broker
         client.drop_database("bank")
 
     assert len(documents) == MADE_UP["cards-mongo"]
-    assert {one["_id"] for one in documents} == {f"payment/cards.csv:{n + 1}" for n in range(len(documents))}
+    assert {document["_id"] for document in documents} == {f"payment/cards.csv:{n + 1}" for n in range(len(documents))}
     assert counted(shown, "bank.flags") == flags > 10
-    assert sum(counted(shown, f"bank.decisions {one}") for one in ("approve", "challenge", "review")) == len(documents)
+    assert sum(counted(shown, f"bank.decisions {text}") for text in ("approve", "challenge", "review")) == len(
+        documents
+    )
     assert "paid_at: expected a time with its offset" in shown.partition("quarantine list")[2]
     assert f"  {len(documents):,} payments in all" in shown
     assert summed(tmp_path / "cards" / "summaries.db") == (
         len(documents),
-        sum(Decimal(one["fields"]["amount"]) for one in documents),
+        sum(Decimal(document["fields"]["amount"]) for document in documents),
         frauds,
-        Counter(one["fields"]["card_type"] for one in documents),
+        Counter(document["fields"]["card_type"] for document in documents),
     )
-    assert frauds == sum(one["outcome"] in {"review", "decline"} for one in documents) > 0
+    assert frauds == sum(document["outcome"] in {"review", "decline"} for document in documents) > 0
     assert f"As fraud (review or decline): {frauds:,} in MongoDB, {frauds:,} in the summaries" in shown
     assert "0 mismatches" in shown
 

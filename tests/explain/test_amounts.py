@@ -59,7 +59,7 @@ def test_amounts_are_those_of_the_rules_key_or_the_first_that_has_some_but_never
         found_by(device=[seen(3)], card=[]),
     ]
 
-    assert [one and (one.entity, one.earlier[0].time_ms) for one in by_rule] == [
+    assert [item and (item.entity, item.earlier[0].time_ms) for item in by_rule] == [
         ("device", NOW_MS - 3 * MINUTE_MS),
         ("card", NOW_MS - 2 * MINUTE_MS),
         ("card", NOW_MS - 2 * MINUTE_MS),
@@ -74,7 +74,7 @@ def test_only_amounts_of_the_same_type_and_of_thirty_days_up_to_the_event_are_ke
     found = found_by(card=past)
 
     assert found is not None
-    assert [round((NOW_MS - one.time_ms) / MINUTE_MS) for one in found.earlier] == [round(month) - 1, 9, 5]
+    assert [round((NOW_MS - item.time_ms) / MINUTE_MS) for item in found.earlier] == [round(month) - 1, 9, 5]
     assert (found.earlier[-1].value, found.own.value, found.is_cut) == (Decimal("1.00"), Decimal("42.00"), False)
     assert found_by(card=[seen(month), seen(-1), seen(3, None)]) is None
 
@@ -82,7 +82,7 @@ def test_only_amounts_of_the_same_type_and_of_thirty_days_up_to_the_event_are_ke
 def test_where_as_many_were_found_as_are_looked_for_there_may_be_more():
     found = [found_by(card=[seen(60 - at / 10) for at in range(count)]) for count in (EARLIER_MAX, EARLIER_MAX - 1)]
 
-    assert [one and one.is_cut for one in found] == [True, False]
+    assert [item and item.is_cut for item in found] == [True, False]
 
 
 def test_what_else_the_key_did_is_looked_at_too_so_payments_between_logins_are_cut_all_the_same():
@@ -90,7 +90,7 @@ def test_what_else_the_key_did_is_looked_at_too_so_payments_between_logins_are_c
     old = [seen(REACH_MS / MINUTE_MS, event="login"), *mixed[1:]]
     found = [found_by(card=past) for past in (mixed, mixed[1:], old)]
 
-    assert [one and (len(one.earlier), one.is_cut) for one in found] == [(50, True), (49, False), (49, False)]
+    assert [item and (len(item.earlier), item.is_cut) for item in found] == [(50, True), (49, False), (49, False)]
     assert chart(card=mixed).says[1].startswith("At least 50 payments in the 30 days before")
     assert chart(card=[seen(at / 10) for at in range(EARLIER_MAX)][::-1]).says[0].startswith("At least 101 payments on")
 

@@ -99,41 +99,43 @@ def test_contributions_and_base_sum_to_the_margin_of_every_decision(bank):
     for decision in in_force(bank):
         found = explained(bank, decision.id)
         part = found["explanation"]["model"]
-        amounts = [one["contribution"] for one in found["reasons"] if one["kind"] == "model"]
+        amounts = [reason["contribution"] for reason in found["reasons"] if reason["kind"] == "model"]
         bound = SUM_ERROR * (sum(map(abs, amounts)) + abs(part["base"])) + 5e-7 * (len(INPUTS) + 1)
 
         assert part["score"] == decision.score
         assert part["problem"] == ""
         assert abs(sum(amounts) + part["base"] - part["margin"]) <= bound
-        assert [abs(one) for one in amounts] == sorted(map(abs, amounts), reverse=True)
+        assert [abs(amount) for amount in amounts] == sorted(map(abs, amounts), reverse=True)
 
 
 def test_the_models_reasons_stand_behind_those_of_rules_and_nothing_else_changes(bank):
     in_force(bank)
-    decision = next(one for one in decide(bank, 12, first=100) if one.rules)
+    decision = next(item for item in decide(bank, 12, first=100) if item.rules)
     project = app.open(bank)
     text = project.explain(decision.id).json()
     with project.log.reading() as log:
         recorded = log.decisions("payment", [decision.id])[decision.id].document
-    shown, was = (msgspec.json.decode(one, type=dict[str, msgspec.Raw]) for one in (text, recorded))
+    shown, was = (msgspec.json.decode(case, type=dict[str, msgspec.Raw]) for case in (text, recorded))
 
     assert list(shown) == [*was, "explanation"]
     assert all(bytes(shown[name]) == bytes(was[name]) for name in was if name != "reasons")
     reasons = json.loads(bytes(shown["reasons"]))
     assert reasons[0] == json.loads(bytes(was["reasons"]))[0]
-    assert [one["kind"] for one in reasons] == ["rule", *["model"] * 4]
+    assert [reason["kind"] for reason in reasons] == ["rule", *["model"] * 4]
     assert set(reasons[1]) - {"inputs"} == {"code", "kind", "text", "contribution"}
 
 
 def test_inputs_made_of_one_field_are_one_reason_that_names_them(bank):
     decision = in_force(bank)[-1]
-    reasons = {one["code"]: one for one in explained(bank, decision.id)["reasons"] if one["kind"] == "model"}
+    reasons = {
+        reason["code"]: reason for reason in explained(bank, decision.id)["reasons"] if reason["kind"] == "model"
+    }
 
     assert sorted(reasons) == ["card.payments_1h", "card.spent_1d", "payment.amount", "payment.at"]
     parts = reasons["payment.at"]["inputs"]
-    assert {one["input"] for one in parts} == {"hour(payment.at)", "weekday(payment.at)"}
+    assert {part["input"] for part in parts} == {"hour(payment.at)", "weekday(payment.at)"}
     assert abs(parts[0]["contribution"]) >= abs(parts[1]["contribution"])
-    assert reasons["payment.at"]["contribution"] == pytest.approx(sum(one["contribution"] for one in parts), abs=2e-6)
+    assert reasons["payment.at"]["contribution"] == pytest.approx(sum(part["contribution"] for part in parts), abs=2e-6)
     assert parts[0]["input"] == "hour(payment.at)"
     assert re.fullmatch(
         r"at 17:30 UTC, normally (not )?(before|between) .*:\d\d for this card", reasons["payment.at"]["text"]
@@ -145,7 +147,7 @@ def test_inputs_made_of_one_field_are_one_reason_that_names_them(bank):
 
 
 def amount_text(bank, id_):
-    return next(one["text"] for one in explained(bank, id_)["reasons"] if one["code"] == "payment.amount")
+    return next(reason["text"] for reason in explained(bank, id_)["reasons"] if reason["code"] == "payment.amount")
 
 
 def test_a_value_stands_beside_what_is_normal_for_this_card(bank):
@@ -164,7 +166,7 @@ def test_a_field_of_the_event_has_its_bar_as_features_have(bank):
     ]
     odd = {"id": "odd", "at": "2026-03-03T03:00:00Z", "card": "own", "amount": "80.00"}
     app.open(bank).decide([*usual, odd], as_type="payment")
-    whys = {one.code: one for one in looked(app.open(bank), "payment", "odd").all_whys}
+    whys = {why.code: why for why in looked(app.open(bank), "payment", "odd").all_whys}
     amount, spent = whys["payment.amount"].strip, whys["card.spent_1d"].strip
 
     assert whys["payment.amount"].normal == "up to 28.00 EUR for this card"
@@ -191,10 +193,10 @@ def test_a_score_stands_on_its_scale_and_normal_values_are_not_among_the_reasons
     )
     shown = re.sub(r"<[^>]*>", "", str(environment().get_template("parts.html").module.score_bar(bar, score)))
     assert all(words in shown for words in (f"{score:.4f}", "review from 0.5000", "decline from 0.9500"))
-    assert "payment.amount" in {one.code for one in found.whys}
-    assert [one.code for one in found.whys if one.is_usual] == []
-    assert {one.code for one in found.usual if one.is_usual} == {one.code for one in found.all_whys if one.is_usual}
-    assert any(one.is_usual for one in found.usual)
+    assert "payment.amount" in {why.code for why in found.whys}
+    assert [why.code for why in found.whys if why.is_usual] == []
+    assert {item.code for item in found.usual if item.is_usual} == {why.code for why in found.all_whys if why.is_usual}
+    assert any(item.is_usual for item in found.usual)
 
 
 @pytest.mark.parametrize(("type_", "parts"), [(money(2), 100), (INTEGER, 1), (REAL, 1)])
@@ -207,7 +209,7 @@ def test_a_value_is_drawn_beside_its_band_where_the_text_says_that_it_is_outside
     found = story._range(node, value, earlier)
     assert found.ends is not None
     strip = strip_between(value, *found.ends)
-    told = [Decimal(one) for one in re.findall(r"-?[\d.]+", found.words.replace(",", ""))]
+    told = [Decimal(text) for text in re.findall(r"-?[\d.]+", found.words.replace(",", ""))]
     least = told[0] if not found.words.startswith("up to") else -math.inf
     most = told[-1] if not found.words.startswith("at least") else math.inf
 
@@ -306,11 +308,11 @@ def test_each_change_is_the_nearest_amount_that_gives_the_outcome(bank):
     draws = np.random.default_rng(3)
     told = 0
     for _ in range(15):
-        now, count, hour, spent = (int(one) for one in draws.integers(0, [40_000, 9, 24, 90_000]))
+        now, count, hour, spent = (int(integer) for integer in draws.integers(0, [40_000, 9, 24, 90_000]))
         at_ms = hour * HOUR_MS
         features = {"card.payments_1h": count, "card.spent_1d": spent}
         seen = PastDecision({"amount": now, "at": at_ms, "card": "c", "id": "p"}, features, {}, at_ms)
-        columns = [np.arange(GRID) / 100, *(np.full(GRID, one) for one in (count, hour, 4.0, spent / 100))]
+        columns = [np.arange(GRID) / 100, *(np.full(GRID, item) for item in (count, hour, 4.0, spent / 100))]
         scores = champion.model.scores(columns)
         # Thresholds among the scores of neighbouring stretches, so that those are told apart.
         ends = np.flatnonzero(np.diff(scores))
@@ -322,9 +324,11 @@ def test_each_change_is_the_nearest_amount_that_gives_the_outcome(bank):
         tried = replace(definitions, policies={"payment": policy})
         effective = frozenset(["large"] if now > 10_000 else [])
         asked = Changes(tried, "payment", champion.model, champion.inputs, seen, effective)
-        changes = [one for one in asked.nearest(OUTCOMES[by_amount[now]]) if one.code == "payment.amount"]
+        changes = [item for item in asked.nearest(OUTCOMES[by_amount[now]]) if item.code == "payment.amount"]
 
-        assert {(one.outcome, one.value > now): (one.value, one.until) for one in changes} == nearest(by_amount, now)
+        assert {(change.outcome, change.value > now): (change.value, change.until) for change in changes} == nearest(
+            by_amount, now
+        )
         told += len(changes)
     assert told > 20
 
@@ -344,7 +348,7 @@ def nearest(by_amount, now):
 
 
 def test_a_change_says_what_it_takes_in_words(bank):
-    decision = next(one for one in in_force(bank) if one.outcome == "review")
+    decision = next(item for item in in_force(bank) if item.outcome == "review")
     part = explained(bank, decision.id)["explanation"]["model"]
     change = part["changes"][0]
     unit = " EUR" if change["code"] == "payment.amount" else ""
@@ -356,15 +360,15 @@ def test_a_change_says_what_it_takes_in_words(bank):
 
 def test_a_count_is_never_said_to_fall_below_none(bank):
     for decision in in_force(bank):
-        for one in explained(bank, decision.id)["explanation"]["model"]["changes"]:
-            assert one["code"] != "card.payments_1h" or one["value"] >= 0
+        for change in explained(bank, decision.id)["explanation"]["model"]["changes"]:
+            assert change["code"] != "card.payments_1h" or change["value"] >= 0
 
 
 # ---- the policy, and what is not there
 
 
 def test_the_policys_part_says_what_rules_and_score_come_to(bank):
-    decision = next(one for one in decide_in_force(bank) if one.rules)
+    decision = next(item for item in decide_in_force(bank) if item.rules)
     policy = explained(bank, decision.id)["explanation"]["model"]["policy"]
 
     assert (policy["review_at"], policy["decline_at"], policy["by_rules"]) == (0.5, 0.95, "review")
@@ -397,12 +401,12 @@ def test_each_decision_is_explained_by_the_model_that_scored_it(bank):
 
 @pytest.mark.parametrize("harm", [shutil.rmtree, lambda folder: (folder / "model.json").write_bytes(b"{}")])
 def test_without_its_model_a_decision_is_explained_as_far_as_it_can_be(bank, harm):
-    decision = next(one for one in decide_in_force(bank) if one.rules)
+    decision = next(item for item in decide_in_force(bank) if item.rules)
     harm(bank / "models" / "m-1")
     found = explained(bank, decision.id)
     part = found["explanation"]["model"]
 
-    assert [one["kind"] for one in found["reasons"]] == ["rule"]
+    assert [reason["kind"] for reason in found["reasons"]] == ["rule"]
     assert "models/m-1" in part["problem"]
     assert (part["score"], part["margin"], part["base"]) == (decision.score, None, None)
     assert found["explanation"]["features"]
@@ -411,7 +415,7 @@ def test_without_its_model_a_decision_is_explained_as_far_as_it_can_be(bank, har
 
 def test_the_command_has_a_section_for_rules_model_and_policy(bank, capsys):
     decisions = decide_in_force(bank)
-    decision, calm = (next(one for one in decisions if bool(one.rules) is has_hits) for has_hits in (True, False))
+    decision, calm = (next(item for item in decisions if bool(item.rules) is has_hits) for has_hits in (True, False))
     capsys.readouterr()
 
     assert run(["-C", str(bank), "explain", decision.id]) == 0
@@ -454,16 +458,16 @@ def test_steps_are_the_ends_of_what_a_cut_parts(cuts, now, type_, is_single):
         return (float(np.float32(whole)) if is_single else whole) <= cut
 
     for cut in cuts:
-        edge = next((one for one in sorted([*found.below, *found.above]) if not goes_left(one, cut)), None)
-        sides = [one for one in found.below if goes_left(one, cut)]
+        edge = next((item for item in sorted([*found.below, *found.above]) if not goes_left(item, cut)), None)
+        sides = [item for item in found.below if goes_left(item, cut)]
         if not goes_left(now, cut):
             assert sides
             assert not goes_left(max(sides) + 1, cut)
         else:
             assert edge is not None
             assert goes_left(edge - 1, cut)
-    assert all(one < now for one in found.below)
-    assert all(one > now for one in found.above)
+    assert all(item < now for item in found.below)
+    assert all(item > now for item in found.above)
 
 
 def test_a_duration_is_shown_as_people_write_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -19,7 +19,7 @@ def pay(bank: Bank, first: int, count: int) -> None:
 
 
 def ids_of(records: HitRecords) -> list[str]:
-    return sorted(one.id for one in records.events.values())
+    return sorted(event.id for event in records.events.values())
 
 
 def test_who_looks_after_long_is_shown_what_is_near_the_end(tmp_path, monkeypatch):

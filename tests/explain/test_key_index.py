@@ -205,11 +205,11 @@ def test_a_timeline_goes_on_where_it_ended_and_no_event_is_left_out(bank):
         seen, before = [], None
         while before != 1:
             part = look.timeline("card", "often", before=before, limit=7)
-            seen += [one.record.seq for one in part.events]
+            seen += [event.record.seq for event in part.events]
             before = part.looked_to + 1
         neighbours = look.links("card", "c-1", look.timeline("card", "c-1")).neighbours
     assert seen == places_read(project, {"card": [("often",)]})
-    assert {one.key for one in neighbours} == {"often", "c-2", "ü é"}
+    assert {neighbour.key for neighbour in neighbours} == {"often", "c-2", "ü é"}
 
 
 def test_the_decisions_of_a_timeline_and_of_neighbors_are_read_together(bank, monkeypatch):
@@ -220,7 +220,7 @@ def test_the_decisions_of_a_timeline_and_of_neighbors_are_read_together(bank, mo
         look = EntityLook(log, project.definitions)
         timeline = look.timeline("card", "c-1", limit=7)
         neighbours = look.links("card", "c-1", timeline).neighbours
-    given = [one.outcome for one in (*timeline.events, *(each.newest for each in neighbours))]
+    given = [event.outcome for event in (*timeline.events, *(each.newest for each in neighbours))]
 
     assert given.count("approve") > 2
     assert sum(asked) == len(given) > 6
@@ -242,12 +242,12 @@ def test_a_key_that_more_than_twenty_others_share_links_nobody(bank):
         found, totals = look.links("card", "x-1", look.timeline("card", "x-1")), look.totals("card", "x-1")
 
     assert found.left_out == [("shop", "crowd")]
-    assert [(one.key, one.through, one.events) for one in found.neighbours] == [
+    assert [(neighbour.key, neighbour.through, neighbour.events) for neighbour in found.neighbours] == [
         ("x-0", [("shop", "corner")], 1),
         ("x-2", [("shop", "corner")], 1),
     ]
     assert found.neighbours[0].newest.outcome == "approve"
-    assert ([one.id for one in totals.records], totals.is_whole) == (["n23", "n1"], True)
+    assert ([record.id for record in totals.records], totals.is_whole) == (["n23", "n1"], True)
 
 
 @pytest.mark.parametrize(
@@ -298,4 +298,4 @@ def test_a_replay_reads_hardly_more_of_a_busy_key_than_its_window_has(bank, monk
             found = looked_back(log, project.definitions, row.seq)
 
             assert replay(log, row.seq, past=found) == row
-            assert max((row.seq - one.seq for one in found), default=0) < 82 + 60  # s, a place each, and 4 events
+            assert max((row.seq - item.seq for item in found), default=0) < 82 + 60  # s, a place each, and 4 events

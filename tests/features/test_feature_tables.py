@@ -239,7 +239,7 @@ def test_a_decimal_has_64_bits_in_a_file_where_all_its_values_have_18_digits(
     expected = project.features("payment", files=tmp_path / "in.jsonl", engine=engine)
     digits = {name: found.schema.field(f"card.{name}").type.precision for name in ("most", "last", "over", "below")}
     assert digits == {"most": 18, "last": 18, "over": 38, "below": 38}
-    assert {str(one.type) for one in list(expected.schema)[2:]} == {"decimal128(38, 2)"}
+    assert {str(row.type) for row in list(expected.schema)[2:]} == {"decimal128(38, 2)"}
     assert found.cast(expected.schema).equals(expected)
     assert expected["card.over"].to_pylist()[3] == 10**16
 

@@ -80,10 +80,10 @@ def test_a_constant_inside_a_kernel_is_of_a_file_that_makes_it_stale():
             for node in ast.walk(function)
             if isinstance(node, ast.Name)
         }
-        for one in ast.walk(tree):
-            if isinstance(one, ast.ImportFrom) and (one.module or "").startswith("shroff."):
-                module = PACKAGE / f"{one.module.removeprefix('shroff.').replace('.', '/')}.py"
-                names = [alias.name for alias in one.names if alias.name.isupper() and alias.name in read]
+        for item in ast.walk(tree):
+            if isinstance(item, ast.ImportFrom) and (item.module or "").startswith("shroff."):
+                module = PACKAGE / f"{item.module.removeprefix('shroff.').replace('.', '/')}.py"
+                names = [alias.name for alias in item.names if alias.name.isupper() and alias.name in read]
                 count += len(names)
                 lacking += [f"{file.name}: {name}" for name in names if module not in stale]
 
@@ -225,8 +225,8 @@ def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: 
     assert made == []
 
     may_end.set()
-    for one in (loading, copying):
-        one.join(120)
+    for case in (loading, copying):
+        case.join(120)
     monkeypatch.setattr(windows.tend, "by_numba", None)
     assert os.waitpid(made[0], 0)[1] == 0
 
@@ -399,13 +399,13 @@ def test_every_kernel_is_compiled_with_an_image_and_before_the_tests():
     kept = demo_kernels.natives(demo_kernels.all_listed())
 
     assert all(isinstance(kernel, Native) for kernel in kept)
-    assert sorted(one.__name__ for one in kept) == named
+    assert sorted(item.__name__ for item in kept) == named
 
 
 def test_what_lines_that_are_sent_together_call_is_compiled_beside_a_service():
     kept = demo_kernels.natives(demo_kernels.LIVE)
 
-    assert {one.__name__ for one in kept[-len(kernels()) :]} == {one.__name__ for one in kernels()}, (
+    assert {item.__name__ for item in kept[-len(kernels()) :]} == {kernel.__name__ for kernel in kernels()}, (
         "the last that are compiled"
     )
 

@@ -76,9 +76,9 @@ def remarked(found: Definitions, events: Sequence[Event], size: int, past: Hits 
     placed = [SequencedEvent(seq, one, b"{}", past) for seq, one in enumerate(events, start=1)]
     for start in range(0, len(placed), size):
         part = placed[start : start + size]
-        records = [Record(one.seq, "event", one.event.type, one.event.id, 0, b"{}", decided=True) for one in part]
+        records = [Record(item.seq, "event", item.event.type, item.event.id, 0, b"{}", decided=True) for item in part]
         log.append(Batch(records=records, remarks=engine.step(part).remarks))
-    return {(one.what, one.asker): (one.count, one.first_seq, one.last_seq) for one in log.remarks()}
+    return {(remark.what, remark.asker): (remark.count, remark.first_seq, remark.last_seq) for remark in log.remarks()}
 
 
 #  place    card  kind  points     left out by
@@ -138,7 +138,7 @@ def test_every_aggregate_that_keeps_a_value_leaves_one_beyond_64_bits_out_and_is
     events = payments(found, [("c", kind, value) for kind, value in points])
     read = found.events, computed_of(found), found.reference
     naive, engine = Naive(*read), Online(*read, found.settings.lateness_ms)
-    wanted = [naive.add(one) for one in events]
+    wanted = [naive.add(item) for item in events]
     by_batches = [engine.compute(events[at : at + size])["payment"] for at in range(0, len(events), size)]
     with closing(ByColumns(*read, found.settings.lateness_ms, threads=1)) as batch:
         batch.add(frames_of(events, found.events, found.reference), len(events))
@@ -151,7 +151,7 @@ def test_every_aggregate_that_keeps_a_value_leaves_one_beyond_64_bits_out_and_is
     for name, (text, _) in told.items():
         for frames in (by_batches, by_columns):
             values = [value for frame in frames for value in values_of(frame.computed[f"card.{name}"])]
-            assert values == [one[f"card.{name}"] for one in wanted], text
+            assert values == [item[f"card.{name}"] for item in wanted], text
 
 
 @WAYS

@@ -28,10 +28,10 @@ def test_tables_are_looked_up_in_keys_and_in_conditions_that_look_at_each_event(
     log = MemoryLog()
     cards = ["b", "a", "c", "a"]
     answers = writer(log, TABLES).write([payment(at, at, card=card) for at, card in enumerate(cards)])
-    features = [one["features"] for one in documents(answers)]
+    features = [document["features"] for document in documents(answers)]
 
-    assert [one["shop.seen"] for one in features] == [0, 1, 0, 2]
-    assert [one["shop.higher"] for one in features] == [0, 1, 0, 1]
+    assert [feature["shop.seen"] for feature in features] == [0, 1, 0, 2]
+    assert [feature["shop.higher"] for feature in features] == [0, 1, 0, 1]
     assert verify_naive(log, lambda seq: True).first_mismatch is None
 
 
@@ -51,7 +51,7 @@ def test_a_condition_without_a_program_takes_no_other_to_python():
     answers = writer(log, files).write([payment(at, at, id_=f"{at % 3}{at}") for at in range(6)])
 
     assert {(len(group.group.aggregates), group.look is None) for group in groups} == {(1, False), (2, True)}
-    assert [one["features"]["card.order"] for one in documents(answers)] == [0, 1, 2, 1, 3, 5]
+    assert [document["features"]["card.order"] for document in documents(answers)] == [0, 1, 2, 1, 3, 5]
     assert verify_naive(log, lambda seq: True).first_mismatch is None
 
 

@@ -91,7 +91,7 @@ def test_a_reason_shows_what_the_rule_saw_since_the_flag(way):
     log = MemoryLog()
     with way():
         answers = writer(log, project("card", when, reason)).write([payment(number, number) for number in range(4)])
-        texts = [[one["text"] for one in document["reasons"]] for document in documents(answers)]
+        texts = [[row["text"] for row in document["reasons"]] for document in documents(answers)]
 
         assert texts == [[], ["2 payments of 10.00"], [], ["2 payments of 10.00"]]
         assert agree(log)
@@ -105,7 +105,7 @@ def test_a_true_value_in_a_reason_is_no_hit(way):
         answers = writer(log, project("card", "this.amount > 100", reason)).write(
             [payment(0, 0), payment(1, 1, amount="200.00"), payment(2, 2), payment(3, 3, amount="300.00")]
         )
-        texts = [[one["text"] for one in document["reasons"]] for document in documents(answers)]
+        texts = [[row["text"] for row in document["reasons"]] for document in documents(answers)]
 
         assert texts == [[], ["since the last one true"], [], ["since the last one true"]]
         assert hits(log) == [3, 5]
@@ -128,8 +128,8 @@ card:
         answers = writer(log, files).write([payment(0, 0), payment(1, 10), payment(2, 30)])
         found = [document["features"] for document in documents(answers)]
 
-        assert [one["card.then"] for one in found] == [1, 2, 2]
-        assert [one["card.now"] for one in found] == [0, 1, 0]
+        assert [item["card.then"] for item in found] == [1, 2, 2]
+        assert [item["card.now"] for item in found] == [0, 1, 0]
         assert agree(log)
 
 
@@ -208,7 +208,7 @@ def test_a_writer_of_a_rule_without_a_kernel_gives_the_same_bytes():
         logs.append([msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows])
 
     assert logs[0] == logs[1]
-    assert [one["rules"] for one in logs[0]] == [[], ["r"], [], ["r"], [], ["r"]]
+    assert [item["rules"] for item in logs[0]] == [[], ["r"], [], ["r"], [], ["r"]]
 
 
 @WAYS
@@ -220,7 +220,7 @@ def test_rules_that_ask_the_same_since_their_own_flags_show_what_each_has_seen(w
         log = MemoryLog()
         wrote = writer(log, {"events.yaml": EVENTS, "rules/large.yaml": two + three.replace("id: r", "id: s")})
         events = [payment(number, number) for number in range(FEW + 1)]
-        answers = [one for at in range(0, len(events), size) for one in wrote.write(events[at : at + size])]
+        answers = [event for at in range(0, len(events), size) for event in wrote.write(events[at : at + size])]
 
-        shown = [[one["text"] for one in found["reasons"]] for found in documents(answers)]
+        shown = [[reason["text"] for reason in found["reasons"]] for found in documents(answers)]
         assert shown[:6] == [[], ["2"], ["3"], ["2"], [], ["2", "3"]]

@@ -52,11 +52,11 @@ def template(name: str) -> dict[str, str]:
     """The files of a template that its definitions are made of."""
     folder = TEMPLATE_FOLDER / name
     files = [
-        one
+        path
         for pattern in ("*.yaml", "rules/*.yaml", "lists/*.csv", "tables/*.csv")
-        for one in sorted(folder.glob(pattern))
+        for path in sorted(folder.glob(pattern))
     ]
-    return {one.relative_to(folder).as_posix(): one.read_text(encoding="utf-8") for one in files}
+    return {file.relative_to(folder).as_posix(): file.read_text(encoding="utf-8") for file in files}
 
 
 def layouts(files: dict[str, str]) -> str:
@@ -68,7 +68,7 @@ def layouts(files: dict[str, str]) -> str:
 
 
 def test_every_template_is_pinned():
-    assert PINNED.keys() == {one.name for one in TEMPLATE_FOLDER.iterdir()}
+    assert PINNED.keys() == {path.name for path in TEMPLATE_FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("name", sorted(PINNED))

@@ -44,9 +44,9 @@ def test_each_due_time_runs_once_however_many_look(desks, monkeypatch):
     desks.schedule("a: { kind: marts, cron: '* * * * *', overlap: queue, catch_up: all }\n"
                    "b: { kind: train, cron: '*/3 * * * *', overlap: queue, catch_up: all }\n")  # fmt: skip
     both = [desks.open() for _ in range(2)]
-    for one in both:
-        one.schedules()
-        one.tick()  # from now on
+    for item in both:
+        item.schedules()
+        item.tick()  # from now on
     errors = []
 
     def look(desk: JobDesk, seed: int) -> None:
@@ -61,18 +61,18 @@ def test_each_due_time_runs_once_however_many_look(desks, monkeypatch):
             errors.append(error)
 
     threads = [Thread(target=look, args=(desk, seed)) for seed, desk in enumerate(both)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert not errors
     both[0].tick()
     found = both[0].jobs(1_000)
-    assert {one.attempt for one in found} == {0, 1}
+    assert {item.attempt for item in found} == {0, 1}
     for name, every in (("a", MINUTE), ("b", 3 * MINUTE)):
         first = (START // every + 1) * every
         meant = list(range(first, desks.now_ms + 1, every))
-        assert sorted(one.due_ms for one in found if one.schedule == name) == meant
+        assert sorted(item.due_ms for item in found if item.schedule == name) == meant
         assert meant
 
 
@@ -85,7 +85,7 @@ def test_overlap_says_what_becomes_of_a_due_time_while_the_last_run_goes_on(desk
         desks.now_ms += MINUTE
         desk.tick()
         desk.claim()
-    states = {name: sorted(one.state for one in desk.jobs(10) if one.schedule == name) for name in "ab"}
+    states = {name: sorted(job.state for job in desk.jobs(10) if job.schedule == name) for name in "ab"}
     assert states == {"a": ["running", "skipped", "skipped"], "b": ["queued", "queued", "running"]}
 
 
@@ -110,7 +110,7 @@ def test_a_clock_that_was_set_back_a_day_does_not_stop_schedules_for_a_day(desks
     desk.tick()
     desks.now_ms += MINUTE
     desk.tick()
-    assert [one.due_ms for one in desk.jobs(10)] == [(desks.now_ms // MINUTE) * MINUTE]
+    assert [job.due_ms for job in desk.jobs(10)] == [(desks.now_ms // MINUTE) * MINUTE]
 
 
 def test_what_is_paused_does_not_run_and_is_not_made_up_for(desks):
@@ -218,7 +218,7 @@ def test_what_is_begun_cancelled_and_paused_is_in_the_audit(desks):
         told = [(row.who, row.action, row.subject) for row in rows_of(people.store)]
 
     acts = ["job.begin marts", "job.cancel marts", "schedule.run nightly", "schedule.pause nightly"]
-    assert told == [(ADMIN.id, *one.split()) for one in (*acts, "schedule.resume nightly")]
+    assert told == [(ADMIN.id, *act.split()) for act in (*acts, "schedule.resume nightly")]
 
 
 def test_a_lease_that_ends_lets_the_job_begin_again_and_who_lost_it_cannot_end_it(desks):

@@ -49,8 +49,10 @@ def bank(tmp_path):
 def contents(folder):
     """What jobs must not touch: all but what the program keeps for itself."""
     kept = (folder / "bank" / ".shroff", folder / "bank" / "marts")
-    files = (one for one in folder.rglob("*") if one.is_file() and not any(one.is_relative_to(other) for other in kept))
-    return {str(one): one.read_bytes() for one in files}
+    files = (
+        path for path in folder.rglob("*") if path.is_file() and not any(path.is_relative_to(other) for other in kept)
+    )
+    return {str(file): file.read_bytes() for file in files}
 
 
 def texts(kind):
@@ -68,7 +70,7 @@ def run(project, kind, given):
 def test_no_text_that_a_job_is_given_makes_it_write_beside_out_or_show_what_is_foreign(bank, kind):
     project, folder = bank
     before = contents(folder)
-    needed = {one.encode_name: "payment" for one in texts(kind) if one.required}
+    needed = {text.encode_name: "payment" for text in texts(kind) if text.required}
     for field in texts(kind):
         for value in HOSTILE:
             with pytest.raises((ShroffError, ValueError)) as found:

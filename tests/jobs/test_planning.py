@@ -74,11 +74,11 @@ def test_where_clocks_change_a_time_runs_once_and_each_hour_runs(cron, day, time
     start = datetime.fromisoformat(day).replace(tzinfo=ZoneInfo("Europe/Berlin"))
     end_ms = ms(f"{day}T03:00:00+00:00") - 1
     before = (datetime.fromisoformat(day) - timedelta(1)).date().isoformat()
-    meant = [ms(f"{before if one[-1] == '-' else day}T{one.rstrip('-')}:00+00:00") for one in times]
+    meant = [ms(f"{before if time[-1] == '-' else day}T{time.rstrip('-')}:00+00:00") for time in times]
     start_ms = round(start.astimezone(UTC).timestamp() * 1_000)
     assert due(schedule, start_ms - 1, end_ms) == meant
     for cut in range(start_ms, end_ms, 7 * MINUTE):  # from wherever one looks, the rest is the same
-        assert due(schedule, cut, end_ms) == [one for one in meant if one > cut]
+        assert due(schedule, cut, end_ms) == [item for item in meant if item > cut]
 
 
 HOURLY = "0 * * * *"
@@ -98,7 +98,7 @@ HOURLY = "0 * * * *"
 )
 def test_catch_up_says_which_due_times_run(catch_up, seen, now, run, missed):
     found = plan(Schedule("s", "k", HOURLY, catch_up=catch_up), at(seen), at(now))
-    assert list(found.run) == [at(f"{one}:00") for one in run]
+    assert list(found.run) == [at(f"{item}:00") for item in run]
     assert found.missed == (None if missed is None else at(f"{missed}:00"))
     assert found.seen_ms == at(now)
 

@@ -241,11 +241,11 @@ def test_a_browser_runs_nothing_of_what_others_wrote(service):
     assert told == []
 
 
-@pytest.mark.parametrize("text", [one for one in EVIL if "7001" not in one and "&lt;" not in one])
+@pytest.mark.parametrize("text", [item for item in EVIL if "7001" not in item and "&lt;" not in item])
 def test_a_page_that_showed_it_as_it_is_would_be_seen(text):
     pages = (f"<p>{text}</p>", f'<a title="{text}">x</a>', f"<a title='{text}'>x</a>", f"<a href='{text}'>x</a>")
 
-    assert [one for one in pages if Page(one).dangerous]
+    assert [page for page in pages if Page(page).dangerous]
     assert Page(f"<p title='x'>{escape(text)}</p><a href='/x' title='{escape(text)}'>x</a>").dangerous == []
 
 
@@ -278,7 +278,7 @@ def test_no_answer_of_the_api_is_read_as_a_page(service):
 
 # ---- who sends it
 
-WRITING = [(one.method, one.path) for one in (*ROUTES, *PAGES) if one.right is not None and one.method != "GET"]
+WRITING = [(item.method, item.path) for item in (*ROUTES, *PAGES) if item.right is not None and item.method != "GET"]
 
 
 TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded")
@@ -402,7 +402,7 @@ def test_a_link_is_used_once_by_whoever_has_all_of_it_and_gives_no_more_than_it_
     assert "This link does not work" in again.text
     assert "eve &lt;evil&gt;" in mine
     with app.open_exactly(service.folder).people.open() as desk:
-        assert {one.name: one.role for one in users.all_users(desk)} == {
+        assert {user.name: user.role for user in users.all_users(desk)} == {
             "ann": Role.ADMIN,
             "vic": Role.VIEWER,
             "eve": Role.VIEWER,

@@ -92,8 +92,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
     with served(folder) as found:
         with found.client() as client:
-            for one in (PAYMENT, OWN):
-                assert client.post(EVENTS, json=one).status_code == 200
+            for case in (PAYMENT, OWN):
+                assert client.post(EVENTS, json=case).status_code == 200
         yield found
 
 
@@ -180,12 +180,12 @@ def test_nothing_that_the_document_allows_or_forbids_fails_the_service(service):
 
         ask()
 
-    for one in operations:
-        ask_all(one, GenerationMode.POSITIVE)
-        for source in HOOKS if "{source}" in one.path else [""] if "{" in one.path else []:
-            ask_all(one, GenerationMode.POSITIVE, {**REAL, "source": source})
-        if one.body or any(one.iter_parameters()):
-            ask_all(one, GenerationMode.NEGATIVE)
+    for item in operations:
+        ask_all(item, GenerationMode.POSITIVE)
+        for source in HOOKS if "{source}" in item.path else [""] if "{" in item.path else []:
+            ask_all(item, GenerationMode.POSITIVE, {**REAL, "source": source})
+        if item.body or any(item.iter_parameters()):
+            ask_all(item, GenerationMode.NEGATIVE)
 
     assert len(statuses) == len(operations) > 15
     assert {status for found in statuses.values() for status in found if status >= 500} == set()
@@ -521,7 +521,7 @@ def test_thousands_of_open_connections_leave_others_their_answers(service):
             assert (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 120)).startswith(b"HTTP/1.1 200")
 
         for start in range(0, count, 500):
-            await asyncio.gather(*(open_one(one) for one in range(start, min(count, start + 500))))
+            await asyncio.gather(*(open_one(item) for item in range(start, min(count, start + 500))))
         held = held_by(service)
         answered = await asyncio.to_thread(others)
         for _, writer in opened:
@@ -545,11 +545,11 @@ def test_thousands_of_open_connections_leave_others_their_answers(service):
 
 
 def test_no_secret_is_in_a_file_of_the_service_or_its_name_after_all_of_this(service):
-    files = [one for one in (service.folder / ".shroff").rglob("*") if one.is_file()]
+    files = [letter for letter in (service.folder / ".shroff").rglob("*") if letter.is_file()]
 
     assert len(files) > 3
     for secret in (SECRET, service.key):
-        assert [one for one in files if secret in str(one) or secret.encode() in one.read_bytes()] == []
+        assert [file for file in files if secret in str(file) or secret.encode() in file.read_bytes()] == []
 
 
 def test_the_log_is_whole_after_all_of_this(service, capsys):

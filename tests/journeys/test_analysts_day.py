@@ -168,7 +168,7 @@ def find(page: Page, text: str) -> None:
 
 def case_of(bank: Served, card: str) -> dict[str, Any]:
     with bank.client() as client:
-        (found,) = [one for one in queue(client, "&state=all") if one["key"] == card]
+        (found,) = [item for item in queue(client, "&state=all") if item["key"] == card]
         return dict(client.get(f"{CASES}/{found['id']}").json())
 
 
@@ -211,8 +211,8 @@ def undo_is_over(bank: Served) -> None:
     """The seconds in which answers can be undone have passed."""
     project = app.open_exactly(bank.folder)
     with project.people.open() as people, project.cases.desk(people).store.change() as change:
-        for one in change.due(sys.maxsize, 100):
-            change.put_pending(msgspec.structs.replace(one, due_ms=0))
+        for item in change.due(sys.maxsize, 100):
+            change.put_pending(msgspec.structs.replace(item, due_ms=0))
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -269,7 +269,7 @@ def test_who_disagrees_in_a_second_look_hands_the_case_to_a_third_person(bank, o
     expect(ann.get_by_text("disagreement waits")).to_have_count(0)
     assert fits(ann)
     undo_is_over(bank)
-    until(lambda: [one["label"]["verdict"] for one in case_of(bank, card)["alerts"]] == ["fraud"])
+    until(lambda: [alert["label"]["verdict"] for alert in case_of(bank, card)["alerts"]] == ["fraud"])
     assert case_of(bank, card)["state"] == "closed"
 
 

@@ -78,7 +78,7 @@ def folder(tmp_path, monkeypatch, capfd, kafka, registry):
 def logged(folder) -> dict[str, bytes]:
     """The body of each payment by its id."""
     with shroff.open(folder).log.reading() as log:
-        return {one.id: one.body for batch in log.read() for one in batch if one.type == "payment"}
+        return {item.id: item.body for batch in log.read() for item in batch if item.type == "payment"}
 
 
 def topic_of(folder) -> str:
@@ -114,7 +114,7 @@ def test_the_pipeline_of_paysim_is_decided_to_the_cent_and_what_is_no_message_is
     values = [
         {name: make(({**row, "transaction_id": row["id"]})[name]) for name, make in fields.items()} for row in rows()
     ]
-    messages = [message(id_, PIPELINE, one) for one in values]
+    messages = [message(id_, PIPELINE, item) for item in values]
     assert asked("produce", "rows.csv", "--as", "payment", "--create-topics")[1]["sent"] == ROWS
     send(kafka.address, topic, [*messages, b"{}", messages[0][:1] + b"\x7f\xff\xff\xff" + messages[0][5:]])
     code, found = asked("run", "--limit", str(2 * ROWS + 2), "--until-idle", "60s")

@@ -66,12 +66,12 @@ def queue(client: httpx2.Client, query: str = "") -> list[dict[str, Any]]:
 
 def raise_cases(client: httpx2.Client, least: int) -> list[dict[str, Any]]:
     """Post payments, and wait until all of them are in cases; gives the queue."""
-    posted = [one.event for one in bank(60, seed=4)]
+    posted = [item.event for item in bank(60, seed=4)]
     assert client.post("/api/v1/events/payment", json=posted).status_code == 200
 
     def all_of_them() -> list[dict[str, Any]] | None:
         found = queue(client)
-        return found if sum(one["alerts"] for one in found) == len(posted) else None
+        return found if sum(item["alerts"] for item in found) == len(posted) else None
 
     found = until(all_of_them)
     assert len(found) >= least
@@ -88,11 +88,11 @@ def test_two_who_ask_for_the_next_case_never_get_the_same(project):
     with served(project) as service, service.client() as admin, analyst(service, "ann") as ann:
         found = raise_cases(admin, 20)
         with analyst(service, "ben") as ben, ThreadPoolExecutor(8) as threads:
-            asking = [threads.submit(one.post, f"{CASES}/claim-next") for one in (ann, ben) * 10]
-            claimed = [one.result().json()["case"]["id"] for one in asking]
+            asking = [threads.submit(case.post, f"{CASES}/claim-next") for case in (ann, ben) * 10]
+            claimed = [item.result().json()["case"]["id"] for item in asking]
         service.stop()
 
-    least_time_left = [one["id"] for one in found[:20]]
+    least_time_left = [item["id"] for item in found[:20]]
     assert sorted(claimed) == sorted(least_time_left)
 
 
@@ -100,7 +100,7 @@ def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(project):
     with served(project) as service, service.client() as admin, analyst(service, "ann") as ann:
         number = raise_cases(admin, 1)[0]["id"]
         with analyst(service, "ben") as ben:
-            seen = [one.get(f"{CASES}/{number}").headers["etag"] for one in (ann, ben)]
+            seen = [case.get(f"{CASES}/{number}").headers["etag"] for case in (ann, ben)]
             first = ann.post(f"{CASES}/{number}/decide", json={"verdict": "fraud"}, headers={"if-match": seen[0]})
             second = ben.post(f"{CASES}/{number}/decide", json={"verdict": "genuine"}, headers={"if-match": seen[1]})
             undone_by_another = ben.post(f"{CASES}/undo", json={"undo": first.json()["undo"]})
@@ -117,7 +117,7 @@ def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(project):
 def test_many_are_decided_at_once_and_one_undo_takes_all_back(project):
     with served(project) as service, service.client() as admin, analyst(service, "ann") as ann:
         before = raise_cases(admin, 5)
-        chosen = [{"id": one["id"], "tag": one["tag"]} for one in before[:5]]
+        chosen = [{"id": row["id"], "tag": row["tag"]} for row in before[:5]]
         done = ann.post(f"{CASES}/bulk", json={"action": "decide", "verdict": "genuine", "cases": chosen}).json()
         left = queue(admin)
         undone = ann.post(f"{CASES}/undo", json={"undo": done["undo"]}).json()
@@ -125,10 +125,10 @@ def test_many_are_decided_at_once_and_one_undo_takes_all_back(project):
         again = ann.post(f"{CASES}/undo", json={"undo": done["undo"]})
         service.stop()
 
-    assert [one["verdict"] for one in done["cases"]] == ["genuine"] * 5
-    assert [one["id"] for one in left] == [one["id"] for one in before[5:]]
+    assert [case["verdict"] for case in done["cases"]] == ["genuine"] * 5
+    assert [item["id"] for item in left] == [row["id"] for row in before[5:]]
     assert len(undone["cases"]) == 5
-    assert [one["id"] for one in after] == [one["id"] for one in before]
+    assert [row["id"] for row in after] == [row["id"] for row in before]
     assert again.status_code == 409
     assert labels(project) == []
 

@@ -115,7 +115,7 @@ def test_two_commands_of_the_readme_show_the_bank_and_what_they_print_runs(tmp_p
         status = enters(demo.link())
         print(f"from a clone to the queue: {time.monotonic() - began_s:.0f} s")
         proposed = re.findall(r"^  (\.venv/bin/shroff .*)$", demo.printed(), re.MULTILINE)
-        ran = [subprocess.run(["bash", "-c", one], cwd=tree, env=environment, check=False) for one in proposed]
+        ran = [subprocess.run(["bash", "-c", item], cwd=tree, env=environment, check=False) for item in proposed]
         demo.press_ctrl_c()
     again = re.findall(r"^Next: (.*)$", demo.printed(), re.MULTILINE)
     with typed(tree, again[-1], environment) as served:
@@ -123,7 +123,7 @@ def test_two_commands_of_the_readme_show_the_bank_and_what_they_print_runs(tmp_p
         served.press_ctrl_c()
 
     assert (status, status_again) == (200, 200)
-    assert [one.returncode for one in ran] == [0] * 3
+    assert [item.returncode for item in ran] == [0] * 3
     assert "compiling kernels, once on this machine" in demo.printed()
     assert "Traceback" not in demo.printed() + served.printed()
     assert {path.name for path in tree.iterdir()} - {path.name for path in ROOT.iterdir()} <= {".venv", "__pycache__"}

@@ -64,9 +64,9 @@ def test_what_is_asked_comes_back_as_values(service):
 
         many = client.decide_many("payment", [payment(2), payment(3, amount="x"), payment(4)])
 
-        assert [isinstance(one, Decision) for one in many] == [True, False, True]
+        assert [isinstance(item, Decision) for item in many] == [True, False, True]
         assert isinstance(many[1], RefusedError)
-        assert [one["path"] for one in many[1].errors] == ["amount"]
+        assert [error["path"] for error in many[1].errors] == ["amount"]
 
         foreseen = client.score("payment", payment(5))
 
@@ -118,7 +118,7 @@ def test_the_async_client_answers_the_same(service):
     async def steps() -> None:
         async with AsyncClient(service.url, service.key) as client:
             found = await asyncio.gather(*(client.decide("payment", payment(number)) for number in range(1, 30)))
-            assert sorted(one.seq for one in found if isinstance(one, Decision)) == list(range(2, 31))
+            assert sorted(item.seq for item in found if isinstance(item, Decision)) == list(range(2, 31))
 
             os.kill(forks.pid_of(service.process), signal.SIGSTOP)
             stand_in = await client.decide("payment", payment(40), timeout=0.2, otherwise="decline")  # brief: stopped

@@ -121,12 +121,12 @@ def test_a_first_hour(bank, asked, printed):
     code, explained = asked("explain", "payment/p-5")
     assert code == 0
     assert list(explained) == [*DECISION, "explanation"]
-    assert [one["code"] for one in explained["reasons"]] == ["many_payments"]
+    assert [reason["code"] for reason in explained["reasons"]] == ["many_payments"]
     assert again["receipt"] == explained["receipt"]
-    spent = next(one for one in explained["explanation"]["features"] if one["name"] == "card.spent_24h")
+    spent = next(feature for feature in explained["explanation"]["features"] if feature["name"] == "card.spent_24h")
     assert (spent["value"], spent["key"]) == ("780.00", "c1")
     assert spent["earlier"] == {"count": 5, "lowest": "130.00", "median": "390.00", "highest": "650.00"}
-    (hit,) = [one for one in explained["explanation"]["rules"] if one["result"] == "hit"]
+    (hit,) = [rule for rule in explained["explanation"]["rules"] if rule["result"] == "hit"]
     assert hit["condition"] == "card.payments_1h >= 4 and card.spent_24h > 500"
     words = (
         "Send a payment to review and flag its card when the card has 4 or more payments in 1 h, and the card has more"
@@ -197,7 +197,7 @@ def test_lines_that_give_no_row_are_counted_and_named(bank, asked, printed):
         assert code == 4
         counts = [report[name] for name in ("rows", "refused", "too_late", "duplicates", "untaken")]
         assert counts == [2, 2, 1, 1, 0]
-        assert sorted((one["file"], one["line"]) for one in report["left_out"]) == [
+        assert sorted((row["file"], row["line"]) for row in report["left_out"]) == [
             ("in.jsonl", "2"),
             ("in.jsonl", "3"),
             ("in.jsonl", "4"),
@@ -421,7 +421,7 @@ def test_retry_brings_in_what_the_mended_project_takes(bank, asked):
 
     code, found = asked("quarantine", "retry")
     assert (code, found["read"], found["taken"], found["quarantined"]) == (4, 3, 2, 1)
-    assert [one["outcome"] for one in found["entries"]] == ["decided", "refused", "decided"]
+    assert [entry["outcome"] for entry in found["entries"]] == ["decided", "refused", "decided"]
     assert asked("explain", "p-3")[1]["outcome"] == "approve"
 
     (left,) = asked("quarantine", "list")[1]["entries"]
@@ -517,7 +517,7 @@ def test_no_spreadsheet_carries_out_what_a_csv_holds(bank, asked, printed):
     asked("ingest", "in.jsonl", "--as", "payment")
     ids = [row["id"] for row in csv.DictReader(io.StringIO(printed("export", "events", "--format", "csv")[1]))]
 
-    assert ids == [*(f"'{one}" for one in evil[:5]), *evil[5:]]
+    assert ids == [*(f"'{item}" for item in evil[:5]), *evil[5:]]
     assert [json.loads(line)["payment"]["payment_id"] for line in printed("export", "events")[1].splitlines()] == evil
 
 
@@ -530,13 +530,13 @@ def test_doctor_says_what_waits_and_what_is_wrong(bank, asked, printed):
     rules.write_text(rules.read_text().replace("decline", "review"))
 
     code, found = asked("doctor")
-    states = {one["subject"]: one["state"] for one in found["findings"]}
+    states = {finding["subject"]: finding["state"] for finding in found["findings"]}
     assert (code, found["ok"]) == (1, False)
     assert [name for name, state in states.items() if state == "note"] == ["quarantine", "labels"]
     assert [name for name, state in states.items() if state == "wrong"] == ["active version"]
     assert asked("apply", "--dry-run")[0] == 1
     code, done = asked("apply")
-    assert (code, [one["file"] for one in done["changed"]], done["seq"]) == (0, ["rules/lists.yaml"], 3)
+    assert (code, [row["file"] for row in done["changed"]], done["seq"]) == (0, ["rules/lists.yaml"], 3)
     assert asked("doctor")[0] == 0
 
     rules.write_text("- id: broken\n")
@@ -561,7 +561,7 @@ def test_doctor_finds_a_log_that_is_none(bank, asked):
 
     code, found = asked("doctor")
     assert code == 1
-    (wrong,) = (one for one in found["findings"] if one["state"] == "wrong")
+    (wrong,) = (finding for finding in found["findings"] if finding["state"] == "wrong")
     assert (wrong["subject"], "not a SQLite database" in wrong["words"]) == ("log", True)
 
 
@@ -608,6 +608,6 @@ def test_score_gives_what_decide_would_names_the_type_or_not_and_writes_nothing(
 
     assert flat == named
     assert sorted(bank.rglob("*")) == before
-    decided = [json.loads(one) for one in printed("decide", "march.jsonl")[1].splitlines()]
-    assert [one["seq"] for one in decided] == [2, 3]
-    assert [one | {"seq": None} for one in decided] == flat[1]["decisions"]
+    decided = [json.loads(line) for line in printed("decide", "march.jsonl")[1].splitlines()]
+    assert [decision["seq"] for decision in decided] == [2, 3]
+    assert [decision | {"seq": None} for decision in decided] == flat[1]["decisions"]

@@ -59,10 +59,10 @@ def outcomes_fit(found: dict[str, Any]) -> None:
     assert found["fraud_caught"] + found["fraud_missed"] == len(frauds)
     assert found["fraud_caught"] > 0
     assert Decimal(found["money_saved"]) + Decimal(found["money_lost"]) == sum(
-        Decimal(one.event["amount"]) for one in frauds
+        Decimal(fraud.event["amount"]) for fraud in frauds
     )
-    assert sum(one["caught"] for one in found["frauds"].values()) == found["fraud_caught"]
-    assert sum(Decimal(one["money_saved"]) for one in found["frauds"].values()) == Decimal(found["money_saved"])
+    assert sum(fraud["caught"] for fraud in found["frauds"].values()) == found["fraud_caught"]
+    assert sum(Decimal(fraud["money_saved"]) for fraud in found["frauds"].values()) == Decimal(found["money_saved"])
     assert found["with_model"]["money_saved"] == found["money_saved"]
     assert found["with_model"]["fraud_caught"] == found["fraud_caught"]
     assert found["events_per_second"] == pytest.approx(EVENTS / found["seconds"], rel=0.01)
@@ -216,7 +216,7 @@ def test_without_once_it_is_served_until_ctrl_c_and_the_project_stays(tmp_path):
     assert recorded.document == computed.document
     assert json.loads(project.explain(found["example"]["id"]).json()) == found["example"]
     assert project.verify().mismatches == 0
-    assert [one.role for one in project.models.all()] == ["champion"]
+    assert [model.role for model in project.models.all()] == ["champion"]
 
 
 WRONG = [

@@ -39,7 +39,7 @@ def written(found: dict[str, Any]) -> list[dict[str, Any]]:
 def answers(page: Page, case: str) -> dict[str, str | None]:
     """What analysts answered about each event of a case; None where it still waits."""
     found = page.request.get(case).json()
-    return {one["event"]: one["verdict"] for one in found["alerts"]}
+    return {alert["event"]: alert["verdict"] for alert in found["alerts"]}
 
 
 def first_mail(page: Page) -> None:
@@ -113,7 +113,7 @@ def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_p
         expect(customer.locator("button[value=no]")).to_have_count(0)
 
         decided = {(event, "fraud", "analyst") for event in waiting}
-        until(lambda: decided <= {(one["event"], one["verdict"], one["source"]) for one in written(found)})
-        until(lambda: [one for one in written(found) if one.get("reason") == SAID_NO and one["verdict"] == "fraud"])
+        until(lambda: decided <= {(item["event"], item["verdict"], item["source"]) for item in written(found)})
+        until(lambda: [item for item in written(found) if item.get("reason") == SAID_NO and item["verdict"] == "fraud"])
 
     assert not looker.mistakes, "\n".join(looker.mistakes)

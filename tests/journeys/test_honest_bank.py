@@ -51,10 +51,10 @@ def judged(seed: int) -> Judged:
     decisions: list[dict] = []
 
     def listened(submissions: Iterator[Submission]) -> Iterator[Submission]:
-        for one in submissions:
-            if one.type == "payment":
-                payments.append(msgspec.json.decode(one.raw()))
-            yield one
+        for submission in submissions:
+            if submission.type == "payment":
+                payments.append(msgspec.json.decode(submission.raw()))
+            yield submission
 
     def on_batch(answers):
         tally.add(answers)
@@ -68,18 +68,18 @@ def judged(seed: int) -> Judged:
         submissions = listened(stream(project.taking.intake(keeps_hashes=False), EVENTS, seed, truth))
         with project.log.writing() as (writer, _):
             ingest(writer, submissions, on_batch=on_batch)
-    assert [one["id"] for one in decisions] == [one["payment_id"] for one in payments]
-    paid_at = [datetime.fromisoformat(one["paid_at"]) for one in payments]
+    assert [decision["id"] for decision in decisions] == [payment["payment_id"] for payment in payments]
+    paid_at = [datetime.fromisoformat(payment["paid_at"]) for payment in payments]
     columns = {
-        **{name: [one.get(name) for one in payments] for name in FIELDS},
+        **{name: [payment.get(name) for payment in payments] for name in FIELDS},
         "hour": [time.hour for time in paid_at],
         "weekday": [time.weekday() for time in paid_at],
         "millisecond": [time.microsecond // 1_000 for time in paid_at],
-        "cents": [int(one["amount"][-2:]) for one in payments],
+        "cents": [int(payment["amount"][-2:]) for payment in payments],
         "number in the stream": list(range(EVENTS)),
-        **{name: [one["features"][name] for one in decisions] for name in decisions[0]["features"]},
+        **{name: [decision["features"][name] for decision in decisions] for name in decisions[0]["features"]},
     }
-    return Judged(columns, np.array([one["payment_id"] in truth.frauds for one in payments]), tally)
+    return Judged(columns, np.array([payment["payment_id"] in truth.frauds for payment in payments]), tally)
 
 
 # ---- what one column can do
@@ -101,10 +101,10 @@ def test_a_column_that_tells_is_found_out_whichever_way_it_tells():
     frauds = np.arange(4_000) % 50 == 0
     truth = frauds.tolist()
 
-    assert best_alone([float(one) for one in truth], frauds) == 1.0
-    assert best_alone([-float(one) for one in truth], frauds) == 1.0
-    assert best_alone([None if one else "12.50" for one in truth], frauds) == 1.0
-    assert best_alone(["US" if one else "DE" for one in truth], frauds) == 1.0
+    assert best_alone([float(item) for item in truth], frauds) == 1.0
+    assert best_alone([-float(item) for item in truth], frauds) == 1.0
+    assert best_alone([None if item else "12.50" for item in truth], frauds) == 1.0
+    assert best_alone(["US" if item else "DE" for item in truth], frauds) == 1.0
     assert best_alone([50.0 if one else at % 2 * 100.0 for at, one in enumerate(truth)], frauds) == 1.0
     assert best_alone(["DE"] * 4_000, frauds) == 0.02
 

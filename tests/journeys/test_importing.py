@@ -96,7 +96,7 @@ def asked(capfd):
 
 # Scores and inputs of each kind are compared in tests/models, and ONNX decides below.
 @pytest.mark.parametrize(
-    "kind", ["json", *(pytest.param(one, marks=pytest.mark.long) for one in ("ubj", "txt", "onnx"))]
+    "kind", ["json", *(pytest.param(text, marks=pytest.mark.long) for text in ("ubj", "txt", "onnx"))]
 )
 def test_it_comes_into_force_explains_and_replays(bank, asked, kind):
     file, inputs = made_elsewhere(kind, bank)
@@ -125,7 +125,7 @@ def test_it_comes_into_force_explains_and_replays(bank, asked, kind):
     assert back["champion"] == ""
     assert asked("models", "shadow", id_)[0] == 0
     _, listed = asked("models", "list")
-    assert [(one["id"], one["role"]) for one in listed["models"]] == [(id_, "shadow")]
+    assert [(model["id"], model["role"]) for model in listed["models"]] == [(id_, "shadow")]
     assert asked("verify")[0] == 0
 
 
@@ -160,7 +160,7 @@ def test_it_fails_its_gates_as_others_do(bank, asked):
     code, taken = asked("models", "import", file, "--check", "rows.csv", "--inputs", inputs, "--promote")
     assert (code, taken["promoted"]) == (1, False)
     assert taken["why_not"].startswith("it fail")
-    assert [one["id"] for one in asked("models", "list")[1]["models"]] == [taken["model"]]
+    assert [model["id"] for model in asked("models", "list")[1]["models"]] == [taken["model"]]
 
 
 def test_a_model_that_came_by_onnx_scores_where_onnx_is_not_installed(bank, asked):

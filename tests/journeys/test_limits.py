@@ -171,10 +171,10 @@ def checked(service: Served, text: str, who: str = "") -> tuple[int, Any]:
 def begun_by(parent: int) -> list[Path]:
     """The processes that this one has begun."""
     found = []
-    for one in Path("/proc").glob("[0-9]*"):
+    for path in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if (one / "stat").read_text().rpartition(")")[2].split()[1] == str(parent):
-                found.append(one)
+            if (path / "stat").read_text().rpartition(")")[2].split()[1] == str(parent):
+                found.append(path)
     return found
 
 
@@ -186,7 +186,8 @@ def test_a_draft_of_very_many_mistakes_gets_the_first_hundred_and_their_number(s
     assert len(said["mistakes"]) == 100
     assert said["more"] == {"mistakes": 2_900, "elsewhere": 0, "warnings": 0, "tests": 0}
     assert any(
-        b"shroff.web.work.operation_work" in (one / "cmdline").read_bytes() for one in begun_by(pid_of(service.process))
+        b"shroff.web.work.operation_work" in (item / "cmdline").read_bytes()
+        for item in begun_by(pid_of(service.process))
     )
 
 

@@ -56,9 +56,9 @@ def judged(seed: int) -> Judged:
         features = pa.concat_tables(list(project.tables.feature_parts("order", [file], Way())))
     columns = {name: table[name].to_pylist() for name in FIELDS}
     columns |= {
-        "hour": [one.hour for one in table["ordered_at"].to_pylist()],
-        "weekday": [one.weekday() for one in table["ordered_at"].to_pylist()],
-        "cents": [str(one)[-2:] for one in columns["amount"]],
+        "hour": [row.hour for row in table["ordered_at"].to_pylist()],
+        "weekday": [row.weekday() for row in table["ordered_at"].to_pylist()],
+        "cents": [str(column)[-2:] for column in columns["amount"]],
         "number in the stream": list(range(len(kinds))),
         **{name: features[name].to_pylist() for name in features.column_names[2:]},
     }
@@ -136,8 +136,10 @@ def test_the_commands_of_the_readme_lead_from_nothing_to_orders_that_a_model_sco
 
     decided = [json.loads(line) for line in (tmp_path / "shop" / "decided.jsonl").read_text().splitlines()]
     assert len(decided) > 2_000
-    assert all(one["score"] is not None and one["versions"]["model"] for one in decided)
-    assert sum(one["features"]["customer.orders_before"] > 0 for one in decided) > 1_000  # of the weeks before
+    assert all(decision["score"] is not None and decision["versions"]["model"] for decision in decided)
+    assert (
+        sum(decision["features"]["customer.orders_before"] > 0 for decision in decided) > 1_000
+    )  # of the weeks before
 
 
 def sample_commands(text: str) -> list[str]:

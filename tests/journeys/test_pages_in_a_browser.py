@@ -165,7 +165,7 @@ def test_signing_in_shows_nothing_that_keeps_anybody_out(bank, context):
 
 def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
     looker = Looker(page, bank.url)
-    for path in (*(one.path for one in tabs(PAGES)), *MORE):
+    for path in (*(tab.path for tab in tabs(PAGES)), *MORE):
         looker.open(path)
         assert page.locator("h1").count() == 1 or path.startswith("/decisions/"), path
         looker.look()
@@ -277,7 +277,7 @@ def test_a_time_zone_and_a_theme_of_ones_own_are_those_of_every_page(bank, page)
     expect(page.get_by_role("row", name="c-of-tokyo")).to_contain_text("1 March 2027, 00:00")
     with bank.client() as client:
         entries = client.get("/api/v1/lists/blocked_cards").json()["entries"]
-    assert [one["expires_at"] for one in entries if one["value"] == "c-of-tokyo"] == ["2027-02-28T15:00:00Z"]
+    assert [entry["expires_at"] for entry in entries if entry["value"] == "c-of-tokyo"] == ["2027-02-28T15:00:00Z"]
     set_to("", "")
     expect(page.locator("[data-zone]").last).to_have_text("times in Berlin")
 
@@ -328,9 +328,9 @@ def test_the_keys_of_a_page_are_told_and_can_be_switched_off(bank, page):
 
 
 def test_the_first_load_of_a_screen_weighs_little(bank, context, page):
-    most = Counter(one["card"] for one in DAYS_BEFORE).most_common(1)[0][0]
+    most = Counter(row["card"] for row in DAYS_BEFORE).most_common(1)[0][0]
     paths = [
-        *(one.path for one in tabs(PAGES)),
+        *(tab.path for tab in tabs(PAGES)),
         *(MORE if IS_LONG else ()),
         f"/entities/card/{most}",
         "/decisions?limit=100",

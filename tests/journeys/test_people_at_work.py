@@ -214,13 +214,13 @@ def said_of(bank: Served, event: str) -> list[tuple[str, str]]:
     """Verdict and source of each label of a payment."""
     with app.open_exactly(bank.folder).log.reading() as log:
         bodies = [msgspec.json.decode(row.body) for rows in log.labels_after(0) for row in rows]
-    return [(one["verdict"], one["source"]) for one in bodies if one["event"] == f"payment/{event}"]
+    return [(body["verdict"], body["source"]) for body in bodies if body["event"] == f"payment/{event}"]
 
 
 def answers_of(bank: Served, event: str) -> list[str | None]:
     with bank.client() as client:
         found = client.get(f"/api/v1/decisions/payment/{event}/questions").json()["questions"]
-    return [one["answer"] for one in found]
+    return [item["answer"] for item in found]
 
 
 def gone_to(page: Page, path: str) -> Response:
@@ -296,7 +296,7 @@ def test_a_link_that_has_ended_or_is_not_ours_says_so_and_takes_no_answer(bank, 
 
     assert not any(answers_of(bank, "p-late"))
     assert said_of(bank, "p-late") == []
-    assert not [one for one in looker.mistakes if "status of 4" not in one]
+    assert not [mistake for mistake in looker.mistakes if "status of 4" not in mistake]
 
 
 # ---- two analysts
@@ -305,7 +305,7 @@ def test_a_link_that_has_ended_or_is_not_ours_says_so_and_takes_no_answer(bank, 
 def case_of(bank: Served, card: str) -> dict[str, Any]:
     """The case of a card as it is now."""
     with bank.client() as client:
-        (found,) = [one for one in queue(client, "&state=all") if one["key"] == card]
+        (found,) = [item for item in queue(client, "&state=all") if item["key"] == card]
     return found
 
 
@@ -387,7 +387,7 @@ def test_nothing_scrolls_sideways_or_lies_on_other_texts_on_a_phone(bank, opened
     of_one = ("/decisions/payment/p-c-no", "/entities/card/c-no", "/models/m-weak", "/rules/dear", "/rules/dear/draft")
     more = ("/lists/blocked_cards", "/me") if IS_LONG else ()
     found = {}
-    for path in (*(one.path for one in tabs(PAGES)), *of_one, f"/cases/{case_of(bank, 'c-no')['id']}", *more):
+    for path in (*(tab.path for tab in tabs(PAGES)), *of_one, f"/cases/{case_of(bank, 'c-no')['id']}", *more):
         page.goto(path)
         if wrong := [*too_wide(page), *overlapping(page)]:
             found[path] = wrong

@@ -39,13 +39,13 @@ def bank(tmp_path, monkeypatch, capfd, kafka):
     topics = f"topics: {{ payment: {topic} }}, labels: {topic}.labels"
     settings.write_text(f"{text}\nsource: {{ kafka: {{ brokers: '{kafka.address}', {topics} }} }}\n", encoding="utf-8")
     found = list(made_up(3_000, 7))
-    lines = [msgspec.json.encode(one.event) + b"\n" for one in found]
+    lines = [msgspec.json.encode(item.event) + b"\n" for item in found]
     (tmp_path / "payments.jsonl").write_bytes(b"".join(lines))
     known = [
-        {"event": f"payment/{one.event['payment_id']}", "verdict": "fraud", "known_at": one.event["paid_at"]}
-        for one in found[:50]
+        {"event": f"payment/{item.event['payment_id']}", "verdict": "fraud", "known_at": item.event["paid_at"]}
+        for item in found[:50]
     ]
-    (tmp_path / "labels.jsonl").write_bytes(b"".join(msgspec.json.encode(one) + b"\n" for one in known))
+    (tmp_path / "labels.jsonl").write_bytes(b"".join(msgspec.json.encode(item) + b"\n" for item in known))
     monkeypatch.chdir(tmp_path / "bank")
     capfd.readouterr()
     return tmp_path / "bank"
@@ -71,7 +71,7 @@ MADE = ("--create-topics", "--partitions", "3")
 def receipts(folder):
     """Of all decisions, in the order of the log."""
     with closing(SqliteLog(folder / ".shroff" / "log.db", read_only=True)) as log:
-        return [(one.id, one.receipt.hex()) for rows in log.decisions_after() for one in rows]
+        return [(row.id, row.receipt.hex()) for rows in log.decisions_after() for row in rows]
 
 
 def test_a_file_of_weeks_in_three_partitions_is_decided_as_if_it_had_been_ingested(bank, asked):

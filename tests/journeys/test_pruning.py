@@ -60,7 +60,7 @@ def csv(numbers):
 def exported(project):
     with project.log.reading() as log:
         return [
-            [one for part in read() for one in part]
+            [item for part in read() for item in part]
             for read in (log.read, log.decisions_after, log.hits_after, log.flags_after)
         ]
 
@@ -93,9 +93,9 @@ def test_what_is_old_moves_and_nobody_who_asks_can_tell(bank):
     with project.people.open() as people:
         (act,) = rows_of(people.store, AuditFilter(action="log.prune"))
     assert (act.before, act.after) == ('{"from":1}', f'{{"upto":{done.upto}}}')
-    (kept,) = [one for one in project.health.doctor() if one.subject == "kept"]
+    (kept,) = [item for item in project.health.doctor() if item.subject == "kept"]
     assert f"records up to sequence number {done.upto:,} are in the lake" in kept.words
-    assert [one.state for one in project.health.doctor() if one.subject == "lake"] == ["ok"]
+    assert [item.state for item in project.health.doctor() if item.subject == "lake"] == ["ok"]
 
 
 def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_is_refused(bank):
@@ -110,13 +110,13 @@ def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_
     answer = project.label("payment/p-7", "fraud")
     assert (answer.kind, answer.seq) == ("taken", COUNT + 5)
     with project.log.reading() as log:
-        assert next(one.id for part in log.labels_after(COUNT + 4) for one in part).startswith("payment/p-7")
+        assert next(item.id for part in log.labels_after(COUNT + 4) for item in part).startswith("payment/p-7")
     assert project.verify(engines="online").first_mismatch is None
 
 
 # Kills at the writes of its files are those of tests/recovery/test_file_writes.
 @pytest.mark.parametrize(
-    "step", [*PRUNE_STEPS, *(pytest.param(one, marks=pytest.mark.long) for one in ("lake", "snapshot"))]
+    "step", [*PRUNE_STEPS, *(pytest.param(text, marks=pytest.mark.long) for text in ("lake", "snapshot"))]
 )
 def test_a_kill_at_any_step_harms_nothing(bank, step):
     """In a process of its own, which kills itself there; the next one goes on."""
@@ -187,7 +187,7 @@ def test_without_its_lake_a_pruned_log_says_so_and_new_events_go_on(bank):
         ((first,),) = sql.execute("SELECT min(seq) FROM decisions").fetchall()
     assert first == pruned_to(bank) + 1
     lines = (bank / "shroff.yaml").read_text().splitlines()
-    (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
+    (bank / "shroff.yaml").write_text("\n".join(line for line in lines if not line.startswith(("lake", "keep"))) + "\n")
     project = app.open(bank)
     with pytest.raises(PrunedError, match=r"have moved to the lake\. Add 'lake:' with its address to shroff.yaml"):
         project.verify()
@@ -202,7 +202,7 @@ def test_a_version_that_needs_what_is_gone_is_told_from_which_day_on_it_would_be
     project = app.open(bank)
     done = project.retention.prune()
     lines = (bank / "shroff.yaml").read_text().splitlines()
-    (bank / "shroff.yaml").write_text("\n".join(one for one in lines if not one.startswith(("lake", "keep"))) + "\n")
+    (bank / "shroff.yaml").write_text("\n".join(line for line in lines if not line.startswith(("lake", "keep"))) + "\n")
     with (bank / "features.yaml").open("a") as features:  # which ends with those of devices
         features.write("  payments_5d: count(payment) over 5d\n")
     with pytest.raises(PrunedError, match="moved to the lake") as told:
@@ -317,7 +317,7 @@ def test_a_worker_moves_old_events_by_itself_and_copies_its_snapshots(bank, monk
 
     shutil.rmtree(bank / ".shroff" / "snapshots")
     with project.live.worker([bank / "new.csv"], as_type="payment", tell=told.append) as worker:
-        there = [one.name for one in (bank / ".shroff" / "snapshots").iterdir()]
+        there = [path.name for path in (bank / ".shroff" / "snapshots").iterdir()]
         worker.run()
     assert there == [f"{copy.stem[:12]}.snapshot"]
     assert worker.work.read_back < 60

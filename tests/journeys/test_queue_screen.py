@@ -69,7 +69,7 @@ def test_ten_cases_are_cleared_by_keyboard_alone(at_work):
     assert page.url.endswith("/queue")
     verdicts = {"f": "fraud", "g": "genuine", "u": "unclear"}
     page.wait_for_selector(SHOWN)
-    numbers = [int(one.get_attribute("data-number") or 0) for one in page.locator("tr[data-row]").all()]
+    numbers = [int(element.get_attribute("data-number") or 0) for element in page.locator("tr[data-row]").all()]
     before = int(page.inner_text(OPEN).split()[0])
 
     # as fast as keys can be pressed: each answers the case that is next by then, J leaves one out
@@ -102,13 +102,13 @@ def test_ten_cases_are_cleared_by_keyboard_alone(at_work):
     assert len(done) == 10
     with service.client() as client:
         assert {number: client.get(f"{CASES}/{number}").json()["verdict"] for number in done} == done
-        events = [one["event"] for number in done for one in client.get(f"{CASES}/{number}").json()["alerts"]]
+        events = [alert["event"] for number in done for alert in client.get(f"{CASES}/{number}").json()["alerts"]]
     until(lambda: len(labels(service.folder)) == len(events))
-    assert sorted(one["event"] for one in labels(service.folder)) == sorted(events)
+    assert sorted(label["event"] for label in labels(service.folder)) == sorted(events)
 
 
 def _names(page: Page, selector: str) -> list[str]:
-    return [one.get_attribute("name") or "" for one in page.locator(selector).all()]
+    return [element.get_attribute("name") or "" for element in page.locator(selector).all()]
 
 
 def test_what_was_answered_is_taken_back_by_a_key_and_no_label_comes(at_work):
@@ -128,8 +128,8 @@ def test_what_was_answered_is_taken_back_by_a_key_and_no_label_comes(at_work):
     another = answered(page, "g")
     written = until(lambda: labels(service.folder))  # they come in the order of answers
     with service.client() as client:
-        events = [one["event"] for one in client.get(f"{CASES}/{another}").json()["alerts"]]
-    assert sorted(one["event"] for one in written) == sorted(events)
+        events = [alert["event"] for alert in client.get(f"{CASES}/{another}").json()["alerts"]]
+    assert sorted(row["event"] for row in written) == sorted(events)
 
 
 def blocks_a_card_and_takes_it_back(client: Client, page: Page, url: str, width: int) -> None:
@@ -137,7 +137,7 @@ def blocks_a_card_and_takes_it_back(client: Client, page: Page, url: str, width:
 
     def blocked() -> list[str]:
         entries = client.get("/api/v1/lists/blocked_cards").json()["entries"]
-        return [f"{one['note']} {bool(one['expires_at'])}" for one in entries if one["added_by"] == "mira"]
+        return [f"{entry['note']} {bool(entry['expires_at'])}" for entry in entries if entry["added_by"] == "mira"]
 
     looker = Looker(page, url)
     looker.open("/cases/1")
@@ -180,7 +180,7 @@ def test_the_second_analyst_is_told_by_whom_and_nothing_of_theirs_is_saved(at_wo
 def test_a_key_that_waits_is_pressed_on_the_case_that_it_was_meant_for_or_on_none(at_work):
     service, page = at_work
     page.wait_for_selector(SHOWN)
-    numbers = [int(one.get_attribute("data-number") or 0) for one in page.locator("tr[data-row]").all()]
+    numbers = [int(element.get_attribute("data-number") or 0) for element in page.locator("tr[data-row]").all()]
     with service.client(key_of(service.folder, Role.ANALYST, "ben")) as ben:
         held: list[Route] = []
 
@@ -237,7 +237,7 @@ def test_a_case_is_noted_put_away_and_handed_on_by_keyboard(at_work):
     with service.client() as client:
         now = client.get(f"{CASES}/{number}").json()
     assert now["state"] == "snoozed"
-    assert [one["words"] for one in now["notes"]] == ["the hotel confirms <b>"]
+    assert [note["words"] for note in now["notes"]] == ["the hotel confirms <b>"]
 
 
 def test_a_filter_is_in_the_address_and_kept_as_a_view(at_work):
@@ -294,7 +294,7 @@ def test_new_cases_are_told_beside_the_queue_and_come_into_it_by_a_key(at_work):
     assert not page.locator(".news a").is_visible()
     rows = page.locator("tr[data-row]").all_inner_texts()
     at = page.locator(CHOSEN).bounding_box()
-    last = [one.event for one in bank(60, seed=4)][-1]
+    last = [item.event for item in bank(60, seed=4)][-1]
     with service.client() as client:
         for name in ("new-1", "new-2"):
             sent = client.post("/api/v1/events/payment", json={**last, "payment_id": name, "card": name})

@@ -89,7 +89,7 @@ def test_paysim_goes_in_whole_once_and_verifies(paysim: app.Project, data: Path)
     assert (first.events.read, first.events.appended, first.decisions) == (PAYSIM_ROWS,) * 3
     assert (first.labels.appended, first.events.quarantined) == (PAYSIM_ROWS, 0)
     assert (second.events.appended, second.events.duplicates, second.labels.duplicates) == (0, PAYSIM_ROWS, PAYSIM_ROWS)
-    assert {(one.events, one.mismatches) for one in found.values()} == {(PAYSIM_ROWS, 0)}
+    assert {(item.events, item.mismatches) for item in found.values()} == {(PAYSIM_ROWS, 0)}
 
 
 @pytest.mark.long
@@ -100,7 +100,7 @@ def test_all_card_payments_verify(handbook: app.Project, data: Path) -> None:
     engines = ENGINES if PROFILE == "thorough" else ENGINES[:2]
     found = {engine: handbook.verify([engine], sample=HANDBOOK_ROWS) for engine in engines}
 
-    assert {(one.events, one.mismatches) for one in found.values()} == {(HANDBOOK_ROWS, 0)}
+    assert {(item.events, item.mismatches) for item in found.values()} == {(HANDBOOK_ROWS, 0)}
 
 
 @pytest.mark.long
@@ -110,7 +110,9 @@ def test_rules_on_paysim_hit_what_sql_finds(paysim: app.Project, data: Path) -> 
     paysim.ingest([file], as_type="payment")
     with paysim.log.reading() as log:
         documents = [msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows]
-    hits = {rule: sum(rule in one["rules"] for one in documents) for rule in ("large_transfer", "account_emptied")}
+    hits = {
+        rule: sum(rule in document["rules"] for document in documents) for rule in ("large_transfer", "account_emptied")
+    }
     counted = duckdb.sql(f"""
         SELECT count(*) FILTER (type = 'TRANSFER' AND amount > 200000),
                count(*) FILTER (type IN ('TRANSFER', 'CASH_OUT') AND oldbalanceOrg > 0 AND amount = oldbalanceOrg)
@@ -183,7 +185,7 @@ def test_windows_on_card_payments_are_what_sql_finds(handbook: app.Project, data
     )
 
     assert report.events.appended == report.decisions == 20_000
-    assert {(one.events, one.mismatches) for one in verified} == {(20_000, 0)}
+    assert {(item.events, item.mismatches) for item in verified} == {(20_000, 0)}
     customer_names = [f"customer.{name}" for name in ("payments_1d", "spent_7d", "mean_30d", "largest_7d")]
     terminal_names = [f"terminal.{name}" for name in ("payments_1h", "smallest_7d", "customers_1d", "mean_7d")]
     assert _rows(ours, customer_names) == customers

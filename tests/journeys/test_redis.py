@@ -52,18 +52,18 @@ def documents(project: app.Project) -> list[bytes]:
 
 def last_of_keys(project: app.Project, entity: str, field: str) -> dict[str, dict[str, Any]]:
     """What the last decision of each key shows of an entity."""
-    keys = {one["payment_id"]: one[field] for one in project.events("payment").to_pylist()}
+    keys = {row["payment_id"]: row[field] for row in project.events("payment").to_pylist()}
     found = {}
-    for one in map(msgspec.json.decode, documents(project)):
-        if keys[one["id"]] is not None:
-            found[keys[one["id"]]] = {n: v for n, v in one["features"].items() if n.startswith(f"{entity}.")}
+    for row in map(msgspec.json.decode, documents(project)):
+        if keys[row["id"]] is not None:
+            found[keys[row["id"]]] = {n: v for n, v in row["features"].items() if n.startswith(f"{entity}.")}
     return found
 
 
 def test_what_is_known_of_each_key_is_what_its_last_decision_shows(redis, client, name, tmp_path):
     project = opened(tmp_path / "bank", redis, name)
     file = tmp_path / "payments.jsonl"
-    file.write_bytes(b"".join(msgspec.json.encode(one.event) + b"\n" for one in made_up(3_000, 7)))
+    file.write_bytes(b"".join(msgspec.json.encode(item.event) + b"\n" for item in made_up(3_000, 7)))
     project.production.produce(file, as_type="payment")
     project.live.run(until_idle_s=1.0)
     project.sinks.deliver()
@@ -80,7 +80,7 @@ def test_a_worker_stops_where_entries_were_removed_unread_and_goes_on_with_anoth
     redis, client, name, tmp_path
 ):
     project = opened(tmp_path / "bank", redis, name)
-    events = [msgspec.json.encode(one.event) for one in made_up(300, 7)]
+    events = [msgspec.json.encode(item.event) for item in made_up(300, 7)]
     for event in events[:100]:
         client.xadd(name, {"event": event})
     assert project.live.run(until_idle_s=0.5).counts.events.read == 100

@@ -40,7 +40,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         users.add(desk, ME, "vic", Role.VIEWER, password=PASSWORD)
     with served(folder) as found:
         with found.client() as client:
-            client.post("/api/v1/events/payment", json=[one.event for one in bank(400, seed=4)]).raise_for_status()
+            client.post("/api/v1/events/payment", json=[item.event for item in bank(400, seed=4)]).raise_for_status()
         yield found
 
 

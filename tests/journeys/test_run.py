@@ -28,7 +28,7 @@ def bank(tmp_path, monkeypatch, capfd):
     """An empty project of the payments template, in the current folder, with 3,000 payments beside it."""
     monkeypatch.chdir(tmp_path)
     assert run(["init", "bank"]) == 0
-    lines = [msgspec.json.encode(one.event) + b"\n" for one in made_up(3_000, 7)]
+    lines = [msgspec.json.encode(item.event) + b"\n" for item in made_up(3_000, 7)]
     (tmp_path / "payments.jsonl").write_bytes(b"".join(lines))
     monkeypatch.chdir(tmp_path / "bank")
     capfd.readouterr()

@@ -111,10 +111,10 @@ def holds_each_message_once(bank, capfd, kafka, topic):
         refused = [one for _, one in log.refused_list()]
         offsets = log.offsets("kafka")
 
-    assert sorted(decided) == sorted(one.event["payment_id"] for one in made_up(EVENTS, 11))
-    assert sorted(one.raw for one in refused) == sorted(BAD)
+    assert sorted(decided) == sorted(event.event["payment_id"] for event in made_up(EVENTS, 11))
+    assert sorted(item.raw for item in refused) == sorted(BAD)
     assert sum(int(shown(offset)) for offset in offsets.values()) == EVENTS + len(BAD)
-    assert {(one.raw, one.source, one.place) for one in refused} == dead_letters(kafka, topic[1], len(refused))
+    assert {(item.raw, item.source, item.place) for item in refused} == dead_letters(kafka, topic[1], len(refused))
     assert asked(capfd, "verify")[1]["mismatches"] == 0
 
 
@@ -184,19 +184,19 @@ def test_a_standby_goes_on_where_a_killed_worker_was(bank, start, capfd, kafka, 
 
 
 def test_a_service_reads_the_topic_beside_posts_also_after_a_kill(bank, capfd, kafka, topic):
-    posted = [one.event for one in itertools.islice(made_up(EVENTS, 11), 20)]  # which the topic has as well
+    posted = [itertool.event for itertool in itertools.islice(made_up(EVENTS, 11), 20)]  # which the topic has as well
     first = started(bank)
     try:
         wait_until(lambda: taken(bank) > 0)
         with first.client() as client:
-            answered = [client.post("/api/v1/events/payment", json=one) for one in posted]
+            answered = [client.post("/api/v1/events/payment", json=item) for item in posted]
     finally:
         first.kill()
     with served(bank) as second:
         wait_until(lambda: read(bank) == EVENTS + len(BAD))
         done = second.stop()
 
-    assert [one.status_code for one in answered] == [200] * len(posted)
+    assert [item.status_code for item in answered] == [200] * len(posted)
     assert set(done["offset"]) == {f"{topic[0]}/{number}" for number in range(PARTITIONS)}
     holds_each_message_once(bank, capfd, kafka, topic)
 
@@ -222,13 +222,13 @@ def test_a_topic_that_was_made_anew_is_told_and_goes_on_when_its_parts_are_forgo
     assert producer.flush(120) == 0
     stopped = asked(capfd, "run", "--until-idle", "2s")
     code, listed = asked(capfd, "source", "list")
-    parts = [one["part"] for one in listed["parts"]]
+    parts = [row["part"] for row in listed["parts"]]
     forgotten = [asked(capfd, "source", "forget", part, "--yes")[0] for part in parts]
     again = asked(capfd, "run", "--until-idle", "2s")
 
     assert (missing[0], "'shroff produce --create-topics' makes it" in missing[1]["detail"]) == (2, True)
     assert made == (0, {"sent": 0, "seconds": 0.0, "topics": [topic[0]]})
     assert (stopped[0], "shroff source forget" in stopped[1]["detail"]) == (3, True)
-    assert (code, [bool(one["trouble"]) for one in listed["parts"]]) == (1, [True] * PARTITIONS)
+    assert (code, [bool(row["trouble"]) for row in listed["parts"]]) == (1, [True] * PARTITIONS)
     assert forgotten == [0] * PARTITIONS
     assert (again[1]["read"], again[1]["duplicates"]) == (1, 0)

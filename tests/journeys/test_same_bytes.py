@@ -121,7 +121,7 @@ def topics(kafka: Any, sent: Sent, tmp_path_factory: pytest.TempPathFactory) -> 
 
     yield source
     admin = AdminClient({"bootstrap.servers": kafka.address})
-    for gone in admin.delete_topics([one["kafka"]["topics"]["payment"] for one in made.values()]).values():
+    for gone in admin.delete_topics([item["kafka"]["topics"]["payment"] for item in made.values()]).values():
         gone.result()
 
 

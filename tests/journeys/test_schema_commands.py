@@ -107,7 +107,9 @@ def test_an_incompatible_schema_is_shown_beside_ours_with_the_field_named(folder
 
 def test_diff_goes_field_by_field(folder, asked):
     code, document = asked("schema", "diff", written(folder / "theirs.avsc", PIPELINE))
-    fields = {one["field"]: (one["theirs"], one["ours"], one["kind"]) for one in document["types"][0]["fields"]}
+    fields = {
+        field["field"]: (field["theirs"], field["ours"], field["kind"]) for field in document["types"][0]["fields"]
+    }
 
     assert code == 0
     assert fields["type"] == ("string", "string", "same")
@@ -198,7 +200,7 @@ def test_topics_and_registry_come_from_the_source_of_the_project(folder, registr
     code, document = asked("schema", "register")
 
     assert code == 0
-    assert [(one["event"], one["subject"]) for one in document["types"]] == [
+    assert [(row["event"], row["subject"]) for row in document["types"]] == [
         ("payment", f"{topic}-value"),
         ("label", f"{topic}.labels-value"),
     ]

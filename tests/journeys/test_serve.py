@@ -32,16 +32,16 @@ def project(tmp_path: Path) -> Path:
 
 
 def payments(count: int) -> list[dict[str, object]]:
-    return [one.event for one in bank(count, seed=4)]
+    return [item.event for item in bank(count, seed=4)]
 
 
 def test_from_the_first_start_to_a_clean_end(project):
     with served(project) as service:
         with service.client() as client:
-            found = [client.post("/api/v1/events/payment", json=one) for one in payments(20)]
-            assert [one.status_code for one in found] == [200] * 20
+            found = [client.post("/api/v1/events/payment", json=payment) for payment in payments(20)]
+            assert [item.status_code for item in found] == [200] * 20
             listed = client.post("/api/v1/events/payment", json=payments(60))
-            assert [one.content for one in found] == [msgspec.json.encode(one) for one in listed.json()[:20]]
+            assert [item.content for item in found] == [msgspec.json.encode(row) for row in listed.json()[:20]]
         with service.client("") as nobody:
             assert nobody.get("/health/live").status_code == 200
             assert nobody.get("/api/v1/decisions/payment/p-1").status_code == 401
@@ -82,7 +82,7 @@ def test_nobody_is_let_in_who_does_not_exist_and_no_link_stands_in_logs_that_oth
 
 
 def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):
-    many = b"\n".join(msgspec.json.encode(one) for one in payments(9_000))
+    many = b"\n".join(msgspec.json.encode(payment) for payment in payments(9_000))
     with served(project) as service:
 
         async def post_and_end() -> httpx2.Response:
@@ -99,7 +99,7 @@ def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):
 
     decided = [msgspec.json.decode(line) for line in answered.content.splitlines()]
     assert answered.status_code == 200
-    assert len([one for one in decided if "outcome" in one]) == 9_000
+    assert len([decision for decision in decided if "outcome" in decision]) == 9_000
     assert done["decisions"] == 9_000
 
 

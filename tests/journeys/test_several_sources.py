@@ -43,7 +43,7 @@ def sent(kafka: Any, redis: Any) -> Iterator[tuple[dict[str, Any], list[bytes]]]
     name = next(NAMES)
     admin, client = AdminClient({"bootstrap.servers": kafka.address}), library.Redis.from_url(redis.address)
     admin.create_topics([NewTopic(name, 2)])[name].result()
-    events = {one.event["paid_at"]: one.event for one in made_up(EVENTS, 7)}  # no two at one time
+    events = {event.event["paid_at"]: event.event for event in made_up(EVENTS, 7)}  # no two at one time
     in_order = [msgspec.json.encode(events[at]) for at in sorted(events)]
     producer, pipe = Producer({"bootstrap.servers": kafka.address}), client.pipeline()
     for at, body in zip(sorted(events), in_order, strict=True):
@@ -111,7 +111,7 @@ def test_a_backlog_of_both_gives_the_receipts_of_one_file_however_often_the_work
 
     assert receipts(project) == ingested(tmp_path / "file", bodies)
     assert (work.health.overtaken, work.counts.events.duplicates) == (0, 0)
-    assert by_source(project) == Counter("cards" if is_of_kafka(one) else "app" for one in bodies)
+    assert by_source(project) == Counter("cards" if is_of_kafka(body) else "app" for body in bodies)
 
 
 def test_while_redis_is_away_kafka_is_read_on_and_redis_is_when_it_is_back(sent, tmp_path, monkeypatch):
@@ -130,7 +130,7 @@ def test_while_redis_is_away_kafka_is_read_on_and_redis_is_when_it_is_back(sent,
         try:
             until(lambda: state_of("cards", project).appended == of_kafka and state_of("app", project).failing)
             listed = project.source.named()
-            doctor = {one.subject: one.state for one in project.health.doctor()}
+            doctor = {item.subject: item.state for item in project.health.doctor()}
             proxy.heal()
             until(lambda: worker.work.taken == len(bodies) and not state_of("app", project).failing)
         finally:
@@ -138,12 +138,12 @@ def test_while_redis_is_away_kafka_is_read_on_and_redis_is_when_it_is_back(sent,
             thread.join()
             proxy.close()
 
-    assert [(one.name, bool(one.counts.failing), one.counts.appended) for one in listed] == [
+    assert [(path.name, bool(path.counts.failing), path.counts.appended) for path in listed] == [
         ("cards", False, of_kafka),
         ("app", True, 0),
     ]
     assert (doctor["source cards"], doctor["source app"]) == ("ok", "wrong")
-    assert [one.partition(":")[0] for one in told if one.startswith("source")] == [
+    assert [notice.partition(":")[0] for notice in told if notice.startswith("source")] == [
         "source app fails",
         "source app is read again",
     ]
@@ -151,4 +151,4 @@ def test_while_redis_is_away_kafka_is_read_on_and_redis_is_when_it_is_back(sent,
 
 
 def state_of(name: str, project: app.Project) -> SourceCounts:
-    return next(one.counts for one in project.source.named() if one.name == name)
+    return next(path.counts for path in project.source.named() if path.name == name)

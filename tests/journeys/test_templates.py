@@ -81,7 +81,7 @@ def test_the_tutorials_files_come_where_they_are_asked_for_and_fit(tmp_path):
 
     assert {"tutorial/burst.jsonl", "tutorial/night.yaml"} <= set(files)
     assert (
-        len([one for one in project.taking.look_at(tmp_path / "bank/tutorial/burst.jsonl", None).rows if one.event])
+        len([row for row in project.taking.look_at(tmp_path / "bank/tutorial/burst.jsonl", None).rows if row.event])
         == 5
     )
     with pytest.raises(UsageError, match="do not fit the template orders"):
@@ -93,7 +93,7 @@ def decisions(project):
     """The decisions of a project's log by id, in its order."""
     with project.log.reading() as log:
         documents = (msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows)
-        return {one["id"]: one for one in documents}
+        return {document["id"]: document for document in documents}
 
 
 def refused(project):
@@ -190,7 +190,7 @@ def test_savings_of_three_units_are_read_and_what_is_no_unit_is_refused(made, tm
     file.write_text(SAVINGS_LINES.lstrip(), encoding="utf-8")
     report = project.ingest([file])
     found = decisions(project)
-    reasons = [one.reason for one in refused(project)]
+    reasons = [item.reason for item in refused(project)]
 
     assert (report.untaken, report.events.appended, report.events.quarantined) == (1, 7, 3)
     assert {id_: one["features"]["account.saved_30d"] for id_, one in found.items()} == {
@@ -219,15 +219,17 @@ def test_fractions_of_a_cent_are_rounded_half_even_and_the_original_is_kept(made
         for n, sent in enumerate(cents)
     ]
     file = tmp_path / "app.jsonl"
-    file.write_text("\n".join([*lines, *(one.replace("SAVING", "WITHDRAWAL") for one in lines)]), "utf-8")
+    file.write_text("\n".join([*lines, *(item.replace("SAVING", "WITHDRAWAL") for item in lines)]), "utf-8")
     project = made("savings")
     project.ingest([file])
 
     with project.log.reading() as log:
-        found = [json.loads(one.body) for some in log.read() for one in some if one.kind == "event"]
+        found = [json.loads(item.body) for some in log.read() for item in some if item.kind == "event"]
     kept = [(f"{int(sent) / 10_000:.4f}".rstrip("0"), amount) for sent, amount in cents.items() if amount]
-    assert [(one["exact_amount"], one["amount"]) for one in found] == 2 * kept
-    assert ["exact_amount: expected a decimal number, above 0" in one.reason for one in refused(project)] == [True] * 4
+    assert [(item["exact_amount"], item["amount"]) for item in found] == 2 * kept
+    assert ["exact_amount: expected a decimal number, above 0" in item.reason for item in refused(project)] == [
+        True
+    ] * 4
 
 
 # ---- orders
@@ -241,7 +243,7 @@ def test_orders_know_the_ten_before_them(made, tmp_path):
     features = {id_: one["features"] for id_, one in decisions(project).items()}
 
     def column(name):
-        return [one[name] for one in features.values()]
+        return [feature[name] for feature in features.values()]
 
     assert (report.events.appended, report.events.quarantined) == (5, 0)
     assert column("customer.orders_before") == [0, 1, 0, 2, 3]
@@ -273,9 +275,9 @@ def test_the_eleventh_order_before_is_forgotten(made, tmp_path):
     ]
     file.write_text("\n".join([ORDERS.split(maxsplit=1)[0], *rows, ""]), encoding="utf-8")
     project.ingest([file], as_type="order")
-    features = [one["features"] for one in decisions(project).values()]
+    features = [decision["features"] for decision in decisions(project).values()]
 
-    assert [one["customer.orders_before"] for one in features][-2:] == [10, 10]
+    assert [feature["customer.orders_before"] for feature in features][-2:] == [10, 10]
     assert (features[10]["customer.locations"], features[11]["customer.locations"]) == (1, 2)
     assert features[11]["customer.known_location"] is False
     assert features[11]["customer.amount_sum"] == "100.00"
@@ -305,13 +307,13 @@ def test_cards_are_read_whatever_their_encoding(name, rows, empty, hits, made, d
     kept = refused(project)
     found = decisions(project)
     taken = rows - len(empty)
-    counted = Counter(rule for one in found.values() for rule in one["rules"])
+    counted = Counter(rule for item in found.values() for rule in item["rules"])
 
     assert (report.events.read, report.events.appended, report.decisions) == (rows, taken, taken)
     assert (report.labels.appended, report.labels.pending) == (taken, len(empty))
     assert (again.events.appended, again.events.duplicates) == (0, taken)
-    assert [one.raw[:9] for one in kept] == empty
-    assert all("amount" in one.reason and "missing" in one.reason for one in kept)
+    assert [item.raw[:9] for item in kept] == empty
+    assert all("amount" in item.reason and "missing" in item.reason for item in kept)
     assert {rule: counted[rule] for rule in hits} == hits
     assert_computed_again(project, taken)
 
@@ -325,12 +327,12 @@ def test_cards_mend_the_bank_and_keep_the_double_ids_apart(made, data, tmp_path)
     (kept,) = refused(project)
     with project.log.reading() as log:
         ids = [f"{name}:{number}" for number, line in enumerate(lines, 1) if line["Transaction ID"] == "#2842 118"]
-        doubled = [msgspec.json.decode(one.body) for one in log.find("payment", ids).values()]
-        bodies = (msgspec.json.decode(one.body) for rows in log.read() for one in rows if one.kind == "event")
+        doubled = [msgspec.json.decode(record.body) for record in log.find("payment", ids).values()]
+        bodies = (msgspec.json.decode(row.body) for rows in log.read() for row in rows if row.kind == "event")
         banks = Counter(body["bank"] for body in bodies)
     theirs = Counter(line["Bank"].replace("Barlcays", "Barclays") for line in lines if line["Amount"])
 
-    assert [one["transaction_id"] for one in doubled] == ["#2842 118"] * 2
+    assert [row["transaction_id"] for row in doubled] == ["#2842 118"] * 2
     assert doubled[0] != doubled[1]
     assert banks == theirs
     assert banks["Barclays"] == 977
@@ -361,7 +363,7 @@ def test_the_mapping_of_the_how_to_reads_every_line_of_an_amplitude_export(made,
     assert (found.events.read, found.events.appended, found.events.quarantined, found.unmatched) == (5, 5, 0, [])
     with project.log.reading() as log:
         bodies = [json.loads(record.body) for rows in log.read() for record in rows if record.type == "purchase"]
-    assert [(one["user"], one["amount"], one["bought_at"]) for one in bodies] == [
+    assert [(body["user"], body["amount"], body["bought_at"]) for body in bodies] == [
         ("user-1", "173.84", "2025-03-05T14:36:36.916Z")
     ] * 2
 
@@ -413,4 +415,4 @@ def test_paysim_rules_on_the_shuffled_sample_have_the_known_precision_and_recall
 
     assert (report.events.appended, report.labels.appended, len(fraud)) == (51_392, 51_392, 1_392)
     assert measured == {"large_transfer": (0.125, 0.310), "account_emptied": (1.0, 0.975)}
-    assert {(one.events, one.mismatches) for one in verified} == {(51_392, 0)}
+    assert {(item.events, item.mismatches) for item in verified} == {(51_392, 0)}

@@ -142,12 +142,12 @@ def later(number: int) -> dict[str, str]:
 
 def decided(folder: Path, numbers: range) -> list[Decision]:
     found = shroff.open(folder).decide([later(number) for number in numbers], as_type="payment")
-    assert all(isinstance(one, Decision) for one in found), found
+    assert all(isinstance(item, Decision) for item in found), found
     return found
 
 
 def test_a_model_comes_into_force_and_its_decisions_replay(bank, asked):
-    assert [one.score for one in decided(bank, range(4))] == [None] * 4
+    assert [decision.score for decision in decided(bank, range(4))] == [None] * 4
 
     code, trained = asked("train", "--promote", "--by", "ann")
     assert code == 0
@@ -174,8 +174,8 @@ def test_a_model_comes_into_force_and_its_decisions_replay(bank, asked):
     assert float(cut["expected_cost_low"]) <= float(cut["expected_cost"]) <= float(cut["expected_cost_high"])
 
     found = decided(bank, range(4, 12))
-    assert {one.versions["model"] for one in found} == {trained["model"]}
-    assert found[0].score > max(one.score for one in found[1:4])
+    assert {item.versions["model"] for item in found} == {trained["model"]}
+    assert found[0].score > max(item.score for item in found[1:4])
     assert found[0].outcome in {"review", "decline"}
     assert asked("replay", "q-4")[1]["match"]
     _, verified = asked("verify", "--engines", "online,batch,naive", "--sample", "300")
@@ -188,15 +188,15 @@ def test_a_model_that_fails_a_gate_is_kept_and_decides_nothing(bank, asked):
     code, trained = asked("train", "--promote")
     assert (code, trained["promoted"]) == (1, False)
     assert trained["why_not"] == "it failed average_precision"
-    assert [one["id"] for one in asked("models", "list")[1]["models"]] == [trained["model"]]
-    assert [one.score for one in decided(bank, range(2))] == [None] * 2
+    assert [model["id"] for model in asked("models", "list")[1]["models"]] == [trained["model"]]
+    assert [decision.score for decision in decided(bank, range(2))] == [None] * 2
 
 
 def test_files_give_the_model_that_the_log_gives(trained, asked, files):
     (payments, labels), (bank, by_log) = files, trained
     _, by_files = asked("train", str(payments), "--labels", str(labels), "--as-of", AS_OF)
 
-    models = [shroff.open(bank).context.registry.read(one["model"]).files["model.json"] for one in (by_log, by_files)]
+    models = [shroff.open(bank).context.registry.read(case["model"]).files["model.json"] for case in (by_log, by_files)]
     assert models[0] == models[1]
     assert by_log["metrics"]["auc_roc"] == by_files["metrics"]["auc_roc"]
 
@@ -230,8 +230,8 @@ def test_a_trained_model_has_a_report_and_its_decisions_have_reasons(trained, as
     assert len(page.encode()) < 1_000_000
 
     decided(bank, range(4))
-    reasons = [one for one in asked("explain", "q-0")[1]["reasons"] if one["kind"] == "model"]
-    assert {one["code"] for one in reasons[:2]} <= {"payment.amount", "payment.channel", "card.spent_24h"}
+    reasons = [reason for reason in asked("explain", "q-0")[1]["reasons"] if reason["kind"] == "model"]
+    assert {reason["code"] for reason in reasons[:2]} <= {"payment.amount", "payment.channel", "card.spent_24h"}
     assert reasons[0]["contribution"] > 0
 
 

@@ -50,9 +50,9 @@ def test_a_set_in_a_file_is_the_set_in_memory(bank, tmp_path, monkeypatch):
 
     there = set_of(bank, tmp_path)
 
-    assert all(isinstance(one.values, Filed) for one in there.inputs)
-    assert not any(isinstance(one.values, Filed) for one in held.inputs)
-    assert {one.kind for one in held.inputs} == {"number", "category"}
+    assert all(isinstance(item.values, Filed) for item in there.inputs)
+    assert not any(isinstance(item.values, Filed) for item in held.inputs)
+    assert {item.kind for item in held.inputs} == {"number", "category"}
     assert difference_of(there, held) is None
 
 
@@ -71,7 +71,7 @@ def test_a_model_learnt_from_a_file_has_the_same_bytes_and_figures(bank, monkeyp
     assert there.evaluation.metrics == held.evaluation.metrics
     assert there.evaluation.without_give_away == held.evaluation.without_give_away
     assert there.leak == held.leak
-    assert [one.passed for one in there.gates] == [one.passed for one in held.gates]
+    assert [gate.passed for gate in there.gates] == [gate.passed for gate in held.gates]
 
 
 def test_where_there_is_no_room_it_says_so_and_writes_no_model(bank, monkeypatch):

@@ -81,7 +81,7 @@ def test_a_set_of_card_payments_is_what_sql_finds_and_has_no_leak(data: Path, tm
         JOIN payments x ON x.c = e.c AND x.seq <= e.seq AND x.t <= e.t AND x.t > e.t - {WEEK}
         WHERE e.t <= {AS_OF_MS} GROUP BY e.seq ORDER BY e.seq
     """).fetchnumpy()
-    ours = {one.name: one.values for one in found.inputs}
+    ours = {item.name: item.values for item in found.inputs}
 
     assert (manifest.rows, manifest.fraud) == counted
     assert counted[1] > 400

@@ -211,7 +211,7 @@ def test_a_reader_needs_a_checkpoint_and_the_manifests_behind_it():
 
     assert (state.upto, state.number, state.checkpoint) == (101, 101, 96)
     assert objects.reads == [f"checkpoint/{96:012d}.json", *(manifest_name(n) for n in range(97, 103))]
-    for name in [one for one in objects.objects if one.startswith("checkpoint/")]:
+    for name in [text for text in objects.objects if text.startswith("checkpoint/")]:
         objects.delete(name)
     again = read_state(patient(objects))
     assert (again.files, again.upto, again.tip) == (state.files, state.upto, state.tip)
@@ -312,10 +312,10 @@ def test_a_reader_stops_at_a_place_that_is_missing_or_doubled(spoiled: str):
     name = manifest_name(2)
     manifest = msgspec.json.decode(objects.objects[name][0])
     first = msgspec.json.decode(objects.objects[manifest_name(1)][0])
-    events = [one for one in manifest["added"] if one["path"].startswith("events/")]
+    events = [row for row in manifest["added"] if row["path"].startswith("events/")]
     manifest["added"].remove(events[0])
     if spoiled == "doubled":
-        extra = next(one for one in first["added"] if one["path"].startswith("events/"))
+        extra = next(row for row in first["added"] if row["path"].startswith("events/"))
         objects.objects["events/type=payment/date=2023-11-14/000000000002-x.parquet"] = objects.objects[extra["path"]]
         manifest["added"] += [
             events[0],
@@ -326,7 +326,7 @@ def test_a_reader_stops_at_a_place_that_is_missing_or_doubled(spoiled: str):
     words = "place 4 is missing" if spoiled == "missing" else "a sequence number is duplicated"
     with pytest.raises(StorageError, match=words):
         records(LakeReader(patient(objects)))
-    assert any(("missing" if spoiled == "missing" else "twice") in one for one in problems(objects))
+    assert any(("missing" if spoiled == "missing" else "twice") in problem for problem in problems(objects))
 
 
 # ---- compaction
@@ -334,8 +334,8 @@ def test_a_reader_stops_at_a_place_that_is_missing_or_doubled(spoiled: str):
 
 def days_of(objects: MemoryObjects) -> list[int]:
     """How many files each folder of events has."""
-    folders = [one.folder for one in read_state(patient(objects)).files.values() if one.kind == "events"]
-    return [folders.count(one) for one in sorted(set(folders))]
+    folders = [file.folder for file in read_state(patient(objects)).files.values() if file.kind == "events"]
+    return [folders.count(folder) for folder in sorted(set(folders))]
 
 
 def test_small_files_of_a_day_become_one_and_the_old_ones_stay_for_a_time_of_grace():
@@ -423,7 +423,7 @@ def test_documents_lie_in_the_folders_that_were_asked_for():
     assert written.documents == {
         "transaction": 20, "lines": 20, "fraud_confirmation": 1, "email_confirmation": 1, "decided": 20, "flagged": 1
     }  # fmt: skip
-    assert found["transaction/p3.json"] == next(one.body for one in records(log) if one.id == "p3") + b"\n"
+    assert found["transaction/p3.json"] == next(item.body for item in records(log) if item.id == "p3") + b"\n"
     names = sorted(name for name in found if name.startswith("lines/"))
     assert [(name, found[name].count(b"\n")) for name in names] == [
         ("lines/000000000002-000000000009.jsonl", 8),
@@ -483,7 +483,7 @@ def test_a_document_that_is_there_with_other_content_stops_the_writer():
 
 @given(ids=st.lists(st.text(max_size=300), min_size=2, max_size=6, unique=True))
 def test_different_ids_have_different_safe_names(ids: list[str]):
-    names = [file_name(one) for one in ids]
+    names = [file_name(item) for item in ids]
 
     assert len(set(names)) == len(ids)
     assert all(len(f"{check_name(f'x/{name}.json')}") <= PART_BYTES_MAX for name in names)
@@ -497,7 +497,7 @@ def test_an_id_cannot_leave_its_folder(tmp_path: Path, id_: str):
 
     (found,) = (tmp_path / "lake" / "transaction").iterdir()
     assert found.name == f"{file_name(id_)}.json"
-    assert [one.name for one in tmp_path.iterdir()] == ["lake"]
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
 
 
 # ---- a network that fails

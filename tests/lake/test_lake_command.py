@@ -64,7 +64,7 @@ def test_a_lake_is_written_put_together_checked_and_listed(bank: Path, capsys: p
         "documents": 0, "documents_unchecked": 0, "bytes": written["bytes"], "problems": []
     }  # fmt: skip
     listed = answer(capsys, bank, "files", "events/type=payment")
-    assert [(one["rows"], one["first"], one["last"]) for one in listed["files"]] == [(10, 2, 11)]
+    assert [(file["rows"], file["first"], file["last"]) for file in listed["files"]] == [(10, 2, 11)]
     assert Path(listed["files"][0]["file"]).is_file()
     assert answer(capsys, bank, "compact") == {
         "lake": str(bank / "lake"), "merged": 0, "made": 0, "removed": 0, "damaged": []

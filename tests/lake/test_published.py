@@ -233,7 +233,7 @@ def test_a_commit_behind_a_head_that_is_no_longer_the_last_is_not_made(published
             state.number,
             NOW_MS,
             state.upto,
-            {one.path: one for one in state.files.values() if table_of(one.path) == table},
+            {file.path: file for file in state.files.values() if table_of(file.path) == table},
         )
         assert slow.commit(state, table, head, change) is None
         assert published.active() == before
@@ -365,7 +365,7 @@ def test_the_setting_publishes_each_commit_and_the_command_catches_up(
     assert command("publish")["formats"][0]["commits"] == {}
     table, frame, files = delta_readers(bank) if kind == "delta" else iceberg_readers(bank, monkeypatch)
     assert (table.num_rows, frame["id"].n_unique(), len(files)) == (18, 18, 1)
-    named = ", ".join(f"'{one}'" for one in files)
+    named = ", ".join(f"'{file}'" for file in files)
     assert duckdb.sql(f"SELECT count(*), sum(amount)::DOUBLE FROM read_parquet([{named}])").fetchall() == [(18, 90.0)]
 
 

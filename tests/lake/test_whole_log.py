@@ -85,7 +85,7 @@ def test_unique_values_of_pruned_events_are_known_and_labels_name_events_by_them
     assert double.kind == "refused"
     assert "p3" in double.reason
     assert (by_arn.kind, young.kind) == ("taken", "taken")
-    assert {one.id for one in log.find_unique("payment", "arn", ["A3", "A29", "none"]).values()} == {"p3", "p29"}
+    assert {record.id for record in log.find_unique("payment", "arn", ["A3", "A29", "none"]).values()} == {"p3", "p29"}
 
 
 def test_new_events_need_no_lake_and_what_comes_to_an_old_one_says_what_is_away():
@@ -121,7 +121,7 @@ def test_a_reader_goes_on_in_the_lake_where_the_store_lets_go_meanwhile():
     both = Both(upto=2)
     writer, reader = both.log(), both.log(read_only=True)
     reads = [reader.read(size=3), reader.decisions_after(size=3), reader.lines(size=3), reader.outcome_lines(size=3)]
-    begun = [[next(one)] for one in reads]
+    begun = [[next(read)] for read in reads]
     writer.prune(25)
     found = [[*first, *rest] for first, rest in zip(begun, reads, strict=True)]
 

@@ -165,7 +165,7 @@ def test_a_field_of_several_types_is_refused_with_each():
         ("this.weight * 0.1234567 > 1", "this.weight * 0.1234567", "13 places; at most 12"),
         ("0.1234567890123", "0.1234567890123", "at most 12 places"),
         ("9" * 31, "9" * 31, "too large"),
-        *((one, one, "too many digits") for one in ("9" * 700, f"0.{'9' * 700}", "1" + "_000" * 200)),
+        *((item, item, "too many digits") for item in ("9" * 700, f"0.{'9' * 700}", "1" + "_000" * 200)),
         ("abs(missing)", "abs(missing)", "always missing"),
     ],
 )
@@ -355,9 +355,9 @@ def test_aggregates_are_found_left_to_right():
 def test_the_parts_of_a_node_are_all_nodes_that_it_holds(text):
     for each in walk(check(text, RULE)):
         values = [getattr(each, name) for name in each.__struct_fields__]
-        held = [one for value in values for one in (value if isinstance(value, tuple) else [value])]
+        held = [item for value in values for item in (value if isinstance(value, tuple) else [value])]
 
-        assert [*children(each)] == [one for one in held if isinstance(one, Node)]
+        assert [*children(each)] == [item for item in held if isinstance(item, Node)]
 
 
 def test_min_and_max_are_aggregates_with_one_argument_and_functions_with_more():

@@ -93,7 +93,9 @@ def rules(bank, asked):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fields", [[one for one in FIELDS if one not in HASHED], FIELDS], ids=["clear", "hashed"])
+@pytest.mark.parametrize(
+    "fields", [[field for field in FIELDS if field not in HASHED], FIELDS], ids=["clear", "hashed"]
+)
 def test_what_is_asked_of_a_text_is_found_or_refused_whether_it_is_hashed_or_not(bank, fields):
     asked = [when for when, of in forms(fields) if fields != FIELDS or of & HASHED]
     refused = {}

@@ -206,7 +206,7 @@ def test_a_condition_is_read_back_in_the_fields_own_words(when, words):
 def test_a_condition_is_shown_as_it_was_written():
     project = definitions({"rules/large.yaml": WRITTEN})
 
-    assert [condition(one) for one in project.rules] == [
+    assert [condition(item) for item in project.rules] == [
         "this.amount > 50_000",
         "this.amount > 10_000.50 and this.amount < 20_000",
     ]

@@ -625,7 +625,7 @@ def nearly_plain(draw):
 def parts(node: object) -> object:
     """All that a node says, what is not compared too."""
     if isinstance(node, tuple):
-        return [parts(one) for one in node]
+        return [parts(item) for item in node]
     if not isinstance(node, Scalar | Mapping | Sequence):
         return node
     return type(node), [parts(getattr(node, name)) for name in type(node).__slots__]

@@ -71,7 +71,9 @@ def by_definition(plan: HistoryPlan, rows: list[Row]) -> Results:
     results: Results = []
     for place, row in enumerate(rows):
         before, with_this = (in_time(rows[:end], row.query_key) for end in (place, place + 1))
-        answers = [one_answer(plan, one, row.time_ms, with_this if one.including else before) for one in plan.queries]
+        answers = [
+            one_answer(plan, query, row.time_ms, with_this if query.including else before) for query in plan.queries
+        ]
         results.append([None] * len(answers) if row.query_key < 0 else answers)
     return results
 

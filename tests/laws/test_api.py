@@ -87,7 +87,7 @@ def test_posts_give_what_a_file_gives(tmp_path_factory, lines, sizes, at_once):
                 for (kind, body), task in zip(part, tasks, strict=True):
                     found = await task
                     if kind != "application/json":
-                        answered += [msgspec.json.decode(one) for one in found.body.splitlines()]
+                        answered += [msgspec.json.decode(line) for line in found.body.splitlines()]
                     else:
                         answered += found.json() if body.startswith(b"[") else [found.json()]
         return answered
@@ -98,7 +98,7 @@ def test_posts_give_what_a_file_gives(tmp_path_factory, lines, sizes, at_once):
     assert len(answered) == len(lines)
     for part in ("records", "decisions", "hits", "flags", "outbox"):
         assert posted[part] == ingested[part], part
-    documents = {one["id"]: one for one in answered if isinstance(one, dict) and "outcome" in one}
+    documents = {item["id"]: item for item in answered if isinstance(item, dict) and "outcome" in item}
     with app.open_exactly(folder / "ingested").log.reading() as log:
         recorded = {row.id: msgspec.json.decode(row.document) for rows in log.decisions_after() for row in rows}
     assert documents == recorded

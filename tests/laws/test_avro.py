@@ -79,7 +79,7 @@ def events_with_values(draw):
     order = draw(st.permutations(range(len(fields))))
     fields, values = [fields[at] for at in order], [values[at] for at in order]
     event_type = EventType("payment", "id", "at", is_decided=True, fields=tuple(fields))
-    return event_type, [tuple(draw(one) for one in values) for _ in range(draw(st.integers(1, 3)))]
+    return event_type, [tuple(draw(item) for item in values) for _ in range(draw(st.integers(1, 3)))]
 
 
 @given(events_with_values())
@@ -100,10 +100,10 @@ def test_events_arrive_as_they_were_sent_by_avro_and_by_json(found):
         arrived[format] = taken(lines, format, events, SETTINGS)
 
     for format, submissions in arrived.items():
-        assert [one.refusal for one in submissions] == [None] * len(rows), format
-        assert [one.event.values for one in submissions] == rows, format
+        assert [submission.refusal for submission in submissions] == [None] * len(rows), format
+        assert [submission.event.values for submission in submissions] == rows, format
     encode = Codec(event_type).encode
-    assert [encode(one.event) for one in arrived["avro"]] == [encode(one.event) for one in arrived["jsonl"]]
+    assert [encode(item.event) for item in arrived["avro"]] == [encode(item.event) for item in arrived["jsonl"]]
 
 
 # ---- any writer's schema, and its values
@@ -139,7 +139,7 @@ WRITERS = {
 def unlogical(type_):
     """The type as it is stored, so that a writer can send values that its own library would refuse."""
     if isinstance(type_, list):
-        return [unlogical(one) for one in type_]
+        return [unlogical(item) for item in type_]
     return type_["type"] if isinstance(type_, dict) and type_.get("logicalType", "decimal") != "decimal" else type_
 
 
@@ -151,10 +151,10 @@ LIKELY = [
     *(("text", "letters"), ("open", "letters")),
     *(("integer", "int"), ("integer", "long"), ("time", "millis"), ("time", "micros"), ("time", "local")),
     *(
-        ("money", one)
-        for one in ("float", "double", "int", "string", "decimal(2)", "decimal(0)", "decimal(9)", "fixed")
+        ("money", text)
+        for text in ("float", "double", "int", "string", "decimal(2)", "decimal(0)", "decimal(9)", "fixed")
     ),
-    *(("number", one) for one in ("double", "decimal(2)", "decimal(9)", "long", "float")),
+    *(("number", text) for text in ("double", "decimal(2)", "decimal(9)", "long", "float")),
 ]
 FIXED = {"type": "fixed", "name": "f", "size": 11, "logicalType": "decimal", "precision": 24, "scale": 2}
 MANY = {
@@ -216,7 +216,7 @@ def polls(draw):
         fields=(Field("id", FieldType(TEXT)), Field("at", FieldType(TIME)), *named),
     )
     as_type = draw(st.sampled_from(["payment", "payment", "payment", None]))
-    ours = [schema_name_of(one, SETTINGS) for one in ("payment", "payment", "payment", "ping")]
+    ours = [schema_name_of(text, SETTINGS) for text in ("payment", "payment", "payment", "ping")]
     names = ["bank.payment"] if as_type else ours
     found = [*sent_by(registry, fields, *own, draw, draw(st.sampled_from(names)))]
     if draw(st.booleans()):
@@ -237,10 +237,10 @@ def as_told(registry, events, messages, as_type="payment", *, in_runs):
     found = inflow.submissions([Taken("payments/0", as_type, "avro", lines, "")])
     codecs = {name: Codec(type_) for name, type_ in events.types.items()}
     told = [
-        (one.event, one.event and (one.body or codecs[one.event.type].encode(one.event)), one.refusal, one.raw())
-        for one in found
+        (item.event, item.event and (item.body or codecs[item.event.type].encode(item.event)), item.refusal, item.raw())
+        for item in found
     ]
-    return repr(told), [one.place for one in found], found
+    return repr(told), [item.place for item in found], found
 
 
 def guarded(write):
@@ -281,7 +281,7 @@ def test_messages_that_are_read_as_columns_are_what_each_is_by_itself():
     outcomes = Counter()
     law_of_polls(outcomes)
 
-    assert min(outcomes[one] for one in ("rows", "odd", "read")) > times(20, 100), outcomes
+    assert min(outcomes[text] for text in ("rows", "odd", "read")) > times(20, 100), outcomes
 
 
 def test_a_text_that_looks_like_json_stays_in_its_field():
@@ -296,7 +296,7 @@ def test_a_text_that_looks_like_json_stays_in_its_field():
         *_, run = as_told(registry, events, sent_, in_runs=True)
 
     assert isinstance(run, EventRun)
-    assert [one.event.values for one in run] == [(id_, 5, None) for id_ in ["p", 'p","note":"x', "p\\n", "p\n"]]
+    assert [item.event.values for item in run] == [(id_, 5, None) for id_ in ["p", 'p","note":"x', "p\\n", "p\n"]]
     assert sorted(run.careful) == [1, 2, 3]
 
 
@@ -370,7 +370,7 @@ def test_records_of_files_are_read_as_they_stand_there(tmp_path):
         patch.setattr(line_runs, "LIVE_MIN", 1)
         found = Inflow(intake, definitions, lambda: 10**11, is_live=False).submissions(source.poll(9, 0))
 
-    assert [one.event.values for one in found] == [("ab", 5)] * 3
+    assert [item.event.values for item in found] == [("ab", 5)] * 3
 
 
 # ---- damage

@@ -134,7 +134,7 @@ def drawn(made: Seeds) -> Drawn:
     draft = load_definitions(
         files_of(change, versions[-1][1]) if is_whole else first, draft=() if is_whole else draft_of(change)
     )
-    decided = [load_definitions(files_of(*one)).or_raise() for one in versions]
+    decided = [load_definitions(files_of(*version)).or_raise() for version in versions]
     base = load_definitions(first).or_raise()
     return Drawn(decided, base, draft.or_raise(), in_disorder(history_of(*history), Random(history[0])), cuts, taken)
 
@@ -207,7 +207,12 @@ def told(log: MemoryLog, one: Drawn, after: int) -> tuple[tuple[Outcomes, Hits],
 def decided(log: MemoryLog, ids: set[tuple[str, str]]) -> tuple[Outcomes, Hits]:
     """The same as a log has it, of the events of these ids."""
     outcomes = {(row.event, row.id): row.outcome for rows in log.decisions_after() for row in rows}
-    named = {one.seq: (one.type, one.id) for records in log.read() for one in records if (one.type, one.id) in ids}
+    named = {
+        record.seq: (record.type, record.id)
+        for records in log.read()
+        for record in records
+        if (record.type, record.id) in ids
+    }
     found = [row for rows in log.hits_after() for row in rows if row.seq in named]
     hits = {("/".join(named[row.seq]), row.rule, not row.shadow) for row in found}
     return {one: outcome for one, outcome in outcomes.items() if one in ids}, hits
@@ -218,7 +223,7 @@ def check(one: Drawn) -> None:
     log, ends = written(was)
     after = begins_behind(one, was, ends)
     found, found_without = told(log, one, after)
-    concerned = {(one.type, one.id) for records in log.read(after) for one in records if one.decided}
+    concerned = {(record.type, record.id) for records in log.read(after) for record in records if record.decided}
 
     assert found == decided(written(with_draft)[0], concerned), "the backtest says something else"
     assert found_without == decided(written(without)[0], concerned)[0], "it says something else of the project without"
@@ -338,17 +343,19 @@ def test_generated_drafts_keep_rules_and_change_decisions():
         log, ends = written(was)
         after = begins_behind(made, was, ends)
         versions = versions_of(log, made.draft, DraftComparison(made.base), after, log.last_seq())
-        kept = kept_rules(made.draft, [one.then for one in versions])
-        passes = computations([Stretch(one.start, one.end, one.draft) for one in versions], kept, has_scores=True)
+        kept = kept_rules(made.draft, [version.then for version in versions])
+        passes = computations(
+            [Stretch(version.start, version.end, version.draft) for version in versions], kept, has_scores=True
+        )
         met["kept"] += bool(kept)
-        met["by columns"] += any(one.rule for work in passes for one in work.by_columns)
-        met["by rows"] += any(one.rule for work in passes for one in work.by_rows)
+        met["by columns"] += any(column.rule for work in passes for column in work.by_columns)
+        met["by rows"] += any(row.rule for work in passes for row in work.by_rows)
         met["lists as of then"] += any(len(work.stretches) > 1 for work in passes)
         met["several passes"] += len(passes) > 1
         met["past"] += 0 < after < log.last_seq()
         verdicts = judge(log, made.draft, JudgedRange(after, log.last_seq(), NOW_MS), how=DraftComparison(made.base))
-        met["changed"] += any((one.old != one.new).any() for one in verdicts.types.values())
-        met["other reasons"] += any((one.old != one.recorded).any() for one in verdicts.types.values())
+        met["changed"] += any((verdict.old != verdict.new).any() for verdict in verdicts.types.values())
+        met["other reasons"] += any((verdict.old != verdict.recorded).any() for verdict in verdicts.types.values())
         met["undecided"] += verdicts.undecided > 0
 
     assert len(met) == 9

@@ -59,7 +59,7 @@ def by_batch(
 
     With `change` its aggregates are changed, so it is wrong on purpose.
     """
-    asked = [one for one in computed_of(definitions) if not one.looks_since_flag]
+    asked = [definition for definition in computed_of(definitions) if not definition.looks_since_flag]
     computed = changed_all(asked, change)
     found: Values = [{} for _ in history]
     late_ms = definitions.settings.lateness_ms
@@ -106,7 +106,7 @@ def columns_of(frame: Frame, definitions: Definitions) -> Frame:
 
 def without_flags(definitions: Definitions, truth: Values) -> Values:
     """The same without what looks since a flag."""
-    left_out = {one.name for one in computed_of(definitions) if one.looks_since_flag}
+    left_out = {definition.name for definition in computed_of(definitions) if definition.looks_since_flag}
     return [{name: value for name, value in row.items() if name not in left_out} for row in truth]
 
 
@@ -215,7 +215,7 @@ def test_the_law_catches_a_field_that_is_not_kept(monkeypatch: pytest.MonkeyPatc
         law_of(by_batch)()
 
 
-@pytest.mark.parametrize("change", some([one for one in CHANGES if one.id != "since flag"], 2))
+@pytest.mark.parametrize("change", some([item for item in CHANGES if item.id != "since flag"], 2))
 def test_the_law_catches_a_window_that_is_wrong(change: Change):
     with pytest.raises(AssertionError, match="the engines differ"):
         law_of(lambda definitions, history: by_batch(definitions, history, change=change))()

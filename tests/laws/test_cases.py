@@ -142,7 +142,7 @@ class Cases(RuleBasedStateMachine):
                 self._change(number, state=one.free if one.state == "snoozed" else one.state)
 
     def _is_fraud(self, event: int) -> bool:
-        return any(one.answers.get(event) == "fraud" for one in self.cases.values())
+        return any(case.answers.get(event) == "fraud" for case in self.cases.values())
 
     def _raised(self, key: str) -> Plain:
         """The case that has the alert of this place now."""
@@ -291,7 +291,7 @@ class Cases(RuleBasedStateMachine):
         numbers = dict.fromkeys(range(1, 6), "")
         done, failed = dispositions.bulk(self.at.desk, who, numbers, "decide", verdict=verdict)
         able = [number for number in numbers if self._may(number, who) is None]
-        assert [one.case for one in failed] == [number for number in numbers if number not in able]
+        assert [item.case for item in failed] == [number for number in numbers if number not in able]
         assert [case.number for case in (done.cases if done else ())] == able
         if done:
             self._promise(done, "decide", who, verdict, [self._answered(number, verdict, None) for number in able])
@@ -305,10 +305,10 @@ class Cases(RuleBasedStateMachine):
             return
         undone = dispositions.undo(self.at.desk, who, number)
         del self.promises[number]
-        left = [one for one in promise.cases if self.cases[one[0]].version != one[1]]
-        assert [case.number for case in undone.changed] == sorted(one[0] for one in left)
+        left = [row for row in promise.cases if self.cases[row[0]].version != row[1]]
+        assert [case.number for case in undone.changed] == sorted(item[0] for item in left)
         for case, version, before, events in promise.cases:
-            if case not in {one[0] for one in left}:
+            if case not in {item[0] for item in left}:
                 now = self.cases[case]
                 answers = {seq: "" if seq in events else answer for seq, answer in now.answers.items()}
                 self.cases[case] = replace(
@@ -322,7 +322,7 @@ class Cases(RuleBasedStateMachine):
                         ]
         if left and promise.kind == "decide":
             with self.at.desk.store.look() as look:
-                (kept,) = (one for one in look.due(2**60) if one.number not in self.promises)
+                (kept,) = (item for item in look.due(2**60) if item.number not in self.promises)
             self.promises[kept.number] = replace(promise, cases=left)
 
     # ---- what must hold

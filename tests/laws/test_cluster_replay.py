@@ -62,8 +62,8 @@ def run(spread: ReplayPlan, places: int, states: dict[tuple[int, int], bytes] | 
     while after < spread.upto:
         upto = min(after + places, spread.upto)
         parts: dict[tuple[int, int], list[PartitionEvent]] = defaultdict(list)
-        for one in rows_of(ReplayProcess(spread), after, upto):
-            parts[one.stage, one.partition].append(one)
+        for item in rows_of(ReplayProcess(spread), after, upto):
+            parts[item.stage, item.partition].append(item)
         answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
         for at, seen in parts.items():
             Random(after).shuffle(seen)
@@ -109,7 +109,7 @@ def log_of(text: tuple[str, str], made: Made, others: int = 0) -> MemoryLog:
 def test_what_is_spread_is_decided_to_the_byte(
     some: list[Version], made: Made, partitions: int, places: int, data: st.DataObject
 ):
-    log = written_by([(one[0], "", one[2]) for one in some], history_of(*made), data)
+    log = written_by([(row[0], "", row[2]) for row in some], history_of(*made), data)
     objects = lake_of(log)
     try:
         spread = spread_over(objects, partitions)
@@ -212,7 +212,7 @@ def test_versions_that_mean_the_same_share_their_stages_and_a_new_feature_gets_i
     spread = spread_over(lake_of(log), 2)
 
     assert spread.folds == (0, 0, 2)
-    assert [one.entity for one in spread.stages] == ["card", "card", "merchant", "region"]
+    assert [stage.entity for stage in spread.stages] == ["card", "card", "merchant", "region"]
     assert run(spread, 9).decisions == recorded(log)
 
 

@@ -261,14 +261,17 @@ def test_a_file_that_begins_otherwise_is_read_alike(mapping: str, before: str, h
     def read(taken: Any, size: int) -> list[Any]:
         with runs_of(size), read_stream(io.BytesIO(content), "csv", name="x.csv") as lines:
             submissions = list(taken(Intake(project.events, project.settings, None), lines, "x.csv", "payment"))
-        return [(one.place, bytes(one.raw()), one.event, one.refusal) for one in submissions]
+        return [
+            (submission.place, bytes(submission.raw()), submission.event, submission.refusal)
+            for submission in submissions
+        ]
 
     found = read(submissions_in_runs, 256)
     assert found == read(Intake.submissions, 1)
     first = found[0][2]
     assert first.values[2:] == ("c1", 500)
     assert first.time_ms == 1_772_445_600_000 - ("Tokyo" in mapping) * 9 * 3_600_000
-    assert [one[0] for one in found][-1] == (
+    assert [item[0] for item in found][-1] == (
         "6" if not before and not header else f"{6 + before.count(chr(10)) + header} (row 6)"
     )
 
@@ -283,7 +286,10 @@ def test_a_quotation_mark_that_is_open_where_a_file_is_cut_short_refuses_no_line
             lines.records._text.physical = cut(lines.records._text.physical)
             submissions = taken(Intake(PROJECT.events, PROJECT.settings, None), lines, "x.csv", "payment")
             with pytest.raises(UsageError, match="not whole"):
-                found.extend((one.place, one.raw(), one.event, one.refusal) for one in submissions)
+                found.extend(
+                    (submission.place, submission.raw(), submission.event, submission.refusal)
+                    for submission in submissions
+                )
         return found
 
     def cut(lines: Any) -> Any:

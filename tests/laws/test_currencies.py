@@ -166,7 +166,7 @@ def test_every_way_in_gives_the_same_bytes_and_the_exact_amount(tmp_path, seed, 
 
     assert others == [first] * len(others)
     assert sum(lines) == 2 * len(events), "lines of JSON and CSV are converted as columns"
-    assert [(one["amount"], one["rate"]) for one in documents] == [expected(event, rates) for event in events]
+    assert [(row["amount"], row["rate"]) for row in documents] == [expected(event, rates) for event in events]
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ def test_engines_and_plain_decimals_agree_on_events_of_twelve_currencies(tmp_pat
     assert (report.appended, report.quarantined, whole.events, whole.mismatches) == (count, 0, count, 0)
     assert naive.mismatches == 0
     assert {event["currency"] for event in events} == set(CODES)
-    assert [(one["amount"], one["rate"]) for one in documents] == [expected(event, rates) for event in events]
+    assert [(row["amount"], row["rate"]) for row in documents] == [expected(event, rates) for event in events]
     assert all(project.replay(f"payment/{event['id']}").match for event in drawn)
 
 
@@ -215,17 +215,17 @@ def test_a_corrected_rate_changes_later_decisions_alone(tmp_path):
     with project.log.reading() as log:
         unrated = [(remark.asker, remark.count) for remark in log.remarks()]
 
-    assert [(one.amount, one.rate) for one in before] == [
+    assert [(item.amount, item.rate) for item in before] == [
         ("90.00", "0.9"),
         ("90.00", "0.9"),
         ("80.00", "0.8"),
         (None, None),
     ]
-    assert [one.remark for one in before] == [None] * 3 + ["no rate for CZK is valid at the time of this event"]
+    assert [item.remark for item in before] == [None] * 3 + ["no rate for CZK is valid at the time of this event"]
     assert list(again) == list(before), "the same events are answered from the log, by their content as it was sent"
-    assert [one.amount for one in after] == ["90.00", "90.00", "70.00", "4.00"]
+    assert [item.amount for item in after] == ["90.00", "90.00", "70.00", "4.00"]
     assert after[2].features["card.spent_1d"] == "510.00", "what was converted before stays as it was"
-    assert all(project.replay(f"payment/{one.id}").match for one in (*before, *after))
+    assert all(project.replay(f"payment/{item.id}").match for item in (*before, *after))
     assert project.verify().mismatches == 0
     assert (len(remarks), unrated) == (1, [("payment: an amount in CZK", 1)])
 

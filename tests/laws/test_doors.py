@@ -83,7 +83,7 @@ def posted(given_: Given) -> list[object]:
 
 
 def as_told(submissions: Iterable[Submission]) -> list[object]:
-    return [(msgspec.structs.replace(one, raw=bytes), one.raw()) for one in submissions]
+    return [(msgspec.structs.replace(submission, raw=bytes), submission.raw()) for submission in submissions]
 
 
 def _is_json(line: bytes) -> bool:

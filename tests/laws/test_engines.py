@@ -100,7 +100,7 @@ def by_engine(
 
 
 def one_by_one(online: Online, asked: Sequence[Computed], batch: Sequence[LogEvent]) -> Values:
-    places = [{one.name: online.reads(event.type).read(one.name) for one in asked} for event in batch]
+    places = [{path.name: online.reads(event.type).read(path.name) for path in asked} for event in batch]
     return [
         shown(asked, event.type, {name: read(row) for name, read in reads.items()})
         for event, reads, row in zip(batch, places, online.few(batch), strict=True)
@@ -117,12 +117,14 @@ def by_columns(online: Online, asked: Sequence[Computed], batch: Sequence[LogEve
 
 
 def shown(computed: Sequence[Computed], event: str, values: dict[str, Any]) -> dict[str, str]:
-    return {one.name: canonical_value(values[one.name], one.node.type, 2) for one in computed if event in one.events}
+    return {
+        path.name: canonical_value(values[path.name], path.node.type, 2) for path in computed if event in path.events
+    }
 
 
 def changed_all(computed: Sequence[Computed], change: Change | None) -> Sequence[Computed]:
     """The same with every aggregate changed."""
-    return computed if change is None else [replace(one, node=changed(one.node, change)) for one in computed]
+    return computed if change is None else [replace(item, node=changed(item.node, change)) for item in computed]
 
 
 def changed(node: Any, change: Change) -> Any:
@@ -466,7 +468,7 @@ def test_generated_projects_ask_kernels_and_python():
         for group in online.groups:
             kind = "link" if group.key.via is not None else "look" if group.key.is_look else "other"
             asked[f"{kind} of a kernel" if group.look is None else kind] += 1
-        asked.update("rule of a kernel" if isinstance(one.rule, RuleByKernel) else "rule" for one in online.rules)
+        asked.update("rule of a kernel" if isinstance(rule.rule, RuleByKernel) else "rule" for rule in online.rules)
 
     assert asked["look of a kernel"] > asked["look"] > 20
     assert asked["link of a kernel"] > asked["link"] > 0

@@ -159,18 +159,18 @@ def test_files_give_the_same_events_by_columns(
 ) -> None:
     """The ids of the first so many files count up, through 9 to 10."""
     ids = count(7)
-    files = [[(f"{next(ids)}", *row[1:]) for row in one] for one in files[:ascending]] + files[ascending:]
+    files = [[(f"{next(ids)}", *row[1:]) for row in file] for file in files[:ascending]] + files[ascending:]
     with (
         tempfile.TemporaryDirectory() as folder,
         patch.object(columnar, "ROWS", rows),
         patch.object(columnar, "EVENTS", rows),
     ):
-        paths = written(Path(folder), [table_of(one) for one in files], is_csv=is_csv)
+        paths = written(Path(folder), [table_of(file) for file in files], is_csv=is_csv)
 
         truth = by_events(paths, definitions, told := LeftOut())
         assert by_columns(paths, definitions, None, left := LeftOut()) == truth
         assert counts_of(left) == counts_of(told)
-        assert by_columns(paths, definitions, 100) == [one for one in truth if one[2] <= 100]
+        assert by_columns(paths, definitions, 100) == [item for item in truth if item[2] <= 100]
 
 
 def counts_of(left: LeftOut) -> tuple[int, ...]:
@@ -229,7 +229,7 @@ def test_events_of_several_types_in_files_are_taken_alike_by_columns_and_by_even
                     whole[row] = (name, *values)
             wanted = [len(found) + at + 1 for at, one in enumerate(whole) if one[0] == "payment"]
             assert taken.seqs.tolist() == wanted
-            assert taken.ids.to_pylist() == [one[1] for one in whole if one[0] == "payment"]
+            assert taken.ids.to_pylist() == [item[1] for item in whole if item[0] == "payment"]
             found += whole
         assert [(at, *one) for at, one in enumerate(found, start=1)] == truth
         assert counts_of(left) == counts_of(told)
@@ -413,7 +413,7 @@ def test_texts_are_hashed_as_the_authors_of_the_hash_say(texts: list[bytes], key
     letters = np.frombuffer(b"".join(texts) + b"-", np.uint8).copy()
     hash_texts(letters, ends[:-1], ends[1:], np.uint64(key0), np.uint64(key1), hashes)
 
-    assert [tuple(map(int, one)) for one in hashes] == [sip_13(text, key0, key1) for text in texts]
+    assert [tuple(map(int, digest)) for digest in hashes] == [sip_13(text, key0, key1) for text in texts]
 
 
 def test_what_is_read_ahead_comes_in_order_and_so_does_an_error():
@@ -490,5 +490,5 @@ def test_features_of_files_are_those_of_the_definition(tmp_path: Path, engine: s
         found = project.features("payment", files=paths, engine=engine)
     with pytest.warns(UserWarning, match="no event") as by_definition:
         assert found.equals(project.features("payment", files=paths, engine="naive"))
-    assert [str(one.message) for one in told] == [str(one.message) for one in by_definition]
+    assert [str(notice.message) for notice in told] == [str(item.message) for item in by_definition]
     assert 400 < len(found) < 900

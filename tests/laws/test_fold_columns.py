@@ -132,7 +132,7 @@ def log_of(definitions: Definitions) -> MemoryLog:
 def test_a_field_that_was_declared_otherwise_is_refused_though_no_feature_reads_it():
     definitions = project("card: { n: count(payment) over 20ms }\n")
     log = log_of(definitions)
-    damaged = [one for one in log.store.records if b'"country":"' in one.body][-1]
+    damaged = [record for record in log.store.records if b'"country":"' in record.body][-1]
     log.store.records[damaged.seq - 1] = spoiled(damaged, b'"country":"', b'"country":7,"x":"')
     words = []
     for places in (1, 1_000):
@@ -148,7 +148,7 @@ def test_a_field_that_was_declared_otherwise_is_refused_though_no_feature_reads_
 def test_letters_that_are_none_are_damage():
     definitions = project("card: { n: count(payment) over 20ms }\n")
     log = log_of(definitions)
-    damaged = [one for one in log.store.records if b'"country":"' in one.body][-1]
+    damaged = [record for record in log.store.records if b'"country":"' in record.body][-1]
     log.store.records[damaged.seq - 1] = spoiled(damaged, b'"country":"', b'"country":"\xff')
 
     with by_columns(), pytest.raises(StorageError, match=f"sequence number {damaged.seq} cannot be read"):

@@ -59,7 +59,7 @@ def test_the_objects_of_columns_have_the_json_of_their_values(drawn, places):
 
     written = object_writer(fields, places).write(texts, columns, len(found))
 
-    assert [one.decode() for one in texts.cut(written)] == expected
+    assert [text.decode() for text in texts.cut(written)] == expected
     assert [RowFeatures(fields, places).write(row).decode() for row in found] == expected
 
 
@@ -114,9 +114,9 @@ def test_a_float_has_the_shortest_digits_that_give_it_back():
 @given(st.lists(st.binary(max_size=200), max_size=20), st.integers(0, 300))
 def test_a_slice_is_hashed_as_hashlib_does(slices, more):
     texts = TextPool()
-    for one in (*slices, bytes(more)):  # some end just before, at and behind the end of a block
+    for item in (*slices, bytes(more)):  # some end just before, at and behind the end of a block
         texts.add_all([b"#"])
-        found = texts.add_all([one])
-        expected = [sha256(one).digest()]
+        found = texts.add_all([item])
+        expected = [sha256(item).digest()]
 
         assert [row.tobytes() for row in hash_slices(texts.bytes, found.starts, found.stops)] == expected

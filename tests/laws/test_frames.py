@@ -30,12 +30,12 @@ def test_decisions_come_out_of_a_frame_as_they_went_in(given_):
         seq += gap
         document = head + receipt.hex().encode() + tail
         rows.append(DecisionRow(seq, "", "", ("approve", "decline")[seq % 2], receipt, document))
-    frame, wanted = frames.pack(rows), {one.seq for one in rows[::3]}
-    expected = [(one.seq, one.outcome, one.receipt, one.document) for one in rows]
+    frame, wanted = frames.pack(rows), {row.seq for row in rows[::3]}
+    expected = [(row.seq, row.outcome, row.receipt, row.document) for row in rows]
 
     assert list(frames.unpack(frame)) == expected
-    assert list(frames.unpack(frame, sorted(wanted))) == [one for one in expected if one[0] in wanted]
-    assert frames.outcome_lines(frame.outcomes) == b"".join(b"%d %s\n" % (one[0], one[1].encode()) for one in expected)
+    assert list(frames.unpack(frame, sorted(wanted))) == [row for row in expected if row[0] in wanted]
+    assert frames.outcome_lines(frame.outcomes) == b"".join(b"%d %s\n" % (row[0], row[1].encode()) for row in expected)
 
 
 @given(
@@ -48,17 +48,17 @@ def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
         Record(seq, kind, "payment", id_, time_ms, body + id_.encode() * is_there, is_there)
         for seq, (kind, id_, time_ms, body, is_there) in enumerate(given_, first)
     ]
-    frame, wanted = event_frames.pack(records), {one.seq for one in records[::3]}
+    frame, wanted = event_frames.pack(records), {record.seq for record in records[::3]}
     after, upto = sorted(data.draw(st.lists(st.integers(first - 1, records[-1].seq), min_size=2, max_size=2)))
 
     assert list(event_frames.unpack(frame)) == records
-    assert list(event_frames.unpack(frame, sorted(wanted))) == [one for one in records if one.seq in wanted]
+    assert list(event_frames.unpack(frame, sorted(wanted))) == [record for record in records if record.seq in wanted]
     for kind in ("event", "label", "control"):
-        assert list(event_frames.unpack(frame, kind=kind)) == [one for one in records if one.kind == kind]
+        assert list(event_frames.unpack(frame, kind=kind)) == [record for record in records if record.kind == kind]
     lines = b"".join(map(line_of, records[after + 1 - first : upto + 1 - first]))
     assert upto == after or event_frames.lines_of(frame, after, upto) == lines
     assert (frame.labels, frame.controls) == tuple(
-        sum(one.kind == kind for one in records) for kind in ("label", "control")
+        sum(record.kind == kind for record in records) for kind in ("label", "control")
     )
 
 
@@ -102,7 +102,7 @@ def cut(text: bytes) -> list[bytes]:
 def by_columns(given: list[bytes]) -> bytes:
     """What a frame has of these texts, by the definition: those with as many pieces together, column by column."""
     all_cut = sorted(map(cut, given), key=len)
-    groups = [[one for one in all_cut if len(one) == count] for count in dict.fromkeys(map(len, all_cut))]
+    groups = [[item for item in all_cut if len(item) == count] for count in dict.fromkeys(map(len, all_cut))]
     return b"".join(b"".join(column) for group in groups for column in zip(*group, strict=True))
 
 
@@ -118,10 +118,10 @@ def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, bytes, bytes]:
         at = row.document.rfind(digits) if digits else -1
         behind.append(len(row.document) - at if at >= 0 else 0)
         rest.append(row.document if at < 0 else row.document[:at] + row.document[at + len(digits) :])
-    counts = [len(cut(one)) for one in rest]
+    counts = [len(cut(item)) for item in rest]
     text = planes([len(row.document) for row in rows]) + planes(behind) + planes(counts) + by_columns(rest)
     sizes = bytes(len(row.receipt) for row in rows)
-    lines = b"".join(b"%d %s\n" % (one.seq, one.outcome.encode()) for one in rows)
+    lines = b"".join(b"%d %s\n" % (item.seq, item.outcome.encode()) for item in rows)
     return lines, b"".join(row.receipt for row in rows), sizes, text
 
 
@@ -150,14 +150,14 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
         for seq, (head, one, tail, is_there, outcome) in enumerate(decided)
     ]
     names = [str(at) for at in range(len(made))]
-    receipts = np.frombuffer(b"".join(one[1] for one in made), np.uint8).reshape(-1, 32)
+    receipts = np.frombuffer(b"".join(item[1] for item in made), np.uint8).reshape(-1, 32)
     columns = DecisionColumns(
         "p",
         range(first, first + len(made)),
         names,
-        [one[2] for one in made],
+        [item[2] for item in made],
         receipts,
-        JoinedTexts.of([one[0] for one in made]),
+        JoinedTexts.of([item[0] for item in made]),
     )
     rows = [DecisionRow(first + at, "p", names[at], one[2], one[1], one[0]) for at, one in enumerate(made)]
     listed = [
@@ -168,7 +168,7 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
     ]
     paid = [record for record in listed if record.kind == "event"]
     seqs, times = [record.seq for record in paid], np.array([record.time_ms for record in paid])
-    bodies, others = JoinedTexts.of([record.body for record in paid]), [one for one in listed if one.kind == "label"]
+    bodies, others = JoinedTexts.of([record.body for record in paid]), [item for item in listed if item.kind == "label"]
     of_others = {record.seq: record for record in others}
     records = RecordColumns("pay", seqs, [record.id for record in paid], times, bodies, of_others)
 
@@ -185,7 +185,7 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
         assert event_frames.framed(records)[0] == event_frames.framed(listed)[0]
         ends = [len(rows) * part // max(1, len(rows) // 4) for part in range(max(1, len(rows) // 4) + 1)]
         if len(rows) >= 4:
-            found = [shown(one) for one in frames.framed(rows)[0]]
+            found = [shown(frame) for frame in frames.framed(rows)[0]]
             assert found == [content_of(rows[start:end]) for start, end in pairwise(ends)]
 
 
@@ -193,15 +193,15 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
 def test_texts_are_found_and_replaced_as_python_does(given_, place):
     held = [head + digest.hex().encode() + tail for head, digest, tail in given_]
     inside, digests, others = (
-        JoinedTexts.of(list(each)) for each in (held, [one[1] for one in given_], [b":"] * len(held))
+        JoinedTexts.of(list(each)) for each in (held, [row[1] for row in given_], [b":"] * len(held))
     )
     digits = [digest.hex().encode() for _, digest, _ in given_]
     behind = [len(one) - one.rfind(digit) if digit else 0 for one, digit in zip(held, digits, strict=True)]
     replaced = {place: b"other", 0: b""} if place < len(held) else {}
 
     assert digits_behind(inside.data, inside.ends, digests.data, digests.ends).tolist() == behind
-    assert places_in(inside.data, inside.ends, others.data, others.ends).tolist() == [one.find(b":") for one in held]
+    assert places_in(inside.data, inside.ends, others.data, others.ends).tolist() == [item.find(b":") for item in held]
     assert list(inside.but(replaced)) == [replaced.get(at, one) for at, one in enumerate(held)]
-    assert [one.encode() for one in ("é", "", "a")] == list(JoinedTexts.written(["é", "", "a"]))
+    assert [text.encode() for text in ("é", "", "a")] == list(JoinedTexts.written(["é", "", "a"]))
     assert list(JoinedTexts.written(["é", "", "a"], "'é", "'")) == ["'éé'".encode(), "'é'".encode(), "'éa'".encode()]
     assert [list(inside[start:]) for start in range(len(held) + 1)] == [held[start:] for start in range(len(held) + 1)]

@@ -120,8 +120,8 @@ def test_places_are_those_of_a_dictionary(given_, length, random):
         for type_ in TYPES:
             wanted = [id_ for of_type, id_ in expected if of_type == type_]
             asked = [*wanted, *(f"{id_}-other" for id_ in wanted), "nobody"]
-            for one in (runs.writer, runs.reader):
-                found = {id_: seq for id_, seq in one.places(type_, asked).items() if seq > pruned}
+            for item in (runs.writer, runs.reader):
+                found = {id_: seq for id_, seq in item.places(type_, asked).items() if seq > pruned}
                 assert found == {id_: seq for (of_type, id_), seq in expected.items() if of_type == type_}
             assert len(runs.writer._recent) < 64, "it remembers no more digests"
         (recent,) = runs.shell.execute("SELECT count(*) FROM id_runs WHERE size < 64").fetchone()
@@ -147,7 +147,7 @@ def test_an_id_is_written_once_at_each_level_and_no_batch_writes_more_than_a_sea
 
 def test_ids_that_were_in_no_sealed_run_are_held_against_those_sealed_since_only():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
-        names, seqs = [[f"p-{number}-{one}" for one in range(20)] for number in range(5)], range(1, 21)
+        names, seqs = [[f"p-{number}-{item}" for item in range(20)] for number in range(5)], range(1, 21)
         with patch.object(runs.writer, "_keys", wraps=runs.writer._keys) as asked:
             runs.writer.add({"payment": names[0]}, {"payment": seqs})
             for _ in range(2):
@@ -164,13 +164,13 @@ def test_each_id_that_was_added_since_a_look_up_is_found():
     """Also behind as many batches as are remembered, and more; and a reader remembers none."""
     for since, of_it, taken in ((*case, taken) for case in combinations(range(6, -1, -1), 2) for taken in (0, 3)):
         with closing((runs := Runs()).shell):
-            names, others = [f"p-{one}" for one in range(4)], [f"q-{one}" for one in range(4)]
+            names, others = [f"p-{item}" for item in range(4)], [f"q-{item}" for item in range(4)]
             assert runs.writer.places("payment", names) == runs.reader.places("payment", names) == {}
             for number in range(since):
                 ids = [*others[:taken], names[2], *others[taken + 1 :]] if number == of_it else others
                 runs.writer.add({"payment": ids}, {"payment": range(1, 5)})
-            for one in (runs.writer, runs.reader):
-                assert one.places("payment", names) == {names[2]: taken + 1}, (since, of_it, taken)
+            for item in (runs.writer, runs.reader):
+                assert item.places("payment", names) == {names[2]: taken + 1}, (since, of_it, taken)
 
 
 @pytest.mark.parametrize("fails", [True, False])
@@ -236,8 +236,8 @@ def test_each_of_many_filters_names_its_run():
 def test_of_each_part_only_the_wanted_entries_are_kept():
     with small_runs(**SMALL), closing((runs := Runs()).shell):
         names = add(runs.writer, 1, 200)
-        for one in (runs.writer, runs.reader):
-            assert len(one._read(digests_of("payment", names[:50]))) == 50
+        for item in (runs.writer, runs.reader):
+            assert len(item._read(digests_of("payment", names[:50]))) == 50
 
 
 def test_a_sequence_number_that_does_not_fit_is_refused():
@@ -375,7 +375,7 @@ def test_each_record_is_looked_for_in_the_index_of_ids(tmp_path):
     with closing(SqliteLog(tmp_path / "log.db")) as log:
         records = payments(1, 9_000).records
         log.append(Batch(records=records))
-        other = [replace(records[5_000], id="other") if one.seq == 5_001 else one for one in records]
+        other = [replace(records[5_000], id="other") if record.seq == 5_001 else record for record in records]
         log._transact(lambda: (log._ids.clear(), log._ids.add(ids_by_type(other), places_by_type(other))))
         assert log.ids_lost() == ""
         assert "does not have the record payment/p-5001 at sequence number 5001" in log.ids_lost(0)

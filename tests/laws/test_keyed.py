@@ -60,7 +60,7 @@ def parted(
     """Each batch by the partitions of each entity, whose state goes through bytes between the batches."""
     events, reference, late_ms = definitions.events, definitions.reference, definitions.settings.lateness_ms
     computed = computed_of(definitions)
-    stages = {one: made(events, computed, reference, late_ms, one) for one in entities_of(make_plan(computed))}
+    stages = {item: made(events, computed, reference, late_ms, item) for item in entities_of(make_plan(computed))}
     states: dict[tuple[str, int], bytes] = {}
     engine, found = Answered(events, computed, reference), Found()
     for part in parts_of(history, sizes):

@@ -103,16 +103,16 @@ def assert_is_the_log(objects: Any, log: Log) -> LakeState:
     assert check(patient, state).problems == []
     assert rows_of(LakeReader(patient)) == rows_of(log)
     records, decisions, flags, _ = rows_of(log)
-    documents = {one.name: patient.get(one.name) for name in DOCUMENTS for one in patient.list(name)}
+    documents = {path.name: patient.get(path.name) for name in DOCUMENTS for path in patient.list(name)}
     found = sorted((name.partition("/")[0], line) for name, one in documents.items() for line in one.data.splitlines())
-    told = [msgspec.json.decode(one.body) for one in records if one.kind == "label"]
-    labels = [one for one in told if one["source"] in {"chargeback", "customer"}]
+    told = [msgspec.json.decode(record.body) for record in records if record.kind == "label"]
+    labels = [notice for notice in told if notice["source"] in {"chargeback", "customer"}]
     kept = ("event", "verdict", "source", "known_at", "reason", "amount")
-    wanted = [("transaction", one.body) for one in records if one.kind == "event" and one.type == "a"]
-    wanted += [("decided", one.document) for one in decisions]
-    wanted += [("confirmation", msgspec.json.encode({k: one[k] for k in kept if k in one})) for one in labels]
-    assert [one for one in found if one[0] != "flagged"] == sorted(wanted)
-    assert len([one for one in found if one[0] == "flagged"]) == len(flags)
+    wanted = [("transaction", record.body) for record in records if record.kind == "event" and record.type == "a"]
+    wanted += [("decided", decision.document) for decision in decisions]
+    wanted += [("confirmation", msgspec.json.encode({k: label[k] for k in kept if k in label})) for label in labels]
+    assert [item for item in found if item[0] != "flagged"] == sorted(wanted)
+    assert len([item for item in found if item[0] == "flagged"]) == len(flags)
     return state
 
 
@@ -229,9 +229,11 @@ def contents(objects: MemoryObjects) -> dict[str, bytes]:
 def assert_columns_say_what_rows_say(objects: MemoryObjects, log: Log) -> None:
     """Typed columns hold the values of the bodies and documents that they stand beside."""
     patient = RetriedObjects(objects)
-    by_place = {one.seq: one for one in chain.from_iterable(log.read())}
-    documents = {one.seq: msgspec.json.decode(one.document) for one in chain.from_iterable(log.decisions_after())}
-    definitions = [(one.start, one.end, one.definitions) for one in segments(log)]
+    by_place = {record.seq: record for record in chain.from_iterable(log.read())}
+    documents = {
+        record.seq: msgspec.json.decode(record.document) for record in chain.from_iterable(log.decisions_after())
+    }
+    definitions = [(segment.start, segment.end, segment.definitions) for segment in segments(log)]
     seen = 0
     for file in read_state(patient).files.values():
         for row in opened(patient, file).read().to_pylist():
@@ -330,8 +332,8 @@ def test_the_law_catches_a_file_that_was_changed_and_one_that_is_gone():
             objects.objects[name] = data, 0
         found = check(RetriedObjects(objects), read_state(RetriedObjects(objects))).problems
 
-        assert any(name in one and "is damaged" in one for one in found)
-        assert any("of the log is missing" in one for one in found)
+        assert any(name in item and "is damaged" in item for item in found)
+        assert any("of the log is missing" in item for item in found)
 
 
 def test_equal_lakes_are_equal_to_the_byte():
@@ -351,11 +353,11 @@ def test_of_a_lake_any_stretch_is_read():
     all_records = list(chain.from_iterable(log.read()))
 
     def places(found: Iterator[list[Any]]) -> list[int]:
-        return [one.seq for one in chain.from_iterable(found)]
+        return [item.seq for item in chain.from_iterable(found)]
 
     for after, upto in ((0, 5), (3, 20), (10, 11), (15, None), (50, 40), (3, 10_000)):
         assert places(reader.records(after, upto)) == [
-            one.seq for one in all_records if after < one.seq <= (upto or 10_000)
+            record.seq for record in all_records if after < record.seq <= (upto or 10_000)
         ]
         assert places(reader.decisions(after, upto)) == places(log.decisions_after(after, upto))
 
@@ -393,7 +395,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 def test_values_of_any_form_come_out_as_they_are(rows: list[dict[str, Any]]):
     shown_as = [{name: canonical_value(row[name], type_, 2) for name, type_ in TYPES.items()} for row in rows]
     fields = [",".join(f'"{name}":{text}' for name, text in row.items()) for row in shown_as]
-    objects = [f"{{{one}}}".encode() for one in fields]
+    objects = [f"{{{field}}}".encode() for field in fields]
 
     found = body_columns(objects, list(TYPES.items()), 2, str)
     for name, type_ in TYPES.items():

@@ -87,7 +87,7 @@ def test_the_set_of_any_history_has_no_leak(made: tuple[str, str], plan: tuple[i
     definitions, wanted, given_source, as_of_ms = generated(made[0], *plan)
     report = leak_test(definitions, wanted, given_source, as_of_ms, sample=20)
 
-    assert [one.difference for one in report.parts] == [None] * 3
+    assert [part.difference for part in report.parts] == [None] * 3
 
 
 @LAW
@@ -107,9 +107,9 @@ def test_events_and_labels_after_the_moment_change_nothing(made: tuple[str, str]
     """By removing them one and all here, where the leak test is not asked."""
     definitions, wanted, given_source, as_of_ms = generated(made[0], *plan)
     history = [*enumerate(history_of(*plan), start=1)]
-    before = [one for one in history if one[1].time_ms <= as_of_ms]
+    before = [entry for entry in history if entry[1].time_ms <= as_of_ms]
     cut = HistorySource(lambda: taken(iter([before]), definitions, "payment"), LATENESS_MS)
-    whole, alone = (build_set(definitions, wanted, one, as_of_ms) for one in (given_source, cut))
+    whole, alone = (build_set(definitions, wanted, case, as_of_ms) for case in (given_source, cut))
 
     assert difference_of(whole, alone) is None
 
@@ -154,7 +154,7 @@ def report_of(
 
 
 def difference(report: LeakReport, name: str) -> str:
-    (found,) = (one.difference for one in report.parts if one.name == name)
+    (found,) = (part.difference for part in report.parts if part.name == name)
 
     assert found is not None
     return found
@@ -166,8 +166,8 @@ def test_an_honest_set_passes_every_part_and_each_had_something_to_compare(
     report = report_of(bank)
 
     assert report.passed
-    assert [one.name for one in report.parts] == [CUT_AT_MOMENT, CUT_AT_ROW, LATER_LABELS]
-    assert all(one.compared > 20 for one in report.parts)
+    assert [part.name for part in report.parts] == [CUT_AT_MOMENT, CUT_AT_ROW, LATER_LABELS]
+    assert all(part.compared > 20 for part in report.parts)
 
 
 def test_a_feature_that_reads_its_own_label_fails_at_the_row(
@@ -179,12 +179,14 @@ def test_a_feature_that_reads_its_own_label_fails_at_the_row(
         """As a joiner would do it that puts each label before the event that it is about."""
 
         def history() -> WindowState:
-            labels = {one.of.id: one for one in made_up() if isinstance(one, LabelEvent) and one.time_ms <= as_of_ms}
+            labels = {
+                item.of.id: item for item in made_up() if isinstance(item, LabelEvent) and item.time_ms <= as_of_ms
+            }
             for place, event in enumerate(made_up(), start=1):
                 if isinstance(event, Event):
                     early = labels.get(event.id)
                     moved = [] if early is None else [replace(early, time_ms=event.time_ms)]
-                    yield [*((place, one) for one in moved), (place, event)]
+                    yield [*((place, item) for item in moved), (place, event)]
 
         built = build_set(definitions, wanted, given, as_of_ms)
         leaking = replace(given, taken=lambda: taken(history(), definitions, wanted.event))
@@ -276,4 +278,4 @@ def test_folds_have_rows_in_every_window(bank: tuple[Definitions, ModelSettings,
     whole = build_set(definitions, wanted, given_source, END_MS)
     folds = [rows_of(whole, fold, DELAY_MS) for fold in windows_of(wanted.split, DELAY_MS, END_MS)]
 
-    assert [(len(one.train.rows) > 250, len(one.test.rows) > 5) for one in folds] == [(True, True)] * 3
+    assert [(len(item.train.rows) > 250, len(item.test.rows) > 5) for item in folds] == [(True, True)] * 3

@@ -168,7 +168,7 @@ def test_no_day_has_more_than_the_greatest_cap_that_was_in_force(
     world, history = Exploring(models, features, rules), history_of(*made)
     log = written(world, stages, history, cuts_of(data, stages, history))
     explores = [world.version(seed).policy("payment").explore for seed, _ in stages]
-    cap = max((one.at_most_a_day for one in explores if one is not None), default=0)
+    cap = max((explore.at_most_a_day for explore in explores if explore is not None), default=0)
 
     times = {record.seq: record.time_ms for records in log.read() for record in records}
     days = Counter(times[seq] // DAY_MS for seq, _, drawn in recorded(log) if drawn and drawn["explored"])
@@ -245,7 +245,7 @@ def let_through_by(seed: int, cap: int) -> tuple[NDArray[np.bool_], NDArray[np.f
         state.draw(shares[time_ms >= 20 * DAY_MS], "payment", id_, time_ms)
         for id_, time_ms in zip(ids, times.tolist(), strict=True)
     ]
-    return np.array([one.is_explored for one in draws]), np.array([one.propensity for one in draws])
+    return np.array([draw.is_explored for draw in draws]), np.array([draw.propensity for draw in draws])
 
 
 def off_by(found: Sequence[float], true: float | Sequence[float]) -> float:

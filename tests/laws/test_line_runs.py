@@ -283,7 +283,7 @@ def test_runs_are_let_go_without_the_cycle_collector(monkeypatch: pytest.MonkeyP
     try:
         with runs_of(8):
             left_by([("payment", content)], 8, in_runs=True)
-        assert [one() for one in made] == [None] * 5
+        assert [item() for item in made] == [None] * 5
     finally:
         gc.enable()
 

@@ -39,7 +39,7 @@ def rows_of(log: MemoryLog, definitions: object) -> dict[int, tuple[Value, ...]]
                 continue
             assert isinstance(frame, ColumnFrame)
             read = [frame.columns[field.name] for field in frame.type.fields]
-            listed = [values_of(one.column() if isinstance(one, Coded) else one) for one in read]
+            listed = [values_of(item.column() if isinstance(item, Coded) else item) for item in read]
             for row, values in zip(frame.rows.tolist(), zip(*listed, strict=True), strict=True):
                 found[piece.after + 1 + row] = values
             assert ids_of(frame).to_pylist() == listed[frame.type.at(frame.type.id_field)]
@@ -54,7 +54,7 @@ def test_columns_hold_what_the_records_say(made: Made):
     writer = Writer(log, definitions, lambda: NOW_MS)
     writer.write([submission(event) for event in history])
     records = list(chain.from_iterable(log.read()))
-    events = {one.seq: writer.state.records.decode(one) for one in records}
+    events = {record.seq: writer.state.records.decode(record) for record in records}
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "LINES", 7)
@@ -63,11 +63,11 @@ def test_columns_hold_what_the_records_say(made: Made):
 
     assert found == {seq: one.values for seq, one in events.items() if isinstance(one, Event)}
     labels = {piece.after + 1 + row: label.values for piece in pieces for row, label in piece.labels}
-    assert labels == {one.seq: events[one.seq].values for one in records if one.kind == "label"}
-    assert np.concatenate([piece.decided for piece in pieces]).tolist() == [one.decided for one in records]
+    assert labels == {record.seq: events[record.seq].values for record in records if record.kind == "label"}
+    assert np.concatenate([piece.decided for piece in pieces]).tolist() == [record.decided for record in records]
     places, outcomes = outcomes_of(log)
     rows = list(chain.from_iterable(log.decisions_after()))
-    assert list(zip(places.tolist(), [OUTCOMES[one] for one in outcomes.tolist()], strict=True)) == [
+    assert list(zip(places.tolist(), [OUTCOMES[outcome] for outcome in outcomes.tolist()], strict=True)) == [
         (row.seq, row.outcome) for row in rows
     ]
 
@@ -160,6 +160,6 @@ def test_a_value_of_any_kind_is_read_as_the_codec_reads_it(rows: list[tuple[Valu
     frame = LineReader(now).piece_of(records).frames["payment"]
     assert isinstance(frame, ColumnFrame)
     read = [frame.columns[field.name] for field in frame.type.fields]
-    listed = [values_of(one.column() if isinstance(one, Coded) else one) for one in read]
+    listed = [values_of(item.column() if isinstance(item, Coded) else item) for item in read]
     expected = [codec.decode(record) for record in records]
-    assert list(zip(*listed, strict=True)) == [one.values for one in expected if isinstance(one, Event)]
+    assert list(zip(*listed, strict=True)) == [item.values for item in expected if isinstance(item, Event)]

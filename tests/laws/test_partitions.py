@@ -131,7 +131,7 @@ def ingested(messages: Sequence[bytes]) -> Decisions:
     """The decisions of one file."""
     with TemporaryDirectory() as folder:
         place = Bank(folder)
-        lines = read_stream(BytesIO(b"".join(one + b"\n" for one in messages)), "jsonl")
+        lines = read_stream(BytesIO(b"".join(message + b"\n" for message in messages)), "jsonl")
         ingest(Writer(MemoryLog(place.store), made(), place.now_ms), place.intake().submissions(lines, "file", None))
         return decisions(place.log)
 

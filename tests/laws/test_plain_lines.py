@@ -110,7 +110,7 @@ def law_of_runs(outcomes: Counter[bool]) -> None:
         outcomes.update(at in others for at in range(len(raws)))
         assert list(zip(run.events, run.bodies, strict=True)) == [by_the_door(raws[at]) for at in run.at]
         assert [run.event(row) for row in range(len(run.at))] == run.events
-        assert [one.event and codec.encode(one.event) for one in run] == [
+        assert [item.event and codec.encode(item.event) for item in run] == [
             None if at in others else by_the_door(raw)[1] for at, raw in enumerate(raws)
         ]
         assert all(at not in others for at, raw in enumerate(raws) if plain(raw)), "it is as plain as can be"
@@ -163,7 +163,7 @@ TOKENS = [
 @pytest.mark.parametrize("field", ["amount", "count", "large", "rate", "note", "kind", "paid", "id", "at"])
 def test_tokens_that_are_no_values_are_left_to_the_door(field: str):
     form, whole = LineForm(TYPE, TextRoom()), {name: json.dumps(value) for name, value in USUAL.items()}
-    texts = ["{" + ",".join(f'"{name}":{text}' for name, text in (whole | {field: one}).items()) for one in TOKENS]
+    texts = ["{" + ",".join(f'"{name}":{text}' for name, text in (whole | {field: token}).items()) for token in TOKENS]
     raws = [f"{text}{end}".encode() for text in texts for end in ("}", "} \r\n", "}}", "},", ",}", "", "} x", "}\n{}")]
     read = ReadLines.of(raws, form)
     found = set(range(len(raws))) - set(read.odd)

@@ -79,7 +79,7 @@ def value_of(word: int, there: int, type_: Type, codes: Codes) -> Value:
 def is_known(node: Node) -> bool:
     """Whatever is known without the features, calculations too."""
     is_constant = isinstance(node, nodes.Literal) and not node.type.is_text
-    return is_operand(node) or not (is_constant or any(isinstance(one, nodes.FeatureValue) for one in walk(node)))
+    return is_operand(node) or not (is_constant or any(isinstance(item, nodes.FeatureValue) for item in walk(node)))
 
 
 def by_program(

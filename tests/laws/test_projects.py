@@ -101,8 +101,8 @@ def test_generated_versions_differ_in_each_of_the_other_files() -> None:
 
 
 def laws_of(module: Any) -> Iterator[Any]:
-    own = [one for one in vars(module).values() if getattr(one, "__module__", None) == module.__name__]
-    return (one for one in own if is_hypothesis_test(one))
+    own = [var for var in vars(module).values() if getattr(var, "__module__", None) == module.__name__]
+    return (item for item in own if is_hypothesis_test(item))
 
 
 def test_a_run_makes_hundreds_of_projects_with_their_histories_and_a_campaign_thousands() -> None:

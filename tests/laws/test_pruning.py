@@ -110,7 +110,7 @@ def test_a_pruned_log_is_the_log_that_never_was(some: list[Version], made: Made,
             writer, answers = run(log, version, events, kept)
 
             assert answers == run(undisturbed, version, events, never)[1]
-            assert not [one for one in writer.warnings if "no longer the champion" not in one]
+            assert not [warning for warning in writer.warnings if "no longer the champion" not in warning]
             if saves == "snapshot":
                 writer.snapshot()
             if saves:
@@ -143,11 +143,11 @@ def test_a_lake_over_a_file_answers_old_events_and_takes_labels_for_them(
     with TemporaryDirectory() as folder, ExitStack() as held:
         undisturbed, objects = MemoryLog(), MemoryObjects()
         whole = WholeLog(held.enter_context(closing(SqliteLog(Path(folder) / "log.db"))), lambda: lake_of(objects))
-        writers = [Writer(one, project(*version), lambda: NOW_MS) for one in (whole, undisturbed)]
+        writers = [Writer(case, project(*version), lambda: NOW_MS) for case in (whole, undisturbed)]
         late = [event for event in history if not isinstance(event, Event)]  # labels come when all else is there
         first = [event for event in history if isinstance(event, Event)]
         for part in (first, [*late, *again(first, data)]):
-            answers = [one.write([submission(event) for event in part]) for one in writers]
+            answers = [writer.write([submission(event) for event in part]) for writer in writers]
 
             assert answers[0] == answers[1]
             prune(objects, whole, upto, 9)
@@ -187,20 +187,20 @@ def test_people_are_told_the_same_of_a_log_that_was_pruned():
         assert told(whole) == truth
         for moment_ms in range(START_MS, whole.watermark_ms() + 50, 9):  # of a report, which looks for its day
             floor = later_labels.floor_of(whole, moment_ms, whole.last_seq())
-            early = [one for records in undisturbed.read(0, floor) for one in records if one.kind == "event"]
-            assert all(one.time_ms < moment_ms + LATENESS_MS for one in early)
+            early = [record for records in undisturbed.read(0, floor) for record in records if record.kind == "event"]
+            assert all(item.time_ms < moment_ms + LATENESS_MS for item in early)
 
 
 def test_a_page_ends_at_the_lake_where_that_cannot_be_reached():
     log, objects = MemoryLog(), MemoryObjects()
     run(log, TOLD, history_of(7, 60), Snapshots(Path("/nowhere")))
-    young = [one.seq for records in log.read(30) for one in records]
+    young = [record.seq for records in log.read(30) for record in records]
     prune(objects, log, 30, 9)
     page = EntityLook(whole_log.whole(log, None), project(*TOLD)).timeline("card", "a")
 
     assert page.looked_to == 30
     assert page.is_cut
-    assert {one.record.seq for one in page.events} < set(young)
+    assert {event.record.seq for event in page.events} < set(young)
 
 
 def test_the_law_catches_a_lake_that_forgets_a_place(monkeypatch: pytest.MonkeyPatch):

@@ -47,8 +47,8 @@ def made(folder: Path, questions: list[Question]) -> NoticeStore:
     SqliteLog(folder / "log.db").close()
     found = NoticeStore(SqlPeople(folder / "log.db", SEAL))
     with found.change() as change:
-        for one in questions:
-            change.put_question(one)
+        for item in questions:
+            change.put_question(item)
     return found
 
 
@@ -133,10 +133,10 @@ def test_of_many_answers_at_once_one_is_taken(tmp_path):
         found.append(answer(store, KEY, token, ("yes", "no")[number % 2], MADE_MS, effect).state)
 
     threads = [threading.Thread(target=say, args=(number,)) for number in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     with closing(SqliteLog(tmp_path / "log.db")) as log:
         asked = len(log.asked())
     store.close()

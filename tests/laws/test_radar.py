@@ -185,7 +185,7 @@ def test_what_is_allowed_is_not_declined(allowed, blocked, row):
     rules, _ = read_rules(f"Allow if {allowed[0]}\nBlock if {blocked[0]}", "rules.txt")
     allow, block = carry_over(rules, TARGET, RadarOptions("rules.txt")).carried
     scope = Scope(NAMES, this=("payment",))
-    is_allowed, is_declined = (compile_row(check(one.when, scope), leaf)(row) is True for one in (allow, block))
+    is_allowed, is_declined = (compile_row(check(case.when, scope), leaf)(row) is True for case in (allow, block))
 
     assert is_allowed == (allowed[1](row) is True)
     assert is_declined == (blocked[1](row) is True and not is_allowed)
@@ -206,13 +206,13 @@ MAPPED = {"::mapped::": "lower(this.m)", "own": "upper(this.m)", "::folded::": "
 MAPPED |= {"::folded_else::": "upper(this.f) else '-'"}
 
 
-@pytest.mark.parametrize(("name", "declared"), [*((one, f"{one}: text?") for one in FOLDED), *DERIVED.items()])
+@pytest.mark.parametrize(("name", "declared"), [*((item, f"{item}: text?") for item in FOLDED), *DERIVED.items()])
 def test_capitals_of_a_value_do_not_matter_where_they_do_not_in_radar(name, declared):
     text = f"p:\n  id: id\n  time: at\n  decide: true\n  fields: {{ id: text, at: time, m: text?, {declared} }}\n"
     problems: list[Any] = []
     events = load_events(read(text + "entities: { m: { p: m } }", "events.yaml", problems), frozenset(), 2, problems)
     target = RadarTarget("p", events, {}, events.names(frozenset(), 2), "USD", Mapped(MAPPED))
-    rules, unread = read_rules("\n".join(f"Block if :{name}: {one.format('aB')}" for one in COMPARED), "rules.txt")
+    rules, unread = read_rules("\n".join(f"Block if :{name}: {item.format('aB')}" for item in COMPARED), "rules.txt")
     outcome = carry_over(rules, target, RadarOptions("rules.txt"))
     field = declared.partition(":")[0]
 

@@ -73,7 +73,7 @@ class World:
         self.models = models
         self.features, generated = text_of(features, rules)
         self._versions: dict[int, Definitions] = {}
-        self.rules = generated + "".join(RULES[seed % len(RULES)] for seed in dict.fromkeys(one % 4 for one in rules))
+        self.rules = generated + "".join(RULES[seed % len(RULES)] for seed in dict.fromkeys(rule % 4 for rule in rules))
 
     def version(self, seed: int) -> Definitions:
         """A version whose models in force are made of a number; of every fifth there are none."""
@@ -171,7 +171,7 @@ def first_mismatches(log: MemoryLog, models: Registry) -> list[Verification]:
         verify_batch(log, load_model=models.load),
         verify_naive(log, lambda place: True, load_model=models.load),
     ]
-    return [one for one in found if one.mismatches or one.unread]
+    return [item for item in found if item.mismatches or item.unread]
 
 
 @LAW
@@ -313,8 +313,8 @@ def test_trained_trees_agree_in_all_engines_and_batches(tmp_path: Path):
     assert first_mismatches(logs[0], models) == []
     assert everything(logs[0]) == everything(logs[1]) == everything(logs[2])
     shown = [msgspec.json.decode(row.document) for row in decisions(logs[0]) if row.event == "payment"]
-    assert {one["versions"]["model"] for one in shown} == {"m-1", "m-2"}
-    assert len({one["score"] for one in shown}) > 10
+    assert {item["versions"]["model"] for item in shown} == {"m-1", "m-2"}
+    assert len({item["score"] for item in shown}) > 10
 
 
 def test_generated_versions_hit_by_score_and_roll_out(models: Registry):
@@ -326,4 +326,4 @@ def test_generated_versions_hit_by_score_and_roll_out(models: Registry):
         found |= {msgspec.json.decode(row.document)["versions"]["model"][:3] for row in decisions(log)}
 
     assert {"high", "low", "twice", "wide", "", "m-0", "m-1", "m-2", "m-3"} <= found
-    assert any(one.is_score for one in computed_of(world.version(1)))
+    assert any(item.is_score for item in computed_of(world.version(1)))

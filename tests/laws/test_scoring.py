@@ -85,7 +85,7 @@ def verdicts_of(random, columns):
 
 
 def model_of(format, data, kinds, **more):
-    listed = [{"name": one.name, "kind": one.kind, "categories": [*one.categories]} for one in inputs_of(kinds)]
+    listed = [{"name": kind.name, "kind": kind.kind, "categories": [*kind.categories]} for kind in inputs_of(kinds)]
     name = FILES[format]
     manifest = {
         "id": "m-1",
@@ -126,9 +126,9 @@ def test_margins_are_xgboosts_to_the_bit(seed, kinds, depth, rounds, parallel, i
     model = model_of(XGBOOST, data, kinds, best_iteration=best)
     stored = xgboost.Booster(model_file=bytearray(data))
     splits = [
-        one
+        condition
         for tree in json.loads(data)["learner"]["gradient_booster"]["model"]["trees"]
-        for one in tree["split_conditions"]
+        for condition in tree["split_conditions"]
     ]
 
     rows = columns_to_score(random, kinds, 200, np.array(splits))

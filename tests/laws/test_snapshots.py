@@ -125,7 +125,7 @@ def restarted(
         if is_saved and snapshots is not None:
             writer.snapshot()
 
-        assert not [one for one in writer.warnings if "no longer the champion" not in one]
+        assert not [warning for warning in writer.warnings if "no longer the champion" not in warning]
         at += count
         log.close()
     return MemoryLog(store, read_only=True)

@@ -75,8 +75,8 @@ def goes_on(one: Writer, at_ms: int, rng: random.Random, first: int = 1_000, siz
 
 def mismatches(log: Log) -> int:
     found = [verify_online(log), verify_batch(log), verify_naive(log, lambda _: True)]
-    assert all(one.events for one in found)
-    return sum(one.mismatches for one in found)
+    assert all(item.events for item in found)
+    return sum(item.mismatches for item in found)
 
 
 @pytest.mark.slow
@@ -122,12 +122,12 @@ def test_it_holds_in_the_log_and_at_the_door_from_its_place_on():
     at_ms = poisoned(log, rng, size=20)
     writer = made(log)
     writer.set_watermark(at_ms, "a mistyped year")
-    kinds = [one.kind for one in writer.write([payment(1, at_ms - 3 * HOUR_MS, rng), payment(500, at_ms + 1, rng)])]
+    kinds = [case.kind for case in writer.write([payment(1, at_ms - 3 * HOUR_MS, rng), payment(500, at_ms + 1, rng)])]
 
     assert kinds == ["refused", "decided"]
     assert log.watermark_ms() == at_ms + 1
     assert made(log).state.watermark_ms == at_ms + 1
-    (record,) = [one for one in log.controls() if lateness.set_back_of(one) is not None]
+    (record,) = [control for control in log.controls() if lateness.set_back_of(control) is not None]
     assert msgspec.json.decode(record.body)["watermark"]["because"] == "a mistyped year"
 
 

@@ -64,8 +64,8 @@ class Sender:
 
 def counted(log: Log) -> Counter[tuple[int, str]]:
     """The definition; pruned events are read from the lake."""
-    records = [one for some in log.read() for one in some]
-    return Counter((one.time_ms // DAY_MS, one.type) for one in records if one.kind == "event")
+    records = [item for some in log.read() for item in some]
+    return Counter((record.time_ms // DAY_MS, record.type) for record in records if record.kind == "event")
 
 
 def told(tally: DayCounts) -> Counter[tuple[int, str]]:

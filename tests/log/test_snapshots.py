@@ -466,7 +466,7 @@ def test_a_folder_that_cannot_be_written_costs_the_snapshot_and_nothing_else(ban
 def test_doctor_says_how_the_newest_snapshot_stands(bank, damage, state, said):
     project = app.open(bank)
     damage(project.retention.snapshot().file)
-    (found,) = [one for one in project.health.doctor() if one.subject == "snapshots"]
+    (found,) = [item for item in project.health.doctor() if item.subject == "snapshots"]
 
     assert found.state == state
     assert said in found.words
@@ -476,7 +476,7 @@ def test_doctor_says_how_the_newest_snapshot_stands(bank, damage, state, said):
 def test_doctor_knows_a_snapshot_of_another_past(bank):
     snapshots = Snapshots(bank / ".shroff" / "snapshots")
     snapshots.write(msgspec.structs.replace(HEADER, seq=99), [])
-    (found,) = [one for one in app.open(bank).health.doctor() if one.subject == "snapshots"]
+    (found,) = [item for item in app.open(bank).health.doctor() if item.subject == "snapshots"]
 
     assert found.state == WRONG
     assert found.words.startswith("000000000099.snapshot was made at sequence number 99, and the log ends at ")

@@ -23,7 +23,7 @@ def test_a_new_log_begins_with_what_is_in_force():
     writer(log)
     (records,) = log.read()
 
-    assert [(one.seq, one.kind) for one in records] == [(1, "control")]
+    assert [(record.seq, record.kind) for record in records] == [(1, "control")]
     assert msgspec.json.decode(records[0].body)["files"]["features.yaml"].startswith("\ncard:")
 
 
@@ -49,7 +49,7 @@ def test_a_changed_rule_comes_into_force_at_its_place_and_old_decisions_stay():
     changed = writer(log, {"rules/large.yaml": None})
     again, second = changed.write([payment(1, amount="150.00"), payment(2, amount="150.00")])
 
-    assert [one.end for one in segments(log)] == [3, 4]
+    assert [segment.end for segment in segments(log)] == [3, 4]
     assert (again.kind, again.document) == ("duplicate", first.document)
     assert (first.outcome, second.outcome) == ("review", "approve")
     assert verify_online(log).mismatches == 0
@@ -110,7 +110,7 @@ def test_an_event_is_refused_as_soon_as_it_is_later_than_lateness_allows():
     day_before = {"id": "p3", "at": "2026-02-28T22:59:59.999Z", "card": "c", "amount": "1.00"}
     late = writer(log).write([submission("payment", 3, day_before)])
 
-    assert [one.kind for one in answers] == ["decided", "decided"]
+    assert [answer.kind for answer in answers] == ["decided", "decided"]
     assert late[0].kind == "refused"
     assert "too late" in late[0].reason
     assert "1d1ms" in late[0].reason
@@ -122,8 +122,8 @@ def test_labels_are_joined_seen_by_later_events_and_never_twice():
     answers = writer(log).write([payment(1, 0), known, known, payment(3, 31)])
     shown = documents(answers)
 
-    assert [one.kind for one in answers] == ["decided", "taken", "duplicate", "decided"]
-    assert [one["features"]["card.frauds"] for one in shown] == [0, 1]
+    assert [answer.kind for answer in answers] == ["decided", "taken", "duplicate", "decided"]
+    assert [row["features"]["card.frauds"] for row in shown] == [0, 1]
 
 
 @pytest.mark.parametrize("repeats", [1, 2])
@@ -147,13 +147,13 @@ def test_a_label_before_its_event_waits_and_follows_right_after_it():
     (records,) = log.read()
 
     assert len(waiting) == 1
-    assert [(one.kind, one.id.partition("#")[0]) for one in records][1:] == [
+    assert [(record.kind, record.id.partition("#")[0]) for record in records][1:] == [
         ("event", "p1"),
         ("event", "p2"),
         ("label", "payment/p2"),
         ("event", "p3"),
     ]
-    assert [one["features"]["card.frauds"] for one in documents(answers)] == [0, 0, 1]
+    assert [document["features"]["card.frauds"] for document in documents(answers)] == [0, 0, 1]
     assert log.waiting_all() == []
 
 
@@ -162,8 +162,8 @@ def test_a_label_and_its_event_may_come_in_one_batch_the_label_first():
     known = label(1, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
     answers = writer(log).write([known, known, payment(1, 0)])
 
-    assert [one.kind for one in answers] == ["waiting", "duplicate", "decided"]
-    assert [one.seq for one in answers] == [3, 3, 2]
+    assert [answer.kind for answer in answers] == ["waiting", "duplicate", "decided"]
+    assert [answer.seq for answer in answers] == [3, 3, 2]
     assert log.last_seq() == 3
     assert log.waiting_all() == []
 
@@ -218,17 +218,20 @@ def test_hits_raise_flags_and_notices_in_the_same_batch():
     writer(log).write([payment(1, amount="150.00"), payment(2, 1, card=None, amount="150.00")])
     flags = [row for rows in log.flags_after() for row in rows]
 
-    assert [(one.entity, one.key, one.rule, one.event, one.accuracy) for one in flags] == [
+    assert [(flag.entity, flag.key, flag.rule, flag.event, flag.accuracy) for flag in flags] == [
         ("card", "c", "large", "payment/p1", "PENDING_CONFIRMATION")
     ]
-    assert [(one.kind, one.key) for one in log.outbox()] == [("notice:analysts", "2-0"), ("notice:analysts", "3-0")]
+    assert [(record.kind, record.key) for record in log.outbox()] == [
+        ("notice:analysts", "2-0"),
+        ("notice:analysts", "3-0"),
+    ]
 
 
 class FailingLog(MemoryLog):
     """A log whose disk is full at the second event."""
 
     def append(self, batch: Batch) -> None:
-        if any(one.id == "p2" for one in batch.records):
+        if any(record.id == "p2" for record in batch.records):
             raise StorageError("the disk is full")
         super().append(batch)
 
@@ -380,7 +383,7 @@ def test_labels_that_wait_cost_one_question_for_each_batch(monkeypatch: pytest.M
 
     assert asked == [20]
     assert [answer.kind for answer in answers] == ["duplicate"] + ["waiting"] * 19
-    assert [one.event_id for one in log.waiting_all()] == [f"x{at}" for at in range(20)]
+    assert [record.event_id for record in log.waiting_all()] == [f"x{at}" for at in range(20)]
 
 
 def test_the_clock_is_in_no_decision():

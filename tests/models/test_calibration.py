@@ -64,7 +64,7 @@ def test_a_margin_that_is_a_probability_stays_what_it_is():
     found = calibration_of(uncalibrated(PROBABILITY).as_manifest())
 
     assert scores_of(margins, found).tolist() == [0.0, 0.0, 1e-6, 0.123456, 0.5, 1.0, 1.0]
-    assert [score_of_margin(one, found, 0.5) for one in (0.0, 0.5, 1.0)] == [0.0, 0.333333, 1.0]
+    assert [score_of_margin(number, found, 0.5) for number in (0.0, 0.5, 1.0)] == [0.0, 0.333333, 1.0]
     assert fit_calibration(margins, np.ones(7, np.int8), gives=PROBABILITY) == found
 
 

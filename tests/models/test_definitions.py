@@ -78,9 +78,10 @@ def settings(*lines, **files):
 def problems(*lines, **files):
     """What is wrong with these lines, the first of which is the second of the file: (line, column, path, all words)."""
     found = loaded("payment:\n" + "".join(f"  {line}\n" for line in lines), **files).problems
-    assert {one.file for one in found} <= {"model.yaml"}
+    assert {item.file for item in found} <= {"model.yaml"}
     return [
-        (one.line, one.column, one.path.removeprefix("payment."), f"{one.message} {one.hint}".strip()) for one in found
+        (item.line, item.column, item.path.removeprefix("payment."), f"{item.message} {item.hint}".strip())
+        for item in found
     ]
 
 
@@ -91,7 +92,7 @@ def problem(*lines, **files):
 
 
 def names(found):
-    return [one.name for one in found]
+    return [item.name for item in found]
 
 
 # ---- inputs
@@ -153,7 +154,11 @@ def test_an_input_is_named_in_one_spelling():
 def test_a_pattern_says_which_features_it_leaves_out():
     warnings = loaded("payment:\n  inputs: [card.*, merchant.*]\n").warnings
 
-    assert [(one.path, one.message.partition(":")[0], one.hint) for one in warnings if one.file == "model.yaml"] == [
+    assert [
+        (warning.path, warning.message.partition(":")[0], warning.hint)
+        for warning in warnings
+        if warning.file == "model.yaml"
+    ] == [
         ("payment.inputs[0]", "'card.*' leaves out card.last_at", "Write hour(card.last_at) or weekday(card.last_at)."),
         (
             "payment.inputs[1]",
@@ -276,14 +281,16 @@ def test_a_broken_feature_is_told_once_where_it_stands():
     broken = FILES["features.yaml"].replace("sum(payment.amount) over 24h", "sum(payment.amout) over 24h")
     found = loaded("payment:\n  inputs: [card.*, card.spent_24h > 5]\n", features=broken).problems
 
-    assert [one.file for one in found] == ["features.yaml"]
+    assert [item.file for item in found] == ["features.yaml"]
 
 
 def test_a_model_that_could_read_nothing_is_a_mistake():
     events = "payment:\n  id: id\n  time: at\n  decide: true\n  fields: { id: text, at: time }\nentities: {}\n"
     found = loaded("payment: {}\n", events=events, features="", policy="").problems
 
-    assert [(one.line, one.message) for one in found] == [(1, "there is nothing that a model of payment could read.")]
+    assert [(item.line, item.message) for item in found] == [
+        (1, "there is nothing that a model of payment could read.")
+    ]
     assert problem("inputs: []") == "inputs is empty Write `inputs: all` for all that a model can read."
 
 
@@ -419,7 +426,9 @@ def test_without_labels_nothing_can_be_searched_for():
 def test_a_delay_below_the_label_delay_is_told():
     warnings = loaded("payment:\n  label_delay: 7d\n  split: { delay: 1d }\n").warnings
 
-    assert [(one.line, one.column, one.message) for one in warnings if one.file == "model.yaml"] == [
+    assert [
+        (warning.line, warning.column, warning.message) for warning in warnings if warning.file == "model.yaml"
+    ] == [
         (3, 19, "delay is shorter than label_delay (7d)."),
     ]
 
@@ -526,18 +535,18 @@ def test_what_a_gate_needs_and_is_wrong_itself_is_told_once():
 def test_every_metric_can_be_a_gate():
     policy = FILES["policy.yaml"] + "  score: { review_at: 0.6, decline_at: 0.9 }\n"
     limit = {"share": "0.5", "money": "5", "duration": "1ms"}
-    at = {one.name: "at: 0.5, " if one.has_cut_off else "" for one in METRICS}
+    at = {metric.name: "at: 0.5, " if metric.has_cut_off else "" for metric in METRICS}
     gates = [
-        f"  {one.name}: required"
-        if one.kind == "test"
-        else f"  {one.name}: {{ {at[one.name]}at_most: {limit[one.kind]} }}"
-        for one in METRICS
-        if one.kind != "segments"
+        f"  {metric.name}: required"
+        if metric.kind == "test"
+        else f"  {metric.name}: {{ {at[metric.name]}at_most: {limit[metric.kind]} }}"
+        for metric in METRICS
+        if metric.kind != "segments"
     ]
     gates.append("  fairness: { by: [channel], false_positive_ratio: { at_most: 1.5 } }")
     model = settings("capacity: { by: card, k: 5 }", "gates:", *gates, policy=policy)
 
-    assert {gate.metric for gate in model.gates} == {one.name for one in METRICS}
+    assert {gate.metric for gate in model.gates} == {metric.name for metric in METRICS}
 
 
 def test_segments_that_a_gate_compares_are_slices_too():

@@ -27,7 +27,7 @@ def by_input(name="strong"):
 
     def learn(given, known):
         def score(rows):
-            values = next(one.values for one in rows.inputs if one.name == name)
+            values = next(row.values for row in rows.inputs if row.name == name)
             return np.round(1 / (1 + np.exp(-np.nan_to_num(values))), 6)
 
         return score
@@ -186,7 +186,7 @@ def test_what_the_system_declined_is_said():
     outcomes = np.where(np.arange(3_000) % 10 == 0, 3, 0)
     found = evaluate(noisy_set(3_000, outcomes=outcomes), settings(), TERMS, by_input())
 
-    assert sum(one.declined for one in found.folds) == pytest.approx(len(found.tested.rows) / 10, rel=0.05)
+    assert sum(fold.declined for fold in found.folds) == pytest.approx(len(found.tested.rows) / 10, rel=0.05)
     assert "(10.0%) were declined by the system itself" in found.remarks[0]
 
 
@@ -273,8 +273,10 @@ def test_only_unclear_labels_leave_nothing_to_test():
 def test_slices_part_the_test_rows():
     channel = ["web", "app", None] * 1_000
     found = evaluate(noisy_set(3_000, slices={"channel": channel}), settings(), TERMS, by_input())
-    by_channel = {one.value: one for one in found.slices if one.name == "channel"}
-    sizes = {name: sum(one.rows for one in found.slices if one.name == name) for name in ("channel", "amount", "known")}
+    by_channel = {item.value: item for item in found.slices if item.name == "channel"}
+    sizes = {
+        name: sum(item.rows for item in found.slices if item.name == name) for name in ("channel", "amount", "known")
+    }
 
     assert set(by_channel) == {"web", "app", MISSING}
     assert set(sizes.values()) == {len(found.tested.rows)}
@@ -286,7 +288,7 @@ def test_slices_part_the_test_rows():
 def test_the_rarest_values_of_a_slice_are_taken_together():
     texts = [f"country{place % 50:02}" for place in range(3_000)]
     found = evaluate(noisy_set(3_000, slices={"country": texts}), settings(), TERMS, by_input())
-    values = [one.value for one in found.slices if one.name == "country"]
+    values = [item.value for item in found.slices if item.name == "country"]
 
     assert len(values) == SLICES_MAX
     assert values[-1] == OTHERS
@@ -303,13 +305,13 @@ def test_a_slice_that_falls_behind_the_champion_is_seen_and_noise_is_not():
         _as_rows(given), ours, strong, given.keys, 6_000
     )
     columns = {"channel": given.slices["channel"]}
-    fallen = {one.value: one for one in slices_of(columns, pooled_of(blind), TERMS, told.seed)}
+    fallen = {column.value: column for column in slices_of(columns, pooled_of(blind), TERMS, told.seed)}
     alike = slices_of(columns, pooled_of(strong - 1e-9 * rows), TERMS, told.seed)
 
     assert fallen["web"].falls_by_more_than_noise
     assert fallen["web"].fall > 0.2
     assert not fallen["app"].falls_by_more_than_noise
-    assert not any(one.falls_by_more_than_noise for one in alike)
+    assert not any(item.falls_by_more_than_noise for item in alike)
 
 
 def _as_rows(given):
@@ -323,7 +325,7 @@ def test_amounts_fall_into_bands_of_equally_many():
     bands = amount_bands(np.arange(1, 401) * 100)
 
     assert sorted(set(bands)) == ["101.00 to 201.00", "201.00 to 301.00", "above 301.00", "up to 101.00"]
-    assert {(bands == one).sum() for one in set(bands)} <= {99, 100, 101}
+    assert {(bands == band).sum() for band in set(bands)} <= {99, 100, 101}
     assert set(amount_bands(np.full(10, 500))) == {"up to 5.00"}
 
 

@@ -92,7 +92,7 @@ def test_a_model_of_columns_in_a_file_has_the_same_bytes(tmp_path, monkeypatch, 
     inputs, verdicts = rows_to_learn_from()
     here = fit(learner, inputs, verdicts, None, LearningPlan.of(told, 3, threads), stop=1_200)
     monkeypatch.setattr(filed.spans, "__defaults__", (170,))
-    there = [Input(one.name, one.kind, in_file(tmp_path, one), one.categories) for one in inputs]
+    there = [Input(path.name, path.kind, in_file(tmp_path, path), path.categories) for path in inputs]
 
     found = fit(learner, there, verdicts, None, LearningPlan.of(told, 3, threads), stop=1_200)
 
@@ -104,7 +104,7 @@ def test_a_model_of_columns_in_a_file_has_the_same_bytes(tmp_path, monkeypatch, 
 def test_parts_are_the_rows_that_are_meant(monkeypatch, first):
     """By the library itself: bounds, bins and labels are those of one array."""
     inputs, verdicts = rows_to_learn_from()
-    whole, kinds = np.column_stack([one.values for one in inputs]), ["q", "q", "q", "c"]
+    whole, kinds = np.column_stack([item.values for item in inputs]), ["q", "q", "q", "c"]
     told = {"feature_types": kinds, "enable_categorical": True, "max_bin": 16}
     like = xgboost.QuantileDMatrix(whole[first:1_300], verdicts[first:1_300].astype(float), **told)
     monkeypatch.setattr(filed.spans, "__defaults__", (90,))
@@ -127,7 +127,9 @@ def test_scores_of_columns_in_a_file_are_the_same_whatever_the_parts(tmp_path, m
 
     parted = model.scores(columns_for(model.inputs, inputs))
     there = model.scores(
-        columns_for(model.inputs, [Input(one.name, one.kind, in_file(tmp_path, one), one.categories) for one in inputs])
+        columns_for(
+            model.inputs, [Input(path.name, path.kind, in_file(tmp_path, path), path.categories) for path in inputs]
+        )
     )
 
     assert np.array_equal(parted, whole)

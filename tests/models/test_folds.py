@@ -31,7 +31,9 @@ def made(
 ) -> TrainingSet:
     """A set of events at some days, with labels: row, verdict, and the day on which it was known."""
     count = len(times)
-    rows, verdicts, known = (np.array([one[at] for one in labels]) for at in range(3)) if labels else (np.zeros(0),) * 3
+    rows, verdicts, known = (
+        (np.array([label[at] for label in labels]) for at in range(3)) if labels else (np.zeros(0),) * 3
+    )
     found = Labels(
         rows.astype(np.int64),
         verdicts.astype(np.int8),

@@ -87,7 +87,7 @@ def drawn_ensemble(random, modes, steps, *, trees=None, columns=WIDTH):
             thresholds.append(value)
             children = (0, 0) if is_leaf else (made, made + 1)
             made += 0 if is_leaf else 2
-            waiting += [] if is_leaf else [(one, depth + 1) for one in children]
+            waiting += [] if is_leaf else [(child, depth + 1) for child in children]
             children = children if random.random() < 0.5 else children[::-1]
             for key, one in zip(nodes, (tree, node, mode, at, value, *children), strict=True):
                 nodes[key].append(one)
@@ -116,7 +116,7 @@ def model_of(nodes, constants=(), columns=WIDTH, outputs=("score",), opset=3, el
         list(nodes),
         "g",
         [helper.make_tensor_value_info("x", elem, [None, columns])],
-        [helper.make_tensor_value_info(one, FLOAT, None) for one in outputs],
+        [helper.make_tensor_value_info(output, FLOAT, None) for output in outputs],
         list(constants),
     )
     imports = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", opset)]
@@ -131,9 +131,9 @@ def drawn_steps(random):
         given, name = name, f"t{at}"
         by = random.choice([-1, 1], WIDTH) * random.lognormal(0, 2, WIDTH).astype(np.float32)
         if kind == "Scaler":
-            shift = [float(one) for one in random.normal(size=WIDTH).astype(np.float32)]
+            shift = [float(item) for item in random.normal(size=WIDTH).astype(np.float32)]
             node = helper.make_node(
-                kind, [given], [name], domain="ai.onnx.ml", offset=shift, scale=[float(one) for one in by]
+                kind, [given], [name], domain="ai.onnx.ml", offset=shift, scale=[float(item) for item in by]
             )
         elif kind == "Imputer":
             node = helper.make_node(
@@ -141,7 +141,7 @@ def drawn_steps(random):
                 [given],
                 [name],
                 domain="ai.onnx.ml",
-                imputed_value_floats=[float(one) for one in by],
+                imputed_value_floats=[float(item) for item in by],
                 replaced_value_float=float("nan"),
             )
         elif kind == "Gather":
@@ -330,7 +330,7 @@ def test_a_linear_regressor_gives_a_number_and_says_what_missing_values_do():
     missing = [np.array([np.nan]), *(np.array([0.5]) for _ in range(3))]
 
     assert foreign.gives == NUMBER
-    assert any("missing value" in one for one in foreign.remarks)
+    assert any("missing value" in remark for remark in foreign.remarks)
     assert np.abs(margins_of(data, rows) - answers_of(data, rows)).max() < 1e-6
     assert model.margins(missing)[0] == model.margins([np.zeros(1), *missing[1:]])[0]
 

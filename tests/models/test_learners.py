@@ -224,7 +224,7 @@ def test_odd_inputs_are_learnt_around(learner):
     odd = [*given.inputs, number("constant", np.ones(800)), number("nothing", np.full(800, np.nan))]
     odd += [category("many", many), category("no_text", [None] * 800)]
     fitted = fit(learner, odd, verdicts_of(given), None, LearningPlan.of(SMALL.get(learner, {}), 1), stop=700)
-    unseen = [Input(one.name, one.kind, np.full(3, np.nan), one.categories) for one in odd]
+    unseen = [Input(path.name, path.kind, np.full(3, np.nan), path.categories) for path in odd]
     margins = loaded(fitted, Calibration(), 1.0).margins(columns_for(fitted.inputs, unseen))
 
     assert np.isfinite(margins).all()
@@ -261,7 +261,7 @@ def test_of_very_many_texts_the_most_frequent_are_known():
         ([], "there are 0 rows to train on"),
     ],
 )
-@pytest.mark.parametrize("learner", [one for one in LEARNERS if one != "isolation"])
+@pytest.mark.parametrize("learner", [item for item in LEARNERS if item != "isolation"])
 def test_what_nothing_can_be_learnt_from_is_refused(learner, verdicts, words):
     with pytest.raises(UsageError, match=words):
         fit(learner, [number("x", np.arange(len(verdicts)))], np.array(verdicts, np.int8), None, LearningPlan.of({}, 1))

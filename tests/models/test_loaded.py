@@ -60,9 +60,9 @@ def changed(data, change):
 
 def manifest_of(format, data, inputs=MIXED, **more):
     listed = [
-        {"name": one.name, "kind": one.kind, "categories": [*one.categories]}
-        | ({"feature": one.feature} if one.feature else {})
-        for one in inputs
+        {"name": path.name, "kind": path.kind, "categories": [*path.categories]}
+        | ({"feature": path.feature} if path.feature else {})
+        for path in inputs
     ]
     files = {FILES.get(format, "model.json"): sha256(data).hexdigest()}
     return {"id": "m-1", "event": "payment", "format": format, "inputs": listed, "files": files} | more
@@ -384,5 +384,5 @@ def test_a_model_whose_features_have_other_names_is_explained_by_place():
 def test_the_reference_names_every_format_and_calibration():
     page = (Path(__file__).parents[2] / "docs/reference/model-files.md").read_text(encoding="utf-8")
 
-    assert [one for one in (*FILES, *FILES.values()) if f"| `{one}` |" not in page] == []
-    assert [one for one in KINDS if f'{{"kind": "{one}"' not in page] == []
+    assert [file for file in (*FILES, *FILES.values()) if f"| `{file}` |" not in page] == []
+    assert [kind for kind in KINDS if f'{{"kind": "{kind}"' not in page] == []

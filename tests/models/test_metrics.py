@@ -135,9 +135,9 @@ def test_bins_of_the_calibration_curve_hold_equally_many_rows():
     scores = lots.random(1_000)
     curve = calibration_curve(judged(scores, lots.random(1_000) < scores))
 
-    assert [one.count for one in curve] == [100] * 10
-    assert [one.score for one in curve] == sorted(one.score for one in curve)
-    assert max(abs(one.score - one.fraud_rate) for one in curve) < 0.15
+    assert [item.count for item in curve] == [100] * 10
+    assert [item.score for item in curve] == sorted(item.score for item in curve)
+    assert max(abs(item.score - item.fraud_rate) for item in curve) < 0.15
 
 
 @given(key_rows(), st.integers(1, 3))
@@ -343,7 +343,7 @@ def test_every_interval_holds_what_was_measured(seed):
         judged(scores[part], frauds[part], amounts=amounts[part], keys=keys[part], days=days[part], terms=terms)
         for part in np.array_split(np.arange(count), int(random.integers(1, 4)))
     ]
-    found = estimate(folds, terms, 3, key_blocks([one.rows.keys for one in folds], "card"), 1).by_name
+    found = estimate(folds, terms, 3, key_blocks([fold.rows.keys for fold in folds], "card"), 1).by_name
 
     known = {name: one for name, one in found.items() if one.low is not None}
     assert {"calibration_error", "brier"} <= known.keys()

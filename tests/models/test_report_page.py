@@ -106,7 +106,7 @@ def test_the_page_has_everything(page, whole):
     assert places == sorted(places)
     charts_shown = ["Precision by recall", "Calibration", "Where scores lie", "Cost of a day"]
     charts_shown += ["Mean size of the contribution", "Share of the gain in training"]
-    for name in [*charts_shown, *(one.name for one in trained.fitted.inputs)]:
+    for name in [*charts_shown, *(path.name for path in trained.fitted.inputs)]:
         assert f"<figcaption>{name}</figcaption>" in page
     assert all(f"({name}):" in page for name in found.metrics), "what they mean names them as JSON does"
     assert "It failed Brier score." in page
@@ -138,7 +138,7 @@ def test_metrics_without_a_value_are_one_line_with_the_reason(whole):
 
     assert "Not there: precision at review, recall at review (policy.yaml has no review_at)." in page
     assert ">Recall at review" not in page[page.index("<h2>Metrics") : page.index("<summary>")]
-    slices = [replace(one, metrics=one.metrics | {"money_lost": None}) for one in found.slices]
+    slices = [replace(item, metrics=item.metrics | {"money_lost": None}) for item in found.slices]
     assert ">Money lost</th>" not in report_page("m", replace(found, slices=tuple(slices)), [], {})
     assert ">Money lost</th>" in report_page("m", found, [], {})
 
@@ -152,7 +152,7 @@ def test_precision_by_recall_begins_with_the_first_fraud_that_is_caught(whole):
     first = re.search(r'<path class="mark" d="M([0-9.]+) ([0-9.]+)', drawn)
 
     assert first is not None
-    assert [float(one) for one in first.groups()] == [117.0, 79.0], "half of the frauds, at a precision of one half"
+    assert [float(group) for group in first.groups()] == [117.0, 79.0], "half of the frauds, at a precision of one half"
 
 
 @pytest.mark.slow
@@ -179,11 +179,11 @@ def test_contributions_of_the_drawn_rows_sum_to_their_margins(whole):
     columns = [column[:200] for column in columns_for(model.inputs, given.inputs)]
     each = dependences(model, columns)
     base = model.contributions(columns)[:, -1]
-    sums = base + sum(one.contributions for one in each)
-    sizes = np.abs(base) + sum(np.abs(one.contributions) for one in each)
+    sums = base + sum(item.contributions for item in each)
+    sizes = np.abs(base) + sum(np.abs(item.contributions) for item in each)
 
     assert (np.abs(sums - model.margins(columns)) <= SUM_ERROR * sizes).all()
-    assert [one.size for one in each] == sorted((one.size for one in each), reverse=True)
+    assert [item.size for item in each] == sorted((item.size for item in each), reverse=True)
     assert each[0].name == "strong"
 
 

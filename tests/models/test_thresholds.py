@@ -92,7 +92,7 @@ def cases(draw: st.DrawFn) -> tuple[list[float], RowsOfFold, Terms, Fixed]:
         review=draw(st.integers(0, 40).map(float)),
         reviews_a_day=draw(st.none() | st.integers(0, 4).map(float)),
     )
-    fixed = Fixed(*(np.array([one == letter for one in settled]) for letter in "dar"))
+    fixed = Fixed(*(np.array([item == letter for item in settled]) for letter in "dar"))
     return scores, rows_of(draw(flags), amounts, days), terms, fixed
 
 
@@ -263,8 +263,8 @@ def part_of(given: Weighed, rows: np.ndarray) -> Weighed:
 def test_scores_that_say_nothing_look_good_where_cut_offs_were_chosen_and_not_elsewhere():
     terms = Terms(false_decline=30, review=15)  # a tenth of 100 is at stake: nothing pays
     found = [thresholds(made_up(seed, count=150, folds=4, skill=0), terms, seed=1) for seed in range(12)]
-    gains = [one.without.cost - one.best.cost for one in found]
-    elsewhere = [one.without.cost - one.elsewhere.cost for one in found if one.elsewhere]
+    gains = [item.without.cost - item.best.cost for item in found]
+    elsewhere = [item.without.cost - item.elsewhere.cost for item in found if item.elsewhere]
 
     assert min(gains) >= 0
     assert len(elsewhere) == 12
@@ -285,7 +285,7 @@ def test_a_share_of_the_events_that_was_drawn_costs_as_much_a_day():
     whole = made_up(7, count=40_000, days=20, skill=0.8)
     kept = np.random.default_rng(1).random(40_000) < 0.5
     terms = Terms(false_decline=15, review=4, reviews_a_day=100)
-    all_, half = (thresholds(one, terms, seed=1) for one in (whole, replace(part_of(whole, kept), share=0.5)))
+    all_, half = (thresholds(case, terms, seed=1) for case in (whole, replace(part_of(whole, kept), share=0.5)))
 
     assert half.best.cost == pytest.approx(all_.best.cost, rel=0.05)
     assert half.without.cost == pytest.approx(all_.without.cost, rel=0.05)

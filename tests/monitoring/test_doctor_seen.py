@@ -114,7 +114,7 @@ def test_the_doctor_says_when_a_snapshot_was_read(tmp_path):
 
     def words(at_ms: int) -> str:
         project.context.now_ms = lambda: at_ms
-        (found,) = [one for one in project.health.doctor(seen) if one.subject == "snapshots"]
+        (found,) = [item for item in project.health.doctor(seen) if item.subject == "snapshots"]
         return found.words
 
     first = words(begun_ms)

@@ -48,8 +48,8 @@ def bank(folder: Path, settings: str) -> app.Project:
 
 def found(project: app.Project) -> dict[str, list[Finding]]:
     every: dict[str, list[Finding]] = {}
-    for one in project.health.doctor():
-        every.setdefault(one.subject, []).append(one)
+    for item in project.health.doctor():
+        every.setdefault(item.subject, []).append(item)
     return every
 
 
@@ -132,7 +132,7 @@ def test_whoever_does_not_answer_is_away_after_the_limit_and_holds_up_nobody():
     answers = asked([Try("slow", lambda: time.sleep(600)), Try("other", lambda: Finding("other", OK, "answers"))], 2.0)
 
     assert time.monotonic() - began_s < 120
-    assert [(one.subject, one.state) for one in answers] == [("slow", "wrong"), ("other", "ok")]
+    assert [(answer.subject, answer.state) for answer in answers] == [("slow", "wrong"), ("other", "ok")]
     assert answers[0].words == "it did not answer within 2 s"
     with pytest.raises(TransientError, match=r"the store did not answer within 0\.1 s"):
         within(0.1, lambda: time.sleep(600), "the store")
@@ -192,8 +192,8 @@ def test_a_lake_that_nobody_wrote_yet_is_a_note_and_one_that_cannot_be_had_is_wr
     settings = 'lake: { to: "s3://bucket/p", endpoint: "http://127.0.0.1:9", region: eu }\n'
     away = found(bank(tmp_path / "s3", settings))["lake"]
 
-    assert [one.state for one in new] == ["note"]
-    assert [one.state for one in away] == ["wrong"]
+    assert [item.state for item in new] == ["note"]
+    assert [item.state for item in away] == ["wrong"]
 
 
 @pytest.mark.slow
@@ -278,7 +278,7 @@ def test_what_is_no_address_of_a_server_is_told_without_it(url):
 
 def test_all_that_keeps_the_messages_of_a_source_away_is_told():
     troubles = [("topic", "a waits", 1), ("topic", "b was unsubscribed", 2)]
-    found = [(one.subject, one.state, one.words) for one in look_at_pushed(["topic", "partner"], troubles)]
+    found = [(text.subject, text.state, text.words) for text in look_at_pushed(["topic", "partner"], troubles)]
 
     assert found == [
         ("source topic", "wrong", "a waits; b was unsubscribed"),

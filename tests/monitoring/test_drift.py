@@ -23,17 +23,17 @@ def number(values: object, name: str = "amount") -> Input:
 
 def category(texts: list[str | None], known: tuple[str, ...]) -> Input:
     return Input(
-        "channel", "category", np.array([math.nan if one is None else known.index(one) for one in texts]), known
+        "channel", "category", np.array([math.nan if text is None else known.index(text) for text in texts]), known
     )
 
 
 def test_two_samples_of_one_distribution_have_not_moved():
     found = [drift_of(number(normal(n, 1)), number(normal(m, 2))) for n, m in [(40, 30), (5_000, 900)]]
 
-    assert [one.has_moved for one in found] == [False, False]
-    assert [one.is_unclear for one in found] == [True, False]
+    assert [item.has_moved for item in found] == [False, False]
+    assert [item.is_unclear for item in found] == [True, False]
     assert found[0].psi > LIMIT / 4, "a small sample strays by chance, and is not called moved for it"
-    assert all(one.psi <= one.psi_by_chance for one in found)
+    assert all(item.psi <= item.psi_by_chance for item in found)
 
 
 def test_the_test_of_few_numbers_is_exact():
@@ -96,7 +96,7 @@ def test_what_moved_most_comes_first():
     found = drifts(
         [number(still, "still"), number(moved, "moved")], [number(still, "still"), number(moved + 1, "moved")]
     )
-    assert [one.name for one in found] == ["moved", "still"]
+    assert [item.name for item in found] == ["moved", "still"]
 
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), min_size=1, max_size=12))
@@ -117,11 +117,11 @@ def test_the_bins_of_a_chart_have_all_rows_of_both_samples_and_those_of_the_inde
     texts = drift_of(category([*known, *known, None], known), category(["c01", "new"], ("c01", "new"))).bins
     first = float(of_numbers[0].says.removeprefix("up to "))
 
-    assert sum(one.before for one in of_numbers) == pytest.approx(1.0)
-    assert sum(one.now for one in of_numbers) == pytest.approx(1.0)
+    assert sum(item.before for item in of_numbers) == pytest.approx(1.0)
+    assert sum(item.now for item in of_numbers) == pytest.approx(1.0)
     assert of_numbers[0].now == pytest.approx(np.count_nonzero(now <= first + 1e-5) / 300, abs=0.01)
     assert (of_numbers[-1].says, of_numbers[-1].now) == ("missing", 0.1)
-    assert [(one.says, round(one.before, 4), one.now) for one in texts if one.now] == [
+    assert [(text.says, round(text.before, 4), text.now) for text in texts if text.now] == [
         ("c01", round(2 / 121, 4), 0.5),
         ("all others", round(20 / 121, 4), 0.5),
     ]

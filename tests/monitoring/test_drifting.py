@@ -44,18 +44,18 @@ def more(bank: Path, first: int = LEARNT, days: int = 7, **how: object) -> app.P
 
 
 def moved(report: DriftReport) -> set[str]:
-    return {one.name for one in report.moved}
+    return {row.name for row in report.moved}
 
 
 def doctor_says(bank: Path) -> list[Finding]:
-    return [one for one in app.open(bank).health.doctor() if one.subject == "drift"]
+    return [item for item in app.open(bank).health.doctor() if item.subject == "drift"]
 
 
 def test_days_as_before_have_not_moved(bank: Path):
     report = more(bank).health.drift()
 
     assert moved(report) == set()
-    assert {one.name for one in report.found} == {
+    assert {item.name for item in report.found} == {
         "payment.amount",
         "payment.channel",
         "card.payments_1d",
@@ -64,7 +64,7 @@ def test_days_as_before_have_not_moved(bank: Path):
     }
     assert report.reference.rows == 8 * 150, "the window of training"
     assert report.recent.rows == 7 * 150
-    assert [one.state for one in doctor_says(bank)] == [OK]
+    assert [say.state for say in doctor_says(bank)] == [OK]
     assert read_record(app.open(bank).context.paths).alerts == ()
 
 
@@ -84,7 +84,7 @@ def test_what_moved_is_named_and_what_did_not_is_not(bank: Path):
     report = more(bank, times=4, channels=("web", "post")).health.drift()
 
     assert moved(report) == {"payment.amount", "payment.channel", SCORE}
-    by_name = {one.name: one for one in report.found}
+    by_name = {item.name: item for item in report.found}
     assert by_name["payment.channel"].unseen == pytest.approx(0.5, abs=0.06), "half of them are by post"
     assert report.found[0].has_moved, "the farthest comes first"
     [finding] = doctor_says(bank)
@@ -94,7 +94,7 @@ def test_what_moved_is_named_and_what_did_not_is_not(bank: Path):
 
 
 def test_the_score_is_held_against_events_that_the_model_had_not_learnt_from(bank: Path):
-    by_name = {one.name: one for one in more(bank).health.drift().found}
+    by_name = {item.name: item for item in more(bank).health.drift().found}
 
     assert by_name[SCORE].reference_rows == 150, "the day between what was learnt and the recent week"
     assert by_name["payment.amount"].reference_rows == 8 * 150
@@ -103,7 +103,7 @@ def test_the_score_is_held_against_events_that_the_model_had_not_learnt_from(ban
 def test_without_such_events_the_score_is_left_out_and_that_is_said(bank: Path):
     report = more(bank, days=1).health.drift(recent="2d")
 
-    assert SCORE not in {one.name for one in report.found}
+    assert SCORE not in {item.name for item in report.found}
     assert any("score is not compared: 0 events are between" in words for words in report.remarks)
 
 
@@ -122,7 +122,7 @@ def test_label_delay_goes_by_when_labels_became_known(bank: Path):
         for place in range(200)
     ]
     late = bank.parent / "late.jsonl"
-    late.write_text("".join(json.dumps(one) + "\n" for one in events), encoding="utf-8")
+    late.write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
     project.ingest(late)
     labels = bank.parent / "labels.csv"
     labels.write_text(
@@ -162,7 +162,7 @@ def test_an_alert_is_raised_once_goes_on_and_ends(bank: Path):
     [ended] = read_record(places).alerts
     assert ended.id == alert.id
     assert ended.until
-    assert [one.state for one in doctor_says(bank)] == [OK]
+    assert [say.state for say in doctor_says(bank)] == [OK]
 
     more(bank, first=39, days=8, times=4).health.drift()
     first, second = read_record(places).alerts
@@ -199,7 +199,12 @@ def test_without_a_model_the_inputs_of_model_yaml_are_compared(tmp_path: Path):
     report = project.health.drift(reference="5d", recent="4d")
 
     assert report.model == ""
-    assert {one.name for one in report.found} == {"payment.amount", "payment.channel", "card.payments_1d", LABEL_DELAY}
+    assert {item.name for item in report.found} == {
+        "payment.amount",
+        "payment.channel",
+        "card.payments_1d",
+        LABEL_DELAY,
+    }
     assert any("score" in words for words in report.remarks)
 
 
@@ -209,7 +214,7 @@ def test_without_model_yaml_all_features_are_compared(tmp_path: Path):
     project = app.open(folder)
     project.ingest(write_days(tmp_path / "days.jsonl", range(10)))
 
-    assert {one.name for one in project.health.drift(reference="5d", recent="4d").found} == {
+    assert {item.name for item in project.health.drift(reference="5d", recent="4d").found} == {
         "card.payments_1d",
         LABEL_DELAY,
     }
@@ -245,7 +250,7 @@ def test_a_damaged_record_is_named_and_keeps_nobody_from_looking(bank: Path):
     project = more(bank)
     project.context.paths.drift.write_text("{", encoding="utf-8")
 
-    assert [one.state for one in doctor_says(bank)] == [WRONG]
+    assert [say.state for say in doctor_says(bank)] == [WRONG]
     assert project.health.drift().event == "payment"
     assert "Remove it" in project.warnings[0]
 

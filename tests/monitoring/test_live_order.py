@@ -36,8 +36,8 @@ def made(window: str):
 def test_a_window_over_another_key_that_is_no_longer_than_live_messages_may_overtake_is_told(window, source, said):
     words = remarks(made(window), source)
 
-    assert [one.split()[0] for one in words] == said
-    assert [one.message for one in warnings_of(made(window), source)] == [f"{one}." for one in words]
+    assert [word.split()[0] for word in words] == said
+    assert [item.message for item in warnings_of(made(window), source)] == [f"{word}." for word in words]
 
 
 @pytest.mark.parametrize(

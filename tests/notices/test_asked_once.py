@@ -49,7 +49,7 @@ def is_released(bank: Bank, token: str) -> bool:
 def test_a_yes_lets_go_nothing_of_which_another_says_that_it_is_fraud(tmp_path, verdict, source, goes):
     bank = Bank(tmp_path)
     bank.pay()
-    (token,) = [token_in(one) for one in bank.tell().read]
+    (token,) = [token_in(row) for row in bank.tell().read]
     bank.project.label("payment/p-1", verdict, source=source)
 
     assert is_released(bank, token) is goes
@@ -78,8 +78,8 @@ def test_of_one_payment_a_customer_is_asked_once_however_many_rules_and_notices_
     bank.tell()
 
     assert len(bank.post.mails) == 2
-    assert sorted(one.state for one in bank.letters()) == sorted([SENT] * 2 + [DROPPED] * 4)
-    assert sum("asked about it already" in one.reason for one in bank.letters()) == 4
+    assert sorted(letter.state for letter in bank.letters()) == sorted([SENT] * 2 + [DROPPED] * 4)
+    assert sum("asked about it already" in letter.reason for letter in bank.letters()) == 4
 
 
 def test_a_customer_whom_no_mail_reached_is_asked_by_the_next_that_asks(tmp_path):
@@ -88,7 +88,7 @@ def test_a_customer_whom_no_mail_reached_is_asked_by_the_next_that_asks(tmp_path
     bank.post.failing = [[Unmailed("ann@customers.example", "550 no such mailbox")]]
     bank.pay()
     assert bank.tell().mails == []
-    assert [one.state for one in bank.letters()] == [REFUSED]
+    assert [letter.state for letter in bank.letters()] == [REFUSED]
 
     assert len(bank.tell(later_ms=HOUR_MS).mails) == 1
 
@@ -103,7 +103,7 @@ def test_a_running_service_asks_at_the_address_of_the_table_that_is_in_force(tmp
     bank.pay(payment("p-2"))
     bank.tell()
 
-    assert [one["To"] for one in bank.post.read] == ["old@customers.example", "new@customers.example"]
+    assert [row["To"] for row in bank.post.read] == ["old@customers.example", "new@customers.example"]
 
 
 def test_a_version_without_a_field_that_a_notice_names_changes_no_address(tmp_path):
@@ -142,10 +142,10 @@ def test_a_link_is_that_of_the_address_to_which_it_leaves(tmp_path):
 def test_an_answer_about_an_event_ahead_of_the_clock_is_a_label_of_its_time(tmp_path):
     bank = Bank(tmp_path)
     bank.pay(payment(at=NOW_MS + 600_000))
-    (token,) = [token_in(one) for one in bank.tell().read]
+    (token,) = [token_in(row) for row in bank.tell().read]
     answered(bank, token, "no")
 
     assert bank.labels() == [("payment/p-1", "fraud", "customer")]
     with bank.project.log.reading() as log:
-        times = [one.time_ms for rows in log.labels_after() for one in rows if one.id.startswith("payment/p-1#")]
+        times = [row.time_ms for rows in log.labels_after() for row in rows if row.id.startswith("payment/p-1#")]
     assert times == [NOW_MS + 600_000]

@@ -39,7 +39,7 @@ def test_a_webhook_that_is_away_keeps_no_mail_waiting(bank):
     trouble = bank.teller.health().trouble
     assert trouble is not None
     assert "127.0.0.1" in trouble.words
-    assert sorted({one.state for one in bank.letters() if one.notice == "hook"}) == [OPEN]
+    assert sorted({letter.state for letter in bank.letters() if letter.notice == "hook"}) == [OPEN]
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_of_a_way_that_is_away_one_letter_is_tried_each_time_and_less_and_less_o
             bank.clock_ms += 1_000
             sending.send()
             with store.look() as look:
-                attempts = sum(one.attempts for one in look.letters())
+                attempts = sum(letter.attempts for letter in look.letters())
             if attempts > before:
                 tries.append(bank.clock_ms)
             before = attempts
@@ -68,8 +68,8 @@ def test_a_mailer_that_is_away_is_tried_by_one_mail_and_all_leave_once_it_is_the
     bank.pay(*(payment(f"p-{number}", card=f"c-{number}") for number in range(3)))
     bank.post.failing = [AwayError("nobody is there")]
     bank.tell(steps=1)
-    mails = [one for one in bank.letters() if one.notice == "customer"]
-    assert sorted(one.attempts for one in mails) == [0, 0, 1]
+    mails = [letter for letter in bank.letters() if letter.notice == "customer"]
+    assert sorted(mail.attempts for mail in mails) == [0, 0, 1]
     bank.tell(later_ms=MINUTE_MS)
 
     assert len(bank.post.mails) == 3
@@ -85,7 +85,7 @@ def test_a_letter_that_was_put_off_does_not_leave_in_quiet_hours(tmp_path):
     assert bank.tell(later_ms=7 * HOUR_MS).mails == []  # at 06:26
     bank.tell(later_ms=34 * MINUTE_MS)
 
-    assert [one.state for one in bank.letters()] == [SENT]
+    assert [letter.state for letter in bank.letters()] == [SENT]
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_a_digest_is_one_mail_however_much_it_tells(tmp_path):
     bank.tell()
     bank.tell(later_ms=15 * MINUTE_MS)
 
-    assert [str(one["Subject"]) for one in bank.post.read] == [f"small: {many} notices"]
+    assert [str(row["Subject"]) for row in bank.post.read] == [f"small: {many} notices"]
 
 
 def test_the_limit_of_a_digest_holds_whatever_rules_it_tells_of(tmp_path):

@@ -56,7 +56,7 @@ def bank_with(tmp_path, **changes: str | None) -> Bank:
 
 
 def mails_of(bank: Bank) -> list[EmailMessage]:
-    return [one for one in bank.post.read if "figures of 28 May" in str(one["Subject"])]
+    return [row for row in bank.post.read if "figures of 28 May" in str(row["Subject"])]
 
 
 def test_the_figures_of_a_day_come_once_at_their_hour(tmp_path):
@@ -138,7 +138,7 @@ def test_a_report_that_was_made_by_a_job_is_not_made_again_at_its_hour(tmp_path)
         kind.load()(bank.project, kind.read({"notice": "kpi"} | day), JobRun(due_ms))
         for day in ({}, {}, {"day": "2026-05-28"}, {"day": "2026-05-01"})
     ]
-    assert [(one["day"][-2:], one["made"]) for one in made] == [
+    assert [(item["day"][-2:], item["made"]) for item in made] == [
         ("28", True),
         ("28", False),
         ("28", False),

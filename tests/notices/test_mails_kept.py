@@ -40,8 +40,8 @@ def test_erasing_removes_the_mails_of_a_customer_and_who_was_asked(tmp_path):
     found = bank.project.erasing.erase("card", "c-1")
 
     assert (found.mails, found.letters) == (2, 1), "her mail and a test, of which nobody knows whom it shows"
-    assert [one.name for one in bank.project.context.paths.mail.iterdir()] == [his.name]
-    assert {(one.who == NO_ONE, one.shown == "") for one in bank.letters()} == {(True, True), (False, False)}
+    assert [path.name for path in bank.project.context.paths.mail.iterdir()] == [his.name]
+    assert {(letter.who == NO_ONE, letter.shown == "") for letter in bank.letters()} == {(True, True), (False, False)}
     assert token is not None
     assert bank.project.notices.confirming().answer(token[1], "yes").kind == "forged"
     assert bank.project.erasing.erase("card", "c-1").mails == 0
@@ -66,7 +66,7 @@ def test_who_is_forgotten_while_a_mail_is_on_its_way_stays_forgotten(tmp_path):
     bank.tell()
 
     assert list(bank.project.context.paths.mail.glob("*.eml")) == []
-    assert [(one.state, one.who == NO_ONE, one.shown) for one in bank.letters()] == [(SENT, True, "")]
+    assert [(letter.state, letter.who == NO_ONE, letter.shown) for letter in bank.letters()] == [(SENT, True, "")]
 
 
 def test_what_is_erased_of_mails_is_told_and_recorded_without_whom(tmp_path, capsys):
@@ -97,4 +97,4 @@ def test_mails_are_kept_for_no_longer_than_it_is_known_of_whom_they_are(tmp_path
     changed = FILES["shroff.yaml"].replace("mail: { ", "mail: { keep: 91d, ")
     bank = Bank(tmp_path, {"shroff.yaml": changed})
 
-    assert any("at most 90d" in one.message for one in bank.project.check().errors)
+    assert any("at most 90d" in error.message for error in bank.project.check().errors)

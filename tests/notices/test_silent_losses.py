@@ -91,7 +91,7 @@ NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 5
 def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank], None], subject, told):
     bank = Bank(tmp_path, notice("on: failure\nto: [oncall@bank.example]\n", "trouble") | SINK)
     bank.pay(payment("p-0", "1.00"))
-    assert [one for one in bank.project.health.doctor() if one.state == WRONG] == []
+    assert [item for item in bank.project.health.doctor() if item.state == WRONG] == []
     loses(bank)
     if loses in {message_refused, text_failed}:
         bank.pay()
@@ -103,5 +103,5 @@ def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank
             for _ in range(4):
                 teller.step()
 
-    assert subject in {one.subject for one in bank.project.health.doctor() if one.state == WRONG}
-    assert told in " ".join(str(one["Subject"]) for one in bank.post.read if "oncall@" in str(one["To"]))
+    assert subject in {item.subject for item in bank.project.health.doctor() if item.state == WRONG}
+    assert told in " ".join(str(row["Subject"]) for row in bank.post.read if "oncall@" in str(row["To"]))

@@ -205,7 +205,7 @@ def test_a_text_of_ones_own_stands_before_that_of_shroff_and_for_its_language():
     assert texts.render(("none", "question"), "en", {}).text == "for all"
     assert texts.render(("none", "question"), "de", {}).text == "de"
     assert texts.render(("none", "question"), "en", {}).html == ""
-    assert [one.line for one in NoticeTemplates({"notices/a.txt.j2": "x\n{% if %}"}).check()] == [2]
+    assert [name.line for name in NoticeTemplates({"notices/a.txt.j2": "x\n{% if %}"}).check()] == [2]
 
 
 STAFF = "to: [a@b.example]\nshow: { paid: this.amount }\n"
@@ -237,7 +237,7 @@ CUSTOMER = "to: { field: email }\nshow: { amount: this.amount, merchant: this.me
 def test_check_holds_a_text_against_what_its_own_notice_gives_it(tmp_path, notice, text, told):
     own = {"notices/own.yaml": notice, "notices/own.txt.j2": f"Subject: x\n\n{text}"}
     foot = {"notices/foot.txt.j2": "{{ links }} Subject:"} if "foot" in text else {}
-    errors = [f"{one}\n" for one in Bank(tmp_path, own | foot).project.check().errors]
+    errors = [f"{error}\n" for error in Bank(tmp_path, own | foot).project.check().errors]
 
     assert len(errors) == bool(told), errors
     assert told in "".join(errors)
@@ -270,7 +270,7 @@ def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch
         bank.project.notices.preview(name)
 
     assert given == {name: set(names_for(one)) for name, one in notices.items()}
-    assert {one.text_kind for one in notices.values()} == set(NAMES_OF)
+    assert {notice.text_kind for notice in notices.values()} == set(NAMES_OF)
 
 
 def test_a_text_without_a_subject_is_told():
@@ -297,7 +297,7 @@ def test_every_language_has_the_same_words_with_the_same_gaps():
 def test_money_keeps_its_digits_in_every_language(units, places, language):
     text = money_text(units, places, "EUR", language)
 
-    assert int("".join(one for one in text if one.isdigit())) == abs(units)
+    assert int("".join(line for line in text if line.isdigit())) == abs(units)
     assert text.startswith("\N{MINUS SIGN}") is (units < 0)
 
 

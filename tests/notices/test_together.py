@@ -112,6 +112,6 @@ def test_the_backlog_is_counted_and_not_cut_off(bank):
         change.add_dues(
             [*(type(due)(f"more-{n}", *(getattr(due, x) for x in due.__slots__[1:])) for n in range(2_000))]
         )
-    (state,) = [one for one in bank.project.notices.states() if one.name == "notices"]
+    (state,) = [path for path in bank.project.notices.states() if path.name == "notices"]
 
     assert state.lag == 2_005

@@ -32,7 +32,7 @@ REFUSAL = (Unmailed("ann@customers.example", "550 <ann@customers.example>: no su
 
 
 def subjects(bank: Bank) -> list[str]:
-    return [str(one["Subject"]) for one in bank.post.read]
+    return [str(row["Subject"]) for row in bank.post.read]
 
 
 # ---- what is asked, and of whom
@@ -48,7 +48,7 @@ def test_a_flag_asks_the_customer_whom_the_event_names(tmp_path):
     assert str(mail["Subject"]) == "Was this you? 189.90 EUR on 28 May"
     assert "https://answer.bank.example/confirm/" in text_of(mail)
     assert "https://answer.bank.example/confirm/" in text_of(mail, "html")
-    assert [one.state for one in bank.letters()] == [SENT]
+    assert [letter.state for letter in bank.letters()] == [SENT]
 
 
 def test_what_was_there_before_is_told_from_a_place_on_where_somebody_says_so(tmp_path):
@@ -82,8 +82,8 @@ def test_an_end_that_is_to_finish_all_tries_what_is_due_once(tmp_path, is_away):
         assert not list(log.outbox())
 
     assert len(bank.post.mails) == (0 if is_away else 30)
-    assert {one.state for one in bank.letters()} == ({OPEN} if is_away else {SENT})
-    assert [one.reason for one in bank.letters() if one.reason] == (["connection refused"] if is_away else [])
+    assert {letter.state for letter in bank.letters()} == ({OPEN} if is_away else {SENT})
+    assert [letter.reason for letter in bank.letters() if letter.reason] == (["connection refused"] if is_away else [])
 
 
 def test_what_was_told_is_not_told_again_by_another_process(tmp_path):
@@ -115,7 +115,7 @@ def test_whoever_was_forgotten_meanwhile_is_not_asked(tmp_path):
     bank.tell(later_ms=HOUR_MS)
 
     assert bank.post.mails == []
-    assert [(one.state, "erased" in one.reason) for one in bank.letters()] == [(DROPPED, True)]
+    assert [(letter.state, "erased" in letter.reason) for letter in bank.letters()] == [(DROPPED, True)]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_what_is_no_single_address_is_asked_nobody(tmp_path, email):
 
     assert bank.post.mails == []
     words = NO_ADDRESS if email else NOBODY
-    assert [(one.state, one.reason) for one in bank.letters()] == [(DROPPED, words)]
+    assert [(letter.state, letter.reason) for letter in bank.letters()] == [(DROPPED, words)]
 
 
 def test_an_address_that_has_a_card_number_in_it_is_asked_nobody(tmp_path):
@@ -138,7 +138,7 @@ def test_an_address_that_has_a_card_number_in_it_is_asked_nobody(tmp_path):
     bank.tell()
 
     assert bank.post.mails == []
-    assert [one.reason for one in bank.letters()] == [NO_ADDRESS]
+    assert [letter.reason for letter in bank.letters()] == [NO_ADDRESS]
     assert "4111111111111111" not in repr(bank.letters())
 
 
@@ -146,7 +146,7 @@ def test_an_address_of_many_digits_that_are_no_card_is_asked(tmp_path):
     bank = Bank(tmp_path)
     bank.pay(payment(email="900011112222@customers.example"))
 
-    assert [one["To"] for one in bank.tell().read] == ["900011112222@customers.example"]
+    assert [row["To"] for row in bank.tell().read] == ["900011112222@customers.example"]
 
 
 def test_an_address_is_found_in_a_look_up_table(tmp_path):
@@ -159,7 +159,7 @@ def test_an_address_is_found_in_a_look_up_table(tmp_path):
     bank = Bank(tmp_path, table)
     bank.pay()
 
-    assert [str(one["To"]) for one in bank.tell().read] == ["bea@customers.example"]
+    assert [str(row["To"]) for row in bank.tell().read] == ["bea@customers.example"]
 
 
 def test_an_event_that_is_old_is_no_news(tmp_path):
@@ -174,7 +174,7 @@ def test_when_chooses_of_what_is_told(tmp_path):
     bank = Bank(tmp_path, notice("to: { field: email }\nask: true\nwhen: this.amount < 150\n"))
     bank.pay(payment("p-1"), payment("p-2", "149.99"))
 
-    assert [str(one["Subject"])[:20] for one in bank.tell().read] == ["Was this you? 149.99"]
+    assert [str(row["Subject"])[:20] for row in bank.tell().read] == ["Was this you? 149.99"]
 
 
 def test_a_mail_has_no_card_number_wherever_it_stood(tmp_path):
@@ -255,8 +255,8 @@ def test_beyond_the_limit_a_customer_is_not_asked(tmp_path):
     bank.pay(*(payment(f"p-{number}") for number in range(3)), payment("p-9", email="bea@customers.example"))
     bank.tell()
 
-    assert sorted(str(one["To"]).partition("@")[0] for one in bank.post.read) == ["ann", "ann", "bea"]
-    assert [one.state for one in bank.letters()].count(DROPPED) == 1
+    assert sorted(str(row["To"]).partition("@")[0] for row in bank.post.read) == ["ann", "ann", "bea"]
+    assert [letter.state for letter in bank.letters()].count(DROPPED) == 1
 
 
 def test_in_quiet_hours_nothing_is_told_and_at_their_end_it_is_together(tmp_path):
@@ -309,12 +309,14 @@ def test_a_server_that_is_away_is_tried_until_it_is_there(tmp_path):
     bank.pay()
     bank.post.failing = [AwayError("nobody is there"), TransientError("451 busy")]
     bank.tell()
-    assert [(one.state, one.attempts, one.reason) for one in bank.letters()] == [(OPEN, 1, "nobody is there")]
+    assert [(letter.state, letter.attempts, letter.reason) for letter in bank.letters()] == [
+        (OPEN, 1, "nobody is there")
+    ]
     for _ in range(3):
         bank.tell(later_ms=HOUR_MS)
 
     assert len(bank.post.mails) == 1
-    assert [(one.state, one.attempts) for one in bank.letters()] == [(SENT, 3)]
+    assert [(letter.state, letter.attempts) for letter in bank.letters()] == [(SENT, 3)]
 
 
 def test_a_mail_that_comes_again_is_the_same_mail(tmp_path):
@@ -326,8 +328,8 @@ def test_a_mail_that_comes_again_is_the_same_mail(tmp_path):
     bank.tell(later_ms=HOUR_MS)
 
     assert (left.state, left.doubts) == (OPEN, 1)
-    assert [one.id for one in bank.post.mails] == [left.id]
-    assert [one.state for one in bank.letters()] == [SENT]
+    assert [mail.id for mail in bank.post.mails] == [left.id]
+    assert [letter.state for letter in bank.letters()] == [SENT]
 
 
 def test_of_a_mail_that_is_twice_in_doubt_people_are_told_and_it_stays(tmp_path):
@@ -339,7 +341,7 @@ def test_of_a_mail_that_is_twice_in_doubt_people_are_told_and_it_stays(tmp_path)
         bank.tell(later_ms=HOUR_MS)
 
     assert bank.post.mails == []
-    assert [one.state for one in bank.letters()] == [UNKNOWN]
+    assert [letter.state for letter in bank.letters()] == [UNKNOWN]
 
 
 def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_once(tmp_path):
@@ -360,14 +362,14 @@ def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_onc
         bank.post.failing = [Killed()]
         with pytest.raises(Killed):
             killed()
-        assert [one.doubts for one in bank.letters()] == [doubts - 1]
+        assert [letter.doubts for letter in bank.letters()] == [doubts - 1]
         bank.tell()
         assert bank.post.mails == []
         bank.clock_ms += CLAIM_MS
     bank.tell()
 
     assert bank.post.mails == []
-    assert [one.state for one in bank.letters()] == [UNKNOWN]
+    assert [letter.state for letter in bank.letters()] == [UNKNOWN]
 
 
 def test_a_question_that_was_answered_before_anybody_knew_that_it_had_left_counts_as_sent(tmp_path):
@@ -390,7 +392,7 @@ def test_a_question_that_was_answered_before_anybody_knew_that_it_had_left_count
     bank.tell(later_ms=HOUR_MS)
 
     assert bank.post.mails == []
-    assert [(one.state, one.reason) for one in bank.letters()] == [(SENT, "")]
+    assert [(letter.state, letter.reason) for letter in bank.letters()] == [(SENT, "")]
 
 
 def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
@@ -401,7 +403,7 @@ def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
     (letter,) = bank.letters()
     words = "a…@customers.example: 550 <a…@customers.example>: no such mailbox"
     assert (letter.state, letter.reason) == (REFUSED, words)
-    assert [(one.state, one.words) for one in bank.project.health.doctor() if one.subject == "mail"] == [
+    assert [(item.state, item.words) for item in bank.project.health.doctor() if item.subject == "mail"] == [
         (WRONG, "messages of notices: 1 refused")
     ]
     bank.tell(later_ms=HOUR_MS)
@@ -410,7 +412,7 @@ def test_a_refusal_is_shown_and_a_person_has_it_leave_again(tmp_path):
     bank.tell()
 
     assert len(bank.post.mails) == 1
-    assert "mails" not in {one.subject for one in bank.project.health.doctor()}
+    assert "mails" not in {item.subject for item in bank.project.health.doctor()}
     with pytest.raises(UsageError, match="is sent"):
         bank.project.letters.retry(letter.id)
 
@@ -422,7 +424,7 @@ def test_what_nobody_takes_for_days_is_given_up(tmp_path):
     bank.tell()
     bank.tell(later_ms=PATIENCE_MS + HOUR_MS)
 
-    assert [(one.state, "3 days" in one.reason) for one in bank.letters()] == [(REFUSED, True)]
+    assert [(letter.state, "3 days" in letter.reason) for letter in bank.letters()] == [(REFUSED, True)]
 
 
 def test_a_question_whose_link_has_ended_does_not_leave(tmp_path):
@@ -433,7 +435,7 @@ def test_a_question_whose_link_has_ended_does_not_leave(tmp_path):
     bank.tell(later_ms=DAY_MS)
 
     assert bank.post.mails == []
-    assert [(one.state, "its link expired" in one.reason) for one in bank.letters()] == [(DROPPED, True)]
+    assert [(letter.state, "its link expired" in letter.reason) for letter in bank.letters()] == [(DROPPED, True)]
 
 
 @pytest.mark.parametrize(
@@ -452,7 +454,7 @@ def test_a_mail_to_whom_the_event_names_is_a_receipt_and_says_nothing_of_rules(t
     assert says in text_of(mail)
     assert str(mail["Subject"]).replace("\N{NO-BREAK SPACE}", " ") == "Your payment of 189.90 EUR on 28 May"
     for kind in ("plain", "html"):
-        assert not {one for one in ("large", "payment/p-1", "small", "shroff") if one in text_of(mail, kind)}
+        assert not {item for item in ("large", "payment/p-1", "small", "shroff") if item in text_of(mail, kind)}
         assert "a whole card number." in text_of(mail, kind)
 
 
@@ -489,12 +491,12 @@ def test_a_text_that_fails_gives_way_to_that_of_shroff_and_somebody_is_told(tmp_
     bank.tell()
 
     asked, told = bank.post.read
-    letters = {one.notice: one for one in bank.letters()}
+    letters = {letter.notice: letter for letter in bank.letters()}
     assert asked["Subject"].startswith("Was this you?")
     assert {name: one.state for name, one in letters.items()} == {"customer": SENT, "trouble": SENT}
     assert "notices/customer.txt.j2: UndefinedError" in letters["customer"].reason
     assert "notices/customer.txt.j2" in str(told["Subject"])
-    assert [(one.subject, one.state) for one in bank.project.health.doctor() if "customer.txt.j2" in one.words] == [
+    assert [(item.subject, item.state) for item in bank.project.health.doctor() if "customer.txt.j2" in item.words] == [
         ("mail", WRONG)
     ]
 
@@ -507,7 +509,7 @@ def test_a_notice_that_is_gone_tells_nobody(tmp_path):
     bank.write({"notices/customer.yaml": None, **notice(f"{TEAM}on: decision\n", "other")})
     bank.tell(later_ms=HOUR_MS)
 
-    assert [(one.state, one.reason) for one in bank.letters()] == [(DROPPED, "the notice is no longer there")]
+    assert [(letter.state, letter.reason) for letter in bank.letters()] == [(DROPPED, "the notice is no longer there")]
 
 
 def test_two_processes_hand_a_letter_over_once(tmp_path):
@@ -547,7 +549,7 @@ def test_a_test_goes_to_the_address_that_is_named_and_says_that_it_is_one(tmp_pa
         assert bank.project.notices.test("customer", "me@bank.example") == []
         (file,) = bank.project.context.paths.mail.glob("*.eml")
         texts.append(file.read_text())
-    text, ids = texts[1], {re.search(r"Message-ID: <[0-9a-f]{12}\.preview-customer@\S+>", one)[0] for one in texts}
+    text, ids = texts[1], {re.search(r"Message-ID: <[0-9a-f]{12}\.preview-customer@\S+>", item)[0] for item in texts}
 
     assert len(ids) == 2  # mail programs show one of two mails with the same id
     assert "To: me@bank.example" in text

@@ -207,7 +207,7 @@ def test_customers_answers_stand_in_the_report(tmp_path):
     bank.pay(payment("p-1"), payment("p-2"))
     bank.tell()
     confirming = bank.project.notices.confirming()
-    tokens = [token_in(one) for one in bank.post.read if "Was this you?" in str(one["Subject"])]
+    tokens = [token_in(row) for row in bank.post.read if "Was this you?" in str(row["Subject"])]
     for token, said in zip(tokens, ("yes", "no"), strict=True):
         confirming.answer(token, said)
     confirming.close()
@@ -297,7 +297,7 @@ def test_a_rule_that_flags_far_more_than_usual_is_told_once_an_hour(tmp_path):
     for _ in range(3):
         bank.tell()
 
-    assert [str(one["Subject"]) for one in bank.post.read] == ["small: large flags far more than usual"]
+    assert [str(row["Subject"]) for row in bank.post.read] == ["small: large flags far more than usual"]
     assert "large has 12 flags in an hour; 1.0 are usual." in text_of(bank.post.read[0])
 
 
@@ -330,7 +330,7 @@ def test_a_sink_that_fails_for_a_minute_is_told_once(tmp_path):
     teller.step()
     teller.close()
 
-    assert [str(one["Subject"]) for one in bank.post.read] == [
+    assert [str(row["Subject"]) for row in bank.post.read] == [
         "small: sink decided is failing: its server does not answer",
         "small: sink decided is failing: it is away again",
     ]
@@ -407,10 +407,10 @@ def test_a_webhook_is_called_once_for_each_and_signed(tmp_path, hook, monkeypatc
         bank.tell()
 
     bodies = [msgspec.json.decode(body) for _, body in hook.calls]
-    assert sorted(one["event"] for one in bodies) == ["payment/p-1", "payment/p-2"]
-    assert {(one["kind"], one["rule"], one["outcome"]) for one in bodies} == {("flag", "large", "review")}
+    assert sorted(row["event"] for row in bodies) == ["payment/p-1", "payment/p-2"]
+    assert {(row["kind"], row["rule"], row["outcome"]) for row in bodies} == {("flag", "large", "review")}
     recorded = "A payment of 1189.90 at Corvane"  # as the receipt covers it
-    assert [(one["reason"], one["reasons"]) for one in bodies] == 2 * [(recorded, [recorded])]
+    assert [(row["reason"], row["reasons"]) for row in bodies] == 2 * [(recorded, [recorded])]
     assert len({headers["webhook-id"] for headers, _ in hook.calls}) == 2
     assert all(headers["webhook-signature"].startswith("v1,") for headers, _ in hook.calls)
     assert "whsec" not in repr((bank.project.notice_files.declared, bank.letters()))
@@ -429,7 +429,7 @@ def test_a_webhook_that_is_away_is_called_again_and_one_that_refuses_is_shown(tm
     bank.tell(later_ms=HOUR_MS)
 
     assert len(hook.calls) == 1
-    assert sorted(one.state for one in bank.letters()) == sorted([SENT, REFUSED])
+    assert sorted(letter.state for letter in bank.letters()) == sorted([SENT, REFUSED])
 
 
 def test_slack_teams_and_pagerduty_get_bodies_of_their_own(tmp_path, hook, monkeypatch):

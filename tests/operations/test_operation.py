@@ -230,17 +230,21 @@ def declared() -> list[Operation[..., OperationAnswer]]:
 
 def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
     given = {*PARTS, *VALUES, "Record", "ProgressSteps", "AskedBy"}
-    for one in declared():
-        assert Right(one.right), one.name
-        assert one.summary.endswith("."), one.name
-        assert set(one.needs.values()) <= given, f"{one.name} takes {one.needs}"
-        assert one.name.split()[0] in manifest.commands(), one.name
-        described = {item[0] for base in one.request.__mro__ for item in ITEM.findall(section(base.__doc__, "Args")[1])}
-        assert described <= {field.name for field in one.fields}, f"{one.name}: Args name what is no field"
-        for field in one.fields:
-            is_of_job = one.is_long and (field.name in one.job_fields if one.job_fields else not field.about.is_local)
+    for path in declared():
+        assert Right(path.right), path.name
+        assert path.summary.endswith("."), path.name
+        assert set(path.needs.values()) <= given, f"{path.name} takes {path.needs}"
+        assert path.name.split()[0] in manifest.commands(), path.name
+        described = {
+            item[0] for base in path.request.__mro__ for item in ITEM.findall(section(base.__doc__, "Args")[1])
+        }
+        assert described <= {field.name for field in path.fields}, f"{path.name}: Args name what is no field"
+        for field in path.fields:
+            is_of_job = path.is_long and (
+                field.name in path.job_fields if path.job_fields else not field.about.is_local
+            )
             assert not (is_of_job and "Path" in str(field.type)), "jobs name paths by InPath and OutPath"
-            assert field.about.help or not one.has_command, f"{one.name} {field.name} has no help"
+            assert field.about.help or not path.has_command, f"{path.name} {field.name} has no help"
 
 
 def test_clients_and_projects_have_operations_by_name():

@@ -89,7 +89,7 @@ def sent(desk: Desk, kind: str, id_: str) -> dict[str, Any]:
 
 
 def user(desk: Desk, name: str) -> User:
-    return next(one for one in users.all_users(desk) if one.name == name)
+    return next(path for path in users.all_users(desk) if path.name == name)
 
 
 def state(found: User) -> tuple[str, bool]:
@@ -214,7 +214,7 @@ def test_who_is_deactivated_loses_sessions_and_keys_at_once(desk):
     send(desk, "PATCH", "Users", operations({"op": "Replace", "path": "active", "value": "False"}), id_)
 
     assert sessions.signed_in(desk, token) is None
-    assert all(one.revoked_at_ms for one in keys.all_keys(desk) if one.id in {key.id, other.id})
+    assert all(item.revoked_at_ms for item in keys.all_keys(desk) if item.id in {key.id, other.id})
     told = [(row.name, row.via, row.action) for row in rows_of(desk.store)]
     assert ("okta", "api", "user.disable") in told
     assert ("okta", "api", "group.change") in told
@@ -355,7 +355,7 @@ def test_what_is_sent_leaves_the_users_that_the_same_acts_of_an_admin_leave(tmp_
             del ids[name], active[name], members[name]
             continue
         for role in ("admin", "analyst", "viewer", ""):
-            if not role or (active[name] and role in {ROLES[one] for one in members[name]}):
+            if not role or (active[name] and role in {ROLES[member] for member in members[name]}):
                 break
         if role != given_before[name]:
             if role:
@@ -365,7 +365,7 @@ def test_what_is_sent_leaves_the_users_that_the_same_acts_of_an_admin_leave(tmp_
                 users.disable(there, ROOT, name)
         given_before[name] = role
 
-    found, wanted = ([users.shown(one) for one in users.all_users(desk)] for desk in (here, there))
+    found, wanted = ([users.shown(item) for item in users.all_users(desk)] for desk in (here, there))
     for side in sides:
         side.close()
     assert found == wanted

@@ -96,7 +96,9 @@ def test_a_password_alone_lets_nobody_in_who_has_a_second_factor(desk, clock):
 
     assert half.is_half
     assert sessions.signed_in(desk, half.token) is None
-    assert half.user.name not in {one.user.name for one in sessions.open_sessions(desk) if one.session.is_half}
+    assert half.user.name not in {
+        session.user.name for session in sessions.open_sessions(desk) if session.session.is_half
+    }
     whole, codes = factors.prove(desk, half.token, code_of(secret, clock), HERE)
     assert (whole.is_half, codes) == (False, [])
     assert sessions.signed_in(desk, whole.token) is not None
@@ -270,7 +272,7 @@ def test_all_other_sessions_end_and_this_one_stays(desk):
     sessions.end_all(desk, mine.who, "ann", mine.token)
     assert sessions.signed_in(desk, other.token) is None
     assert sessions.signed_in(desk, mine.token, device="Firefox") is not None
-    assert [one.session.device for one in sessions.open_sessions(desk)] == ["Firefox"]
+    assert [session.session.device for session in sessions.open_sessions(desk)] == ["Firefox"]
     sessions.end_all(desk, ROOT, "ann")
     assert not sessions.open_sessions(desk)
     assert Right.MANAGE_USERS in ROOT.rights

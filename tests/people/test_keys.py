@@ -174,10 +174,10 @@ def test_what_is_not_the_whole_key_opens_nothing(desk, ring):
     wrong += [changed(text, at) for at in range(len(text))]
     wrong += [f"shroff_{id_}_{other.rpartition('_')[2]}", "shroff_\ud800_x", text.replace("_", "-")]
     words = set()
-    for one in wrong:
+    for item in wrong:
         for ask in (ring.who, ring.who):
             with pytest.raises(SignInError) as raised:
-                ask(one)
+                ask(item)
             words.add(str(raised.value))
 
     assert words == {keys.WRONG}

@@ -140,17 +140,19 @@ WRONG = {
 def test_every_mistake_is_told_at_its_place(name):
     old, new, words = WRONG[name]
     assert old in CALL
-    found = [f"{one.line}:{one.column} {one.message}" for one in loaded(CALL.replace(old, new, 1)).problems]
+    found = [
+        f"{problem.line}:{problem.column} {problem.message}" for problem in loaded(CALL.replace(old, new, 1)).problems
+    ]
 
     assert len(found) == 1
     assert found[0].startswith(words), found
-    assert {one.file for one in loaded(CALL.replace(old, new, 1)).problems} == {"calls.yaml"}
+    assert {problem.file for problem in loaded(CALL.replace(old, new, 1)).problems} == {"calls.yaml"}
 
 
 def test_one_path_with_and_without_its_slash_is_one_call():
     again = CALL.replace("/predict/:", "/predict:")
 
-    assert [one.message for one in loaded(CALL + again).problems] == [
+    assert [problem.message for problem in loaded(CALL + again).problems] == [
         "/predict is answered as /predict/ already: a trailing slash makes no difference."
     ]
 
@@ -205,7 +207,9 @@ def test_where_nothing_is_written_id_and_time_are_made_and_the_same_body_gets_th
     call = CALL.replace("    at: time('2026-01-01', '%Y-%m-%d') + integer(row.seconds) * 1s\n", "").replace(
         "seconds,", "_,"
     )
-    first, again, other = (json.loads(reader(call).event_of(one, 5_000)[0]) for one in (body(), body(), body(amount=1)))
+    first, again, other = (
+        json.loads(reader(call).event_of(case, 5_000)[0]) for case in (body(), body(), body(amount=1))
+    )
 
     assert first == again
     assert first["at"] == "1970-01-01T00:00:05Z"

@@ -89,7 +89,7 @@ def test_whom_a_rule_may_tell_is_named_once_though_a_notice_has_that_name():
     files = {**FILES, "rules/large.yaml": rule, "notices/customer.yaml": "text: Hello\n"}
 
     assert "Notify analysts, customer, or add notices/bob.yaml." in [
-        one.hint for one in load_definitions(files).problems
+        problem.hint for problem in load_definitions(files).problems
     ]
 
 
@@ -162,7 +162,7 @@ def test_a_rule_sees_labels_that_change_the_verdict_and_of_each_source_all_of_th
     loaded = load_definitions({**FILES, "rules/large.yaml": rule})
 
     assert run_rule_tests(loaded.or_raise()) == (1, [])
-    assert ["ignores labels" in one.message for one in loaded.warnings] == [True] * is_warned
+    assert ["ignores labels" in warning.message for warning in loaded.warnings] == [True] * is_warned
 
 
 def test_the_tests_of_a_rule_compute_what_that_rule_reads_and_no_other(monkeypatch):
@@ -198,7 +198,7 @@ def test_mistakes_in_the_tests_of_a_rule_are_named_beside_its_others():
 """
     found = load_definitions({**FILES, "rules/large.yaml": rule}).problems
 
-    assert [one.message for one in found] == [
+    assert [item.message for item in found] == [
         "'paymant' is not an event type.",
         "payment has no field 'amunt'.",
         "a hit is true or false, not 'maybe'.",
@@ -267,7 +267,7 @@ def test_money_beside_a_multiple_of_a_mean_is_warned_of_with_the_exact_form(when
     files = {"shroff.yaml": FILES["shroff.yaml"], "events.yaml": FILES["events.yaml"], "features.yaml": features}
     warnings = load_definitions({**files, "rules/r.yaml": rule.format(when)}).warnings
 
-    assert [exact in f"{one.message} {one.hint}" for one in warnings] == [True] * bool(exact)
+    assert [exact in f"{warning.message} {warning.hint}" for warning in warnings] == [True] * bool(exact)
     if exact and "std" not in exact:  # it means the same, and is not warned of
         mended = load_definitions({**files, "rules/r.yaml": rule.format(exact)})
         assert (mended.problems, mended.warnings) == ([], [])
@@ -291,7 +291,7 @@ def test_one_mistake_in_a_feature_is_one_error_whatever_reads_it(broken: str):
     files = {"shroff.yaml": FILES["shroff.yaml"], "events.yaml": FILES["events.yaml"], "features.yaml": features}
     problems = load_definitions({**files, "rules/r.yaml": rule}).problems
 
-    assert [(one.file, one.line) for one in problems] == [("features.yaml", 3)]
+    assert [(problem.file, problem.line) for problem in problems] == [("features.yaml", 3)]
 
 
 def test_rules_that_expire_soon_or_have_are_named():

@@ -57,8 +57,8 @@ def asked(capsys, folder: Path, *words: str) -> tuple[int, dict[str, object]]:
 
 def warned(capsys) -> list[str]:
     """What `check` warned of, apart from the missing notice to analysts, which the small project does without."""
-    found = [one["message"] for one in json.loads(capsys.readouterr().out)["warnings"]]
-    return [one for one in found if "notices/analysts.yaml is missing" not in one]
+    found = [warning["message"] for warning in json.loads(capsys.readouterr().out)["warnings"]]
+    return [item for item in found if "notices/analysts.yaml is missing" not in item]
 
 
 # ---- the text
@@ -142,7 +142,7 @@ def test_an_entry_decides_from_the_next_event_on(folder, capsys):
     assert asked(capsys, folder, "remove", "blocked", "c2")[1]["what"] == "removed"
     assert ingested(folder, 3, "c2") == "approve"
     with app.open(folder).log.reading() as log:
-        assert [one.seq for one in log.controls()] == [1, 3, 5]
+        assert [control.seq for control in log.controls()] == [1, 3, 5]
     assert app.open(folder).verify().mismatches == 0
 
 
@@ -268,7 +268,7 @@ def test_ten_at_once_lose_none(folder):
     for thread in threads:
         thread.join()
 
-    assert {one.value for one in app.open(folder).lists.entries("blocked")} == {"c1", *(f"n{n}" for n in range(10))}
+    assert {entry.value for entry in app.open(folder).lists.entries("blocked")} == {"c1", *(f"n{n}" for n in range(10))}
 
 
 def test_of_a_template_only_the_line_that_a_test_needs_cannot_be_removed_and_it_says_so(tmp_path):
@@ -313,7 +313,7 @@ def test_a_change_that_the_log_cannot_take_is_written_and_says_why(folder, monke
     said = capsys.readouterr().out
     assert "c2 added to blocked" in said
     assert "It is not active yet: log.db: there is no room. Make room and start again.\n" in said
-    assert [one.value for one in app.open(folder).lists.entries("blocked")] == ["c1", "c2"]
+    assert [entry.value for entry in app.open(folder).lists.entries("blocked")] == ["c1", "c2"]
 
 
 def test_a_row_of_a_list_compiles_no_rule_and_runs_no_test(folder, monkeypatch):
@@ -330,7 +330,7 @@ def test_a_row_of_a_list_compiles_no_rule_and_runs_no_test(folder, monkeypatch):
     changes += [project.lists.remove("blocked", "c2"), project.lists.add("blocked", Entry("c3"))]
     monkeypatch.undo()
 
-    assert [(one.what, one.in_force, one.entries) for one in changes] == [
+    assert [(change.what, change.in_force, change.entries) for change in changes] == [
         (ADDED, True, 2),
         (CHANGED, True, 2),
         (REMOVED, True, 1),
@@ -367,7 +367,7 @@ def test_a_row_by_command_reads_no_rule_once_the_files_were_checked(folder, monk
     ]
     monkeypatch.undo()
 
-    assert [(one["what"], one["entries"], one["in_force"]) for one in found] == [
+    assert [(item["what"], item["entries"], item["in_force"]) for item in found] == [
         (ADDED, 3, True),
         (CHANGED, 3, True),
         (ADDED, 4, True),
@@ -421,7 +421,7 @@ def test_a_row_of_a_long_list_is_recorded_by_itself(folder, capsys):
     for words in (["add", "c2"], ["add", "b-7", "--note", "why"], ["remove", "b-999"], ["add", "c3"]):
         assert asked(capsys, folder, words[0], "blocked", *words[1:])[1]["in_force"] is True
     with app.open(folder).log.reading() as log:
-        sizes = [len(one.body) for one in log.controls()]
+        sizes = [len(control.body) for control in log.controls()]
         found, changed = control_at(log), changed_by(log.controls()[-1])
 
     assert (sizes[0] > len(LONG), max(sizes[1:]) < 500, changed) == (True, True, {"lists/blocked.csv"})
@@ -531,7 +531,7 @@ def test_check_finds_a_project_that_does_not_fit_its_log(folder, monkeypatch, ca
     assert run(["-C", str(folder), "check", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
 
-    assert (found["ok"], [one["file"] for one in found["errors"]]) == (False, ["events.yaml"])
+    assert (found["ok"], [error["file"] for error in found["errors"]]) == (False, ["events.yaml"])
     assert "it is hashed now" in found["errors"][0]["message"]
 
     def fail(*_arguments: object, **_options: object) -> None:
@@ -564,7 +564,7 @@ def test_a_file_is_replaced_as_a_whole_and_stays_what_it_was(folder):
     assert path.read_text() == "value\n"
     assert link.is_symlink()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert [one.name for one in (folder / "lists").iterdir()] == ["blocked.csv"]
+    assert [letter.name for letter in (folder / "lists").iterdir()] == ["blocked.csv"]
 
 
 def test_a_file_that_cannot_be_written_is_as_it_was(folder, monkeypatch):
@@ -578,7 +578,7 @@ def test_a_file_that_cannot_be_written_is_as_it_was(folder, monkeypatch):
         config.write_text(path, "value\n")
 
     assert path.read_text() == HEADER + "c1,,ann,\n"
-    assert [one.name for one in (folder / "lists").iterdir()] == ["blocked.csv"]
+    assert [letter.name for letter in (folder / "lists").iterdir()] == ["blocked.csv"]
 
 
 def test_a_file_that_is_replaced_and_not_yet_durable_is_not_said_to_be_as_it_was(folder, monkeypatch):

@@ -23,7 +23,7 @@ def test_it_is_made_once_for_all_who_ask_meanwhile():
     with ThreadPoolExecutor(8) as threads:
         found = [threads.submit(kept.get, make) for _ in range(8)]
         asked.set()
-        assert {id(one.result(WAITS_S)) for one in found} == {id(made[0])}
+        assert {id(item.result(WAITS_S)) for item in found} == {id(made[0])}
     assert len(made) == 1
 
 
@@ -50,9 +50,9 @@ def test_who_forgets_it_while_others_ask_never_leaves_them_with_nothing():
     kept = MadeOnce[str]()
     with ThreadPoolExecutor(4) as threads:
         asks = [threads.submit(lambda: [kept.get(lambda: "made") for _ in range(20_000)]) for _ in range(3)]
-        while not all(one.done() for one in asks):
+        while not all(ask.done() for ask in asks):
             kept.forget()
-        assert all(found == "made" for one in asks for found in one.result())
+        assert all(found == "made" for ask in asks for found in ask.result())
 
 
 def test_a_failure_is_nobody_elses():

@@ -99,7 +99,7 @@ def changed(text: str, what: str | int, by: Entry | str, read: ReadOnce, stands_
     assert fast == edited(text, put, out, stands_for) == slow
     if fast.is_plain:
         read.keep_plain(FILE, fast.text, fast.entries)
-    there = [one for one in entries(text) if stands_for(one.value) == stands_for(out[0])] if out else []
+    there = [entry for entry in entries(text) if stands_for(entry.value) == stands_for(out[0])] if out else []
     assert not out or entry_of(text, out[0], stands_for) == next(iter(there), None)
     return slow.text
 
@@ -267,7 +267,7 @@ class SomeLog:
         self.records.append(Record(seq, "control", "control", str(seq), 0, body, decided=False))
 
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
-        found = [one for one in self.records if after < one.seq <= (upto or len(self.records))]
+        found = [record for record in self.records if after < record.seq <= (upto or len(self.records))]
         self.given += len(found)
         return found
 

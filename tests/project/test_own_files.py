@@ -107,9 +107,9 @@ def test_links_inside_a_project_are_followed_as_kubernetes_makes_them(bank):
     rules = bank / "rules"
     (rules / "..2026").mkdir()
     before = app.open_exactly(bank).definitions.versions
-    for one in sorted(rules.glob("*.yaml")):
-        one.rename(rules / "..2026" / one.name)
-        one.symlink_to(f"..data/{one.name}")
+    for path in sorted(rules.glob("*.yaml")):
+        path.rename(rules / "..2026" / path.name)
+        path.symlink_to(f"..data/{path.name}")
     (rules / "..data").symlink_to("..2026")
 
     assert app.open_exactly(bank).definitions.versions == before
@@ -126,7 +126,9 @@ def test_a_backup_names_what_leads_elsewhere_and_does_not_carry_it(bank):
     (bank / ".shroff" / "drafts.json").symlink_to(bank.parent / "foreign")
     stored, named = files(bank)
 
-    assert not any(stat.S_ISREG((bank / one).stat().st_mode) and SECRET in (bank / one).read_text() for one in stored)
+    assert not any(
+        stat.S_ISREG((bank / item).stat().st_mode) and SECRET in (bank / item).read_text() for item in stored
+    )
     assert {"docs", "lists/leak.csv", "examples/key.txt", ".shroff/drafts.json", ".shroff/hash.key"} <= {*named}
     assert "examples/mine.txt" in stored
 

@@ -29,7 +29,7 @@ def errors(bank, capsys, code):
     assert run(["-C", str(bank), "check", "--json"]) == code
     document = json.loads(capsys.readouterr().out)
     assert document["ok"] is False
-    return [(one["file"], one["line"], one["column"], one["message"]) for one in document["errors"]]
+    return [(error["file"], error["line"], error["column"], error["message"]) for error in document["errors"]]
 
 
 def test_check_names_the_first_byte_that_is_no_utf8_and_goes_on(bank, capsys):
@@ -107,7 +107,7 @@ def test_what_may_be_meant_as_a_project_file_is_a_warning(bank, capsys):
         (bank / name).write_text("")
 
     assert run(["-C", str(bank), "check", "--json"]) == 0
-    found = {one["file"]: one["hint"] for one in json.loads(capsys.readouterr().out)["warnings"]}
+    found = {warning["file"]: warning["hint"] for warning in json.loads(capsys.readouterr().out)["warnings"]}
     assert found.pop("feature.yaml") == "Did you mean features.yaml?"
     assert found.pop("rules/old").startswith("Move the files to rules/")
     assert not [name for name in found if name != "rules/large.yaml"]

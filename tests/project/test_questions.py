@@ -73,7 +73,9 @@ WRONG = {
 def test_every_mistake_of_a_question_is_told_at_its_place(name):
     old, new, words = WRONG[name]
     assert old in FACTS
-    found = [f"{one.line}:{one.column} {one.message}" for one in loaded(FACTS.replace(old, new, 1)).problems]
+    found = [
+        f"{problem.line}:{problem.column} {problem.message}" for problem in loaded(FACTS.replace(old, new, 1)).problems
+    ]
 
     assert len(found) == 1
     assert found[0].startswith(words), found
@@ -81,8 +83,8 @@ def test_every_mistake_of_a_question_is_told_at_its_place(name):
 
 def test_a_question_of_a_call_is_a_question_of_the_api():
     for reads, question in (("counts", CountQuestion), ("facts", KeyAtMoment)):
-        of_call = {one.name for one in msgspec.structs.fields(READS[reads].question)} - {"values"}
-        of_api = {one.name for one in msgspec.structs.fields(question)}
+        of_call = {field.name for field in msgspec.structs.fields(READS[reads].question)} - {"values"}
+        of_api = {field.name for field in msgspec.structs.fields(question)}
         assert of_call <= of_api, reads
 
 
@@ -174,7 +176,9 @@ MAIL = """
 )
 def test_a_call_that_sends_names_its_recipients(old, new, words):
     assert loaded(MAIL).problems == []
-    found = [f"{one.line}:{one.column} {one.message}" for one in loaded(MAIL.replace(old, new, 1)).problems]
+    found = [
+        f"{problem.line}:{problem.column} {problem.message}" for problem in loaded(MAIL.replace(old, new, 1)).problems
+    ]
 
     assert len(found) == 1
     assert found[0].startswith(words), found

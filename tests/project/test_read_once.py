@@ -62,7 +62,7 @@ def test_what_was_changed_is_read_again_with_its_mistakes(project, read):
     found = []
     for text in (was.replace("this.amount > 100", "this.amuont > 100"), was):
         rules.write_text(text)
-        found += [[one.file for one in project.drafts.check("small", RULE.format(amount=5)).elsewhere]]
+        found += [[draft.file for draft in project.drafts.check("small", RULE.format(amount=5)).elsewhere]]
 
     assert found == [["rules/large.yaml"], []]
     assert read.count("rules/large.yaml") == 2
@@ -82,7 +82,10 @@ def test_a_list_of_hashed_values_is_hashed_again_only_where_it_was_changed(proje
     project.context.reload()
 
     assert first is again
-    assert [one.startswith("hashed:") for one in project.definitions.reference.lists["blocked"]] == [True, True]
+    assert [definition.startswith("hashed:") for definition in project.definitions.reference.lists["blocked"]] == [
+        True,
+        True,
+    ]
 
 
 TEXTS = {
@@ -111,7 +114,7 @@ EDITS = st.lists(
 def test_after_any_edits_a_project_is_what_reading_it_from_scratch_gives(edits):
     files, read = {**FILES, LIST: "value\nc-1\n"}, parse_cache.ReadOnce()
     for name, text in edits:
-        files = {**files, name: text} if text is not None else {one: files[one] for one in files if one != name}
+        files = {**files, name: text} if text is not None else {file: files[file] for file in files if file != name}
         found, new = load_definitions(files, str.upper, read=read), load_definitions(files, str.upper)
 
         assert found == new

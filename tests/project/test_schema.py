@@ -452,14 +452,14 @@ def refusals(file: str, text: str) -> list[str]:
     """What the schema says against a file."""
     document = as_editors_read(tree(file, text))
     validator = judges().Draft7Validator(schema_of(KINDS[kind_of(file)]))
-    return [one.message for error in validator.iter_errors(document) for one in with_causes(error)]
+    return [cause.message for error in validator.iter_errors(document) for cause in with_causes(error)]
 
 
 def with_causes(error: jsonschema.ValidationError) -> Iterator[jsonschema.ValidationError]:
     """An error, and those of each form that a value might have had, however deep."""
     yield error
-    for one in error.context or ():
-        yield from with_causes(one)
+    for item in error.context or ():
+        yield from with_causes(item)
 
 
 def projects() -> Iterator[pytest.param]:
@@ -511,8 +511,8 @@ def keys_of(shape: Shape, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ..
         case Many(_, item):
             yield from keys_of(item, (*path, "*"))
         case Either(shapes):
-            for one in shapes:
-                yield from keys_of(one, path)
+            for element in shapes:
+                yield from keys_of(element, path)
 
 
 def tables() -> list[tuple[ProjectFile, tuple[str, ...], MappingShape]]:
@@ -551,7 +551,7 @@ def project_with(file: ProjectFile, wanted: tuple[str, ...]) -> dict[str, str]:
     """A whole project in which a key stands."""
     name = everything_of(file)[0]
     all_ = (EVERYTHING, EVERYTHING | {"shroff.yaml": OTHER_SETTINGS})
-    return next(one for one in all_ if any(fits(path, wanted) for path, _ in places(tree(name, one[name]))))
+    return next(row for row in all_ if any(fits(path, wanted) for path, _ in places(tree(name, row[name]))))
 
 
 def misspelt(file: ProjectFile, wanted: tuple[str, ...]) -> dict[str, str]:
@@ -722,8 +722,8 @@ def test_the_command_writes_a_schema_for_each_kind_of_file(tmp_path, capfd):
 
     written = json.loads(capfd.readouterr().out)["files"]
     files = (*FILES, NOTICE_FILE)
-    assert [one["of"] for one in written] == [file.place for file in files]
-    assert [json.loads(Path(one["file"]).read_text()) for one in written] == [schema_of(file) for file in files]
+    assert [row["of"] for row in written] == [file.place for file in files]
+    assert [json.loads(Path(row["file"]).read_text()) for row in written] == [schema_of(file) for file in files]
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path, capfd):

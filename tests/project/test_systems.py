@@ -144,7 +144,7 @@ def test_what_has_not_the_shape_is_refused_with_what_it_is(line, words):
 
 def test_a_password_that_is_written_out_is_warned_of_and_a_variable_is_not():
     def warned(line: str) -> list[str]:
-        return [one.message for one in loaded(BASE + line).warnings]
+        return [warning.message for warning in loaded(BASE + line).warnings]
 
     assert warned("store: postgresql://u:secret@h/d\n") == ["this file contains a password."]
     assert warned("store: postgresql://u:${PASSWORD}@h/d\n") == []
@@ -264,7 +264,7 @@ def test_times_of_sessions_that_cannot_be_are_refused(written):
     found = loaded(f"{BASE}sessions: {written}\n")
 
     assert found.definitions is None
-    assert [str(one).partition(": ")[2] for one in found.problems] == [
+    assert [str(item).partition(": ")[2] for item in found.problems] == [
         "idle must be at least 1m, and the lifetime between idle and 30d."
     ]
 
@@ -302,7 +302,7 @@ def test_a_name_in_the_settings_that_the_project_does_not_have_is_a_mistake_of_c
     events = declare(EVENTS.replace("fields: {", fields) + "entities:\n  card: { payment: card }\n")
     text = f"{BASE}{settings}\n"
     problems = name_problems(events, systems(f"{settings}\n"), text)
-    found = [f"{one.line}:{one.column} {one.message} {one.hint}" for one in problems]
+    found = [f"{item.line}:{item.column} {item.message} {item.hint}" for item in problems]
 
     assert len(found) == bool(told)
-    assert all(one.startswith(told) for one in found), found
+    assert all(item.startswith(told) for item in found), found

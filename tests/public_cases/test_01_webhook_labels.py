@@ -98,7 +98,7 @@ def test_a_type_without_a_condition_takes_what_is_no_label(shop):
 def warnings(folder):
     report = app.open(folder).check()
     assert report.is_ok
-    return " ".join(str(one) for one in report.warnings)
+    return " ".join(str(warning) for warning in report.warnings)
 
 
 def test_check_warns_of_an_id_that_the_id_of_the_message_replaces(tmp_path, shop):

@@ -38,7 +38,7 @@ def test_so_it_is_in_every_format_that_has_a_short_way(statement, form, tmp_path
     events.write_text(events.read_text().replace("csv:", "json:" if form == "jsonl" else "parquet:"))
     file = tmp_path / f"rows.{form}"
     if form == "jsonl":
-        file.write_text("".join(json.dumps(one) + "\n" for one in rows * 600))  # enough to be read as columns
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows * 600))  # enough to be read as columns
     else:
         pq.write_table(pa.Table.from_pylist(rows), file)
     project = app.open(statement)
@@ -56,7 +56,7 @@ def test_a_preview_and_a_decision_say_the_same(statement, capsys):
     for command in (["score", file], ["score", "transfer", file], ["decide", file, "--as", "transfer"]):
         assert run(["-C", str(statement), *command]) == 4
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        said.append([one.get("title") or one["features"]["account.out_1h"] for one in lines])
+        said.append([row.get("title") or row["features"]["account.out_1h"] for row in lines])
 
     assert said == [["10.00", "No event type accepts this", "40.00"]] * 3
 

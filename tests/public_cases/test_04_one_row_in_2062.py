@@ -45,7 +45,7 @@ def test_every_way_in_is_guarded(tmp_path, capsys, command):
     lines = folder / "lines.jsonl"
     rows = [{"id": "m2", "at": "2062-03-02T10:01:00Z", "account": "a", "amount": "1.00"}]
     rows.append(rows[0] | {"id": "m3", "at": "2026-03-02T10:02:00Z"})
-    lines.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
     name, *options = command
 
     assert run(["-C", str(folder), name, str(lines), *options, "payment"]) == 4
@@ -90,7 +90,7 @@ def test_a_retry_does_not_let_a_slip_in_but_the_word_of_a_person_does(tmp_path):
     again = project.quarantine.retry([], [file])
     report = project.ingest([file], as_type="payment", order="file")
 
-    assert [one.stays for one in again] == [True]
+    assert [item.stays for item in again] == [True]
     assert (report.events.appended, report.events.duplicates) == (1, 59)
 
 

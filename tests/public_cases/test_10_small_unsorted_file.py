@@ -47,14 +47,14 @@ def test_check_finds_all_that_would_go_wrong_with_a_first_ingest(tmp_path, capsy
     row = "{},2026-03-0{}T10:00:00Z,a,{}\n"
     rows = [("1", 5, "1"), ("1", 5, "2"), ("1", 5, "1"), ("2", 5, "0"), ("3", 1, "1"), ("4", 5, "x")]
     file.write_text(
-        "id,at,account,amount\n" + "".join(row.format(*one) for one in rows) + "5,2062-01-01T10:00:00Z,a,1\n"
+        "id,at,account,amount\n" + "".join(row.format(*item) for item in rows) + "5,2062-01-01T10:00:00Z,a,1\n"
     )
     labels.write_text("event,verdict,known_at\n1,fraud,2026-03-06T00:00:00Z\n9,fraud,2026-03-06T00:00:00Z\n1,bad,x\n")
 
     command = ["-C", str(folder), "check", "--json", "--with", str(file), "--as", "payment", "--labels", str(labels)]
     assert run(command) == 1
     found = json.loads(capsys.readouterr().out)["with"]
-    reasons = " ".join(one["reason"] for one in found["rows"] if "reason" in one)
+    reasons = " ".join(item["reason"] for item in found["rows"] if "reason" in item)
     counts = {name: found[name] for name in ("read", "refused", "skipped", "duplicates", "pending")}
     assert counts == {"read": 10, "refused": 5, "skipped": 1, "duplicates": 1, "pending": 1}
     for words in ("different content", "too late", "too early", "amount: expected", "verdict"):

@@ -63,6 +63,6 @@ def test_more_are_refused_with_the_setting_that_takes_them(tmp_path, money, file
 )
 def test_a_code_that_is_none_is_warned_of(tmp_path, money, words):
     folder = project_of(CASE, tmp_path, settings=f"shroff: 1\nname: people\nmoney: {money}\n")
-    said = " ".join(str(one) for one in app.open(folder).check().warnings)
+    said = " ".join(str(warning) for warning in app.open(folder).check().warnings)
 
     assert (words in said) if words else "ISO 4217" not in said

@@ -94,7 +94,7 @@ def test_a_file_with_both_and_packed_is_read_by_run_and_by_score_too(folder):
     project = opened(folder, f"{NO_HEADER}, skip: 2")
     preview = project.taking.look_at(folder / "both.csv.gz", "payment").rows
 
-    assert [(one.place, one.refusal) for one in preview] == [("3 (row 1)", None), ("4 (row 2)", None)]
+    assert [(item.place, item.refusal) for item in preview] == [("3 (row 1)", None), ("4 (row 2)", None)]
 
 
 def test_labels_in_the_same_file_begin_where_its_payments_do(folder):

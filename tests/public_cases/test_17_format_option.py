@@ -38,7 +38,7 @@ def test_each_command_reads_it(folder, capsys, command, options):
     if options:
         shutil.copy(folder / "transactions.txt", folder / name)
 
-    assert run([name if one == "FILE" else one for one in command] + options) == 0
+    assert run([name if item == "FILE" else item for item in command] + options) == 0
     assert "No such option" not in capsys.readouterr().err
     if command[0] == "features":
         assert pq.read_table("out.parquet").num_rows == LINES

@@ -25,23 +25,23 @@ def test_the_retry_brings_the_event_and_its_label(tmp_path, order, names_file_fi
     report = app.open(folder).ingest([file], as_type="payment", labels=file, order=order)
     with app.open(folder).log.reading() as log:
         entries = [one for _, one in log.refused_list()]
-    first = {one.type: one.reason.partition(":")[0] for one in entries}
+    first = {entry.type: entry.reason.partition(":")[0] for entry in entries}
     if names_file_first:  # a retry that cannot read the lines leaves them as they are
-        assert [one.stays for one in app.open(folder).quarantine.retry([])] == [True, True]
+        assert [item.stays for item in app.open(folder).quarantine.retry([])] == [True, True]
     events.write_text(events.read_text().replace(FIELDS, f"{FIELDS}\n{EURO}").replace("known_at: row.known", KNOWN))
     retried = app.open(folder).quarantine.retry([], [file])
 
     assert (report.events.quarantined, report.labels.quarantined) == (1, 1)
     assert first == {"payment": "amount", "label": "known_at"}
-    assert [one.stays for one in retried] == [False, False]
+    assert [item.stays for item in retried] == [False, False]
     with app.open(folder).log.reading() as log:
         assert log.refused_list() == []
         assert log.counts().waiting == 0
-        assert [(one.kind, one.id) for records in log.read() for one in records if one.kind == "event"] == [
+        assert [(record.kind, record.id) for records in log.read() for record in records if record.kind == "event"] == [
             ("event", "A1"),
             ("event", "A2"),
         ]
-        assert sum(one.kind == "label" for records in log.read() for one in records) == 2
+        assert sum(record.kind == "label" for records in log.read() for record in records) == 2
 
 
 def test_a_retry_that_cannot_read_a_line_keeps_the_reason_and_adds_its_own(tmp_path):

@@ -59,7 +59,7 @@ def test_with_it_they_are_read(tmp_path, mapping):
     report, amounts = taken(opened(tmp_path, mapping), AMOUNTS)
 
     assert report.events.quarantined == 0
-    assert amounts == [Decimal(one) for one in AMOUNTS.values()]
+    assert amounts == [Decimal(amount) for amount in AMOUNTS.values()]
 
 
 def test_what_is_written_otherwise_is_refused(tmp_path):

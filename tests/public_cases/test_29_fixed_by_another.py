@@ -42,7 +42,7 @@ def test_the_id_is_where_the_mapping_has_it(tmp_path):
         {"pay": {"nr": "6", "sum": "1.00"}, "at": "2026-03-01T10:05:00Z", "account": "a", "country": "DE"},
     ]
     file, again = tmp_path / "payments.jsonl", tmp_path / "again.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     lines[0]["pay"] = {"nr": "5", "sum": "10.00"}
     again.write_text(json.dumps(lines[0]) + "\n")
     project = app.open(folder)

@@ -63,7 +63,7 @@ def main(folder: Path, brokers: str, topic: str) -> None:
             log.append(payments(log.last_seq() + 1, 5))
             delivery.tend()
             time.sleep(0.01)
-        while any(one.lag for one in delivery.health(TOTAL)):
+        while any(item.lag for item in delivery.health(TOTAL)):
             delivery.tend()
             time.sleep(0.01)
     log.close()

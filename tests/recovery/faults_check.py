@@ -79,7 +79,7 @@ class Twin:
 
     def follow(self, records: Iterable[Record]) -> Contents:
         """Take what came behind the records of the last time; gives all that it has."""
-        new = [as_line(one) for one in records if one.seq > self._seq and one.kind != "control"]
+        new = [as_line(record) for record in records if record.seq > self._seq and record.kind != "control"]
         if new:
             lines = read_stream(BytesIO(b"".join(new)), "jsonl")
             self._writer.write(list(self._intake.submissions(lines, "twin", None)))
@@ -93,7 +93,7 @@ class Twin:
 def look(log: Log, notices: NoticeStore, sent: Sent, twin: Twin) -> Found:
     """Hold a log against what was sent, what was answered, and its twin. Everything must be settled."""
     found = Found()
-    records = [one for batch in log.read() for one in batch]
+    records = [record for batch in log.read() for record in batch]
     has = contents_of(log)
     _each_line_once(log, records, sent, found)
     _as_answered(log, sent, found)
@@ -106,10 +106,10 @@ def look(log: Log, notices: NoticeStore, sent: Sent, twin: Twin) -> Found:
 
 def _each_line_once(log: Log, records: Collection[Record], sent: Sent, found: Found) -> None:
     """Every line is one record, or one entry in quarantine, or a label that waits."""
-    names = Counter(name_of(one) for one in records if one.kind != "control")
-    ids = Counter((one.type, one.id) for one in records)
+    names = Counter(name_of(record) for record in records if record.kind != "control")
+    ids = Counter((record.type, record.id) for record in records)
     by_bytes = {line.raw: line.name for line in sent.lines.values()}
-    waiting = Counter(by_bytes.get(one.raw, "a label that nobody sent") for one in log.waiting_all())
+    waiting = Counter(by_bytes.get(record.raw, "a label that nobody sent") for record in log.waiting_all())
     refused = Counter((one.source, one.place, one.raw) for _, one in log.refused_list())
     quarantined = {raw for _, _, raw in refused}
     decided = Counter(row.id for rows in log.decisions_after() for row in rows)
@@ -147,7 +147,7 @@ def _compare(has: Contents, must: Contents, notices: NoticeStore, found: Found) 
     """What the log has and what its twin has, in the parts that effects are of."""
     for part in COMPARED:
         # A control event also says where it was told; what it puts in force shows in every receipt.
-        kept = ([row for row in one[part] if part != "records" or row[1] != "control"] for one in (has, must))
+        kept = ([row for row in case[part] if part != "records" or row[1] != "control"] for case in (has, must))
         ours, theirs = (Counter(map(_hashable, rows)) for rows in kept)
         more, less = ours - theirs, theirs - ours
         if part == "outbox":  # a worker tells news beside its work: what the store of notices took is there no more
@@ -174,7 +174,7 @@ def _twice(found: Found, what: str, counts: Mapping[Hashable, int]) -> None:
 
 
 def _hashable(row: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(str(one) if isinstance(one, list | dict) else one for one in row)
+    return tuple(str(item) if isinstance(item, list | dict) else item for item in row)
 
 
 def _shown(raw: bytes) -> str:

@@ -70,7 +70,7 @@ class PubsubWorld(World):
             self.lease_ends()
         is_quiet = now_s - self._grew_s > GIVEN_UP_S
         there = self._there.keys()
-        is_there = all(not there.isdisjoint({one.name, one.raw.decode()}) for one in self.sent.lines.values())
+        is_there = all(not there.isdisjoint({line.name, line.raw.decode()}) for line in self.sent.lines.values())
         return is_there or bool(self.broken and is_quiet)
 
     def n_settled(self) -> int:
@@ -78,9 +78,9 @@ class PubsubWorld(World):
         names = {line.raw: line.name for line in self.sent.lines.values() if line.kind == "label"}
         try:
             with self.project.log.reading() as log:
-                self._there = Counter(name_of(one) for part in log.read() for one in part if one.kind != "control")
+                self._there = Counter(name_of(item) for part in log.read() for item in part if item.kind != "control")
                 self._there.update(one.raw.decode() for _, one in log.refused_list())
-                self._there.update(names[one.raw] for one in log.waiting_all())
+                self._there.update(names[record.raw] for record in log.waiting_all())
         except ShroffError:  # no log yet
             return 0
         return self._there.total()

@@ -113,7 +113,7 @@ class TableWorld(FileWorld):
 
     def fresh(self, count: int) -> list[Line]:
         """Payments with the bytes of their rows; what is broken is a row without most of its values."""
-        return [self._as_row(line) for line in islice((one for one in self._lines if one.kind != "label"), count)]
+        return [self._as_row(line) for line in islice((item for item in self._lines if item.kind != "label"), count)]
 
     def _as_row(self, line: Line) -> Line:
         try:
@@ -160,4 +160,4 @@ def world_at(
 
 def faults_of(place: str) -> list[Fault]:
     """What strikes whoever takes a file, at another place; kills come first."""
-    return [replace(one, name=one.name.replace("file", place, 1)) for one in faults_files.FAULTS]
+    return [replace(fault, name=fault.name.replace("file", place, 1)) for fault in faults_files.FAULTS]

@@ -143,8 +143,8 @@ class Struck(Started):
 
     def heal(self) -> None:
         """All is well again, but for what has to be started."""
-        for one in (self.of_store, *self.proxies):
-            one.heal()
+        for proxy in (self.of_store, *self.proxies):
+            proxy.heal()
         for server in self.servers():
             for child in server.children():
                 if child.is_running:
@@ -178,7 +178,7 @@ class Servers(Struck):
         self.kafka = Kafka(has_outside=True)
         self._open.callback(self.kafka.close)
         self.of_brokers = [self.around(self.kafka.data(number)) for number in range(1, self.kafka.n_brokers + 1)]
-        self.kafka.envs = [one.env for one in self.of_brokers]
+        self.kafka.envs = [broker.env for broker in self.of_brokers]
         self.to_brokers = [self._open.enter_context(Proxy(target, proxy)) for proxy, target in self.kafka.outside]
 
     def servers(self) -> Sequence[Server]:
@@ -194,8 +194,8 @@ class Servers(Struck):
         super().start()
 
     def heal(self) -> None:
-        for one in self.of_brokers:
-            one.heal()
+        for broker in self.of_brokers:
+            broker.heal()
         super().heal()
 
     @property

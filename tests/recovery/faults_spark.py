@@ -135,7 +135,7 @@ class SparkWorld:
         found = look(self.out, self.recorded.project)
         reports = [path.read_bytes() for path in self._reports]
         # A driver that failed with words wrote a problem in place of a report.
-        differing = sum(msgspec.json.decode(one).get("differing", 0) for one in reports if one)
+        differing = sum(msgspec.json.decode(report).get("differing", 0) for report in reports if report)
         found.changed += [f"{differing} places differ from what the lake has"] if differing else []
         found.wrong += [f"process {pid} of an ended driver is still there" for pid in self._below if not is_gone(pid)]
         found.wrong += [self.last_words()] if "Traceback" in self.last_words() else []
@@ -192,7 +192,7 @@ def processes_below(pid: int) -> list[int]:
         told = Path(f"/proc/{waiting.pop()}/task")
         with suppress(OSError):
             for task in told.iterdir():
-                started_by = [int(one) for one in (task / "children").read_text().split()]
+                started_by = [int(part) for part in (task / "children").read_text().split()]
                 found += started_by
                 waiting += started_by
     return found

@@ -130,7 +130,7 @@ class StreamWorld(World):
 
     @property
     def is_running(self) -> bool:
-        return any(one is not None and one.is_running for one in self.workers)
+        return any(worker is not None and worker.is_running for worker in self.workers)
 
     def begin(self, count: int = WAYS) -> None:
         """Start the workers that are not running; each has its own way to the store."""
@@ -146,7 +146,7 @@ class StreamWorld(World):
 
     def replace_overtaken(self) -> None:
         """Start a worker in the place of one that lost the lead in a fault before, and found that out by now."""
-        gone = [one.status for one in self.workers if one is not None and not one.is_running]
+        gone = [worker.status for worker in self.workers if worker is not None and not worker.is_running]
         if gone and set(gone) == {OVERTAKEN}:
             self.begin()
 
@@ -178,7 +178,7 @@ class StreamWorld(World):
 
         One that lost the lead may find that out late, and ends then, whatever strikes meanwhile.
         """
-        gone = [one.status for one in self.workers if one is not None and not one.is_running]
+        gone = [worker.status for worker in self.workers if worker is not None and not worker.is_running]
         return next((status for status in gone if status != OVERTAKEN), None)
 
     def signal_to(self, way: int, number: int) -> None:
@@ -287,10 +287,10 @@ class StreamWorld(World):
     def close(self) -> None:
         if self.topic is not None:
             self.topic.close()
-        for one in self.workers:
-            if one is not None:
-                one.signal(signal.SIGCONT)
-                one.kill()
+        for worker in self.workers:
+            if worker is not None:
+                worker.signal(signal.SIGCONT)
+                worker.kill()
         for name in (STORE, LAKE, *S3_ACCESS):
             os.environ.pop(name)
         super().close()

@@ -43,7 +43,7 @@ class Row:
         took = f"{median(self.seconds):.2f}, at most {max(self.seconds):.2f}" if self.seconds else ""
         if self.name == ALL:  # a median over kinds says how many there are of each
             took = took.partition(", ")[2]
-        return self.name, *(f"{one:,}" for one in (self.times, self.lost, self.doubled, self.changed)), took
+        return self.name, *(f"{item:,}" for item in (self.times, self.lost, self.doubled, self.changed)), took
 
 
 def seed() -> str:

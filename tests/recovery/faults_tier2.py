@@ -97,7 +97,7 @@ class SecondWorld(StreamWorld):
 
     def env_of(self, way: int) -> dict[str, str]:
         redis, mongo = (
-            through(one.address, self.servers.to[one.kind]) for one in (self.servers.redis, self.servers.mongo)
+            through(item.address, self.servers.to[item.kind]) for item in (self.servers.redis, self.servers.mongo)
         )
         return {**super().env_of(way), REDIS: redis.partition("://")[2], MONGO: mongo.partition("://")[2]}
 
@@ -239,9 +239,9 @@ _SHARED: Final = (
 )
 FAULTS: Final[Sequence[Fault]] = (
     *(
-        Fault(f"tier 2: {one.name}", one.strike, one.ends, one.may_go_on)
-        for one in outside.FAULTS
-        if one.strike in _SHARED
+        Fault(f"tier 2: {fault.name}", fault.strike, fault.ends, fault.may_go_on)
+        for fault in outside.FAULTS
+        if fault.strike in _SHARED
     ),
     Fault("tier 2: stream killed", stream_killed),
     Fault("tier 2: stream frozen", stream_frozen),

@@ -203,30 +203,30 @@ def contents(project: Path) -> Contents:
 
 def unique_of(log: SqliteLog, records: list[Record]) -> list[tuple[object, ...]]:
     """What the log knows of unique fields of payments: the texts of values that it has, and which events they name."""
-    indexed = [one.field for one in log.indexed() if one.type == "payment"]
-    bodies = [msgspec.json.decode(one.body) for one in records if one.type == "payment"]
+    indexed = [record.field for record in log.indexed() if record.type == "payment"]
+    bodies = [msgspec.json.decode(record.body) for record in records if record.type == "payment"]
     return [
         (name, value, found.id)
         for name in indexed
-        for value, found in sorted(log.find_unique("payment", name, [one.get(name) or "" for one in bodies]).items())
+        for value, found in sorted(log.find_unique("payment", name, [body.get(name) or "" for body in bodies]).items())
     ]
 
 
 def contents_of(log: SqliteLog) -> Contents:
     """Everything that a log holds, but for the clock."""
-    records = [one for batch in log.read() for one in batch]
-    records = [msgspec.structs.replace(one, time_ms=0) if one.kind == "control" else one for one in records]
+    records = [record for batch in log.read() for record in batch]
+    records = [msgspec.structs.replace(record, time_ms=0) if record.kind == "control" else record for record in records]
     return {
-        "records": [msgspec.structs.astuple(one) for one in records],
-        "decisions": [msgspec.structs.astuple(one) for rows in log.decisions_after() for one in rows],
-        "hits": [astuple(one) for rows in log.hits_after() for one in rows],
-        "flags": [astuple(one) for rows in log.flags_after() for one in rows],
+        "records": [msgspec.structs.astuple(record) for record in records],
+        "decisions": [msgspec.structs.astuple(row) for rows in log.decisions_after() for row in rows],
+        "hits": [astuple(row) for rows in log.hits_after() for row in rows],
+        "flags": [astuple(row) for rows in log.flags_after() for row in rows],
         "waiting": [
-            (*astuple(replace(one, body=b"")), msgspec.json.decode(one.body) | {"arrived_ms": 0})
-            for one in log.waiting_all()
+            (*astuple(replace(record, body=b"")), msgspec.json.decode(record.body) | {"arrived_ms": 0})
+            for record in log.waiting_all()
         ],
         "unique": unique_of(log, records),
-        "outbox": [astuple(one) for one in log.outbox(limit=1_000_000)],
+        "outbox": [astuple(record) for record in log.outbox(limit=1_000_000)],
         "quarantine": sorted(
             (one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw)
             for _, one in log.refused_list()

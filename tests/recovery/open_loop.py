@@ -50,9 +50,9 @@ class RouteDoc:
 
     def took_s(self, since_s: float, port: int) -> float:
         """From a moment to the first answer of another service; 0 where that one has answered already."""
-        if [one.port for one in self.changes if one.at_s < since_s][-1:] == [port]:
+        if [change.port for change in self.changes if change.at_s < since_s][-1:] == [port]:
             return 0.0
-        return next(one.at_s for one in self.changes if one.port == port and one.at_s >= since_s) - since_s
+        return next(change.at_s for change in self.changes if change.port == port and change.at_s >= since_s) - since_s
 
     def quantile_s(self, share: float) -> float:
         ordered = sorted(self.latencies_s)
@@ -92,8 +92,8 @@ class OpenLoop:
                 self._waiting.put_nowait((number, began_s + number / self._rate))
             await asyncio.sleep(TICK_S)
         await self._waiting.join()
-        for one in tasks:
-            one.cancel()
+        for task in tasks:
+            task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _look(self) -> None:

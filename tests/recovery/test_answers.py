@@ -153,21 +153,21 @@ def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None
     project = bank.project
     with project.notice_files.told() as store, store.look() as look:
         letters = look.letters(limit=500)
-        questions = [one for number in range(EVENTS) for one in look.questions_about([f"payment/p-{number}"])]
+        questions = [item for number in range(EVENTS) for item in look.questions_about([f"payment/p-{number}"])]
     with project.log.reading() as log:
-        bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
+        bodies = [msgspec.json.decode(row.body) for rows in log.labels_after(0) for row in rows]
     with closing(project.outside.open_people()) as people:
-        record = Counter(one.subject for one in rows_of(people) if one.action == "confirmation.answer")
+        record = Counter(person.subject for person in rows_of(people) if person.action == "confirmation.answer")
     with project.cases.open() as desk, desk.store.look() as cases:
-        numbers = [one.number for one in cases.queue(CaseFilter(states=STATES), limit=500)]
+        numbers = [item.number for item in cases.queue(CaseFilter(states=STATES), limit=500)]
         alerts = Counter(alert.named for number in numbers for alert in cases.alerts(number))
-    said = {one.event: one.answer for one in questions if one.answer}
-    labels = Counter((one["event"], one["verdict"]) for one in bodies if one["source"] == "customer")
-    copies = Counter(str(message_from_bytes(one, policy=SMTP)["Message-ID"]) for one in server.arrived())
+    said = {question.event: question.answer for question in questions if question.answer}
+    labels = Counter((body["event"], body["verdict"]) for body in bodies if body["source"] == "customer")
+    copies = Counter(str(message_from_bytes(item, policy=SMTP)["Message-ID"]) for item in server.arrived())
 
     assert len(questions) == len(letters) == EVENTS
-    assert not [one for one in letters if one.state not in {SENT, UNKNOWN}], [
-        one for one in letters if one.state == OPEN
+    assert not [letter for letter in letters if letter.state not in {SENT, UNKNOWN}], [
+        letter for letter in letters if letter.state == OPEN
     ]
     assert sorted(said.values()) == sorted(one for one, _ in answers.values())
     assert record == Counter(list(said))

@@ -57,7 +57,7 @@ def test_a_lost_disk_costs_the_tail_at_most(tmp_path: Path) -> None:
     project = app.open_exactly(bank)
     project.log.hasher("a value")
     project.run(VerifyAudit())
-    shutil.copytree(bank / ".shroff", secrets, ignore=lambda _, names: [one for one in names if one != "hash.key"])
+    shutil.copytree(bank / ".shroff", secrets, ignore=lambda _, names: [name for name in names if name != "hash.key"])
     follower = subprocess.Popen(
         [SHROFF, "-C", bank, "backup", "create", "--follow", "--every", str(EVERY_S), "--at", place, "--json"],
         stdout=subprocess.PIPE,

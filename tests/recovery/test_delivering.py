@@ -66,7 +66,7 @@ def test_delivery_that_is_killed_anywhere_loses_nothing_and_doubles_nothing_that
     process.stdout.close()
 
     everything = set(range(1, TOTAL + 1))
-    messages = [int(dict(one.headers())["seq"]) for one in read_topic(kafka.address, topic)]
+    messages = [int(dict(item.headers())["seq"]) for item in read_topic(kafka.address, topic)]
     assert sorted(messages) == sorted(everything)  # each once
     with closing(sqlite3.connect(tmp_path / "table.db")) as connection:
         table = [seq for (seq,) in connection.execute("SELECT seq FROM decisions")]

@@ -47,7 +47,7 @@ def make(place: str, tmp_path: Path, stable: Stable, request: pytest.FixtureRequ
 
 @pytest.mark.parametrize(
     "place",
-    [pytest.param(one, marks=[pytest.mark.long] if one.startswith("table of") else []) for one in SERVERS],
+    [pytest.param(server, marks=[pytest.mark.long] if server.startswith("table of") else []) for server in SERVERS],
 )
 def test_what_a_sync_is_killed_at_is_taken_once(place: str, make: Make, strikes: Strikes) -> None:
     world = make()

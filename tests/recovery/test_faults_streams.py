@@ -122,8 +122,8 @@ def test_decisions_that_are_lost_doubled_or_changed_are_seen(tmp_path: Path) -> 
     found = look(tmp_path / "out", recorded.project)
 
     assert len(found.lost) > 20
-    assert [one for one in found.doubled if one.endswith("is there 2 times")]
-    assert [one for one in found.changed if "'review'" in one]
+    assert [item for item in found.doubled if item.endswith("is there 2 times")]
+    assert [item for item in found.changed if "'review'" in item]
     assert found.wrong == ["30 is followed by 61"]
 
 

@@ -53,12 +53,12 @@ def train(project: app.Project) -> None:
 
 
 def promote(project: app.Project) -> None:
-    later = max(one.id for one in project.models.all())  # ids have the day
+    later = max(model.id for model in project.models.all())  # ids have the day
     assert project.models.promote(later, by="ann").in_force
 
 
 def promote_earlier(project: app.Project) -> None:
-    assert project.models.promote(min(one.id for one in project.models.all())).in_force
+    assert project.models.promote(min(model.id for model in project.models.all())).in_force
 
 
 def block(*values: str) -> Callable[[app.Project], None]:
@@ -146,17 +146,17 @@ def payments(number: int) -> list[dict[str, object]]:
 def seen(folder: Path) -> dict[str, object]:
     """What the project has, whoever did it and when. Each part of it is whole wherever a process was killed."""
     project = app.open(folder)
-    champion = next(one for one in project.models.all() if one.role == "champion")
+    champion = next(model for model in project.models.all() if model.role == "champion")
     snapshots = Snapshots(folder / ".shroff" / "snapshots")
     with project.log.reading() as log, project.lake.open() as lake:
         kept, checked = contents_of(log), lake.check()
         assert checked.problems == []
         return {
             **{name: kept[name] for name in ("decisions", "hits", "flags", "waiting", "outbox", "quarantine")},
-            "records": [one for one in kept["records"] if "control" not in one],
+            "records": [record for record in kept["records"] if "control" not in record],
             "versions": len(log.controls()),
             "pruned": log.pruned_to(),
-            "rows": [one.value for one in project.lists.entries("blocked")],
+            "rows": [entry.value for entry in project.lists.entries("blocked")],
             "model": project.context.registry.read(champion.id).files["logistic.json"],
             "lake": (checked.rows, checked.upto),
             "files": checked.files,  # of which compaction makes fewer, day by day
@@ -167,22 +167,22 @@ def seen(folder: Path) -> dict[str, object]:
 def answers(folder: Path) -> list[tuple[object, ...]]:
     """How the next payments are decided."""
     found = app.open(folder).decide(payments(50), as_type="payment")
-    return [(one.seq, one.outcome, one.score, one.features, one.rules) for one in found]
+    return [(item.seq, item.outcome, item.score, item.features, item.rules) for item in found]
 
 
 def litter(folder: Path) -> list[str]:
     """What a process leaves that is killed while it writes."""
     names = (path.relative_to(folder) for path in folder.rglob("*"))
     return sorted(
-        str(one)
-        for one in names
-        if one.name.endswith((UNFINISHED, ".tmp")) or one.name.startswith((".m-", ".in_force"))
+        str(name)
+        for name in names
+        if name.name.endswith((UNFINISHED, ".tmp")) or name.name.startswith((".m-", ".in_force"))
     )
 
 
 def look(folder: Path) -> None:
     """Raises: AssertionError where something is not well."""
-    assert [one for one in app.open(folder).health.doctor() if one.state not in (OK, NOTE)] == []
+    assert [item for item in app.open(folder).health.doctor() if item.state not in (OK, NOTE)] == []
     assert app.open(folder).verify().mismatches == 0
 
 
@@ -194,7 +194,7 @@ def points(writes: list[str]) -> list[tuple[int, bool]]:
 
 # Of `train`, which promotes as well, and of commits of a log, others try what kills a `promote`.
 @pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=pytest.mark.long) if one == "promote" else one for one in WRITERS]
+    "name", [pytest.param(item, marks=pytest.mark.long) if item == "promote" else item for item in WRITERS]
 )
 def test_a_command_that_is_killed_before_any_of_its_writes_is_done_whole_by_the_next_run(name, made, tmp_path):
     writer = WRITERS[name]

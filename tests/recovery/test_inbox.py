@@ -98,7 +98,7 @@ def labels_of(project: Path) -> Counter[str]:
     """How often each event has a label that was asked for here, not one of the file."""
     log = SqliteLog(project / ".shroff" / "log.db", read_only=True)
     try:
-        bodies = [msgspec.json.decode(one.body) for part in log.read() for one in part if one.kind == "label"]
+        bodies = [msgspec.json.decode(item.body) for part in log.read() for item in part if item.kind == "label"]
         assert log.asked() == []
     finally:
         log.close()

@@ -83,7 +83,7 @@ def test_a_lake_whose_writers_are_killed_has_each_row_once(tmp_path: Path):
         writer.compact(files_min=2, target_bytes=1 << 20, grace_ms=0)
         assert_is_the_log(objects, source)
     state = read_state(objects)
-    assert {one.name for one in objects.list() if one.name.endswith(".parquet")} == set(state.files)
+    assert {path.name for path in objects.list() if path.name.endswith(".parquet")} == set(state.files)
 
 
 def assert_is_the_log(objects: RetriedObjects, log: SqliteLog) -> None:
@@ -94,14 +94,14 @@ def assert_is_the_log(objects: RetriedObjects, log: SqliteLog) -> None:
     assert rows(reader.decisions()) == decisions
     assert rows(reader.flags()) == rows(log.flags_after())
     assert rows(reader.hits()) == rows(log.hits_after())
-    payments = [one for one in records if one.kind == "event"]
+    payments = [record for record in records if record.kind == "event"]
     assert len(list(objects.list("transaction"))) == len(payments)
-    for one in chance_of(payments):
-        found = objects.get(f"transaction/{one.id}.json")
+    for payment in chance_of(payments):
+        found = objects.get(f"transaction/{payment.id}.json")
         assert found is not None
-        assert found.data == one.body + b"\n"
-    lines = [line for one in objects.list("decided") for line in objects.get(one.name).data.splitlines()]
-    assert lines == [one.document for one in decisions]
+        assert found.data == payment.body + b"\n"
+    lines = [line for letter in objects.list("decided") for line in objects.get(letter.name).data.splitlines()]
+    assert lines == [decision.document for decision in decisions]
 
 
 def rows(batches: Any) -> list[Any]:

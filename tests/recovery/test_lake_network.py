@@ -87,6 +87,6 @@ def test_a_lake_behind_a_network_that_breaks_has_each_row_once(
     assert (state.upto, check(direct, state).problems) == (log.last_seq(), [])
     assert list(chain(*reader.records())) == list(chain(*log.read()))
     assert list(chain(*reader.decisions())) == list(chain(*log.decisions_after()))
-    lines = [line for one in direct.list("decided") for line in direct.get(one.name).data.splitlines()]
+    lines = [line for letter in direct.list("decided") for line in direct.get(letter.name).data.splitlines()]
     assert lines == [row.document for row in chain(*log.decisions_after())]
     assert len(list(direct.list("transaction"))) == 40

@@ -94,8 +94,8 @@ def let_through(project: Path) -> Counter[str]:
     """How many were let through on each day, by what the log says of their events."""
     with app.open(project).log.reading() as log:
         places = {hit.seq for hits in log.hits_after() for hit in hits if hit.rule == LET_THROUGH}
-        records = (one for records in log.read() for one in records if one.seq in places)
-        return Counter(msgspec.json.decode(one.body)["paid_at"][:10] for one in records)
+        records = (record for records in log.read() for record in records if record.seq in places)
+        return Counter(msgspec.json.decode(record.body)["paid_at"][:10] for record in records)
 
 
 @pytest.mark.slow

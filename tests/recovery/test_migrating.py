@@ -69,7 +69,7 @@ def test_kills_of_a_migration_leave_old_or_new_tables(tmp_path: Path, monkeypatc
         in_a_process(work)
         found = versions(bank)
         assert all(found.get(part, 0) in {0, 1, new} for part, new in wanted.items())
-        actions = {one.action for one in plan(app.open_exactly(bank).context)}
+        actions = {item.action for item in plan(app.open_exactly(bank).context)}
         assert (applied(bank, place) is None) == (actions == {"none"})
         assert ids(bank) == ids(tmp_path / "whole")
         assert (versions(bank), contents(bank)) == (wanted, everything)

@@ -123,7 +123,7 @@ def wrong(
             words = f"the rest could not be taken: {error}"
         if not words and count % 10 == 1:
             words = "; ".join(
-                one.words for one in project.health.doctor() if one.state == WRONG and one.subject != "labels"
+                item.words for item in project.health.doctor() if item.state == WRONG and item.subject != "labels"
             )
         found += [f"{name}: {words}"] if words else []
     return count, found
@@ -135,8 +135,10 @@ def test_the_recording_has_every_byte_that_is_in_the_files(run: Run) -> None:
 
     assert end.disk.whole() == run.end
     assert end.stored == len(run.states) - 1
-    logs = {one.file for one in run.operations if isinstance(one, Named) and one.path == "log.db"}
-    assert sum(isinstance(one, Written) and one.file in logs for one in run.operations) > 100, (
+    logs = {
+        operation.file for operation in run.operations if isinstance(operation, Named) and operation.path == "log.db"
+    }
+    assert sum(isinstance(operation, Written) and operation.file in logs for operation in run.operations) > 100, (
         "no checkpoint was recorded"
     )
 
@@ -223,7 +225,7 @@ def test_a_batch_in_two_transactions_is_found(parts: list[Path], project: app.Pr
 
     # The log itself misses what belongs to the events that it has.
     words = re.compile(r": the log cannot be read: .* decisions? at sequence numbers? .* missing\)\.")
-    assert sum(bool(words.search(one)) for one in found) > times(6, 20)
+    assert sum(bool(words.search(item)) for item in found) > times(6, 20)
 
 
 @pytest.mark.slow

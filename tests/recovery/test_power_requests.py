@@ -113,7 +113,7 @@ def record(project: app.Project, *, careless: Callable[[sqlite3.Connection], obj
                 requests.append(InboxRequest(number, kind, body, 0))
             inbox.serve()
             kept.told(REPLIED, len(requests))
-    assert [one.number for one in requests] == list(range(1, sum(ROUNDS) + 1))
+    assert [request.number for request in requests] == list(range(1, sum(ROUNDS) + 1))
     return Run(kept.start, kept.operations, requests)
 
 
@@ -132,8 +132,8 @@ def loss(project: app.Project, run: Run, told: dict[str, int], image: Files) -> 
     put_files(project.context.paths.state, image)
     try:
         with closing(SqliteLog(project.context.paths.log)) as log:
-            waiting = {one.number for one in log.asked()}
-            replied = {one.number for one in run.requests if log.reply_to(one.number) is not None}
+            waiting = {item.number for item in log.asked()}
+            replied = {request.number for request in run.requests if log.reply_to(request.number) is not None}
             done = carried_out(log)
     except ShroffError as error:
         return f"the log cannot be read: {error}"
@@ -150,8 +150,8 @@ def loss(project: app.Project, run: Run, told: dict[str, int], image: Files) -> 
 
 def carried_out(log: SqliteLog) -> list[int]:
     """The requests of which something is in the log, as often as it is there."""
-    labels = [one for batch in log.read() for one in batch if one.kind == "label"]
-    labelled = [int(one.body.partition(b'"payment/p-')[2].partition(b'"')[0]) for one in labels]
+    labels = [item for batch in log.read() for item in batch if item.kind == "label"]
+    labelled = [int(label.body.partition(b'"payment/p-')[2].partition(b'"')[0]) for label in labels]
     quarantined = {number for number, _ in log.refused_list()}
     dropped = [request for entry, request in enumerate(DROPPING, start=1) if entry not in quarantined]
     return sorted([*labelled, *dropped])
@@ -169,7 +169,7 @@ def losses(project: app.Project, run: Run) -> Iterator[str]:
 def left_undone(project: app.Project) -> str:
     """What is wrong behind the next process that writes: it carries out what waited, and all of it once."""
     with project.log.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox:
-        waiting, before = [one.number for one in log.asked()], carried_out(log)
+        waiting, before = [item.number for item in log.asked()], carried_out(log)
         inbox.serve()
         after = carried_out(log)
         return "" if not log.asked() and after == sorted(before + waiting) else f"{waiting} waited, {after} were done"
@@ -243,7 +243,7 @@ def halves(run: Run, folder: Path) -> tuple[int, list[str]]:
     with closing(SqliteLog(path)) as log:
         kept = contents(log)
     whole.append(tables(path))
-    assert [one[0] for one in whole] == [(1,), (2,)]
+    assert [row[0] for row in whole] == [(1,), (2,)]
     for seed in range(times(1, 3)):
         for name, told, image in run.images(seed):
             count += 1

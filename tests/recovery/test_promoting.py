@@ -172,7 +172,7 @@ def champions_of(project: Path) -> list[str]:
     """All champions so far, the one in force last."""
     found = read_in_force((project / FILE).read_text(encoding="utf-8"), [])["payment"]
     assert found.champion is not None
-    return [one.id for one in (*found.previous, found.champion)]
+    return [item.id for item in (*found.previous, found.champion)]
 
 
 def test_a_promotion_that_was_cut_off_is_finished_beside_a_process_that_decides(scored: Path):

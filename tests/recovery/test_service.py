@@ -82,19 +82,19 @@ class Sender(threading.Thread):
 @pytest.mark.parametrize("seed", range(1, 1 + times(1, 2)))
 def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
     chance = random.Random(seed)
-    events = [msgspec.json.encode(one.event) for one in bank(EVENTS, seed=seed)]
+    events = [msgspec.json.encode(event.event) for event in bank(EVENTS, seed=seed)]
     answered: dict[int, bytes] = {}
     key = key_of(project)
     for number in range(ROUNDS + 1):
         service = started(project, key=key)
         senders = [Sender(service, events, answered, first) for first in range(SENDERS)]
-        for one in senders:
-            one.start()
+        for sender in senders:
+            sender.start()
         if number < ROUNDS:
             time.sleep(chance.uniform(0.05, 1.0))
             service.kill()
-        for one in senders:
-            one.join()
+        for sender in senders:
+            sender.join()
         service.kill()
         with app.open_exactly(project).log.reading() as log:
             there = {row.id: row.document for rows in log.decisions_after() for row in rows}
@@ -103,7 +103,7 @@ def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
             assert found["id"] in there
             assert found.get("state") in {"appended", "duplicate"} or there[found["id"]] == document
 
-    ids = [msgspec.json.decode(one)["payment_id"] for one in events]
+    ids = [msgspec.json.decode(event)["payment_id"] for event in events]
     assert sorted(answered) == list(range(EVENTS))
     assert sorted(there) == sorted(ids)
     verification = app.open_exactly(project).verify(["online"])
@@ -112,7 +112,7 @@ def test_what_was_answered_is_there_after_a_kill(project, tmp_path, seed):
     other = patient(make_project(tmp_path / "other"))
     in_order = tmp_path / "events.jsonl"
     with app.open_exactly(project).log.reading() as log:
-        lines = [one.body for records in log.read() for one in records if one.kind == "event"]
+        lines = [record.body for records in log.read() for record in records if record.kind == "event"]
     in_order.write_bytes(b"\n".join(lines))
     app.open_exactly(other).ingest(in_order, as_type="payment")
     ours, theirs = contents(project), contents(other)

@@ -37,7 +37,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     """A project whose log is in a file or on a server, and which takes events of several senders in any order."""
     folder = make_project(tmp_path / "bank")
     settings = folder / "shroff.yaml"
-    lines = [one for one in settings.read_text().splitlines() if not one.startswith("lateness:")] + ["lateness: 60d"]
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("lateness:")] + ["lateness: 60d"]
     if request.param != "sqlite":
         address = request.getfixturevalue(request.param).address
         scheme, _, rest = named(address, f"t{uuid4().hex[:12]}").partition("://")
@@ -52,13 +52,13 @@ def services() -> Iterator[list[Served]]:
     """What a test starts, and which is gone behind it."""
     found: list[Served] = []
     yield found
-    for one in found:
-        one.process.send_signal(signal.SIGCONT)
-        one.kill()
+    for item in found:
+        item.process.send_signal(signal.SIGCONT)
+        item.kill()
 
 
 def events() -> Iterator[bytes]:
-    return (msgspec.json.encode(one.event) for one in bank(EVENTS_MAX, seed=5))
+    return (msgspec.json.encode(item.event) for item in bank(EVENTS_MAX, seed=5))
 
 
 def again(service: Served) -> Served:
@@ -86,8 +86,8 @@ def check(folder: Path, told: RouteDoc) -> None:
     project = app.open_exactly(folder)
     with project.log.reading() as log:
         there = [row.document for rows in log.decisions_after() for row in rows]
-        records = [one.id for some in log.read() for one in some if one.kind == "event"]
-    ids = sorted(msgspec.json.decode(one)["payment_id"] for one in told.events)
+        records = [item.id for some in log.read() for item in some if item.kind == "event"]
+    ids = sorted(msgspec.json.decode(event)["payment_id"] for event in told.events)
     assert told.wrong == []
     assert sorted(told.answers) == list(range(len(told.events)))
     assert sorted(records) == ids
@@ -100,7 +100,7 @@ def show(
 ) -> list[float]:
     """How long each of these had to be waited for; for a person, too, however the test ends."""
     took_s = [told.took_s(since_s, port_of(service)) for since_s, service in asked]
-    took = " and ".join(f"{one:.2f} s" for one in took_s)
+    took = " and ".join(f"{item:.2f} s" for item in took_s)
     late = ", ".join(f"{name} {1_000 * told.quantile_s(share):,.0f}" for name, share in (("p50", 0.5), ("p99", 0.99)))
     rest = f"{told.turned_away:,} times turned away, {told.lost_requests:,} requests without an answer"
     with capsys.disabled():

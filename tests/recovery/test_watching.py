@@ -122,7 +122,7 @@ def test_kills_at_a_step_of_a_commit_change_nothing(
     assert signal.SIGKILL in kills
     assert contents(project) == undisturbed
     assert trained_for(project) == dict.fromkeys(NAMES, 1)
-    assert [one.state for one in progress_of(project, folder)] == [DONE] * 3
+    assert [item.state for item in progress_of(project, folder)] == [DONE] * 3
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, mome
     assert signal.SIGKILL in kills
     assert trained_for(project) == dict.fromkeys(NAMES, 1)
     found = app.open(project)
-    models = {one.id: one.role for one in found.models.all()}
+    models = {model.id: model.role for model in found.models.all()}
     assert sorted(models.values()) == ["before", "before", "champion"], "each was promoted once"
     [champion] = [id_ for id_, role in models.items() if role == "champion"]
     assert found.context.registry.read(champion).manifest["brought_by"]["file"] == NAMES[-1]
@@ -227,4 +227,4 @@ def test_a_day_of_amplitude_synced_five_times_or_killed_at_every_step_is_the_day
         for _ in range(4):
             assert sync(banks[0], "app", first="2026-03-01", last="2026-03-02") == 0
         assert contents(banks[0]) == once
-    assert sum(one[1] == "event" for one in once["records"]) == 1_200
+    assert sum(record[1] == "event" for record in once["records"]) == 1_200

@@ -43,7 +43,7 @@ def with_list(*blocked: str, **more: str) -> dict[str, str | None]:
     return {
         "features.yaml": ASKED,
         "rules/blocked.yaml": BLOCKED,
-        "lists/blocked.csv": "value\n" + "".join(f"{one}\n" for one in blocked),
+        "lists/blocked.csv": "value\n" + "".join(f"{item}\n" for item in blocked),
         **more,
     }
 
@@ -79,7 +79,7 @@ def ruined(log: MemoryLog, at: int, before: bytes, after: bytes) -> int:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_versions_that_differ_in_what_rules_ask_are_one_pass(engine):
     log = grown(12)
-    events = sum(one.kind != "control" for records in log.read() for one in records)
+    events = sum(record.kind != "control" for records in log.read() for record in records)
 
     found, looked = looked_at(log, ENGINES[engine])
 
@@ -91,7 +91,7 @@ def test_versions_that_differ_in_what_rules_ask_are_one_pass(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_list_that_is_counted_by_is_another_past(engine):
     log = grown(6, **{"features.yaml": COUNTED})
-    events = sum(one.kind != "control" for records in log.read() for one in records)
+    events = sum(record.kind != "control" for records in log.read() for record in records)
 
     found, looked = looked_at(log, ENGINES[engine])
 
@@ -118,7 +118,7 @@ def test_a_hit_by_the_list_of_another_version_is_found(engine):
     log = grown(9)
     at, hit = next((at, one) for at, one in enumerate(log.store.hits) if one.rule == "blocked" and one.seq > 20)
     beside = next(
-        seq for seq in log.store.decisions if seq > hit.seq and seq not in {one.seq for one in log.store.hits}
+        seq for seq in log.store.decisions if seq > hit.seq and seq not in {record.seq for record in log.store.hits}
     )
     log.store.hits[at] = replace(hit, seq=beside)
     log.store.hits.sort(key=lambda one: one.seq)
@@ -130,19 +130,19 @@ def test_a_hit_by_the_list_of_another_version_is_found(engine):
 
 def test_a_wrong_past_is_not_gone_on_with():
     log = grown(4)
-    wanted = next(one for one in log.store.hits if one.rule == "large")
+    wanted = next(hit for hit in log.store.hits if hit.rule == "large")
     log.store.hits.remove(wanted)
 
     found, looked = looked_at(log, verify_online)
 
     assert found.mismatches == 1
-    assert looked > sum(one.kind != "control" for records in log.read() for one in records)
+    assert looked > sum(record.kind != "control" for records in log.read() for record in records)
 
 
 def test_so_many_versions_that_lists_fill_memory_are_several_passes():
     log = grown(AT_ONCE + 12)
     found, looked = looked_at(log, verify_batch)
-    events = sum(one.kind != "control" for records in log.read() for one in records)
+    events = sum(record.kind != "control" for records in log.read() for record in records)
 
     assert (found.mismatches, found.events) == (0, len(log.store.decisions))
     assert events < looked < 2 * events

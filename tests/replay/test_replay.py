@@ -65,8 +65,8 @@ def test_of_the_last_places_only_those_decisions_are_compared_whatever_version_d
     found = [verify(log, ["online", "naive"], last=last) for last in (5, 12)]
 
     assert whole == [30, 14, 5]
-    assert [one.mismatches for one in found] == [0, 2]
-    assert [one.events for one in found] == [5, 11]
+    assert [item.mismatches for item in found] == [0, 2]
+    assert [item.events for item in found] == [5, 11]
 
 
 def test_a_sample_of_a_long_log_is_computed_from_the_events_of_its_own_keys():

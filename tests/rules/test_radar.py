@@ -93,7 +93,7 @@ def carried(shop: Path, text: str, capsys: pytest.CaptureFixture[str], *options:
 # ---- the guides
 
 ALLOWED = "not (this.customer_trusted == 'true' else false)"
-COUNTRIES = " or ".join(f"upper(this.card_country) == '{one}'" for one in ("CA", "DE", "AE"))
+COUNTRIES = " or ".join(f"upper(this.card_country) == '{item}'" for item in ("CA", "DE", "AE"))
 STARTS_AND_ENDS = "starts_with(lower(this.email), 'fraud') and ends_with(lower(this.email), '@stripe.com')"
 CARRIED = {
     6: ("block_amount_in_usd_2", f"this.amount > 1000 and {ALLOWED}"),
@@ -165,10 +165,10 @@ REFUSED = {
 def test_forty_rules_of_public_guides_are_carried_over_or_refused_by_name(shop, capsys):
     found = imported(shop, GUIDES.read_text(encoding="utf-8"), capsys)
 
-    assert {one["line"]: (one["id"], one["when"]) for one in found["carried"]} == CARRIED
-    assert {one["line"]: one["attribute"] for one in found["refused"]} == REFUSED
+    assert {item["line"]: (item["id"], item["when"]) for item in found["carried"]} == CARRIED
+    assert {item["line"]: item["attribute"] for item in found["refused"]} == REFUSED
     assert len(CARRIED) + len(REFUSED) == 40
-    assert all(one["hint"] for one in found["refused"])
+    assert all(item["hint"] for item in found["refused"])
     assert found["features"] == {
         "card.since_first": "this.at - first(payment.at)",
         "customer.times_with_card": "count(payment where payment.card == this.card)",
@@ -184,13 +184,13 @@ def test_forty_rules_of_public_guides_are_carried_over_or_refused_by_name(shop, 
 def test_an_attribute_that_is_there_and_used_wrongly_is_not_told_as_missing(condition, shop, capsys):
     found = imported(shop, f"Block if {condition}\n", capsys)
 
-    assert [one["attribute"] for one in found["refused"]] == [""]
+    assert [item["attribute"] for item in found["refused"]] == [""]
     assert found["missing"] == {}
 
 
 def test_what_a_mapping_says_of_the_others_carries_them_over_too(shop, capsys):
     found = imported(shop, GUIDES.read_text(encoding="utf-8"), capsys, "--map", str(MAPPING))
-    whens = {one["line"]: one["when"] for one in found["carried"]}
+    whens = {item["line"]: item["when"] for item in found["carried"]}
 
     assert found["refused"] == []
     assert len(whens) == 40
@@ -212,7 +212,7 @@ def test_the_draft_loads_with_the_project_and_its_rules_hit(shop, capsys):
     (decision,) = app.open(shop).decide([payment], as_type="payment")
 
     assert report.errors == ()
-    assert sorted(Path(one).name for one in found["files"]) == ["features.yaml", "rules.yaml"]
+    assert sorted(Path(file).name for file in found["files"]) == ["features.yaml", "rules.yaml"]
     assert decision.outcome == "approve"
     assert set(decision.shadow_rules) == {
         "block_amount_in_usd_2",
@@ -229,14 +229,14 @@ def test_in_the_folder_of_drafts_each_rule_is_a_draft(shop, capsys):
     found = imported(shop, rules, capsys, "--out", str(shop / "rules" / ".." / "drafts"))
     project = app.open(shop)
     plain, counting = drafts = project.drafts.all()
-    names = ["features.yaml", *(f"{one.id}.yaml" for one in drafts)]
+    names = ["features.yaml", *(f"{draft.id}.yaml" for draft in drafts)]
 
-    assert [one.id for one in drafts] == sorted(one["id"] for one in found["carried"])
-    assert sorted(Path(one).name for one in found["files"]) == sorted(names)
+    assert [draft.id for draft in drafts] == sorted(item["id"] for item in found["carried"])
+    assert sorted(Path(file).name for file in found["files"]) == sorted(names)
     assert project.drafts.check(plain.id, plain.text).is_ok
     (mistake,) = project.drafts.check(counting.id, counting.text).mistakes
     assert "reads 'card.payments_1h', which no feature declares" in mistake.message
-    own, theirs = (one / "features.yaml" for one in (shop, shop / "drafts"))
+    own, theirs = (item / "features.yaml" for item in (shop, shop / "drafts"))
     own.write_text(own.read_text(encoding="utf-8") + theirs.read_text(encoding="utf-8"), encoding="utf-8")
     assert project.drafts.check(counting.id, counting.text).is_ok
 
@@ -292,7 +292,7 @@ def test_what_cannot_be_carried_over_is_told_at_its_place_and_the_others_are(rul
     found = imported(shop, f"Review if :amount_in_usd: > 1\n\n{rule}\n", capsys, "--map", str(mapped))
     (refused,) = found["refused"]
 
-    assert [one["id"] for one in found["carried"]] == ["review_amount_in_usd"]
+    assert [item["id"] for item in found["carried"]] == ["review_amount_in_usd"]
     assert (refused["file"], refused["line"], refused["column"]) == ("rules.txt", 3, column)
     assert words in refused["message"]
     assert refused["rule"] == rule
@@ -337,15 +337,15 @@ def test_what_an_allow_rule_lets_through_no_block_rule_of_the_file_declines(shop
     (decline, *others) = found["carried"]
 
     assert decline["when"] == ("this.amount > 5 and not (this.amount < 10 or lower(this.ip) == '1' else false)")
-    assert [one["effect"] for one in others] == ["allow", "allow", "challenge"]
+    assert [other["effect"] for other in others] == ["allow", "allow", "challenge"]
     assert found["notes"] == ["An allow rule cancels a challenge here; in Radar 3D Secure is requested all the same."]
 
 
 def test_rules_flag_what_they_count_by_or_whom_they_are_told_to(shop, capsys):
     text = "Block if :total_charges_per_email_daily: > 5\nBlock if :amount_in_usd: > 5\n"
 
-    assert [one["by"] for one in imported(shop, text, capsys)["carried"]] == ["email", "card"]
-    assert [one["by"] for one in imported(shop, text, capsys, "--by", "ip")["carried"]] == ["ip", "ip"]
+    assert [line["by"] for line in imported(shop, text, capsys)["carried"]] == ["email", "card"]
+    assert [line["by"] for line in imported(shop, text, capsys, "--by", "ip")["carried"]] == ["ip", "ip"]
 
 
 def test_what_radar_counts_whatever_its_case_is_not_counted_by_an_entity_that_tells_capitals_apart(shop, capsys):
@@ -356,10 +356,10 @@ def test_what_radar_counts_whatever_its_case_is_not_counted_by_an_entity_that_te
     found = imported(shop, rules, capsys)
     named = imported(shop, rules, capsys, "--map", str(mapped))
 
-    assert [one["line"] for one in found["refused"]] == [1, 2]
+    assert [item["line"] for item in found["refused"]] == [1, 2]
     assert "such as 'email: { payment: lower(payment.email) }'" in found["refused"][0]["hint"]
-    assert [one["line"] for one in named["carried"]] == [1, 2]
-    assert all("and entity email tells capitals apart." in one for one in named["notes"])
+    assert [row["line"] for row in named["carried"]] == [1, 2]
+    assert all("and entity email tells capitals apart." in note for note in named["notes"])
     assert len(named["notes"]) == 2
 
 
@@ -383,7 +383,7 @@ def test_wrong_use_is_told(shop, tmp_path):
         project.rules.import_rules(tmp_path / "none.txt")
     with pytest.raises(DefinitionError, match="has no key 'attribute'") as raised:
         project.rules.import_rules(rules, mapping=mapping)
-    assert any("'mail' is none of Radar's entities" in one.message for one in raised.value.problems)
+    assert any("'mail' is none of Radar's entities" in problem.message for problem in raised.value.problems)
     mapping.write_text("attributes: { risk_score: this.nothing }\n", encoding="utf-8")
     rules.write_text("Block if :risk_score: > 5\n", encoding="utf-8")
     (refused,) = project.rules.import_rules(rules, mapping=mapping).outcome.refused

@@ -62,4 +62,4 @@ def test_one_thread_makes_a_value_for_all_who_wait_and_peeking_waits_for_nobody(
         may_end.set()
 
         assert peeked is None
-        assert [one.result(120) for one in (first, *others)] == [1, 1, 1, 1]
+        assert [other.result(120) for other in (first, *others)] == [1, 1, 1, 1]

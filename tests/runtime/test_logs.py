@@ -82,7 +82,7 @@ def test_the_same_words_are_written_once_a_minute_and_then_with_how_often():
     tell("the registry is away")
 
     found = [json.loads(line) for line in lines]
-    assert [(one["message"], one.get("times")) for one in found] == [
+    assert [(item["message"], item.get("times")) for item in found] == [
         ("the broker is away", None),
         ("the broker is away", 3),
         ("the registry is away", None),
@@ -104,7 +104,7 @@ def test_an_unexpected_error_has_an_id_and_its_stack_without_any_value(tmp_path)
     assert first["stack"][-1].endswith(" failed")
     assert second["same_as"] == first["error_id"]  # a stack is written once
     assert "stack" not in second
-    assert [one["error_id"] for one in kept_errors(tmp_path)] == [first["error_id"], second["error_id"]]
+    assert [error["error_id"] for error in kept_errors(tmp_path)] == [first["error_id"], second["error_id"]]
     assert SECRET not in "".join(lines) + (tmp_path / logs.ERRORS_FILE).read_text()
 
 
@@ -115,7 +115,7 @@ def test_of_kept_errors_the_last_ones_stay(tmp_path, monkeypatch):
     with (tmp_path / logs.ERRORS_FILE).open("ab") as file:
         file.write(b"{damaged")
 
-    kept = [one["error_id"] for one in kept_errors(tmp_path)]
+    kept = [error["error_id"] for error in kept_errors(tmp_path)]
     assert (tmp_path / logs.ERRORS_FILE).stat().st_size < 3_000
     assert 1 < len(kept) < 30
     assert kept == ids[-len(kept) :]

@@ -168,5 +168,5 @@ def test_every_command_has_the_note_while_it_runs(monkeypatch):
 
     main.run(["check"])
 
-    assert [type(one) for one in heard] == [progress.CompileNote]
+    assert [type(item) for item in heard] == [progress.CompileNote]
     assert process_wide.compile_listeners == []

@@ -48,7 +48,7 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
     assert stat.S_IMODE((tmp_path / "data" / "old").stat().st_mode) == 0o600
     assert write_tables(tmp_path / "link", TABLE.schema, [TABLE]) == 2
     assert (tmp_path / "link").is_symlink()
-    assert [one.name for one in (tmp_path / "data").iterdir()] == ["old"]
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["old"]
 
 
 def test_a_link_to_what_is_not_there_yet_makes_it(tmp_path):
@@ -106,9 +106,9 @@ def test_a_decimal_that_becomes_wider_is_so_in_the_whole_file(tmp_path, monkeypa
 
     assert write_tables(tmp_path / "out.parquet", narrow, tables) == len(rows)
     found = pq.read_table(tmp_path / "out.parquet")
-    assert [str(one.type) for one in found.schema] == ["string", "decimal128(38, 2)", "decimal128(18, 2)"]
+    assert [str(item.type) for item in found.schema] == ["string", "decimal128(38, 2)", "decimal128(18, 2)"]
     assert found.to_pylist() == rows
-    assert [one.name for one in tmp_path.iterdir()] == ["out.parquet"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
 
 
 def test_tables_are_not_written_into_a_pipe(tmp_path, pipe):
@@ -116,7 +116,7 @@ def test_tables_are_not_written_into_a_pipe(tmp_path, pipe):
         write_tables(pipe, TABLE.schema, [TABLE])
 
     assert pipe.is_fifo()
-    assert [one.name for one in tmp_path.iterdir()] == ["pipe"]
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
 
 
 def test_a_pipe_that_nobody_reads_on_is_told_as_one(pipe):
@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_and_is_as_it_was(tmp_path)
     with pytest.raises(StorageError, match=r"No space left on device\. Nothing is left of it"):
         write_lines(tmp_path / "out", batches())
     assert (tmp_path / "out").read_text() == "old"
-    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_what_has_the_name_already_stays_where_a_new_file_is_asked_for(tmp_path):
@@ -150,7 +150,7 @@ def test_what_has_the_name_already_stays_where_a_new_file_is_asked_for(tmp_path)
     with pytest.raises(FileExistsError), whole_file(tmp_path / "key", is_new=True) as file:
         file.write(b"second")
     assert (tmp_path / "key").read_text() == "first"
-    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
 @pytest.mark.parametrize("there", ["", "first"])
@@ -165,7 +165,7 @@ def test_a_file_system_without_links_gives_a_new_file_all_the_same(tmp_path, mon
         file.write(b"second")
 
     assert (tmp_path / "key").read_text() == (there or "second")
-    assert [one.name for one in tmp_path.iterdir()] == ["key"]
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
 
 
 def test_bytes_are_synced_before_the_name_and_the_name_last(tmp_path, monkeypatch):
@@ -191,4 +191,4 @@ def test_a_file_that_could_not_be_written_to_its_end_leaves_what_was_there(tmp_p
     with pytest.raises(TypeError), whole_file(tmp_path / "text") as file:
         file.writelines([b"half", None])
     assert (tmp_path / "text").read_text() == "old"
-    assert [one.name for one in tmp_path.iterdir()] == ["text"]
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]

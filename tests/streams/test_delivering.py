@@ -63,10 +63,10 @@ class Bank:
         return int(self.log.offset(source_of("decided"), ""))
 
     def arrived(self) -> list[int]:
-        return [one.seq for one in self.place.rows.values()]
+        return [row.seq for row in self.place.rows.values()]
 
     def sent(self) -> list[list[int]]:
-        return [[one.seq for one in rows] for rows in self.place.sends]
+        return [[row.seq for row in rows] for rows in self.place.sends]
 
 
 def worked_off(courier: Courier) -> None:
@@ -178,7 +178,7 @@ def test_the_events_fields_come_with_a_row_where_the_sink_wants_them():
     worked_off(bank.courier())
     (records,) = bank.log.read()
 
-    assert [one.fields for one in bank.place.rows.values()] == [one.body for one in records]
+    assert [row.fields for row in bank.place.rows.values()] == [item.body for item in records]
 
 
 # ---- flags
@@ -210,7 +210,7 @@ def test_a_flag_leaves_as_it_is_exported_until_a_label_says_more():
     exported = replace(whole, fields=None)  # which sinks have beside the flag
 
     assert flag_body(batch.flags[0]) == export.line(exported)
-    assert [one.body for one in flags(bank.log, 0, 1)] == [export.line(exported)]
+    assert [item.body for item in flags(bank.log, 0, 1)] == [export.line(exported)]
 
 
 def test_parts_hold_whole_places_and_the_last_one_ends_where_reading_ended():
@@ -220,7 +220,7 @@ def test_parts_hold_whole_places_and_the_last_one_ends_where_reading_ended():
     bank.log.append(batch)
     rows = flags(bank.log, 0, 5)
 
-    assert [(at, [one.key for one in part]) for at, part in parts(rows, 5, 2)] == [
+    assert [(at, [item.key for item in part]) for at, part in parts(rows, 5, 2)] == [
         (2, ["1-1", "2-1", "2-2"]),
         (5, ["4-1"]),
     ]
@@ -550,7 +550,7 @@ def test_a_sink_that_hangs_holds_up_neither_the_writer_nor_another_sink(bank):
         bank.pay(3)
         delivery.tend()
         wait_for(lambda: bank.arrived() == [1, 2, 3])
-        assert [one.lag for one in delivery.health(3)] == [3, 0]
+        assert [item.lag for item in delivery.health(3)] == [3, 0]
         go_on.set()
 
     assert len(hung.rows) == 3
@@ -572,7 +572,7 @@ def test_a_change_begins_and_ends_sinks_where_they_are_and_leaves_the_others_alo
         return couriers_of(found, bank.log, bank.reader, lambda: NOW_MS)
 
     def arrived(place):
-        return sorted(one.seq for one in place.rows.values())
+        return sorted(row.seq for row in place.rows.values())
 
     begun = [("kept", PlainSink, kept), ("gone", PlainSink, gone), ("moved", Hangs, before)]
     delivery = Delivery(routes(*begun), lambda moved: record(bank.log, moved))
@@ -646,4 +646,4 @@ def test_the_store_is_told_at_most_once_a_second(bank):
     delivery.tend()
     delivery.stop()
 
-    assert [[one.through for one in moved] for moved in told] == [[1]]
+    assert [[item.through for item in moved] for moved in told] == [[1]]

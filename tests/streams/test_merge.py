@@ -35,7 +35,7 @@ def merge(**parts: list[int | None]) -> Merge:
 
 
 def taken(made: Merge, limit: int = 1_000) -> list[tuple[str, list[Any]]]:
-    return [(part, [moment(one) for one in run]) for part, run, _ in made.take(limit)]
+    return [(part, [moment(item) for item in run]) for part, run, _ in made.take(limit)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_the_order_is_the_same_wherever_reading_is_begun_again(before):
     for count in range(len(whole)):
         made, first, kept = merge(**parts), list[tuple[str, Any]](), dict[str, str]()
         for part, run, text in made.take(count):
-            first += [(part, moment(one)) for one in run]
+            first += [(part, moment(item)) for item in run]
             kept[part] = text
         made.clear()
         for part, times in parts.items():
@@ -231,7 +231,7 @@ def given_in_pieces(histories: list[Sent], drawn: Random) -> tuple[list[tuple[st
             if fetched[part] == len(lines[part]):
                 made.pass_by(part)
         for part, run, before in made.take(drawn.randrange(limit)):
-            found += [(part, one.number) for one in run]
+            found += [(part, item.number) for item in run]
             offsets[part] = run[-1].number + 1, before
         made.doubt()
     return found, made

@@ -64,9 +64,9 @@ class Schemas:
             assert "application/octet-stream" in told["content"], f"{what}: the document does not know {kind}"
         elif "json" in kind:
             judge = self._judge(content["schema"])
-            for one in answered.body.splitlines() if are_lines else [answered.body]:
-                wrong = [error.message for error in judge.iter_errors(msgspec.json.decode(one))]
-                assert not wrong, f"{what}: {wrong} in {one[:1_000]!r}"
+            for line in answered.body.splitlines() if are_lines else [answered.body]:
+                wrong = [error.message for error in judge.iter_errors(msgspec.json.decode(line))]
+                assert not wrong, f"{what}: {wrong} in {line[:1_000]!r}"
 
     def _operation(self, route: Route, params: dict[str, str]) -> Any:
         if route.told is None:
@@ -95,7 +95,7 @@ def _read_once(document: bytes) -> tuple[dict[str, Any], dict[bytes, Any]]:
 def closed(schema: Any) -> Any:
     """The same, in which objects have no other properties than those that are named."""
     if isinstance(schema, list):
-        return [closed(one) for one in schema]
+        return [closed(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     is_open = schema.get("type") == "object" and "properties" in schema

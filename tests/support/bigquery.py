@@ -101,16 +101,16 @@ class BigQueryStandIn:
     def _load(self, load: dict[str, Any], data: bytes) -> None:
         assert (load["writeDisposition"], load["createDisposition"]) == ("WRITE_APPEND", "CREATE_IF_NEEDED")
         table, fields = load["destinationTable"]["tableId"], load["schema"]["fields"]
-        required = {one["name"] for one in fields if one["mode"] == "REQUIRED"}
+        required = {item["name"] for item in fields if item["mode"] == "REQUIRED"}
         if load["sourceFormat"] == "PARQUET":
             found = pq.read_table(io.BytesIO(data))
-            assert {one.name for one in found.schema if not one.nullable} == required & set(found.schema.names)
+            assert {item.name for item in found.schema if not item.nullable} == required & set(found.schema.names)
             assert load["parquetOptions"] == {"enableListInference": True}
             rows = found.to_pylist()
         else:
             rows = [json.loads(line) for line in data.splitlines()]
         for row in rows:
-            assert row.keys() <= {one["name"] for one in fields}
+            assert row.keys() <= {item["name"] for item in fields}
             assert all(row.get(name) is not None for name in required)
         self.schemas[table] = fields
         self.rows.setdefault(table, []).extend(rows)

@@ -82,9 +82,9 @@ class Looker:
         rules = RULES if is_first or changed - self._changed else OF_LOOKS
         self._changed |= set() if is_first else changed
         found: list[dict[str, Any]] = self.page.evaluate("rules => judged.run(rules)", rules)
-        for one in found:
-            nodes = "; ".join(node["html"][:160] for node in one["nodes"][:3])
-            self._note(f"{where}: {one['id']}: {one['help']}: {nodes}")
+        for item in found:
+            nodes = "; ".join(node["html"][:160] for node in item["nodes"][:3])
+            self._note(f"{where}: {item['id']}: {item['help']}: {nodes}")
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:

@@ -64,7 +64,7 @@ class NoticeServices:
     def heard(self, *alerts: Alert, labels: Sequence[FeedLabel] = ()) -> list[Opening]:
         """Alerts came, with labels; gives the cases that opened."""
         with self.desk.store.change() as change:
-            upto = max(one.seq for one in (*alerts, *labels))
+            upto = max(label.seq for label in (*alerts, *labels))
             return take_in(change, alerts, labels, self.now_ms, upto, change.place()[1])
 
     def denied(self, seq: int, of: int, known_ms: int | None = None) -> list[Opening]:
@@ -92,11 +92,11 @@ class NoticeServices:
             requests = log.asked(limit=10_000)
         finally:
             log.close()
-        assert {one.kind for one in requests} <= {"labels"}
-        given = [one["label"] for request in requests for one in msgspec.json.decode(request.body)]
+        assert {item.kind for item in requests} <= {"labels"}
+        given = [item["label"] for request in requests for item in msgspec.json.decode(request.body)]
         return [
-            (f"{one['event_type']}/{one['event_id']}", one["verdict"], one["source"], one["known_at_ms"])
-            for one in given
+            (f"{row['event_type']}/{row['event_id']}", row["verdict"], row["source"], row["known_at_ms"])
+            for row in given
         ]
 
     def acts(self) -> list[str]:

@@ -91,8 +91,8 @@ class FoldingBackend(HereBackend):
     def fold(self, work: ReplayProcess, after: int, upto: int, states: States) -> dict[int, dict[int, EntityAnswer]]:
         """Move the states on over a stretch; gives their answers by stage and place."""
         parts: dict[tuple[int, int], list[PartitionEvent]] = defaultdict(list)
-        for one in rows_of(work, after, upto):
-            parts[one.stage, one.partition].append(one)
+        for item in rows_of(work, after, upto):
+            parts[item.stage, item.partition].append(item)
         answers: dict[int, dict[int, EntityAnswer]] = defaultdict(dict)
         for (stage, partition), seen in parts.items():
             name = f"{stage}-{partition}"

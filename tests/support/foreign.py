@@ -98,6 +98,6 @@ def found(folder: Path) -> Iterator[None]:
 def _forget() -> None:
     importlib.invalidate_caches()
     for module in (entry_points, installed, systems_keys, manifest):
-        for one in vars(module).values():
-            if hasattr(one, "cache_clear"):
-                one.cache_clear()
+        for var in vars(module).values():
+            if hasattr(var, "cache_clear"):
+                var.cache_clear()

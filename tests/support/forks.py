@@ -84,7 +84,7 @@ def begin(folder: Path, owner: int | None = None) -> None:
     if not (folder / SPENT).exists():
         (folder / SPENT).write_bytes(struct.pack("d", 0.0))
     os.environ[FOLDER], os.environ[OWNER] = str(folder), str(owner or os.getpid())
-    path = [one for one in os.environ["PATH"].split(os.pathsep) if one != str(SHROFF.parent)]
+    path = [part for part in os.environ["PATH"].split(os.pathsep) if part != str(SHROFF.parent)]
     os.environ["PATH"] = os.pathsep.join([str(SHROFF.parent), *path])
 
 
@@ -330,8 +330,8 @@ def _fork(connection: socket.socket, running: dict[int, tuple[socket.socket, Pat
         for other, _ in running.values():
             other.close()
         _run(files, data, connection)
-    for one in files:
-        os.close(one)
+    for file in files:
+        os.close(file)
     asked_by, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     running[pid] = connection, folder / str(asked_by)
     running[pid][1].write_text(str(pid))
@@ -357,7 +357,7 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
             os.environb[name] = value
         time.tzset()
         tempfile.tempdir = None  # as TMPDIR says now
-        sys.argv = [os.fsdecode(one) for one in more[: int(count)]]
+        sys.argv = [os.fsdecode(item) for item in more[: int(count)]]
         sys.stdin, sys.stdout, sys.stderr = _text(0, "r"), _text(1, "w"), _text(2, "w")
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
         signal.signal(signal.SIGINT, signal.SIG_IGN if int(is_ignoring) else signal.default_int_handler)
@@ -387,7 +387,7 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
 
 def _interpret(words: list[str]) -> None:
     """Run a program as the interpreter does."""
-    sys.path[0:0] = [one for one in os.environ.get("PYTHONPATH", "").split(os.pathsep) if one]
+    sys.path[0:0] = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     if words[0] == "-m":
         sys.argv = words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)
@@ -434,4 +434,4 @@ def _end(code: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main([Path(one) for one in sys.argv[1:]])
+    main([Path(item) for item in sys.argv[1:]])

@@ -116,13 +116,13 @@ class Delta(Published):
 
     def transactions(self, table: str) -> dict[str, int]:
         told = (one["txn"] for _, one in self._actions(f"{table}/") if "txn" in one)
-        return {one["appId"]: one["version"] for one in told}
+        return {notice["appId"]: notice["version"] for notice in told}
 
     def streamed(self) -> int:
         actions = [one for _, one in self._actions()]
-        assert not any(one["remove"]["dataChange"] for one in actions if "remove" in one)
-        added = (one["add"] for one in actions if one.get("add", {}).get("dataChange"))
-        return sum(json.loads(one["stats"])["numRecords"] for one in added)
+        assert not any(action["remove"]["dataChange"] for action in actions if "remove" in action)
+        added = (action["add"] for action in actions if action.get("add", {}).get("dataChange"))
+        return sum(json.loads(row["stats"])["numRecords"] for row in added)
 
     def spoil(self, table: str) -> None:
         foreign = b'{"commitInfo":{"engineInfo":"Apache-Spark/4.0","operation":"OPTIMIZE"}}\n'
@@ -164,15 +164,15 @@ class Iceberg(Published):
     def _all(self) -> list[Any]:
         if not self.catalog.namespace_exists("lake"):
             return []
-        return [self.catalog.load_table(one) for one in self.catalog.list_tables("lake")]
+        return [self.catalog.load_table(table) for table in self.catalog.list_tables("lake")]
 
     def active(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for table in self._all():
             files = [task.file.file_path.removeprefix(f"file://{self.folder}/") for task in table.scan().plan_files()]
             assert len(files) == len(set(files))
-            for one in files:
-                found.setdefault(table_of(one), set()).add(one)
+            for file in files:
+                found.setdefault(table_of(file), set()).add(file)
         return found
 
     def transactions(self, table: str) -> dict[str, int]:
@@ -180,11 +180,11 @@ class Iceberg(Published):
         return {name: int(value) for name, value in told.items() if name.startswith("shroff-lake-")}
 
     def streamed(self) -> int:
-        snapshots = [one.summary for table in self._all() for one in table.metadata.snapshots]
+        snapshots = [snapshot.summary for table in self._all() for snapshot in table.metadata.snapshots]
         return sum(
-            int(one.additional_properties.get("added-records", 0))
-            for one in snapshots
-            if one.operation.value == "append"
+            int(snapshot.additional_properties.get("added-records", 0))
+            for snapshot in snapshots
+            if snapshot.operation.value == "append"
         )
 
     def spoil(self, table: str) -> None:

@@ -78,7 +78,7 @@ def day(
 def write_days(path: Path, numbers: Sequence[int], **how: Any) -> Path:
     """Days as one file of JSON lines."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps(one) for number in numbers for one in day(number, **how)]
+    lines = [json.dumps(item) for number in numbers for item in day(number, **how)]
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 

@@ -43,7 +43,9 @@ def load_linear(manifest: bytes, files: Mapping[str, bytes]) -> Linear:
     found = msgspec.json.decode(manifest)
     if WEIGHTS not in files:
         raise StateError(f"it has no {WEIGHTS}")
-    inputs = tuple(InputColumn(one["name"], one["kind"], tuple(one.get("categories", ()))) for one in found["inputs"])
+    inputs = tuple(
+        InputColumn(item["name"], item["kind"], tuple(item.get("categories", ()))) for item in found["inputs"]
+    )
     weights = msgspec.json.decode(files[WEIGHTS])
     return Linear(found["id"], digest_of(manifest), found["event"], inputs, weights, found)
 

@@ -116,7 +116,7 @@ class MemoryLog:
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """The same as text, a line each."""
         for records in self.read(after, upto, size):
-            heads = (f"{one.kind[0]}{one.decided:d}{one.type} ".encode() for one in records)
+            heads = (f"{record.kind[0]}{record.decided:d}{record.type} ".encode() for record in records)
             yield b"".join(b"%s%s\n" % (head, one.body) for head, one in zip(heads, records, strict=True))
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
@@ -127,7 +127,9 @@ class MemoryLog:
     def controls(self, after: int = 0, upto: int | None = None) -> list[Record]:
         """The control events, in order."""
         kept = (*self._usable().earlier_controls, *self.store.records)
-        return [one for one in kept if one.kind == "control" and after < one.seq and (upto is None or one.seq <= upto)]
+        return [
+            item for item in kept if item.kind == "control" and after < item.seq and (upto is None or item.seq <= upto)
+        ]
 
     def labels_after(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
         """The labels in order, in lists."""
@@ -137,7 +139,7 @@ class MemoryLog:
     def records_at(self, places: Collection[int]) -> dict[int, Record]:
         """The records at these places; places that are not there, or were pruned, are left out."""
         with self._held() as store:
-            kept = {one.seq: one for one in store.earlier_controls}
+            kept = {control.seq: control for control in store.earlier_controls}
             first, end = store.pruned + 1, store.pruned + len(store.records)
             there = {seq: store.records[seq - first] for seq in places if first <= seq <= end}
             return there | {seq: kept[seq] for seq in places if seq in kept}
@@ -307,7 +309,7 @@ class MemoryLog:
         """The first place and the ingest time of each batch that has records in (after, upto], in order."""
         batches, end = self._usable().batches, self.last_seq() if upto is None else upto
         first = max(0, bisect_right(batches, after + 1, key=itemgetter(0)) - 1)
-        return [one for one in batches[first:] if one[0] <= end] if end > after else []
+        return [batch for batch in batches[first:] if batch[0] <= end] if end > after else []
 
     def damage(self, within_s: float) -> str:
         """What is wrong with the tables under the log: nothing."""
@@ -363,7 +365,9 @@ class MemoryLog:
 
     def _at(self, place: int) -> Record:
         there, controls = place - self.store.pruned - 1, self.store.earlier_controls
-        return self.store.records[there] if there >= 0 else next(one for one in controls if one.seq == place)
+        return (
+            self.store.records[there] if there >= 0 else next(control for control in controls if control.seq == place)
+        )
 
     def _find_unique(self, type_: str, field: str, values: Sequence[str]) -> dict[str, Record]:
         known = self.store.unique.get((type_, field), {})
@@ -409,7 +413,7 @@ class MemoryLog:
     def _take(self, batch: Batch) -> None:
         store = self.store
         store.records.extend(batch.records)
-        store.batches += [(one.seq, batch.at_ms) for one in batch.records[:1]]
+        store.batches += [(item.seq, batch.at_ms) for item in batch.records[:1]]
         store.places.update({(record.type, record.id): record.seq for record in batch.records})
         for hashed, seq in zip(*batch.keys or ((), ()), strict=True):
             store.keys.setdefault(int(hashed), set()).add(int(seq))
@@ -418,7 +422,7 @@ class MemoryLog:
             store.indexed.pop(type_and_field, None)
         for value in batch.unique:
             store.unique.setdefault((value.type, value.field), {})[value.value] = value.seq
-        store.indexed.update({(one.type, one.field): one for one in batch.indexed})
+        store.indexed.update({(item.type, item.field): item for item in batch.indexed})
         times = [record.time_ms for record in batch.records if record.kind == "event"]
         if store.watermark_ms is not None:
             times.append(store.watermark_ms)
@@ -496,8 +500,8 @@ def flags_of(
     rows: Iterable[FlagRow], entity: str, key: str, before: tuple[int, str] | None, limit: int
 ) -> list[FlagRow]:
     """Those of one key of an entity, newest place first, then by rule; behind that of a place and a rule."""
-    found = sorted((one for one in rows if (one.entity, one.key) == (entity, key)), key=_newest_first)
-    return [one for one in found if before is None or _newest_first(one) > (-before[0], before[1])][:limit]
+    found = sorted((row for row in rows if (row.entity, row.key) == (entity, key)), key=_newest_first)
+    return [item for item in found if before is None or _newest_first(item) > (-before[0], before[1])][:limit]
 
 
 def _newest_first(flag: FlagRow) -> tuple[int, str]:

@@ -115,7 +115,7 @@ class Disk:
             case Synced(file):
                 self._safe[file] = _changed(self._safe.get(file, b""), self._changes.pop(file, []))
             case FolderSynced(folder):
-                self._settle([one for one in self._namings if folder in _folders(one)])
+                self._settle([naming for naming in self._namings if folder in _folders(naming)])
             case RouteDoc():
                 return
 
@@ -130,7 +130,7 @@ class Disk:
     def torn(self, chance: Random) -> dict[str, bytes]:
         """Some of what was on its way came, in any order, sectors torn apart."""
         share = chance.choice((0.1, 0.5, 0.9))
-        names = _renamed(self._names, [one for one in self._namings if chance.random() < share])
+        names = _renamed(self._names, [naming for naming in self._namings if chance.random() < share])
         return {path: self._torn_file(file, share, chance) for path, file in _found(names)}
 
     def whole(self) -> dict[str, bytes]:
@@ -142,36 +142,36 @@ class Disk:
 
     def _torn_file(self, file: int, share: float, chance: Random) -> bytes:
         came: list[_Change] = []
-        for one in self._changes.get(file, []):
-            if isinstance(one, Cut) or chance.random() < 0.5:
-                came += [one] if chance.random() < share else []
+        for change in self._changes.get(file, []):
+            if isinstance(change, Cut) or chance.random() < 0.5:
+                came += [change] if chance.random() < share else []
             else:
-                came += [sector for sector in _sectors(one) if chance.random() < share]
+                came += [sector for sector in _sectors(change) if chance.random() < share]
         return _changed(self._safe.get(file, b""), came)
 
     def _settle(self, certain: Collection[_Naming]) -> None:
         """Make these safe, and with them whatever came before to the same names."""
         settled: list[_Naming] = []
         paths: set[str] = set()
-        for one in reversed(self._namings):
-            if one in certain or not paths.isdisjoint(_paths(one)):
-                settled.append(one)
-                paths.update(_paths(one))
+        for naming in reversed(self._namings):
+            if naming in certain or not paths.isdisjoint(_paths(naming)):
+                settled.append(naming)
+                paths.update(_paths(naming))
         self._names = _renamed(self._names, reversed(settled))
-        self._namings = [one for one in self._namings if one not in settled]
+        self._namings = [naming for naming in self._namings if naming not in settled]
 
 
 def _changed(data: bytes, changes: Iterable[_Change]) -> bytes:
     """The bytes of a file after changes."""
     made = bytearray(data)
-    for one in changes:
-        end = one.size if isinstance(one, Cut) else one.offset + len(one.data)
+    for change in changes:
+        end = change.size if isinstance(change, Cut) else change.offset + len(change.data)
         if end > len(made):
             made.extend(bytes(end - len(made)))
-        if isinstance(one, Cut):
+        if isinstance(change, Cut):
             del made[end:]
         else:
-            made[one.offset : end] = one.data
+            made[change.offset : end] = change.data
     return bytes(made)
 
 
@@ -185,8 +185,8 @@ def _sectors(written: Written) -> list[Written]:
 def _renamed(names: Mapping[str, int], namings: Iterable[_Naming]) -> dict[str, int]:
     """The names after namings; one that has nothing to name does nothing."""
     made = dict(names)
-    for one in namings:
-        match one:
+    for naming in namings:
+        match naming:
             case Named(path, file):
                 made[path] = file
             case Made(path):

@@ -101,7 +101,7 @@ def submission(type_name: str, number: int, fields: Mapping[str, object]) -> Sub
 
 def documents(answers: Sequence[object]) -> list[dict[str, object]]:
     """The decisions among answers, read."""
-    return [msgspec.json.decode(one.document) for one in answers if one.document]
+    return [msgspec.json.decode(answer.document) for answer in answers if answer.document]
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class PubsubDesk:
         """Messages with these bytes, there on return; gives their ids."""
         ids: list[str] = []
         for at in range(0, len(values), 1_000):
-            messages = [PubsubMessage(data=one, ordering_key=key, attributes=said) for one in values[at : at + 1_000]]
+            messages = [PubsubMessage(data=item, ordering_key=key, attributes=said) for item in values[at : at + 1_000]]
             ids += PublisherClient.publish(self.publisher, topic=topic, messages=messages).message_ids
         return ids
 
@@ -52,9 +52,9 @@ class PubsubDesk:
         until_s = time.monotonic() + within_s
         while True:
             some = self.subscriber.pull(subscription=subscription, max_messages=1_000).received_messages
-            found += [one.message for one in some]
+            found += [item.message for item in some]
             if some:
-                ids = [one.ack_id for one in some]
+                ids = [item.ack_id for item in some]
                 self.subscriber.acknowledge(subscription=subscription, ack_ids=ids)
             elif time.monotonic() >= until_s:
                 return found

@@ -29,7 +29,7 @@ class MemoryRegistry:
         return found[-1] if found else None
 
     def versions(self, subject: str) -> list[int]:
-        return [one.version for one in self._subjects.get(subject, ())]
+        return [item.version for item in self._subjects.get(subject, ())]
 
     def register(self, subject: str, schema: str) -> int:
         try:
@@ -37,7 +37,7 @@ class MemoryRegistry:
         except ValueError as error:
             raise UsageError(f"the registry refuses the schema of {subject}: {error}") from None
         versions = self._subjects.setdefault(subject, [])
-        known = next((one.id for one in versions if _same(one.schema, schema)), None)
+        known = next((version.id for version in versions if _same(version.schema, schema)), None)
         if known is not None:
             return known
         id_ = next((at for at, text in enumerate(self._texts, 1) if _same(text, schema)), 0)

@@ -44,10 +44,10 @@ def start_all(folder: Path) -> None:
     if os.fork():
         return  # this process is forked again, and so has no threads
     starting = [threading.Thread(target=_start, args=(kind, folder / "servers", owner)) for kind in KINDS]
-    for one in starting:
-        one.start()
-    for one in starting:
-        one.join()
+    for item in starting:
+        item.start()
+    for item in starting:
+        item.join()
     os._exit(0)
 
 

@@ -16,7 +16,7 @@ Lines = Sequence[Mapping[str, Any]]
 def ingest(folder: Path, events: Lines) -> None:
     """Ingest events, all of which are taken."""
     file = folder.parent / "events.jsonl"
-    file.write_text("".join(f"{json.dumps(one)}\n" for one in events), encoding="utf-8")
+    file.write_text("".join(f"{json.dumps(event)}\n" for event in events), encoding="utf-8")
     report = shroff.open(folder).ingest([file])
     assert (report.events.quarantined, report.untaken) == (0, 0)
 

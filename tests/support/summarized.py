@@ -131,7 +131,7 @@ def summarized(bank: Bank) -> list[tuple[Any, ...]]:
 
 def _content(row: dict[str, Any]) -> tuple[Any, ...]:
     counts = {column: json.loads(row[column]) for column in COLUMNS}
-    assert all(list(one) == sorted(one) for one in counts.values())
+    assert all(list(count) == sorted(count) for count in counts.values())
     return counts, row["transaction_count"], row["amount_sum"], row["average_amount"], row["confirmed_fraud_count"]
 
 
@@ -171,10 +171,10 @@ def text_of(at_ms: int) -> str:
 
 def by_definition(bank: Bank, first_ms: int, last_ms: int, by: str = "ingest_time") -> list[tuple[Any, ...]]:
     """The rows of both tables, as read from the definition: event by event, window by window."""
-    found, timed = [], [(_time(one, by), one) for one in bank.events]
+    found, timed = [], [(_time(event, by), event) for event in bank.events]
     for start in range(first_ms, last_ms, EVERY_MS):
         inside = [one for at_ms, one in timed if start <= at_ms < start + EVERY_MS]
-        frauds = [one for one in inside if Decimal(one["amount"]) > 90]
+        frauds = [row for row in inside if Decimal(row["amount"]) > 90]
         found.append((start, _row(bank, inside), len(frauds), _row(bank, frauds)))
     return found
 
@@ -188,10 +188,12 @@ def _time(event: Mapping[str, Any], by: str) -> int:
 def _row(bank: Bank, events: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     counts = {}
     for column, name in COLUMNS.items():
-        values = [one.get(name) for one in events]
-        named = ["(missing)" if one is None else str(one).lower() if isinstance(one, bool) else one for one in values]
+        values = [event.get(name) for event in events]
+        named = [
+            "(missing)" if item is None else str(item).lower() if isinstance(item, bool) else item for item in values
+        ]
         counts[column] = dict(sorted(Counter(named).items()))
-    amount = sum((Decimal(one["amount"]) for one in events), Decimal("0.00"))
+    amount = sum((Decimal(event["amount"]) for event in events), Decimal("0.00"))
     average = (amount / len(events)).quantize(Decimal("0.0001"), ROUND_HALF_UP) if events else None
-    confirmed = sum(bank.verdicts.get(one["id"]) == "fraud" for one in events)
+    confirmed = sum(bank.verdicts.get(event["id"]) == "fraud" for event in events)
     return counts, len(events), amount, average, confirmed

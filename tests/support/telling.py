@@ -86,7 +86,7 @@ class PendingRequest:
 
     @property
     def read(self) -> list[EmailMessage]:
-        return [message_from_bytes(one.data, policy=SMTP) for one in self.mails]
+        return [message_from_bytes(mail.data, policy=SMTP) for mail in self.mails]
 
 
 def text_of(message: EmailMessage, kind: str = "plain") -> str:
@@ -132,9 +132,9 @@ class Bank:
 
     def pay(self, *payments: Mapping[str, object]) -> list[str]:
         """Decide payments; gives the outcomes."""
-        lines = [msgspec.json.decode(msgspec.json.encode(one)) for one in payments or (payment(),)]
-        found = self.project.decide([{"payment": one} for one in lines])
-        return [getattr(one, "outcome", "") for one in found]
+        lines = [msgspec.json.decode(msgspec.json.encode(item)) for item in payments or (payment(),)]
+        found = self.project.decide([{"payment": line} for line in lines])
+        return [getattr(item, "outcome", "") for item in found]
 
     def tell(self, steps: int = 4, later_ms: int = 0) -> PendingRequest:
         """Let what is due by now, or later, be told by a new process; gives what was mailed so far."""
@@ -159,6 +159,6 @@ class Bank:
         self.pay(payment("p-tiny", "0.01", card="c-none", email=None))
         self.project.label("payment/p-tiny", "genuine", source="import")  # waits for its turn behind all others
         with self.project.log.reading() as log:
-            bodies = [msgspec.json.decode(one.body) for rows in log.labels_after(0) for one in rows]
-        found = [(one["event"], one["verdict"], one["source"]) for one in bodies]
-        return [one for one in found if one[2] != "import"]
+            bodies = [msgspec.json.decode(row.body) for rows in log.labels_after(0) for row in rows]
+        found = [(body["event"], body["verdict"], body["source"]) for body in bodies]
+        return [item for item in found if item[2] != "import"]

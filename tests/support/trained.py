@@ -35,7 +35,7 @@ def train(
     known = dict(categories or {})
     fitted = fitted_to(tuple((name, known.get(name, ())) for name in inputs), seed)
     shapes: list[dict[str, Any]] = [
-        {"name": one.name, "kind": one.kind, "categories": list(one.categories)} for one in fitted.inputs
+        {"name": path.name, "kind": path.kind, "categories": list(path.categories)} for path in fitted.inputs
     ]
     manifest = {"id": id_, "event": event, "format": fitted.format, "learner": "xgboost", "inputs": shapes, **more}
     return models.write(manifest, fitted.files, metrics=metrics or {"auc_roc": {"mean": 0.9}}, gates=gates)

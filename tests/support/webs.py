@@ -170,8 +170,8 @@ class Browser:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         given = {"host": self.origin.partition("//")[2], "accept": "text/html,*/*", "cookie": cookie, **headers}
         found = await self.asks.ask(method, path, body, key="", headers=given)
-        for one in found.cookies:
-            name, _, value = one.partition(";")[0].partition("=")
+        for cooky in found.cookies:
+            name, _, value = cooky.partition(";")[0].partition("=")
             self.cookies[name] = value
         return found
 

@@ -140,7 +140,7 @@ class Workers:
         return bool(stolen)
 
     def _hear(self, session: pytest.Session) -> None:
-        ready = wait([one for worker in self._running for one in (worker.connection, worker.alive)])
+        ready = wait([item for worker in self._running for item in (worker.connection, worker.alive)])
         for worker in list(self._running):
             if worker.connection in ready:
                 try:

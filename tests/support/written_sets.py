@@ -23,25 +23,25 @@ def read_set(folder: Path) -> TrainingSet:
     shape = SetShape(
         manifest.event,
         manifest.as_of_ms,
-        tuple((one.name, one.kind) for one in manifest.inputs),
+        tuple((path.name, path.kind) for path in manifest.inputs),
         tuple(manifest.slices),
     )
     labels = _labels_of(pq.read_table(folder / LABELS))
     with pq.ParquetFile(folder / ROWS) as rows:
-        tables = (pa.Table.from_batches([one]) for one in rows.iter_batches(GROUP_ROWS))
+        tables = (pa.Table.from_batches([batch]) for batch in rows.iter_batches(GROUP_ROWS))
         return gathered(shape, tables, manifest.rows, labels, folder)
 
 
 def _labels_of(table: pa.Table) -> Labels:
     codes = {text: code for code, text in VERDICT_TEXTS.items()}
     reasons = table["reason"].to_pylist()
-    texts = sorted({one for one in reasons if one is not None})
+    texts = sorted({reason for reason in reasons if reason is not None})
     places: dict[str | None, int] = {text: place for place, text in enumerate(texts)}
     return Labels(
         table["row"].to_numpy(),
         np.array([codes[text] for text in table["verdict"].to_pylist()], np.int8),
         np.array([SOURCES.index(text) for text in table["source"].to_pylist()], np.int8),
         table["known_at"].cast("int64").to_numpy(),
-        np.array([places.get(one, -1) for one in reasons], np.int64),
+        np.array([places.get(reason, -1) for reason in reasons], np.int64),
         tuple(texts),
     )

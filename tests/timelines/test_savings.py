@@ -108,7 +108,7 @@ def test_95_percent_is_exact_where_it_falls_between_two_smallest_units():
         withdrawal("2026-01-01T12:00:00Z", "3.17"),
     )
 
-    assert [one.matched_48h for one in told] == [0, 0, 1]
+    assert [notice.matched_48h for notice in told] == [0, 0, 1]
 
 
 def test_what_is_exactly_48_hours_old_is_out_and_a_millisecond_less_is_in():
@@ -122,7 +122,7 @@ def test_what_is_exactly_48_hours_old_is_out_and_a_millisecond_less_is_in():
         withdrawal("2026-01-03T10:00:00.000Z", "100"),
     )
 
-    assert [one.matched_48h for one in told] == [0, 1, 0]
+    assert [notice.matched_48h for notice in told] == [0, 1, 0]
 
 
 def test_what_is_exactly_24_hours_old_is_out_of_the_day_and_still_in_the_two_days():
@@ -134,7 +134,7 @@ def test_what_is_exactly_24_hours_old_is_out_of_the_day_and_still_in_the_two_day
         withdrawal("2026-01-02T10:00:00.000Z", "100"),
     )
 
-    assert [(one.matched_24h, one.matched_48h) for one in told] == [(0, 0), (1, 1), (0, 1)]
+    assert [(notice.matched_24h, notice.matched_48h) for notice in told] == [(0, 0), (1, 1), (0, 1)]
 
 
 def test_a_withdrawal_before_its_saving_matches_nothing():
@@ -147,7 +147,7 @@ def test_a_withdrawal_before_its_saving_matches_nothing():
         withdrawal("2026-01-01T12:00:00Z", "100"),
     )
 
-    assert [one.matched_48h for one in told] == [0, 0, 1]
+    assert [notice.matched_48h for notice in told] == [0, 0, 1]
 
 
 def test_a_withdrawal_of_the_same_millisecond_matches_where_the_saving_came_first():
@@ -252,7 +252,7 @@ def test_two_users_interleaved_do_not_see_each_other():
         withdrawal("2026-01-01T11:04:00Z", "98", user="u2"),
     )
 
-    assert [one.matched_24h for one in told] == [0, 0, 1, 1, 1, 1, 1]
+    assert [notice.matched_24h for notice in told] == [0, 0, 1, 1, 1, 1, 1]
     assert hits(ONE_DAY, told) == [5, 7]
 
 

@@ -35,7 +35,7 @@ def test_wheels_are_asked_for_and_the_answer_is_told(monkeypatch, capsys, ended,
     assert told in capsys.readouterr().out
     pythons = ["3.11", "3.12", "3.13", "3.14"]
     assert sorted(asked) == sorted(
-        [(one, "analytics") for one in pythons] + [(one, "dbt", "lock") for one in ("3.11", "3.14")]
+        [(python, "analytics") for python in pythons] + [(text, "dbt", "lock") for text in ("3.11", "3.14")]
     )
 
 

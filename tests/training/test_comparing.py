@@ -72,8 +72,8 @@ def test_models_that_are_tried_are_compared_on_what_both_scored_and_is_old_enoug
     assert found.events == MORE * A_DAY, "those behind the place from which both scored"
     assert found.immature == A_DAY, "younger than the label delay of a day, though they have labels"
     assert found.rows == found.events - found.immature
-    assert {one.name for one in found.found} == set(COMPARED)
-    assert {one.verdict for one in found.found} == {"worse"}
+    assert {item.name for item in found.found} == set(COMPARED)
+    assert {item.verdict for item in found.found} == {"worse"}
 
 
 def test_the_other_way_round_the_difference_turns_its_sign(bank: Path, good: str, bad: str):
@@ -84,19 +84,19 @@ def test_the_other_way_round_the_difference_turns_its_sign(bank: Path, good: str
         assert one.mean == pytest.approx(-other.mean if other.mean is not None else None)
         assert one.seen_from == pytest.approx(other.seen_from)
         assert (one.champion, one.challenger) == (other.challenger, other.champion)
-    assert {one.verdict for one in back.found} == {"better"}
+    assert {item.verdict for item in back.found} == {"better"}
 
 
 def test_what_is_compared_are_the_scores_that_decisions_show(bank: Path, good: str, bad: str):
     project = tried(bank, good, bad)
     table = project.decisions()
     shown = dict(zip(table["id"].to_pylist(), table["score"].to_pylist(), strict=True))
-    frauds = {one["id"]: one["verdict"] == "fraud" for one in project.labels().to_pylist() if one["id"] in shown}
+    frauds = {row["id"]: row["verdict"] == "fraud" for row in project.labels().to_pylist() if row["id"] in shown}
     mature = [f"p{day}-{place}" for day in range(LEARNT, LEARNT + MORE - 1) for place in range(A_DAY)]
     scores = np.array([float(shown[id_]) for id_ in mature])
     is_fraud = np.array([frauds[id_] for id_ in mature])
     pairs = scores[is_fraud][:, None] - scores[~is_fraud][None, :]
-    by_name = {one.name: one for one in project.models.compare().found}
+    by_name = {item.name: item for item in project.models.compare().found}
 
     assert by_name["auc_roc"].champion == pytest.approx(float((pairs > 0).mean() + (pairs == 0).mean() / 2))
 
@@ -117,7 +117,7 @@ def test_models_that_are_not_tried_are_compared_on_common_test_rows(bank: Path, 
 
     assert found.on == TESTED_ON
     assert found.rows == 2 * 2 * A_DAY, "two folds of two days"
-    assert {one.verdict for one in found.found} == {"worse"}
+    assert {item.verdict for item in found.found} == {"worse"}
 
 
 def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
@@ -142,8 +142,8 @@ def test_a_model_is_no_better_than_itself_under_another_name(two: tuple[Path, st
     twin = project.train(brought_by={"file": "again"}).stored.id  # what else is the same gets the same id
     found = project.models.compare(good, twin)
 
-    assert {one.mean for one in found.found} == {0.0}
-    assert {one.verdict for one in found.found} == {"open"}
+    assert {item.mean for item in found.found} == {0.0}
+    assert {item.verdict for item in found.found} == {"open"}
 
 
 @pytest.mark.parametrize("ids", [("m-none",), ("m-none", "m-other")])
@@ -179,7 +179,7 @@ def seen_from(rows: int, seed: int) -> float:
     read = RowsOfFold(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
     settings = plain_settings(definitions(), "payment", ())
     found, _ = _paired(read, (scores(), scores()), Terms(review_at=0.5), settings)
-    value = next(one for one in found if one.name == "auc_roc").seen_from
+    value = next(item for item in found if item.name == "auc_roc").seen_from
     assert value is not None
     return value
 
@@ -201,7 +201,7 @@ def test_what_is_seen_from_is_seen_four_times_in_five():
         squeezed = tuple(1 / (1 + np.exp(-scores)) for scores in (one, other))
         read = RowsOfFold(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
         found, _ = _paired(read, squeezed, Terms(), plain_settings(definitions(), "payment", ()))
-        auc = next(one for one in found if one.name == "auc_roc")
+        auc = next(item for item in found if item.name == "auc_roc")
         assert auc.mean is not None
         assert auc.seen_from is not None
         return auc.mean, auc.seen_from, auc.verdict != "open"
@@ -224,7 +224,7 @@ def test_the_command_answers_with_a_table_and_json(bank: Path, good: str, bad: s
     assert "seen from" in shown
     assert run(["-C", str(bank), "models", "compare", good, bad, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [one["name"] for one in found["metrics"]] == list(COMPARED)
+    assert [metric["name"] for metric in found["metrics"]] == list(COMPARED)
     assert found["metrics"][0]["verdict"] == "worse"
     assert run(["-C", str(bank), "models", "compare", good, bad, "--as-of", "2026-03-17T12:00:00Z"]) == 0
     assert "nothing to compare yet" in capsys.readouterr().out

@@ -144,7 +144,7 @@ def test_a_row_that_stands_for_three_is_measured_as_three():
 
     for name, value in measure(repeated, terms).items():
         assert measure(weighed, terms)[name] == pytest.approx(value), name
-    assert [one.count for one in calibration_curve(weighed)] == [one.count for one in calibration_curve(repeated)]
+    assert [item.count for item in calibration_curve(weighed)] == [item.count for item in calibration_curve(repeated)]
     drawn = random.integers(0, 3, count).astype(float)
     assert measure(weighed, terms, drawn)["auc_roc"] == pytest.approx(measure(repeated, terms, drawn[many])["auc_roc"])
     part = weighed.rows.take(np.flatnonzero(rows.frauds))
@@ -152,7 +152,7 @@ def test_a_row_that_stands_for_three_is_measured_as_three():
 
 
 def _columns(rows: RowsOfFold) -> list[np.ndarray]:
-    return [getattr(rows, one.name) for one in fields(rows)][:4]
+    return [getattr(rows, field.name) for field in fields(rows)][:4]
 
 
 def test_recall_is_told_without_bias_where_declines_are_let_through_by_lot_and_with_bias_where_they_just_count():
@@ -206,7 +206,7 @@ def test_an_evaluation_counts_those_that_were_let_through_and_says_so():
         counts = np.where(np.isnan(lots[rows]), 1.0, lots[rows])
         frauds = given.verdicts_at(given.as_of_ms)[rows] == FRAUD
         assert value == pytest.approx(counts[frauds].sum() / counts.sum())
-    (said,) = [one for one in found.remarks if "were drawn" in one]
+    (said,) = [remark for remark in found.remarks if "were drawn" in remark]
     seen = lots[found.tested.rows] > 0
     assert said.startswith(f"{seen.sum():,} test rows were drawn (declines that were explored, approved frauds")
     assert f"represent {4 * seen.sum():,} such events" in said

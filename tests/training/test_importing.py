@@ -86,7 +86,7 @@ def test_it_is_judged_gated_and_kept_as_one_of_ours(project, tmp_path):
     assert [gate.name for gate in report.gates] == ["auc_roc"]
     assert report.passed
     assert report.evaluation.metrics["auc_roc"].mean > 0.6
-    assert [one.why for one in report.evaluation.folds] == ["", ""]
+    assert [fold.why for fold in report.evaluation.folds] == ["", ""]
     assert set(report.evaluation.compared) >= {"rules_only", "approve_all"}
     assert (origin["file"], origin["by"], origin["source"]) == ("fraud.json", "ann", "XGBoost's JSON")
     assert origin["sha256"] == manifest["files"]["model.json"]
@@ -99,11 +99,11 @@ def test_it_is_judged_gated_and_kept_as_one_of_ours(project, tmp_path):
     }
     assert "trained_until" not in origin
     assert manifest["data"] == {}
-    assert [one["name"] for one in manifest["inputs"]] == list(OURS.values())
-    assert [one.get("feature") for one in manifest["inputs"]] == list(OURS)
+    assert [row["name"] for row in manifest["inputs"]] == list(OURS.values())
+    assert [item.get("feature") for item in manifest["inputs"]] == list(OURS)
     assert manifest["inputs"][1]["categories"] == list(TEXTS)
     assert sum(manifest["importance"].values()) == pytest.approx(1, abs=1e-5)
-    assert any("Its training data may include test rows" in one for one in report.remarks)
+    assert any("Its training data may include test rows" in remark for remark in report.remarks)
 
 
 def test_the_report_says_where_it_comes_from(project, tmp_path):
@@ -139,7 +139,7 @@ def test_tests_that_begin_before_its_training_ended_are_left_out(project, tmp_pa
     assert folds[1].why == ""
     assert report.stored.manifest["imported"]["trained_until"] == "2026-03-12T01:00:00Z"
     assert report.stored.manifest["data"] == {"to": "2026-03-12T01:00:00Z"}
-    assert any("its declared end of training is 2026-03-12" in one for one in report.remarks)
+    assert any("its declared end of training is 2026-03-12" in remark for remark in report.remarks)
     with pytest.raises(UsageError, match=r"the last test begins 2026-03-1.* not seen. Import it again"):
         import_it(project, tmp_path, trained_until="2026-03-16")
 
@@ -148,7 +148,7 @@ def test_a_calibration_is_fitted_to_each_folds_own_past(project, tmp_path):
     bring_files(tmp_path, scale_pos_weight=8)
     plain = import_it(project, tmp_path)
     calibrated = import_it(project, tmp_path, calibrate=True)
-    errors = [one.evaluation.metrics["calibration_error"].mean for one in (plain, calibrated)]
+    errors = [case.evaluation.metrics["calibration_error"].mean for case in (plain, calibrated)]
 
     assert plain.stored.manifest["calibration"] == {"kind": "none"}
     assert calibrated.stored.manifest["calibration"]["kind"] == "platt"
@@ -181,7 +181,7 @@ def test_it_stands_beside_the_champion_and_can_be_promoted(days, tmp_path):
     assert own.promoted
     assert report.promoted
     assert champion.about == f"{own.stored.id}, the active model"
-    assert next(one for one in project.models.all() if one.role == "champion").id == report.stored.id
+    assert next(model for model in project.models.all() if model.role == "champion").id == report.stored.id
     project.train()  # beside one whose training data nobody knows the end of
 
 
@@ -194,7 +194,7 @@ def test_without_model_yaml_the_gates_hold_that_hold_by_default(days, tmp_path):
 
     report = import_it(project, tmp_path)
 
-    assert [one.words for one in report.gates] == [
+    assert [gate.words for gate in report.gates] == [
         "average_precision above the champion by more than noise",
         "leak_test required",
     ]
@@ -243,7 +243,7 @@ def test_an_onnx_model_is_kept_in_a_form_that_needs_no_library(project, tmp_path
     assert stored.manifest["imported"]["sha256"] == stored.manifest["files"]["source.onnx"]
     assert covers[0] == covers[1] + covers[2] > 500
     assert covers[1] > 3 * covers[2] > 100
-    assert any("same in every row" in one for one in report.remarks) is False
+    assert any("same in every row" in remark for remark in report.remarks) is False
     assert "exact TreeSHAP" in stored.files["report.html"].decode()
 
 
@@ -261,7 +261,7 @@ def test_an_onnx_model_is_kept_in_a_form_that_needs_no_library(project, tmp_path
     ],
 )
 def test_inputs_are_parted_at_commas_and_named_by_a_single_sign(text, expected):
-    assert [(one.theirs, one.written.text) for one in declared_in(text)] == expected
+    assert [(line.theirs, line.written.text) for line in declared_in(text)] == expected
 
 
 def test_inputs_may_stand_in_a_file(project, tmp_path):
@@ -353,7 +353,7 @@ def test_features_that_have_our_names_need_no_list(project, tmp_path):
     some.assign(score=booster.predict(matrix)).to_csv(tmp_path / "rows.csv", index=False)
     manifest = import_it(project, tmp_path, inputs=None).stored.manifest
 
-    assert [one["name"] for one in manifest["inputs"]] == ["card.payments_1d", "payment.amount"]
+    assert [row["name"] for row in manifest["inputs"]] == ["card.payments_1d", "payment.amount"]
 
 
 # ---- rows
@@ -429,7 +429,7 @@ def test_a_text_that_is_no_category_counts_as_missing_as_it_does_when_events_are
     some.assign(channel=some.channel.astype(object).fillna("kiosk"), score=scores).to_csv(tmp_path / "rows.csv")
     remarks = import_it(project, tmp_path).remarks
 
-    assert any("rows have a payment.channel that is none of its categories" in one for one in remarks)
+    assert any("rows have a payment.channel that is none of its categories" in remark for remark in remarks)
 
 
 def test_what_rows_do_not_show_is_said(project, tmp_path):
@@ -438,7 +438,7 @@ def test_what_rows_do_not_show_is_said(project, tmp_path):
     rows[(rows.channel == "web") & (rows.n == 3)].to_csv(tmp_path / "rows.csv", index=False)
     remarks = import_it(project, tmp_path).remarks
 
-    assert any(one.startswith("payment.channel, card.payments_1d are the same in every row") for one in remarks)
+    assert any(remark.startswith("payment.channel, card.payments_1d are the same in every row") for remark in remarks)
 
 
 def test_a_file_that_is_no_model_is_refused_before_anything_is_read(project, tmp_path):

@@ -33,7 +33,7 @@ def by_rows(path: Path):
     """The labels as validation reads them; None where it refuses one."""
     project = definitions()
     intake = Intake(project.events, project.settings, None)
-    found = [one.label for one in intake.submissions(read_lines(path), path.name, "label")]
+    found = [submission.label for submission in intake.submissions(read_lines(path), path.name, "label")]
     return None if None in found else found
 
 
@@ -102,7 +102,7 @@ def test_columns_and_rows_agree_on_random_files(tmp_path):
 
 def test_projects_whose_labels_may_mean_more_are_left_to_validation(tmp_path):
     path, events = written(tmp_path, PLAIN), definitions().events
-    (type_,) = [one for one in events.types.values() if one.is_decided]
+    (type_,) = [event for event in events.types.values() if event.is_decided]
     second = {**events.types, "other": replace(type_, name="other")}
 
     assert plain_labels(path, events) is not None

@@ -53,7 +53,7 @@ def test_every_number_of_a_metric_of_money_is_an_amount_and_no_other_is(judged):
     assert document["metrics"]["money_saved"]["mean"] == f"{mean:.3f}"
     assert document["metrics"]["money_saved"]["why"] == ""
     assert document["metrics"]["auc_roc"]["mean"] == judged.metrics["auc_roc"].mean
-    assert all(is_money(one["metrics"]["money_lost"]) for one in document["slices"])
+    assert all(is_money(row["metrics"]["money_lost"]) for row in document["slices"])
     assert isinstance(document["slices"][0]["metrics"]["brier"], float)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert kept["metrics"]["money_saved"]["mean"] == mean
@@ -102,7 +102,7 @@ def test_cut_offs_have_their_costs_as_amounts_and_their_scores_as_numbers(folds)
     assert all(isinstance(point["reviews"], float) for point in points)
     assert (elsewhere is None, document["elsewhere_why_not"] == "") == (folds == 1, folds > 1)
     assert elsewhere is None or all(is_money(elsewhere[name]) for name in ("cost", "low", "high"))
-    assert elsewhere is None or all(is_money(one["cost"]) for one in elsewhere["folds"])
+    assert elsewhere is None or all(is_money(fold["cost"]) for fold in elsewhere["folds"])
 
 
 def test_an_amount_is_rounded_half_even_and_what_is_none_is_null():
@@ -129,4 +129,4 @@ def test_slices_of_a_feature_whose_type_changed_are_told_as_they_were_recorded(d
     )
     slices = [{"name": "card.often", "value": value} for value in ("true", "false", "3", "web")]
 
-    assert [one["words"] for one in slices_told(now, "payment", {"slices": slices})["slices"]] == words
+    assert [notice["words"] for notice in slices_told(now, "payment", {"slices": slices})["slices"]] == words

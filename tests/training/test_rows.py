@@ -73,7 +73,7 @@ def set_of(
 
 
 def values(given: TrainingSet, name: str) -> list[float]:
-    (found,) = (one for one in given.inputs if one.name == name)
+    (found,) = (row for row in given.inputs if row.name == name)
     return [round(value, 9) if value == value else -1.0 for value in found.values.tolist()]  # noqa: PLR0124 (NaN)
 
 
@@ -104,7 +104,7 @@ def test_a_set_has_what_a_model_reads_of_each_event_in_log_order(engine: str) ->
     assert values(found, "card.frauds") == [0, 0, 0, -1, 1]
     assert values(found, "payment.card") == [0, 1, 0, -1, 0]
     assert values(found, "payment.amount > 100") == [0, 1, 0, 0, 0]
-    assert [one.kind for one in found.inputs] == ["number", "number", "number", "category", "number"]
+    assert [item.kind for item in found.inputs] == ["number", "number", "number", "category", "number"]
     assert found.inputs[3].categories == ("c", "d")
 
 
@@ -167,7 +167,7 @@ def test_a_log_without_decisions_gives_a_set_without_outcomes() -> None:
 
 def test_scores_are_those_of_the_documents_since_a_model_came_into_force() -> None:
     log = log_of(projects.payment(1), projects.payment(2))
-    (row,) = [one for rows in log.decisions_after() for one in rows][-1:]
+    (row,) = [item for rows in log.decisions_after() for item in rows][-1:]
     control = next(iter(log.controls()))
     versions = control.body.replace(b'"model":""', b'"model":"m-1"')
     event = next(iter(log.read(row.seq - 1)))[0]
@@ -215,7 +215,7 @@ def test_an_empty_history_gives_an_empty_set() -> None:
     found = set_of(log_of())
 
     assert len(found) == 0
-    assert [len(one.values) for one in found.inputs] == [0] * len(INPUTS)
+    assert [len(item.values) for item in found.inputs] == [0] * len(INPUTS)
 
 
 def label(number: int, event: str, known_at: str) -> Submission:
@@ -269,8 +269,8 @@ def test_written_twice_a_set_has_the_same_bytes(tmp_path: Path) -> None:
     log = log_of(*payments_and_labels())
     other = MemoryLog()
     one_by_one = projects.writer(other)
-    for one in payments_and_labels():
-        one_by_one.write([one])
+    for item in payments_and_labels():
+        one_by_one.write([item])
 
     assert write(log, tmp_path / "a") == write(log, tmp_path / "b") == write(other, tmp_path / "c")
 
@@ -291,7 +291,7 @@ def test_the_batches_in_which_a_history_comes_do_not_matter_for_the_bytes(
 
 
 def _singly(log: MemoryLog, definitions: Definitions) -> Iterator[FeatureEvents]:
-    singles = ([one] for batch in log_batches(log, definitions) for one in batch)
+    singles = ([record] for batch in log_batches(log, definitions) for record in batch)
     return taken(singles, definitions, "payment")
 
 
@@ -314,7 +314,7 @@ def test_the_manifest_says_what_a_set_was_made_of(tmp_path: Path) -> None:
     assert (found.event, found.as_of, found.seqs, found.rows) == ("payment", LATER, (2, 42), 40)
     assert (found.fraud, found.genuine, found.unclear, found.immature, found.unlabelled) == (1, 1, 0, 38, 0)
     assert found.label_rows == 2
-    assert [(one.name, one.kind, one.categories) for one in found.inputs] == [
+    assert [(item.name, item.kind, item.categories) for item in found.inputs] == [
         ("payment.amount", "number", []),
         ("card.payments_1h", "number", []),
         ("card.frauds", "number", []),

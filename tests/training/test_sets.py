@@ -132,9 +132,9 @@ def test_weights_make_up_for_the_genuine_rows_that_the_lot_leaves_out(tmp_path: 
     model = FILES["model.yaml"] + "  negatives: 25%\n"
     bank_of(tmp_path, days, model=model).training_sets.write(tmp_path / "set", as_of=AS_OF)
     found = rows(tmp_path / "set").to_pylist()
-    genuine = [one["weight"] for one in found if one["role"] == "train" and one["label"] == 0]
+    genuine = [item["weight"] for item in found if item["role"] == "train" and item["label"] == 0]
 
-    assert {one["weight"] for one in found if one["role"] == "test" or one["label"] == 1} == {1.0}
+    assert {item["weight"] for item in found if item["role"] == "test" or item["label"] == 1} == {1.0}
     assert sum(weight > 0 for weight in genuine) == round(len(genuine) / 4)
     assert sum(genuine) == pytest.approx(len(genuine))
     assert read_manifest(tmp_path / "set").fold.negatives_kept == 0.25
@@ -142,8 +142,8 @@ def test_weights_make_up_for_the_genuine_rows_that_the_lot_leaves_out(tmp_path: 
 
 def test_a_verdict_stands_with_the_moment_at_which_it_was_known(bank: app.Project, tmp_path: Path) -> None:
     bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
-    known = {one["id"]: one["known_at"] for one in bank.labels(as_of=AS_OF).to_pylist()}
-    found = {one["id"]: one["known_at"] for one in rows(tmp_path / "set").to_pylist() if one["known_at"] is not None}
+    known = {row["id"]: row["known_at"] for row in bank.labels(as_of=AS_OF).to_pylist()}
+    found = {row["id"]: row["known_at"] for row in rows(tmp_path / "set").to_pylist() if row["known_at"] is not None}
 
     assert len(found) > 50
     assert found == {id_: moment for id_, moment in known.items() if id_ in found}
@@ -284,7 +284,7 @@ def test_what_has_changed_is_named(bank: app.Project, tmp_path: Path, changes: d
 
     assert not again.is_equal
     assert "rows.parquet" in again.differing
-    assert any(one.startswith(words) for one in again.why), again.why
+    assert any(text.startswith(words) for text in again.why), again.why
 
 
 def test_a_rule_that_was_changed_changes_no_byte(bank: app.Project, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ EVENTS = 40
 def scores(bank: Path, *ids: str, after: int = 0) -> dict[str, dict[int, float]]:
     """The scores of models of the registry by place, after they were put in shadow."""
     project = app.open(bank)
-    known = {one.id: one for one in project.definitions.scoring["payment"].all}
+    known = {definition.id: definition for definition in project.definitions.scoring["payment"].all}
     found: dict[str, dict[int, float]] = {id_: {} for id_ in ids}
     with project.log.reading() as log:
         for part in scores_of(log, project.definitions, "payment", [known[id_] for id_ in ids], after=after):
@@ -50,8 +50,8 @@ def test_a_shadow_scores_what_it_would_have_scored_in_force(bank: Path):
     app.open(bank).models.promote("m-1")
     app.open(bank).models.shadow("m-2")
     app.open(other).models.promote("m-2")
-    theirs = {one["seq"]: one["score"] for one in decide(other, 1, EVENTS)}
-    ours = {one["seq"]: one["score"] for one in decide(bank, 1, EVENTS)}
+    theirs = {event["seq"]: event["score"] for event in decide(other, 1, EVENTS)}
+    ours = {event["seq"]: event["score"] for event in decide(bank, 1, EVENTS)}
 
     assert scores(bank, "m-1", "m-2") == {"m-1": ours, "m-2": theirs}
     assert ours != theirs

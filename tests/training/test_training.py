@@ -35,7 +35,7 @@ def bank(tmp_path: Path, days: Path, **changes: str) -> app.Project:
 
 
 def late(remarks: tuple[str, ...]) -> list[str]:
-    return [one for one in remarks if "--as-of" in one]
+    return [remark for remark in remarks if "--as-of" in remark]
 
 
 def test_a_moment_that_fits_needs_no_remark(tmp_path: Path, days: Path):
@@ -134,7 +134,7 @@ def test_the_same_log_gives_the_same_model_and_it_is_there_once(tmp_path: Path, 
     assert (again.stored.id, again.stored.digest) == (first.stored.id, first.stored.digest)
     assert len(here.models.all()) == 1
     assert f"{first.stored.id} exists already: the same data gave the same model, so nothing is added." in again.remarks
-    assert not any("exists already" in one for one in first.remarks)
+    assert not any("exists already" in remark for remark in first.remarks)
     assert (other.stored.id, other.stored.digest) == (first.stored.id, first.stored.digest)
     assert here.train(promote=True).promoted
 
@@ -173,7 +173,7 @@ def test_a_model_of_lots_is_not_promoted_where_no_gates_are_written(tmp_path: Pa
     report = lots.train(promote=True)
 
     assert (report.promoted, report.is_champion) == (False, False)
-    assert [one.words for one in report.gates if not one.passed] == [
+    assert [gate.words for gate in report.gates if not gate.passed] == [
         "average_precision above the champion by more than noise"
     ]
     assert lots.models.all()[0].role == ""
@@ -187,7 +187,7 @@ def test_who_wants_no_gates_says_so_and_the_manifest_keeps_it(tmp_path: Path, da
 
     assert report.promoted
     assert report.stored.manifest["gates"] == {}
-    assert any("no policy or rule uses its score" in one for one in report.remarks)
+    assert any("no policy or rule uses its score" in remark for remark in report.remarks)
 
 
 # ---- labels from the future
@@ -198,7 +198,7 @@ def test_a_label_that_is_known_only_after_now_moves_no_windows(tmp_path: Path, d
     before = project.train()
     project.label("payment/p3-7", "fraud", source="chargeback", known_at="2999-01-01T00:00:00Z")
     report = project.train()
-    (remark,) = (one for one in report.remarks if "after now" in one)
+    (remark,) = (row for row in report.remarks if "after now" in row)
 
     assert report.as_of_ms <= project.context.now_ms()
     assert report.as_of_ms >= before.as_of_ms
@@ -207,7 +207,8 @@ def test_a_label_that_is_known_only_after_now_moves_no_windows(tmp_path: Path, d
     )
     assert "Bring it again with the right known_at" in remark
     assert any(
-        one.subject == "labels" and one.state == "note" and "after now" in one.words for one in project.health.doctor()
+        item.subject == "labels" and item.state == "note" and "after now" in item.words
+        for item in project.health.doctor()
     )
 
 
@@ -296,7 +297,7 @@ def test_a_model_scores_a_frame_as_it_scores_events_and_works_with_scikit_learn(
     columns = {f"payment.{name}": events[name] for name in ("amount", "channel")}
     frame = pa.table({**columns, "card.payments_1d": features["card.payments_1d"], "other": events["card"]})
     verdicts = dict(zip(*(project.labels()[name].to_pylist() for name in ("id", "verdict")), strict=True))
-    frauds = [verdicts[one] == "fraud" for one in events["id"].to_pylist()]
+    frauds = [verdicts[row] == "fraud" for row in events["id"].to_pylist()]
 
     model = project.model(report.stored.id)
     found = model.predict_proba(frame)
@@ -304,8 +305,8 @@ def test_a_model_scores_a_frame_as_it_scores_events_and_works_with_scikit_learn(
     assert found.shape == (A_DAY, 2)
     assert found[:, 1].tolist() == recorded
     assert np.allclose(found.sum(axis=1), 1)
-    for one in (frame.to_pandas(), pytest.importorskip("polars").DataFrame(frame)):
-        assert np.array_equal(model.predict_proba(one), found)
+    for case in (frame.to_pandas(), pytest.importorskip("polars").DataFrame(frame)):
+        assert np.array_equal(model.predict_proba(case), found)
     assert [*model.feature_names_in_] == ["payment.amount", "payment.channel", "card.payments_1d"]
     assert [*model.classes_] == [0, 1]
     assert roc_auc_score(frauds, found[:, 1]) > 0.6

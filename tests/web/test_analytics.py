@@ -68,7 +68,7 @@ def test_counts_are_asked_by_programs_and_on_the_screen(bank):
             "total": 6,
         }
         split = (await call(browser, "POST", COUNTS, days | {"by": "channel"})).json()
-        assert [(one["value"], one["count"]) for one in split["rows"]] == [
+        assert [(row["value"], row["count"]) for row in split["rows"]] == [
             ("pos", 2),
             ("web", 1),
             ("pos", 1),
@@ -209,10 +209,10 @@ def test_funnels_are_asked_by_programs(app):
             "funnel": "onboard_screen", "day": "2026-03-04", "step": "entered_onboard_screen",
             "dropped_off": 23, "dropped_off_before": 24, "recovered": 1, "still_out": 23,
         }  # fmt: skip
-        assert [one["users"] for one in found["steps"]] == [40, 17]
+        assert [step["users"] for step in found["steps"]] == [40, 17]
         assert len((await call(browser, "POST", FUNNELS, MARCH)).json()["rows"]) == 4 * (1 + 1 + 4 + 2 * 4)
         declared = (await call(browser, "GET", FUNNELS)).json()["funnels"]
-        assert [one["funnel"] for one in declared] == ["onboard_screen", "referral_code", "onboarding", "savings"]
+        assert [row["funnel"] for row in declared] == ["onboard_screen", "referral_code", "onboarding", "savings"]
 
         asked = MARCH | {"funnel": "onboard_screen", "number": "still_out:entered_onboard_screen", "limit": 20}
         part = (await call(browser, "POST", f"{FUNNELS}/users", asked)).json()
@@ -371,7 +371,7 @@ def test_marts_have_a_page_each_with_chart_rows_and_columns(bank):
         page = (await browser.get("/marts/by_channel")).body.decode()
         assert "<title>&lt;pos&gt;: 1,300</title>" in page, "the chart"
         assert ">payments by channel</p>" in page, "what the chart shows"
-        assert all(f'<td class="number">{one}</td>' in page for one in ("1,300", "333.33", "0.01235"))
+        assert all(f'<td class="number">{text}</td>' in page for text in ("1,300", "333.33", "0.01235"))
         assert "&lt;Where&gt;." in page
         assert "A view stores no rows" in (await browser.get("/marts/some")).body.decode()
         assert (await browser.get("/marts/by_chanel")).status == 404

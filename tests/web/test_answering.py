@@ -61,12 +61,12 @@ async def undo(browser: Browser) -> None:
 
 def blocked(asks: Asker) -> list[Entry]:
     """The entries of the list but that of the template."""
-    return [one for one in asks.service.project.lists.entries(LIST) if one.added_by != "shroff"]
+    return [entry for entry in asks.service.project.lists.entries(LIST) if entry.added_by != "shroff"]
 
 
 def acts(asks: Asker, *kinds: str) -> list[str]:
     rows = rows_of(asks.service.desk.store, AuditFilter())
-    return [one.action for one in rows if one.action.startswith(kinds)]
+    return [row.action for row in rows if row.action.startswith(kinds)]
 
 
 async def state(browser: Browser) -> str:
@@ -102,14 +102,14 @@ def test_each_key_of_the_event_that_a_blocking_list_holds_can_be_blocked_in_one_
 
     async def steps(asks: Asker, browser: Browser) -> None:
         shown = (await browser.get("/cases/1")).body.decode()
-        offers = [html.unescape(one) for one in re.findall('name="block-[0-9]" value="([^"]*)"', shown)]
+        offers = [html.unescape(text) for text in re.findall('name="block-[0-9]" value="([^"]*)"', shown)]
         assert offers == [f"{LIST}:{CARD}", f"blocked_merchants:{EVIL}"]
         both = {f"block-{at}": value for at, value in enumerate(offers)}
         assert (await form(browser, "/cases/1/decide", "/cases/1", **{**BLOCK, **both, "verdict": "fraud"}))[0] == 303
         payees = asks.service.project.lists.entries
         assert [len(blocked(asks)), len(payees("blocked_merchants"))] == [1, 2]
         await undo(browser)
-        assert (blocked(asks), [one.value for one in payees("blocked_merchants")]) == ([], ["m-9"])
+        assert (blocked(asks), [payee.value for payee in payees("blocked_merchants")]) == ([], ["m-9"])
 
     run(bank, steps)
 
@@ -145,7 +145,7 @@ def test_programs_answer_with_an_entry_of_a_list_and_undo_both(bank):
             assert refused.status == status, refused.body
             assert await state(browser) == "open", "an entry that cannot be written takes the answer with it"
         found = (await send(browser, DECIDE, {"verdict": "fraud", "lists": [ENTRY], "refund": "20"})).json()
-        assert [(one["list"], one["added"], one["in_force"]) for one in found["lists"]] == [(LIST, 1, True)]
+        assert [(item["list"], item["added"], item["in_force"]) for item in found["lists"]] == [(LIST, 1, True)]
         again = await send(browser, "/api/v1/cases/2/decide", {"verdict": "fraud", "lists": [ENTRY]})
         assert "is in the list blocked_cards already" in again.json()["detail"]
         assert (await send(browser, "/api/v1/cases/1/undo", {"undo": found["undo"]})).status == 200
@@ -163,7 +163,7 @@ def test_where_a_second_person_approves_lists_the_entry_waits_and_undo_withdraws
 
     async def steps(asks: Asker, browser: Browser) -> None:
         def asked() -> list[str]:
-            return [one.by for one in asks.service.project.agreements.asked(f"list {LIST}")]
+            return [agreement.by for agreement in asks.service.project.agreements.asked(f"list {LIST}")]
 
         await form(browser, "/cases/1/decide", "/cases/1", verdict="fraud", **BLOCK)
         assert (asked(), blocked(asks)) == (["ann"], [])
@@ -181,7 +181,7 @@ def test_an_entry_that_somebody_changed_since_stays_when_the_answer_is_undone(ba
         changed = {"value": CARD, "note": "stolen"}
         assert (await send(browser, f"/api/v1/lists/{LIST}/entries", changed)).status == 200
         await undo(browser)
-        assert (await state(browser), [one.note for one in blocked(asks)]) == ("open", ["stolen"])
+        assert (await state(browser), [ask.note for ask in blocked(asks)]) == ("open", ["stolen"])
 
     run(bank, steps)
 

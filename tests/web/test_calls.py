@@ -85,15 +85,15 @@ def test_the_columns_of_the_file_give_a_prediction(tmp_path):
         assert abroad.json() == {"prediction": 1}
         assert at_home.json() == {"prediction": 0}
         assert wrong.status == mistaken.status == 422
-        assert [one["path"] for one in wrong.json()["errors"]] == ["Colour"]
-        assert [one["path"] for one in mistaken.json()["errors"]] == ["Amount", "Entry Mode"]
+        assert [error["path"] for error in wrong.json()["errors"]] == ["Colour"]
+        assert [error["path"] for error in mistaken.json()["errors"]] == ["Amount", "Entry Mode"]
 
         readme = (TEMPLATE_FOLDER / "cards" / "README.md").read_text(encoding="utf-8")
         refuses = readme.partition("refuses four columns: ")[2]
         line = dict.fromkeys(re.findall("`([^`]+)`", refuses.splitlines()[0]), "1")
         whole = await asks.ask("POST", "/predict/", {**columns, **line})
 
-        assert [one["path"] for one in whole.json()["errors"]] == list(line)
+        assert [error["path"] for error in whole.json()["errors"]] == list(line)
 
     run(project(tmp_path, "cards"), steps)
 
@@ -114,7 +114,7 @@ def test_a_call_that_writes_is_an_event_that_was_posted(tmp_path):
         assert posted.json() == (await asks.ask("GET", "/api/v1/decisions/order/o-1")).json()
         assert other.status == 409
         assert nameless.status == 422
-        assert [one["path"] for one in nameless.json()["errors"]] == ["order.number", "order.at"]
+        assert [error["path"] for error in nameless.json()["errors"]] == ["order.number", "order.at"]
         assert 'became="quarantined",kind="event"} 2.0\n' in text  # the other content, and the one without a name
 
     run(folder, steps)
@@ -201,7 +201,8 @@ def test_thirty_numbers_give_one(tmp_path, data, root):
 
     async def steps(asks: Asker) -> None:
         found = [
-            await asks.ask("POST", "/predict/", {"features": [float(one) for one in row[1:31]]}) for row in (low, usual)
+            await asks.ask("POST", "/predict/", {"features": [float(item) for item in row[1:31]]})
+            for row in (low, usual)
         ]
         strings = await asks.ask(
             "POST", "/predict/", {"features": [*map(float, low[1:5]), "a", *map(float, low[6:31])]}
@@ -216,16 +217,16 @@ def test_thirty_numbers_give_one(tmp_path, data, root):
             for at, value in ((1, None), (5, None), (1, -1), (30, -5))
         ]
 
-        assert [one.json() for one in found] == [{"prediction": 1}, {"prediction": 0}]
-        assert [one.status for one in (strings, short, not_a_number, nothing)] == [422] * 4
-        assert [one.json()["errors"][0]["path"] for one in (strings, short, not_a_number, nothing)] == [
+        assert [item.json() for item in found] == [{"prediction": 1}, {"prediction": 0}]
+        assert [case.status for case in (strings, short, not_a_number, nothing)] == [422] * 4
+        assert [case.json()["errors"][0]["path"] for case in (strings, short, not_a_number, nothing)] == [
             "features[4]",
             "features",
             "",
             "features",
         ]
-        assert [one.status for one in odd] == [422] * 4
-        assert [one.json()["errors"][0]["path"] for one in odd] == [f"features[{at}]" for at in (0, 4, 0, 29)]
+        assert [item.status for item in odd] == [422] * 4
+        assert [item.json()["errors"][0]["path"] for item in odd] == [f"features[{at}]" for at in (0, 4, 0, 29)]
 
     run(folder, steps)
 
@@ -268,9 +269,9 @@ def test_a_mail_goes_to_named_recipients_alone_and_once_for_each_key(tmp_path):
         answers = [await asks.ask("POST", "/notification-service", mail, headers=keyed) for _ in range(3)]
         other = await asks.ask("POST", "/notification-service", mail | {"message": "u-2"}, headers=keyed)
 
-        assert [one.json() for one in answers] == ["Successfully sent notification request"] * 3
+        assert [answer.json() for answer in answers] == ["Successfully sent notification request"] * 3
         assert other.status == 409
-        assert [(one["subject"], one["to"]) for one in await kept()] == [("Alert", "analysts@bank.example")]
+        assert [(item["subject"], item["to"]) for item in await kept()] == [("Alert", "analysts@bank.example")]
 
         await asks.ask("POST", "/notification-service", mail)
         await asks.ask(
@@ -282,7 +283,7 @@ def test_a_mail_goes_to_named_recipients_alone_and_once_for_each_key(tmp_path):
         found = await kept()
 
         assert len(found) == 3
-        assert {one["to"] for one in found} == {"analysts@bank.example"}
+        assert {item["to"] for item in found} == {"analysts@bank.example"}
         acts = {row.after for row in rows_of(asks.service.desk.store, AuditFilter(action="mail.send"))}
         assert acts == {'{"recipients":1}'}
 

@@ -63,7 +63,7 @@ def test_files_are_applied_to_a_running_service_with_no_restart(tmp_path):
             (tmp_path / "rules/large.yaml").write_text(STRICTER)
             (tmp_path / "notices/customer.txt.j2").write_text("Subject: own\n\n{{ link }}")
             shown = (await asks.ask("GET", "/api/v1/changes", key="viewer")).json()
-            assert [one["file"] for one in shown["changes"]] == ["rules/large.yaml", "notices/customer.txt.j2"]
+            assert [change["file"] for change in shown["changes"]] == ["rules/large.yaml", "notices/customer.txt.j2"]
             meant = {"etag": shown["etag"]}
             for key, body, status in (("viewer", meant, 403), ("author", meant, 403), ("admin", {"etag": "x"}, 412)):
                 assert (await asks.ask("POST", "/api/v1/changes/apply", body, key=key)).status == status
@@ -99,7 +99,7 @@ def test_the_page_shows_the_difference_and_then_applies_it(tmp_path):
 
             assert "Nothing to apply" in (await browser.get("/changes")).body.decode()
             acts = [row for row in rows_of(asks.service.desk.store) if row.action == "project.apply"]
-            assert [(one.via, one.after) for one in acts] == [("web", '{"files":["rules/large.yaml"]}')]
+            assert [(act.via, act.after) for act in acts] == [("web", '{"files":["rules/large.yaml"]}')]
 
     asyncio.run(steps())
 

@@ -34,12 +34,12 @@ def test_columns_their_frauds_and_ticks_have_one_scale():
     ],
 )
 def test_values_above_and_below_zero_fill_their_chart(values, bars, ticks):
-    given = [Decimal(one) for one in values.split()]
+    given = [Decimal(part) for part in values.split()]
     found = signed_bars(["a"] * len(given), given, [False] * len(given))
 
     assert [(bar.top, bar.height) for bar in found.bars] == bars
     assert {(tick.at, tick.says) for tick in found.ticks} == ticks
-    assert [bar.is_below for bar in found.bars] == [one < 0 for one in given]
+    assert [bar.is_below for bar in found.bars] == [row < 0 for row in given]
 
 
 @pytest.mark.parametrize(

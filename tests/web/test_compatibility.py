@@ -77,8 +77,8 @@ def test_an_example_answers_the_requests_of_an_earlier_service_as_the_page_says(
 
     async def whole() -> None:
         async with asker(folder, now_ms=lambda: NOW_MS) as asks:
-            for one in ALL[project]:
-                await compared(asks, one)
+            for item in ALL[project]:
+                await compared(asks, item)
 
     asyncio.run(whole())
 
@@ -96,7 +96,7 @@ async def compared(asks: Asker, one: Exchange) -> None:
 
 
 def test_the_page_has_every_call_of_the_examples():
-    shown = {one.path.partition("?")[0].rstrip("/") for listed in ALL.values() for one in listed}
+    shown = {item.path.partition("?")[0].rstrip("/") for listed in ALL.values() for item in listed}
     files = [*ROOT.glob("examples/*/calls.yaml"), *TEMPLATE_FOLDER.glob("*/calls.yaml")]
     paths = {found.rstrip("/") for file in files for found in re.findall(r"^(/\S+):", file.read_text(), re.MULTILINE)}
 
@@ -118,20 +118,20 @@ def test_a_message_of_sixteen_texts_is_one_payment_and_its_label_is_known_a_week
     own = {"payment_id": "own", "paid_at": "2020-10-14T20:00:00Z", "card_type": "Visa", "entry_mode": "Tap"}
     own |= {"amount": "7.50", "channel": "POS", "country": "USA"}
     file = tmp_path / "messages.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in (CARD, CARD, stolen, odd, own)))
+    file.write_text("".join(json.dumps(case) + "\n" for case in (CARD, CARD, stolen, odd, own)))
     labels = tmp_path / "labels.jsonl"
-    labels.write_text("".join(json.dumps(one) + "\n" for one in (CARD, stolen)))
+    labels.write_text("".join(json.dumps(case) + "\n" for case in (CARD, stolen)))
     report = project.ingest(file, as_type="payment", labels=labels)
     with project.log.reading() as log:
-        records = [one for found in log.read() for one in found]
-    found = {one.id: json.loads(one.body) for one in records if one.kind == "event"}
-    said = [json.loads(one.body) for one in records if one.kind == "label"]
+        records = [item for found in log.read() for item in found]
+    found = {record.id: json.loads(record.body) for record in records if record.kind == "event"}
+    said = [json.loads(record.body) for record in records if record.kind == "label"]
 
     assert (len(CARD), report.events.appended, report.events.duplicates, report.events.quarantined) == (16, 3, 1, 1)
-    assert [one["amount"] for one in found.values()] == ["5.00", "288.00", "7.50"]
-    assert [one.get("bank") for one in found.values()] == ["RBS", "Barclays", None]
+    assert [item["amount"] for item in found.values()] == ["5.00", "288.00", "7.50"]
+    assert [item.get("bank") for item in found.values()] == ["RBS", "Barclays", None]
     assert next(iter(found.values()))["paid_at"] == "2020-10-14T19:00:00Z"
-    assert [(one["verdict"], one["known_at"]) for one in said] == [
+    assert [(line["verdict"], line["known_at"]) for line in said] == [
         ("genuine", "2020-10-21T19:00:00Z"),
         ("fraud", "2020-10-21T19:00:00Z"),
     ]
@@ -162,7 +162,7 @@ def test_a_decision_is_the_document_of_the_earlier_collection(monkeypatch):
 
 def test_documents_of_frauds_have_the_names_of_the_earlier_system():
     folder = TEMPLATE_FOLDER / "paysim"
-    files = {f"notices/{one.name}": one.read_text(encoding="utf-8") for one in folder.glob("notices/*.yaml")}
+    files = {f"notices/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("notices/*.yaml")}
     notices = load_notices(files, app.open(folder).definitions, [], [])
     confirmed, sent, refused = (notices[name] for name in ("fraud_confirmation", "email_sent", "email_refused"))
     restored = {f"{age}Balance{whose}Set" for age in ("old", "new") for whose in ("Origin", "Dest")}

@@ -52,8 +52,8 @@ async def settled(asks: Asker) -> list[tuple[str, str]]:
     for _ in range(12_000):
         with asks.service.project.log.reading() as log:
             if not log.asked(limit=100):
-                rows = [one for part in log.labels_after(0) for one in part]
-                return [(one.id.partition("#")[0], one.body.decode()) for one in rows]
+                rows = [item for part in log.labels_after(0) for item in part]
+                return [(row.id.partition("#")[0], row.body.decode()) for row in rows]
         await asyncio.sleep(0.05)
     raise AssertionError("the log did not take it")
 
@@ -88,7 +88,7 @@ def test_what_is_wrong_with_the_project_is_no_news_for_customers(tmp_path):
             assert found.status == 503
             assert b"wrong" not in found.body
             assert b"nothing" not in found.body
-        assert any("customers cannot answer" in one and "rules/wrong.yaml" in one for one in asks.told)
+        assert any("customers cannot answer" in ask and "rules/wrong.yaml" in ask for ask in asks.told)
         (bank.folder / "rules" / "wrong.yaml").unlink()
         asks.service.project.context.reload()
         assert (await browser.get(path)).status == 200
@@ -114,11 +114,11 @@ def test_an_answer_is_a_label_and_in_the_record(tmp_path, said, verdict, words):
         assert '"source":"customer"' in body
         with closing(asks.service.project.outside.open_people()) as people:
             rows = list(rows_of(people))
-        (row,) = [one for one in rows if one.action == "confirmation.answer"]
+        (row,) = [item for item in rows if item.action == "confirmation.answer"]
         assert (row.subject, row.name) == ("payment/p-1", "a customer")
         assert path.rpartition("/")[2] not in repr(rows)
         shown = (await asks.ask("GET", "/api/v1/decisions/payment/p-1/questions")).json()["questions"]
-        assert [one["answer"] for one in shown] == [said]
+        assert [item["answer"] for item in shown] == [said]
 
     run(bank, steps)
 
@@ -152,7 +152,9 @@ def test_a_link_that_has_ended_says_so_and_answers_nothing(tmp_path):
             assert "189.90" not in says(found)
         assert await settled(asks) == []
         with closing(asks.service.project.outside.open_people()) as people:
-            late = [(one.subject, one.after) for one in rows_of(people) if one.action == "confirmation.late"]
+            late = [
+                (person.subject, person.after) for person in rows_of(people) if person.action == "confirmation.late"
+            ]
         assert late == [("payment/p-1", '{"answer":"no"}')]
         (shown,) = (await asks.ask("GET", "/api/v1/decisions/payment/p-1/questions")).json()["questions"]
         assert (shown["answer"], shown["answered"]) == (None, None)
@@ -368,12 +370,12 @@ def test_who_may_look_at_notices_and_mails_over_the_api(tmp_path):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         notices = (await asks.ask("GET", "/api/v1/notices")).json()["notices"]
-        assert [(one["name"], one["to"], one["asks"]) for one in notices] == [("customer", "the event", True)]
+        assert [(item["name"], item["to"], item["asks"]) for item in notices] == [("customer", "the event", True)]
         shown = (await asks.ask("GET", "/api/v1/notices/customer/preview?event=payment/p-1")).json()
         assert "189.90" in shown["text"]
         assert path.rpartition("/")[2] not in repr(shown)
         letters = (await asks.ask("GET", "/api/v1/outbox")).json()
-        assert [(one["state"], one["to"]) for one in letters["letters"]] == [("sent", "a…@customers.example")]
+        assert [(letter["state"], letter["to"]) for letter in letters["letters"]] == [("sent", "a…@customers.example")]
         assert (await asks.ask("GET", "/api/v1/outbox?state=nothing")).status == 400
         sent = await asks.ask("POST", "/api/v1/notices/customer/test", {"to": "me@bank.example"})
         assert sent.json() == {"sent": True, "refused": []}
@@ -381,7 +383,7 @@ def test_who_may_look_at_notices_and_mails_over_the_api(tmp_path):
         told = [row.action for row in rows_of(asks.service.desk.store) if row.action.startswith("notice.")]
         assert told == ["notice.test", "notice.retry"]
         kept = (await asks.ask("GET", "/api/v1/mailbox")).json()["mails"]
-        assert [one["to"] for one in kept] == ["me@bank.example"]
+        assert [item["to"] for item in kept] == ["me@bank.example"]
         whole = (await asks.ask("GET", f"/api/v1/mailbox/{kept[0]['name']}")).json()
         assert "Was this you?" in whole["text"]
         assert (await asks.ask("GET", "/api/v1/mailbox/..%2F..%2Fhash")).status == 404

@@ -27,7 +27,7 @@ def state(name: str, lag: int = 0, stuck: int = 0) -> SinkState:
 def test_what_leaves_is_ordered_by_harm_and_added_up():
     found = leaving([state("a"), state("b", lag=9), state("c", stuck=2), state("lake", lag=400)])
 
-    assert [one.name for one in found.states] == ["c", "lake", "b", "a"]
+    assert [item.name for item in found.states] == ["c", "lake", "b", "a"]
     assert (found.waiting, found.failed, found.failing) == (9, 2, [])
     assert Deliveries().waiting == 0
 

@@ -13,7 +13,7 @@ LINES = st.lists(st.text("ab ", max_size=6), max_size=12)
 
 
 def lines_of(found: list[diffs.DiffLine], *kinds: str) -> list[str]:
-    return ["".join(text for text, _ in one.parts) for one in found if one.kind in kinds]
+    return ["".join(text for text, _ in item.parts) for item in found if item.kind in kinds]
 
 
 @pytest.mark.parametrize("pairs_max", [0, 5, diffs.PAIRS_MAX])
@@ -38,13 +38,13 @@ def test_one_changed_line_between_many_equal_ones_is_found():
 
     found = diff(before, before.replace("b", "c"))
 
-    assert [one.kind for one in found] == ["skip", "same", "same", "gone", "new", "same", "same"]
+    assert [item.kind for item in found] == ["skip", "same", "same", "gone", "new", "same", "same"]
 
 
 def test_texts_that_are_too_much_alike_are_all_gone_and_all_new():
     found = diff("x\n" + "a\n" * 300 + "y\n", "y\n" + "a\n" * 300 + "x\n")
 
-    assert {one.kind for one in found} == {"gone", "new"}
+    assert {item.kind for item in found} == {"gone", "new"}
     assert len(found) == 604
 
 

@@ -51,8 +51,8 @@ async def call(browser: Browser, method: str, path: str, body: object = None) ->
 async def refuse(browser: Browser, *ids: str) -> list[Any]:
     """Put events into quarantine; gives its entries, newest first."""
     sent = [
-        {"payment_id": one, "paid_at": "2026-01-05T08:30:00Z", "card": "c-1", "merchant": EVIL, "amount": "1,50"}
-        for one in ids
+        {"payment_id": item, "paid_at": "2026-01-05T08:30:00Z", "card": "c-1", "merchant": EVIL, "amount": "1,50"}
+        for item in ids
     ]
     await call(browser, "POST", "/api/v1/events/payment", sent)
     found: list[Any] = (await call(browser, "GET", "/api/v1/quarantine")).json()["entries"]
@@ -78,7 +78,7 @@ def test_what_the_doctor_says_is_on_the_page_and_for_programs(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         found = (await call(browser, "GET", "/api/v1/health")).json()
         assert (found["ok"], found["ready"], found["state"]) == (True, True, "leading")
-        assert {"project", "log", "clock"} <= {one["subject"] for one in found["findings"]}
+        assert {"project", "log", "clock"} <= {finding["subject"] for finding in found["findings"]}
         page = await looked(browser)
         assert "No problems" in page
         assert "Quarantine is empty" in page
@@ -123,7 +123,7 @@ def test_an_entry_that_was_corrected_and_sent_again_is_shown_as_fixed(bank):
         }
         await post(sent("p-1"), sent("p-4", **other, channel="web"))
         entries = (await call(browser, "GET", "/api/v1/quarantine")).json()["entries"]
-        fixed = {msgspec.json.decode(one["raw"])["payment_id"]: one["fixed_by"] for one in entries}
+        fixed = {msgspec.json.decode(entry["raw"])["payment_id"]: entry["fixed_by"] for entry in entries}
         assert fixed == {"known": None, "p-1": "payment/p-1", "p-2": None, "p-3": None}
         page = (await browser.get("/checks")).body.decode()
         assert "<span>3 open, newest first; 1 fixed</span>" in page
@@ -159,7 +159,7 @@ def test_a_line_of_a_file_is_fixed_by_the_event_with_its_own_id_and_two_more_of_
     given = [(raw, 0), (raw, 2**60), (b'{"payment_id":"p-1","card":"c-1"}\n', 0), (other, 0)]
     entries = [
         (number, Refused("march.jsonl", "3", "payment", "amount", line, at_ms))
-        for number, (line, at_ms) in enumerate([*given, *((one, 0) for one in ODD)])
+        for number, (line, at_ms) in enumerate([*given, *((item, 0) for item in ODD)])
     ]
     entries.append((len(entries), Refused("march.csv", "3", "payment", "amount", cells, 0)))
     project.decide([event], as_type="payment")
@@ -170,12 +170,12 @@ def test_a_line_of_a_file_is_fixed_by_the_event_with_its_own_id_and_two_more_of_
 def test_entries_of_quarantine_are_retried_and_dropped_by_their_numbers(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         entries = await refuse(browser, "p-1", "p-2", "p-3")
-        assert [one["raw"].count(EVIL) for one in entries] == [1, 1, 1]
+        assert [entry["raw"].count(EVIL) for entry in entries] == [1, 1, 1]
         page = (await browser.get("/checks")).body.decode()
         assert "&lt;script&gt;alert(1)" in page
         assert EVIL not in page
         csrf = await browser.csrf()
-        numbers = [one["number"] for one in entries]
+        numbers = [entry["number"] for entry in entries]
         again = await browser.post("/checks/quarantine", {"csrf": csrf, "numbers": str(numbers[0]), "do": "retry"})
         assert again.headers["location"] == "/checks?taken=0&refused+again=1"
         assert b"0 taken, 1 refused again." in (await browser.get(again.headers["location"])).body
@@ -314,7 +314,7 @@ def test_alerts_that_alertmanager_posts_are_shown_until_they_are_resolved(bank, 
         assert "No alert fires" in await looked(browser)
         assert (await post_alerts(asks, posted(), posted(**down), key=key)).json() == {"firing": 2}
         found = (await call(browser, "GET", "/api/v1/health")).json()["alerts"]
-        assert [(one["name"], one["severity"], one["instance"]) for one in found] == [
+        assert [(item["name"], item["severity"], item["instance"]) for item in found] == [
             ("ShroffDown", "critical", None),
             ("ShroffWaits", "warning", "shroff:8080"),
         ]
@@ -339,8 +339,8 @@ def test_only_webhooks_of_alertmanager_with_a_key_that_may_post_alerts_are_taken
         async with asker(bank) as asks:
             for key, status in {"": 401, "viewer": 403, "nothing": 403, "author": 403}.items():
                 assert (await post_alerts(asks, posted(), key=key)).status == status
-            for one in wrong:
-                assert (await post_alerts(asks, posted(), posted(**one), key="service")).status == 422
+            for item in wrong:
+                assert (await post_alerts(asks, posted(), posted(**item), key="service")).status == 422
             assert (await post_alerts(asks, *[posted()] * (ALERTS_MAX + 1), key="service")).status == 422
             long = posted(annotations={"summary": "x" * 512 * 1024})
             assert (await post_alerts(asks, long, key="service")).status == 413
@@ -350,7 +350,7 @@ def test_only_webhooks_of_alertmanager_with_a_key_that_may_post_alerts_are_taken
 
 
 def alerts_of(*changes: dict[str, Any]) -> list[PostedAlert]:
-    return [msgspec.convert(posted(**one), PostedAlert) for one in changes]
+    return [msgspec.convert(posted(**change), PostedAlert) for change in changes]
 
 
 def test_an_alert_ends_without_a_repeat():

@@ -97,7 +97,7 @@ def saving(amount: str = "2500::HUNDREDTH_CENT::ZAR", **more: Any) -> str:
 
 def stored(bank: Path) -> list[tuple[str, str]]:
     with app.open(bank).log.reading() as log:
-        return [(one.type, one.id) for records in log.read(0) for one in records if one.kind == "event"]
+        return [(record.type, record.id) for records in log.read(0) for record in records if record.kind == "event"]
 
 
 def refused(bank: Path) -> list[tuple[str, str]]:
@@ -109,7 +109,7 @@ def confirmations(bank: Path) -> list[tuple[str, str, str]]:
     """The subscriptions that somebody confirmed, by the audit log."""
     with app.open(bank).people.open() as desk, desk.store.look() as look:
         rows = look.record(AuditFilter(action="source.confirm"))
-    return [(one.via, one.subject, json.loads(one.after)["topic"]) for one in rows]
+    return [(row.via, row.subject, json.loads(row.after)["topic"]) for row in rows]
 
 
 def test_a_signed_message_is_decided_once_under_its_own_id(bank, outside):
@@ -269,12 +269,12 @@ def test_a_certificate_is_fetched_once_for_all_that_wait_and_seldom_for_one_netw
     async def steps(asks: Asker) -> None:
         many = [posted(Message=saving(), MessageId=f"m-{number}") for number in range(20)]
         found = await asyncio.gather(*(post(asks, "topic", body) for body in many))
-        assert {one.status for one in found} == {200}
+        assert {item.status for item in found} == {200}
         assert outside.fetched == [CERTIFICATE]
         others = [CERTIFICATE.replace("Service-", f"Service-{number}") for number in range(10)]
         outside.there |= dict.fromkeys(others, TransientError("away"))
         found = [await post(asks, "topic", posted(SigningCertURL=url)) for url in others]
-        assert {one.status for one in found} == {503}
+        assert {item.status for item in found} == {503}
         assert len(outside.fetched) < 5
 
     served(bank, steps)
@@ -313,7 +313,7 @@ def test_a_webhook_that_is_signed_is_answered_with_the_paths_of_its_mistakes(ban
         bad = saving("x", eventType="WITHDRAWAL", userId=None).encode()
         found = await post(asks, "partner", bad, call(bad, "msg-2"))
         assert (found.status, found.json()["type"]) == (422, "invalid-event")
-        assert {one["path"] for one in found.json()["errors"]} == {"user", "amount", "exact_amount"}
+        assert {error["path"] for error in found.json()["errors"]} == {"user", "amount", "exact_amount"}
         assert (await post(asks, "partner", good, call(bad))).status == 403
         assert (await post(asks, "partner", good, call(good, at_s=1))).status == 403
 
@@ -350,7 +350,7 @@ def test_a_refused_message_that_was_corrected_and_sent_again_is_fixed(bank):
             assert (await post(asks, "partner", *sent(call, timestamp="soon"))).status == 422
         assert (await post(asks, "partner", *sent("msg-1"))).json()["state"] == "appended"
         found = (await asks.ask("GET", "/api/v1/quarantine")).json()["entries"]
-        assert [one.get("fixed_by") for one in found] == [None, "withdrawal/msg-1"]
+        assert [item.get("fixed_by") for item in found] == [None, "withdrawal/msg-1"]
 
     served(bank, steps)
 
@@ -363,7 +363,7 @@ def test_a_refused_message_that_is_no_object_is_retried_as_json(bank):
             assert (await post(asks, "partner", body, signed)).status == 422
 
         served(bank, steps)
-    found = [one.reason for one in app.open(bank).quarantine.retry([])]
+    found = [item.reason for item in app.open(bank).quarantine.retry([])]
     assert [reason.partition(":")[0] for reason in found] == [
         "expected a JSON object, found a list",
         "expected a JSON object, found a number",
@@ -460,7 +460,7 @@ def test_reasons_that_differ_by_values_are_one_without_card_numbers_and_the_rest
         f"paid_at: too late: 2026-01-04T08:{number:02d}:00Z is 1d{number}m behind the newest event, and lateness"
         for number in range(4)
     ]
-    entries = [kept(one) for one in (*others, *same, *numbers, *quoted, *late)]
+    entries = [kept(other) for other in (*others, *same, *numbers, *quoted, *late)]
     found = _reasons([*entries, kept("mended", "payment/p-1")], has_values=has_values)
 
     assert found == {
@@ -538,9 +538,9 @@ def test_saved_messages_are_judged_without_a_request(bank, tmp_path, capsys):
 
     code, found = judged("--certificates", str(certificates))
     assert code == 1
-    assert [one["accepted"] for one in found] == [True, False, False, True, False]
-    assert [one["type"] for one in found][:4] == ["Notification"] * 3 + ["SubscriptionConfirmation"]
-    assert [one["would_fetch"] for one in found] == [CERTIFICATE, CERTIFICATE, None, CERTIFICATE, None]
+    assert [item["accepted"] for item in found] == [True, False, False, True, False]
+    assert [item["type"] for item in found][:4] == ["Notification"] * 3 + ["SubscriptionConfirmation"]
+    assert [item["would_fetch"] for item in found] == [CERTIFICATE, CERTIFICATE, None, CERTIFICATE, None]
     assert found[3]["would_confirm"] == CONFIRM
 
     code, found = judged()
@@ -565,5 +565,5 @@ def test_a_source_that_is_written_wrongly_is_told_with_its_place(bank):
     ):
         (bank / "shroff.yaml").write_text(text.replace(before, after))
         errors = app.open(bank).check().errors
-        assert any(words in f"{one.message} {one.hint}" for one in errors), (after, errors)
-        assert all(one.line > 5 for one in errors), errors
+        assert any(words in f"{error.message} {error.hint}" for error in errors), (after, errors)
+        assert all(error.line > 5 for error in errors), errors

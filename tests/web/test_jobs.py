@@ -47,7 +47,7 @@ def test_a_job_is_queued_once_of_its_kind_watched_and_cancelled(bank):
         assert (await call(browser, "POST", f"{url}/cancel")).status == 200
         assert asks.service.jobs.job(job.id).is_stopping
         listed = (await call(browser, "GET", f"{JOBS}?limit=1")).json()
-        assert [one["id"] for one in listed["jobs"]] == [job.id]
+        assert [row["id"] for row in listed["jobs"]] == [job.id]
         assert (await call(browser, "GET", f"{JOBS}?limit=1&before={listed['next']}")).json()["jobs"] == []
 
     run(bank, steps)
@@ -66,7 +66,7 @@ def test_what_no_kind_takes_is_refused_with_its_path(bank, body, status, path):
     async def steps(asks: Asker, browser: Browser) -> None:
         found = await call(browser, "POST", JOBS, body)
         assert found.status == status
-        assert path is None or [one["path"] for one in found.json()["errors"]] == [path]
+        assert path is None or [error["path"] for error in found.json()["errors"]] == [path]
         assert (await call(browser, "GET", f"{JOBS}/nothing")).status == 404
         assert (await call(browser, "GET", f"{JOBS}?limit=0")).status == 400
 
@@ -106,11 +106,14 @@ def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
         assert (await browser.post(f"{first}/again", {"csrf": token})).status == 422  # it waits still
         await browser.post(f"{first}/cancel", {"csrf": token})
         again = (await browser.post(f"{first}/again", {"csrf": token})).headers["location"]
-        old, new = (asks.service.jobs.job(one.removeprefix("/jobs/")) for one in (first, again))
+        old, new = (asks.service.jobs.job(case.removeprefix("/jobs/")) for case in (first, again))
         assert (new.params, new.timeout_ms, new.retries) == (old.params, 60_000, 2)
         await browser.post(f"{again}/cancel", {"csrf": token})
         assert re.search(r"None of the newest \d+ failed\.", (await browser.get("/jobs")).body.decode())
         kinds = (await call(browser, "GET", f"{JOBS}/kinds")).json()["kinds"]
-        assert next(one for one in kinds if one["kind"] == "backtest")["params"]["properties"].keys() >= {"from", "to"}
+        assert next(kind for kind in kinds if kind["kind"] == "backtest")["params"]["properties"].keys() >= {
+            "from",
+            "to",
+        }
 
     run(bank, steps)

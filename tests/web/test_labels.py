@@ -93,7 +93,7 @@ def test_what_came_is_counted_by_source_and_verdict_and_followed(bank):
             said(f"{EVIL}", "fraud", "chargeback", 9),
         )
         found = await figures(browser)
-        assert {one["source"]: one["verdicts"] for one in found["came"]} == {
+        assert {item["source"]: item["verdicts"] for item in found["came"]} == {
             "chargeback": {"fraud": 1},
             "analyst": {"genuine": 1, "unclear": 1},
             "customer": {},
@@ -126,11 +126,11 @@ def test_what_contradicts_is_listed_newest_first_with_the_word_that_holds(bank):
         )
         found = await figures(browser)
         assert found["conflicts"] == 2
-        assert [(one["id"], one["kind"]) for one in found["newest_conflicts"]] == [
+        assert [(conflict["id"], conflict["kind"]) for conflict in found["newest_conflicts"]] == [
             ("p-2", "taken back"),
             ("p-1", "sources"),
         ]
-        assert [one["in_force"] for one in found["newest_conflicts"][1]["labels"]] == [False, True]
+        assert [label["in_force"] for label in found["newest_conflicts"][1]["labels"]] == [False, True]
         page = (await browser.get("/labels")).body.decode()
         assert '<a href="#conflicts">2 conflicting</a>' in page
         assert 'id="conflicts"' in page
@@ -149,13 +149,13 @@ def test_the_curve_is_that_of_the_command(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(10)))
         late = {**payment(50), "payment_id": "late", "paid_at": "2026-02-05T08:00:00Z"}
-        await post(browser, "/api/v1/labels", *(said(one, "fraud", "chargeback", 6 + one) for one in range(8)))
+        await post(browser, "/api/v1/labels", *(said(item, "fraud", "chargeback", 6 + item) for item in range(8)))
         await post(browser, "/api/v1/labels", said(8, "fraud", "analyst", 7), said(9, "fraud", "analyst", 7))
         await post(browser, "/api/v1/events/payment", late)
         command = asks.service.project.label_reports.maturity()
         found = (await figures(browser))["maturity"]
         assert found["frauds"] == command.frauds == 10
-        assert [one["share"] for one in found["curve"]] == [one.share for one in command.points]
+        assert [item["share"] for item in found["curve"]] == [point.share for point in command.points]
         page = (await browser.get("/labels")).body.decode()
         assert page.count("<polyline") == 3, "all, and each of the two sources"
         assert "100.0\N{NO-BREAK SPACE}%" in page
@@ -179,7 +179,7 @@ def test_customers_answers_of_a_week_are_counted(bank):
         await asyncio.to_thread(ask)
         await asyncio.to_thread(project.label, "payment/p-1", "fraud", source="customer")  # by telephone
         found = (await figures(browser))["customers"]
-        assert [found[one] for one in ("asked_7d", "yes", "no", "no_answer", "open")] == [5, 0, 1, 1, 1]
+        assert [found[text] for text in ("asked_7d", "yes", "no", "no_answer", "open")] == [5, 0, 1, 1, 1]
         page = (await browser.get("/labels")).body.decode()
         assert "20\N{NO-BREAK SPACE}% of the mails" in page
         assert re.findall(r"<dd>(\d+)</dd><dd>(\d) by mail", page) == [("0", "2"), ("1", "1")]
@@ -190,7 +190,7 @@ def test_customers_answers_of_a_week_are_counted(bank):
 def test_of_a_long_log_the_newest_part_is_counted_and_the_page_says_so(bank, monkeypatch):
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, "/api/v1/events/payment", *(payment(number) for number in range(10)))
-        await post(browser, "/api/v1/labels", *(said(one, "fraud", "analyst", 6) for one in range(10)))
+        await post(browser, "/api/v1/labels", *(said(item, "fraud", "analyst", 6) for item in range(10)))
         with asks.service.project.log.reading() as log:
             last = log.last_seq()
         monkeypatch.setattr(label_reports, "LOOK_BACK", 4)
@@ -219,10 +219,10 @@ def test_who_waits_for_a_long_look_keeps_nobody_from_another_page(bank, monkeypa
         try:
             await asyncio.to_thread(begun.wait, 120)
             assert (await asyncio.wait_for(browser.get("/settings/users"), 120)).status == 200
-            assert not any(one.done() for one in waiting)
+            assert not any(item.done() for item in waiting)
         finally:
             may_end.set()
-        assert {one.status for one in await asyncio.gather(*waiting)} == {200}
+        assert {item.status for item in await asyncio.gather(*waiting)} == {200}
 
     run(bank, steps)
 
@@ -295,9 +295,9 @@ def test_decided_events_without_a_label_are_counted_by_age(bank):
         days = ("2026-01-05", "2026-03-01", "2026-03-20", "2026-04-09", "2026-04-10")
         events = [{**payment(at), "paid_at": f"{day}T08:00:00Z"} for at, day in enumerate(days)]
         await post(browser, "/api/v1/events/payment", *events)
-        assert [one["events"] for one in (await figures(browser))["without_label"]] == [2, 1, 1, 1]
+        assert [figure["events"] for figure in (await figures(browser))["without_label"]] == [2, 1, 1, 1]
         await post(browser, "/api/v1/labels", said(0, "fraud", "analyst", 31))
-        assert [one["events"] for one in (await figures(browser))["without_label"]] == [2, 1, 1, 0]
+        assert [figure["events"] for figure in (await figures(browser))["without_label"]] == [2, 1, 1, 0]
         assert "30 to 90 days" in (await browser.get("/labels")).body.decode()
 
     run(bank, steps)

@@ -192,7 +192,7 @@ def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too
     with closing(DraftCheckers(project)) as checkers:
         assert checkers.run(rule) == project.run(rule)
         assert checkers.run(mistaken).mistakes
-        (process,) = (one._process for one in checkers._all)
+        (process,) = (checker._process for checker in checkers._all)
         os.kill(process.pid, signal.SIGSTOP)
         monkeypatch.setattr(operation_processes, "CHECK_S_MAX", 0.01)
         with pytest.raises(ProblemError) as refused:

@@ -330,7 +330,7 @@ def test_many_entries_are_changed_and_every_other_line_stays():
 
     assert found.text == "value,note,added_by,expires_at\r\na,new,ann,\r\n\r\nc,kept,bob,\r\nd,,ann,\r\n"
     assert found.counts == {ADDED: 1, CHANGED: 1, REMOVED: 2}
-    assert [one.value for one in found.after] == ["a", "d"]
+    assert [item.value for item in found.after] == ["a", "d"]
 
 
 def test_a_whole_list_is_what_was_sent():
@@ -386,7 +386,7 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
 
         async def values() -> list[str]:
             found = (await asks.ask("GET", f"/api/v1/lists/{LIST}")).json()["entries"]
-            return [f"{one['value']} {one['note']} {one['added_by']}" for one in found]
+            return [f"{item['value']} {item['note']} {item['added_by']}" for item in found]
 
         entry = {"value": "c-1", "note": "stolen"}
         waits = await asks.ask("POST", entries, entry, key="another")

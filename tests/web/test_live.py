@@ -62,7 +62,7 @@ async def post(browser: Browser, *events: object) -> None:
     csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
     found = await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(events), csrf)
     assert found.status == 200
-    assert all("receipt" in one for one in found.json()), found.body
+    assert all("receipt" in row for row in found.json()), found.body
 
 
 async def figures(browser: Browser, query: str = "") -> Any:
@@ -121,7 +121,7 @@ class Listener:
     def told(self, name: str) -> list[dict[str, Any]]:
         """The contents of the events of a name."""
         begin = f"event: {name}\ndata: ".encode()
-        return [msgspec.json.decode(one.removeprefix(begin)) for one in self.heard if one.startswith(begin)]
+        return [msgspec.json.decode(text.removeprefix(begin)) for text in self.heard if text.startswith(begin)]
 
 
 # ---- figures
@@ -138,8 +138,8 @@ def test_figures_are_those_of_the_period_up_to_the_newest_event(bank):
         assert (hour["came"], hour["decided"], hour["is_whole"]) == (2, 2, True)
         assert hour["by_outcome"]["review"] == {"count": 1, "money": "1500.00"}
         assert week["by_outcome"]["review"] == {"count": 2, "money": "6500.00"}
-        assert [one["decided"] for one in hour["steps"] if one["decided"]] == [1, 1]
-        assert {one["rule"]: one["hits_1h"] for one in hour["rules"]}["large"] == 1
+        assert [step["decided"] for step in hour["steps"] if step["decided"]] == [1, 1]
+        assert {rule["rule"]: rule["hits_1h"] for rule in hour["rules"]}["large"] == 1
         await browser.send(
             "POST",
             "/api/v1/labels",
@@ -156,15 +156,17 @@ def test_figures_are_those_of_the_period_up_to_the_newest_event(bank):
 
 def test_a_rule_that_hits_far_more_often_than_in_the_hours_before_is_a_spike(bank):
     def burst(hour: int, count: int, first: int) -> list[dict[str, str]]:
-        return [payment(first + one, f"2026-01-05T{hour:02d}:{10 + one}:00Z", "1200.00") for one in range(count)]
+        return [
+            payment(first + number, f"2026-01-05T{hour:02d}:{10 + number}:00Z", "1200.00") for number in range(count)
+        ]
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        usual = [one for hour in range(1, 9) for one in burst(hour, 1, 100 * hour)]
+        usual = [item for hour in range(1, 9) for item in burst(hour, 1, 100 * hour)]
         await post(browser, *usual, payment(5, "2026-01-05T09:59:00Z", "1200.00"))
-        assert not any(one["is_spike"] for one in (await figures(browser))["rules"])
+        assert not any(rule["is_spike"] for rule in (await figures(browser))["rules"])
         assert b"more than three times as often as usual" not in (await browser.get("/live")).body
         await post(browser, *burst(9, 9, 1_000))
-        found = {one["rule"]: one for one in (await figures(browser))["rules"]}["large"]
+        found = {rule["rule"]: rule for rule in (await figures(browser))["rules"]}["large"]
         assert found["is_spike"]
         assert found["usual_1h"] == {"low": 1, "high": 1}
         assert b"more than three times as often as usual" in (await browser.get("/live")).body
@@ -176,19 +178,21 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
     monkeypatch.setattr("shroff.monitoring.live_metrics.BLOCK", 3)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        await post(browser, *[payment(one, f"2026-01-05T08:{one:02d}:00Z", "1200.00") for one in range(10, 20)])
+        await post(
+            browser, *[payment(number, f"2026-01-05T08:{number:02d}:00Z", "1200.00") for number in range(10, 20)]
+        )
         project, pulse = asks.service.project, Pulse()
         with project.log.reading() as log:
             assert pulse.follow(log, project.definitions)
             first = pulse.figures(HOUR_MS, MINUTE_MS)
             assert not first.is_whole
-            assert [one.id for one in first.newest] == ["p-19", "p-18", "p-17"]
+            assert [item.id for item in first.newest] == ["p-19", "p-18", "p-17"]
             while pulse.follow(log, project.definitions):
                 pass
             whole = pulse.figures(DAY_MS, HOUR_MS)
             assert (whole.decided, whole.is_whole, whole.counted_from) == (10, True, 1)
-            assert {one.rule for one in whole.rules} == {rule.id for rule in project.definitions.rules}
-            assert [one.id for one in whole.newest] == [f"p-{one}" for one in range(19, 9, -1)]
+            assert {item.rule for item in whole.rules} == {rule.id for rule in project.definitions.rules}
+            assert [item.id for item in whole.newest] == [f"p-{number}" for number in range(19, 9, -1)]
         await post(browser, payment(20, "2026-01-05T08:20:00Z", "1200.00"))
         with project.log.reading() as log:
             pulse.follow(log, project.definitions)
@@ -201,7 +205,7 @@ def counts_on(page: str) -> tuple[str, ...]:
     """Open cases in the navigation, open cases on the screen, snoozed ones."""
     places = ('data-part="open">', 'Open cases</a>.*?number">', 'Snoozed cases</a>.*?number">')
     found = [re.search(place + r"(\d+)<", page) for place in places]
-    return tuple(one[1] if one else "" for one in found)
+    return tuple(item[1] if item else "" for item in found)
 
 
 def test_open_cases_are_told_with_what_they_have_at_stake(bank):
@@ -272,7 +276,7 @@ def test_what_failed_leads_to_the_checks_only_who_may_open_them(bank):
         look = await asyncio.to_thread(asks.service.board.look, board.PERIODS["1h"], 0, 0.0)
         out = leaving([SinkState("decided", "webhook", "decisions", 3, 0, None, 1)])
         failed = replace(look, counts=Counts(refused=2, waiting=0, outbox=0, stuck=1), leaving=out)
-        (checks,) = [one.right for one in PAGES if one.path == "/checks" and one.method == "GET"]
+        (checks,) = [page.right for page in PAGES if page.path == "/checks" and page.method == "GET"]
         assert checks is not None
         for role in Role:
             seen = live._seen_by(failed, who(role))
@@ -322,7 +326,7 @@ def test_the_stream_tells_the_parts_that_changed(bank):
         assert listener.headers[b"content-type"] == b"text/event-stream"
         assert b"content-length" not in listener.headers
         await post(browser, payment(1, "2026-01-05T08:30:00Z", "1234.50"))
-        await listener.until(lambda: any("p-1" in one.get("newest", "") for one in listener.parts))
+        await listener.until(lambda: any("p-1" in part.get("newest", "") for part in listener.parts))
         assert set(listener.parts[-1]) < {*live.PARTS, "open"}  # the case that it raises may be there already
         await listener.leave()
         assert asks.service.streams.count == 0
@@ -352,8 +356,8 @@ def test_streams_of_one_session_are_few_and_their_room_comes_back(bank):
         await listeners[0].leave()
         again = Listener(asks, browser)
         await again.until(lambda: bool(again.heard))
-        for one in (*listeners[1:], again):
-            await one.leave()
+        for listener in (*listeners[1:], again):
+            await listener.leave()
         assert asks.service.streams.count == 0
 
     run(bank, steps)
@@ -411,8 +415,8 @@ def test_a_line_and_bars_lie_within_their_box():
     line, bars = live._line([0, 7, 3]), live._bars([0, 4, 2])
 
     assert line.lines == [("now", "166.7,150.0 500.0,45.0 833.3,105.0")]
-    assert [(one.at, one.says) for one in line.across] == [(75, "2.5"), (50, "5"), (25, "7.5"), (0, "10")]
-    assert [(one.x, one.y) for one in line.spots] == [(83.33, 70)]
+    assert [(item.at, item.says) for item in line.across] == [(75, "2.5"), (50, "5"), (25, "7.5"), (0, "10")]
+    assert [(spot.x, spot.y) for spot in line.spots] == [(83.33, 70)]
     assert [(y, height) for _, y, _, height in bars] == [(0, 100), (50, 50)]
     assert live._line([]).lines == []
     assert live._bars([]) == []
@@ -455,5 +459,5 @@ def test_rules_that_hit_as_usual_stand_in_one_line():
     loud = shown(rule("a", 3, 4), rule("b", 9, 1))
     assert '1 rule as usual: <span class="mono">a</span> 3' in loud
     assert "typical: 0 to 1" in loud
-    assert "All 12 rules as usual" in shown(*(rule(str(one), 0, 1) for one in range(12)))
-    assert "<span>1 more</span>" in shown(*(rule(str(one), 9, 1) for one in range(3)))
+    assert "All 12 rules as usual" in shown(*(rule(str(number), 0, 1) for number in range(12)))
+    assert "<span>1 more</span>" in shown(*(rule(str(number), 9, 1) for number in range(3)))

@@ -82,7 +82,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
 
     async def steps(asks: Asker) -> None:
         posted = [planted(1), planted(2, amount=NAME), planted(3, **{NAME: CARD}), planted(66), {NAME: MAIL}, NAME]
-        topic.send("payments/0", *(msgspec.json.encode(one) for one in (planted(7), planted(8, paid_at=NAME))))
+        topic.send("payments/0", *(msgspec.json.encode(case) for case in (planted(7), planted(8, paid_at=NAME))))
         topic.send("payments/1", f'{{"{NAME}": {CARD}'.encode(), msgspec.json.encode(planted(9)))
         ids = {"x-request-id": "r-77", "x-other": WORD, "cookie": f"session={WORD}"}
         for body in posted:
@@ -99,7 +99,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
         for words in (*asks.told, *told.__self__):
             logs.tell(words)
         error_id = broken.json()["instance"].rpartition(":")[2]
-        (entry,) = [one for one in map(json.loads, lines) if one.get("error_id") == error_id]
+        (entry,) = [load for load in map(json.loads, lines) if load.get("error_id") == error_id]
         assert entry["request_id"] == "r-77"
         assert entry["stack"][-1].endswith(" breaks")
 
@@ -114,8 +114,8 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
         parts = {name: packed.read(name).decode() for name in packed.namelist()}
 
     found = [json.loads(line) for line in lines if line.startswith("{")]
-    assert {"request answered", "event decided"} <= {one["message"] for one in found}
-    assert any("cannot process it" in one["message"] for one in found)
+    assert {"request answered", "event decided"} <= {item["message"] for item in found}
+    assert any("cannot process it" in item["message"] for item in found)
     assert len(json.loads(parts["errors.json"])) >= 2
     assert json.loads(parts["settings.json"])["mail"]["smtp"] == "smtp://[covered]@h"
     hook = {"webhook": {"url": "https://hooks.example/services/key-in-path", "secret": "${HOOK}"}}

@@ -17,7 +17,7 @@ from shroff.web.http import asgi
 @pytest.mark.parametrize("are_lines", [True, False])
 def test_each_refusal_of_a_list_is_written_once(are_lines):
     own, other = [("id", "is missing")], [("id", "is missing"), ("amount", "is no amount")]
-    refused = [Answer(REFUSED, "payment", reason="id: is missing", is_conflict=one) for one in (False, True)]
+    refused = [Answer(REFUSED, "payment", reason="id: is missing", is_conflict=item) for item in (False, True)]
     answers = [*refused, *refused, Answer("taken", "payment", "p1", 7), Answer("taken", "payment", "p2", 8), *refused]
     mistakes = [own, (), own, (), (), (), other, ()]
     written = list[Answer]()
@@ -27,7 +27,7 @@ def test_each_refusal_of_a_list_is_written_once(are_lines):
         return events.shown(answer, found)
 
     asked = events._listed(None, show, answers, mistakes, is_list=True, are_lines=are_lines)
-    each = [events.shown(*one)[1] for one in zip(answers, mistakes, strict=True)]
+    each = [events.shown(*mistake)[1] for mistake in zip(answers, mistakes, strict=True)]
 
     assert asyncio.run(asked).body == (b"\n".join([*each, b""]) if are_lines else b"[" + b",".join(each) + b"]")
     assert len(written) == 5  # one refusal, a conflict, two that were taken, and one with other mistakes
@@ -50,6 +50,6 @@ def test_a_long_body_leaves_in_parts(monkeypatch, size):
     start, *parts = sent
 
     assert start["type"] == "http.response.start"
-    assert b"".join(bytes(one["body"]) for one in parts) == body
-    assert all(len(one["body"]) <= 10 for one in parts)
-    assert [one.get("more_body", False) for one in parts] == [True] * (len(parts) - 1) + [False]
+    assert b"".join(bytes(part["body"]) for part in parts) == body
+    assert all(len(part["body"]) <= 10 for part in parts)
+    assert [part.get("more_body", False) for part in parts] == [True] * (len(parts) - 1) + [False]

@@ -93,7 +93,7 @@ def test_a_stream_is_complete_where_the_log_cannot_be_read_any_more():
         sent.append(message)
 
     assert streamed(damaged(), "GET", send) == 0
-    assert [one.get("body") for one in sent] == [None, b"one", b""]
+    assert [item.get("body") for item in sent] == [None, b"one", b""]
     assert not sent[-1]["more_body"]
 
 
@@ -104,4 +104,4 @@ def test_the_head_of_a_stream_has_no_parts():
         sent.append(message)
 
     assert streamed(endless(), "HEAD", send) == 0
-    assert [one.get("body") for one in sent] == [None, b""]
+    assert [item.get("body") for item in sent] == [None, b""]

@@ -51,7 +51,7 @@ def asked(address: str, path: str = "/metrics") -> tuple[int, str]:
 
 
 def names_of_page(*groups: int) -> set[str]:
-    return {shown_name(one) for at in groups for collector in collectors_of_page()[at] for one in collector.collect()}
+    return {shown_name(item) for at in groups for collector in collectors_of_page()[at] for item in collector.collect()}
 
 
 def test_a_worker_has_metrics_and_says_whether_it_lives_and_is_ready(bank):
@@ -216,7 +216,7 @@ class Odd:
 @pytest.mark.parametrize("accept", ["", OPEN_METRICS], ids=["text", "openmetrics"])
 def test_a_page_is_what_prometheus_client_writes(accept):
     collectors = [*crowded(), *everything()[0], Odd()]
-    same: Any = SimpleNamespace(collect=lambda: [theirs(one) for of in collectors for one in of.collect()])
+    same: Any = SimpleNamespace(collect=lambda: [theirs(item) for of in collectors for item in of.collect()])
     write, media_type = choose_encoder(accept)
     expected = write(same).removesuffix(b"# EOF\n").splitlines()
     found = page(collectors, accept)
@@ -229,11 +229,11 @@ def test_a_page_is_what_prometheus_client_writes(accept):
 
 
 def test_each_metric_has_a_name_of_its_own_with_a_unit_of_prometheus():
-    families = [one for group in collectors_of_page() for collector in group for one in collector.collect()]
-    names = [one.name for one in families]
+    families = [item for group in collectors_of_page() for collector in group for item in collector.collect()]
+    names = [family.name for family in families]
 
     assert len(set(names)) == len(names)
-    for one in families:
-        assert re.fullmatch(r"(shroff|process|python)_[a-z0-9_]+|(fraudulent_)?transactions?(_amount)?", one.name)
-        assert not re.search(r"_(ms|minutes|hours|days|kb|mb|percent)$", one.name)
-        assert one.documentation
+    for family in families:
+        assert re.fullmatch(r"(shroff|process|python)_[a-z0-9_]+|(fraudulent_)?transactions?(_amount)?", family.name)
+        assert not re.search(r"_(ms|minutes|hours|days|kb|mb|percent)$", family.name)
+        assert family.documentation

@@ -149,7 +149,7 @@ def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
             words[:1].upper() + words[1:] for words in IN_WORDS
         ]
         found = (await browser.get("/api/v1/models/m-1")).json()["metrics"]["slices"]
-        assert [one["words"] for one in found] == IN_WORDS
+        assert [item["words"] for item in found] == IN_WORDS
         assert "62.5\N{NO-BREAK SPACE}%" in page, "of the importance"
         assert "1,200 events, 12 of them fraud" in page
         assert "&lt;b&gt;of noise" in page
@@ -224,7 +224,7 @@ def test_versions_stand_side_by_side_with_their_intervals_and_a_model_is_trained
         assert "<b>0.4</b>" in page
         assert "0.5 to 0.7" in page
         assert page.index("m-1") < page.index("Rules alone")
-        marks = [float(one) for one in re.findall(r'<svg x="([0-9.]+)%" y="9"', page)]
+        marks = [float(text) for text in re.findall(r'<svg x="([0-9.]+)%" y="9"', page)]
         assert sorted(marks) == [16.67, 50.0, 83.33], "all on one axis, from 0.1 to 0.7"
         button = re.search(r'name="params" value="([^"]*)"', page)
         assert button is not None

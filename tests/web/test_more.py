@@ -86,10 +86,10 @@ def test_flags_are_read_in_parts_and_judged(bank):
         first = (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1&limit=3")).json()
         rest = (await asks.ask("GET", f"/api/v1/flags?entity=card&key=c-1&limit=3&cursor={first['next']}")).json()
 
-        assert [one["id"] for one in first["flags"] + rest["flags"]] == [f"{n}-any_payment" for n in (6, 5, 4, 3, 2)]
+        assert [flag["id"] for flag in first["flags"] + rest["flags"]] == [f"{n}-any_payment" for n in (6, 5, 4, 3, 2)]
         assert rest["next"] is None
         assert (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1&limit=5")).json()["next"] is None
-        assert {one["accuracy"] for one in first["flags"]} == {"PENDING_CONFIRMATION"}
+        assert {flag["accuracy"] for flag in first["flags"]} == {"PENDING_CONFIRMATION"}
 
         judged = await asks.ask("PATCH", "/api/v1/flags/4-any_payment", {"accuracy": "FALSE_ALARM"}, key="analyst")
 
@@ -108,7 +108,7 @@ def test_flags_are_read_in_parts_and_judged(bank):
             body = {"accuracy": accuracy, "reason": reason}
             assert (await asks.ask("PATCH", "/api/v1/flags/4-any_payment", body, key="analyst")).status == 200
             with asks.service.project.log.reading() as log:
-                assert len([one for part in log.labels_after(0) for one in part]) == labels
+                assert len([item for part in log.labels_after(0) for item in part]) == labels
 
         for path, body, status in (
             ("/api/v1/flags/4-other_rule", {"accuracy": "FALSE_ALARM"}, 404),
@@ -134,7 +134,7 @@ def test_who_does_not_lead_reads_the_verdicts_of_flags_from_the_log(bank):
         asks.service.queue.pause("this service stands by")
         stands_by = [(await asks.ask("GET", path)).json()["flags"] for path in (flags, key)]
 
-        assert [one["accuracy"] for one in leads[0]] == ["FALSE_ALARM", "PENDING_CONFIRMATION"]
+        assert [lead["accuracy"] for lead in leads[0]] == ["FALSE_ALARM", "PENDING_CONFIRMATION"]
         assert stands_by == leads
         assert not asks.service.is_ready
 
@@ -159,7 +159,7 @@ def test_flags_have_the_fields_of_their_event_and_are_found_by_them(bank):
         await asks.ask("POST", "/api/v1/events/payment", sent)
 
         async def found(query: str) -> list[str]:
-            return [one["id"] for one in (await asks.ask("GET", f"{flags}&{query}")).json()["flags"]]
+            return [flag["id"] for flag in (await asks.ask("GET", f"{flags}&{query}")).json()["flags"]]
 
         newest = (await asks.ask("GET", flags)).json()["flags"][0]
         fields = ("payment_id", "card", "amount", "country")
@@ -173,7 +173,7 @@ def test_flags_have_the_fields_of_their_event_and_are_found_by_them(bank):
         judged = (await asks.ask("PATCH", "/api/v1/flags/4-any_payment", {"accuracy": "FALSE_ALARM"})).json()
 
         assert judged["also"] == ["4-each_payment"]
-        now = {one["id"]: one["accuracy"] for one in (await asks.ask("GET", flags)).json()["flags"]}
+        now = {flag["id"]: flag["accuracy"] for flag in (await asks.ask("GET", flags)).json()["flags"]}
         assert now["4-each_payment"] == "FALSE_ALARM"
         for query in ("field=amount", "value=1", "field=amuont&value=1"):
             answer = await asks.ask("GET", f"{flags}&{query}")
@@ -194,12 +194,12 @@ def test_a_hashed_key_is_asked_for_in_clear_or_as_the_log_has_it(bank):
         found = (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1")).json()["flags"]
         hashed = quote(found[0]["key"], safe="")
 
-        assert [one["key"].partition(":")[0] for one in found] == ["hashed", "hashed"]
+        assert [item["key"].partition(":")[0] for item in found] == ["hashed", "hashed"]
         assert (await asks.ask("GET", f"/api/v1/flags?entity=card&key={hashed}")).json()["flags"] == found
 
         clear = await asks.ask("GET", "/api/v1/entities/card/c-1")
 
-        assert [one["id"] for one in clear.json()["timeline"]] == ["p-1", "p-0"]
+        assert [row["id"] for row in clear.json()["timeline"]] == ["p-1", "p-0"]
         assert clear.json()["key"] == found[0]["key"]
         assert clear.json() == (await asks.ask("GET", f"/api/v1/entities/card/{hashed}")).json()
 
@@ -270,18 +270,18 @@ def test_an_entity_has_its_events_features_flags_and_neighbours(bank):
         posted = (await asks.ask("POST", "/api/v1/events/payment", events)).json()
         first = (await asks.ask("GET", "/api/v1/entities/card/c-1?limit=4")).json()
 
-        assert [one["id"] for one in first["timeline"]] == ["p-28", "p-25", "p-22", "p-19"]
+        assert [row["id"] for row in first["timeline"]] == ["p-28", "p-25", "p-22", "p-19"]
         assert first["timeline"][0]["fields"]["amount"] == "24.90"
         assert first["timeline"][0]["outcome"] == posted[28]["outcome"]
         assert first["features_of"] == "payment/p-28"
         assert set(first["features"]) == {name for name in first["features"] if name.startswith("card.")} != set()
-        assert {one["key"] for one in first["neighbours"]} == {"c-0", "c-2"}
+        assert {neighbour["key"] for neighbour in first["neighbours"]} == {"c-0", "c-2"}
         assert {"entity": "device", "key": "d-0"} in first["neighbours"][0]["through"]
 
         seen, cursor = [], first["next"]
         while cursor:
             part = (await asks.ask("GET", f"/api/v1/entities/card/c-1?limit=4&cursor={cursor}")).json()
-            seen += [one["id"] for one in part["timeline"]]
+            seen += [row["id"] for row in part["timeline"]]
             cursor = part["next"]
 
         assert seen == ["p-16", "p-13", "p-10", "p-7", "p-4", "p-1"]
@@ -363,8 +363,8 @@ def test_cases_are_changed_by_who_has_seen_them_and_those_that_are_none_have_fai
         cases = [{"id": number} for number in (other["id"], 2**62 + 1, -(2**70))]
         done = (await asks.ask("POST", "/api/v1/cases/bulk", {"action": "claim", "cases": cases})).json()
 
-        assert [one["id"] for one in done["cases"]] == [other["id"]]
-        assert [(one["id"], one["changed"]) for one in done["failed"]] == [(2**62 + 1, False), (-(2**70), False)]
+        assert [case["id"] for case in done["cases"]] == [other["id"]]
+        assert [(row["id"], row["changed"]) for row in done["failed"]] == [(2**62 + 1, False), (-(2**70), False)]
 
     run(bank, steps)
 
@@ -374,7 +374,7 @@ def test_models_and_rules_are_listed(bank):
         files = (await asks.ask("GET", "/api/v1/rules", key="viewer")).json()["files"]
 
         assert (await asks.ask("GET", "/api/v1/models")).json() == {"models": []}
-        assert "card_testing" in {rule["id"] for one in files for rule in one["rules"]}
+        assert "card_testing" in {rule["id"] for file in files for rule in file["rules"]}
         assert (await asks.ask("GET", "/api/v1/rules/nothing.yaml")).status == 404
 
     run(bank, steps)
@@ -391,7 +391,7 @@ def test_a_draft_is_held_against_the_log(bank):
         mistaken = await asks.ask("POST", "/api/v1/backtests", {"rules": {"any.yaml": RULE.replace("> 0", "> x")}})
         assert mistaken.status == 422
         assert mistaken.json()["detail"].startswith("rules/any.yaml:5:")
-        assert [(one["file"], one["line"]) for one in mistaken.json()["errors"]] == [("rules/any.yaml", 5)]
+        assert [(error["file"], error["line"]) for error in mistaken.json()["errors"]] == [("rules/any.yaml", 5)]
         for draft, words in (
             *(
                 ({"rules": {name: RULE}}, "is not a name of a file of rules")
@@ -434,13 +434,17 @@ def test_the_document_tells_every_route_of_the_api(bank):
         }
 
         assert found["openapi"].startswith("3.1")
-        assert told == {(one.method, one.path) for one in ROUTES if one.told is not None}
-        untold = {one.path for one in ROUTES if one.told is None and not one.path.startswith("/scim/v2/")}
+        assert told == {(route.method, route.path) for route in ROUTES if route.told is not None}
+        untold = {route.path for route in ROUTES if route.told is None and not route.path.startswith("/scim/v2/")}
         assert untold == {"/api/openapi.json", "/api/docs"}, "what SCIM has its RFCs say"
 
         names = set(re.findall(r'"\$ref":\s*"#/components/schemas/([^"]+)"', str(found).replace("'", '"')))
         assert names <= set(found["components"]["schemas"])
-        odd = [one for one in inside(found) if "enum" in one and one.get("default", one["enum"][0]) not in one["enum"]]
+        odd = [
+            item
+            for item in inside(found)
+            if "enum" in item and item.get("default", item["enum"][0]) not in item["enum"]
+        ]
         assert odd == []
 
     run(bank, steps)
@@ -450,18 +454,18 @@ def inside(document: object) -> Iterator[dict[str, Any]]:
     """All objects of a document, at any depth."""
     if isinstance(document, dict):
         yield document
-    for one in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
-        yield from inside(one)
+    for item in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from inside(item)
 
 
 def test_the_document_says_what_must_be_sent_and_what_may_be_refused(bank):
     found = openapi(ROUTES, app.open(bank).definitions.events)["paths"]
     required = {
-        (path, one["name"])
+        (path, parameter["name"])
         for path, methods in found.items()
         for method in methods.values()
-        for one in method["parameters"]
-        if one["in"] == "query" and one.get("required")
+        for parameter in method["parameters"]
+        if parameter["in"] == "query" and parameter.get("required")
     }
     may_lack = {
         path for path, methods in found.items() if not methods.get("post", {}).get("requestBody", {}).get("required", 1)
@@ -538,9 +542,9 @@ def test_a_module_brings_its_routes_by_being_there(tmp_path, monkeypatch):
 
     found = list(gathered(import_module("planted")))
 
-    assert [one.path for one in found] == ["/new"]
-    assert [one.name for one in tabs([*PAGES, *found])][:4] == ["Queue", "Team", "New", "Decisions"]
-    assert {one.handle.__module__.split(".")[2] for one in (*ROUTES, *PAGES)} == {"api", "http", "pages"}
+    assert [item.path for item in found] == ["/new"]
+    assert [tab.name for tab in tabs([*PAGES, *found])][:4] == ["Queue", "Team", "New", "Decisions"]
+    assert {page.handle.__module__.split(".")[2] for page in (*ROUTES, *PAGES)} == {"api", "http", "pages"}
 
 
 def test_a_group_is_shown_where_one_of_its_screens_may_be_seen_and_each_role_starts_on_its_own():
@@ -610,7 +614,9 @@ def test_the_page_asks_nothing_of_any_other_host_and_runs_no_script(bank):
         assert "default-src 'none'" in page.headers["content-security-policy"]
         assert not re.search(r"<script|https?://|\bsrc=|javascript:| style=| on\w+=", text)
         assert "POST /api/v1/events/payment" in text
-        assert text.count("<h2>") >= len([one for one in ROUTES if isinstance(one, Route) and one.told is not None])
+        assert text.count("<h2>") >= len(
+            [route for route in ROUTES if isinstance(route, Route) and route.told is not None]
+        )
 
     run(bank, steps)
 

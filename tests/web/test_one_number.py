@@ -172,7 +172,7 @@ def numbers(pattern: str, text: str) -> list[str]:
     """What the groups of a pattern match, of the first place where it does."""
     found = re.search(pattern, text)
     assert found is not None, (pattern, text[:3_000])
-    return [one.replace(",", "") for one in found.groups()]
+    return [group.replace(",", "") for group in found.groups()]
 
 
 def number(pattern: str) -> Callable[[str], int]:
@@ -210,7 +210,7 @@ async def outcomes_analytics(bank: Bank) -> object:
 
 async def outcomes_decisions(bank: Bank) -> object:
     text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "All decisions of this day")
-    return {one: number(rf"(?i){one}[^\d;]*? (\d+) , [\d.,]+ EUR")(text) for one in BY_AMOUNT.values()}
+    return {item: number(rf"(?i){item}[^\d;]*? (\d+) , [\d.,]+ EUR")(text) for item in BY_AMOUNT.values()}
 
 
 async def outcomes_python(bank: Bank) -> object:
@@ -220,8 +220,8 @@ async def outcomes_python(bank: Bank) -> object:
 async def outcomes_export(bank: Bank) -> object:
     ids = {event["id"] for event in PAID if in_day(event["at"])}
     found = dict.fromkeys(BY_AMOUNT.values(), 0)
-    for one in await bank.export("decisions"):
-        found[one["outcome"]] += one["id"] in ids
+    for row in await bank.export("decisions"):
+        found[row["outcome"]] += row["id"] in ids
     return found
 
 
@@ -235,7 +235,7 @@ async def money_decisions(bank: Bank) -> object:
 
 
 async def money_sent(bank: Bank) -> object:
-    of = [int(float(one["amount"])) for one in PAID if in_day(one["at"])]
+    of = [int(float(row["amount"])) for row in PAID if in_day(row["at"])]
     return [f"{sum(amount for amount in of if amount == wanted)}.00" for wanted in (300, 900)]
 
 
@@ -289,8 +289,8 @@ def value(this: object) -> Callable[[Bank], Awaitable[object]]:
 
 async def labels_exported(bank: Bank) -> object:
     return sum(
-        (one["source"], one["verdict"]) == ("customer", "fraud") and in_day(one["known_at"])
-        for one in await bank.export("labels")
+        (row["source"], row["verdict"]) == ("customer", "fraud") and in_day(row["known_at"])
+        for row in await bank.export("labels")
     )
 
 
@@ -330,7 +330,7 @@ async def precision_in_backtest(bank: Bank) -> object:
 
 def precision_of(rules: list[Any]) -> int:
     """The precision of a rule in a backtest, in percent."""
-    return round(100 * next(one["precision"] for one in rules if one["id"] == "over_200"))
+    return round(100 * next(rule["precision"] for rule in rules if rule["id"] == "over_200"))
 
 
 async def precision_by_api(bank: Bank) -> object:
@@ -339,13 +339,15 @@ async def precision_by_api(bank: Bank) -> object:
 
 async def held_on_page(bank: Bank) -> object:
     return [
-        int(one)
-        for one in numbers(r"“No” confirmed later \d+ % (\d+) of (\d+) since the start", await bank.text("/labels"))
+        int(line)
+        for line in numbers(r"“No” confirmed later \d+ % (\d+) of (\d+) since the start", await bank.text("/labels"))
     ]
 
 
 async def held_by_api(bank: Bank) -> object:
-    found = next(one for one in (await bank.json("/labels"))["customers"]["held"] if one["verdict"] == "fraud")
+    found = next(
+        customer for customer in (await bank.json("/labels"))["customers"]["held"] if customer["verdict"] == "fraud"
+    )
     return [found["held"], found["judged"]]
 
 
@@ -353,7 +355,7 @@ async def quarantine_by_api(bank: Bank) -> object:
     return len((await bank.json("/quarantine"))["entries"])
 
 
-EVENTS_OF_DAY = sum(in_day(one["at"]) for one in PAID)
+EVENTS_OF_DAY = sum(in_day(row["at"]) for row in PAID)
 PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
     "decisions of yesterday by outcome": {
         "what was sent": outcomes_sent,
@@ -456,7 +458,7 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
         "Health": shown("/checks", r"Waiting to send (\d+)"),
         "API, live": api("/live", "outbox"),
         "API, health": api("/health", "sinks", 0, "lag"),
-        "shroff outbox": printed("outbox", of=lambda found: max(one["lag"] for one in found["sinks"])),
+        "shroff outbox": printed("outbox", of=lambda found: max(sink["lag"] for sink in found["sinks"])),
         "shroff status": printed("status", of=lambda found: found["deliveries"]["dead"]["lag"]),
     },
     "input in quarantine": {

@@ -380,7 +380,7 @@ def test_what_is_personal_is_for_who_may_see_it_and_no_key_opens_a_page(bank):
         _, mends = await asyncio.to_thread(keys.create, desk, me, "mends", Role.ADMIN, scopes=scopes)
         _, sees = await asyncio.to_thread(keys.create, desk, me, "sees", Role.ADMIN)
         raw = [(await asks.ask("GET", "/api/v1/quarantine", key=key)).body for key in (sees, mends)]
-        assert [name.encode() in one for one in raw] == [True, False]
+        assert [name.encode() in item for item in raw] == [True, False]
         found = await asks.ask("GET", "/entities/card/c-1", key=sees)
         assert (found.status, b"not-a-person" in found.body) == (403, True)
         assert name in (await browser.get("/entities/card/c-1")).body.decode()
@@ -440,13 +440,13 @@ def test_results_of_a_search_name_keys_as_the_project_does_and_say_what_an_id_is
         payments = [
             {
                 **PAYMENT,
-                "payment_id": one,
-                "paid_at": f"2026-01-05T08:0{one}:00Z",
+                "payment_id": letter,
+                "paid_at": f"2026-01-05T08:0{letter}:00Z",
                 "amount": "2.00",
-                "card": f"c-1{one}",
+                "card": f"c-1{letter}",
             }
-            | {"card_label": f"•••• 482{one}", "merchant": "Corvane"}
-            for one in "12"
+            | {"card_label": f"•••• 482{letter}", "merchant": "Corvane"}
+            for letter in "12"
         ]
         await browser.send("POST", "/api/v1/events/payment", msgspec.json.encode(payments), csrf)
         for _ in range(12_000):

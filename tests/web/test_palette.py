@@ -44,7 +44,7 @@ def test_the_cookbook_has_whole_rules_with_what_they_are_against_and_their_featu
     *rules, features = cookbook()
 
     assert len(rules) > 5
-    assert all(one.says and f"- id: {one.id}" in one.text and "tests:" in one.text for one in rules)
+    assert all(rule.says and f"- id: {rule.id}" in rule.text and "tests:" in rule.text for rule in rules)
     assert "small_cards_15m: " in features.text
 
 

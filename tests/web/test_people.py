@@ -98,12 +98,12 @@ def test_a_session_is_seen_without_its_token_and_ended_by_who_manages_users(bank
         page = await page_of(browser, "/settings/users")
         ids = re.findall(r"/settings/sessions/([0-9a-f]+)", page)
         assert len(ids) == 2
-        for one in (browser, other):
-            assert one.cookies["shroff_session"] not in page
+        for case in (browser, other):
+            assert case.cookies["shroff_session"] not in page
         listed = (await call(browser, "GET", "/api/v1/sessions")).json()["sessions"]
-        assert {one["id"] for one in listed} == set(ids)
+        assert {row["id"] for row in listed} == set(ids)
         assert (await send(browser, "/settings/sessions/0000")).status == 422
-        first, second = (token_hash(one.cookies["shroff_session"]).hex()[:16] for one in (other, browser))
+        first, second = (token_hash(case.cookies["shroff_session"]).hex()[:16] for case in (other, browser))
         assert {first, second} == set(ids)
         assert (await call(browser, "DELETE", f"/api/v1/sessions/{first}")).json()["session"]["user"] == "ann"
         assert (await other.get("/me")).status == 303
@@ -125,7 +125,7 @@ def test_programs_manage_users_as_people_do(bank):
         ann = await call(browser, "PATCH", "/api/v1/users/ann", {"email": "a@x.example", "role": "viewer"})
         assert b"is the only admin" in ann.body
         kept = (await call(browser, "GET", "/api/v1/users")).json()["users"]
-        assert [(one["name"], one["email"], one["display_name"]) for one in kept] == [
+        assert [(item["name"], item["email"], item["display_name"]) for item in kept] == [
             ("ann", "", "Ann Lee"),
             ("ben", "", "Ben"),
         ]
@@ -136,7 +136,7 @@ def test_programs_manage_users_as_people_do(bank):
         assert again == 200
         assert (await call(browser, "PATCH", "/api/v1/users/ben", {"password": "x"})).status == 422
         assert (await call(browser, "DELETE", "/api/v1/users/ben")).status == 200
-        assert [one["name"] for one in (await call(browser, "GET", "/api/v1/users")).json()["users"]] == ["ann"]
+        assert [user["name"] for user in (await call(browser, "GET", "/api/v1/users")).json()["users"]] == ["ann"]
 
     run(bank, steps)
 
@@ -194,10 +194,10 @@ def test_the_record_says_who_did_what_from_what_to_what(bank):
         assert "sign_in.by_password" not in await page_of(browser, "/settings/audit?who=nobody")
         assert (await browser.get("/settings/audit?from=soon")).status == 400
         rows = (await call(browser, "GET", "/api/v1/audit?action=user&limit=2")).json()
-        assert [one["action"] for one in rows["rows"]] == ["user.role", "user.add"]
+        assert [row["action"] for row in rows["rows"]] == ["user.role", "user.add"]
         assert (rows["rows"][0]["from"]["role"], rows["rows"][0]["to"]["role"]) == ("analyst", "viewer")
         rest = (await call(browser, "GET", f"/api/v1/audit?action=user.&limit=2&cursor={rows['next']}")).json()
-        assert [(one["action"], one["name"]) for one in rest["rows"]] == [("user.add", "ann")]
+        assert [(row["action"], row["name"]) for row in rest["rows"]] == [("user.add", "ann")]
         assert rest["next"] is None
         assert b"none changed or removed since it was recorded" in (await send(browser, "/settings/audit")).body
         assert (await call(browser, "POST", "/api/v1/audit/verify")).json()["ok"]

@@ -46,7 +46,7 @@ CLIENT, PROXY = "198.51.100.9", "10.1.1.1"
     ],
 )
 def test_the_sender_is_the_last_address_that_no_proxy_has(peer, said, sender):
-    headers = [(b"host", b"x"), *((FORWARDED_FOR, one.encode()) for one in said)]
+    headers = [(b"host", b"x"), *((FORWARDED_FOR, line.encode()) for line in said)]
 
     assert Proxies(NETWORKS).sender(peer, headers) == sender
     assert Proxies().sender(peer, headers) == peer
@@ -88,7 +88,7 @@ def test_the_standard_header_is_read_where_it_is_named(said, sender):
     ],
 )
 def test_a_way_is_believed_of_a_named_proxy_alone(peer, said, is_encrypted):
-    headers = [(b"host", b"x"), *((b"x-forwarded-proto", one.encode()) for one in said)]
+    headers = [(b"host", b"x"), *((b"x-forwarded-proto", line.encode()) for line in said)]
 
     assert Proxies(NETWORKS).is_encrypted(peer, headers) is is_encrypted
     assert not Proxies().is_encrypted(peer, headers)
@@ -121,7 +121,7 @@ def test_the_way_stands_in_the_standard_header_where_that_is_named(said, is_encr
 def test_networks_that_are_none_or_everybody_are_refused(tmp_path, networks, words):
     bank = Bank(tmp_path, {"shroff.yaml": FILES["shroff.yaml"].replace("web: { ", f"web: {{ proxies: {networks}, ")})
 
-    assert any(words in one.message for one in bank.project.check().errors)
+    assert any(words in error.message for error in bank.project.check().errors)
     assert systems_of("shroff: 1\nweb: { proxies: [10.0.0.0/8, 127.0.0.1] }\n").web.options["proxies"] == [
         "10.0.0.0/8",
         "127.0.0.1",

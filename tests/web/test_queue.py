@@ -229,8 +229,8 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
             re.IGNORECASE,
         )
         waiting = [
-            int(one)
-            for one in re.findall(r'<td class="number">(?:<b[^>]*>)?(\d+)(?:</b>)?</td><td class="number">[^<]', team)
+            int(text)
+            for text in re.findall(r'<td class="number">(?:<b[^>]*>)?(\d+)(?:</b>)?</td><td class="number">[^<]', team)
         ]
         assert sum(waiting[-4:-1]) <= waiting[-1] == 2, "those that are late or due soon are some of all"
         assert "Nobody has closed" not in team
@@ -313,7 +313,7 @@ def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
             if len(labels) == 2:
                 break
             await asyncio.sleep(0.05)
-        assert [(one["id"], one["verdict"]) for one in labels if one["id"] == "small"] == [("small", "fraud")]
+        assert [(label["id"], label["verdict"]) for label in labels if label["id"] == "small"] == [("small", "fraud")]
 
     run(bank, steps)
 
@@ -455,7 +455,7 @@ def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank)
         assert "silent for this card until" in shown
         assert "says ann: a wedding &lt;b&gt;" in shown
         assert (await browser.get("/api/v1/decisions/payment/p-11/replay")).json()["match"]
-        (row,) = [one for one in rows_of(asks.service.desk.store) if one.action == "rule.silence"]
+        (row,) = [ask for ask in rows_of(asks.service.desk.store) if ask.action == "rule.silence"]
         assert (row.name, row.subject) == ("ann", "rule any_payment")
         by_hand = bank / "lists" / "silence.any_payment.csv"
         endless = re.sub(r"20[^,]*Z\n", "\n", by_hand.read_text(encoding="utf-8"))
@@ -579,8 +579,8 @@ def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_
         await browser.send("POST", "/api/v1/cases/5/decide", b'{"verdict": "genuine"}', csrf)
         await whole.until(lambda: whole.told("cases")[-1:] == [told(1, 4)])
         assert told(0, 4)["open"] in (await browser.get("/rules")).body.decode()
-        for one in (whole, filtered):
-            await one.leave()
+        for case in (whole, filtered):
+            await case.leave()
         for query in ("state=opn", "min_stake=much&after=3"):
             assert (await browser.get(f"/queue/stream?{query}")).status == 400
         assert asks.service.streams.count == 0

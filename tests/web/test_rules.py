@@ -129,7 +129,10 @@ def test_a_rule_goes_from_a_typo_to_being_in_force_and_back(bank):
         assert (await asks.ask("GET", DRAFT)).status == 404
 
         versions = (await asks.ask("GET", "/api/v1/rules/dear_one/history")).json()["versions"]
-        assert [("shadow" in one["text"], one["by"]) for one in versions] == [(False, "admin"), (True, "admin")]
+        assert [("shadow" in version["text"], version["by"]) for version in versions] == [
+            (False, "admin"),
+            (True, "admin"),
+        ]
         assert versions[0]["reason"] == "it found three"
         back = {"seq": versions[1]["seq"], "reason": "too many reviews"}
         assert (await asks.ask("POST", "/api/v1/rules/dear_one/back", back)).json()["in_force"] is True
@@ -159,9 +162,9 @@ def test_a_rule_goes_from_a_typo_to_being_in_force_and_back(bank):
         assert record["state"] == "off"
         assert (record["record"]["hits"], record["record"]["in_shadow"]) == (3, 2)
         hits = (await asks.ask("GET", "/api/v1/rules/dear_one/hits?limit=2")).json()
-        assert [one["id"] for one in hits["hits"]] == ["p-4", "p-3"]
+        assert [hit["id"] for hit in hits["hits"]] == ["p-4", "p-3"]
         older = (await asks.ask("GET", f"/api/v1/rules/dear_one/hits?limit=2&cursor={hits['next']}")).json()
-        assert [(one["id"], one["money"], one["shadow"]) for one in older["hits"]] == [("p-2", "600.00", True)]
+        assert [(hit["id"], hit["money"], hit["shadow"]) for hit in older["hits"]] == [("p-2", "600.00", True)]
 
     run(bank, steps)
 
@@ -206,7 +209,7 @@ def test_a_failing_test_keeps_a_draft_from_going_on(bank):
         checked = (await asks.ask("POST", f"{DRAFT}/check", {"text": tested})).json()
 
         assert checked["mistakes"] == []
-        assert [one["passed"] for one in checked["tests"]] == [False]
+        assert [test["passed"] for test in checked["tests"]] == [False]
         assert "expected hits [true], found [false]" in checked["tests"][0]["problem"]
         assert checked["says"] == ("Send a payment to review and flag its card when the amount is above 500 EUR.")
         assert (await asks.ask("POST", f"{DRAFT}/shadow", which)).status == 422
@@ -318,9 +321,9 @@ def test_where_a_second_person_approves_nobody_puts_their_own_in_force(bank):
         assert (await asks.ask("POST", back, off, key="person")).json()["in_force"] is True
         assert (await outcome(asks, 4, "501.50"))[0] == "approve"
         assert (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["asked"] == []
-        done = [one for one in acts(asks) if one[1] in {"change.ask", "rule.off"}]
+        done = [act for act in acts(asks) if act[1] in {"change.ask", "rule.off"}]
         assert sorted(done) == [("ann", "rule.off"), ("ben", "change.ask"), ("ben", "change.ask")]
-        assert [one for one in acts(asks) if one[1] == "draft.approve"] == [("ann", "draft.approve")] * 2
+        assert [act for act in acts(asks) if act[1] == "draft.approve"] == [("ann", "draft.approve")] * 2
 
     run(bank, steps)
 
@@ -365,7 +368,7 @@ def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
         assert [found[name] for name in PRECISION] == [round(1 / 3, 4), 0.0615, 0.7923]
         assert (found["money"], found["fraud_money"]) == ("2400.00", "600.00")
         files = (await asks.ask("GET", "/api/v1/rules")).json()["files"]
-        (listed,) = [rule for one in files for rule in one["rules"] if rule["id"] == "dear_one"]
+        (listed,) = [rule for file in files for rule in file["rules"] if rule["id"] == "dear_one"]
         same = ("hits", "fraud", "genuine", *PRECISION)
         assert {name: listed[name] for name in same} == {name: found[name] for name in same}
 
@@ -444,7 +447,9 @@ def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
         assert begun.headers["location"] == f"/api/v1/backtests/{found['id']}"
         assert (found["state"], found["etag"]) == ("done", which["etag"])
         assert found["report"]["changed"] == 3
-        assert [one["id"] for one in (await asks.ask("GET", "/api/v1/backtests")).json()["backtests"]] == [found["id"]]
+        assert [backtest["id"] for backtest in (await asks.ask("GET", "/api/v1/backtests")).json()["backtests"]] == [
+            found["id"]
+        ]
 
         await written(asks, RULE.replace("amount", "amuont"))
         broken = await asks.ask("POST", "/api/v1/backtests", {"rule": "dear_one", "wait": False})
@@ -591,8 +596,8 @@ def test_an_earlier_version_is_compared_with_the_project_of_today(bank, monkeypa
             await browser.send("POST", "/api/v1/events/payment", encoded(payment(1, "600.00")), key)
             await sent(browser, "/rules/dear_one/back", seq="0", reason="to see")
             late = payment(9, "1.00") | {"paid_at": "2026-02-20T00:00:00Z"}
-            for one in (payment(2, "600.00"), late):
-                await browser.send("POST", "/api/v1/events/payment", encoded(one), key)
+            for case in (payment(2, "600.00"), late):
+                await browser.send("POST", "/api/v1/events/payment", encoded(case), key)
             said = {"event": "payment/p-2", "verdict": "fraud", "source": "chargeback"}
             known = said | {"known_at": "2026-01-06T00:00:00Z"}
             assert (await browser.send("POST", "/api/v1/labels", encoded(known), key)).status == 200

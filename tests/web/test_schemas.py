@@ -28,4 +28,4 @@ BESIDE = {  # what only an answer over HTTP has
 def test_a_shape_has_the_fields_of_its_type(shape: Any, type_: Any):
     beside = BESIDE.get(shape.__name__, [])
 
-    assert list(shape.__annotations__) == [one.name for one in fields(type_)] + beside
+    assert list(shape.__annotations__) == [field.name for field in fields(type_)] + beside

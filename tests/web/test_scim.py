@@ -38,7 +38,7 @@ def test_a_provider_looks_around_and_sends_users_and_groups(tmp_path: Path):
         config = (await call("GET", "ServiceProviderConfig")).json()
         assert (config["patch"], config["filter"]["maxResults"]) == ({"supported": True}, 200)
         types = (await call("GET", "ResourceTypes")).json()
-        assert [(one["endpoint"], one["schema"]) for one in types["Resources"]] == [
+        assert [(row["endpoint"], row["schema"]) for row in types["Resources"]] == [
             ("/Users", USER),
             ("/Groups", GROUP),
         ]
@@ -59,7 +59,7 @@ def test_a_provider_looks_around_and_sends_users_and_groups(tmp_path: Path):
             await call("POST", "Users", {"userName": f"u{number}"}, status=201)
         page = (await call("GET", "Users?startIndex=2&count=2")).json()
         assert (page["totalResults"], page["startIndex"], page["itemsPerPage"]) == (4, 2, 2)
-        assert [one["userName"] for one in page["Resources"]] == ["u0", "u1"]
+        assert [item["userName"] for item in page["Resources"]] == ["u0", "u1"]
 
         group = {"displayName": "fraud-team", "members": [{"value": id_}, {"value": "user-99"}]}
         team = (await call("POST", "Groups", group, status=201)).json()

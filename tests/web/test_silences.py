@@ -72,7 +72,7 @@ def test_nobody_silences_a_rule_alone_where_a_second_person_approves_that(bank):
         assert (await asks.ask("POST", "/api/v1/cases/1/approve-silence", mine, key="admin")).status in {401, 403}
         assert (await form(ben, f"{PAGE}/approve-silence", PAGE, **{**mine, "etag": "0" * 32}))[0] == 412
         assert (await form(ben, f"{PAGE}/approve-silence", PAGE, **mine))[:2] == (303, PAGE)
-        assert [one.by for one in asks.service.project.silences.all()] == ["ann"]
+        assert [silence.by for silence in asks.service.project.silences.all()] == ["ann"]
         assert await outcome(11) == "approve"
         assert (await form(ben, f"{PAGE}/approve-silence", PAGE, **mine))[0] == 400
         done = [row["what"] for row in (await browser.get("/api/v1/cases/1")).json()["history"]]

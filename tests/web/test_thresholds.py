@@ -244,7 +244,7 @@ def test_a_what_if_changes_nothing_until_its_cut_offs_are_used_and_its_costs_are
         assert b"<dt>Review from</dt><dd>0.4000</dd>" in page.body, "what is active, whatever is tried"
         cuts = re.findall(r"_at=([0-9.]+)", used(page))
         assert cuts, used(page)
-        assert all(len(one.partition(".")[2]) <= 4 for one in cuts)
+        assert all(len(cut.partition(".")[2]) <= 4 for cut in cuts)
 
         proposed = await browser.get(f"/thresholds?{WHICH}&review=10&missed=50&decline_at=0.9&use=1")
         shown = proposed.body.decode()
@@ -307,7 +307,7 @@ def test_without_a_name_the_champion_is_weighed(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         project = asks.service.project
         refused = await asyncio.to_thread(project.models.promote, "m-1")
-        waived = [one.words for one in refused.failed]
+        waived = [item.words for item in refused.failed]
         promoted = await asyncio.to_thread(
             lambda: project.models.promote("m-1", waive=waived, reason="a test", by="ann")
         )
@@ -349,4 +349,4 @@ def test_who_may_not_set_cut_offs_sees_them_and_no_form(bank):
 
 
 def test_a_slider_meets_what_is_declared_and_what_is_set():
-    assert [nice(one) for one in (0.001, 0.3, 1, 2.1, 900)] == [0.001, 0.5, 1, 5, 1000]
+    assert [nice(number) for number in (0.001, 0.3, 1, 2.1, 900)] == [0.001, 0.5, 1, 5, 1000]

@@ -63,9 +63,12 @@ class Receiver:
     def take(self, body: bytes) -> None:
         self.raw += body
         for of in ExportTraceServiceRequest.FromString(body).resource_spans:
-            self.resources.append({one.key: one.value.string_value for one in of.resource.attributes})
+            self.resources.append({attribute.key: attribute.value.string_value for attribute in of.resource.attributes})
             for span in (span for scope in of.scope_spans for span in scope.spans):
-                told = {one.key: one.value.int_value or one.value.string_value for one in span.attributes}
+                told = {
+                    attribute.key: attribute.value.int_value or attribute.value.string_value
+                    for attribute in span.attributes
+                }
                 assert span.start_time_unix_nano <= span.end_time_unix_nano
                 self.spans.setdefault(span.trace_id.hex(), []).append((span.name, span.parent_span_id.hex(), told))
 
@@ -210,7 +213,7 @@ def test_an_sdk_that_raises_what_keeps_it_from_the_receiver_is_taken_as_one_that
         exporter = traces._Exporter(OTLPSpanExporter(), "otel:4318")
         results = [exporter.export([]) for _ in range(3)]
 
-    assert [one.name for one in results] == ["FAILURE", "FAILURE", "SUCCESS"]
+    assert [result.name for result in results] == ["FAILURE", "FAILURE", "SUCCESS"]
     assert [record.message for record in caplog.records] == [
         "traces: ConnectionError: refused",
         f"traces: otel:4318 {LOST}",

@@ -58,7 +58,7 @@ def test_each_step_waits_until_few_events_come_and_a_failure_stops_none(monkeypa
 
     assert done == ["StorageError", "ValueError", "last"]
     assert len(steps) == 3  # nothing was asked ahead before all of them
-    assert ["pages are not made ready" in str(one) for one in told] == [True]
+    assert ["pages are not made ready" in str(notice) for notice in told] == [True]
 
 
 def test_reasons_are_made_ahead_unless_so_many_events_come_that_nobody_reads_them(monkeypatch):

@@ -184,7 +184,7 @@ def test_each_page_takes_the_right_of_what_it_does():
     """All but those that show what every role may look at. Of the API, docs/reference/api.md tells the rights."""
     told = [line.split() for line in TAKES.strip().splitlines()]
     wanted = {(method, path): right for right, method, *paths in told for path in paths}
-    found = {(one.method, one.path): one.right.value for one in PAGES if one.right is not None}
+    found = {(page.method, page.path): page.right.value for page in PAGES if page.right is not None}
 
     assert {asked: right for asked, right in found.items() if asked[0] != "GET" or right not in LOOKS} == wanted
     of_cases = {path for (method, path), right in found.items() if method == "GET" and right == "read:cases"}
@@ -231,7 +231,7 @@ def test_of_one_address_one_session_is_looked_up_at_a_time_and_another_one_does_
             return asyncio.create_task(asks.ask("GET", "/metrics", key="", headers=cookie, address=address))
 
         asks.service.gate.signed_in = signed_in
-        tasks = [ask(*one) for one in [("a", "10.0.0.1")] * 6 + [("b", "10.0.0.2")]]
+        tasks = [ask(*item) for item in [("a", "10.0.0.1")] * 6 + [("b", "10.0.0.2")]]
         for _ in range(2):
             assert await asyncio.to_thread(begun.acquire, timeout=120)
         looks.set()
@@ -265,12 +265,12 @@ def test_events_are_decided_once_and_answered_the_same_again(bank):
         mistaken = await asks.ask("POST", "/api/v1/events/payment", {**PAYMENT, "amount": "x", "colour": "red"})
 
         assert mistaken.status == 422
-        assert [one["path"] for one in mistaken.json()["errors"]] == ["amount", "colour"]
+        assert [error["path"] for error in mistaken.json()["errors"]] == ["amount", "colour"]
 
         late = await asks.ask("POST", "/api/v1/events/payment", payment(9, paid_at="2020-01-05T08:30:00Z"))
 
         assert late.status == 422
-        assert [one["path"] for one in late.json()["errors"]] == ["paid_at"]
+        assert [error["path"] for error in late.json()["errors"]] == ["paid_at"]
 
         assert (await asks.ask("POST", "/api/v1/events/paiment", PAYMENT)).status == 404
         assert (await asks.ask("POST", "/api/v1/events/payment", PAYMENT, media_type="text/csv")).status == 415
@@ -285,7 +285,7 @@ def test_a_list_is_answered_place_by_place(bank):
 
     async def steps(asks: Asker) -> None:
         found = await asks.ask("POST", "/api/v1/events/payment", many)
-        kinds = [one.get("outcome") or one["status"] for one in found.json()]
+        kinds = [row.get("outcome") or row["status"] for row in found.json()]
 
         assert found.status == 200
         assert kinds == ["approve", 422, "approve", "approve", 409]
@@ -293,7 +293,7 @@ def test_a_list_is_answered_place_by_place(bank):
         lines = b"\n".join(map(msgspec.json.encode, many))
         same = await asks.ask("POST", "/api/v1/events/payment", lines, media_type="application/x-ndjson")
 
-        assert [msgspec.json.decode(one) for one in same.body.splitlines()] == found.json()
+        assert [msgspec.json.decode(line) for line in same.body.splitlines()] == found.json()
         assert (await asks.ask("POST", "/api/v1/events/payment", [])).json() == []
         assert (await asks.ask("POST", "/api/v1/events/payment", b"[{]")).status == 422
 
@@ -309,7 +309,7 @@ async def foreseeing(asks: Asker) -> None:
     known = await asks.ask("POST", "/api/v1/score/payment", payment(3))
 
     assert foreseen == again
-    assert [one.get("seq") for one in foreseen] == [None, None, None]
+    assert [item.get("seq") for item in foreseen] == [None, None, None]
     assert foreseen[2]["status"] == 422
     assert known.json()["id"] == "p-3"
 
@@ -417,11 +417,11 @@ def test_overload_is_answered_at_once_and_nothing_of_it_is_written(bank, monkeyp
         for one in islice(asyncio.as_completed(posts), 20):
             assert (await one).status == 503  # nothing is decided yet
         goes_on.set()
-        found = [await one for one in posts]
-        turned_away = [one for one in found if one.status == 503]
+        found = [await post for post in posts]
+        turned_away = [item for item in found if item.status == 503]
 
         assert 20 <= len(turned_away) < 40
-        assert {one.headers["retry-after"] for one in turned_away} == {"1"}
+        assert {item.headers["retry-after"] for item in turned_away} == {"1"}
         for number, one in enumerate(found):
             read = await asks.ask("GET", f"/api/v1/decisions/payment/p-{number}")
             assert read.status == (200 if one.status == 200 else 404)
@@ -438,7 +438,7 @@ def test_a_key_that_sends_too_much_is_told_to_wait(bank):
         asks.service.pace._clock_s = lambda: now_s  # a slow machine is no slow sender
         found = [(await asks.ask("POST", "/api/v1/events/payment", payment(n), key="service")) for n in range(4)]
 
-        assert [one.status for one in found] == [200, 200, 429, 429]
+        assert [item.status for item in found] == [200, 200, 429, 429]
         assert int(found[2].headers["retry-after"]) >= 1
         assert (await asks.ask("POST", "/api/v1/events/payment", payment(9), key="admin")).status == 200
 
@@ -460,11 +460,11 @@ def test_a_commit_that_fails_is_done_again_and_then_answered(bank, monkeypatch):
         await asks.ask("POST", "/api/v1/events/payment", payment(0))
         monkeypatch.setattr(SqliteLog, "append", fails_once)
         posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(1, 6)]
-        found = [await one for one in posts]
+        found = [await post for post in posts]
 
         assert len(failures) == 2
-        assert [one.status for one in found] == [200] * 5
-        assert sorted(one.json()["seq"] for one in found) == list(range(3, 8))
+        assert [item.status for item in found] == [200] * 5
+        assert sorted(item.json()["seq"] for item in found) == list(range(3, 8))
 
     run(bank, steps)
 
@@ -481,7 +481,7 @@ def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(b
     async def steps(asks: Asker) -> None:
         monkeypatch.setattr(BatchInProgress, "_event", fails)
         posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(30)]
-        found = [await one for one in posts]
+        found = [await post for post in posts]
 
         assert [number for number, one in enumerate(found) if one.status != 200] == [17]
         assert "ZeroDivisionError" in found[17].json()["detail"]
@@ -522,8 +522,8 @@ def test_health_and_metrics_say_how_it_is(bank):
         timed = re.findall(r'_seconds_bucket\{le="(.*)",route="/api/v1/events/\{event\}"\} (.*)\n', text)
         assert [bound for bound, _ in timed] == [*map(str, SECONDS), "+Inf"]
         assert timed[-1][1] == "2.0"
-        families = [one for group in collectors_of_page()[:4] for made in group for one in made.collect()]
-        assert set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE)) == {shown_name(one) for one in families}
+        families = [item for group in collectors_of_page()[:4] for made in group for item in made.collect()]
+        assert set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE)) == {shown_name(family) for family in families}
         assert 'shroff_decided_amount_total{event="payment",outcome="approve"} ' in text
         assert "shroff_unreconciled_events 0.0\n" in text
 

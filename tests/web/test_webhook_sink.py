@@ -33,8 +33,8 @@ def sink(received):
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 # ---- signatures
@@ -130,7 +130,7 @@ def test_what_a_receiver_does_not_take_is_refused_for_good(received, sink, statu
     received.answers = [200, status]
     refused = sink().send(rows(1, 3))
 
-    assert [(one.row.seq, one.may_pass) for one in refused] == [(2, False)]
+    assert [(item.row.seq, item.may_pass) for item in refused] == [(2, False)]
     assert str(status) in refused[0].reason
     assert received.taken == [row(1).body, row(3).body]
 
@@ -140,7 +140,7 @@ def test_a_row_that_a_receiver_fails_at_may_pass_and_nothing_goes_ahead_of_it(re
     received.answers = [200, status]
     refused = sink().send(rows(1, 3))
 
-    assert [(one.row.seq, one.may_pass) for one in refused] == [(2, True)]
+    assert [(item.row.seq, item.may_pass) for item in refused] == [(2, True)]
     assert len(received.calls) == 2
 
 

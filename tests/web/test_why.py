@@ -148,7 +148,7 @@ def test_a_text_that_shows_how_to_pass_the_rules_is_refused(tmp_path, text):
     wrong = WHY.replace("The amount is unusual for this card.", text)
     bank = Bank(tmp_path, {"notices/customer.yaml": None, **other, **notice(wrong, "why")})
     found = bank.project.run(CheckProject())
-    assert [one.path for one in found.errors] == ["reasons"], found
+    assert [error.path for error in found.errors] == ["reasons"], found
     bank.write(notice(WHY, "why"))
     said = [warning.message for warning in bank.project.run(CheckProject()).warnings]
     assert "rule rule_of_two has no text for customers in en and de." in said
@@ -169,7 +169,7 @@ def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, 
         assert "looking at it again" in says(first)
         assert (await browser.post(other, {"answer": "wrong"})).status == 200
         case = await case_of(asks, "open")
-        words = {(one["verdict"], one["words"]) for one in case["questions"]}
+        words = {(question["verdict"], question["words"]) for question in case["questions"]}
         assert words == {("unclear", "<b>It was me"), ("unclear", None)}
         await asks.ask("POST", f"/api/v1/cases/{case['id']}/decide", {"verdict": verdict})
         bank.clock_ms += 10_000

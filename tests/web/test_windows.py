@@ -66,7 +66,7 @@ def test_what_is_no_number_or_has_one_value_is_told_beside():
     found = windows_of([seen(2, 9, spent=1, last="DE", new=7), seen(1, 5, spent=2, last="DE")])
 
     assert found is not None
-    assert [one.feature for one in found.charts] == ["card.spent"]
+    assert [chart.feature for chart in found.charts] == ["card.spent"]
     assert found.others == {"card.last": "DE", "card.new": 7}
 
 
@@ -101,7 +101,7 @@ def test_equal_ends_of_an_axis_put_all_in_its_middle():
 
     assert made.lines == [("now", "500.0,50.0")]
     assert (made.spots[0].x, made.spots[0].y) == (50, 50)
-    assert [(one.at, one.says) for one in made.across] == [(75, "0.5"), (50, "1"), (25, "1.5"), (0, "2")]
+    assert [(item.at, item.says) for item in made.across] == [(75, "0.5"), (50, "1"), (25, "1.5"), (0, "2")]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ def test_lines_dots_and_words_at_both_edges_share_their_axes():
     )
 
     assert made.lines == [("now", "0.0,200.0 250.0,50.0")]
-    assert [(one.x, one.y) for one in made.spots] == [(25, 25)]
-    assert [(one.at, one.says) for one in made.below] == [(25, "two"), (100, "eight")]
-    assert [(one.at, one.says) for one in made.across] == [(75, "10"), (50, "20"), (25, "30"), (0, "40")]
+    assert [(spot.x, spot.y) for spot in made.spots] == [(25, 25)]
+    assert [(item.at, item.says) for item in made.below] == [(25, "two"), (100, "eight")]
+    assert [(item.at, item.says) for item in made.across] == [(75, "10"), (50, "20"), (25, "30"), (0, "40")]
 
 
 def test_the_words_of_dots_in_a_valley_stand_where_the_line_is_not():
@@ -138,7 +138,7 @@ def test_the_words_of_dots_in_a_valley_stand_where_the_line_is_not():
     axis = Axis(0, 10)
     made = plot_of({"now": list(places.values())}, x=axis, y=axis, height=100, spots=spots, is_valley=True)
 
-    assert [(one.says, one.is_below, one.is_left) for one in made.spots] == [
+    assert [(spot.says, spot.is_below, spot.is_left) for spot in made.spots] == [
         ("left", False, False),
         ("least", True, False),
         ("right", False, True),
@@ -152,8 +152,8 @@ def test_the_charts_shown_first_are_those_farthest_from_what_is_usual():
     found = windows_of(events[::-1])
 
     assert found is not None
-    assert [one.feature for one in found.first] == ["card.d", "card.b", "card.c"]
-    assert ([one.feature for one in found.rest], found.unusual) == (["card.a"], 3)
+    assert [item.feature for item in found.first] == ["card.d", "card.b", "card.c"]
+    assert ([item.feature for item in found.rest], found.unusual) == (["card.a"], 3)
 
 
 def test_a_graph_has_the_key_what_it_shares_and_who_shares_that():
@@ -166,10 +166,10 @@ def test_a_graph_has_the_key_what_it_shares_and_who_shares_that():
 
     assert link_graph(replace(own, title="a long name of a shop"), others).boxes[0].title == "a long name of a…"
     assert len(link_graph(replace(own, through=[]), others).curves) == 7  # the values of others alone
-    assert [one.title for one in found.boxes] == ["c-own", "d-1", "i", *(f"c-{at}" for at in range(6))]
-    assert [one.says for one in found.boxes[1:3]] == ["device, 9 others", "ip, 1 other"]
+    assert [box.title for box in found.boxes] == ["c-own", "d-1", "i", *(f"c-{at}" for at in range(6))]
+    assert [box.says for box in found.boxes[1:3]] == ["device, 9 others", "ip, 1 other"]
     assert len(found.curves) == 2 + 7
-    assert all(0 <= one.y <= found.height - found.box for one in found.boxes)
+    assert all(0 <= box.y <= found.height - found.box for box in found.boxes)
 
 
 @pytest.mark.parametrize(

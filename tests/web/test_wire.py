@@ -111,10 +111,10 @@ def test_an_event_that_comes_byte_by_byte_is_decided(bank):
 def test_requests_sent_without_waiting_are_answered_in_their_order(bank):
     async def steps(asks: Asker, spoken: Spoken) -> None:
         events: Sequence[object] = [payment(1), [payment(2)], payment(3), payment(4), [payment(5)], payment(6)]
-        await spoken.send(b"".join(request(one) for one in events))
+        await spoken.send(b"".join(request(event) for event in events))
         bodies = [msgspec.json.decode((await spoken.answer())[2]) for _ in events]
 
-        found = [one[0]["id"] if isinstance(one, list) else one["id"] for one in bodies]
+        found = [body[0]["id"] if isinstance(body, list) else body["id"] for body in bodies]
         assert found == [f"p-{number}" for number in range(1, 7)]
 
     run(bank, steps)

@@ -103,7 +103,7 @@ def test_messages_are_decided_beside_posts_and_each_of_them_once(bank, topic):
             asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(number)))
             for number in range(1_300, 1_340)
         ]
-        assert {(await one).status for one in posted} == {200}
+        assert {(await item).status for item in posted} == {200}
         again = await asks.ask("POST", "/api/v1/events/payment", payment(1_300))
         await reached(asks, 1_340)
         topic.send(PARTS[0], *messages(1_340, 5), *messages(1_300, 1))  # the last one was posted before
@@ -137,7 +137,7 @@ def test_a_message_that_cannot_be_read_is_kept_sent_on_and_the_next_ones_decided
     run(bank, steps)
 
     assert stored(bank)[2] == [b"{ no JSON"]
-    assert [one.raw for one in topic.letters] == [b"{ no JSON"]
+    assert [letter.raw for letter in topic.letters] == [b"{ no JSON"]
 
 
 def test_a_source_that_is_away_holds_up_no_post_and_is_read_when_it_is_back(bank, topic):
@@ -146,7 +146,7 @@ def test_a_source_that_is_away_holds_up_no_post_and_is_read_when_it_is_back(bank
 
     async def steps(asks: Asker) -> None:
         assert (await asks.ask("POST", "/api/v1/events/payment", payment(10))).status == 200
-        await until(asks, lambda: any("waiting for the source" in one for one in asks.told))
+        await until(asks, lambda: any("waiting for the source" in notice for notice in asks.told))
         assert "waiting for the source" in asks.service.work.waits_for
         topic.away_for = 0
         await reached(asks, 4)
@@ -180,7 +180,7 @@ def test_an_event_of_a_long_list_that_the_engine_fails_at_is_found_and_all_other
 
     def fails(engine: Engine, batch):
         is_run = isinstance(batch, SequencedBatch)
-        if "p-17" in (batch.ids if is_run else [one.event.id for one in batch]):
+        if "p-17" in (batch.ids if is_run else [record.event.id for record in batch]):
             failed.append((is_run, len(batch)))
             raise ZeroDivisionError
         return step(engine, batch)
@@ -246,7 +246,7 @@ def test_a_service_reads_several_sources_and_its_screen_and_metrics_show_one_tha
     async def steps(asks: Asker, browser: Browser) -> None:
         await reached(asks, 30)
         views = asks.service.project.source.named
-        await until(asks, lambda: [bool(one.counts.failing) for one in views()] == [False, True])
+        await until(asks, lambda: [bool(view.counts.failing) for view in views()] == [False, True])
         page = (await browser.get("/sources")).body.decode()
         assert "2 sources are read continuously; <b>1</b> source is failing" in page
         assert re.search(r"Failing since .*: The topic in memory cannot be reached\. Check that it runs", page)
@@ -254,7 +254,7 @@ def test_a_service_reads_several_sources_and_its_screen_and_metrics_show_one_tha
         assert 'shroff_source_failing{source="app"} 1.0' in measured
         assert 'shroff_source_failing{source="cards"} 0.0' in measured
         away.away_for = 0
-        await until(asks, lambda: not any(one.counts.failing for one in views()))
+        await until(asks, lambda: not any(view.counts.failing for view in views()))
         assert "Failing" not in (await browser.get("/sources")).body.decode()
 
     run_signed_in(bank, steps)

@@ -178,7 +178,7 @@ def test_what_is_retried_leaves_quarantine_with_its_event(desk):
     number = desk.ask(RETRY, retry_request([], {}))
     desk.inbox.serve()
 
-    assert [(one.place, one.stays) for one in retried_of(desk.result(number))] == [("1", False), ("2", True)]
+    assert [(row.place, row.stays) for row in retried_of(desk.result(number))] == [("1", False), ("2", True)]
     assert [entry.place for _, entry in desk.log.refused_list()] == ["2"]
     assert set(desk.log.find("payment", ["p8"])) == {"p8"}
 

@@ -58,7 +58,7 @@ def breaking(submissions: Sequence[Submission]) -> Iterator[Submission]:
 
 
 def ids(log: MemoryLog) -> list[str]:
-    return [one.id for records in log.read() for one in records if one.kind == "event"]
+    return [record.id for records in log.read() for record in records if record.kind == "event"]
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def read_all(stream: IO[bytes], found: list[bytes]) -> None:
 
 def events_of(project: app.Project) -> int:
     with project.log.reading() as log:
-        return sum(one.kind == "event" for records in log.read() for one in records)
+        return sum(record.kind == "event" for records in log.read() for record in records)
 
 
 # ---- the look at all files before the first write
@@ -270,7 +270,7 @@ def test_labels_before_their_events_and_lines_again_in_the_next_batch_are_as_in_
 
     assert reports[0].events == reports[1].events
     assert reports[0].labels == reports[1].labels
-    assert [one.id for one in logs[0].waiting_all()] == [one.id for one in logs[1].waiting_all()]
+    assert [item.id for item in logs[0].waiting_all()] == [item.id for item in logs[1].waiting_all()]
     assert ids(logs[0]) == ids(logs[1])
 
 

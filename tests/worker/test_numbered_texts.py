@@ -89,10 +89,10 @@ def test_numbered_texts_of_all_types_together_have_a_bound(monkeypatch: pytest.M
                 messages = [decoder.line(at, raw) for at, raw in enumerate(raws)]
                 run = inflow.submissions([Taken(f"read/a/{type_}/0", type_, "jsonl", messages, "")])
             assert isinstance(run, EventRun)
-            assert [one.sent and one.sent.id for one in run] == run.ids
+            assert [item.sent and item.sent.id for item in run] == run.ids
             coded = {name: column for name in run.columns if isinstance(column := run.columns[name], Coded)}
             assert len(coded) == 2
             numbered |= {(type_, name): column.dictionary for name, column in coded.items()}
-            sizes.append(sum(len(text) + BESIDE for one in numbered.values() for text in one.values))
+            sizes.append(sum(len(text) + BESIDE for item in numbered.values() for text in item.values))
 
     assert most / 2 < max(sizes) < most + 4 * size * (BESIDE + 12)  # each field may be over its share by a batch

@@ -73,12 +73,12 @@ def test_deliver_brings_decisions_and_flags_to_where_they_go(project):
     decisions = project.decide(events(1, 6), as_type="payment")
     found = project.sinks.deliver()
 
-    assert [(one.name, one.sent, one.lag, one.trouble) for one in found] == [
+    assert [(item.name, item.sent, item.lag, item.trouble) for item in found] == [
         ("table", 6, 0, None),
         ("flagged", 2, 0, None),
     ]
     assert rows(project, "SELECT id, outcome, receipt FROM decisions ORDER BY seq") == [
-        (one.id, one.outcome, one.receipt) for one in decisions
+        (decision.id, decision.outcome, decision.receipt) for decision in decisions
     ]
     assert rows(project, "SELECT id, rule FROM flags ORDER BY seq") == [("p3", "large"), ("p6", "large")]
 
@@ -88,9 +88,12 @@ def test_deliver_goes_on_where_it_was(project):
     project.sinks.deliver()
     project.decide(events(4, 2), as_type="payment")
 
-    assert [one.sent for one in project.sinks.deliver()] == [2, 0]
-    assert [one.sent for one in project.sinks.deliver()] == [0, 0]
-    assert [(one.name, one.lag, one.stuck) for one in project.sinks.states()] == [("table", 0, 0), ("flagged", 0, 0)]
+    assert [sink.sent for sink in project.sinks.deliver()] == [2, 0]
+    assert [sink.sent for sink in project.sinks.deliver()] == [0, 0]
+    assert [(state.name, state.lag, state.stuck) for state in project.sinks.states()] == [
+        ("table", 0, 0),
+        ("flagged", 0, 0),
+    ]
 
 
 def test_a_webhook_is_signed_with_what_the_environment_says_and_gets_the_outcomes_it_asks_for(tmp_path, received):
@@ -99,7 +102,7 @@ def test_a_webhook_is_signed_with_what_the_environment_says_and_gets_the_outcome
     project.sinks.deliver()
 
     ids = [webhooks.verify("a secret of tests", headers, body) for headers, body in received.calls]
-    seqs = [one.seq for one in decisions if one.outcome == "review"]
+    seqs = [decision.seq for decision in decisions if decision.outcome == "review"]
     assert ids == [f"small-hook-{seq}-0" for seq in seqs]
     assert [json.loads(body)["id"] for body in received.taken] == ["p3", "p6"]
 
@@ -156,8 +159,8 @@ def test_deliver_works_beside_a_process_that_writes(project):
         assert go_on.wait(120)
         thread.join()
 
-    assert [one.sent for one in done[0]] == [3, 1]
-    assert [one.lag for one in project.sinks.states()] == [0, 0]
+    assert [item.sent for item in done[0]] == [3, 1]
+    assert [state.lag for state in project.sinks.states()] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -195,13 +198,13 @@ def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project)
     project.decide(events(1, 2), as_type="payment")
     with project.log.writing() as (_, log), project.sinks.delivering(log) as delivery:
         deadline = time.monotonic() + 120
-        while any(one.lag for one in delivery.health(log.last_seq())):
+        while any(record.lag for record in delivery.health(log.last_seq())):
             delivery.tend()
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    assert [one.lag for one in project.sinks.states()] == [0, 0]
-    assert [one.sent for one in project.sinks.deliver()] == [0, 0]
+    assert [state.lag for state in project.sinks.states()] == [0, 0]
+    assert [sink.sent for sink in project.sinks.deliver()] == [0, 0]
 
 
 def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
@@ -210,7 +213,7 @@ def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
     def delivered() -> None:
         for _ in range(2_000):
             delivery.tend()
-            if not any(one.lag for one in delivery.health(log.last_seq())):
+            if not any(record.lag for record in delivery.health(log.last_seq())):
                 return
             wait.wait(0.01)
         raise AssertionError("it does not come")
@@ -236,7 +239,7 @@ def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
     assert rows(project, "SELECT id FROM decisions") == [("p1",), ("p3",)]
     with closing(sqlite3.connect(project.context.paths.folder / "other.db")) as other:
         assert other.execute("SELECT id FROM decisions").fetchall() == [("p2",)]
-    assert [(one.name, one.lag) for one in project.sinks.states()] == [("table", 0), ("flagged", 0)]
+    assert [(state.name, state.lag) for state in project.sinks.states()] == [("table", 0), ("flagged", 0)]
 
 
 def take(project: app.Project, writer: Writer, number: int) -> None:
@@ -307,7 +310,7 @@ def test_what_is_stuck_is_shown_put_back_and_taken_once_the_sink_is_mended(stuck
     assert called(stuck, capsys, "deliver")[0] == 1
     status, listed = called(stuck, capsys, "list")
     assert (status, listed["count"]) == (0, 2)
-    assert [(one["row"], one["event"], one["attempts"]) for one in listed["stuck"]] == [
+    assert [(row["row"], row["event"], row["attempts"]) for row in listed["stuck"]] == [
         ("table/3-0", "payment/p2", 1),
         ("table/5-0", "payment/p4", 1),
     ]
@@ -326,12 +329,12 @@ def test_what_is_stuck_is_shown_put_back_and_taken_once_the_sink_is_mended(stuck
 
     assert called(stuck, capsys, "retry")[1] == {"retried": 2}
     assert called(stuck, capsys, "deliver")[0] == 1
-    assert [one["attempts"] for one in called(stuck, capsys, "list")[1]["stuck"]] == [2, 2]
+    assert [capsy["attempts"] for capsy in called(stuck, capsys, "list")[1]["stuck"]] == [2, 2]
     shell(stuck, "DROP TRIGGER evens")
     assert called(stuck, capsys, "retry", "table/3-0")[1] == {"retried": 1}
     assert called(stuck, capsys, "deliver")[0] == 0
 
-    assert [one["row"] for one in called(stuck, capsys, "list")[1]["stuck"]] == ["table/5-0"]
+    assert [capsy["row"] for capsy in called(stuck, capsys, "list")[1]["stuck"]] == ["table/5-0"]
     assert rows(stuck, "SELECT id FROM decisions ORDER BY seq") == [("p1",), ("p2",), ("p3",), ("p5",)]
 
 
@@ -377,7 +380,7 @@ def test_people_see_how_far_each_sink_is_and_what_is_wrong(tmp_path, capsys, rec
     run(["-C", str(project.context.paths.folder), "outbox", "list"])
     listed = capsys.readouterr().out
     assert "hook has been failing since" in listed
-    findings = {one.subject: one for one in project.health.doctor()}
+    findings = {item.subject: item for item in project.health.doctor()}
 
     assert findings["sink hook"].state == "wrong"
     assert findings["sink table"].state == "ok"
@@ -394,7 +397,7 @@ def test_the_list_of_what_leaves_has_notices_and_the_lake(tmp_path, capsys):
     (project.context.paths.folder / "notices" / "all.yaml").write_text(text)
     project.decide(events(1, 3), as_type="payment")
     assert run(["-C", str(project.context.paths.folder), "outbox", "list", "--json"]) == 0
-    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)["sinks"]}
+    listed = {sink["name"]: sink for sink in json.loads(capsys.readouterr().out)["sinks"]}
 
     assert [(name, one["kind"], one["lag"], one["stuck"]) for name, one in listed.items()] == [
         ("lake", "parquet", 4, 0),

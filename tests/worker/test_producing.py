@@ -157,10 +157,10 @@ def test_what_is_sent_is_read_again_as_the_same_event(tmp_path):
     sender, _, _ = sent(path, "payment")
     intake = Intake(PROJECT.events, PROJECT.settings, None)
     with read_lines(path) as lines:
-        wanted = [one.event for one in intake.submissions(lines, "a", "payment")]
+        wanted = [submission.event for submission in intake.submissions(lines, "a", "payment")]
     again = written(tmp_path, *(value for _, _, value in sender.messages))
     with read_lines(again) as lines:
-        found = [one.event for one in intake.submissions(lines, "a", "payment")]
+        found = [submission.event for submission in intake.submissions(lines, "a", "payment")]
 
     assert found == wanted
 

@@ -86,7 +86,7 @@ def test_an_event_of_the_log_is_a_duplicate_whatever_the_clock_and_the_bounds_sa
     later = reader(now_ms, changes)
     (posted,), _ = later.many("payment", b"[" + body + b"]", "me", are_lines=False)
     again, in_list, other, new = writer(log, changes).write(
-        [later.one("payment", body, "me"), posted, *(later.one("payment", raw(**one), "me") for one in OTHERS)]
+        [later.one("payment", body, "me"), posted, *(later.one("payment", raw(**item), "me") for item in OTHERS)]
     )
 
     assert again == in_list
@@ -102,8 +102,8 @@ def test_a_list_and_lines_hold_the_same(are_lines):
     body = b"\n\n".join([*parts, b" "]) if are_lines else b"[" + b" , ".join(parts) + b"]"
     found, mistakes = reader().many("payment", body, "me", are_lines=are_lines)
 
-    assert [one.event.id for one in found if one.event is not None] == ["p0", "p1", "p2"]
-    assert [one.raw() for one in found] == parts
+    assert [item.event.id for item in found if item.event is not None] == ["p0", "p1", "p2"]
+    assert [item.raw() for item in found] == parts
     assert len(mistakes) == 3
     assert not any(mistakes)
 
@@ -112,15 +112,15 @@ def test_each_of_a_list_is_looked_at_for_its_time():
     parts = [raw(id="p0"), raw(id="p1", at="2027-03-01T12:00:00Z")]
     found, _ = reader().many("payment", b"[" + b",".join(parts) + b"]", "me", are_lines=False)
 
-    assert [one.refusal is None for one in found] == [True, False]
+    assert [item.refusal is None for item in found] == [True, False]
     assert found[1].raw() == parts[1]
 
 
 def test_one_mistake_in_a_list_leaves_the_others():
     found, mistakes = reader().many("payment", b'[{"id":1},' + raw() + b",[]]", "me", are_lines=False)
 
-    assert [one.event is not None for one in found] == [False, True, False]
-    assert [bool(one) for one in mistakes] == [True, False, True]
+    assert [item.event is not None for item in found] == [False, True, False]
+    assert [bool(mistake) for mistake in mistakes] == [True, False, True]
 
 
 @pytest.mark.parametrize("body", [b"[", b"[1,]", b"[" * 2_000 + b"]" * 2_000, b"[" + b"0," * COUNT_MAX + b"0]"])
@@ -137,7 +137,10 @@ def test_what_is_nested_too_deep_is_refused_before_it_is_read():
 
 @given(st.lists(st.sampled_from([1, 2, DEPTH_MAX, DEPTH_MAX + 1, "{" * DEPTH_MAX, "", 0]), min_size=1, max_size=4))
 def test_a_list_with_one_element_that_is_too_deep_is_refused(elements):
-    shown = [b"[" * one + b"]" * one if isinstance(one, int) and one else msgspec.json.encode(one) for one in elements]
+    shown = [
+        b"[" * element + b"]" * element if isinstance(element, int) and element else msgspec.json.encode(element)
+        for element in elements
+    ]
     body = b"[" + b",".join(shown) + b"]"
 
     if any(map(is_too_deep, shown)):
@@ -179,10 +182,10 @@ def test_what_is_refused_again_and_again_in_a_request_is_read_once(monkeypatch, 
     found, mistakes = reader().many("payment", body, "me", are_lines=are_lines)
 
     assert {piece: count for piece, count in read.items() if piece != raw()} == dict.fromkeys(set(parts) - {raw()}, 1)
-    assert [(one.event, one.refusal, one.raw()) for one in found] == [
-        (one.event, one.refusal, one.raw()) for one in expected
+    assert [(item.event, item.refusal, item.raw()) for item in found] == [
+        (row.event, row.refusal, row.raw()) for row in expected
     ]
-    assert [list(one) for one in mistakes] == found_alone
+    assert [list(mistake) for mistake in mistakes] == found_alone
 
 
 # ---- many at once, as columns

@@ -30,7 +30,7 @@ class Served:
         self.told: list[int] = []
         self.prepared: list[list[str]] = []
         self.queue, self.reader = (
-            RequestQueue(lambda requests: [one.told() for one in requests], age_s_max=WAITS_S),
+            RequestQueue(lambda requests: [request.told() for request in requests], age_s_max=WAITS_S),
             object(),
         )
         self.requests = [self._request(number) for number in range(lists)]
@@ -38,7 +38,7 @@ class Served:
         self.prepare = Writer.prepare
 
         def prepare(writer, submissions, **more):
-            self.prepared.append([one.sent.id if one.sent else "" for one in submissions])
+            self.prepared.append([submission.sent.id if submission.sent else "" for submission in submissions])
             self.post()
             return self.prepare(writer, submissions, **more)
 
@@ -50,7 +50,7 @@ class Served:
         events = [{"id": f"p{number}-{n}", **fields} for n in range(LIVE_MIN)]
         given = {"source": "http", "place": "", "raw": b"", "is_strict": True}
         return PendingRequest(
-            [intake.submit("payment", one, **given) for one in events], self.reader, partial(self._told, number)
+            [intake.submit("payment", event, **given) for event in events], self.reader, partial(self._told, number)
         )
 
     def _told(self, number: int) -> None:
@@ -71,7 +71,7 @@ class Served:
             answerer.run()
 
     def answered(self) -> list[tuple[str, int]]:
-        return [(one.id, one.seq) for request in self.requests for one in request.answers]
+        return [(answer.id, answer.seq) for request in self.requests for answer in request.answers]
 
 
 def test_what_a_commit_has_failed_of_is_decided_again_and_answered_once(tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_what_a_commit_has_failed_of_is_decided_again_and_answered_once(tmp_path
 
     assert served.told == [0, 1]
     with served.project.log.reading() as log:
-        found = [(one.id, one.seq) for part in log.decisions_after() for one in part]
+        found = [(item.id, item.seq) for part in log.decisions_after() for item in part]
     assert served.answered() == found
     assert len(found) == 2 * LIVE_MIN
 
@@ -106,7 +106,7 @@ def test_of_lists_behind_an_event_that_the_program_fails_at_none_is_refused(tmp_
     served.prepare = prepared
     served.run()
 
-    first, *lists = [[answer.kind for answer in one.answers] for one in served.requests]
+    first, *lists = [[answer.kind for answer in request.answers] for request in served.requests]
     assert first == ["refused"]
     assert lists == [["decided"] * LIVE_MIN] * 2
-    assert [len(one) for one in served.prepared] == [1, 1 + LIVE_MIN, LIVE_MIN]
+    assert [len(item) for item in served.prepared] == [1, 1 + LIVE_MIN, LIVE_MIN]

@@ -38,7 +38,7 @@ class Line:
 
 
 def ids(parts) -> list[str]:
-    return [one.type for post, start, stop in parts for one in post.submissions[start:stop]]
+    return [submission.type for post, start, stop in parts for submission in post.submissions[start:stop]]
 
 
 def test_posts_are_taken_in_their_order_and_all_that_wait_at_once():
@@ -64,7 +64,7 @@ def test_a_long_post_is_taken_in_parts_and_answered_once():
     line.queue.answer(second, answers(3))
 
     assert ids(second) == ["d", "e", "f"]
-    assert [len(one.answers) for one in line.told] == [5, 1]
+    assert [len(notice.answers) for notice in line.told] == [5, 1]
     assert line.told[0] is post
     assert line.queue.waiting == 0
 
@@ -94,7 +94,7 @@ def test_more_of_a_long_post_is_taken_where_it_was_refused_when_it_was_read(monk
     monkeypatch.setattr(request_queue, "LONG_AT_ONCE", 2)
     monkeypatch.setattr(request_queue, "REFUSED", 4)
     line = Line()
-    refused = [msgspec.structs.replace(one, refusal="no") for one in submissions(*"abcdefghij")]
+    refused = [msgspec.structs.replace(submission, refusal="no") for submission in submissions(*"abcdefghij")]
     line.queue.put(PendingRequest([*refused, *submissions("k", "l", "m")], READER, lambda: None))
 
     found = []

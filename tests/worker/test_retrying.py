@@ -95,7 +95,7 @@ def test_more_entries_than_a_batch_takes_come_in(monkeypatch):
     log = MemoryLog()
     log.append(Batch(refused=[entry(GOOD.replace(b"p8", b"p%d" % n), place=str(n)) for n in range(5)]))
 
-    assert [one.number for one in retried(log)] == [1, 2, 3, 4, 5]
+    assert [record.number for record in retried(log)] == [1, 2, 3, 4, 5]
     assert log.counts().refused == 0
 
 
@@ -285,7 +285,7 @@ def test_a_label_by_hand_may_have_an_amount(bank, capsys):
     assert run(["-C", folder, "label", "p1", "fraud", "--amount", "0.50"]) == 0
     assert run(["-C", folder, "label", "a.csv", "--amount", "0.50"]) == 2
     with bank.log.reading() as log:
-        (record,) = (one for part in log.read() for one in part if one.kind == "label")
+        (record,) = (item for part in log.read() for item in part if item.kind == "label")
     assert b'"amount":"0.50"' in record.body
 
 
@@ -302,7 +302,7 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
     with monkeypatch.context() as patched:
         patched.setattr(SqliteLog, "read", fail)
         patched.setattr(doctor_rows, "_check", lambda *_: None)  # it reads rows for a second at most
-        found = {one.subject: one for one in bank.health.doctor()}
+        found = {item.subject: item for item in bank.health.doctor()}
         assert run(["-C", str(bank.context.paths.folder), "quarantine", "show", "2"]) == 0
         dropped = bank.quarantine.drop([1])
 

@@ -177,10 +177,10 @@ def test_a_commit_that_fails_gives_all_of_them_again(place):
     place.on_append = refuse
     with several(feed) as source:
         work = Worker(place, source, WorkerOptions(batch_size=7, until_idle_s=0.0)).run()
-        told = [one.source.told for one in source.readers]
+        told = [reader.source.told for reader in source.readers]
 
     assert (ids(place.log), work.restored) == ([f"p{n}" for n in range(60)], 3)
-    assert [list(one) for one in told] == [["payments/0"], ["payments/0"]], "each is told of its own"
+    assert [list(notice) for notice in told] == [["payments/0"], ["payments/0"]], "each is told of its own"
 
 
 def test_dead_letters_go_to_the_source_that_they_came_by_by_its_own_names(place):
@@ -188,8 +188,8 @@ def test_dead_letters_go_to_the_source_that_they_came_by_by_its_own_names(place)
     with several(feed) as source:
         Worker(place, source, AT_END).run()
 
-    assert [(one.source, one.raw) for one in feed["cards"].letters] == [("payments/0", b"bad")]
-    assert [(one.source, one.raw) for one in feed["app"].letters] == [("payments/0", b"worse")]
+    assert [(letter.source, letter.raw) for letter in feed["cards"].letters] == [("payments/0", b"bad")]
+    assert [(letter.source, letter.raw) for letter in feed["app"].letters] == [("payments/0", b"worse")]
     assert {one.source for _, one in place.log.refused_list()} == {"read/cards/payments/0", "read/app/payments/0"}
 
 
@@ -231,7 +231,7 @@ def test_a_poll_gives_no_more_than_its_limit_also_of_sources_without_a_merge(lim
         source.start({})
         given = []
         while sum(given) < 27:
-            given.append(sum(len(one.lines) for one in source.poll(limit, 120.0)))
+            given.append(sum(len(item.lines) for item in source.poll(limit, 120.0)))
 
     assert max(given) <= limit
     assert sum(given) == 27
@@ -245,4 +245,4 @@ def test_messages_wait_for_earlier_ones_no_longer_than_a_source_needs_to_answer(
         Timer(0.05, lambda: feed["app"].send("payments/0", message(2))).start()
         found = source.poll(10, 120.0)
 
-    assert [one.part for one in found] == ["read/app/payments/0"]
+    assert [item.part for item in found] == ["read/app/payments/0"]

@@ -93,7 +93,7 @@ def test_it_folds_along_and_goes_on_with_that_state(place):
     leader = writer(log)
     beside = BackgroundTasks(place)
     for number in range(5):
-        leader.write([payment(10 * number + one, number) for one in range(10)])
+        leader.write([payment(10 * number + item, number) for item in range(10)])
         wait_for(lambda: beside.standby.seq == log.last_seq())
     wait_for(lambda: place.followed > 1)
     log.close()

@@ -149,7 +149,7 @@ def test_definitions_are_those_in_force():
 @pytest.mark.parametrize("named", [[], ["card", "at"], ["unknown", "card"]])
 def test_events_that_came_as_columns_are_counted_as_those_one_by_one(named):
     one_by_one = [payment(at, at, card="ab"[at % 2] if at % 5 else None, amount=f"{at * 7}.50") for at in range(40)]
-    raws = [one.raw() for one in one_by_one]
+    raws = [item.raw() for item in one_by_one]
     type_, origin = definitions().events.types["payment"], LineOrigin("x", len(raws), str)
     run = LineForms().run(type_, raws, one_by_one.__getitem__, [origin])
 

@@ -67,7 +67,7 @@ def test_a_label_that_waited_and_does_not_fit_is_refused_as_it_was_read_and_stan
     assert (again.number, again.reason) == (number, entry.reason)
 
 
-@pytest.mark.parametrize("changes", [one for one in PAST_LIMITS if "event_id" not in one])
+@pytest.mark.parametrize("changes", [limit for limit in PAST_LIMITS if "event_id" not in limit])
 def test_a_waiting_label_past_the_limits_is_refused_where_its_event_comes(changes):
     log = MemoryLog()
     waits(log, **changes)

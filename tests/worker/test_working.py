@@ -137,11 +137,11 @@ def topic(count: int, parts: int = 1) -> MemoryTopic:
 
 
 def ids(log: Log) -> list[str]:
-    return [one.id for records in log.read() for one in records if one.kind == "event"]
+    return [record.id for records in log.read() for record in records if record.kind == "event"]
 
 
 def decisions(log: Log) -> list[tuple[str, str]]:
-    return [(one.id, one.receipt.hex()) for rows in log.decisions_after() for one in rows]
+    return [(row.id, row.receipt.hex()) for rows in log.decisions_after() for row in rows]
 
 
 # ---- reading
@@ -207,7 +207,7 @@ def test_a_message_that_cannot_be_read_goes_to_quarantine_with_its_place_and_to_
 
     assert (work.quarantined, work.counts.decisions) == (3, 4)
     entries = [one for _, one in place.log.refused_list()]
-    assert [(one.source, one.place) for one in entries] == [("payments/0", place) for place in ("3", "4", "5")]
+    assert [(entry.source, entry.place) for entry in entries] == [("payments/0", place) for place in ("3", "4", "5")]
     assert feed.letters == entries
 
 
@@ -221,7 +221,7 @@ def test_dead_letters_that_were_not_sent_are_sent_by_the_next_worker_and_those_t
         feed.send("payments/0", message(len(feed.parts["payments/0"])))
         Worker(place, MemorySource(feed), AT_END).run()
 
-    assert [one.raw for one in feed.letters] == [b"bad", b"worse"]
+    assert [letter.raw for letter in feed.letters] == [b"bad", b"worse"]
 
 
 def _away(*_: object) -> None:
@@ -236,7 +236,7 @@ def test_an_event_far_ahead_of_its_arrival_is_refused_and_shuts_out_nobody(place
     feed.send("payments/0", ahead, message(5, minute=2))
     work = Worker(place, MemorySource(feed), AT_END).run()
 
-    ((_, entry),) = [one for one in place.log.refused_list() if one[1].raw == ahead]
+    ((_, entry),) = [record for record in place.log.refused_list() if record[1].raw == ahead]
     assert "at: too early: 2026-03-02T13:00:00Z is 1d1h after its arrival" in entry.reason
     assert "p5" in ids(place.log)
     assert work.quarantined == len(place.log.refused_list())
@@ -471,8 +471,8 @@ def test_whatever_fails_and_whoever_takes_over_each_message_is_taken_once_in_the
     assert verify_online(place.log).mismatches == 0
     assert place.log.offsets("memory") == {part: str(len(sent)) for part, sent in feed.parts.items()}
     for part, sent in feed.parts.items():
-        in_part = [msgspec.json.decode(one)["id"] for one in sent if one.startswith(b'{"amount":')]
-        mine = [one for one in ids(place.log) if one in set(in_part)]
+        in_part = [msgspec.json.decode(text)["id"] for text in sent if text.startswith(b'{"amount":')]
+        mine = [record for record in ids(place.log) if record in set(in_part)]
         assert mine == list(dict.fromkeys(in_part)), f"the order of {part}"
     refused = {(one.source, one.raw) for _, one in place.log.refused_list()}
     assert ("payments/0", b"{ no JSON") in refused
@@ -504,8 +504,10 @@ def test_a_line_that_the_door_fails_at_is_refused_by_itself(place, monkeypatch):
     work = Worker(place, MemorySource(poisoned(100, 0, 41, 42, 99)), AT_END).run()
 
     entries = [one for _, one in place.log.refused_list()]
-    assert [(one.source, one.place) for one in entries] == [("payments/0", at) for at in ("0", "41", "42", "99")]
-    assert {one.reason for one in entries} == {"shroff cannot process it (ValueError: a marker); please report this"}
+    assert [(entry.source, entry.place) for entry in entries] == [("payments/0", at) for at in ("0", "41", "42", "99")]
+    assert {entry.reason for entry in entries} == {
+        "shroff cannot process it (ValueError: a marker); please report this"
+    }
     assert entries[1].raw == poisoned(100, 41).parts["payments/0"][41]
     assert (work.counts.decisions, work.restored) == (96, 0)
 
@@ -515,7 +517,7 @@ def fail_at_poison(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     before = getattr(Writer, what)
 
     def failing(self: Writer, submissions: Sequence[object], **rest: object) -> object:
-        if any(b"POISON" in one.raw() and one.refusal is None for one in submissions):
+        if any(b"POISON" in submission.raw() and submission.refusal is None for submission in submissions):
             raise ZeroDivisionError("a marker")
         return before(self, submissions, **rest)
 
@@ -535,8 +537,10 @@ def test_a_message_that_deciding_fails_at_is_found_and_refused_and_the_others_go
     assert len(ids(place.log)) == 297
     assert (work.unbearable, work.counts.decisions, work.quarantined) == (3, 297, 3)
     assert work.restored <= 9, "each is found among 300 in three steps"
-    assert any("payments/0, 150: shroff cannot process it." in one and "ZeroDivisionError" in one for one in told)
-    assert not any("a marker" in one for one in told), "words of an error may repeat values"
+    assert any(
+        "payments/0, 150: shroff cannot process it." in notice and "ZeroDivisionError" in notice for notice in told
+    )
+    assert not any("a marker" in notice for notice in told), "words of an error may repeat values"
 
 
 def test_a_message_that_the_commit_fails_at_is_found_and_refused(place):
@@ -580,7 +584,7 @@ def test_what_is_asked_is_done_between_batches_and_while_nothing_comes(place):
 
     assert place.log.reply_to(first) is not None
     assert place.log.reply_to(second[0]) is not None
-    assert len([one for records in place.log.labels_after() for one in records]) == 2
+    assert len([record for records in place.log.labels_after() for record in records]) == 2
 
 
 def test_metrics_count_the_labels_that_other_processes_bring(place):
@@ -607,7 +611,7 @@ def test_a_request_that_the_program_fails_at_is_refused_and_the_work_goes_on(pla
 
     assert (work.counts.decisions, work.restored) == (50, 1)
     assert b"ZeroDivisionError: a marker" in (place.log.reply_to(number) or b"")
-    assert any("a request to this worker was refused" in one for one in told)
+    assert any("a request to this worker was refused" in notice for notice in told)
 
 
 # ---- standing by
@@ -635,7 +639,7 @@ def test_a_standby_takes_over_where_the_leader_ended(tmp_path):
     undisturbed = Place(tmp_path / "undisturbed")
     held = MemoryLog(place.store)
     _, thread = standing_by(place, feed, told, Event())
-    wait_for(lambda: any(one.startswith("standby") for one in told))
+    wait_for(lambda: any(notice.startswith("standby") for notice in told))
     held.close()
     thread.join()
     Worker(undisturbed, MemorySource(feed), AT_END).run()
@@ -742,8 +746,8 @@ def test_state_is_saved_after_so_many_places_while_the_work_goes_on(tmp_path):
     saved = [int(file.stem) for file in place.snapshots.files()]
     _, seq, warnings = restore(place.snapshots, place.log, definitions())
     feed.send("payments/0", *(message(number, 50) for number in range(400, 440)))
-    for one in (place, undisturbed):
-        Worker(one, MemorySource(feed), AT_END).run()
+    for case in (place, undisturbed):
+        Worker(case, MemorySource(feed), AT_END).run()
 
     assert work.snapshots >= 1
     assert all(50 <= seq <= 401 for seq in saved)
@@ -769,7 +773,7 @@ def test_a_snapshot_whose_process_is_killed_is_told_and_harms_nothing(place):
     work = Worker(place, MemorySource(topic(300)), options, tell=told.append).run()
 
     assert (work.counts.decisions, work.snapshots, place.snapshots.files()) == (300, 0, [])
-    assert any("the process that wrote it ended before it was done" in one for one in told)
+    assert any("the process that wrote it ended before it was done" in notice for notice in told)
 
 
 def test_a_snapshot_that_cannot_be_written_is_told_once_and_tried_again_later(place, tmp_path):
@@ -780,4 +784,4 @@ def test_a_snapshot_that_cannot_be_written_is_told_once_and_tried_again_later(pl
     work = Worker(place, MemorySource(topic(300)), options, tell=told.append).run()
 
     assert work.counts.decisions == 300
-    assert [one for one in told if "cannot be written" in one] == told[:1]
+    assert [notice for notice in told if "cannot be written" in notice] == told[:1]

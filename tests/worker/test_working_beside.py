@@ -44,7 +44,7 @@ def test_a_copy_comes_back_to_the_byte_on_a_machine_without_snapshots(tmp_path):
 
     assert fetched(copies(objects), tmp_path / "there") == (file.name, [])
     assert (tmp_path / "there" / file.name).read_bytes() == file.read_bytes()
-    assert [one.name for one in (tmp_path / "there").iterdir()] == [file.name]
+    assert [path.name for path in (tmp_path / "there").iterdir()] == [file.name]
 
 
 def test_the_newest_are_kept_and_nothing_else_stays(tmp_path):

@@ -83,7 +83,7 @@ def from_maven(name: str, artifacts: Sequence[str]) -> Path:
 def _pom(artifacts: Sequence[str]) -> str:
     needs = "".join(
         f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
-        for group, artifact, version in (one.split(":") for one in artifacts)
+        for group, artifact, version in (text.split(":") for text in artifacts)
     )
     own = "<groupId>shroff</groupId><artifactId>servers</artifactId><version>1</version>"
     return f"<project><modelVersion>4.0.0</modelVersion>{own}<dependencies>{needs}</dependencies></project>\n"

@@ -33,7 +33,7 @@ class Mail(OneProcess):
     def arrived(self) -> list[bytes]:
         """The mails so far, in the order of their arrival."""
         files = sorted((self.mails / "new").glob("*"), key=lambda one: one.stat().st_mtime_ns)
-        return [one.read_bytes() for one in files]
+        return [file.read_bytes() for file in files]
 
     def _made(self) -> Child:
         command = [sys.executable, "-m", "aiosmtpd", "-n", "-l", f"127.0.0.1:{self._port}", *self.more]

@@ -210,8 +210,8 @@ class _Pair:
             if self.is_reset:
                 return
             self.is_reset = True
-            for one in self._sockets:
-                _reset(one)
+            for item in self._sockets:
+                _reset(item)
 
     def has_ended(self, direction: Direction) -> bool:
         """Note that nothing more comes this way; whether that holds for both, and all is closed."""
@@ -219,8 +219,8 @@ class _Pair:
             self._ended.add(direction)
             if len(self._ended) < len(BOTH):
                 return False
-            for one in self._sockets:
-                one.close()
+            for item in self._sockets:
+                item.close()
             return True
 
 

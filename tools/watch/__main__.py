@@ -12,7 +12,7 @@ from tools.watch.grafana import dashboard_text
 from tools.watch.rules import ROOT, RULES, rules_text
 
 MADE: Final[dict[Path, Callable[[], str]]] = {RULES: rules_text} | {
-    Path(f"grafana/{one.name}.json"): partial(dashboard_text, one) for one in DASHBOARDS
+    Path(f"grafana/{dashboard.name}.json"): partial(dashboard_text, dashboard) for dashboard in DASHBOARDS
 }
 
 if __name__ == "__main__":

@@ -755,4 +755,4 @@ _BY_PAGE: Final = {"service": SERVICE, "sources": SOURCES, "deliveries": DELIVER
     "decisions": DECISIONS,
     "models-and-cases": CASES,
 }
-ALERTS: Final = {page: tuple(replace(one, page=page) for one in alerts) for page, alerts in _BY_PAGE.items()}
+ALERTS: Final = {page: tuple(replace(alert, page=page) for alert in alerts) for page, alerts in _BY_PAGE.items()}

@@ -371,7 +371,7 @@ STORE: Final = Dashboard(
         ),
     ),
 )
-OBJECTIVE_WORDS: Final = " ".join(f"{one.name}: {one.meaning}" for one in OBJECTIVES)
+OBJECTIVE_WORDS: Final = " ".join(f"{objective.name}: {objective.meaning}" for objective in OBJECTIVES)
 SLOS: Final = Dashboard(
     "slos",
     "SLOs",

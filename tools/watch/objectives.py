@@ -101,11 +101,11 @@ RECORDED: Final = {
 def recorded() -> dict[str, list[tuple[str, str, dict[str, str]]]]:
     """The recording rules by group: name, expression, labels."""
     burned = []
-    for one in OBJECTIVES:
-        labels = {"slo": one.name}
+    for objective in OBJECTIVES:
+        labels = {"slo": objective.name}
         for window in WINDOWS:
-            errors = one.errors.replace("WINDOW", window)
-            burned.append((f"shroff:slo_burn:{window}", f"({errors}) / {1 - one.share:.4g}", labels))
+            errors = objective.errors.replace("WINDOW", window)
+            burned.append((f"shroff:slo_burn:{window}", f"({errors}) / {1 - objective.share:.4g}", labels))
     return {
         "recorded": [(name, expr, {}) for name, expr in RECORDED.items()],
         "objectives": burned,

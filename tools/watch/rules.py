@@ -17,7 +17,7 @@ HEAD: Final = "# Made by `python -m tools.watch` from tools/watch/{}: what is ch
 
 def all_alerts() -> list[Alert]:
     """Each alert once."""
-    return [*(one for group in ALERTS.values() for one in group), *burning(OBJECTIVES[0])]
+    return [*(item for group in ALERTS.values() for item in group), *burning(OBJECTIVES[0])]
 
 
 def runbook(alert: Alert) -> str:
@@ -30,9 +30,9 @@ def rules_text() -> str:
     """The rules as a file."""
     parts = [HEAD.format("alerts.py and tools/watch/objectives.py"), "groups:\n"]
     for name, found in recorded().items():
-        parts += [_group(name), *(_recording(*one) for one in found)]
+        parts += [_group(name), *(_recording(*item) for item in found)]
     for name, alerts in {**ALERTS, "budgets": burning(OBJECTIVES[0])}.items():
-        parts += [_group(name), *(_alerting(one) for one in alerts)]
+        parts += [_group(name), *(_alerting(alert) for alert in alerts)]
     return "".join(parts)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -21,8 +21,8 @@ from shroff.language.columns import Array, Column
 from shroff.language.types import INTEGER, ORIGINAL_PLACES
 from shroff.language.values import Value, show_number
 
-_NULL: Final = b"null"
-_UNIT: Final = 10**ORIGINAL_PLACES
+_NULL = b"null"
+_UNIT: int = 10**ORIGINAL_PLACES
 
 
 class AmountWriter:

@@ -107,10 +107,10 @@ class CaseContract(Contract):
 
         with self.opened(tmp_path) as store, store.look() as look:
             assert look.place() == (2**40, len(given))
-            assert [look.case(one.number) for one in given] == given
+            assert [look.case(row.number) for row in given] == given
             assert look.cases([2, 1, 99]) == {1: given[0], 2: given[1]}
-            for one in given:
-                assert look.queue(CaseFilter(key=one.key)) == ([one] if one.key else given[:50])
+            for row in given:
+                assert look.queue(CaseFilter(key=row.key)) == ([row] if row.key else given[:50])
 
     def test_a_changed_case_is_another_one_in_all_columns(self, tmp_path: Path) -> None:
         parts: tuple[Any, ...] = (
@@ -186,7 +186,7 @@ class CaseContract(Contract):
             change.people.ask("labels", b"[1]", NOW_MS)
 
         with closing(self.make_log(tmp_path)) as log:
-            assert [(one.kind, one.body) for one in log.asked()] == [("labels", b"[1]")]
+            assert [(record.kind, record.body) for record in log.asked()] == [("labels", b"[1]")]
 
     # ---- queues
 
@@ -314,8 +314,8 @@ class CaseContract(Contract):
                 soon = change.add_pending(pending(kind="snooze", due_ms=NOW_MS + 7))
             with store.look() as look:
                 assert look.due(NOW_MS + 6) == []
-                assert [one.number for one in look.due(NOW_MS + 7)] == [soon]
-                assert [one.number for one in look.due(NOW_MS + 9)] == [late, soon]
+                assert [item.number for item in look.due(NOW_MS + 7)] == [soon]
+                assert [item.number for item in look.due(NOW_MS + 9)] == [late, soon]
                 assert look.pending(late) == pending(number=late, due_ms=NOW_MS + 9, body='{"a":"é"}'.encode())
             with store.change() as change:
                 change.put_pending(pending(number=late, due_ms=NOW_MS + 10, body=b'{"b":2}'))
@@ -330,7 +330,7 @@ class CaseContract(Contract):
 
             with store.change() as change:
                 assert change.pending(soon) is None
-                assert [one.number for one in change.due(2**60)] == [late]
+                assert [item.number for item in change.due(2**60)] == [late]
                 assert change.add_pending(pending()) > soon
 
     def test_what_was_done_is_told_in_its_order(self, tmp_path: Path) -> None:

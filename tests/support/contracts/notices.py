@@ -111,9 +111,9 @@ class NoticesContract(Contract):
             count = look.count_waiting()
         store.close()
 
-        assert [one.at_ms for one in early] == [1_000, 2_000]
-        assert [one.due_ms for one in all_] == [1_000, 2_000, 3_000, 9_000]
-        assert [one.key for one in waiting] == ["other/1"]
+        assert [item.at_ms for item in early] == [1_000, 2_000]
+        assert [item.due_ms for item in all_] == [1_000, 2_000, 3_000, 9_000]
+        assert [item.key for item in waiting] == ["other/1"]
         assert count == 4
 
     def test_what_is_kept_beside_a_change_of_people_ends_with_it(self, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ class NoticesContract(Contract):
         with store.look() as look:
             found, passed = look.due("customer/1-0"), look.due("customer/2-0")
             assert look.dues(49_999) == []
-            assert [one.key for one in look.dues(50_000)] == ["customer/1-0"]
+            assert [item.key for item in look.dues(50_000)] == ["customer/1-0"]
         store.close()
 
         assert found is not None
@@ -185,10 +185,10 @@ class NoticesContract(Contract):
             others, nobodys = look.open_letters(4_999), look.open_letters(9_000, without=["team", "customer"])
         store.close()
 
-        assert [one.id for one in now] == ["l-1"]
-        assert [one.id for one in others] == ["l-1", "l-5"]
+        assert [item.id for item in now] == ["l-1"]
+        assert [other.id for other in others] == ["l-1", "l-5"]
         assert nobodys == []
-        assert [one.id for one in later] == ["l-1", "l-2", "l-4"]
+        assert [item.id for item in later] == ["l-1", "l-2", "l-4"]
 
     def test_letters_come_newest_first_in_parts(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
@@ -202,8 +202,8 @@ class NoticesContract(Contract):
             refused, many = look.letters([REFUSED]), look.letters([OPEN, REFUSED])
         store.close()
 
-        assert [one.id for one in (*first, *rest)] == ["l-4", "l-3", "l-2", "l-1", "l-0"]
-        assert [(one.id, one.reason, one.attempts) for one in refused] == [("l-0", "550 é", 3)]
+        assert [item.id for item in (*first, *rest)] == ["l-4", "l-3", "l-2", "l-1", "l-0"]
+        assert [(item.id, item.reason, item.attempts) for item in refused] == [("l-0", "550 é", 3)]
         assert len(many) == 5
 
     def test_what_one_recipient_was_sent_is_known_by_rule(self, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ class NoticesContract(Contract):
         with store.look() as look:
             found = look.questions_about(["payment/p-1"])
             many = [f"payment/p-{number}" for number in range(700)]
-            assert [one.id for one in look.questions_about(many)] == ["q-1", "q-2", "q-3"]
+            assert [item.id for item in look.questions_about(many)] == ["q-1", "q-2", "q-3"]
             assert look.questions_about(["payment/p-9"]) == look.questions_about([]) == []
         store.close()
 
@@ -250,13 +250,13 @@ class NoticesContract(Contract):
             for id_, event in (("q-1", "payment/p-1"), ("q-2", "payment/p-2")):
                 change.put_question(replace(question(id_, event=event), who=b"\1" * 32))
         with store.look() as look:
-            found = [one.id for one in look.letters_about([f"payment/p-{number}" for number in range(700)])]
+            found = [item.id for item in look.letters_about([f"payment/p-{number}" for number in range(700)])]
             none = look.letters_about(["payment/p-9"])
         with store.change() as change:
             change.forget(found, ["payment/p-1"])
         with store.look() as look:
-            letters = {one.id: (one.who, one.shown, one.reason) for one in look.letters()}
-            asked = {one.id: one.who for one in look.questions_about(["payment/p-1", "payment/p-2"])}
+            letters = {item.id: (item.who, item.shown, item.reason) for item in look.letters()}
+            asked = {text.id: text.who for text in look.questions_about(["payment/p-1", "payment/p-2"])}
         store.close()
 
         assert (found, none) == (["l-1"], [])
@@ -308,7 +308,7 @@ class NoticesContract(Contract):
         with people.look() as others:
             head = others.head()
         with closing(self.make_log(tmp_path)) as log:
-            asked = [(one.kind, one.body) for one in log.asked()]
+            asked = [(record.kind, record.body) for record in log.asked()]
         store.close()
         people.close()
 
@@ -328,8 +328,8 @@ class NoticesContract(Contract):
             change.sweep(9_000)
             change.put_question(question("q-new"))
         with store.look() as look:
-            dues = [one for one in ("old", "waiting", "new") if look.due(one) is not None]
-            letters, old = [one.id for one in look.letters()], look.question("q-old")
+            dues = [text for text in ("old", "waiting", "new") if look.due(text) is not None]
+            letters, old = [item.id for item in look.letters()], look.question("q-old")
         with store.change() as change:
             change.sweep(100_000)
             gone = change.question("q-old"), change.question("q-new")

@@ -80,15 +80,15 @@ class PeopleContract(PeopleRowsContract):
             for number, text in enumerate(TEXTS)
         ]
         with self.changing(tmp_path) as change:
-            kept = [change.add_user(one) for one in given]
-            seen = [change.find(User, one.number) for one in kept]
+            kept = [change.add_user(row) for row in given]
+            seen = [change.find(User, item.number) for item in kept]
 
         with closing(self.make_store(tmp_path)) as store, store.look() as look:
             assert seen == kept
-            assert [replace(one, number=0) for one in kept] == given
+            assert [replace(item, number=0) for item in kept] == given
             assert look.users() == sorted(kept, key=lambda one: one.name)
-            assert [look.user_named(one.name) for one in kept] == kept
-            assert [look.user_known_as(one.subject) for one in kept if one.subject] == [k for k in kept if k.subject]
+            assert [look.user_named(item.name) for item in kept] == kept
+            assert [look.user_known_as(item.subject) for item in kept if item.subject] == [k for k in kept if k.subject]
             assert look.user_named("nobody") is None
             assert look.user_known_as("") is None
 
@@ -118,9 +118,9 @@ class PeopleContract(PeopleRowsContract):
         with self.changing(tmp_path) as change:
             ann = change.add_user(user("ann", subject="issuer 1"))
             ben = change.add_user(user("ben"))
-            for one in (user("ann"), user("cy", subject="issuer 1")):
+            for case in (user("ann"), user("cy", subject="issuer 1")):
                 with pytest.raises(UsageError):
-                    change.add_user(one)
+                    change.add_user(case)
             with pytest.raises(UsageError):
                 change.put_user(replace(ben, name="ann"))
             names = ["Ann", "ann ", "añn"]
@@ -147,14 +147,14 @@ class PeopleContract(PeopleRowsContract):
             ann = change.add_user(user("ann")).number
             first = UserSession(hash_of("a"), ann, 1, NOW_MS, NOW_MS + 5, NOW_MS + 9, "here")
             second = UserSession(hash_of("b"), ann, 1, NOW_MS, NOW_MS + 7, NOW_MS + 9, "there")
-            for one in (first, second):
-                change.put(one)
+            for case in (first, second):
+                change.put(case)
         with self.changing(tmp_path) as change:
             assert change.sessions() == [second, first]
             change.put(replace(first, seen_at_ms=NOW_MS + 8))
             change.take(UserSession, second.hash)
 
-            assert [one.hash for one in change.sessions()] == [first.hash]
+            assert [session.hash for session in change.sessions()] == [first.hash]
 
     # ---- one change after the other
 
@@ -273,7 +273,7 @@ class PeopleContract(PeopleRowsContract):
                 change.audit(act("asked"), NOW_MS)
             third = log.ask("labels", b"[3]", NOW_MS + 2)
 
-            assert [(one.number, one.kind, one.body, one.at_ms) for one in log.asked()] == [
+            assert [(record.number, record.kind, record.body, record.at_ms) for record in log.asked()] == [
                 (first, "labels", b"[1]", NOW_MS),
                 (second, "erase", '["café"]'.encode(), NOW_MS + 1),
                 (third, "labels", b"[3]", NOW_MS + 2),

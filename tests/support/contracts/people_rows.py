@@ -58,8 +58,8 @@ class PeopleRowsContract(Contract):
         later = ApiKey("k1", "till 1", _hash("b"), Role.ADMIN, (), NOW_MS + 1, "ann", NOW_MS + 9, None, NOW_MS + 2)
         revoked = replace(key, revoked_at_ms=NOW_MS + 3)
         with store.change() as change:
-            for one in (later, key, revoked):
-                change.put(one)
+            for case in (later, key, revoked):
+                change.put(case)
 
         with store.look() as look:
             assert look.keys() == [revoked, later]
