@@ -23,7 +23,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.syntax import ExpressionError
-from shroff.language.values import Value
+from shroff.language.values import Value, is_zone
 
 SCOPE = Scope(DeclaredNames(), "a test", reads_row=True)
 
@@ -249,10 +249,19 @@ def test_a_run_of_any_characters_costs_no_more_for_being_written_often():
     assert value(f"matches(row.x, '{'*a' * 200}b')", x="a" * 20_000) is False
 
 
-@pytest.mark.parametrize("text", ["matches(row.x, 'a\\')", "matches(row.x, row.x)", "hour(time(row.x), 'Mars')"])
+@pytest.mark.parametrize(
+    "text",
+    ["matches(row.x, 'a\\')", "matches(row.x, row.x)", "hour(time(row.x), 'Mars')", "hour(time(row.x), 'localtime')"],
+)
 def test_a_pattern_and_a_zone_that_are_wrong_are_mistakes_of_the_definition(text):
     with pytest.raises(ExpressionError, match=r"matches takes|cannot read the pattern|knows no time zone"):
         check(text, SCOPE)
+
+
+@pytest.mark.parametrize("zone", ["localtime", "europe/berlin", "right/UTC", "posix/UTC", "Europe", "../UTC", ""])
+def test_a_zone_that_machines_differ_on_is_none(zone):
+    assert not is_zone(zone)
+    assert value("hour(time('2026-03-01T10:00:00Z'), row.x)", x=zone) is None
 
 
 _TEXTS = st.text("abcdefÄéß ﬁΩжяか中\u0301-'", max_size=12)

@@ -48,6 +48,14 @@ def test_rates_are_shares_with_wilsons_interval_for_all_segments_at_once():
     assert (germany.false_positive_rate.low, germany.false_positive_rate.high) == pytest.approx((low, high))
 
 
+@pytest.mark.parametrize("count", [1, 7, 44, 1_068, 96_976])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_an_interval_has_its_share_in_it(share, count):
+    low, high = wilson(share, count)
+
+    assert 0.0 <= low <= share <= high <= 1.0
+
+
 def test_without_thresholds_there_are_no_rates():
     (row,) = segments(("DE", 200, 10, 5), terms=Terms())
 

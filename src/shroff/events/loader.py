@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import replace
-from zoneinfo import available_timezones
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import (
@@ -28,7 +27,7 @@ from shroff.language.expression import Node as Expression
 from shroff.language.field_types import FieldType, TypeTextError, parse_field_type
 from shroff.language.names import TABLE_KINDS, DeclaredNames, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, money, number
-from shroff.language.values import is_zone
+from shroff.language.values import is_zone, time_zones
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 
 SKIP_DIGITS_MAX = 6  # no file has a million lines before its header
@@ -242,7 +241,7 @@ def _zone(node: Node | None, problems: list[Problem]) -> str | None:
     if found is None:
         return None
     if not is_zone(found.text):
-        near = nearest(found.text, available_timezones()) or "Write one such as Europe/Berlin."
+        near = nearest(found.text, time_zones()) or "Write one such as Europe/Berlin."
         found.report(problems, f"there is no time zone {found.text!r}.", near)
         return None
     return found.text

@@ -20,13 +20,14 @@ from functools import lru_cache, partial
 from itertools import takewhile
 from operator import eq
 from typing import Any, Final
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import (
     DAY_MS,
     check_integer,
     check_units,
+    is_zone,
     parse_integer,
     parse_money,
     parse_number,
@@ -228,8 +229,7 @@ def make_time_part(part: Callable[[int], int]) -> Make:
         if len(types) == 1 or signature.options:
             zone = str(signature.options[0]) if signature.options else "UTC"
             return lambda time_ms, *_: part(local_ms(time_ms, zone))
-        zones = available_timezones()
-        return lambda time_ms, zone: part(local_ms(time_ms, zone)) if zone in zones else None
+        return lambda time_ms, zone: part(local_ms(time_ms, zone)) if is_zone(zone) else None
 
     return make
 

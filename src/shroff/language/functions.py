@@ -10,14 +10,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from msgspec.structs import replace
 
 from shroff.language import calls
 from shroff.language.calls import Make, Signature
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
-from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, is_zone
 from shroff.runtime.values import FrozenStruct
 
 
@@ -214,10 +213,8 @@ def _format(arguments: tuple[Argument, ...], at: int) -> str:
 
 def _zone_name(arguments: tuple[Argument, ...], at: int) -> str:
     name = str(_literal(arguments, at, "text", "a time zone such as 'Europe/Berlin'"))
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError):
-        raise SignatureError(f"knows no time zone {name!r}", at) from None
+    if not is_zone(name):
+        raise SignatureError(f"knows no time zone {name!r}", at)
     return name
 
 

@@ -11,9 +11,10 @@ import re
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from hashlib import sha256
 from unicodedata import category
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec.json import encode as to_json
 
@@ -408,20 +409,22 @@ def in_share(name: str, share: float, key: str | None) -> bool:
 # ---- days of a time zone: one has 23 to 25 hours where clocks change
 
 
-def zone_named(name: str) -> ZoneInfo:
-    """A time zone. Raises: UsageError where there is none of this name."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):  # an unknown name is a KeyError, a path a ValueError, a folder an OSError
-        raise UsageError(f"{name!r} is not a time zone: write one as Europe/Berlin.") from None
+@cache
+def time_zones() -> frozenset[str]:
+    """Names that mean the same zone on every machine: without `localtime`, the machine's own."""
+    return frozenset(available_timezones() - {"localtime"})
 
 
 def is_zone(name: str) -> bool:
-    """Whether there is a time zone of this name."""
-    try:
-        return bool(zone_named(name))
-    except UsageError:
-        return False
+    """Whether there is a time zone of this name, in these letters, also where a file system ignores case."""
+    return name in time_zones()
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """A time zone. Raises: UsageError where there is none of this name."""
+    if not is_zone(name):
+        raise UsageError(f"{name!r} is not a time zone: write one as Europe/Berlin.")
+    return ZoneInfo(name)
 
 
 def day_named(given: date | str | None, name: str) -> date | None:

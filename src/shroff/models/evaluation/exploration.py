@@ -97,4 +97,4 @@ def wilson(share: float, count: float, two_sided: float = TWO_SIDED) -> tuple[fl
     spread = two_sided**2 / count
     middle = (share + spread / 2) / (1 + spread)
     half = two_sided / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # the share is within

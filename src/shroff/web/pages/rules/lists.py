@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -19,7 +18,7 @@ from shroff.app.rules.list_operations import AddListEntry, ApproveListChange, Im
 from shroff.errors import DefinitionError, RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.language.expression import InList, ItemField, ThisField, walk
-from shroff.language.values import parse_duration
+from shroff.language.values import parse_duration, zone_named
 from shroff.operations.declaration import OperationRequest
 from shroff.people import oidc
 from shroff.people.access import Right
@@ -154,11 +153,7 @@ def instant(text: str, zone: str) -> str:
         return ""
     try:
         at = datetime.fromisoformat(text)
-        if at.tzinfo is None and zone in available_timezones():
-            at = at.replace(tzinfo=ZoneInfo(zone))
-        elif at.tzinfo is None:
-            raise UsageError(f"{zone!r} is not a time zone, such as Europe/Berlin.")
-        at = at.astimezone(UTC)
+        at = (at if at.tzinfo else at.replace(tzinfo=zone_named(zone))).astimezone(UTC)
     except (ValueError, OverflowError):  # or it is before the year 1 in UTC
         raise UsageError(f"{text!r} is not a time; write it as 2027-01-31 or 2027-01-31T12:00.") from None
     return at.isoformat(timespec="seconds").replace("+00:00", "Z")
