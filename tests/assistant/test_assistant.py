@@ -233,14 +233,17 @@ def test_the_page_is_there_with_its_file_and_leads_to_the_editor(with_case: Path
     async def on(asks: Asker, browser: Browser) -> None:
         assert b"A rule from a sentence" in (await browser.get("/assistant")).body
         csrf = {"csrf": await browser.csrf()}
-        refused = await browser.post("/assistant/case", {"number": "1", **csrf})
+        assert b"can sum up this case" in (await browser.get("/cases/1")).body
+        refused = await browser.post("/cases/1/summary?row=2", csrf)
         assert b"the record lacks: 99" in refused.body
-        assert b"A case has a number" in (await browser.post("/assistant/case", {"number": "x", **csrf})).body
+        assert b'action="/cases/1/summary?row=2"' in refused.body
+        assert b'role="status">It has 5 alerts' in (await browser.post("/cases/1/summary", csrf)).body
+        assert {(await browser.post(f"/cases/{case}/summary", csrf)).status for case in ("2", "x", "9" * 30)} == {404}
         made = await browser.post("/assistant", {"sentence": "three payments", **csrf})
         assert (made.status, made.headers["location"]) == (303, "/rules/oftener/draft")
         assert b"- id: oftener" in (await browser.get("/rules/oftener/draft")).body
 
     oftener = RULE.replace("often", "oftener")
-    with saying(with_case, *["It lost 99 EUR."] * TRIES, MISSPELLED, oftener):
+    with saying(with_case, *["It lost 99 EUR."] * TRIES, "It has 5 alerts.", MISSPELLED, oftener):
         run(with_case, on)
     run(write_files(with_case.parent / "without", FILES), off)

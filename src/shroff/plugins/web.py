@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shroff.people.access import Right
 from shroff.people.audit import Act
+from shroff.web.api.cases.case_files import number_of
 from shroff.web.api.cases.flags import flagged, known_key
 from shroff.web.api.cases.flags import shown as flags_shown
 from shroff.web.api.entities import event_shown
@@ -11,11 +12,11 @@ from shroff.web.api.events import JSON_TYPES, ONE_BYTES_MAX, READ_AT_ONCE, check
 from shroff.web.api.events import shown as event_answer
 from shroff.web.http.messages import JSON, PROBLEM, Json, Request
 from shroff.web.http.problems import ProblemError, at_paths
-from shroff.web.http.routes import Handle, Route, RouteDoc, Screen, api
+from shroff.web.http.routes import Handle, Panel, Route, RouteDoc, Screen, api
 from shroff.web.http.schemas import field_schema
 from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, bars_of, day_text, signed_bars, with_open
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.renderer import days_zone, page, see_other
+from shroff.web.pages.renderer import days_zone, page, see_other, with_panel
 from shroff.web.pages.words import sentence
 from shroff.web.service import Service
 from shroff.worker.answers import UNPROCESSABLE

@@ -1,6 +1,6 @@
 """The page *Assistant*, where assistant.yaml names a model: a sentence becomes a draft, which the editor shows.
 
-A case is summed up there, too.
+A case is summed up in a panel of its own page.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from shroff.errors import ShroffError
-from shroff.plugins.web import Request, Right, Route, Screen, page, see_other
+from shroff.plugins.web import Panel, Request, Right, Route, Screen, number_of, page, see_other, with_panel
 from shroff_plugins.assistant.assistant_operations import SENTENCE_MAX, DraftRule, SumUpCase
 
 if TYPE_CHECKING:
@@ -20,28 +20,28 @@ if TYPE_CHECKING:
     from shroff.plugins.web import Service
 
 PATH = "/assistant"
-DIGITS_MAX = 9  # of a case's number
+CASE = "/cases/{id}"
 
 
 def page_routes(definitions: Definitions | None) -> Sequence[Route]:
-    """The page, where a model is set when the service starts.
+    """The page and the panel, where a model is set when the service starts.
 
     Without one the group *Policy* has no such page, and its address answers with status 404.
     """
     if definitions is None or not definitions.added.get("assistant"):
         return ()
+    panel = Panel(CASE, "shroff_plugins.assistant:summary.html")
     return (
         Route("GET", PATH, Right.EDIT_RULES, show, screen=Screen("Assistant", "Policy", 7)),
         Route("POST", PATH, Right.EDIT_RULES, draft),
-        Route("POST", f"{PATH}/case", Right.WORK_CASES, sum_up),
+        Route("POST", f"{CASE}/summary", Right.WORK_CASES, sum_up, panel=panel),
     )
 
 
-async def show(service: Service, request: Request, **told: str) -> Response:
-    """A form for the sentence, and one for the number of a case; with what was asked, and the summary or mistake."""
-    shown = dict.fromkeys(("sentence", "number", "mistake", "no_summary", "summary"), "") | told
+async def show(service: Service, request: Request, sentence: str = "", mistake: str = "") -> Response:
+    """A form for the sentence, and the mistake of the last one."""
     template = "shroff_plugins.assistant:assistant.html"
-    return await page(service, request, template, **shown, longest=SENTENCE_MAX, path=PATH)
+    return await page(service, request, template, sentence=sentence, mistake=mistake, longest=SENTENCE_MAX, path=PATH)
 
 
 async def draft(service: Service, request: Request) -> Response:
@@ -53,17 +53,15 @@ async def draft(service: Service, request: Request) -> Response:
     try:
         made = await service.run(request, DraftRule(sentence))
     except ShroffError as error:
-        return await show(service, request, sentence=sentence, mistake=str(error))
+        return await show(service, request, sentence, str(error))
     return see_other(f"/rules/{made.rule}/draft")
 
 
 async def sum_up(service: Service, request: Request) -> Response:
-    """Sum up a case below the form, or say why that failed."""
-    number = (await request.form())["number"]
-    if not number.isascii() or not number.isdecimal() or len(number) > DIGITS_MAX:
-        return await show(service, request, number=number, no_summary="A case has a number, as 12.")
+    """The case again with its summary in the panel, or the reason that there is none."""
+    number = number_of(request)
     try:
-        found = await service.run(request, SumUpCase(int(number)))
+        found = await service.run(request, SumUpCase(number))
     except ShroffError as error:
-        return await show(service, request, number=number, no_summary=str(error))
-    return await show(service, request, number=number, summary=found.summary)
+        return await with_panel(service, request, CASE, no_summary=str(error))
+    return await with_panel(service, request, CASE, summary=found.summary)

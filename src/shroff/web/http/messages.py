@@ -82,7 +82,7 @@ class Request(requests.Request):
     """Starlette's request. What reads a query, cookies, a form or a body is ours: it has limits, and refuses damage.
 
     `who` asks: set before any route sees it, but for routes that anybody may ask, which have none. `signed_in` is
-    whoever has a session in a browser; None for a program with a key.
+    whoever has a session in a browser; None for a program with a key. `told` is what the panels of its page show.
     """
 
     who: Who
@@ -91,6 +91,7 @@ class Request(requests.Request):
         super().__init__(scope, receive)
         self.proxies = proxies
         self.signed_in: SignedIn | None = None
+        self.told = NOTHING
         self.form_bytes_max = STRANGERS_FORM_BYTES_MAX
         self._fields: Form | None = None
         self._size = 0  # of the body, as far as it is read

@@ -91,6 +91,19 @@ class Screen:
 
 
 @frozen
+class Panel:
+    """A panel on a page of another package, for users with the right of its route.
+
+    Args:
+        page: Path of that page's route, whose template includes its panels: `/cases/{id}`.
+        template: `path` and `query` are the address of the page, and `told` the values of the route's handler.
+    """
+
+    page: str
+    template: str
+
+
+@frozen
 class Route:
     """One thing that can be asked for.
 
@@ -99,6 +112,7 @@ class Route:
         right: What it takes; None for what anybody may ask, below `OPEN_BELOW`, and for one's own account.
         told: For the document; None for what is no part of the API.
         is_plain: It is no part of the API, and no page either: a file, or a document for programs.
+        panel: Where its form stands; its handler answers with `with_panel`.
     """
 
     method: str
@@ -108,6 +122,7 @@ class Route:
     told: RouteDoc | None = None
     screen: Screen | None = None
     is_plain: bool = False
+    panel: Panel | None = None
 
     @property
     def is_page(self) -> bool:

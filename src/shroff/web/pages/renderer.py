@@ -15,7 +15,7 @@ from shroff.errors import ShroffError
 from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
 from shroff.runtime.values import frozen
-from shroff.web.http.messages import Request
+from shroff.web.http.messages import Form, Request
 from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
 from shroff.web.pages.decision import decision_path, entity_path, rule_path
@@ -157,6 +157,13 @@ async def page(service: Service, request: Request, template: str, status: int = 
     return _page(service, request, template, status, await open_cases(service, who), shown)
 
 
+async def with_panel(service: Service, request: Request, path: str, /, **told: str) -> Response:
+    """A page by the path of its route, with values for the templates of its panels."""
+    request.told = Form(told)
+    (shown,) = (route for route in service.routes if (route.method, route.path) == ("GET", path))
+    return await shown.handle(service, request)
+
+
 def part(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
     """A part that a script puts into a page of somebody who is signed in: it has no navigation, nor its count."""
     return _page(service, request, template, 200, None, shown)
@@ -175,12 +182,17 @@ def _page(
     zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name)
     currency = service.project.definitions.settings.currency
-    common = {"seen": seen, "currency": currency, "organizations": None}
+    common = {"seen": seen, "currency": currency, "organizations": None, "told": request.told}
     status = 422 if status == 200 and shown.get("mistake") else status
+
+    def panels(path: str) -> list[str]:
+        allowed = (route for route in service.routes if route.right is None or signed_in.who.may(route.right))
+        return [route.panel.template for route in allowed if route.panel is not None and route.panel.page == path]
+
     return alone(
         template,
         status,
-        **{**common, "may": lambda right: signed_in.who.may(Right(right)), **shown},
+        **{**common, "may": lambda right: signed_in.who.may(Right(right)), "panels": panels, **shown},
     )
 
 
