@@ -7,6 +7,7 @@ import getpass
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -114,6 +115,8 @@ TEXT_MAX: Final = 300  # a longer value is a page or a script
 ITEMS: Final = 1  # of each list of objects in an answer
 OF_THE_MACHINE: Final = {"capacity", "doctor", "status"}  # commands whose values follow the machine: types alone
 OPEN: Final = {"bytes", "files", "pieces", "seconds"}  # by how things are stored, and by the machine
+MODEL: Final = re.compile(r"\bm-[0-9]{8}-[0-9a-f]{4}\b")
+HASH: Final = re.compile('"[0-9a-f]{64}"')
 PROSE: Final = {"detail", "message", "text", "words", "hint", "title", "why", "meaning", "help"}  # may be said better
 
 
@@ -122,7 +125,7 @@ def command_answers(folder: Path) -> Iterator[str]:
     project = learnable.make_project(folder / "bank")
     write_files(project, PROJECT)
     learnable.write_days(project / "payments.jsonl", range(DAYS))
-    known: dict[str, str] = {}
+    known, models = dict[str, str](), dict[str, str]()
     # Spark's virtual machine would stay in this process, with a folder that is gone: those behind it find nothing.
     here = mock.patch.object(spark, "SparkBackend", return_value=FoldingBackend())
     with contextlib.chdir(project), here:
@@ -136,8 +139,18 @@ def command_answers(folder: Path) -> Iterator[str]:
             known |= newest(found)
             if words == ("train",):
                 continue  # a second one, for the commands that need two
-            lines = lines_of(found[0] if len(found) == 1 else found)
-            yield from (f"  {typed(line) if words[0] in OF_THE_MACHINE or is_open(line) else line}" for line in lines)
+            for line in lines_of(found[0] if len(found) == 1 else found):
+                shown = typed(line) if words[0] in OF_THE_MACHINE or is_open(line) else line
+                yield f"  {without_processor(shown, models)}"
+
+
+def without_processor(line: str, models: dict[str, str]) -> str:
+    """A line without what follows the last bits of a model's numbers, which libraries compute by the processor.
+
+    Models are numbered in the order in which they appear.
+    """
+    named = MODEL.sub(lambda found: models.setdefault(found[0], f"<model {len(models) + 1}>"), line)
+    return HASH.sub('"<sha256>"', named)
 
 
 def is_open(line: str) -> bool:
