@@ -879,7 +879,7 @@ type DroppedEntries struct {
 	Dropped int64 `json:"dropped"`
 }
 
-// EndExperiment: The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on;
+// EndExperiment: The experiment of policy.yaml, and whether all keys get the policy of arm B from now on;
 // with a reason.
 type EndExperiment struct {
 	Rule    string  `json:"rule"`
@@ -3129,7 +3129,7 @@ func (c *Client) GetExperiments(ctx context.Context, options GetExperimentsOptio
 }
 
 // PostExperimentsEnd: End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote
-// the thresholds of arm B.
+// that of arm B.
 func (c *Client) PostExperimentsEnd(ctx context.Context, body EndExperiment) (answer AppliedCutoffs, err error) {
 	err = c.call(ctx, "POST", "/api/v1/experiments/end", nil, nil, body, &answer)
 	return

@@ -176,28 +176,34 @@ def test_a_better_policy_wins_and_equal_ones_do_not(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("promote", [False, True])
 def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, *, promote: bool):
-    bank = trial(tmp_path, cards=40)
-    found = bank.project.run(ShowExperiment())
-    if promote:
-        with pytest.raises(UsageError, match="arm B switches rules"):
-            bank.project.run(EndExperiment(rule="stricter", promote=True))
-        bank.write({"policy.yaml": f"payment:\n{COSTS}{TRY}".replace(", rules: { large: true }", "")})
+    night = "- { id: night, on: payment, by: card, when: this.amount < 1, effect: review }\n"
+    bank = trial(tmp_path, night, cards=40)
+    bank.write({"policy.yaml": f"payment:\n{COSTS}{TRY}".replace("large: true", "large: true, night: false")})
+    found, both = bank.project.run(ShowExperiment()), (tmp_path / "rules" / "large.yaml").read_text()
     active = (tmp_path / "policy.yaml").read_text()
     assert bank.project.definitions.policy("payment").review_at is None
     (tmp_path / "policy.yaml").write_text(f"{active}  score: {{ review_at: 0.7 }}\n")
-    with pytest.raises(ChangedMeanwhileError, match="has changes that are not active: run 'shroff apply'"):
+    with pytest.raises(ChangedMeanwhileError, match="have changes that are not active: run 'shroff apply'"):
         bank.project.run(EndExperiment(rule="stricter", promote=promote))
     bank.write({"policy.yaml": active})
+    assert "large" in {rule.id for rule in bank.project.definitions.rules}
+    (tmp_path / "rules" / "large.yaml").write_text(both.replace("> 100", "> 10"))
+    with pytest.raises(ChangedMeanwhileError, match="have changes that are not active: run 'shroff apply'"):
+        bank.project.run(EndExperiment(rule="stricter", promote=promote))
+    bank.write({"rules/large.yaml": both})
     bank.project.run(EndExperiment(rule="stricter", reason="proven", promote=promote))
     cuts = "  score: { review_at: 0.5 }\n" if promote else ""
-    later = bank.pay(*[payment(f"later-{at}", card=f"c-{at}") for at in range(4)])
+    switched = DRAFT.replace(", shadow: true", "") + night.replace("review }", "review, shadow: true }")
+    paid = [payment(f"later-{at}", amount, card=f"c-{at}") for at, amount in enumerate(["5.00", "200.00", "0.50"])]
 
-    assert later == ["approve"] * 4
+    assert (tmp_path / "rules" / "large.yaml").read_text() == (switched if promote else both)
+    assert bank.pay(*paid) == (["approve", "review", "approve"] if promote else ["approve", "approve", "review"])
     assert (tmp_path / "policy.yaml").read_text() == f"payment:\n{cuts}{COSTS}"
     assert bank.project.run(ShowExperiment(rule="stricter")).arms == found.arms
     with ProjectPeople(bank.project.context).open() as desk, desk.store.look() as look:
         (row,) = look.record(AuditFilter(action=APPLY), before=None, limit=9, is_newest_first=True)
     assert "stricter: proven" in row.after
+    assert ("large on, night off" in row.after) is promote
     with pytest.raises(NoExperimentError, match="no experiment 'stricter'"):
         bank.project.run(EndExperiment(rule="stricter"))
 

@@ -930,13 +930,13 @@ export interface DroppedEntries {
   dropped: number;
 }
 
-/** The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a reason. */
+/** The experiment of policy.yaml, and whether all keys get the policy of arm B from now on; with a reason. */
 export interface EndExperiment {
   /** Name of the experiment. */
   rule: string;
   /** Why; it is in the audit log. */
   reason?: string;
-  /** Use the thresholds of arm B for all keys. */
+  /** Use the thresholds and rules of arm B for all keys. */
   promote?: boolean;
 }
 
@@ -3031,10 +3031,7 @@ export class Api extends Transport {
     return this.call("GET", `/api/v1/experiments`, { query: { "rule": options.rule, "as_of": options.as_of } });
   }
 
-  /**
-   * End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of arm
-   * B.
-   */
+  /** End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote that of arm B. */
   postExperimentsEnd(body: EndExperiment): Promise<AppliedCutoffs> {
     return this.call("POST", `/api/v1/experiments/end`, { body });
   }

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from shroff.app.cases.result_operations import LabelsAsOf, ResultRow, mature_after_ms, result_row
 from shroff.app.models.cutoffs import AppliedCutoffs
-from shroff.errors import RefusalError, UsageError, nearest
+from shroff.errors import RefusalError, nearest
 from shroff.language.values import day_at, show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
@@ -151,12 +151,12 @@ def experiments_in(definitions: Definitions) -> list[str]:
 
 
 class EndExperiment(OperationRequest[AppliedCutoffs]):
-    """The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a reason.
+    """The experiment of policy.yaml, and whether all keys get the policy of arm B from now on; with a reason.
 
     Args:
         rule (NAME): Name of the experiment.
         reason (TEXT): Why; it is in the audit log.
-        promote: Use the thresholds of arm B for all keys.
+        promote: Use the thresholds and rules of arm B for all keys.
     """
 
     rule: str
@@ -172,7 +172,9 @@ class EndExperiment(OperationRequest[AppliedCutoffs]):
     refusals=(NoExperimentError,),
 )
 def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: EndExperiment) -> AppliedCutoffs:
-    """End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of arm B.
+    """End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote that of arm B.
+
+    With --promote, 'shadow' changes in the files of the rules that arm B switches.
 
     Examples:
         shroff end-experiment stricter
@@ -182,7 +184,7 @@ def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: End
     event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
-    if request.promote and any(rule.drawn_as == name for rule in definitions.rules):
-        raise UsageError("arm B switches rules: change their 'shadow', and take them out of the experiment first.")
     policy = definitions.policy(event).of([EXPERIMENT] if request.promote else [])
-    return cutoffs.write(event, (policy.review_at, policy.decline_at), reason=reason, ends_experiment=True)
+    return cutoffs.write(
+        event, (policy.review_at, policy.decline_at), reason=reason, ends=name, promotes=request.promote
+    )

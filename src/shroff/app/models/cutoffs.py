@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shroff.models.registry import Stored
     from shroff.people.audit import AuditEntry
     from shroff.project.policy import Policy
+    from shroff.rules.definitions import Rule
     from shroff.training.cutoffs import Cutoffs, WhatIf
 
 Costs = Mapping[str, str]
@@ -118,7 +119,8 @@ class ScoreCutoffs(ProjectPart):
         model: str = "",
         reason: str = "",
         tag: str = "",
-        ends_experiment: bool = False,
+        ends: str = "",
+        promotes: bool = False,
     ) -> AppliedCutoffs:
         """Write thresholds of an event type into policy.yaml and make them active.
 
@@ -130,33 +132,37 @@ class ScoreCutoffs(ProjectPart):
             model: The model whose test rows they were chosen on, for the audit log.
             tag: The `policy_tag` of the policy that they were chosen for, or several with commas between them; without
                 it, any current policy is overwritten.
-            ends_experiment: Whether the experiment of the event type goes with the same change.
+            ends: The experiment of the event type that goes with the same change.
+            promotes: Whether the rules that it switches stay as they are in arm B.
 
-        Raises: ChangedMeanwhileError, also where an experiment ends and the policy in the file is not the active one;
-            UsageError where policy.yaml cannot be changed; DefinitionError where they fit
-            nothing.
+        Raises: ChangedMeanwhileError, also where an experiment ends and its policy or rules in the files are not the
+            active ones; UsageError where policy.yaml cannot be changed; DefinitionError where they fit nothing.
         """
         from shroff.project.policy_text import POLICY, costs_of, without_experiment
 
         with config.editing(self._paths):
             if tag and self.policy_tag not in tag.split(","):
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
-            known = self._definitions.policy(event)
+            known, drawn = self._definitions.policy(event), self._drawn(ends)
             self._context.reload()
             policy = self._definitions.policy(event)
-            if ends_experiment and policy != known:
+            if ends and (policy, self._drawn(ends)) != (known, drawn):
                 raise ChangedMeanwhileError(
-                    f"{POLICY} has changes that are not active: run 'shroff apply' or undo them."
+                    "the files have changes that are not active: run 'shroff apply' or undo them."
                 )
             text, changed = self.proposed(event, cuts, costs)
-            changed = without_experiment(changed, event) if ends_experiment else changed
-            checked_with(self._context, {POLICY: changed})
+            files = self._switched(drawn) if promotes else {}
+            files[POLICY] = without_experiment(changed, event) if ends else changed
+            checked_with(self._context, files)
             before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts) | dict(costs)
             there = costs_of(text, event) if costs else {}
             before |= {name: there[name] for name in costs if name in there}
-            more = {name: text for name, text in (("model", model), ("reason", reason)) if text}
+            switched = ", ".join(f"{rule.id} {'off' if rule.is_drawn_out else 'on'}" for rule in drawn if promotes)
+            told = (("model", model), ("reason", reason), ("rules", switched))
+            more = {name: text for name, text in told if text}
             self._people.record(Action(APPLY, f"policy of {event}", before, after | more))
-            config.write_text(own(self._paths.folder, POLICY), changed)
+            for name, text in files.items():  # policy.yaml last: until then the experiment is there
+                config.write_text(own(self._paths.folder, name), text)
         self._context.reload()
         in_force, why_not = self._requests.put_in_force(WRITTEN)
         return AppliedCutoffs.of(self.policy_tag, in_force=in_force, why_not=why_not or None)
@@ -192,6 +198,24 @@ class ScoreCutoffs(ProjectPart):
             now = there["missed_fraud"]
             found["missed_fraud"] = f"{f'({now})' if ' ' in now else now} * {what_if.missed_share:.10g}"
         return {name: text for name, text in found.items() if not _is_same(text, there.get(name, ""))}
+
+    def _drawn(self, experiment: str) -> list[Rule]:
+        """The rules that an experiment switches."""
+        return [rule for rule in self._definitions.rules if experiment and rule.drawn_as == experiment]
+
+    def _switched(self, rules: list[Rule]) -> dict[str, str]:
+        """The files of rules in which each acts for all keys as it does in arm B, by their names."""
+        from shroff.rules import texts
+
+        files = config.read_files(self._paths.folder, [])
+        changed = dict[str, str]()
+        for rule in rules:
+            assert rule.place is not None, "a rule of a file"
+            name = rule.place.file
+            there = changed.get(name, files[name])
+            text = texts.in_shadow(texts.rule_texts(there)[rule.id].text, shadow=rule.is_drawn_out)
+            changed[name] = texts.with_rule(there, rule.id, text)
+        return changed
 
     def _policy_text(self) -> str:
         from shroff.project.policy_text import POLICY

@@ -304,10 +304,7 @@ public class Api extends Transport {
         return call("GET", "/api/v1/experiments", options, null, new TypeReference<Types.Experiment>() {});
     }
 
-    /**
-     * End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote the thresholds of
-     * arm B.
-     */
+    /** End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote that of arm B. */
     public Types.AppliedCutoffs postExperimentsEnd(Types.EndExperiment body) {
         return call("POST", "/api/v1/experiments/end", Map.of(), body, new TypeReference<Types.AppliedCutoffs>() {});
     }

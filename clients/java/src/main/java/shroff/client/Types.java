@@ -905,10 +905,7 @@ public interface Types {
     record DroppedEntries(
             @JsonProperty("dropped") Long dropped) {}
 
-    /**
-     * The experiment of policy.yaml, and whether all keys get the thresholds of arm B from now on; with a
-     * reason.
-     */
+    /** The experiment of policy.yaml, and whether all keys get the policy of arm B from now on; with a reason. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record EndExperiment(
             @JsonProperty("rule") String rule,
