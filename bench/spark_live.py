@@ -63,7 +63,10 @@ class Service:
     def end(self) -> None:
         self._is_over = True
         self.process.terminate()
+        self._thread.join()
+        self.process.terminate()  # the one that was started while the thread did not know yet
         self.process.wait()
+        self._errors.close()
 
 
 class Decisions(threading.Thread):

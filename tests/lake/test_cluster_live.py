@@ -1,4 +1,4 @@
-"""Live decisions of a cluster: the log that one process would have written, whoever is killed when."""
+"""Live decisions of a cluster: the log that one process would have written, whichever process is killed."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ made of, and a run that would be told something else is refused before it begins
 
 Live, a sequencer gave each event its place. Processes of the cluster write what came of a stretch of places into a
 file; this process appends it to the log in order and removes the file. The end of the log says what is still to be
-taken, so whoever is killed when, each place is there once.
+taken, so each place is there once, whichever process is killed at whatever moment.
 """
 
 from __future__ import annotations

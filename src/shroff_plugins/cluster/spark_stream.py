@@ -25,7 +25,11 @@ LOOK = "200 milliseconds"  # how often it is looked for new places, at most
 ASKED_S = 0.05
 STARTS_MAX = 6  # a minute of waiting for workers, of a machine that is busy
 NOT_CONNECTED = "Python worker failed to connect back"  # within 10 s, which no setting of Spark 4.2 changes
-ROCKS_DB = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
+STATE_STORE = {
+    "providerClass": "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider",
+    "rocksdb.changelogCheckpointing.enabled": "true",  # a micro-batch writes what it changed, not the database's files
+    "rocksdb.trackTotalNumberOfRows": "false",
+}
 SEEN = (
     "stage int, partition int, seq bigint, kind string, type string, id string, time_ms bigint, body binary, "
     "is_asked boolean"
@@ -62,7 +66,8 @@ def stream(
     if version < PYSPARK_LEAST:
         raise UsageError(f"deciding a log needs PySpark 4.2 or newer, and this is {pyspark.__version__}.")
     session = SparkSession(context).newSession()
-    session.conf.set("spark.sql.streaming.stateStore.providerClass", ROCKS_DB)
+    for name, value in STATE_STORE.items():
+        session.conf.set(f"spark.sql.streaming.stateStore.{name}", value)
     session.conf.set("spark.sql.shuffle.partitions", str(replay.partitions))
     session.conf.set("spark.sql.adaptive.enabled", "false")
     session.dataSource.register(_source(replay, places))

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from shroff.worker.serving.worker import Leader, Worker
 
 SEQUENCER = "sequencer"  # the folder of its log
+COMPACTED_EVERY = 60  # writes of a sequencer's lake, each of which adds a file
+GRACE_MS = 3_600_000  # a process of the cluster may read files that were replaced for so long
 NO_SOURCE = (
     "this project has no live source. Name one with 'shroff run --from kafka://localhost:9092/payments', or write it "
     "into shroff.yaml as 'source:'; for a file there is 'shroff run --from payments.csv --as payment'."
@@ -424,20 +426,26 @@ class _NoDelivery:
 
 
 class _SequencerLake:
-    """Writes the sequencer's log to its lake each second."""
+    """Writes the sequencer's log to its lake each second, and puts its small files together."""
 
     def __init__(self, project: ProjectContext) -> None:
         self.project = project
+        self._writes = 0
 
     def attend(self, over: Event) -> None:
         self.end()
 
     def end(self) -> None:
+        from shroff.lake.compaction import FILES_MIN, TARGET_BYTES
         from shroff.lake.writer import LakeWriter
 
         if self.project.log.exists():
             with self.project.log.reading() as log:
-                LakeWriter(RetriedObjects(_lake_of(self.project)()), log, self.project.now_ms).write()
+                writer = LakeWriter(RetriedObjects(_lake_of(self.project)()), log, self.project.now_ms)
+                writer.write()
+                self._writes += 1
+                if self._writes % COMPACTED_EVERY == 0:
+                    writer.compact(files_min=FILES_MIN, target_bytes=TARGET_BYTES, grace_ms=GRACE_MS)
 
 
 def _lake_of(sequencer: ProjectContext) -> Callable[[], Objects]:
