@@ -6,12 +6,16 @@ import json
 import os
 import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
+from pyarrow import table
+from pyarrow.parquet import write_table
 
 import shroff
 from shroff.app.cases.dispute_operations import DisputeInput, ImportDisputes, ListDisputes, PackDisputes
 from shroff.errors import UsageError
+from shroff.events.event import time_text
 from tests.support.webs import Asker, Browser, run
 
 PAID = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -198,10 +202,16 @@ def test_a_won_dispute_turns_the_label_and_what_was_known_before_stays(tmp_path)
     known, before, lines = [], [], ["event,stage,known_at"]
     for stage, days in stages:
         at = (PAID + timedelta(days)).isoformat()
-        lines = ["event,stage,known_at", f"p1,{stage},{at}"]
+        lines = ["event,stage,known_at,due", f"p1,{stage},{at.removesuffix('+00:00')},2026-09-01 10:00:00"]
         (tmp_path / "stage.csv").write_text("\n".join(lines))
-        row = project.run(ImportDisputes(file=str(tmp_path / "stage.csv"))).disputes[0]
+        file = tmp_path / ("stage.parquet" if stage == "won" else "stage.csv")
+        columns = {"event": ["p1"], "stage": [stage], "amount": [Decimal("21.50")]}
+        columns |= {"known_at": [PAID + timedelta(days)], "due": [datetime(2026, 9, 1, 10)]}  # noqa: DTZ001 (as files have it)
+        write_table(table(columns), tmp_path / "stage.parquet")
+        row = project.run(ImportDisputes(file=str(file))).disputes[0]
         known.append((row.stage, row.verdict))
+        assert row.known_at == time_text(int((PAID + timedelta(days)).timestamp()) * 1_000)
+        assert row.due == "2026-09-01T10:00:00Z"
         before.append(in_force(project, at))
 
     assert known == [(stage, "genuine" if stage == "won" else "fraud") for stage, _ in stages]
@@ -284,9 +294,10 @@ def in_force(project, as_of: str) -> set[str]:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("p1,wons,2026-03-02T00:00:00Z,", "line 1: 'wons' is not a stage of a dispute. Did you mean won"),
-        ("p1,,2026-03-02T00:00:00Z,", "line 1: it has no stage"),
-        ("p1,won,2026-03-02T00:00:00Z,soon", "line 1: due"),
+        ("p1,wons,2026-03-02T00:00:00Z,", "wrong.csv:2: 'wons' is not a stage of a dispute. Did you mean won"),
+        ("p1,,2026-03-02T00:00:00Z,", "wrong.csv:2: it has no stage"),
+        ("p1,won,2026-03-02T00:00:00Z,soon", "wrong.csv:2: due"),
+        ("p1,won,2026-03-02T00:00:00Z", "wrong.csv:2: has 3 columns"),
     ],
 )
 def test_a_wrong_line_is_refused_and_nothing_is_written(tmp_path, line, words):

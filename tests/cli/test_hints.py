@@ -138,3 +138,13 @@ def test_a_group_without_a_command_lists_or_shows_its_help(tmp_path, capsys):
             assert status in {0, 2}, name
             assert "Missing command" not in said.err, name
             assert said.out or re.search("Run '|shroff.yaml|source|--out", said.err), (name, said.err)
+
+
+def test_a_group_that_lists_takes_the_options_of_its_list(capsys):
+    from shroff.cli.main import run
+
+    for name in all_commands():
+        group = program.get_command(click.Context(program), name)
+        if isinstance(group, click.Group) and "list" in group.commands and not group.invoke_without_command:
+            assert run([name, "--no-such", "1"]) == 2
+            assert f"shroff {name} list --help" in capsys.readouterr().err, "as list says it"

@@ -169,10 +169,15 @@ class ExampleCommand(Examples):
 
 
 class ExampleGroup(Examples, click.Group):
-    """Commands under one name, whose help ends with examples. Without one of them it lists, or shows its help."""
+    """Commands under one name, whose help ends with examples.
+
+    Without one of them it lists, with the options of that command, or shows its help.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        bare = not any(not word.startswith("-") or word == "--help" for word in args)
+        own = {name for param in self.params for name in param.opts}
+        leading = next((word for word in args if word not in own), "-")
+        bare = leading.startswith("-") and leading not in ctx.help_option_names
         if bare and not self.invoke_without_command and not ctx.resilient_parsing:
             listing = next((name for name in ("list", "show") if _is_bare(self.commands.get(name))), None)
             args = ["--help"] if listing is None else [listing, *args]

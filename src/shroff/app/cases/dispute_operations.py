@@ -16,7 +16,7 @@ from msgspec.json import encode as to_json
 from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
-from shroff.language.values import named_duration
+from shroff.language.values import is_naive, named_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.replay.notebook import moment_ms
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, Record
 
 QUARANTINED = 4
+_TIMES = ("known_at", "due")
 # A dispute in its order: whether it is closed, its due date, its event.
 _Known: TypeAlias = "tuple[tuple[bool, str, str], Record, list[DisputeStage]]"
 
@@ -189,7 +190,7 @@ def import_disputes(
     if log.exists():
         with log.reading() as reader:
             before = reader.last_seq()
-    if request.file and definitions.events.label.mappings and "stage" not in next(_rows(request.file), {}):
+    if request.file and definitions.events.label.mappings and "stage" not in next(_rows(request.file), ("", {}))[1]:
         report = labelling.add_file(Path(request.file), progress.counting("reading, labels"))
     else:
         deque(_labels(request), maxlen=0)  # a wrong line refuses the whole file
@@ -206,15 +207,22 @@ def import_disputes(
 
 
 def _labels(request: ImportDisputes) -> Iterator[dict[str, Any]]:
-    rows = _rows(request.file) if request.file else map(msgspec.to_builtins, request.disputes)
-    return (label_row(row, line) for line, row in enumerate(rows, start=1))
+    sent = ((f"line {line}", msgspec.to_builtins(row)) for line, row in enumerate(request.disputes, start=1))
+    return (label_row(row, place) for place, row in (_rows(request.file) if request.file else sent))
 
 
-def _rows(file: str) -> Iterator[Mapping[str, Any]]:
+def _rows(file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Rows with their places; a time without an offset is in UTC, as in all files."""
     from shroff.events.formats.encodings import read_lines
+    from shroff.events.raw_values import text_of
 
     with read_lines(Path(file)) as lines:
-        yield from (line.columns or {} for line in lines)
+        for line in lines:
+            place, row = f"{Path(file).name}:{line.line or line.number}", line.columns
+            if row is None:
+                raise UsageError(f"{place}: {line.error}")
+            times = {name: text for name in _TIMES if (text := text_of(row.get(name)))}
+            yield place, {**row, **{name: f"{text}Z" if is_naive(text) else text for name, text in times.items()}}
 
 
 # ---- list

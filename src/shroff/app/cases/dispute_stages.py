@@ -57,7 +57,7 @@ def is_stage(reason: str | None) -> bool:
     return words[:1] == [_MARK] and len(words) > 1 and words[1] in STAGES
 
 
-def label_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
+def label_row(row: Mapping[str, Any], place: str) -> dict[str, Any]:
     """The label of a row with the fields of a stage; what else it has, such as `event`, is kept.
 
     Raises: UsageError for an unknown stage or a due date that is no time.
@@ -68,12 +68,12 @@ def label_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
         hint = nearest(stage, STAGES) or f"There are {', '.join(STAGES)}."
         said = f"{stage!r} is not a stage of a dispute. {hint}"
         none = "it has no stage. A file of disputes has the columns event, stage, known_at and due."
-        raise UsageError(f"line {line}: {said if stage else none}")
+        raise UsageError(f"{place}: {said if stage else none}")
     if "reason_code" in fields:
         fields.setdefault("code", fields.pop("reason_code"))
+    if "due" in fields:
+        fields["due"] = time_text(moment_ms(str(fields["due"]).strip(), f"{place}: due") or 0)
     details = {name: "_".join(str(fields.pop(name)).split()) for name in DETAILS if name in fields}
-    if "due" in details:
-        details["due"] = time_text(moment_ms(details["due"], f"line {line}: due") or 0)
     verdict = "genuine" if stage in _GENUINE else "fraud"
     if verdict == "fraud" and details.get("code", "").startswith(_NO_FRAUD):
         verdict = "unclear"

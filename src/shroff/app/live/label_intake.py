@@ -11,6 +11,7 @@ from shroff.app.project_files import intake_of
 from shroff.errors import LogBusyError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
+from shroff.events.raw_values import canonical_json, kept_bytes
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, counted
 from shroff.streams.log import Batch
@@ -107,13 +108,16 @@ class Labelling(ProjectPart):
 
     def add_rows(self, rows: Iterable[Mapping[str, Any]], source: str) -> IngestReport:
         """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
-        import msgspec
-
         self._people.record(Action("label.file", f"file {source}"))
         intake = intake_of(self._context, keeps_hashes=True)
         return self._recorded(
             intake.submit(
-                "label", row, source=source, place=str(line), raw=msgspec.json.encode({"label": row}), is_strict=False
+                "label",
+                row,
+                source=source,
+                place=str(line),
+                raw=kept_bytes(canonical_json({"label": row})),
+                is_strict=False,
             )
             for line, row in enumerate(rows, start=1)
         )
