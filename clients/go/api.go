@@ -213,6 +213,7 @@ type Case struct {
 	FirstVerdict *string     `json:"first_verdict"`
 	Tags         []string    `json:"tags"`
 	Checks       []CaseCheck `json:"checks"`
+	Queue        string      `json:"queue"`
 	Alerts       int64       `json:"alerts"`
 }
 
@@ -327,6 +328,11 @@ type CaseMacro struct {
 	Macro string `json:"macro"`
 }
 
+// CaseMove: The new queue of a case.
+type CaseMove struct {
+	Queue string `json:"queue"`
+}
+
 // CaseQuestion: A question to a customer about an event of a case.
 type CaseQuestion struct {
 	Event    string  `json:"event"`
@@ -366,6 +372,7 @@ type CaseSilenced struct {
 	FirstVerdict *string     `json:"first_verdict"`
 	Tags         []string    `json:"tags"`
 	Checks       []CaseCheck `json:"checks"`
+	Queue        string      `json:"queue"`
 	Alerts       int64       `json:"alerts"`
 	InForce      bool        `json:"in_force"`
 	WhyNot       *string     `json:"why_not"`
@@ -459,6 +466,7 @@ type CaseWhole struct {
 	FirstVerdict *string        `json:"first_verdict"`
 	Tags         []string       `json:"tags"`
 	Checks       []CaseCheck    `json:"checks"`
+	Queue        string         `json:"queue"`
 	Alerts       []CaseAlert    `json:"alerts"`
 	AlertCount   int64          `json:"alert_count"`
 	Refunded     *Money         `json:"refunded"`
@@ -2780,6 +2788,7 @@ type GetCasesOptions struct {
 	Text      string
 	Customer  string
 	Tag       string
+	Queue     string
 	Order     string
 	Limit     string
 	Cursor    string
@@ -2787,7 +2796,7 @@ type GetCasesOptions struct {
 
 // GetCases: List the cases that match a filter (the queue), those due first at the top.
 func (c *Client) GetCases(ctx context.Context, options GetCasesOptions) (answer CaseList, err error) {
-	err = c.call(ctx, "GET", "/api/v1/cases", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "tag": options.Tag, "order": options.Order, "limit": options.Limit, "cursor": options.Cursor}, nil, nil, &answer)
+	err = c.call(ctx, "GET", "/api/v1/cases", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "tag": options.Tag, "queue": options.Queue, "order": options.Order, "limit": options.Limit, "cursor": options.Cursor}, nil, nil, &answer)
 	return
 }
 
@@ -2810,13 +2819,14 @@ type PostCasesClaimNextOptions struct {
 	Text      string
 	Customer  string
 	Tag       string
+	Queue     string
 	Order     string
 }
 
 // PostCasesClaimNext: Claim the case that is due first, of those that match a filter and are free or already
 // yours.
 func (c *Client) PostCasesClaimNext(ctx context.Context, options PostCasesClaimNextOptions) (answer CaseClaimed, err error) {
-	err = c.call(ctx, "POST", "/api/v1/cases/claim-next", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "tag": options.Tag, "order": options.Order}, nil, nil, &answer)
+	err = c.call(ctx, "POST", "/api/v1/cases/claim-next", map[string]string{"state": options.State, "entity": options.Entity, "key": options.Key, "assignee": options.Assignee, "rule": options.Rule, "min_stake": options.MinStake, "due_within": options.DueWithin, "text": options.Text, "customer": options.Customer, "tag": options.Tag, "queue": options.Queue, "order": options.Order}, nil, nil, &answer)
 	return
 }
 
@@ -2921,6 +2931,17 @@ type PostCasesIDMacroOptions struct {
 // PostCasesIDMacro: Run a macro: its note, its tags, and its answer, escalation or snooze in one step.
 func (c *Client) PostCasesIDMacro(ctx context.Context, id string, body CaseMacro, options PostCasesIDMacroOptions) (answer CaseDecided, err error) {
 	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/macro", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
+	return
+}
+
+// PostCasesIDMoveOptions are the options of PostCasesIDMove; empty ones are not sent.
+type PostCasesIDMoveOptions struct {
+	IfMatch string
+}
+
+// PostCasesIDMove: Move a case to another queue.
+func (c *Client) PostCasesIDMove(ctx context.Context, id string, body CaseMove, options PostCasesIDMoveOptions) (answer Case, err error) {
+	err = c.call(ctx, "POST", "/api/v1/cases/"+part(id)+"/move", nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
 	return
 }
 

@@ -38,9 +38,9 @@ def test_sampled_approvals_wait_in_a_queue_of_their_own_and_their_answers_give_t
     who = small.project.context.who
     with small.project.cases.open() as desk:
         query = {"rule": SAMPLED}
-        wanted = queue_of(query, who, small.clock_ms, 2)
+        wanted = queue_of(query, who, desk)
         sampled = list(case_queries.listed(desk, who, wanted).cases)
-        usual = case_queries.listed(desk, who, queue_of({}, who, small.clock_ms, 2)).cases
+        usual = case_queries.listed(desk, who, queue_of({}, who, desk)).cases
         views = {counted.view.name: counted.count for counted in case_queries.views(desk, who)}
         claimed = [case_actions.claim_next(desk, who), case_actions.claim_next(desk, who, CaseFilter(after=1))]
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from shroff.app.cases.case_operations import ShowCases
 from shroff.cases import case_actions, case_queries, dispositions, filters
-from shroff.cases.case import CLOSED, ESCALATED, OPEN, SNOOZED
+from shroff.cases.case import CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.timers import carry_out
-from shroff.errors import UsageError
+from shroff.errors import DefinitionError, UsageError
+from shroff.language.values import DAY_MS
 from tests.support.cased import ANN, BEN, NoticeServices, alert, services
 from tests.support.log_rows import NOW_MS
+from tests.support.telling import FILES, Bank, payment
 
 CHECKS = {"card": {"called": {"text": "Customer called", "required": "true"}, "map": {"text": "Place looked at"}}}
 MACROS = {
@@ -22,7 +25,7 @@ MACROS = {
 
 
 def found(at: NoticeServices, **query: str) -> list[int]:
-    wanted = filters.wanted_of(query, ANN, at.now_ms, 2)
+    wanted = filters.wanted_of(query, ANN, at.desk)
     return [case.number for case in case_queries.listed(at.desk, ANN, wanted).cases]
 
 
@@ -100,3 +103,90 @@ def test_a_macro_does_all_of_it_or_nothing_and_is_undone_whole(tmp_path):
         with pytest.raises(UsageError, match=r"there is no macro 'stole'.*Did you mean stolen\?"):
             dispositions.run_macro(at.desk, ANN, 1, "stole")
         assert at.acts().count("case.macro") == 5
+
+
+TEAMS = {"senior": ("Ann",), "french": ("Ann", "Ben")}
+QUEUES = {
+    "large": {"when": "this.amount > 1000", "teams": ("senior", "french"), "due": "1h"},
+    "closed": {"rules": ("ring",), "teams": ("senior",), "only": "true"},
+    "both": {"when": "score > 0.9"},
+}
+
+
+def test_a_case_is_claimed_first_by_the_people_of_its_queue(tmp_path):
+    with services(tmp_path, queues=QUEUES, teams=TEAMS) as at:
+        at.raised(
+            alert(1, "a", queue="large"), alert(2, "b", queue="closed"), alert(3, "c"), alert(4, "c", queue="large")
+        )
+        assert [case.queue for case in at.cases()] == ["large", "closed", ""]  # the first alert says it
+        seen = {name: found(at, queue=name) for name in ("large", "default", "mine")}
+        assert seen == {"large": [1], "default": [3], "mine": [1, 2, 3]}
+        assert [
+            case.number
+            for case in case_queries.listed(at.desk, BEN, filters.wanted_of({"queue": "mine"}, BEN, at.desk)).cases
+        ] == [3]
+        names = [counted.view.name for counted in case_queries.views(at.desk, BEN) if "queue=" in counted.view.query]
+        assert names == ["My queues", "Large", "Closed", "Both", "Default"]
+
+        claimed = [case_actions.claim_next(at.desk, BEN) for _ in range(3)]
+        assert [case and case.number for case in claimed] == [3, 1, None]  # his own, then others', never closed ones
+        with pytest.raises(UsageError, match="case 2 is in the queue closed, which only its teams answer"):
+            dispositions.decide(at.desk, BEN, 2, "fraud")
+        with pytest.raises(UsageError, match="only its teams"):
+            case_actions.move(at.desk, BEN, 2, "default")
+        case_actions.assign(at.desk, ANN, 2, "ben")
+        assert case_actions.claim_next(at.desk, BEN, CaseFilter(queues=("closed",))).number == 2
+        case_actions.release(at.desk, BEN, 2)
+
+        moved = case_actions.move(at.desk, ANN, 2, "both")
+        assert (moved.queue, case_actions.claim_next(at.desk, BEN).number) == ("both", 2)
+        case_actions.move(at.desk, BEN, 2, "default")
+        at.raised(alert(5, "b", queue="large"))
+        assert at.case(2).queue == ""  # nothing but a person moves it
+        with pytest.raises(UsageError, match=r"no queue 'larg'\. Did you mean large\?"):
+            case_actions.move(at.desk, ANN, 1, "larg")
+        assert [
+            (row.what, row.words) for row in case_queries.detail(at.desk, ANN, 2).history if row.what == "moved"
+        ] == [
+            ("moved", "both"),
+            ("moved", "default"),
+        ]
+        assert at.acts().count("case.move") == 2
+
+
+RULES = """
+- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }
+- { id: ring, on: payment, by: card, when: this.merchant == 'Ring', effect: note }
+"""
+ROUTES = """
+  queues:
+    rings: { rules: [ring], due: 10m }
+    huge: { when: this.amount > 1000 and score is missing }
+    never: { when: this.zone == 'x', rules: [ring] }
+"""
+
+
+def test_a_case_goes_to_the_first_queue_that_takes_its_event(tmp_path):
+    settings = FILES["shroff.yaml"] + "cases:" + ROUTES
+    bank = Bank(
+        tmp_path,
+        {"shroff.yaml": settings, "rules/large.yaml": RULES, "policy.yaml": None, "notices/customer.yaml": None},
+    )
+    given = [("a", "2000.00", "Ring"), ("b", "2000.00", "Shop"), ("c", "200.00", "Shop"), ("d", "200.00", "Ring")]
+    bank.pay(*(payment(card, amount, card=card, merchant=merchant) for card, amount, merchant in given))
+
+    with bank.project.cases.open() as desk, desk.store.look() as look:
+        cases = {case.key: case for case in look.queue(CaseFilter())}
+    assert {key: case.queue for key, case in cases.items()} == {"a": "rings", "b": "huge", "c": "", "d": "rings"}
+    assert [case.due_ms - case.opened_ms for case in cases.values()] == [600_000, 600_000, DAY_MS, DAY_MS]
+    shown = bank.project.run(ShowCases(queue="rings"))
+    assert [(case.key, case.queue) for case in shown.cases] == [("a", "rings"), ("d", "rings")]
+
+    wrong = "cases:\n  queues: { a: { when: this.amoun > 1 }, b: { rules: [rin] }, c: { teams: [t] } }\n"
+    bank.write({"shroff.yaml": FILES["shroff.yaml"] + wrong})
+    with pytest.raises(DefinitionError) as raised:
+        bank.pay()
+    told = str(raised.value)
+    assert "queue a: " in told
+    assert "names 'rin', which is not a rule" in told
+    assert "names 't', which is none of teams" in told

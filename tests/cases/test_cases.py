@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SAMPLE, SNOOZED, STATES, Case, CaseFilter, urgency
-from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
+from shroff.cases.desk import CaseChangedError, CaseService, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.label_feed import FeedLabel
 from shroff.cases.pending_changes import SideEffects, refund_units
@@ -105,7 +105,7 @@ def test_claim_next_gives_the_least_time_left_of_what_is_free_or_ones_own(tmp_pa
 
 def test_claim_next_gives_nothing_that_the_filter_does_not_find(tmp_path):
     def claimed(**wanted):
-        found = case_actions.claim_next(at.desk, BEN, filters.wanted_of(wanted, BEN, at.now_ms, 2))
+        found = case_actions.claim_next(at.desk, BEN, filters.wanted_of(wanted, BEN, at.desk))
         return found and found.number
 
     with services(tmp_path) as at:
@@ -914,22 +914,23 @@ def test_who_may_only_look_changes_nothing(tmp_path):
 
 
 def test_an_address_says_which_cases():
+    desk = CaseService(cast("Any", None), cast("Any", None), lambda: NOW_MS)
     query = {"state": "open,closed", "assignee": "me", "min_stake": "12.50", "due_within": "1h", "nonsense": "x"}
 
-    assert filters.wanted_of(query, ANN, NOW_MS, 2) == CaseFilter(
+    assert filters.wanted_of(query, ANN, desk) == CaseFilter(
         states=(OPEN, CLOSED), assignees=(ANN.id,), stake_from=1_250, due_before_ms=NOW_MS + 3_600_000
     )
-    assert filters.wanted_of({"state": "all", "assignee": "free"}, ANN, NOW_MS, 2) == CaseFilter(
+    assert filters.wanted_of({"state": "all", "assignee": "free"}, ANN, desk) == CaseFilter(
         states=STATES, assignees=("",)
     )
     for text in ("12,50", "12.50 EUR", " 12.5 "):
-        assert filters.wanted_of({"min_stake": text}, ANN, NOW_MS, 2).stake_from == 1_250
+        assert filters.wanted_of({"min_stake": text}, ANN, desk).stake_from == 1_250
         assert refund_units(text, 2) == 1_250
     assert (refund_units("1.688,04", 2), refund_units("1.5", 2)) == (168_804, 150)
-    assert filters.wanted_of({"min_stake": "9" * 60}, ANN, NOW_MS, 2).stake_from == 2**62
+    assert filters.wanted_of({"min_stake": "9" * 60}, ANN, desk).stake_from == 2**62
     for wrong in ({"state": "opn"}, {"min_stake": "x"}, {"due_within": "soon"}, {"customer": "yes"}):
         with pytest.raises(UsageError):
-            filters.wanted_of(wrong, ANN, NOW_MS, 2)
+            filters.wanted_of(wrong, ANN, desk)
     with pytest.raises(UsageError, match="stake"):
         filters.order_of({"order": "steak"})
 

@@ -170,6 +170,8 @@ cases:
     stolen: { verdict: fraud, note: Reported stolen., tags: [stolen] }
     wait: { snooze: 1d }
     hand: { escalate: Hard. }
+  queues: { large: { when: this.amount > 1, rules: [large], teams: [senior], only: true, due: 1h } }
+  teams: { senior: [ann] }
   evidence: { card: card, device: kind, ip: kind, address: kind, login: kind }
 """,
     "events.yaml": """

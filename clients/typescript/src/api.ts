@@ -220,6 +220,7 @@ export interface Case {
   first_verdict: "fraud" | "genuine" | "unclear" | null;
   tags: string[];
   checks: CaseCheck[];
+  queue: string;
   alerts: number;
 }
 
@@ -345,6 +346,12 @@ export interface CaseMacro {
   macro: string;
 }
 
+/** The new queue of a case. */
+export interface CaseMove {
+  /** A queue of `cases` in shroff.yaml, or default. */
+  queue: string;
+}
+
 /** A question to a customer about an event of a case. */
 export interface CaseQuestion {
   event: string;
@@ -385,6 +392,7 @@ export interface CaseSilenced {
   first_verdict: "fraud" | "genuine" | "unclear" | null;
   tags: string[];
   checks: CaseCheck[];
+  queue: string;
   alerts: number;
   in_force: boolean;
   why_not: string | null;
@@ -489,6 +497,7 @@ export interface CaseWhole {
   first_verdict: "fraud" | "genuine" | "unclear" | null;
   tags: string[];
   checks: CaseCheck[];
+  queue: string;
   alerts: CaseAlert[];
   alert_count: number;
   refunded: Money | null;
@@ -2859,8 +2868,8 @@ export class Api extends Transport {
   }
 
   /** List the cases that match a filter (the queue), those due first at the top. */
-  getCases(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; tag?: string; order?: string; limit?: string; cursor?: string } = {}): Promise<CaseList> {
-    return this.call("GET", `/api/v1/cases`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "tag": options.tag, "order": options.order, "limit": options.limit, "cursor": options.cursor } });
+  getCases(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; tag?: string; queue?: string; order?: string; limit?: string; cursor?: string } = {}): Promise<CaseList> {
+    return this.call("GET", `/api/v1/cases`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "tag": options.tag, "queue": options.queue, "order": options.order, "limit": options.limit, "cursor": options.cursor } });
   }
 
   /** Decide, claim or snooze several cases. Cases that cannot be changed are reported; the others are changed. */
@@ -2869,8 +2878,8 @@ export class Api extends Transport {
   }
 
   /** Claim the case that is due first, of those that match a filter and are free or already yours. */
-  postCasesClaimNext(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; tag?: string; order?: string } = {}): Promise<CaseClaimed> {
-    return this.call("POST", `/api/v1/cases/claim-next`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "tag": options.tag, "order": options.order } });
+  postCasesClaimNext(options: { state?: string; entity?: string; key?: string; assignee?: string; rule?: string; min_stake?: string; due_within?: string; text?: string; customer?: string; tag?: string; queue?: string; order?: string } = {}): Promise<CaseClaimed> {
+    return this.call("POST", `/api/v1/cases/claim-next`, { query: { "state": options.state, "entity": options.entity, "key": options.key, "assignee": options.assignee, "rule": options.rule, "min_stake": options.min_stake, "due_within": options.due_within, "text": options.text, "customer": options.customer, "tag": options.tag, "queue": options.queue, "order": options.order } });
   }
 
   /** Undo a recent action on one or several cases; those that another user has changed since stay unchanged. */
@@ -2921,6 +2930,11 @@ export class Api extends Transport {
   /** Run a macro: its note, its tags, and its answer, escalation or snooze in one step. */
   postCasesIdMacro(id: string, body: CaseMacro, options: { "If-Match"?: string } = {}): Promise<CaseDecided> {
     return this.call("POST", `/api/v1/cases/${part(id)}/macro`, { body, headers: { "If-Match": options["If-Match"] } });
+  }
+
+  /** Move a case to another queue. */
+  postCasesIdMove(id: string, body: CaseMove, options: { "If-Match"?: string } = {}): Promise<Case> {
+    return this.call("POST", `/api/v1/cases/${part(id)}/move`, { body, headers: { "If-Match": options["If-Match"] } });
   }
 
   /** Add a note to a case. */

@@ -58,7 +58,7 @@ def gather(
 
 
 def _opened(alert: Alert, number: int) -> Case:
-    return Case(number, alert.about, alert.entity, alert.key, alert.time_ms, alert.due_ms)
+    return Case(number, alert.about, alert.entity, alert.key, alert.time_ms, alert.due_ms, queue=alert.queue)
 
 
 def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:

@@ -21,13 +21,13 @@ from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import VerdictInForce
 from shroff.explain.key_events import KeyFinder
-from shroff.language.values import key_text, rescale_half_even
+from shroff.language.values import key_text, parse_duration, rescale_half_even
 from shroff.log.history import Control, Records
 from shroff.log.writer import Prepared
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.policy import OUTCOMES
-from shroff.project.settings.casework import CaseSettings
+from shroff.project.settings.casework import CaseSettings, Matcher, first_match, matchers
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
@@ -51,6 +51,7 @@ class _Version:
     records: Records
     keyed: KeyFinder
     rules: Mapping[str, Rule]
+    queues: Mapping[str, Matcher]
 
 
 class _Reason(FrozenStruct, gc=False):
@@ -110,8 +111,8 @@ class ActiveVersions:
     of that, and a list may have been changed a thousand times.
     """
 
-    def __init__(self, log: Log) -> None:
-        self._log, self._read_to = log, 0
+    def __init__(self, log: Log, settings: CaseSettings) -> None:
+        self._log, self._settings, self._read_to = log, settings, 0
         self._files: list[tuple[int, Mapping[str, str]]] = []
         self._control = Control()
         self._known: tuple[Mapping[str, str], _Version] | None = None
@@ -133,7 +134,7 @@ class ActiveVersions:
         before = bisect_left(self._files, seq, key=lambda file: file[0])
         files = self._files[max(0, before - 1)][1]
         if self._known is None or (self._known[0] is not files and self._known[0] != files):
-            self._known = files, _version(files, self._read)
+            self._known = files, _version(files, self._read, self._settings)
         return self._known[1]
 
 
@@ -146,12 +147,13 @@ def _named(name: str, text: str, types: str) -> str:
     return text[: text.find("\n") + 1] or text if is_named_alone else text
 
 
-def _version(files: Mapping[str, str], read: ReadOnce) -> _Version:
+def _version(files: Mapping[str, str], read: ReadOnce, settings: CaseSettings) -> _Version:
     with telling_damage():
         definitions = load_definitions(files, read=read).or_raise()
     records = Records(definitions.events, definitions.settings.money_places)
     rules = {rule.id: rule for rule in definitions.rules}
-    return _Version(definitions, records, KeyFinder(definitions, records), rules)
+    queues = matchers(settings.queues, definitions.events, definitions.settings.money_places)
+    return _Version(definitions, records, KeyFinder(definitions, records), rules, queues)
 
 
 def said_by(label: FeedLabel) -> str:
@@ -175,7 +177,7 @@ class AlertRules:
         self._recent = recent or RecentDecisions(())
         outcomes = "|".join(settings.outcomes).encode()
         self._wanted = re.compile(rb"(?m)^(\d+) (?:" + outcomes + rb")$")
-        self._versions = ActiveVersions(log)
+        self._versions = ActiveVersions(log, settings)
 
     def alerts(self, after: int, upto: int) -> list[Alert]:
         """Alerts of `after < seq <= upto`, ordered by sequence number and entity.
@@ -332,6 +334,8 @@ class _Made:
         row, decided = self.row, _Decided()
         if row is not None:
             decided = stored(row.document, _Decided, f"the decision at sequence number {row.seq}")
+        hits = {*decided.rules, *(hit.rule for hit in self.raised.told)}
+        queue = first_match(self.version.queues, self.event, decided.score, hits)
         base = Alert(
             self.record.seq,
             "",
@@ -339,10 +343,11 @@ class _Made:
             self.event.type,
             self.event.id,
             self.event.time_ms,
-            self._due_ms(),
+            self._due_ms(queue),
             "" if row is None else row.outcome,
             None if decided.score is None else round(decided.score * SCORE_PARTS),
             stake=self._stake(),
+            queue=queue,
         )
         return base, decided
 
@@ -391,20 +396,22 @@ class _Made:
                 return None if units is None else rescale_half_even(_whole(units), places, self.money_places)
         return None
 
-    def _due_ms(self) -> int:
+    def _due_ms(self, queue: str) -> int:
         type_ = self.version.definitions.events.types[self.event.type]
         named = self.settings.until.get(self.event.type)
         if named in type_.field_names and type_.fields[type_.at(named)].type.kind == "time":
             value = self.event.values[type_.at(named)]
             if value is not None:
                 return _whole(value)
-        return self.event.time_ms + self.settings.within_ms
+        due = self.settings.queues.get(queue, {}).get("due")
+        return self.event.time_ms + (parse_duration(due) if due else self.settings.within_ms)
 
 
 def _about(base: Alert, whose: tuple[str, str], rules: tuple[str, ...], rule: str, reason: str) -> Alert:
     """An alert about one key of an entity."""
     entity, key = whose
-    return replace(base, entity=entity, key=key, rules=rules, rule=rule, reason=reason)
+    queue = "" if rule == SAMPLED else base.queue
+    return replace(base, entity=entity, key=key, rules=rules, rule=rule, reason=reason, queue=queue)
 
 
 def _whole(value: object) -> int:

@@ -38,6 +38,7 @@ class Alert(FrozenStruct, gc=False):
         verdict: What an analyst answered; empty before.
         label: The verdict that is in force by now, whoever gave it, with its source and when it was known.
         customer: What the customer answered, as a verdict; empty before.
+        queue: Into which a case goes that it opens; empty for the default one.
     """
 
     seq: int
@@ -61,6 +62,7 @@ class Alert(FrozenStruct, gc=False):
     label_source: str = ""
     label_ms: int | None = None
     customer: str = ""
+    queue: str = ""
 
     @property
     def about(self) -> bytes:
@@ -102,6 +104,7 @@ class Case(FrozenStruct, gc=False):
         customer: What customers answer about its events, as a verdict: fraud where one denies any, else the last.
         tags: Tags that people gave it, with a space before and behind each; so are `checks`, the ticked items of its
             checklist.
+        queue: That of the alert that opened it, until somebody moves it; empty for the default one.
     """
 
     number: int
@@ -136,6 +139,7 @@ class Case(FrozenStruct, gc=False):
     customer: str = ""
     tags: str = ""
     checks: str = ""
+    queue: str = ""
 
     @property
     def tag(self) -> str:
@@ -235,6 +239,8 @@ class CaseFilter(FrozenStruct, gc=False):
         due_before_ms: Those that are due before this moment.
         text: Is part of its key, its top reason or the id of one of its events.
         tag: With this tag.
+        queues: Of these queues; an empty one for the default one.
+        not_queues: Of none of these, but where `not_for` is the assignee.
         not_for: Second looks that this id may not take are left out.
         after: Only those with greater numbers: what opened since.
         soon_ms: In the order `urgent`, those that are due before this moment come first.
@@ -250,6 +256,8 @@ class CaseFilter(FrozenStruct, gc=False):
     text: str = ""
     customer: str = ""
     tag: str = ""
+    queues: tuple[str, ...] = ()
+    not_queues: tuple[str, ...] = ()
     not_for: str = ""
     after: int = 0
     soon_ms: int = 0

@@ -41,7 +41,7 @@ from shroff.errors import UsageError, nearest
 from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
 from shroff.people.sql import Change
-from shroff.project.settings.casework import TAG
+from shroff.project.settings.casework import DEFAULT, TAG
 
 FILES_MAX = 20  # of one case
 TAGS_MAX = 20
@@ -88,13 +88,16 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
     """Claim the first case of a filter that is free or assigned to the user.
 
     Those are open ones, and where the filter names states those of them that can be claimed: open, snoozed, escalated.
-    Two who ask at once never get the same. None where there is none.
+    Two who ask at once never get the same. Cases of other teams' queues come last, those that only their teams answer
+    never. None where there is none.
     """
     asked = _claimable(wanted or CaseFilter(), who)
     with desk.changing(who) as hand:
         free_lapsed(hand)
-        found = hand.change.queue(asked, order, limit=1) if asked else []
-        return claimed(hand, found[0], desk) if found else None
+        for others in dict.fromkeys((desk.foreign(who), hand.closed)):
+            if asked and (found := hand.change.queue(replace(asked, not_queues=others), order, limit=1)):
+                return claimed(hand, found[0], desk)
+        return None
 
 
 def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
@@ -182,6 +185,14 @@ def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *
         others = [name for name in case.checks.split() if name != item]
         checks = words_of(others if is_open else [*others, item])
         return hand.put(case, "unchecked" if is_open else "checked", known[item], checks=checks)
+
+
+def move(desk: CaseService, who: Who, number: int, queue: str, seen: str = "") -> Case:
+    """Move a case to another queue. Raises: as `claim`; UsageError where there is no such queue."""
+    if queue not in {DEFAULT, *desk.settings.queues}:
+        raise UsageError(f"there is no queue {queue[:100]!r}. {nearest(queue, desk.settings.queues)}".rstrip())
+    with desk.changing(who) as hand:
+        return hand.put(hand.open_case(number, seen), "moved", queue, queue="" if queue == DEFAULT else queue)
 
 
 def note(desk: CaseService, who: Who, number: int, text: str) -> Case:

@@ -43,6 +43,7 @@ from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
+from shroff.project.settings.casework import DEFAULT, MINE
 from shroff.runtime.values import Fresh, frozen
 
 HOUR_MS = 3_600_000
@@ -170,7 +171,7 @@ class QueueCount:
         """The number for somebody, from any thread, or of cases in a state; None for who may not see cases."""
         if not who.may(Right.READ_CASES):
             return None
-        wanted = queue_of({"state": state}, who, self._desk.now_ms(), self._desk.money_places)
+        wanted = queue_of({"state": state}, who, self._desk)
         key = wanted.states, self._desk.store.changes
         return self._counts.get(key, lambda: count(self._desk, who, wanted), COUNTED_S)
 
@@ -268,15 +269,17 @@ def is_first(desk: CaseService, who: Who, made_ms: int) -> bool:
 
 
 def views(desk: CaseService, who: Who) -> list[Counted]:
-    """The views that everybody has, one's own, and those that others share, each with its count.
+    """The views that everybody has, those of queues, one's own, and those that others share, each with its count.
 
     That of the sample of approvals is there while it finds any.
     """
-    now_ms = desk.now_ms()
-    built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in BUILT_IN.items()]
+    queues = [*desk.settings.queues, DEFAULT] if desk.settings.queues else []
+    named = {**BUILT_IN, **({"My queues": f"queue={MINE}"} if desk.foreign(who) else {})}
+    named |= {name.replace("_", " ").capitalize(): f"queue={name}" for name in queues}
+    built_in = [View("", "", name, is_shared=True, query=query, changed_ms=0) for name, query in named.items()]
     with desk.looking(who) as look:
         found = [
-            Counted(view, look.count(queue_of(query_of(view.query), who, now_ms, desk.money_places)))
+            Counted(view, look.count(queue_of(query_of(view.query), who, desk)))
             for view in (*built_in, *look.views(who.id))
         ]
     return [view for view in found if view.count or view.view.name != SAMPLE]
@@ -289,7 +292,7 @@ def put_view(desk: CaseService, who: Who, name: str, query: str, *, is_shared: b
     if not _NAME.fullmatch(kept) or kept in BUILT_IN:
         raise UsageError("a view's name has 1 to 80 characters on one line, and is none of those that everybody has.")
     now_ms = desk.now_ms()
-    wanted_of(query_of(known), who, now_ms, desk.money_places)
+    wanted_of(query_of(known), who, desk)
     order_of(query_of(known))
     view = View(who.id, who.shown_name, kept, is_shared, known, now_ms)
     with desk.store.change() as change:

@@ -16,7 +16,7 @@ from shroff.cases.filters import LARGEST
 from shroff.errors import RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import day_at, day_start_ms
-from shroff.people.access import Right, Who
+from shroff.people.access import Right, Role, Who
 from shroff.people.audit import Act, Seal
 from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
@@ -136,7 +136,12 @@ class CaseService:
         """A transaction of somebody. Raises: NotAllowedError where they may not work on cases."""
         who.require(Right.WORK_CASES)
         with self.store.change() as change:
-            yield CaseTransaction(change, who, self.now_ms())
+            yield CaseTransaction(change, who, self.now_ms(), self.foreign(who, closed=True))
+
+    def foreign(self, who: Who, *, closed: bool = False) -> tuple[str, ...]:
+        """Queues of other teams; with `closed` those whose cases this caller may not answer. None for an admin."""
+        user = who.name if who.kind == "user" else ""
+        return () if who.role is Role.ADMIN else self.settings.foreign(user, closed=closed)
 
     def today_ms(self) -> int:
         """When the day began, in the project's time zone."""
@@ -153,11 +158,15 @@ ANOTHER = "case {} needs an answer by another analyst than those who answered it
 
 @frozen
 class CaseTransaction:
-    """One transaction of a user: checks cases, changes them, and records the action."""
+    """One transaction of a user: checks cases, changes them, and records the action.
+
+    `closed` are the queues whose cases they may not answer.
+    """
 
     change: CaseChange
     who: Who
     now_ms: int
+    closed: tuple[str, ...] = ()
 
     def case(self, number: int, tag: str = "") -> Case:
         """The case; with a tag, or several with commas between, only as it was seen.
@@ -178,6 +187,8 @@ class CaseTransaction:
             raise CaseChangedError(found)
         if found.is_barred(self.who.id):
             raise UsageError(ANOTHER.format(number))
+        if found.queue in self.closed and found.assignee != self.who.id:
+            raise UsageError(f"case {number} is in the queue {found.queue}, which only its teams answer.")
         return found
 
     def put(self, before: Case, what: str, words: str = "", **changes: Any) -> Case:
@@ -211,8 +222,9 @@ _VERBS = {
     "tagged": "tag",
     "checked": "check",
     "unchecked": "check",
+    "moved": "move",
 }
-_SHOWN = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks")
+_SHOWN = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks", "queue")
 _TOLD = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
 from msgspec.structs import replace
@@ -13,6 +13,10 @@ from shroff.engine.let_through import SAMPLED
 from shroff.errors import UsageError, nearest
 from shroff.language.values import named_duration, parse_decimal, rescale_half_even, with_decimal_point
 from shroff.people.access import Who
+from shroff.project.settings.casework import DEFAULT, MINE
+
+if TYPE_CHECKING:
+    from shroff.cases.desk import CaseService
 
 ALL = "all"
 ME = "me"
@@ -34,6 +38,7 @@ KEYS = (
     "text",
     "customer",
     "tag",
+    "queue",
     "order",
 )
 BUILT_IN: Final[Mapping[str, str]] = {
@@ -48,12 +53,13 @@ BUILT_IN: Final[Mapping[str, str]] = {
 }
 
 
-def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> CaseFilter:
+def wanted_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilter:
     """The filter that an address asks for; keys that are none of a filter are passed over.
 
     Raises: UsageError for a value that cannot be one.
     """
-    given = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}
+    given, now_ms = {name: query.get(name, "")[:TEXT_MAX] for name in KEYS}, desk.now_ms()
+    queue, is_mine = given["queue"], given["queue"] == MINE
     within = given["due_within"]
     return CaseFilter(
         states=_states(given["state"]),
@@ -61,21 +67,23 @@ def wanted_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int
         key=query.get("key", ""),
         assignees=_assignees(given["assignee"], who),
         rule=given["rule"],
-        stake_from=_money(given["min_stake"], money_places),
+        stake_from=_money(given["min_stake"], desk.money_places),
         due_before_ms=now_ms + min(named_duration("due_within", within), LARGEST // 2) if within else None,
         text=given["text"],
         tag=given["tag"],
+        queues=("" if queue == DEFAULT else queue,) if queue and not is_mine else (),
+        not_queues=desk.foreign(who) if is_mine else (),
         customer=_one_of(given["customer"], VERDICTS, "customer") if given["customer"] else "",
         soon_ms=now_ms + SOON_MS if query.get("order") == "urgent" else 0,
     )
 
 
-def queue_of(query: Mapping[str, str], who: Who, now_ms: int, money_places: int) -> CaseFilter:
+def queue_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilter:
     """As `wanted_of`, for the queue: by default, cases that can be worked on now.
 
     Snoozed cases stand under their own view alone, and so do escalated ones. Raises: UsageError.
     """
-    found = replace(wanted_of(query, who, now_ms, money_places), soon_ms=now_ms + SOON_MS)
+    found = replace(wanted_of(query, who, desk), soon_ms=desk.now_ms() + SOON_MS)
     return found if query.get("state") else replace(found, states=QUEUE)
 
 

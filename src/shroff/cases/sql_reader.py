@@ -303,6 +303,11 @@ def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElemen
             yield column == value
     if wanted.tag:
         yield _holds(table.c.tags, f" {wanted.tag} ")
+    if wanted.queues:
+        yield table.c.queue.in_(wanted.queues)
+    if wanted.not_queues:
+        others = table.c.queue.not_in(wanted.not_queues)
+        yield or_(others, table.c.assignee == wanted.not_for) if wanted.not_for else others
     if wanted.key:
         yield table.c.key_ == wanted.key
     if wanted.assignees:

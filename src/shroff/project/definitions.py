@@ -255,7 +255,8 @@ def load_definitions(
     problems, warnings = [*found, *declared.problems], [*declared.warnings]
     if isinstance(declared.top, YamlMapping):  # for their mistakes: where things are decides nothing
         load_systems(declared.top, problems, warnings)
-    load_case_settings(declared.top, problems, declared.events)
+    rules = {rule.id for rule in declared.rules}
+    load_case_settings(declared.top, problems, declared.events, declared.names, rules)
     load_summary_settings(declared.top, problems, declared.events)
     typed = declared.events, declared.names, declared.types
     scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)

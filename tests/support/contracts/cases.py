@@ -116,7 +116,7 @@ class CaseContract(Contract):
         parts: tuple[Any, ...] = (
             *(1, about_of("device", "d"), "device", "d", NOW_MS + 1, NOW_MS + 2, CLAIMED, "u-1", "Ann", NOW_MS + 3),
             *(NOW_MS + 4, "review", 731_200, "burst", "9 payments", -5, 3, 77, 4, "fraud", NOW_MS + 5, "u-2", "Ben"),
-            *("u-3", "Cy", NOW_MS + 6, 2, "u-4", "genuine", "unclear"),
+            *("u-3", "Cy", NOW_MS + 6, 2, "u-4", "genuine", "unclear", " a b ", " c ", "large"),
         )
         now = Case(*parts)
         with self.opened(tmp_path) as store:
@@ -127,10 +127,17 @@ class CaseContract(Contract):
 
             with store.look() as look:
                 assert look.cases([1, 2]) == {1: now, 2: case(2)}
+                assert look.queue(CaseFilter(queues=("large",))) == [now]
+                assert (
+                    look.queue(CaseFilter(queues=("",))) == look.queue(CaseFilter(not_queues=("large",))) == [case(2)]
+                )
+                assert look.queue(CaseFilter(not_queues=("large", "other"), not_for="u-1")) == [now, case(2)]
 
     def test_alerts_are_kept_and_answered(self, tmp_path: Path) -> None:
         given = [
-            alert(seq + 1, case=1, id=text, reason=text, score=seq, stake=seq, rule="a_b", rules=("a_b", "c"))
+            alert(
+                seq + 1, case=1, id=text, queue=text, reason=text, score=seq, stake=seq, rule="a_b", rules=("a_b", "c")
+            )
             for seq, text in enumerate(TEXTS)
         ]
         beside = replace(given[0], entity="device", key="d", case=2, outcome="review", rules=())

@@ -17,7 +17,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.lists import ListChange
-from shroff.project.settings.casework import CaseCheck
+from shroff.project.settings.casework import DEFAULT, CaseCheck
 from shroff.runtime.texts import cut, many, table
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class CaseBase(OperationAnswer, dict=True):
     first_verdict: Verdict | None
     tags: list[str]
     checks: list[CaseCheck]
+    queue: str
 
     def etag(self) -> str:
         return self.tag
@@ -87,9 +88,11 @@ class CaseBase(OperationAnswer, dict=True):
         stake = "" if self.stake is None else f", {self.stake} at stake"
         verdict = f" as {self.verdict}" if self.verdict else ""
         tags = f" Tags: {', '.join(self.tags)}." if self.tags else ""
+        queue = "" if self.queue == DEFAULT else f" Queue: {self.queue}."
         left = [check.item for check in self.checks if not check.done]
         checks = f" To check: {', '.join(left)}." if left else ""
-        return f"Case {self.id}, {self.state}{verdict}: {self.entity} {self.key}{stake}, due {self.due}.{tags}{checks}"
+        about = f"{self.entity} {self.key}{stake}, due {self.due}."
+        return f"Case {self.id}, {self.state}{verdict}: {about}{queue}{tags}{checks}"
 
     def hints(self) -> Sequence[str]:
         return [f"shroff cases show {self.id}"]
@@ -348,6 +351,7 @@ def fields_of(desk: CaseService, case: StoredCase) -> dict[str, Any]:
         "first_verdict": case.first_verdict or None,
         "tags": case.tags.split(),
         "checks": desk.settings.checklist(case.entity, case.checks),
+        "queue": case.queue or DEFAULT,
     }
 
 

@@ -93,6 +93,7 @@ class CaseQuery(OperationRequest[Outcome_co]):
         text: Part of the key, the top reason or the id of an event.
         customer: The customer's answer: fraud, genuine or unclear.
         tag: Cases with this tag.
+        queue: Cases of this queue; default; or mine, all but those of teams that you are not in.
         order: One of due, urgent, stake, score, newest. Default: due, the earliest due time first. urgent: due within
             an hour, then denied by the customer, then by stake times score.
         filter: A filter as in the queue's URL: state=open&min_stake=1000.
@@ -108,6 +109,7 @@ class CaseQuery(OperationRequest[Outcome_co]):
     text: InQuery = ""
     customer: InQuery = ""
     tag: InQuery = ""
+    queue: InQuery = ""
     order: InQuery = ""
     filter: Annotated[str, Param(is_local=True)] = ""
 
@@ -117,7 +119,7 @@ class CaseQuery(OperationRequest[Outcome_co]):
         return filters.query_of(filters.query_text(self.filter)) | given
 
     def wanted(self, desk: CaseService, who: Who) -> CaseFilter:
-        return filters.wanted_of(self.query, who, desk.now_ms(), desk.money_places)
+        return filters.wanted_of(self.query, who, desk)
 
 
 class OfCase(OperationRequest[Outcome_co], rename={"number": "id"}):
@@ -402,6 +404,7 @@ class ClaimNext(CaseQuery["CaseClaimed"]):
 def claim_next_case(desk: CaseService, who: Who, request: ClaimNext) -> CaseClaimed:
     """Claim the case that is due first, of those that match a filter and are free or already yours.
 
+    Cases of other teams' queues come last, those that only their teams answer never.
     Of the states, open, snoozed and escalated cases can be claimed. Default: open. Concurrent calls never get the same
     case.
     """

@@ -1,4 +1,4 @@
-"""Operations on what goes with a case: tags, its checklist, and macros that answer it in one step."""
+"""Operations on what goes with a case: tags, its checklist, its queue, and macros that answer it in one step."""
 
 from __future__ import annotations
 
@@ -56,6 +56,26 @@ def check_case(desk: CaseService, who: Who, request: CheckCase) -> Case:
     """
     clear = request.clear
     return case_of(desk, case_actions.check(desk, who, request.number, request.item, request.tag, is_open=clear))
+
+
+class MoveCase(ChangeOfCase["Case"], kw_only=True):
+    """The new queue of a case.
+
+    Args:
+        queue: A queue of `cases` in shroff.yaml, or default.
+    """
+
+    queue: str
+
+
+@operation("cases move", http="POST /cases/{id}/move", schema="CaseMove", **WORK)
+def move_case(desk: CaseService, who: Who, request: MoveCase) -> Case:
+    """Move a case to another queue.
+
+    Examples:
+        shroff cases move 12 default
+    """
+    return case_of(desk, case_actions.move(desk, who, request.number, request.queue, request.tag))
 
 
 class RunMacro(ChangeOfCase["CaseDecided"], kw_only=True):

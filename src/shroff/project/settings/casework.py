@@ -5,14 +5,19 @@ None of it decides anything: like what says where things are, it is in no versio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from shroff.language.checker import check
+from shroff.language.expression import Node, Score, ThisField
 from shroff.language.keys import (
     ANY,
     DURATION,
+    EXPRESSION,
     NAME,
     PERCENT,
     SWITCH,
@@ -23,7 +28,11 @@ from shroff.language.keys import (
     mapping_shape,
     own_names,
 )
+from shroff.language.names import DeclaredNames, Scope
+from shroff.language.row import Evaluate, compile_row
 from shroff.language.shapes import load_shape
+from shroff.language.syntax import ExpressionError
+from shroff.language.types import BOOLEAN
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.runtime.values import FrozenStruct
@@ -31,11 +40,14 @@ from shroff.runtime.values import FrozenStruct
 if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.events.definitions import Events
+    from shroff.events.event import Event
 
 NAME_OF = "cases"
 RAISING = ("challenge", "review", "decline")
 LOCK_MS = 15 * 60_000
 SECOND_LOOK = 0.05
+Matcher = Callable[["Event", float | None, Collection[str]], bool]  # of an event, its score, and the rules that hit it
+DEFAULT, MINE = "default", "mine"  # names of no queue: cases that no queue takes, and all but those of other teams
 NEXT = ("verdict", "escalate", "snooze")  # what a macro may do with a case
 TAG = One("a tag", "^[a-z0-9][a-z0-9_.:-]{0,39}$")
 CASES = mapping_shape(
@@ -63,6 +75,11 @@ CASES = mapping_shape(
         Example: { card: { called: { text: Customer called, required: true } } }
     macros: Named answers, each done by one button.
         Example: { stolen: { verdict: fraud, note: Reported stolen., tags: [stolen] } }
+    queues: Queues, in their order: a case goes to the first that takes the event that opens it, else to the queue
+        `default`.
+        Example: { large: { when: this.amount > 1000, teams: [senior], due: 1h } }
+    teams: Users by team or skill, for queues.
+        Example: { senior: [ann, ben], french: [ben] }
     evidence: Fields of the evidence on disputes, where their names do not say what they are.
         Example: { device: fp, address: drop_off }
     """,
@@ -108,6 +125,31 @@ CASES = mapping_shape(
             tags=Many("tags", TAG),
         ),
     ),
+    queues=own_names(
+        "queues",
+        mapping_shape(
+            """a queue of cases
+
+            when: A condition on fields and score of the event that opens the case.
+                Example: this.amount > 1000 and score > 0.5
+            rules: Takes the case only if one of these rules hit the event.
+                Example: [card_testing]
+            teams: Who claims its cases first: users in all of these teams. Default: everybody.
+                Example: [senior, french]
+            only: Nobody else answers its cases, except admins and those to whom one is assigned.
+                Default: false
+            due: Time limit of its alerts, in place of `within`.
+                Example: 1h
+            """,
+            when=EXPRESSION,
+            rules=Many("rules", NAME),
+            teams=Many("teams", NAME),
+            only=SWITCH,
+            due=DURATION,
+        ),
+        reserved=(DEFAULT, MINE),
+    ),
+    teams=own_names("teams", Many("user names", ANY)),
     evidence=mapping_shape(
         """fields of evidence
 
@@ -150,6 +192,17 @@ class CaseSettings(FrozenStruct):
     evidence: Mapping[str, str] = msgspec.field(default_factory=dict)
     checklists: Mapping[str, Mapping[str, Mapping[str, str]]] = msgspec.field(default_factory=dict)
     macros: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+    queues: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+    teams: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
+
+    def foreign(self, user: str, *, closed: bool = False) -> tuple[str, ...]:
+        """Queues of teams without this user; with `closed` those whose cases they may not answer."""
+        return tuple(
+            name
+            for name, queue in self.queues.items()
+            if (not closed or queue.get("only") == "true")
+            and any(user not in self.teams.get(team, ()) for team in queue.get("teams", ()))
+        )
 
     def checklist(self, kind: str, ticked: str) -> Sequence[CaseCheck]:
         """The checklist of a kind of case, of which these words are ticked; empty for a kind that has none."""
@@ -160,14 +213,19 @@ class CaseSettings(FrozenStruct):
 
 
 def load_case_settings(
-    top: yamltext.Node | None, problems: list[Problem], events: Events | None = None
+    top: yamltext.Node | None,
+    problems: list[Problem],
+    events: Events | None = None,
+    names: DeclaredNames | None = None,
+    rules: Collection[str] = (),
 ) -> CaseSettings:
-    """Load the key `cases` of shroff.yaml; with events, check the names in it."""
+    """Load the key `cases` of shroff.yaml; with events, and the names that expressions see, check those in it."""
     node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
     found = load_shape(node, CASES, CaseSettings, problems, NAME_OF) or CaseSettings()
     found = msgspec.structs.replace(found, outcomes=found.outcomes or ("review",))
-    if node is not None and events is not None:
-        problems += [node.problem(words) for words in _mistakes(found, events)]
+    if node is not None and events is not None and names is not None:
+        routes = _route_mistakes("queue", found.queues, names, rules)
+        problems += [node.problem(words) for words in (*_mistakes(found, events), *routes)]
     return found
 
 
@@ -188,6 +246,90 @@ def _mistakes(found: CaseSettings, events: Events) -> list[str]:
         for name, macro in found.macros.items()
         if len(macro.keys() & {*NEXT}) > 1
     ]
+    words += [
+        f"queue {name} names {team!r}, which is none of teams."
+        for name, queue in found.queues.items()
+        for team in queue.get("teams", ())
+        if team not in found.teams
+    ]
     known = {field.name for type_ in events.types.values() for field in type_.fields}
     words += [f"cases: no event type has a field {name!r}." for name in {*found.evidence.values()} - known]
     return words
+
+
+# ---- routes
+
+
+def _conditions(text: str, names: DeclaredNames) -> dict[str, Node]:
+    """A condition by the event types that have what it reads: fields and, of decided types, the score.
+
+    Raises: ExpressionError where none has.
+    """
+    names = replace(names, lists=frozenset(), tables={})
+    found: dict[str, Node] = {}
+    wrong: ExpressionError | None = None
+    for event in names.events:
+        scope = Scope(names, "a condition on cases", (event,), reads_score=event in names.decided)
+        try:
+            found[event] = check(text, scope, BOOLEAN)
+        except ExpressionError as error:
+            wrong = wrong or error
+    if wrong is not None and not found:
+        raise wrong
+    return found
+
+
+def matchers(routes: Mapping[str, Mapping[str, Any]], events: Events, money_places: int) -> dict[str, Matcher]:
+    """By the name of each route whether it takes an event with its score and the rules that hit it.
+
+    A condition that the event types of this version cannot answer takes none.
+    """
+    names = events.names(frozenset(), money_places)
+    return {name: _matcher(route, events, names) for name, route in routes.items()}
+
+
+def first_match(found: Mapping[str, Matcher], event: Event, score: float | None, rules: Collection[str]) -> str:
+    """The name of the first route that takes an event; empty where none does."""
+    return next((name for name, takes in found.items() if takes(event, score, rules)), "")
+
+
+def _matcher(route: Mapping[str, Any], events: Events, names: DeclaredNames) -> Matcher:
+    wanted, reads = frozenset(route.get("rules", ())), dict[str, Evaluate]()
+    if "when" in route:
+        try:
+            nodes = _conditions(route["when"], names)
+        except ExpressionError:
+            nodes = {}
+        reads = {event: _reader(node, events, event) for event, node in nodes.items() if event in events.types}
+
+    def takes(event: Event, score: float | None, rules: Collection[str]) -> bool:
+        if wanted and wanted.isdisjoint(rules):
+            return False
+        return "when" not in route or (event.type in reads and bool(reads[event.type]((event, score))))
+
+    return takes
+
+
+def _reader(node: Node, events: Events, event: str) -> Evaluate:
+    def leaf(node: Node) -> Evaluate:
+        if isinstance(node, Score):
+            return itemgetter(1)
+        assert isinstance(node, ThisField)
+        at = events.types[event].at(node.name)
+        return lambda row: row[0].values[at]
+
+    return compile_row(node, leaf, time=lambda row: row[0].time_ms)
+
+
+def _route_mistakes(
+    what: str, routes: Mapping[str, Mapping[str, Any]], names: DeclaredNames, rules: Collection[str]
+) -> Iterator[str]:
+    """Mistakes in the conditions and rules of routes, as sentences."""
+    for name, route in routes.items():
+        for rule in route.get("rules", ()):
+            if rule not in rules:
+                yield f"{what} {name} names {rule!r}, which is not a rule."
+        try:
+            _conditions(route.get("when", "true"), names)
+        except ExpressionError as error:
+            yield f"{what} {name}: {error}"

@@ -92,7 +92,7 @@ def _newest(service: Service) -> list[Named]:
 def _of_the_queue(service: Service) -> list[Named]:
     """The events that the first rows of the queue are about; the first one is explained, too, for the panel."""
     desk, who = service.cases, service.project.context.who
-    wanted = queue_of({}, who, desk.now_ms(), desk.money_places)
+    wanted = queue_of({}, who, desk)
     cases = case_queries.listed(desk, who, wanted, ORDER, limit=SHOWN).cases
     tops = [top_of(alerts) for alerts in newest_alerts(desk, cases).values()]
     names = [(top.event, top.id) for top in tops if top is not None and top.outcome]

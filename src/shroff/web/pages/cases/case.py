@@ -28,7 +28,7 @@ from shroff.app.cases.case_silences import (
     pending_silences,
     silences_of,
 )
-from shroff.app.cases.work_operations import CheckCase, RunMacro, TagCase
+from shroff.app.cases.work_operations import CheckCase, MoveCase, RunMacro, TagCase
 from shroff.app.rules.link_operations import linked_entity
 from shroff.cases.case import CLOSED, SNOOZED
 from shroff.cases.case_queries import refunded_by
@@ -40,6 +40,7 @@ from shroff.explain.links import has_via
 from shroff.language.values import named_duration
 from shroff.people.access import RIGHTS, Right
 from shroff.project.dependency_hash import teller_of
+from shroff.project.settings.casework import DEFAULT
 from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import key_of
 from shroff.web.api.cases.case_files import number_of
@@ -99,6 +100,7 @@ async def _page(
         silences=SILENCES,
         checks=service.cases.settings.checklist(found.line.case.entity, found.line.case.checks),
         macros=service.cases.settings.macros,
+        queues=[*service.cases.settings.queues, DEFAULT] if service.cases.settings.queues else [],
         rules=await service.in_thread(_rules, service, found),
         kinds=",".join(TYPES),
         api=f"{API}/cases/{number}",
@@ -181,6 +183,7 @@ ACTS: Final[Acts] = {  # by the end of their addresses
     "tags": TagCase,
     "check": CheckCase,
     "macro": RunMacro,
+    "move": MoveCase,
 }
 SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a while, or again not
     "silence": SilenceOfCase,

@@ -91,7 +91,7 @@ class QueueLine:
         left_s: Seconds until it is due; below 0 where it is late.
         share: How much of the time between its first event and then is left, in percent.
         whose: Who has it: `you`, a name, or nobody.
-        is_held: Somebody else has claimed it, so it cannot be answered.
+        is_held: Somebody else has claimed it, or only the teams of its queue answer it.
         is_own_look: It is up for a second look, and who looks gave the first answer.
         asked: The newest question to a customer about it.
         top: The event that counts most of those that want an answer, with what it says to people and why.
@@ -156,7 +156,8 @@ def line_of(
         left_ms // 1_000,
         round(100 * min(1.0, max(0.0, left_ms / whole_ms)), 1),
         whose if case.state == CLAIMED or case.assignee else "",
-        case.is_held_by_another(who.id, now_ms),
+        case.is_held_by_another(who.id, now_ms)
+        or (case.assignee != who.id and case.queue in desk.foreign(who, closed=True)),
         case.is_barred(who.id),
         asked,
         top,

@@ -20,6 +20,7 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
+from shroff.project.settings.casework import DEFAULT, MINE
 from shroff.runtime.texts import many
 from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import Form, Request, whole
@@ -97,6 +98,7 @@ async def _page(
         orders=IN_WORDS,
         entities=list(definitions.events.entities),
         rules=[*(rule.id for rule in definitions.rules), *([SAMPLED] if SAMPLED in where.filter else [])],
+        queues=(MINE, *service.cases.settings.queues, DEFAULT) if service.cases.settings.queues else (),
         decided=next(iter(definitions.events.decided), ""),
         only_one=len(definitions.events.decided) == 1,
         ring_path=lambda case: ring_path(PATH, linked_entity(definitions, case.entity), case.key),
@@ -109,7 +111,7 @@ async def _page(
 def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> dict[str, Any]:
     """What of the queue the page shows; `late` is of the whole queue, 0 under a filter."""
     desk, query, who = service.cases, query_of(where.filter), signed_in.who
-    wanted = queue_of(query, who, desk.now_ms(), desk.money_places)
+    wanted = queue_of(query, who, desk)
     newest = case_queries.newest(desk, who)  # first: what opens meanwhile is told as new once too often, not never
     listed = case_queries.listed(desk, who, wanted, order_of(query, ORDER), cursor, SHOWN)
     totals = case_queries.totals(desk, who, wanted)
@@ -152,10 +154,10 @@ async def stream(service: Service, request: Request) -> Response:
     """How many cases opened since the page was made that its filter finds, and how many are open, as they change."""
     where, after = where_of(request.query_params), whole(request.query_params.get("after", "")) or 0
     query, desk, said = query_of(where.filter), service.cases, [(0, "")]
-    queue_of(query, request.who, desk.now_ms(), desk.money_places)  # what is no filter is refused before all
+    queue_of(query, request.who, desk)  # what is no filter is refused before all
 
     def count() -> int:
-        wanted = queue_of(query, request.who, desk.now_ms(), desk.money_places)
+        wanted = queue_of(query, request.who, desk)
         return case_queries.count(desk, request.who, replace(wanted, after=after))
 
     async def changed() -> bytes | None:

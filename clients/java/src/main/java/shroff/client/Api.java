@@ -100,7 +100,7 @@ public class Api extends Transport {
 
     /**
      * List the cases that match a filter (the queue), those due first at the top. Options: state, entity, key,
-     * assignee, rule, min_stake, due_within, text, customer, tag, order, limit, cursor.
+     * assignee, rule, min_stake, due_within, text, customer, tag, queue, order, limit, cursor.
      */
     public Types.CaseList getCases(Map<String, String> options) {
         return call("GET", "/api/v1/cases", options, null, new TypeReference<Types.CaseList>() {});
@@ -113,7 +113,7 @@ public class Api extends Transport {
 
     /**
      * Claim the case that is due first, of those that match a filter and are free or already yours. Options:
-     * state, entity, key, assignee, rule, min_stake, due_within, text, customer, tag, order.
+     * state, entity, key, assignee, rule, min_stake, due_within, text, customer, tag, queue, order.
      */
     public Types.CaseClaimed postCasesClaimNext(Map<String, String> options) {
         return call("POST", "/api/v1/cases/claim-next", options, null, new TypeReference<Types.CaseClaimed>() {});
@@ -176,6 +176,11 @@ public class Api extends Transport {
     /** Run a macro: its note, its tags, and its answer, escalation or snooze in one step. Options: If-Match. */
     public Types.CaseDecided postCasesIdMacro(String id, Types.CaseMacro body, Map<String, String> options) {
         return call("POST", "/api/v1/cases/" + part(id) + "/macro", options, body, new TypeReference<Types.CaseDecided>() {});
+    }
+
+    /** Move a case to another queue. Options: If-Match. */
+    public Types.Case postCasesIdMove(String id, Types.CaseMove body, Map<String, String> options) {
+        return call("POST", "/api/v1/cases/" + part(id) + "/move", options, body, new TypeReference<Types.Case>() {});
     }
 
     /** Add a note to a case. */

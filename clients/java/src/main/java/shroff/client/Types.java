@@ -223,6 +223,7 @@ public interface Types {
             @JsonProperty("first_verdict") String firstVerdict,
             @JsonProperty("tags") List<String> tags,
             @JsonProperty("checks") List<CaseCheck> checks,
+            @JsonProperty("queue") String queue,
             @JsonProperty("alerts") Long alerts) {}
 
     /** A case that was decided or snoozed, and the number that undoes it. */
@@ -338,6 +339,11 @@ public interface Types {
     record CaseMacro(
             @JsonProperty("macro") String macro) {}
 
+    /** The new queue of a case. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CaseMove(
+            @JsonProperty("queue") String queue) {}
+
     /** A question to a customer about an event of a case. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CaseQuestion(
@@ -380,6 +386,7 @@ public interface Types {
             @JsonProperty("first_verdict") String firstVerdict,
             @JsonProperty("tags") List<String> tags,
             @JsonProperty("checks") List<CaseCheck> checks,
+            @JsonProperty("queue") String queue,
             @JsonProperty("alerts") Long alerts,
             @JsonProperty("in_force") Boolean inForce,
             @JsonProperty("why_not") String whyNot) {}
@@ -473,6 +480,7 @@ public interface Types {
             @JsonProperty("first_verdict") String firstVerdict,
             @JsonProperty("tags") List<String> tags,
             @JsonProperty("checks") List<CaseCheck> checks,
+            @JsonProperty("queue") String queue,
             @JsonProperty("alerts") List<CaseAlert> alerts,
             @JsonProperty("alert_count") Long alertCount,
             @JsonProperty("refunded") Money refunded,
