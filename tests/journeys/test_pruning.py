@@ -21,6 +21,7 @@ from shroff.people.store import AuditFilter, rows_of
 from shroff.streams.log import DecisionRow
 from shroff.worker.serving import background_tasks as working_beside
 from tests.support import forks
+from tests.support.log_format import documented
 
 COUNT = 400
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -160,13 +161,27 @@ app.open(bank).retention.prune()
 """
 
 
+def test_the_reader_of_the_reference_gives_what_the_log_has(made):
+    events, decisions = documented().read_log(made / ".shroff" / "log.db")
+    records, decided, *_ = exported(app.open(made))
+
+    assert [tuple(event.values()) for event in events.to_pylist()] == [
+        (record.seq, record.kind, record.type, record.id, record.time_ms, record.decided, record.body)
+        for record in records
+    ]
+    assert [tuple(decision.values()) for decision in decisions.to_pylist()] == [
+        (row.seq, row.outcome, row.receipt, row.document) for row in decided
+    ]
+    assert {record.kind for record in records} == {"event", "label", "control"}
+
+
 def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
     project = app.open(bank)
     with project.lake.open() as lake:
         lake.write()
     with closing(project.log.open(read_only=False)) as log:
         connection = log.store._connection
-        columns = "SELECT seq, first_seq, outcomes, data, crc FROM decision_frames ORDER BY seq LIMIT 1"
+        columns = "SELECT seq, first_seq, outcomes, receipts, data, crc FROM decision_frames ORDER BY seq LIMIT 1"
         frame = DecisionFrame(*connection.execute(columns).fetchone())
         rows = [
             DecisionRow(seq, "", "", "decline" if seq == 77 else found, *more) for seq, found, *more in unpack(frame)

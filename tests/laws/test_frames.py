@@ -16,6 +16,7 @@ from shroff.adapters.log.sums import line_of
 from shroff.streams.log import DecisionRow, Record
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns
 from tests.support.effort import examples
+from tests.support.log_format import documented
 
 pieces = st.sampled_from([b",", b":", b"{", b"caf\xc3\xa9", b"\x00", b"12", b"a b"])
 texts = st.lists(pieces, max_size=9).map(b"".join)
@@ -33,7 +34,7 @@ def test_decisions_come_out_of_a_frame_as_they_went_in(given_):
     frame, wanted = frames.pack(rows), {row.seq for row in rows[::3]}
     expected = [(row.seq, row.outcome, row.receipt, row.document) for row in rows]
 
-    assert list(frames.unpack(frame)) == expected
+    assert list(frames.unpack(frame)) == expected == list(documented().framed_decisions(*frame))
     assert list(frames.unpack(frame, sorted(wanted))) == [row for row in expected if row[0] in wanted]
     assert frames.outcome_lines(frame.outcomes) == b"".join(b"%d %s\n" % (row[0], row[1].encode()) for row in expected)
 
@@ -52,6 +53,10 @@ def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
     after, upto = sorted(data.draw(st.lists(st.integers(first - 1, records[-1].seq), min_size=2, max_size=2)))
 
     assert list(event_frames.unpack(frame)) == records
+    assert list(documented().framed_events(*frame)) == [
+        (record.seq, record.kind, record.type, record.id, record.time_ms, record.decided, record.body)
+        for record in records
+    ]
     assert list(event_frames.unpack(frame, sorted(wanted))) == [record for record in records if record.seq in wanted]
     for kind in ("event", "label", "control"):
         assert list(event_frames.unpack(frame, kind=kind)) == [record for record in records if record.kind == kind]
@@ -110,8 +115,8 @@ def planes(numbers: list[int]) -> bytes:
     return b"".join(bytes(number >> shift & 255 for number in numbers) for shift in (0, 8, 16, 24))
 
 
-def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, bytes, bytes]:
-    """The lines, the receipts, their sizes and the text of a frame of decisions, one by one."""
+def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, bytes]:
+    """The lines, the receipts and the text of a frame of decisions, one by one."""
     behind, rest = [], []
     for row in rows:
         digits = row.receipt.hex().encode()
@@ -119,16 +124,14 @@ def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, bytes, bytes]:
         behind.append(len(row.document) - at if at >= 0 else 0)
         rest.append(row.document if at < 0 else row.document[:at] + row.document[at + len(digits) :])
     counts = [len(cut(item)) for item in rest]
-    text = planes([len(row.document) for row in rows]) + planes(behind) + planes(counts) + by_columns(rest)
-    sizes = bytes(len(row.receipt) for row in rows)
+    sizes = [len(row.receipt) for row in rows]
+    text = b"".join(map(planes, ([len(item) for item in rest], behind, counts, sizes))) + by_columns(rest)
     lines = b"".join(b"%d %s\n" % (item.seq, item.outcome.encode()) for item in rows)
-    return lines, b"".join(row.receipt for row in rows), sizes, text
+    return lines, b"".join(row.receipt for row in rows), text
 
 
-def shown(frame: frames.DecisionFrame) -> tuple[bytes, bytes, bytes, bytes]:
-    found = frames._content(frame)
-    lines, text = frames.outcome_lines(frame.outcomes), frames.decompress(found.documents)
-    return lines, found.receipts, found.receipt_sizes, text
+def shown(frame: frames.DecisionFrame) -> tuple[bytes, bytes, bytes]:
+    return frames.outcome_lines(frame.outcomes), frame.receipts, frames.decompress(frame.data)
 
 
 documents = st.tuples(

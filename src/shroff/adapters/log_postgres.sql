@@ -94,10 +94,12 @@ CREATE TABLE decision_frames (
     seq       bigint NOT NULL PRIMARY KEY,
     first_seq bigint NOT NULL,
     outcomes  bytea  NOT NULL,
+    receipts  bytea  NOT NULL,
     data      bytea  NOT NULL,
     crc       bigint NOT NULL
 );
-ALTER TABLE decision_frames ALTER COLUMN outcomes SET STORAGE EXTERNAL, ALTER COLUMN data SET STORAGE EXTERNAL;
+ALTER TABLE decision_frames ALTER COLUMN outcomes SET STORAGE EXTERNAL,
+    ALTER COLUMN receipts SET STORAGE EXTERNAL, ALTER COLUMN data SET STORAGE EXTERNAL;
 
 CREATE TABLE flags (
     seq      bigint NOT NULL,

@@ -19,7 +19,7 @@ CREATE TABLE events (
 CREATE UNIQUE INDEX events_by_id ON events (type, id);
 
 -- Records of a large batch, 256 or more together, in place of their rows: those at all places from `first_seq` to `seq`,
--- compressed. `labels` and `controls` of them are of these kinds. What `data` is says adapters/log/event_frames.py.
+-- compressed. `labels` and `controls` of them are of these kinds. What `data` is says docs/reference/log-format.md.
 CREATE TABLE event_frames (
     seq       INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
@@ -104,11 +104,12 @@ CREATE TABLE decisions (
 );
 
 -- Decisions of a large batch, 256 or more together, in place of their rows: those at places from `first_seq` to `seq`,
--- compressed. `outcomes` has a line for each with its place and outcome; adapters/log/frames.py says what `data` is.
+-- compressed. `outcomes` has a line for each with its place and outcome; docs/reference/log-format.md says the rest.
 CREATE TABLE decision_frames (
     seq       INTEGER PRIMARY KEY,
     first_seq INTEGER NOT NULL,
     outcomes  BLOB    NOT NULL,
+    receipts  BLOB    NOT NULL,
     data      BLOB    NOT NULL,
     crc       INTEGER NOT NULL
 );

@@ -2,6 +2,7 @@
 
 A frame keeps the lines that `Log.lines` gives, as text, so what is read is what was written to the byte. Beside them
 stand times, and where in its line the id of each record is; an id that its line does not have stands apart.
+docs/reference/log-format.md has the format.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 
 EVENT_FRAME_ROWS = 512  # at least, of a large batch: as large on disk as 1,024, and one is read in half the time
-_VERSION = b"\x01"  # of what stands in `EventFrame.data`; every version that ever was is read
 _APART = 0xFFFF_FFFF  # where an id is that its line does not have
 _NUMBERS = "<u4"  # three for each record: bytes of its line, where its id begins in it, and bytes of its id
 _TIMES = "<i8"  # milliseconds since the record before, and since 1970 for the first
@@ -84,7 +84,7 @@ def pack(records: Sequence[Record]) -> EventFrame:
 def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
     """The lines of the records in (after, upto]. Cost: 0.2 µs each.
 
-    Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
+    Raises: DamagedFrameError where the frame is not as it was written.
     """
     content = _content(frame)
     first, last = max(after + 1 - frame.first, 0), min(upto, frame.seq) - frame.first
@@ -106,7 +106,7 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
 
     Cost: 0.2 ms, and 1.5 µs for each that is given.
 
-    Raises: DamagedFrameError where the frame is not as it was written, or of a version that this program does not know.
+    Raises: DamagedFrameError where the frame is not as it was written.
     """
     wanted = range(frame.first, frame.seq + 1) if places is None else within(places, frame.first, frame.seq)
     content, seqs = _content(frame, keeps=places is not None), np.array(wanted, np.int64)
@@ -122,10 +122,11 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
 
 def _content(frame: EventFrame, *, keeps: bool = False) -> _Content:
     """What a frame holds. With `keeps`, it is kept for the next call, unless it is large."""
-    if frame.crc != _sum(frame) or frame.data[:1] != _VERSION:
+    if frame.crc != _sum(frame):
         raise DamagedFrameError
-    data, count = frame.data[1:], frame.seq - frame.first + 1
-    return (_kept if keeps and unpacked_size(data) <= _KEPT_BYTES else _read)(data, count)
+    return (_kept if keeps and unpacked_size(frame.data) <= _KEPT_BYTES else _read)(
+        frame.data, frame.seq - frame.first + 1
+    )
 
 
 def _read(data: bytes, count: int) -> _Content:
@@ -174,7 +175,7 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
         passed, text = np.diff(times[start:end], prepend=0).astype(_TIMES), lines[start:end].data.data
         parts: list[Any] = [*(planes(each[start:end]) for each in numbers), planes(passed), *apart, text]
         labels, controls = (kinds[start:end].count(kind) for kind in ("label", "control"))
-        data = _VERSION + compress(b"".join(parts), is_covered=True)
+        data = compress(b"".join(parts), is_covered=True)
         frame = EventFrame(first_seq + end - 1, first_seq + start, labels, controls, 0, data)
         yield frame._replace(crc=_sum(frame))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-_FRAME = "seq, first_seq, outcomes, data, crc"
+_FRAME = "seq, first_seq, outcomes, receipts, data, crc"
 _EVENT_FRAME = "seq, first_seq, labels, controls, crc, data"
 _REFUSED = "number, source, place, type, reason, raw, at_ms, header"
 

@@ -39,7 +39,7 @@ _DECISIONS = """CREATE TEMP VIEW decisions AS
     UNION ALL
     SELECT json_extract(one.value, '$[0]'), json_extract(one.value, '$[1]'), from_hex(json_extract(one.value, '$[2]')),
         json_extract(one.value, '$[3]'), NULL
-    FROM decision_frames, json_each(framed_decisions(seq, first_seq, outcomes, data, crc)) one"""
+    FROM decision_frames, json_each(framed_decisions(seq, first_seq, outcomes, receipts, data, crc)) one"""
 
 
 class SqliteQuestions(BatchRows):
@@ -67,7 +67,7 @@ class SqliteQuestions(BatchRows):
 
         connection = sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
         connection.create_function("from_hex", 1, bytes.fromhex, deterministic=True)
-        connection.create_function("framed_decisions", 5, decisions, deterministic=True)
+        connection.create_function("framed_decisions", 6, decisions, deterministic=True)
         connection.create_function("framed_events", 6, events, deterministic=True)
         connection.execute(_DECISIONS)
         connection.execute(_EVENTS)
