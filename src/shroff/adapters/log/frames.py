@@ -119,7 +119,7 @@ def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFr
     lines = list(zip(seqs, outcomes, strict=True))
     stops, frames = [0, *kept[np.array(ends[1:]) - 1].tolist()], []
     for (start, end), (first, last) in zip(pairwise(ends), pairwise(stops), strict=True):
-        parts = [*(planes(column[start:end]) for column in numbers), columns[first:last].data]
+        parts: list[Any] = [*(planes(column[start:end]) for column in numbers), columns[first:last].data]
         shown = compress("".join([f"{seq} {outcome}\n" for seq, outcome in lines[start:end]]).encode())
         kept_receipts, data = receipts[start:end].data.tobytes(), compress(b"".join(parts), is_covered=True)
         frame = DecisionFrame(seqs[end - 1], seqs[start], shown, kept_receipts, data, 0)
