@@ -2289,11 +2289,12 @@ type RuleFiles struct {
 
 // RuleForm: A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or
 // `or`, which joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups
-// have one.
+// have one. tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
 type RuleForm struct {
 	Keys   map[string]string `json:"keys"`
 	Joined string            `json:"joined"`
 	Groups [][]FormRow       `json:"groups"`
+	Tests  []RuleTestForm    `json:"tests,omitempty"`
 }
 
 // RuleHit: An event that a rule hit. `shadow` says whether the rule was in shadow then.
@@ -2380,6 +2381,20 @@ type RuleState struct {
 type RuleStates struct {
 	Since *string     `json:"since"`
 	Rules []RuleState `json:"rules"`
+}
+
+// RuleTestEvent: An event of a test. Args: values: By field; `at` is the time. hits: `true`, `false` or the
+// row of a table that hits; empty for an event of another type than the rule's.
+type RuleTestEvent struct {
+	Type   string            `json:"type"`
+	Values map[string]string `json:"values"`
+	Hits   *string           `json:"hits,omitempty"`
+}
+
+// RuleTestForm: A test of a rule; without events it is one that only the text shows.
+type RuleTestForm struct {
+	Name   string          `json:"name"`
+	Events []RuleTestEvent `json:"events"`
 }
 
 // RuleVersion: The text of a rule from a sequence number of the log on; null if it was removed.

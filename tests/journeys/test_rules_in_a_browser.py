@@ -255,5 +255,23 @@ def test_a_count_with_restrictions_and_a_table_are_built_without_syntax(service:
     expect(page.locator(".mistake")).to_have_count(2)  # a gap, and the overlap
     expect(text).to_have_value(re.compile(r"    > 3 +\| review\n    > 1 +\| decline\n"))
     assert fits(page)
+
+    # a test is a table of events, and its text comes and goes with the rows
+    page.get_by_role("button", name="Add a test").press("Enter")
+    page.get_by_label("Name of test 1").fill("first the small one")
+    page.get_by_label("Add a field to test 1").select_option("card")
+    page.get_by_label("card, event 1 of test 1").fill("c1")
+    page.get_by_role("button", name="Add an event to test 1").press("Enter")
+    page.get_by_label("Row that hits, or false, event 2 of test 1").fill("2")
+    expect(text).to_have_value(
+        re.compile(
+            r"  tests:\n    - name: first the small one\n      events:\n"
+            r"        - payment: { at: 2026-01-05T10:00:00Z, card: c1 }\n"
+            r"        - payment: { at: 2026-01-05T11:00:00Z, card: c1 }\n      hits: \[false, 2\]\n"
+        )
+    )
+    assert fits(page)
+    page.get_by_role("button", name="Remove test 1").press("Enter")
+    expect(text).not_to_have_value(re.compile("tests:"))
     page.keyboard.press("Control+s")
     expect(page.locator("[data-state]")).to_have_text("Saved")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import Problem, UsageError
 from shroff.language.parser import parse
 from shroff.language.syntax import Binary, Syntax
 from shroff.language.yaml.text import read
+from shroff.rules.rule_tests import RuleTestEvent, RuleTestForm
 from shroff.rules.texts import (
     FALSE,
     KEYS,
@@ -141,6 +143,7 @@ def test_rows_and_one_level_of_groups_are_shown_and_what_is_deeper_is_text() -> 
         | {"description": "a burst of tiny payments", "on": "payment", "by": "card", "effect": "review"},
         "and",
         [[FormRow("this.amount", ">", "1_000")], [FormRow("this.country", "!=", "'DE'"), FormRow("card.known", FALSE)]],
+        [RuleTestForm("one", [])],
     )
     assert rows_of("a > 1 or b in 1 .. 2 and (c or d and e)") == (
         "or",
@@ -219,3 +222,92 @@ def test_no_row_can_run_into_the_others() -> None:
     assert condition_of("and", [[FormRow("a", "==", "(b else 5)")], [FormRow("c", "in", "1 .. 2")]]) == (
         "a == (b else 5) and c in 1 .. 2"
     )
+
+
+TESTED = """- id: often
+  on: payment
+  by: card
+  when: card.payments_1h >= 3
+  effect: review
+  tests:
+    # from the report of March
+    - name: "the third: it hits"   # and not the second
+      events:
+        - payment: { card: 'c1', at: 2026-01-05T10:00:00Z, amount: 1.00 }   # small
+        - login: { card: c1, at: 2026-01-05T10:01:00Z }
+        # then a larger one
+        - payment: { card: c1, at: 2026-01-05T10:02:00Z, amount: 9 }
+      hits: [false, true]   # at last
+    - name: in braces
+      events: [{ payment: { card: c } }]
+      hits: [false]
+  notify: fraud
+"""
+
+
+def test_tests_are_rows_and_what_a_row_changes_is_all_that_changes() -> None:
+    form = form_of(TESTED)
+    assert form is not None
+    assert form.tests is not None
+    first, second = form.tests
+    assert [(row.type, row.hits) for row in first.events] == [("payment", "false"), ("login", ""), ("payment", "true")]
+    assert first.events[0].values == {"card": "c1", "at": "2026-01-05T10:00:00Z", "amount": "1.00"}
+    assert (second.name, second.events) == ("in braces", [])
+    assert with_form(TESTED, form) == TESTED
+
+    small, large = first.events[0], first.events[2]
+    text = with_form(TESTED, replace(form, tests=[replace(first, events=[small, large]), second]))
+    changed = replace(large, values={**large.values, "amount": "10, or so", "note": "# new"}, hits="false")
+    added = RuleTestEvent("payment", {"card": "c2"}, "true")
+    rows = replace(first, events=[small, changed, added])
+    text = with_form(text, replace(form, tests=[rows, second]))
+
+    assert text == TESTED.replace("        - login: { card: c1, at: 2026-01-05T10:01:00Z }\n", "").replace(
+        "amount: 9 }\n", 'amount: "10, or so", note: "# new" }\n        - payment: { card: c2 }\n'
+    ).replace("[false, true]", "[false, false, true]")
+    assert form_of(text).tests == [rows, second]
+
+
+def test_tests_come_and_go_with_their_comments() -> None:
+    form = form_of(TESTED)
+    assert form is not None
+    assert form.tests is not None
+    new = RuleTestForm("new: one", [RuleTestEvent("payment", {"card": "c"}, "true")])
+    lines = '    - name: "new: one"\n      events:\n        - payment: { card: c }\n      hits: [true]\n'
+    bare = TESTED[: TESTED.index("  tests:")] + "  notify: fraud\n"
+
+    assert with_form(TESTED, replace(form, tests=[])) == bare
+    assert with_form(TESTED, replace(form, tests=[form.tests[1]])) == TESTED.replace(
+        TESTED[TESTED.index("    # from") : TESTED.index("    - name: in braces")], ""
+    )
+    assert with_form(TESTED, replace(form, tests=[*form.tests, new])) == TESTED.replace("  notify", f"{lines}  notify")
+    none = form_of(bare)
+    assert none is not None
+    assert none.tests == []
+    assert with_form(bare, replace(none, tests=[new])) == f"{bare}  tests:\n{lines}"
+    assert form_of("- { id: a, tests: [] }").tests is None
+
+
+def test_drawn_changes_of_tests_are_what_the_text_then_says() -> None:
+    draw, form = random.Random(3), form_of(TESTED)
+    assert form is not None
+    assert form.tests is not None
+    text = TESTED
+    for _ in range(30):
+        tests = [replace(test, events=list(test.events)) for test in form_of(text).tests or ()]
+        test = draw.choice(tests)
+        if test.events or draw.random() < 0.2:
+            for _ in range(draw.randint(1, 3)):
+                value = draw.choice(["1", "true", "'a'", "a: b", "a, b", "# c", "", "ö }", '"'])
+                row = RuleTestEvent("payment", {"card": value, "at": "x"}, draw.choice(["true", "false"]))
+                if test.events and draw.random() < 0.5 and len(test.events) > 1:
+                    test.events.pop(draw.randrange(len(test.events)))
+                elif test.events:
+                    test.events.insert(draw.randrange(len(test.events) + 1), row)
+        if draw.random() < 0.1:
+            tests.insert(draw.randrange(len(tests) + 1), RuleTestForm(f"test {draw.random()}", [row]))
+        elif len(tests) > 2 and draw.random() < 0.2:
+            tests.pop(draw.randrange(len(tests)))
+        text = with_form(text, replace(form_of(text), tests=tests))
+
+        assert form_of(text).tests == tests, text

@@ -2409,11 +2409,13 @@ export interface RuleFiles {
 /**
  * A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or `or`, which
  * joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups have one.
+ * tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
  */
 export interface RuleForm {
   keys: Record<string, string>;
   joined: string;
   groups: FormRow[][];
+  tests?: RuleTestForm[] | null;
 }
 
 /** An event that a rule hit. `shadow` says whether the rule was in shadow then. */
@@ -2499,6 +2501,22 @@ export interface RuleState {
 export interface RuleStates {
   since: string | null;
   rules: RuleState[];
+}
+
+/**
+ * An event of a test. Args: values: By field; `at` is the time. hits: `true`, `false` or the row of a table that
+ * hits; empty for an event of another type than the rule's.
+ */
+export interface RuleTestEvent {
+  type: string;
+  values: Record<string, string>;
+  hits?: string;
+}
+
+/** A test of a rule; without events it is one that only the text shows. */
+export interface RuleTestForm {
+  name: string;
+  events: RuleTestEvent[];
 }
 
 /** The text of a rule from a sequence number of the log on; null if it was removed. */

@@ -13,15 +13,15 @@ import re
 from collections.abc import Collection, Iterator
 from functools import lru_cache
 from hashlib import sha256
-from itertools import accumulate
 
 from shroff.errors import Problem, UsageError
 from shroff.language.parser import Token, tokens
 from shroff.language.syntax import ExpressionError
-from shroff.language.yaml.slips import in_quotes
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
 from shroff.rules.keys import RULE
+from shroff.rules.rule_tests import RuleTestForm, tests_of, with_tests
 from shroff.rules.tables import PARTS
+from shroff.rules.text_positions import end_of, first_line, line_begins, offset_of, only_rule, scalar_of, written
 from shroff.runtime.values import FrozenStruct, frozen
 
 IN_LIST = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
@@ -64,11 +64,11 @@ def _rule_texts(file_text: str) -> dict[str, RuleText]:
         return {}
     if top.source:
         return _in_brackets(file_text, top)
-    lines, begins = file_text.split("\n"), _begins(file_text)
-    starts = [_first_line(lines, item, top.column) for item in top.items]
+    lines, begins = file_text.split("\n"), line_begins(file_text)
+    starts = [first_line(lines, item, top.column) for item in top.items]
     found: dict[str, RuleText] = {}
     for item, start, following in zip(top.items, starts, [*starts[1:], len(lines) + 1], strict=True):
-        id_, last = _value(item, "id"), following - 1
+        id_, last = scalar_of(item, "id"), following - 1
         while last > start and not lines[last - 1].strip():
             last -= 1
         if id_ is not None and id_.text not in found:
@@ -81,9 +81,9 @@ def _rule_texts(file_text: str) -> dict[str, RuleText]:
 
 def _in_brackets(file_text: str, top: Sequence) -> dict[str, RuleText]:
     found: dict[str, RuleText] = {}
-    begins = _begins(file_text)
+    begins = line_begins(file_text)
     for item in top.items:
-        id_ = _value(item, "id")
+        id_ = scalar_of(item, "id")
         if id_ is not None and isinstance(item, Mapping) and id_.text not in found:
             start = begins[item.line - 1] + item.column - 1
             text = _DASH + _all_moved(item.source, len(_DASH))
@@ -164,7 +164,7 @@ def in_shadow(text: str, *, shadow: bool) -> str:
 
     Raises: UsageError for what is not one rule, or has no effect.
     """
-    rule = _only(text)
+    rule = only_rule(text)
     if shadow and not {"effect", *PARTS} & {*rule.keys()}:
         raise UsageError("the rule has no effect yet")
     kept = with_value(text, "shadow", "")
@@ -176,9 +176,9 @@ def values_of(text: str) -> dict[str, str]:
 
     Raises: UsageError for what is not one rule.
     """
-    rule = _only(text)
+    rule = only_rule(text)
     found = {key.text: value.text for key, value in rule.entries if isinstance(value, Scalar)}
-    id_ = _value(rule, "id")
+    id_ = scalar_of(rule, "id")
     return found | ({"description": id_.comment[1:].strip()} if id_ is not None and id_.comment else {})
 
 
@@ -188,7 +188,7 @@ def with_value(text: str, name: str, value: str) -> str:
     A new key stands behind those that precede it in the reference. `description` is the comment behind the id.
     Raises: UsageError for what is not one rule, and for a value that the rule cannot take as text.
     """
-    rule, value = _only(text), value.strip() if name in PARTS else _LINE_ENDS.sub(" ", value.strip())
+    rule, value = only_rule(text), value.strip() if name in PARTS else _LINE_ENDS.sub(" ", value.strip())
     if name == "description":
         return _described(text, rule, value)
     key, old = _key(rule, name), rule.get(name)
@@ -197,10 +197,10 @@ def with_value(text: str, name: str, value: str) -> str:
     if key is None and value:
         names = [other.name for other in RULE.keys]
         before = names[: names.index(name)]
-        ends = [_end(text, node) for known, node in rule.entries if known.text in before and isinstance(node, Scalar)]
+        ends = [end_of(text, node) for known, node in rule.entries if known.text in before and isinstance(node, Scalar)]
         if not ends:
             raise UsageError("the rule has no id")
-        at, added = max(ends), f"{name}: {_written(value, rule)}"
+        at, added = max(ends), f"{name}: {written(value, rule)}"
         if rule.source:
             return f"{text[:at]}, {added}{text[at:]}"
         line_end = (text + "\n").index("\n", at)
@@ -208,10 +208,10 @@ def with_value(text: str, name: str, value: str) -> str:
     if key is None or not isinstance(old, Scalar) or old.text == value:
         return text
     if value or (not rule.source and key is rule.entries[0][0]):
-        start = _offset(text, old.line, old.column)
+        start = offset_of(text, old.line, old.column)
         blank = "" if text[start - 1 : start].isspace() else " "
-        return f"{text[:start]}{blank}{_written(value, rule)}{text[_end(text, old) :]}"
-    start, end = _offset(text, key.line, key.column), _end(text, old)
+        return f"{text[:start]}{blank}{written(value, rule)}{text[end_of(text, old) :]}"
+    start, end = offset_of(text, key.line, key.column), end_of(text, old)
     if not rule.source:
         return text[: start - key.column + 1] + text[(text + "\n").index("\n", end) + 1 :]
     head, rest = text[:start], text[end:]
@@ -222,23 +222,12 @@ def with_value(text: str, name: str, value: str) -> str:
 
 
 def _described(text: str, rule: Mapping, value: str) -> str:
-    id_ = _value(rule, "id")
+    id_ = scalar_of(rule, "id")
     if id_ is None or rule.source or id_.style != "plain":
         raise UsageError("the description stands as a comment behind a plain id on a line of its own")
-    end = _end(text, id_)
+    end = end_of(text, id_)
     said = f"{id_.gap if id_.comment else '  '}# {value}" if value else ""
     return text[:end] + said + text[(text + "\n").index("\n", end) :]
-
-
-def _written(value: str, rule: Mapping) -> str:
-    """A value as a person would write it at this place: in quotes where YAML would misread it, lines as a block."""
-    if "\n" in value and not rule.source:
-        return "|\n" + "\n".join(" " * (rule.column + 1) + line for line in value.split("\n"))
-    problems: list[Problem] = []
-    tried = read(f"- {{ k: {value}, x: y }}" if rule.source else f"- k: {value}", "", problems)
-    found = _value(tried.items[0], "k") if isinstance(tried, Sequence) and tried.items else None
-    is_same = not problems and found is not None and found.text == value and found.comment is None
-    return value if is_same and value else in_quotes(value)
 
 
 @lru_cache(RULES_KEPT)
@@ -246,16 +235,16 @@ def is_in_shadow(text: str) -> bool:
     """Whether a rule's text has `shadow: true`."""
     top = read(text, "", [])
     rule = top.items[0] if isinstance(top, Sequence) and top.items else None
-    found = None if rule is None else _value(rule, "shadow")
+    found = None if rule is None else scalar_of(rule, "shadow")
     return found is not None and found.text == "true"
 
 
 def renamed(text: str, id: str) -> str:
     """The rule under another id. Raises: UsageError if the text is not one rule, or has no id."""
-    found = _value(_only(text), "id")
+    found = scalar_of(only_rule(text), "id")
     if found is None:
         raise UsageError("the rule has no id")
-    return text[: _offset(text, found.line, found.column)] + id + text[_end(text, found) :]
+    return text[: offset_of(text, found.line, found.column)] + id + text[end_of(text, found) :]
 
 
 def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
@@ -265,53 +254,15 @@ def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
         return []
     if not isinstance(top, Sequence) or len(top.items) != 1 or top.source:
         return [top.problem(f"a draft is one rule. Begin it with '- id: {id}'.")]
-    found = _value(top.items[0], "id")
+    found = scalar_of(top.items[0], "id")
     if found is None or found.text == id:
         return []
     return [found.problem(f"this is the draft of rule {id!r}, not of {found.text!r}.", f"Write 'id: {id}'.")]
 
 
-def _only(text: str) -> Mapping:
-    top = read(text, "", [])
-    rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 and not top.source else None
-    if not isinstance(rule, Mapping):
-        raise UsageError("the text is not one rule. Begin it with '- id: ...'")
-    return rule
-
-
 def _key(rule: Node, name: str) -> Scalar | None:
     keys: Iterator[Scalar] = (key for key, _ in rule.entries) if isinstance(rule, Mapping) else iter(())
     return next((key for key in keys if key.text == name), None)
-
-
-def _value(rule: Node, name: str) -> Scalar | None:
-    found = rule.get(name) if isinstance(rule, Mapping) else None
-    return found if isinstance(found, Scalar) else None
-
-
-def _first_line(lines: list[str], item: Node, column: int) -> int:
-    """Start of an item: its dash, with the comments directly above."""
-    line = item.line
-    while line > 1 and not lines[line - 1][column - 1 :].startswith("-"):
-        line -= 1
-    while line > 1 and lines[line - 2].lstrip().startswith("#"):
-        line -= 1
-    return line
-
-
-def _begins(text: str) -> list[int]:
-    """Start offsets of the lines of a text."""
-    return list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
-
-
-def _offset(text: str, line: int, column: int) -> int:
-    """Offset of a position, counted from 1, in a text."""
-    return _begins(text)[line - 1] + column - 1
-
-
-def _end(text: str, found: Scalar) -> int:
-    """End offset of a value in a text."""
-    return _offset(text, found.line, found.column) + len((found.source or found.text).rstrip())
 
 
 def _all_moved(text: str, by: int) -> str:
@@ -350,11 +301,13 @@ class RuleForm(FrozenStruct):
         keys: The values of KEYS; empty where the rule has none.
         joined: `and` or `or`, which joins the groups; the other word joins the rows of a group.
         groups: Rows by group; most groups have one.
+        tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
     """
 
     keys: dict[str, str]
     joined: str
     groups: list[list[FormRow]]
+    tests: list[RuleTestForm] | None = None
 
 
 def form_of(text: str) -> RuleForm | None:
@@ -363,7 +316,7 @@ def form_of(text: str) -> RuleForm | None:
         found = values_of(text)
     except UsageError:
         return None
-    return RuleForm({key: found.get(key, "") for key in KEYS}, *rows_of(found.get("when", "")))
+    return RuleForm({key: found.get(key, "") for key in KEYS}, *rows_of(found.get("when", "")), tests_of(text))
 
 
 def with_form(text: str, form: RuleForm) -> str:
@@ -375,7 +328,7 @@ def with_form(text: str, form: RuleForm) -> str:
         value = form.keys.get(key, "")
         if old is not None and value != old.keys[key]:
             text = with_value(text, key, value)
-    return text
+    return text if form.tests is None else with_tests(text, form.tests)
 
 
 def rows_of(when: str) -> tuple[str, list[list[FormRow]]]:

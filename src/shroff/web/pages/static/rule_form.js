@@ -3,6 +3,7 @@
 
 import { countOf, countParts, typeOfCount } from "./rule_counts.js";
 import { grid, tableOf, warn } from "./rule_table.js";
+import { newTest, testGrid } from "./rule_tests.js";
 
 const SHOWN_MAX = 40;
 const NUMBERS = ["integer", "number", "money", "real", "duration", "time"];
@@ -197,6 +198,7 @@ export function ruleForm(root, known, onChange) {
   const keys = [...root.querySelectorAll("[data-rule-key]")];
   const isReadOnly = root.hasAttribute("data-read-only");
   const grids = [...root.querySelectorAll("[data-grid]")];
+  const tests = root.querySelector("[data-test-rows]");
   let names = [];
   let form = { keys: {}, joined: "and", groups: [] };
   let isChanged = false;
@@ -420,9 +422,43 @@ export function ruleForm(root, known, onChange) {
     }
   }
 
+  /** Tests, unless they stand in brackets or another way that only the text shows. */
+  function drawTests(focus) {
+    root.querySelector("[data-form-tests]").hidden = !form.tests;
+    const isTable = grids.some((place) => form.keys[place.dataset.grid]);
+    const fields = names.filter((one) => one.says.startsWith("of each ")).map((one) => one.name.split("."));
+    const types = [...new Set(fields.map(([type]) => type))];
+    const known = { types, on: form.keys.on, isTable, fields: Object.fromEntries(types.map((type) => [type, fields.filter(([of]) => of === type).map(([, name]) => name)])) };
+    const inputs = () => [...tests.querySelectorAll("input, select, button")];
+    const at = inputs().indexOf(document.activeElement);
+    tests.replaceChildren(
+      ...(form.tests ?? []).map((test, number) =>
+        testGrid(
+          test,
+          number + 1,
+          known,
+          isReadOnly,
+          (isOther) => {
+            if (isOther) {
+              drawTests();
+            }
+            changed();
+          },
+          () => {
+            form.tests.splice(number, 1);
+            drawTests();
+            changed();
+          },
+        ),
+      ),
+    );
+    (focus === undefined ? inputs()[at] : tests.children[focus]?.querySelector("input"))?.focus();
+  }
+
   function draw() {
     joined.value = form.joined;
     drawGrids();
+    drawTests();
     const other = form.joined === "and" ? "or" : "and";
     conditions.replaceChildren(
       ...form.groups.map((rows, at) => {
@@ -466,6 +502,15 @@ export function ruleForm(root, known, onChange) {
     form = { keys: { ...form.keys, table, effect: "" }, joined: "and", groups: [] };
     redraw(-1);
     root.querySelector("[data-grid='table'] tbody input")?.focus();
+  });
+
+  root.querySelector("[data-add-test]")?.addEventListener("click", () => {
+    const isTable = grids.some((place) => form.keys[place.dataset.grid]);
+    const rows = form.groups.flat().filter((row) => row.operand.startsWith("this.") && row.value);
+    const read = rows.map((row) => [row.operand.slice(5), shownValue(row.value, kindOf(row))]);
+    form.tests = [...(form.tests ?? []), newTest(form.tests ?? [], form.keys.on, read, isTable)];
+    drawTests(form.tests.length - 1);
+    changed();
   });
 
   return {

@@ -2360,13 +2360,14 @@ public interface Types {
     /**
      * A rule as a form. Args: keys: The values of KEYS; empty where the rule has none. joined: `and` or `or`,
      * which joins the groups; the other word joins the rows of a group. groups: Rows by group; most groups have
-     * one.
+     * one. tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleForm(
             @JsonProperty("keys") Map<String, String> keys,
             @JsonProperty("joined") String joined,
-            @JsonProperty("groups") List<List<FormRow>> groups) {}
+            @JsonProperty("groups") List<List<FormRow>> groups,
+            @JsonProperty("tests") List<RuleTestForm> tests) {}
 
     /** An event that a rule hit. `shadow` says whether the rule was in shadow then. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -2452,6 +2453,22 @@ public interface Types {
     record RuleStates(
             @JsonProperty("since") String since,
             @JsonProperty("rules") List<RuleState> rules) {}
+
+    /**
+     * An event of a test. Args: values: By field; `at` is the time. hits: `true`, `false` or the row of a table
+     * that hits; empty for an event of another type than the rule's.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record RuleTestEvent(
+            @JsonProperty("type") String type,
+            @JsonProperty("values") Map<String, String> values,
+            @JsonProperty("hits") String hits) {}
+
+    /** A test of a rule; without events it is one that only the text shows. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record RuleTestForm(
+            @JsonProperty("name") String name,
+            @JsonProperty("events") List<RuleTestEvent> events) {}
 
     /** The text of a rule from a sequence number of the log on; null if it was removed. */
     @JsonInclude(JsonInclude.Include.NON_NULL)

@@ -1,0 +1,63 @@
+"""Positions of a rule's parts in its text, and values as they are written there.
+
+Offsets count characters of the text from 0; lines and columns of nodes count from 1.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+from shroff.errors import Problem, UsageError
+from shroff.language.yaml.slips import in_quotes
+from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
+
+
+def only_rule(text: str) -> Mapping:
+    """The one rule of a text. Raises: UsageError where it is not one."""
+    top = read(text, "", [])
+    rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 and not top.source else None
+    if not isinstance(rule, Mapping):
+        raise UsageError("the text is not one rule. Begin it with '- id: ...'")
+    return rule
+
+
+def scalar_of(rule: Node, name: str) -> Scalar | None:
+    """The value of a key that is a text."""
+    found = rule.get(name) if isinstance(rule, Mapping) else None
+    return found if isinstance(found, Scalar) else None
+
+
+def first_line(lines: list[str], item: Node, column: int) -> int:
+    """Start of an item: its dash, with the comments directly above."""
+    line = item.line
+    while line > 1 and not lines[line - 1][column - 1 :].startswith("-"):
+        line -= 1
+    while line > 1 and lines[line - 2].lstrip().startswith("#"):
+        line -= 1
+    return line
+
+
+def line_begins(text: str) -> list[int]:
+    """Start offsets of the lines of a text."""
+    return list(accumulate((len(line) + 1 for line in text.split("\n")), initial=0))
+
+
+def offset_of(text: str, line: int, column: int) -> int:
+    """Offset of a position, counted from 1, in a text."""
+    return line_begins(text)[line - 1] + column - 1
+
+
+def end_of(text: str, found: Scalar) -> int:
+    """End offset of a value in a text."""
+    return offset_of(text, found.line, found.column) + len((found.source or found.text).rstrip())
+
+
+def written(value: str, rule: Mapping) -> str:
+    """A value as a person would write it at this place: in quotes where YAML would misread it, lines as a block."""
+    if "\n" in value and not rule.source:
+        return "|\n" + "\n".join(" " * (rule.column + 1) + line for line in value.split("\n"))
+    problems: list[Problem] = []
+    tried = read(f"- {{ k: {value}, x: y }}" if rule.source else f"- k: {value}", "", problems)
+    found = scalar_of(tried.items[0], "k") if isinstance(tried, Sequence) and tried.items else None
+    is_same = not problems and found is not None and found.text == value and found.comment is None
+    return value if is_same and value else in_quotes(value)

@@ -1,0 +1,125 @@
+// Tests in the form of a rule: a grid of events for each, with whether the rule hits them.
+
+const AT = "2026-01-05T10:00:00Z";
+
+function element(tag, className, ...inside) {
+  const found = document.createElement(tag);
+  found.className = className;
+  found.append(...inside);
+  return found;
+}
+
+function button(words, label, onClick) {
+  const found = element("button", "linklike small", words);
+  found.type = "button";
+  found.setAttribute("aria-label", label);
+  found.addEventListener("click", onClick);
+  return found;
+}
+
+function field(value, label, onInput) {
+  const found = element("input", "text");
+  found.value = value;
+  found.spellcheck = false;
+  found.setAttribute("aria-label", label);
+  found.addEventListener("input", () => onInput(found.value));
+  found.addEventListener("keydown", (event) => event.key === "Enter" && event.preventDefault());
+  return found;
+}
+
+function select(options, value, label, onChange) {
+  const found = element("select", "text");
+  found.append(...options.map(([key, words]) => new Option(words, key, key === value, key === value)));
+  found.setAttribute("aria-label", label);
+  found.addEventListener("change", () => onChange(found.value));
+  return found;
+}
+
+/** An hour after the last event of a test, so that a copy of it is not at the same time. */
+function later(at) {
+  const time = Date.parse(at);
+  return Number.isNaN(time) ? at : new Date(time + 3_600_000).toISOString().replace(".000Z", "Z");
+}
+
+/** A new test: an event with what a test of the rule already has, or with the fields that its conditions read. */
+export function newTest(tests, on, fields, isTable) {
+  const known = tests.flatMap((test) => test.events).find((event) => event.type === on);
+  const values = known ? { ...known.values } : { at: AT, ...Object.fromEntries(fields) };
+  return { name: `test ${tests.length + 1}`, events: [{ type: on, values, hits: isTable ? "false" : "true" }] };
+}
+
+/**
+ * Draw a test as inputs.
+ *
+ * Args:
+ *   known: The event types, the fields of each, the type that the rule checks, and whether its hits are rows of a table.
+ *   onChange: Called after a change; with `true` the test has other rows or columns, and is to be drawn anew.
+ */
+export function testGrid(test, number, known, isReadOnly, onChange, onRemove) {
+  const name = field(test.name, `Name of test ${number}`, (value) => {
+    test.name = value;
+    onChange();
+  });
+  const acts = isReadOnly ? [] : [button("Remove test", `Remove test ${number}`, onRemove)];
+  const head = element("div", "test-head", name, ...acts);
+  if (!test.events.length) {
+    const isWhole = element("p", "hint", "The events of this test are shown as text.");
+    return element("div", "rule-test", head, isWhole);
+  }
+  const columns = [...new Set(test.events.flatMap((event) => Object.keys(event.values)))];
+  const table = element("table", "table rule-rows of-form");
+  const top = ["Event", ...columns.map((column) => column.replaceAll("_", " ")), "Hit", ""];
+  const row = element("tr", "", ...top.map((words) => element("th", "", words || element("span", "unseen", "Actions"))));
+  table.append(element("caption", "unseen", `Events of ${test.name}`), element("thead", "", row));
+  table.style.minWidth = `${columns.length * 120 + 340}px`;
+  const time = row.children[columns.indexOf("at") + 1];
+  time.style.width = columns.includes("at") ? "200px" : "";
+  const again = () => onChange(true);
+  const body = test.events.map((event, at) => {
+    const label = (column) => `${column}, event ${at + 1} of test ${number}`;
+    const types = known.types.map((type) => [type, type.replaceAll("_", " ")]);
+    const type = select(types, event.type, label("Event"), (value) => {
+      event.type = value;
+      event.hits = value === known.on ? "false" : "";
+      again();
+    });
+    const cells = columns.map((column) =>
+      field(event.values[column] ?? "", label(column), (value) => {
+        const rest = columns.map((other) => [other, other === column ? value : event.values[other]]);
+        event.values = Object.fromEntries(rest.filter(([, text]) => text));
+        onChange();
+      }),
+    );
+    const take = (value) => {
+      event.hits = value;
+      onChange();
+    };
+    const hits = known.isTable
+      ? field(event.hits, label("Row that hits, or false"), take)
+      : select([["false", "no"], ["true", "yes"]], event.hits, label("Hit"), take);
+    const remove = button("Remove", label("Remove"), () => {
+      test.events.splice(at, 1);
+      again();
+    });
+    const inside = [type, ...cells, event.type === known.on ? hits : "", isReadOnly || test.events.length < 2 ? "" : remove];
+    return element("tr", "", ...inside.map((part) => element("td", "", part)));
+  });
+  table.append(element("tbody", "", ...body));
+  for (const input of isReadOnly ? [name, ...table.querySelectorAll("input, select")] : []) {
+    input.disabled = true;
+  }
+  const addEvent = button("Add an event", `Add an event to test ${number}`, () => {
+    const last = test.events.at(-1);
+    const values = { ...last.values, ...(last.values.at ? { at: later(last.values.at) } : {}) };
+    test.events.push({ type: last.type, values, hits: last.type === known.on ? "false" : "" });
+    again();
+  });
+  const others = [...new Set(test.events.flatMap((event) => known.fields[event.type] ?? []))].filter((one) => !columns.includes(one));
+  const offered = [["", "Add a field"], ...others.map((one) => [one, one.replaceAll("_", " ")])];
+  const addField = select(offered, "", `Add a field to test ${number}`, (value) => {
+    test.events.at(-1).values[value] = "";
+    again();
+  });
+  const below = element("p", "buttons", addEvent, ...(others.length ? [addField] : []));
+  return element("div", "rule-test", head, element("div", "scroll", table), ...(isReadOnly ? [] : [below]));
+}
