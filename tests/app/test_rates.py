@@ -54,6 +54,8 @@ def test_rates_of_another_currency_go_over_the_euro(tmp_path):
         ("id,at\n1,2\n", {}, "bank.csv is not a file of the European Central Bank"),
         ("Date,USD,\n26.11.2026,1.08,\n", {}, "bank.csv:2: '26.11.2026' is not a day such as 2026-11-26"),
         ("Date,USD,\n2026-11-26,0,\n", {}, "bank.csv:2: a rate is above 0, not 0"),
+        ("Date,USD,\n2026-11-26,9e13,\n", {}, "of USD on 2026-11-26 does not fit number(12): it is too small"),
+        ("Date,USD,\n2026-11-26,1e-6,\n", {}, "does not fit number(12): write its column as number(9) in events.yaml"),
         (DAY, {"shroff.yaml": "shroff: 1\nname: fx\nmoney: EUR\n"}, "Write money: { currency: EUR, rates: fx }"),
     ],
 )

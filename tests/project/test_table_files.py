@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from random import Random
 
@@ -65,10 +66,11 @@ def mistakes(folder: Path) -> list[tuple[str, str]]:
     return [(problem.file, problem.message) for problem in caught.value.problems]
 
 
-def parquet(rows: list[tuple[str, str]]) -> bytes:
+def parquet(rows: list[tuple[str, str]], since: pa.Scalar | None = None) -> bytes:
     sink = pa.BufferOutputStream()
     networks, countries = zip(*rows, strict=True)
-    columns = {"network": networks, "country": pa.array(countries).dictionary_encode(), "since": [None] * len(rows)}
+    times = [None] * len(rows) if since is None else pa.repeat(since, len(rows))
+    columns = {"network": networks, "country": pa.array(countries).dictionary_encode(), "since": times}
     pq.write_table(pa.table(columns), sink)
     return sink.getvalue().to_pybytes()
 
@@ -91,6 +93,14 @@ def test_every_format_gives_the_same_rows(tmp_path, file):
 
     assert {text: table.value("country", text, 0) for text in ASKED} == ASKED
     assert table.value("since", "192.0.2.1", 0) is None
+
+
+@pytest.mark.parametrize("type_", [pa.timestamp("ms"), pa.timestamp("ns"), pa.timestamp("us", "UTC")])
+def test_a_time_of_parquet_is_in_utc_where_it_has_no_zone(tmp_path, type_):
+    since = pa.scalar(date(2026, 3, 1)).cast(pa.timestamp("s")).cast(type_)
+    table = loaded(written(tmp_path, {"tables/ip.parquet": parquet(list(NETWORKS.items()), since)}))
+
+    assert table.value("since", "192.0.2.1", 0) == 1_772_323_200_000
 
 
 @pytest.mark.parametrize(

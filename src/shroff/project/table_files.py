@@ -19,7 +19,7 @@ from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import Problem, UsageError
-from shroff.events.raw_values import LocalTime, canonical_json, text_of
+from shroff.events.raw_values import canonical_json, text_of
 from shroff.language.lookups.intervals import IntervalIndex
 from shroff.language.lookups.table import (
     CodedColumn,
@@ -195,8 +195,7 @@ def _parquet(file: str, path: Path, problems: list[Problem]) -> _Rows:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    text = text_of(value) or ""
-    return f"{text}Z" if type(value) is LocalTime else text
+    return text_of(value) or ""
 
 
 def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: list[Problem]) -> _Rows:

@@ -13,7 +13,7 @@ from shroff import config
 from shroff.errors import UsageError
 from shroff.events.conversion import rate_column
 from shroff.events.loader import load_events
-from shroff.language.types import CODES
+from shroff.language.types import CODES, PLACES_MAX, UNITS_MAX
 from shroff.language.values import parse_decimal, show_number
 from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
@@ -145,7 +145,13 @@ def _rates_of(path: Path, own: str, places: int) -> Iterator[_Row]:
 def _row_rates(in_euro: Mapping[str, Fraction], own: str, day: str, places: int) -> Iterator[_Row]:
     for code, value in in_euro.items():
         if code != own and own in in_euro:
-            yield code, day, show_number(round(in_euro[own] / value * 10**places), places)
+            rate = in_euro[own] / value
+            units = round(rate * 10**places)
+            if code in CODES and not 0 < units <= UNITS_MAX:
+                fits = next((fewer for fewer in range(PLACES_MAX, -1, -1) if round(rate * 10**fewer) <= UNITS_MAX), 0)
+                cure = f"write its column as number({fits}) in events.yaml" if fits != places else "it is too small"
+                raise UsageError(f"the rate of {code} on {day} does not fit number({places}): {cure}.")
+            yield code, day, show_number(units, places)
 
 
 def _day(text: str, path: Path, number: int) -> str:
