@@ -7,7 +7,6 @@ import gc
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -98,16 +97,6 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
             pages.gather()
 
 
-@pytest.fixture(autouse=True)
-def no_second_looks_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draws second looks only for a project that says their share: the usual one in twenty, by a new key, is luck."""
-    if (timers := sys.modules.get("shroff.cases.timers")) is not None:
-        drawn = timers.is_drawn
-        monkeypatch.setattr(
-            timers, "is_drawn", lambda desk, case: desk.settings.second_look != SECOND_LOOK and drawn(desk, case)
-        )
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _few_drawings(request: pytest.FixtureRequest) -> Iterator[None]:
     """Intervals by as few drawings as the largest sets get, where models are made to be used, not judged.
@@ -131,7 +120,21 @@ def _cheap() -> Iterator[None]:
         # What is frozen above stays so: thawed by each ingest, two million objects were walked again after it.
         resting = SimpleNamespace(**vars(gc) | {"freeze": lambda: None, "unfreeze": lambda: None})
         patched.setattr("shroff.runtime.process_wide.gc", resting)
+        no_second_looks_by_chance(patched)
         yield
+
+
+def no_second_looks_by_chance(patched: pytest.MonkeyPatch) -> None:
+    """Draw second looks only for a project that says their share: the usual one in twenty, by a new key, is luck.
+
+    Once in a process: a fixture of each test was a sixth of what an empty test takes.
+    """
+    from shroff.cases import timers
+
+    drawn = timers.is_drawn
+    patched.setattr(
+        timers, "is_drawn", lambda desk, case: desk.settings.second_look != SECOND_LOOK and drawn(desk, case)
+    )
 
 
 @pytest.fixture(scope="session")
