@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,17 @@ from typing import Any
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log.sqlite import SqliteLog
+from shroff.app import project as app
+from shroff.app.live import worker_runs
 from shroff.engine.step import Effects
 from shroff.errors import StateError
 from shroff.events.intake import Submission
 from shroff.features.cluster.partitioned import Cluster
 from shroff.lake import cluster_replay_files
 from shroff.lake.cluster_replay_files import PARTS, decide_live, undecided, write_part
+from shroff.lake.compaction import FILES_MIN
+from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
 from shroff.streams.lake import RetriedObjects
@@ -24,6 +30,7 @@ from shroff.streams.log import Batch, Log
 from tests.laws.projects import history_of, project
 from tests.laws.test_cluster_replay import FEATURES, RULES
 from tests.laws.test_engines import NOW_MS, submission
+from tests.recovery.harness import make_project, write_events
 from tests.support.folding import FoldingBackend
 from tests.support.log_memory import MemoryLog
 
@@ -157,3 +164,19 @@ def test_a_part_is_written_again_to_the_byte(tmp_path: Path):
     write_part(tmp_path, 0, 9, Effects())
 
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [first]
+
+
+def test_the_lake_of_a_sequencer_puts_its_small_files_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker_runs, "COMPACTED_EVERY", 1)
+    made, file = app.open(make_project(tmp_path / "bank")), tmp_path / "events.jsonl"
+    own = made.context.paths.state / worker_runs.SEQUENCER
+    lines = write_events(file, 24, 1).read_bytes().splitlines(keepends=True)
+    for first in range(0, 24, 4):
+        file.write_bytes(b"".join(lines[first : first + 4]))
+        with made.live.worker([file], sequences=True) as worker:
+            worker.run()
+
+    lake = LakeReader(RetriedObjects(FolderObjects(str(own / "lake"))))
+    with closing(SqliteLog(own / "log.db", read_only=True)) as log:
+        assert [row for rows in lake.records() for row in rows] == [row for rows in log.read() for row in rows]
+    assert len(lake.state.replaced) >= FILES_MIN

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shroff.plugins.cluster import DecidedPart, ReplayPlan
 
 TASKS_A_CORE = 2
+LOCALITY_WAIT = "100ms"  # for the executor that has a state; Spark's own is 3 s, most of what a live decision may take
 # Settings of XGBoost that its Spark estimator knows by another name, or sets itself.
 NOT_ASKED = frozenset(["objective", "seed", "nthread", "verbosity"])
 One = TypeVar("One")
@@ -49,7 +50,7 @@ class SparkBackend:
             ) from None
         settings = SparkConf().setAppName("shroff").setMaster(address or f"local[{workers}]")
         settings.set("spark.ui.enabled", "false").set("spark.ui.showConsoleProgress", "false")
-        settings.set("spark.log.level", "ERROR")
+        settings.set("spark.log.level", "ERROR").setIfMissing("spark.locality.wait", LOCALITY_WAIT)
         if address is None:
             settings.set("spark.driver.bindAddress", "127.0.0.1").set("spark.driver.host", "127.0.0.1")
         try:
@@ -60,7 +61,7 @@ class SparkBackend:
             ) from None
         except Exception as error:  # noqa: BLE001 (what the virtual machine raises has no type of its own)
             raise TransientError(f"Spark did not start at {address or 'this machine'}: {_first_line(error)}") from None
-        if address is None:
+        if address is None or address.startswith("local"):
             self.context.pythonExec = sys.executable  # not the first python3 on the path, which lacks this package
 
     def run(self, function: Callable[[One], Two], items: Sequence[One]) -> Iterator[Two]:
