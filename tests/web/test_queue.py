@@ -135,6 +135,7 @@ WORK = """
 cases:
   checklists: { card: { called: { text: Customer <called>, required: true } } }
   macros: { stolen: { verdict: fraud, note: Reported., tags: [stolen] } }
+  queues: { rings: { when: this.amount > 1000000000 } }
 """
 
 
@@ -144,7 +145,9 @@ def test_tags_the_checklist_and_macros_are_on_the_page_of_a_case(bank):
         assert (status, "<b>Not saved.</b> Case 1 closes once its checklist is done" in body) == (422, True)
         assert "Customer &lt;called&gt;" in body
         assert "is not a tag" in (await form(browser, "/cases/1/tags", "/cases/1", tags="<b>"))[2]
+        assert "there is no queue" in (await form(browser, "/cases/1/move", "/cases/1", queue="none"))[2]
         for verb, more, after in (
+            ("move", {"queue": "rings"}, "/cases/1"),
             ("tags", {"tags": "Mule, ring"}, "/cases/1"),
             ("check", {"item": "called"}, "/cases/1"),
             ("macro", {"macro": "stolen"}, "/queue"),
@@ -156,6 +159,9 @@ def test_tags_the_checklist_and_macros_are_on_the_page_of_a_case(bank):
             ["mule", "ring", "stolen"],
             True,
         )
+        assert found["queue"] == "rings"
+        listed = (await browser.get("/queue?queue=rings&state=closed")).body.decode()
+        assert ("<option selected>rings</option>" in listed, 'data-number="1"' in listed) == (True, True)
         assert "/queue?state=closed&amp;tag=mule" in (await browser.get("/team")).body.decode()
         assert (
             'href="/cases/1?state=closed&amp;tag=mule"'

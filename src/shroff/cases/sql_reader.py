@@ -383,11 +383,11 @@ def case_values(case: Case) -> Sequence[Any]:
 def alert_values(alert: Alert) -> Sequence[Any]:
     """The row of an alert."""
     row = _alert_parts(alert)
-    return (*row[:10], f" {' '.join(alert.rules)} ", *row[11:], event_hash(alert.event, alert.id))
+    return (*row[:10], f" {' '.join(alert.rules)} ", *row[11:-1], event_hash(alert.event, alert.id), alert.queue)
 
 
 def _alert(row: Any) -> Alert:
-    parts = list(row[:-1])
+    parts = [*row[:-2], row[-1]]
     parts[10] = tuple(parts[10].split())
     return Alert(*parts)
 

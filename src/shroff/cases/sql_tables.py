@@ -58,7 +58,7 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "customer:t tags:t checks:t queue:t",
         "case_alerts": "seq:i entity:t key_:t event:t id:t time_ms:i due_ms:i outcome:t score:i rule_:t rules:t "
         "reason:t stake:i case_:i verdict:t decided_ms:i decided_by:t label:t label_source:t label_ms:i customer:t "
-        "queue:t event_hash:b",
+        "event_hash:b queue:t",
         "case_history": "number:i case_:i at_ms:i who:t name:t what:t words:t more:t",
         "case_pending": "number:i kind:t who:t name:t who_kind:t role:t at_ms:i due_ms:i body:t",
         "case_files": "number:i case_:i name:t media_type:t size:i sha256:b who:t who_name:t at_ms:i content:b",
