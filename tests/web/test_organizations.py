@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +134,7 @@ def whole(banks_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(organizations, "keep_warm", cold)
     monkeypatch.setattr(organizations, "AGAIN_S", 0.1)
+    monkeypatch.setattr(organizations, "LOOKS_S", 0.1)
     shutil.copytree(banks_made, tmp_path / "whole")
     return tmp_path / "whole"
 
@@ -144,7 +146,9 @@ async def working(whole: Path, *names: str) -> AsyncIterator[Banks]:
         with app.open_exactly(folder).people.open() as desk:
             keys_of[folder.name] = keys.create(desk, ME, SECRET if folder.name == "south" else "test", Role.ADMIN)[1]
     async with asker(whole / "home", gate=gate_of) as asks:
-        served = Organizations(ServiceOptions(projects=projects_in(whole / "banks", whole / "home")), asks.told.append)
+        served = Organizations(
+            ServiceOptions(projects=partial(projects_in, whole / "banks", whole / "home")), asks.told.append
+        )
         asks.service.options = replace(asks.service.options, organizations=served)
         served.running[""] = Application(asks.service, table(asks.service.project.definitions), asks.told.append)
         asks._application = served  # it is asked as an application is
@@ -254,6 +258,9 @@ def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole):
         assert (await ben.get("/o/north/results")).headers["location"] == "/login?back=%2Fo%2Fnorth%2Fresults"
         rules.write_text(well)
         await banks.until("north", "south", "west")
+        shutil.copytree(whole / "banks/north", whole / "banks/east")  # a folder that comes while the service runs
+        await banks.until("north", "south", "west", "east")
+        assert ("east", "/o/east/") in banks.served.of("ben")
 
     run(whole, steps)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,9 @@ def serve(
             first_run(empty, listening, where, session.say)
         project = session.project
         session.stopped = "Answered events are stored."
-        others = {} if folder is None else projects_in(folder, project.context.paths.folder)
+        others = None if folder is None else partial(projects_in, folder, project.context.paths.folder)
+        if others is not None:
+            others()
         desk = opened.enter_context(project.people.open())
         gate = opened.enter_context(gate_of(desk))
         project.context.served_at = where

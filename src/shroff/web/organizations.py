@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 HOME = ""  # what stands for the name of the project of the sign-in
 BELOW = "/o"  # the organizations, each at its name
 AGAIN_S = 5.0  # after which one that failed is opened again
+LOOKS_S = 5.0  # between looks for new folders
 AT_HOME = ("/login/", "/me/")  # beginnings of paths that only the project of the sign-in has
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PATH = re.compile(rb"/o(?:/([a-z0-9_-]*)(/[^?]*)?)?(?=\?|$)")
@@ -130,12 +131,12 @@ class Organizations:
     """
 
     def __init__(self, options: ServiceOptions, tell: Callable[[str], None]) -> None:
-        self._projects, self._options, self._tell = options.projects, options, tell
+        self._look, self._options, self._tell = options.projects, options, tell
         self.running: dict[str, Application] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         home = self.running[HOME]
-        match = _PATH.match(scope.get("raw_path") or scope.get("path", "").encode()) if self._projects else None
+        match = _PATH.match(scope.get("raw_path") or scope.get("path", "").encode()) if self._look else None
         if match is None:
             await home(scope, receive, send)
             return
@@ -171,8 +172,24 @@ class Organizations:
         return found
 
     async def run(self) -> None:
-        """Keep all of them at work until this is canceled."""
-        await asyncio.gather(*(self._keep(name, folder) for name, folder in self._projects.items()))
+        """Keep all of them at work until this is canceled, also those whose folders come later."""
+        kept, told = dict[str, asyncio.Task[None]](), ""
+        try:
+            while True:
+                try:
+                    found, words = await asyncio.to_thread(self._look) if self._look else {}, ""
+                except (UsageError, OSError) as error:
+                    found, words = {}, str(error)
+                if words and words != told:
+                    self._tell(words)
+                told = words
+                for name in found.keys() - kept.keys():
+                    kept[name] = asyncio.create_task(self._keep(name, found[name]))
+                await asyncio.sleep(LOOKS_S)
+        finally:
+            for task in kept.values():
+                task.cancel()
+            await asyncio.gather(*kept.values(), return_exceptions=True)
 
     async def _keep(self, name: str, folder: Path) -> None:
         """Keep one at work: a failure is logged, and the project is opened again."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import field, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -106,7 +106,7 @@ class ServiceOptions:
         check: What runs checks and counts of drafts; left out, this process does.
         base: The path of an organization, below which it is served; empty for the project of the sign-in.
         public: Its address, where shroff.yaml names none.
-        projects: Folders of the organizations that are served beside the project, by their names.
+        projects: Finds the folders of the organizations that are served beside the project, by their names.
         organizations: All that are served.
     """
 
@@ -117,7 +117,7 @@ class ServiceOptions:
     check: Check | None = None
     base: str = ""
     public: str = ""
-    projects: Mapping[str, Path] = field(default_factory=dict)
+    projects: Callable[[], Mapping[str, Path]] | None = None
     organizations: Organizations | None = None
 
 
