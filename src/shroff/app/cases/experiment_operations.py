@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from msgspec.structs import asdict
 
 from shroff.app.cases.result_operations import LabelsAsOf, ResultRow, mature_after_ms, result_row
-from shroff.app.models.cutoffs import AppliedCutoffs
+from shroff.app.models.cutoffs import AppliedCutoffs, EndedExperiment
 from shroff.errors import RefusalError, nearest
 from shroff.language.values import day_at, show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
@@ -185,6 +185,5 @@ def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: End
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
     policy = definitions.policy(event).of([EXPERIMENT] if request.promote else [])
-    return cutoffs.write(
-        event, (policy.review_at, policy.decline_at), reason=reason, ends=name, promotes=request.promote
-    )
+    ends = EndedExperiment(name, request.promote)
+    return cutoffs.write(event, (policy.review_at, policy.decline_at), reason=reason, ends=ends)

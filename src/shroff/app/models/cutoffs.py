@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec.json import decode as from_json
 
@@ -44,6 +44,13 @@ class AppliedCutoffs(ReportAnswer[str]):
 
     def etag(self) -> str:
         return self.report
+
+
+class EndedExperiment(NamedTuple):
+    """An experiment of policy.yaml that ends; with `is_promoted` the rules that it switches stay as in arm B."""
+
+    name: str
+    is_promoted: bool
 
 
 @frozen
@@ -119,8 +126,7 @@ class ScoreCutoffs(ProjectPart):
         model: str = "",
         reason: str = "",
         tag: str = "",
-        ends: str = "",
-        promotes: bool = False,
+        ends: EndedExperiment | None = None,
     ) -> AppliedCutoffs:
         """Write thresholds of an event type into policy.yaml and make them active.
 
@@ -133,7 +139,6 @@ class ScoreCutoffs(ProjectPart):
             tag: The `policy_tag` of the policy that they were chosen for, or several with commas between them; without
                 it, any current policy is overwritten.
             ends: The experiment of the event type that goes with the same change.
-            promotes: Whether the rules that it switches stay as they are in arm B.
 
         Raises: ChangedMeanwhileError, also where an experiment ends and its policy or rules in the files are not the
             active ones; UsageError where policy.yaml cannot be changed; DefinitionError where they fit nothing.
@@ -151,13 +156,14 @@ class ScoreCutoffs(ProjectPart):
                     "the files have changes that are not active: run 'shroff apply' or undo them."
                 )
             text, changed = self.proposed(event, cuts, costs)
-            files = self._switched(drawn) if promotes else {}
+            promoted = drawn if ends and ends.is_promoted else []
+            files = self._switched(promoted)
             files[POLICY] = without_experiment(changed, event) if ends else changed
             checked_with(self._context, files)
             before, after = _cuts_told((policy.review_at, policy.decline_at)), _cuts_told(cuts) | dict(costs)
             there = costs_of(text, event) if costs else {}
             before |= {name: there[name] for name in costs if name in there}
-            switched = ", ".join(f"{rule.id} {'off' if rule.is_drawn_out else 'on'}" for rule in drawn if promotes)
+            switched = ", ".join(f"{rule.id} {'off' if rule.is_drawn_out else 'on'}" for rule in promoted)
             told = (("model", model), ("reason", reason), ("rules", switched))
             more = {name: text for name, text in told if text}
             self._people.record(Action(APPLY, f"policy of {event}", before, after | more))
@@ -199,9 +205,9 @@ class ScoreCutoffs(ProjectPart):
             found["missed_fraud"] = f"{f'({now})' if ' ' in now else now} * {what_if.missed_share:.10g}"
         return {name: text for name, text in found.items() if not _is_same(text, there.get(name, ""))}
 
-    def _drawn(self, experiment: str) -> list[Rule]:
+    def _drawn(self, ends: EndedExperiment | None) -> list[Rule]:
         """The rules that an experiment switches."""
-        return [rule for rule in self._definitions.rules if experiment and rule.drawn_as == experiment]
+        return [rule for rule in self._definitions.rules if ends and rule.drawn_as == ends.name]
 
     def _switched(self, rules: list[Rule]) -> dict[str, str]:
         """The files of rules in which each acts for all keys as it does in arm B, by their names."""
