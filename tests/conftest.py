@@ -127,7 +127,7 @@ def _cheap() -> Iterator[None]:
 def no_second_looks_by_chance(patched: pytest.MonkeyPatch) -> None:
     """Draw second looks only for a project that says their share: the usual one in twenty, by a new key, is luck.
 
-    Once in a process: a fixture of each test was a sixth of what an empty test takes.
+    Once in a process: a fixture of each test was an eighth of what an empty test takes.
     """
     from shroff.cases import timers
 
