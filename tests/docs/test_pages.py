@@ -178,3 +178,14 @@ def perform(step: Step, folder: Path, names: dict[str, object]) -> tuple[int, st
         check=False,
     )
     return done.returncode, done.stdout
+
+
+def test_each_decision_has_a_number_of_its_own_and_stands_in_the_index():
+    folder = ROOT / "docs" / "decisions"
+    listed = re.findall(r"^\| \[[0-9]{4}\]\((.+?)\): .* \| (.+) \|$", (folder / "index.md").read_text(), re.MULTILINE)
+    numbers = {name: re.findall("^## ([0-9]{4}):", (folder / name).read_text(), re.MULTILINE) for name, _ in listed}
+    every = [number for page in numbers.values() for number in page]
+
+    assert {page.name for page in folder.glob("0*.md")} == {*numbers, "0000-template.md"}
+    assert {name for name, row in listed if not set(numbers[name]) <= set(row.split(", "))} == set()
+    assert sorted(every) == sorted(set(every))
