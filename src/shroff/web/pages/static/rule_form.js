@@ -499,7 +499,7 @@ export function ruleForm(root, known, onChange) {
       root.querySelector("[data-form-says]").textContent = "Only comparisons that are joined by ‘all of these hold’ become a row.";
       return;
     }
-    form = { keys: { ...form.keys, table, effect: "" }, joined: "and", groups: [] };
+    form = { ...form, keys: { ...form.keys, table, effect: "" }, joined: "and", groups: [] };
     redraw(-1);
     root.querySelector("[data-grid='table'] tbody input")?.focus();
   });
