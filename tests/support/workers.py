@@ -68,7 +68,7 @@ class Workers:
         """Load the program for commands while tests are collected."""
         if not session.config.option.collectonly:
             forks.begin_for(self._folder, self._names)
-            self._n_threads = n_threads()
+        self._n_threads = n_threads()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Refuse modules that train or serve when they are imported: a fork has none of the threads that wait here.

@@ -185,14 +185,25 @@ MODULE = """
 """
 
 
-def in_workers(folder: Path, module: str = MODULE, count: int = 2) -> str:
+def in_workers(folder: Path, module: str = MODULE, count: int = 2, more: str = "-rf") -> str:
     """What pytest says of three modules with nine tests each, run by workers."""
     (folder / "notes").mkdir()
     (folder / "pytest.ini").write_text("[pytest]\n")
     (folder / "conftest.py").write_text(dedent(WORKERS))
     for number in range(3):
         (folder / f"test_{number}.py").write_text(dedent(module))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--basetemp=base"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        more,
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:randomly",
+        "--basetemp=base",
+    ]
     env = {**os.environ, "NOTES": str(folder / "notes"), "COUNT": str(count), "PYTHONPATH": str(suite.ROOT)}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
@@ -219,6 +230,11 @@ def test_a_module_that_starts_threads_when_it_is_imported_is_refused(tmp_path):
 
     assert "test_0.py starts threads when it is imported" in said
     assert "passed" not in said
+
+
+@pytest.mark.slow
+def test_modules_that_are_only_collected_are_all_imported(tmp_path):
+    assert in_workers(tmp_path, more="--collect-only").count("::test_one[") == 27
 
 
 def test_modules_that_share_what_takes_seconds_to_make_are_dealt_out_together():

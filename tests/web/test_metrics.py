@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 from threading import Event
@@ -82,20 +83,18 @@ def test_without_a_port_nobody_listens_and_nothing_is_counted(bank):
 
 @pytest.mark.slow
 def test_the_port_of_the_settings_is_used(bank):
-    held = Port()  # which no other process of this run takes in between
-    port = held.number
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
+    with closing(Port()) as held:  # which no other process of this run takes in between
+        port = held.number
         earlier = f"metrics: {{ port: {port}, earlier_names: {{ transaction_type: channel, country: country }} }}\n"
         with (bank / "shroff.yaml").open("a") as file:
             file.write(earlier)
-        project = app.open_exactly(bank)
-        with pytest.raises(UsageError, match=f"port {port} for metrics on 127.0.0.1 is not available"):
-            worker_port(project, WorkerCounts()).__enter__()
-    with worker_port(project, WorkerCounts()) as address:
-        assert address == f"http://127.0.0.1:{port}/metrics"
-        assert set(re.findall(r"^# TYPE (\S+) ", asked(address)[1], re.MULTILINE)) == names_of_page(1, 2, 3, 4)
-    held.close()
+        with socket.create_server(("127.0.0.1", port)):
+            project = app.open_exactly(bank)
+            with pytest.raises(UsageError, match=f"port {port} for metrics on 127.0.0.1 is not available"):
+                worker_port(project, WorkerCounts()).__enter__()
+        with worker_port(project, WorkerCounts()) as address:
+            assert address == f"http://127.0.0.1:{port}/metrics"
+            assert set(re.findall(r"^# TYPE (\S+) ", asked(address)[1], re.MULTILINE)) == names_of_page(1, 2, 3, 4)
 
 
 # ---- the store

@@ -45,8 +45,8 @@ def _is_locked(held: IO[str]) -> bool:
 
 
 def _is_free(number: int) -> bool:
+    """Whether any program may listen there; a connection that ended keeps its port from those without address reuse."""
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", number))
         except OSError:
