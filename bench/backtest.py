@@ -90,9 +90,9 @@ def made_project(folder: Path, events: int) -> Path:
     project = fresh_project(PROJECT, folder)
     lines = folder / "bank.jsonl"
     with lines.open("wb") as file:
-        for label in with_labels(bank(events, seed=1), seed=1):
-            name = "payment" if isinstance(label, Payment) else "label"
-            file.write(msgspec.json.encode({name: label.event}) + b"\n")
+        for item in with_labels(bank(events, seed=1), seed=1):
+            name = "payment" if isinstance(item, Payment) else "label"
+            file.write(msgspec.json.encode({name: item.event}) + b"\n")
     command = [sys.executable, "-m", "shroff", "-C", str(project), "ingest", str(lines), "--json"]
     subprocess.run(command, check=True, capture_output=True)
     lines.unlink()

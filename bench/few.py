@@ -62,7 +62,7 @@ def timed(writer: Writer, given: Iterator[Submission], size: int, seconds: float
         writer.commit(prepared)
         commit, wall = commit + now() - third, wall + time.perf_counter() - began_s
         look_up, prepare, batches = look_up + second - first, prepare + third - second, batches + 1
-    return [1e6 * case / batches for case in (look_up, prepare, commit, wall)]
+    return [1e6 * item / batches for item in (look_up, prepare, commit, wall)]
 
 
 def measured(folder: Path, rounds: int, seconds: float) -> dict[tuple[int, bool], Times]:

@@ -218,7 +218,7 @@ def run(folder: Path, count: int, seeds: int, *, keep: bool) -> None:
     of_all, of_weeks = sum(found[-1] for found in losses), [item for found in losses for item in found[:-1]]
     rates = sum(missed_rates(seed) for seed in range(50))
     times = loads(folder, count)
-    slow = [time for time in times if time.name.startswith("a log")]
+    slow = [view for view in times if view.name.startswith("a log")]
     worst = max(item.quantile(0.95) for item in slow)
     sums = f"Sums compared with SQL over the export of decisions, events and labels, to the cent: {compared}; "
     final = (

@@ -185,7 +185,7 @@ def weights_table(found: Mapping[str, Weight]) -> str:
 
 def verdict(times: Sequence[Times], weighed: Mapping[str, Weight]) -> str:
     """Whether what was asked is kept."""
-    slowest = max((path for path in times if path.name in TIMED), key=lambda one: one.quantile(0.95))
+    slowest = max((page for page in times if page.name in TIMED), key=lambda page: page.quantile(0.95))
     heaviest = max(weighed, key=lambda name: weighed[name].whole)
     return (
         f"Slowest of {', '.join(TIMED)}: {slowest.name}, p95 {slowest.quantile(0.95):.1f} ms (asked {ASKED_MS:.0f}). "

@@ -43,8 +43,8 @@ def write_bank(folder: Path, payments: int) -> None:
     path.write_text(text)
     given, known = folder / "payments.jsonl", folder / "labels.jsonl"
     with given.open("w") as events, known.open("w") as labels:
-        for label in known_at_the_end(with_labels(bank(payments, SEED), SEED), payments):
-            print(json.dumps(label.event), file=events if isinstance(label, Payment) else labels)
+        for item in known_at_the_end(with_labels(bank(payments, SEED), SEED), payments):
+            print(json.dumps(item.event), file=events if isinstance(item, Payment) else labels)
     shroff.open(folder).ingest(given, as_type="payment", labels=known, decide=False)
 
 

@@ -100,8 +100,8 @@ def test_what_is_said_once_holds_for_all_that_is_called_and_its_own_settings_com
     sign_in = {"issuer": "https://c.example", "client_id": "shroff", "roles": {}, "proxy": "none"}
     provider = provider_of(systems.called(System("oidc", sign_in), tmp_path))
     made = [
-        case._client._made()
-        for case in (
+        item._client._made()
+        for item in (
             WebhookSink("hook", hook.options),
             HttpRegistry("http://b.example", Calls.of(registry.options)),
         )

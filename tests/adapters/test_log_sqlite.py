@@ -512,7 +512,7 @@ def test_small_batches_come_into_frames_but_for_the_newest(path):
         assert reader.find("payment", ["p-1", "p-5000"]).keys() == {"p-1", "p-5000"}
     with closing(sqlite3.connect(path)) as shell:
         for table, frames_ in ("decisions", "decision_frames"), ("events", "event_frames"):
-            (rows,), (frames,) = (shell.execute(count + case).fetchone() for case in (table, frames_))
+            (rows,), (frames,) = (shell.execute(count + element).fetchone() for element in (table, frames_))
             assert rows == 5_000 - frames * FRAME_ROWS
             assert ROWS_KEPT <= rows < ROWS_KEPT + 2 * FRAME_ROWS
         assert shell.execute("SELECT sum(size) FROM id_runs").fetchone() == (5_000 - rows,)

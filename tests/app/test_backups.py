@@ -223,8 +223,8 @@ def test_what_was_truncated_altered_or_lost_is_refused_and_named(bank, tmp_path,
 def test_a_backup_of_another_project_with_the_same_key_is_refused(bank, tmp_path):
     other = Bank(tmp_path / "other")
     other.pay(payment())
-    for case in (bank, other):
-        with backing_up(case, tmp_path / f"of-{case.folder.name}", KEY) as writer:
+    for item in (bank, other):
+        with backing_up(item, tmp_path / f"of-{item.folder.name}", KEY) as writer:
             writer.create()
     shutil.copytree(tmp_path / "of-other", tmp_path / "of-bank", dirs_exist_ok=True, ignore=_label)
 

@@ -220,7 +220,7 @@ def test_training_notes_what_inputs_meant_and_who_the_champion_was(tmp_path: Pat
     project.ingest(write_days(tmp_path / "days.jsonl", range(16)))
     first = project.train(promote=True)
     second = project.train(promote=True)
-    manifests = [case.stored.manifest for case in (first, second)]
+    manifests = [item.stored.manifest for item in (first, second)]
 
     assert first.promoted, first.why_not
     assert manifests[0]["compared_with"] is None

@@ -99,7 +99,7 @@ def test_claim_next_gives_the_least_time_left_of_what_is_free_or_ones_own(tmp_pa
 
         assert [case and case.number for case in got] == [3, 4, 5, None]
         assert [
-            case and case.number for case in (case_actions.claim_next(at.desk, BEN, CaseFilter(entity="card")),)
+            item and item.number for item in (case_actions.claim_next(at.desk, BEN, CaseFilter(entity="card")),)
         ] == [1]
 
 

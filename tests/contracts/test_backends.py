@@ -157,7 +157,7 @@ class Trees:
 
         there = fit("xgboost", inputs, verdicts, None, LearningPlan.of(told, 1), growing=Growing(backend, tmp_path))
 
-        mine, other = (scores_of(case, inputs) for case in (here, there))
+        mine, other = (scores_of(item, inputs) for item in (here, there))
         assert there.trees == 60
         assert float(np.abs(mine - other).mean()) < MEAN_DIFFERENCE
         assert abs(auc_roc(mine, verdicts) - auc_roc(other, verdicts)) < AUC_DIFFERENCE
@@ -177,7 +177,7 @@ class Trees:
         )
 
         assert 1 <= there.trees < 60
-        mine, other = (scores_of(case, inputs)[3_000:] for case in (here, there))
+        mine, other = (scores_of(item, inputs)[3_000:] for item in (here, there))
         assert abs(auc_roc(mine, verdicts[3_000:]) - auc_roc(other, verdicts[3_000:])) < 0.02
 
     def test_another_learner_is_refused_by_name(self, backend: Any, tmp_path: Path) -> None:

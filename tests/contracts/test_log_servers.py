@@ -558,10 +558,10 @@ def test_ids_of_large_batches_are_unique_in_runs_that_are_sealed_and_undone(plac
         wanted = [f"p-{seq}" for seq in range(4_000)]
         with closing(place.open()) as log, closing(place.open(read_only=True)) as reader:
             log.append(payments(3_303, 300))
-            for case in (log, reader):
-                assert {case.find("payment", [id_])[id_].seq for id_ in ("p-2401", "q-3302")} == {2_401, 3_302}
-                assert len(case.find("payment", wanted)) == 3_002 - 2_400 + 300
-                assert case.ids_lost(0) == ""
+            for item in (log, reader):
+                assert {item.find("payment", [id_])[id_].seq for id_ in ("p-2401", "q-3302")} == {2_401, 3_302}
+                assert len(item.find("payment", wanted)) == 3_002 - 2_400 + 300
+                assert item.ids_lost(0) == ""
             place.run("UPDATE T:id_runs SET size = size + 1")
             assert "index of ids has changed" in reader.damage(1)
             place.run("DELETE FROM T:id_runs")

@@ -116,9 +116,9 @@ class Training:
         there = project.train(cluster=Cluster(backend, 3))
 
         assert (there.rows, there.fraud, there.immature) == (local.rows, local.fraud, local.immature)
-        both = [case.evaluation.metrics["average_precision"].mean for case in (local, there)]
+        both = [item.evaluation.metrics["average_precision"].mean for item in (local, there)]
         assert abs(both[0] - both[1]) < PRECISION_DIFFERENCE
-        scored = [rows_judged(bank, case.stored.id) for case in (local, there)]
+        scored = [rows_judged(bank, item.stored.id) for item in (local, there)]
         assert scored[0].drop(["score"]).equals(scored[1].drop(["score"]))
         scores = [row["score"].to_numpy() for row in scored]
         assert float(np.abs(scores[0] - scores[1]).mean()) < SCORE_DIFFERENCE

@@ -115,7 +115,7 @@ def test_events_in_another_order_train_on_the_newest_version_only(account):
     first = account.put("incoming/a.csv", b"1\n")
     second = account.put("incoming/a.csv", b"2\n")
 
-    assert [account.call(case) for case in (second, first, second)] == ["started", "superseded", "duplicate"]
+    assert [account.call(item) for item in (second, first, second)] == ["started", "superseded", "duplicate"]
 
     third = account.put("incoming/a.csv", b"3\n")  # while the second one trains
 

@@ -110,7 +110,7 @@ TWICE = [
 @pytest.mark.parametrize("form", ["{}", '{{"payment":{}}}'])
 def test_the_line_is_refused_with_the_key_and_its_bytes_and_the_others_go_on(line, form, tmp_path):
     path = tmp_path / "in.jsonl"
-    path.write_text("\n".join(form.format(case) for case in (ORDINARY, line, ORDINARY)) + "\n", encoding="utf-8")
+    path.write_text("\n".join(form.format(item) for item in (ORDINARY, line, ORDINARY)) + "\n", encoding="utf-8")
     first, second, third = submitted(path, "payment" if form == "{}" else None)
 
     assert first.event == third.event is not None

@@ -225,8 +225,8 @@ def test_no_copy_of_the_process_is_made_while_a_thread_loads_numba(monkeypatch: 
     assert made == []
 
     may_end.set()
-    for case in (loading, copying):
-        case.join(120)
+    for item in (loading, copying):
+        item.join(120)
     monkeypatch.setattr(windows.tend, "by_numba", None)
     assert os.waitpid(made[0], 0)[1] == 0
 

@@ -92,8 +92,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     (folder / "rules" / "any.yaml").write_text(RULE, encoding="utf-8")
     with served(folder) as found:
         with found.client() as client:
-            for case in (PAYMENT, OWN):
-                assert client.post(EVENTS, json=case).status_code == 200
+            for item in (PAYMENT, OWN):
+                assert client.post(EVENTS, json=item).status_code == 200
         yield found
 
 

@@ -100,7 +100,7 @@ def test_the_second_of_two_analysts_is_told_and_nothing_is_overwritten(project):
     with served(project) as service, service.client() as admin, analyst(service, "ann") as ann:
         number = raise_cases(admin, 1)[0]["id"]
         with analyst(service, "ben") as ben:
-            seen = [case.get(f"{CASES}/{number}").headers["etag"] for case in (ann, ben)]
+            seen = [item.get(f"{CASES}/{number}").headers["etag"] for item in (ann, ben)]
             first = ann.post(f"{CASES}/{number}/decide", json={"verdict": "fraud"}, headers={"if-match": seen[0]})
             second = ben.post(f"{CASES}/{number}/decide", json={"verdict": "genuine"}, headers={"if-match": seen[1]})
             undone_by_another = ben.post(f"{CASES}/undo", json={"undo": first.json()["undo"]})

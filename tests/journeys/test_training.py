@@ -196,7 +196,7 @@ def test_files_give_the_model_that_the_log_gives(trained, asked, files):
     (payments, labels), (bank, by_log) = files, trained
     _, by_files = asked("train", str(payments), "--labels", str(labels), "--as-of", AS_OF)
 
-    models = [shroff.open(bank).context.registry.read(case["model"]).files["model.json"] for case in (by_log, by_files)]
+    models = [shroff.open(bank).context.registry.read(item["model"]).files["model.json"] for item in (by_log, by_files)]
     assert models[0] == models[1]
     assert by_log["metrics"]["auc_roc"] == by_files["metrics"]["auc_roc"]
 

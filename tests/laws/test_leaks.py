@@ -109,7 +109,7 @@ def test_events_and_labels_after_the_moment_change_nothing(made: tuple[str, str]
     history = [*enumerate(history_of(*plan), start=1)]
     before = [entry for entry in history if entry[1].time_ms <= as_of_ms]
     cut = HistorySource(lambda: taken(iter([before]), definitions, "payment"), LATENESS_MS)
-    whole, alone = (build_set(definitions, wanted, case, as_of_ms) for case in (given_source, cut))
+    whole, alone = (build_set(definitions, wanted, item, as_of_ms) for item in (given_source, cut))
 
     assert difference_of(whole, alone) is None
 

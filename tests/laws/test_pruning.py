@@ -143,7 +143,7 @@ def test_a_lake_over_a_file_answers_old_events_and_takes_labels_for_them(
     with TemporaryDirectory() as folder, ExitStack() as held:
         undisturbed, objects = MemoryLog(), MemoryObjects()
         whole = WholeLog(held.enter_context(closing(SqliteLog(Path(folder) / "log.db"))), lambda: lake_of(objects))
-        writers = [Writer(case, project(*version), lambda: NOW_MS) for case in (whole, undisturbed)]
+        writers = [Writer(item, project(*version), lambda: NOW_MS) for item in (whole, undisturbed)]
         late = [event for event in history if not isinstance(event, Event)]  # labels come when all else is there
         first = [event for event in history if isinstance(event, Event)]
         for part in (first, [*late, *again(first, data)]):

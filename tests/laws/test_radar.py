@@ -185,7 +185,7 @@ def test_what_is_allowed_is_not_declined(allowed, blocked, row):
     rules, _ = read_rules(f"Allow if {allowed[0]}\nBlock if {blocked[0]}", "rules.txt")
     allow, block = carry_over(rules, TARGET, RadarOptions("rules.txt")).carried
     scope = Scope(NAMES, this=("payment",))
-    is_allowed, is_declined = (compile_row(check(case.when, scope), leaf)(row) is True for case in (allow, block))
+    is_allowed, is_declined = (compile_row(check(item.when, scope), leaf)(row) is True for item in (allow, block))
 
     assert is_allowed == (allowed[1](row) is True)
     assert is_declined == (blocked[1](row) is True and not is_allowed)

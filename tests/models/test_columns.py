@@ -62,8 +62,8 @@ def test_a_column_of_nothing_stays_one() -> None:
 UNITS = st.none() | st.integers(-(10**15), 10**15)
 WHOLE = UNITS | st.sampled_from([2**53 - 1, 2**53, 2**53 + 1, -(2**63), 2**63 - 1, 2**100])
 KINDS = [
-    *((case, UNITS) for case in (money(2), number(6), DURATION, TIME)),
-    *((case, UNITS | st.integers(2**53, 2**63 - 1)) for case in (money(2), money(3))),
+    *((item, UNITS) for item in (money(2), number(6), DURATION, TIME)),
+    *((item, UNITS | st.integers(2**53, 2**63 - 1)) for item in (money(2), money(3))),
     (INTEGER, WHOLE),
     (REAL, st.none() | st.floats(allow_nan=False, allow_infinity=False)),
     (BOOLEAN, st.none() | st.booleans()),

@@ -285,7 +285,7 @@ def test_a_share_of_the_events_that_was_drawn_costs_as_much_a_day():
     whole = made_up(7, count=40_000, days=20, skill=0.8)
     kept = np.random.default_rng(1).random(40_000) < 0.5
     terms = Terms(false_decline=15, review=4, reviews_a_day=100)
-    all_, half = (thresholds(case, terms, seed=1) for case in (whole, replace(part_of(whole, kept), share=0.5)))
+    all_, half = (thresholds(item, terms, seed=1) for item in (whole, replace(part_of(whole, kept), share=0.5)))
 
     assert half.best.cost == pytest.approx(all_.best.cost, rel=0.05)
     assert half.without.cost == pytest.approx(all_.without.cost, rel=0.05)

@@ -349,8 +349,8 @@ def test_a_project_says_for_how_long_somebody_stays_signed_in(desk, ann, clock):
     assert used.ends_at_ms == NOW_MS + 100_000
     clock.now_ms = NOW_MS + 59_999
     assert [each.ends_at_ms for each in sessions.open_sessions(short)] == [NOW_MS + 60_000] * 2
-    for case in (used, left):
-        assert sessions.signed_in(short, case.token, is_use=case is used) is not None
+    for item in (used, left):
+        assert sessions.signed_in(short, item.token, is_use=item is used) is not None
     clock.now_ms += 1
     assert sessions.signed_in(short, left.token) is None
     clock.now_ms = NOW_MS + 99_999
@@ -369,7 +369,7 @@ def test_one_changes_ones_password_by_the_one_that_holds_and_is_signed_out_elsew
     now = sessions.change_password(desk, here, GOOD, OTHER, "1.2.3.4")
 
     assert sessions.signed_in(desk, now.token) is not None
-    assert [sessions.signed_in(desk, case.token) for case in (here, elsewhere)] == [None, None]
+    assert [sessions.signed_in(desk, item.token) for item in (here, elsewhere)] == [None, None]
     assert signed(desk, password=OTHER).user.name == "ann"
     with pytest.raises(SignInError):
         signed(desk, password=GOOD)

@@ -208,7 +208,7 @@ def test_where_nothing_is_written_id_and_time_are_made_and_the_same_body_gets_th
         "seconds,", "_,"
     )
     first, again, other = (
-        json.loads(reader(call).event_of(case, 5_000)[0]) for case in (body(), body(), body(amount=1))
+        json.loads(reader(call).event_of(item, 5_000)[0]) for item in (body(), body(), body(amount=1))
     )
 
     assert first == again

@@ -147,7 +147,7 @@ def _compare(has: Contents, must: Contents, notices: NoticeStore, found: Found) 
     """What the log has and what its twin has, in the parts that effects are of."""
     for part in COMPARED:
         # A control event also says where it was told; what it puts in force shows in every receipt.
-        kept = ([row for row in case[part] if part != "records" or row[1] != "control"] for case in (has, must))
+        kept = ([row for row in item[part] if part != "records" or row[1] != "control"] for item in (has, must))
         ours, theirs = (Counter(map(_hashable, rows)) for rows in kept)
         more, less = ours - theirs, theirs - ours
         if part == "outbox":  # a worker tells news beside its work: what the store of notices took is there no more

@@ -134,7 +134,7 @@ class Stable:
         with contextlib.ExitStack() as opened:
             nothing = opened.enter_context(Path(os.devnull).open("r+b"))
             errors = opened.enter_context(stderr.open("ab"))
-            files = [nothing.fileno() if case < 0 else case for case in (stdin, stdout)] + [errors.fileno()]
+            files = [nothing.fileno() if item < 0 else item for item in (stdin, stdout)] + [errors.fileno()]
             asked = {
                 "command": list(command),
                 "surroundings": str(surroundings.file),
@@ -174,7 +174,7 @@ def started_as_users_do(
 ) -> Process:
     """The same with the program started anew: what `Stable.start` leaves out is in it."""
     with Path(os.devnull).open("r+b") as nothing, stderr.open("ab") as errors:
-        files = [nothing.fileno() if case < 0 else case for case in (stdin, stdout)] + [errors.fileno()]
+        files = [nothing.fileno() if item < 0 else item for item in (stdin, stdout)] + [errors.fileno()]
         pid = os.posix_spawnp(
             "setpriv",
             ["setpriv", "--pdeathsig", "KILL", str(SHROFF), *command],

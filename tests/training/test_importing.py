@@ -148,7 +148,7 @@ def test_a_calibration_is_fitted_to_each_folds_own_past(project, tmp_path):
     bring_files(tmp_path, scale_pos_weight=8)
     plain = import_it(project, tmp_path)
     calibrated = import_it(project, tmp_path, calibrate=True)
-    errors = [case.evaluation.metrics["calibration_error"].mean for case in (plain, calibrated)]
+    errors = [item.evaluation.metrics["calibration_error"].mean for item in (plain, calibrated)]
 
     assert plain.stored.manifest["calibration"] == {"kind": "none"}
     assert calibrated.stored.manifest["calibration"]["kind"] == "platt"

@@ -86,7 +86,7 @@ def test_of_too_many_rows_a_share_is_kept_and_costs_as_much_a_day(judged, monkey
     assert set(quarter["seq"].to_pylist()) < set(half["seq"].to_pylist()) < set(whole["seq"].to_pylist())
     weighed = weighed_of(stored_rows(kept(file_of(half))), 2, "card")
     assert weighed.share == 0.5
-    every, some = (thresholds(case, TERMS, seed=1) for case in (weighed_of(whole, 2, "card"), weighed))
+    every, some = (thresholds(item, TERMS, seed=1) for item in (weighed_of(whole, 2, "card"), weighed))
     assert some.without.cost == pytest.approx(every.without.cost, rel=0.3)
     assert some.without.cost > 1.4 * every.without.cost / 2
 

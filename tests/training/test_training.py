@@ -305,8 +305,8 @@ def test_a_model_scores_a_frame_as_it_scores_events_and_works_with_scikit_learn(
     assert found.shape == (A_DAY, 2)
     assert found[:, 1].tolist() == recorded
     assert np.allclose(found.sum(axis=1), 1)
-    for case in (frame.to_pandas(), pytest.importorskip("polars").DataFrame(frame)):
-        assert np.array_equal(model.predict_proba(case), found)
+    for item in (frame.to_pandas(), pytest.importorskip("polars").DataFrame(frame)):
+        assert np.array_equal(model.predict_proba(item), found)
     assert [*model.feature_names_in_] == ["payment.amount", "payment.channel", "card.payments_1d"]
     assert [*model.classes_] == [0, 1]
     assert roc_auc_score(frauds, found[:, 1]) > 0.6

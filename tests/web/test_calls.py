@@ -218,8 +218,8 @@ def test_thirty_numbers_give_one(tmp_path, data, root):
         ]
 
         assert [item.json() for item in found] == [{"prediction": 1}, {"prediction": 0}]
-        assert [case.status for case in (strings, short, not_a_number, nothing)] == [422] * 4
-        assert [case.json()["errors"][0]["path"] for case in (strings, short, not_a_number, nothing)] == [
+        assert [element.status for element in (strings, short, not_a_number, nothing)] == [422] * 4
+        assert [element.json()["errors"][0]["path"] for element in (strings, short, not_a_number, nothing)] == [
             "features[4]",
             "features",
             "",

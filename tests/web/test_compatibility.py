@@ -118,9 +118,9 @@ def test_a_message_of_sixteen_texts_is_one_payment_and_its_label_is_known_a_week
     own = {"payment_id": "own", "paid_at": "2020-10-14T20:00:00Z", "card_type": "Visa", "entry_mode": "Tap"}
     own |= {"amount": "7.50", "channel": "POS", "country": "USA"}
     file = tmp_path / "messages.jsonl"
-    file.write_text("".join(json.dumps(case) + "\n" for case in (CARD, CARD, stolen, odd, own)))
+    file.write_text("".join(json.dumps(element) + "\n" for element in (CARD, CARD, stolen, odd, own)))
     labels = tmp_path / "labels.jsonl"
-    labels.write_text("".join(json.dumps(case) + "\n" for case in (CARD, stolen)))
+    labels.write_text("".join(json.dumps(element) + "\n" for element in (CARD, stolen)))
     report = project.ingest(file, as_type="payment", labels=labels)
     with project.log.reading() as log:
         records = [item for found in log.read() for item in found]

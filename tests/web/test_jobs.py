@@ -106,7 +106,7 @@ def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
         assert (await browser.post(f"{first}/again", {"csrf": token})).status == 422  # it waits still
         await browser.post(f"{first}/cancel", {"csrf": token})
         again = (await browser.post(f"{first}/again", {"csrf": token})).headers["location"]
-        old, new = (asks.service.jobs.job(case.removeprefix("/jobs/")) for case in (first, again))
+        old, new = (asks.service.jobs.job(item.removeprefix("/jobs/")) for item in (first, again))
         assert (new.params, new.timeout_ms, new.retries) == (old.params, 60_000, 2)
         await browser.post(f"{again}/cancel", {"csrf": token})
         assert re.search(r"None of the newest \d+ failed\.", (await browser.get("/jobs")).body.decode())

@@ -82,7 +82,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
 
     async def steps(asks: Asker) -> None:
         posted = [planted(1), planted(2, amount=NAME), planted(3, **{NAME: CARD}), planted(66), {NAME: MAIL}, NAME]
-        topic.send("payments/0", *(msgspec.json.encode(case) for case in (planted(7), planted(8, paid_at=NAME))))
+        topic.send("payments/0", *(msgspec.json.encode(element) for element in (planted(7), planted(8, paid_at=NAME))))
         topic.send("payments/1", f'{{"{NAME}": {CARD}'.encode(), msgspec.json.encode(planted(9)))
         ids = {"x-request-id": "r-77", "x-other": WORD, "cookie": f"session={WORD}"}
         for body in posted:

@@ -103,7 +103,7 @@ def test_a_session_is_seen_without_its_token_and_ended_by_who_manages_users(bank
         listed = (await call(browser, "GET", "/api/v1/sessions")).json()["sessions"]
         assert {row["id"] for row in listed} == set(ids)
         assert (await send(browser, "/settings/sessions/0000")).status == 422
-        first, second = (token_hash(case.cookies["shroff_session"]).hex()[:16] for case in (other, browser))
+        first, second = (token_hash(item.cookies["shroff_session"]).hex()[:16] for item in (other, browser))
         assert {first, second} == set(ids)
         assert (await call(browser, "DELETE", f"/api/v1/sessions/{first}")).json()["session"]["user"] == "ann"
         assert (await other.get("/me")).status == 303

@@ -585,8 +585,8 @@ def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_
         await browser.send("POST", "/api/v1/cases/5/decide", b'{"verdict": "genuine"}', csrf)
         await whole.until(lambda: whole.told("cases")[-1:] == [told(1, 4)])
         assert told(0, 4)["open"] in (await browser.get("/rules")).body.decode()
-        for case in (whole, filtered):
-            await case.leave()
+        for item in (whole, filtered):
+            await item.leave()
         for query in ("state=opn", "min_stake=much&after=3"):
             assert (await browser.get(f"/queue/stream?{query}")).status == 400
         assert asks.service.streams.count == 0

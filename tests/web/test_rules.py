@@ -596,8 +596,8 @@ def test_an_earlier_version_is_compared_with_the_project_of_today(bank, monkeypa
             await browser.send("POST", "/api/v1/events/payment", encoded(payment(1, "600.00")), key)
             await sent(browser, "/rules/dear_one/back", seq="0", reason="to see")
             late = payment(9, "1.00") | {"paid_at": "2026-02-20T00:00:00Z"}
-            for case in (payment(2, "600.00"), late):
-                await browser.send("POST", "/api/v1/events/payment", encoded(case), key)
+            for item in (payment(2, "600.00"), late):
+                await browser.send("POST", "/api/v1/events/payment", encoded(item), key)
             said = {"event": "payment/p-2", "verdict": "fraud", "source": "chargeback"}
             known = said | {"known_at": "2026-01-06T00:00:00Z"}
             assert (await browser.send("POST", "/api/v1/labels", encoded(known), key)).status == 200

@@ -746,8 +746,8 @@ def test_state_is_saved_after_so_many_places_while_the_work_goes_on(tmp_path):
     saved = [int(file.stem) for file in place.snapshots.files()]
     _, seq, warnings = restore(place.snapshots, place.log, definitions())
     feed.send("payments/0", *(message(number, 50) for number in range(400, 440)))
-    for case in (place, undisturbed):
-        Worker(case, MemorySource(feed), AT_END).run()
+    for item in (place, undisturbed):
+        Worker(item, MemorySource(feed), AT_END).run()
 
     assert work.snapshots >= 1
     assert all(50 <= seq <= 401 for seq in saved)

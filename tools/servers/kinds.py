@@ -14,5 +14,5 @@ from tools.servers.pubsub import Pubsub
 from tools.servers.registry import Registry
 
 KINDS: Final[Mapping[str, Callable[[], Server]]] = {
-    case.kind: case for case in (Kafka, Registry, Redis, Postgres, MariaDB, Mongo, S3, GCS, Azure, Mail, Pubsub)
+    item.kind: item for item in (Kafka, Registry, Redis, Postgres, MariaDB, Mongo, S3, GCS, Azure, Mail, Pubsub)
 }

@@ -118,9 +118,9 @@ class PeopleContract(PeopleRowsContract):
         with self.changing(tmp_path) as change:
             ann = change.add_user(user("ann", subject="issuer 1"))
             ben = change.add_user(user("ben"))
-            for case in (user("ann"), user("cy", subject="issuer 1")):
+            for item in (user("ann"), user("cy", subject="issuer 1")):
                 with pytest.raises(UsageError):
-                    change.add_user(case)
+                    change.add_user(item)
             with pytest.raises(UsageError):
                 change.put_user(replace(ben, name="ann"))
             names = ["Ann", "ann ", "añn"]
@@ -147,8 +147,8 @@ class PeopleContract(PeopleRowsContract):
             ann = change.add_user(user("ann")).number
             first = UserSession(hash_of("a"), ann, 1, NOW_MS, NOW_MS + 5, NOW_MS + 9, "here")
             second = UserSession(hash_of("b"), ann, 1, NOW_MS, NOW_MS + 7, NOW_MS + 9, "there")
-            for case in (first, second):
-                change.put(case)
+            for item in (first, second):
+                change.put(item)
         with self.changing(tmp_path) as change:
             assert change.sessions() == [second, first]
             change.put(replace(first, seen_at_ms=NOW_MS + 8))

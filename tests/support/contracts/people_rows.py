@@ -58,8 +58,8 @@ class PeopleRowsContract(Contract):
         later = ApiKey("k1", "till 1", _hash("b"), Role.ADMIN, (), NOW_MS + 1, "ann", NOW_MS + 9, None, NOW_MS + 2)
         revoked = replace(key, revoked_at_ms=NOW_MS + 3)
         with store.change() as change:
-            for case in (later, key, revoked):
-                change.put(case)
+            for item in (later, key, revoked):
+                change.put(item)
 
         with store.look() as look:
             assert look.keys() == [revoked, later]
