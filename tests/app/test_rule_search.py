@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from shroff.app.rules.rule_search import MeasuredRule, Parts, RuleCosts, RuleSearch, confirmed, rules_to_drop
+from shroff.arrays import Bools
 from shroff.language.values import DAY_MS
-from shroff.models.sets import Flags
 
 COUNT, DAYS = 4_000, 84
 TIMES_MS = np.arange(COUNT) * (DAYS * DAY_MS // COUNT)
@@ -21,7 +21,7 @@ COLUMNS[1][::50] = np.nan
 COSTS = RuleCosts(false_decline=15, review=4, reviews=2_000)
 
 
-def learned(frauds: Flags) -> list[tuple[Parts, str, MeasuredRule]]:
+def learned(frauds: Bools) -> list[tuple[Parts, str, MeasuredRule]]:
     """The rules that earlier events suggest and later ones confirm."""
     earlier = [column[~LATER] for column in COLUMNS]
     rules = list(RuleSearch(earlier, frozenset([2]), frozenset(), frauds[~LATER], AMOUNTS[~LATER], COSTS).rules())

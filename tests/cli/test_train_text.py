@@ -6,17 +6,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from shroff.arrays import Bools
 from shroff.models.evaluation.baselines import best_rule
 from shroff.models.evaluation.estimates import estimate
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
-from shroff.models.sets import Flags, RecordedDecisions
+from shroff.models.sets import RecordedDecisions
 from shroff.training.printed import _best_rule_text
 
 FRAUDS = np.arange(60) % 6 == 0
 
 
-def told(hits: Flags) -> str:
+def told(hits: Bools) -> str:
     """What is told where one rule hit so."""
     recorded = RecordedDecisions(np.zeros(60, np.int8), np.full(60, np.nan), {"large": hits})
     found = best_rule(recorded, np.arange(60), FRAUDS)

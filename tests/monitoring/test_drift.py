@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.models.sets import Floats, Input
+from shroff.arrays import Floats
+from shroff.models.sets import Input
 from shroff.monitoring.drift import LIMIT, drift_of, drifts, stability_index
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from shroff.arrays import Floats
 from shroff.errors import StateError
-from shroff.models.model import Floats, InputColumn, digest_of
+from shroff.models.model import InputColumn, digest_of
 from shroff.models.registry import GateResult, Registry, Stored
 
 WEIGHTS = "model.json"

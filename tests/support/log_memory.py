@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from shroff.adapters.log.rows import id_digest
+from shroff.arrays import Ints
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
 from shroff.streams.batch_check import (
     check_batch,
@@ -46,7 +47,6 @@ from shroff.streams.log import (
     StuckRow,
     WaitingLabel,
 )
-from shroff.streams.log_columns import Words
 from tests.support.log_memory_store import MemoryStore
 
 
@@ -144,7 +144,7 @@ class MemoryLog:
             there = {seq: store.records[seq - first] for seq in places if first <= seq <= end}
             return there | {seq: kept[seq] for seq in places if seq in kept}
 
-    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+    def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
         """The places of each of these hashes of keys, ascending."""
         with self._held() as store:
             return {hashed: np.array(sorted(store.keys.get(hashed, ())), np.int64) for hashed in hashes}

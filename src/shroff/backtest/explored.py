@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from shroff.arrays import Floats
 from shroff.backtest.document import ReportExploration
 from shroff.backtest.outcomes import JudgedEvents
 from shroff.backtest.tally import Money, exact_sum
 from shroff.engine.stored import damaged, decision_of
 from shroff.models.evaluation.exploration import fraud_share
-from shroff.models.sets import Floats
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
 from shroff.training.sets.labels import FRAUD_LABEL, UNCLEAR_LABEL

@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
 from shroff.engine.let_through import DRAWS, LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
@@ -40,21 +40,18 @@ from shroff.streams.log import HitRow, Log
 from shroff.training.sets.labels import rows_of
 from shroff.training.sets.rows import minor_units
 
-Words = NDArray[np.int64]
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-NO_WORDS: Final[Words] = np.zeros(0, np.int64)
-NO_FLAGS: Final[Flags] = np.zeros(0, np.bool_)
+NO_WORDS: Final[Ints] = np.zeros(0, np.int64)
+NO_FLAGS: Final[Bools] = np.zeros(0, np.bool_)
 
 
 @frozen
 class RuleMatches:
     """The hits of a rule: rows of its event type, ascending, and which of them have an effect."""
 
-    rows: Words
-    effective: Flags
+    rows: Ints
+    effective: Bools
 
-    def among(self, rows: Words) -> RuleMatches:
+    def among(self, rows: Ints) -> RuleMatches:
         """The hits at some rows, which ascend, as places among them."""
         places = rows_of(self.rows, rows)
         return RuleMatches(places[places >= 0], self.effective[places >= 0])
@@ -74,14 +71,14 @@ class TypeRows:
     """
 
     event: str
-    seqs: Words
-    times_ms: Words
+    seqs: Ints
+    times_ms: Ints
     ids: pa.ChunkedArray
-    amounts_minor: Words
-    decided: Flags
+    amounts_minor: Ints
+    decided: Bools
     scores: Floats
     hits: Mapping[str, RuleMatches]
-    may_be_explored: Flags
+    may_be_explored: Bools
     explored_before: Days
 
 
@@ -125,7 +122,7 @@ class BacktestFold:
         }
         self._found: dict[str, list[RuleMatches]] = defaultdict(list)
         self._own: dict[int, dict[str, str | None]] = defaultdict(dict)  # hits of rules that look `since flag`
-        self._scores: dict[str, list[tuple[Words, Floats]]] = defaultdict(list)
+        self._scores: dict[str, list[tuple[Ints, Floats]]] = defaultdict(list)
         self._next: tuple[int, Hits] = 0, {}
         explores = any(self._side.policy(event).explore for event in self._side.events.decided)
         self._explored_before = RecordedHits(log, 0, self._after if explores else 0).places(LET_THROUGH)
@@ -244,7 +241,7 @@ class BacktestFold:
                 there = np.flatnonzero(inside & column.valid)
                 self._scores[name].append((firsts[name] + there, column.values[there]))
 
-    def _note_hits(self, rule: Rule, work: Computation, frame: Frame, inside: Flags, first: int) -> None:
+    def _note_hits(self, rule: Rule, work: Computation, frame: Frame, inside: Bools, first: int) -> None:
         hit = np.flatnonzero(frame.computed[rule.computed.name].values.astype(np.bool_) & inside)
         effective = np.ones(len(hit), np.bool_)
         if rule.id in work.keys:
@@ -270,7 +267,7 @@ class BacktestFold:
         days = Counter((name, day) for day in (times[before[before >= 0]] // DAY_MS).tolist())
         return TypeRows(name, seqs, times, ids, amounts, decided, scores, hits, may_be, days)
 
-    def _hits_of(self, rule: Rule, seqs: Words, decided: Flags) -> RuleMatches:
+    def _hits_of(self, rule: Rule, seqs: Ints, decided: Bools) -> RuleMatches:
         known = self._known.get(rule.on, {}).get(rule.id)
         if known is not None or rule.id not in self._kept:
             return joined(self._found[rule.id]) if known is None else known
@@ -288,16 +285,16 @@ class _Gathered:
     amount: Node | None
     explore: Explore | None
     count: int = 0
-    seqs: list[Words] = field(default_factory=list)
-    times_ms: list[Words] = field(default_factory=list)
+    seqs: list[Ints] = field(default_factory=list)
+    times_ms: list[Ints] = field(default_factory=list)
     ids: list[Any] = field(default_factory=list)
-    amounts_minor: list[Words] = field(default_factory=list)
-    decided: list[Flags] = field(default_factory=list)
-    may_be_explored: list[Flags] = field(default_factory=list)
-    _decided: Flags = field(default_factory=lambda: NO_FLAGS)
-    _seqs: Words = field(default_factory=lambda: NO_WORDS)
+    amounts_minor: list[Ints] = field(default_factory=list)
+    decided: list[Bools] = field(default_factory=list)
+    may_be_explored: list[Bools] = field(default_factory=list)
+    _decided: Bools = field(default_factory=lambda: NO_FLAGS)
+    _seqs: Ints = field(default_factory=lambda: NO_WORDS)
 
-    def add(self, frame: Frame, seqs: Words, decided: Flags, draft: Definitions) -> None:
+    def add(self, frame: Frame, seqs: Ints, decided: Bools, draft: Definitions) -> None:
         self.count += len(frame)
         self.seqs.append(seqs)
         self.times_ms.append(frame.times)
@@ -312,14 +309,14 @@ class _Gathered:
             explorable_rows = explorable(self.explore, column, type_, places, frame.times)
         self.may_be_explored.append(explorable_rows)
 
-    def decided_in(self, first: int, count: int, after: int, upto: int) -> Flags:
+    def decided_in(self, first: int, count: int, after: int, upto: int) -> Bools:
         """Which of some events, which begin at a row, are to be decided and stand at the places (after, upto]."""
         if len(self._seqs) < self.count:
             self._seqs, self._decided = np.concatenate(self.seqs), np.concatenate(self.decided)
         seqs = self._seqs[first : first + count]
         return self._decided[first : first + count] & (seqs > after) & (seqs <= upto)
 
-    def places(self, rows: Words) -> list[int]:
+    def places(self, rows: Ints) -> list[int]:
         """The sequence numbers of rows that `decided_in` was asked about."""
         found: list[int] = self._seqs[rows].tolist()
         return found
@@ -340,17 +337,17 @@ class RecordedHits:
         return sorted(self._hits.keys() - DRAWS)
 
     @cached_property
-    def outcomes(self) -> tuple[Words, NDArray[np.int8]]:
+    def outcomes(self) -> tuple[Ints, Ints8]:
         """Places of the decisions, and the index of each outcome in `OUTCOMES`."""
         return outcomes_of(self._log, self._after, self._upto)
 
-    def places(self, rule: str) -> Words:
+    def places(self, rule: str) -> Ints:
         return np.array([row.seq for row in self._hits.get(rule, ())], np.int64)
 
     def keys(self, rule: str) -> list[str | None]:
         return [row.key for row in self._hits.get(rule, ())]
 
-    def effective(self, rule: str) -> Flags:
+    def effective(self, rule: str) -> Bools:
         """Hits that had an effect."""
         return np.array([not row.shadow for row in self._hits.get(rule, ())], np.bool_)
 

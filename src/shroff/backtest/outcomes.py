@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from shroff.backtest.fold import NO_WORDS, BacktestFold, Flags, RecordedHits, RuleMatches, TypeRows, Words
+from shroff.arrays import Bools, Floats, Ints
+from shroff.backtest.fold import NO_WORDS, BacktestFold, RecordedHits, RuleMatches, TypeRows
 from shroff.backtest.plan import (
     DecidingVersion,
     DraftComparison,
@@ -61,18 +61,18 @@ class JudgedEvents:
 
     event: str
     ids: pa.ChunkedArray
-    seqs: Words
-    times_ms: Words
-    amounts_minor: Words
+    seqs: Ints
+    times_ms: Ints
+    amounts_minor: Ints
     recorded: Codes
     old: Codes
     new: Codes
     labels: Codes
-    is_immature: Flags
+    is_immature: Bools
     hits: Mapping[str, RuleMatches]
     old_hits: Mapping[str, RuleMatches]
-    explored: Words
-    was_explored: Words
+    explored: Ints
+    was_explored: Ints
 
     def __len__(self) -> int:
         return len(self.seqs)
@@ -210,7 +210,7 @@ def _judged(
     )
 
 
-def _decided(rows: TypeRows, mine: Words, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Words]:
+def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Ints]:
     """Hits, outcomes and explored rows of some events by one side, as places among them."""
     hits = {id_: hit.among(mine) for id_, hit in rows.hits.items()}
     rules = [rule for rule in side.rules if rule.on == rows.event]
@@ -224,7 +224,7 @@ def _decided(rows: TypeRows, mine: Words, side: Definitions) -> tuple[dict[str, 
     return hits, new, explored
 
 
-def _explored(rows: TypeRows, mine: Words, drawn: Words, explore: Explore) -> Words:
+def _explored(rows: TypeRows, mine: Ints, drawn: Ints, explore: Explore) -> Ints:
     """The explored rows among the candidates, in log order."""
     days = LetThrough(rows.explored_before.items())
     ids = rows.ids.take(pa.array(mine[drawn])).to_pylist()
@@ -233,15 +233,13 @@ def _explored(rows: TypeRows, mine: Words, drawn: Words, explore: Explore) -> Wo
     return drawn[np.array(found, np.bool_)]
 
 
-def _old_hits(past: RecordedHits, rule: str, seqs: Words) -> RuleMatches:
+def _old_hits(past: RecordedHits, rule: str, seqs: Ints) -> RuleMatches:
     rows = rows_of(past.places(rule), seqs)
     there = rows >= 0
     return RuleMatches(rows[there], past.effective(rule)[there])
 
 
-def outcomes_by_columns(
-    hits: Mapping[str, RuleMatches], rules: list[Rule], scores: NDArray[np.float64], policy: Policy
-) -> Codes:
+def outcomes_by_columns(hits: Mapping[str, RuleMatches], rules: list[Rule], scores: Floats, policy: Policy) -> Codes:
     """`policy.outcome` of each event as a number of `OUTCOMES`; a score is NaN where no model gives one."""
     by_effect = {rule.effect: np.zeros(len(scores), np.bool_) for rule in rules}
     for rule in rules:

@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from shroff.arrays import Bools
 from shroff.backtest.document import BacktestReport, ReportBalance, ReportCosts, ReportRecorded, ReportRow
 from shroff.backtest.explored import explored_in
-from shroff.backtest.fold import Flags
 from shroff.backtest.outcomes import DraftVerdicts, JudgedEvents, JudgedRange, judge
 from shroff.backtest.plan import DraftComparison, changed_parts
 from shroff.backtest.report import UNKNOWABLE
@@ -104,7 +104,7 @@ def backtest(
 
 
 def _report(
-    log: Log, draft: Definitions, verdicts: DraftVerdicts, learnt: Sequence[Flags], *, judges_models: bool
+    log: Log, draft: Definitions, verdicts: DraftVerdicts, learnt: Sequence[Bools], *, judges_models: bool
 ) -> BacktestReport:
     """The figures of a report; its name, period and rows are empty."""
     settings, judged = draft.settings, list(verdicts.types.values())

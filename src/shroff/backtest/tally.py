@@ -7,10 +7,10 @@ from datetime import date
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints
 from shroff.backtest.document import ReportBalance, ReportCell, ReportHits, ReportRule, ReportSide, ReportWeek
-from shroff.backtest.fold import NO_WORDS, Flags, RuleMatches, Words
+from shroff.backtest.fold import NO_WORDS, RuleMatches
 from shroff.backtest.outcomes import JudgedEvents
 from shroff.language.values import DAY_MS
 from shroff.models.evaluation.exploration import rule_precision
@@ -41,7 +41,7 @@ def cells(judged: JudgedEvents, money: Money) -> list[ReportCell]:
     return found
 
 
-def exact_sum(amounts: Words) -> int:
+def exact_sum(amounts: Ints) -> int:
     """The sum of amounts, whatever their size."""
     return exact_sums(np.zeros(len(amounts), np.int64), amounts, 1)[0]
 
@@ -83,7 +83,7 @@ def gone_rules(judged: JudgedEvents, rules: Sequence[Rule]) -> dict[str, int]:
     return {rule: len(hit.rows) for rule, hit in sorted(judged.old_hits.items()) if rule not in mine}
 
 
-def _hits(judged: JudgedEvents, rows: Words, money: Money) -> ReportHits:
+def _hits(judged: JudgedEvents, rows: Ints, money: Money) -> ReportHits:
     labels, amounts = judged.labels[rows], judged.amounts_minor[rows]
     mature = ~judged.is_immature[rows]
     counts = np.bincount(labels[mature], minlength=len(LABELS)).tolist()
@@ -97,12 +97,12 @@ def _hits(judged: JudgedEvents, rows: Words, money: Money) -> ReportHits:
     )
 
 
-def changed_rows(judged: JudgedEvents) -> Words:
+def changed_rows(judged: JudgedEvents) -> Ints:
     """The rows whose outcome is another one."""
     return np.flatnonzero(judged.old != judged.new)
 
 
-def rules_at(hits: Mapping[str, RuleMatches], rows: Words) -> list[list[str]]:
+def rules_at(hits: Mapping[str, RuleMatches], rows: Ints) -> list[list[str]]:
     """The rules that hit at some rows, which ascend, by id."""
     found: list[list[str]] = [[] for _ in rows.tolist()]
     for rule in sorted(hits):
@@ -112,7 +112,7 @@ def rules_at(hits: Mapping[str, RuleMatches], rows: Words) -> list[list[str]]:
 
 
 def balance(
-    judged: Sequence[JudgedEvents], policies: Sequence[Policy], rows: Sequence[Flags], money: Money
+    judged: Sequence[JudgedEvents], policies: Sequence[Policy], rows: Sequence[Bools], money: Money
 ) -> ReportBalance:
     """Both sides over all types, for mature events only, and the difference by day.
 
@@ -146,7 +146,7 @@ def balance(
     )
 
 
-def _weeks(first: int, by_day: NDArray[np.float64], mature_by_day: Words, money: Money) -> list[ReportWeek]:
+def _weeks(first: int, by_day: Floats, mature_by_day: Ints, money: Money) -> list[ReportWeek]:
     weeks = [slice(at, at + DAYS_A_WEEK) for at in range(0, len(by_day), DAYS_A_WEEK)]
     return [
         ReportWeek(
@@ -158,7 +158,7 @@ def _weeks(first: int, by_day: NDArray[np.float64], mature_by_day: Words, money:
     ]
 
 
-def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Flags) -> NDArray[np.float64]:
+def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Bools) -> Floats:
     """What the outcome of each event that counts is worth, in smallest units of money."""
     stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
     worth = np.where(stopped, judged.amounts_minor, 0).astype(np.float64)
@@ -166,7 +166,7 @@ def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Flags
     return worth
 
 
-def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Flags) -> tuple[Flags, Flags, Flags]:
+def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Bools) -> tuple[Bools, Bools, Bools]:
     """Of mature events: reviewed or declined frauds, false declines, and reviews."""
     is_fraud, is_genuine = (
         judged.labels == FRAUD_LABEL,
@@ -179,7 +179,7 @@ def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Flags) -> tuple
     )
 
 
-def _side(types: Sequence[tuple[JudgedEvents, Codes, Flags]], money: Money) -> ReportSide:
+def _side(types: Sequence[tuple[JudgedEvents, Codes, Bools]], money: Money) -> ReportSide:
     frauds = saved = reviews = declines = 0
     for judged, outcomes, counted in types:
         stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
@@ -188,7 +188,7 @@ def _side(types: Sequence[tuple[JudgedEvents, Codes, Flags]], money: Money) -> R
     return ReportSide(frauds, money(saved), reviews, declines)
 
 
-def _interval(by_day: NDArray[np.float64]) -> tuple[float, float] | None:
+def _interval(by_day: Floats) -> tuple[float, float] | None:
     """Days are drawn again, since events of one day are related."""
     if len(by_day) < BLOCKS_MIN:
         return None

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shroff.arrays import Bools
 from shroff.backtest.document import ReportLearnt
 from shroff.backtest.tally import Money, balance
 from shroff.events.event import time_text
 
 if TYPE_CHECKING:
-    from shroff.backtest.fold import Flags
     from shroff.backtest.outcomes import JudgedEvents
     from shroff.backtest.plan import DecidingVersion
     from shroff.project.definitions import Definitions
     from shroff.project.scoring import Scorer
 
 
-def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents]) -> list[Flags]:
+def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents]) -> list[Bools]:
     """Events of each type before the end of the training data of the draft's models that may change their outcomes."""
     found = [np.zeros(len(events), np.bool_) for events in judged]
     for judged_events, rows in zip(judged, found, strict=True):
@@ -31,7 +31,7 @@ def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEven
 
 
 def learnt_of(
-    versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Flags], money: Money
+    versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Bools], money: Money
 ) -> ReportLearnt | None:
     """Events judged apart; None where no outcome depends on a model's score.
 

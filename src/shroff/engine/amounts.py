@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from shroff.arrays import Array
 from shroff.engine.fragments import ColumnWriter, Slices, TextPool
 from shroff.engine.stored import AMOUNT_PARTS
 from shroff.events.conversion import converted_fields
 from shroff.events.definitions import EventType, Field
 from shroff.events.event import canonical_text, canonical_value
 from shroff.features.frames import Frame
-from shroff.language.columns import Array, Column
+from shroff.language.columns import Column
 from shroff.language.types import INTEGER, ORIGINAL_PLACES
 from shroff.language.values import Value, show_number
 

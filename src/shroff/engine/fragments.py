@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shroff.arrays import Array
 from shroff.events.event import canonical_value
-from shroff.language.columns import Array, Column, values_of
+from shroff.language.columns import Column, values_of
 from shroff.language.types import Type
 from shroff.runtime.values import frozen
 from shroff.streams.log_columns import JoinedTexts

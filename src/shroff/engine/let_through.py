@@ -11,8 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Ints, Ints8
 from shroff.features.key_texts import Hits
 from shroff.language.columns import Column
 from shroff.language.types import Type
@@ -27,7 +27,6 @@ DRAWS = frozenset([LET_THROUGH, SAMPLED])
 WOULD_BE = "decline"
 APPROVED = "approve"
 Days = dict[tuple[str, int], int]  # how many events of a type were let through on each day since 1970-01-01, UTC
-Flags = NDArray[np.bool_]
 
 
 @frozen
@@ -66,14 +65,14 @@ class LetThrough:
         return Draw(explore.share, is_explored)
 
 
-def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int, times_ms: NDArray[np.int64]) -> Flags:
+def explorable(explore: Explore, amounts: Column, type_: Type, money_places: int, times_ms: Ints) -> Bools:
     """Events that may be explored if the score declines them: small enough, and before the end date.
 
     What has no amount is not: nobody knows how small it is.
     """
     minor, places = explore.amount_at_most_minor, type_.places
     limit = minor / 10**money_places if type_.kind == "real" else minor * 10**places // 10**money_places
-    is_small: Flags = amounts.valid & (amounts.values <= limit).astype(np.bool_)
+    is_small: Bools = amounts.valid & (amounts.values <= limit).astype(np.bool_)
     return is_small & (times_ms < explore.expires_ms)
 
 
@@ -82,7 +81,7 @@ def instead_of_decline(effects: Sequence[str], explore: Explore) -> str:
     return max(outcome(effects, Policy()), explore.instead, key=OUTCOMES.index)
 
 
-def would_be_declines(outcomes: NDArray[np.int8], by_rules: NDArray[np.int8], may_be: Flags) -> NDArray[np.int64]:
+def would_be_declines(outcomes: Ints8, by_rules: Ints8, may_be: Bools) -> Ints:
     """Rows about which a lot is drawn: the score declines them, and they are small and early enough."""
     declined = np.int8(OUTCOMES.index(WOULD_BE))
     return np.flatnonzero((outcomes == declined) & (by_rules != declined) & may_be)

@@ -14,20 +14,20 @@ from operator import attrgetter
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bytes, Ints
 from shroff.engine.amounts import AmountWriter
 from shroff.engine.fragments import ColumnWriter, Slices, TextPool, object_writer
 from shroff.engine.stored import stored
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
-from shroff.language.columns import Array, Column
+from shroff.language.columns import Column
 from shroff.language.types import INTEGER, REAL
 from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
 from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow
-from shroff.streams.log_columns import JoinedTexts, Words
+from shroff.streams.log_columns import JoinedTexts
 
 NO_SCORE = b"null"
 _SEALED = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
@@ -196,7 +196,7 @@ def _as_digits(texts: TextPool, digests: Array) -> Slices:
     return Slices.behind(start, np.arange(1, len(digests) + 1) * 2 * digests.shape[1])
 
 
-def hash_slices(texts: NDArray[np.uint8], starts: Words, stops: Words) -> NDArray[np.uint8]:
+def hash_slices(texts: Bytes, starts: Ints, stops: Ints) -> Bytes:
     """The SHA-256 of slices of a text, as rows of 32 bytes."""
     shown, slices = texts.data, zip(starts.tolist(), stops.tolist(), strict=True)
     digests = b"".join([sha256(shown[start:stop]).digest() for start, stop in slices])

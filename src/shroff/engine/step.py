@@ -15,6 +15,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from shroff.arrays import Array
 from shroff.engine.let_through import APPROVED, LET_THROUGH, WOULD_BE, LetThrough, explorable
 from shroff.engine.receipts import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.row_decider import RowDecider
@@ -35,7 +36,7 @@ from shroff.features.batch.remarks import SUM_OUTSIDE, UNRATED, Remarks
 from shroff.features.frames import Frame
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Online
-from shroff.language.columns import Array, Column, values_of
+from shroff.language.columns import Column, values_of
 from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import scored

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Ints
 from shroff.engine.let_through import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline
 from shroff.engine.receipts import Verdict, exploration, reason
 from shroff.events.definitions import Events
@@ -65,7 +65,7 @@ class SequencedBatch(Interleaved[SequencedEvent]):
     type: str
     seqs: Sequence[int]
     ids: Sequence[str]
-    times: NDArray[np.int64]
+    times: Ints
     bodies: JoinedTexts
     columns: Mapping[str, Column | Coded]
     event: Callable[[int], LogEvent]
@@ -123,7 +123,7 @@ class Verdicts:
         self._cuts = policy.cuts
         self._by_cuts = [self.of(None, score) for score in (-inf, *self._cuts)]  # from each threshold on
 
-    def without_hits(self, scores: NDArray[np.float64] | None, count: int) -> tuple[list[Verdict], NDArray[np.int64]]:
+    def without_hits(self, scores: Floats | None, count: int) -> tuple[list[Verdict], Ints]:
         """The verdicts that so many events without a hit have, and which of these each has."""
         if scores is None:
             return [self._without], np.zeros(count, np.int64)

@@ -10,8 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import RATE, Events, EventType, Settings
 from shroff.events.event import Event
@@ -22,8 +22,6 @@ from shroff.language.row import DatedRows, Tables
 from shroff.language.types import CODES, INTEGER, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
 from shroff.language.values import Value, rescale_half_even, show_number
 from shroff.runtime.values import FrozenStruct
-
-Words = NDArray[np.int64]
 
 
 class ConvertedField(FrozenStruct):
@@ -41,8 +39,8 @@ class Rates(FrozenStruct):
     times: tuple[int, ...]
     units: tuple[int, ...]
     texts: tuple[str | None, ...]
-    starts: Words  # the times again, and the units, for many events at once
-    words: Words
+    starts: Ints  # the times again, and the units, for many events at once
+    words: Ints
 
     @classmethod
     def of(cls, times: Sequence[int], units: Sequence[int], texts: Sequence[str | None]) -> Rates:
@@ -106,7 +104,7 @@ class Conversion:
         found = rescale_half_even(original * rate, self._more_places, 0)
         return found if -UNITS_MAX <= found <= UNITS_MAX else None
 
-    def amounts(self, originals: Words, rates: Words) -> Column:
+    def amounts(self, originals: Ints, rates: Ints) -> Column:
         """The same of many amounts, each with its rate."""
         from shroff.events.formats.column_readers import divided  # with pyarrow, which opening a project needs not
 

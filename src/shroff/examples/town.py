@@ -11,14 +11,14 @@ import math
 from random import Random
 from typing import TYPE_CHECKING
 
+from shroff.arrays import Floats, Ints
 from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
 
-    Numbers = NDArray[np.int64]
-    Reals = NDArray[np.float64]
+    Numbers = Ints
+    Reals = Floats
 
 PAYMENTS_PER_CUSTOMER = 60
 """A town of events / 60 customers who pay about once a day lives through about two months."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from shroff.arrays import Ints
 from shroff.events.event import Event, canonical_value
 from shroff.features.naive import Key, Naive
 from shroff.language.expression import Aggregate, ItemFeature, ThisField, aggregates, walk
@@ -15,7 +16,6 @@ from shroff.log.key_index import KeyLookup
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Log, Record
-from shroff.streams.log_columns import Words
 
 _FIRST_BLOCK = 64  # events that are read at once at first; most callers need no more
 _BLOCK = 1_024
@@ -82,10 +82,10 @@ class KeyEvents:
         if all(known.values()):
             yield 0, []
 
-    def _upto(self, places: Words, end: int) -> Words:
+    def _upto(self, places: Ints, end: int) -> Ints:
         return places[: np.searchsorted(places, end, "right")]
 
-    def _these(self, places: Words, wanted: Wanted) -> list[Record]:
+    def _these(self, places: Ints, wanted: Wanted) -> list[Record]:
         """The events at these places that have one of the keys, newest first."""
         there = self._log.records_at(places.tolist())
         return [
@@ -94,7 +94,7 @@ class KeyEvents:
             if any(self.keyed.has(there[seq], entity, key) for entity, keys in wanted.items() for key in keys)
         ]
 
-    def first_needed(self, places: Words, start_ms: float) -> int:
+    def first_needed(self, places: Ints, start_ms: float) -> int:
         """Index of a place whose event is no newer than `start_ms`, so that what is before it is not read; else 0.
 
         At most `_MANY` too many remain. Cost: a look at an event for each halving.

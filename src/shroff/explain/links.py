@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from msgspec.json import decode as from_json
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints, Ints8
 from shroff.errors import RefusalError
 from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
 from shroff.events.labels import LabelEvent, VerdictInForce, in_force
@@ -36,7 +36,6 @@ RING_MAX = 1_000  # keys of a ring that are followed
 VALUES_MAX = 200  # values of each `via` and step that pages follow
 NEWEST = 1 << 18  # records from which pages read links, up to twice as many
 _KEPT = Fresh["EntityLinks"](8)
-Words = NDArray[np.int64]
 
 
 class UnknownEntityError(RefusalError):
@@ -113,11 +112,11 @@ class LinkedEvents:
     via: Via
     over_ms: int
     name: str
-    columns: Words = field(default_factory=lambda: np.zeros((5, 0), np.int64))
+    columns: Ints = field(default_factory=lambda: np.zeros((5, 0), np.int64))
     places: int | None = None  # decimal places of the amounts; None: the events have none
     codes: Codes = field(default_factory=Codes)
 
-    def take(self, keys: Words, frame: Frame, after: int) -> None:
+    def take(self, keys: Ints, frame: Frame, after: int) -> None:
         """Add the events of a piece of the log."""
         # The first field of money of an event type, with its type
         amount, amounts = (
@@ -131,7 +130,7 @@ class LinkedEvents:
         new = np.stack([frame.rows + after + 1, frame.times, keys, values, amounts])
         self.columns = np.concatenate([self.columns, new], axis=1)
 
-    def window(self, upto_ms: int, columns: Words | None = None) -> Words:
+    def window(self, upto_ms: int, columns: Ints | None = None) -> Ints:
         """The columns of the events in the window that ends at a time."""
         columns = self.columns if columns is None else columns
         return columns[:, (columns[1] > upto_ms - self.over_ms) & (columns[1] <= upto_ms)]
@@ -234,10 +233,10 @@ class EntityLinks:
     def _members(
         self,
         steps: Mapping[int, int],
-        windows: Sequence[Words],
-        frauds: Sequence[Words],
-        decided: Words,
-        outcomes: NDArray[np.int8],
+        windows: Sequence[Ints],
+        frauds: Sequence[Ints],
+        decided: Ints,
+        outcomes: Ints8,
     ) -> list[LinkedKey]:
         """Keys by their steps, the nearest first; of each event type the widest window counts."""
         widest = {
@@ -273,7 +272,7 @@ class EntityLinks:
         from scipy.sparse.csgraph import connected_components
 
         size = count = len(self.key_codes.values)
-        rows, columns = list[Words](), list[Words]()
+        rows, columns = list[Ints](), list[Ints]()
         windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
         for linked, window in zip(self.events, windows, strict=True):  # a graph of keys and values
             pairs = np.unique((window[3] * count + window[2])[(window[2] >= 0) & (window[3] >= 0)])
@@ -305,7 +304,7 @@ class EntityLinks:
         ]
         return sorted(found, key=lambda ring: ring.keys)
 
-    def _frauds(self, upto_ms: int) -> list[Words]:
+    def _frauds(self, upto_ms: int) -> list[Ints]:
         """For each `via` the events in its window with the verdict fraud, in columns of which amounts are 0."""
         labels = [row for row in self._labels if row[1].time_ms <= upto_ms]
         frames = frames_of(_frauds(labels), self._definitions.events, self._definitions.reference)
@@ -319,7 +318,7 @@ class EntityLinks:
         return found
 
 
-def _spent(events: Sequence[tuple[LinkedEvents, Words]]) -> str | None:
+def _spent(events: Sequence[tuple[LinkedEvents, Ints]]) -> str | None:
     """The sum of the amounts of these columns; None where no event has any."""
     places = [linked.places for linked, _ in events if linked.places is not None]
     return show_decimal(sum(int(columns[4].sum()) for _, columns in events), places[0]) if places else None

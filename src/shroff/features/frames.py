@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Ints
 from shroff.events.definitions import Events, EventType
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.computed import score_name
@@ -27,7 +28,7 @@ class Dictionary:
     """The distinct texts of coded columns; append-only."""
 
     values: list[Any] = field(default_factory=list)
-    _texts: NDArray[Any] = field(default_factory=lambda: _room_of_texts(0))  # with room, and a missing one at its end
+    _texts: Array = field(default_factory=lambda: _room_of_texts(0))  # with room, and a missing one at its end
     _filled: int = 0
 
     def take(self, codes: NDArray[np.integer[Any]]) -> Column:
@@ -42,7 +43,7 @@ class Dictionary:
         return Column(self._texts[codes], codes >= 0)
 
 
-def _room_of_texts(count: int) -> NDArray[Any]:
+def _room_of_texts(count: int) -> Array:
     return np.full(count + 1, "", object)
 
 
@@ -58,7 +59,7 @@ class Coded(FrozenStruct):
     def column(self) -> Column:
         return self.dictionary.take(self.codes)
 
-    def take(self, rows: NDArray[Any]) -> Coded:
+    def take(self, rows: Array) -> Coded:
         return Coded(self.codes[rows], self.dictionary)
 
 
@@ -111,9 +112,9 @@ class Codes:
     def restore(self, values: list[Any]) -> None:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
         self.values, self.known = values, _Known(values)
-        self._translated = WeakKeyDictionary[Dictionary, tuple[NDArray[np.int64], int]]()  # with room, how many of it
+        self._translated = WeakKeyDictionary[Dictionary, tuple[Ints, int]]()  # with room, how many of it
 
-    def of(self, values: Sequence[Any]) -> NDArray[np.int64]:
+    def of(self, values: Sequence[Any]) -> Ints:
         """The codes of values; new ones get the next code."""
         return np.fromiter(map(self.known.__getitem__, values), np.int64, len(values))
 
@@ -121,7 +122,7 @@ class Codes:
         """The code of a value; a new one gets the next code."""
         return self.known[value]
 
-    def of_coded(self, coded: Coded) -> NDArray[np.int64]:
+    def of_coded(self, coded: Coded) -> Ints:
         """The codes of a column that another dictionary codes. Cost: a step of Python for each value new to it."""
         values = coded.dictionary.values
         count = len(values)
@@ -133,7 +134,7 @@ class Codes:
             self._translated[coded.dictionary] = found, count
         return found.take(coded.codes)
 
-    def _of_different(self, values: list[Any]) -> NDArray[np.int64]:
+    def _of_different(self, values: list[Any]) -> Ints:
         """The codes of values that differ from each other: in one go where none is known, as is usual of keys."""
         if not self.known.keys().isdisjoint(values):
             return self.of(values)
@@ -157,7 +158,7 @@ class Frame:
         self,
         type_: EventType,
         events: Sequence[LogEvent],
-        rows: NDArray[np.int64],
+        rows: Ints,
         project: Events,
         reference: Reference,
     ) -> None:
@@ -168,15 +169,15 @@ class Frame:
         self.aggregates: dict[Aggregate, Column] = {}
         self._fields: dict[str, Column] = {}
         self._keys: dict[str, list[Any]] = {}
-        self._has_key: dict[str, NDArray[np.bool_]] = {}
+        self._has_key: dict[str, Bools] = {}
         self._is_keyed: dict[str, bool] = {}  # whether all events have a key of an entity
-        self._key_codes: dict[tuple[str, int], NDArray[np.int64]] = {}  # by entity and dictionary, which outlives this
+        self._key_codes: dict[tuple[str, int], Ints] = {}  # by entity and dictionary, which outlives this
 
     def __len__(self) -> int:
         return len(self.times)
 
     @property
-    def places(self) -> NDArray[np.int64] | slice:
+    def places(self) -> Ints | slice:
         """`rows` for taking from a batch or putting into it; a slice, which copies nothing, if they are its first."""
         size = len(self.rows)
         return slice(0, size) if size and self.rows[-1] == size - 1 else self.rows
@@ -239,16 +240,16 @@ class Frame:
             self._keys[entity] = joined_key(self.key_parts(entity), len(self))
         return self._keys[entity]
 
-    def key_codes(self, entity: str, codes: Codes) -> NDArray[np.int64]:
+    def key_codes(self, entity: str, codes: Codes) -> Ints:
         """The codes of the entity's keys; -1 where a part is missing."""
         if (entity, id(codes)) not in self._key_codes:
             self._key_codes[entity, id(codes)] = self._coded_keys(entity, codes)
         return self._key_codes[entity, id(codes)]
 
-    def _coded_keys(self, entity: str, codes: Codes) -> NDArray[np.int64]:
+    def _coded_keys(self, entity: str, codes: Codes) -> Ints:
         return codes.of(self.key_values(entity))
 
-    def has_key(self, entity: str) -> NDArray[np.bool_]:
+    def has_key(self, entity: str) -> Bools:
         """Whether each event has a key of the entity."""
         if entity not in self._has_key:
             self._has_key[entity] = np.array([key is not None for key in self.key_values(entity)], np.bool_)
@@ -260,7 +261,7 @@ class Frame:
             self._is_keyed[entity] = bool(self.has_key(entity).all())
         return column if self._is_keyed[entity] else masked(column, self.has_key(entity), type_)
 
-    def value_codes(self, node: Node, codes: Codes) -> NDArray[np.int64]:
+    def value_codes(self, node: Node, codes: Codes) -> Ints:
         """The codes of an expression's values; -1 where one is missing."""
         coded = self.coded(node.name) if isinstance(node, ThisField | ItemField) else None
         return codes.of(values_of(self.evaluate(node))) if coded is None else codes.of_coded(coded)
@@ -285,11 +286,11 @@ class ColumnFrame(Frame):
         self,
         type_: EventType,
         columns: Mapping[str, Column | Coded],
-        times: NDArray[np.int64],
-        rows: NDArray[np.int64],
+        times: Ints,
+        rows: Ints,
         project: Events,
         reference: Reference,
-        keyed: Mapping[str, NDArray[np.bool_]] | None = None,
+        keyed: Mapping[str, Bools] | None = None,
     ) -> None:
         super().__init__(type_, (), rows, project, reference)
         self.times, self.columns, self._keyed = times, columns, keyed or {}
@@ -303,7 +304,7 @@ class ColumnFrame(Frame):
                 self._fields[name] = found.column() if isinstance(found, Coded) else found
         return self._fields[name]
 
-    def _coded_keys(self, entity: str, codes: Codes) -> NDArray[np.int64]:
+    def _coded_keys(self, entity: str, codes: Codes) -> Ints:
         parts = self._project.entities[entity].keys.get(self.type.name, ())
         if len(parts) == 1:
             return self.value_codes(parts[0], codes)
@@ -313,14 +314,14 @@ class ColumnFrame(Frame):
             return super()._coded_keys(entity, codes)
         return _codes_of_tuples(coded, codes)
 
-    def has_key(self, entity: str) -> NDArray[np.bool_]:
+    def has_key(self, entity: str) -> Bools:
         if entity in self._keyed:
             return self._keyed[entity]
         parts = self._project.entities[entity].keys.get(self.type.name, ())
         there = [self._is_there(part) for part in parts]
         return np.logical_and.reduce(there) if there else np.zeros(len(self), np.bool_)
 
-    def _is_there(self, node: Node) -> NDArray[np.bool_]:
+    def _is_there(self, node: Node) -> Bools:
         coded = self.coded(node.name) if isinstance(node, ThisField) else None
         return self.evaluate(node).valid if coded is None else coded.codes >= 0
 
@@ -329,7 +330,7 @@ class ColumnFrame(Frame):
         return found if isinstance(found, Coded) else None
 
 
-def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> NDArray[np.int64]:
+def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> Ints:
     """The codes of tuples of coded values, made once for each different tuple; -1 where a part is missing."""
     places = parts[0].codes.astype(np.int64)
     first = np.zeros(0, np.int64)
@@ -348,7 +349,7 @@ def joined_key(parts: list[list[Value]], count: int) -> list[Any]:
     return [None if None in key else key for key in zip(*parts, strict=True)]
 
 
-def masked(column: Column, there: NDArray[np.bool_], type_: Type) -> Column:
+def masked(column: Column, there: Bools, type_: Type) -> Column:
     """The column with the values outside `there` replaced by the missing marker."""
     if there.all():
         return column
@@ -372,7 +373,7 @@ def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -
     return frames
 
 
-def times_of(frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
+def times_of(frames: Mapping[str, Frame], size: int) -> Ints:
     """The times of a batch; those of types that are left out are 0, and nobody reads them."""
     times = np.zeros(size, np.int64)
     for frame in frames.values():

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.errors import StorageError
 from shroff.lake.check_documents import check_documents
 from shroff.lake.files import arrow_reader, data_of
@@ -61,7 +61,7 @@ class _Places:
         self._counts = {kind: np.zeros(upto + 1, np.uint8) for kind in ("records", "decisions", "features")}
         self._numbered: dict[str, set[tuple[int, int]]] = {"flags": set(), "hits": set()}
 
-    def add(self, kind: str, seqs: NDArray[np.int64], table: Any) -> str:
+    def add(self, kind: str, seqs: Ints, table: Any) -> str:
         """Count the rows of a file; gives what is wrong with them by themselves."""
         if kind in self._numbered:
             pairs = list(zip(seqs.tolist(), table["number"].to_pylist(), strict=True))

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.engine.stored import damaged, telling_damage
 from shroff.events.definitions import EventType
 from shroff.events.event import by_canonical_key
@@ -28,7 +28,6 @@ KINDS = ("events", "labels", "controls", "decisions", "features", "flags", "hits
 DAY_MS = 86_400_000
 SLICE = 8_192  # rows that the log is asked for at once
 TIME = pa.timestamp("ms", tz="UTC")
-Words = NDArray[np.int64]
 Row = TypeVar("Row")
 
 
@@ -141,7 +140,7 @@ def empty_tables(definitions: Definitions) -> dict[str, pa.Table]:
     return found | {folder: table for folder, (_, table) in kinds.items()}
 
 
-def _by_day(folder: str, times: Words, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+def _by_day(folder: str, times: Ints, table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
     days = times // DAY_MS
     if not len(days):
         return
@@ -160,7 +159,7 @@ def _day(day: np.int64) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _base(rows: Sequence[Any], ids: Sequence[str] | None, times: Words) -> dict[str, pa.Array]:
+def _base(rows: Sequence[Any], ids: Sequence[str] | None, times: Ints) -> dict[str, pa.Array]:
     """The columns that all rows of one place have."""
     columns = {
         "seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows))),
@@ -171,7 +170,7 @@ def _base(rows: Sequence[Any], ids: Sequence[str] | None, times: Words) -> dict[
     return columns
 
 
-def _times(records: Sequence[Record]) -> Words:
+def _times(records: Sequence[Record]) -> Ints:
     return np.fromiter((record.time_ms for record in records), np.int64, len(records))
 
 
@@ -179,7 +178,7 @@ def _bodies(records: Sequence[Record]) -> list[bytes]:
     return [record.body for record in records]
 
 
-def _events(name: str, records: list[Record], definitions: Definitions | None) -> tuple[Words, pa.Table]:
+def _events(name: str, records: list[Record], definitions: Definitions | None) -> tuple[Ints, pa.Table]:
     times = _times(records)
     columns = _base(records, [record.id for record in records], times)
     columns["decided"] = pa.array([record.decided for record in records], pa.bool_())
@@ -217,14 +216,14 @@ def field_columns(type_: EventType) -> dict[str, str]:
     return found
 
 
-def _controls(records: list[Record]) -> tuple[Words, pa.Table]:
+def _controls(records: list[Record]) -> tuple[Ints, pa.Table]:
     times = _times(records)
     columns = _base(records, [record.id for record in records], times)
     columns["type"] = pa.array([record.type for record in records], pa.string())
     return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 
 
-def _labels(records: list[Record]) -> tuple[Words, pa.Table]:
+def _labels(records: list[Record]) -> tuple[Ints, pa.Table]:
     times = _times(records)
     columns = _base(records, [record.id for record in records], times)
     columns["type"] = pa.array([record.type for record in records], pa.string())
@@ -236,7 +235,7 @@ def _labels(records: list[Record]) -> tuple[Words, pa.Table]:
     return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 
 
-def _flags(rows: list[FlagRow]) -> tuple[Words, pa.Table]:
+def _flags(rows: list[FlagRow]) -> tuple[Ints, pa.Table]:
     times = np.fromiter((row.time_ms for row in rows), np.int64, len(rows))
     columns = _base(rows, None, times) | {"number": _numbers(rows)}
     for name in ("rule", "entity", "key", "event", "reason", "accuracy"):
@@ -244,7 +243,7 @@ def _flags(rows: list[FlagRow]) -> tuple[Words, pa.Table]:
     return times, pa.table(columns)
 
 
-def _hits(span: SeqRange) -> tuple[Words, pa.Table]:
+def _hits(span: SeqRange) -> tuple[Ints, pa.Table]:
     rows = span.hits
     times = np.fromiter((span.time_at(row.seq) for row in rows), np.int64, len(rows))
     columns = _base(rows, None, times) | {"number": _numbers(rows)}
@@ -265,7 +264,7 @@ def _numbers(rows: Sequence[FlagRow] | Sequence[HitRow]) -> pa.Array:
 
 
 def _decisions(
-    name: str, rows: list[DecisionRow], times: Words, definitions: Definitions | None
+    name: str, rows: list[DecisionRow], times: Ints, definitions: Definitions | None
 ) -> Iterator[tuple[str, pa.Table]]:
     """Decisions, and their features as rows of their own, each with its folder."""
 

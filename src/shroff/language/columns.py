@@ -12,8 +12,8 @@ from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Floats
 from shroff.language import expression as typed
 from shroff.language.expression import Node
 from shroff.language.lookups.table import IntervalTable
@@ -22,7 +22,6 @@ from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import DAY_MS, HOUR_MS, Value, in_share, key_text, to_real
 from shroff.runtime.values import FrozenStruct
 
-Array = NDArray[Any]
 _EMPTY: Final[dict[str, Any]] = {"text": "", "choice": "", "real": 0.0, "boolean": False}
 _DTYPES: Final[dict[str, Any]] = {"text": object, "choice": object, "real": np.float64, "boolean": np.bool_}
 _FLOAT_EXACT = 2**53
@@ -35,7 +34,7 @@ class Column(FrozenStruct):
     """Values of one type; `valid` is False where a value is missing."""
 
     values: Array
-    valid: NDArray[np.bool_]
+    valid: Bools
 
     def __len__(self) -> int:
         return len(self.valid)
@@ -163,7 +162,7 @@ def _largest(values: Array) -> int:
     return max(int(values.max()), -int(values.min())) if len(values) else 0
 
 
-def _clean(values: Array, valid: NDArray[np.bool_]) -> Column:
+def _clean(values: Array, valid: Bools) -> Column:
     """Put the empty value where a value is missing."""
     return Column(values if valid.all() else np.where(valid, values, values.dtype.type(0)), valid)
 
@@ -177,7 +176,7 @@ def _convert(operand: Column, found: Type, wanted: Type) -> Column:
     return _exact("*", operand, Column(np.full(len(operand), factor, np.int64), operand.valid))
 
 
-def reals_of(values: Array, places: int) -> NDArray[np.float64]:
+def reals_of(values: Array, places: int) -> Floats:
     """The float nearest to each exact number, which has so many places, in whole units."""
     if not _is_wide(values) and _largest(values) < _FLOAT_EXACT:
         return np.asarray(values / np.float64(10**places))
@@ -215,7 +214,7 @@ def _exact(operator: str, left: Column, right: Column) -> Column:
     return _narrow([result if there else 0 for result, there in zip(results, valid.tolist(), strict=True)], valid)
 
 
-def _narrow(values: list[int], valid: NDArray[np.bool_]) -> Column:
+def _narrow(values: list[int], valid: Bools) -> Column:
     """Back to int64 where all values fit."""
     if all(-INTEGER_MAX <= value <= INTEGER_MAX for value in values):
         return Column(np.array(values, np.int64), valid)
@@ -228,12 +227,12 @@ def _real(operator: str, left: Column, right: Column) -> Column:
     return _finite(result, left.valid & right.valid)
 
 
-def _finite(result: Array, valid: NDArray[np.bool_]) -> Column:
+def _finite(result: Array, valid: Bools) -> Column:
     valid = valid & np.isfinite(result)
     return Column(result if valid.all() else np.where(valid, result, 0.0), valid)
 
 
-def _floats(values: Array) -> NDArray[np.float64]:
+def _floats(values: Array) -> Floats:
     if _is_wide(values):
         return np.array([float(value) for value in values.tolist()], np.float64)
     return values.astype(np.float64)

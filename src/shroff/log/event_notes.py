@@ -14,8 +14,8 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from msgspec.json import encode as to_json
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.events.intake import READ
 from shroff.language.values import DAY_MS
 from shroff.streams.log import Log, Offset, Outbox, Record, kept_offset
@@ -81,10 +81,10 @@ def source_at(where: str, by: str) -> str:
 class EventSources(NamedTuple):
     """Sources of a log's events: `names[i]` from sequence number `starts[i]` on."""
 
-    starts: NDArray[np.int64]
+    starts: Ints
     names: list[str]
 
-    def of(self, seqs: Iterable[int] | NDArray[np.int64]) -> list[str | None]:
+    def of(self, seqs: Iterable[int] | Ints) -> list[str | None]:
         """Source of each sequence number; None if unknown."""
         at = np.searchsorted(self.starts, np.asarray(seqs, np.int64), side="right") - 1
         return [(self.names[name] or None) if name >= 0 else None for name in at.tolist()]

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from msgspec.json import encode as to_json
-from numpy.typing import NDArray
 
+from shroff.arrays import Hashes, Ints
 from shroff.engine.verdicts import SequencedBatch, SequencedEvent
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
@@ -32,7 +32,6 @@ from shroff.streams.log_columns import KeyPlaces
 
 KEYED = "keys of events"  # among the sources of offsets: how far an entity's form is indexed
 _LABEL = b"label"
-Hashes = NDArray[np.uint64]
 
 
 def forms_of(events: Events) -> dict[str, bytes]:
@@ -81,7 +80,7 @@ class KeyHasher:
 
     def of_frames(self, frames: Mapping[str, Frame], first: int) -> KeyPlaces | None:
         """The keys of frames; `first` is the place of their first row."""
-        hashes, seqs = list[Hashes](), list[NDArray[np.int64]]()
+        hashes, seqs = list[Hashes](), list[Ints]()
         for name, frame in frames.items():
             for entity in self._forms:
                 of_rows = self._of_frame(name, frame, entity)
@@ -154,7 +153,7 @@ class KeyLookup:
         upto = self._covered.get(self._forms[entity].hex(), -1)
         return upto is None or upto >= end
 
-    def places(self, entity: str, key: Key, *, of_labels: bool = False) -> NDArray[np.int64]:
+    def places(self, entity: str, key: Key, *, of_labels: bool = False) -> Ints:
         """The places of a key's events, or of their labels, in order; see `Log.key_places`."""
         hashed = key_hash(self._forms[entity], key[0] if len(key) == 1 else key, of_labels=of_labels)
         return self._log.key_places([hashed])[hashed]

@@ -13,8 +13,8 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.events.event import time_text
 from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms, too_early
@@ -25,13 +25,13 @@ from shroff.streams.merge import EARLIEST
 AROUND = 20  # events before a row, and behind it, by which it is judged
 STRAY = "is far after the rows around it in its file, and those behind it would be too late"
 Item = TypeVar("Item")
-Times = NDArray[np.int64]
+Times = Ints
 
 
 class RowTimes(NamedTuple):
     """The rows of a part of a file that are events, their times, and what tells that two of them are one event."""
 
-    rows: NDArray[np.int64]
+    rows: Ints
     times: Times
     keys: Callable[[], Sequence[object]]
 

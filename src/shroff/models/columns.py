@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats
 from shroff.language.columns import Column, reals_of
 from shroff.language.types import Type
 from shroff.language.values import Value
@@ -25,7 +25,7 @@ def kind_of(type_: Type) -> str:
     return CATEGORY if type_.is_text else NUMBER
 
 
-def model_column(column: Column, type_: Type, categories: Sequence[str] | None = None) -> NDArray[np.float64]:
+def model_column(column: Column, type_: Type, categories: Sequence[str] | None = None) -> Floats:
     """The values as a model reads them, NaN where one is missing.
 
     Money and numbers are the floats nearest to their exact value in whole units, integers beyond 2^53 too; durations
@@ -48,7 +48,7 @@ def model_column(column: Column, type_: Type, categories: Sequence[str] | None =
     return found
 
 
-def numbers_of(column: Column, type_: Type) -> NDArray[np.float64]:
+def numbers_of(column: Column, type_: Type) -> Floats:
     """The values of a column, not of texts, as `model_column` gives them; any number where one is missing.
 
     May share the column's memory.
@@ -60,9 +60,7 @@ def numbers_of(column: Column, type_: Type) -> NDArray[np.float64]:
     return reals_of(column.values, type_.places)
 
 
-def model_rows(
-    columns: Sequence[Column], types: Sequence[Type], categories: Sequence[Sequence[str]]
-) -> NDArray[np.float64]:
+def model_rows(columns: Sequence[Column], types: Sequence[Type], categories: Sequence[Sequence[str]]) -> Floats:
     """The columns as `model_column` gives them, a row for each: numbers all at once, which are most of what is read.
 
     Cost: 1 µs a column, and 0.01 µs a value.

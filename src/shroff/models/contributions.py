@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from shroff.arrays import Floats
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
-from shroff.models.model import Floats, InputColumn
+from shroff.models.model import InputColumn
 from shroff.runtime.process_wide import threads_asleep, without_sklearn
 
 _LARGEST = float(np.finfo(np.float32).max)

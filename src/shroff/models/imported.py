@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import field
 
+from shroff.arrays import Floats
 from shroff.errors import UsageError
 from shroff.models.loaded import FILES
-from shroff.models.model import Floats
 from shroff.runtime.values import frozen
 
 BYTES_MAX = 256 * 1024 * 1024  # of a file; a thousand trees of depth 6 have 10 MiB

@@ -25,12 +25,13 @@ from typing import Any, Protocol
 import numpy as np
 from msgspec.json import decode as from_json
 
+from shroff.arrays import Floats
 from shroff.errors import RegistryError, UsageError
 from shroff.models.columns import CATEGORY, NUMBER
 from shroff.models.contributions import LightgbmContributions, XgboostContributions
 from shroff.models.evaluation.calibration import calibration_of, scorer_of
 from shroff.models.learners.filed import ROWS_TOGETHER, Values, spans
-from shroff.models.model import Cuts, Floats, InputColumn, digest_of, refuse_pickle
+from shroff.models.model import Cuts, InputColumn, digest_of, refuse_pickle
 from shroff.models.trees.forest import Forest, cuts_of, margins_of
 from shroff.models.trees.isolation import forest_of_isolation
 from shroff.models.trees.lightgbm import forest_of_lightgbm

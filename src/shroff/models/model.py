@@ -7,16 +7,13 @@ from hashlib import sha256
 from typing import Any, Protocol, runtime_checkable
 
 import msgspec
-import numpy as np
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats
 from shroff.errors import UsageError
 from shroff.models.learners.filed import Values
 from shroff.runtime.values import FrozenStruct, frozen
-
-Floats = NDArray[np.float64]
 
 # What a margin means before it is calibrated; `gives` of a manifest.
 LOG_ODDS = "log-odds"  # the score is its sigmoid

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shroff.arrays import Floats, Ints
 from shroff.language.expression import FeatureValue, Node, ThisField, walk
 from shroff.language.types import Type
 from shroff.models.learners.filed import Values
-from shroff.models.model import LOG_ODDS, Explainable, Floats
-from shroff.models.sets import Words
+from shroff.models.model import LOG_ODDS, Explainable
 from shroff.runtime.values import frozen
 
 ROWS_MAX = 2_000  # rows are drawn; each costs half a millisecond for a hundred trees
@@ -127,7 +127,7 @@ class Dependence:
     gives: str = LOG_ODDS
 
 
-def drawn_rows(rows: Words, seed: int) -> Words:
+def drawn_rows(rows: Ints, seed: int) -> Ints:
     """Up to ROWS_MAX of these rows by lot, ascending."""
     if len(rows) <= ROWS_MAX:
         return rows

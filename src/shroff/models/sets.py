@@ -6,17 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Floats, Ints, Ints8
 from shroff.models.learners.filed import Values, some
 from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Words = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 
 NOT_KNOWN = -1  # of a verdict: no label, or one that says `unclear`
 GENUINE = 0
@@ -41,7 +38,7 @@ class Input:
     values: Values
     categories: tuple[str, ...] = ()
 
-    def take(self, rows: Words) -> Input:
+    def take(self, rows: Ints) -> Input:
         """The same at some rows; what lies in a file stays there."""
         return Input(self.name, self.kind, some(self.values, rows), self.categories)
 
@@ -57,7 +54,7 @@ class Texts:
     def __len__(self) -> int:
         return len(self._texts)
 
-    def __getitem__(self, at: int | Words) -> Any:
+    def __getitem__(self, at: int | Ints) -> Any:
         """The text at a place, or those at an array of places."""
         if not isinstance(at, np.ndarray):
             return self._texts[int(at)].as_py()
@@ -80,14 +77,14 @@ class Labels:
         reasons: Codes of its reason, -1 for none, in `reason_texts`.
     """
 
-    rows: Words
-    verdicts: NDArray[np.int8]
-    strengths: NDArray[np.int8]
-    known_at_ms: Words
-    reasons: Words
+    rows: Ints
+    verdicts: Ints8
+    strengths: Ints8
+    known_at_ms: Ints
+    reasons: Ints
     reason_texts: tuple[str, ...] = ()
 
-    def take(self, at: Words | Flags) -> Labels:
+    def take(self, at: Ints | Bools) -> Labels:
         """The same at some places."""
         return Labels(
             self.rows[at],
@@ -111,9 +108,9 @@ class RecordedDecisions:
             a decline that was not let through, NaN for all others; None where it never did.
     """
 
-    outcomes: NDArray[np.int8]
+    outcomes: Ints8
     scores: Floats
-    hits: dict[str, Flags]
+    hits: dict[str, Bools]
     stands_for: Floats | None = None
 
 
@@ -136,25 +133,25 @@ class TrainingSet:
 
     event: str
     as_of_ms: int
-    ids: NDArray[Any] | Texts
-    seqs: Words
-    times_ms: Words
-    keys: Words
-    amounts_minor: Words
+    ids: Array | Texts
+    seqs: Ints
+    times_ms: Ints
+    keys: Ints
+    amounts_minor: Ints
     inputs: tuple[Input, ...]
     labels: Labels
     recorded: RecordedDecisions
-    slices: dict[str, NDArray[Any]]
+    slices: dict[str, Array]
 
     def __len__(self) -> int:
         return len(self.times_ms)
 
-    def weights(self, rows: Words) -> Floats | None:
+    def weights(self, rows: Ints) -> Floats | None:
         """How often each of some rows counts in metrics; None where all count once."""
         drawn = self.recorded.stands_for
         return None if drawn is None else np.where(np.isnan(drawn[rows]), 1.0, drawn[rows])
 
-    def verdicts_at(self, known_ms: int) -> NDArray[np.int8]:
+    def verdicts_at(self, known_ms: int) -> Ints8:
         """The verdict in force for each row by the labels known up to a moment; NOT_KNOWN where there is none.
 
         A stronger source wins, within one source the later `known_at`, at equal ones the later place.
@@ -164,7 +161,7 @@ class TrainingSet:
         found[places >= 0] = self.labels.verdicts[places[places >= 0]]
         return found
 
-    def take(self, rows: Words) -> TrainingSet:
+    def take(self, rows: Ints) -> TrainingSet:
         """The same of some rows, in ascending order."""
         place = np.full(len(self), -1, np.int64)
         place[rows] = np.arange(len(rows))
@@ -190,14 +187,14 @@ class TrainingSet:
         )
 
 
-def labels_in_force(labels: Labels, known_ms: int, count: int) -> Words:
+def labels_in_force(labels: Labels, known_ms: int, count: int) -> Ints:
     """The place in `labels` of the one in force for each of `count` rows by what was known up to a moment; -1: none."""
     order, found = in_force_last(labels, known_ms), np.full(count, -1, np.int64)
     found[labels.rows[order]] = order
     return found
 
 
-def in_force_last(labels: Labels, known_ms: int) -> Words:
+def in_force_last(labels: Labels, known_ms: int) -> Ints:
     """The labels that were known at a moment, that in force of each row behind the others."""
     known = np.flatnonzero(labels.known_at_ms <= known_ms)
     return known[np.lexsort((known, labels.known_at_ms[known], -labels.strengths[known].astype(np.int64)))]

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shroff.models.sets import Floats, Input
+from shroff.arrays import Floats
+from shroff.models.sets import Input
 from shroff.runtime.values import FrozenStruct, frozen
 
 BINS = 10

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.expression import FeatureValue
@@ -22,7 +23,7 @@ from shroff.models.columns import NUMBER
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.learners.learner import columns_for
 from shroff.models.registry import Stored
-from shroff.models.sets import Floats, Input, TrainingSet, Words
+from shroff.models.sets import Input, TrainingSet
 from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
@@ -214,16 +215,16 @@ def _settings(definitions: Definitions, event: str, scorer: Scorer | None) -> Mo
     return plain_settings(definitions, event, inputs)
 
 
-def _between(times_ms: Words, start_ms: int, end_ms: int) -> Words:
+def _between(times_ms: Ints, start_ms: int, end_ms: int) -> Ints:
     return np.flatnonzero((times_ms > start_ms) & (times_ms <= end_ms))
 
 
-def _inputs_of(given: TrainingSet, rows: Words) -> list[Input]:
+def _inputs_of(given: TrainingSet, rows: Ints) -> list[Input]:
     """The inputs of some rows; of categories those that occur there, so that an unseen one shows."""
     return [_sample(input_, rows) for input_ in given.inputs]
 
 
-def _sample(input_: Input, rows: Words) -> Input:
+def _sample(input_: Input, rows: Ints) -> Input:
     values = input_.values[rows]
     if not input_.categories:
         return replace(input_, values=values)
@@ -239,8 +240,8 @@ def _scores(
     scorer: Scorer | None,
     learnt_until_ms: int | None,
     recent: DriftPeriod,
-    before: Words,
-    now: Words,
+    before: Ints,
+    now: Ints,
 ) -> tuple[Input, Input] | str:
     """Scores of both stretches, or why they are not compared.
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, show_decimal
 
 BUCKET_MS = 5 * MINUTE_MS
@@ -149,7 +149,7 @@ def amount_band(units: int, places: int) -> str:
     return f"{show_decimal(low, places)} to {show_decimal(max(10 * low - 1, 0), places)}"
 
 
-def _by_window(counts: Counter[int], start: int, size: int, window: int) -> NDArray[np.float64]:
+def _by_window(counts: Counter[int], start: int, size: int, window: int) -> Floats:
     """Counts of so many windows from a bucket on."""
     windows = np.zeros(size)
     for bucket, count in counts.items():
@@ -158,7 +158,7 @@ def _by_window(counts: Counter[int], start: int, size: int, window: int) -> NDAr
     return windows
 
 
-def _chance(count: int, usual: float, own: NDArray[np.float64], everything: NDArray[np.float64]) -> float:
+def _chance(count: int, usual: float, own: Floats, everything: Floats) -> float:
     """The chance of at least so many, where a week had these windows of a value and of all events."""
     from scipy.special import betainc, gammainc
 

@@ -7,5 +7,5 @@ from shroff.models.imported import BROKEN, Foreign, broken, refuse_width
 from shroff.models.keys import Metric
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.loaded import LIGHTGBM, LOGISTIC, XGBOOST
-from shroff.models.model import LOG_ODDS, NUMBER, PROBABILITY, Floats, refuse_pickle
+from shroff.models.model import LOG_ODDS, NUMBER, PROBABILITY, refuse_pickle
 from shroff.models.trees.forest import LEAF

@@ -8,8 +8,8 @@ from math import inf
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints8
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.language import loader
@@ -25,7 +25,7 @@ from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import frozen
 
-Codes: TypeAlias = NDArray[np.int8]
+Codes: TypeAlias = Ints8
 OUTCOMES = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL = ("rules", "review")
 SCORES = mapping_shape(
@@ -176,7 +176,7 @@ def outcome(effects: Collection[str], policy: Policy, score: float | None = None
     return "challenge" if "challenge" in effects else "approve"
 
 
-def outcome_codes(by_effect: Mapping[str, NDArray[np.bool_]], scores: NDArray[np.float64], policy: Policy) -> Codes:
+def outcome_codes(by_effect: Mapping[str, Bools], scores: Floats, policy: Policy) -> Codes:
     """`outcome` of each event as its place in `OUTCOMES`, asked once for each case that occurs.
 
     Args:

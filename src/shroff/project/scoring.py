@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from shroff.arrays import Array, Floats
 from shroff.errors import Problem, StateError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_real
@@ -21,7 +22,7 @@ from shroff.features.computed import Computed, score_name
 from shroff.features.definitions import FeatureTypes
 from shroff.features.frames import Frame
 from shroff.language.checker import check
-from shroff.language.columns import Array, Column, column_of
+from shroff.language.columns import Column, column_of
 from shroff.language.expression import Else, FeatureValue, InShare, ModelScore, Node, When
 from shroff.language.names import DeclaredNames, Scope
 from shroff.language.row import Evaluate
@@ -30,7 +31,7 @@ from shroff.language.types import BOOLEAN, REAL
 from shroff.language.values import Value, parse_time
 from shroff.models.columns import kind_of, model_numbers, model_rows
 from shroff.models.in_force import FILE, Challenger, InForce, Named, Promotion
-from shroff.models.model import Floats, InputColumn, Model
+from shroff.models.model import InputColumn, Model
 from shroff.project.dependency_hash import redefined
 from shroff.runtime.values import FrozenStruct, frozen
 

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.engine.receipts import DocumentWriter
 from shroff.engine.step import SequencedEvent
 from shroff.engine.stored import telling_damage
@@ -27,7 +27,7 @@ from shroff.streams.log import DecisionRow, Log
 
 PIECE_ROWS = 1 << 16  # whose features stand as text at the same time
 AT_ONCE = 32  # versions of one pass: each holds all lists
-Places = NDArray[np.int64]
+Places = Ints
 _Shown = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 

@@ -11,8 +11,8 @@ from typing import Protocol, TypeVar
 
 from msgspec.json import decode as from_json
 
+from shroff.arrays import Ints
 from shroff.errors import StateError
-from shroff.streams.log_columns import Words
 from shroff.streams.log_rows import (
     ANY,
     PENDING,
@@ -290,7 +290,7 @@ class LogBeside(Protocol):
     def indexed(self) -> list[Indexed]:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
 
-    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+    def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
         """The places of each of these hashes of keys, as `Batch.keys` had them, ascending; those of pruned events too.
 
         Of another key there may be one among them, with a chance of 2**-38.

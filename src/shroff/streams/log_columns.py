@@ -10,20 +10,18 @@ from itertools import repeat
 from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Hashes, Ints
 from shroff.streams.log_rows import DecisionRow, Record
 
-Words = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
 Item = TypeVar("Item")
 
 
 class KeyPlaces(NamedTuple):
     """Hashes of keys, each with the place of an event that has the key, or of a label of such an event."""
 
-    hashes: NDArray[np.uint64]
-    seqs: Words
+    hashes: Hashes
+    seqs: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +29,7 @@ class JoinedTexts(Sequence[bytes]):
     """Texts one behind the other: the first begins at 0, and each ends at its place of `ends`."""
 
     data: Bytes
-    ends: Words
+    ends: Ints
 
     @classmethod
     def of(cls, texts: Sequence[bytes]) -> JoinedTexts:
@@ -50,7 +48,7 @@ class JoinedTexts(Sequence[bytes]):
         return cls(np.frombuffer(bytearray(whole.encode()), np.uint8), ends.cumsum())
 
     @property
-    def starts(self) -> Words:
+    def starts(self) -> Ints:
         """Where each text begins."""
         starts = np.empty_like(self.ends)
         starts[:1], starts[1:] = 0, self.ends[:-1]
@@ -68,7 +66,7 @@ class JoinedTexts(Sequence[bytes]):
         whole = bytearray().join([*parts, self.data[last : self.ends[-1]].data])
         return JoinedTexts(np.frombuffer(whole, np.uint8), sizes.cumsum())
 
-    def among(self, rows: Words, others: Mapping[int, bytes]) -> JoinedTexts:
+    def among(self, rows: Ints, others: Mapping[int, bytes]) -> JoinedTexts:
         """The texts at these rows of a longer sequence, and others at its other rows."""
         sizes = np.zeros(len(rows) + len(others), np.int64)
         sizes[rows] = np.diff(self.ends, prepend=0)
@@ -115,7 +113,7 @@ class Interleaved(Sequence[Item]):
         return min([*self.seqs[:1], *self.others])
 
     @property
-    def rows(self) -> Words:
+    def rows(self) -> Ints:
         """Where among all the items of the columns stand."""
         return np.asarray(self.seqs, np.int64) - self.first
 
@@ -147,7 +145,7 @@ class RecordColumns(Interleaved[Record]):
     type: str
     seqs: Sequence[int]
     ids: Sequence[str]
-    times: Words
+    times: Ints
     bodies: JoinedTexts
     others: Mapping[int, Record] = field(default_factory=dict)
 

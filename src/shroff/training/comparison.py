@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
@@ -24,7 +25,7 @@ from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.keys import metric_words
 from shroff.models.registry import Stored
-from shroff.models.sets import FRAUD, Floats, Words
+from shroff.models.sets import FRAUD
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, Scoring
 from shroff.runtime.texts import Printed, many, one_line, table
@@ -209,7 +210,7 @@ def _scores(
     event: str,
     models: tuple[Scorer, Scorer],
     after: int,
-    seqs: Words,
+    seqs: Ints,
     reading: Callable[[int], None] | None,
 ) -> tuple[Floats, Floats]:
     """The scores of both at the events of these places, which rise."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from shroff.arrays import Ints
 from shroff.events.definitions import VERDICTS
 from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, LogEvent
@@ -24,7 +25,7 @@ from shroff.log.state.feature_events import FeatureEvents
 from shroff.models.columns import CATEGORY, model_column
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet, Words
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.training.sets.rows import build_set
@@ -246,7 +247,7 @@ def _cut_at_rows(
 
 
 def _read_at(
-    definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Words
+    definitions: Definitions, settings: ModelSettings, source: HistorySource, whole: TrainingSet, rows: Ints
 ) -> Iterator[tuple[int, list[Any]]]:
     """What a model reads of some rows, each computed when nothing of the history behind it was given yet."""
     wanted = wanted_of(definitions, settings)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Ints, Ints8
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, KnownRows, final_window, in_window, rows_of, windows_of
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Floats, Labels, RecordedDecisions, TrainingSet, Words
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, RecordedDecisions, TrainingSet
 from shroff.runtime.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class WantedFold(FrozenStruct):
 class Roles:
     """Of each row its place in ROLES, its label, which are -1 where it has none, and its weight, NaN then."""
 
-    roles: NDArray[np.int8]
-    labels: NDArray[np.int8]
+    roles: Ints8
+    labels: Ints8
     weights: Floats
     fold: SetFold
 
@@ -92,8 +92,8 @@ def roles_of(
     settings: ModelSettings,
     as_of_ms: int,
     wanted: WantedFold,
-    times_ms: Words,
-    keys: Words,
+    times_ms: Ints,
+    keys: Ints,
     labels: Labels,
     stands_for: Floats | None = None,
 ) -> Roles:
@@ -156,7 +156,7 @@ def role_columns(roles: Roles, rows: slice) -> dict[str, pa.Array]:
     }
 
 
-def texts_of(codes: NDArray[np.int8], texts: tuple[str, ...]) -> pa.Array:
+def texts_of(codes: Ints8, texts: tuple[str, ...]) -> pa.Array:
     """Texts by their codes, null for -1, without a Python object for each row."""
     import pyarrow as pa
 
@@ -180,7 +180,7 @@ def _weigh(rows: TrainingSet, known: KnownRows, settings: ModelSettings, weights
 
 
 def _bare(
-    event: str, as_of_ms: int, times_ms: Words, keys: Words, labels: Labels, stands_for: Floats | None
+    event: str, as_of_ms: int, times_ms: Ints, keys: Ints, labels: Labels, stands_for: Floats | None
 ) -> TrainingSet:
     """A set of these rows without anything that a model reads."""
     nothing = np.zeros(0, np.int64)

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Ints
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
 from shroff.models.in_force import FILE, TRIED, InForce, read_in_force, role_of
-from shroff.models.model import Floats
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, unavailable
 from shroff.replay.compare import segments
@@ -39,8 +38,8 @@ class Scores:
         by_model: Scores as decisions show them, NaN never.
     """
 
-    seqs: NDArray[np.int64]
-    times_ms: NDArray[np.int64]
+    seqs: Ints
+    times_ms: Ints
     by_model: Mapping[str, Floats]
 
     def __len__(self) -> int:
@@ -89,7 +88,7 @@ def scores_of(
             )
         ) as batch,
     ):
-        seqs: list[NDArray[np.int64]] = []
+        seqs: list[Ints] = []
         for taken in source.taken():
             batch.add(taken.frames, taken.size)
             seqs.append(taken.seqs)
@@ -98,9 +97,7 @@ def scores_of(
         yield from _answers(batch, event, names, np.concatenate([np.zeros(0, np.int64), *seqs]), after)
 
 
-def _answers(
-    batch: BatchEngine, event: str, names: Mapping[str, str], seqs: NDArray[np.int64], after: int
-) -> Iterator[Scores]:
+def _answers(batch: BatchEngine, event: str, names: Mapping[str, str], seqs: Ints, after: int) -> Iterator[Scores]:
     first = 0
     for frames in batch.answers(PIECE_ROWS):
         frame = frames.get(event)

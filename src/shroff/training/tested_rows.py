@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.language.values import DAY_MS
 from shroff.models.evaluation.cost_table import Fixed, Weighed
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import RowsOfFold
 from shroff.models.registry import TESTED, Stored
-from shroff.models.sets import Flags, Floats, TrainingSet, Words
+from shroff.models.sets import TrainingSet
 from shroff.project.policy import OUTCOMES
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ COUNTS = "counts"  # where rows stand for others: see `sets.RecordedDecisions.st
 SHARE = b"share"  # in the file's metadata, where rows were drawn
 
 
-def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: NDArray[np.int8], allowed: Flags) -> pa.Table:
+def judged_rows(given: TrainingSet, evaluation: Evaluation, ruled: Ints8, allowed: Bools) -> pa.Table:
     """The rows of all tests with the scores of the folds' models.
 
     Args:
@@ -101,7 +101,7 @@ def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
     )
 
 
-def keys_of(table: pa.Table) -> Words:
+def keys_of(table: pa.Table) -> Ints:
     """The key of each test row, -1 for none: as where a file of an older program has none at all."""
     return table["key"].to_numpy() if "key" in table.column_names else np.full(len(table), -1, np.int64)
 
@@ -111,7 +111,7 @@ def counts_of(table: pa.Table) -> Floats | None:
     return table[COUNTS].to_numpy() if COUNTS in table.column_names else None
 
 
-def tested_days(given: TrainingSet, evaluation: Evaluation) -> Words:
+def tested_days(given: TrainingSet, evaluation: Evaluation) -> Ints:
     """The day of each tested row, from the start of the first fold on: days of 24 hours from the start of each test.
 
     Days of folds that have no model are not counted: nobody was tested on them.
@@ -133,7 +133,7 @@ def kept_share(ids: list[str]) -> float:
     return min(1.0, ROWS_MAX / len(ids), ID_CHARACTERS_MAX / max(sum(map(len, ids)), 1))
 
 
-def lots_of(seqs: Words) -> Floats:
+def lots_of(seqs: Ints) -> Floats:
     """A number in [0, 1) for each place of the log, always the same, and as if drawn by lot.
 
     The last steps of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import shroff
+from shroff.arrays import Bools, Ints8
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, parse_duration, show_duration
@@ -29,7 +29,7 @@ from shroff.models.learners.search import SearchRange, Trial, search
 from shroff.models.learners.training import Trained, learn_by, loaded, train
 from shroff.models.loader import DEFAULT_GATES, FOLDS, LABEL_DELAY_MS, TEST_MS, TRAIN_MS
 from shroff.models.registry import TESTED, GateResult, Registry, Stored
-from shroff.models.sets import Flags, RecordedDecisions, TrainingSet
+from shroff.models.sets import RecordedDecisions, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import Policy, outcome_codes
@@ -307,7 +307,7 @@ def cut_offs_of(settings: ModelSettings | None) -> tuple[float, ...]:
     return tuple(sorted({gate.at for gate in (settings.gates if settings else ()) if gate.at is not None}))
 
 
-def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisions) -> NDArray[np.int8]:
+def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisions) -> Ints8:
     """Outcome of the hits alone for each row by today's effects, those in shadow aside: codes of OUTCOMES.
 
     By a recorded hit it cannot be told whether the rule's rollout took in its key, so it counts as if.
@@ -450,7 +450,7 @@ def _spent_ns(call: Callable[[], object]) -> int:
     return time.thread_time_ns() - started
 
 
-def _allowed(definitions: Definitions, given: TrainingSet) -> Flags:
+def _allowed(definitions: Definitions, given: TrainingSet) -> Bools:
     """Which rows a rule allows, so that their score changes nothing."""
     found = np.zeros(len(given), np.bool_)
     for rule in definitions.rules:

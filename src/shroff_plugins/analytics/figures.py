@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.plugins.features import Codes, Frame, values_of
 from shroff.plugins.lake import LakeReader
@@ -27,8 +26,8 @@ from shroff.plugins.language import (
 )
 from shroff.plugins.log import DayCounts, Log
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import frozen
-from shroff_plugins.analytics.funnel_events import History, ReadTimes, Words, read_frames, user_codes, user_fields
+from shroff.plugins.values import Bools, Ints, frozen
+from shroff_plugins.analytics.funnel_events import History, ReadTimes, read_frames, user_codes, user_fields
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
 from shroff_plugins.analytics.report_keys import (
@@ -192,7 +191,7 @@ class _Tally:
         for name in self._of.events:
             yield name, _fields(self._of.where) | _fields(self.figure.sum)
 
-    def add(self, frame: Frame, at: Words, inside: NDArray[np.bool_]) -> None:
+    def add(self, frame: Frame, at: Ints, inside: Bools) -> None:
         """Take the events of a frame, each with its day."""
         kept = _kept(self._of, frame, inside)
         if kept is None:
@@ -218,17 +217,17 @@ class _UserTally(_Tally):
     def __init__(self, figure: Figure, definitions: Definitions, days: int, codes: Codes) -> None:
         super().__init__(figure, definitions, days)
         self._codes = codes
-        self._seen: dict[CountedEvents, list[Words]] = {
+        self._seen: dict[CountedEvents, list[Ints]] = {
             counted: [] for counted in (figure.of, figure.also) if counted is not None
         }
-        self._found: dict[CountedEvents, Words] = {}
+        self._found: dict[CountedEvents, Ints] = {}
 
     def needs(self) -> Iterator[tuple[str, set[str]]]:
         for counted in self._seen:
             for name in counted.events:
                 yield name, _fields(counted.where) | user_fields(self._events, self.figure.distinct, name)
 
-    def add(self, frame: Frame, at: Words, inside: NDArray[np.bool_]) -> None:
+    def add(self, frame: Frame, at: Ints, inside: Bools) -> None:
         for name, seen in self._seen.items():
             kept = _kept(name, frame, inside)
             if kept is not None:
@@ -245,7 +244,7 @@ class _UserTally(_Tally):
         return len(found) if not also else len(np.intersect1d(found, also[0], assume_unique=True))
 
 
-def _users_of(pairs: Words, first: int, last: int) -> Words:
+def _users_of(pairs: Ints, first: int, last: int) -> Ints:
     """The users of some days, of sorted pairs of day and user."""
     begin, end = np.searchsorted(pairs, [first << _CODES, (last + 1) << _CODES])
     return np.unique(pairs[begin:end] & ((1 << _CODES) - 1))
@@ -255,7 +254,7 @@ def _fields(node: Node | None) -> set[str]:
     return set() if node is None else set(fields_of_this(node))
 
 
-def _kept(of: CountedEvents, frame: Frame, inside: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+def _kept(of: CountedEvents, frame: Frame, inside: Bools) -> Bools | None:
     """Which events of a frame count; None where its type does not."""
     if frame.type.name not in of.events:
         return None

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from shroff.plugins.events import Events
 from shroff.plugins.features import Codes, ColumnFrame, Frame
@@ -23,11 +22,10 @@ from shroff.plugins.language import DAY_MS, ThisField, fields_of_this, walk
 from shroff.plugins.log import LineReader, Log, log_columns
 from shroff.plugins.operations import ahead
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import frozen
+from shroff.plugins.values import Array, Ints, frozen
 from shroff_plugins.analytics.funnel_file import Funnel
 
 GROUPS = 16  # row groups of a file that are read at once: half a million rows
-Words = NDArray[np.int64]
 History = tuple[Log, LakeReader | None]  # the log, and its lake where it has one
 
 
@@ -42,10 +40,10 @@ class StepEvents:
         keys: The keys of the users.
     """
 
-    times: Words
-    users: Words
-    steps: Words
-    splits: Words
+    times: Ints
+    users: Ints
+    steps: Ints
+    splits: Ints
     keys: list[Any]
     values: list[Any]
 
@@ -79,7 +77,7 @@ def read_frames(
     history: History,
     times: ReadTimes,
     places: tuple[int, int] | None = None,
-) -> Iterator[tuple[Frame, Words]]:
+) -> Iterator[tuple[Frame, Ints]]:
     """The events of some types, each once: frames with the sequence numbers of their events.
 
     Files of the lake without an event in these times are left out; a frame may have other times all the same.
@@ -129,7 +127,7 @@ class _Taken:
         self._events = definitions.events
         self._keys, self._values = Codes(), Codes()
         none = (np.zeros(0, np.int32) for _ in range(4 if split else 3))
-        self._parts: list[tuple[NDArray[Any], ...]] = [(np.zeros(0, np.int64), *none)]
+        self._parts: list[tuple[Array, ...]] = [(np.zeros(0, np.int64), *none)]
         self.needs = {name: self._needed(name) for name in funnel.events}
 
     def _needed(self, name: str) -> set[str]:
@@ -140,7 +138,7 @@ class _Taken:
                 found |= fields_of_this(step.where)
         return found | user_fields(self._events, self._funnel.user, name)
 
-    def add(self, frame: Frame, seqs: Words) -> None:
+    def add(self, frame: Frame, seqs: Ints) -> None:
         """Take the events of a frame that are steps."""
         times = self._times
         kept = frame.times < times.end_ms
@@ -155,10 +153,10 @@ class _Taken:
         users = user_codes(frame, self._funnel.user, self._events, self._keys).astype(np.int32)
         kept &= (steps != 0) & (users >= 0)
         splits = [coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
-        columns: tuple[NDArray[Any], ...] = (frame.times, seqs, users, steps, *splits)
+        columns: tuple[Array, ...] = (frame.times, seqs, users, steps, *splits)
         self._parts.append(columns if kept.all() else tuple(column[kept] for column in columns))
 
-    def _is_step(self, frame: Frame, number: int) -> Words:
+    def _is_step(self, frame: Frame, number: int) -> Ints:
         where = self._funnel.steps[number].where
         if where is None:
             return np.ones(len(frame), np.int32)
@@ -180,12 +178,12 @@ def user_fields(events: Events, user: str, name: str) -> set[str]:
     return {part.name for part in parts if isinstance(part, ThisField)}
 
 
-def user_codes(frame: Frame, user: str, events: Events, codes: Codes) -> Words:
+def user_codes(frame: Frame, user: str, events: Events, codes: Codes) -> Ints:
     """The code of each event's user, an entity or a field; -1 where it is missing."""
     return frame.key_codes(user, codes) if user in events.entities else coded(frame, user, codes)
 
 
-def coded(frame: Frame, name: str, codes: Codes) -> Words:
+def coded(frame: Frame, name: str, codes: Codes) -> Ints:
     """The code of each event's value of a field; -1 where it is missing."""
     if name not in frame.type.field_names:
         return np.full(len(frame), -1, np.int64)
@@ -212,14 +210,14 @@ class _Stored:
             pa.types.is_string(schema.field(column).type) for column in self._columns.values()
         )
 
-    def frames(self) -> Iterator[tuple[Frame, Words]]:
+    def frames(self) -> Iterator[tuple[Frame, Ints]]:
         """The events, each with its place."""
         count = self._source.num_row_groups
         for begin in range(0, count, GROUPS):
             groups = list(range(begin, min(begin + GROUPS, count)))
             yield self._typed(groups) if self._is_typed else self._of_bodies(groups)
 
-    def _typed(self, groups: list[int]) -> tuple[Frame, Words]:
+    def _typed(self, groups: list[int]) -> tuple[Frame, Ints]:
         wanted = list(dict.fromkeys(["seq", "time", *self._columns.values()]))
         table = self._source.read_row_groups(groups, wanted)
         coded = {
@@ -231,7 +229,7 @@ class _Stored:
         events, reference = self._definitions.events, self._definitions.reference
         return ColumnFrame(self._type, coded, times, rows, events, reference), table["seq"].to_numpy()
 
-    def _of_bodies(self, groups: list[int]) -> tuple[Frame, Words]:
+    def _of_bodies(self, groups: list[int]) -> tuple[Frame, Ints]:
         table = self._source.read_row_groups(groups, ["seq", "body"])
         head = f"e0{self._type.name} ".encode()
         lines = b"".join(b"%s%s\n" % (head, body) for body in table["body"].cast(pa.binary()).to_pylist())

@@ -11,13 +11,11 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.plugins.features import Word, native
-from shroff.plugins.values import frozen
-from shroff_plugins.analytics.funnel_events import StepEvents, Words
+from shroff.plugins.values import Bools, Ints, frozen
+from shroff_plugins.analytics.funnel_events import StepEvents
 
-Truths = NDArray[np.bool_]
 NEVER = -(1 << 63)  # before every time
 
 
@@ -28,11 +26,11 @@ class DropOffDay:
     `before_splits` and `splits` are the numbers of the values that split, of each user's last step by then.
     """
 
-    before: Truths
-    recovered: Truths
-    dropped: Truths
-    before_splits: Words
-    splits: Words
+    before: Bools
+    recovered: Bools
+    dropped: Bools
+    before_splits: Ints
+    splits: Ints
 
 
 @frozen
@@ -42,13 +40,13 @@ class Reached:
     `taken_ms` is the time from the latest step before it that counts to the first time at this one; 0 at the first.
     """
 
-    users: Words
-    first_ms: Words
-    taken_ms: Words
-    splits: Words
+    users: Ints
+    first_ms: Ints
+    taken_ms: Ints
+    splits: Ints
 
 
-def drop_offs(events: StepEvents, step: int, starts_ms: Words, *, is_ever: bool) -> Iterator[DropOffDay]:
+def drop_offs(events: StepEvents, step: int, starts_ms: Ints, *, is_ever: bool) -> Iterator[DropOffDay]:
     """Each day of a step. Cost: two looks at each event, and some at each user a day.
 
     Args:
@@ -64,10 +62,10 @@ def drop_offs(events: StepEvents, step: int, starts_ms: Words, *, is_ever: bool)
     if is_ever:
         after[events.users[before_it]] = before_it
 
-    def out() -> Truths:
+    def out() -> Bools:
         return (last >= 0) & ((after < 0) if is_ever else (last >= after))
 
-    def splits() -> Words:
+    def splits() -> Ints:
         return np.where(last >= 0, events.splits[last] if len(events.splits) else -1, -1)
 
     dropped, at = out(), splits()

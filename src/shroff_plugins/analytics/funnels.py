@@ -18,11 +18,11 @@ from shroff.errors import UsageError, nearest
 from shroff.plugins.language import DAYS_MAX, day_starts_ms, key_text, show_duration
 from shroff.plugins.operations import OperationAnswer, one_line, table
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import FrozenStruct, frozen
+from shroff.plugins.values import Bools, FrozenStruct, Ints, frozen
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
-from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, Words, read_steps, reads
+from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, read_steps, reads
 from shroff_plugins.analytics.funnel_file import Funnel
-from shroff_plugins.analytics.funnel_steps import DropOffDay, Reached, Truths, drop_offs, reached
+from shroff_plugins.analytics.funnel_steps import DropOffDay, Reached, drop_offs, reached
 from shroff_plugins.analytics.report_keys import split_mistake
 
 DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
@@ -186,7 +186,7 @@ def ask_funnel(
 class FunnelAnswer:
     """Answer of a funnel, from the events of its steps."""
 
-    def __init__(self, question: FunnelQuestion, starts_ms: Words, events: StepEvents) -> None:
+    def __init__(self, question: FunnelQuestion, starts_ms: Ints, events: StepEvents) -> None:
         self._question, self._starts_ms, self._events = question, starts_ms, events
         self._funnel = question.funnel
         self._reached: list[Reached] | None = None
@@ -264,7 +264,7 @@ class FunnelAnswer:
     def _rows_of(self, step: int, day: str, found: DropOffDay) -> Iterator[DropOffRow]:
         size = len(self._events.values) + 1
 
-        def of(users: Truths, values: Words) -> list[int]:
+        def of(users: Bools, values: Ints) -> list[int]:
             counts: list[int] = np.bincount(values[users] + 1, minlength=size).tolist()  # the missing value first
             return counts
 
@@ -311,13 +311,13 @@ class FunnelAnswer:
         return names.index(name)
 
 
-def _kind_of(found: DropOffDay, kind: str) -> Truths:
+def _kind_of(found: DropOffDay, kind: str) -> Bools:
     if kind == DROPPED_OFF:
         return found.dropped
     return found.recovered if kind == RECOVERED else found.before & ~found.recovered
 
 
-def _at_rank(taken_ms: Words, q: float) -> float | None:
+def _at_rank(taken_ms: Ints, q: float) -> float | None:
     """The value at rank ⌈q·n⌉, as `quantile` of the rules' language gives it; in seconds."""
     count = len(taken_ms)
     if not count:

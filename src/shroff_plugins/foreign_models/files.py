@@ -20,12 +20,12 @@ from shroff.plugins.models import (
     LOG_ODDS,
     NUMBER,
     XGBOOST,
-    Floats,
     Foreign,
     broken,
     refuse_pickle,
     refuse_width,
 )
+from shroff.plugins.values import Floats
 from shroff_plugins.foreign_models.ubjson import decode
 
 _CODES_MAX = 1 << 20  # a set has a bit for each code up to its highest

@@ -12,16 +12,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.plugins.models import refuse_width
-from shroff.plugins.values import frozen
+from shroff.plugins.values import Array, Floats32, Ints, frozen
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
 
-Singles = NDArray[np.float32]
 
 TREES = ("TreeEnsembleClassifier", "TreeEnsembleRegressor", "TreeEnsemble")
 LINEAR = ("LinearClassifier", "LinearRegressor")
@@ -55,7 +53,7 @@ class GraphPath:
     def after(self, kind: str, by: float) -> GraphPath:
         return replace(self, type=_FLOAT, steps=(*self.steps, OnnxStep(kind, np.float32(by))))
 
-    def values(self, given: Singles) -> Singles:
+    def values(self, given: Floats32) -> Floats32:
         """What becomes of values that are there."""
         return _values(given, self.steps)
 
@@ -86,7 +84,7 @@ class GraphPath:
         return factor, addend
 
 
-def _values(given: Singles, steps: Sequence[OnnxStep]) -> Singles:
+def _values(given: Floats32, steps: Sequence[OnnxStep]) -> Floats32:
     found = given
     with np.errstate(over="ignore", under="ignore"):
         for step in steps:
@@ -196,7 +194,7 @@ class _Reading:
             self.widths[input_.name], self._types[input_.name] = known or width, tensor.elem_type
         refuse_width(sum(self.widths.values()))
 
-    def constant(self, name: str) -> NDArray[Any] | None:
+    def constant(self, name: str) -> Array | None:
         return self._constants.get(name)
 
     def ways(self, name: str, depth: int = 0) -> list[GraphPath]:
@@ -285,7 +283,7 @@ def _behind(graph: GraphProto, model: NodeProto, reading: _Reading) -> tuple[boo
 # ---- thresholds
 
 
-def last_passing(way: GraphPath, thresholds: Singles, *, is_strict: bool, is_down: bool) -> Singles:
+def last_passing(way: GraphPath, thresholds: Floats32, *, is_strict: bool, is_down: bool) -> Floats32:
     """For each finite threshold the last input value, in rising order, that passes.
 
     A value passes where what becomes of it is below the threshold (or at it, unless `is_strict`); where it is not,
@@ -302,12 +300,12 @@ def last_passing(way: GraphPath, thresholds: Singles, *, is_strict: bool, is_dow
     return _value(low)
 
 
-def _key(values: Singles) -> NDArray[np.int64]:
+def _key(values: Floats32) -> Ints:
     """Whole numbers in the order of single floats."""
     bits = values.view(np.int32).astype(np.int64)
     return np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF) - 1)
 
 
-def _value(keys: NDArray[np.int64]) -> Singles:
+def _value(keys: Ints) -> Floats32:
     bits = np.where(keys >= 0, keys, (-keys - 1) | 0x80000000)
     return bits.astype(np.uint32).view(np.float32)

@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.errors import UsageError
 from shroff.plugins.models import (
@@ -28,7 +27,7 @@ from shroff.plugins.models import (
     Foreign,
     refuse_width,
 )
-from shroff.plugins.values import frozen
+from shroff.plugins.values import Bools, Floats, Floats32, Ints, frozen
 from shroff_plugins.foreign_models.onnx_graph import (
     LINEAR,
     Around,
@@ -241,9 +240,7 @@ def _written(tree: OnnxTree, scores: _Scores, ways: Sequence[GraphPath], sets: f
     return WrittenTree(left, right, inputs, conditions, default_left, members)
 
 
-def _cut(
-    way: GraphPath, tree: OnnxTree, nodes: NDArray[np.int64], mode: str
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, Ints, Floats32, Bools]:
     """The nodes of one column and mode as left, right, condition and whether what is missing goes left."""
     thresholds = np.array([tree.values[at] for at in nodes.tolist()], np.float32)
     is_strict, is_below = mode in {"BRANCH_LT", "BRANCH_GTE"}, mode in {"BRANCH_LT", "BRANCH_LEQ"}
@@ -311,7 +308,7 @@ def _linear(node: NodeProto, told: Mapping[str, Any], outside: Around, data: byt
     )
 
 
-def _regression(weights: NDArray[np.float64], start: float, outside: Around) -> tuple[dict[str, Any], bool]:
+def _regression(weights: Floats, start: float, outside: Around) -> tuple[dict[str, Any], bool]:
     """The regression as `models.trees.linear` reads it, and whether it says nothing of missing values."""
     if len(weights) != len(outside.ways):
         raise UsageError(

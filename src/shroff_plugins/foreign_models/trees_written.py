@@ -8,13 +8,9 @@ from dataclasses import field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from shroff.plugins.models import LEAF, Floats
-from shroff.plugins.values import frozen
-
-Words = NDArray[np.int64]
-Singles = NDArray[np.float32]
+from shroff.plugins.models import LEAF
+from shroff.plugins.values import Bools, Floats, Floats32, Ints, frozen
 
 # The format that is written: that of XGBoost 3.0, which every later one reads.
 _VERSION = (3, 0, 0)
@@ -32,11 +28,11 @@ class WrittenTree:
         sets: Categories that go right, in place of the condition, by node.
     """
 
-    left: Words
-    right: Words
-    inputs: Words
-    conditions: Singles
-    default_left: NDArray[np.bool_]
+    left: Ints
+    right: Ints
+    inputs: Ints
+    conditions: Floats32
+    default_left: Bools
     sets: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
 
@@ -151,7 +147,7 @@ def covered(data: bytes, columns: Floats) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _covers(tree: Mapping[str, Any], columns: Singles) -> Floats:
+def _covers(tree: Mapping[str, Any], columns: Floats32) -> Floats:
     left, right = np.array(tree["left_children"], np.int64), np.array(tree["right_children"], np.int64)
     conditions = np.array(tree["split_conditions"], np.float64).astype(np.float32)
     asked, default_left = np.array(tree["split_indices"], np.int64), np.array(tree["default_left"], np.int64) != 0
@@ -175,7 +171,7 @@ def _covers(tree: Mapping[str, Any], columns: Singles) -> Floats:
     return _sums(left, right, counts)
 
 
-def _sums(left: Words, right: Words, of_leaves: Floats) -> Floats:
+def _sums(left: Ints, right: Ints, of_leaves: Floats) -> Floats:
     """Sum of the leaf values below each node."""
     found = np.where(left == LEAF, of_leaves, 0.0)
     order, waiting = [], [0]

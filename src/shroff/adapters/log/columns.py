@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import intrinsic_of
 
@@ -24,12 +24,9 @@ _GROUP_BITS = 32  # above them stands the group of a text, below them the number
 _PIECES = (1 << _GROUP_BITS) - 1
 _DIGITS = np.frombuffer(b"0123456789abcdef", np.uint8)
 _GIVEN = "Array(uint8, 1, 'C', readonly=True)"
-Words = NDArray[np.int64]
 
 
-def by_columns(
-    texts: NDArray[np.uint8], ends: Words, cuts: Words, sizes: Words, group: Words
-) -> tuple[NDArray[np.uint8], Words, Words]:
+def by_columns(texts: Bytes, ends: Ints, cuts: Ints, sizes: Ints, group: Ints) -> tuple[Bytes, Ints, Ints]:
     """The texts, which end there, by columns, without so many bytes of each from its cut on.
 
     Texts of one group, which follow each other, are laid out together. Also where what is left of each text ended, and
@@ -46,14 +43,14 @@ def by_columns(
     return columns[:size], kept, pieces
 
 
-def by_rows(columns: NDArray[np.uint8], ends: Words, pieces: Words) -> NDArray[np.uint8]:
+def by_rows(columns: Bytes, ends: Ints, pieces: Ints) -> Bytes:
     """The texts again, one behind the other. Cost: 2 ns a byte."""
     rows = np.empty_like(columns)
     into_rows(rows, columns, _begins(ends), ends, pieces, np.argsort(pieces, kind="stable"))
     return rows
 
 
-def as_lines(bodies: NDArray[np.uint8], ends: Words, head: bytes) -> tuple[NDArray[np.uint8], Words]:
+def as_lines(bodies: Bytes, ends: Ints, head: bytes) -> tuple[Bytes, Ints]:
     """Each text with the same before it and the end of a line behind it, and where each line ends."""
     line_ends = ends + (len(head) + 1) * np.arange(1, len(ends) + 1)
     lines = np.empty(int(line_ends[-1]), np.uint8)
@@ -61,21 +58,21 @@ def as_lines(bodies: NDArray[np.uint8], ends: Words, head: bytes) -> tuple[NDArr
     return lines, line_ends
 
 
-def places_in(texts: NDArray[np.uint8], ends: Words, others: NDArray[np.uint8], other_ends: Words) -> Words:
+def places_in(texts: Bytes, ends: Ints, others: Bytes, other_ends: Ints) -> Ints:
     """Where in its text each of the others stands first; -1 where it does not."""
     places = np.empty(len(ends), np.int64)
     find_each(texts, ends, others, other_ends, places)
     return places
 
 
-def digits_behind(texts: NDArray[np.uint8], ends: Words, digests: NDArray[np.uint8], digest_ends: Words) -> Words:
+def digits_behind(texts: Bytes, ends: Ints, digests: Bytes, digest_ends: Ints) -> Ints:
     """How far before its end the hexadecimal digits of its digest stand last in each text; 0 where they do not."""
     found = np.empty(len(ends), np.int64)
     find_digits(texts, ends, digests, digest_ends, _DIGITS, found)
     return found
 
 
-def some_rows(columns: NDArray[np.uint8], ends: Words, pieces: Words, wanted: Sequence[int]) -> NDArray[np.uint8]:
+def some_rows(columns: Bytes, ends: Ints, pieces: Ints, wanted: Sequence[int]) -> Bytes:
     """As `by_rows`, but nothing is written where the texts of other rows stand.
 
     Cost: 0.15 ns a byte for each wanted text. A byte that ends no piece is not looked at by itself.
@@ -86,7 +83,7 @@ def some_rows(columns: NDArray[np.uint8], ends: Words, pieces: Words, wanted: Se
     return rows
 
 
-def _begins(ends: Words) -> Words:
+def _begins(ends: Ints) -> Ints:
     return np.concatenate([np.zeros(1, np.int64), ends[:-1]])
 
 

@@ -15,7 +15,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.columns import Words, as_lines, places_in
+from shroff.adapters.log.columns import as_lines, places_in
 from shroff.adapters.log.frames import (
     FRAME_ROWS,
     DamagedFrameError,
@@ -27,6 +27,7 @@ from shroff.adapters.log.frames import (
     within,
 )
 from shroff.adapters.log.sums import head_of, line_of
+from shroff.arrays import Ints
 from shroff.streams.log import Kind, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 
@@ -60,11 +61,11 @@ class _Content(NamedTuple):
     """The text of a frame; and of each record its time, and where in the text its line and its id are."""
 
     text: bytes
-    times: Words
-    starts: Words
-    ends: Words
-    id_starts: Words
-    id_ends: Words
+    times: Ints
+    starts: Ints
+    ends: Ints
+    id_starts: Ints
+    id_ends: Ints
 
 
 def framed(records: Sequence[Record]) -> tuple[list[EventFrame], Sequence[Record]]:

@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.adapters.log.columns import by_columns, by_rows, digits_behind, some_rows
+from shroff.arrays import Array, Ints
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts
 
@@ -127,12 +127,12 @@ def _packed(rows: Sequence[DecisionRow], ends: Sequence[int]) -> list[DecisionFr
     return frames
 
 
-def planes(column: NDArray[Any]) -> bytes:
+def planes(column: Array) -> bytes:
     """The first bytes of all numbers, then the second ones: those that are the same behind each other."""
     return column.view(np.uint8).reshape(-1, column.itemsize).T.tobytes()
 
 
-def of_planes(text: bytes, kind: str, count: int, start: int, columns: int = 1) -> NDArray[np.int64]:
+def of_planes(text: bytes, kind: str, count: int, start: int, columns: int = 1) -> Ints:
     """The columns that `planes` wrote here, a row of the array for each."""
     size = np.dtype(kind).itemsize
     found = np.frombuffer(text, np.uint8, columns * size * count, start).reshape(columns, size, count)

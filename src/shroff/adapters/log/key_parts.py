@@ -11,12 +11,12 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shroff.adapters.log.rows import KEY_PARTS, RowTable
 from shroff.adapters.log.sql_text import SqlWording
+from shroff.arrays import Array, Ints
 from shroff.errors import StorageError
-from shroff.streams.log_columns import KeyPlaces, Words
+from shroff.streams.log_columns import KeyPlaces
 
 BUCKETS = 64
 BUCKET_BITS = 48  # below a bucket, from 1: the number of a part. In bucket 0 are the rows of batches
@@ -69,7 +69,7 @@ class KeyParts:
         self._do(self._wording.drop_keys, (0, 1 << BUCKET_BITS))
         self._rows = self._bytes = 0
 
-    def places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+    def places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
         """The places of each hash, ascending; one of another hash may be among them, with a chance of 2**-38.
 
         Raises: StorageError where a row is not as it was written. Cost: 1.5 µs for each row of batches, and for each
@@ -90,7 +90,7 @@ class KeyParts:
             found[hashed] = np.unique(np.concatenate(seqs))
         return found
 
-    def _of_batches(self) -> NDArray[Any]:
+    def _of_batches(self) -> Array:
         rows = self._between(0, 1 << BUCKET_BITS)
         return np.frombuffer(b"".join([data for _, data in rows]), _ENTRY)
 
@@ -106,7 +106,7 @@ class KeyParts:
         ((newest,),) = self._ask(self._wording.last_key_part, (BUCKETS << BUCKET_BITS,), "I")
         return (newest or 0) % (1 << BUCKET_BITS)
 
-    def _cut(self, entries: NDArray[Any]) -> None:
+    def _cut(self, entries: Array) -> None:
         """Write entries as one part a bucket, empty ones too, so that the newest of one bucket tells the number."""
         number = self._newest() + 1
         first = int(entries["seq"].min(initial=1 << 62)) if len(entries) else 0

@@ -21,6 +21,7 @@ from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.rows import FRAMES, id_digest
 from shroff.adapters.log.sql_text import SqlWording, overlapping
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum
+from shroff.arrays import Ints
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
 from shroff.streams.log import (
@@ -40,7 +41,6 @@ from shroff.streams.log import (
     StuckRow,
     WaitingLabel,
 )
-from shroff.streams.log_columns import Words
 
 NUMBER_MAX = 2**62
 MISSING = "the record at sequence number {} is missing"
@@ -98,7 +98,7 @@ class LogQuestions(ABC):
         (time_ms,) = self._one(self.wording.watermark)
         return None if time_ms is None else int(time_ms)
 
-    def key_places(self, hashes: Collection[int]) -> Mapping[int, Words]:
+    def key_places(self, hashes: Collection[int]) -> Mapping[int, Ints]:
         """The places of each of these hashes of keys, ascending. Cost: see `KeyParts.places`."""
         return self._keys.places(hashes)
 

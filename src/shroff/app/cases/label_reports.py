@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shroff.app.parts import ProjectPart
+from shroff.arrays import Ints
 from shroff.cases import labels as label_statistics
 from shroff.cases.labels import Came, Conflict, HeldAnswers, LabelsInMemory, Maturity, came_since, maturity_in
 from shroff.errors import UsageError
@@ -25,8 +26,6 @@ from shroff.runtime.values import Fresh, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from shroff.app.cases.result_figures import DecidedEvents, ResultEvents
     from shroff.app.context import ProjectContext
@@ -153,7 +152,7 @@ class LabelReports(ProjectPart):
         rule: str,
         field_value: tuple[str, str] | None,
         as_of: str | None,
-    ) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
+    ) -> tuple[Ints, list[tuple[int, int]]]:
         """Get the ascending sequence numbers of decisions, and count and money by outcome (see `DecidedEvents.having`).
 
         Args:

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.engine.let_through import APPROVED, DRAWS
 from shroff.engine.stored import decision_of
 from shroff.events.definitions import ANALYST, SOURCES
@@ -50,9 +50,7 @@ LOW, HIGH = 0.05, 0.95  # of an estimate
 FRAUDS_MIN = 10  # known ones, below which nothing is estimated
 TINY = 1e-9
 RATE_WEIGHT_MAX = 1e6  # frauds that the mean of all periods weighs at most beside those of one
-Words = NDArray[np.int64]
-Floats = NDArray[np.float64]
-NO_WORDS: Final[Words] = np.zeros(0, np.int64)
+NO_WORDS: Final[Ints] = np.zeros(0, np.int64)
 DrawnFraud: TypeAlias = tuple[FraudShare, int]
 NO_CODES: Final[Codes] = np.zeros(0, np.int8)
 NO_LABELS = Labels(NO_WORDS, NO_CODES, NO_CODES, NO_WORDS, NO_WORDS)
@@ -65,9 +63,9 @@ class _TypeEvents:
 
     labels: GatheredLabels
     friendly: Collection[str]
-    columns: tuple[Words, Words, Words, Codes, Words] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_WORDS)
+    columns: tuple[Ints, Ints, Ints, Codes, Ints] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_WORDS)
     ids: list[Any] = field(default_factory=list)
-    values: dict[str, Words] = field(default_factory=dict)
+    values: dict[str, Ints] = field(default_factory=dict)
     found: tuple[int, Labels, Labels] = (-1, NO_LABELS, NO_LABELS)
 
     def labels_found(self) -> tuple[Labels, Labels]:
@@ -93,30 +91,30 @@ class DecidedEvents:
     each event would cost as a fraud that is missed.
     """
 
-    times_ms: Words
-    amounts: Words
+    times_ms: Ints
+    amounts: Ints
     outcomes: Codes
     labels: Codes
-    values: Words
+    values: Ints
     names: Sequence[Value]
-    seqs: Words = field(default_factory=lambda: NO_WORDS)
+    seqs: Ints = field(default_factory=lambda: NO_WORDS)
     hits: Mapping[str, Sequence[int]] = field(default_factory=dict)
     propensities: Mapping[int, float] = field(default_factory=dict)
     sampled: Mapping[int, float] = field(default_factory=dict)
-    answered: Words = field(default_factory=lambda: NO_WORDS)
+    answered: Ints = field(default_factory=lambda: NO_WORDS)
     reports: Labels = NO_LABELS
-    costs: Words = field(default_factory=lambda: NO_WORDS)
+    costs: Ints = field(default_factory=lambda: NO_WORDS)
 
-    def rows_at(self, places: Sequence[int]) -> Words:
+    def rows_at(self, places: Sequence[int]) -> Ints:
         """The rows of these places, without those that are no row."""
         order, wanted = np.argsort(self.seqs, kind="stable"), np.array(places, np.int64)
         at = np.searchsorted(self.seqs, wanted, sorter=order)
-        rows: Words = order[at[at < len(order)]]
+        rows: Ints = order[at[at < len(order)]]
         return rows.compress(self.seqs[rows] == wanted[at < len(order)])
 
     def having(
         self, outcomes: Sequence[str], label: str, starts_ms: Sequence[int] | None, rule: str, value: str | None
-    ) -> NDArray[np.bool_]:
+    ) -> Bools:
         """Whether each has one of these outcomes, and where that is asked for this label, a time within these, this
         rule and this value, which is empty for a missing one.
         """
@@ -172,7 +170,7 @@ class ResultEvents:
         """
         after, last = max(self.to, log.pruned_to()), log.last_seq()
         places, outcomes = outcomes_of(log, after, last)
-        new = defaultdict[str, list[tuple[Words, Words, Words, Codes, Words]]](list)
+        new = defaultdict[str, list[tuple[Ints, Ints, Ints, Codes, Ints]]](list)
         for kept in self._types.values():
             kept.ids = [pa.concat_arrays(kept.ids)] if len(kept.ids) > NEAR else kept.ids
         for piece in log_columns(log, self.definitions, last, after=after, reader=self._reader):
@@ -202,7 +200,7 @@ class ResultEvents:
             self._values(log, by, last)
         self.to = last
 
-    def _amounts(self, frame: Frame) -> list[Words]:
+    def _amounts(self, frame: Frame) -> list[Ints]:
         """Amounts of events, and what each costs as a fraud that is missed."""
         amount, places = amount_field(frame.type), self.definitions.settings.money_places
         named = None if amount is None else ThisField(amount.type, amount.name)
@@ -266,7 +264,7 @@ class ResultEvents:
         return DecidedEvents(times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known, costs)
 
 
-def _chosen(flags: NDArray[np.bool_]) -> Words | slice:
+def _chosen(flags: Bools) -> Ints | slice:
     """The rows with a flag; a slice, which copies nothing, where all have it."""
     return slice(None) if flags.all() else np.flatnonzero(flags)
 
@@ -301,14 +299,14 @@ def missed_fraud(events: DecidedEvents, start_ms: int, end_ms: int) -> tuple[int
     return len(rows), int((propensities == 0).sum()), *_drawn_fraud(events, rows[known], propensities[known])
 
 
-def _drawn(events: DecidedEvents, drawn: Mapping[int, float], start_ms: int, end_ms: int) -> tuple[Words, Floats]:
+def _drawn(events: DecidedEvents, drawn: Mapping[int, float], start_ms: int, end_ms: int) -> tuple[Ints, Floats]:
     """The rows of drawn events in [start, end), and how probable each was."""
     rows = events.rows_at(list(drawn))
     rows = rows[(events.times_ms[rows] >= start_ms) & (events.times_ms[rows] < end_ms)]
     return rows, np.array([drawn[seq] for seq in events.seqs[rows].tolist()])
 
 
-def _drawn_fraud(events: DecidedEvents, rows: Words, propensities: Floats) -> DrawnFraud:
+def _drawn_fraud(events: DecidedEvents, rows: Ints, propensities: Floats) -> DrawnFraud:
     frauds = events.labels[rows] == FRAUD_LABEL
     return fraud_share(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
 
@@ -317,8 +315,8 @@ def _drawn_fraud(events: DecidedEvents, rows: Words, propensities: Floats) -> Dr
 class OutcomeTable:
     """Counts and sums of amounts in smallest units, by outcome and label."""
 
-    counts: NDArray[np.int64]
-    money: NDArray[Any]  # Python's integers
+    counts: Ints
+    money: Array  # Python's integers
 
     def of(self, outcomes: Sequence[str] = OUTCOMES, labels: Sequence[str] = LABELS) -> tuple[int, int]:
         """How many events with one of these outcomes and labels, and their money."""
@@ -332,13 +330,13 @@ class OutcomeTable:
         return OutcomeTable(np.sum(counts, 0), np.sum(money, 0))
 
 
-def period_codes(events: DecidedEvents, starts_ms: Sequence[int]) -> Words:
+def period_codes(events: DecidedEvents, starts_ms: Sequence[int]) -> Ints:
     """The period of each event, [start, next start); -1 for one before the first or behind the last."""
     codes = np.searchsorted(np.array(starts_ms, np.int64), events.times_ms, "right") - 1
     return np.where(codes < len(starts_ms) - 1, codes, -1)
 
 
-def value_codes(events: DecidedEvents, periods: Words) -> tuple[Words, list[str | None]]:
+def value_codes(events: DecidedEvents, periods: Ints) -> tuple[Ints, list[str | None]]:
     """The row of each event by its value; and the values of those in period 1, those with most events first.
 
     Events of period 0, the one before, have rows behind all of these, in the same order.
@@ -352,7 +350,7 @@ def value_codes(events: DecidedEvents, periods: Words) -> tuple[Words, list[str 
     return rows.ravel()[cells], [names[place] for place in order.tolist()]
 
 
-def tallies(events: DecidedEvents, rows: Words, count: int) -> list[OutcomeTable]:
+def tallies(events: DecidedEvents, rows: Ints, count: int) -> list[OutcomeTable]:
     """The table of each of `count` rows, given the row of each event; -1 for none."""
     there, shape = _chosen(rows >= 0), (count, len(OUTCOMES), len(LABELS))
     codes = rows[there] * (len(OUTCOMES) * len(LABELS)) + (events.outcomes * len(LABELS) + events.labels)[there]
@@ -363,7 +361,7 @@ def tallies(events: DecidedEvents, rows: Words, count: int) -> list[OutcomeTable
 
 
 def final_fraud(
-    events: DecidedEvents, rows: Words, count: int, as_of_ms: int, known_shares: Sequence[tuple[float, float]]
+    events: DecidedEvents, rows: Ints, count: int, as_of_ms: int, known_shares: Sequence[tuple[float, float]]
 ) -> list[tuple[int, int] | None]:
     """What the fraud of each row, and of all together, will have come to when all of it is known: 90 % intervals.
 
@@ -418,7 +416,7 @@ def final_fraud(
     return [(there + int(least), there + int(most)) for there, least, most in ends]
 
 
-def _rates(frauds: NDArray[Any], seen: NDArray[Any]) -> tuple[float, float]:
+def _rates(frauds: Array, seen: Array) -> tuple[float, float]:
     """The rate of frauds over all rows, and how many frauds it weighs beside those of one row."""
     rate = float(frauds.sum() / seen.sum())
     apart = np.square(frauds - rate * seen).sum() - rate * seen.sum()  # beyond what chance gives

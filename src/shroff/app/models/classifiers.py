@@ -10,11 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from shroff.arrays import Floats
 from shroff.errors import UsageError, nearest
 from shroff.models.columns import CATEGORY
 
 if TYPE_CHECKING:
-    from shroff.models.model import Floats, InputColumn, Model
+    from shroff.models.model import InputColumn, Model
     from shroff.worker.answers import ArrowStream
 
 

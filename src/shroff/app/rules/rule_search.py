@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
-from shroff.models.sets import Flags, Floats, Words
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.values import frozen
 
@@ -42,7 +41,7 @@ class Part:
     cut: float
     codes: tuple[int, ...] = ()
 
-    def holds(self, values: Floats) -> Flags:
+    def holds(self, values: Floats) -> Bools:
         """At which values it is true; at missing ones it is not."""
         if self.codes:
             return np.isin(values, self.codes)
@@ -60,7 +59,7 @@ class RuleCosts:
     review: float
     reviews: float
 
-    def worth(self, effect: str, frauds: Flags, amounts: Floats) -> Floats:
+    def worth(self, effect: str, frauds: Bools, amounts: Floats) -> Floats:
         """What stopping each of some events earns."""
         cost = self.review if effect == "review" else np.where(frauds, 0.0, self.false_decline)
         return np.asarray(np.where(frauds, amounts, 0.0) - cost)
@@ -79,7 +78,7 @@ class RuleSearch:
     columns: Sequence[Floats]
     texts: frozenset[int]
     durations: frozenset[int]
-    frauds: Flags
+    frauds: Bools
     amounts: Floats
     costs: RuleCosts
     _ranked: dict[int, list[int]] = field(default_factory=dict)  # codes of a text with most frauds, the best last
@@ -121,7 +120,7 @@ class RuleSearch:
         ranks[order] = np.arange(1, len(order) + 1)
         return np.asarray(ranks[codes])
 
-    def _best(self, matrix: Floats, gains: Floats, left: Flags, room: float) -> tuple[Parts, float]:
+    def _best(self, matrix: Floats, gains: Floats, left: Bools, room: float) -> tuple[Parts, float]:
         """The condition that earns most at the events that are left, as short and round as it may be."""
 
         def earned(parts: Parts) -> float:
@@ -159,7 +158,7 @@ class RuleSearch:
         elif not part.codes:
             yield from (float(f"{part.cut:.{digits}g}") for digits in range(1, 16))
 
-    def _conditions(self, matrix: Floats, is_gain: Flags, weights: Floats) -> Iterator[Parts]:
+    def _conditions(self, matrix: Floats, is_gain: Bools, weights: Floats) -> Iterator[Parts]:
         """The conditions of all nodes of some trees."""
         from sklearn.ensemble import RandomForestClassifier
 
@@ -184,7 +183,7 @@ class RuleSearch:
         return (Part(column, is_above, float(below.max())),) if len(below) else ()
 
 
-def holds(parts: Parts, columns: Sequence[Floats]) -> Flags:
+def holds(parts: Parts, columns: Sequence[Floats]) -> Bools:
     """At which rows a condition is true."""
     return np.asarray(np.logical_and.reduce([part.holds(columns[part.column]) for part in parts]))
 
@@ -196,7 +195,7 @@ def holds(parts: Parts, columns: Sequence[Floats]) -> Flags:
 class MeasuredRule:
     """What a rule came to on later events: hits, and precision and money with 95 % intervals."""
 
-    hits: Flags
+    hits: Bools
     frauds: int
     precision: tuple[float, float, float]
     money: tuple[float, float, float]
@@ -205,9 +204,9 @@ class MeasuredRule:
 def confirmed(
     rules: Sequence[tuple[Parts, str]],
     columns: Sequence[Floats],
-    is_new: Flags,
-    frauds: Flags,
-    times_ms: Words,
+    is_new: Bools,
+    frauds: Bools,
+    times_ms: Ints,
     worth: Mapping[str, Floats],
 ) -> Iterator[tuple[Parts, str, MeasuredRule]]:
     """Rules that later events confirm, each tested once at a level for all of them together.
@@ -237,7 +236,7 @@ def confirmed(
             yield parts, effect, MeasuredRule(hits, caught, share, (total, low, high))
 
 
-def daily(money: Floats, times_ms: Words, all_times_ms: Words) -> tuple[float, float, float, float]:
+def daily(money: Floats, times_ms: Ints, all_times_ms: Ints) -> tuple[float, float, float, float]:
     """Money over days with a 95 % interval, and the p-value of that its daily mean is at most 0."""
     from scipy.stats import t
 
@@ -252,10 +251,10 @@ def daily(money: Floats, times_ms: Words, all_times_ms: Words) -> tuple[float, f
 
 
 def rules_to_drop(
-    hits: dict[str, Words],
-    outcomes: Callable[[Sequence[str]], NDArray[np.int8]],
-    value: Callable[[NDArray[np.int8]], Floats],
-    times_ms: Words,
+    hits: dict[str, Ints],
+    outcomes: Callable[[Sequence[str]], Ints8],
+    value: Callable[[Ints8], Floats],
+    times_ms: Ints,
 ) -> Iterator[tuple[str, str, float, int]]:
     """Rules without which decisions earn as much or more, each beside those that stay: why, money and reviews saved."""
     kept = sorted(hits, key=lambda rule: len(hits[rule]))

@@ -12,6 +12,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
+from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
 from shroff.events.event import Event, TimeText, canonical_value, time_text
 from shroff.language.values import DAY_MS, show_decimal, show_duration
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_search import MeasuredRule, Parts, RuleCosts
     from shroff.events.labels import LogEvent
     from shroff.models.definitions import ModelInput
-    from shroff.models.sets import Floats, Words
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
@@ -214,7 +214,7 @@ class _EventRules:
         self.frauds = verdicts == FRAUD
         self.is_unknown = (rows.recorded.outcomes == OUTCOMES.index("decline")) & (verdicts == NOT_KNOWN)
         self.amounts: Floats = rows.amounts_minor / 10**definitions.settings.money_places
-        self.hits: dict[str, Words] = {}
+        self.hits: dict[str, Ints] = {}
         for rule in self.rules:
             recorded = rows.recorded.hits.get(rule.id, self.frauds & False)
             hit = values[RULE_INPUT + rule.id] == 1 if RULE_INPUT + rule.id in values else recorded
@@ -302,7 +302,7 @@ class _EventRules:
             answer.rules += [] if rule is None else [rule]
 
     def _suggested(
-        self, parts: Parts, effect: str, of: MeasuredRule, hits: Words, drafts: RuleDraftFiles
+        self, parts: Parts, effect: str, of: MeasuredRule, hits: Ints, drafts: RuleDraftFiles
     ) -> SuggestedRule | None:
         from shroff.features.definitions import CONSTANT
         from shroff.project.dependency_hash import teller_of
@@ -345,7 +345,7 @@ class _EventRules:
             tested if drafts.check(id_, tested).is_ok else file,
         )
 
-    def _test(self, rule: Rule, definitions: Definitions, hits: Words) -> str:
+    def _test(self, rule: Rule, definitions: Definitions, hits: Ints) -> str:
         """A test: a hit with the events that it looks back at, and an event without one; ids and keys are masked."""
         from shroff.explain.key_events import looked_back
         from shroff.features.naive import Naive

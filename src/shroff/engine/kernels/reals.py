@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Hashes
 from shroff.features.kernels.numbers import Word, compiled, high_product
 
 _POWER_MIN, _POWER_MAX = -292, 324
@@ -26,7 +26,7 @@ _NULL = np.frombuffer(b"null", np.uint8)
 _PLUS = 0x2B
 
 
-def _powers() -> NDArray[np.uint64]:
+def _powers() -> Hashes:
     """The upper 128 bits of the powers of ten, as two words each, rounded up."""
     found = []
     for power in range(_POWER_MIN, _POWER_MAX + 1):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.engine.kernels.reals import write_real
 from shroff.engine.kernels.texts import SLACK_BYTES, copy_text, write_number
 from shroff.features.kernels.native import entry_point
@@ -27,16 +27,13 @@ _WORDS = np.frombuffer(b"null".ljust(SLACK_BYTES) + b"true".ljust(SLACK_BYTES) +
 _TRUE_AT = SLACK_BYTES
 _FALSE_AT = 2 * SLACK_BYTES
 
-Bytes = NDArray[np.uint8]
-Words = NDArray[np.int64]
-
 
 @entry_point(
     "int64(uint8[::1], int64, int64[::1], Array(uint8, 1, 'C', readonly=True), int64[::1], int64[:, ::1],"
     "int64[:, ::1], int64[:, ::1], uint8[:, ::1])"
 )
 def write_rows(
-    out: Bytes, at: int, ends: Words, between: Any, between_ends: Words, kinds: Words, words: Words, stops: Words,
+    out: Bytes, at: int, ends: Ints, between: Any, between_ends: Ints, kinds: Ints, words: Ints, stops: Ints,
     valid: Bytes,
 ) -> int:  # fmt: skip
     """Write the values of each row from `at` on, one row behind the other, and where each ends.
@@ -74,7 +71,7 @@ def write_rows(
 
 
 @entry_point("int64(uint8[::1], int64, int64[:, ::1], int64[:, ::1], int64[::1])")
-def join_slices(out: Bytes, at: int, starts: Words, stops: Words, ends: Words) -> int:
+def join_slices(out: Bytes, at: int, starts: Ints, stops: Ints, ends: Ints) -> int:
     """Write for each row its slices of `out` before `at`, and the end of the row."""
     for row in range(len(ends)):
         for part in range(starts.shape[1]):

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Ints
 from shroff.events.event import YEAR_10000_MS
 from shroff.events.formats.parquet import row_values, whole_ms
 from shroff.events.raw_values import text_of
@@ -22,10 +22,6 @@ from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, YE
 from shroff.language.columns import column_of
 from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
 from shroff.runtime.values import FrozenStruct
-
-Flags = NDArray[np.bool_]
-Values = NDArray[Any]
-Words = NDArray[np.int64]
 
 _FLOAT_WHOLE_MAX = {"double": 2**53, "float": 2**24}  # to here each whole number is its own shortest decimal
 _FLOAT_ERROR = {"double": 2.0**-50, "float": 2.0**-24 + 2.0**-50}  # see `_from_float`
@@ -44,10 +40,10 @@ class Read(FrozenStruct):
     """
 
     values: Any
-    there: Flags | None
-    sure: Flags | None
+    there: Bools | None
+    sure: Bools | None
 
-    def take(self, places: NDArray[np.int64]) -> Read:
+    def take(self, places: Ints) -> Read:
         """The values that stand in these places; texts stay one of each, coded."""
         if isinstance(self.values, np.ndarray):
             values = self.values[places]
@@ -212,7 +208,7 @@ def _decimal_reader(scale: int, type_: Type) -> ColumnReader | None:
     return read
 
 
-def _unscaled(column: Any) -> tuple[NDArray[np.int64], Flags]:
+def _unscaled(column: Any) -> tuple[Ints, Bools]:
     """The digits of decimals as integers, and whether they have 64 bits."""
     if not len(column):
         return np.zeros(0, np.int64), np.ones(0, np.bool_)
@@ -221,7 +217,7 @@ def _unscaled(column: Any) -> tuple[NDArray[np.int64], Flags]:
     return low, pairs[:, 1] == low >> 63
 
 
-def divided(digits: NDArray[np.int64], divisor: int) -> tuple[NDArray[np.int64], Flags]:
+def divided(digits: Ints, divisor: int) -> tuple[Ints, Bools]:
     """Quotients rounded half-even, and which have no rest. Twice a rest stays below 64 bits."""
     whole, rest = np.divmod(digits, divisor)
     twice = 2 * rest
@@ -292,7 +288,7 @@ def _with_missing(coded: Any) -> Any:
     return pa.concat_arrays([coded.dictionary, pa.nulls(1, coded.dictionary.type)])
 
 
-def _places(coded: Any) -> NDArray[np.int64]:
+def _places(coded: Any) -> Ints:
     """Where the values of a coded column stand in what `_with_missing` gives."""
     return _filled(coded.indices.cast(pa.int64()), fill=len(coded.dictionary))
 
@@ -319,30 +315,30 @@ def _by_rows(column: Any, wanted: WantedField) -> Read:
 # ---- arrays
 
 
-def _there(column: Any) -> Flags | None:
+def _there(column: Any) -> Bools | None:
     return None if column.null_count == 0 else _flags(column.is_valid())
 
 
-def _flags(column: Any) -> Flags:
-    flags: Flags = column.to_numpy(zero_copy_only=False)
+def _flags(column: Any) -> Bools:
+    flags: Bools = column.to_numpy(zero_copy_only=False)
     return flags
 
 
-def _filled(column: Any, fill: object) -> Values:
-    values: Values = (column.fill_null(fill) if column.null_count else column).to_numpy(zero_copy_only=False)
+def _filled(column: Any, fill: object) -> Array:
+    values: Array = (column.fill_null(fill) if column.null_count else column).to_numpy(zero_copy_only=False)
     return values
 
 
-def _between(values: NDArray[np.int64], low: int, high: int) -> Flags:
-    flags: Flags = (values >= low) & (values <= high)
+def _between(values: Ints, low: int, high: int) -> Bools:
+    flags: Bools = (values >= low) & (values <= high)
     return flags
 
 
-def _within(values: NDArray[np.int64], column: Any, low: int, high: int) -> Read:
+def _within(values: Ints, column: Any, low: int, high: int) -> Read:
     return Read(values, _there(column), _between(values, low, high))
 
 
-def _scaled(values: NDArray[np.int64], factor: int, limit: int, there: Flags | None, sure: Flags | None) -> Read:
+def _scaled(values: Ints, factor: int, limit: int, there: Bools | None, sure: Bools | None) -> Read:
     """Values times a factor, sure where they are within the limit."""
     fits = _between(values, -limit, limit)
     return Read(np.where(fits, values, 0) * factor, there, fits if sure is None else fits & sure)

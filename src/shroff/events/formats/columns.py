@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Ints
 from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event
-from shroff.events.formats.column_readers import ColumnReader, Flags, Read, WantedField, column_reader
+from shroff.events.formats.column_readers import ColumnReader, Read, WantedField, column_reader
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.parquet import lines_of, plain_column, plain_type
 from shroff.events.intake import Intake
@@ -40,7 +40,7 @@ class Admitted(FrozenStruct):
         refused: Places and words of the others.
     """
 
-    rows: NDArray[np.int64]
+    rows: Ints
     columns: Mapping[str, Any]
     refused: tuple[tuple[int, str], ...]
 
@@ -103,7 +103,7 @@ class ColumnValidator:
             return Admitted(np.arange(count), {name: _column(read) for name, read in kept.items()}, ())
         return self._with_rows(batch, before, kept, np.flatnonzero(unsure))
 
-    def _with_rows(self, batch: Any, before: int, kept: Mapping[str, Read], rows: NDArray[np.int64]) -> Admitted:
+    def _with_rows(self, batch: Any, before: int, kept: Mapping[str, Read], rows: Ints) -> Admitted:
         """The columns, with what row validation makes of these rows in their places."""
         events, refused = self._by_rows(batch.take(pa.array(rows)), before, rows)
         is_there = np.ones(batch.num_rows, np.bool_)
@@ -112,9 +112,7 @@ class ColumnValidator:
         columns = {name: _put(_column(read), extra.rows, extra.columns[name], there) for name, read in kept.items()}
         return Admitted(there, columns, refused)
 
-    def _by_rows(
-        self, batch: Any, before: int, rows: NDArray[np.int64]
-    ) -> tuple[dict[int, Event], tuple[tuple[int, str], ...]]:
+    def _by_rows(self, batch: Any, before: int, rows: Ints) -> tuple[dict[int, Event], tuple[tuple[int, str], ...]]:
         """The events of rows by their places in the batch, and what was refused."""
         events: dict[int, Event] = {}
         refused: list[tuple[int, str]] = []
@@ -138,7 +136,7 @@ def admitted(events: Mapping[int, Event], type_: EventType, refused: tuple[tuple
     return Admitted(np.fromiter(events, np.int64, len(events)), columns, refused)
 
 
-def _lines(batch: Any, numbers: NDArray[np.int64]) -> Iterator[Line]:
+def _lines(batch: Any, numbers: Ints) -> Iterator[Line]:
     """The rows of a batch as lines, a few of them at a time."""
     for first in range(0, batch.num_rows, LINES):
         yield from lines_of(batch.slice(first, LINES), numbers[first : first + LINES].tolist())
@@ -163,7 +161,7 @@ def _nothing(field: Field, count: int) -> Read:
     return Read(made.values, made.valid, None)
 
 
-def _mark(unsure: Flags, read: Read, field: Field) -> None:
+def _mark(unsure: Bools, read: Read, field: Field) -> None:
     """Mark the rows that only row validation can read, or refuse."""
     if read.sure is not None:
         unsure |= ~read.sure if read.there is None else ~read.sure & read.there
@@ -194,7 +192,7 @@ def _as_column(values: list[Any], field: Field) -> Any:
     return pa.array(values, pa.string()) if field.type.is_text else column_of(values, field.type)
 
 
-def _put(column: Any, places: NDArray[np.int64], extra: Any, rows: NDArray[np.int64]) -> Any:
+def _put(column: Any, places: Ints, extra: Any, rows: Ints) -> Any:
     """These rows of a column, with other values in some places."""
     if isinstance(column, Column):
         values, valid = column.values.copy(), column.valid.copy()

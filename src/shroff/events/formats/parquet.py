@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.errors import UsageError
 from shroff.events.formats.lines import FileExtent, Line, Lines
 from shroff.events.raw_values import Float32, Instant, LocalTime, Number, RawDuration
@@ -178,7 +178,7 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def whole_ms(column: Any) -> NDArray[np.int64]:
+def whole_ms(column: Any) -> Ints:
     """Milliseconds of timestamps or durations, 0 for null; what is finer is cut off, toward the past.
 
     More of them than 64 bits hold become the most that these hold, which no field takes.
@@ -186,7 +186,7 @@ def whole_ms(column: Any) -> NDArray[np.int64]:
     ns_per_unit, ns_per_ms = _UNITS_NS[column.type.unit], _UNITS_NS["ms"]
     shared = math.gcd(ns_per_unit, ns_per_ms)
     factor, divisor = ns_per_unit // shared, ns_per_ms // shared
-    ticks: NDArray[np.int64] = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    ticks: Ints = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
     if factor > 1:
         most = np.iinfo(np.int64).max // factor
         ticks = ticks.clip(-most, most) * factor

@@ -14,17 +14,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.batch.backfill_cells import AskedRows, Order, Run, Span, keep_series, put_by_slot, sort_by_key
 from shroff.features.batch.backfill_late import LateKeys
 from shroff.features.batch.backfill_plan import tables_of
 from shroff.features.online.window_state import HistoryPlan, check_plan, own
 
-Words = NDArray[np.int64]
-ProjectPaths = NDArray[np.int32]
-Flags = NDArray[np.uint8]
-Answers = tuple[Words, Flags]
+Answers = tuple[Ints, Bytes]
 
 ROWS_MAX = (1 << 31) - (1 << 20)  # slots are numbers of 32 bits
 TASKS_PER_THREAD = 8  # so that a thread with a hot key leaves the others to the rest
@@ -34,11 +31,11 @@ ROWS_TOGETHER = 1 << 20  # whose records are held at the same time; windows are 
 
 def backfill(
     plan: HistoryPlan,
-    times: Words,
-    insert_keys: Words,
-    query_keys: Words,
-    values: Words,
-    kept: Flags,
+    times: Ints,
+    insert_keys: Ints,
+    query_keys: Ints,
+    values: Ints,
+    kept: Bytes,
     *,
     lateness_ms: int,
     threads: int,
@@ -79,11 +76,11 @@ class Backfill:
     def __init__(
         self,
         plan: HistoryPlan,
-        times: Words,
-        insert_keys: Words,
-        query_keys: Words,
-        values: Words,
-        kept: Flags,
+        times: Ints,
+        insert_keys: Ints,
+        query_keys: Ints,
+        values: Ints,
+        kept: Bytes,
         *,
         lateness_ms: int,
         threads: int,
@@ -98,7 +95,7 @@ class Backfill:
         self._ask_themselves = query_keys is insert_keys or np.array_equal(self._inserts, self._asks)
         self._keys = 1 + max(int(self._inserts.max(initial=-1)), int(self._asks.max(initial=-1)))
         self._done = 0
-        self._records: Words = np.empty((0, 0), np.int64)
+        self._records: Ints = np.empty((0, 0), np.int64)
         self._ranges = 1 if threads == 1 else threads * TASKS_PER_THREAD
         with on_threads(threads) as run:
             self._prepare(run)
@@ -153,16 +150,16 @@ class Backfill:
         """Whether keys with late rows go through histories."""
         return bool(len(self._tables.sets) or len(self._tables.ranks))
 
-    def _sorted(self, run: Run, keys: Words, limit: int, first_row: int) -> Order:
+    def _sorted(self, run: Run, keys: Ints, limit: int, first_row: int) -> Order:
         return sort_by_key(run, keys, limit, first_row=first_row, parts=self._threads, ranges=self._ranges)
 
-    def _times_of(self, run: Run, order: Order, times: Words) -> Words:
+    def _times_of(self, run: Run, order: Order, times: Ints) -> Ints:
         """The times of rows in their slots, and room for looking a little beyond the last."""
         placed = np.zeros(len(order.rows) + 4, np.int64)
         put_by_slot(run, order, times, placed, self._threads)
         return placed
 
-    def _answer_in_order(self, run: Run, rows: Span, shift: int, out: Words, valid: Flags) -> None:
+    def _answer_in_order(self, run: Run, rows: Span, shift: int, out: Ints, valid: Bytes) -> None:
         """Answer a few rows, at `shift` in the results; rows of late keys get arbitrary values."""
         from shroff.features.batch.backfill_answers import STRIDE, answer_rows
 
@@ -184,7 +181,7 @@ class Backfill:
 
         run(answer, [(first,) for first in range(0, end - begin, ROWS_PER_TASK)])
 
-    def _asked(self, run: Run, begin: int, end: int) -> tuple[Words, AskedRows]:
+    def _asked(self, run: Run, begin: int, end: int) -> tuple[Ints, AskedRows]:
         """The rows [begin, end) by key, and which keys these are; its cost does not grow with those of other rows."""
         from shroff.features.batch.backfill_kernels import find_keys, number_keys
 
@@ -197,7 +194,7 @@ class Backfill:
         of_keys = (self._late[found], cells.starts[found], cells.ends[found], self._come[found])
         return found, AskedRows(order, self._times_of(run, order, self._times[begin:end]), *of_keys)
 
-    def _take_records(self, keys: Span, asked: AskedRows, records: Words) -> None:
+    def _take_records(self, keys: Span, asked: AskedRows, records: Ints) -> None:
         """Fill the records of the rows that ask about a range of keys."""
         from shroff.features.batch.backfill_places import STACK_WORDS
         from shroff.features.batch.backfill_words import TOGETHER, take_records
@@ -224,7 +221,7 @@ class Backfill:
         if not self._needs_history and asked.late[keys[0] : keys[1]].any():
             self._take_late_records(keys, asked, room, records)
 
-    def _take_late_records(self, keys: Span, asked: AskedRows, room: tuple[Any, ...], records: Words) -> None:
+    def _take_late_records(self, keys: Span, asked: AskedRows, room: tuple[Any, ...], records: Ints) -> None:
         """The same for its keys with late rows, whose cells are put in the order of time on the way."""
         from shroff.features.batch.backfill_places import STACK_WORDS
         from shroff.features.batch.backfill_runs import take_late_records

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
+from shroff.arrays import Bytes, Ints, Ints32
 from shroff.features.batch.backfill_numbers import narrow_spread, pairs_of
 from shroff.features.batch.backfill_plan import (
     EVENTS_WORD,
@@ -36,7 +36,7 @@ STRIDE = BLOCK + 8  # so that the words of one record do not compete for the sam
 
 
 @compiled
-def turn_records(begin: Word, rows: Word, record_of: ProjectPaths, records: Words, block: Words) -> None:
+def turn_records(begin: Word, rows: Word, record_of: Ints32, records: Ints, block: Ints) -> None:
     """Bring the records of a block together, one line per word."""
     numbers = record_of[begin : begin + rows]
     for i in range(rows):
@@ -47,7 +47,7 @@ def turn_records(begin: Word, rows: Word, record_of: ProjectPaths, records: Word
 
 @compiled
 def answer_narrow(
-    rows: Word, function: Word, scale: Word, group: Words, block: Words, results: Words, there: Flags
+    rows: Word, function: Word, scale: Word, group: Ints, block: Ints, results: Ints, there: Bytes
 ) -> None:
     """Sum, mean or std where no sum leaves a signed word, no sum of squares an unsigned one."""
     counts, totals = block[group[N_WORD]], block[group[SUM_WORD]]
@@ -70,9 +70,7 @@ def answer_narrow(
 
 
 @compiled
-def answer_wide(
-    rows: Word, function: Word, scale: Word, group: Words, block: Words, results: Words, there: Flags
-) -> None:
+def answer_wide(rows: Word, function: Word, scale: Word, group: Ints, block: Ints, results: Ints, there: Bytes) -> None:
     """Sum, mean or std of anything; a sum outside 64 bits is missing, and so is its mean."""
     counts, totals, highs = block[group[N_WORD]], block[group[SUM_WORD]], block[group[SUM_WORD] + 1]
     for i in range(rows):
@@ -93,7 +91,7 @@ def answer_wide(
 
 
 @compiled
-def answer(rows: Word, group: Words, query: Words, series: Words, block: Words, results: Words, there: Flags) -> None:
+def answer(rows: Word, group: Ints, query: Ints, series: Ints, block: Ints, results: Ints, there: Bytes) -> None:
     """Answer one query at each row of a block."""
     function, counts, number = query[QUERY_FUNCTION], block[group[N_WORD]], group[GROUP_SERIES]
     if function in (COUNT, DISTINCT):
@@ -135,15 +133,15 @@ def answer_rows(
     first: Word,
     last: Word,
     shift: Word,
-    record_of: ProjectPaths,
+    record_of: Ints32,
     nowhere: Word,
-    records: Words,
-    groups: Words,
-    queries: Words,
-    series: Words,
-    block: Words,
-    out: Words,
-    valid: Flags,
+    records: Ints,
+    groups: Ints,
+    queries: Ints,
+    series: Ints,
+    block: Ints,
+    out: Ints,
+    valid: Bytes,
 ) -> None:
     """Answer all queries at the rows [first, last), at offset `shift` in the results.
 

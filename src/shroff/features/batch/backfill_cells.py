@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bytes, Ints, Ints32
 from shroff.features.batch.backfill_plan import (
     BASE,
     IS_REAL,
@@ -28,9 +28,6 @@ from shroff.features.online.window_state import HistoryPlan
 from shroff.language.aggregates import State
 from shroff.runtime.values import FrozenStruct, frozen
 
-Words = NDArray[np.int64]
-ProjectPaths = NDArray[np.int32]
-Flags = NDArray[np.uint8]
 # Calls a function with each of the given arguments, on several threads, and gives the results in order.
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
 Span = tuple[int, int]
@@ -54,10 +51,10 @@ class Order:
     """
 
     ranges: tuple[Span, ...]
-    starts: Words
-    ends: Words
-    rows: ProjectPaths
-    slot_of: ProjectPaths
+    starts: Ints
+    ends: Ints
+    rows: Ints32
+    slot_of: Ints32
 
     @property
     def nowhere(self) -> int:
@@ -92,11 +89,11 @@ class AskedRows:
     """
 
     order: Order
-    times: Words
-    late: Flags
-    starts: Words
-    ends: Words
-    come: Words
+    times: Ints
+    late: Bytes
+    starts: Ints
+    ends: Ints
+    come: Ints
 
     def most_cells_of(self, keys: Span) -> int:
         """Cells of the key that has the most of them, of a range."""
@@ -116,7 +113,7 @@ class AskedRows:
                 yield keys, self if cuts == 1 else replace(self, order=self.order.cut(key, begin + low, begin + high))
 
 
-def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int, ranges: int) -> Order:
+def sort_by_key(run: Run, keys: Ints, limit: int, *, first_row: int, parts: int, ranges: int) -> Order:
     """Sort rows by key code, all below `limit`; by counting, stable.
 
     Args:
@@ -145,7 +142,7 @@ def sort_by_key(run: Run, keys: Words, limit: int, *, first_row: int, parts: int
     return Order(found, starts, starts + lengths, rows, slot_of)
 
 
-def put_by_slot(run: Run, order: Order, source: NDArray[Any], target: NDArray[Any], parts: int) -> None:
+def put_by_slot(run: Run, order: Order, source: Array, target: Array, parts: int) -> None:
     """Scatter the values of rows (numbers or flags) into their slots."""
     from shroff.features.batch.backfill_kernels import scatter, scatter_flags
 
@@ -158,7 +155,7 @@ def parts_of(rows: int, parts: int) -> list[Span]:
     return list(pairwise(np.linspace(0, rows, parts + 1).astype(int).tolist()))
 
 
-def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
+def ranges_of(upto: Ints, count: int) -> tuple[Span, ...]:
     """Part keys into ranges of about equally many rows, from how many rows there are up to each key."""
     if len(upto) == 0:
         return ()
@@ -170,15 +167,15 @@ def ranges_of(upto: Words, count: int) -> tuple[Span, ...]:
 class KeptSeries(FrozenStruct):
     """Stored values of the series, in slots; `series` says which rows of the arrays are whose."""
 
-    series: Words
-    maps: ProjectPaths
-    cells: Words
-    links: ProjectPaths
-    ranks: ProjectPaths
+    series: Ints
+    maps: Ints32
+    cells: Ints
+    links: Ints32
+    ranks: Ints32
 
 
 def keep_series(
-    run: Run, plan: HistoryPlan, order: Order, late: Flags, inserts: Words, values: Words, kept: Flags, parts: int
+    run: Run, plan: HistoryPlan, order: Order, late: Bytes, inserts: Ints, values: Ints, kept: Bytes, parts: int
 ) -> KeptSeries:
     """Choose the storage of each series by its queries and value range, and fill it."""
     from shroff.features.batch.backfill_kernels import fill_series
@@ -204,8 +201,8 @@ def keep_series(
 
 
 def choose_words(
-    run: Run, plan: HistoryPlan, order: Order, inserts: Words, values: Words, kept: Flags, parts: int
-) -> tuple[Words, int, dict[int, int]]:
+    run: Run, plan: HistoryPlan, order: Order, inserts: Ints, values: Ints, kept: Bytes, parts: int
+) -> tuple[Ints, int, dict[int, int]]:
     """The table of the series, the words of all cells, and how many rows the other arrays need.
 
     A series that nobody asks about keeps nothing.
@@ -240,7 +237,7 @@ def choose_words(
     return series, total, rows
 
 
-def _link(made: KeptSeries, number: int, keys: Span, order: Order, late: Flags) -> None:
+def _link(made: KeptSeries, number: int, keys: Span, order: Order, late: Bytes) -> None:
     """Link or rank the equal values of a range of keys, where a query needs it."""
     from shroff.features.batch.backfill_values import link_values, rank_values
 

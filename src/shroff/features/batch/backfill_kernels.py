@@ -8,20 +8,16 @@ cell, so the one behind the last cell of a range needs its own.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints, Ints32
 from shroff.features.batch.backfill_plan import BASE, IS_REAL, IS_WIDE, OF_MAP, OF_SQUARES, OF_SUM, OF_VALUE, WORDS
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled, in_order, product
 
-Words = NDArray[np.int64]
-ProjectPaths = NDArray[np.int32]
-Flags = NDArray[np.uint8]
-
 
 @native("int64(int64[::1], int32[::1], int64[::1])")
-def find_keys(keys: Words, numbers: ProjectPaths, found: Words) -> Word:
+def find_keys(keys: Ints, numbers: Ints32, found: Ints) -> Word:
     """Find the different keys of rows; gives how many. `numbers` has -1 for every key, and 0 for these then."""
     count = np.int64(0)
     for row in range(keys.size):
@@ -34,7 +30,7 @@ def find_keys(keys: Words, numbers: ProjectPaths, found: Words) -> Word:
 
 
 @native("void(int64[::1], int32[::1], int64[::1], int64[::1])")
-def number_keys(keys: Words, numbers: ProjectPaths, found: Words, numbered: Words) -> None:
+def number_keys(keys: Ints, numbers: Ints32, found: Ints, numbered: Ints) -> None:
     """Number the keys of rows by their positions in `found`; at the end `numbers` is -1 for every key again."""
     for i in range(found.size):
         numbers[found[i]] = i
@@ -45,7 +41,7 @@ def number_keys(keys: Words, numbers: ProjectPaths, found: Words, numbered: Word
 
 
 @native("void(int64[::1], int64, int64, int64[::1])")
-def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
+def count_keys(keys: Ints, begin: Word, end: Word, counts: Ints) -> None:
     """Count the rows [begin, end) of each key."""
     for row in range(begin, end):
         if keys[row] >= 0:
@@ -54,12 +50,12 @@ def count_keys(keys: Words, begin: Word, end: Word, counts: Words) -> None:
 
 @native("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
 def sort_rows(
-    keys: Words,
+    keys: Ints,
     begin: Word,
     end: Word,
-    slots: Words,
-    rows: ProjectPaths,
-    slot_of: ProjectPaths,
+    slots: Ints,
+    rows: Ints32,
+    slot_of: Ints32,
     base: Word,
     nowhere: Word,
 ) -> None:
@@ -76,7 +72,7 @@ def sort_rows(
 
 
 @native("void(int64[::1], int32[::1], int64, int64, int64, int64[::1])")
-def scatter(source: Words, slot_of: ProjectPaths, begin: Word, end: Word, nowhere: Word, target: Words) -> None:
+def scatter(source: Ints, slot_of: Ints32, begin: Word, end: Word, nowhere: Word, target: Ints) -> None:
     """Scatter the values of the rows [begin, end) into their slots.
 
     By row: a key's slots are written one after the other, so what is written next is mostly near; read by slot,
@@ -89,7 +85,7 @@ def scatter(source: Words, slot_of: ProjectPaths, begin: Word, end: Word, nowher
 
 
 @native("void(uint8[::1], int32[::1], int64, int64, int64, uint8[::1])")
-def scatter_flags(source: Flags, slot_of: ProjectPaths, begin: Word, end: Word, nowhere: Word, target: Flags) -> None:
+def scatter_flags(source: Bytes, slot_of: Ints32, begin: Word, end: Word, nowhere: Word, target: Bytes) -> None:
     """The same for flags."""
     for row in range(begin, end):
         slot = slot_of[row]
@@ -98,7 +94,7 @@ def scatter_flags(source: Flags, slot_of: ProjectPaths, begin: Word, end: Word, 
 
 
 @native("int64(int64, int64, int64[::1], int64[::1], int64[::1], uint8[::1])")
-def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: Words, late: Flags) -> Word:
+def find_late_keys(first: Word, last: Word, starts: Ints, ends: Ints, times: Ints, late: Bytes) -> Word:
     """Mark the keys of [first, last) whose times, by slot, ever fall; gives their number."""
     found = 0
     for key in range(first, last):
@@ -111,7 +107,7 @@ def find_late_keys(first: Word, last: Word, starts: Words, ends: Words, times: W
 
 
 @native("int64(int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
-def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, late: Flags) -> Word:
+def find_late_rows(times: Ints, inserts: Ints, asks: Ints, newest: Ints, late: Bytes) -> Word:
     """Mark the keys that an older row follows a younger one in, be they events or questions; gives their number."""
     found = 0
     newest[:] = NEVER_MS
@@ -126,7 +122,7 @@ def find_late_rows(times: Words, inserts: Words, asks: Words, newest: Words, lat
 
 
 @native("UniTuple(int64, 2)(int64[:, ::1], uint8[:, ::1], int64[::1], int64, int64, int64)")
-def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word, end: Word) -> tuple[Word, Word]:
+def survey(values: Ints, kept: Bytes, inserts: Ints, number: Word, begin: Word, end: Word) -> tuple[Word, Word]:
     """(The size of the largest value, events without one) of a series among the rows [begin, end)."""
     largest, missing = np.int64(0), np.int64(0)
     for row in range(begin, end):
@@ -138,16 +134,14 @@ def survey(values: Words, kept: Flags, inserts: Words, number: Word, begin: Word
 
 
 @compiled
-def clear(cells: Words, cell: Word, words: Word) -> None:
+def clear(cells: Ints, cell: Word, words: Word) -> None:
     """Reset the state before the first cell."""
     for i in range(words):
         cells[cell + i] = 0
 
 
 @native("void(int64, int64, int64[::1], uint8[::1], int64[::1], int32[:, ::1], int64[::1])")
-def fill_series(
-    begin: Word, end: Word, values: Words, kept: Flags, series: Words, maps: ProjectPaths, cells: Words
-) -> None:
+def fill_series(begin: Word, end: Word, values: Ints, kept: Bytes, series: Ints, maps: Ints32, cells: Ints) -> None:
     """Keep a series of the slots [begin, end): values without the missing ones, and totals before each.
 
     `values` and `kept` stand by slot; the latter is not read where no value is missing.
@@ -188,12 +182,12 @@ def fill_series(
 def find_own_rows(
     begin: Word,
     end: Word,
-    inserts: Words,
-    asks: Words,
-    codes: Words,
-    rows: Words,
-    own_inserts: Words,
-    own_asks: Words,
+    inserts: Ints,
+    asks: Ints,
+    codes: Ints,
+    rows: Ints,
+    own_inserts: Ints,
+    own_asks: Ints,
 ) -> Word:
     """Find the rows of [begin, end) whose keys have a code; gives their number, and the codes (-1: none)."""
     count = np.int64(0)
@@ -207,7 +201,7 @@ def find_own_rows(
 
 
 @native("void(int64[::1], int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
-def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept: Flags) -> None:
+def copy_in(rows: Ints, values: Ints, kept: Bytes, own_values: Ints, own_kept: Bytes) -> None:
     """Copy the series values of some rows."""
     for number in range(values.shape[0]):
         for i in range(rows.size):
@@ -216,9 +210,7 @@ def copy_in(rows: Words, values: Words, kept: Flags, own_values: Words, own_kept
 
 
 @native("void(int64[::1], int64[::1], int64, int64[:, ::1], uint8[:, ::1], int64[:, ::1], uint8[:, ::1])")
-def copy_out(
-    rows: Words, own_asks: Words, base: Word, own_out: Words, own_valid: Flags, out: Words, valid: Flags
-) -> None:
+def copy_out(rows: Ints, own_asks: Ints, base: Word, own_out: Ints, own_valid: Bytes, out: Ints, valid: Bytes) -> None:
     """Copy the answers of some rows into the results, from row `base` on."""
     for target in range(out.shape[0]):
         for i in range(rows.size):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.online.window_state import HistoryPlan, WindowState
-
-Words = NDArray[np.int64]
-Flags = NDArray[np.uint8]
 
 BATCH = 1 << 13  # rows that are looked at for one call
 
@@ -24,12 +21,12 @@ class LateKeys:
     def __init__(
         self,
         plan: HistoryPlan,
-        late: Flags,
-        times: Words,
-        inserts: Words,
-        asks: Words,
-        values: Words,
-        kept: Flags,
+        late: Bytes,
+        times: Ints,
+        inserts: Ints,
+        asks: Ints,
+        values: Ints,
+        kept: Bytes,
         *,
         lateness_ms: int,
         parts: int,
@@ -54,7 +51,7 @@ class LateKeys:
     def parts(self) -> range:
         return range(len(self._histories))
 
-    def answer(self, part: int, begin: int, end: int, out: Words, valid: Flags) -> None:
+    def answer(self, part: int, begin: int, end: int, out: Ints, valid: Bytes) -> None:
         """Fill in the answers of one part's keys at the rows [begin, end), and take in its events."""
         from shroff.features.batch.backfill_kernels import copy_in, copy_out, find_own_rows
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import ProjectPaths, Words
+from shroff.arrays import Ints, Ints32
 from shroff.features.batch.backfill_plan import (
     AFTER,
     BASE,
@@ -37,7 +37,7 @@ STACK_WORDS = 3
 
 
 @compiled
-def first_row(rows: ProjectPaths, low: Word, high: Word, row: Word) -> Word:
+def first_row(rows: Ints32, low: Word, high: Word, row: Word) -> Word:
     """The first slot in [low, high] whose row is not before `row`."""
     while low < high:
         middle = (low + high) >> 1
@@ -49,7 +49,7 @@ def first_row(rows: ProjectPaths, low: Word, high: Word, row: Word) -> Word:
 
 
 @compiled
-def first_younger(times: Words, low: Word, high: Word, cut_ms: Word) -> Word:
+def first_younger(times: Ints, low: Word, high: Word, cut_ms: Word) -> Word:
     """The first slot in [low, high] whose cell is younger than `cut_ms`; times ascend."""
     while low < high:
         middle = (low + high) >> 1
@@ -61,7 +61,7 @@ def first_younger(times: Words, low: Word, high: Word, cut_ms: Word) -> Word:
 
 
 @compiled
-def steps_to(times: Words, place: Word, cut_ms: Word) -> Word:
+def steps_to(times: Ints, place: Word, cut_ms: Word) -> Word:
     """Number of the next `AHEAD` cells before the first younger one, without a branch."""
     first = np.int64(times[np.uint64(place)] <= cut_ms)
     two = first & np.int64(times[np.uint64(place + 1)] <= cut_ms)
@@ -70,7 +70,7 @@ def steps_to(times: Words, place: Word, cut_ms: Word) -> Word:
 
 
 @compiled
-def begin_of(places: ProjectPaths, i: Word, left: Word, last_n: Word, end: Word) -> Word:
+def begin_of(places: Ints32, i: Word, left: Word, last_n: Word, end: Word) -> Word:
     """The first cell of a window that ends before `end`."""
     if left >= 0:
         return np.int64(places[left, i])
@@ -79,7 +79,7 @@ def begin_of(places: ProjectPaths, i: Word, left: Word, last_n: Word, end: Word)
 
 
 @compiled
-def mapped(maps: ProjectPaths, of_map: Word, slot: Word) -> Word:
+def mapped(maps: Ints32, of_map: Word, slot: Word) -> Word:
     """Position of a slot among the cells with a value."""
     return np.int64(maps[of_map, slot]) if of_map >= 0 else slot
 
@@ -88,13 +88,13 @@ def mapped(maps: ProjectPaths, of_map: Word, slot: Word) -> Word:
 def place_lefts(
     start: Word,
     stop: Word,
-    times: Words,
+    times: Ints,
     begin: Word,
     end: Word,
-    ask_times: Words,
-    edges: Words,
+    ask_times: Ints,
+    edges: Ints,
     base: Word,
-    places: ProjectPaths,
+    places: Ints32,
 ) -> None:
     """Place all edges for the rows [begin, end), whose times ascend, among the cells [start, stop)."""
     for e in range(edges.shape[0]):
@@ -114,15 +114,15 @@ def place_lefts(
 def place_edges(
     start: Word,
     stop: Word,
-    rows: ProjectPaths,
-    times: Words,
+    rows: Ints32,
+    times: Ints,
     begin: Word,
     end: Word,
-    ask_rows: ProjectPaths,
-    ask_times: Words,
-    edges: Words,
+    ask_rows: Ints32,
+    ask_times: Ints,
+    edges: Ints,
     base: Word,
-    places: ProjectPaths,
+    places: Ints32,
 ) -> None:
     """Place the present and all edges for the rows [begin, end) that ask about the key with cells [start, stop).
 
@@ -143,7 +143,7 @@ def place_edges(
 
 @compiled
 def first_stack(
-    cells: Words, of_value: Word, words: Word, flip: Word, low: Word, high: Word, at: Words, keys: Words
+    cells: Ints, of_value: Word, words: Word, flip: Word, low: Word, high: Word, at: Ints, keys: Ints
 ) -> Word:
     """Put the cells of [low, high) that no later one outdoes on the empty stack; gives how many there are."""
     count = np.int64(0)
@@ -161,7 +161,7 @@ def first_stack(
 
 @compiled
 def feed_stack(
-    cells: Words, of_value: Word, words: Word, flip: Word, upto: Word, stack: Words, at: Words, keys: Words
+    cells: Ints, of_value: Word, words: Word, flip: Word, upto: Word, stack: Ints, at: Ints, keys: Ints
 ) -> Word:
     """Let a stack take in the cells before `upto`; gives how many of it stayed what they were all the while."""
     count, fed = stack[STACK_COUNT], stack[STACK_FED]
@@ -180,7 +180,7 @@ def feed_stack(
 
 
 @compiled
-def greatest(cells: Words, of_value: Word, words: Word, flip: Word, low: Word, high: Word) -> Word:
+def greatest(cells: Ints, of_value: Word, words: Word, flip: Word, low: Word, high: Word) -> Word:
     """The last cell with the greatest key in [low, high); -1 if empty. Cost: one step per cell."""
     found: Word = np.int64(-1)
     best: Word = np.int64(0)
@@ -196,16 +196,16 @@ def place_extremes(
     low: Word,
     high: Word,
     is_late: Word,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    track: Words,
-    lanes: Words,
-    heads: Words,
-    stack: Words,
-    at: Words,
-    keys: Words,
-    places: ProjectPaths,
+    series: Ints,
+    maps: Ints32,
+    cells: Ints,
+    track: Ints,
+    lanes: Ints,
+    heads: Ints,
+    stack: Ints,
+    at: Ints,
+    keys: Ints,
+    places: Ints32,
 ) -> None:
     """Place the extremes of one track for the rows in the slots [low, high), -1 where a window is empty.
 

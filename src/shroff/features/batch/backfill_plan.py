@@ -10,8 +10,8 @@ from the records, and so visits each record once. The plan numbers places and wo
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.features.kernels.layout import MEDIAN, MIN
 from shroff.features.online.window_state import FUNCTIONS, HistoryPlan, Query
 from shroff.language.aggregates import State
@@ -78,7 +78,7 @@ SERIES_WORDS = 11
 
 PLACED = {"extremes", "values", "ranks"}  # states whose answers need a place of their own
 
-Table = NDArray[np.int64]
+Table = Ints
 Lane = tuple[int, int, int]  # left, last n, end: what makes a window
 
 

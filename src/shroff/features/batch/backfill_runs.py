@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
+from shroff.arrays import Bytes, Ints, Ints32
 from shroff.features.batch.backfill_places import (
     STACK_BOTTOM,
     STACK_COUNT,
@@ -44,7 +44,7 @@ from shroff.features.kernels.numbers import Word, compiled
 
 
 @compiled
-def move_total(cells: Words, base: Word, words: Word, wide: Word, target: Word, source: Word) -> None:
+def move_total(cells: Ints, base: Word, words: Word, wide: Word, target: Word, source: Word) -> None:
     """Let the value of cell `source`, in the order of the log, count from cell `target` on."""
     at = base + source * words
     low = cells[at + words] - cells[at]
@@ -61,7 +61,7 @@ def move_total(cells: Words, base: Word, words: Word, wide: Word, target: Word, 
 
 
 @compiled
-def move_cell(position: Word, slot: Word, times: Words, series: Words, maps: ProjectPaths, cells: Words) -> None:
+def move_cell(position: Word, slot: Word, times: Ints, series: Ints, maps: Ints32, cells: Ints) -> None:
     """Move the cell of a slot to a position before it, in every series."""
     time_ms = times[slot]
     for i in range(slot, position, -1):
@@ -95,7 +95,7 @@ def move_cell(position: Word, slot: Word, times: Words, series: Words, maps: Pro
 
 @compiled
 def insert_in_stack(
-    stack: Words, at: Words, keys: Words, heads: Words, first: Word, last: Word, cell: Word, key: Word
+    stack: Ints, at: Ints, keys: Ints, heads: Ints, first: Word, last: Word, cell: Word, key: Word
 ) -> None:
     """Take in a late cell among those that a stack was fed; heads of the lanes [first, last) stay before it."""
     count = stack[STACK_COUNT]
@@ -127,14 +127,14 @@ def insert_in_stack(
 @compiled
 def insert_in_stacks(
     position: Word,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    tracks: Words,
-    heads: Words,
-    stacks: Words,
-    at: Words,
-    keys: Words,
+    series: Ints,
+    maps: Ints32,
+    cells: Ints,
+    tracks: Ints,
+    heads: Ints,
+    stacks: Ints,
+    at: Ints,
+    keys: Ints,
 ) -> None:
     """Tell every stack that was fed beyond it of a late cell, which is at its position by now."""
     for t in range(tracks.shape[0]):
@@ -157,31 +157,31 @@ def insert_in_stacks(
 def take_late_records(
     first: Word,
     last: Word,
-    late: Flags,
-    starts: Words,
-    ends: Words,
-    rows: ProjectPaths,
-    times: Words,
-    come: Words,
-    ask_starts: Words,
-    ask_ends: Words,
-    ask_rows: ProjectPaths,
-    ask_times: Words,
-    edges: Words,
-    tracks: Words,
-    lanes: Words,
-    groups: Words,
-    queries: Words,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    places: ProjectPaths,
-    heads: Words,
-    stacks: Words,
-    at: Words,
-    keys: Words,
-    windows: Words,
-    records: Words,
+    late: Bytes,
+    starts: Ints,
+    ends: Ints,
+    rows: Ints32,
+    times: Ints,
+    come: Ints,
+    ask_starts: Ints,
+    ask_ends: Ints,
+    ask_rows: Ints32,
+    ask_times: Ints,
+    edges: Ints,
+    tracks: Ints,
+    lanes: Ints,
+    groups: Ints,
+    queries: Ints,
+    series: Ints,
+    maps: Ints32,
+    cells: Ints,
+    places: Ints32,
+    heads: Ints,
+    stacks: Ints,
+    at: Ints,
+    keys: Ints,
+    windows: Ints,
+    records: Ints,
 ) -> None:
     """Fill the records of the rows that ask about the late ones among the keys [first, last).
 

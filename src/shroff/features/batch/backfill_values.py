@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
+from shroff.arrays import Bytes, Ints, Ints32
 from shroff.features.batch.backfill_places import begin_of, mapped
 from shroff.features.batch.backfill_plan import (
     BASE,
@@ -37,14 +37,14 @@ NEVER_AGAIN = (1 << 31) - 1
 def link_values(
     first: Word,
     last: Word,
-    late: Flags,
-    starts: Words,
-    ends: Words,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    links: ProjectPaths,
-    table: ProjectPaths,
+    late: Bytes,
+    starts: Ints,
+    ends: Ints,
+    series: Ints,
+    maps: Ints32,
+    cells: Ints,
+    links: Ints32,
+    table: Ints32,
 ) -> None:
     """Tell each cell where its key had this value before, -1 if nowhere, and where it has it next.
 
@@ -77,12 +77,12 @@ def link_values(
 def place_distinct(
     begin: Word,
     end: Word,
-    series: Words,
-    maps: ProjectPaths,
-    links: ProjectPaths,
-    part: Words,
+    series: Ints,
+    maps: Ints32,
+    links: Ints32,
+    part: Ints,
     base: Word,
-    places: ProjectPaths,
+    places: Ints32,
 ) -> None:
     """Say how many values differ in the window of one set, for the rows [begin, end) of a key.
 
@@ -108,15 +108,15 @@ def place_distinct(
 
 @compiled
 def merge(
-    cells: Words,
+    cells: Ints,
     of_value: Word,
     words: Word,
-    ranks: ProjectPaths,
+    ranks: Ints32,
     of_cell: Word,
     low: Word,
     middle: Word,
     high: Word,
-    spare: ProjectPaths,
+    spare: Ints32,
 ) -> None:
     """Merge the sorted runs [low, middle) and [middle, high)."""
     for i in range(low, middle):
@@ -141,14 +141,14 @@ def merge(
 def rank_values(
     first: Word,
     last: Word,
-    late: Flags,
-    starts: Words,
-    ends: Words,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    ranks: ProjectPaths,
-    spare: ProjectPaths,
+    late: Bytes,
+    starts: Ints,
+    ends: Ints,
+    series: Ints,
+    maps: Ints32,
+    cells: Ints,
+    ranks: Ints32,
+    spare: Ints32,
 ) -> None:
     """Sort the cells of each key by value: two rows, the rank of each cell from 0, and the cell at each rank.
 
@@ -172,7 +172,7 @@ def rank_values(
 
 
 @compiled
-def add(tree: ProjectPaths, size: Word, rank: Word, change: Word) -> None:
+def add(tree: Ints32, size: Word, rank: Word, change: Word) -> None:
     """Count one cell more or less of this rank."""
     node = rank + 1
     while node <= size:
@@ -181,7 +181,7 @@ def add(tree: ProjectPaths, size: Word, rank: Word, change: Word) -> None:
 
 
 @compiled
-def rank_at(tree: ProjectPaths, size: Word, top: Word, wanted: Word) -> Word:
+def rank_at(tree: Ints32, size: Word, top: Word, wanted: Word) -> Word:
     """The rank of the counted cell number `wanted`, from 1; `top` is the greatest power of two up to `size`."""
     node, step = np.int64(0), top
     while step > 0:
@@ -198,13 +198,13 @@ def place_ranks(
     stop: Word,
     begin: Word,
     end: Word,
-    series: Words,
-    maps: ProjectPaths,
-    ranks: ProjectPaths,
-    part: Words,
-    tree: ProjectPaths,
+    series: Ints,
+    maps: Ints32,
+    ranks: Ints32,
+    part: Ints,
+    tree: Ints32,
     base: Word,
-    places: ProjectPaths,
+    places: Ints32,
 ) -> None:
     """Place one quantile for the rows [begin, end) of the key with cells [start, stop), -1 for an empty window.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.batch.backfill_kernels import Flags, ProjectPaths, Words
+from shroff.arrays import Bytes, Ints, Ints32
 from shroff.features.batch.backfill_places import STACK_FED, begin_of, place_edges, place_extremes
 from shroff.features.batch.backfill_plan import (
     BASE,
@@ -41,7 +41,7 @@ TOGETHER = 512  # rows whose records are filled together: they stay in the secon
 
 
 @compiled
-def word_of(cells: Words, base: Word, words: Word, cell: Word) -> Word:
+def word_of(cells: Ints, base: Word, words: Word, cell: Word) -> Word:
     """One word of a cell; the index is unsigned, because signed ones are checked for negative values."""
     return cells[np.uint64(base + cell * words)]
 
@@ -49,13 +49,13 @@ def word_of(cells: Words, base: Word, words: Word, cell: Word) -> Word:
 @compiled
 def take_total(
     rows: Word,
-    begins: Words,
-    ends: Words,
-    cells: Words,
+    begins: Ints,
+    ends: Ints,
+    cells: Ints,
     base: Word,
     words: Word,
     wide: Word,
-    records: Words,
+    records: Ints,
     word: Word,
 ) -> None:
     """Subtract the totals before each window from those behind it."""
@@ -70,13 +70,13 @@ def take_total(
 @compiled
 def take_value(
     rows: Word,
-    begins: Words,
-    ends: Words,
-    query: Words,
-    series: Words,
-    cells: Words,
-    places: ProjectPaths,
-    records: Words,
+    begins: Ints,
+    ends: Ints,
+    query: Ints,
+    series: Ints,
+    cells: Ints,
+    places: Ints32,
+    records: Ints,
 ) -> None:
     """Take the value that a query asks for, or anything where its window is empty."""
     function, word = query[QUERY_FUNCTION], query[QUERY_WORD]
@@ -104,14 +104,14 @@ def take_value(
 @compiled
 def take_words(
     rows: Word,
-    groups: Words,
-    queries: Words,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    places: ProjectPaths,
-    windows: Words,
-    records: Words,
+    groups: Ints,
+    queries: Ints,
+    series: Ints,
+    maps: Ints32,
+    cells: Ints,
+    places: Ints32,
+    windows: Ints,
+    records: Ints,
 ) -> None:
     """Fill the records of a few rows from their positions; `windows` is scratch space for bounds."""
     begins, ends = windows[0], windows[1]
@@ -154,35 +154,35 @@ def take_words(
 def take_records(
     first: Word,
     last: Word,
-    late: Flags,
-    starts: Words,
-    ends: Words,
-    rows: ProjectPaths,
-    times: Words,
-    ask_starts: Words,
-    ask_ends: Words,
-    ask_rows: ProjectPaths,
-    ask_times: Words,
-    edges: Words,
-    tracks: Words,
-    lanes: Words,
-    sets: Words,
-    quantiles: Words,
-    groups: Words,
-    queries: Words,
-    series: Words,
-    maps: ProjectPaths,
-    cells: Words,
-    links: ProjectPaths,
-    ranks: ProjectPaths,
-    places: ProjectPaths,
-    heads: Words,
-    stack: Words,
-    at: Words,
-    keys: Words,
-    tree: ProjectPaths,
-    windows: Words,
-    records: Words,
+    late: Bytes,
+    starts: Ints,
+    ends: Ints,
+    rows: Ints32,
+    times: Ints,
+    ask_starts: Ints,
+    ask_ends: Ints,
+    ask_rows: Ints32,
+    ask_times: Ints,
+    edges: Ints,
+    tracks: Ints,
+    lanes: Ints,
+    sets: Ints,
+    quantiles: Ints,
+    groups: Ints,
+    queries: Ints,
+    series: Ints,
+    maps: Ints32,
+    cells: Ints,
+    links: Ints32,
+    ranks: Ints32,
+    places: Ints32,
+    heads: Ints,
+    stack: Ints,
+    at: Ints,
+    keys: Ints,
+    tree: Ints32,
+    windows: Ints,
+    records: Ints,
 ) -> None:
     """Fill the records of the rows that ask about the keys [first, last), but for keys with late rows.
 

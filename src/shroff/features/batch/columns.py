@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Ints
 from shroff.events.definitions import Events
 from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame
 from shroff.features.plan import Group, Plan
@@ -17,16 +17,15 @@ from shroff.language.row import Reference
 from shroff.language.types import Type
 from shroff.runtime.values import FrozenStruct, frozen
 
-Words = NDArray[np.int64]
 Kept = Column | Coded
 
 
 class ChunkFrame(FrozenStruct):
     """Columns kept of the events of one type in a chunk."""
 
-    rows: NDArray[Any] | None  # its places in the stretch; None: all of them
+    rows: Array | None  # its places in the stretch; None: all of them
     columns: dict[str, Kept]
-    keyed: dict[str, NDArray[np.bool_]]
+    keyed: dict[str, Bools]
     computed: dict[str, Kept]
     aggregates: dict[Aggregate, Kept]
 
@@ -36,7 +35,7 @@ class Chunk:
     """Data kept of consecutive events of the log. `version` is that of lists and tables."""
 
     size: int
-    times: Words
+    times: Ints
     frames: dict[str, ChunkFrame]
     version: int = 0
 
@@ -45,7 +44,7 @@ class Piece(FrozenStruct):
     """Some stretches, as frames again, all of one version of lists and tables."""
 
     size: int
-    times: Words
+    times: Ints
     frames: dict[str, Frame]
     version: int = 0
 
@@ -66,7 +65,7 @@ class Keeper:
             for aggregate in group.aggregates
         }
 
-    def keep(self, stage: int, frames: Mapping[str, Frame], size: int, times: Words) -> Chunk:
+    def keep(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
         """Keep the columns read after the round of a stage."""
         fields = self._fields[stage]
         kept = {name: self._kept(stage, frame, fields[name], size) for name, frame in frames.items() if name in fields}
@@ -131,7 +130,7 @@ class Keeper:
         name: str,
         parts: Sequence[ChunkFrame],
         places: Sequence[tuple[int, int]],
-        times: Words,
+        times: Ints,
         reference: Reference,
     ) -> ColumnFrame:
         rows = np.concatenate(
@@ -184,7 +183,7 @@ def _fields_of(nodes: Iterable[Node], kind: Any) -> dict[str, Type]:
     return {leaf.name: leaf.type for node in nodes for leaf in walk(node) if isinstance(leaf, kind)}
 
 
-def small(values: NDArray[Any]) -> NDArray[Any]:
+def small(values: Array) -> Array:
     """Integers in 32 bits where all of them fit; a copy, so that nothing larger is held by it."""
     if values.dtype != np.int64 or not values.size:
         return values.copy()
@@ -202,7 +201,7 @@ def joined(parts: Sequence[Kept]) -> Kept:
     return Column(_wide([part.values for part in columns]), np.concatenate([part.valid for part in columns]))
 
 
-def _wide(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def _wide(parts: Sequence[Array]) -> Array:
     values = np.concatenate(parts)
     return values.astype(np.int64) if values.dtype == np.int32 else values
 

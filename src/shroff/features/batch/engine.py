@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.features.batch.columns import Chunk, Piece
 from shroff.features.batch.feed import GroupFeed
@@ -70,7 +70,7 @@ class BatchEngine(Rounds):
         for feed in self._feeds:
             feed.close()
 
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
         for feed in self._feeds:
             if feed.group.key.stage == stage:
                 feed.add(feed.group.feed(frames, size))
@@ -98,7 +98,7 @@ class BatchEngine(Rounds):
             if feed.group.key.stage == stage:
                 feed.close()
 
-    def _one_of_times(self) -> NDArray[np.int64]:
+    def _one_of_times(self) -> Ints:
         """All times as one array that the pieces share."""
         assert isinstance(self._chunks, deque)
         times = np.concatenate([np.zeros(0, np.int64), *(chunk.times for chunk in self._chunks)])

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Bytes, Ints
 from shroff.errors import UsageError
 from shroff.features.batch.backfill import ROWS_MAX, Backfill
 from shroff.features.batch.columns import small
 from shroff.features.online.group_state import Feed, GroupState
-
-Words = NDArray[np.int64]
-Flags = NDArray[np.uint8]
 
 BYTES_A_ROW = 48  # of a `Backfill`: its keys and times, and the rows sorted
 BYTES_A_SERIES = 33  # and of each of its series
@@ -29,10 +26,10 @@ SPILL_ROWS = 1 << 18  # that are answered and written at a time
 class _Columns:
     """The feeds of all batches, each as small as its numbers allow."""
 
-    inserts: list[NDArray[Any]] = field(default_factory=list)
-    asks: list[NDArray[Any]] = field(default_factory=list)
-    values: list[NDArray[Any]] = field(default_factory=list)
-    kept: list[Flags] = field(default_factory=list)
+    inserts: list[Array] = field(default_factory=list)
+    asks: list[Array] = field(default_factory=list)
+    values: list[Array] = field(default_factory=list)
+    kept: list[Bytes] = field(default_factory=list)
 
 
 class GroupFeed:
@@ -42,7 +39,7 @@ class GroupFeed:
         assert group.kernel is not None
         self.group, self._plan = group, group.kernel.plan
         self._lateness_ms, self._threads, self._spill = lateness_ms, threads, spill
-        self._own: deque[tuple[int, NDArray[np.uint8] | None]] = deque()  # size of each batch, its rows as bits or all
+        self._own: deque[tuple[int, Bytes | None]] = deque()  # size of each batch, its rows as bits or all
         self._columns = _Columns()
         self._rows = 0
         self._backfill: Backfill | None = None
@@ -74,7 +71,7 @@ class GroupFeed:
             self._columns.values.append(small(fed.values[:, rows]))
             self._columns.kept.append(fed.kept[:, rows])
 
-    def end(self, times: Words, *, is_held: bool) -> None:
+    def end(self, times: Ints, *, is_held: bool) -> None:
         """End of input, at these times: prepare the answers, in memory or, if they do not fit, in a file."""
         if not self._rows:
             return
@@ -98,7 +95,7 @@ class GroupFeed:
         else:
             self._write(backfill)
 
-    def answer(self, size: int) -> tuple[Words, Flags]:
+    def answer(self, size: int) -> tuple[Ints, Bytes]:
         """The answers at the next so many rows of the history, whole batches; missing where the group has no row."""
         owned, taken = [np.zeros(0, np.bool_)], 0
         while taken < size:
@@ -119,7 +116,7 @@ class GroupFeed:
         self._backfill = None
         self._files.close()
 
-    def _answers(self, rows: int) -> tuple[Words, Flags]:
+    def _answers(self, rows: int) -> tuple[Ints, Bytes]:
         if self._spilled is None:
             assert self._backfill is not None
             return self._backfill.answer(rows)
@@ -142,9 +139,9 @@ class GroupFeed:
             file.seek(0)
 
 
-def _bits(size: int, packed: NDArray[np.uint8] | None) -> NDArray[np.bool_]:
+def _bits(size: int, packed: Bytes | None) -> Bools:
     return np.ones(size, np.bool_) if packed is None else np.unpackbits(packed, count=size).astype(np.bool_)
 
 
-def _joined(parts: list[NDArray[Any]], kind: Any = np.int64) -> NDArray[Any]:
+def _joined(parts: list[Array], kind: Any = np.int64) -> Array:
     return np.concatenate(parts, axis=-1, dtype=kind)

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from shroff.arrays import Array, Bools
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 
@@ -32,12 +29,12 @@ class Remarks:
         for asker in askers:
             self._rows[what, asker.asker].add(row)
 
-    def leave_out(self, askers: Iterable[Computed], rows: NDArray[Any]) -> None:
+    def leave_out(self, askers: Iterable[Computed], rows: Array) -> None:
         """Note events whose value came into a history and is left out there."""
         for asker in askers:
             self._rows[LEFT_OUT, asker.asker].update(rows.tolist())
 
-    def miss_sums(self, askers: Iterable[Computed], frame: Frame, missing: NDArray[np.bool_]) -> None:
+    def miss_sums(self, askers: Iterable[Computed], frame: Frame, missing: Bools) -> None:
         """Note events that ask for a sum outside 64 bits; `missing` says which of the frame."""
         for asker in askers:
             if frame.type.name in asker.events:

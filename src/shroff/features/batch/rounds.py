@@ -14,9 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.features.batch.columns import Chunk, Keeper, Piece
 from shroff.features.computed import Computed
@@ -105,7 +103,7 @@ class Rounds(ABC):
         """Remove spilled files."""
 
     @abstractmethod
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
         """Feed the groups of a stage, and keep the columns for later stages."""
 
     @abstractmethod
@@ -120,7 +118,7 @@ class Rounds(ABC):
     def _deliver(self, stage: int, piece: Piece) -> None:
         """Put the answers of the groups of a stage into the frames of the next piece."""
 
-    def _run_here(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> None:
+    def _run_here(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> None:
         """Answer the groups of a stage that are answered here, and release events out of reach of later ones."""
         groups = [group for group in self._here if group.key.stage == stage]
         for group in groups:

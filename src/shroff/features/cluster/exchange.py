@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bytes, Ints, Ints32
 from shroff.errors import StateError
 from shroff.features.online.group_state import Feed, LookRows
 from shroff.features.online.value_codec import pack, unpack
@@ -28,8 +28,6 @@ from shroff.runtime.whole_files import whole_file
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Words = NDArray[np.int64]
-Flags = NDArray[np.uint8]
 
 ROWS = 1 << 17  # that are gathered before they are parted and written
 ANSWER_ROWS = 1 << 14  # that are read at a time, of each partition
@@ -44,12 +42,12 @@ class Rows:
     instead what is read of the event that enters and of the one that asks, for each row.
     """
 
-    rows: Words
-    times: Words
-    inserts: Words
-    asks: Words
-    values: Words
-    kept: Flags
+    rows: Ints
+    times: Ints
+    inserts: Ints
+    asks: Ints
+    values: Ints
+    kept: Bytes
     looked: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
@@ -62,14 +60,14 @@ class Rows:
         return Rows(*heads, self.values[:, at], self.kept[:, at], looked)
 
 
-def fed_rows(first: int, times: Words, fed: Feed) -> Rows:
+def fed_rows(first: int, times: Ints, fed: Feed) -> Rows:
     """The rows of a batch that concern a group; `first` is the position of the batch."""
     own = np.flatnonzero((fed.inserts >= 0) | (fed.asks >= 0))
     kept = fed.kept.astype(np.uint8, copy=False)
     return Rows(first + own, times[own], fed.inserts[own], fed.asks[own], fed.values[:, own], kept[:, own])
 
 
-def looked_rows(first: int, times: Words, looked: LookRows) -> Rows:
+def looked_rows(first: int, times: Ints, looked: LookRows) -> Rows:
     """The same of a group whose conditions plain Python evaluates."""
     inserts, asks = np.array(looked[0], np.int64), np.array(looked[1], np.int64)
     own = np.flatnonzero((inserts >= 0) | (asks >= 0))
@@ -81,8 +79,8 @@ def looked_rows(first: int, times: Words, looked: LookRows) -> Rows:
 def joined_rows(parts: Sequence[Rows]) -> Rows:
     """Concatenate at least one set of rows."""
 
-    def joined(name: str) -> Words:
-        found: Words = np.concatenate([getattr(rows, name) for rows in parts], dtype=np.int64)
+    def joined(name: str) -> Ints:
+        found: Ints = np.concatenate([getattr(rows, name) for rows in parts], dtype=np.int64)
         return found
 
     heads = joined("rows"), joined("times"), joined("inserts"), joined("asks")
@@ -115,7 +113,7 @@ def parted(rows: Rows, partitions: int) -> list[Rows]:
     return found
 
 
-def _partition(codes: Words, partitions: int) -> NDArray[np.int32]:
+def _partition(codes: Ints, partitions: int) -> Ints32:
     return np.where(codes >= 0, codes % partitions, -1).astype(np.int32)
 
 
@@ -174,9 +172,9 @@ def read_rows(path: Path, part: int, partitions: int) -> Iterator[Rows]:
 class PartitionAnswers(FrozenStruct):
     """The answers at some rows of a partition: of kernels, or as values."""
 
-    rows: Words
-    out: Words
-    valid: Flags
+    rows: Ints
+    out: Ints
+    valid: Bytes
     values: tuple[bytes, ...] | None = None
 
 
@@ -288,12 +286,12 @@ def _batch(columns: Sequence[Any], schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _numbers(array: Any) -> NDArray[Any]:
-    found: NDArray[Any] = array.to_numpy()
+def _numbers(array: Any) -> Array:
+    found: Array = array.to_numpy()
     return found
 
 
-def _matrices(columns: Sequence[Any], rows: int) -> tuple[Words, Flags]:
+def _matrices(columns: Sequence[Any], rows: int) -> tuple[Ints, Bytes]:
     """Values and whether they are there, one row a column."""
     width = len(columns) // 2
     out, valid = np.empty((width, rows), np.int64), np.empty((width, rows), np.uint8)

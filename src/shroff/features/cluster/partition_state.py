@@ -13,8 +13,8 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Ints
 from shroff.errors import StateError, UsageError
 from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
@@ -254,7 +254,7 @@ def _answers(columns: Sequence[Column], count: int) -> Iterator[EntityAnswer]:
         yield EntityAnswer(row.tobytes(), pack(others) if others else b"")
 
 
-def _as_words(values: NDArray[Any]) -> NDArray[np.int64]:
+def _as_words(values: Array) -> Ints:
     return values.view(np.int64) if values.dtype == np.float64 else values.astype(np.int64)
 
 
@@ -279,9 +279,7 @@ def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAns
     ]
 
 
-def _column(
-    aggregate: Aggregate, words: NDArray[np.int64], valid: NDArray[np.bool_], others: Mapping[int, Any]
-) -> Column:
+def _column(aggregate: Aggregate, words: Ints, valid: Bools, others: Mapping[int, Any]) -> Column:
     kind = aggregate.type.kind
     if aggregate.type.is_text or others:
         listed = zip(words.tolist(), valid.tolist(), strict=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 import shroff
+from shroff.arrays import Bytes, Ints
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.definitions import Events
 from shroff.features.batch.backfill import ROWS_MAX, Backfill
@@ -177,7 +177,7 @@ class Partitioned(Rounds):
     def _of_stage(self, stage: int) -> list[_Exchanged]:
         return [feed for feed in self._feeds if feed.group.key.stage == stage]
 
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: NDArray[np.int64]) -> Chunk:
+    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
         for feed in self._of_stage(stage):
             feed.add(times, frames, size)
         self._run_here(stage, frames, size, times)
@@ -235,7 +235,7 @@ class _Exchanged:
     def has_rows(self) -> bool:
         return _rows_of(self.path).exists()
 
-    def add(self, times: NDArray[np.int64], frames: Mapping[str, Frame], size: int) -> None:
+    def add(self, times: Ints, frames: Mapping[str, Frame], size: int) -> None:
         """Write the group's part of a batch."""
         if self.group.kernel is None:
             self._writer.add(looked_rows(self._given, times, self.group.look_rows(times, frames)))
@@ -348,7 +348,7 @@ def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator
         yield _asked(some, *backfill.answer(len(some)))
 
 
-def _asked(rows: Rows, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> PartitionAnswers:
+def _asked(rows: Rows, out: Ints, valid: Bytes) -> PartitionAnswers:
     asking = rows.asks >= 0
     return PartitionAnswers(rows.rows[asking], out[:, asking], valid[:, asking])
 

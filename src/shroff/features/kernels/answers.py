@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from shroff.features.kernels.cells import Words, first_kept, is_kept, place, totals_before, value_at
+from shroff.arrays import Bytes, Ints
+from shroff.features.kernels.cells import first_kept, is_kept, place, totals_before, value_at
 from shroff.features.kernels.distinct import move_set
 from shroff.features.kernels.layout import (
     BEGIN,
@@ -83,13 +83,13 @@ from shroff.features.kernels.order import feed_deque, greatest_key, search_deque
 
 @compiled
 def answer_step(
-    heap: Words,
+    heap: Ints,
     head: Word,
     step: Word,
     time_ms: Word,
     row: Word,
-    out: NDArray[np.int64],
-    valid: NDArray[np.uint8],
+    out: Ints,
+    valid: Bytes,
 ) -> Word:
     """Answer what is asked before (step 0) or after (step 1) the row's event is in; False: the heap must grow first."""
     if step == 0:
@@ -106,7 +106,7 @@ def answer_step(
 
 
 @compiled
-def place_edges(heap: Words, head: Word, time_ms: Word) -> Word:
+def place_edges(heap: Ints, head: Word, time_ms: Word) -> Word:
     """Find where each edge of the plan falls at this time, and give the first position behind the row.
 
     Each edge remembers where it was, so rows in order cost a step or two. A late row
@@ -125,7 +125,7 @@ def place_edges(heap: Words, head: Word, time_ms: Word) -> Word:
 
 
 @compiled
-def place_windows(heap: Words, head: Word, first: Word, last: Word, now: Word) -> None:
+def place_windows(heap: Ints, head: Word, first: Word, last: Word, now: Word) -> None:
     """Set begin and end of the windows [first, last) of the plan from the edges."""
     lo = heap[head + LO]
     places = heap[EDGE_PLACES]
@@ -159,7 +159,7 @@ def rank_of(count: Word, numerator: Word, denominator: Word) -> Word:
 
 
 @compiled
-def extreme_of(heap: Words, head: Word, series: Word, track: Word, window: Word) -> tuple[Word, Word]:
+def extreme_of(heap: Ints, head: Word, series: Word, track: Word, window: Word) -> tuple[Word, Word]:
     """The greatest key of a window: (2 the heap must grow first, 1 there, 0 of nothing; the value)."""
     begin, end = heap[window + BEGIN], heap[window + END]
     deque = head + heap[track + T_HEAD]
@@ -183,13 +183,13 @@ def extreme_of(heap: Words, head: Word, series: Word, track: Word, window: Word)
 
 
 @compiled
-def has_fold(heap: Words, head: Word, series: Word) -> Word:
+def has_fold(heap: Ints, head: Word, series: Word) -> Word:
     """Whether a kept value of this series was trimmed."""
     return heap[totals_before(heap, head) + heap[series + OF_COUNTS]] & COUNT_MASK != 0
 
 
 @compiled
-def different_of(heap: Words, head: Word, part: Word, window: Word) -> Word:
+def different_of(heap: Ints, head: Word, part: Word, window: Word) -> Word:
     """Number of distinct values in a window; -1 if the heap must grow first."""
     begin = 1 if heap[window + LEFT] == LEFT_EVER else heap[window + BEGIN]
     if not move_set(heap, head, part, begin, heap[window + END]):
@@ -198,7 +198,7 @@ def different_of(heap: Words, head: Word, part: Word, window: Word) -> Word:
 
 
 @compiled
-def end_of(heap: Words, head: Word, series: Word, window: Word, function: Word, live: Word) -> Word:
+def end_of(heap: Ints, head: Word, series: Word, window: Word, function: Word, live: Word) -> Word:
     """The first or last value of a window that has one, `live` of them in cells."""
     begin, end = heap[window + BEGIN], heap[window + END]
     words = heap[CELL_WORDS]
@@ -221,13 +221,13 @@ def end_of(heap: Words, head: Word, series: Word, window: Word, function: Word, 
 
 @compiled
 def answer(
-    heap: Words,
+    heap: Ints,
     head: Word,
     first: Word,
     last: Word,
     row: Word,
-    out: NDArray[np.int64],
-    valid: NDArray[np.uint8],
+    out: Ints,
+    valid: Bytes,
 ) -> Word:
     """Answer the queries of the groups [first, last); False where the heap must grow first.
 
@@ -329,7 +329,7 @@ def answer(
 
 
 @compiled
-def answer_nothing(heap: Words, row: Word, out: NDArray[np.int64], valid: NDArray[np.uint8]) -> None:
+def answer_nothing(heap: Ints, row: Word, out: Ints, valid: Bytes) -> None:
     """Mark all queries as missing: nobody is asked about."""
     for i in range(heap[QUERIES + 1] + heap[LOOKS + 1]):
         out[i, row] = 0

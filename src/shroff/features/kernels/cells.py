@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.layout import (
     CELL_WORDS,
     COUNT_BITS,
@@ -24,8 +24,6 @@ from shroff.features.kernels.layout import (
 )
 from shroff.features.kernels.numbers import Word, compiled, in_order, product
 
-Words = NDArray[np.int64]
-
 
 @compiled
 def size_of(size_class: Word) -> Word:
@@ -43,7 +41,7 @@ def class_of(words: Word) -> Word:
 
 
 @compiled
-def take(heap: Words, size_class: Word) -> Word:
+def take(heap: Ints, size_class: Word) -> Word:
     """The address of a free block, its words as somebody left them; 0 where the heap must grow first."""
     at = heap[FREE + size_class]
     if at != 0:
@@ -59,7 +57,7 @@ def take(heap: Words, size_class: Word) -> Word:
 
 
 @compiled
-def give(heap: Words, at: Word, size_class: Word) -> None:
+def give(heap: Ints, at: Word, size_class: Word) -> None:
     """Put a block back; 0: there is none."""
     if at != 0:
         heap[at] = heap[FREE + size_class]
@@ -67,21 +65,21 @@ def give(heap: Words, at: Word, size_class: Word) -> None:
 
 
 @compiled
-def copy_words(heap: Words, source: Word, target: Word, words: Word) -> None:
+def copy_words(heap: Ints, source: Word, target: Word, words: Word) -> None:
     """Copy words to a lower address or a separate block."""
     for i in range(words):
         heap[target + i] = heap[source + i]
 
 
 @compiled
-def clear_words(heap: Words, at: Word, words: Word) -> None:
+def clear_words(heap: Ints, at: Word, words: Word) -> None:
     """Set words to zero."""
     for i in range(words):
         heap[at + i] = 0
 
 
 @compiled
-def place(heap: Words, origin: Word, words: Word, lo: Word, hi: Word, start: Word, cut_ms: Word) -> Word:
+def place(heap: Ints, origin: Word, words: Word, lo: Word, hi: Word, start: Word, cut_ms: Word) -> Word:
     """The first position in [lo, hi] whose cell is younger than `cut_ms`, looked for from `start`.
 
     Cost: O(log d) for an answer d cells away, so the usual step of one or two is cheap.
@@ -113,14 +111,14 @@ def place(heap: Words, origin: Word, words: Word, lo: Word, hi: Word, start: Wor
 
 
 @compiled
-def is_kept(heap: Words, series: Word, at: Word) -> Word:
+def is_kept(heap: Ints, series: Word, at: Word) -> Word:
     """Whether the cell at this address has a value of the series."""
     counts = at + heap[series + OF_COUNTS]
     return (heap[counts] - heap[counts - heap[CELL_WORDS]]) & COUNT_MASK != 0
 
 
 @compiled
-def value_at(heap: Words, series: Word, at: Word) -> Word:
+def value_at(heap: Ints, series: Word, at: Word) -> Word:
     """The value of a kept cell, of reals the ordered bits."""
     of_value = heap[series + OF_VALUE]
     if of_value >= 0:
@@ -130,7 +128,7 @@ def value_at(heap: Words, series: Word, at: Word) -> Word:
 
 
 @compiled
-def first_kept(heap: Words, head: Word, series: Word, begin: Word, end: Word, rank: Word) -> Word:
+def first_kept(heap: Ints, head: Word, series: Word, begin: Word, end: Word, rank: Word) -> Word:
     """The position of the kept cell number `rank` (from 1) in [begin, end), which has that many."""
     words = heap[CELL_WORDS]
     counts = heap[head + ORIGIN] + heap[series + OF_COUNTS]
@@ -146,7 +144,7 @@ def first_kept(heap: Words, head: Word, series: Word, begin: Word, end: Word, ra
 
 
 @compiled
-def add_value(heap: Words, series: Word, at: Word, value: Word) -> None:
+def add_value(heap: Ints, series: Word, at: Word, value: Word) -> None:
     """Add one kept value to the running totals of the cell at this address."""
     counts = at + heap[series + OF_COUNTS]
     of_sum = heap[series + OF_SUM]
@@ -167,9 +165,7 @@ def add_value(heap: Words, series: Word, at: Word, value: Word) -> None:
 
 
 @compiled
-def write_cell(
-    heap: Words, at: Word, time_ms: Word, values: NDArray[np.int64], kept: NDArray[np.uint8], row: Word
-) -> None:
+def write_cell(heap: Ints, at: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word) -> None:
     """Write a cell behind the one before it, totals and all."""
     words = heap[CELL_WORDS]
     copy_words(heap, at - words, at, words)
@@ -186,9 +182,7 @@ def write_cell(
 
 
 @compiled
-def shift_cells(
-    heap: Words, head: Word, position: Word, hi: Word, values: NDArray[np.int64], kept: NDArray[np.uint8], row: Word
-) -> None:
+def shift_cells(heap: Ints, head: Word, position: Word, hi: Word, values: Ints, kept: Bytes, row: Word) -> None:
     """Make a gap at a position in [lo, hi) for a row's cell, and add its values to all cells behind."""
     words = heap[CELL_WORDS]
     begin = heap[head + ORIGIN] + position * words
@@ -206,6 +200,6 @@ def shift_cells(
 
 
 @compiled
-def totals_before(heap: Words, head: Word) -> Word:
+def totals_before(heap: Ints, head: Word) -> Word:
     """The address of the cell that carries the totals of all trimmed ones."""
     return heap[head + ORIGIN] + (heap[head + LO] - 1) * heap[CELL_WORDS]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from shroff.features.kernels.cells import Words, class_of, clear_words, size_of, totals_before
+from shroff.arrays import Ints
+from shroff.features.kernels.cells import class_of, clear_words, size_of, totals_before
 from shroff.features.kernels.layout import (
     ACCOUNTS,
     CELL_WORDS,
@@ -36,7 +37,7 @@ from shroff.features.kernels.numbers import Word, compiled
 
 
 @compiled
-def copied(heap: Words, source: Word, words: Word, size_class: Word, into: Words) -> Word:
+def copied(heap: Ints, source: Word, words: Word, size_class: Word, into: Ints) -> Word:
     """The address of a copy in a new block of a class; what is behind it in its block is zero."""
     at = into[TAIL]
     into[TAIL] = at + size_of(size_class)
@@ -48,7 +49,7 @@ def copied(heap: Words, source: Word, words: Word, size_class: Word, into: Words
 
 
 @entry_point("void(int64[::1], int64[::1])")
-def compact(heap: Words, into: Words) -> None:
+def compact(heap: Ints, into: Ints) -> None:
     """Copy all of a heap but free blocks, trimmed cells and most of the room for more: a heap as good.
 
     Args:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.kernels.cells import Words, class_of, clear_words, copy_words, give, is_kept, take, value_at
+from shroff.arrays import Ints
+from shroff.features.kernels.cells import class_of, clear_words, copy_words, give, is_kept, take, value_at
 from shroff.features.kernels.layout import (
     CELL_WORDS,
     DIFFERENT,
@@ -52,7 +53,7 @@ def room_of(count: Word) -> Word:
 
 
 @compiled
-def slot_of(heap: Words, table: Word, room: Word, value: Word) -> Word:
+def slot_of(heap: Ints, table: Word, room: Word, value: Word) -> Word:
     """The address of a value in a table of bare values, or of the zero where it belongs."""
     slot = home_of(value, room)
     while heap[table + slot] != 0 and heap[table + slot] != value:
@@ -61,7 +62,7 @@ def slot_of(heap: Words, table: Word, room: Word, value: Word) -> Word:
 
 
 @compiled
-def find_entry(heap: Words, table: Word, entry_words: Word, value: Word) -> Word:
+def find_entry(heap: Ints, table: Word, entry_words: Word, value: Word) -> Word:
     """The address of a value's entry, or of the free one where it belongs."""
     at, room = heap[table + H_AT], heap[table + H_ROOM]
     slot = home_of(value, room)
@@ -73,7 +74,7 @@ def find_entry(heap: Words, table: Word, entry_words: Word, value: Word) -> Word
 
 
 @compiled
-def resize_table(heap: Words, table: Word, entry_words: Word, room: Word) -> bool:
+def resize_table(heap: Ints, table: Word, entry_words: Word, room: Word) -> bool:
     """Move all entries to a new table; False where the heap must grow first."""
     fresh = take(heap, class_of(room * entry_words))
     if fresh == 0:
@@ -91,7 +92,7 @@ def resize_table(heap: Words, table: Word, entry_words: Word, room: Word) -> boo
 
 
 @compiled
-def room_in_table(heap: Words, table: Word, entry_words: Word) -> bool:
+def room_in_table(heap: Ints, table: Word, entry_words: Word) -> bool:
     """Make room for one more value; False where the heap must grow first."""
     room = heap[table + H_ROOM]
     if (heap[table + H_USED] + 1) * 4 <= room * 3:
@@ -100,7 +101,7 @@ def room_in_table(heap: Words, table: Word, entry_words: Word) -> bool:
 
 
 @compiled
-def enter(heap: Words, head: Word, window: Word, value: Word) -> None:
+def enter(heap: Ints, head: Word, window: Word, value: Word) -> None:
     """Count one more cell with this value; `room_in_table` was called."""
     table = head + heap[window + S_TABLE]
     entry = find_entry(heap, table, heap[window + S_ENTRY], value)
@@ -115,7 +116,7 @@ def enter(heap: Words, head: Word, window: Word, value: Word) -> None:
 
 
 @compiled
-def leave(heap: Words, head: Word, window: Word, value: Word) -> None:
+def leave(heap: Ints, head: Word, window: Word, value: Word) -> None:
     """Count one cell less with this value, which is there."""
     table = head + heap[window + S_TABLE]
     entry_words = heap[window + S_ENTRY]
@@ -134,7 +135,7 @@ def leave(heap: Words, head: Word, window: Word, value: Word) -> None:
 
 
 @compiled
-def close_gap(heap: Words, table: Word, entry_words: Word, entry: Word) -> None:
+def close_gap(heap: Ints, table: Word, entry_words: Word, entry: Word) -> None:
     """Move entries back into a freed one, so that every search still ends at the first free entry."""
     at, room = heap[table + H_AT], heap[table + H_ROOM]
     gap = (entry - at) // entry_words
@@ -153,7 +154,7 @@ def close_gap(heap: Words, table: Word, entry_words: Word, entry: Word) -> None:
 
 
 @compiled
-def move_set(heap: Words, head: Word, window: Word, begin: Word, end: Word) -> bool:
+def move_set(heap: Ints, head: Word, window: Word, begin: Word, end: Word) -> bool:
     """Let a window count exactly the cells in [begin, end); False where the heap must grow first, to be called again.
 
     Cost: the cells that come in or go out. A late row moves both ends back, the next one forth again.
@@ -181,7 +182,7 @@ def move_set(heap: Words, head: Word, window: Word, begin: Word, end: Word) -> b
 
 
 @compiled
-def change_set(heap: Words, head: Word, window: Word, position: Word, direction: Word) -> None:
+def change_set(heap: Ints, head: Word, window: Word, position: Word, direction: Word) -> None:
     """Let the cell at a position come into a window's count, or go out of it, if its value is kept."""
     series = heap[window + S_SERIES]
     cell = heap[head + ORIGIN] + position * heap[CELL_WORDS]
@@ -193,7 +194,7 @@ def change_set(heap: Words, head: Word, window: Word, position: Word, direction:
 
 
 @compiled
-def drain_set(heap: Words, head: Word, window: Word, begin: Word) -> None:
+def drain_set(heap: Ints, head: Word, window: Word, begin: Word) -> None:
     """Take out the cells before `begin`."""
     state = head + heap[window + S_HEAD]
     while heap[state + L_AT] < begin and heap[state + L_AT] < heap[state + R_AT]:
@@ -205,7 +206,7 @@ def drain_set(heap: Words, head: Word, window: Word, begin: Word) -> None:
 
 
 @compiled
-def insert_in_set(heap: Words, head: Word, window: Word, position: Word) -> None:
+def insert_in_set(heap: Ints, head: Word, window: Word, position: Word) -> None:
     """Take in a late cell at a position before the right end; `room_in_table` was called."""
     state = head + heap[window + S_HEAD]
     heap[state + R_AT] += 1

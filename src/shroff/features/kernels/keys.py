@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shroff.arrays import Ints
 from shroff.features.kernels.cells import (
-    Words,
     class_of,
     clear_words,
     copy_words,
@@ -73,7 +73,7 @@ from shroff.features.kernels.order import drop_before
 
 
 @compiled
-def blank_head(heap: Words, head: Word) -> None:
+def blank_head(heap: Ints, head: Word) -> None:
     """A key without a past: its cell before position 1 is the zero cell."""
     clear_words(heap, head, heap[HEAD_WORDS])
     heap[head + ORIGIN] = heap[ZERO_CELL]
@@ -88,7 +88,7 @@ def blank_head(heap: Words, head: Word) -> None:
 
 
 @compiled
-def room_for_key(heap: Words, key: Word) -> bool:
+def room_for_key(heap: Ints, key: Word) -> bool:
     """Make the directory hold this key; False where the heap must grow first."""
     room = heap[HEADS_ROOM]
     if key < room:
@@ -108,7 +108,7 @@ def room_for_key(heap: Words, key: Word) -> bool:
 
 
 @compiled
-def room_for_cell(heap: Words, head: Word, watermark_ms: Word) -> bool:
+def room_for_cell(heap: Ints, head: Word, watermark_ms: Word) -> bool:
     """Make room for one more cell of a key; False where the heap must grow first."""
     words = heap[CELL_WORDS]
     chunk = heap[head + CHUNK]
@@ -127,7 +127,7 @@ def room_for_cell(heap: Words, head: Word, watermark_ms: Word) -> bool:
 
 
 @compiled
-def move_chunk(heap: Words, head: Word, size_class: Word) -> bool:
+def move_chunk(heap: Ints, head: Word, size_class: Word) -> bool:
     """Move a key's cells to a block of another class; False where the heap must grow first."""
     words = heap[CELL_WORDS]
     fresh = take(heap, size_class)
@@ -143,7 +143,7 @@ def move_chunk(heap: Words, head: Word, size_class: Word) -> bool:
 
 
 @compiled
-def trim_key(heap: Words, head: Word, watermark_ms: Word) -> None:
+def trim_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
     """Drop the cells out of reach of later rows, and keep what queries without a window need of them."""
     lo, hi = heap[head + LO], heap[head + HI]
     words = heap[CELL_WORDS]
@@ -175,7 +175,7 @@ def trim_key(heap: Words, head: Word, watermark_ms: Word) -> None:
 
 
 @compiled
-def fold_cells(heap: Words, head: Word, series: Word, end: Word) -> None:
+def fold_cells(heap: Ints, head: Word, series: Word, end: Word) -> None:
     """Fold the values before a position into a key's first, last, least and greatest."""
     fold = head + heap[series + OF_FOLD]
     words = heap[CELL_WORDS]
@@ -195,7 +195,7 @@ def fold_cells(heap: Words, head: Word, series: Word, end: Word) -> None:
 
 
 @compiled
-def forget_account(heap: Words, account: Word) -> None:
+def forget_account(heap: Ints, account: Word) -> None:
     """Give back an account and the values that its seeds have; 0: there is none."""
     for i in range(heap[LOOKS + 1] if account != 0 else 0):
         seed = account + A_SEEDS + i * SEED_WORDS
@@ -204,7 +204,7 @@ def forget_account(heap: Words, account: Word) -> None:
 
 
 @compiled
-def forget_key(heap: Words, head: Word) -> None:
+def forget_key(heap: Ints, head: Word) -> None:
     """Give back all that a key has."""
     give(heap, heap[head + CHUNK], heap[head + CHUNK_CLASS])
     for i in range(heap[TRACKS + 1]):
@@ -221,7 +221,7 @@ def forget_key(heap: Words, head: Word) -> None:
 
 
 @compiled
-def sweep_key(heap: Words, head: Word, watermark_ms: Word) -> None:
+def sweep_key(heap: Ints, head: Word, watermark_ms: Word) -> None:
     """Trim a key, and free most of a chunk that is nearly empty."""
     trim_key(heap, head, watermark_ms)
     if heap[head + CHUNK] == 0:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from shroff.arrays import Ints
 from shroff.features.kernels.cells import (
-    Words,
     class_of,
     clear_words,
     copy_words,
@@ -65,13 +65,13 @@ FAR_MS = 1 << 61
 
 
 @compiled
-def link_series(heap: Words, number: Word) -> Word:
+def link_series(heap: Ints, number: Word) -> Word:
     """The address of a series that a history with links has behind all others."""
     return heap[SERIES] + (heap[SERIES + 1] - number) * SERIES_WORDS
 
 
 @compiled
-def is_marked(heap: Words, head: Word, mark: Word) -> bool:
+def is_marked(heap: Ints, head: Word, mark: Word) -> bool:
     """Whether a head has a mark, which it has from now on."""
     at = head + heap[MARK]
     if heap[at] == mark:
@@ -81,7 +81,7 @@ def is_marked(heap: Words, head: Word, mark: Word) -> bool:
 
 
 @compiled
-def span(heap: Words, head: Word, after_ms: Word, upto_ms: Word) -> tuple[Word, Word]:
+def span(heap: Ints, head: Word, after_ms: Word, upto_ms: Word) -> tuple[Word, Word]:
     """The cells of a head in a window (after, upto]: the address of the first, and how many."""
     origin, lo, hi, words = heap[head + ORIGIN], heap[head + LO], heap[head + HI], heap[CELL_WORDS]
     begin = place(heap, origin, words, lo, hi, lo, after_ms)
@@ -89,7 +89,7 @@ def span(heap: Words, head: Word, after_ms: Word, upto_ms: Word) -> tuple[Word, 
 
 
 @compiled
-def is_linking(heap: Words, asked: Word, first: Word, cells: Word, is_sure: Word) -> Word:
+def is_linking(heap: Ints, asked: Word, first: Word, cells: Word, is_sure: Word) -> Word:
     """Whether a link value, by its cells in a window, links a key: it has the key, surely or in one, and is no hub.
 
     The head of the key counts in any case. Cells are looked at from the last one, until they are of too many keys.
@@ -113,7 +113,7 @@ def is_linking(heap: Words, asked: Word, first: Word, cells: Word, is_sure: Word
 
 
 @compiled
-def candidates(heap: Words, asked: Word, after_ms: Word, upto_ms: Word, own: Word) -> tuple[Word, Word, Word]:
+def candidates(heap: Ints, asked: Word, after_ms: Word, upto_ms: Word, own: Word) -> tuple[Word, Word, Word]:
     """The link values of a key in a window: a block of the numbers of their heads, its class, and how many.
 
     Block 0: the heap must grow first.
@@ -132,7 +132,7 @@ def candidates(heap: Words, asked: Word, after_ms: Word, upto_ms: Word, own: Wor
 
 @compiled
 def gather(
-    heap: Words, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word, own: Word, account: Word
+    heap: Ints, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word, own: Word, account: Word
 ) -> tuple[Word, Word, Word, Word]:
     """The linked cells of a window: a block of their addresses, its class, their number, and that of link values.
 
@@ -179,7 +179,7 @@ def gather(
 
 
 @compiled
-def is_current(heap: Words, asked: Word, account: Word, upto_ms: Word) -> bool:
+def is_current(heap: Ints, asked: Word, account: Word, upto_ms: Word) -> bool:
     """Whether an account holds for the window that ends here; its list then has all that arrived."""
     number, count = (asked - heap[HEADS]) // heap[HEAD_WORDS], heap[account + A_COUNT]
     is_read = heap[ARRIVALS] - heap[account + A_READ] <= LOG_ROOM
@@ -200,7 +200,7 @@ def is_current(heap: Words, asked: Word, account: Word, upto_ms: Word) -> bool:
 
 @compiled
 def new_account(
-    heap: Words, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word
+    heap: Ints, asked: Word, listed: Word, values: Word, after_ms: Word, upto_ms: Word
 ) -> tuple[Word, Word]:
     """An account that does not hold yet, and the number of quiet values, which are put first in the list.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.features.kernels.cells import Words, class_of, copy_words, give, is_kept, size_of, take, value_at
+from shroff.arrays import Ints
+from shroff.features.kernels.cells import class_of, copy_words, give, is_kept, size_of, take, value_at
 from shroff.features.kernels.layout import (
     CELL_WORDS,
     D_AT,
@@ -29,7 +30,7 @@ SMALLEST_CLASS = 2  # four entries
 
 
 @compiled
-def room_in_deque(heap: Words, deque: Word, lo: Word) -> Word:
+def room_in_deque(heap: Ints, deque: Word, lo: Word) -> Word:
     """Make room for one more entry behind the last; False where the heap must grow first."""
     at, begin, count = heap[deque + D_AT], heap[deque + D_BEGIN], heap[deque + D_COUNT]
     if at == 0:
@@ -56,7 +57,7 @@ def room_in_deque(heap: Words, deque: Word, lo: Word) -> Word:
 
 
 @compiled
-def drop_before(heap: Words, deque: Word, lo: Word) -> None:
+def drop_before(heap: Ints, deque: Word, lo: Word) -> None:
     """Forget the entries before a position; from there on it is fed."""
     at, begin, count = heap[deque + D_AT], heap[deque + D_BEGIN], heap[deque + D_COUNT]
     while count > 0 and heap[at + begin * 2] < lo:
@@ -67,7 +68,7 @@ def drop_before(heap: Words, deque: Word, lo: Word) -> None:
 
 
 @compiled
-def feed_deque(heap: Words, head: Word, track: Word, end: Word) -> Word:
+def feed_deque(heap: Ints, head: Word, track: Word, end: Word) -> Word:
     """Take in the cells before `end`; False where the heap must grow first, to be called again."""
     deque = head + heap[track + T_HEAD]
     position = heap[deque + D_FED]
@@ -93,7 +94,7 @@ def feed_deque(heap: Words, head: Word, track: Word, end: Word) -> Word:
 
 
 @compiled
-def search_deque(heap: Words, deque: Word, position: Word) -> Word:
+def search_deque(heap: Ints, deque: Word, position: Word) -> Word:
     """The number of the first entry at or behind a position; the deque's count if there is none."""
     at = heap[deque + D_AT] + heap[deque + D_BEGIN] * 2
     low, high = 0, heap[deque + D_COUNT]
@@ -109,7 +110,7 @@ def search_deque(heap: Words, deque: Word, position: Word) -> Word:
 
 
 @compiled
-def insert_in_deque(heap: Words, head: Word, track: Word, position: Word) -> None:
+def insert_in_deque(heap: Ints, head: Word, track: Word, position: Word) -> None:
     """Take in a late cell at a position that was fed before; `room_in_deque` was called."""
     deque = head + heap[track + T_HEAD]
     at = heap[deque + D_AT] + heap[deque + D_BEGIN] * 2
@@ -137,7 +138,7 @@ def insert_in_deque(heap: Words, head: Word, track: Word, position: Word) -> Non
 
 
 @compiled
-def greatest_key(heap: Words, head: Word, track: Word, begin: Word, end: Word) -> tuple[bool, Word]:
+def greatest_key(heap: Ints, head: Word, track: Word, begin: Word, end: Word) -> tuple[bool, Word]:
     """The greatest key in [begin, end), found by looking at each cell: for late rows."""
     words = heap[CELL_WORDS]
     series, flip = heap[track + T_SERIES], heap[track + T_FLIP]
@@ -152,7 +153,7 @@ def greatest_key(heap: Words, head: Word, track: Word, begin: Word, end: Word) -
 
 
 @compiled
-def select(heap: Words, values: Word, count: Word, rank: Word) -> Word:
+def select(heap: Ints, values: Word, count: Word, rank: Word) -> Word:
     """The value at a rank (from 1) in a block of `count` values, whose order is changed: quickselect."""
     left, right, wanted = values, values + count - 1, values + rank - 1
     while left < right:
@@ -178,7 +179,7 @@ def select(heap: Words, values: Word, count: Word, rank: Word) -> Word:
 
 @compiled
 def values_at_ranks(
-    heap: Words, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word, other: Word
+    heap: Ints, head: Word, series: Word, begin: Word, end: Word, count: Word, rank: Word, other: Word
 ) -> tuple[Word, Word, Word]:
     """The values at two ranks (from 1) among the `count` kept cells in [begin, end), as (True, value, value).
 

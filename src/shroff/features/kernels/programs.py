@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.features.kernels.numbers import Word, bits_of, compiled, float_of, product, rounded
 from shroff.features.kernels.operations import (
     AND,
@@ -54,14 +54,12 @@ from shroff.features.kernels.operations import (
     WHAT,
 )
 
-Words = NDArray[np.int64]
-
 _WORD_BELOW = 2.0**-64
 _FLOAT_EXACT = 1 << 53
 
 
 @compiled
-def evaluate(words: Words, at: Word, count: Word) -> Word:
+def evaluate(words: Ints, at: Word, count: Word) -> Word:
     """Execute `count` operations from `at`; False if a result does not fit 64 bits."""
     end = at + count * OPERATION_WORDS
     while at < end:
@@ -85,7 +83,7 @@ def evaluate(words: Words, at: Word, count: Word) -> Word:
 
 
 @compiled
-def truth(words: Words, what: Word, target: Word, left: Word, right: Word) -> None:
+def truth(words: Ints, what: Word, target: Word, left: Word, right: Word) -> None:
     """Three-valued logic, and selection by missing values."""
     a: Word = words[left]
     b: Word = words[right]
@@ -115,7 +113,7 @@ def truth(words: Words, what: Word, target: Word, left: Word, right: Word) -> No
 
 
 @compiled
-def exact(words: Words, what: Word, target: Word, a: Word, b: Word) -> Word:
+def exact(words: Ints, what: Word, target: Word, a: Word, b: Word) -> Word:
     """An operation of two words into the target; whether a value is there, OUTSIDE where it does not fit."""
     value = np.int64(0)
     if what == EQUAL:
@@ -161,7 +159,7 @@ def exact(words: Words, what: Word, target: Word, a: Word, b: Word) -> Word:
 
 
 @compiled
-def real(words: Words, what: Word, target: Word, a: Word, b: Word) -> Word:
+def real(words: Ints, what: Word, target: Word, a: Word, b: Word) -> Word:
     """An operation of two reals into the target; whether a value is there."""
     result = 0.0
     if what <= REAL_AT_MOST:

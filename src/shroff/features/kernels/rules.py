@@ -10,17 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from shroff.features.kernels.cells import Words
+from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.keys import forget_key
 from shroff.features.kernels.layout import HEAD_WORDS, HEADS, HEADS_ROOM
 from shroff.features.kernels.native import entry_point
 from shroff.features.kernels.numbers import Word, compiled, intrinsic_of
-from shroff.features.kernels.operations import MISSING, OUTSIDE, REGISTER_WORDS, THERE
-from shroff.features.kernels.programs import evaluate
-from shroff.features.kernels.rule_layout import (
+from shroff.features.kernels.operations import (
     ASKED,
     DO,
     DO_COUNT,
@@ -31,16 +26,21 @@ from shroff.features.kernels.rule_layout import (
     HIT,
     LINKS,
     LINKS_SIZE,
+    MISSING,
     NEXTS,
     NEXTS_SIZE,
     NO_HIT,
     OUTS,
+    OUTSIDE,
+    REGISTER_WORDS,
     RESULT,
     ROWS,
     STOPPED_BY_HEAP,
     STOPPED_BY_WIDTH,
+    THERE,
     UNKNOWN,
 )
+from shroff.features.kernels.programs import evaluate
 from shroff.features.kernels.windows import row_step
 
 
@@ -67,13 +67,13 @@ words_at = cast("Callable[[Word, Word], Word]", intrinsic_of(_words_at))
 
 @compiled
 def load(
-    program: Words,
-    sources: Words,
+    program: Ints,
+    sources: Ints,
     row: Word,
-    operands: NDArray[np.int64],
-    there: NDArray[np.uint8],
-    out: NDArray[np.int64],
-    valid: NDArray[np.uint8],
+    operands: Ints,
+    there: Bytes,
+    out: Ints,
+    valid: Bytes,
 ) -> Word:
     """Fill the registers of a program's operands for a row; False where one does not fit 64 bits."""
     for i in range(sources.size):
@@ -91,7 +91,7 @@ def load(
 
 
 @compiled
-def forget(heap: Words, key: Word) -> None:
+def forget(heap: Ints, key: Word) -> None:
     """Forget a key that the history may never have had."""
     if 0 <= key < heap[HEADS_ROOM]:
         forget_key(heap, heap[HEADS] + key * heap[HEAD_WORDS])
@@ -103,24 +103,24 @@ def forget(heap: Words, key: Word) -> None:
     " uint8[:, ::1], int64[::1], uint8[::1])"
 )
 def run_rule(
-    groups: NDArray[np.int64],
-    stopped: Words,
+    groups: Ints,
+    stopped: Ints,
     row: Word,
-    times: Words,
-    inserts: NDArray[np.int64],
-    asks: NDArray[np.int64],
-    values: NDArray[np.int64],
-    kept: NDArray[np.uint8],
+    times: Ints,
+    inserts: Ints,
+    asks: Ints,
+    values: Ints,
+    kept: Bytes,
     watermark_ms: Word,
-    out: NDArray[np.int64],
-    valid: NDArray[np.uint8],
-    program: Words,
-    shape: Words,
-    sources: Words,
-    operands: NDArray[np.int64],
-    there: NDArray[np.uint8],
-    keys: Words,
-    answers: NDArray[np.uint8],
+    out: Ints,
+    valid: Bytes,
+    program: Ints,
+    shape: Ints,
+    sources: Ints,
+    operands: Ints,
+    there: Bytes,
+    keys: Ints,
+    answers: Bytes,
 ) -> Word:
     """Take the rows from `row`; gives the row at which Python must help, or their number.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.answers import place_edges, place_windows, rank_of
-from shroff.features.kernels.cells import Words, class_of, clear_words, copy_words, give, is_kept, place, take, value_at
+from shroff.features.kernels.cells import class_of, clear_words, copy_words, give, is_kept, place, take, value_at
 from shroff.features.kernels.distinct import room_of, slot_of
 from shroff.features.kernels.keys import forget_account
 from shroff.features.kernels.layout import (
@@ -77,13 +77,13 @@ from shroff.features.kernels.programs import evaluate
 
 @compiled
 def linked_cells(
-    heap: Words,
+    heap: Ints,
     head: Word,
     window: Word,
     own: Word,
     time_ms: Word,
-    out: NDArray[np.int64],
-    valid: NDArray[np.uint8],
+    out: Ints,
+    valid: Bytes,
 ) -> tuple[Word, Word, Word, Word, Word]:
     """The linked cells of a window, as `gather` gives them, and the account that has the others; 0: they are all."""
     edges, slot = heap[EDGES], head + heap[ACCOUNTS] + (window - heap[WINDOWS]) // WINDOW_WORDS
@@ -124,16 +124,16 @@ def linked_cells(
 
 @compiled
 def look_step(
-    heap: Words,
+    heap: Ints,
     head: Word,
     step: Word,
     time_ms: Word,
-    values: NDArray[np.int64],
-    kept: NDArray[np.uint8],
+    values: Ints,
+    kept: Bytes,
     row: Word,
     own: Word,
-    out: NDArray[np.int64],
-    valid: NDArray[np.uint8],
+    out: Ints,
+    valid: Bytes,
 ) -> Word:
     """Answer the looks before (step 0) or after (step 1) the row's event is in; False: the heap must grow first.
 
@@ -183,7 +183,7 @@ def look_step(
 
 
 @compiled
-def load_this(heap: Words, look: Word, values: NDArray[np.int64], kept: NDArray[np.uint8], row: Word) -> None:
+def load_this(heap: Ints, look: Word, values: Ints, kept: Bytes, row: Word) -> None:
     """Load the operands of the query row behind the series' values."""
     for i in range(heap[look + K_LOADS_COUNT], heap[look + K_LOADS_COUNT] + heap[look + K_THIS_COUNT]):
         load = heap[look + K_LOADS] + i * LOAD_WORDS
@@ -193,7 +193,7 @@ def load_this(heap: Words, look: Word, values: NDArray[np.int64], kept: NDArray[
 
 
 @compiled
-def keeps(heap: Words, look: Word, at: Word) -> Word:
+def keeps(heap: Ints, look: Word, at: Word) -> Word:
     """Whether a look's condition is true for the cell at this address; False if it cannot be computed."""
     for i in range(heap[look + K_LOADS_COUNT]):
         load = heap[look + K_LOADS] + i * LOAD_WORDS
@@ -213,15 +213,15 @@ def keeps(heap: Words, look: Word, at: Word) -> Word:
 
 @compiled
 def look_at_all(
-    heap: Words,
+    heap: Ints,
     look: Word,
     cells: Word,
     oldest: Word,
     count: Word,
     seed: Word,
     row: Word,
-    out: NDArray[np.int64],
-    valid: NDArray[np.uint8],
+    out: Ints,
+    valid: Bytes,
 ) -> Word:
     """Answer one look at so many cells; False if the heap must grow first.
 
@@ -338,7 +338,7 @@ def look_at_all(
 
 
 @compiled
-def is_greater(heap: Words, left: Word, right: Word, arrival: Word) -> Word:
+def is_greater(heap: Ints, left: Word, right: Word, arrival: Word) -> Word:
     """Whether a word is greater; with a series of arrivals both are addresses of cells, by (time, arrival)."""
     if arrival != 0 and heap[left] != heap[right]:
         left, right = heap[left], heap[right]
@@ -348,7 +348,7 @@ def is_greater(heap: Words, left: Word, right: Word, arrival: Word) -> Word:
 
 
 @compiled
-def sort(heap: Words, values: Word, count: Word, arrival: Word) -> None:
+def sort(heap: Ints, values: Word, count: Word, arrival: Word) -> None:
     """Sort a block in place (Shell sort)."""
     gap: Word = np.int64(1)
     while gap < count:
@@ -365,7 +365,7 @@ def sort(heap: Words, values: Word, count: Word, arrival: Word) -> None:
 
 
 @compiled
-def different(heap: Words, values: Word, count: Word, seed: Word) -> tuple[Word, Word]:
+def different(heap: Ints, values: Word, count: Word, seed: Word) -> tuple[Word, Word]:
     """Number of distinct values but 0 in a block and a seed, and whether 0 is one.
 
     A hash table is made behind the block, of at most four words for each value.
@@ -388,7 +388,7 @@ def different(heap: Words, values: Word, count: Word, seed: Word) -> tuple[Word,
 
 
 @compiled
-def most_frequent(heap: Words, values: Word, count: Word) -> Word:
+def most_frequent(heap: Ints, values: Word, count: Word) -> Word:
     """The most frequent value of a block in order of time, the newest of several; as much room behind is used."""
     by_value = values + count
     copy_words(heap, values, by_value, count)

@@ -8,10 +8,10 @@ has changed nothing, or continues where it stopped.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.answers import answer_nothing, answer_step
-from shroff.features.kernels.cells import Words, place, shift_cells, write_cell
+from shroff.features.kernels.cells import place, shift_cells, write_cell
 from shroff.features.kernels.distinct import insert_in_set, move_set, room_in_table
 from shroff.features.kernels.keys import forget_key, room_for_cell, room_for_key, sweep_key
 from shroff.features.kernels.layout import (
@@ -54,12 +54,9 @@ from shroff.features.kernels.numbers import Word, compiled
 from shroff.features.kernels.order import feed_deque, insert_in_deque, room_in_deque
 from shroff.features.kernels.scan import look_step
 
-Values = NDArray[np.int64]
-Flags = NDArray[np.uint8]
-
 
 @compiled
-def insert(heap: Words, head: Word, time_ms: Word, values: Values, kept: Flags, row: Word, watermark_ms: Word) -> bool:
+def insert(heap: Ints, head: Word, time_ms: Word, values: Ints, kept: Bytes, row: Word, watermark_ms: Word) -> bool:
     """Put a row's cell behind all that are not younger; False, and nothing done, where the heap must grow first."""
     if not room_for_cell(heap, head, watermark_ms):
         return False
@@ -82,7 +79,7 @@ def insert(heap: Words, head: Word, time_ms: Word, values: Values, kept: Flags, 
 
 
 @compiled
-def room_for_late(heap: Words, head: Word, position: Word) -> bool:
+def room_for_late(heap: Ints, head: Word, position: Word) -> bool:
     """Make room wherever a late cell at this position may be noted."""
     for i in range(heap[TRACKS + 1]):
         deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
@@ -96,7 +93,7 @@ def room_for_late(heap: Words, head: Word, position: Word) -> bool:
 
 
 @compiled
-def take_in_late(heap: Words, head: Word, position: Word) -> None:
+def take_in_late(heap: Ints, head: Word, position: Word) -> None:
     """Note a late cell in every deque and set that was fed beyond its position."""
     for i in range(heap[TRACKS + 1]):
         track = heap[TRACKS] + i * TRACK_WORDS
@@ -109,7 +106,7 @@ def take_in_late(heap: Words, head: Word, position: Word) -> None:
 
 
 @compiled
-def feed_now(heap: Words, head: Word) -> bool:
+def feed_now(heap: Ints, head: Word) -> bool:
     """Let all deques and sets that end at the present take in the newest cell; False: the heap must grow first."""
     hi = heap[head + HI]
     for i in range(heap[TRACKS + 1]):
@@ -127,16 +124,16 @@ def feed_now(heap: Words, head: Word) -> bool:
 
 @compiled
 def row_step(
-    heap: Words,
+    heap: Ints,
     row: Word,
     time_ms: Word,
     inserted: Word,
     asked: Word,
-    values: Values,
-    kept: Flags,
+    values: Ints,
+    kept: Bytes,
     watermark_ms: Word,
-    out: Values,
-    valid: Flags,
+    out: Ints,
+    valid: Bytes,
 ) -> bool:
     """Answer and insert one row; False where the heap must grow first, to be called again."""
     last, also, own = heap[SERIES + 1], np.int64(-1), np.int64(-1)
@@ -179,16 +176,16 @@ def row_step(
     " int64[:, ::1], uint8[:, ::1])"
 )
 def run(
-    heap: Words,
+    heap: Ints,
     row: Word,
-    times: Values,
-    insert_keys: Values,
-    query_keys: Values,
-    values: Values,
-    kept: Flags,
+    times: Ints,
+    insert_keys: Ints,
+    query_keys: Ints,
+    values: Ints,
+    kept: Bytes,
     watermark_ms: Word,
-    out: Values,
-    valid: Flags,
+    out: Ints,
+    valid: Bytes,
 ) -> Word:
     """Answer and insert the rows from `row`; gives the row at which the heap must grow, or their number."""
     for i in range(row, times.size):
@@ -198,7 +195,7 @@ def run(
 
 
 @entry_point("void(int64[::1], int64, int64, int64)")
-def tend(heap: Words, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
+def tend(heap: Ints, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
     """Forget a key (-1: none), then trim up to `limit` keys, going round."""
     if 0 <= forgotten < heap[HEADS_ROOM]:
         forget_key(heap, heap[HEADS] + forgotten * heap[HEAD_WORDS])

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Bytes, Ints
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.batch.remarks import Remarks
@@ -39,10 +39,10 @@ LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], d
 class Feed:
     """Input of window state from a batch: key codes of events and of readers, and its series."""
 
-    inserts: NDArray[np.int64]
-    asks: NDArray[np.int64]
-    values: NDArray[np.int64]
-    kept: NDArray[np.uint8]
+    inserts: Ints
+    asks: Ints
+    values: Ints
+    kept: Bytes
 
 
 @frozen
@@ -140,7 +140,7 @@ class GroupState:
 
     # ---- keys
 
-    def inserts(self, frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
+    def inserts(self, frames: Mapping[str, Frame], size: int) -> Ints:
         """Key codes of the events that enter the history; -1 for all others."""
         codes = np.full(size, -1, np.int64)
         frame = frames.get(self.key.event)
@@ -153,7 +153,7 @@ class GroupState:
         codes[frame.places] = found
         return codes
 
-    def asks(self, frames: Mapping[str, Frame], size: int) -> NDArray[np.int64]:
+    def asks(self, frames: Mapping[str, Frame], size: int) -> Ints:
         """Key codes of the events that ask; -1 where nobody asks or the key is missing."""
         codes = np.full(size, -1, np.int64)
         for event in self.group.asked_at & frames.keys():
@@ -165,7 +165,7 @@ class GroupState:
             codes[frame.places] = self._pair_codes(keys, [_asked(this, frame) for _, this in self.key.pairs])
         return codes
 
-    def _insert_codes(self, frame: Frame) -> NDArray[np.int64]:
+    def _insert_codes(self, frame: Frame) -> Ints:
         matching = None
         if self.key.matching is not None:
             type_ = next(declared.type for declared in frame.type.fields if declared.name == self.key.matching)
@@ -176,7 +176,7 @@ class GroupState:
         keys = values_of(frame.evaluate(matching)) if matching else frame.key_values(self.key.entity)
         return self._pair_codes(keys, [values_of(frame.evaluate(item)) for item, _ in self.key.pairs])
 
-    def _pair_codes(self, keys: list[Any], parts: list[list[Any]]) -> NDArray[np.int64]:
+    def _pair_codes(self, keys: list[Any], parts: list[list[Any]]) -> Ints:
         return self.codes.of(joined_key([keys, *parts], len(keys)))
 
     # ---- what the kernel is fed, and what it gives
@@ -208,9 +208,7 @@ class GroupState:
         asks = self.asks(frames, size)
         return Feed(inserts, asks if self.key.via is None else 2 * asks + 1, values, kept)
 
-    def _series(
-        self, key: SeriesKey, frame: Frame, inserts: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _series(self, key: SeriesKey, frame: Frame, inserts: Ints) -> tuple[Ints, Bools]:
         kept = np.ones(len(frame), np.bool_)
         if key.where is not None:
             kept = frame.evaluate(key.where).values.astype(np.bool_)
@@ -227,7 +225,7 @@ class GroupState:
             self._note_left_out(key, frame, inserts, kept & column.valid & ~fits)
         return coded, kept & fits
 
-    def _words(self, node: Node, frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _words(self, node: Node, frame: Frame) -> tuple[Ints, Bools]:
         """What a program reads of these events. What does not fit 64 bits would be missing, and be noted.
 
         By its plan all fits; but one number in which a plan is wrong must not stop the log.
@@ -242,7 +240,7 @@ class GroupState:
                     self._remarks.leave_out(askers, frame.rows[column.valid & ~fits])
         return coded, fits
 
-    def run(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
+    def run(self, times: Ints, frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
         """Compute the group's aggregates for a batch, into the frames."""
         if self.look is not None:
             rows = self.look_rows(times, frames)
@@ -256,7 +254,7 @@ class GroupState:
         self.note_sums(valid, fed.asks, frames)
         self.deliver(out, valid, frames)
 
-    def pass_over(self, times: NDArray[np.int64], frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
+    def pass_over(self, times: Ints, frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
         """Take the events of a batch as `run` does, and answer nobody."""
         if self.look is not None:
             inserts, items = self._look_items(frames, len(times))
@@ -268,7 +266,7 @@ class GroupState:
         fed = self.feed(frames, len(times), is_asked=False)
         self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms, self.history.room(0))
 
-    def deliver(self, out: NDArray[np.int64], valid: NDArray[np.uint8], frames: Mapping[str, Frame]) -> None:
+    def deliver(self, out: Ints, valid: Bytes, frames: Mapping[str, Frame]) -> None:
         """Put a kernel's answers for a batch into the frames that ask."""
         there = valid.view(np.bool_)
         for event in self.group.asked_at & frames.keys():
@@ -297,9 +295,7 @@ class GroupState:
 
     # ---- what people should be told of
 
-    def _note_left_out(
-        self, key: SeriesKey, frame: Frame, inserts: NDArray[np.int64], left_out: NDArray[np.bool_]
-    ) -> None:
+    def _note_left_out(self, key: SeriesKey, frame: Frame, inserts: Ints, left_out: Bools) -> None:
         """Note values of a series that do not fit, of events that come into the history."""
         left_out = left_out & (inserts[frame.places] >= 0)
         if self._remarks is None or not left_out.any():
@@ -314,7 +310,7 @@ class GroupState:
                 taken = frame.evaluate(series.where).values.astype(np.bool_)
                 self._remarks.leave_out(askers, frame.rows[left_out & taken])
 
-    def note_sums(self, valid: NDArray[np.uint8], asks: NDArray[np.int64], frames: Mapping[str, Frame]) -> None:
+    def note_sums(self, valid: Bytes, asks: Ints, frames: Mapping[str, Frame]) -> None:
         """Note sums that were asked for with a key and are missing all the same: they are outside 64 bits.
 
         Args:
@@ -339,7 +335,7 @@ class GroupState:
 
     # ---- conditions that look at each event
 
-    def look_rows(self, times: NDArray[np.int64], frames: Mapping[str, Frame]) -> LookRows:
+    def look_rows(self, times: Ints, frames: Mapping[str, Frame]) -> LookRows:
         """For each row: the key codes of event and query, and the operands of item and `this`."""
         inserts, items = self._look_items(frames, len(times))
         asks = self.asks(frames, len(times)).tolist()
@@ -468,8 +464,8 @@ class Links:
 
     pairs: Codes
     keys: Codes
-    last: NDArray[np.int64] = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
-    before: NDArray[np.int64] = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
+    last: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
+    before: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
     _linked: int = 0
     _values: list[Any] | None = None  # the dictionary's values that are linked: others after a restore
 
@@ -494,7 +490,7 @@ class Links:
             pair = int(self.before[pair])
 
 
-def _with_room(array: NDArray[np.int64], place: int) -> NDArray[np.int64]:
+def _with_room(array: Ints, place: int) -> Ints:
     if place < len(array):
         return array
     return np.concatenate([array, np.full(max(len(array), place + 1 - len(array)), -1, np.int64)])

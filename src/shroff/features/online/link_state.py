@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Codes, Frame, frames_of
@@ -102,7 +102,7 @@ def linked_codes(
     reference: Reference,
     frames: Mapping[str, Frame],
     size: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+) -> tuple[Ints, Ints]:
     """Codes of key and link value of each row, -1: none. A label has the link value of its event, and no key."""
     assert key.via is not None
     keys, links = np.full((2, size), -1, np.int64)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.events.definitions import Entity
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
-from shroff.features.kernels.rule_layout import ASKED, HIT, NO_HIT, UNKNOWN
+from shroff.features.kernels.operations import ASKED, HIT, NO_HIT, UNKNOWN
 from shroff.features.key_texts import Hits, read_key
 from shroff.features.online.group_state import GroupState
 from shroff.features.online.since_flag_kernel import RuleByKernel, rule_program
@@ -35,7 +35,7 @@ class SinceFlag:
 
     def run(
         self,
-        times: NDArray[np.int64],
+        times: Ints,
         frames: Mapping[str, Frame],
         watermark_ms: int | None,
         hits: Sequence[Hits | None] | None,
@@ -67,7 +67,7 @@ class SinceFlag:
             known = is_asked[rows] & (answers[rows] != UNKNOWN)
             frames[event].computed[self.wanted.name] = Column((answers[rows] == HIT) & known, known)
 
-    def _follow(self, hits: Sequence[Hits | None], keys: NDArray[np.int64], answers: NDArray[np.uint8]) -> None:
+    def _follow(self, hits: Sequence[Hits | None], keys: Ints, answers: Bytes) -> None:
         """What the rule hit in the past, it hits again, with the key of then: a version may have had another."""
         rule = self.wanted.rule
         assert rule is not None

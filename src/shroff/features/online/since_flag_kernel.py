@@ -8,11 +8,11 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.computed import Computed
 from shroff.features.frames import Codes, Frame
-from shroff.features.kernels import rule_layout as layout
+from shroff.features.kernels import operations as layout
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.operations import OUTSIDE
 from shroff.features.online.group_state import Feed, GroupState, this_fields
@@ -21,9 +21,6 @@ from shroff.features.online.value_codec import encode
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
 from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
 from shroff.language.types import BOOLEAN, INTEGER_MAX
-
-Words = NDArray[np.int64]
-Flags = NDArray[np.uint8]
 
 
 def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Program, tuple[Node, ...]] | None:
@@ -60,14 +57,14 @@ def _missing_without_this(node: Any) -> Any:
 class _Batch:
     """Arguments of the kernel for a batch, besides the rule."""
 
-    times: Words
-    inserts: Words
-    asks: Words
-    values: Words
-    kept: Flags
+    times: Ints
+    inserts: Ints
+    asks: Ints
+    values: Ints
+    kept: Bytes
     watermark_ms: int
-    out: Words
-    valid: Flags
+    out: Ints
+    valid: Bytes
 
 
 class RuleByKernel:
@@ -91,7 +88,7 @@ class RuleByKernel:
             rows, queries = len(group.kernel.series) + len(group.kernel.operands), len(group.group.aggregates)
             self._groups[at, [layout.FIRST_ROW, layout.ROWS, layout.FIRST_OUT, layout.OUTS]] = row, rows, query, queries
             row, query = row + rows, query + queries
-        self._heaps: list[Words | None] = [None] * len(groups)
+        self._heaps: list[Ints | None] = [None] * len(groups)
         # Compiling or loading the kernel takes up to seconds, which a mere import must not.
         from shroff.features.kernels import rules as kernel_rule
 
@@ -99,12 +96,12 @@ class RuleByKernel:
 
     def run(
         self,
-        times: Words,
+        times: Ints,
         frames: Mapping[str, Frame],
         feeds: Sequence[Feed | None],
         watermark_ms: int | None,
-        keys: Words,
-        answers: Flags,
+        keys: Ints,
+        answers: Bytes,
     ) -> Callable[[Mapping[str, Frame]], None]:
         """Answer each row; see `SinceFlag` for keys and answers. Gives what puts the histories' answers into frames."""
         batch = self._batch(times, [fed for fed in feeds if fed is not None], watermark_ms)
@@ -132,7 +129,7 @@ class RuleByKernel:
             now.update(self._values_at(batch, row))
             answers[row] = ask(row)
 
-    def _batch(self, times: Words, feeds: Sequence[Feed], watermark_ms: int | None) -> _Batch:
+    def _batch(self, times: Ints, feeds: Sequence[Feed], watermark_ms: int | None) -> _Batch:
         first = feeds[0]
         queries, size = sum(len(group.group.aggregates) for group in self.groups), len(times)
         out, valid = np.empty((queries, size), np.int64), np.empty((queries, size), np.uint8)
@@ -151,7 +148,7 @@ class RuleByKernel:
             valid,
         )
 
-    def _operands(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool) -> tuple[Words, Flags]:
+    def _operands(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool) -> tuple[Ints, Bytes]:
         """Operands of the program besides the histories' answers; not computed for past rows."""
         operands = np.zeros((len(self._columns), size), np.int64)
         there = np.zeros((len(self._columns), size), np.uint8)
@@ -194,7 +191,7 @@ class RuleByKernel:
                 self._groups[at, [layout.LINKS, layout.LINKS_SIZE, layout.NEXTS, layout.NEXTS_SIZE]] = known
 
 
-def _operand(node: Node, frame: Frame, texts: Codes) -> tuple[Words, Flags]:
+def _operand(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bytes]:
     """Words and flags of an operand: missing, there, or outside 64 bits."""
     if node.type.is_text:
         codes = frame.value_codes(node, texts)

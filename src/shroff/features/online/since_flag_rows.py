@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
-from shroff.features.kernels.rule_layout import ASKED, HIT, NO_HIT, UNKNOWN
+from shroff.features.kernels.operations import ASKED, HIT, NO_HIT, UNKNOWN
 from shroff.features.online.group_state import Feed, GroupState, LookRows, this_fields
 from shroff.features.online.value_codec import decode
 from shroff.language.columns import values_of
@@ -30,12 +30,12 @@ class RuleByRows:
 
     def run(
         self,
-        times: NDArray[np.int64],
+        times: Ints,
         frames: Mapping[str, Frame],
         feeds: Sequence[Feed | None],
         watermark_ms: int | None,
-        keys: NDArray[np.int64],
-        answers: NDArray[np.uint8],
+        keys: Ints,
+        answers: Bytes,
     ) -> Callable[[Mapping[str, Frame]], None]:
         """Answer each row; see `SinceFlag` for keys and answers. Gives what puts the histories' answers into frames."""
         now: Values = {}
@@ -89,7 +89,7 @@ def _step(
     group: GroupState,
     fed: Feed | None,
     looked: LookRows | None,
-    times: NDArray[np.int64],
+    times: Ints,
     watermark_ms: int | None,
     now: Values,
 ) -> Callable[[int], None]:
@@ -128,7 +128,7 @@ def _answers(group: GroupState, seen: Sequence[Values]) -> list[list[Value]]:
     return [[values[aggregate] for aggregate in group.group.aggregates] for values in seen]
 
 
-def values_at(group: GroupState, out: NDArray[np.int64], valid: NDArray[np.uint8], row: int) -> Values:
+def values_at(group: GroupState, out: Ints, valid: Bytes, row: int) -> Values:
     """Answers of a kernel at a row, as values."""
     found: Values = {}
     for query, aggregate in enumerate(group.group.aggregates):

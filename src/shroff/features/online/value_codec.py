@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Ints
 from shroff.features.frames import Codes, Frame
 from shroff.language.columns import Column, column_of
 from shroff.language.expression import Node
@@ -37,7 +37,7 @@ def pack_numbers(numbers: Iterable[int]) -> bytes:
     return np.fromiter(numbers, np.int64).tobytes()
 
 
-def unpack_numbers(data: bytes) -> NDArray[np.int64]:
+def unpack_numbers(data: bytes) -> Ints:
     """The same integers. Raises: ValueError where the bytes are no whole number of them."""
     return np.frombuffer(data, np.int64)
 
@@ -63,13 +63,13 @@ def _widened(code: int, data: memoryview) -> int:
 # ---- words of kernels
 
 
-def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bools]:
     """An expression's texts as codes, and which are there."""
     codes = frame.value_codes(node, texts)
     return codes, codes >= 0
 
 
-def encode(column: Column, type_: Type, *, largest: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def encode(column: Column, type_: Type, *, largest: int) -> tuple[Ints, Bools]:
     """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and not beyond `largest`.
 
     Where all that are there fit, the latter is the column's own `valid`.
@@ -89,7 +89,7 @@ def encode(column: Column, type_: Type, *, largest: int) -> tuple[NDArray[np.int
     return values, column.valid
 
 
-def decode(words: NDArray[np.int64], valid: NDArray[np.bool_], type_: Type, texts: Codes) -> Column:
+def decode(words: Ints, valid: Bools, type_: Type, texts: Codes) -> Column:
     """The kernel's answers as a column of their type, which may share their memory: 0 where one is missing."""
     if type_.kind == "real":
         return Column(np.ascontiguousarray(words).view(np.float64), valid)

@@ -14,8 +14,8 @@ from hashlib import sha256
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bytes, Ints
 from shroff.errors import StateError
 from shroff.features.kernels import layout
 from shroff.features.programs.compiler import Program
@@ -42,7 +42,7 @@ MANY_LINKS = 1_000  # below, a look at all link values of a key costs no more th
 GROWTH_PART = 4  # a heap grows by a quarter
 MAPPED_WORDS = 1 << 19  # from so many on it is in mapped memory
 
-Answers: TypeAlias = tuple[NDArray[np.int64], NDArray[np.uint8]]
+Answers: TypeAlias = tuple[Ints, Bytes]
 """Results and whether they are there, each of one row per query or look and one column per event."""
 
 
@@ -152,11 +152,11 @@ class WindowState:
 
     def run(
         self,
-        times: NDArray[np.int64],
-        insert_keys: NDArray[np.int64],
-        query_keys: NDArray[np.int64],
-        values: NDArray[np.int64],
-        kept: NDArray[np.uint8],
+        times: Ints,
+        insert_keys: Ints,
+        query_keys: Ints,
+        values: Ints,
+        kept: Bytes,
         watermark_ms: int | None,
         into: Answers | None = None,
     ) -> Answers:
@@ -237,7 +237,7 @@ class WindowState:
         self._heap = heap.copy() if self._mapped is None else words_of(self._mapped)
 
     @property
-    def heap(self) -> NDArray[np.int64]:
+    def heap(self) -> Ints:
         """All state, for kernels that take several histories. It moves as it grows; a restore makes another."""
         return self._heap
 
@@ -263,7 +263,7 @@ class WindowState:
             self._heap[: len(before)] = before
 
 
-def words_of(memory: mmap.mmap) -> NDArray[np.int64]:
+def words_of(memory: mmap.mmap) -> Ints:
     """Mapped memory as words."""
     return np.frombuffer(memory, np.int64, len(memory) // 8)
 
@@ -299,7 +299,7 @@ def check_plan(plan: HistoryPlan) -> None:
 
 
 @lru_cache(maxsize=64)  # states of one project are made again and again: for a fold, a replay, a backtest
-def blank_heap(plan: HistoryPlan, lateness_ms: int) -> NDArray[np.int64]:
+def blank_heap(plan: HistoryPlan, lateness_ms: int) -> Ints:
     """The heap of a history without events, to be copied: fixed words, plan, scratch and a cell of zeros."""
     writer = _PlanWriter(plan)
     words = writer.write()
@@ -489,6 +489,6 @@ class _PlanWriter:
         return self.head_words - words
 
 
-def own(array: NDArray[Any], kind: type[np.generic] = np.int64) -> NDArray[Any]:
+def own(array: Array, kind: type[np.generic] = np.int64) -> Array:
     """The array as kernels take it: contiguous, writable, of this type."""
     return np.require(array, kind, ["C", "W"])

@@ -15,13 +15,13 @@ from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+
+from shroff.arrays import Array
 
 KEY_BYTES_MAX = 255  # of a prefix or suffix; a name has 253
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in IPv6
 _WIDTHS = (4, 16)  # bytes of an address
 _BEFORE_ZERO, _NINE = ord("0") - 1, ord("9")
-Array = NDArray[Any]
 
 
 class Interval(NamedTuple):

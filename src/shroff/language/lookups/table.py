@@ -10,7 +10,8 @@ import numpy as np
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.language.lookups.intervals import Array, Interval, IntervalIndex, KeyColumn, key_interval
+from shroff.arrays import Array
+from shroff.language.lookups.intervals import Interval, IntervalIndex, KeyColumn, key_interval
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bytes, Ints
 from shroff.events.avro.schema import Avro
 from shroff.events.avro.values import divisor
 from shroff.events.definitions import EventType, Field
@@ -36,7 +36,7 @@ class RecordForm:
     """How records of one schema are written as lines of a type: the rows of a plan, and the symbols of its enums."""
 
     type: EventType
-    plan: NDArray[np.int64]
+    plan: Ints
     symbols: tuple[bytes, ...]
     room: int  # bytes of a line at most, beside its names and texts
 
@@ -70,7 +70,7 @@ def record_form(schema: Avro, type_: EventType, mapper: Mapper) -> RecordForm | 
 
 def lines_of(
     messages: Sequence[bytes], head: int, forms: Sequence[RecordForm | None], form: LineForm
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+) -> tuple[Bytes, Ints]:
     """The lines of messages, each by the form of its record behind so many bytes, and where each ends.
 
     There is a slack behind the last. Where there is no form, or the record is not so plain, the line is empty.

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Bytes, Hashes, Ints, Ints32
 from shroff.events.definitions import Events, EventType
 from shroff.events.event import Event
 from shroff.events.formats.columns import Admitted, ColumnValidator, admitted
@@ -66,7 +66,7 @@ class FilePart:
     """
 
     admitted: Mapping[str, Admitted]
-    hashes: Mapping[str, NDArray[np.uint64] | None]
+    hashes: Mapping[str, Hashes | None]
     size: int
     source: str
     place: Callable[[int], str]
@@ -160,7 +160,7 @@ class _Frames:
                 ids, places = columns.text(type_.id_field).cast(pa.string()), seqs[at]
         return FeatureEvents(frames, len(kept), ids, places)
 
-    def _fates(self, part: FilePart) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
+    def _fates(self, part: FilePart) -> tuple[Ints, Ints, Bytes]:
         """Sequence numbers of a part's events, their times, and the result for each."""
         types = self._definitions.events.types
         given = [(name, admitted_rows) for name, admitted_rows in part.admitted.items() if len(admitted_rows.rows)]
@@ -182,7 +182,7 @@ class _Frames:
         self._count(part, order, fates)
         return order, when, fates
 
-    def _count(self, part: FilePart, order: NDArray[np.int64], fates: NDArray[np.uint8]) -> None:
+    def _count(self, part: FilePart, order: Ints, fates: Bytes) -> None:
         from shroff.log.columns import ids as columnar_ids
 
         late = late_words(self._definitions.settings.lateness_ms)
@@ -216,12 +216,12 @@ class Arrivals:
         """Have room for so many ids at once, where it is known that they come."""
         self._expected += count
 
-    def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, NDArray[np.uint64] | None]:
+    def hashed(self, given: Mapping[str, Admitted], events: Events) -> dict[str, Hashes | None]:
         """Hashes of the ids of events by type: for the thread that reads, as it has time left.
 
         None instead of hashes where there is one type alone, and its ids ascend from the first one of all on.
         """
-        found: dict[str, NDArray[np.uint64] | None] = {}
+        found: dict[str, Hashes | None] = {}
         for name, admitted_rows in given.items():
             ids = admitted_rows.columns[events.types[name].id_field]
             self._key_of(name)  # now, as another thread may need it first
@@ -240,7 +240,7 @@ class Arrivals:
         self._last[type_name] = last if is_next else None
         return is_next
 
-    def hashes(self, type_name: str, ids: Any) -> NDArray[np.uint64]:
+    def hashes(self, type_name: str, ids: Any) -> Hashes:
         """Hashes of a type's ids: the same id of two types gives two."""
         return _hashes(ids, self._key_of(type_name))
 
@@ -250,7 +250,7 @@ class Arrivals:
             self._keys[type_name] = self._key[0] ^ number, self._key[1]
         return self._keys[type_name]
 
-    def take_ascending(self, type_name: str, ids: Any, times: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def take_ascending(self, type_name: str, ids: Any, times: Ints) -> Bytes:
         """As `take`, for the events of a batch whose ids ascend, and no id of their type was hashed before."""
         from shroff.log.columns.ids import TAKEN, take_times
 
@@ -260,7 +260,7 @@ class Arrivals:
         self._waiting.append((type_name, ids if is_taken.all() else ids.filter(pa.array(is_taken))))
         return fates
 
-    def take(self, hashes: NDArray[np.uint64], times: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def take(self, hashes: Hashes, times: Ints) -> Bytes:
         """Result for the events of a batch: taken, duplicate or too late, as `columnar_ids` names it."""
         # Loading kernels takes up to a second, in which the reading of the file goes on.
         from shroff.log.columns.ids import COUNT, take_events
@@ -296,11 +296,11 @@ class Coder:
         codes = np.append(self._code_different(coded.dictionary.cast(pa.string())), np.int32(-1))
         return Coded(codes[_found_at(coded.indices.cast(pa.int64()))], self.dictionary)
 
-    def _code_different(self, values: Any) -> NDArray[np.int32]:
+    def _code_different(self, values: Any) -> Ints32:
         """The codes of texts, none of which is missing."""
         return self._texts.of(_hashes(values, self._key), lambda rows: values.take(_places(rows)).to_pylist())
 
-    def _code_integers(self, integers: NDArray[np.int64]) -> NDArray[np.int32]:
+    def _code_integers(self, integers: Ints) -> Ints32:
         """The codes of integers: those of their digits, which are written where one is new."""
         most = self._count + len(integers)
         if is_full(self._integers, most):
@@ -317,7 +317,7 @@ class Coder:
             codes[rows] = written[-1 - codes[rows]] + 1
         return codes - np.int32(1)
 
-    def _looked_up(self, integers: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def _looked_up(self, integers: Ints) -> tuple[Ints32, Ints]:
         """What the table has of integers, and the slots of those that are new to it (see `code_integers`)."""
         from shroff.log.columns.ids import code_integers
 
@@ -329,7 +329,7 @@ class Coder:
 class FileColumns(LazyColumns):
     """The taken events of a batch as the columns that a frame reads."""
 
-    def __init__(self, admitted: Admitted, rows: NDArray[np.int64], coders: dict[str, Coder], key: Key) -> None:
+    def __init__(self, admitted: Admitted, rows: Ints, coders: dict[str, Coder], key: Key) -> None:
         super().__init__(admitted.columns.keys())
         self._admitted, self._coders, self._key = admitted, coders, key
         self._rows = None if len(rows) == len(admitted.rows) else rows
@@ -398,7 +398,7 @@ def _read(
         yield FilePart(made, arrivals.hashed(made, events), size, path.name, place, refused)
 
 
-def _refused(found: Admitted, is_gone: NDArray[np.bool_], type_: EventType, words: Callable[[int], str]) -> Admitted:
+def _refused(found: Admitted, is_gone: Bools, type_: EventType, words: Callable[[int], str]) -> Admitted:
     """Admitted rows without some, which are refused for these words about their time."""
     if not is_gone.any():
         return found
@@ -435,12 +435,12 @@ def _rows_of_a_batch(metadata: Any) -> int:
 # Both by buffers: `pa.array` and `to_numpy` load pandas where it is installed, which takes 0.3 s of a start.
 
 
-def _places(rows: NDArray[np.int64]) -> Any:
+def _places(rows: Ints) -> Any:
     """Rows as Arrow takes them."""
     return pa.Array.from_buffers(pa.int64(), len(rows), [None, pa.py_buffer(rows)])
 
 
-def _found_at(places: Any) -> NDArray[np.int64]:
+def _found_at(places: Any) -> Ints:
     """Places of 64 bits as numpy takes them, -1 where one is missing."""
     there, words = places.buffers()
     found = np.frombuffer(words or b"", np.int64)[places.offset :][: len(places)]
@@ -450,7 +450,7 @@ def _found_at(places: Any) -> NDArray[np.int64]:
     return np.where(bits[places.offset :][: len(places)], found, -1)
 
 
-def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:
+def _hashes(texts: Any, key: Key) -> Hashes:
     """The hashes of an array of texts, which are all there."""
     from shroff.log.columns.ids import hash_texts
 
@@ -460,7 +460,7 @@ def _hashes(texts: Any, key: Key) -> NDArray[np.uint64]:
     return hashes
 
 
-def _letters(texts: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+def _letters(texts: Any) -> tuple[Bytes, Ints, Ints]:
     """The bytes of an array of texts, one at least, which are all there, and where each begins and ends."""
     if pa.types.is_dictionary(texts.type):
         texts = texts.cast(texts.type.value_type)

@@ -14,8 +14,8 @@ from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
 from msgspec.structs import replace
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.events.avro.wire import FRAME_BYTES
 from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType
@@ -122,7 +122,7 @@ class EventRun(Sequence[Submission]):
         return found
 
     @cached_property
-    def times(self) -> NDArray[np.int64]:
+    def times(self) -> Ints:
         """Those of the events."""
         return self.columns.plain(self.type.time_field).values
 
@@ -257,7 +257,7 @@ def _by_origin(origins: Sequence[LineOrigin], lines: Sequence[int]) -> Iterator[
         at, begin = end, begin + origin.size
 
 
-def dated_events(run: EventRun) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def dated_events(run: EventRun) -> tuple[Ints, Ints]:
     """The lines of all events, those of other types too, and their times."""
     others = [(at, other.event.time_ms) for at, other in sorted(run.others.items()) if other.event is not None]
     lines, times = np.array(others, np.int64).reshape(-1, 2).T

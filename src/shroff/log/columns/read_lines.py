@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 from msgspec.json import encode as to_json
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Bytes, Ints, Ints32
 from shroff.events.conversion import Conversion, ConvertedField, converted_fields
 from shroff.events.definitions import EventType, Field
 from shroff.events.event import Codec, Event, by_canonical_key
@@ -52,7 +52,7 @@ _MS_PLACES = 3  # of seconds
 SLACK = bytes(32)  # texts are copied by whole vectors
 
 
-Texts = tuple[NDArray[np.uint8], NDArray[np.int64]]
+Texts = tuple[Bytes, Ints]
 
 
 class TextRoom:
@@ -126,13 +126,13 @@ class ReadLines:
 
     lines: Sequence[bytes]
     form: LineForm
-    data: NDArray[np.uint8]
-    ends: NDArray[np.int64]
-    firsts: NDArray[np.int64]
-    lasts: NDArray[np.int64]
-    values: NDArray[np.int64]
-    states: NDArray[np.uint8]
-    is_odd: NDArray[np.uint8]
+    data: Bytes
+    ends: Ints
+    firsts: Ints
+    lasts: Ints
+    values: Ints
+    states: Bytes
+    is_odd: Bytes
 
     @classmethod
     def of(
@@ -163,9 +163,9 @@ class ReadLines:
         cls,
         lines: Sequence[bytes],
         form: LineForm,
-        data: NDArray[np.uint8],
-        begins: NDArray[np.int64],
-        ends: NDArray[np.int64],
+        data: Bytes,
+        begins: Ints,
+        ends: Ints,
     ) -> ReadLines:
         """Read lines that stand in an array, with a zero or the end of a line behind the last."""
         shape = len(form.plan), len(lines)
@@ -176,7 +176,7 @@ class ReadLines:
         states[:, odd.view(np.bool_)] = kernel.ODD
         return cls(lines, form, data, ends, firsts, lasts, values, states, odd)
 
-    def codes(self, number: int) -> NDArray[np.int64]:
+    def codes(self, number: int) -> Ints:
         """The letters of a currency in each line as one number; 0, which is no currency, where they are not three."""
         firsts, is_code = self.firsts[number], self.states[number] == THERE
         is_code &= self.lasts[number] - firsts == CODE_LENGTH
@@ -187,10 +187,10 @@ class ReadLines:
             found = found * LETTERS + place
         return np.where(is_code, found, 0)
 
-    def is_no_amount(self, field: ConvertedField) -> NDArray[np.bool_]:
+    def is_no_amount(self, field: ConvertedField) -> Bools:
         """Lines whose amount has no currency, or more places than that has."""
         units = _CODE_UNITS[self.codes(field.currency)]
-        found: NDArray[np.bool_] = (units == 0) | (self.values[field.original] % np.maximum(units, 1) != 0)
+        found: Bools = (units == 0) | (self.values[field.original] % np.maximum(units, 1) != 0)
         found &= self.states[field.original] == THERE
         return found
 
@@ -305,7 +305,7 @@ class ReadLines:
             values[at] = ("" if values.dtype == object else 0) if value is None else value
         return Column(values, valid)
 
-    def _values_of(self, number: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _values_of(self, number: int) -> tuple[Array, Bools]:
         kind, valid = self.form.kinds[number], self.states[number] == THERE
         if kind not in _TEXTS and kind != kernel.REAL:
             values = np.where(valid, self.values[number], 0)
@@ -386,9 +386,7 @@ def _stored(field: Field, *, lacks: bool) -> list[int]:
     return [kind, size, kernel.MAY_LACK if lacks else 0, -_LARGEST, _LARGEST]
 
 
-def _coded(
-    texts: TextCodes, data: NDArray[np.uint8], firsts: NDArray[np.int64], lasts: NDArray[np.int64]
-) -> NDArray[np.int32]:
+def _coded(texts: TextCodes, data: Bytes, firsts: Ints, lasts: Ints) -> Ints32:
     """The numbers of texts that stand in an array."""
     from shroff.log.columns.ids import hash_texts
 
@@ -396,13 +394,13 @@ def _coded(
     hash_texts(data, firsts, lasts, *KEY, hashes)
     shown = data.data
 
-    def of(rows: NDArray[np.int64]) -> list[str]:
+    def of(rows: Ints) -> list[str]:
         return [str(text, "utf-8") for text in _cut(shown, firsts[rows].tolist(), lasts[rows].tolist())]
 
     return texts.of(hashes, of)
 
 
-def joined_texts(texts: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def joined_texts(texts: Sequence[bytes]) -> tuple[Bytes, Ints]:
     """Texts one behind the other, and where each begins."""
     data = np.frombuffer(b"".join(texts) + SLACK, np.uint8)
     return data, np.cumsum([0, *map(len, texts)], dtype=np.int64)

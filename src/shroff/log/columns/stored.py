@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Bytes, Ints, Ints8
 from shroff.engine.stored import damaged
 from shroff.events.definitions import EventType
 from shroff.events.event import Event
@@ -32,8 +32,6 @@ from shroff.streams.log import LogReader, Record
 
 LINES = 1 << 16  # of a piece
 LINE_END = 10
-Words = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
 
 
 @frozen
@@ -48,7 +46,7 @@ class LogPiece:
     after: int
     size: int
     frames: Mapping[str, Frame]
-    decided: NDArray[np.bool_]
+    decided: Bools
     labels: tuple[tuple[int, LabelEvent], ...]
 
     def __len__(self) -> int:
@@ -81,7 +79,7 @@ def log_columns(
             yield piece
 
 
-def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tuple[Words, NDArray[np.int8]]:
+def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tuple[Ints, Ints8]:
     """Sequence numbers of the decisions in (after, upto], and the index of each outcome in `OUTCOMES`.
 
     Raises: StorageError where one is none of them.
@@ -100,7 +98,7 @@ def outcomes_of(log: LogReader, after: int = 0, upto: int | None = None) -> tupl
     return all_places, all_outcomes
 
 
-def _check_letters(lines: bytes, seqs: Words) -> None:
+def _check_letters(lines: bytes, seqs: Ints) -> None:
     """Raises: StorageError where text is none."""
     try:
         lines.decode()
@@ -142,7 +140,7 @@ class LineReader:
         seqs = np.array([record.seq for record in records], np.int64)
         return self._piece(b"".join(lines), records[0].seq - 1, seqs)
 
-    def _piece(self, lines: bytes, after: int, seqs: Words | None = None) -> LogPiece:
+    def _piece(self, lines: bytes, after: int, seqs: Ints | None = None) -> LogPiece:
         data = np.frombuffer(bytearray(lines), np.uint8)
         ends = np.flatnonzero(data == LINE_END)
         size = len(ends)
@@ -164,9 +162,7 @@ class LineReader:
             frames["label"] = Frame(events.label, mine, rows, events, self._definitions.reference)
         return LogPiece(after, size, frames, decided.view(np.bool_), labels)
 
-    def _frame(
-        self, type_: EventType, data: Bytes, rows: Words, begins: Words, ends: Words, seqs: Words
-    ) -> ColumnFrame:
+    def _frame(self, type_: EventType, data: Bytes, rows: Ints, begins: Ints, ends: Ints, seqs: Ints) -> ColumnFrame:
         form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, None))
         read = ReadLines.scanned([b""] * len(rows), form, data, begins, ends)
         odd = {at: self._event(type_, int(seqs[rows[at]]), data[begins[at] : ends[at]].tobytes()) for at in read.odd}
@@ -175,7 +171,7 @@ class LineReader:
         return ColumnFrame(type_, columns, times, rows, self._definitions.events, self._definitions.reference)
 
     def _labels(
-        self, lines: bytes, rows: Words, bodies: Words, ends: Words, seqs: Words
+        self, lines: bytes, rows: Ints, bodies: Ints, ends: Ints, seqs: Ints
     ) -> tuple[tuple[int, LabelEvent], ...]:
         found = []
         for row, begin, end in zip(rows.tolist(), bodies[rows].tolist(), ends[rows].tolist(), strict=True):

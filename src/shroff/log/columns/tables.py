@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Ints
 from shroff.errors import UsageError, nearest
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.batch.rounds import Rounds, Waiting
@@ -171,7 +171,7 @@ def _by_batch(
     import pyarrow as pa
 
     with closing(rounds_of(definitions, computed, lateness_ms, event, way)) as batch:
-        named: Waiting[tuple[pa.Array, NDArray[np.int64]]] = batch.waiting()
+        named: Waiting[tuple[pa.Array, Ints]] = batch.waiting()
         for events in history:
             batch.add(events.frames, events.size)
             if len(events.seqs):
@@ -181,7 +181,7 @@ def _by_batch(
             if frame is None:
                 continue
             ids: list[pa.Array] = []
-            seqs: list[NDArray[np.int64]] = []
+            seqs: list[Ints] = []
             while sum(len(part) for part in ids) < len(frame):  # a piece has whole batches
                 for parts, part in zip((ids, seqs), named.popleft(), strict=True):
                     parts.append(part)
@@ -203,9 +203,7 @@ def _by_definition(definitions: Definitions, event: str, history: WindowState, w
         yield _table(definitions, event, events.ids, events.seqs, frame, way)
 
 
-def _table(
-    definitions: Definitions, event: str, ids: pa.Array, seqs: NDArray[np.int64], frame: Frame | None, way: Way
-) -> pa.Table:
+def _table(definitions: Definitions, event: str, ids: pa.Array, seqs: Ints, frame: Frame | None, way: Way) -> pa.Table:
     """The rows of a frame; null where a feature was not computed."""
     import pyarrow as pa
 
@@ -247,7 +245,7 @@ def _decimals(column: Column, places: int, wanted: Any) -> pa.Array:
     """Scaled integers as decimals, without a Python object each where they have 64 bits."""
     import pyarrow as pa
 
-    values: NDArray[Any] = column.values
+    values: Array = column.values
     if values.dtype == object or places != wanted.scale:
         values = np.array([rescale_half_even(value, places, wanted.scale) for value in values.tolist()], object)
     valid = None if column.valid.all() else pa.py_buffer(np.packbits(column.valid, bitorder="little"))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Hashes, Ints, Ints32
 from shroff.features.frames import Dictionary
 
 FULLEST = 0.7  # of a table of hashes
 SMALLEST = 1 << 12
 BESIDE = 128  # bytes of memory that a text takes beside its characters: as an object, in lists and in the table
 Key = tuple[np.uint64, np.uint64]
-Hashes = NDArray[np.uint64]
 
 
 class TextCodes:
@@ -28,7 +26,7 @@ class TextCodes:
         self.dictionary, self.size = Dictionary(), 0
         self._slots, self._numbers = np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
 
-    def of(self, hashes: Hashes, texts: Callable[[NDArray[np.int64]], list[str]]) -> NDArray[np.int32]:
+    def of(self, hashes: Hashes, texts: Callable[[Ints], list[str]]) -> Ints32:
         """The numbers of texts with these hashes; of those that are new, `texts` gives the texts by their rows."""
         from shroff.log.columns.ids import code_texts
 
@@ -43,7 +41,7 @@ class TextCodes:
         return codes
 
 
-def is_full(slots: NDArray[Any], count: int) -> bool:
+def is_full(slots: Array, count: int) -> bool:
     """Whether this many hashes would overfill the table."""
     return count > len(slots) * FULLEST
 
@@ -56,7 +54,7 @@ def size_for(count: int) -> int:
     return size
 
 
-def grown(slots: Hashes, numbers: NDArray[np.int32], count: int) -> tuple[Hashes, NDArray[np.int32]]:
+def grown(slots: Hashes, numbers: Ints32, count: int) -> tuple[Hashes, Ints32]:
     """A table with room for so many hashes, and the number of each; with those of a smaller table in it."""
     from shroff.log.columns.ids import code_texts
 

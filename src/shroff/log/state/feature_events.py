@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.events.formats.lines import Lines
 from shroff.events.formats.sorting import in_order_of_arrival, merged_by_arrival
 from shroff.events.intake import Intake, Submission
@@ -109,7 +109,7 @@ class FeatureEvents:
     frames: Mapping[str, Frame]
     size: int
     ids: pa.Array
-    seqs: NDArray[np.int64]
+    seqs: Ints
 
     def __len__(self) -> int:
         return self.size

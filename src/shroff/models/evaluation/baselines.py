@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.metrics import REVIEW, average_precision
-from shroff.models.sets import Flags, Floats, RecordedDecisions, Words
+from shroff.models.sets import RecordedDecisions
 from shroff.runtime.values import frozen
 
 CHAMPION = "champion"
@@ -30,7 +30,7 @@ class Baseline:
 
     name: str
     scores: Floats
-    outcomes: NDArray[np.int8] | None
+    outcomes: Ints8 | None
     are_probabilities: bool
     since_ms: int | None = None
     about: str = ""
@@ -45,7 +45,7 @@ def champion(scores: Floats, learnt_until_ms: int | None = None, about: str = ""
     return Baseline(CHAMPION, scores, None, are_probabilities=True, since_ms=learnt_until_ms, about=about)
 
 
-def rules_only(outcomes: NDArray[np.int8], about: str = "") -> Baseline:
+def rules_only(outcomes: Ints8, about: str = "") -> Baseline:
     """Baseline of rules alone: outcomes rank, approve lowest; undecided events count as approved."""
     strength = np.maximum(outcomes, 0)
     return Baseline(RULES_ONLY, strength.astype(np.float64), strength, are_probabilities=False, about=about)
@@ -56,7 +56,7 @@ def approve_all(count: int) -> Baseline:
     return Baseline(APPROVE_ALL, np.zeros(count), nothing, are_probabilities=False, about="every event is approved")
 
 
-def best_rule(recorded: RecordedDecisions, rows: Words, frauds: Flags) -> Baseline | None:
+def best_rule(recorded: RecordedDecisions, rows: Ints, frauds: Bools) -> Baseline | None:
     """The rule whose hits find frauds best by average precision, as if each hit were reviewed; None without hits.
 
     It is chosen on the very rows on which it is measured, which flatters it: what beats it beats every single rule.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints8
 from shroff.errors import RegistryError, UsageError
-from shroff.models.model import LOG_ODDS, PROBABILITY, Floats
+from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
 from shroff.runtime.values import frozen
@@ -124,7 +124,7 @@ def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Calibrat
 
 def fit_calibration(
     margins: Floats,
-    verdicts: NDArray[np.int8],
+    verdicts: Ints8,
     kind: str = AUTO,
     *,
     gives: str = LOG_ODDS,
@@ -157,7 +157,7 @@ def uncalibrated(gives: str) -> Calibration:
     return Calibration(IDENTITY if gives == PROBABILITY else NONE)
 
 
-def log_loss(margins: Floats, is_fraud: NDArray[np.bool_], calibration: Calibration) -> float:
+def log_loss(margins: Floats, is_fraud: Bools, calibration: Calibration) -> float:
     """Mean of -ln of the probability of each row's verdict, at least 1e-6."""
     scores = np.array(margins, np.float64)
     scorer_of(calibration).put_scores(scores)
@@ -165,7 +165,7 @@ def log_loss(margins: Floats, is_fraud: NDArray[np.bool_], calibration: Calibrat
     return float(-np.log(given).mean())
 
 
-def _better(margins: Floats, is_fraud: NDArray[np.bool_]) -> str:
+def _better(margins: Floats, is_fraud: Bools) -> str:
     """The kind that, fitted on the earlier rows, tells the later ones better; Platt where there are few frauds."""
     cut = round(len(margins) * _FITTED_SHARE)
     early, late = slice(None, cut), slice(cut, None)
@@ -181,7 +181,7 @@ def _better(margins: Floats, is_fraud: NDArray[np.bool_]) -> str:
     return min(losses, key=losses.__getitem__)
 
 
-def _fit_platt(margins: Floats, is_fraud: NDArray[np.bool_]) -> Calibration:
+def _fit_platt(margins: Floats, is_fraud: Bools) -> Calibration:
     """Platt's sigmoid by Newton's method, with his targets: one more row of each verdict keeps them off 0 and 1.
 
     Platt: Probabilistic outputs for support vector machines (1999).
@@ -213,7 +213,7 @@ def _fit_platt(margins: Floats, is_fraud: NDArray[np.bool_]) -> Calibration:
     return Calibration(PLATT, a, float(found[1]) - a * middle)
 
 
-def _fit_isotonic(margins: Floats, is_fraud: NDArray[np.bool_]) -> Calibration:
+def _fit_isotonic(margins: Floats, is_fraud: Bools) -> Calibration:
     """A line that rises everywhere, through the middles of the steps of isotonic regression.
 
     On a step all margins would have one score, and the order in which people look at them

@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, RowsOfFold, Terms
-from shroff.models.sets import Flags, Floats, Words
 from shroff.runtime.values import frozen
 
 CURVE_POINTS = 60
@@ -36,9 +35,9 @@ class Fixed:
         reviewed: Rows that a rule reviews; the score may still decline them.
     """
 
-    declined: Flags
-    allowed: Flags
-    reviewed: Flags
+    declined: Bools
+    allowed: Bools
+    reviewed: Bools
 
 
 @frozen
@@ -72,7 +71,7 @@ class Weighed:
     scores: Floats
     rows: RowsOfFold
     fixed: Fixed
-    folds: Words
+    folds: Ints
     share: float = 1.0
     entity: str = ""
 
@@ -85,7 +84,7 @@ class CutOffSteps:
     """Scores that can be thresholds, from high to low, and the step on which each row is."""
 
     scores: Floats
-    of_rows: Words
+    of_rows: Ints
 
 
 def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
@@ -120,7 +119,7 @@ class CostTable:
         at = int(np.argmin(costs))
         return int(first[at]), int(last[at])
 
-    def best_declines(self, room: float) -> tuple[Floats, Words, Words]:
+    def best_declines(self, room: float) -> tuple[Floats, Ints, Ints]:
         """For each place of the review threshold the cheapest place of the decline threshold: (cost, decline, review).
 
         Where rules alone ask for more reviews than there is room for, they have it, and the score adds none.
@@ -231,22 +230,22 @@ def table_of(columns: Columns, steps: CutOffSteps, terms: Terms, weights: Floats
     return CostTable(steps.scores, totals, terms.review or 0.0)
 
 
-def costs_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
+def costs_at(columns: Columns, outcomes: Ints8) -> Floats:
     """Cost of each row by its outcome under thresholds (`Terms.outcomes`)."""
     return _picked(columns["declined"], columns["reviewed"], columns["approved"], outcomes)
 
 
-def reviews_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
+def reviews_at(columns: Columns, outcomes: Ints8) -> Floats:
     """Rows that are reviewed, by thresholds or by a rule: 1 or 0."""
     nothing = np.zeros(len(outcomes))
     return _picked(nothing, columns["reviews_if_reviewed"], columns["reviews_if_approved"], outcomes)
 
 
-def stopped_at(columns: Columns, outcomes: NDArray[np.int8]) -> Floats:
+def stopped_at(columns: Columns, outcomes: Ints8) -> Floats:
     """Rows that are reviewed or declined frauds: 1 or 0."""
     stopped = columns["stopped_if_reviewed"]
     return _picked(stopped, stopped, columns["stopped_if_approved"], outcomes)
 
 
-def _picked(declined: Floats, reviewed: Floats, approved: Floats, outcomes: NDArray[np.int8]) -> Floats:
+def _picked(declined: Floats, reviewed: Floats, approved: Floats, outcomes: Ints8) -> Floats:
     return np.select([outcomes == DECLINE, outcomes == REVIEW], [declined, reviewed], approved)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from shroff.models.sets import Flags, Floats, Words
+from shroff.arrays import Bools, Floats, Ints
 from shroff.runtime.values import frozen
 
 
@@ -18,13 +18,13 @@ from shroff.runtime.values import frozen
 class KeyDays:
     """What each key shows on each day: the largest of its scores and whether any of its rows is a fraud."""
 
-    keys: Words
-    days: Words
+    keys: Ints
+    days: Ints
     scores: Floats
-    frauds: Flags
+    frauds: Bools
 
 
-def key_days(scores: Floats, frauds: Flags, days: Words, keys: Words) -> KeyDays:
+def key_days(scores: Floats, frauds: Bools, days: Ints, keys: Ints) -> KeyDays:
     """Rows as keys a day, by day and key. A row without a key (-1) is nobody's and left out."""
     has_key = keys >= 0
     scores, frauds, days, keys = scores[has_key], frauds[has_key], days[has_key], keys[has_key]
@@ -85,7 +85,7 @@ def best_card_precision(given: KeyDays, k: int) -> float:
     return int(maximum_flow(graph, source, sink).flow_value) / (k * len(days))
 
 
-def found_in_budget(scores: Floats, frauds: Flags, days: Words, budget: float) -> tuple[Floats, Floats]:
+def found_in_budget(scores: Floats, frauds: Bools, days: Ints, budget: float) -> tuple[Floats, Floats]:
     """Frauds among the `budget` highest scores of each day, and all frauds of that day, for each day with rows."""
     order = np.argsort(days, kind="stable")
     found, there = [], []
@@ -112,7 +112,7 @@ def taken_in_budget(scores: Floats, parts: Floats, budget: float) -> Floats:
     return np.asarray(parts * share[level])
 
 
-def _days(days: Words) -> list[tuple[int, int]]:
+def _days(days: Ints) -> list[tuple[int, int]]:
     """Start and end of each day in a sorted column."""
     if len(days) == 0:
         return []

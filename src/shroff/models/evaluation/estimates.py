@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shroff.arrays import Floats
 from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_precision, key_days
 from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, ends, times_for
 from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.keys import metric_of
-from shroff.models.sets import Floats
 from shroff.runtime.values import frozen
 
 CARD_PRECISION = "card_precision_at_k"

@@ -16,7 +16,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from shroff.models.sets import Flags, Floats
+from shroff.arrays import Bools, Floats
 from shroff.runtime.values import frozen
 
 TWO_SIDED = 1.959964  # the 97.5 % point of the normal distribution
@@ -42,7 +42,7 @@ class FraudShare:
     all_frauds: float
 
 
-def fraud_share(frauds: Flags, propensities: Floats) -> FraudShare:
+def fraud_share(frauds: Bools, propensities: Floats) -> FraudShare:
     """Estimate it from events that were drawn, with how probable that was for each, above 0.
 
     >>> import numpy as np

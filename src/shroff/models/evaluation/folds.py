@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import ModelSettings
@@ -22,7 +22,7 @@ from shroff.models.evaluation.intervals import Blocks, key_blocks
 from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, Terms, calibration_curve, judge
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
-from shroff.models.sets import FRAUD, Floats, RecordedDecisions, TrainingSet, Words
+from shroff.models.sets import FRAUD, RecordedDecisions, TrainingSet
 from shroff.runtime.values import frozen
 
 Score = Callable[[TrainingSet], Floats]
@@ -69,10 +69,10 @@ class Compared:
 class Tested:
     """The test rows of all folds that have a model: places in the set, scores, verdicts."""
 
-    rows: Words
-    folds: Words
+    rows: Ints
+    folds: Ints
     scores: Floats
-    frauds: NDArray[np.bool_]
+    frauds: Bools
 
 
 @frozen
@@ -109,7 +109,7 @@ class _Part:
     """A fold that has a model: which rows of the set are tested, and how the model scores them."""
 
     number: int
-    rows: Words
+    rows: Ints
     as_read: RowsOfFold
     scores: Floats
 
@@ -250,7 +250,7 @@ def _tested(parts: Sequence[_Part]) -> Tested:
     )
 
 
-def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Words) -> Compared:
+def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Ints) -> Compared:
     """A baseline and the model on the rows of which the baseline is a fair judge."""
     if by.since_ms is not None and any((times_ms[part.rows] < by.since_ms).any() for part in judging.parts):
         since_ms = by.since_ms
@@ -267,7 +267,7 @@ def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Words)
     return Compared(by.about, theirs.by_name, ours.by_name, differences, rows, frauds)
 
 
-def _cut(part: _Part, kept: NDArray[np.bool_]) -> _Part:
+def _cut(part: _Part, kept: Bools) -> _Part:
     return _Part(part.number, part.rows[kept], part.as_read.take(kept), part.scores[kept])
 
 

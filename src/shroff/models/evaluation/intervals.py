@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from shroff.models.sets import Floats, Words
+from shroff.arrays import Floats, Ints
 from shroff.runtime.values import frozen
 
 TIMES = 200  # enough for ends of a 95 % interval to settle to about a tenth of its length
@@ -34,7 +34,7 @@ class Blocks:
 
     kind: str
     why: str
-    of_rows: tuple[Words, ...]
+    of_rows: tuple[Ints, ...]
     count: int
 
     def weights(self, drawn: Floats) -> list[Floats]:
@@ -42,7 +42,7 @@ class Blocks:
         return [drawn[blocks] for blocks in self.of_rows]
 
 
-def key_blocks(keys: Sequence[Words], entity: str = "") -> Blocks:
+def key_blocks(keys: Sequence[Ints], entity: str = "") -> Blocks:
     """Blocks by key, the same over all folds; a row without a key (-1) is a block of its own."""
     joined = np.concatenate([*keys, np.zeros(0, np.int64)])
     has_key = joined >= 0

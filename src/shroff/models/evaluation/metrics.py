@@ -9,11 +9,10 @@ the number of threads. docs/explain/metrics.md says what each one means and wher
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
-from shroff.models.sets import Flags, Floats, Words
 from shroff.runtime.entry_points import METRICS, installed
 from shroff.runtime.values import frozen
 
@@ -37,7 +36,7 @@ class Terms:
     money_places: int = 2
     cut_offs: tuple[float, ...] = ()  # others, at which gates ask
 
-    def outcomes(self, scores: Floats) -> NDArray[np.int8]:
+    def outcomes(self, scores: Floats) -> Ints8:
         """Outcomes of these thresholds at each score, rules aside."""
         found = np.zeros(len(scores), np.int8)
         if self.review_at is not None:
@@ -60,13 +59,13 @@ class RowsOfFold:
             left out.
     """
 
-    frauds: Flags
+    frauds: Bools
     amounts: Floats
-    days: Words
-    keys: Words
+    days: Ints
+    keys: Ints
     counts: Floats | None = None
 
-    def take(self, rows: Words | Flags) -> RowsOfFold:
+    def take(self, rows: Ints | Bools) -> RowsOfFold:
         """Some of them."""
         counts = None if self.counts is None else self.counts[rows]
         return RowsOfFold(self.frauds[rows], self.amounts[rows], self.days[rows], self.keys[rows], counts)
@@ -93,9 +92,9 @@ class Judged:
 
     rows: RowsOfFold
     scores: Floats
-    outcomes: NDArray[np.int8]
-    order: Words
-    ends: Words
+    outcomes: Ints8
+    order: Ints
+    ends: Ints
     are_probabilities: bool
 
 
@@ -108,7 +107,7 @@ class Bin:
     count: float
 
 
-def judge(rows: RowsOfFold, scores: Floats, outcomes: NDArray[np.int8], *, are_probabilities: bool = True) -> Judged:
+def judge(rows: RowsOfFold, scores: Floats, outcomes: Ints8, *, are_probabilities: bool = True) -> Judged:
     """Sort scores for `measure`. Cost: O(n log n)."""
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
@@ -173,11 +172,11 @@ def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
     return {name: why for name, why in reasons.items() if why}
 
 
-def _called(judged: Judged, at: float) -> Flags:
+def _called(judged: Judged, at: float) -> Bools:
     return judged.scores >= at if judged.are_probabilities else judged.outcomes >= REVIEW
 
 
-def auc_roc(scores: Floats, frauds: Flags, weights: Floats | None = None) -> float:
+def auc_roc(scores: Floats, frauds: Bools, weights: Floats | None = None) -> float:
     """Probability that a fraud scores above a genuine row, ties half. NaN without one of them.
 
     >>> auc_roc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False]))
@@ -186,12 +185,12 @@ def auc_roc(scores: Floats, frauds: Flags, weights: Floats | None = None) -> flo
     return _auc(*_running_of(scores, frauds, weights))
 
 
-def average_precision(scores: Floats, frauds: Flags, weights: Floats | None = None) -> float:
+def average_precision(scores: Floats, frauds: Bools, weights: Floats | None = None) -> float:
     """The area under precision by recall, by steps of equal scores. NaN without a fraud."""
     return _average_precision(*_running_of(scores, frauds, weights))
 
 
-def precision_by_recall(scores: Floats, frauds: Flags) -> tuple[list[float], list[float]]:
+def precision_by_recall(scores: Floats, frauds: Bools) -> tuple[list[float], list[float]]:
     """Recall and precision down to each score, from the highest; empty without a fraud."""
     caught, alarms = _running_of(scores, frauds, None)
     if len(caught) == 0 or caught[-1] == 0:
@@ -234,7 +233,7 @@ def _running(judged: Judged, weights: Floats) -> tuple[Floats, Floats]:
     return caught, np.cumsum(weight)[last] - caught
 
 
-def _running_of(scores: Floats, frauds: Flags, weights: Floats | None) -> tuple[Floats, Floats]:
+def _running_of(scores: Floats, frauds: Bools, weights: Floats | None) -> tuple[Floats, Floats]:
     nothing = np.zeros(len(scores), np.int64)
     judged = judge(RowsOfFold(frauds, nothing.astype(np.float64), nothing, nothing), scores, nothing.astype(np.int8))
     return _running(judged, np.ones(len(scores)) if weights is None else weights)

@@ -9,15 +9,14 @@ from dataclasses import field
 from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.models.evaluation.exploration import wilson
 from shroff.models.evaluation.intervals import BLOCKS_MIN, TIMES_MIN, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold, Terms, judge, measure
-from shroff.models.sets import Flags, Floats, TrainingSet, Words
+from shroff.models.sets import TrainingSet
 from shroff.runtime.values import frozen
 
 SLICES_MAX = 20  # values of one column; the rarest together are `others`
@@ -88,11 +87,11 @@ class Pooled:
     rows: RowsOfFold
     scores: Floats
     champion: Floats | None
-    blocks: Words
+    blocks: Ints
     block_count: int
 
 
-def columns_of(given: TrainingSet, money_places: int = 2) -> dict[str, NDArray[Any]]:
+def columns_of(given: TrainingSet, money_places: int = 2) -> dict[str, Array]:
     """By what a set can be sliced, for each of its rows: what the project names, the amount, new or known keys."""
     columns = {name: column.astype(object) for name, column in given.slices.items()}
     if given.amounts_minor.any():
@@ -102,18 +101,18 @@ def columns_of(given: TrainingSet, money_places: int = 2) -> dict[str, NDArray[A
     return columns
 
 
-def amount_bands(amounts_minor: Words, money_places: int = 2) -> NDArray[Any]:
+def amount_bands(amounts_minor: Ints, money_places: int = 2) -> Array:
     """A band for each amount, of about equally many rows: `up to 12.50`, `12.50 to 40.00`, `above 40.00`."""
     ranks = [len(amounts_minor) * band // BANDS for band in range(1, BANDS)]
     edges = np.unique(np.sort(amounts_minor)[ranks])
     texts = [f"{edge / 10**money_places:.{money_places}f}" for edge in edges.tolist()]
     middle = [f"{low} to {high}" for low, high in pairwise(texts)]
     names = np.array([f"up to {texts[0]}", *middle, f"above {texts[-1]}"], object)
-    found: NDArray[Any] = names[np.searchsorted(edges, amounts_minor, side="left")]
+    found: Array = names[np.searchsorted(edges, amounts_minor, side="left")]
     return found
 
 
-def new_or_known(keys: Words, times_ms: Words) -> NDArray[Any]:
+def new_or_known(keys: Ints, times_ms: Ints) -> Array:
     """`new` up to a day from the first event of a key in the set, `known` after that; without a key `missing`."""
     firsts = np.full(int(keys.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     has_key = keys >= 0
@@ -123,7 +122,7 @@ def new_or_known(keys: Words, times_ms: Words) -> NDArray[Any]:
     return found
 
 
-def slices_of(columns: Mapping[str, NDArray[Any]], pooled: Pooled, terms: Terms, seed: int) -> list[Slice]:
+def slices_of(columns: Mapping[str, Array], pooled: Pooled, terms: Terms, seed: int) -> list[Slice]:
     """Every slice of every column, in their natural order."""
     parts = [
         (name, value, rows)
@@ -147,7 +146,7 @@ def slice_order(value: str) -> tuple[int, float, int]:
     return (1, 0, 0) if found is None else (0, float(found["number"]), ("up to ", None, "above ").index(found["side"]))
 
 
-def _parts(column: NDArray[Any]) -> list[tuple[str, Words]]:
+def _parts(column: Array) -> list[tuple[str, Ints]]:
     """Values of a column with their rows, the most frequent first, of equals the first by text."""
     texts = np.array([MISSING if value is None else str(value) for value in column.tolist()], object)
     values, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
@@ -160,7 +159,7 @@ def _parts(column: NDArray[Any]) -> list[tuple[str, Words]]:
 
 
 def _slice(
-    name: str, value: str, rows: Words, pooled: Pooled, terms: Terms, compared: tuple[int, int], seed: int
+    name: str, value: str, rows: Ints, pooled: Pooled, terms: Terms, compared: tuple[int, int], seed: int
 ) -> Slice:
     """One slice, of so many that are held against the champion, and so many of its column by their rates."""
     ours = _judged(pooled, pooled.scores, rows, terms)
@@ -188,7 +187,7 @@ def _slice(
     )
 
 
-def _rate(ours: Judged, blocks: Words, segments: int, are_in: Flags, of: Flags) -> Rate:
+def _rate(ours: Judged, blocks: Ints, segments: int, are_in: Bools, of: Bools) -> Rate:
     """The share of some rows that are in, with Wilson's interval on as many rows as would say as much, each alone.
 
     Rows of one block depend on each other: the variance is that of a ratio of sums over blocks, by its linearization
@@ -203,11 +202,11 @@ def _rate(ours: Judged, blocks: Words, segments: int, are_in: Flags, of: Flags) 
     return Rate(mean, *wilson(mean, count, NormalDist().inv_cdf(1 - 0.025 / max(segments, 1))))
 
 
-def _judged(pooled: Pooled, scores: Floats, rows: Words, terms: Terms) -> Judged:
+def _judged(pooled: Pooled, scores: Floats, rows: Ints, terms: Terms) -> Judged:
     return judge(pooled.rows.take(rows), scores[rows], terms.outcomes(scores[rows]))
 
 
-def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Words, slices: int, terms: Terms, seed: int) -> float:
+def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Ints, slices: int, terms: Terms, seed: int) -> float:
     """How large a fall chance makes in one of so many slices, once in forty times (Bonferroni)."""
     falls = []
     for lots in drawings(pooled.block_count, seed, TIMES_MIN):
@@ -218,6 +217,6 @@ def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Words, slices: in
     return float(NormalDist().inv_cdf(1 - 0.025 / max(slices, 1)) * defined.std(ddof=1)) if len(defined) > 1 else np.inf
 
 
-def _is_enough(frauds: Sequence[bool] | NDArray[np.bool_]) -> bool:
+def _is_enough(frauds: Sequence[bool] | Bools) -> bool:
     count = int(np.count_nonzero(frauds))
     return FRAUDS_MIN <= count <= len(frauds) - FRAUDS_MIN

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Ints, Ints8
 from shroff.models.evaluation.cost_table import (
     DECIDING,
     Columns,
@@ -32,7 +32,6 @@ from shroff.models.evaluation.cost_table import (
 )
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, drawings, ends, key_blocks, times_for
 from shroff.models.evaluation.metrics import Terms
-from shroff.models.sets import Floats, Words
 from shroff.runtime.values import frozen
 
 NOBODY = 1.000001  # above every score: a threshold that nothing reaches
@@ -154,11 +153,11 @@ def _room(terms: Terms, days: float) -> float:
     return float("inf") if terms.reviews_a_day is None else terms.reviews_a_day * days
 
 
-def _span(days: Words) -> int:
+def _span(days: Ints) -> int:
     return int(days.max() - days.min()) + 1
 
 
-def _outcomes(scores: Floats, cuts: Cuts) -> NDArray[np.int8]:
+def _outcomes(scores: Floats, cuts: Cuts) -> Ints8:
     return Terms(*cuts).outcomes(scores)
 
 

@@ -7,11 +7,11 @@ before it. What a fold's model may know is what was known when its test began.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Bools, Ints, Ints8
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import Split
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Flags, TrainingSet, Words, labels_in_force
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet, labels_in_force
 from shroff.runtime.values import frozen
 
 
@@ -38,8 +38,8 @@ class KnownRows:
             what is known of them is known by who looks, which no lot decides.
     """
 
-    rows: Words
-    verdicts: NDArray[np.int8]
+    rows: Ints
+    verdicts: Ints8
     immature: int
     unclear: int
     not_seen: int = 0
@@ -97,12 +97,12 @@ def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, la
     return _known_rows(given, in_window(given, start_ms, end_ms), known_ms, label_delay_ms)
 
 
-def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Words:
+def in_window(given: TrainingSet, start_ms: int, end_ms: int) -> Ints:
     """The rows whose time is in [start, end), ascending."""
     return np.flatnonzero((given.times_ms >= start_ms) & (given.times_ms < end_ms))
 
 
-def _known_rows(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: int) -> KnownRows:
+def _known_rows(given: TrainingSet, rows: Ints, known_ms: int, label_delay_ms: int) -> KnownRows:
     verdicts = given.verdicts_at(known_ms)[rows]
     has_label = labels_in_force(given.labels, known_ms, len(given))[rows] >= 0
     is_open = verdicts == NOT_KNOWN
@@ -118,12 +118,12 @@ def _known_rows(given: TrainingSet, rows: Words, known_ms: int, label_delay_ms: 
     return KnownRows(rows[kept & is_seen], verdicts[kept & is_seen], *counts, int(np.count_nonzero(kept & ~is_seen)))
 
 
-def days_of(given: TrainingSet, fold: Fold) -> Words:
+def days_of(given: TrainingSet, fold: Fold) -> Ints:
     """The day of each row, counted from 0 at the start of the fold's test: 24 hours each."""
     return (given.times_ms - fold.test_start_ms) // DAY_MS
 
 
-def known_fraud_keys(given: TrainingSet, fold: Fold, since_ms: int | None = None) -> Flags:
+def known_fraud_keys(given: TrainingSet, fold: Fold, since_ms: int | None = None) -> Bools:
     """Which rows of the test have a key with a fraud that was known before that row's day, day by day.
 
     Such a card is blocked already, so finding it again is no merit (Fraud Detection Handbook, chapter 4). A row

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Floats32
 from shroff.errors import StateError, StorageError
 from shroff.models.learners.filed import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
@@ -35,7 +35,6 @@ from shroff.models.learners.xgboost import (
     settings_of,
     weights_of,
 )
-from shroff.models.sets import Floats
 from shroff.runtime.values import frozen
 
 FRAUD = "fraud"
@@ -43,7 +42,6 @@ WEIGHT = "weight"
 GREW_NOTHING = (
     "the cluster grew no trees (if one of its processes ended, usually for lack of memory: use more machines). It says"
 )
-Singles = NDArray[np.float32]
 
 
 @frozen
@@ -198,7 +196,7 @@ def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[It
 # ---- in a process of the cluster
 
 
-def read_part(path: str, columns: Sequence[str]) -> Singles:
+def read_part(path: str, columns: Sequence[str]) -> Floats32:
     """Columns of a file of rows, row after row. Called in a process of a cluster.
 
     Raises: StateError where this process does not see the file.

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Floats, Ints
 from shroff.runtime.values import frozen
-
-Floats = NDArray[np.float64]
-Words = NDArray[np.int64]
 
 ROWS_TOGETHER = 1 << 16  # that are read, scored and handed to a learner at a time
 _WIDTH = 8
@@ -49,24 +46,24 @@ class Filed:
     room: _Room
     place: int
     size: int
-    rows: Words | None = None
+    rows: Ints | None = None
     places: Floats | None = None
 
     def __len__(self) -> int:
         return self.size if self.rows is None else len(self.rows)
 
-    def __getitem__(self, at: SupportsIndex | slice | Words) -> Any:
+    def __getitem__(self, at: SupportsIndex | slice | Ints) -> Any:
         """The numbers at a place, in a slice, or at an array of places."""
         if isinstance(at, SupportsIndex) and not isinstance(at, np.ndarray):
             return self[np.array([range(len(self))[at]])][0]
         found = self._read(at if self.rows is None else self.rows[at])
         return found if self.places is None else self.places[found.astype(np.int64)]
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> NDArray[Any]:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         found: Floats = self[:]
         return found if dtype is None else found.astype(dtype)
 
-    def take(self, rows: Words) -> Filed:
+    def take(self, rows: Ints) -> Filed:
         """The same of some of its rows; nothing is read."""
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
@@ -75,7 +72,7 @@ class Filed:
         assert self.places is not None, "a column of codes"
         return replace(self, places=coded_by(self.places, places))
 
-    def _read(self, at: slice | Words) -> Floats:
+    def _read(self, at: slice | Ints) -> Floats:
         if not self.size:
             return np.zeros(0)
         with mmap.mmap(self.room.number, self.size * _WIDTH, offset=self.place, access=mmap.ACCESS_READ) as mapped:
@@ -113,7 +110,7 @@ class ColumnsFile:
 Values = Floats | Filed
 
 
-def some(values: Values, rows: Words) -> Values:
+def some(values: Values, rows: Ints) -> Values:
     """A column at some rows: a copy in memory, or the same file."""
     return values.take(rows) if isinstance(values, Filed) else values[rows]
 

@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 from msgspec.json import encode as to_json
 
+from shroff.arrays import Ints
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
-from shroff.models.sets import Words
 from shroff.runtime.values import frozen
 
 FILE = "isolation.json"
@@ -65,14 +65,14 @@ class _Grower:
     lots: np.random.Generator
     depth_max: int
     unit: float
-    splits: Words
+    splits: Ints
 
-    def tree(self, rows: Words, inputs: Words) -> dict[str, Any]:
+    def tree(self, rows: Ints, inputs: Ints) -> dict[str, Any]:
         made = _Tree()
         self._grow(made, made.add(), rows, inputs, 0)
         return {name: getattr(made, name) for name in _Tree.__slots__}
 
-    def _grow(self, tree: _Tree, at: int, rows: Words, inputs: Words, depth: int) -> None:
+    def _grow(self, tree: _Tree, at: int, rows: Ints, inputs: Ints, depth: int) -> None:
         found = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, at, rows, inputs)
         if found is None:
             tree.value[at] = -(depth + usual_depth(len(rows))) / self.unit
@@ -81,7 +81,7 @@ class _Grower:
         self._grow(tree, tree.left[at], rows[found], inputs, depth + 1)
         self._grow(tree, tree.right[at], rows[~found], inputs, depth + 1)
 
-    def _cut(self, tree: _Tree, at: int, rows: Words, inputs: Words) -> Any:
+    def _cut(self, tree: _Tree, at: int, rows: Ints, inputs: Ints) -> Any:
         """Cut at random by an input, drawn too, that differs among the rows; None where none does."""
         for place in self.lots.permutation(inputs).tolist():
             values = self.columns[place][rows]

@@ -8,9 +8,9 @@ from typing import Self
 
 import numpy as np
 
+from shroff.arrays import Floats
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, InputColumn
-from shroff.models.sets import Floats
 from shroff.runtime.values import frozen
 
 

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Ints8
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import learners
 from shroff.models.learners.filed import Filed, Values, coded_by
 from shroff.models.learners.learned import Fitted, Learned, LearningPlan, TrainingRows
 from shroff.models.model import InputColumn
-from shroff.models.sets import FRAUD, GENUINE, Floats, Input
+from shroff.models.sets import FRAUD, GENUINE, Input
 from shroff.runtime.entry_points import LEARNERS, installed
 from shroff.runtime.process_wide import threads_asleep
 
@@ -38,7 +38,7 @@ UNSUPERVISED = frozenset(["isolation"])
 def fit(
     learner: str,
     inputs: Sequence[Input],
-    verdicts: NDArray[np.int8],
+    verdicts: Ints8,
     weights: Floats | None,
     plan: LearningPlan,
     *,
@@ -86,7 +86,7 @@ def fit(
     )
 
 
-def check_rows(learner: str, inputs: Sequence[Input], verdicts: NDArray[np.int8]) -> None:
+def check_rows(learner: str, inputs: Sequence[Input], verdicts: Ints8) -> None:
     """Refuse rows that no model can be trained on, with the reason.
 
     Raises: UsageError

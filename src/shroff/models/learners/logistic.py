@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from msgspec.json import encode as to_json
 
+from shroff.arrays import Floats
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
-from shroff.models.sets import Floats
 
 FILE = "logistic.json"
 L2 = 1.0

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from msgspec.json import encode as to_json
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from shroff.arrays import Floats, Ints, Ints8
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.folds import Learn, Score
@@ -24,7 +24,7 @@ from shroff.models.learners.learned import Fitted, LearningPlan
 from shroff.models.learners.learner import FRAUDS_MIN, UNSUPERVISED, check_rows, columns_for, fit
 from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
 from shroff.models.model import LOG_ODDS
-from shroff.models.sets import FRAUD, GENUINE, Floats, Input, TrainingSet, Words
+from shroff.models.sets import FRAUD, GENUINE, Input, TrainingSet
 from shroff.models.trees.xgboost import base_margin_of_xgboost
 from shroff.runtime.values import frozen
 
@@ -159,13 +159,13 @@ def loaded(fitted: Fitted, calibration: Calibration, negatives_kept: float) -> L
     return load_model(to_json(manifest), fitted.files)
 
 
-def in_time_order(given: TrainingSet, known: KnownRows) -> tuple[Words, NDArray[np.int8]]:
+def in_time_order(given: TrainingSet, known: KnownRows) -> tuple[Ints, Ints8]:
     """Rows and verdicts by time; of one time in the order of the log."""
     order = np.argsort(given.times_ms[known.rows], kind="stable")
     return known.rows[order], known.verdicts[order]
 
 
-def thinned(verdicts: NDArray[np.int8], share: float, seed: int) -> Words:
+def thinned(verdicts: Ints8, share: float, seed: int) -> Ints:
     """Places of all frauds and of a share of the genuine rows, drawn by lot, ascending; at least FRAUDS_MIN of them."""
     genuine = np.flatnonzero(verdicts == GENUINE)
     count = min(len(genuine), max(FRAUDS_MIN, round(share * len(genuine))))
@@ -175,7 +175,7 @@ def thinned(verdicts: NDArray[np.int8], share: float, seed: int) -> Words:
     return np.sort(np.concatenate([np.flatnonzero(verdicts != GENUINE), drawn]))
 
 
-def last_part(verdicts: NDArray[np.int8]) -> int:
+def last_part(verdicts: Ints8) -> int:
     """Start of the last fifth of the rows; their number if too few frauds are on either side."""
     stop = len(verdicts) - round(len(verdicts) * LAST_SHARE)
     is_fraud = verdicts == FRAUD

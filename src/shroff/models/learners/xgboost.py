@@ -16,13 +16,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Floats32
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.model import LOG_ODDS, PROBABILITY
-from shroff.models.sets import Floats
 
 FILE = "model.json"
 _STEP = 2.0**-20
@@ -159,7 +158,7 @@ def _gradients(rows: TrainingRows, weights: Floats) -> Any:
     """Slope and bend of the loss at each row. Memory: 8 bytes for each row, whatever it takes on the way."""
     frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
 
-    def of(margins: Any, _: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def of(margins: Any, _: Any) -> tuple[Floats32, Floats32]:
         slopes, bends = np.empty(len(frauds), np.float32), np.empty(len(frauds), np.float32)
         for part in spans(len(frauds)):
             probability = 1.0 / (1.0 + np.exp(-np.asarray(margins[part], np.float64)))
@@ -175,7 +174,7 @@ def _shares(rows: TrainingRows, weights: Floats) -> Any:
     """Slope and bend of the squared error at 0: with them a leaf is the share of frauds in it, by weight."""
     frauds, weight = rows.frauds[: rows.stop], weights[: rows.stop]
 
-    def of(_: Any, __: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def of(_: Any, __: Any) -> tuple[Floats32, Floats32]:
         bends = np.maximum(np.rint(weight / _STEP) * _STEP, _STEP)
         return (-bends * frauds).astype(np.float32), bends.astype(np.float32)
 

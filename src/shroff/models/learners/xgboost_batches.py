@@ -7,8 +7,8 @@ from typing import Any
 
 import xgboost
 
+from shroff.arrays import Floats
 from shroff.models.learners.filed import spans
-from shroff.models.sets import Floats
 
 
 class Batches(xgboost.DataIter):

@@ -15,7 +15,7 @@ import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from shroff.models.model import Floats
+from shroff.arrays import Floats
 from shroff.runtime.values import frozen
 
 MARK = "mark"  # kinds of lines: the thing itself, what it is held against, frauds

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
+from shroff.arrays import Bools, Floats
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Bin, precision_by_recall
 from shroff.models.evaluation.thresholds import Thresholds
-from shroff.models.model import LOG_ODDS, Floats
+from shroff.models.model import LOG_ODDS
 from shroff.models.model_contributions import Dependence
 from shroff.models.reports.pages import FRAUD, MARK, REF, ChartAxis, ChartLine, drawn, short, steps_of
-from shroff.models.sets import Flags
 
 INPUTS_SHOWN = 15
 DEPENDENCES_SHOWN = 8
@@ -108,7 +108,7 @@ def _calibration(curve: Sequence[Bin]) -> Markup:
     return drawn("xy", "Calibration", ChartAxis("mean score", 0, top), ChartAxis("share of frauds", 0, top), lines)
 
 
-def _distribution(scores: Floats, frauds: Flags) -> Markup:
+def _distribution(scores: Floats, frauds: Bools) -> Markup:
     """Score distributions of frauds and genuine events, each as a share of its kind."""
     edges = np.logspace(np.log10(_SCORE_LEAST), 0.0, _BINS + 1)
     lines, top = [], 0.0
@@ -158,7 +158,7 @@ def _places(dependence: Dependence) -> int:
     return 2 if dependence.gives == LOG_ODDS else 4
 
 
-def _by_category(dependence: Dependence, is_there: Flags, under: str) -> Markup:
+def _by_category(dependence: Dependence, is_there: Bools, under: str) -> Markup:
     codes = dependence.values[is_there].astype(np.int64)
     moved = dependence.contributions[is_there]
     counts = np.bincount(codes, minlength=len(dependence.categories))

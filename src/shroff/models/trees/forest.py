@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Ints
 from shroff.errors import RegistryError
 from shroff.models.columns import CATEGORY as CATEGORY_KIND
-from shroff.models.model import Floats, InputColumn
+from shroff.models.model import InputColumn
 from shroff.models.trees.layout import (
     BLOCK,
     CATEGORY,
@@ -25,8 +25,6 @@ from shroff.models.trees.layout import (
     TOGETHER,
 )
 
-Words = NDArray[np.int64]
-
 LEAF = -1  # as a left child: the node has none
 
 
@@ -34,7 +32,7 @@ LEAF = -1  # as a left child: the node has none
 class CategorySet:
     """Split on a category: members go to one side, all other known categories to the other."""
 
-    members: Words
+    members: Ints
     are_left: bool
     is_missing_left: bool
 
@@ -53,11 +51,11 @@ class Tree:
         sets: The set that a node asks for in place of its threshold, by node.
     """
 
-    left: Words
-    right: Words
-    inputs: Words
+    left: Ints
+    right: Ints
+    inputs: Ints
     thresholds: Floats
-    ways: Words
+    ways: Ints
     values: Floats
     sets: Mapping[int, CategorySet] = field(default_factory=dict)
 
@@ -84,8 +82,8 @@ class Forest:
 
     add_leaves: Callable[[Floats, Floats, Floats], None]
     slot_count: int
-    nodes: Words = field(repr=False)
-    slots: Words = field(repr=False)
+    nodes: Ints = field(repr=False)
+    slots: Ints = field(repr=False)
     is_single_input: bool
 
 
@@ -213,7 +211,7 @@ class _Laid:
     """The arrays while trees are added to them."""
 
     def __init__(self) -> None:
-        self.nodes: list[Words] = []
+        self.nodes: list[Ints] = []
         self.values: list[Floats] = []
         self.roots: list[tuple[int, int]] = []  # the place of each, and the steps to its deepest leaf
         self.sets: list[int] = []
@@ -255,7 +253,7 @@ class _Laid:
         return place
 
 
-def _levels(tree: Tree) -> tuple[Words, Words, int]:
+def _levels(tree: Tree) -> tuple[Ints, Ints, int]:
     """The nodes level by level with siblings side by side, the place of each, and the steps to the deepest leaf."""
     levels = [np.zeros(1, np.int64)]
     while True:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from shroff.arrays import Ints
 from shroff.errors import RegistryError
 from shroff.models.model import InputColumn
-from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, Words, check_inputs, forest_of
+from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, check_inputs, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT, ABSENT_ZERO, ZERO_LEFT, ZERO_RIGHT
 
 _SAVE = 'save it with booster.save_model("model.txt")'
@@ -109,11 +110,11 @@ def _tree(block: Mapping[str, str]) -> Tree:
     )
 
 
-def _places(links: Words, inner: int) -> Words:
+def _places(links: Ints, inner: int) -> Ints:
     return np.where(links < 0, inner + ~links, links)
 
 
-def _ways(decisions: Words) -> Words:
+def _ways(decisions: Ints) -> Ints:
     is_left = decisions & _DEFAULT_LEFT != 0
     kinds = (decisions >> _MISSING_SHIFT) & 3
     ways = np.full(len(decisions), ABSENT_ZERO, np.int64)
@@ -121,14 +122,14 @@ def _ways(decisions: Words) -> Words:
     return np.where(kinds == _MISSING_IS_ZERO, np.where(is_left, ZERO_LEFT, ZERO_RIGHT), ways)
 
 
-def _members(block: Mapping[str, str], place: int) -> Words:
+def _members(block: Mapping[str, str], place: int) -> Ints:
     """The codes of a set, which is kept as words of 32 bits."""
     bounds = _words(block["cat_boundaries"])
     words = _words(block["cat_threshold"])[bounds[place] : bounds[place + 1]].astype("<u4")
     return np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).astype(np.int64)
 
 
-def _words(text: str) -> Words:
+def _words(text: str) -> Ints:
     return np.array(text.split(), np.int64)
 
 

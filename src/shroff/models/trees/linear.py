@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from msgspec.json import decode as from_json
 
+from shroff.arrays import Floats
 from shroff.errors import RegistryError
 from shroff.models.columns import CATEGORY
-from shroff.models.model import Floats, InputColumn
+from shroff.models.model import InputColumn
 from shroff.models.trees.forest import check_inputs
 
 _VERSION = 1

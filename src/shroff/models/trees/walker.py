@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Floats, Ints
 from shroff.features.kernels.native import entry_point
 from shroff.features.kernels.numbers import Word, compiled, float_of
 from shroff.models.trees import score as kernel_score
@@ -30,8 +30,6 @@ from shroff.models.trees.layout import (
 )
 from shroff.models.trees.score import LN2, POINTS, POWER
 
-Words = NDArray[np.int64]
-Floats = NDArray[np.float64]
 _STEPS = 4  # between two looks whether all trees have arrived
 
 _exponential = compiled(kernel_score.exponential)
@@ -42,7 +40,7 @@ _rounded = compiled(kernel_score.rounded)
 
 
 @compiled
-def _compare(nodes: Words, sets: Words, row: Floats, base: Word, at: Word) -> Word:
+def _compare(nodes: Ints, sets: Ints, row: Floats, base: Word, at: Word) -> Word:
     """The next node in a forest without sets; a leaf stays where it is."""
     link = nodes[at, 1]
     is_left = row[base + ((link >> 1) & SLOT_MASK)] <= float_of(nodes[at, 0])
@@ -50,7 +48,7 @@ def _compare(nodes: Words, sets: Words, row: Floats, base: Word, at: Word) -> Wo
 
 
 @compiled
-def _decide(nodes: Words, sets: Words, row: Floats, base: Word, at: Word) -> Word:
+def _decide(nodes: Ints, sets: Ints, row: Floats, base: Word, at: Word) -> Word:
     """The next node in any forest."""
     link = nodes[at, 1]
     value = row[base + ((link >> 1) & SLOT_MASK)]
@@ -82,10 +80,10 @@ def _eight(step: Callable[..., Word]) -> Callable[..., Word]:
 
     @compiled
     def walk(
-        nodes: Words,
+        nodes: Ints,
         values: Floats,
-        roots: Words,
-        sets: Words,
+        roots: Ints,
+        sets: Ints,
         tree: Word,
         row: Floats,
         base: Word,
@@ -142,11 +140,11 @@ def _staged(value: Word, way: Word, count: Word) -> Word:
     " float64[:, ::1], float64[::1], float64[::1])"
 )
 def add_leaves(
-    nodes: Words,
+    nodes: Ints,
     values: Floats,
-    roots: Words,
-    sets: Words,
-    slots: Words,
+    roots: Ints,
+    sets: Ints,
+    slots: Ints,
     start: Word,
     zero_below: Word,
     is_single_input: Word,

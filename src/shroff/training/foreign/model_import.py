@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from shroff.arrays import Floats
 from shroff.errors import RegistryError, UsageError
 from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
@@ -27,7 +28,7 @@ from shroff.models.learners.training import FRAUDS_LAST_MIN, Trained, in_time_or
 from shroff.models.loaded import FILES, LIGHTGBM, LOGISTIC, XGBOOST, LoadedModel
 from shroff.models.model import NUMBER, PROBABILITY
 from shroff.models.model_contributions import drawn_rows
-from shroff.models.sets import FRAUD, Floats, TrainingSet
+from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.training.foreign.inputs import ForeignInputs

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
+from shroff.arrays import Floats
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.raw_values import RawDuration
 from shroff.models.columns import CATEGORY
 from shroff.models.imported import Foreign
 from shroff.models.loaded import LoadedModel
-from shroff.models.model import LOG_ODDS, NUMBER, Floats, InputColumn
+from shroff.models.model import LOG_ODDS, NUMBER, InputColumn
 from shroff.runtime.values import frozen
 
 SCORE = "score"

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Array, Bools, Floats, Ints, Ints32
 from shroff.errors import StorageError
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import ColumnsFile, Values
-from shroff.models.sets import Flags, Floats, Input, Labels, RecordedDecisions, Texts, TrainingSet, Words
+from shroff.models.sets import Input, Labels, RecordedDecisions, Texts, TrainingSet
 from shroff.project.policy import OUTCOMES
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class _Recorded:
     def __init__(self, count: int) -> None:
         self._outcomes = _Coded(np.empty(count, np.int32))
         self._scores = np.empty(count)
-        self._hits: dict[str, Flags] = {}
+        self._hits: dict[str, Bools] = {}
 
     def put(self, rows: slice, table: pa.Table) -> None:
         self._outcomes.put(rows, table["outcome"])
@@ -146,32 +146,32 @@ class _Recorded:
 class _Coded:
     """A column of texts as codes in the order in which they came; one text for all rows that have it."""
 
-    def __init__(self, codes: NDArray[np.int32]) -> None:
+    def __init__(self, codes: Ints32) -> None:
         self._codes = codes
         self._texts: dict[str, int] = {}
 
     def put(self, rows: slice, column: pa.ChunkedArray) -> None:
         self._codes[rows] = _codes(column, self._texts)
 
-    def texts(self) -> NDArray[Any]:
-        found: NDArray[Any] = np.array([*self._texts, None], object)[self._codes]
+    def texts(self) -> Array:
+        found: Array = np.array([*self._texts, None], object)[self._codes]
         return found
 
-    def decoded(self, meaning: dict[str, int], missing: int, kind: type[np.int8]) -> NDArray[Any]:
-        found: NDArray[Any] = np.array([*(meaning[text] for text in self._texts), missing], kind)[self._codes]
+    def decoded(self, meaning: dict[str, int], missing: int, kind: type[np.int8]) -> Array:
+        found: Array = np.array([*(meaning[text] for text in self._texts), missing], kind)[self._codes]
         return found
 
 
-def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Words:
+def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
     """Codes of texts, new ones behind those that are known; -1 for null."""
     coded = column.combine_chunks().dictionary_encode()
     places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
-    found: Words = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
+    found: Ints = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
     return found
 
 
-def _words(column: pa.ChunkedArray) -> Words:
-    found: Words = column.cast("int64").fill_null(_NONE).to_numpy()
+def _words(column: pa.ChunkedArray) -> Ints:
+    found: Ints = column.cast("int64").fill_null(_NONE).to_numpy()
     return found
 
 

@@ -7,20 +7,20 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints, Ints8
 from shroff.events.definitions import SOURCES
 from shroff.events.labels import LabelEvent, LogEvent, counted_verdict
 from shroff.events.validation import LabelInput
 from shroff.log.history import label_key
-from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, Words, in_force_last
+from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, in_force_last
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LABELS = ("fraud", "genuine", "unclear", "none")  # of an event, as `label_codes` numbers them
 FRAUD_LABEL, GENUINE_LABEL, UNCLEAR_LABEL, NO_LABEL = range(len(LABELS))
-Codes = NDArray[np.int8]
+Codes = Ints8
 VERDICT_CODES = {"fraud": FRAUD, "genuine": GENUINE, "unclear": NOT_KNOWN}
 CODES = (GENUINE_LABEL, FRAUD_LABEL, UNCLEAR_LABEL)  # by verdict: GENUINE, FRAUD, NOT_KNOWN
 
@@ -54,7 +54,7 @@ class GatheredLabels:
                 said = None if reason is None else str(reason)
                 self.add(label.of.id, str(verdict), str(source), label.time_ms, said)
 
-    def of_rows(self, ids: pa.ChunkedArray, times_ms: Words) -> Labels:
+    def of_rows(self, ids: pa.ChunkedArray, times_ms: Ints) -> Labels:
         """The labels of events with these ids and times, by row.
 
         Labels of other events are left out, and so is one that was known before its event happened, which validation
@@ -95,7 +95,7 @@ def label_codes(labels: Labels, as_of_ms: int, count: int) -> Codes:
     return codes
 
 
-def rows_of(places: Sequence[int] | Words, seqs: Words) -> Words:
+def rows_of(places: Sequence[int] | Ints, seqs: Ints) -> Ints:
     """Rows of sequence numbers among the ascending `seqs`; -1 if absent."""
     rows = np.searchsorted(seqs, places)
     return np.where(np.append(seqs, -1)[rows] == places, rows, -1)

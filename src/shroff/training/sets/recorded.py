@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 import numpy as np
 
+from shroff.arrays import Ints
 from shroff.engine.let_through import DRAWS
 from shroff.engine.stored import stored
 from shroff.log.history import Control
-from shroff.models.sets import Words
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import DecisionRow, HitRow, Log, LogReader
 from shroff.training.sets.labels import rows_of
@@ -47,7 +47,7 @@ class RecordedRows:
         if scored is not None:
             self._decisions = _ByPlace(_each(log.decisions_after(scored)))
 
-    def of(self, seqs: Words) -> list[pa.Array]:
+    def of(self, seqs: Ints) -> list[pa.Array]:
         """Outcome, score and rules of the events of these places, null where there was no decision and no hit."""
         import pyarrow as pa
 

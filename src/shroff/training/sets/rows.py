@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shroff.arrays import Floats, Ints
 from shroff.engine.decision import is_drawn
 from shroff.engine.let_through import APPROVED
 from shroff.engine.stored import decision_of
@@ -32,7 +33,7 @@ from shroff.log.history import Control
 from shroff.log.state.feature_events import FeatureEvents
 from shroff.models.columns import CATEGORY, kind_of, numbers_of
 from shroff.models.definitions import ModelSettings
-from shroff.models.sets import FRAUD, Floats, Labels, TrainingSet, Words, labels_in_force
+from shroff.models.sets import FRAUD, Labels, TrainingSet, labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
@@ -86,7 +87,7 @@ class SetInProgress:
     """A set in the making: what was known of its rows, and its `tables` in log order, to be taken once."""
 
     shape: SetShape
-    times_ms: Words
+    times_ms: Ints
     labels: Labels
     roles: Roles | None
     stands_for: Floats | None
@@ -147,9 +148,9 @@ class _Maker:
         self._labels = GatheredLabels(settings.event, settings.friendly_reasons)
         self._recorded, self._log = RecordedRows(source.log), source.log
         self._ids: list[pa.Array] = []
-        self._seqs: list[Words] = []
-        self._times_ms: list[Words] = []
-        self._keys: list[Coded | Words] = []
+        self._seqs: list[Ints] = []
+        self._times_ms: list[Ints] = []
+        self._keys: list[Coded | Ints] = []
         self._codes = Codes()
         inputs = zip(settings.inputs, self._wanted.inputs, strict=True)
         kinds = tuple((input_.name, kind_of(computed.node.type)) for input_, computed in inputs)
@@ -193,7 +194,7 @@ class _Maker:
             if label.known_at_ms <= self._as_of_ms and label.event_type == event:
                 self._labels.add(label.event_id, label.verdict, label.source, label.known_at_ms, label.reason)
 
-    def _keys_of(self, frame: Frame) -> Coded | Words:
+    def _keys_of(self, frame: Frame) -> Coded | Ints:
         """The keys of the entity that `capacity` names, coded as they came where they are one field."""
         capacity = self._settings.capacity
         if capacity is None:
@@ -202,7 +203,7 @@ class _Maker:
         coded = frame.coded(parts[0].name) if len(parts) == 1 and isinstance(parts[0], ThisField) else None
         return frame.key_codes(capacity.entity, self._codes) if coded is None else coded
 
-    def _all_keys(self) -> Words:
+    def _all_keys(self) -> Ints:
         """The codes of all keys, in the order in which keys first appear; -1 where an event has none."""
         coded = [part for part in self._keys if isinstance(part, Coded)]
         is_one = len(coded) == len(self._keys) and len({part.dictionary for part in coded}) == 1
@@ -245,8 +246,8 @@ class _Maker:
         self,
         pieces: Iterator[dict[str, pa.Array]],
         ids: pa.ChunkedArray,
-        times_ms: Words,
-        keys: Words,
+        times_ms: Ints,
+        keys: Ints,
         labels: Labels,
         roles: Roles | None,
     ) -> Iterator[pa.Table]:
@@ -277,7 +278,7 @@ class _Maker:
             yield pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
-def _in_order_of_appearance(codes: Words) -> Words:
+def _in_order_of_appearance(codes: Ints) -> Ints:
     """The same codes, none of which is large, by numbers in the order in which they first appear; -1 stays.
 
     >>> _in_order_of_appearance(np.array([7, -1, 2, 7]))
@@ -329,7 +330,7 @@ def minor_units(column: Column | None, type_: Type, money_places: int, count: in
     return pa.array([unit if valid else 0 for unit, valid in zip(within, column.valid, strict=True)], pa.int64())
 
 
-def stands_for(log: LogReader | None, seqs: Words, labels: Labels) -> Floats | None:
+def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | None:
     """For how many events each row stands about which a lot was drawn; NaN for all others.
 
     A would-be decline that was let through stands for 1 / propensity of them, one that was not for none: nobody knows
@@ -373,7 +374,7 @@ def _first_place(log: LogReader) -> int | None:
     return None
 
 
-def exact_sums(codes: Words, amounts: Words, size: int) -> list[int]:
+def exact_sums(codes: Ints, amounts: Ints, size: int) -> list[int]:
     """The sum of the amounts of each code, whatever their size."""
     if np.abs(floats := amounts.astype(np.float64)).sum() < EXACT_MAX:
         return [int(sum_) for sum_ in np.bincount(codes, floats, size).tolist()]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shroff.arrays import Ints
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
@@ -27,7 +27,7 @@ from shroff.training.sets.labels import in_order
 from shroff.training.sets.wanted import wanted_of
 
 Hasher = Callable[[str], str]
-Rows = NDArray[np.int64]
+Rows = Ints
 
 
 @frozen

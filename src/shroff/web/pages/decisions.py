@@ -15,6 +15,7 @@ from msgspec.json import encode as to_json
 from starlette.responses import Response
 
 from shroff.app.cases.result_operations import result_fields
+from shroff.arrays import Ints
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
@@ -37,9 +38,6 @@ from shroff.web.pages.renderer import days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from shroff.app.project import Project
     from shroff.project.definitions import Definitions
     from shroff.streams.log import DecisionRow, Log, Record
@@ -54,7 +52,7 @@ HEAD = ("time", "event", "id", "outcome", "score", "amount", "currency", "keys",
 TOTALS_LOOKED_AT = 200_000  # places of a day that are read for its totals: some 2 s
 LOOKED_AT = 20_000  # places for one page, newest first
 _BLOCK = 2_000
-ChosenDecisions: TypeAlias = "tuple[NDArray[np.int64], list[tuple[int, int]]]"  # as `LabelReports.decisions_with`
+ChosenDecisions: TypeAlias = "tuple[Ints, list[tuple[int, int]]]"  # as `LabelReports.decisions_with`
 NOT_APPROVED = "not-approved"
 WHICH = (NOT_APPROVED, *OUTCOMES, "all")
 MONEY_DIGITS = 6  # behind the point

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.uint64]
+from shroff.arrays import Hashes
+
+Numbers = Hashes
 
 FINAL = 1 << 18  # ids of a run that is sealed
 FILTER_WORDS = 3 * FINAL >> 3  # three bytes an id

@@ -1,0 +1,18 @@
+"""Arrays by the type of their items: the names that annotations use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Bools = NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Hashes = NDArray[np.uint64]
+Ints = NDArray[np.int64]
+Ints8 = NDArray[np.int8]
+Ints32 = NDArray[np.int32]
