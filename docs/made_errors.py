@@ -42,10 +42,7 @@ COMMANDS: Final[Texts] = {
     "overtaken": ("A standby became the active writer.", "Nothing is lost. Let the other process continue."),
     "wrong-state": ("Stored state and computed state differ.", "Stop, run `shroff doctor`, and follow its remedies."),
     "stopped": ("You pressed Ctrl-C.", "Repeat the command. Committed events are kept."),
-    "internal-error": (
-        "A bug in shroff.",
-        "Report the bug with the file that `shroff doctor --bundle FILE` writes.",
-    ),
+    "internal-error": ("A bug in shroff.", "Report the bug with the file that `shroff doctor --bundle FILE` writes."),
 }
 
 EVENTS: Final[Texts] = {
@@ -84,10 +81,7 @@ REQUESTS: Final[Texts] = {
         "`detail` says what to change in `assistant.yaml` or to ask.",
     ),
     "bad-question": ("This count or funnel cannot be computed.", "Correct the field, type or period in `detail`."),
-    "not-a-form": (
-        "The content type is no form.",
-        "Send `application/x-www-form-urlencoded`.",
-    ),
+    "not-a-form": ("The content type is no form.", "Send `application/x-www-form-urlencoded`."),
     "wrong-media-type": ("The content type is not supported here.", "Send `application/json` or a type in `detail`."),
     "wrong-encoding": ("The body has a `Content-Encoding`.", "Send the body uncompressed."),
     "wrong-method": ("The address does not support this method.", "Use a method of the header `Allow`."),

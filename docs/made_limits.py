@@ -127,11 +127,7 @@ def _requests() -> list[Row]:
         ("`Forwarded` header of a trusted proxy", _bytes(proxies.READ_MAX), "not read"),
         ("addresses in `X-Forwarded-For`", f"the last {proxies.HOPS_MAX}", "not read"),
         ("body", f"{_bytes(http.BODY_BYTES_MAX)}, less on most routes", "413"),
-        (
-            "form",
-            f"{_bytes(http.FORM_BYTES_MAX)}; {_bytes(http.STRANGERS_FORM_BYTES_MAX)} before signing in",
-            "413",
-        ),
+        ("form", f"{_bytes(http.FORM_BYTES_MAX)}; {_bytes(http.STRANGERS_FORM_BYTES_MAX)} before signing in", "413"),
         ("fields of a form", f"{http.FORM_FIELDS_MAX:,}", "400"),
         ("requests of one sender at once", f"{asgi.OF_SENDER_MAX:,}", f"429 {RETRY}"),
         ("entries of one answer", f"{pagination.LIMIT_MAX}", "400; continue with `cursor`"),
@@ -150,11 +146,7 @@ def _events() -> list[Row]:
         ("events per second of one key", f"{limits.rate:,.0f}, or `serve --rate`", f"429 {RETRY}"),
         ("events waiting for a decision", f"{limits.waiting_max:,}", f"503 {RETRY}"),
         ("message of a pushed source", _bytes(hooks.BODY_BYTES_MAX), "413"),
-        (
-            "downloads of Amazon SNS certificates per minute",
-            f"{sns_certificates.FETCHES_A_MINUTE}",
-            f"503 {RETRY}",
-        ),
+        ("downloads of Amazon SNS certificates per minute", f"{sns_certificates.FETCHES_A_MINUTE}", f"503 {RETRY}"),
         (
             "messages with an invalid signature per second from one network",
             f"{service.UNKNOWN_RATE:,.0f}",
@@ -176,11 +168,7 @@ def _events() -> list[Row]:
 
 def _jobs() -> list[Row]:
     return [
-        (
-            "concurrent jobs of a project",
-            f"{job_desk.AT_ONCE}, one of a kind",
-            "they wait; 409 for a second one",
-        ),
+        ("concurrent jobs of a project", f"{job_desk.AT_ONCE}, one of a kind", "they wait; 409 for a second one"),
         ("time of a run", f"{show_duration(schedules.TIMEOUT_MS)}, or what the job says", "it fails"),
         ("waiting jobs of one schedule", f"{job_desk.QUEUED_MAX}", "the due time is skipped"),
         (
@@ -203,11 +191,7 @@ def _rules() -> list[Row]:
         ("errors, warnings and tests in one response", f"{draft_operations.SAID_MAX}", "`more` has their number"),
         ("errors in a problem document", f"{problems.PROBLEMS_MAX}", "`detail` ends with their number"),
         ("time for the tests of one rule", _s(ruletests.SECONDS_MAX), "the test fails: *was stopped*"),
-        (
-            "checks of one sender at once",
-            f"1, and {service.CHECKS_OF_SENDER_MAX - 1} waiting for it",
-            f"429 {RETRY}",
-        ),
+        ("checks of one sender at once", f"1, and {service.CHECKS_OF_SENDER_MAX - 1} waiting for it", f"429 {RETRY}"),
         ("time for a check, waiting included", _s(checking.CHECK_S_MAX), f"503 {RETRY}"),
         ("memory of a process that checks drafts", _bytes(checking.MEMORY_MAX), f"503 {RETRY}"),
         ("backtests waiting", f"{judged.WAITING_MAX}", f"503 {RETRY}"),
@@ -242,11 +226,7 @@ def _threads() -> list[Row]:
             f"{service.READ_THREADS}, 1",
             "the request waits",
         ),
-        (
-            "long bodies of one sender, including the current one",
-            f"{service.READS_OF_SENDER_MAX}",
-            f"429 {RETRY}",
-        ),
+        ("long bodies of one sender, including the current one", f"{service.READS_OF_SENDER_MAX}", f"429 {RETRY}"),
         ("threads only for keys and sessions", f"{service.IDENTITY_THREADS}", "the request waits"),
         ("concurrent look-ups of keys and sessions of one network", "1", "the request waits"),
         (
@@ -274,10 +254,6 @@ def _signing_in() -> list[Row]:
         ("pause after failed attempts", f"{throttle.PAUSE_MS_MAX // 60_000} min at most", "429"),
         ("one address", "of IPv6 its /64", ""),
         ("sign-ins of one address at once", f"{service.SIGN_INS_OF_SENDER_MAX}", "429"),
-        (
-            "customer links opened from one address",
-            f"{service.STRANGERS_RATE:g} a second",
-            f"429 {RETRY}",
-        ),
+        ("customer links opened from one address", f"{service.STRANGERS_RATE:g} a second", f"429 {RETRY}"),
         ("senders with a remembered rate", f"{SENDERS_MAX:,}", "the longest-inactive one is forgotten"),
     ]

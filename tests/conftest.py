@@ -51,11 +51,7 @@ calm_libraries()
 
 # No deadline: the first example of a law may compile a kernel, and CI cores are shared.
 settings.register_profile(
-    "shroff",
-    deadline=None,
-    max_examples=examples(100),
-    print_blob=True,
-    suppress_health_check=[HealthCheck.too_slow],
+    "shroff", deadline=None, max_examples=examples(100), print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("shroff")
 if not IS_LONG:

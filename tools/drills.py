@@ -248,11 +248,7 @@ SINK: Final = 'sinks: { warehouse: { sql: { url: "STORE", table: decisions } } }
 DRILLS: Final = (
     Drill("killed", "the service is killed (`kill -9`), and started again", "ShroffDown", _kill, _serve),
     Drill(
-        "frozen",
-        "the service is frozen, and goes on",
-        "ShroffDown",
-        _signal(signal.SIGSTOP),
-        _signal(signal.SIGCONT),
+        "frozen", "the service is frozen, and goes on", "ShroffDown", _signal(signal.SIGSTOP), _signal(signal.SIGCONT)
     ),
     Drill(
         "pair", "the active service of a pair is killed; the standby takes over", "ShroffDown", _kill, None, services=2

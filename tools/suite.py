@@ -25,11 +25,7 @@ TIMES: Final = Path(".pytest_cache") / "times.jsonl"
 # Folders that `make check` leaves out.
 NOT_QUICK: Final = ("analytics", "conformance", "contracts", "examples", "journeys", "lake", "laws", "recovery")
 PATIENT: Final = ("slow", "server", "long")  # marks of tests that it leaves out
-MARKS: Final = {
-    "quick": " and ".join(f"not {mark}" for mark in PATIENT),
-    None: "not long",
-    "long": "long or not long",
-}
+MARKS: Final = {"quick": " and ".join(f"not {mark}" for mark in PATIENT), None: "not long", "long": "long or not long"}
 WORKERS: Final = 4  # on 2 cores: half of the time a test waits for a server, a browser or a process
 # What compiles the kernels, once and side by side; on a first run each worker would compile them again.
 KERNELS: Final = (

@@ -50,10 +50,7 @@ _FOLDERS = (
     *((TABLES, ending) for ending in TABLE_ENDINGS),
     *(("rules", ".yaml"), ("lists", ".csv"), ("notices", ".yaml"), ("notices", ".j2")),
 )
-_FILES = (
-    *map("{}.yaml".format, "shroff events features policy model schedules".split()),
-    "models/in_force.json",
-)
+_FILES = (*map("{}.yaml".format, "shroff events features policy model schedules".split()), "models/in_force.json")
 
 
 @frozen

@@ -38,12 +38,7 @@ def headers(secret: str, id: str, seconds: int, body: bytes) -> dict[str, str]:
 
 
 def verify(
-    secret: str,
-    headers: Mapping[str, str],
-    body: bytes,
-    *,
-    now_s: float | None = None,
-    tolerance_s: int = TOLERANCE_S,
+    secret: str, headers: Mapping[str, str], body: bytes, *, now_s: float | None = None, tolerance_s: int = TOLERANCE_S
 ) -> str:
     """Give the id of a call that was signed with this secret, within so many seconds of now; it names the row.
 

@@ -101,10 +101,7 @@ def test_what_is_said_once_holds_for_all_that_is_called_and_its_own_settings_com
     provider = provider_of(systems.called(System("oidc", sign_in), tmp_path))
     made = [
         item._client._made()
-        for item in (
-            WebhookSink("hook", hook.options),
-            HttpRegistry("http://b.example", Calls.of(registry.options)),
-        )
+        for item in (WebhookSink("hook", hook.options), HttpRegistry("http://b.example", Calls.of(registry.options)))
     ]
 
     assert (way(made[0]), made[0].timeout) == ("proxy.bank:3128 a.example", 1.0)

@@ -86,11 +86,7 @@ def test_an_end_that_is_lost_itself_is_told(path: Path, sql: str):
 )
 @pytest.mark.parametrize(
     "read",
-    [
-        decisions,
-        lambda log: list(log.outcome_lines()),
-        lambda log: log.decisions("payment", ["p-2", "p-320", "p-351"]),
-    ],
+    [decisions, lambda log: list(log.outcome_lines()), lambda log: log.decisions("payment", ["p-2", "p-320", "p-351"])],
 )
 def test_a_decision_that_is_missing_is_told_to_whoever_reads_it(
     path: Path, sql: str, words: str, read: Callable[[Log], object]

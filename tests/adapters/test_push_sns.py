@@ -14,11 +14,7 @@ from shroff_plugins.connectors.sns import SnsSource
 from shroff_plugins.connectors.sns_certificates import FETCHES_A_MINUTE, MISSING_S, Certificates
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, message, posted, signed
 
-KINDS = {
-    "Notification": "message",
-    "SubscriptionConfirmation": "subscribe",
-    "UnsubscribeConfirmation": "unsubscribe",
-}
+KINDS = {"Notification": "message", "SubscriptionConfirmation": "subscribe", "UnsubscribeConfirmation": "unsubscribe"}
 
 
 class Sns:

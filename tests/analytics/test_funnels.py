@@ -400,10 +400,7 @@ def test_without_days_the_three_up_to_yesterday_are_counted(shop: Path):
         ({"first": "1990-01-01", "last": "2026-03-01"}, "at most 3,700 rows of days and steps are counted at once"),
         ({"zone": "Mars"}, "'Mars' is not a time zone"),
         ({"name": "typed", "split": "nam"}, "no event type of the steps has a field 'nam'. Did you mean name?"),
-        (
-            {"name": "odd", "split": "amount"},
-            "amount is of type money: split by a text, choice, boolean or integer.",
-        ),
+        ({"name": "odd", "split": "amount"}, "amount is of type money: split by a text, choice, boolean or integer."),
     ],
 )
 def test_what_cannot_be_counted_is_refused_with_its_cure(shop: Path, how: dict[str, Any], words: str):

@@ -100,11 +100,7 @@ def test_the_command_needs_enough_events_and_prints_the_machine(
 ):
     few, enough = payments(tmp_path / "few.jsonl", 20), payments(tmp_path / "enough.jsonl", 1_200)
     asked = ["-C", str(small), "capacity", "--as", "payment", "--per-day", "5000", "--peak", "10"]
-    statuses = [
-        run([*asked, str(few)]),
-        run([*asked, "--keep", "2y", str(few)]),
-        run([*asked, "--json", str(enough)]),
-    ]
+    statuses = [run([*asked, str(few)]), run([*asked, "--keep", "2y", str(few)]), run([*asked, "--json", str(enough)])]
     said = capsys.readouterr()
 
     assert statuses == [2, 2, 0]

@@ -109,10 +109,7 @@ def test_an_experiment_ends_where_keys_change_their_group(tmp_path, after: str):
     ("rule", "says"),
     [
         ("larg", "Did you mean large?"),
-        (
-            "quiet",
-            "experiment quiet has mature events of 0 keys in arm A, and needs 2: wait for labels, or give",
-        ),
+        ("quiet", "experiment quiet has mature events of 0 keys in arm A, and needs 2: wait for labels, or give"),
     ],
 )
 def test_what_is_no_experiment_is_refused(tmp_path, rule: str, says: str):

@@ -72,11 +72,7 @@ def verified(bank: Path) -> tuple[int, int, list[str]]:
 def at_work(bank: Path) -> Iterator[None]:
     """Another process, as good as, that writes the log and looks into its inbox."""
     project = app.open(bank)
-    with (
-        project.log.writing() as (held, log),
-        closing(project.inboxes.brief(held, log)) as served,
-        served.attended(),
-    ):
+    with project.log.writing() as (held, log), closing(project.inboxes.brief(held, log)) as served, served.attended():
         yield
 
 
@@ -373,10 +369,7 @@ def test_without_a_champion_there_is_nothing_to_go_back_from(bank: Path):
             {"features.yaml": "card:\n  payments_2h: count(payment) over 2h\n"},
             "'card.payments_1h', which no longer fits",
         ),
-        (
-            {"features.yaml": "card:\n  payments_1h: last(payment.card) over 1h\n"},
-            "it is text now, and was a number",
-        ),
+        ({"features.yaml": "card:\n  payments_1h: last(payment.card) over 1h\n"}, "it is text now, and was a number"),
     ],
 )
 def test_a_model_of_other_features_is_a_mistake_of_the_project(

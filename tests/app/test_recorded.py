@@ -158,10 +158,7 @@ def test_a_list_that_cannot_be_recorded_is_not_changed(shop):
 def test_a_request_that_waits_is_there_with_its_row(project, monkeypatch):
     monkeypatch.setattr(inbox, "time", SleptClock())
     monkeypatch.setattr(inbox, "PATIENCE_S", 0.2)
-    with (
-        closing(project.log.open(read_only=False)),
-        pytest.raises(LogBusyError, match="queued for the active writer"),
-    ):
+    with closing(project.log.open(read_only=False)), pytest.raises(LogBusyError, match="queued for the active writer"):
         project.label("payment/p0", "fraud")
 
     assert waiting(project) == ["labels"]

@@ -390,11 +390,7 @@ def test_beside_a_process_that_writes_that_one_takes_the_same_lines(bank: Path, 
     wanted = take(alone, folder)["0.jsonl"].appended
     project = app.open(bank)
     said: list[str] = []
-    with (
-        project.log.writing() as (writer, log),
-        closing(project.inboxes.brief(writer, log)) as inbox,
-        inbox.attended(),
-    ):
+    with project.log.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox, inbox.attended():
         (found,) = app.open(bank).training.watch(folder, ONCE, say=said.append)
         assert take(bank, folder) == {}, "none is taken twice"
 

@@ -287,10 +287,7 @@ def test_a_killed_restore_leaves_nothing_or_says_what_to_remove(bank, databases,
 def test_two_restores_into_one_database_do_not_run_beside_each_other(bank, databases, tmp_path):
     backed_up(bank, tmp_path / "vault")
     tool = restored_tool(vault(tmp_path / "vault").point(1)[0], bank.folder, other(databases).url, None)
-    with (
-        tool.emptied(again=False),
-        pytest.raises(LogBusyError, match="another restore into it is running"),
-    ):
+    with tool.emptied(again=False), pytest.raises(LogBusyError, match="another restore into it is running"):
         restore(vault(tmp_path / "vault"), tmp_path / "again", into=other(databases, again=True))
     assert restore(vault(tmp_path / "vault"), tmp_path / "again", into=other(databases)).number == 1
 

@@ -253,11 +253,7 @@ def test_each_check_finds_what_is_planted():
     ]
     assert sorted(
         loop_variables(planted("for number, one in a:\n    b = [found for found in c]\none = found = 1\n"))
-    ) == [
-        "shroff.attic.box:1",
-        "shroff.attic.box:2",
-        "shroff.attic.box:3",
-    ]
+    ) == ["shroff.attic.box:1", "shroff.attic.box:2", "shroff.attic.box:3"]
     assert riddling_docstrings(planted('"""What is told to whoever asks."""')) == [
         "shroff.attic.box: What is told to whoever asks."
     ]

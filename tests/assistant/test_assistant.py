@@ -19,14 +19,7 @@ from shroff.app.cases.case_operations import NoteCase
 from shroff.app.rules.draft_operations import ShowDrafts
 from shroff.errors import TransientError, UsageError
 from shroff.people.audit_operations import ListAudit
-from shroff_plugins.assistant.assistant_operations import (
-    TRIES,
-    DraftRule,
-    SumUpCase,
-    invented,
-    record_of,
-    vocabulary,
-)
+from shroff_plugins.assistant.assistant_operations import TRIES, DraftRule, SumUpCase, invented, record_of, vocabulary
 from tests.support.projects import write_files
 from tests.support.webs import Asker, Browser, run
 

@@ -123,12 +123,7 @@ def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):
 def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log: MemoryLog):
     balance = backtest(log, draft(), period=JudgedPeriod(LATER)).document()["balance"]
 
-    assert balance["old"] == {
-        "frauds_stopped": 2,
-        "fraud_money_stopped": "550.00",
-        "reviews": 4,
-        "false_declines": 0,
-    }
+    assert balance["old"] == {"frauds_stopped": 2, "fraud_money_stopped": "550.00", "reviews": 4, "false_declines": 0}
     assert (balance["new"]["reviews"], balance["new"]["false_declines"]) == (1, 1)
     assert balance["net"] == "-3.00"  # three reviews less at 4.00, one false decline more at 15.00
 

@@ -147,10 +147,7 @@ def test_a_case_is_claimed_first_by_the_people_of_its_queue(tmp_path):
             case_actions.move(at.desk, ANN, 1, "larg")
         assert [
             (row.what, row.words) for row in case_queries.detail(at.desk, ANN, 2).history if row.what == "moved"
-        ] == [
-            ("moved", "both"),
-            ("moved", "default"),
-        ]
+        ] == [("moved", "both"), ("moved", "default")]
         assert at.acts().count("case.move") == 2
 
 

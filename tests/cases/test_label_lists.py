@@ -119,9 +119,7 @@ def test_sources_add_up_to_all_and_the_first_to_say_so_counts():
     parts = [
         *fraud(1, 0, 1, source="customer"),
         submission(
-            "label",
-            9,
-            {"event": "p1", "verdict": "fraud", "source": "chargeback", "known_at": START_MS + 5 * DAY_MS},
+            "label", 9, {"event": "p1", "verdict": "fraud", "source": "chargeback", "known_at": START_MS + 5 * DAY_MS}
         ),
         *fraud(2, 0, 3, source="chargeback"),
     ]

@@ -297,11 +297,7 @@ def test_a_problem_document_lists_every_mistake(capsys):
 def test_a_table_puts_numbers_to_the_right_and_words_to_the_left():
     text = table([("spent", 1_200, "412.00"), ("n", 7, "8.00")], ("name", "count", "value"))
 
-    assert text.splitlines() == [
-        "  name   count   value",
-        "  spent  1,200  412.00",
-        "  n          7    8.00",
-    ]
+    assert text.splitlines() == ["  name   count   value", "  spent  1,200  412.00", "  n          7    8.00"]
 
 
 def test_one_is_not_many():

@@ -106,7 +106,7 @@ def test_users_are_changed_by_commands_and_each_is_in_the_audit(project, capsys,
 
     rows = answer(capsys, "audit", "list", "--subject", "user ann")["rows"]
     assert [row["action"] for row in rows[::-1]] == [
-        *("user.add", "link.make", "user.role", "user.disable", "user.enable", "user.delete"),
+        *("user.add", "link.make", "user.role", "user.disable", "user.enable", "user.delete")
     ]
     assert {(row["who"], row["via"]) for row in rows} == {(f"os-{user_name()}", "command")}
     role = next(row for row in rows if row["action"] == "user.role")
@@ -170,11 +170,7 @@ def test_a_group_by_itself_gives_its_overview(project, capsys, group):
 def test_the_tables_for_people_show_users_keys_and_the_audit(project, capsys):
     answer(capsys, "users", "add", "ann", "--role", "viewer", "--display-name", "Ann \x1b[31m"[:4])
     answer(capsys, "keys", "create", "till", "--role", "viewer")
-    for words, heads in (
-        (["users"], "role"),
-        (["keys"], "may"),
-        (["audit", "list"], "action"),
-    ):
+    for words, heads in ((["users"], "role"), (["keys"], "may"), (["audit", "list"], "action")):
         assert run(words) == 0
         assert heads in capsys.readouterr().out.splitlines()[1]
 

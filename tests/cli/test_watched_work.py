@@ -61,8 +61,7 @@ def test_a_sink_that_takes_nothing_is_told_with_since_when_and_why_and_others_ar
 
 
 @pytest.mark.parametrize(
-    ("state", "words"),
-    [(RESTORING, "restoring state, events: 5,000"), (STANDING_BY, "standby, events read: 5,000")],
+    ("state", "words"), [(RESTORING, "restoring state, events: 5,000"), (STANDING_BY, "standby, events read: 5,000")]
 )
 def test_a_worker_that_does_not_lead_yet_tells_how_far_it_has_folded(work, state, words):
     work.state, work.read_back = state, 5_000

@@ -764,8 +764,7 @@ def test_the_contract_rejects_a_log_that_loses_a_request(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "test",
-    ["test_what_was_acknowledged_is_there_after_a_crash", "test_a_killed_writer_leaves_its_place_free"],
+    "test", ["test_what_was_acknowledged_is_there_after_a_crash", "test_a_killed_writer_leaves_its_place_free"]
 )
 def test_a_log_that_does_not_outlive_its_process_has_to_say_so(test, tmp_path):
     assert rejects(MemoryLog, test, tmp_path, {})

@@ -338,17 +338,4 @@ def kafka(deploy: Path) -> list[str]:
     return found
 
 
-CHECKS = (
-    references,
-    page,
-    layout,
-    service,
-    apis,
-    schedules,
-    schemas,
-    network,
-    protection,
-    rights,
-    alerts,
-    kafka,
-)
+CHECKS = (references, page, layout, service, apis, schedules, schemas, network, protection, rights, alerts, kafka)

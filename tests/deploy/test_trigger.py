@@ -185,10 +185,7 @@ def test_whatever_promotes_no_model_is_told_and_only_a_model_lets_the_object_go(
             "Training: no model was promoted",
             "exit status 1: its model failed a gate and is not active. The object was archived.",
         ),
-        (
-            "Training failed",
-            f"exit status 5: {account.function.WHY[5]}.",
-        ),
+        ("Training failed", f"exit status 5: {account.function.WHY[5]}."),
     ]
 
 

@@ -124,10 +124,7 @@ def test_commands_of_a_page_are_read_with_what_they_print():
         Step(8, "console", "cat a", "one"),
         Step(10, "console", "false  # exit status 1", None, 1),
     ]
-    assert steps(pasted) == [
-        Step(2, "console", "cat a; false  # exit status 1", "one", 1),
-        Step(10, "console", "true"),
-    ]
+    assert steps(pasted) == [Step(2, "console", "cat a; false  # exit status 1", "one", 1), Step(10, "console", "true")]
 
 
 def test_what_has_several_lines_and_all_of_the_first_hour_can_be_pasted():

@@ -91,10 +91,7 @@ def test_every_type_stands_in_the_reference(name):
     assert f"| `{name}" in LANGUAGE
 
 
-@pytest.mark.parametrize(
-    ("page", "names"),
-    [("functions.md", FUNCTIONS), ("aggregates.md", AGGREGATES)],
-)
+@pytest.mark.parametrize(("page", "names"), [("functions.md", FUNCTIONS), ("aggregates.md", AGGREGATES)])
 def test_every_function_and_aggregate_has_its_row(page, names):
     rows = re.findall(r"^\| `(\w+)\(", (REFERENCE / page).read_text(encoding="utf-8"), re.MULTILINE)
 

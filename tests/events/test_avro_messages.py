@@ -10,13 +10,7 @@ from importlib.resources import files
 import pytest
 
 from shroff.errors import SchemasAwayError, UsageError
-from shroff.events.avro.schema import (
-    DEPTH_MAX,
-    TYPES_MAX,
-    namespace,
-    read_schema,
-    schema_of,
-)
+from shroff.events.avro.schema import DEPTH_MAX, TYPES_MAX, namespace, read_schema, schema_of
 from shroff.events.avro.wire import AvroDecoder, AvroEncoder
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX, JsonDecoder, JsonEncoder
 from shroff.events.intake import Intake

@@ -254,14 +254,7 @@ def test_parquet_rows_keep_what_their_columns_say(tmp_path):
     assert first.columns["fine"] == Instant(-1)  # cut off towards the past
     assert [
         type(first.columns[name]) for name in ("TX_DATETIME", "TX_AMOUNT", "narrow", "exact", "kind", "nested")
-    ] == [
-        LocalTime,
-        float,
-        Float32,
-        Number,
-        str,
-        dict,
-    ]
+    ] == [LocalTime, float, Float32, Number, str, dict]
     assert second.columns["fine"] == Instant(1)
     assert [second.columns[name] for name in ("TX_DATETIME", "TX_AMOUNT", "narrow", "exact", "kind", "nested")] == [
         None
@@ -397,11 +390,7 @@ def test_a_file_whose_name_does_not_say_its_format_is_read_by_its_content(tmp_pa
         ("a.csv", b"PK\x03\x04more", "is a spreadsheet; save the sheet as CSV"),
         ("a.zip", b"PK\x03\x04", "is an archive; unpack it, and name the files in it"),
         ("a.csv.bz2", b"BZh9", "is compressed; unpack it, or compress it by gzip"),
-        (
-            "a.bin",
-            b"a,b\n1,2\n",
-            "its content does not show what it is; name it so. The commands ingest",
-        ),
+        ("a.bin", b"a,b\n1,2\n", "its content does not show what it is; name it so. The commands ingest"),
         ("a.txt", b"", "its content does not show"),
         ("a.txt", b"\0\1", "its content does not show"),
     ],

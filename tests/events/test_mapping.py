@@ -440,21 +440,9 @@ def test_each_sample_is_read_by_the_project_that_is_for_it(project, file, rows, 
             {"eventType": "WITHDRAWAL_EVENT_CONFIRMED", "context": {"withdrawalAmount": "-100::R"}},
             *("withdrawal", "WITHDRAWAL_EVENT_CONFIRMED:u1:1767225600000:100::R", None, 1_000_000),
         ),
-        (
-            {"eventType": "WITHDRAWAL", "context": {"savedAmount": "1::R"}},
-            "withdrawal",
-            ...,
-            None,
-            10_000,
-        ),
+        ({"eventType": "WITHDRAWAL", "context": {"savedAmount": "1::R"}}, "withdrawal", ..., None, 10_000),
         ({"eventType": "SAVING_EVENT_CANCELLED", "context": {}}, "", None, None, None),
-        (
-            {"eventType": "SAVING", "context": {"savedAmount": "-1::R"}},
-            "saving",
-            "refused",
-            None,
-            None,
-        ),
+        ({"eventType": "SAVING", "context": {"savedAmount": "-1::R"}}, "saving", "refused", None, None),
     ],
 )
 def test_messages_of_a_savings_app_are_read_as_they_are(message, type_name, id_, account, amount, tmp_path):

@@ -160,10 +160,7 @@ def test_money_keeps_the_places_of_its_currency():
         ({"amount": "1", "currency": "EUR", "cents": 5}, "not {amount, currency}"),
         ({"amount": [1], "currency": "EUR"}, "found a list"),
         ("twelve", "found 'twelve'"),
-        (
-            "1.250,00",
-            "found '1.250,00'; for a CSV write `decimal: ','` under from.csv in events.yaml",
-        ),
+        ("1.250,00", "found '1.250,00'; for a CSV write `decimal: ','` under from.csv in events.yaml"),
         ("1_000", "found '1_000'"),
         ("١٢", "found"),  # digits, but not ours
         ("£5", "found '£5'"),

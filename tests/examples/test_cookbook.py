@@ -67,12 +67,7 @@ def test_precision_and_recall_of_the_page_are_those_of_its_backtest():
     assert len(shown) == len(known) == len(REPORTED)
     for rule, (_, hits, fraud, precision, money, _) in measured.items():
         recall = int(fraud) / known[KIND_OF.get(rule, rule.replace("_", " "))]
-        assert shown[rule] == [
-            f"{precision.split()[0]} %",
-            f"{100 * recall:.0f} %",
-            f"{int(hits) / 60:.1f}",
-            money,
-        ]
+        assert shown[rule] == [f"{precision.split()[0]} %", f"{100 * recall:.0f} %", f"{int(hits) / 60:.1f}", money]
 
 
 def test_the_same_numbers_give_the_same_events_in_the_order_of_time(tmp_path):

@@ -255,8 +255,7 @@ def test_normal_hours_and_weekdays_read_as_people_say_them(function, earlier, no
 
 
 @pytest.mark.parametrize(
-    ("now", "words"),
-    [(True, "Monday to Friday (UTC) (4 of 5)"), (False, "Monday to Friday (UTC) (4 of 5)")],
+    ("now", "words"), [(True, "Monday to Friday (UTC) (4 of 5)"), (False, "Monday to Friday (UTC) (4 of 5)")]
 )
 def test_a_truth_about_the_weekday_says_the_usual_days(now, words):
     weekend = Compare(BOOLEAN, ">=", Call(INTEGER, "weekday", (ThisField(TIME, "paid_at"),)), Literal(INTEGER, 5))

@@ -156,9 +156,7 @@ def test_parts_that_are_lost_are_named(bank):
         places(app.open(bank), QUESTIONS[0])
 
 
-def test_a_writer_indexes_an_entity_that_is_declared_otherwise_and_decisions_of_before_keep_their_index(
-    bank,
-):
+def test_a_writer_indexes_an_entity_that_is_declared_otherwise_and_decisions_of_before_keep_their_index(bank):
     path, before = bank / "events.yaml", app.open(bank)
     first, second = {"card": [("often",)]}, {"card": [("s-1",)]}
     old, past = places(before, first), looked(before, 300)

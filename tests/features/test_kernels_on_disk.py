@@ -267,12 +267,7 @@ print(found.about.was_on_disk, "numba" in sys.modules)
 
 
 def called(file: Path) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", CALLS, str(file)],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    done = subprocess.run([sys.executable, "-c", CALLS, str(file)], check=True, capture_output=True, text=True)
     return done.stdout.splitlines()
 
 
@@ -284,9 +279,7 @@ def _some_native(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_machine_code_is_made_once_and_then_called_without_the_compiler(
-    some_native: Path,
-):
+def test_machine_code_is_made_once_and_then_called_without_the_compiler(some_native: Path):
     results = ["(79, 6) [7, 0, 0]", "80"]
 
     assert called(some_native) == [*results, "False True"]

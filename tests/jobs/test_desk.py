@@ -187,10 +187,7 @@ def test_parameters_are_strict_and_say_where(kind, params, path):
 
 def test_who_may_not_do_what_a_kind_does_may_not_queue_it(desks):
     desk = desks.open()
-    for role, kind, params, right in (
-        (Role.VIEWER, "marts", {}, "run:jobs"),
-        (Role.ANALYST, "train", {}, "run:jobs"),
-    ):
+    for role, kind, params, right in ((Role.VIEWER, "marts", {}, "run:jobs"), (Role.ANALYST, "train", {}, "run:jobs")):
         with pytest.raises(NotAllowedError, match=right):
             desk.begin(who(role), kind, params)
     some = who(Role.AUTHOR, who(Role.AUTHOR).rights - {"promote:models"})

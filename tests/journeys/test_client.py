@@ -19,15 +19,7 @@ import pytest
 
 from shroff import Decision
 from shroff.app import project as app
-from shroff.client import (
-    AsyncClient,
-    Client,
-    NotAllowedError,
-    RefusedError,
-    StandIn,
-    TimedOutError,
-    UnavailableError,
-)
+from shroff.client import AsyncClient, Client, NotAllowedError, RefusedError, StandIn, TimedOutError, UnavailableError
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people.store import AuditFilter
 from tests.support import forks

@@ -298,11 +298,7 @@ def test_beside_a_worker_that_writes_its_writer_takes_the_places_out(bank):
     project = app.open(bank)
     before = exported(project)
     told: list[str] = []
-    with (
-        project.log.writing() as (writer, log),
-        closing(project.inboxes.brief(writer, log)) as inbox,
-        inbox.attended(),
-    ):
+    with project.log.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox, inbox.attended():
         project = app.open(bank)
         project.context.waits = told.append
         done = project.retention.prune()

@@ -239,8 +239,7 @@ def test_a_lake_of_another_log_is_refused():
     with pytest.raises(StateError, match="memory was written from another log"):
         write(objects, small_log(23))
     with pytest.raises(
-        StateError,
-        match=r"has the log up to sequence number 23, or plans to, but the log ends at 8: it was truncated",
+        StateError, match=r"has the log up to sequence number 23, or plans to, but the log ends at 8: it was truncated"
     ):
         write(objects, small_log(5))
     assert objects.objects == before
@@ -317,10 +316,7 @@ def test_a_reader_stops_at_a_place_that_is_missing_or_doubled(spoiled: str):
     if spoiled == "doubled":
         extra = next(row for row in first["added"] if row["path"].startswith("events/"))
         objects.objects["events/type=payment/date=2023-11-14/000000000002-x.parquet"] = objects.objects[extra["path"]]
-        manifest["added"] += [
-            events[0],
-            extra | {"path": "events/type=payment/date=2023-11-14/000000000002-x.parquet"},
-        ]
+        manifest["added"] += [events[0], extra | {"path": "events/type=payment/date=2023-11-14/000000000002-x.parquet"}]
     objects.objects[name] = msgspec.json.encode(manifest), 1
 
     words = "place 4 is missing" if spoiled == "missing" else "a sequence number is duplicated"

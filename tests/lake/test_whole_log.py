@@ -75,11 +75,7 @@ def test_unique_values_of_pruned_events_are_known_and_labels_name_events_by_them
     log = both.log()
     writer = Writer(log, both.of, lambda: NOW_MS)
     double, by_arn, young = writer.write(
-        [
-            payment(both.of, COUNT, arn="A3"),
-            label(both.of, arn="A3"),
-            label(both.of, arn=f"A{COUNT - 1}"),
-        ]
+        [payment(both.of, COUNT, arn="A3"), label(both.of, arn="A3"), label(both.of, arn=f"A{COUNT - 1}")]
     )
 
     assert double.kind == "refused"

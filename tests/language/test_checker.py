@@ -221,10 +221,7 @@ def test_both_sides_are_brought_to_one_type_and_literals_at_once():
     assert node.left.type == node.right.type == number(6)
     assert node.right == Literal(number(6), 5_000_000)
     assert check("this.points + this.weight", RULE) == Arithmetic(
-        number(6),
-        "+",
-        Convert(number(6), check("this.points", RULE)),
-        check("this.weight", RULE),
+        number(6), "+", Convert(number(6), check("this.points", RULE)), check("this.weight", RULE)
     )
 
 

@@ -233,15 +233,7 @@ def test_hostile_text_is_refused_at_once(text):
 
 @pytest.mark.parametrize(
     ("text", "start"),
-    [
-        ("a == ٣", 5),
-        ("a\u200bb", 1),
-        ("a == “x”", 5),
-        ("\ufeffa", 0),
-        ("a\0", 1),
-        ("\ud800", 0),
-        ("🙂", 0),
-    ],
+    [("a == ٣", 5), ("a\u200bb", 1), ("a == “x”", 5), ("\ufeffa", 0), ("a\0", 1), ("\ud800", 0), ("🙂", 0)],
 )
 def test_signs_and_digits_of_other_scripts_have_no_meaning(text, start):
     error = refused(text)

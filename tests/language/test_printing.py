@@ -166,10 +166,7 @@ def test_a_rule_reads_as_a_sentence(given, words):
         ("this.card in lists.blocked", "the card is on the list blocked"),
         ("not this.card is missing", "the card is not missing"),
         ("card.is_new and not card.is_old", '"is new" is true for the card, and "is old" is false for the card'),
-        (
-            "not (this.points > 1 or this.points < 0)",
-            "the points is at most 1, and the points is at least 0",
-        ),
+        ("not (this.points > 1 or this.points < 0)", "the points is at most 1, and the points is at least 0"),
         (
             "not (this.points > 1 and not card.is_new) or this.points is missing",
             'either the points is at most 1 or "is new" is true for the card or the points is missing',
@@ -187,10 +184,7 @@ def test_a_rule_reads_as_a_sentence(given, words):
             "this.points > 1 and weekday(this.paid_at) >= 0 and weekday(this.paid_at) <= 4",
             "the points is above 1, and it is paid Monday to Friday (UTC)",
         ),
-        (
-            "hour(this.paid_at) in 0 .. 23",
-            "the hour of paid at is at least 0, and the hour of paid at is at most 23",
-        ),
+        ("hour(this.paid_at) in 0 .. 23", "the hour of paid at is at least 0, and the hour of paid at is at most 23"),
         (
             "this.points == 1 or this.points == 2 or this.points == 3",
             "either the points is 1 or the points is 2 or the points is 3",

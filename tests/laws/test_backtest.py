@@ -280,10 +280,7 @@ BREAKS = [
     ),
     pytest.param("_Gathered.decided_in", hits_of_the_past, 3, id="hits of the past count"),
     pytest.param(
-        "ReadLines._values_of",
-        lambda old: lambda *given: without_signs(*old(*given)),
-        55,
-        id="amounts are read wrong",
+        "ReadLines._values_of", lambda old: lambda *given: without_signs(*old(*given)), 55, id="amounts are read wrong"
     ),
 ]
 

@@ -47,10 +47,7 @@ def one_by_one(node: Node, rows: Sequence[Row]) -> list:
 def all_at_once(node: Node, rows: Sequence[Row]) -> list:
     times = np.array([values["this.at"] or 0 for values in rows], np.int64)
     source = ColumnSource(
-        len(rows),
-        lambda part: column_of([values[path(part)] for values in rows], part.type),
-        REFERENCE,
-        times,
+        len(rows), lambda part: column_of([values[path(part)] for values in rows], part.type), REFERENCE, times
     )
     return values_of(evaluate_columns(node, source))
 

@@ -30,15 +30,7 @@ from tests.support.log_rows import payments
 from tests.support.small_runs import small_runs
 
 TYPES = ("payment", "label")
-SMALL = {
-    "FINAL": 64,
-    "LEVEL_BITS": 2,
-    "FILTER_WORDS": 24,
-    "_BESIDE": 2,
-    "_BESIDE_MAX": 4,
-    "_PART": 2,
-    "_AT_ONCE": 5,
-}
+SMALL = {"FINAL": 64, "LEVEL_BITS": 2, "FILTER_WORDS": 24, "_BESIDE": 2, "_BESIDE_MAX": 4, "_PART": 2, "_AT_ONCE": 5}
 
 
 class Runs:

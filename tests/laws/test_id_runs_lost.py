@@ -27,13 +27,7 @@ from tests.support.small_runs import small_runs
 pytest.importorskip("apsw")
 BATCH = 16
 BATCHES = 24
-SMALL = {
-    "FINAL": 128,
-    "LEVEL_BITS": 2,
-    "FILTER_WORDS": 48,
-    "_BESIDE": 2,
-    "_PART": 2,
-}
+SMALL = {"FINAL": 128, "LEVEL_BITS": 2, "FILTER_WORDS": 48, "_BESIDE": 2, "_PART": 2}
 
 
 @pytest.fixture(autouse=True)

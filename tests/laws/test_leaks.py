@@ -20,14 +20,7 @@ from shroff.models.definitions import DailyCapacity, ModelInput, ModelSettings, 
 from shroff.models.evaluation.windows import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.training.leak_test import (
-    CUT_AT_MOMENT,
-    CUT_AT_ROW,
-    LATER_LABELS,
-    LeakReport,
-    difference_of,
-    leak_test,
-)
+from shroff.training.leak_test import CUT_AT_MOMENT, CUT_AT_ROW, LATER_LABELS, LeakReport, difference_of, leak_test
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from tests.laws.projects import LATENESS_MS, START_MS, computing_project, histories, history_of, texts
@@ -35,10 +28,7 @@ from tests.support.effort import examples
 from tests.support.modelled import inputs_of
 
 # Each example makes several sets; without shrinking, as a set is made in some milliseconds.
-LAW: Final = settings(
-    max_examples=examples(40, usual=10),
-    phases=[Phase.explicit, Phase.reuse, Phase.generate],
-)
+LAW: Final = settings(max_examples=examples(40, usual=10), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 DAYS: Final = 40
 FIRST_MS: Final = 1_772_323_200_000
 END_MS: Final = FIRST_MS + DAYS * DAY_MS

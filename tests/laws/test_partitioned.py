@@ -65,11 +65,7 @@ def bits_by(engine: Rounds, definitions: Definitions, history: Sequence[LogEvent
 
 def whole(definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int] = (16,)) -> Found:
     engine = BatchEngine(
-        definitions.events,
-        computed_of(definitions),
-        definitions.reference,
-        definitions.settings.lateness_ms,
-        threads=1,
+        definitions.events, computed_of(definitions), definitions.reference, definitions.settings.lateness_ms, threads=1
     )
     return bits_by(engine, definitions, history, sizes)
 

@@ -19,11 +19,7 @@ from shroff.features.kernels import programs as kernel_program
 from shroff.features.kernels.numbers import settle
 from shroff.features.kernels.operations import MISSING, OUTSIDE, THERE
 from shroff.features.programs import compiler as program_compiler
-from shroff.features.programs.compiler import (
-    NoProgramError,
-    compile_program,
-    surely_fits,
-)
+from shroff.features.programs.compiler import NoProgramError, compile_program, surely_fits
 from shroff.features.value_bounds import field_bounds
 from shroff.language import expression as nodes
 from shroff.language.expression import Node, walk
@@ -33,14 +29,7 @@ from tests.laws.expressions import REFERENCE, SEEDS, Row, rows_of, some_texts, t
 from tests.laws.test_evaluators import exactly, one_by_one
 from tests.support.effort import examples, some
 
-LEAVES = (
-    nodes.ThisField,
-    nodes.FeatureValue,
-    nodes.RowValue,
-    nodes.Score,
-    nodes.Lookup,
-    nodes.InList,
-)
+LEAVES = (nodes.ThisField, nodes.FeatureValue, nodes.RowValue, nodes.Score, nodes.Lookup, nodes.InList)
 CALLS = ("min", "max", "abs", "sqrt")
 
 
@@ -98,12 +87,7 @@ def by_program(
         fits = all(there != OUTSIDE for _, there in given)
         fits = fits and bool(carry_out(array, program.operations_at(7), len(program.operations)))
         place = program.register_at(7, program.result)
-        found.append(
-            (
-                fits,
-                value_of(int(array[place]), int(array[place + 1]), node.type, codes) if fits else None,
-            )
-        )
+        found.append((fits, value_of(int(array[place]), int(array[place + 1]), node.type, codes) if fits else None))
     return found
 
 
@@ -141,12 +125,7 @@ def hold_fitting(text: str, rows: Sequence[Row], of_operands: Callable[[Node], b
     return True
 
 
-LEAST = rows_of(0)[0] | {
-    "this.points": INTEGER_MIN,
-    "card.count": INTEGER_MIN,
-    "this.wait": INTEGER_MIN,
-    "this.at": 0,
-}
+LEAST = rows_of(0)[0] | {"this.points": INTEGER_MIN, "card.count": INTEGER_MIN, "this.wait": INTEGER_MIN, "this.at": 0}
 
 
 @pytest.mark.parametrize(
@@ -192,21 +171,7 @@ def test_every_operation_is_compiled_from_some_expression():
     assert wanted <= found
 
 
-EDGES = [
-    0,
-    1,
-    -1,
-    2,
-    3,
-    2**31,
-    -(2**31),
-    2**32 + 1,
-    2**53 + 1,
-    3_037_000_500,
-    -3_037_000_500,
-    2**62,
-    -(2**62),
-]
+EDGES = [0, 1, -1, 2, 3, 2**31, -(2**31), 2**32 + 1, 2**53 + 1, 3_037_000_500, -3_037_000_500, 2**62, -(2**62)]
 EDGES += [INTEGER_MAX, INTEGER_MIN, INTEGER_MAX - 1, INTEGER_MIN + 1]
 
 
@@ -221,21 +186,9 @@ def test_an_operation_knows_at_the_edges_whether_its_result_fits_64_bits(operato
 
 
 BREAKS = {
-    "at_most_is_below": (
-        program_compiler,
-        "_COMPARE",
-        program_compiler._COMPARE | {"<=": operations.BELOW},
-    ),
-    "and_is_or": (
-        program_compiler,
-        "_LOGIC",
-        {"and": operations.OR, "or": operations.OR},
-    ),
-    "least_is_greatest": (
-        program_compiler,
-        "_CALLS",
-        program_compiler._CALLS | {"min": operations.GREATEST},
-    ),
+    "at_most_is_below": (program_compiler, "_COMPARE", program_compiler._COMPARE | {"<=": operations.BELOW}),
+    "and_is_or": (program_compiler, "_LOGIC", {"and": operations.OR, "or": operations.OR}),
+    "least_is_greatest": (program_compiler, "_CALLS", program_compiler._CALLS | {"min": operations.GREATEST}),
     "reals_as_words": (program_compiler, "_OF_REALS", 0),
 }
 
@@ -254,15 +207,7 @@ def test_a_compiler_broken_on_purpose_is_caught(broken, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "kind, bounds",
-    some(
-        [
-            ("integer", (-INTEGER_MAX, INTEGER_MAX)),
-            ("money", (-100, 100)),
-            ("duration", (0, 1)),
-        ],
-        1,
-    ),
+    "kind, bounds", some([("integer", (-INTEGER_MAX, INTEGER_MAX)), ("money", (-100, 100)), ("duration", (0, 1))], 1)
 )
 def test_bounds_that_are_too_narrow_are_caught(kind, bounds, monkeypatch):
     monkeypatch.setitem(value_bounds._KINDS, kind, bounds)

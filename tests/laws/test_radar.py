@@ -50,14 +50,7 @@ TARGET = RadarTarget("payment", DECLARED, {}, NAMES, "USD")
 COUNTRIES = ("US", "us", "DE", "gb")
 MAILS = ("a@x.org", "A@X.org", "fraud1@stripe.com", "b@fraud.net")
 WORDS = ("bar", "Bar", "foo bar")
-SIGNS = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+SIGNS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 Payment = Mapping[str, Any]
 Truth = bool | None  # None: it is missing
 Meant = tuple[str, Callable[[Payment], Truth]]  # a condition as it is written, and what it means

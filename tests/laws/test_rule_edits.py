@@ -18,18 +18,7 @@ from shroff.log.version_switch import Adoption, carried
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.parse_cache import ReadOnce
-from tests.laws.projects import (
-    BLOCKED,
-    EVENTS,
-    PLACES,
-    SEEDS,
-    SHROFF,
-    TABLES,
-    histories,
-    history_of,
-    quoted,
-    rule,
-)
+from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of, quoted, rule
 from tests.laws.test_engines import NOW_MS, Made, everything, submission
 from tests.support.effort import examples
 from tests.support.log_memory import MemoryLog

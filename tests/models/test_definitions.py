@@ -137,7 +137,7 @@ def test_patterns_may_overlap_and_each_input_stands_once():
     inputs = settings("inputs: [card.spent_*, card.*_24h, card.*]").inputs
 
     assert names(inputs) == [
-        *("card.spent_24h", "card.spent_7d", "card.payments_1h", "card.last_country", "card.since_last"),
+        *("card.spent_24h", "card.spent_7d", "card.payments_1h", "card.last_country", "card.since_last")
     ]
 
 
@@ -146,9 +146,7 @@ def test_an_input_is_named_in_one_spelling():
         "inputs:", "  - hour( this.paid_at )", "  - this.amount>10 * card.spent_24h", "  - this.country"
     ).inputs
 
-    assert names(inputs) == [
-        *("hour(payment.paid_at)", "payment.amount > 10 * card.spent_24h", "payment.country"),
-    ]
+    assert names(inputs) == [*("hour(payment.paid_at)", "payment.amount > 10 * card.spent_24h", "payment.country")]
 
 
 def test_a_pattern_says_which_features_it_leaves_out():
@@ -428,9 +426,7 @@ def test_a_delay_below_the_label_delay_is_told():
 
     assert [
         (warning.line, warning.column, warning.message) for warning in warnings if warning.file == "model.yaml"
-    ] == [
-        (3, 19, "delay is shorter than label_delay (7d)."),
-    ]
+    ] == [(3, 19, "delay is shorter than label_delay (7d).")]
 
 
 # ---- gates

@@ -119,8 +119,7 @@ def test_whoever_was_forgotten_meanwhile_is_not_asked(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "email",
-    [None, "no address", "ann@x.example, eve@y.example", "a@x.example\r\nBcc: eve@y.example", "<a@b.example>"],
+    "email", [None, "no address", "ann@x.example, eve@y.example", "a@x.example\r\nBcc: eve@y.example", "<a@b.example>"]
 )
 def test_what_is_no_single_address_is_asked_nobody(tmp_path, email):
     bank = Bank(tmp_path)

@@ -37,11 +37,7 @@ def test_a_feature_that_is_named_tests_makes_one():
 
 @pytest.mark.parametrize(
     "feature",
-    [
-        "payment.card in lists.blocked",
-        "last(payment.card) over 1d in lists.blocked",
-        "card.newest in lists.blocked",
-    ],
+    ["payment.card in lists.blocked", "last(payment.card) over 1d in lists.blocked", "card.newest in lists.blocked"],
 )
 def test_a_list_that_is_asked_about_a_hashed_field_is_kept_hashed(feature):
     declared = f"card:\n  newest: last(payment.card) over 1d\n  blocked: {feature}\n"
@@ -250,10 +246,7 @@ def test_a_failing_rule_test_names_the_event_and_what_the_rule_read_there():
                 " >= 6 * sum(payment.amount where payment.amount > 5) over 7d"
             ),
         ),
-        (
-            "card.mean * 3 < this.amount",
-            "3 * sum(payment.amount) over 7d < this.amount * count(payment) over 7d",
-        ),
+        ("card.mean * 3 < this.amount", "3 * sum(payment.amount) over 7d < this.amount * count(payment) over 7d"),
         ("card.to_mean > 6", "this.amount * count(payment) over 7d > 6 * sum(payment.amount) over 7d"),
         ("this.amount > 3 * std(payment.amount) over 7d", "a std has no exact form"),
         ("this.amount > 4 * mean(payment.amount) over 7d", ""),  # a power of two multiplies floats exactly

@@ -148,10 +148,7 @@ def test_an_entry_decides_from_the_next_event_on(folder, capsys):
 
 def test_the_answer_names_what_else_came_into_force_with_it(folder, capsys):
     ingested(folder, 1, "c1")
-    with (
-        app.open(folder).log.writing() as (writer, log),
-        closing(app.open(folder).inboxes.brief(writer, log)) as inbox,
-    ):
+    with app.open(folder).log.writing() as (writer, log), closing(app.open(folder).inboxes.brief(writer, log)) as inbox:
         (folder / "rules" / "listed.yaml").write_text(RULE.replace("decline", "review"), encoding="utf-8")
         (folder / "features.yaml").unlink()
         (folder / "rules" / "large.yaml").unlink()

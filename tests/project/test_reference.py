@@ -23,8 +23,7 @@ def test_a_list_holds_its_values_until_they_expire():
 
 
 @pytest.mark.parametrize(
-    ("rows", "line"),
-    [('"a1,,,\na7,,,\n', 2), ('a1,,,\n"a7,,,\na8\n', 3), ('a1,"x"y,,\n', 2), ("a1,x,y,,more\n", 2)],
+    ("rows", "line"), [('"a1,,,\na7,,,\n', 2), ('a1,,,\n"a7,,,\na8\n', 3), ('a1,"x"y,,\n', 2), ("a1,x,y,,more\n", 2)]
 )
 def test_a_line_that_would_swallow_others_is_named(rows, line):
     problems: list[Problem] = []

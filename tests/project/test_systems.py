@@ -284,16 +284,10 @@ def test_times_of_sessions_that_cannot_be_are_refused(written):
         (SINK.format("by: card, topics: { c-1: x, else: y }"), ""),
         ("lake: ftp://h/x", "6:1 a lake is in a folder, at s3://, gs:// or az://, not at ftp://."),
         ("lake: { to: ./l, layout: json }", "6:1 lake: layout json needs documents"),
-        (
-            "lake: { to: '${LAKE}', layout: both, documents: { events: { of: payment } } }",
-            "6:1 lake: documents ca",
-        ),
+        ("lake: { to: '${LAKE}', layout: both, documents: { events: { of: payment } } }", "6:1 lake: documents ca"),
         ("lake: ${LAKE}", ""),
         ("lake: { to: ./l, documents: { x: { of: payment } } }", "6:1 lake: documents are for layout json or both"),
-        (
-            "lake: { to: ./l, layout: both, documents: { x: { of: paymnt } } }",
-            "6:54 'paymnt' is neither a kind",
-        ),
+        ("lake: { to: ./l, layout: both, documents: { x: { of: paymnt } } }", "6:54 'paymnt' is neither a kind"),
         ("lake: { to: ./l, layout: json, documents: { x: { of: flags }, y: { of: payment } } }", ""),
     ],
 )

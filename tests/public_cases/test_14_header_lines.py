@@ -47,10 +47,7 @@ def amounts(project):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (
-            "no-header.csv",
-            "name its 3 columns in their order: write `columns: [id, at, amount]` under payment",
-        ),
+        ("no-header.csv", "name its 3 columns in their order: write `columns: [id, at, amount]` under payment"),
         ("preamble.csv", "Line 4 looks like the header: write `skip: 3` under payment.from.csv in events.yaml"),
     ],
 )

@@ -56,10 +56,7 @@ def test_the_extension_decides(bank, what, name, options):
         (["--out", "d.parquet", "--format", "csv"], "d.parquet ends in .parquet, and --format says csv"),
         (["--out", "d.csv", "--format", "parquet"], "d.csv ends in .csv, and --format says parquet"),
         (["--out", "d.jsonl.gz"], "this is never written as .gz (pack it afterwards)"),
-        (
-            ["--out", "d.xlsx"],
-            "is never written as .xlsx; name a file that ends in .jsonl or .csv or .parquet",
-        ),
+        (["--out", "d.xlsx"], "is never written as .xlsx; name a file that ends in .jsonl or .csv or .parquet"),
     ],
 )
 def test_a_contradiction_is_refused(bank, capsys, options, words):

@@ -45,8 +45,7 @@ def test_each_command_reads_it(folder, capsys, command, options):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
-    [("march.xlsx", "save the sheet as CSV"), ("march.zip", "is an archive; unpack it")],
+    ("name", "words"), [("march.xlsx", "save the sheet as CSV"), ("march.zip", "is an archive; unpack it")]
 )
 @pytest.mark.parametrize("command", [["check", "--with"], ["ingest"], ["score"]])
 def test_what_is_no_format_says_what_to_do(folder, capsys, command, name, words):

@@ -42,11 +42,7 @@ class StreamWorld(World):
     def __init__(self, folder: Path, seed: str, stable: Stable, servers: Reached, broken: str = "") -> None:
         self.servers = servers
         self.name = f"faults_{sha256(seed.encode()).hexdigest()[:12]}"  # a store takes 40 letters
-        os.environ |= {
-            STORE: self.store_way(None),
-            LAKE: servers.lake_inside.removeprefix("http://"),
-            **S3_ACCESS,
-        }
+        os.environ |= {STORE: self.store_way(None), LAKE: servers.lake_inside.removeprefix("http://"), **S3_ACCESS}
         super().__init__(folder, seed, stable, broken)
         self.workers: list[Process | None] = [None] * WAYS
         self._told = threading.Lock()

@@ -241,11 +241,7 @@ def test_a_batch_in_two_transactions_is_found(parts: list[Path], project: app.Pr
     ),
 )
 def test_a_snapshot_that_was_not_synced_is_missed_and_harms_nothing(
-    parts: list[Path],
-    project: app.Project,
-    undisturbed: Contents,
-    careless: Callable[[], patch],
-    tmp_path: Path,
+    parts: list[Path], project: app.Project, undisturbed: Contents, careless: Callable[[], patch], tmp_path: Path
 ) -> None:
     with careless():
         run = record(new_project(tmp_path / "careless"), parts[:2])

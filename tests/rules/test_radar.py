@@ -107,10 +107,7 @@ CARRIED = {
     15: ("block_address_line1_check", f"this.address_line1_check == 'fail' and {ALLOWED}"),
     16: ("block_cvc_check", f"this.cvc_check != 'pass' and {ALLOWED}"),
     17: ("block_address_zip_check", f"this.address_zip_check in ['fail', 'not_provided'] and {ALLOWED}"),
-    18: (
-        "block_card_country",
-        f"({COUNTRIES}) and {ALLOWED}",
-    ),
+    18: ("block_card_country", f"({COUNTRIES}) and {ALLOWED}"),
     19: ("block_card_country_2", f"upper(this.card_country) in ['CA', 'DE', 'AE'] and {ALLOWED}"),
     20: ("block_card_country_3", f"upper(this.card_country) in lists.card_countries_to_block and {ALLOWED}"),
     21: ("block_email_domain", f"domain(this.email) == 'definitelyfraud.com' and {ALLOWED}"),
@@ -121,19 +118,13 @@ CARRIED = {
         "review_email_domain_3",
         "domain(this.email) is missing or domain(this.email) in ['yopmail.net', 'yandex.ru']",
     ),
-    26: (
-        "block_email",
-        f"{STARTS_AND_ENDS} and length(lower(this.email)) >= 16 and {ALLOWED}",
-    ),
+    26: ("block_email", f"{STARTS_AND_ENDS} and length(lower(this.email)) >= 16 and {ALLOWED}"),
     27: ("review_ip_address", "contains(lower(this.ip), '192.168')"),
     36: ("challenge_foo", "this.foo == 'bar'"),
     37: ("challenge_seconds_since_card_first_seen", "card.since_first is missing"),
     38: ("challenge_is_new_card_on_customer", "customer.times_with_card == 0"),
     42: ("block_total_charges_per_ip_address_hourly", f"ip.burst > 5 and {ALLOWED}"),
-    43: (
-        "review_total_charges_per_card_number_daily_amount_in_usd",
-        "card.payments_24h > 1 and this.amount > 100",
-    ),
+    43: ("review_total_charges_per_card_number_daily_amount_in_usd", "card.payments_24h > 1 and this.amount > 100"),
     44: ("block_card_count_for_email_daily", f"email.cards_24h > 2 and {ALLOWED}"),
     49: (
         "review_billing_address_country_shipping_address_country",

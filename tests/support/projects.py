@@ -108,11 +108,7 @@ def documents(answers: Sequence[object]) -> list[dict[str, object]]:
 def at_work(bank: Path) -> Iterator[app.Project]:
     """Another process, as good as, that writes the log and looks into its inbox."""
     project = app.open(bank)
-    with (
-        project.log.writing() as (held, log),
-        closing(project.inboxes.brief(held, log)) as served,
-        served.attended(),
-    ):
+    with project.log.writing() as (held, log), closing(project.inboxes.brief(held, log)) as served, served.attended():
         yield project
 
 

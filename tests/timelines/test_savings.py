@@ -312,10 +312,7 @@ def test_the_mean_leaves_out_the_saving_itself_and_ten_times_it_is_not_more():
     #  saved   100    1000    5500         5500.01
     #  mean    none   100     (1100 / 2) = 550
     #  hit     -      -: 10 x 100 is not more than itself
-    told = play(
-        saving("2026-01-01T00:00:00Z", "100"),
-        saving("2026-01-02T00:00:00Z", "1000"),
-    )
+    told = play(saving("2026-01-01T00:00:00Z", "100"), saving("2026-01-02T00:00:00Z", "1000"))
     equal = play(*_savings("100", "1000", "5500"))
     above = play(*_savings("100", "1000", "5500.01"))
 

@@ -21,14 +21,7 @@ from shroff.people.access import Role
 from shroff.people.store import AuditFilter
 from shroff.streams.log import Refused
 from shroff.web.api.health import HealthBoard, Known
-from shroff.web.api.operator_alerts import (
-    ALERTS_MAX,
-    ENDS_AFTER_MS,
-    TEXT_MAX,
-    FiringAlert,
-    OperatorAlerts,
-    PostedAlert,
-)
+from shroff.web.api.operator_alerts import ALERTS_MAX, ENDS_AFTER_MS, TEXT_MAX, FiringAlert, OperatorAlerts, PostedAlert
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker, run
 
 pytestmark = pytest.mark.slow

@@ -213,10 +213,7 @@ def test_labels_stand_in_the_record_with_who_sent_them(bank):
         await asks.ask("POST", "/api/v1/labels", label, key="analyst")
         await asks.ask("POST", "/api/v1/labels", [label, {**label, "event": "p-2"}], key="service")
 
-        assert acts(asks) == [
-            ("key-analyst", "label.add", "payment/p-1"),
-            ("key-service", "label.add", "2 labels"),
-        ]
+        assert acts(asks) == [("key-analyst", "label.add", "payment/p-1"), ("key-service", "label.add", "2 labels")]
 
     run(bank, steps)
 
@@ -471,11 +468,7 @@ def test_the_document_says_what_must_be_sent_and_what_may_be_refused(bank):
         path for path, methods in found.items() if not methods.get("post", {}).get("requestBody", {}).get("required", 1)
     }
 
-    assert required == {
-        ("/api/v1/flags", "entity"),
-        ("/api/v1/flags", "key"),
-        ("/api/v1/cases/{id}/attach", "name"),
-    }
+    assert required == {("/api/v1/flags", "entity"), ("/api/v1/flags", "key"), ("/api/v1/cases/{id}/attach", "name")}
     assert may_lack == set()
     for path, method, status in (
         ("/health/ready", "get", "503"),

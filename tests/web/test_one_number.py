@@ -478,12 +478,7 @@ async def answer(read: Callable[[Bank], Awaitable[object]], bank: Bank) -> objec
         return await read(bank)
     except NotSeenError:
         return NOT_SEEN
-    except (
-        AssertionError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:  # the other places are read
+    except (AssertionError, LookupError, TypeError, ValueError) as error:  # the other places are read
         return f"{type(error).__name__}: {error}"
 
 

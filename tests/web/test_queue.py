@@ -524,10 +524,7 @@ def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_
         given = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
         for path in ("/cases/1/silence", "/cases/1/end-silence"):
             status, _, page = await form(browser, path, "/cases/1", **given)
-            assert (status, "not active yet.</b> the active writer has not run this request yet" in page) == (
-                200,
-                True,
-            )
+            assert (status, "not active yet.</b> the active writer has not run this request yet" in page) == (200, True)
         headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
         until = time_text(asks.service.project.context.now_ms() + DAY_MS)
         body = msgspec.json.encode({"rule": "any_payment", "until": until, "text": "a wedding"})

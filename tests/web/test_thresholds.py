@@ -163,8 +163,7 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
 
 
 @pytest.mark.parametrize(
-    "query",
-    ["missed=-1", "review=nan", "review=1e99", "review_at=2", "review_at=0.9&decline_at=0.5"],
+    "query", ["missed=-1", "review=nan", "review=1e99", "review_at=2", "review_at=0.9&decline_at=0.5"]
 )
 def test_what_cannot_be_weighed_by_is_refused_in_words(bank, query):
     async def steps(asks: Asker, browser: Browser) -> None:

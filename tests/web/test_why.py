@@ -155,8 +155,7 @@ def test_a_text_that_shows_how_to_pass_the_rules_is_refused(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "end", "receipt"),
-    [("genuine", "overturned", "It was wrong"), ("fraud", "upheld", "It stays")],
+    ("verdict", "end", "receipt"), [("genuine", "overturned", "It was wrong"), ("fraud", "upheld", "It stays")]
 )
 def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, verdict, end, receipt):
     bank, path = linked(tmp_path)
@@ -183,10 +182,7 @@ def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, 
         bank.tell()
     with closing(bank.project.notices.confirming()) as confirming:
         assert [confirming.page(each.rpartition("/")[2]).kind for each in (path, other)] == [end, end]
-    texts = [
-        *map(text_of, bank.post.read),
-        *(mail.text for mail in bank.project.letters.mails(9)),
-    ]
+    texts = [*map(text_of, bank.post.read), *(mail.text for mail in bank.project.letters.mails(9))]
     assert [receipt in text for text in texts] == [True, True], "one for each appeal"
     assert [(letter.notice, letter.state) for letter in bank.letters()] == [("why", "sent")] * 2
     bank.project.run(ExportPerson(entity="card", key="c-1", out=tmp_path / "all.json"))

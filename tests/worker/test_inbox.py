@@ -245,10 +245,7 @@ def test_files_that_say_the_same_put_no_version_in_force(desk):
             {"events.yaml": FILES["events.yaml"].replace("entities:", OTHER_TYPE + "entities:")},
             "events.yaml, shroff.yaml or",
         ),
-        (
-            {"shroff.yaml": FILES["shroff.yaml"].replace("EUR", "USD")},
-            "Start it again",
-        ),
+        ({"shroff.yaml": FILES["shroff.yaml"].replace("EUR", "USD")}, "Start it again"),
         ({"features.yaml": "card:\n  a: count(x)\n  b: count(y)\n"}, "have 2 mistakes.*'shroff check' names them"),
     ],
 )
@@ -571,11 +568,7 @@ def test_what_goes_wrong_in_the_inbox_is_raised_where_the_log_is_used_next(bank,
         raise StorageError("the disk fails")
 
     monkeypatch.setattr(InboxServer, "serve", fail)
-    with (
-        project.log.writing() as (held, log),
-        closing(project.inboxes.brief(held, log)) as served,
-        served.attended(),
-    ):
+    with project.log.writing() as (held, log), closing(project.inboxes.brief(held, log)) as served, served.attended():
 
         def use() -> None:
             for _ in range(12_000):

@@ -148,11 +148,7 @@ def test_two_processes_do_not_deliver_at_once_on_one_machine(project):
 def test_deliver_works_beside_a_process_that_writes(project):
     project.decide(events(1, 3), as_type="payment")
     go_on = threading.Event()
-    with (
-        project.log.writing() as (writer, log),
-        closing(project.inboxes.brief(writer, log)) as inbox,
-        inbox.attended(),
-    ):
+    with project.log.writing() as (writer, log), closing(project.inboxes.brief(writer, log)) as inbox, inbox.attended():
         done: list[object] = []
         thread = threading.Thread(target=lambda: (done.append(project.sinks.deliver()), go_on.set()))
         thread.start()

@@ -140,12 +140,7 @@ class Mongo(OneProcess):
         data = self.folder / "data"
         data.mkdir()
         command = [str(found), f"--listen-addr=127.0.0.1:{self._port}", "--handler=sqlite", "--telemetry=disable"]
-        command += [
-            f"--sqlite-url=file:{data}/",
-            f"--state-dir={self.folder}",
-            "--debug-addr=-",
-            "--log-level=error",
-        ]
+        command += [f"--sqlite-url=file:{data}/", f"--state-dir={self.folder}", "--debug-addr=-", "--log-level=error"]
         return Child("FerretDB", command, self.folder / "ferretdb.log")
 
 

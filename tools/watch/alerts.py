@@ -283,10 +283,7 @@ SOURCES: Final = (
         f"sum by (job, instance) (rate(shroff_taken_total[5m])) == 0 and on (job, instance) {LAG} > 0",
         f"{WHO} receives nothing while its source has messages",
         Trial(
-            {
-                _at("shroff_taken_total", kind="event", became="appended"): (Count(1), Count(0)),
-                _at(LAG): (9, 9),
-            },
+            {_at("shroff_taken_total", kind="event", became="appended"): (Count(1), Count(0)), _at(LAG): (9, 9)},
             "a:8080 receives nothing while its source has messages",
             delay=5,
         ),
@@ -602,10 +599,7 @@ STORE: Final = (
         5,
         "shroff_store_read_age_seconds > 300",
         f"{WHO}: metrics of the store are {SPAN} old",
-        Trial(
-            {_at("shroff_store_read_age_seconds"): (300, 600)},
-            "a:8080: metrics of the store are 10m 0s old",
-        ),
+        Trial({_at("shroff_store_read_age_seconds"): (300, 600)}, "a:8080: metrics of the store are 10m 0s old"),
     ),
 )
 

@@ -106,10 +106,7 @@ def recorded() -> dict[str, list[tuple[str, str, dict[str, str]]]]:
         for window in WINDOWS:
             errors = objective.errors.replace("WINDOW", window)
             burned.append((f"shroff:slo_burn:{window}", f"({errors}) / {1 - objective.share:.4g}", labels))
-    return {
-        "recorded": [(name, expr, {}) for name, expr in RECORDED.items()],
-        "objectives": burned,
-    }
+    return {"recorded": [(name, expr, {}) for name, expr in RECORDED.items()], "objectives": burned}
 
 
 def _burns(*pairs: tuple[str, str, float]) -> str:

@@ -7,9 +7,7 @@ import re
 from typing import Any
 
 # What a resource may be, by the actions of its statement or by its own form.
-ANY_RESOURCE = {
-    "ecr:GetAuthorizationToken": "a token is for the registry of the account; AWS knows no resource for it",
-}
+ANY_RESOURCE = {"ecr:GetAuthorizationToken": "a token is for the registry of the account; AWS knows no resource for it"}
 ENDINGS = {
     r"arn:aws:s3:::[^*?/]+/([^*?]+/)?\*": "objects that come later: one bucket, and one prefix where there is one",
     r"arn:aws:logs:[^*?]+:log-group:[^*?]+:\*": "the streams of one log group",

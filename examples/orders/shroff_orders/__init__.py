@@ -5,5 +5,5 @@ from __future__ import annotations
 from typing import Final
 
 OPERATIONS: Final = {  # word: (module, help, the word that it stands behind)
-    "generate": ("shroff_orders.command", "synthetic data, with fraud: orders of a shop as Parquet", "attack"),
+    "generate": ("shroff_orders.command", "synthetic data, with fraud: orders of a shop as Parquet", "attack")
 }

@@ -68,12 +68,7 @@ class Erasing(ProjectPart):
     """Erasure of personal data in a project."""
 
     def erase(
-        self,
-        entity: str,
-        key: str,
-        *,
-        is_dry: bool = False,
-        progress: Callable[[int], None] | None = None,
+        self, entity: str, key: str, *, is_dry: bool = False, progress: Callable[[int], None] | None = None
     ) -> Erased:
         """Erase the personal values of all events with this key, and the mails about them; also works beside a writer.
 

@@ -33,10 +33,7 @@ def name_problems(events: Events, systems: Systems, text: str) -> list[Problem]:
     """
     tree = yamltext.read(text, config.PROJECT_FILE, [])
     mistake = "" if systems.lake is None else lake_mistake(systems.lake.options)
-    return [
-        *([_problem(tree, ("lake",), "lake", mistake, "")] if mistake else []),
-        *_unknown(tree, events, systems),
-    ]
+    return [*([_problem(tree, ("lake",), "lake", mistake, "")] if mistake else []), *_unknown(tree, events, systems)]
 
 
 def unread_mappings(events: Events, systems: Systems) -> list[Problem]:

@@ -27,14 +27,7 @@ from shroff.cases.case import (
     words_of,
 )
 from shroff.cases.case_history import ALL, past_of
-from shroff.cases.desk import (
-    ANOTHER,
-    CaseChangedError,
-    CaseService,
-    CaseTransaction,
-    NoFileError,
-    text_of,
-)
+from shroff.cases.desk import ANOTHER, CaseChangedError, CaseService, CaseTransaction, NoFileError, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.pending_changes import withdraw
 from shroff.errors import UsageError, nearest
@@ -47,15 +40,7 @@ FILES_MAX = 20  # of one case
 TAGS_MAX = 20
 FREED: Final[Mapping[str, Any]] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
 OPENED: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "state": OPEN,
-        **FREED,
-        "snoozed_ms": None,
-        "verdict": "",
-        "closed_ms": None,
-        "closed_by": "",
-        "closed_name": "",
-    }
+    {"state": OPEN, **FREED, "snoozed_ms": None, "verdict": "", "closed_ms": None, "closed_by": "", "closed_name": ""}
 )
 _CLAIMABLE = frozenset({OPEN, SNOOZED, ESCALATED})
 SILENCED = "silenced"  # what happened to a case for whom a rule is silent,

@@ -29,16 +29,7 @@ from shroff.cases.case import (
 )
 from shroff.cases.case_history import ESCALATING, REFUNDED, SECOND_LOOK, told_by
 from shroff.cases.desk import UNDO_MS, CaseService, NoCaseError, NoViewError
-from shroff.cases.filters import (
-    BUILT_IN,
-    QUEUE,
-    WAITING,
-    order_of,
-    query_of,
-    query_text,
-    queue_of,
-    wanted_of,
-)
+from shroff.cases.filters import BUILT_IN, QUEUE, WAITING, order_of, query_of, query_text, queue_of, wanted_of
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who

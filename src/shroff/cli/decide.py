@@ -25,10 +25,7 @@ class DecideArguments(OperationRequest[Any]):
     """The file to decide, and how it is read."""
 
     file: Annotated[str, Param(metavar="[FILE|-]", complete="files", is_argument=True)] = "-"
-    as_type: Annotated[
-        str | None,
-        AsEvent("The event type of every line.  [default: each line names its own]"),
-    ] = None
+    as_type: Annotated[str | None, AsEvent("The event type of every line.  [default: each line names its own]")] = None
     is_hashed: Annotated[bool, HASHED] = False
     format: Annotated[str | None, FORMAT] = None
 

@@ -29,10 +29,7 @@ class FeaturesArguments(OperationRequest[Any]):
     """
 
     files: Annotated[tuple[Path, ...], Param(metavar="[FILE...]", is_argument=True)]
-    as_type: Annotated[
-        str,
-        AsEvent("The event type whose features to compute."),
-    ]
+    as_type: Annotated[str, AsEvent("The event type whose features to compute.")]
     out: Annotated[Path, Param(flags="--out")]
     engine: Annotated[str, Param(complete="feature_engines")] = "batch"
     format: Annotated[str | None, FORMAT] = None

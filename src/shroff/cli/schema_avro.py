@@ -42,8 +42,7 @@ Topics = Annotated[
     ),
 ]
 OfEvent = Annotated[
-    str | None,
-    AsEvent("Only this event type.  [default: all that have a topic]", complete="event_types_and_labels"),
+    str | None, AsEvent("Only this event type.  [default: all that have a topic]", complete="event_types_and_labels")
 ]
 
 

@@ -19,10 +19,7 @@ class ScoreArguments(OperationRequest[Any]):
     """The file to score, and how it is read."""
 
     what: Annotated[tuple[str, ...], Param(metavar="[EVENT] FILE|-", complete="files")]
-    as_type: Annotated[
-        str | None,
-        AsEvent("The same as EVENT."),
-    ] = None
+    as_type: Annotated[str | None, AsEvent("The same as EVENT.")] = None
     is_hashed: Annotated[bool, HASHED] = False
     format: Annotated[str | None, FORMAT] = None
 

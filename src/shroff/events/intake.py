@@ -18,14 +18,7 @@ from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event, has_column_form
 from shroff.events.formats.lines import Line, Lines
-from shroff.events.line_types import (
-    LineReading,
-    arrival_ms,
-    check_columns,
-    check_separator,
-    csv_layout,
-    tells_type,
-)
+from shroff.events.line_types import LineReading, arrival_ms, check_columns, check_separator, csv_layout, tells_type
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Unmatched
 from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread

@@ -137,10 +137,7 @@ def _feature_row(line: FeatureLine) -> tuple[object, ...]:
 
 @telling_damage()
 def explain(
-    log: Log,
-    row: DecisionRow,
-    progress: Callable[[int], None] | None = None,
-    load_model: LoadModel | None = None,
+    log: Log, row: DecisionRow, progress: Callable[[int], None] | None = None, load_model: LoadModel | None = None
 ) -> Explained:
     """Explain a recorded decision.
 
@@ -173,11 +170,7 @@ def explain(
 
 
 @telling_damage()
-def first_reason(
-    log: Log,
-    row: DecisionRow,
-    load_model: LoadModel | None = None,
-) -> ModelReason | None:
+def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None) -> ModelReason | None:
     """The first reason of a recorded decision as `explain` tells it: of its rules, else of the model; None without one.
 
     Cost: a fraction of `explain`: the past of the entity that the reason is about, and nothing of what would change it.

@@ -231,12 +231,7 @@ class EntityLinks:
         return Neighbourhood(links, hubs, members, len(step_of), over, left_out)
 
     def _members(
-        self,
-        steps: Mapping[int, int],
-        windows: Sequence[Ints],
-        frauds: Sequence[Ints],
-        decided: Ints,
-        outcomes: Ints8,
+        self, steps: Mapping[int, int], windows: Sequence[Ints], frauds: Sequence[Ints], decided: Ints, outcomes: Ints8
     ) -> list[LinkedKey]:
         """Keys by their steps, the nearest first; of each event type the widest window counts."""
         widest = {
@@ -325,11 +320,7 @@ def _spent(events: Sequence[tuple[LinkedEvents, Ints]]) -> str | None:
 
 
 def entity_links(
-    log: Log,
-    definitions: Definitions,
-    entity: str,
-    upto_ms: int,
-    progress: Callable[[int], None] = lambda _count: None,
+    log: Log, definitions: Definitions, entity: str, upto_ms: int, progress: Callable[[int], None] = lambda _count: None
 ) -> EntityLinks:
     """What links the keys of an entity up to a time, from all events that its windows reach.
 

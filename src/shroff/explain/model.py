@@ -21,14 +21,7 @@ from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
-from shroff.language.expression_text import (
-    ROUNDS,
-    WHEN_ALONE,
-    ValueWording,
-    clause,
-    clock_words_of,
-    range_on_clock,
-)
+from shroff.language.expression_text import ROUNDS, WHEN_ALONE, ValueWording, clause, clock_words_of, range_on_clock
 from shroff.language.values import Value
 from shroff.models.columns import model_column
 from shroff.models.evaluation.calibration import is_calibrated
@@ -219,13 +212,7 @@ class Story:
                 yield self._reason(share, contributions, names, scorer.inputs)
 
     def _part(
-        self,
-        id_: str,
-        margin: float | None,
-        base: float | None,
-        changes: list[ChangeLine],
-        note: str,
-        problem: str,
+        self, id_: str, margin: float | None, base: float | None, changes: list[ChangeLine], note: str, problem: str
     ) -> ModelPart:
         score = self.document["score"]
         return ModelPart(id_, score, margin, base, self._policy(), changes, note or ONE_AT_A_TIME, problem)

@@ -155,12 +155,7 @@ class Frame:
     """
 
     def __init__(
-        self,
-        type_: EventType,
-        events: Sequence[LogEvent],
-        rows: Ints,
-        project: Events,
-        reference: Reference,
+        self, type_: EventType, events: Sequence[LogEvent], rows: Ints, project: Events, reference: Reference
     ) -> None:
         self.type, self.events, self.rows = type_, events, rows
         self._project, self.reference = project, reference

@@ -161,9 +161,7 @@ def _day(day: np.int64) -> str:
 
 def _base(rows: Sequence[Any], ids: Sequence[str] | None, times: Ints) -> dict[str, pa.Array]:
     """The columns that all rows of one place have."""
-    columns = {
-        "seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows))),
-    }
+    columns = {"seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows)))}
     if ids is not None:
         columns["id"] = pa.array(ids, pa.string())
     columns["time"] = pa.array(times).cast(TIME)

@@ -42,14 +42,7 @@ SO_MANY = {  # of what is counted or added up, before it
     "==": "exactly {}",
     "!=": "other than {}",
 }
-IS = {
-    ">": "is above",
-    ">=": "is at least",
-    "<": "is below",
-    "<=": "is at most",
-    "==": "is",
-    "!=": "is not",
-}
+IS = {">": "is above", ">=": "is at least", "<": "is below", "<=": "is at most", "==": "is", "!=": "is not"}
 _FEW: Final[dict[tuple[str, object], str]] = {
     (">", 0): "at least one",
     (">=", 1): "at least one",

@@ -86,14 +86,7 @@ __all__ = [
 ]
 
 DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name
-_AT_LEAST = {
-    ">": "above",
-    ">=": "from",
-    "<": "below",
-    "<=": "up to",
-    "!=": "not",
-    "==": "",
-}
+_AT_LEAST = {">": "above", ">=": "from", "<": "below", "<=": "up to", "!=": "not", "==": ""}
 _AS_IT_IS = frozenset({"lower", "upper", "trim"})  # letters of another size are the same to people
 _UNITS = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
 _SPENT = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent

@@ -253,11 +253,7 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
         "The greatest integer that is not above x.",
         "floor(-1.5)",
     ),
-    (
-        ("sqrt", "sqrt(x)", _sign_reals, _plain(calls.root)),
-        "The real root; of a negative number missing.",
-        "sqrt(2)",
-    ),
+    (("sqrt", "sqrt(x)", _sign_reals, _plain(calls.root)), "The real root; of a negative number missing.", "sqrt(2)"),
     (_texts("length", "length(text)", (_T,), INTEGER, len), "How many code points a text has.", "length('Bär')"),
     (_texts("lower", "lower(text)", (_T,), TEXT, str.lower), "In lower case.", "lower('POS')"),
     (_texts("upper", "upper(text)", (_T,), TEXT, str.upper), "In upper case.", "upper('pos')"),

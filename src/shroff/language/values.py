@@ -49,10 +49,7 @@ _ENCLOSED = re.compile(r"(?P<open>\()?(?P<sign>[+-])?(?P<digits>.*?)(?P<minus>-)
 _WRITTEN_LENGTH_MAX = 400  # characters
 _DIGIT = re.compile("^[^eE]*[0-9]")
 _EXAMPLES = {".": "1,234.50", ",": "1.250,00"}
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)?",
-    re.ASCII,
-)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = date(1970, 1, 1).toordinal()
 _MILLISECOND = timedelta(milliseconds=1)

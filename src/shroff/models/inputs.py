@@ -199,11 +199,7 @@ class InputLoader:
             return self._features.type_of(name)
 
         scope = Scope(
-            self._names,
-            what=what,
-            this=(self._event.name,),
-            feature=type_of,
-            feature_names=self._features.names,
+            self._names, what=what, this=(self._event.name,), feature=type_of, feature_names=self._features.names
         )
         node = loader.expression(item, scope, self._problems)
         for name in asked if node is not None else ():

@@ -43,12 +43,7 @@ XGBOOST = "xgboost"
 LIGHTGBM = "lightgbm"
 LOGISTIC = "logistic"
 ISOLATION = "isolation"
-FILES = {
-    XGBOOST: "model.json",
-    LIGHTGBM: "model.txt",
-    LOGISTIC: "logistic.json",
-    ISOLATION: "isolation.json",
-}
+FILES = {XGBOOST: "model.json", LIGHTGBM: "model.txt", LOGISTIC: "logistic.json", ISOLATION: "isolation.json"}
 _CURE = "restore the model's folder from a backup, or train the model again"
 
 

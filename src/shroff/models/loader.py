@@ -43,10 +43,7 @@ TEST_MS = 7 * DAY_MS
 FOLDS = 4
 FOLDS_MAX = 1_000
 SEED_MAX = 2**31 - 1  # what every library takes
-DEFAULT_GATES = (
-    ModelGate("average_precision", above_champion_by=NOISE),
-    ModelGate("leak_test", is_required=True),
-)
+DEFAULT_GATES = (ModelGate("average_precision", above_champion_by=NOISE), ModelGate("leak_test", is_required=True))
 
 # What a metric needs, as `keys.Metric` has it: in words, and what to write.
 _NEEDS = {

@@ -236,12 +236,7 @@ def _sample(input_: Input, rows: Ints) -> Input:
 
 
 def _scores(
-    given: TrainingSet,
-    scorer: Scorer | None,
-    learnt_until_ms: int | None,
-    recent: DriftPeriod,
-    before: Ints,
-    now: Ints,
+    given: TrainingSet, scorer: Scorer | None, learnt_until_ms: int | None, recent: DriftPeriod, before: Ints, now: Ints
 ) -> tuple[Input, Input] | str:
     """Scores of both stretches, or why they are not compared.
 

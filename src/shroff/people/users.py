@@ -17,13 +17,7 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User
 
-PEOPLE = (
-    Role.ADMIN,
-    Role.ANALYST,
-    Role.AUTHOR,
-    Role.VIEWER,
-    Role.MEMBER,
-)  # services have keys
+PEOPLE = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER, Role.MEMBER)  # services have keys
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _TEXT_MAX = 200
 THEMES = ("", "light", "dark")  # of pages; empty for the browser's

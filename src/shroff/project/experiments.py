@@ -36,11 +36,7 @@ EXPERIMENT_KEYS = mapping_shape(
 
 
 def load_experiment(
-    node: YamlMapping,
-    event: str,
-    entities: Collection[str],
-    rules: dict[str, Rule],
-    problems: list[Problem],
+    node: YamlMapping, event: str, entities: Collection[str], rules: dict[str, Rule], problems: list[Problem]
 ) -> None:
     """Add the rule that an experiment is, and draw those that it switches with its keys; a mistake is a problem."""
     written, share = (

@@ -232,12 +232,7 @@ def entry_of(text: str, value: str, stands_for: Changes, known: ListFile | None 
 
 
 def _of_one_value(
-    text: str,
-    put: Sequence[Entry],
-    out: Collection[str],
-    stands_for: Changes,
-    known: ListFile | None,
-    rows: int | None,
+    text: str, put: Sequence[Entry], out: Collection[str], stands_for: Changes, known: ListFile | None, rows: int | None
 ) -> Edited | None:
     """Edit of one value by a text search; None if that is not enough. Cost: 0.6 ms per megabyte.
 

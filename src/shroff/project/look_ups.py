@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING
 from shroff.errors import Problem
 from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
-from shroff.language.expression import (
-    InList,
-    ItemFeature,
-    Lookup,
-    Node,
-    aggregates,
-    walk,
-)
+from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:

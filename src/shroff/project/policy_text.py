@@ -110,10 +110,7 @@ def _costs(node: Node | None, event: str) -> Mapping:
 
 
 def _changed(
-    text: str,
-    edits: Callable[[_Written, Node | None], list[_Edit]],
-    wanted: Callable[[Any], Any],
-    cure: str,
+    text: str, edits: Callable[[_Written, Node | None], list[_Edit]], wanted: Callable[[Any], Any], cure: str
 ) -> str:
     """Apply edits, if the result has exactly the wanted meaning."""
     node, changed = _node(text), text

@@ -19,15 +19,7 @@ from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
 from shroff.language.values import Value
 from shroff.log.history import Control
-from shroff.log.state.fold import (
-    Folded,
-    Progress,
-    empty,
-    fold,
-    lateness_of,
-    placed_batches,
-    take,
-)
+from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, placed_batches, take
 from shroff.log.version_switch import carried, means_the_same
 from shroff.models.in_force import FILE
 from shroff.project.definitions import Definitions, computed_of, load_definitions

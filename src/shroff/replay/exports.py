@@ -289,12 +289,6 @@ KINDS = {
         "events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row
     ),
     "late": ExportKind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
-    "flags": ExportKind(
-        "flags",
-        _flags,
-        _flag_line,
-        _FLAG_COLUMNS,
-        _flag_row,
-    ),
+    "flags": ExportKind("flags", _flags, _flag_line, _FLAG_COLUMNS, _flag_row),
     "labels": ExportKind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
 }

@@ -396,10 +396,7 @@ def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
                 return words, "Leave a margin where equal amounts matter: a std has no exact form."
             count = structs.replace(found, type=INTEGER, function="count", argument=None)
             total = structs.replace(found, type=found.argument.type, function="sum")
-            exact = [
-                f"{text_of(unconverted(amount))} * {text_of(count)}",
-                f"{text_of(number)} * {text_of(total)}",
-            ]
+            exact = [f"{text_of(unconverted(amount))} * {text_of(count)}", f"{text_of(number)} * {text_of(total)}"]
             operator = f" {part.operator} " if isinstance(part, Compare) else ""
             is_left = is_ratio == (at == 0)  # the amount stands before the operator
             return words, f"Write {operator.join(exact if is_left else exact[::-1])}: it is exact."

@@ -239,11 +239,7 @@ def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], diges
 
     rows = 0
     written: Future[None] | None = None
-    with (
-        unfinished(out) as part,
-        ExitStack() as opened,
-        ThreadPoolExecutor(1, thread_name_prefix="write") as pool,
-    ):
+    with unfinished(out) as part, ExitStack() as opened, ThreadPoolExecutor(1, thread_name_prefix="write") as pool:
         file = part if digest is None else _Digested(opened.enter_context(part.open("wb")), digest)
         writer = opened.enter_context(_writer(file, schema))
         for table in _gathered(tables, schema):

@@ -71,11 +71,7 @@ def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:
     return found
 
 
-KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {
-    "decisions": decisions,
-    "flags": flags,
-    "events": events,
-}
+KINDS: Final[Mapping[str, Callable[..., list[Outgoing]]]] = {"decisions": decisions, "flags": flags, "events": events}
 
 
 def flag_body(row: FlagRow) -> bytes:

@@ -57,10 +57,7 @@ class Merge:
     """
 
     def __init__(
-        self,
-        moment: Callable[[str | None], Moment],
-        wait_s: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
+        self, moment: Callable[[str | None], Moment], wait_s: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._moment, self.wait_s, self.clock = moment, wait_s, clock
         self.parts: dict[str, _Part] = {}

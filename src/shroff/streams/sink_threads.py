@@ -169,10 +169,7 @@ def couriers_of(
 
 @contextmanager
 def delivering(
-    routes: Sequence[SinkRoute],
-    log: Log,
-    opened: Callable[[], Log],
-    now_ms: Callable[[], int],
+    routes: Sequence[SinkRoute], log: Log, opened: Callable[[], Log], now_ms: Callable[[], int]
 ) -> Iterator[Delivery]:
     """Deliver while a process writes this log; `tend` is to be called between its batches.
 

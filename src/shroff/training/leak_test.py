@@ -301,9 +301,7 @@ class _Turned:
 
     def source(self, definitions: Definitions, source: HistorySource) -> HistorySource:
         return replace(
-            source,
-            taken=lambda: self._taken(definitions, source),
-            labels=lambda: self._inputs(source.labels()),
+            source, taken=lambda: self._taken(definitions, source), labels=lambda: self._inputs(source.labels())
         )
 
     def _taken(self, definitions: Definitions, source: HistorySource) -> Iterator[FeatureEvents]:

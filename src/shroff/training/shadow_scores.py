@@ -79,12 +79,7 @@ def scores_of(
         calm_collector(),
         closing(
             BatchEngine(
-                definitions.events,
-                computed,
-                definitions.reference,
-                source.lateness_ms,
-                threads=threads(),
-                also=[event],
+                definitions.events, computed, definitions.reference, source.lateness_ms, threads=threads(), also=[event]
             )
         ) as batch,
     ):

@@ -187,10 +187,7 @@ def train_model(
     leak = _leaks(definitions, settings, source, as_of_ms, replace(way, reading=None), steps)
     latency_ms = _latency_ms(trained, given) if _asks(settings, LATENCY) else None
     gates = judge_gates(
-        settings.gates,
-        evaluation,
-        leak_test_passed=None if leak is None else leak.passed,
-        latency_p99_ms=latency_ms,
+        settings.gates, evaluation, leak_test_passed=None if leak is None else leak.passed, latency_p99_ms=latency_ms
     )
     manifest = {
         "event": settings.event,

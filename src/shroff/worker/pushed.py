@@ -26,10 +26,7 @@ from shroff.worker.serving.lines import Inflow
 if TYPE_CHECKING:
     from shroff.streams.push import Push
 
-ID_NAMES = {
-    "pubsub": "messageId",
-    "sns": "MessageId",
-}  # under which an envelope has the id of its message; else `id`
+ID_NAMES = {"pubsub": "messageId", "sns": "MessageId"}  # under which an envelope has the id of its message; else `id`
 
 _BEGINS = {"push": HOOKS, "pull": PULLED, "source": READ}  # of the names that sources have in the log
 

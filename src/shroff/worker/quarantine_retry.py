@@ -102,10 +102,7 @@ def known_numbers(log: Quarantine, numbers: Sequence[int]) -> list[int]:
 
 
 def submissions(
-    entries: Iterable[Entry],
-    intake: Intake,
-    headers: Mapping[str, CsvHeader],
-    decoder: Decoders = lambda: None,
+    entries: Iterable[Entry], intake: Intake, headers: Mapping[str, CsvHeader], decoder: Decoders = lambda: None
 ) -> list[Submission]:
     """The entries as they would come from their files: exactly one submission for each, in their order.
 

@@ -52,11 +52,7 @@ class RequestReader:
     """
 
     def __init__(
-        self,
-        definitions: Definitions,
-        intake: Intake,
-        now_ms: Callable[[], int],
-        tell: Callable[[str], None] = unheard,
+        self, definitions: Definitions, intake: Intake, now_ms: Callable[[], int], tell: Callable[[str], None] = unheard
     ) -> None:
         self.definitions, self._intake, self._now_ms = definitions, intake, now_ms
         types = definitions.events.types

@@ -97,11 +97,7 @@ class FactsDocument(OperationAnswer):
 
 
 def facts_of(
-    question: FactsQuestion,
-    definitions: Definitions,
-    log: Log,
-    now_ms: int,
-    most: int = EVENTS_MAX,
+    question: FactsQuestion, definitions: Definitions, log: Log, now_ms: int, most: int = EVENTS_MAX
 ) -> FactsDocument:
     """The features of a key at a moment.
 

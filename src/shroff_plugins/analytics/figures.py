@@ -30,15 +30,7 @@ from shroff.plugins.values import Bools, Ints, frozen
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, read_frames, user_codes, user_fields
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
-from shroff_plugins.analytics.report_keys import (
-    BEFORE,
-    SHOWN,
-    CountedEvents,
-    Figure,
-    FigureValues,
-    figure_of,
-    why_not,
-)
+from shroff_plugins.analytics.report_keys import BEFORE, SHOWN, CountedEvents, Figure, FigureValues, figure_of, why_not
 from shroff_plugins.analytics.report_text import CountedStep
 
 _CODES = 40  # bits of a user's code; the day stands above them

@@ -13,17 +13,7 @@ from shroff.plugins import loader
 from shroff.plugins.language import BOOLEAN, Node, Scope
 from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode, YamlSequence
 from shroff.plugins.loader import YamlScalar as Scalar
-from shroff.plugins.settings import (
-    DURATION,
-    EXPRESSION,
-    NAME,
-    Either,
-    Many,
-    Required,
-    choice,
-    mapping_shape,
-    own_names,
-)
+from shroff.plugins.settings import DURATION, EXPRESSION, NAME, Either, Many, Required, choice, mapping_shape, own_names
 from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.report_keys import split_mistake
 
@@ -100,11 +90,7 @@ def load_funnels(node: YamlNode | None, context: FileContext, problems: list[Pro
 
 
 FUNNELS_FILE = AddedFile(
-    "funnels",
-    FILE,
-    "User funnels: steps, drop-off, recovery and time taken.",
-    FUNNELS,
-    load_funnels,
+    "funnels", FILE, "User funnels: steps, drop-off, recovery and time taken.", FUNNELS, load_funnels
 )
 
 

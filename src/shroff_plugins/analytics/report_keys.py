@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shroff.errors import Problem, ShroffError, nearest
 from shroff.plugins import loader
 from shroff.plugins.events import Events
-from shroff.plugins.language import (
-    BOOLEAN,
-    INTEGER,
-    DeclaredNames,
-    FeatureValue,
-    Node,
-    Scope,
-    Type,
-    Value,
-    walk,
-)
+from shroff.plugins.language import BOOLEAN, INTEGER, DeclaredNames, FeatureValue, Node, Scope, Type, Value, walk
 from shroff.plugins.loader import YamlMapping, YamlNode, YamlScalar, YamlSequence
 from shroff.plugins.settings import (
     ANY,
@@ -308,14 +298,7 @@ def _misfits(tree: YamlMapping) -> list[str]:
     return found
 
 
-_BELONGS = {
-    "where": "event",
-    "distinct": "event",
-    "sum": "event",
-    "days": "event",
-    "also": "distinct",
-    "key": "fact",
-}
+_BELONGS = {"where": "event", "distinct": "event", "sum": "event", "days": "event", "also": "distinct", "key": "fact"}
 
 
 def _shown(tree: YamlMapping) -> dict[str, Any]:

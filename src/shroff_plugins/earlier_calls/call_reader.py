@@ -148,10 +148,7 @@ class CallReader:
 
     def _complete(self, fields: dict[str, object], raw: bytes, now_ms: int) -> None:
         """An id and a time for an event that is not kept: the same body gets the same id."""
-        made = {
-            self._type.id_field: f"{MADE_ID}{sha256(raw).hexdigest()[:32]}",
-            self._type.time_field: Instant(now_ms),
-        }
+        made = {self._type.id_field: f"{MADE_ID}{sha256(raw).hexdigest()[:32]}", self._type.time_field: Instant(now_ms)}
         for name, value in made.items():
             if name not in fields and name not in self.call.mapping.fields:
                 fields[name] = value

@@ -19,17 +19,7 @@ from shroff.plugins.loader import AddedFile, FileContext, YamlMapping, YamlNode
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.loader import YamlSequence as Sequence
 from shroff.plugins.project import OUTCOMES
-from shroff.plugins.settings import (
-    ANY,
-    EXPRESSION,
-    NAME,
-    SWITCH,
-    Either,
-    Many,
-    Required,
-    mapping_shape,
-    own_names,
-)
+from shroff.plugins.settings import ANY, EXPRESSION, NAME, SWITCH, Either, Many, Required, mapping_shape, own_names
 from shroff.plugins.values import FrozenStruct
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
@@ -189,12 +179,7 @@ def _event(node: YamlNode | None, events: Events, problems: list[Problem]) -> Ev
 class _CallLoader:
     """Loader of one call of an event type."""
 
-    def __init__(
-        self,
-        event: EventType,
-        context: FileContext,
-        problems: list[Problem],
-    ) -> None:
+    def __init__(self, event: EventType, context: FileContext, problems: list[Problem]) -> None:
         self._event, self._problems, self._has_mistake = event, problems, False
         self._may_lack: set[str] = set()
         keyed = {name for name, entity in context.events.entities.items() if event.name in entity.keys}

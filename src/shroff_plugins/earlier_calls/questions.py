@@ -19,17 +19,7 @@ from shroff.plugins.language import DeclaredNames, Node, RowValue, Scope, walk
 from shroff.plugins.loader import FileContext, YamlMapping, YamlNode
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.loader import YamlSequence as Sequence
-from shroff.plugins.settings import (
-    ANY,
-    EXPRESSION,
-    Either,
-    Key,
-    Many,
-    Required,
-    choice,
-    mapping_shape,
-    own_names,
-)
+from shroff.plugins.settings import ANY, EXPRESSION, Either, Key, Many, Required, choice, mapping_shape, own_names
 from shroff.plugins.values import FrozenStruct
 
 REQUEST = "request"  # what an answer reads of the request: row.request.NAME

@@ -121,12 +121,7 @@ def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
         "split_indices": tree.inputs.tolist(),
         "split_type": [int(node in tree.sets) for node in range(size)],
         "sum_hessian": _sums(tree.left, tree.right, np.ones(len(tree.left))).tolist(),
-        "tree_param": {
-            "num_deleted": "0",
-            "num_feature": str(count),
-            "num_nodes": str(size),
-            "size_leaf_vector": "1",
-        },
+        "tree_param": {"num_deleted": "0", "num_feature": str(count), "num_nodes": str(size), "size_leaf_vector": "1"},
     }
 
 

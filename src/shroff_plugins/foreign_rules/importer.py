@@ -109,12 +109,7 @@ def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: 
 
 def _rule(rule: Carried, event: str, *, is_shadow: bool) -> str:
     source = rule.source.text
-    lines = [
-        f"- id: {rule.id}",
-        f"  on: {event}",
-        f"  by: {rule.by}",
-        f"  when: {in_quotes(rule.when)}",
-    ]
+    lines = [f"- id: {rule.id}", f"  on: {event}", f"  by: {rule.by}", f"  when: {in_quotes(rule.when)}"]
     if len(source) <= _IN_A_REASON and not {"{", "}"} & set(source):
         lines.append(f"  reason: {in_quotes(source)}")
     lines.append(f"  effect: {rule.effect}")

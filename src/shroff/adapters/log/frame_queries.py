@@ -10,13 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, starmap
 from typing import Any
 
-from shroff.adapters.log.event_frames import (
-    EVENT_FRAME_ROWS,
-    EventFrame,
-    lines_of,
-    pack,
-    unpack,
-)
+from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of, pack, unpack
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
 from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.queries import EVENT_SHAPE, MISSING, NUMBER_MAX, LogQuestions

@@ -68,12 +68,7 @@ class PostgresLog(BatchRows):
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        read_only: bool = False,
-        on_step: Callable[[str], None] = no_step,
-        lease_s: float = LEASE_S,
+        self, url: str, *, read_only: bool = False, on_step: Callable[[str], None] = no_step, lease_s: float = LEASE_S
     ) -> None:
         """Open the log; a writer makes its tables where there are none.
 

@@ -11,14 +11,7 @@ from typing import Any, TypeVar
 from msgspec.structs import astuple
 
 from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum
-from shroff.streams.log import (
-    DecisionRow,
-    FlagRow,
-    HitRow,
-    Record,
-    Refused,
-    Remark,
-)
+from shroff.streams.log import DecisionRow, FlagRow, HitRow, Record, Refused, Remark
 from shroff.streams.log_columns import RecordColumns
 
 APPEND_STEPS = (  # what a log in a database tells of an `append`, in this order

@@ -15,13 +15,7 @@ from shroff.adapters.log.batch_rows import BatchRows
 from shroff.adapters.log.event_frames import EventFrame
 from shroff.adapters.log.frames import DecisionFrame
 from shroff.adapters.log.sql_text import SqlWording
-from shroff.adapters.log.sqlite_statements import (
-    WORDING,
-    Statement,
-    misfit,
-    parts,
-    text,
-)
+from shroff.adapters.log.sqlite_statements import WORDING, Statement, misfit, parts, text
 from shroff.errors import StorageError
 
 _STEPS = 10_000  # of SQLite between two looks at the clock: some 0.1 ms

@@ -22,9 +22,7 @@ from shroff.streams.settings import (
 
 TABLE = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,62}$")
 _ROUTE = MappingShape(
-    "outcomes, or values of a field, with their topics; `else` for all others",
-    named=TOPIC,
-    pattern=r"^\S{1,200}$",
+    "outcomes, or values of a field, with their topics; `else` for all others", named=TOPIC, pattern=r"^\S{1,200}$"
 )
 _COLUMNS = MappingShape(
     "columns with their contents",

@@ -6,15 +6,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from shroff.adapters.kafka import BROKERS, CLIENT
-from shroff.language.keys import (
-    Either,
-    Key,
-    Many,
-    Required,
-    choice,
-    mapping_shape,
-    own_names,
-)
+from shroff.language.keys import Either, Key, Many, Required, choice, mapping_shape, own_names
 from shroff.streams.settings import DEAD_LETTERS, TOPIC, AdapterSettings, last_part
 from shroff.streams.source import CERTAIN_S
 

@@ -14,14 +14,7 @@ from msgspec import UNSET, UnsetType
 from shroff import config
 from shroff.errors import TransientError
 from shroff.events.event import time_text
-from shroff.operations.declaration import (
-    OperationRequest,
-    Outcome_co,
-    Param,
-    ReportAnswer,
-    group,
-    operation,
-)
+from shroff.operations.declaration import OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
 from shroff.runtime.texts import argument, bytes_text, headed, many
 
 if TYPE_CHECKING:

@@ -34,14 +34,7 @@ from shroff.cases.filters import LARGEST
 from shroff.errors import LogBusyError
 from shroff.events.event import TimeText, time_text
 from shroff.language.values import parse_time
-from shroff.operations.declaration import (
-    InvalidRequestError,
-    OperationRequest,
-    Outcome_co,
-    Param,
-    group,
-    operation,
-)
+from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome_co, Param, group, operation
 from shroff.operations.pagination import BadQueryError, Cursor, cursor_of, next_of
 from shroff.project.dependency_hash import reasons_of
 

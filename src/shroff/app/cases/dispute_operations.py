@@ -305,11 +305,7 @@ def _known(log: Log, definitions: Definitions, stages: Mapping[str, list[Dispute
 
 
 def _judged(
-    log: Log,
-    definitions: Definitions,
-    cases: ProjectCases,
-    known: Iterable[_Known],
-    as_of_ms: int | None = None,
+    log: Log, definitions: Definitions, cases: ProjectCases, known: Iterable[_Known], as_of_ms: int | None = None
 ) -> Iterator[tuple[DisputeRow, Record, list[DisputeStage], PriorEvidence]]:
     from shroff.app.cases.prior_payments import PriorPayments
 

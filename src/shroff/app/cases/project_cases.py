@@ -133,10 +133,7 @@ class ProjectCases(ProjectPart):
         """Cases, with all alerts of the log that may be written."""
         with self._people.open() as people:
             desk = self.desk(people)
-            with (
-                self._log.reading() as log,
-                self._as_far_as_written("alerts without a case yet are left out"),
-            ):
+            with self._log.reading() as log, self._as_far_as_written("alerts without a case yet are left out"):
                 self.follower(desk, log).follow()
             yield desk
 

@@ -31,15 +31,7 @@ from shroff.jobs.job import (
 )
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.project.schedules import (
-    ALL,
-    QUEUE,
-    RETRIES_MAX,
-    TIMEOUT_MS,
-    TIMEOUT_MS_MAX,
-    TIMEOUT_MS_MIN,
-    Schedule,
-)
+from shroff.project.schedules import ALL, QUEUE, RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, Schedule
 from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:

@@ -8,14 +8,7 @@ import msgspec
 
 from shroff.app.rules.agreements import Author, ChangeAsked, PendingApproval
 from shroff.errors import RefusalError
-from shroff.operations.declaration import (
-    OPERATIONS,
-    Operation,
-    OperationAnswer,
-    OperationRequest,
-    group,
-    operation,
-)
+from shroff.operations.declaration import OPERATIONS, Operation, OperationAnswer, OperationRequest, group, operation
 from shroff.people.access import Right
 from shroff.people.audit import Action
 from shroff.runtime.texts import headed, many

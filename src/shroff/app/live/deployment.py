@@ -12,13 +12,7 @@ from msgspec.json import encode as to_json
 
 from shroff.app.project_files import FileVersions, checked
 from shroff.errors import NotAllowedError, RefusalError
-from shroff.log.active_files import (
-    NOTICES,
-    NOW,
-    RESTART,
-    SETTING,
-    FileDifference,
-)
+from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.people.access import Right
 from shroff.people.audit import Action

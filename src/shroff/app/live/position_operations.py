@@ -241,12 +241,7 @@ def list_positions(source: SourceParts, systems: Systems, request: ListPositions
     """
     parts = [
         PartPosition(
-            kind,
-            part.part,
-            shown(part.offset) or None,
-            part.waiting,
-            part.trouble or None,
-            _reset(part.forgotten),
+            kind, part.part, shown(part.offset) or None, part.waiting, part.trouble or None, _reset(part.forgotten)
         )
         for kind, positions in source.all().items()
         for part in positions

@@ -12,14 +12,7 @@ from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, checked, intake_of
 from shroff.errors import DefinitionError, UsageError
-from shroff.log.active_files import (
-    ACTIVE,
-    NOTICES,
-    is_live,
-    notice_files,
-    renewed,
-    taken_up,
-)
+from shroff.log.active_files import ACTIVE, NOTICES, is_live, notice_files, renewed, taken_up
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import frozen
 from shroff.streams.log import Batch, Log, Offset

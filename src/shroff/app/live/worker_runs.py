@@ -153,12 +153,7 @@ class WorkerRuns(ProjectPart):
         return self._context.at(ScratchPaths(self._paths.folder, folder))
 
     def cluster(
-        self,
-        address: str | None,
-        partitions: int | None = None,
-        *,
-        stop: Event,
-        tell: Callable[[str], None] = unheard,
+        self, address: str | None, partitions: int | None = None, *, stop: Event, tell: Callable[[str], None] = unheard
     ) -> int:
         """Decide what the sequencer has put in order, on Spark, into the project's log; gives that log's end.
 
@@ -190,15 +185,7 @@ class WorkerRuns(ProjectPart):
                 outflow.attend(time.monotonic())
                 return not stop.is_set()
 
-            decide_live(
-                opened,
-                self._paths.models,
-                processes,
-                state,
-                log,
-                self._context.now_ms,
-                goes_on,
-            )
+            decide_live(opened, self._paths.models, processes, state, log, self._context.now_ms, goes_on)
             return log.last_seq()
 
     @contextmanager

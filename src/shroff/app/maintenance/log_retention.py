@@ -68,11 +68,7 @@ class Retention(ProjectPart):
     """Retention of old events."""
 
     def prune(
-        self,
-        *,
-        is_dry: bool = False,
-        writing: Progress | None = None,
-        pruning: Progress | None = None,
+        self, *, is_dry: bool = False, writing: Progress | None = None, pruning: Progress | None = None
     ) -> Pruned:
         """Move events, labels and decisions older than `keep` from the store to the lake; also works beside a writer.
 

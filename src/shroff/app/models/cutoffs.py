@@ -86,12 +86,7 @@ class ScoreCutoffs(ProjectPart):
     """The thresholds of a project's policy."""
 
     def thresholds(
-        self,
-        event: str = "",
-        *,
-        model: str = "",
-        apply: bool = False,
-        what_if: WhatIf | None = None,
+        self, event: str = "", *, model: str = "", apply: bool = False, what_if: WhatIf | None = None
     ) -> tuple[Cutoffs, AppliedCutoffs | None]:
         """Compute the thresholds of the score with the lowest cost by the policy; with `apply`, make them active.
 

@@ -316,10 +316,7 @@ class ImportModel(OperationRequest[TrainedModel]):
 
     file: Path
     check: Path | None = None
-    event: Annotated[
-        str | None,
-        AsEvent("The event type, if model.yaml has models of several."),
-    ] = None
+    event: Annotated[str | None, AsEvent("The event type, if model.yaml has models of several.")] = None
     inputs: str | None = None
     categories: tuple[str, ...] = ()
     trained_until: str | None = None

@@ -35,10 +35,7 @@ QUARANTINED = 4
 NO_MODEL = 5
 WATCHED = ("once", "file", "settled", "markers", "poll", "labels_inside", "no_decide")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
-EventOfModel = Annotated[
-    Name | None,
-    AsEvent("The event type, if model.yaml has models of several."),
-]
+EventOfModel = Annotated[Name | None, AsEvent("The event type, if model.yaml has models of several.")]
 InputPaths = Annotated[tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True)]
 LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE")]
 InputOrder = Annotated[Literal["file", "time"], Param("time: sort by event time.")]

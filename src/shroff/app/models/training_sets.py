@@ -131,10 +131,7 @@ class TrainingSets(ProjectPart):
         _check_given(Path(manifest), then, given)
         if out is not None:
             _check_new(Path(out))
-        with (
-            TemporaryDirectory(prefix="shroff-") as folder,
-            self._source(settings, given, then) as found,
-        ):
+        with TemporaryDirectory(prefix="shroff-") as folder, self._source(settings, given, then) as found:
             place = Path(folder) / "set" if out is None else Path(out)
             report = self._write(place, settings, found, then.as_of_ms, then.fold.fold, way)
         now = report.manifest

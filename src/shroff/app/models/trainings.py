@@ -282,11 +282,7 @@ class Training(ProjectPart):
 
         options = options or Options()
         if options.cluster is not None:  # a learner that it has nothing for is told before a file is taken
-            growing_on(
-                options.cluster,
-                settings_of(self._definitions, options.event).learner,
-                self._paths.state,
-            )
+            growing_on(options.cluster, settings_of(self._definitions, options.event).learner, self._paths.state)
         sources, name = PulledSources(self._context), str(place)
         if name in self._systems.pulled:
             if options.labels_inside or options.has_markers:

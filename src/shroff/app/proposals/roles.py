@@ -224,12 +224,7 @@ def time_of(draft: Draft) -> ProposedField:
             ):
                 unit = next((unit for word, unit in _UNITS.items() if word in slug(column.path)), "1s")
                 unit = unit if column.most * int(unit[:-1]) * (30 if unit[-1] == "d" else 1) < 10**8 else "1s"
-                add(
-                    column,
-                    1,
-                    f"{_START} + integer({column.row}) * {unit}",
-                    f"units of {unit} since a day to be named",
-                )
+                add(column, 1, f"{_START} + integer({column.row}) * {unit}", f"units of {unit} since a day to be named")
     if not found:
         guess = "no column has the time, so each line is a second after the one before"
         return ProposedField("paid_at", "time", f"{_START} + row.number * 1s", guess)

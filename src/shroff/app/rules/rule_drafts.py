@@ -16,14 +16,7 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.rules.agreements import Author, keep, read_kept
 from shroff.app.rules.list_files import RULES_APART
-from shroff.app.rules.rule_files import (
-    FOLDER,
-    Before,
-    ChangedMeanwhileError,
-    NotApprovedError,
-    is_version,
-    unrecorded,
-)
+from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, NotApprovedError, is_version, unrecorded
 from shroff.errors import DefinitionError, NotAllowedError, Problem, UsageError
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.project.definitions import Definitions, load_definitions

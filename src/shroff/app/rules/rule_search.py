@@ -251,10 +251,7 @@ def daily(money: Floats, times_ms: Ints, all_times_ms: Ints) -> tuple[float, flo
 
 
 def rules_to_drop(
-    hits: dict[str, Ints],
-    outcomes: Callable[[Sequence[str]], Ints8],
-    value: Callable[[Ints8], Floats],
-    times_ms: Ints,
+    hits: dict[str, Ints], outcomes: Callable[[Sequence[str]], Ints8], value: Callable[[Ints8], Floats], times_ms: Ints
 ) -> Iterator[tuple[str, str, float, int]]:
     """Rules without which decisions earn as much or more, each beside those that stay: why, money and reviews saved."""
     kept = sorted(hits, key=lambda rule: len(hits[rule]))

@@ -195,14 +195,7 @@ class _EventRules:
         self.inputs = list(candidates(definitions, event))
         friendly = model.friendly_reasons if model else frozenset()
         settings = ModelSettings(
-            event,
-            (*self.inputs, *computed),
-            self.delay_ms,
-            "",
-            Split(0, 0, 0, 0),
-            None,
-            (),
-            friendly_reasons=friendly,
+            event, (*self.inputs, *computed), self.delay_ms, "", Split(0, 0, 0, 0), None, (), friendly_reasons=friendly
         )
         way = Way(reading=progress.counting("reading events"), computing=progress.counting("computing events"))
         rows = self.rows = build_set(definitions, settings, log_source(log, definitions, event), as_of_ms, way)

@@ -24,11 +24,7 @@ MARKER_BYTES = 16
 BLOCK_BYTES_MAX = 256 * 1024 * 1024  # uncompressed; writers make blocks of some 64 KiB
 PIECE_BYTES = 1024 * 1024  # read at a time where the next block is looked for
 _LONG_BYTES_MAX = 10
-_HEADER = {
-    "type": "record",
-    "name": "header",
-    "fields": [{"name": "meta", "type": {"type": "map", "values": "bytes"}}],
-}
+_HEADER = {"type": "record", "name": "header", "fields": [{"name": "meta", "type": {"type": "map", "values": "bytes"}}]}
 
 
 def read_avro(path: Path) -> Lines:

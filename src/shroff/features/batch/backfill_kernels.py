@@ -50,14 +50,7 @@ def count_keys(keys: Ints, begin: Word, end: Word, counts: Ints) -> None:
 
 @native("void(int64[::1], int64, int64, int64[::1], int32[::1], int32[::1], int64, int64)")
 def sort_rows(
-    keys: Ints,
-    begin: Word,
-    end: Word,
-    slots: Ints,
-    rows: Ints32,
-    slot_of: Ints32,
-    base: Word,
-    nowhere: Word,
+    keys: Ints, begin: Word, end: Word, slots: Ints, rows: Ints32, slot_of: Ints32, base: Word, nowhere: Word
 ) -> None:
     """Give each of the rows [begin, end) the next slot of its key; rows without a key get `nowhere`."""
     for row in range(begin, end):
@@ -180,14 +173,7 @@ def fill_series(begin: Word, end: Word, values: Ints, kept: Bytes, series: Ints,
 
 @native("int64(int64, int64, int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64[::1])")
 def find_own_rows(
-    begin: Word,
-    end: Word,
-    inserts: Ints,
-    asks: Ints,
-    codes: Ints,
-    rows: Ints,
-    own_inserts: Ints,
-    own_asks: Ints,
+    begin: Word, end: Word, inserts: Ints, asks: Ints, codes: Ints, rows: Ints, own_inserts: Ints, own_asks: Ints
 ) -> Word:
     """Find the rows of [begin, end) whose keys have a code; gives their number, and the codes (-1: none)."""
     count = np.int64(0)

@@ -75,14 +75,7 @@ def link_values(
 
 @compiled
 def place_distinct(
-    begin: Word,
-    end: Word,
-    series: Ints,
-    maps: Ints32,
-    links: Ints32,
-    part: Ints,
-    base: Word,
-    places: Ints32,
+    begin: Word, end: Word, series: Ints, maps: Ints32, links: Ints32, part: Ints, base: Word, places: Ints32
 ) -> None:
     """Say how many values differ in the window of one set, for the rows [begin, end) of a key.
 

@@ -48,15 +48,7 @@ def word_of(cells: Ints, base: Word, words: Word, cell: Word) -> Word:
 
 @compiled
 def take_total(
-    rows: Word,
-    begins: Ints,
-    ends: Ints,
-    cells: Ints,
-    base: Word,
-    words: Word,
-    wide: Word,
-    records: Ints,
-    word: Word,
+    rows: Word, begins: Ints, ends: Ints, cells: Ints, base: Word, words: Word, wide: Word, records: Ints, word: Word
 ) -> None:
     """Subtract the totals before each window from those behind it."""
     for i in range(rows):
@@ -69,14 +61,7 @@ def take_total(
 
 @compiled
 def take_value(
-    rows: Word,
-    begins: Ints,
-    ends: Ints,
-    query: Ints,
-    series: Ints,
-    cells: Ints,
-    places: Ints32,
-    records: Ints,
+    rows: Word, begins: Ints, ends: Ints, query: Ints, series: Ints, cells: Ints, places: Ints32, records: Ints
 ) -> None:
     """Take the value that a query asks for, or anything where its window is empty."""
     function, word = query[QUERY_FUNCTION], query[QUERY_WORD]

@@ -85,10 +85,7 @@ class GroupFeed:
         asks = inserts if is_alike else _joined(columns.asks)
         columns.inserts, columns.asks = [], []
         backfill = Backfill(
-            self._plan,
-            *(times, inserts, asks, values, kept),
-            lateness_ms=self._lateness_ms,
-            threads=self._threads,
+            self._plan, *(times, inserts, asks, values, kept), lateness_ms=self._lateness_ms, threads=self._threads
         )
         if is_held:
             self._backfill = backfill

@@ -25,15 +25,7 @@ from shroff.features.online.engine import Online
 from shroff.features.online.value_codec import pack, unpack
 from shroff.features.plan import Group, Plan, make_plan
 from shroff.language.columns import Column, column_of, values_of
-from shroff.language.expression import (
-    Aggregate,
-    FeatureValue,
-    ItemFeature,
-    ItemField,
-    Node,
-    aggregates,
-    walk,
-)
+from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, aggregates, walk
 from shroff.language.row import Reference
 from shroff.runtime.values import frozen
 

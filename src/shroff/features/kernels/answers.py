@@ -82,15 +82,7 @@ from shroff.features.kernels.order import feed_deque, greatest_key, search_deque
 
 
 @compiled
-def answer_step(
-    heap: Ints,
-    head: Word,
-    step: Word,
-    time_ms: Word,
-    row: Word,
-    out: Ints,
-    valid: Bytes,
-) -> Word:
+def answer_step(heap: Ints, head: Word, step: Word, time_ms: Word, row: Word, out: Ints, valid: Bytes) -> Word:
     """Answer what is asked before (step 0) or after (step 1) the row's event is in; False: the heap must grow first."""
     if step == 0:
         first, last = np.int64(0), heap[WINDOWS_BEFORE]
@@ -220,15 +212,7 @@ def end_of(heap: Ints, head: Word, series: Word, window: Word, function: Word, l
 
 
 @compiled
-def answer(
-    heap: Ints,
-    head: Word,
-    first: Word,
-    last: Word,
-    row: Word,
-    out: Ints,
-    valid: Bytes,
-) -> Word:
+def answer(heap: Ints, head: Word, first: Word, last: Word, row: Word, out: Ints, valid: Bytes) -> Word:
     """Answer the queries of the groups [first, last); False where the heap must grow first.
 
     Above the usual length: one loop whose parts share the differences of running totals.

@@ -66,15 +66,7 @@ words_at = cast("Callable[[Word, Word], Word]", intrinsic_of(_words_at))
 
 
 @compiled
-def load(
-    program: Ints,
-    sources: Ints,
-    row: Word,
-    operands: Ints,
-    there: Bytes,
-    out: Ints,
-    valid: Bytes,
-) -> Word:
+def load(program: Ints, sources: Ints, row: Word, operands: Ints, there: Bytes, out: Ints, valid: Bytes) -> Word:
     """Fill the registers of a program's operands for a row; False where one does not fit 64 bits."""
     for i in range(sources.size):
         register = i * REGISTER_WORDS

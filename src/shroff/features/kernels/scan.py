@@ -77,13 +77,7 @@ from shroff.features.kernels.programs import evaluate
 
 @compiled
 def linked_cells(
-    heap: Ints,
-    head: Word,
-    window: Word,
-    own: Word,
-    time_ms: Word,
-    out: Ints,
-    valid: Bytes,
+    heap: Ints, head: Word, window: Word, own: Word, time_ms: Word, out: Ints, valid: Bytes
 ) -> tuple[Word, Word, Word, Word, Word]:
     """The linked cells of a window, as `gather` gives them, and the account that has the others; 0: they are all."""
     edges, slot = heap[EDGES], head + heap[ACCOUNTS] + (window - heap[WINDOWS]) // WINDOW_WORDS
@@ -213,15 +207,7 @@ def keeps(heap: Ints, look: Word, at: Word) -> Word:
 
 @compiled
 def look_at_all(
-    heap: Ints,
-    look: Word,
-    cells: Word,
-    oldest: Word,
-    count: Word,
-    seed: Word,
-    row: Word,
-    out: Ints,
-    valid: Bytes,
+    heap: Ints, look: Word, cells: Word, oldest: Word, count: Word, seed: Word, row: Word, out: Ints, valid: Bytes
 ) -> Word:
     """Answer one look at so many cells; False if the heap must grow first.
 

@@ -34,11 +34,7 @@ class SinceFlag:
         self.rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
 
     def run(
-        self,
-        times: Ints,
-        frames: Mapping[str, Frame],
-        watermark_ms: int | None,
-        hits: Sequence[Hits | None] | None,
+        self, times: Ints, frames: Mapping[str, Frame], watermark_ms: int | None, hits: Sequence[Hits | None] | None
     ) -> None:
         """Take a batch, and put into its frames whether the rule hits; missing where nobody asks it."""
         size = len(times)

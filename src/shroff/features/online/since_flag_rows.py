@@ -86,12 +86,7 @@ def condition(wanted: Computed, frames: Mapping[str, Frame], now: Values) -> Cal
 
 
 def _step(
-    group: GroupState,
-    fed: Feed | None,
-    looked: LookRows | None,
-    times: Ints,
-    watermark_ms: int | None,
-    now: Values,
+    group: GroupState, fed: Feed | None, looked: LookRows | None, times: Ints, watermark_ms: int | None, now: Values
 ) -> Callable[[int], None]:
     """The function that takes one row through a history and leaves the aggregates' values in `now`."""
     if looked is not None:

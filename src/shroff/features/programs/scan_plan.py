@@ -12,14 +12,7 @@ from shroff.features.online.window_state import HistoryPlan, Look, Series
 from shroff.features.plan import Group, KernelPlan, SeriesKey, query_of, whole_series_of
 from shroff.features.programs.compiler import look_program
 from shroff.language.aggregates import AGGREGATES
-from shroff.language.expression import (
-    Aggregate,
-    Compare,
-    ItemField,
-    Node,
-    conjuncts,
-    reads_item,
-)
+from shroff.language.expression import Aggregate, Compare, ItemField, Node, conjuncts, reads_item
 
 
 def scan_plan(group: Group, of: EventType | None) -> KernelPlan | None:

@@ -159,14 +159,7 @@ class ReadLines:
         return read
 
     @classmethod
-    def scanned(
-        cls,
-        lines: Sequence[bytes],
-        form: LineForm,
-        data: Bytes,
-        begins: Ints,
-        ends: Ints,
-    ) -> ReadLines:
+    def scanned(cls, lines: Sequence[bytes], form: LineForm, data: Bytes, begins: Ints, ends: Ints) -> ReadLines:
         """Read lines that stand in an array, with a zero or the end of a line behind the last."""
         shape = len(form.plan), len(lines)
         firsts, lasts, values = (np.zeros(shape, np.int64) for _ in range(3))

@@ -88,9 +88,7 @@ def copies_of(folded: Folded, log: LogReader) -> Callable[[], Folded]:
     """Makes copies of a state, each of its own; it asks the log once."""
     parts, lateness_ms = [bytes(part) for part in parts_of(folded)], lateness_of(log, folded.engine.definitions)
     return lambda: _taken_up(
-        empty(folded.engine.definitions, lateness_ms),
-        folded.seq,
-        (memoryview(bytearray(part)) for part in parts),
+        empty(folded.engine.definitions, lateness_ms), folded.seq, (memoryview(bytearray(part)) for part in parts)
     )
 
 

@@ -122,13 +122,7 @@ def scorer_of(calibration: Calibration, negatives_kept: float = 1.0) -> Calibrat
     )
 
 
-def fit_calibration(
-    margins: Floats,
-    verdicts: Ints8,
-    kind: str = AUTO,
-    *,
-    gives: str = LOG_ODDS,
-) -> Calibration:
+def fit_calibration(margins: Floats, verdicts: Ints8, kind: str = AUTO, *, gives: str = LOG_ODDS) -> Calibration:
     """The calibration that fits rows which the model was not trained on, in the order of time.
 
     AUTO fits both on the first two thirds and takes the one with the lower log loss on the rest, fitted once more on

@@ -182,10 +182,7 @@ def _margins(booster: Any, rows: TrainingRows, wanted: int) -> Iterator[tuple[It
     for some in spans(len(rows.frauds) - rows.stop):
         now = slice(rows.stop + some.start, rows.stop + some.stop)
         matrix = xgboost.DMatrix(
-            rows.matrix(now),
-            feature_names=booster.feature_names,
-            feature_types=kinds_of(rows),
-            enable_categorical=True,
+            rows.matrix(now), feature_names=booster.feature_names, feature_types=kinds_of(rows), enable_categorical=True
         )
         yield (
             (booster.predict(matrix, output_margin=True, iteration_range=(0, count)) for count in range(1, wanted + 1)),

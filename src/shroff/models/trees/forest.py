@@ -16,14 +16,7 @@ from shroff.arrays import Floats, Ints
 from shroff.errors import RegistryError
 from shroff.models.columns import CATEGORY as CATEGORY_KIND
 from shroff.models.model import InputColumn
-from shroff.models.trees.layout import (
-    BLOCK,
-    CATEGORY,
-    LINK_SHIFT,
-    LOOKS_UP,
-    SLOT_MASK,
-    TOGETHER,
-)
+from shroff.models.trees.layout import BLOCK, CATEGORY, LINK_SHIFT, LOOKS_UP, SLOT_MASK, TOGETHER
 
 LEAF = -1  # as a left child: the node has none
 

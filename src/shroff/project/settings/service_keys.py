@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from shroff.language.keys import (
-    ANY,
-    DURATION,
-    SWITCH,
-    WHOLE,
-    Many,
-    One,
-    Required,
-    choice,
-    mapping_shape,
-    own_names,
-)
+from shroff.language.keys import ANY, DURATION, SWITCH, WHOLE, Many, One, Required, choice, mapping_shape, own_names
 from shroff.streams.settings import CALLS, HTTP, OUTSIDE_NAME, VARIABLE
 
 PERSON_ROLE = choice("admin", "author", "analyst", "viewer", "member")

@@ -10,16 +10,7 @@ from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from shroff.errors import nearest
-from shroff.language.keys import (
-    DURATION,
-    NAME,
-    Many,
-    One,
-    Required,
-    choice,
-    mapping_shape,
-    own_names,
-)
+from shroff.language.keys import DURATION, NAME, Many, One, Required, choice, mapping_shape, own_names
 from shroff.language.shapes import load_shape
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext

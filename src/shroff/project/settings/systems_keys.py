@@ -329,12 +329,7 @@ def sinks(named: frozenset[str] | None = None) -> MappingShape:
 @cache
 def source(named: frozenset[str] | None = None) -> Shape:
     """Shape of `source`."""
-    return Either(
-        (
-            URL,
-            MappingShape("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS)),
-        )
-    )
+    return Either((URL, MappingShape("one kind of source", (*one_kind("source", named).keys, *NAMED_SOURCE_KEYS))))
 
 
 @cache
@@ -350,8 +345,7 @@ def sources(named: frozenset[str] | None = None) -> MappingShape:
         ).keys
     ]
     return own_names(
-        "where events come from, by names of your own",
-        MappingShape("a source", (*keys, *NAMED_SOURCE_KEYS)),
+        "where events come from, by names of your own", MappingShape("a source", (*keys, *NAMED_SOURCE_KEYS))
     )
 
 

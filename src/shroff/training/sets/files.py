@@ -25,15 +25,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import meaning_of
 from shroff.runtime.whole_files import GROUP_ROWS, unfinished, write_tables
 from shroff.training.roles import SetFold, wanted_fold
-from shroff.training.sets.manifest import (
-    FORMAT,
-    MADE_WITH,
-    MANIFEST,
-    SetFile,
-    SetInput,
-    SetManifest,
-    SetSource,
-)
+from shroff.training.sets.manifest import FORMAT, MADE_WITH, MANIFEST, SetFile, SetInput, SetManifest, SetSource
 from shroff.training.sets.rows import VERDICT_TEXTS, SetInProgress, making
 from shroff.training.sets.sources import HistorySource
 

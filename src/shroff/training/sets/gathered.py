@@ -105,10 +105,7 @@ class _Inputs:
         categories = tuple(sorted(texts))
         sorted_place = {text: place for place, text in enumerate(categories)}
         return Input(
-            name,
-            kind,
-            self._values(number, np.array([*(sorted_place[text] for text in texts), np.nan])),
-            categories,
+            name, kind, self._values(number, np.array([*(sorted_place[text] for text in texts), np.nan])), categories
         )
 
     def _values(self, number: int, places: Floats | None) -> Values:

@@ -134,14 +134,7 @@ class Board:
             return self._looks.get(
                 (period.code, followed_s),
                 lambda: LiveLook(
-                    period,
-                    figures,
-                    self._answers(now_s),
-                    self._counts,
-                    leaving(),
-                    waiting,
-                    waiting_age_s,
-                    self._cases,
+                    period, figures, self._answers(now_s), self._counts, leaving(), waiting, waiting_age_s, self._cases
                 ),
             )
 

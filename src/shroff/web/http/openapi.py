@@ -72,10 +72,7 @@ def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
                 own[route.method.lower()] = _operation(route, name)
         else:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
-    schemas = {
-        **shapes(routes),
-        **{f"event.{name}": event_schema(type_) for name, type_ in events.types.items()},
-    }
+    schemas = {**shapes(routes), **{f"event.{name}": event_schema(type_) for name, type_ in events.types.items()}}
     return {
         "openapi": "3.1.0",
         "info": {

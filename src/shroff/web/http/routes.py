@@ -140,9 +140,7 @@ class Route:
         return self.path.split("/")[1:]
 
 
-def _documented(
-    doc: Callable[_Doc, RouteDoc],
-) -> Callable[[str, str, Right | None, Handle], Callable[_Doc, Route]]:
+def _documented(doc: Callable[_Doc, RouteDoc]) -> Callable[[str, str, Right | None, Handle], Callable[_Doc, Route]]:
     def api(method: str, path: str, right: Right | None, handle: Handle) -> Callable[_Doc, Route]:
         """A route of the API: `api(method, path below API, right, handler)(summary, answer, ...)`, as `RouteDoc` takes.
 

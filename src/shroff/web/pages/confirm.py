@@ -126,7 +126,4 @@ def _rendered(kind: str, values: dict[str, Any], status: int, headers: Mapping[s
     return HTMLResponse(text, status, headers)
 
 
-ROUTES = (
-    Route("GET", "/confirm/{token}", None, show),
-    Route("POST", "/confirm/{token}", None, answer),
-)
+ROUTES = (Route("GET", "/confirm/{token}", None, show), Route("POST", "/confirm/{token}", None, answer))

@@ -190,9 +190,7 @@ def _page(
         return [route.panel.template for route in allowed if route.panel is not None and route.panel.page == path]
 
     return alone(
-        template,
-        status,
-        **{**common, "may": lambda right: signed_in.who.may(Right(right)), "panels": panels, **shown},
+        template, status, **{**common, "may": lambda right: signed_in.who.may(Right(right)), "panels": panels, **shown}
     )
 
 

@@ -165,13 +165,7 @@ async def _act(service: Service, request: Request, act: OperationRequest[Any]) -
 
 
 async def show_keys(
-    service: Service,
-    request: Request,
-    *,
-    mistake: str = "",
-    form: Form = NOTHING,
-    made: str = "",
-    text: str = "",
+    service: Service, request: Request, *, mistake: str = "", form: Form = NOTHING, made: str = "", text: str = ""
 ) -> Response:
     """Page of the API keys of programs."""
     keys = (await service.run(request, ShowKeys())).keys[::-1]

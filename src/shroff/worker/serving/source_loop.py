@@ -58,11 +58,7 @@ class SourceLoop:
     """
 
     def __init__(
-        self,
-        term: LeaderTerm,
-        inflow: Inflow,
-        source: Source,
-        passing_over: PassingOver | None = None,
+        self, term: LeaderTerm, inflow: Inflow, source: Source, passing_over: PassingOver | None = None
     ) -> None:
         log, writer, work, options, tell = term.log, term.writer, term.work, term.options, term.tell
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source

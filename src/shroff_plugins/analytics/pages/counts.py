@@ -226,13 +226,7 @@ async def show_events(service: Service, request: Request) -> Response:
     older = f"{EVENTS}?{wanted.query}&cursor={next_of(looked_to)}" if looked_to else ""
     newest = f"{EVENTS}?{wanted.query}" if before is not None else ""
     return await page(
-        service,
-        request,
-        f"{HERE}:counted_events.html",
-        events=events,
-        wanted=wanted,
-        older=older,
-        newest=newest,
+        service, request, f"{HERE}:counted_events.html", events=events, wanted=wanted, older=older, newest=newest
     )
 
 

@@ -156,12 +156,7 @@ class SummaryWriter:
         self._touched |= self._places.follow(log, self._position, after)
 
     def _write(
-        self,
-        log: LogReader,
-        starts: Sequence[int],
-        *,
-        is_next: bool = False,
-        progress: Progress | None = None,
+        self, log: LogReader, starts: Sequence[int], *, is_next: bool = False, progress: Progress | None = None
     ) -> Built:
         """Write the rows of windows in order."""
         changed, done, frauds = 0, 0, self._frauds(log, starts)

@@ -15,17 +15,7 @@ import msgspec
 import pytest
 
 from shroff.errors import LogBusyError, StateError, StorageError
-from shroff.streams.log import (
-    Batch,
-    HitRow,
-    InboxRequest,
-    Kind,
-    Log,
-    LogWriter,
-    Offset,
-    OutboxRow,
-    UniqueValue,
-)
+from shroff.streams.log import Batch, HitRow, InboxRequest, Kind, Log, LogWriter, Offset, OutboxRow, UniqueValue
 from shroff.testing.contracts.promises import ODD_IDS, promise
 from tests.support.contracts.log.beside import LogBesideContract, LogFlagsContract
 from tests.support.contracts.log.inbox import LogInboxContract

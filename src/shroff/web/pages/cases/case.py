@@ -69,12 +69,7 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def _page(
-    service: Service,
-    request: Request,
-    where: Where,
-    changed: Case | None = None,
-    why_not: str = "",
-    mistake: str = "",
+    service: Service, request: Request, where: Where, changed: Case | None = None, why_not: str = "", mistake: str = ""
 ) -> Response:
     number, definitions = number_of(request), service.project.definitions
     found = await service.in_thread(opened, service, request.who, number)

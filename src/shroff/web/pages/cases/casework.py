@@ -67,10 +67,7 @@ def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequenc
 
 def where_of(given: Mapping[str, str]) -> Where:
     """Where somebody is, by the query of a page. Raises: UsageError."""
-    return Where(
-        query_text(urlencode([(name, given[name]) for name in KEYS if given.get(name)])),
-        _row(given),
-    )
+    return Where(query_text(urlencode([(name, given[name]) for name in KEYS if given.get(name)])), _row(given))
 
 
 def where_from(form: Form) -> Where:

@@ -73,11 +73,7 @@ async def show(service: Service, request: Request) -> Response:
 
 
 async def _page(
-    service: Service,
-    request: Request,
-    where: Where,
-    cursor: Cursor | None = None,
-    failed: Sequence[CaseFailed] = (),
+    service: Service, request: Request, where: Where, cursor: Cursor | None = None, failed: Sequence[CaseFailed] = ()
 ) -> Response:
     if cursor is not None and any(abs(part) > LARGEST for part in cursor):
         raise BadQueryError("cursor: unknown; use 'next' of the previous page")

@@ -45,7 +45,4 @@ async def apply(service: Service, request: Request) -> Response:
     return await show(service, request, done.why_not) if done.why_not else see_other("/changes")
 
 
-ROUTES = (
-    Route("GET", "/changes", Right.READ_DEFINITIONS, show),
-    Route("POST", "/changes", Right.EDIT_RULES, apply),
-)
+ROUTES = (Route("GET", "/changes", Right.READ_DEFINITIONS, show), Route("POST", "/changes", Right.EDIT_RULES, apply))
