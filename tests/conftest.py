@@ -19,7 +19,7 @@ from hypothesis.internal.conjecture import providers
 from shroff.project.settings.casework import SECOND_LOOK
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
-from tests.support import forks, pages, servers, timing, workers
+from tests.support import delays, forks, pages, servers, timing, workers
 from tests.support.effort import IS_LONG, examples
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 from tools import example_plugins
@@ -63,6 +63,7 @@ if not IS_LONG:
 def pytest_configure(config: pytest.Config) -> None:
     """Measure what each test costs; have commands forked from a process of this one's that has the program loaded."""
     example_plugins.find()
+    delays.begin()
     config.pluginmanager.register(timing.plugin(), "shroff-timing")
     folder = Path(tempfile.mkdtemp(prefix="shroff-forks-"))  # a socket's path must be short
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))

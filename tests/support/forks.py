@@ -32,7 +32,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from tests.support import pages
+from tests.support import delays, pages
 from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -290,6 +290,7 @@ def _load() -> None:
     loader = renderer.environment().loader
     for name in loader.list_templates() if loader else ():
         renderer.environment().get_template(name)
+    delays.begin()
 
 
 def _serve(listening: socket.socket, owner: int, spent: Path) -> None:
