@@ -213,6 +213,9 @@ def test_a_case_shows_what_came_before_and_after_it_on_its_card_with_its_case_an
         assert 'class="badge badge-fraud"' in after.partition("Other events of this card")[2]
         assert "none yet</b>" in before.partition("Other events of this card")[2]
         assert "Other events of this card" not in (await browser.get("/cases/2")).body.decode()
+        seen = after.partition("Seen with this card")[2].partition("</section>")[0]
+        ((entity, name, events),) = re.findall(r'/entities/(\w+)/[^"]*">([^<]*)</a>&nbsp;<span[^>]*>(\d+)<', seen)
+        assert (entity, "<" in name, events) == ("merchant", False, "2")
 
     run(bank, steps)
 

@@ -317,3 +317,13 @@ def fields_of(record: Record) -> dict[str, Any]:
     """The fields of an event as the log stores them."""
     found: dict[str, Any] = from_json(record.body)
     return found
+
+
+def keys_of(definitions: Definitions, record: Record) -> dict[str, str]:
+    """The keys of an event that are one field, by entity."""
+    fields, found = fields_of(record), dict[str, str]()
+    for entity, declared in definitions.events.entities.items():
+        parts = declared.keys.get(record.type, ())
+        if len(parts) == 1 and isinstance(parts[0], ThisField) and fields.get(parts[0].name) is not None:
+            found[entity] = str(fields[parts[0].name])
+    return found

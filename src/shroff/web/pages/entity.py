@@ -12,9 +12,8 @@ from starlette.responses import Response
 from shroff.app.cases.entity_operations import FLAGS_MAX, EntityKeys, ListKeys
 from shroff.cases.case import FRAUD, about_of
 from shroff.events.summary import EventSummary
-from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, fields_of, summary_in
+from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, keys_of, summary_in
 from shroff.explain.links import KeyLink, has_via, linked_key, newest_links
-from shroff.language.expression import ThisField
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
@@ -248,7 +247,7 @@ class _KeyTexts:
         return "" if found is None else found.verdict
 
     def line(self, event: KeyEvent, name: str) -> EventLine:
-        summary, keys = self.summary(event.record), self._keys_of(event.record)
+        summary, keys = self.summary(event.record), keys_of(self._definitions, event.record)
         own = keys.pop(name, "")
         payee = summary.payee if summary.payee not in {own, self.title(name, own)} else ""
         others = {entity: key for entity, key in keys.items() if not payee or payee in {key, self.title(entity, key)}}
@@ -273,19 +272,10 @@ class _KeyTexts:
             for neighbour in self._found.links.neighbours
         ]
 
-    def _keys_of(self, record: Record) -> dict[str, str]:
-        """The keys of an event that are one field, by entity."""
-        fields, found = fields_of(record), dict[str, str]()
-        for entity, declared in self._definitions.events.entities.items():
-            parts = declared.keys.get(record.type, ())
-            if len(parts) == 1 and isinstance(parts[0], ThisField) and fields.get(parts[0].name) is not None:
-                found[entity] = str(fields[parts[0].name])
-        return found
-
     def _note(self, record: Record) -> None:
         """Keep the names that an event has for its keys."""
         names = self.summary(record).names
-        for entity, key in self._keys_of(record).items():
+        for entity, key in keys_of(self._definitions, record).items():
             if entity in names:
                 self._names.setdefault((entity, key), names[entity])
 

@@ -73,7 +73,7 @@ async def _page(
 ) -> Response:
     number, definitions = number_of(request), service.project.definitions
     found = await service.in_thread(opened, service, request.who, number)
-    others, amounts = await service.in_thread(others_of, service, found)
+    others, seen_with, amounts = await service.in_thread(others_of, service, found)
     form = await request.form() if mistake else NOTHING
     return await page(
         service,
@@ -82,6 +82,7 @@ async def _page(
         422 if mistake else 409 if changed is not None else 200,
         found=found,
         others=others,
+        seen_with=seen_with,
         amounts=amounts,
         where=where,
         changed=changed,

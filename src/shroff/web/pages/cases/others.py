@@ -1,7 +1,8 @@
-"""What else there is of whom a case is about: events outside of it, before and after, and its amounts up to now."""
+"""What else there is of whom a case is about: events outside of it, its other keys, and its amounts up to now."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -9,18 +10,20 @@ from typing import TYPE_CHECKING
 from shroff.cases.case import SECOND, Case
 from shroff.errors import ShroffError
 from shroff.events.summary import EventSummary
-from shroff.explain.entities import KeyEvent, summary_in
+from shroff.explain.entities import KeyEvent, keys_of, summary_in
 from shroff.explain.past import Amount
 from shroff.runtime.values import frozen
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
-from shroff.web.pages.decision import decision_path
+from shroff.web.pages.decision import decision_path, entity_path
 
 if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
     from shroff.web.pages.cases.casework import Opened
     from shroff.web.service import Service
 
 LOOKED_AT = 50  # events of whom it is about, the newest
 SHOWN = 8  # of those that never were in a case
+KEYS_SHOWN = 4  # of each entity
 
 
 @frozen
@@ -49,8 +52,22 @@ class OtherEvent:
         return self.case is not None and self.case.is_open and not self.verdict
 
 
-def others_of(service: Service, opened: Opened) -> tuple[list[OtherEvent], AmountChart | None]:
-    """Events that are in other cases, the newest of the rest, and the chart up to the newest.
+@frozen
+class KeysSeen:
+    """Keys of another entity in the newest events of whom a case is about.
+
+    Args:
+        keys: Those with most events first: name, number of events, path of its page.
+        more: How many there are beside these.
+    """
+
+    entity: str
+    keys: Sequence[tuple[str, int, str]]
+    more: int
+
+
+def others_of(service: Service, opened: Opened) -> tuple[list[OtherEvent], list[KeysSeen], AmountChart | None]:
+    """Events that are in other cases, the newest of the rest; keys in these events; the chart up to the newest.
 
     Cost: some ms, by the index of keys.
     """
@@ -61,7 +78,25 @@ def others_of(service: Service, opened: Opened) -> tuple[list[OtherEvent], Amoun
         if event.named not in own and (event.case is not None or left):
             shown.append(event)
             left -= event.case is None
-    return shown, _amounts(opened, events)
+    return shown, _seen(service.project.definitions, opened.line.case.entity, events), _amounts(opened, events)
+
+
+def _seen(definitions: Definitions, own: str, events: Sequence[OtherEvent]) -> list[KeysSeen]:
+    found: dict[str, Counter[str]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for event in events:
+        for entity, key in keys_of(definitions, event.found.record).items():
+            found.setdefault(entity, Counter())[key] += 1
+            names.setdefault((entity, key), event.summary.names.get(entity, key))
+    return [
+        KeysSeen(
+            entity,
+            [(names[entity, key], count, entity_path(entity, key)) for key, count in keys.most_common(KEYS_SHOWN)],
+            max(0, len(keys) - KEYS_SHOWN),
+        )
+        for entity, keys in found.items()
+        if entity != own
+    ]
 
 
 def _newest(service: Service, case: Case) -> list[OtherEvent]:
