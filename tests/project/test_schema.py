@@ -172,6 +172,9 @@ cases:
     hand: { escalate: Hard. }
   queues: { large: { when: this.amount > 1, rules: [large], teams: [senior], only: true, due: 1h } }
   teams: { senior: [ann] }
+  auto_close:
+    small: { when: this.amount < 1, rules: [large], after: 2h, verdict: genuine, sample: 5% }
+    later: { when: this.amount < 1, from: 2026-12-01, at_most: 1% }
   evidence: { card: card, device: kind, ip: kind, address: kind, login: kind }
 """,
     "events.yaml": """

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from shroff.cases.alert_rules import strength
-from shroff.cases.case import ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened
+from shroff.cases.case import CHECKED, ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened
 from shroff.runtime.values import frozen
 
 WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
@@ -58,7 +58,8 @@ def gather(
 
 
 def _opened(alert: Alert, number: int) -> Case:
-    return Case(number, alert.about, alert.entity, alert.key, alert.time_ms, alert.due_ms, queue=alert.queue)
+    case = Case(number, alert.about, alert.entity, alert.key, alert.time_ms, alert.due_ms)
+    return replace(case, queue=alert.queue, auto_close=alert.auto_close)
 
 
 def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
@@ -69,6 +70,7 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
     before, now = (strength(case.outcome), _least(case.score)), (strength(alert.outcome), _least(alert.score))
     leads = alert if case.alerts == 0 or now > before else case
     is_woken = case.state == SNOOZED
+    is_taken = case.auto_close == alert.auto_close or case.auto_close.endswith(CHECKED)
     return replace(
         case,
         state=woken if is_woken else case.state,
@@ -82,6 +84,7 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
         due_ms=min(case.due_ms, alert.due_ms),
         score=max((score for score in (case.score, alert.score) if score is not None), default=None),
         stake=_sum((case.stake, alert.at_stake)),
+        auto_close=case.auto_close if is_taken else "",
     )
 
 

@@ -52,6 +52,7 @@ class _Version:
     keyed: KeyFinder
     rules: Mapping[str, Rule]
     queues: Mapping[str, Matcher]
+    auto_close: Mapping[str, Matcher]
 
 
 class _Reason(FrozenStruct, gc=False):
@@ -152,8 +153,10 @@ def _version(files: Mapping[str, str], read: ReadOnce, settings: CaseSettings) -
         definitions = load_definitions(files, read=read).or_raise()
     records = Records(definitions.events, definitions.settings.money_places)
     rules = {rule.id: rule for rule in definitions.rules}
-    queues = matchers(settings.queues, definitions.events, definitions.settings.money_places)
-    return _Version(definitions, records, KeyFinder(definitions, records), rules, queues)
+    closing = {mark: settings.auto_close[rule.name] for mark, rule in settings.close_rules.items()}
+    places = definitions.settings.money_places
+    routes = [matchers(routes, definitions.events, places) for routes in (settings.queues, closing)]
+    return _Version(definitions, records, KeyFinder(definitions, records), rules, *routes)
 
 
 def said_by(label: FeedLabel) -> str:
@@ -348,6 +351,7 @@ class _Made:
             None if decided.score is None else round(decided.score * SCORE_PARTS),
             stake=self._stake(),
             queue=queue,
+            auto_close=first_match(self.version.auto_close, self.event, decided.score, hits),
         )
         return base, decided
 
@@ -410,8 +414,8 @@ class _Made:
 def _about(base: Alert, whose: tuple[str, str], rules: tuple[str, ...], rule: str, reason: str) -> Alert:
     """An alert about one key of an entity."""
     entity, key = whose
-    queue = "" if rule == SAMPLED else base.queue
-    return replace(base, entity=entity, key=key, rules=rules, rule=rule, reason=reason, queue=queue)
+    routes = {"queue": "", "auto_close": ""} if rule == SAMPLED else {}
+    return replace(base, entity=entity, key=key, rules=rules, rule=rule, reason=reason, **routes)
 
 
 def _whole(value: object) -> int:

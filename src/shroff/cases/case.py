@@ -17,6 +17,7 @@ UNCLOSED = (OPEN, CLAIMED, SNOOZED, ESCALATED)
 FRAUD = "fraud"
 VERDICTS = (FRAUD, "genuine", "unclear")
 SECOND, DONE, DISPUTED, RESOLVED = 1, 2, 3, 4  # what `Case.look` says
+CHECKED = "+sample"  # behind the mark of a rule that closes cases: people check this one
 ORDERS = ("due", "urgent", "stake", "score", "newest")
 Cursor = tuple[int, int]  # the value that a list is ordered by, and the number, of the last case of the part before
 THE_CUSTOMER = "the customer"  # who changed a case by saying that it was not them
@@ -39,6 +40,7 @@ class Alert(FrozenStruct, gc=False):
         label: The verdict that is in force by now, whoever gave it, with its source and when it was known.
         customer: What the customer answered, as a verdict; empty before.
         queue: Into which a case goes that it opens; empty for the default one.
+        auto_close: The mark of the first rule that closes cases and takes its event; empty where none does.
     """
 
     seq: int
@@ -63,6 +65,7 @@ class Alert(FrozenStruct, gc=False):
     label_ms: int | None = None
     customer: str = ""
     queue: str = ""
+    auto_close: str = ""
 
     @property
     def about(self) -> bytes:
@@ -105,6 +108,8 @@ class Case(FrozenStruct, gc=False):
         tags: Tags that people gave it, with a space before and behind each; so are `checks`, the ticked items of its
             checklist.
         queue: That of the alert that opened it, until somebody moves it; empty for the default one.
+        auto_close: The mark of the rule that takes all of its alerts, with `CHECKED` where it is in the sample; else
+            empty.
     """
 
     number: int
@@ -140,6 +145,7 @@ class Case(FrozenStruct, gc=False):
     tags: str = ""
     checks: str = ""
     queue: str = ""
+    auto_close: str = ""
 
     @property
     def tag(self) -> str:

@@ -97,6 +97,9 @@ class CaseChangedError(RefusalError):
 class NotesEscalations(Protocol):
     """Keeps the notification of an escalation to a user, in the transaction that escalates the case."""
 
+    def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
+        """A case that people should know of, as `alert_consumer.Tells`."""
+
     def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:
         """`case` as it is now, assigned to the user; `event` is its newest, such as `payment/p-1`."""
 
@@ -223,6 +226,8 @@ _VERBS = {
     "checked": "check",
     "unchecked": "check",
     "moved": "move",
+    "auto_closed": "close",
+    "sampled": "sample",
 }
 _SHOWN = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks", "queue")
 _TOLD = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before

@@ -31,12 +31,14 @@ from sqlalchemy import case as case_when
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from shroff.cases.case import (
+    CHECKED,
     CLAIMED,
     CLOSED,
     DISPUTED,
     DONE,
     ESCALATED,
     FRAUD,
+    OPEN,
     RESOLVED,
     SCORE_PARTS,
     SECOND,
@@ -108,6 +110,42 @@ class CaseFigures:
         for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
             found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
         return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
+
+    def closings(self, mark: str, closed_name: str, since_ms: int) -> dict[bool, tuple[int, int, int, int]]:
+        """Cases of the sample of a rule (true), and those that it closed (false), since a moment or not closed yet.
+
+        How many, how many of them are known as fraud or genuine, and as fraud, and the newest fraud.
+        """
+        table, alerts = self._tables.cases, self._tables.case_alerts
+        says_fraud = or_(alerts.c.label == FRAUD, alerts.c.verdict == FRAUD)
+        is_fraud = exists().where(alerts.c.case_ == table.c.number, says_fraud)
+        is_known = or_(is_fraud, table.c.verdict == "genuine")
+        parts = ((is_known, 1), (is_fraud, 1))
+        sums = [func.sum(case_when((is_meant, value), else_=0)) for is_meant, value in parts]
+        newest = func.max(case_when((is_fraud, table.c.number), else_=0))
+        asked = select(table.c.auto_close, func.count(), *sums, newest).where(
+            table.c.auto_close.in_((mark, mark + CHECKED)),
+            or_(table.c.auto_close != mark, table.c.closed_name == closed_name),
+            or_(table.c.closed_ms >= since_ms, table.c.closed_ms.is_(None)),
+        )
+        rows = _rows(self._connection, asked.group_by(table.c.auto_close))
+        return {
+            name != mark: (int(count), int(known), int(frauds), int(last)) for name, count, known, frauds, last in rows
+        }
+
+    def since(self, start_ms: int) -> tuple[list[Alert], dict[int, int]]:
+        """Alerts of cases that opened since a moment, in the order of the log, and when each case was first touched.
+
+        What rules that close cases did is no touch.
+        """
+        table, alerts, history = self._tables.cases, self._tables.case_alerts, self._tables.case_history
+        numbers = select(table.c.number).where(table.c.opened_ms >= start_ms)
+        asked = select(alerts).where(alerts.c.case_.in_(numbers)).order_by(alerts.c.seq, alerts.c.entity)
+        touched = select(history.c.case_, func.min(history.c.at_ms)).where(
+            history.c.case_.in_(numbers), history.c.what.not_in(("auto_closed", "sampled"))
+        )
+        first = _rows(self._connection, touched.group_by(history.c.case_))
+        return [_alert(row) for row in _rows(self._connection, asked)], {int(case): int(at_ms) for case, at_ms in first}
 
     def tagged(self, start_ms: int | None = None) -> Counter[tuple[str, str]]:
         """Number of cases by tag and verdict: of the open ones, or of those that were closed since a moment."""
@@ -266,6 +304,18 @@ class CaseReader(CaseFigures):
         asked = select(table).where(is_over).order_by(table.c.number).limit(limit)
         return [Case(*row) for row in _rows(self._connection, asked)]
 
+    def untouched(self, mark: str, until_ms: int, limit: int = 100) -> list[Case]:
+        """Open cases with the mark of a rule that closes them, without history, label or event after a moment."""
+        table, alerts, history = self._tables.cases, self._tables.case_alerts, self._tables.case_history
+        is_late = or_(alerts.c.time_ms > until_ms, alerts.c.label != "", alerts.c.verdict != "")
+        asked = select(table).where(
+            table.c.auto_close == mark,
+            table.c.state == OPEN,
+            not_(exists().where(alerts.c.case_ == table.c.number, is_late)),
+            not_(exists().where(history.c.case_ == table.c.number)),
+        )
+        return [Case(*row) for row in _rows(self._connection, asked.order_by(table.c.number).limit(limit))]
+
     def views(self, owner: str) -> list[View]:
         """Somebody's own views and those that all share, by name."""
         table = self._tables.case_views
@@ -383,11 +433,11 @@ def case_values(case: Case) -> Sequence[Any]:
 def alert_values(alert: Alert) -> Sequence[Any]:
     """The row of an alert."""
     row = _alert_parts(alert)
-    return (*row[:10], f" {' '.join(alert.rules)} ", *row[11:-1], event_hash(alert.event, alert.id), alert.queue)
+    return (*row[:10], f" {' '.join(alert.rules)} ", *row[11:-2], event_hash(alert.event, alert.id), *row[-2:])
 
 
 def _alert(row: Any) -> Alert:
-    parts = [*row[:-2], row[-1]]
+    parts = [*row[:-3], *row[-2:]]
     parts[10] = tuple(parts[10].split())
     return Alert(*parts)
 

@@ -55,10 +55,10 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "cases": "number:i about:b entity:t key_:t opened_ms:i due_ms:i state:t assignee:t assignee_name:t lock_ms:i "
         "snoozed_ms:i outcome:t score:i rule_:t reason:t stake:i alerts:i last_seq:i version:i verdict:t closed_ms:i "
         "closed_by:t closed_name:t changed_by:t changed_name:t changed_ms:i look_:i first_by:t first_verdict:t "
-        "customer:t tags:t checks:t queue:t",
+        "customer:t tags:t checks:t queue:t auto_close:t",
         "case_alerts": "seq:i entity:t key_:t event:t id:t time_ms:i due_ms:i outcome:t score:i rule_:t rules:t "
         "reason:t stake:i case_:i verdict:t decided_ms:i decided_by:t label:t label_source:t label_ms:i customer:t "
-        "event_hash:b queue:t",
+        "event_hash:b queue:t auto_close:t",
         "case_history": "number:i case_:i at_ms:i who:t name:t what:t words:t more:t",
         "case_pending": "number:i kind:t who:t name:t who_kind:t role:t at_ms:i due_ms:i body:t",
         "case_files": "number:i case_:i name:t media_type:t size:i sha256:b who:t who_name:t at_ms:i content:b",

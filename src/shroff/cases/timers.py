@@ -1,4 +1,4 @@
-"""Timers of cases: labels of answers that nobody undid, second looks, locks that have ended."""
+"""Timers of cases: labels of answers that nobody undid, second looks, ended locks, rules that close cases."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
-from shroff.cases.case import CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending
+from shroff.cases.case import CHECKED, CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending, words_of
 from shroff.cases.case_actions import FREED, OPENED, free_lapsed
-from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
-from shroff.cases.desk import CaseService, CaseTransaction
+from shroff.cases.case_history import ALL, APPROVED, DISAGREED, OF_RULES, REFUNDED, SECOND_LOOK, STOPPED
+from shroff.cases.desk import CaseService, CaseTransaction, NotesEscalations
 from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import UsageError
 from shroff.events.definitions import ANALYST
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
 from shroff.events.validation import LabelInput
-from shroff.language.values import show_decimal
+from shroff.language.values import day_at, parse_duration, parse_share, show_decimal
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
+from shroff.project.settings.casework import CloseRule
 from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange
+    from shroff.cases.sql_reader import CaseReader
 
 AT_ONCE = 20  # of what is due in one transaction
 SOURCE = "cases"
@@ -43,7 +45,7 @@ def carry_out(desk: CaseService) -> int:
     goes to the log's quarantine, and keeps no other waiting.
     """
     done = 0
-    while part := _part(desk):
+    while part := _part(desk) or close_by_rules(desk):
         done += part
     return done
 
@@ -184,3 +186,85 @@ def _again(
     again = replace(recounted(case, alerts), **{**OPENED, **FREED, **by, **changes}, version=case.version + 1)
     change.put_cases([again])
     CaseTransaction(change, CLOCK, now_ms).happened(case.number, what, words)
+
+
+# ---- rules that close cases
+
+
+def approved_rules(desk: CaseService, look: CaseReader) -> dict[str, int]:
+    """Rules that are approved as they are now and not stopped, by their marks: since when."""
+    last = {row.words: row for row in look.history(OF_RULES, ALL) if row.words in desk.settings.close_rules}
+    return {mark: row.at_ms for mark, row in last.items() if row.what == APPROVED}
+
+
+def close_by_rules(desk: CaseService) -> int:
+    """Close cases by the rules that act, or keep them as the sample that people check; gives their number.
+
+    Each once, even after a kill. A rule of which people or later labels show too much fraud stops instead.
+    """
+    now_ms, done = desk.now_ms(), 0
+    if not desk.settings.auto_close:
+        return 0
+    today = day_at(now_ms, desk.zone).isoformat()
+    rules = [rule for rule in desk.settings.close_rules.values() if rule.begins <= today]
+
+    def waiting(look: CaseReader, rule: CloseRule, limit: int) -> list[Case]:
+        return look.untouched(rule.mark, now_ms - parse_duration(rule.after), limit)
+
+    with desk.store.look() as look:
+        active = approved_rules(desk, look)
+        if not any(rule.mark in active and waiting(look, rule, 1) for rule in rules):
+            return 0
+    with desk.escalations() as notes, desk.store.change() as change:
+        active = approved_rules(desk, change)
+        for rule in rules:
+            if rule.mark in active and not _stops(desk, change, rule, active[rule.mark], notes):
+                cases = waiting(change, rule, AT_ONCE)
+                done += len(cases)
+                for case in cases:
+                    _close(desk, CaseTransaction(change, by(rule), now_ms), rule, case)
+    return done
+
+
+def by(rule: CloseRule) -> Who:
+    """The caller that a rule is in histories and the audit log."""
+    return Who("program", f"rule-{rule.name}", f"rule {rule.name}", Role.SERVICE, RIGHTS[Role.SERVICE])
+
+
+def _close(desk: CaseService, hand: CaseTransaction, rule: CloseRule, case: Case) -> None:
+    """Close one case, or keep it for people: which ones is drawn by a keyed hash of its number."""
+    digest = desk.seal(case.number, rule.name.encode())
+    if int.from_bytes(digest[:4]) < parse_share(rule.sample) * _STEPS:
+        tags = words_of([*case.tags.split(), f"sample:{rule.name}"[:40]])
+        hand.put(case, "sampled", f"checked sample of {rule.name}", tags=tags, auto_close=rule.mark + CHECKED)
+        return
+    alerts = [replace(alert, verdict=rule.verdict) for alert in hand.change.alerts(case.number, ALL)]
+    hand.change.put_alerts(alerts)
+    closed = {"state": CLOSED, "verdict": rule.verdict, "closed_ms": hand.now_ms, "closed_name": hand.who.name}
+    hand.put(case, "auto_closed", rule.verdict, **closed, stake=None)
+
+
+def _stops(
+    desk: CaseService, change: CaseChange, rule: CloseRule, since_ms: int, notes: NotesEscalations | None
+) -> bool:
+    """Stop a rule if its sample, or labels of what it closed, show more fraud than its limit since its approval."""
+    from shroff.models.evaluation.exploration import wilson
+
+    for is_sample, (count, known, frauds, newest) in change.closings(rule.mark, by(rule).name, since_ms).items():
+        whole = known if is_sample else count
+        if not frauds or wilson(frauds / whole, whole)[0] <= parse_share(rule.at_most):
+            continue
+        now_ms = desk.now_ms()
+        put_state(CaseTransaction(change, CLOCK, now_ms), rule, STOPPED, {"cases": whole, "frauds": frauds})
+        if notes is not None:
+            why = f"The rule {rule.name} closes no more cases: {frauds} of {whole} were fraud"
+            event = change.alerts(newest, 1)[0].named
+            notes(change.people, case=newest, seq=now_ms, at_ms=now_ms, event=event, why=why)
+        return True
+    return False
+
+
+def put_state(hand: CaseTransaction, rule: CloseRule, what: str, told: Mapping[str, Any]) -> None:
+    """Keep that a rule is approved or stopped, with what was known of it then."""
+    hand.happened(OF_RULES, what, rule.mark, told)
+    hand.change.people.audit(Act(hand.who, f"auto_close.{what}", f"rule {rule.name}", None, told), hand.now_ms)

@@ -43,7 +43,7 @@ from shroff.people.store import (
 )
 
 Kept = TypeVar("Kept")
-VERSION = 4  # of the tables of people: the number of the last script
+VERSION = 5  # of the tables of people: the number of the last script
 
 _NO_HEAD = (
     "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "

@@ -116,7 +116,7 @@ class CaseContract(Contract):
         parts: tuple[Any, ...] = (
             *(1, about_of("device", "d"), "device", "d", NOW_MS + 1, NOW_MS + 2, CLAIMED, "u-1", "Ann", NOW_MS + 3),
             *(NOW_MS + 4, "review", 731_200, "burst", "9 payments", -5, 3, 77, 4, "fraud", NOW_MS + 5, "u-2", "Ben"),
-            *("u-3", "Cy", NOW_MS + 6, 2, "u-4", "genuine", "unclear", " a b ", " c ", "large"),
+            *("u-3", "Cy", NOW_MS + 6, 2, "u-4", "genuine", "unclear", " a b ", " c ", "large", "small@1"),
         )
         now = Case(*parts)
         with self.opened(tmp_path) as store:
@@ -136,7 +136,16 @@ class CaseContract(Contract):
     def test_alerts_are_kept_and_answered(self, tmp_path: Path) -> None:
         given = [
             alert(
-                seq + 1, case=1, id=text, queue=text, reason=text, score=seq, stake=seq, rule="a_b", rules=("a_b", "c")
+                seq + 1,
+                case=1,
+                id=text,
+                queue=text,
+                auto_close=text,
+                reason=text,
+                score=seq,
+                stake=seq,
+                rule="a_b",
+                rules=("a_b", "c"),
             )
             for seq, text in enumerate(TEXTS)
         ]
@@ -313,6 +322,41 @@ class CaseContract(Contract):
 
             assert change.lapsed(NOW_MS) == [given[0], given[2]]
             assert change.lapsed(NOW_MS, 1) == [given[0]]
+
+    def test_what_a_rule_may_close_is_found_and_what_it_closed_is_counted(self, tmp_path: Path) -> None:
+        mark, closed = "small@1", {"state": CLOSED, "closed_ms": NOW_MS}
+        cases = [case(number, auto_close=mark) for number in range(1, 6)]
+        cases += [case(6), case(7, auto_close=mark, state=SNOOZED), case(8, auto_close="small@2")]
+        cases += [case(number, auto_close=mark, **closed, closed_name="rule small") for number in (9, 10)]
+        cases += [case(11, auto_close=mark, **closed, closed_name="Ann", verdict="fraud")]
+        cases += [case(12, auto_close=f"{mark}+sample"), case(13, auto_close=f"{mark}+sample", **closed)]
+        cases += [case(14, auto_close=f"{mark}+sample", **closed, verdict="genuine"), case(15, auto_close="small_1")]
+        alerts = [alert(row.number, case=row.number) for row in cases]
+        changes: dict[int, dict[str, Any]] = {
+            2: {"time_ms": NOW_MS + 1}, 3: {"label": "unclear"}, 4: {"verdict": "genuine"},
+            10: {"label": "fraud"}, 13: {"verdict": "fraud"},
+        }  # fmt: skip
+        alerts = [replace(row, **changes.get(row.case, {})) for row in alerts]
+        with self.opened(tmp_path) as store:
+            with store.change() as change:
+                change.add_cases(cases)
+                change.add_alerts([*alerts, alert(20, case=1)])
+                change.add_history([Happened(0, 5, NOW_MS, "u-1", "Ann", "note"), Happened(0, 1, 9, "", "", "sampled")])
+
+            with store.look() as look:
+                assert look.untouched(mark, NOW_MS) == []
+                assert look.closings(mark, "rule small", NOW_MS) == {False: (2, 1, 1, 10), True: (3, 2, 1, 13)}
+                assert look.closings(mark, "rule small", NOW_MS + 1) == {True: (1, 0, 0, 0)}
+                found, touched = look.since(NOW_MS)
+                assert [row.seq for row in found] == [*range(1, 16), 20]
+                assert touched == {5: NOW_MS}
+                assert look.since(NOW_MS + 1) == ([], {})
+            with store.change() as change:
+                change.add_cases([case(number, auto_close=mark) for number in (16, 17, 18)])
+                change.add_alerts([alert(number, case=number) for number in (30, 16, 17, 18)])
+            with store.look() as look:
+                assert [row.number for row in look.untouched(mark, NOW_MS, 2)] == [16, 17]
+                assert look.untouched(mark, NOW_MS - 1) == []
 
     def test_what_can_be_undone_is_kept_until_it_ends(self, tmp_path: Path) -> None:
         with self.opened(tmp_path) as store:

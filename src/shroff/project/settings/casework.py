@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.language.checker import check
 from shroff.language.expression import Node, Score, ThisField
@@ -33,8 +34,9 @@ from shroff.language.row import Evaluate, compile_row
 from shroff.language.shapes import load_shape
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN
-from shroff.language.values import DAY_MS
+from shroff.language.values import DAY_MS, parse_share
 from shroff.language.yaml import text as yamltext
+from shroff.rules.texts import tag_of
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -80,6 +82,9 @@ CASES = mapping_shape(
         Example: { large: { when: this.amount > 1000, teams: [senior], due: 1h } }
     teams: Users by team or skill, for queues.
         Example: { senior: [ann, ben], french: [ben] }
+    auto_close: Rules that close cases, in their order. Each acts once it was shown on past cases and approved:
+        `shroff cases auto-close`.
+        Example: { small: { when: score < 0.2 and this.amount < 20, after: 2h } }
     evidence: Fields of the evidence on disputes, where their names do not say what they are.
         Example: { device: fp, address: drop_off }
     """,
@@ -150,6 +155,37 @@ CASES = mapping_shape(
         reserved=(DEFAULT, MINE),
     ),
     teams=own_names("teams", Many("user names", ANY)),
+    auto_close=own_names(
+        "rules that close cases",
+        mapping_shape(
+            """a rule that closes cases
+
+            when: A condition on fields and score, which holds for every event of the case.
+                Example: score < 0.2 and this.amount < 20
+            rules: One of these rules hit every event of the case.
+                Example: [first_payment]
+            after: How long nobody has touched the case, since its newest event.
+                Default: 0s
+                Example: 2h
+            verdict: The verdict of the case. No label is written for it. By default, there is none.
+            sample: Share of these cases that stays open for people.
+                Default: 5%
+                Example: 10%
+            from: The first day on which the rule acts.
+                Example: 2026-12-01
+            at_most: The rule acts only where the 95 % confidence interval of fraud among such cases is below this.
+                Default: 1%
+                Example: 0.5%
+            """,
+            when=Required(EXPRESSION),
+            rules=Many("rules", NAME),
+            after=DURATION,
+            verdict=choice("genuine", "unclear"),
+            sample=PERCENT,
+            from_=One("a day such as 2026-12-01", "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"),
+            at_most=PERCENT,
+        ),
+    ),
     evidence=mapping_shape(
         """fields of evidence
 
@@ -177,6 +213,18 @@ class CaseCheck(FrozenStruct):
     done: bool
 
 
+class CloseRule(FrozenStruct, rename={"begins": "from"}):
+    """A rule that closes cases. `mark` names it as it is now: a changed one has another. `begins` is a day."""
+
+    name: str
+    mark: str
+    after: str = "0s"
+    verdict: str = ""
+    sample: str = "5%"
+    begins: str = ""
+    at_most: str = "1%"
+
+
 class CaseSettings(FrozenStruct):
     """The key `cases`; durations in milliseconds.
 
@@ -194,6 +242,14 @@ class CaseSettings(FrozenStruct):
     macros: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
     queues: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
     teams: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
+    auto_close: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+
+    @property
+    def close_rules(self) -> dict[str, CloseRule]:
+        """The rules that close cases, by their marks."""
+        marks = {f"{name}@{tag_of(to_json(rule).decode())[:8]}": name for name, rule in self.auto_close.items()}
+        made = [{**self.auto_close[name], "name": name, "mark": mark} for mark, name in marks.items()]
+        return {rule["mark"]: msgspec.convert(rule, CloseRule) for rule in made}
 
     def foreign(self, user: str, *, closed: bool = False) -> tuple[str, ...]:
         """Queues of teams without this user; with `closed` those whose cases they may not answer."""
@@ -225,7 +281,8 @@ def load_case_settings(
     found = msgspec.structs.replace(found, outcomes=found.outcomes or ("review",))
     if node is not None and events is not None and names is not None:
         routes = _route_mistakes("queue", found.queues, names, rules)
-        problems += [node.problem(words) for words in (*_mistakes(found, events), *routes)]
+        closing = _route_mistakes("auto_close", found.auto_close, names, rules)
+        problems += [node.problem(words) for words in (*_mistakes(found, events), *routes, *closing)]
     return found
 
 
@@ -251,6 +308,11 @@ def _mistakes(found: CaseSettings, events: Events) -> list[str]:
         for name, queue in found.queues.items()
         for team in queue.get("teams", ())
         if team not in found.teams
+    ]
+    words += [
+        f"auto_close {rule.name} has no sample that people check; write a share above 0%."
+        for rule in found.close_rules.values()
+        if not parse_share(rule.sample)
     ]
     known = {field.name for type_ in events.types.values() for field in type_.fields}
     words += [f"cases: no event type has a field {name!r}." for name in {*found.evidence.values()} - known]
