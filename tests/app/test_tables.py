@@ -32,8 +32,8 @@ def looked_up(bank):
     return app.open(write_files(bank, files))
 
 
-def init(folder, kind):
-    return app.open(folder).run(InitTable(kind=kind))
+def init(folder, kind, **more):
+    return app.open(folder).run(InitTable(kind=kind, **more))
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,22 @@ def test_each_shape_is_declared_beside_what_is_there_and_the_project_stays_well(
     assert all(part.split("\n")[0] in text for part in (EVENTS + declared).split("#")[1:])
     assert not app.open(bank).check().errors
     assert {"ip", "bins", "mail"} <= app.open(bank).definitions.events.tables.keys()
+
+
+def test_ranges_are_declared_by_both_their_ends(bank):
+    for kind in ("ip", "vpn", "bins"):
+        assert "a range with both its ends" in init(bank, kind, ranges=True).source
+    with pytest.raises(UsageError, match="no ranges"):
+        init(bank, "mail", ranges=True)
+    write_files(bank, {"tables/ip.csv": "low,high,country\n3221225984,192.0.2.31,DE\n"})
+
+    found = app.open(bank)
+    assert not found.check().errors
+    assert {name: found.run(ShowTable(name=name)).table.columns[:3] for name in ("ip", "bins")} == {
+        "ip": ["low", "high", "country"],
+        "bins": ["low", "high", "country"],
+    }
+    assert found.run(ShowTable(name="ip", value="192.0.2.31")).row.key == "3221225984-192.0.2.31"
 
 
 def test_a_file_that_is_there_is_not_written_over(bank):

@@ -161,3 +161,112 @@ def test_a_missing_text_and_an_empty_table_have_no_row():
 
 def test_a_key_of_a_mapped_network_is_that_of_ipv4():
     assert key_interval("network", "::ffff:0:0/96") == key_interval("network", "0.0.0.0/0")
+
+
+def ranges(kind: str, rows: list[tuple]):
+    problems: list[Problem] = []
+    text = "\n".join(",".join(map(str, row)) for row in [("low", "high", "name"), *rows])
+    shape = TableShape(TEXT, {"name": TEXT}, kind=kind, high="high")
+    found = load_table("tables/t.csv", text, shape, "low", 2, problems)
+    return found, [(problem.line, problem.message) for problem in problems]
+
+
+@given(SEEDS)
+def test_a_range_of_addresses_holds_what_lies_between_its_ends(seed):
+    random = Random(seed)
+    edges = {version: sorted({int(random_address(random, version)) for _ in range(40)}) for version in (4, 6)}
+    rows, known = [], []
+    for version, own in edges.items():
+        kind = ipaddress.IPv4Address if version == 4 else ipaddress.IPv6Address
+        for low, high in zip(own[::2], own[1::2], strict=False):
+            is_number = random.random() < 0.5 and (version == 4 or high >> 32)
+            name = f"{version}:{low}"
+            rows.append((low, f" {high}", name) if is_number else (kind(low), kind(high), name))
+            known.append((kind(low), kind(high), name))
+    random.shuffle(rows)
+    found, problems = ranges("network", rows)
+    asked = [random_address(random, random.choice([4, 6])) for _ in range(MANY)]
+    asked += [
+        kind(int(end) + step)
+        for low, high, _ in known
+        for kind, end, step in ((type(low), low, -(int(low) > 0)), (type(low), low, 0), (type(high), high, 0))
+    ]
+
+    def holder(address):
+        address = getattr(address, "ipv4_mapped", None) or address
+        return next(
+            (name for low, high, name in known if low.version == address.version and low <= address <= high), None
+        )
+
+    assert problems == []
+    assert names(found, list(map(str, asked))) == list(map(holder, asked))
+
+
+@given(SEEDS)
+def test_a_range_of_digits_holds_a_text_all_of_whose_numbers_lie_in_it(seed):
+    random = Random(seed)
+    rows, taken = [], dict[int, list[tuple[int, int]]]()
+    for number in range(random.randrange(1, 30)):
+        width = random.choice([2, 3, 6])
+        low = random.randrange(10**width) // 10 ** random.randrange(width) * 10 ** random.randrange(3) % 10**width
+        high = min(low + random.choice([0, 9, 99, 999, random.randrange(10**width)]), 10**width - 1)
+        if all(high < other_low or other_high < low for other_low, other_high in taken.get(width, ())):
+            taken.setdefault(width, []).append((low, high))
+            rows.append((f"{low:0{width}}", f"{high:0{width}}", f"row {number}"))
+    found, problems = ranges("prefix", rows)
+    texts = ["".join(random.choices("0123456789" + random.choice(["", "x"]), k=length)) for length in range(9)]
+    texts += [f"{row[at]}{random.choice(['', '7', 'x'])}"[random.choice([0, 0, 1]) :] for row in rows for at in (0, 1)]
+
+    def holder(text):
+        digits = text[: next((at for at, sign in enumerate(text) if not sign.isdigit()), len(text))]
+        holding = []
+        for low, high, name in rows:
+            needed = max(len(low.rstrip("0")), len(high.rstrip("9")), 1)
+            first, last = (digits[: len(low)].ljust(len(low), fill) for fill in "09")
+            if len(digits) >= needed and low <= first and last <= high:
+                holding.append((len(low), name))
+        return max(holding, default=(0, None))[1]
+
+    assert problems == []
+    assert names(found, texts) == list(map(holder, texts))
+
+
+@pytest.mark.parametrize(
+    ("kind", "rows", "told"),
+    [
+        ("network", [("192.0.2.9", "192.0.2.1")], [(2, "192.0.2.9 to 192.0.2.1 is no range: the lower end")]),
+        ("network", [("192.0.2.0", "")], [(2, "both ends are addresses of one family, or integers")]),
+        ("network", [("192.0.2.0", "2001:db8::")], [(2, "both ends are addresses of one family")]),
+        ("network", [("192.0.2.0/24", "192.0.2.255")], [(2, "both ends are addresses")]),
+        ("network", [(0, 2**128)], [(2, "both ends are addresses")]),
+        ("network", [(0, "9" * 5000)], [(2, "both ends are addresses")]),
+        ("network", [("fe80::1%1", "fe80::2")], [(2, "both ends are addresses")]),
+        ("network", [(0, 9), ("::", "::ff"), (20, 30), ("0.0.0.9", 12)], [(5, "line 2 has")]),
+        ("network", [("::ffff:0.0.0.1", "::ffff:0.0.0.9"), ("0.0.0.0", "255.255.255.255")], [(3, "line 2 has")]),
+        ("prefix", [("4112", "4111")], [(2, "the lower end stands first. Swap the two")]),
+        ("prefix", [("411x", "4119")], [(2, "both ends are digits")]),
+        ("prefix", [("", "4119")], [(2, "both ends are digits")]),
+        ("prefix", [("4110", "4119"), ("4119", "4120")], [(3, "line 2 has")]),
+        ("prefix", [("4110", "4119"), ("411900", "411999")], []),
+    ],
+)  # fmt: skip
+def test_a_range_that_is_wrong_or_overlaps_is_told_with_its_line_and_a_cure(kind, rows, told):
+    _, problems = ranges(kind, [(*row, f"name {number}") for number, row in enumerate(rows)])
+
+    assert [line for line, _ in problems] == [line for line, _ in told]
+    assert all(words in message for (_, message), (_, words) in zip(problems, told, strict=True))
+
+
+def test_ends_of_different_lengths_are_filled_and_what_the_fill_says_falls_away():
+    found, _ = ranges("prefix", [("51", "5299999999999999", "a"), ("400000", "4000", "b"), ("0", "2", "c")])
+
+    assert names(found, ["51", "529", "5", "53", "4000", "400", "40009", "1"]) == [
+        "a",
+        "a",
+        None,
+        None,
+        "b",
+        None,
+        "b",
+        "c",
+    ]

@@ -134,7 +134,46 @@ def test_a_database_without_its_library_is_refused_with_the_command_that_install
     assert "pip install 'shroff[geo]'" in told
 
 
-@pytest.mark.parametrize("declared", ["{ bin: prefix, country: text }", "{ n: network, from: at, country: text }"])
+@pytest.mark.parametrize(
+    ("declared", "words"),
+    [
+        ("{ low: network, high: network, country: text, from: at }", "from stands third, behind the key"),
+        ("{ low: network, from: at, high: network, country: text }", "network"),
+        ("{ low: suffix, high: suffix, country: text }", "suffix"),
+        ("{ low: network, high: network }", "a key and at least one more column"),
+        ("{ low: network, high: network, land: text }", "lacks the column low, high, land."),
+    ],
+)
+def test_what_is_wrong_with_a_declared_range_is_told(tmp_path, declared, words):
+    events = FILES["events.yaml"].replace(
+        "{ network: network, country: text from country.iso_code, since: time? }", declared
+    )
+
+    found = mistakes(written(tmp_path, {"tables/ip.csv": TABLE, "events.yaml": events}))
+
+    assert any(words in message for _, message in found), found
+
+
+def test_ranges_of_parquet_may_be_numbers(tmp_path):
+    events = (
+        FILES["events.yaml"].replace("network: network,", "low: network, high: network,").replace("country.iso", "iso")
+    )
+    sink = pa.BufferOutputStream()
+    columns = {"country": ["DE"], "low": pa.array([3221225984], pa.uint32()), "high": [3221226271], "since": [None]}
+    pq.write_table(pa.table(columns), sink)
+    table = loaded(written(tmp_path, {"tables/ip.parquet": sink.getvalue().to_pybytes(), "events.yaml": events}))
+
+    assert [table.value("country", f"192.0.3.{end}", 0) for end in (31, 32)] == ["DE", None]
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "{ bin: prefix, country: text }",
+        "{ n: network, from: at, country: text }",
+        "{ n: network, high: network, country: text }",
+    ],
+)
 def test_a_database_is_of_networks_without_times(tmp_path, declared):
     events = FILES["events.yaml"].replace(
         "{ network: network, country: text from country.iso_code, since: time? }", declared

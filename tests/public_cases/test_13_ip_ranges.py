@@ -1,4 +1,4 @@
-"""The country of an address by a table of networks, made of the usual file of ranges."""
+"""The country of an address by a table of ranges, as the file has them, and of networks made of these."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ payment:
   decide: true
   fields: { id: text, at: time, card: text, ip: text? }
 entities: { card: { payment: card } }
-tables: { ips: { network: network, country: text } }
+tables:
+  ips: { network: network, country: text }
+  ranges: { low: network, high: network, country: text }
 """
 
 
@@ -34,11 +36,14 @@ def test_an_address_has_the_country_of_the_range_that_holds_it():
         "events.yaml": EVENTS,
         "features.yaml": "card: { country: 'tables.ips[this.ip].country' }\n",
         "tables/ips.csv": "\n".join(["network,country", *rows]),
+        "tables/ranges.csv": (FOLDER / "13-ip-ranges" / "ips.csv").read_text("utf-8"),
     }
-    table = load_definitions(files).definitions.reference.tables["ips"]
+    tables = load_definitions(files).definitions.reference.tables
 
-    for row in ranges:
-        for end in ("low", "high"):
-            address = ipaddress.ip_address(int(row[end]))
-            assert table.value("country", str(address), 0) == row["country"]
-    assert table.value("country", "0.255.255.255", 0) is None
+    for name in ("ips", "ranges"):
+        table = tables[name]
+        for row in ranges:
+            for end in ("low", "high"):
+                address = ipaddress.ip_address(int(row[end]))
+                assert table.value("country", str(address), 0) == row["country"]
+        assert table.value("country", "0.255.255.255", 0) is None

@@ -245,10 +245,12 @@ EVENTS = replace(
         tables: Look-up tables, each a file tables/NAME.csv, .csv.gz, .parquet or .mmdb. The type of the first column
             says how a key is looked up: `text`, `integer` or `choice(...)` by equal values; `prefix` by the longest row
             that a text begins with; `suffix` by the longest that ends it at a dot; `network` by the longest that holds
-            an address. With `from: valid_from` behind the key, a row is valid from the time in this column on, until
+            an address; two first columns of `prefix` or of `network` are the ends of a range. With `from: valid_from`
+            behind the key, a row is valid from the time in this column on, until
             the next row of its key. In a MaxMind database a column is what its path leads to: `text from
             country.iso_code`.
             Example: { bins: { bin: prefix, country: text }, ip: { network: network, country: text } }
+            Example: { ip: { low: network, high: network, country: text } }
             Example: { fx: { currency: text, from: valid_from, rate: number(12) } }
         """,
         label=LABEL,

@@ -280,8 +280,8 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
     keys: dict[str, str] = {}
     for key, value in top.entries if top else ():
         name = loader.name(key, problems, "a table")
-        value, since = _since(value, problems, f"table {key.text}")
-        kind, value = _kind(value)
+        kind, ends, value = _kind(value)
+        value, since = _since(value, ends, problems, f"table {key.text}")
         value, paths = _paths(value)
         columns = _fields(value, places, problems, f"table {key.text}")
         problems += [
@@ -294,21 +294,22 @@ def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[di
             for column in columns
             if column.shape.bounds is not None
         ]
-        if name is None or len(columns) < 2:
+        if name is None or len(columns) <= ends:
             key.report(problems, f"table {key.text} has a key and at least one more column")
             continue
-        types = {column.name: column.type for column in columns[1:]}
-        tables[name] = TableShape(columns[0].read_type, types, since, kind, paths)
+        types = {column.name: column.type for column in columns[ends:]}
+        high = columns[1].name if ends > 1 else ""
+        tables[name] = TableShape(columns[0].read_type, types, since, kind, paths, high)
         keys[name] = columns[0].name
     return tables, keys
 
 
-def _since(node: Node, problems: list[Problem], what: str) -> tuple[Node, str]:
+def _since(node: Node, place: int, problems: list[Problem], what: str) -> tuple[Node, str]:
     """The columns of a table without `from: valid_from`, and the column that this names."""
     if not isinstance(node, Mapping) or (found := node.get(FROM_COLUMN)) is None:
         return node, ""
-    if [key.text for key, _ in node.entries].index(FROM_COLUMN) != 1:
-        found.report(problems, f"{what}: {FROM_COLUMN} stands second, behind the key.")
+    if [key.text for key, _ in node.entries].index(FROM_COLUMN) != place:
+        found.report(problems, f"{what}: {FROM_COLUMN} stands {('second', 'third')[place - 1]}, behind the key.")
     name = loader.scalar(found, problems, f"{FROM_COLUMN} of {what}")
     rest = tuple(entry for entry in node.entries if entry[0].text != FROM_COLUMN)
     return replace(node, entries=rest), name.text if name else ""
@@ -326,14 +327,18 @@ def _paths(node: Node) -> tuple[Node, dict[str, str]]:
     return replace(node, entries=tuple(entries)), paths
 
 
-def _kind(node: Node) -> tuple[str, Node]:
-    """How the keys of a table are looked up, and its columns with the key as the text that it is."""
-    if not isinstance(node, Mapping) or not node.entries:
-        return "", node
-    (key, first), *rest = node.entries
-    if not isinstance(first, Scalar) or first.text.strip() not in TABLE_KINDS:
-        return "", node
-    return first.text.strip(), replace(node, entries=((key, replace(first, text=TEXT.kind)), *rest))
+def _kind(node: Node) -> tuple[str, int, Node]:
+    """How the keys of a table are looked up, the number of its columns of keys, and its columns with those as texts.
+
+    There are two where they are the ends of a range.
+    """
+    entries = node.entries if isinstance(node, Mapping) else ()
+    kinds = [value.text.strip() if isinstance(value, Scalar) else "" for _, value in entries[:2]]
+    if not isinstance(node, Mapping) or not kinds or kinds[0] not in TABLE_KINDS:
+        return "", 1, node
+    ends = 2 if kinds[0] != "suffix" and kinds[1:] == kinds[:1] else 1
+    keys = [(key, replace(value, text=TEXT.kind)) for key, value in entries[:ends] if isinstance(value, Scalar)]
+    return kinds[0], ends, replace(node, entries=(*keys, *entries[ends:]))
 
 
 def _entities(

@@ -16,7 +16,8 @@ class TableShape(FrozenStruct):
 
     `since` is the column that says from which time on a row is valid, which is none of the others; empty without one.
     `kind` says how a key is looked up: prefix, suffix or network; empty where it is equal. `paths` are those of columns
-    in a MaxMind database, where they are not the columns' names.
+    in a MaxMind database, where they are not the columns' names. `high` is the column of the upper ends where
+    the key is the lower end of a range.
     """
 
     key: Type
@@ -24,6 +25,7 @@ class TableShape(FrozenStruct):
     since: str = ""
     kind: str = ""
     paths: Mapping[str, str] = {}
+    high: str = ""
 
 
 @frozen

@@ -20,7 +20,7 @@ from msgspec.json import encode as to_json
 from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.events.raw_values import canonical_json, text_of
-from shroff.language.lookups.intervals import IntervalIndex
+from shroff.language.lookups.intervals import IntervalIndex, range_interval
 from shroff.language.lookups.table import (
     CodedColumn,
     Interval,
@@ -96,10 +96,11 @@ def load_table(file: str, text: str, shape: TableShape, key: str, money_places: 
             return _mapped(path)
     given = len(problems)
     header, rows = _rows_of(file, text, shape, key, problems)
-    types = {key: shape.key, **({shape.since: TIME} if shape.since else {}), **shape.columns}
-    lacking = [column for column in types if column not in header]
+    columns = [name for name in (key, shape.high, shape.since, *shape.columns) if name]
+    lacking = [column for column in columns if column not in header]
     if lacking and len(problems) == given:
-        problems.append(Problem(file, 1, 1, "", f"the table lacks the column {', '.join(lacking)}."))
+        words = f"the table lacks the column {', '.join(lacking)}."
+        problems.append(Problem(file, 1, 1, "", words, f"Its first line names the columns: {','.join(columns)}"))
     if lacking:
         return {}
     if not shape.kind:
@@ -206,10 +207,8 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
         words = "a MaxMind database needs the extra 'geo'. Install it: pip install 'shroff[geo]'"
         problems.append(Problem(file, 0, 0, "", words))
         return _NOTHING
-    if shape is not None and (shape.kind != "network" or shape.since):
-        words = (
-            "a MaxMind database has networks without times: its first column is of the type network, without 'from'."
-        )
+    if shape is not None and (shape.kind != "network" or shape.since or shape.high):
+        words = "a MaxMind database has networks without times: one column of the type network, first, without 'from'."
         problems.append(Problem(file, 0, 0, "", words))
         return _NOTHING
     columns = () if shape is None else shape.columns
@@ -314,12 +313,17 @@ def _interval_table(
     places = [(name, read.header.index(name), columns[name]) for name in shape.columns]
     places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
     key_at, keys, given = read.header.index(key), KeyColumn(), len(problems)
+    high_at = read.header.index(shape.high) if shape.high else -1
     lines, of_row, numbers = array("I"), array("q"), dict[Interval, int]()
     texts, ends = bytearray(), array("q", [0])
     for line, row in read.rows:
         text = row[key_at] if len(row) > key_at else ""
         try:
-            interval = key_interval(shape.kind, text)
+            if shape.high:
+                low, high = text.strip(), row[high_at].strip() if len(row) > high_at else ""
+                interval, text = range_interval(shape.kind, low, high), f"{low}-{high}"
+            else:
+                interval = key_interval(shape.kind, text)
             of_row.append(numbers.setdefault(interval, len(keys)) if shape.since else len(keys))
             if of_row[-1] == len(keys):
                 keys.add(interval)

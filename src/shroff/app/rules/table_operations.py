@@ -62,6 +62,8 @@ you, or a commercial BIN database; free lists are old. It has one range a line: 
 domain a line. Add the kind behind each: sed 's/$/,disposable/'.""",
     ),
 }
+_RANGES = """Each row is a range with both its ends, addresses as text or as integers. Where your file calls the columns
+otherwise, write its names in events.yaml."""
 
 group(
     "tables",
@@ -89,9 +91,11 @@ class InitTable(OperationRequest["DeclaredTable"]):
 
     Args:
         kind: Kind of key: addresses, those that tell no place, card numbers or mail domains.
+        ranges: Each row is a range, its ends in the columns low and high.
     """
 
     kind: Literal["ip", "vpn", "bins", "mail"]
+    ranges: bool = False
 
 
 class DeclaredTable(OperationAnswer):
@@ -113,9 +117,17 @@ def init_table(project: Project, request: InitTable) -> DeclaredTable:
 
     Examples:
         shroff tables init ip
-        shroff tables init bins
+        shroff tables init bins --ranges
     """
     columns, header, source = _KINDS[name := request.kind]
+    if request.ranges:
+        if name == "mail":
+            raise UsageError("mail domains have no ranges. Leave --ranges out. Nothing was changed.")
+        key, type_ = ("range", "prefix") if name == "bins" else ("network", "network")
+        columns = columns.replace(f"{key}: {type_}", f"low: {type_}, high: {type_}").replace(
+            " from country.iso_code", ""
+        )
+        header, source = header.replace(key, "low,high", 1), f"{source}\n{_RANGES}"
     paths = project.context.paths
     with config.editing(paths):
         files = config.read_files(paths.folder, [])
@@ -281,7 +293,7 @@ def show_table(project: Project, request: ShowTable) -> TableView:
 
 def _summary(definitions: Definitions, name: str) -> TableSummary:
     shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
-    columns = [definitions.events.table_keys[name], *shape.columns]
+    columns = [definitions.events.table_keys[name], *([shape.high] if shape.high else []), *shape.columns]
     file, readers = table_file(name, definitions.files), list(dict.fromkeys(_readers(definitions, name)))
     return TableSummary(name, file, shape.kind or "equal", columns, _count(rows), readers)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Any, Final, NamedTuple
 
@@ -55,6 +55,43 @@ def key_interval(kind: str, text: str) -> Interval:
         raise ValueError(f"{text!r} is no range: it has as many digits on both sides, the lower first")
     whole = _prefix(low)
     return whole if low == high else Interval(0, low, _after(high), len(low), len(low))
+
+
+def range_interval(kind: str, low: str, high: str) -> Interval:
+    """The interval of a range with both its ends, of addresses or of digits. Raises: ValueError with the cure.
+
+    Addresses may be integers, and no two ranges hold the same one. Digits are filled up, those of the lower end with 0
+    and of the upper with 9; then what both have of these at their ends falls away, so shorter texts are in it too.
+    """
+    words = f"{low} to {high} is no range"
+    if kind == "network":
+        is_long = any(":" in end or (end[:99].isdecimal() and int(end[:99]) >> 32) for end in (low, high))
+        first, last = (_address(end, is_long=is_long) for end in (low, high))
+        if first is None or last is None or len(first) != len(last):
+            raise ValueError(f"{words}: both ends are addresses of one family, or integers")
+        length, digits, end = 0, 0, int.from_bytes(last) + 1
+        after = None if end >> 8 * len(last) else end.to_bytes(len(last))
+    else:
+        if (
+            not (low and high and (low + high).isascii() and (low + high).isdecimal())
+            or len(low + high) > KEY_BYTES_MAX
+        ):
+            raise ValueError(f"{words}: both ends are digits")
+        length = max(len(low), len(high))
+        first, last = low.ljust(length, "0").encode(), high.ljust(length, "9").encode()
+        while len(first) > 1 and first.endswith(b"0") and last.endswith(b"9"):
+            first, last = first[:-1], last[:-1]
+        digits, after = len(first) if first != last else 0, _after(last)
+    if first > last:
+        raise ValueError(f"{words}: the lower end stands first. Swap the two")
+    return Interval(int(len(first) == _WIDTHS[1] and kind == "network"), first, after, length, digits)
+
+
+def _address(text: str, *, is_long: bool) -> bytes | None:
+    """The bytes of an address, or of one that is written as an integer; None where it is none."""
+    if text.isdecimal() and len(text) < KEY_BYTES_MAX and not int(text) >> 128:
+        text = str((IPv6Address if is_long else IPv4Address)(int(text)))
+    return None if "%" in text else address_bytes(text)
 
 
 def _prefix(key: bytes) -> Interval:
