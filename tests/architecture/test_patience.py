@@ -175,10 +175,10 @@ def _settings(nodes: list[ast.AST]) -> Iterator[int]:
 
 def _loops(nodes: list[ast.AST]) -> Iterator[int]:
     """Loops that look too seldom, and sleeps outside of a loop: a condition is waited for, not a time."""
-    for node in nodes if any(map(_slept, nodes)) else ():
+    for node in nodes if any(_slept(node) or _ticked(node) for node in nodes) else ():
         match node:
             case ast.For(iter=ast.Call(func=ast.Name(id="range"), args=[count])):
-                slept = sum(_slept(item) or 0.0 for item in ast.walk(node))
+                slept = sum(_slept(item) or _ticked(item) or 0.0 for item in ast.walk(node))
                 if slept and _is_brief((_number(count, {}) or 0.0) * slept, "sleep_s"):
                     yield node.lineno
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -197,6 +197,13 @@ def _alone(function: ast.AST) -> Iterator[int]:
 def _slept(node: ast.AST) -> float | None:
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="time" | "asyncio"), attr="sleep"), args=[seconds]):
+            return _number(seconds, {})
+    return None
+
+
+def _ticked(node: ast.AST) -> float | None:
+    match node:
+        case ast.Call(func=ast.Attribute(attr="wait"), args=[seconds]):
             return _number(seconds, {})
     return None
 
@@ -238,6 +245,7 @@ def test_what_must_happen_is_waited_for_two_minutes():
         "@settings(suppress_health_check=[HealthCheck.data_too_large])\ndef test_it(): pass",
         "def test_it():\n    time.sleep(0.5)",
         "for _ in range(100):\n    time.sleep(0.1)",
+        "for _ in range(2_000):\n    tick.wait(0.005)",
     ],
 )
 def test_a_brief_wait_is_found_and_one_that_says_why_is_not(line: str):
@@ -259,6 +267,7 @@ def test_a_brief_wait_is_found_and_one_that_says_why_is_not(line: str):
         "parts = ', '.join(names)",
         "httpx2.get(url, timeout=120)",
         "for _ in range(2_400):\n    time.sleep(0.05)",
+        "for _ in range(24_000):\n    tick.wait(0.005)",
     ],
 )
 def test_a_patient_wait_is_none(line: str):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final
 
@@ -24,6 +23,7 @@ from shroff.worker import standby
 from shroff.worker.standby import Standby
 from tests.support.effort import times
 from tests.support.log_memory import MemoryLog
+from tests.support.patience import until
 from tests.support.projects import FILES, NOW_MS, definitions, submission
 
 CHANGES: Final = {
@@ -160,19 +160,11 @@ def test_a_standby_that_folded_along_the_leap_makes_its_state_anew(tmp_path, mon
     one = Standby(place, stop)
     thread = Thread(target=lambda: found.append(one.lead()))
     thread.start()
-    _until(lambda: one.seq >= log.last_seq())
+    until(lambda: one.seq >= log.last_seq())
     made(log).set_watermark(at_ms, "a mistyped year")
-    _until(lambda: one.seq >= log.last_seq())
+    until(lambda: one.seq >= log.last_seq())
     place.is_led = False
     thread.join(120)
 
     ((_, start),) = found
     assert start is None
-
-
-def _until(is_so: Callable[[], bool]) -> None:
-    for _ in range(2_000):
-        if is_so():
-            return
-        Event().wait(0.005)
-    raise AssertionError("it does not come to that")

@@ -2,8 +2,8 @@
 
 Off by default. With `SHROFF_TEST_DELAYS=SEED` each hand-over in `PLACES`, and each start of a thread, a task of an
 executor and a signal between threads, waits half of the time: up to 20 ms, and seldom 200. A test that passes only
-because somebody else was quick enough fails then. The seed gives the drawings of each process; who draws next is up
-to the machine.
+because somebody else was quick enough fails then. A process with no thread beside the first hands nothing over, and
+waits for nothing. The seed gives the drawings of each process; who draws next is up to the machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ PLACES: Final = (  # waited for before and after
     "shroff.cases.alert_consumer:AlertConsumer.step",
     "shroff.cases.alert_rules:RecentDecisions.take",
     "shroff.log.writer:Writer.commit",
-    "shroff.log.writer:Writer.prepare",
     "shroff.runtime.traces:batch",
     "shroff.streams.sink_cursor:Courier.moved",
     "shroff.streams.sink_cursor:Courier.recorded",
@@ -54,6 +53,7 @@ QUEUES: Final = ("shroff.worker.request_queue", "shroff.worker.writer_tasks")  #
 
 _sleep: Final = time.sleep  # tests put others in its place
 _chance: Final = random.Random()
+_own: Final = [1]  # threads of a process in which nobody waits for anybody
 
 
 def begin(patch: Callable[[object, str, object], None] = setattr) -> None:
@@ -61,8 +61,9 @@ def begin(patch: Callable[[object, str, object], None] = setattr) -> None:
     seed = os.environ.get(ASKED)
     if not seed:
         return
+    _own[0] = threading.active_count()  # pytest-xdist has one more
     _chance.seed(seed)
-    os.register_at_fork(after_in_child=lambda: _chance.seed(f"{seed} {os.getpid()}"))
+    os.register_at_fork(after_in_child=lambda: _forked(seed))
     sys.setswitchinterval(TURN_S)
     patch(threading.Thread, "start", _started_late(threading.Thread.start))
     patch(ThreadPoolExecutor, "submit", _submitted_late(ThreadPoolExecutor.submit))
@@ -80,9 +81,14 @@ def begin(patch: Callable[[object, str, object], None] = setattr) -> None:
         patch(owner, last, late(getattr(owner, last)))
 
 
+def _forked(seed: str) -> None:
+    _own[0] = 1
+    _chance.seed(f"{seed} {os.getpid()}")
+
+
 def wait() -> None:
     """Wait as chance has it: mostly not or briefly, seldom for long."""
-    if _chance.random() < SHARE:
+    if threading.active_count() > _own[0] and _chance.random() < SHARE:
         _sleep(LONG_S if _chance.random() < SELDOM else _chance.uniform(0.0, SHORT_S_MAX))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time
 from contextlib import closing, nullcontext
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from shroff.worker.inbox import ADOPT, tend_outbox
 from shroff.worker.outbox import OUTBOX, key_of, outbox_request
 from shroff.worker.request_queue import RequestQueue
 from tests.contracts.receivers import receiver
+from tests.support.patience import until
 from tests.support.projects import FILES
 
 SINKS = """
@@ -193,26 +193,15 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
 def test_a_writer_that_delivers_on_its_way_has_delivered_all_at_its_end(project):
     project.decide(events(1, 2), as_type="payment")
     with project.log.writing() as (_, log), project.sinks.delivering(log) as delivery:
-        deadline = time.monotonic() + 120
-        while any(record.lag for record in delivery.health(log.last_seq())):
-            delivery.tend()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: delivery.tend() or not any(record.lag for record in delivery.health(log.last_seq())))
 
     assert [state.lag for state in project.sinks.states()] == [0, 0]
     assert [sink.sent for sink in project.sinks.deliver()] == [0, 0]
 
 
 def test_sinks_that_are_applied_beside_a_writer_go_on_where_they_were(project):
-    wait = threading.Event()
-
     def delivered() -> None:
-        for _ in range(2_000):
-            delivery.tend()
-            if not any(record.lag for record in delivery.health(log.last_seq())):
-                return
-            wait.wait(0.01)
-        raise AssertionError("it does not come")
+        until(lambda: delivery.tend() or not any(record.lag for record in delivery.health(log.last_seq())))
 
     def applied(sinks: str) -> None:
         (project.context.paths.folder / "shroff.yaml").write_text(FILES["shroff.yaml"] + sinks)

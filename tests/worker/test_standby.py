@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from threading import Event, Thread
 
@@ -17,6 +16,7 @@ from shroff.streams.snapshots import Snapshots
 from shroff.worker import standby
 from shroff.worker.standby import Standby, Start
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.patience import until
 from tests.support.projects import FILES, NOW_MS, definitions, payment, writer
 
 MORE = {"features.yaml": FILES["features.yaml"] + "  largest_1d: max(payment.amount) over 1d\n"}
@@ -78,15 +78,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(tmp_path)
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    tick = Event()
-    for _ in range(4_000):
-        if condition():
-            return
-        tick.wait(0.005)
-    raise AssertionError("it did not come to that")
-
-
 @pytest.mark.slow
 def test_it_folds_along_and_goes_on_with_that_state(place):
     log = MemoryLog(place.store)
@@ -94,8 +85,8 @@ def test_it_folds_along_and_goes_on_with_that_state(place):
     beside = BackgroundTasks(place)
     for number in range(5):
         leader.write([payment(10 * number + item, number) for item in range(10)])
-        wait_for(lambda: beside.standby.seq == log.last_seq())
-    wait_for(lambda: place.followed > 1)
+        until(lambda: beside.standby.seq == log.last_seq())
+    until(lambda: place.followed > 1)
     log.close()
     mine, start = beside.joined()
 
@@ -119,7 +110,7 @@ def test_what_comes_between_the_last_look_and_the_lead_is_folded_by_the_writer(p
     leader = writer(log)
     leader.write([payment(1)])
     beside = BackgroundTasks(place)
-    wait_for(lambda: beside.standby.seq == 2)
+    until(lambda: beside.standby.seq == 2)
     beside.stop.set()
     beside.thread.join()
     start = beside.standby._start
@@ -136,10 +127,10 @@ def test_a_version_that_the_leader_put_in_force_is_followed(place):
     log = MemoryLog(place.store)
     writer(log).write([payment(1, amount="70.00")])
     beside = BackgroundTasks(place)
-    wait_for(lambda: beside.standby.seq == log.last_seq())
+    until(lambda: beside.standby.seq == log.last_seq())
     place.files = dict(MORE)
     writer(log, MORE).write([payment(2, 1)])
-    wait_for(lambda: beside.standby.seq == log.last_seq())
+    until(lambda: beside.standby.seq == log.last_seq())
     log.close()
     _, start = beside.joined()
 
@@ -152,7 +143,7 @@ def test_state_of_other_files_than_the_project_has_now_is_not_used(place, change
     log = MemoryLog(place.store)
     writer(log).write([payment(1)])
     beside = BackgroundTasks(place)
-    wait_for(lambda: beside.standby.seq == log.last_seq())
+    until(lambda: beside.standby.seq == log.last_seq())
     place.files = dict(changes)
     log.close()
 
@@ -163,7 +154,7 @@ def test_a_greater_lateness_that_was_in_force_meanwhile_folds_the_log_anew(place
     log = MemoryLog(place.store)
     writer(log).write([payment(1)])
     beside = BackgroundTasks(place)
-    wait_for(lambda: beside.standby.seq == log.last_seq())
+    until(lambda: beside.standby.seq == log.last_seq())
     writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 30d\n"}).write([payment(2, 1)])
     writer(log).write([payment(3, 2)])
     log.close()
@@ -177,7 +168,7 @@ def test_a_log_that_cannot_be_read_for_now_is_told_and_tried_again(place, error)
     place.fails = [error]
     beside = BackgroundTasks(place)
     writer(log).write([payment(1)])
-    wait_for(lambda: beside.standby.seq == log.last_seq())
+    until(lambda: beside.standby.seq == log.last_seq())
     log.close()
     beside.joined()
 

@@ -38,6 +38,7 @@ from shroff.worker.serving.counts import BatchTally, Latencies, WorkerOptions
 from shroff.worker.serving.worker import Worker
 from tests.support.effort import times
 from tests.support.log_memory import MemoryLog, MemoryStore
+from tests.support.patience import until
 from tests.support.projects import NOW_MS, definitions, intake_of, label
 from tests.support.source_memory import MemorySource, MemoryTopic
 
@@ -625,21 +626,12 @@ def standing_by(place: Place, feed: MemoryTopic, told: list[str], stop: Event) -
     return worker, thread
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    tick = Event()
-    for _ in range(2_000):
-        if condition():
-            return
-        tick.wait(0.005)
-    raise AssertionError("it did not come to that")
-
-
 def test_a_standby_takes_over_where_the_leader_ended(tmp_path):
     place, feed, told = Place(tmp_path), topic(300, parts=2), list[str]()
     undisturbed = Place(tmp_path / "undisturbed")
     held = MemoryLog(place.store)
     _, thread = standing_by(place, feed, told, Event())
-    wait_for(lambda: any(notice.startswith("standby") for notice in told))
+    until(lambda: any(notice.startswith("standby") for notice in told))
     held.close()
     thread.join()
     Worker(undisturbed, MemorySource(feed), AT_END).run()
@@ -653,7 +645,7 @@ def test_a_standby_takes_over_where_the_leader_ended(tmp_path):
 def test_a_standby_that_is_stopped_has_written_nothing(place):
     held, told, stop = MemoryLog(place.store), list[str](), Event()
     worker, thread = standing_by(place, topic(3), told, stop)
-    wait_for(lambda: worker.work.state == "standing by")
+    until(lambda: worker.work.state == "standing by")
     stop.set()
     thread.join()
 
