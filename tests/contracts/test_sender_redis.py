@@ -141,6 +141,7 @@ def test_a_server_that_is_away_is_waited_for_and_so_is_room(stream, monkeypatch)
         server.children()[0].kill()
         sending = threading.Thread(target=lambda: [sender.send("payment", None, b"%d" % at) for at in range(40)])
         sending.start()
+        until(lambda: sender.waiting)  # the thread has given it something
         assert sender.flush(1.0) > 0  # brief: nobody takes anything
         until(lambda: sender.words)
         assert "does not answer" in sender.words[0]

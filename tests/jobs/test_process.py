@@ -13,11 +13,13 @@ import pytest
 
 from shroff.app import project as app
 from shroff.app.jobs import kinds, process
+from shroff.app.jobs import worker as job_worker
 from shroff.app.jobs.desk import JobDesk
 from shroff.app.jobs.worker import JobWorker
 from shroff.errors import DefinitionError, TransientError, UsageError
 from shroff.jobs import job as jobs
 from tests.support.desks import ADMIN, Desks
+from tests.support.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -157,6 +159,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from shroff.app.jobs import kinds, process
+from shroff.app.jobs import worker as job_worker
 class NapParams(kinds.JobParams, frozen=True):
     pass
 def nap(project, params, run):
@@ -204,10 +207,12 @@ def test_a_job_that_is_killed_begins_again_with_whoever_is_left_and_is_done_once
     (killed,) = first._running.values()
     killed.send_signal(signal.SIGKILL)
     killed.wait()
+    now_ms = other._now_ms()  # it stands still here: the machine may, for longer than a lease lasts
+    other._now_ms = lambda: now_ms
     second = worker(desks, other, tmp_path)
     second.step()
     assert other.job(id_).state == jobs.RUNNING  # the lease holds
-    other._now_ms = lambda: time.time_ns() // 1_000_000 + jobs.LEASE_MS
+    other._now_ms = lambda: now_ms + 2 * jobs.LEASE_MS
     second.step()
     assert other.job(id_).attempt == 2
     other._now_ms = lambda: time.time_ns() // 1_000_000
@@ -219,6 +224,7 @@ def test_a_job_that_is_killed_begins_again_with_whoever_is_left_and_is_done_once
 @pytest.mark.slow
 def test_a_job_that_runs_is_cancelled_and_one_whose_runner_ends_waits_to_begin_again(desks, tmp_path, monkeypatch):
     add_nap(monkeypatch)
+    monkeypatch.setattr(job_worker, "END_S", PATIENCE_S)
     desk = desks.open(now=True)
     runner = worker(desks, desk, tmp_path)
     id_ = desk.begin(ADMIN, "nap", {}).id

@@ -232,7 +232,7 @@ def test_a_page_shows_what_is_known_while_a_look_goes_on(bank, monkeypatch):
 
     async def steps(asks: Asker, browser: Browser) -> None:
         first = (await browser.get("/checks")).body.decode()
-        assert asked.is_set()
+        assert await asyncio.to_thread(asked.wait, 120)  # on a thread that may begin late
         assert "A check is running." in first
         assert "Nothing is wrong" not in first
         assert "Quarantine is empty" in first
