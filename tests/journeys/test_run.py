@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import msgspec
@@ -160,6 +161,13 @@ def taken(bank):
         return 0
 
 
+def written(file, table):
+    """How many rows a sink has written."""
+    with suppress(sqlite3.OperationalError), closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as rows:
+        return rows.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    return 0  # it is just being made
+
+
 @pytest.fixture
 def endless(tmp_path):
     """A file for a worker that is told to wait a minute for more."""
@@ -210,7 +218,7 @@ def test_a_sink_that_takes_nothing_is_told_while_it_runs_and_at_its_end(bank, st
         )
     worker = start("run", "--from", endless, "--as", "payment", "--until-idle", "60s")
     said = next(line for line in worker.stderr if "sink hook" in line)
-    wait_until(lambda: taken(bank) > 3_000)
+    wait_until(lambda: taken(bank) > 3_000 and written("o.db", "t") == 3_000)
     worker.send_signal(signal.SIGTERM)
     out, errors = worker.communicate(timeout=120)
     code, document = asked("run", "--from", endless, "--as", "payment")
