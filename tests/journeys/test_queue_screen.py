@@ -128,9 +128,7 @@ def test_what_was_answered_is_taken_back_by_a_key_and_no_label_comes(at_work):
     another = answered(page, "g")
     with service.client() as client:
         events = [alert["event"] for alert in client.get(f"{CASES}/{another}").json()["alerts"]]
-    written = until(
-        lambda: found if len(found := labels(service.folder)) >= len(events) else None
-    )
+    written = until(lambda: found if len(found := labels(service.folder)) >= len(events) else None)
     assert sorted(row["event"] for row in written) == sorted(events)
 
 

@@ -77,7 +77,7 @@ async def receive(service: Service, request: Request) -> Response:
             return Json({"state": await _subscribed(service, named, source, push)})
         return await _taken(service, named, push)
     finally:
-        _save_soon(service)
+        _save_soon(service, name)
 
 
 async def _verified(service: Service, request: Request, named: NamedSource, source: PushSource) -> Push:
@@ -100,7 +100,7 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
             raise ProblemError(401, "who-asks", "Send a user and password", words, headers) from None
         counts = service.pushed.counts(named.name)
         counts.add(counts.refused, error.kind)
-        _save_soon(service)
+        _save_soon(service, named.name)
         await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
         is_bad = error.status == 400
         title = "This is not a message of this source" if is_bad else "The signature is not valid"
@@ -183,8 +183,9 @@ def _counted(counts: SourceCounts, submission: Submission, answer: Answer) -> Re
     return {"state": state, "event": answer.type, "id": answer.id, "seq": answer.seq or None}
 
 
-def _save_soon(service: Service) -> None:
+def _save_soon(service: Service, name: str) -> None:
     """Keep what was counted, once for all of a second. What a service that ends leaves is kept by its end."""
+    service.pushed.counts(name)  # again: they may have been saved before all was counted
     if not service.pushed.is_saving:
         service.pushed.is_saving = True
         loop = asyncio.get_running_loop()
