@@ -119,6 +119,9 @@ def test_what_is_no_experiment_is_refused(tmp_path, rule: str, says: str):
         bank.project.run(ShowExperiment(rule=rule))
 
     assert says in str(caught.value)
+    plain = Bank(tmp_path / "plain", {"notices/customer.yaml": None})
+    with pytest.raises(NoExperimentError, match="no rule has a 'rollout'"):
+        plain.project.run(ShowExperiment())
 
 
 # ---- experiments on the policy

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shroff.app.cases import result_figures
 from shroff.app.cases.result_figures import DecidedEvents, explored_declines, final_fraud, period_codes
@@ -97,6 +98,8 @@ def test_rows_are_those_of_plain_python(bank, by, as_of_day, first_day, data):
         here = [event for event in events if row.start <= event[0] <= row.end]
         check_row(row, [event for event in here if event[1] == row.value] if by == "merchant" else here)
     check_row(found.total, events)
+    of_days = bank.project.run(replace(question, by="day"))
+    assert found.total.estimate == of_days.total.estimate, "whatever the rows are"
     earlier = [event for event in plain(bank, as_of_ms) if timedelta(0) < first - event[0] <= last - first + DAY]
     if found.before is not None:
         check_row(found.before, earlier)

@@ -165,6 +165,7 @@ def test_200_disputes_are_eligible_or_not_as_written_by_hand(project, tmp_path):
     listed = {row.event: row for row in everything}
     part = project.run(ListDisputes(is_open=True, limit=150))
     rest = project.run(ListDisputes(is_open=True, limit=150, cursor=part.next))
+    assert part.text().startswith(f"{part.count:,} disputes, {part.late:,} late, 150 of them on this page.")
     assert ([*part.disputes, *rest.disputes], part.count, rest.count, rest.next) == (everything, 200, 200, None)
     wrong = [
         (number, row.why)

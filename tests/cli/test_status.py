@@ -54,12 +54,13 @@ def test_what_needs_attention_is_marked(
     found = json.loads(document)
 
     assert out.startswith("small, 20")
+    assert found["metrics"]["shroff_cases_open"] == 1, "alerts without a case yet raise one first"
     assert "10 decided" in out
     assert "5 approve, 5 review" in out
     assert "rule large" in out
     assert any(name.startswith("! quarantine") for name in rows)
     assert any(name.startswith("! disk") for name in rows) == bool(little_disk)
-    assert not any(name.startswith("! cases") for name in rows)
+    assert any(name.startswith("! cases") for name in rows)
     assert found["last_hour"] == {"outcomes": {"approve": 5, "review": 5}, "is_whole": True}
     assert found["metrics"]["shroff_quarantine_entries"] == 1
     assert found["unread"] == []

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+import shroff
+from shroff.app.check_operations import rows_of_file
+from shroff.engine.stored import decision_of
 from shroff.errors import InputError
 from shroff.events.validation import EventValidator
 from tests.laws.test_currencies import FILES
-from tests.support.projects import definitions
+from tests.support.projects import definitions, write_files
 
 RATES = """currency,valid_from,rate
 USD,2026-03-01,0.9
@@ -17,6 +22,7 @@ KWD,2026-03-01,3.005
 GBP,2026-03-03,1.15
 CLF,2026-03-01,35.55
 """
+SENT = ("EUR", "USD", "JPY", "GBP")
 
 
 def problems_of(changes: dict[str, str | None]) -> list[str]:
@@ -129,3 +135,17 @@ def test_a_row_of_a_table_by_time_is_read_as_of_the_event():
     found = problems_of({"features.yaml": "card:\n  now: tables.fx[this.currency].rate\n"})
 
     assert found == []
+
+
+def test_a_preview_of_a_file_has_the_amounts_that_ingest_gives(tmp_path):
+    folder = write_files(tmp_path / "fx", FILES | {"tables/fx.csv": RATES})
+    rows = [{"id": code, "at": "2026-03-02T10:00:00Z", "card": "c", "currency": code, "amount": "5"} for code in SENT]
+    (file := tmp_path / "sent.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    project = shroff.open(folder)
+    shown = rows_of_file(project, project.definitions, file, "payment", shown=len(rows))["rows"]
+    project.ingest(file, as_type="payment")
+
+    amounts = [None if row["fields"]["amount"] == "missing" else row["fields"]["amount"] for row in shown]
+    with project.log.reading() as log:
+        taken = [decision_of(decision).amount for rows in log.decisions_after() for decision in rows]
+    assert amounts == taken == ["5.00", "4.50", "0.03", None]

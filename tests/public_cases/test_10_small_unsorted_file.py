@@ -55,7 +55,7 @@ def test_check_finds_all_that_would_go_wrong_with_a_first_ingest(tmp_path, capsy
     assert run(command) == 1
     found = json.loads(capsys.readouterr().out)["with"]
     reasons = " ".join(item["reason"] for item in found["rows"] if "reason" in item)
-    counts = {name: found[name] for name in ("read", "refused", "skipped", "duplicates", "pending")}
-    assert counts == {"read": 10, "refused": 5, "skipped": 1, "duplicates": 1, "pending": 1}
+    counts = {name: found[name] for name in ("read", "labels", "refused", "skipped", "duplicates", "pending")}
+    assert counts == {"read": 10, "labels": 3, "refused": 5, "skipped": 1, "duplicates": 1, "pending": 1}
     for words in ("different content", "too late", "too early", "amount: expected", "verdict"):
         assert words in reasons

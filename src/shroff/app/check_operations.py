@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from shroff.errors import Problem, UsageError
 from shroff.events.event import time_text
+from shroff.events.mapping import LABEL
 from shroff.language.values import show
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import many, one_line, table
@@ -133,6 +134,7 @@ def rows_of_file(
     kinds = Counter(answer.kind for answer in look.answers)
     return {
         "read": len(rows),
+        "labels": sum(submission.type == LABEL for submission in look.rows),
         "refused": kinds["refused"],
         "skipped": kinds["untaken"],
         "duplicates": kinds["duplicate"],
@@ -163,18 +165,23 @@ def _row(submission: Submission, answer: Answer, definitions: Definitions) -> Do
         return head | {"fields": fields}
     if submission.event is None:
         return head | {"skipped": True}
-    typed = zip(definitions.events.types[submission.type].fields, submission.event.values, strict=True)
+    event = definitions.conversion.event(submission.event)
+    typed = zip(definitions.events.types[submission.type].fields, event.values, strict=True)
     return head | {"fields": {field.name: show(value, field.type, places) for field, value in typed}}
 
 
 def _file_text(file: Path, counts: Document) -> str:
     rows = counts["rows"]
     known = f", {counts['duplicates']:,} are duplicates" if counts["duplicates"] else ""
-    parts = [f"{file}: {many(counts['read'], 'line')} read, {counts['refused']:,} would be refused{known}."]
+    labels = f" and {many(counts['labels'], 'label')}" if counts["labels"] else ""
+    lines = f"{many(counts['read'] - counts['labels'], 'line')}{labels} read"
+    parts = [f"{file}: {lines}, {counts['refused']:,} would be refused{known}."]
     if counts["skipped"]:
         parts.append(f"{many(counts['skipped'], 'line')} skipped: no event type's 'when' accepts them.")
     if counts["pending"]:
-        parts.append(f"{many(counts['pending'], 'label')} would wait for an event that is not there.")
+        parts.append(
+            f"{many(counts['pending'], 'label')} would wait for an event that is not in the log or in these lines."
+        )
     parts += [f"'shroff ingest' would stop: {words}" for words in counts["stops"]]
     for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
         found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"

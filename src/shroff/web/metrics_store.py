@@ -146,7 +146,7 @@ def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
     """Read the state of a project's store; a part that cannot be read is missing, and named.
 
     Args:
-        is_quick: Events are not counted.
+        is_quick: Events are not counted, and alerts without a case raise one first.
     """
     found, now_ms, has_log = StoreLook(), project.context.now_ms(), False
     parts = {"host": _host, "backup": _backup, "models": _models, "drift": _drift, "store": _log}
@@ -155,6 +155,8 @@ def look_at_store(project: Project, *, is_quick: bool = False) -> StoreLook:
         if has_log:
             parts |= {"deliveries": _deliveries, "files": _files, "cases": _cases}
             parts |= {} if is_quick else {"summaries": _added}
+            if is_quick:
+                project.cases.backlog()
         else:
             del parts["store"]
     for name, read in parts.items():

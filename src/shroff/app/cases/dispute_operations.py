@@ -102,9 +102,13 @@ class DisputeList(OperationAnswer):
             )
             for row in self.disputes
         ]
-        head = f"{many(len(rows), 'dispute')}."
+        head = f"{self.counted()}."
         heads = ("event", "stage", "due", "CE 3.0", "verdict", "files" if any(row[-1] for row in rows) else "")
         return f"{head}\n{table(rows, heads)}" if rows else head
+
+    def counted(self) -> str:
+        """How many there are."""
+        return many(len(self.disputes), "dispute")
 
 
 # ---- import
@@ -254,6 +258,10 @@ class DisputePage(DisputeList):
     count: int
     late: int
     next: str | None
+
+    def counted(self) -> str:
+        shown = "" if len(self.disputes) == self.count else f", {len(self.disputes):,} of them on this page"
+        return f"{many(self.count, 'dispute')}, {self.late:,} late{shown}"
 
 
 @operation("disputes list", right="read:decisions", http="GET /disputes")

@@ -95,7 +95,8 @@ def show_experiment(
     from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL
 
     definitions, known = project.definitions, experiments_in(project.definitions)
-    id_ = request.rule or next(iter(known), "(none)")
+    if not (id_ := request.rule or next(iter(known), "")):
+        raise NoExperimentError("no rule has a 'rollout' and no event type of policy.yaml an 'experiment'. Add one.")
 
     def money(units: float) -> str:
         return show_decimal(round(units), definitions.settings.money_places)

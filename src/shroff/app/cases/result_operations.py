@@ -245,8 +245,10 @@ def show_results(
         priors = [*tables[count:]] if is_there else [None] * count
         codes = np.where(codes < count, codes, -1)
     finals = final_fraud(parts, codes, count, curve.as_of_ms, shares)
-    if by == RULE:  # of several at an event, which counts once
-        finals[-1:] = final_fraud(events, period_codes(events, whole_ms[1:]), 1, curve.as_of_ms, shares)[-1:]
+    if by != "week":  # the total is that of its weeks, whatever the rows are
+        weeks_ms = [*(day_start_ms(start, zone) for start, _ in _spans(first, last, "week")), starts_ms[-1]]
+        of_weeks = period_codes(events, weeks_ms), len(weeks_ms) - 1
+        finals[-1:] = final_fraud(events, *of_weeks, curve.as_of_ms, shares)[-1:]
     *answer.rows, answer.total = (
         result_row(definitions, span, value, tally, final, prior, is_mature=_end_ms(span[1], zone) <= mature_ms)
         for span, value, tally, final, prior in zip(
