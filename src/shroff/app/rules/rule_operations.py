@@ -120,7 +120,9 @@ class RuleWhole(RuleState, rename={"source": "text"}):
     def text(self) -> str:
         counts = self.record
         said = f"{many(counts.hits, 'hit')}, {counts.in_shadow:,} of them in shadow; of mature ones {counts.fraud:,} "
-        said += f"fraud, {counts.genuine:,} genuine or without a label. Precision, %: {_percent(counts.precision) or 'not known'}."
+        said += (
+            f"fraud, {counts.genuine:,} genuine or unlabeled. Precision, %: {_percent(counts.precision) or 'unknown'}."
+        )
         return "\n".join([f"{self.id}: {self.state}. {self.says or ''}".rstrip(), said, "", self.source.rstrip("\n")])
 
     def hints(self) -> Sequence[str]:
