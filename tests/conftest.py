@@ -39,7 +39,9 @@ SERVERS = (
     server,
 )  # fixtures of all tests
 SELDOM = 20_000, 20, 20  # objects, and collections of younger ones, between two looks for garbage: 5 % of all time
-WITH_FEW_DRAWINGS = {"app", "backtest", "monitoring", "notices", "training", "web"}
+WITH_FEW_DRAWINGS = {
+    "app", "backtest", "contracts", "examples", "journeys", "monitoring", "notices", "training", "web",
+}  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.
@@ -105,8 +107,10 @@ def _few_drawings(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     from shroff.models.evaluation import intervals
 
+    of_commands = f"{intervals.__name__}.TIMES={intervals.TIMES_MIN} {os.environ.get(forks.SET, '')}"
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(intervals, "TIMES", intervals.TIMES_MIN)
+        patched.setenv(forks.SET, of_commands)
         yield
 
 

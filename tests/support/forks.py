@@ -33,6 +33,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tests.support import delays, pages
+from tests.support.effort import times
 from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ TEXTS_KEPT: Final = 512  # of YAML, in each process: the templates have some 60
 EXPRESSIONS_KEPT: Final = 4_096
 TEXT_MAX: Final = 50_000  # characters: above it is a text whose size is what is tested
 PROJECTS_KEPT: Final = 16
+LEAK_ROWS: Final = 40
 _F_SETSIG: Final = 10
 
 
@@ -127,7 +129,8 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
     a process, and an expression parsed once: that is two thirds of opening a project, tests open the same few, and the
     program shares nodes, too. So is a whole project, but where its versions share what is read of them, which tests
-    look at. A page's template is compiled once, also for those that are forked from here.
+    look at. A page's template is compiled once, also for those that are forked from here. The leak test of a training
+    reads few rows again, each by itself, as that was a fourth of it: its own laws say how many they read.
     """
     from argon2 import PasswordHasher
     from jinja2 import Environment
@@ -136,6 +139,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     from shroff.language.yaml import text as yamltext
     from shroff.people.passwords import Passwords
     from shroff.project import definitions
+    from shroff.training.leak_test import SAMPLE, leak_test
 
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
@@ -146,6 +150,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     patch(yamltext, "read_plain", _read_plain_once(yamltext.read_plain))
     patch(checker, "parse", lru_cache(maxsize=EXPRESSIONS_KEPT)(checker.parse))
     patch(Environment, "__init__", _compiling_once(Environment.__init__))
+    patch(leak_test, "__kwdefaults__", {**(leak_test.__kwdefaults__ or {}), "sample": times(LEAK_ROWS, SAMPLE)})
 
 
 IMPATIENT: list[tuple[object, str, object]] = []  # what `make_patient` changed, as it was: pages of limits have that
