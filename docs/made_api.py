@@ -21,8 +21,11 @@ INTRODUCTION = (
     "the CSRF token in `X-CSRF-Token` with each change. Without either, only paths below\n"
     "{open} are available. All other requests get 401 or 403 before anything else is read.\n\n"
     "Errors are problem documents (RFC 9457), `application/problem+json`, with a stable `type`. All routes that need "
-    "a right may answer 401, 403, 500 and 503. All routes with a body may answer 400, 408 (the body arrived too "
-    "slowly), 413 (too long) and 422 (invalid). Each route below lists only further statuses and special meanings.\n"
+    "a right may answer 400, 401, 403, 500 and 503. All routes with a body may answer 408 (the body arrived too "
+    "slowly), 413 (too long) and 422 (invalid). Each route below lists only further statuses and special meanings.\n\n"
+    "A query with a name that its route does not list is refused with 400 `bad-query`, and the nearest name: a "
+    "misspelled filter would answer for everything. Names that begin with `_` are ignored, so that a client may "
+    "bypass caches with `?_=1767607800`.\n"
 )
 LIMITS = "\nFor rate limits and other limits of a client see [limits](limits.md); for metrics, [metrics](metrics.md).\n"
 

@@ -247,6 +247,32 @@ def test_a_name_is_taken_once_and_a_user_of_this_service_is_never_taken_over(des
         assert raised.value.status == 404
 
 
+def test_a_changed_user_name_is_the_name_here_of_the_same_user_with_sessions_and_keys(desk):
+    id_ = send(desk, "POST", "Users", OKTA_USER)
+    send(desk, "POST", "Groups", {"displayName": "fraud-leads", "members": [{"value": id_}]})
+    lee = user(desk, "test.user@okta.local")
+    with desk.store.change() as change:
+        token = sessions.open_session(desk, change, lee, "1.2.3.4", by="oidc").token
+    keys.create(desk, users.as_who(lee), "till", Role.SERVICE)
+    users.add(desk, ROOT, "root", Role.ADMIN, password="correct horse battery")
+
+    send(desk, "PATCH", "Users", operations({"op": "replace", "path": "userName", "value": "Lee@bank.org"}), id_)
+    now = user(desk, "lee@bank.org")
+    assert (now.number, now.role, now.display_name) == (lee.number, Role.ADMIN, "Test User")
+    assert sessions.signed_in(desk, token).user == now
+    assert [item.made_by for item in keys.all_keys(desk)] == ["lee@bank.org"]
+    (row,) = [row for row in rows_of(desk.store) if row.action == "user.rename"]
+    assert "lee@bank.org" in row.after
+    for taken in ("Root", "lee@bank.org#EXT#"):
+        with pytest.raises((ScimError, UsageError)):
+            send(desk, "PUT", "Users", {**OKTA_USER, "userName": taken}, id_)
+    other = send(desk, "POST", "Users", OKTA_USER)
+    send(desk, "DELETE", "Users", None, other)
+    assert [item.revoked_at_ms for item in keys.all_keys(desk)] == [None], "the name is another's by now"
+    send(desk, "DELETE", "Users", None, id_)
+    assert all(item.revoked_at_ms for item in keys.all_keys(desk))
+
+
 def test_who_signs_in_is_the_user_whom_the_provider_sent(desk):
     id_ = send(desk, "POST", "Users", OKTA_USER)
     send(desk, "POST", "Groups", {**OKTA_GROUP, "members": [{"value": id_}]})
@@ -279,18 +305,39 @@ def test_users_who_signed_in_before_are_the_same_ones_when_they_are_sent(desk):
         ('id eq "user-2" and displayName eq "fraud AND \\"risk\\""', ["user-2"]),
         ('userName eq "ben" and externalId eq "00uA"', []),
         ("", ["user-1", "user-2"]),
+        ('id eq "user-2" and members[value eq "user-1"]', ["user-2"]),
+        ('members eq "user-1"', ["user-2"]),
+        ('members.value eq "user-3"', []),
+        ('emails[type eq "work"].value eq "Ann@bank.org"', ["user-1"]),
+        ('emails[type eq "home"].value eq "ann@bank.org"', []),
+        ('emails[type eq "home"]', []),
+        ('name.familyName eq "lee" and active eq true', ["user-1"]),
+        ("active eq false", []),
+        (f'{USER}:userName eq "ben"', ["user-2"]),
     ],
 )
 def test_a_filter_finds_equal_values(text, found):
+    emails = [{"type": "work", "value": "ann@bank.org", "primary": True}]
     entries = [
-        {"id": "user-1", "userName": "ann@bank.org", "externalId": "00uA"},
-        {"id": "user-2", "userName": "ben", "displayName": 'Fraud and "Risk"'},
+        {
+            "id": "user-1",
+            "userName": "ann@bank.org",
+            "externalId": "00uA",
+            "emails": emails,
+            "name": {"familyName": "Lee"},
+            "active": True,
+        },
+        {"id": "user-2", "userName": "ben", "displayName": 'Fraud and "Risk"', "members": [{"value": "user-1"}]},
     ]
     assert [entry["id"] for entry in directory.search(entries, text)] == found
 
 
 @pytest.mark.parametrize(
-    "text", ["userName", 'userName sw "a"', 'title eq "x"', 'userName eq "a" or id eq "b"', "x" * 9_000]
+    "text",
+    [
+        *("userName", 'userName sw "a"', 'title eq "x"', 'userName eq "a" or id eq "b"', "x" * 9_000),
+        *('userName eq "a" and ', 'not (userName eq "a")', "userName eq ann", "userName.x", 'members[value sw "a"]'),
+    ],
 )
 def test_another_filter_is_refused(text):
     with pytest.raises(ScimError) as raised:
@@ -303,7 +350,7 @@ def test_another_filter_is_refused(text):
 NAMES = ("ann", "ben", "eve")
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["add", "active", "member", "show", "delete"]),
+        st.sampled_from(["add", "active", "member", "show", "rename", "delete"]),
         st.sampled_from(NAMES),
         st.sampled_from(sorted(ROLES)),
         st.booleans(),
@@ -329,10 +376,12 @@ def test_what_is_sent_leaves_the_users_that_the_same_acts_of_an_admin_leave(tmp_
         users.add(desk, ROOT, "root", Role.ADMIN)
     groups = {name: send(here, "POST", "Groups", {"displayName": name}) for name in ROLES}
     ids, active, members = dict[str, str](), dict[str, bool](), dict[str, set[str]]()
+    called = dict[str, str]()
     given_before = dict[str, str]()
     for what, name, group, is_so in steps:
         if what == "add" and name not in ids:
             ids[name] = send(here, "POST", "Users", {"userName": name, "active": is_so, "displayName": name.title()})
+            called[name] = name
             users.add(there, ROOT, name, Role.VIEWER, display_name=name.title())
             active[name], members[name], given_before[name] = is_so, set(), "viewer"
         elif name not in ids:
@@ -347,11 +396,23 @@ def test_what_is_sent_leaves_the_users_that_the_same_acts_of_an_admin_leave(tmp_
             send(here, "PATCH", "Groups", operations(change), groups[group])
             (members[name].add if is_so else members[name].discard)(group)
         elif what == "show":
-            send(here, "PUT", "Users", {"userName": name, "displayName": group, "active": active[name]}, ids[name])
-            users.rename(there, ROOT, name, display_name=group, email="")
+            send(
+                here,
+                "PUT",
+                "Users",
+                {"userName": called[name], "displayName": group, "active": active[name]},
+                ids[name],
+            )
+            users.rename(there, ROOT, called[name], display_name=group, email="")
+        elif what == "rename":
+            change = {"op": "Replace", "path": "userName", "value": f"{name}-{group}"}
+            send(here, "PATCH", "Users", operations(change), ids[name])
+            shown = user(there, called[name]).display_name
+            users.rename(there, ROOT, called[name], display_name=shown, email="", new_name=f"{name}-{group}")
+            called[name] = f"{name}-{group}"
         else:
             send(here, "DELETE", "Users", None, ids[name])
-            users.delete(there, ROOT, name)
+            users.delete(there, ROOT, called[name])
             del ids[name], active[name], members[name]
             continue
         for role in ("admin", "analyst", "viewer", ""):
@@ -359,10 +420,10 @@ def test_what_is_sent_leaves_the_users_that_the_same_acts_of_an_admin_leave(tmp_
                 break
         if role != given_before[name]:
             if role:
-                users.set_role(there, ROOT, name, Role(role))
-                users.enable(there, ROOT, name)
+                users.set_role(there, ROOT, called[name], Role(role))
+                users.enable(there, ROOT, called[name])
             else:
-                users.disable(there, ROOT, name)
+                users.disable(there, ROOT, called[name])
         given_before[name] = role
 
     found, wanted = ([users.shown(item) for item in users.all_users(desk)] for desk in (here, there))

@@ -87,10 +87,11 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
         ids = {"x-request-id": "r-77", "x-other": WORD, "cookie": f"session={WORD}"}
         for body in posted:
             await asks.ask("POST", "/api/v1/events/payment", body, headers=ids)
-        await asks.ask("POST", f"/api/v1/events/{quote(NAME)}?{NAME}={CARD}", b"{" + NAME.encode())
+        await asks.ask("POST", f"/api/v1/events/{quote(NAME)}?_{NAME}={CARD}", b"{" + NAME.encode())
         label = {"event": f"payment/{NAME}", "verdict": "fraud", "source": "analyst", "reason": f"{NAME} {MAIL}"}
         await asks.ask("POST", "/api/v1/labels", label)
-        await asks.ask("GET", f"/api/v1/decisions/payment/{quote(MAIL)}?note={WORD}")
+        await asks.ask("GET", f"/api/v1/decisions/payment/{quote(MAIL)}?_note={WORD}")
+        await asks.ask("GET", f"/api/v1/decisions/payment/{quote(MAIL)}?{NAME}={WORD}")
         await asks.ask("GET", "/metrics", key=WORD)
         await until(asks, lambda: asks.service.work.counts.decisions >= 3)
         broken = await asks.ask("GET", "/metrics", headers=ids)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -37,6 +38,8 @@ def test_a_provider_looks_around_and_sends_users_and_groups(tmp_path: Path):
 
         config = (await call("GET", "ServiceProviderConfig")).json()
         assert (config["patch"], config["filter"]["maxResults"]) == ({"supported": True}, 200)
+        for unsupported in ("bulk", "sort", "etag", "changePassword"):
+            assert config[unsupported]["supported"] is False
         types = (await call("GET", "ResourceTypes")).json()
         assert [(row["endpoint"], row["schema"]) for row in types["Resources"]] == [
             ("/Users", USER),
@@ -65,6 +68,11 @@ def test_a_provider_looks_around_and_sends_users_and_groups(tmp_path: Path):
         team = (await call("POST", "Groups", group, status=201)).json()
         assert team["members"] == [{"value": id_}]
         assert "members" not in (await call("GET", f"Groups/{team['id']}?excludedAttributes=members")).json()
+        asked = f'id eq "{team["id"]}" and members[value eq "{id_}"]'
+        (row,) = (await call("GET", f"Groups?excludedAttributes=members&{urlencode({'filter': asked})}")).json()[
+            "Resources"
+        ]
+        assert (row["id"], "members" in row) == (team["id"], False)
         off = operations({"op": "Replace", "path": "active", "value": "False"})
         assert (await call("PATCH", f"Users/{id_}", off)).json()["active"] is False
         assert (await call("DELETE", f"Users/{id_}", status=204)).body == b""
@@ -72,6 +80,8 @@ def test_a_provider_looks_around_and_sends_users_and_groups(tmp_path: Path):
 
         for method, path, body, status, code in (
             ("GET", "Users?filter=title%20pr", b"", 400, "invalidFilter"),
+            ("GET", "Users?sortBy=userName", b"", 400, "invalidValue"),
+            ("POST", "Bulk", {"Operations": []}, 404, None),
             ("POST", "Users", b"{", 400, "invalidValue"),
             ("POST", "Users", b"[" * 100_000, 400, "invalidValue"),
             ("POST", "Users", {"displayName": "x"}, 400, "invalidValue"),

@@ -115,7 +115,7 @@ def test_where_no_model_is_in_force_those_that_can_be_named_are(bank):
         page = await browser.get("/thresholds")
         assert b'href="/thresholds?model=m-1"' in page.body
         refused = await browser.get("/api/v1/thresholds", accept="*/*")
-        assert refused.json()["detail"].endswith("Name one of the registry, by --model ID or ?model=ID: m-1.")
+        assert refused.json()["detail"].endswith("Name one of the registry, by model ID: m-1.")
 
     run(bank, steps)
 

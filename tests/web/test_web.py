@@ -22,6 +22,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
 from shroff.log.batch_in_progress import BatchInProgress
 from shroff.log.writer import Writer
+from shroff.operations.pagination import BadQueryError
 from shroff.people.access import RIGHTS, Role
 from shroff.people.store import TOKEN_LENGTH
 from shroff.web.http.asgi import is_open
@@ -365,6 +366,24 @@ def test_a_query_that_is_refused_has_taken_nothing(bank):
         assert [(found.status, found.json()["type"]) for found in refused] == [(400, "bad-query")] * 5
         assert (await asks.ask("GET", "/api/v1/decisions/payment/p-1")).status == 404
         assert b'became="appended",kind="event"} 1' not in (await asks.ask("GET", "/metrics")).body
+
+    run(bank, steps)
+
+
+def test_each_route_of_the_api_refuses_an_unknown_name_in_its_query_and_says_the_nearest(bank):
+    async def steps(asks: Asker) -> None:
+        routes = [route for route in asks.service.routes if route.path.startswith("/api/v1")]
+        assert len(routes) > 100
+        for route in routes:
+            found = await asks.ask(route.method, f"{re.sub('{.*?}', 'x', route.path)}?nonsense=1", b"{}")
+            assert (found.status, found.json()["type"]) == (400, "bad-query"), (route, found)
+            for name in route.told.query:
+                with pytest.raises(BadQueryError, match=f"Did you mean {name}"):
+                    route.check_query([f"{name}s"])
+            route.check_query([*route.told.query, "_", "_cache"])
+        late = (await asks.ask("GET", "/api/v1/disputes?due_within=soon")).json()["detail"]
+        assert late.startswith("due_within: "), late
+        assert (await asks.ask("GET", "/api/v1/flags?entity=card", key="")).status == 401
 
     run(bank, steps)
 

@@ -31,7 +31,11 @@ GROUPS = "Groups"
 ENTRIES_MAX = 20_000  # of each kind
 OPERATIONS_MAX = 1_000  # of a PATCH
 _PATH = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
-_CLAUSE = re.compile(r'(\w+) eq ("(?:[^"\\\x00-\x1f]|\\["\\/])*")(?: and |$)', re.IGNORECASE)
+_TEXT = r'("(?:[^"\\\x00-\x1f]|\\["\\/])*")'
+_CLAUSE = re.compile(  # of a filter: a path, with or without a condition in brackets, and what it equals
+    rf"(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq {_TEXT}\])?(?:\.(\w+))?(?: eq (?:{_TEXT}|(true|false)))?(?: and (?=\S)|$)",
+    re.IGNORECASE,
+)
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 Item = dict[Text, Text | bool | None]
 
@@ -81,10 +85,24 @@ def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
 
 def search(entries: Iterable[dict[str, Any]], text: str) -> list[dict[str, Any]]:
     """The entries that fit a filter of comparisons `eq`, with `and` between. Raises: ScimError."""
-    wanted = [(_NAMES.get(name.lower(), ""), from_json(value)) for name, value in _CLAUSE.findall(text)]
-    if _CLAUSE.sub("", text) or ("" in dict(wanted)):
-        raise ScimError("invalidFilter", 'a filter is a comparison such as userName eq "ann@bank.org"')
-    return [entry for entry in entries if all(_same(entry, *clause) for clause in wanted)]
+    clauses = _CLAUSE.findall(text)
+    if _CLAUSE.sub("", text) or not all(
+        name.lower() in _NAMES and (key or any(wanted)) for name, key, _, _, *wanted in clauses
+    ):
+        raise ScimError("invalidFilter", 'a filter is a comparison with eq such as userName eq "ann@bank.org"')
+    return [entry for entry in entries if all(_fits(entry, *clause) for clause in clauses)]
+
+
+def _fits(entry: dict[str, Any], name: str, key: str, having: str, part: str, text: str, truth: str) -> bool:
+    """Whether an attribute, or an item of it that has what the brackets say, equals what is wanted."""
+    name = _NAMES[name.lower()]
+    found = entry.get(name)
+    if not (key or part or isinstance(found, list)):
+        return _same(entry, name, from_json(text) if text else truth)
+    items = [item for item in (found if isinstance(found, list) else [found or {}]) if isinstance(item, dict)]
+    items = [item for item in items if not key or _same(item, key, from_json(having))]
+    wanted = from_json(text) if text else truth
+    return any(not wanted or _same(item, part or "value", wanted) for item in items)
 
 
 def _same(item: dict[str, Any], key: str, wanted: str) -> bool:
@@ -183,8 +201,11 @@ def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) 
         sent.active = sent.active is not False
         user = _user(change, old) if old.id else _new(desk, who, change, sent)
         id_, role = user.id, "" if user.is_disabled else user.role
-        if sent.shown != {"display_name": user.display_name, "email": user.email}:
-            users.rename(desk, who, user.name, **sent.shown)
+        name = users.known_name(sent.user_name)
+        if name != user.name and change.user_named(name):
+            raise _taken(name)
+        if {"name": name, **sent.shown} != {name: getattr(user, name) for name in ("name", "display_name", "email")}:
+            users.rename(desk, who, user.name, new_name=name, **sent.shown)
     entry = replace(old if old.id else replace(old, id=id_, role=role), document=to_json(sent).decode())
     change.put(entry)
     return entry
@@ -196,8 +217,12 @@ def _new(desk: Desk, who: Who, change: Change, sent: Sent) -> User:
     if user is None:
         return users.add(desk, who, sent.user_name, Role.VIEWER, **sent.shown)
     if not user.subject or change.find(DirectoryEntry, user.id):
-        raise ScimError("uniqueness", f"another user is called {user.name!r} here: see 'shroff users list'", 409)
+        raise _taken(user.name)
     return user
+
+
+def _taken(name: str) -> ScimError:
+    return ScimError("uniqueness", f"another user is called {name!r} here: see 'shroff users list'", 409)
 
 
 def _user(look: PeopleQueries, entry: DirectoryEntry) -> User:

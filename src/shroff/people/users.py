@@ -111,15 +111,19 @@ def enable(desk: Desk, who: Who, name: str) -> User:
     return changed(desk, who, name, "user.enable", lambda user: replace(user, is_disabled=False))
 
 
-def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str) -> User:
-    """Change how a user is shown and written to. Raises: NotAllowedError, UsageError."""
+def rename(desk: Desk, who: Who, name: str, *, display_name: str, email: str, new_name: str = "") -> User:
+    """Change how a user is shown and written to, and their name, with that in the keys that they made.
+
+    Raises: NotAllowedError, UsageError.
+    """
     check_texts(display_name, "")
-    shown_as = display_name.strip() or name
+    new_name = new_name or name
+    shown_as = display_name.strip() or new_name
 
     def now(user: User) -> User:
         if email != user.email:  # what a provider says is not asked for its form
             check_texts("", email)
-        return replace(user, display_name=shown_as, email=email.strip())
+        return replace(user, name=new_name, display_name=shown_as, email=email.strip())
 
     return changed(desk, who, name, "user.rename", now)
 
@@ -239,6 +243,9 @@ def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], 
         if before.role is Role.ADMIN and (after.role is not Role.ADMIN or after.is_disabled):
             _check_admins(change, before)
         change.put_user(after)
+        for key in change.keys() if after.name != known else ():
+            if key.made_by == known:
+                change.put(replace(key, made_by=after.name))
         if after.stamp != before.stamp:
             change.end_sessions(after.number)
         if after.is_disabled:

@@ -279,9 +279,9 @@ def list_disputes(
     """
     if request.stage and request.stage not in STAGES:
         raise UsageError(f"{request.stage!r} is not a stage of a dispute. There are {', '.join(STAGES)}.")
-    as_of_ms = moment_ms(request.as_of, "as-of")
+    as_of_ms = moment_ms(request.as_of, "--as-of")
     within = request.due_within
-    until = time_text(now() + named_duration("due-within", within)) if within else ""
+    until = time_text(now() + named_duration("--due-within", within)) if within else ""
     stages = {request.stage} if request.stage else ANSWERABLE if request.is_open else STAGES
     before = cursor_of({"cursor": request.cursor}, tuple[bool, str, str]) or ()
     with log.reading() as reader:

@@ -340,7 +340,7 @@ def _weighed(cutoffs: ScoreCutoffs, request: ShowThresholds) -> CheapestThreshol
         report, applied = cutoffs.thresholds(request.event, model=request.model, apply=request.apply, what_if=what_if)
     except NoChampionError as error:
         ids = ", ".join(cutoffs.model_ids())
-        cure = f"Name one of the registry, by --model ID or ?model=ID: {ids}" if ids else "Train one first"
+        cure = f"Name one of the registry, by --model ID: {ids}" if ids else "Train one first"
         raise UsageError(f"{error} {cure}.") from error
     answer = CheapestThresholds.measured(report, cutoffs.policy_tag)
     if applied is not None:

@@ -120,7 +120,7 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
     from shroff.replay.notebook import moment_ms
 
     text = stored_text(definitions.events, log.hasher, request.entity, request.key)
-    key, as_of_ms = linked_key(definitions, request.entity, text), moment_ms(request.as_of, "as-of")
+    key, as_of_ms = linked_key(definitions, request.entity, text), moment_ms(request.as_of, "--as-of")
     with log.reading() as reader:
         as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         found = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
@@ -190,7 +190,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
     from shroff.replay.notebook import moment_ms
 
     context, definitions = project.context, project.definitions
-    entity, as_of_ms = request.entity or _first_linked(definitions), moment_ms(request.as_of, "as-of")
+    entity, as_of_ms = request.entity or _first_linked(definitions), moment_ms(request.as_of, "--as-of")
     with project.log.reading() as log:
         as_of_ms = (log.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         counted = progress.counting("reading links, events", log.last_seq())

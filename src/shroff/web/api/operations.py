@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 ACCEPTED = 202
 THREADS = 8  # apart from others: an operation may wait for the writer, whose reply is read on those
 OF_SENDER_MAX = 4
+_OPTION = re.compile(r"--[a-z-]+")
 
 
 def route_of(declared: Operation[..., Any]) -> Route:
@@ -56,8 +58,6 @@ def route_of(declared: Operation[..., Any]) -> Route:
 
     query = {field.wire: field.about.help for field in declared.fields_in("query")}
     problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
-    if query or declared.method != "GET":
-        problems.setdefault(400, "")
     if declared.fields_in("header"):
         problems |= {412: "It has been changed since.", 428: "If-Match is missing."}
     return api(declared.method, declared.path, Right(declared.right), handle)(
@@ -107,6 +107,12 @@ def _in_path(declared: Operation[..., Any], request: Request, field: RequestFiel
         raise missing(f"there is no {declared.name.split()[0].removesuffix('s')} {text[:40]!r}.") from None
 
 
+def _over_http(declared: Operation[..., Any], words: str) -> str:
+    """A message with the names of fields in JSON and queries in the place of their options."""
+    wire = {field.about.flags or f"--{field.name.replace('_', '-')}": field.wire for field in declared.fields}
+    return _OPTION.sub(lambda match: wire.get(match[0], match[0]), words)
+
+
 def routes() -> list[Route]:
     """The routes of all operations that have one, by their paths."""
     manifest.load_all()
@@ -130,16 +136,18 @@ class OperationThreads:
 
     async def run(self, who: Who, request: OperationRequest[Outcome], asked_at: str = "") -> Outcome:
         """Run an operation for a caller, who reaches the service at this address. Raises: what the operation raises."""
-        loop = asyncio.get_running_loop()
+        loop, declared = asyncio.get_running_loop(), operation_of(request)
 
         def run() -> Outcome:
             try:
                 return self.acting(who, loop, asked_at).run(request)
+            except UsageError as error:
+                error.args = (_over_http(declared, str(error)),)
+                raise
             finally:
                 with suppress(ShroffError):  # files that it changed are read here, and not by the event loop
                     _ = self._service.project.context.loaded
 
-        declared = operation_of(request)
         if declared.is_check:
             return await self._service.checks.run(who.id, run)
         async with self._turns[declared.name] if declared.is_shared else nullcontext():

@@ -63,10 +63,13 @@ def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str])
     with desk.store.look() as look:
         if id_:
             return _shown(place, directory.find(look, kind, id_), dropped)
-        entries = [_shown(place, entry, dropped) for entry in look.directory(kind)]
+        if "sortBy" in query:
+            raise directory.ScimError("invalidValue", "sorting is not supported: leave out sortBy")
+        entries = [_shown(place, entry) for entry in look.directory(kind)]
     found = directory.search(entries, query.get("filter", ""))
     first = whole(query.get("startIndex", "")) or 1
     page = found[first - 1 :][: min(whole(query.get("count", "")) or COUNT_MAX, COUNT_MAX)]
+    page = [_without(entry, dropped) for entry in page]
     return {
         "schemas": [f"{_MESSAGES}ListResponse"],
         "totalResults": len(found),
@@ -82,8 +85,12 @@ def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> 
         "schemas": [f"urn:ietf:params:scim:schemas:core:2.0:{kind}"],
         "id": entry.id,
         "meta": {"resourceType": kind, "location": place + entry.id},
-        **{name: value for name, value in from_json(entry.document).items() if name not in dropped},
+        **_without(from_json(entry.document), dropped),
     }
+
+
+def _without(document: dict[str, Any], dropped: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in dropped}
 
 
 def refused(error: ProblemError) -> Response:

@@ -86,8 +86,8 @@ class Application:
                 traces.PARENT.set(request.headers.get(traces.HEADER, ""))
             route = await self._allowed(here, request)
             name = route.path
-            if request.method not in SAFE and request.scope["query_string"]:
-                _ = request.query_params  # one that cannot be read is refused before anything is taken
+            if request.scope["query_string"] and (request.method not in SAFE or route.is_strict):
+                route.check_query(request.query_params)  # one that cannot be read is refused before anything is taken
             sender = SENDER.get()
             self._take(sender)
             try:

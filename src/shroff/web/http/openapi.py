@@ -38,8 +38,8 @@ COMMON = {
     500: "The service failed, or stored data is damaged.",
     503: "Unavailable now; nothing was done unless the problem says otherwise. Retry-After says when to retry.",
 }
-OF_ALL = frozenset({401, 403, 500, 503})  # of routes that take a right
-WITH_BODY = frozenset({400, 408, 413, 422})
+OF_ALL = frozenset({400, 401, 403, 500, 503})  # of routes that take a right
+WITH_BODY = frozenset({408, 413, 422})
 _LINKED = re.compile("\0([^\0]+)\0")  # names of shapes in the words of a schema
 _REF = re.compile(rb'"#/components/schemas/([^"]+)"')
 

@@ -13,6 +13,8 @@ from urllib.parse import quote, unquote
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
+from shroff.errors import nearest
+from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, check_known
 from shroff.runtime.values import frozen
 from shroff.web.http.messages import Json, Request
@@ -39,7 +41,7 @@ class RouteDoc:
         meaning: Of the answer where all went well.
         body: The type of what is sent, or its schema where only the project knows it; None where nothing is.
         problems: What each further status means here; empty where `openapi.COMMON` says it. All routes that take a
-            right have 401, 403, 500 and 503, and all with a body 400, 408, 413 and 422.
+            right have 400, 401, 403, 500 and 503, and all with a body 408, 413 and 422.
         required: The names of the query that must be there.
         may_lack_body: Nothing has to be sent.
         status: Of the answer where all went well.
@@ -113,6 +115,7 @@ class Route:
         told: For the document; None for what is no part of the API.
         is_plain: It is no part of the API, and no page either: a file, or a document for programs.
         panel: Where its form stands; its handler answers with `with_panel`.
+        is_strict: A query with a name that `told` does not have is refused.
     """
 
     method: str
@@ -123,6 +126,7 @@ class Route:
     screen: Screen | None = None
     is_plain: bool = False
     panel: Panel | None = None
+    is_strict: bool = False
 
     @property
     def is_page(self) -> bool:
@@ -134,6 +138,14 @@ class Route:
         """The type of what is answered where all goes well, or its schema; None for a text."""
         assert self.told is not None
         return _returned(self.handle) if self.told.answer is None else self.told.answer
+
+    def check_query(self, names: Iterable[str]) -> None:
+        """Raises: BadQueryError for an unknown name; `_` and names that begin with it keep caches away."""
+        known = self.told.query if self.is_strict and self.told else None
+        for name in names if known is not None else ():
+            if name not in known and not name.startswith("_"):
+                takes = f"Its names are {', '.join(known)}." if known else "This address takes no query."
+                raise BadQueryError(f"{name[:40]!r} is unknown. {nearest(name, known)} {takes}".replace("  ", " "))
 
     @property
     def segments(self) -> list[str]:
@@ -149,7 +161,7 @@ def _documented(doc: Callable[_Doc, RouteDoc]) -> Callable[[str, str, Right | No
         """
 
         def route(*args: _Doc.args, **more: _Doc.kwargs) -> Route:
-            return Route(method, API + path, right, handle, doc(*args, **more))
+            return Route(method, API + path, right, handle, doc(*args, **more), is_strict=True)
 
         return route
 

@@ -299,6 +299,9 @@ export function prepare() {
   for (const element of document.querySelectorAll("[data-with-script]")) {
     element.hidden = false;
   }
+  for (const tab of document.querySelectorAll(".tabs [aria-current]")) {
+    tab.parentElement.scrollLeft = tab.offsetLeft - tab.parentElement.offsetLeft - tab.offsetWidth; // tabs that do not fit scroll
+  }
   localTimes();
   namedCells();
   showHints();
