@@ -141,8 +141,8 @@ class Route:
 
     def check_query(self, names: Iterable[str]) -> None:
         """Raises: BadQueryError for an unknown name; `_` and names that begin with it keep caches away."""
-        known = self.told.query if self.is_strict and self.told else None
-        for name in names if known is not None else ():
+        known = {} if self.told is None else self.told.query
+        for name in names if self.is_strict else ():
             if name not in known and not name.startswith("_"):
                 takes = f"Its names are {', '.join(known)}." if known else "This address takes no query."
                 raise BadQueryError(f"{name[:40]!r} is unknown. {nearest(name, known)} {takes}".replace("  ", " "))
