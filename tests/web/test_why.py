@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 from contextlib import closing
 from html import unescape
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ from urllib.parse import urlencode
 
 import pytest
 
+from shroff.app import project as app
 from shroff.app.check_operations import CheckProject
 from shroff.app.notice_operations import LinkReasons
 from shroff.app.privacy_erasure import ExportPerson
+from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.notices.customer_confirmation import reasons_in
@@ -187,3 +190,31 @@ def test_an_appeal_is_a_case_and_its_answer_reaches_the_customer_once(tmp_path, 
     assert [(letter.notice, letter.state) for letter in bank.letters()] == [("why", "sent")] * 2
     bank.project.run(ExportPerson(entity="card", key="c-1", out=tmp_path / "all.json"))
     assert "It was me" in (tmp_path / "all.json").read_text()
+    bank.write({"events.yaml": FILES["events.yaml"].replace("text? personal", "text?")})
+    bank.project.erasing.erase("card", "c-1")
+    bank.project.run(ExportPerson(entity="card", key="c-1", out=tmp_path / "erased.json"))
+    assert "It was me" not in (tmp_path / "erased.json").read_text()
+
+
+_CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*")
+
+
+@pytest.mark.parametrize("template", sorted(path.parent.name for path in TEMPLATE_FOLDER.glob("*/rules")))
+def test_each_rule_of_a_template_has_a_text_for_customers_that_holds_no_threshold_and_no_id(template, tmp_path):
+    """With its own scan, beside that of `shroff check`: no figure in digits or words, and no name of the project."""
+    project = app.open_exactly(shutil.copytree(TEMPLATE_FOLDER / template, tmp_path / "bank"))
+    definitions = project.definitions
+    notices = [notice for notice in project.notices.services().notices.values() if notice.reasons]
+    said = {
+        (notice.event, code, language): text for notice in notices for (code, language), text in notice.reasons.items()
+    }
+    numbers = {"two", "three", "four", "five", "six", "ten", "hundred", "zwei", "drei", "vier", "fünf", "sechs", "zehn"}
+    ids = {rule.id for rule in definitions.rules}
+
+    for rule in definitions.rules:
+        assert {(rule.on, rule.id, language) for language in ("en", "de")} <= said.keys(), rule.id
+    for text in said.values():
+        words = set(_CODE.findall(text))
+        assert not re.search(r"[0-9%€$<>]", text), text
+        assert not {word.lower() for word in words} & numbers, text
+        assert not {word for word in words if "_" in word or "." in word.strip(".")} | (words & ids), text

@@ -70,20 +70,18 @@ class Erasing(ProjectPart):
     def erase(
         self, entity: str, key: str, *, is_dry: bool = False, progress: Callable[[int], None] | None = None
     ) -> Erased:
-        """Erase the personal values of all events with this key, and the mails about them; also works beside a writer.
+        """Erase the personal values of all events with this key, mails about them, and the words of appeals.
 
         Args:
             key: The key as people write it; a hashed one in clear or as in the log; several parts as a JSON list.
             is_dry: Only count.
 
-        Raises: UsageError for an entity that there is not, or where no event type of it has a personal field.
-        Cost: one pass over the log.
+        Raises: UsageError for an entity that there is not.
+        Cost: one pass over the log. It works beside a writer, and where no field is declared personal.
         """
         self._requests.needs_log("so nothing lies beside one")
         definitions = self._definitions
         wanted = _key(definitions, self._log.hasher, entity, key)
-        if not any(definitions.events.types[name].personal for name in definitions.events.entities[entity].keys):
-            raise UsageError(f"no event type that has a key of {entity} has a personal field.")
         events = erased = mails = letters = 0
         names: list[str] = []
         of = self.pseudonym(entity, key)

@@ -30,8 +30,8 @@ def erase(session: Session, entity: str, key: str, wants_notes: bool, is_dry: bo
     Also removed: mails about these events in the mailbox, and all test mails of notices, because their content may be
     about anybody. Links in mails stop working. Quarantine entries that contain the key are listed; they stay until you
     drop them. Notes and files in cases about these events are counted. They are removed with --notes, or if you
-    confirm the question. Copies in other systems, such as
-    backups, are out of reach.
+    confirm the question. So are the words of customers with an appeal, without a question. Copies in other systems,
+    such as backups, are out of reach.
 
     Examples:
         shroff erase card 4111111111111111
