@@ -126,6 +126,9 @@ def _clocks(nodes: list[ast.AST], constants: Mapping[str, float]) -> Iterator[in
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 if _is_brief(_number(right, constants)) and _asks_a_clock(left):
                     yield node.lineno
+            case ast.Compare(left=left, comparators=[ast.BinOp(op=ast.Add(), right=right)]):
+                if _is_brief(_number(right, constants)) and _asks_a_clock(left):
+                    yield node.lineno
             case ast.Assert(test=test):
                 for compared in ast.walk(test):
                     if isinstance(compared, ast.Compare):
@@ -234,6 +237,7 @@ def test_what_must_happen_is_waited_for_two_minutes():
         "async with asyncio.timeout(10): pass",
         "await asyncio.to_thread(begun.wait, 30)",
         "end = time.monotonic() + 20",
+        "while time.monotonic() < began + 60:\n    look()",
         "assert time.monotonic() - began < 3",
         "assert took_s < 15",
         "ENDS_S = 20.0",

@@ -23,6 +23,7 @@ from shroff.client import AsyncClient, Client, NotAllowedError, RefusedError, St
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people.store import AuditFilter
 from tests.support import forks
+from tests.support.patience import PATIENCE_S
 from tests.support.served import Served, served
 
 pytestmark = pytest.mark.slow
@@ -44,7 +45,7 @@ def payment(number: int, **fields: object) -> dict[str, object]:
 
 
 def test_what_is_asked_comes_back_as_values(service):
-    with Client(service.url, service.key) as client:
+    with Client(service.url, service.key, timeout=PATIENCE_S) as client:
         decision = client.decide("payment", payment(1))
 
         assert isinstance(decision, Decision)
@@ -71,12 +72,12 @@ def test_what_is_asked_comes_back_as_values(service):
             client.decide("payment", payment(1, amount="1.00"))
         assert refused.value.status == 409
         assert service.key not in repr(client)
-    with Client(service.url, "shroff_nobody") as nobody, pytest.raises(NotAllowedError):
+    with Client(service.url, "shroff_nobody", timeout=PATIENCE_S) as nobody, pytest.raises(NotAllowedError):
         nobody.decide("payment", payment(9))
 
 
 def test_an_answer_comes_in_time_and_the_decision_later(service):
-    with Client(service.url, service.key) as client:
+    with Client(service.url, service.key, timeout=PATIENCE_S) as client:
         client.decide("payment", payment(1))
         os.kill(forks.pid_of(service.process), signal.SIGSTOP)
         began_s = time.monotonic()
@@ -108,7 +109,7 @@ def test_an_answer_comes_in_time_and_the_decision_later(service):
 
 def test_the_async_client_answers_the_same(service):
     async def steps() -> None:
-        async with AsyncClient(service.url, service.key) as client:
+        async with AsyncClient(service.url, service.key, timeout=PATIENCE_S) as client:
             found = await asyncio.gather(*(client.decide("payment", payment(number)) for number in range(1, 30)))
             assert sorted(item.seq for item in found if isinstance(item, Decision)) == list(range(2, 31))
 
@@ -166,7 +167,7 @@ def dripping(answer: bytes) -> Iterator[str]:
 def test_a_service_that_is_away_is_tried_again_until_there_is_no_time(service):
     service.process.send_signal(signal.SIGTERM)
     service.process.communicate()
-    with Client(service.url, service.key) as client:
+    with Client(service.url, service.key, timeout=PATIENCE_S) as client:
         began_s = time.monotonic()
         with pytest.raises(UnavailableError):
             client.decide("payment", payment(1), timeout=1.0)  # brief: nobody is there
