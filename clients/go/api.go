@@ -790,14 +790,17 @@ type DraftCheck struct {
 	Form      *RuleForm        `json:"form,omitempty"`
 }
 
-// DraftCount: Hits of a text among the events of the last 30 days of the log, and their amount. Without
+// DraftCount: Hits of a text among the decided events of the last 30 days of the log, and their amount. Until
+// it is `complete`, it is of the events from `since` on, and the same question counts more of them. Without
 // `as_of` they could not be counted: `why_not` says why.
 type DraftCount struct {
-	AsOf   *string `json:"as_of,omitempty"`
-	Events *int64  `json:"events,omitempty"`
-	Hits   *int64  `json:"hits,omitempty"`
-	Money  *string `json:"money,omitempty"`
-	WhyNot *string `json:"why_not,omitempty"`
+	AsOf     *string `json:"as_of,omitempty"`
+	Since    *string `json:"since,omitempty"`
+	Complete *bool   `json:"complete,omitempty"`
+	Events   *int64  `json:"events,omitempty"`
+	Hits     *int64  `json:"hits,omitempty"`
+	Money    *string `json:"money,omitempty"`
+	WhyNot   *string `json:"why_not,omitempty"`
 }
 
 // DraftMistake: An error or warning with its position in a text; `instead` is the suggested word, if known.

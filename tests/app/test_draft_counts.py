@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
 
 import pytest
 
+from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
+from shroff.app.rules import backtests
 from shroff.app.rules.draft_operations import CountDraft, DraftCount
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
@@ -26,6 +31,12 @@ RULES = """- id: dear
   when: not (sum(payment.amount) over 7d including this in 10 .. 400) and this.card not in lists.blocked_cards
   effect: review
 """
+WHENS = {  # and how many of the 300 places a first count of the newest 20 reads
+    "this.amount > 40": 20,
+    "sum(payment.amount) over 8h including this in 10 .. 400": 70,
+    "card.payments_1h >= 1 and count(payment) over 7h delayed 1h >= 1": 70,
+    "this.country != card.last_country": 301,
+}
 DAY = "2025-11-01T10:00:00Z"  # long before the bank's payments
 
 
@@ -78,3 +89,48 @@ def test_a_changed_number_is_compared_anew_and_what_cannot_be_counted_says_why(p
     assert "backtest" in counted(project, "count(payment) over 1d since flag > 3").why_not
     assert "backtest" in counted(project, "score > 0.5").why_not
     assert "errors" in counted(project, "this.amuont > 0").why_not
+
+
+def test_the_count_of_a_text_is_that_of_its_back_test_over_the_same_days(project: app.Project, tmp_path: Path) -> None:
+    for when in WHENS:
+        text = f"- id: tried\n  on: payment\n  by: card\n  when: {when}\n  effect: note\n"
+        (tmp_path / "tried.yaml").write_text(text, encoding="utf-8")
+        count = project.run(CountDraft(rule="tried", source=text))
+        report = project.backtest(rules=tmp_path, start=count.since)
+        (rule,) = [rule for rule in report.rules if rule.id == "tried"]
+
+        assert count.complete
+        assert count.hits > 0
+        assert (count.events, count.hits, count.money) == (report.events, rule.hits, f"{rule.money} EUR"), when
+
+
+def test_a_first_count_reads_the_newest_events_and_their_windows_and_later_ones_come_to_all(
+    project: app.Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = list[range]()
+
+    def lines(log: SqliteLog, after: int = 0, upto: int | None = None, size: int = 0) -> Iterator[bytes]:
+        read.append(range(after, log.last_seq() if upto is None else upto))
+        return whole(log, after, upto, size)
+
+    whole = SqliteLog.lines
+    wanted = {when: counted(project, when) for when in WHENS}
+    monkeypatch.setattr(SqliteLog, "lines", lines)
+    monkeypatch.setattr(backtests, "COUNTED_FIRST", 20)
+    monkeypatch.setattr(backtests, "COUNT_KEPT_MS", 2**60)  # so that no turn ends meanwhile
+    for when, places in WHENS.items():
+        monkeypatch.setattr(backtests, "_counted", lru_cache(backtests.__dict__["_counted"].__wrapped__))
+        read.clear()
+        found = [counted(project, when)]
+        looked_at = set().union(*read)
+        while not found[-1].complete:
+            read.clear()
+            found.append(counted(project, when))
+
+        assert (found[-1], len(found)) == (wanted[when], 3), when
+        assert 20 <= len(looked_at) <= places, when
+        assert [count.events for count in found] == [20, 100, 300]
+        assert found[0].since > found[1].since > found[2].since
+    read.clear()
+
+    assert (counted(project, when), read) == (found[-1], [])

@@ -840,11 +840,14 @@ export interface DraftCheck {
 }
 
 /**
- * Hits of a text among the events of the last 30 days of the log, and their amount. Without `as_of` they could
- * not be counted: `why_not` says why.
+ * Hits of a text among the decided events of the last 30 days of the log, and their amount. Until it is
+ * `complete`, it is of the events from `since` on, and the same question counts more of them. Without `as_of`
+ * they could not be counted: `why_not` says why.
  */
 export interface DraftCount {
   as_of?: string | null;
+  since?: string | null;
+  complete?: boolean;
   events?: number;
   hits?: number;
   money?: string;

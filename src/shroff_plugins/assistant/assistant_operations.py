@@ -125,7 +125,8 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
         source = (fenced[1] if fenced else answer).strip() + "\n"
         rule, wrong = checked(project, source)
         if not wrong:
-            count = project.run(CountDraft(rule, source))
+            while not (count := project.run(CountDraft(rule, source))).complete and not count.why_not:
+                pass
             project.run(WriteDraft(rule, source, ""))
             says = project.run(CheckDraft(rule, source)).says or ""
             return AssistantDraft(rule, source, says, count.events, count.hits, count.money, count.why_not, tries)

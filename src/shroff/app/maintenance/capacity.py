@@ -123,6 +123,7 @@ def measure(context: ProjectContext, files: Files = (), as_type: str | None = No
     from shroff.app.project_files import checked
     from shroff.app.project_log import ScratchPaths
     from shroff.log.state.fold import fold, reach_ms
+    from shroff.project.definitions import computed_of
 
     definitions, named = checked(context), paths(files)
 
@@ -138,7 +139,7 @@ def measure(context: ProjectContext, files: Files = (), as_type: str | None = No
                 raise UsageError(
                     f"a sample of {many(events, 'event')} says little. {cure}Name a file with {LEAST:,} or more."
                 )
-            reach = reach_ms(definitions)
+            reach = reach_ms([computed.node for computed in computed_of(definitions)], definitions)
             with held.log.reading() as log:
                 state = fold(log, definitions).engine.online.memory_bytes
                 return MeasuredEvents(

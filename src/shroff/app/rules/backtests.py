@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Unpack
 
 import msgspec
 
@@ -17,8 +18,9 @@ from shroff.app.parts import ProjectPart
 from shroff.backtest.document import BacktestReport
 from shroff.errors import Problem, UsageError
 from shroff.features.computed import Computed
-from shroff.language.expression import Aggregate, FeatureValue, Node, Score, ThisField, children, walk
+from shroff.language.expression import Aggregate, FeatureValue, Node, Score, ThisField, aggregates, children, walk
 from shroff.language.printer import text_of
+from shroff.language.types import INTEGER_MAX
 from shroff.language.values import DAY_MS
 from shroff.models import in_force
 from shroff.operations.declaration import OperationRequest, Param, operation
@@ -28,9 +30,11 @@ from shroff.runtime.texts import argument
 from shroff.runtime.whole_files import own, write_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from shroff.arrays import Ints
     from shroff.language.columns import Column
+    from shroff.language.row import Reference
     from shroff.operations.declaration import ProgressSteps
     from shroff.replay.notebook import Moment
     from shroff.rules.definitions import Rule
@@ -41,7 +45,9 @@ OVER = ("features.yaml", "policy.yaml")
 DECLARED = ("events.yaml", "features.yaml")  # what the values of fields and features stand in
 COUNTED_MS = 30 * DAY_MS
 COUNT_KEPT_MS = 10 * 60 * 1000
+COUNTED_FIRST, COUNTED_MORE = 1 << 16, 4  # places of the stretch that is counted first; and each has so many times more
 AMOUNT = "amount"
+PARTS = ("values", "valid")  # of a column
 NO_DRAFTS = ("shroff.yaml", "events.yaml", "model.yaml")
 
 
@@ -61,23 +67,41 @@ class BacktestOptions(FileOptions, total=False):
 
 
 @dataclass(slots=True)
-class _Columns:
-    """The events of one type in the last days of a log, and columns of what conditions read of them, as asked so far.
+class _CountedStretch:
+    """Places (after, upto] of a log: the decided events of one type, and columns of what conditions read of them."""
 
-    Args:
-        upto: The last place that is read, so that all columns have the same rows.
-    """
-
-    as_of_ms: int = 0
-    upto: int = 0
+    after: int
+    upto: int
     times_ms: Any = None
     of: dict[str, Column] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _CountedEvents:
+    """The events of one type in the last days of a log, newest stretch first, as far as they were asked for."""
+
+    as_of_ms: int = 0
+    stretches: list[_CountedStretch] = field(default_factory=list)
+
+
+class HitCount(NamedTuple):
+    """Hits of a draft: the events from `since_ms` to `as_of_ms` are counted; amounts in minor units.
+
+    Until it is complete, further counts of the same go back further.
+    """
+
+    as_of_ms: int
+    since_ms: int
+    events: int
+    hits: int
+    amount: int
+    is_complete: bool = False
+
+
 @lru_cache(2)
-def _columns(folder: Path, event: str, declared: str, turn: int) -> _Columns:
-    """The columns of one type, kept while its declarations stay, for a turn of 10 minutes."""
-    return _Columns()
+def _counted(folder: Path, event: str, declared: str, turn: int) -> _CountedEvents:
+    """The events of one type, kept while its declarations stay, for a turn of 10 minutes."""
+    return _CountedEvents()
 
 
 def _leaves(node: Node, by: str) -> Iterator[tuple[str, Node]]:
@@ -87,6 +111,21 @@ def _leaves(node: Node, by: str) -> Iterator[tuple[str, Node]]:
     else:
         for child in children(node):
             yield from _leaves(child, by)
+
+
+def _hit_rows(rule: Rule, stretch: _CountedStretch, reference: Reference) -> Ints:
+    """The rows of a stretch at which a rule hits."""
+    from shroff.language.columns import ColumnSource, evaluate_columns
+
+    by_text, times_ms = (
+        {text_of(node): stretch.of[name] for name, node in _leaves(rule.when, rule.by)},
+        stretch.times_ms,
+    )
+    source = ColumnSource(len(times_ms), lambda node: by_text[text_of(node)], reference, times_ms)
+    hit = evaluate_columns(rule.when, source)
+    is_hit = hit.values & hit.valid & (times_ms < (rule.expires_ms or INTEGER_MAX))
+    rows: Ints = is_hit.nonzero()[0]
+    return rows
 
 
 class LogBacktests(ProjectPart):
@@ -147,79 +186,110 @@ class LogBacktests(ProjectPart):
             report.changed_rows = changed(report, how["rows"])
         return report
 
-    def count_hits(self, rule: Rule, definitions: Definitions) -> tuple[int, int, int, int]:
-        """Count a draft's hits: gives the time of the count, the events of the last 30 days, hits and their amount.
+    def count_hits(self, rules: Sequence[Rule], definitions: Definitions) -> HitCount:
+        """Count the hits of a draft's rules in the last 30 days: first in the newest events, at the next call in more.
 
-        The time is at most 10 minutes ago, the amount in minor units. Columns that were read are kept until then.
+        The time is at most 10 minutes ago. Columns that were read are kept until then.
+
+        Args:
+            rules: They are of one event type and one entity.
 
         Raises: UsageError for a rule that reads the score, or looks `since flag`.
-        Cost: once for each feature or field, what the batch engine takes for the log; else 10 ns an event and operator.
+        Cost: what the batch engine takes for the newest 65,536 places, then four times as many at each call, and for
+            what their windows look back at; nothing for what was read before.
         """
-        from shroff.language.columns import ColumnSource, evaluate_columns
-        from shroff.log.later_labels import last_moment
-
-        if rule.computed.looks_since_flag or any(isinstance(node, Score) for node in walk(rule.when)):
+        nodes, first = [rule.when for rule in rules], rules[0]
+        if any(rule.computed.looks_since_flag or isinstance(node, Score) for rule in rules for node in walk(rule.when)):
             raise UsageError("a rule that reads the score or its own flags is not counted here; run a backtest.")
         folder, turn = self._paths.folder, self._context.now_ms() // COUNT_KEPT_MS
+        missed = definitions.missed_fraud(first.on)
+        wanted = {name: leaf for node in nodes for name, leaf in _leaves(node, first.by)}
+        wanted |= {} if missed is None else {AMOUNT: missed}
+        events = hits = amount = 0
         with self._log.reading() as log:
             texts = "".join(config.read_text(folder / name) for name in DECLARED if (folder / name).exists())
-            kept = _columns(folder, rule.on, texts, turn)
-            if kept.times_ms is None:
-                kept.as_of_ms, kept.upto = last_moment(log, self._context.now_ms()) or 0, log.last_seq()
-            leaves = dict(_leaves(rule.when, rule.by))
-            missed = definitions.missed_fraud(rule.on)
-            wanted = leaves | ({} if missed is None else {AMOUNT: missed})
-            self._fill(
-                kept, {name: node for name, node in wanted.items() if name not in kept.of}, rule, definitions, log
-            )
-        by_text = {text_of(node): kept.of[name] for name, node in leaves.items()}
-        count = len(kept.times_ms)
-        source = ColumnSource(count, lambda node: by_text[text_of(node)], definitions.reference, kept.times_ms)
-        hit = evaluate_columns(rule.when, source)
-        hits = hit.values & hit.valid
-        if rule.expires_ms is not None:
-            hits &= kept.times_ms < rule.expires_ms
-        money = int(kept.of[AMOUNT].values[hits].sum()) if AMOUNT in kept.of else 0
-        return kept.as_of_ms, count, int(hits.sum()), money
+            kept = _counted(folder, first.on, texts, turn)
+            if not kept.stretches:
+                self._begin(kept, definitions, log)
+            has_read, since_ms = False, kept.as_of_ms
+            for stretch in kept.stretches:
+                if lacking := {name: node for name, node in wanted.items() if name not in stretch.of}:
+                    if has_read:
+                        return HitCount(kept.as_of_ms, since_ms, events, hits, amount)
+                    self._fill(stretch, lacking, first, definitions, log, kept.as_of_ms - COUNTED_MS)
+                    has_read = True
+                events, since_ms = events + len(stretch.times_ms), min([since_ms, *stretch.times_ms.tolist()])
+                for rule in rules:
+                    rows = _hit_rows(rule, stretch, definitions.reference)
+                    hits += len(rows)
+                    amount += int(stretch.of[AMOUNT].values[rows].sum()) if AMOUNT in stretch.of else 0
+        return HitCount(kept.as_of_ms, kept.as_of_ms - COUNTED_MS, events, hits, amount, is_complete=True)
 
-    def _fill(self, kept: _Columns, wanted: Mapping[str, Node], rule: Rule, definitions: Definitions, log: Log) -> None:
-        """Compute columns that are not there yet."""
+    def _begin(self, kept: _CountedEvents, definitions: Definitions, log: Log) -> None:
+        """Set the moment of the count, and cut the places of its days into stretches."""
+        from shroff.backtest.report_builder import first_place
+        from shroff.log.later_labels import last_moment
+        from shroff.log.state.fold import lateness_of
+
+        kept.as_of_ms, upto = last_moment(log, self._context.now_ms()) or 0, log.last_seq()
+        first = first_place(log, kept.as_of_ms - COUNTED_MS + 1, lateness_of(log, definitions), upto) - 1
+        size = COUNTED_FIRST
+        while upto > first or not kept.stretches:
+            kept.stretches.append(_CountedStretch(max(first, upto - size), upto))
+            upto, size = upto - size, size * COUNTED_MORE
+
+    def _fill(
+        self,
+        stretch: _CountedStretch,
+        wanted: Mapping[str, Node],
+        rule: Rule,
+        definitions: Definitions,
+        log: Log,
+        behind_ms: int,
+    ) -> None:
+        """Compute columns of a stretch that are not there yet, of its events behind a time."""
         import numpy as np
 
+        from shroff.backtest.report_builder import first_place
         from shroff.language.columns import Column
+        from shroff.log.columns.stored import LineReader, log_columns
         from shroff.log.columns.tables import Way, rounds_of
+        from shroff.log.state.fold import lateness_of, reach_ms
         from shroff.training.sets.rows import minor_units
-        from shroff.training.sets.sources import log_source
         from shroff.training.sets.wanted import features_read
 
-        if not wanted and kept.times_ms is not None:
-            return
-        at, places = frozenset([rule.on]), definitions.settings.money_places
+        at = frozenset([rule.on])
         computed = [Computed(name, node, rule.by, at, needs_key=False, rule=rule.id) for name, node in wanted.items()]
         read = [*features_read(definitions, rule.on, list(wanted.values())), *computed]
-        history = log_source(log, definitions, rule.on, kept.upto)
-        parts: dict[str, list[Column]] = {name: [] for name in wanted}
-        times = [np.zeros(0, np.int64)]
-        with closing(rounds_of(definitions, read, history.lateness_ms, rule.on, Way())) as engine:
-            for chunk in history.taken():
-                engine.add(chunk.frames, chunk.size)
-            for frames in engine.answers():
-                if (frame := frames.get(rule.on)) is None:
-                    continue
-                rows = np.flatnonzero(frame.times > kept.as_of_ms - COUNTED_MS)
-                times.append(frame.times[rows])
-                for name, node in wanted.items():
-                    column = frame.computed[name].take(rows)
-                    if name == AMOUNT:
-                        units = np.asarray(minor_units(column, node.type, places, len(rows)))
-                        column = Column(units, column.valid)
-                    parts[name].append(column)
-        kept.times_ms = np.concatenate(times)
-        for name, columns in parts.items():
-            kept.of[name] = Column(
-                np.concatenate([column.values for column in columns] or [times[0]]),
-                np.concatenate([column.valid for column in columns] or [times[0] > 0]),
-            )
+        lateness_ms, reader = lateness_of(log, definitions), LineReader(definitions)
+        own = list(log_columns(log, definitions, stretch.upto, after=stretch.after, reader=reader))
+        mine = [(piece.decided, piece.frames[rule.on]) for piece in own if rule.on in piece.frames]
+        begins_ms = min((int(frame.times.min()) for _, frame in mine), default=behind_ms)
+        back_ms, before = reach_ms([item.node for item in read], definitions), log.pruned_to()
+        reads_labels = any(part.event == "label" for item in read for part in aggregates(item.node))
+        if back_ms is not None and not reads_labels and not lateness_ms.leaps:
+            before = first_place(log, begins_ms - back_ms, lateness_ms, stretch.after) - 1 if back_ms else stretch.after
+        past = log_columns(log, definitions, stretch.after, after=before, reader=reader)
+        answers: dict[str, list[Column]] = {name: [] for name in wanted}
+        with closing(rounds_of(definitions, read, lateness_ms, rule.on, Way())) as engine:
+            for piece in chain(past, own):
+                engine.add(piece.frames, piece.size)
+            for frame in (frames[rule.on] for frames in engine.answers() if rule.on in frames):
+                for name in wanted:
+                    answers[name].append(frame.computed[name])
+        times = np.concatenate([np.zeros(0, np.int64), *(frame.times for _, frame in mine)])
+        is_decided = np.concatenate([np.zeros(0, np.bool_), *(decided[frame.rows] for decided, frame in mine)])
+        rows = np.flatnonzero(is_decided & (times > behind_ms))
+        stretch.times_ms = times[rows]
+        for name, columns in answers.items():
+            values, valid = times, is_decided
+            if columns:  # the last ones are those of this stretch
+                values, valid = (np.concatenate([getattr(column, part) for column in columns]) for part in PARTS)
+            column = Column(values[rows - len(times)], valid[rows - len(times)])
+            if name == AMOUNT:
+                units = minor_units(column, wanted[name].type, definitions.settings.money_places, len(rows))
+                column = Column(np.asarray(units), column.valid)
+            stretch.of[name] = column
 
     def _draft(
         self, *, rules: str | Path | None = None, policy: str | Path | None = None, model: str | None = None

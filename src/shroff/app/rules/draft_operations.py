@@ -210,12 +210,15 @@ class CountDraft(OperationRequest["DraftCount"], rename={"source": "text"}):
 
 
 class DraftCount(OperationAnswer):
-    """Hits of a text among the events of the last 30 days of the log, and their amount.
+    """Hits of a text among the decided events of the last 30 days of the log, and their amount.
 
-    Without `as_of` they could not be counted: `why_not` says why.
+    Until it is `complete`, it is of the events from `since` on, and the same question counts more of them. Without
+    `as_of` they could not be counted: `why_not` says why.
     """
 
     as_of: TimeText | None = None
+    since: TimeText | None = None
+    complete: bool = False
     events: int = 0
     hits: int = 0
     money: str = ""
@@ -229,13 +232,18 @@ def count_draft(drafts: RuleDraftFiles, backtests: LogBacktests, request: CountD
     if not checked.rules or checked.definitions is None:
         return DraftCount(why_not="fix the errors first")
     try:
-        counts = [backtests.count_hits(rule, checked.definitions) for rule in checked.rules]
+        count = backtests.count_hits(checked.rules, checked.definitions)
     except UsageError as error:
         return DraftCount(why_not=str(error))
-    (as_of_ms, events, *_), (hits, amount) = counts[0], (sum(count[at] for count in counts) for at in (2, 3))
     settings = checked.definitions.settings
-    money = f"{show_decimal(amount, settings.money_places)} {settings.currency}"
-    return DraftCount(as_of=time_text(as_of_ms), events=events, hits=hits, money=money)
+    return DraftCount(
+        as_of=time_text(count.as_of_ms),
+        since=time_text(count.since_ms),
+        complete=count.is_complete,
+        events=count.events,
+        hits=count.hits,
+        money=f"{show_decimal(count.amount, settings.money_places)} {settings.currency}",
+    )
 
 
 def check_of(checked: Checked, text: str) -> DraftCheck:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from shroff.engine.step import Engine, SequencedEvent
 from shroff.errors import PrunedError
 from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, VerdictInForce
+from shroff.features.definitions import stacked
 from shroff.features.frames import frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Lateness, Online
 from shroff.features.plan import make_plan
-from shroff.language.expression import ItemFeature, Node, aggregates, walk
+from shroff.language.expression import Aggregate, FeatureValue, Node, walk
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
@@ -251,31 +253,25 @@ def _note(piece: LogPiece, folded: Folded) -> None:
 # ---- how far back a version looks, and so from which day on it is exact where the log does not reach back enough
 
 
-def reach_ms(definitions: Definitions) -> int | None:
-    """How long ago an event may be that a value of this version depends on; None for ever.
+def reach_ms(nodes: Iterable[Node], definitions: Definitions) -> int | None:
+    """How long ago an event may be that a value of these expressions depends on; None for ever.
 
     A value that is made of what a feature was at earlier events looks back as far as both together.
     """
-    return _longest([feature.node for feature in computed_of(definitions)], definitions)
-
-
-def _longest(nodes: list[Node], definitions: Definitions) -> int | None:
-    found = 0
-    for node in nodes:
-        for aggregate in aggregates(node):
-            if aggregate.over_ms is None:
+    longest = 0
+    for part in chain.from_iterable(map(walk, nodes)):
+        if isinstance(part, Aggregate | FeatureValue):
+            back_ms = 0 if isinstance(part, FeatureValue) else part.over_ms
+            inside = reach_ms([definitions.features[name].node for name in stacked(part)], definitions)
+            if back_ms is None or inside is None:
                 return None
-            names = {part.name for part in walk(aggregate) if isinstance(part, ItemFeature)}
-            inside = _longest([definitions.features[name].node for name in names], definitions)
-            if inside is None:
-                return None
-            found = max(found, aggregate.over_ms + aggregate.delay_ms + inside)
-    return found
+            longest = max(longest, back_ms + inside + (part.delay_ms if isinstance(part, Aggregate) else 0))
+    return longest
 
 
 def lacking(error: PrunedError, log: LogReader, definitions: Definitions) -> PrunedError:
     """The error for a version whose state cannot be computed, since older events are not to be had."""
-    back_ms = reach_ms(definitions)
+    back_ms = reach_ms([computed.node for computed in computed_of(definitions)], definitions)
     words = "The state of this version needs the whole log, and cannot be computed without the lake"
     if back_ms is None:
         return PrunedError(log.place, error.upto, f"{words}: some windows have no end")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
 
 CHECK_S_MAX = 15.0
-COUNT_S_MAX = 120.0  # of hits: the first count reads the whole log
+COUNT_S_MAX = 120.0  # of hits: a window without an end needs the whole log
 MEMORY_MAX = 2 * 1024 * 1024 * 1024  # bytes of a process that checks drafts, the project among them
 Told = Callable[[int, int], None]  # is told how much is done, of how much
 

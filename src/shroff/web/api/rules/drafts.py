@@ -102,7 +102,8 @@ ROUTES = (
     ),
     api("POST", f"{_DRAFT}/count", Right.READ_DECISIONS, count)(
         "Count the hits of an unsaved text among the events of the last 30 days, and their amount.",
-        "As of at most 10 minutes ago; `why_not` says why a text cannot be counted.",
+        "As of at most 10 minutes ago. Until `complete`, the events from `since` on are counted, and the next request "
+        "counts more. `why_not` says why a text cannot be counted.",
         DraftBody,
     ),
 )

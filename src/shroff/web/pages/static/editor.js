@@ -272,28 +272,41 @@ function isItKept() {
   }
 }
 
-/** How often the text would have hit, once it has no mistakes; one count at a time. */
+function counted(said) {
+  if (said.why_not) {
+    return `Not counted: ${said.why_not}`;
+  }
+  const large = (number) => Number(number).toLocaleString("en");
+  const days = ((Date.parse(said.as_of) - Date.parse(said.since)) / 86_400_000).toFixed(1);
+  const so = said.complete ? "." : `, so far: the last ${days} days. Counting further back …`;
+  return `${large(said.hits)} of ${large(said.events)} events hit, ${said.money.replace(/^-?\d+/, large)}${so}`;
+}
+
+/** How often the text would have hit, once it has no mistakes, first in the newest days; one count at a time. */
 async function countHits(found) {
   if (found.mistakes.length || found.elsewhere.length || isCounting) {
     return;
   }
   isCounting = true;
   const sent = area.value;
-  let words = "The service does not answer.";
-  try {
-    const answer = await send("POST", form.dataset.count, { text: sent });
-    const said = await answer.json();
-    const large = (number) => Number(number).toLocaleString("en");
-    words = !answer.ok
-      ? "Counting takes too long here. Run a backtest."
-      : said.why_not
-        ? `Not counted: ${said.why_not}`
-        : `${large(said.hits)} of ${large(said.events)} events hit, ${said.money.replace(/^-?\d+/, large)}.`;
-  } catch {
-    // as said
+  let isMore = true;
+  while (isMore && area.value === sent) {
+    let words = "The service does not answer.";
+    isMore = false;
+    try {
+      const answer = await send("POST", form.dataset.count, { text: sent });
+      words = "Counting takes too long here. Run a backtest.";
+      if (answer.ok) {
+        const said = await answer.json();
+        isMore = !said.complete && !said.why_not;
+        words = counted(said);
+      }
+    } catch {
+      // as said
+    }
+    document.querySelector("[data-counted]").textContent = words;
   }
   isCounting = false;
-  document.querySelector("[data-counted]").textContent = words;
   if (area.value !== sent && !isChecking) {
     check();
   }

@@ -815,12 +815,15 @@ public interface Types {
             @JsonProperty("form") RuleForm form) {}
 
     /**
-     * Hits of a text among the events of the last 30 days of the log, and their amount. Without `as_of` they
-     * could not be counted: `why_not` says why.
+     * Hits of a text among the decided events of the last 30 days of the log, and their amount. Until it is
+     * `complete`, it is of the events from `since` on, and the same question counts more of them. Without
+     * `as_of` they could not be counted: `why_not` says why.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DraftCount(
             @JsonProperty("as_of") String asOf,
+            @JsonProperty("since") String since,
+            @JsonProperty("complete") Boolean complete,
             @JsonProperty("events") Long events,
             @JsonProperty("hits") Long hits,
             @JsonProperty("money") String money,
