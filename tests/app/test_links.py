@@ -202,7 +202,8 @@ def test_cases_that_were_open_before_their_keys_came_into_one_ring_are_one_case_
 
 
 @pytest.mark.slow
-def test_a_case_that_was_escalated_stays_so_when_its_ring_comes_together(tmp_path):
+@pytest.mark.parametrize("ring_key", ["b", "r-1"])
+def test_a_case_that_was_escalated_stays_so_when_its_ring_comes_together(tmp_path, ring_key):
     ring = '  ring: { payment: "tables.rings[this.card].ring" }\n'
     rule = "- { id: all, on: payment, by: card, when: payment.amount > 0, effect: review }\n"
     files = LINKED | {"rules/all.yaml": rule}
@@ -215,8 +216,14 @@ def test_a_case_that_was_escalated_stays_so_when_its_ring_comes_together(tmp_pat
     about = "cases: { about: { payment: ring } }\n"
     write_files(tmp_path, {"events.yaml": events, "shroff.yaml": files["shroff.yaml"] + about})
     project = app.open(tmp_path)
-    project.run(BuildRings())
+    if ring_key == "b":
+        project.run(BuildRings())
+    else:  # a table that people wrote themselves
+        rows = "".join(f"{card},{ring_key},2,0,3.00\n" for card in ("b", "c"))
+        write_files(tmp_path, {"tables/rings.csv": f"card,ring,cards,frauds,spent\n{rows}d,,,,\n"})
+        assert project.apply().applied
+        assert project.apply().changed == []
 
     with project.cases.open() as desk, desk.store.look() as look:
-        found = [(case.entity, case.state, case.alerts) for case in look.cases(range(9)).values()]
-    assert found == [("card", "closed", 0), ("ring", "escalated", 2)]
+        found = [(case.entity, case.key, case.state, case.alerts) for case in look.cases(range(9)).values()]
+    assert found == [("card", "b", "closed", 0), ("ring", ring_key, "escalated", 2)]

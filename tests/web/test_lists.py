@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,20 @@ def lines(folder: Path) -> list[str]:
 
 
 # ---- over the service
+
+
+@pytest.mark.slow
+def test_an_expiry_as_people_write_it_is_shown_as_the_moment_that_it_is(bank):
+    ends = {"2026-03-01": "2026-03-01T00", "2026-03-01 10:00:00": "2026-03-01T10", "1772323200000": "2026-03-01T00"}
+    rows = "".join(f"c-{number},,,{text}\n" for number, text in enumerate([*ends, "2999-01-01 10:00:00"]))
+    (bank / "lists" / f"{LIST}.csv").write_text(HEAD + rows, encoding="utf-8")
+
+    async def steps(_: Asker, browser: Browser) -> None:
+        shown = (await browser.get(f"/lists/{LIST}")).body.decode()
+        assert re.findall(r'expired</span> <time datetime="([^:]+):', shown) == list(ends.values())
+        assert b'until <time datetime="2999-01-01T10:' in (await browser.get("/entities/card/c-3")).body
+
+    run(bank, steps)
 
 
 @pytest.mark.slow

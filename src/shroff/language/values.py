@@ -50,6 +50,7 @@ _WRITTEN_LENGTH_MAX = 400  # characters
 _DIGIT = re.compile("^[^eE]*[0-9]")
 _EXAMPLES = {".": "1,234.50", ",": "1.250,00"}
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII)
+_DAY_LENGTH = len("2026-03-01")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST = date(1970, 1, 1).toordinal()
 _MILLISECOND = timedelta(milliseconds=1)
@@ -301,6 +302,12 @@ def parse_time(text: str, zone: str = "") -> int:
         if not _begins_month(whole_ms):
             raise ValueError(f"{quoted(text)} is not a time: a leap second is 23:59:60 UTC on the last day of a month")
     return whole_ms + int(fraction[:3].ljust(3, "0") or 0)
+
+
+def parse_file_time(text: str) -> int:
+    """Read a time of a list or a table: also a day, which is its start, and one without an offset, both in UTC."""
+    is_day = len(text) == _DAY_LENGTH and text.count("-") == 2
+    return parse_time(f"{text}T00:00:00Z" if is_day else text, "UTC")
 
 
 def is_naive(text: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import field, replace
 from shroff.config import lines_ended
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.language.expression import InList, Node, walk
-from shroff.language.values import parse_time
+from shroff.language.values import parse_file_time
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import HASHED, Definitions
 from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
@@ -38,9 +38,14 @@ class Entry:
     added_by: str = ""
     expires_at: str = ""
 
+    @property
+    def expires_ms(self) -> int | None:
+        """When it ends; None for never."""
+        return parse_file_time(self.expires_at) if self.expires_at else None
+
     def is_over(self, now_ms: int) -> bool:
         """Whether it holds for no event any more."""
-        return bool(self.expires_at) and parse_time(self.expires_at) <= now_ms
+        return self.expires_ms is not None and self.expires_ms <= now_ms
 
 
 @frozen

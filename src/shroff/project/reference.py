@@ -13,11 +13,11 @@ from shroff.language.values import (
     Value,
     parse_boolean,
     parse_duration,
+    parse_file_time,
     parse_integer,
     parse_money,
     parse_number,
     parse_real,
-    parse_time,
 )
 from shroff.runtime.texts import line_edit_of
 from shroff.runtime.values import FrozenStruct
@@ -139,7 +139,7 @@ def load_list(file: str, text: str, problems: list[Problem]) -> ListFile:
             entries[value] = None
             continue
         try:
-            expires = parse_time(row[expires_at])
+            expires = parse_file_time(row[expires_at])
         except ValueError as error:
             problems.append(Problem(file, number, 1, "", f"expires_at: {error}"))
             continue
@@ -280,7 +280,7 @@ def parse_cell(text: str, type_: Type, money_places: int) -> Value:
         case "boolean":
             return parse_boolean(text)
         case "time":
-            return parse_time(text)
+            return parse_file_time(text)
         case "duration":
             return parse_duration(text)
         case "choice":

@@ -34,7 +34,7 @@ from shroff.language.lookups.table import (
 from shroff.language.names import TableShape
 from shroff.language.row import DatedRows, Table
 from shroff.language.types import TIME
-from shroff.language.values import Value, parse_time
+from shroff.language.values import Value, parse_file_time
 from shroff.project.reference import csv_rows, parse_cell
 from shroff.runtime import contents
 from shroff.runtime.whole_files import whole_file
@@ -44,7 +44,6 @@ PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and
 _FORM = 1  # of what is packed: another one where it is made otherwise
 _UNPACKED_MAX = 1 << 30
 _MISTAKES_MAX = 1_000  # of one table
-_DAY_LENGTH = len("2026-03-01")  # of a time that is a day, which begins at midnight UTC
 _PACKED_S = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
 
 
@@ -255,8 +254,6 @@ def _equal_table(
     lines: dict[tuple[Value, Value], int] = {}
     for number, row in read.rows:
         cells = dict(zip(read.header, row, strict=False))
-        if len(cells.get(shape.since, "")) == _DAY_LENGTH:
-            cells[shape.since] += "T00:00:00Z"
         try:
             values = {column: parse_cell(cells.get(column, ""), type_, money_places) for column, type_ in types.items()}
         except ValueError as error:
@@ -309,7 +306,7 @@ def _interval_table(
         name: _Coded(partial(parse_cell, type_=type_, money_places=money_places))
         for name, type_ in shape.columns.items()
     }
-    times = _Coded(_time_or_day)
+    times = _Coded(parse_file_time)
     places = [(name, read.header.index(name), columns[name]) for name in shape.columns]
     places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
     key_at, keys, given = read.header.index(key), KeyColumn(), len(problems)
@@ -359,8 +356,3 @@ def _interval_table(
 def _twice(file: str, line: int, first: int) -> Problem:
     words = f"line {first} has a key that stands for the same values"
     return Problem(file, line, 1, "", f"{words}.", "Leave one of the two out, or cut its range.")
-
-
-def _time_or_day(text: str) -> int:
-    """A time; a day stands for its start in UTC."""
-    return parse_time(f"{text}T00:00:00Z" if len(text) == _DAY_LENGTH else text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import ReadOnlyError
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.casework import CaseSettings, load_case_settings
+
+RINGS = "rings"  # the table of rings, each called by its first key where `shroff rings build` writes it
+RING = "ring"  # its column of these names, and the entity of cases that are about rings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,6 +64,19 @@ class ProjectCases(ProjectPart):
         """What notifies the user to whom a case is escalated; its log is open meanwhile."""
         with self._log.reading() as log:
             yield self._notice_files.case_notices(people.store, log)
+
+    def join_rings(self) -> int:
+        """Bring the open cases of each ring of the active table `rings` together; gives how many closed for that."""
+        from shroff.cases.case_actions import join
+
+        rows, rings = self._definitions.reference.tables.get(RINGS), dict[str, list[str]]()
+        if RING not in self.settings.about.values() or not isinstance(rows, Mapping):
+            return 0
+        for key, row in rows.items():
+            if isinstance(row, Mapping) and row.get(RING) is not None:
+                rings.setdefault(ring := str(row[RING]), [ring]).append(str(key))
+        with self.open() as desk:
+            return join(desk, self._context.who, RING, self._definitions.events.table_keys[RINGS], rings.values())
 
     @contextmanager
     def open(self) -> Iterator[CaseService]:

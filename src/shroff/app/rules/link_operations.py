@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from shroff import config
-from shroff.app.cases.project_cases import ProjectCases
+from shroff.app.cases.project_cases import RING, RINGS
 from shroff.app.rules.table_operations import table_row, with_table
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
 
-RINGS = "rings"
-RING = "ring"  # the entity of cases that are about rings, each called by its first key
 FILE = f"tables/{RINGS}.csv"
 COLUMNS = ("ring", "cards", "frauds", "spent")
 WRITTEN = "The rings are written; they become active with the next command that writes."
@@ -186,7 +184,6 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         shroff rings build
         shroff rings build card --as-of 2026-03-01 --json
     """
-    from shroff.cases.case_actions import join
     from shroff.replay.notebook import moment_ms
 
     context, definitions = project.context, project.definitions
@@ -213,10 +210,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
     in_force, why_not = project.requests.put_in_force(WRITTEN, rows_alone=False)
     with project.log.reading() as log:
         seq = max((record.seq for record in log.controls()), default=0)
-    cases, joined = ProjectCases(context), 0
-    if in_force and RING in cases.settings.about.values():
-        with cases.open() as desk:
-            joined = join(desk, context.who, RING, entity, [ring.keys for ring in rings])
+    joined = project.cases.join_rings() if in_force else 0
     return RingsBuilt(
         entity=entity,
         as_of=time_text(as_of_ms),

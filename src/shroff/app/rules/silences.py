@@ -8,7 +8,7 @@ from shroff.app.parts import ProjectPart
 from shroff.app.rules.list_files import SILENCES, ListFiles
 from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
-from shroff.language.values import DAY_MS, parse_time
+from shroff.language.values import DAY_MS, parse_file_time
 from shroff.rules.silences import key_of, list_of, rule_of
 from shroff.runtime.values import frozen
 
@@ -39,7 +39,7 @@ class Silence:
     @property
     def until_ms(self) -> int | None:
         """When it ends; None for never."""
-        return parse_time(self.until) if self.until else None
+        return parse_file_time(self.until) if self.until else None
 
     def holds(self, now_ms: int) -> bool:
         """Whether it is not over yet."""
@@ -110,7 +110,7 @@ class Silences(ProjectPart):
 
     def _until_ms(self, text: str) -> int:
         try:
-            until_ms, now_ms = parse_time(text), self._context.now_ms()
+            until_ms, now_ms = parse_file_time(text), self._context.now_ms()
         except ValueError as error:
             raise UsageError(f"until: {error}.") from None
         if not now_ms < until_ms <= now_ms + DAYS_MAX * DAY_MS:
