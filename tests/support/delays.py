@@ -123,7 +123,7 @@ class LateQueue(SimpleQueue[Any]):
 def _started_late(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
     @wraps(start)
     def starting(self: threading.Thread) -> None:
-        self.run = late(self.run)  # type: ignore[method-assign]
+        self.run = late(self.run)
         start(self)
         wait()
 
