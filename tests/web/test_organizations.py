@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,8 +14,10 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import pytest
+from msgspec.json import encode as to_json
 
 from shroff.app import project as app
 from shroff.app.jobs.worker import JobWorker
@@ -23,12 +27,13 @@ from shroff.people import keys, users
 from shroff.people.access import Role
 from shroff.web import organizations
 from shroff.web.http.asgi import Application, is_open
-from shroff.web.http.authentication import gate_of
+from shroff.web.http.authentication import Pace, gate_of
+from shroff.web.http.routes import Route
 from shroff.web.organizations import Organizations, projects_in
 from shroff.web.service import ServiceOptions
 from shroff.web.table import table
 from tests.support.served import ME
-from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker
+from tests.support.webs import FORM, JSON, PASSWORD, Answered, Asker, Browser, asker
 
 pytestmark = pytest.mark.slow
 
@@ -133,6 +138,7 @@ def whole(banks_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         """Nothing is made ready."""
 
     monkeypatch.setattr(organizations, "keep_warm", cold)
+    monkeypatch.setattr(Pace, "wait_s_of", lambda *_: 0.0)  # what strangers ask is not slowed down here
     monkeypatch.setattr(organizations, "AGAIN_S", 0.1)
     monkeypatch.setattr(organizations, "LOOKS_S", 0.1)
     shutil.copytree(banks_made, tmp_path / "whole")
@@ -171,11 +177,15 @@ def run(whole: Path, steps: Callable[[Banks], Awaitable[None]], *names: str) -> 
     asyncio.run(all_())
 
 
-async def seeded(banks: Banks) -> dict[str, str]:
-    """Ids of what south has, by the names of parameters."""
+DRAFT = RULE.strip().replace("southern", "drafted")
+OTHER_IDS = ("c-south", "southern", "southern.yaml", "drafted", "zoe", "p-south", "payment/p-south", "m-1", "0" * 64)
 
-    async def south(method: str, path: str, body: object = b"", status: int = 200) -> Any:
-        found = await banks.asks.ask(method, f"/o/south{path}", body, key=banks.keys["south"])
+
+async def seeded(banks: Banks) -> dict[str, str]:
+    """Ids of what south has, by the names of parameters; `job`, `file_id`, `key_id`, `link` and `view` beside them."""
+
+    async def south(method: str, path: str, body: object = b"", status: int = 200, media_type: str = JSON) -> Any:
+        found = await banks.asks.ask(method, f"/o/south{path}", body, key=banks.keys["south"], media_type=media_type)
         assert found.status == status, found
         return found.json()
 
@@ -184,8 +194,16 @@ async def seeded(banks: Banks) -> dict[str, str]:
         if cases := (await south("GET", "/api/v1/cases"))["cases"]:
             break
         await asyncio.sleep(0.05)
-    await south("POST", f"/api/v1/cases/{cases[0]['id']}/note", {"text": SECRET})
-    return {**IDS, "id": str(cases[0]["id"])}
+    number = cases[0]["id"]
+    await south("POST", f"/api/v1/cases/{number}/note", {"text": SECRET})
+    await south("POST", f"/api/v1/cases/{number}/attach?name={SECRET}.txt", SECRET.encode(), media_type="text/plain")
+    (file,) = (await south("GET", f"/api/v1/cases/{number}"))["files"]
+    job = await south("POST", "/api/v1/jobs", {"kind": "report", "params": {"notice": "report"}}, 202)
+    key = await south("POST", "/api/v1/keys", {"name": SECRET, "role": "viewer"})
+    why = await south("POST", "/api/v1/notices/why", {"event": "payment/p-south"})
+    link = why["link"].rpartition("/")[2]
+    more = {"job": job["id"], "file_id": str(file["file"]), "key_id": key["id"], "link": link}
+    return {**IDS, "id": str(number), **more}
 
 
 def filled(path: str, ids: dict[str, str]) -> str:
@@ -229,7 +247,91 @@ def test_no_route_and_no_page_of_one_organization_answers_who_belongs_to_another
             assert in_north.status < 500, (route, in_north)
             assert not shows(in_north), route
 
+        await walked(banks, ids, 150)
+
     run(whole, steps)
+
+
+@pytest.mark.long
+def test_50_000_generated_calls_with_ids_of_another_organization_find_nothing_of_it(whole):
+    async def steps(banks: Banks) -> None:
+        await walked(banks, await seeded(banks), 50_000)
+
+    run(whole, steps)
+
+
+EMPTY = {"/api/v1/decisions/{event}/{id}/questions"}  # a list, with nothing in it
+BODIES = (
+    {},
+    {"event": "payment/p-south", "verdict": "fraud", "source": "analyst"},
+    {"cases": [1], "act": "claim"},
+    {"entity": "card", "key": "c-south"},
+    {"name": "southern", "role": "admin"},
+    {"kind": "report", "params": {"event": "payment/p-south"}},
+)
+FIELDS = ("id", "name", "event", "key", "case", "rule", "list", "value", "etag", "to", "back", "note", "words")
+LEFT_OUT = ("/me", "/login", *SLOW)  # an account's own pages, where a call may sign its caller out
+LEFT_OUT_CHANGES = ("/restore", "/backtests", "/draft/check", "/draft/count")  # what starts a process
+
+
+async def walked(banks: Banks, ids: dict[str, str], count: int, seed: int = 7) -> None:
+    """Ask so many times for a drawn route with drawn ids of south: by who has no role there, or in another place.
+
+    Whoever is no member is refused. North and home have none of these ids: where one is in the path, 404.
+    """
+    drawn, people = random.Random(seed), {name: await banks.browser(name) for name in ("ann", "eve")}
+    tokens = {place: await csrf_of(people["ann"], path) for place, path in (("north", "/o/north/queue"), ("", "/me"))}
+    routes = [
+        route
+        for route in table(banks.served.running["south"].service.project.definitions)
+        if not route.path.startswith(LEFT_OUT)
+        and not route.path.endswith(SLOW)
+        and "{version}" not in route.path
+        and not (route.method != "GET" and route.path.endswith(LEFT_OUT_CHANGES))
+    ]
+    pool = [value for name, value in ids.items() if name not in {"event", "entity"}] + [*OTHER_IDS]
+    told, shown = Counter[tuple[str, int]](), dict[str, Any]()
+    for _ in range(count):
+        route, place = drawn.choice(routes), drawn.choice(("south", "north", "north", ""))
+        values = {name: drawn.choice((ids[name], drawn.choice(pool))) for name in re.findall(r"{(\w+)}", route.path)}
+        path = filled(route.path, {name: quote(value, safe="") for name, value in values.items()})
+        asked = (
+            path
+            if route.method != "GET" or not (route.told and route.told.query)
+            else _with_query(drawn, route, path, pool)
+        )
+        where = f"/o/{place}{asked}" if place else asked
+        caller = drawn.choice(("key", "ann", "key", "ann", "eve", ""))
+        body = to_json(drawn.choice(BODIES))
+        if caller == "key":
+            key = banks.keys[drawn.choice(("north", "home")) if place == "south" else place or "home"]
+            found = await banks.asks.ask(route.method, where, body, key=key)
+        elif caller:
+            token = {"x-csrf-token": tokens.get(place, "0" * 64), "content-type": FORM if route.is_page else JSON}
+            form = urlencode({name: drawn.choice(pool) for name in FIELDS}).encode()
+            found = await people[caller].send(route.method, where, form if route.is_page else body, token)
+        else:
+            found = await banks.asks.ask(route.method, where, body, key="")
+        told[(place, found.status)] += 1
+        is_for_all = is_open(path) and not path.startswith("/api/")
+        is_own_link = route.path == "/confirm/{token}" and place == "south" and values["token"] == ids["link"]
+        assert found.status < 500, (route, where, caller, found)
+        assert is_own_link or not shows(found), (route, where, caller, found)
+        if place == "south" and not is_for_all:
+            assert found.status in {401, 403, 404} or found.headers["location"].startswith("/login"), (where, found)
+        elif route.path == "/confirm/{token}" and place != "south":
+            assert found.status in {404, 400}, (where, found)
+        elif route.method == "GET" and {"id", "token", "file", "list"} & values.keys() and found.status == 200:
+            shown[route.path] = (where, caller, found)
+    print(sorted(told.items()))
+    assert shown.keys() <= EMPTY, shown
+    assert (await people["ann"].get("/o/north/queue")).status == 200, "still signed in"
+
+
+def _with_query(drawn: random.Random, route: Route, path: str, pool: list[str]) -> str:
+    """The address with one or two names of its query."""
+    names = drawn.sample(list(route.told.query), min(2, len(route.told.query)))
+    return f"{path}?{urlencode({name: drawn.choice(pool) for name in names})}"
 
 
 LOCAL = re.compile(r' (?:href|src|action|data-[a-z]+)="(/[^"]+)"')
