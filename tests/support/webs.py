@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from shroff.web.http.address import origin_of
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate as GateContract
 from shroff.web.http.authentication import gate_of
+from shroff.web.http.routes import Route
 from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.web.table import table
 from tests.support import forks
@@ -100,9 +101,9 @@ class Answered:
 class Asker:
     """Asks an application, as an admin if nothing else is said. Each answer is held against the OpenAPI document."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, routes: Sequence[Route] = ()) -> None:
         self.service, self.told = service, list[str]()
-        routes = table(service.project.definitions)
+        routes = routes or table(service.project.definitions)
         self._application = Application(service, routes, self.told.append)
         self._schemas = Schemas(routes, service.project.definitions)
 
@@ -201,7 +202,7 @@ async def asker(
                     break
                 await asyncio.sleep(0.05)  # for long where no kernel is on the disk yet: the first test compiles them
             assert service.is_ready, (told, service.state, service._error)
-            found = Asker(service)
+            found = Asker(service, routes)
             found.told = told
             yield found
         finally:

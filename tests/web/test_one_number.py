@@ -12,7 +12,7 @@ import json
 import re
 import subprocess
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from email import message_from_bytes
 from email.policy import SMTP
@@ -108,15 +108,23 @@ APART = ("what was sent", "morning mail", "Python", "shroff ")  # places that ar
 
 @dataclass(frozen=True)
 class Bank:
-    """The service, somebody's browser, and what the places are read from."""
+    """The service, somebody's browser, and what the places are read from: each page, command and mail once."""
 
     asks: Asker
     browser: Browser
     folder: Path
+    kept: dict[object, Any] = field(default_factory=dict)
+
+    async def once(self, read: Callable[..., Awaitable[Any]], *given: object) -> Any:
+        """What a read gives, the first time; nothing changes while the places are read."""
+        key = (read.__name__, *given)
+        if key not in self.kept:
+            self.kept[key] = await read(*given)
+        return self.kept[key]
 
     async def text(self, path: str, section: str = "") -> str:
         """The words of a page, in one line; from the section with this label on."""
-        found = await self.browser.get(path)
+        found = await self.once(self.browser.get, path)
         if found.status == 403:
             raise NotSeenError
         assert found.status == 200, (path, found.body[-2_000:])
@@ -142,23 +150,30 @@ class Bank:
         assert found.status == 200, found.body
 
     async def command(self, *words: str) -> Any:
-        done = await asyncio.to_thread(
-            subprocess.run, [SHROFF, "-C", self.folder, *words, "--json"], check=False, capture_output=True
-        )
+        done = await self.once(self._shroff, *words, "--json")
         assert done.returncode in {0, 1}, done.stderr
         return json.loads(done.stdout)
 
     async def export(self, kind: str) -> list[Any]:
-        done = await asyncio.to_thread(
-            subprocess.run, [SHROFF, "-C", self.folder, "export", kind], check=True, capture_output=True
-        )
+        done = await self.once(self._shroff, "export", kind)
+        assert done.returncode == 0, done.stderr
         return [json.loads(line) for line in done.stdout.splitlines()]
 
+    async def _shroff(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        command = [SHROFF, "-C", self.folder, *words]
+        return await asyncio.to_thread(subprocess.run, command, check=False, capture_output=True)
+
     async def mail(self) -> str:
+        return str(await self.once(self._mail))
+
+    async def _mail(self) -> str:
         found = await asyncio.to_thread(self.asks.service.project.notices.preview, "daily", "", DAY)
         return " ".join(text_of(message_from_bytes(found.data, policy=SMTP)).split())
 
     async def day(self) -> Any:
+        return await self.once(self._day)
+
+    async def _day(self) -> Any:
         context, day = self.asks.service.project.context, date.fromisoformat(DAY)
         figures = await asyncio.to_thread(figures_of_days, context, day, day, context.systems.time_zone)
         return next(iter(figures.values()))
