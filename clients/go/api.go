@@ -565,6 +565,27 @@ type CheapestThresholds struct {
 	WhyNot              *string        `json:"why_not,omitempty"`
 }
 
+// CloseRuleFigures: A rule that closes cases: those of the past that it would have closed, and since its
+// approval its sample. `state` says whether it is approved, stopped or new. `missed` are closed cases that
+// labels call fraud.
+type CloseRuleFigures struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"`
+	Since      *string    `json:"since"`
+	By         *string    `json:"by"`
+	Past       KnownCases `json:"past"`
+	FraudMoney string     `json:"fraud_money"`
+	MayAct     bool       `json:"may_act"`
+	Sample     KnownCases `json:"sample"`
+	Closed     int64      `json:"closed"`
+	Missed     int64      `json:"missed"`
+}
+
+// CloseRules: Rules that close cases, in their order.
+type CloseRules struct {
+	Rules []CloseRuleFigures `json:"rules"`
+}
+
 // ConflictingLabel: One label of an event with conflicting labels.
 type ConflictingLabel struct {
 	Verdict string `json:"verdict"`
@@ -1363,6 +1384,15 @@ type KeyLink struct {
 // Keys: Keys without their text, revoked ones included.
 type Keys struct {
 	Keys []KeyDocument `json:"keys"`
+}
+
+// KnownCases: Cases of a rule: how many, how many of them people or labels call fraud or genuine, and how
+// many fraud. `share` is that of fraud among the known ones.
+type KnownCases struct {
+	Cases  *int64       `json:"cases,omitempty"`
+	Known  *int64       `json:"known,omitempty"`
+	Frauds *int64       `json:"frauds,omitempty"`
+	Share  *OutcomeRate `json:"share,omitempty"`
 }
 
 // Label: A label to record.
@@ -2762,6 +2792,31 @@ func (c *Client) GetAudit(ctx context.Context, options GetAuditOptions) (answer 
 // PostAuditVerify: Verify the hash chain of the audit log and its sealed end.
 func (c *Client) PostAuditVerify(ctx context.Context) (answer AuditCheck, err error) {
 	err = c.call(ctx, "POST", "/api/v1/audit/verify", nil, nil, nil, &answer)
+	return
+}
+
+// GetAutoCloseOptions are the options of GetAutoClose; empty ones are not sent.
+type GetAutoCloseOptions struct {
+	Days string
+}
+
+// GetAutoClose: Show the rules that close cases: on past cases, with the fraud among them, and since their
+// approval.
+func (c *Client) GetAutoClose(ctx context.Context, options GetAutoCloseOptions) (answer CloseRules, err error) {
+	err = c.call(ctx, "GET", "/api/v1/auto-close", map[string]string{"days": options.Days}, nil, nil, &answer)
+	return
+}
+
+// PostAutoCloseRuleApprove: Let a rule close cases from now on, as it is now: a changed rule needs another
+// approval.
+func (c *Client) PostAutoCloseRuleApprove(ctx context.Context, rule string) (answer CloseRules, err error) {
+	err = c.call(ctx, "POST", "/api/v1/auto-close/"+part(rule)+"/approve", nil, nil, nil, &answer)
+	return
+}
+
+// PostAutoCloseRuleStop: Let a rule close no more cases until it is approved again.
+func (c *Client) PostAutoCloseRuleStop(ctx context.Context, rule string) (answer CloseRules, err error) {
+	err = c.call(ctx, "POST", "/api/v1/auto-close/"+part(rule)+"/stop", nil, nil, nil, &answer)
 	return
 }
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from random import Random
 
 import pytest
 
-from shroff.cases import case_actions, case_queries
-from shroff.cases.case import CHECKED, CLOSED, OPEN
-from shroff.cases.case_history import APPROVED
-from shroff.cases.desk import CaseTransaction
-from shroff.cases.timers import carry_out, put_state
+from shroff.app.cases.close_operations import ApproveCloseRule, ShowCloseRules, StopCloseRule
+from shroff.cases import case_actions, case_queries, dispositions
+from shroff.cases.case import CHECKED, CLOSED, OPEN, CaseFilter
+from shroff.cases.desk import UNDO_MS, CaseTransaction
+from shroff.cases.timers import APPROVED, OF_RULES, STOPPED, approved_rules, carry_out, put_state
+from shroff.errors import UsageError
 from shroff.project.settings.casework import CloseRule
 from tests.laws.test_cases import KilledError, Mortal
 from tests.support.cased import ANN, BEN, SEAL, NoticeServices, alert, denial, services
+from tests.support.telling import FILES, Bank, payment
 
 HOUR_MS = 3_600_000
 SMALL = {"small": {"when": "this.amount < 20", "after": "1h", "sample": "30%"}}
@@ -120,3 +122,97 @@ def test_a_rule_acts_once_it_is_approved_as_it_is_now_and_from_its_first_day(tmp
         history = case_queries.detail(at.desk, ANN, 1).history
         assert [(row.what, row.name) for row in history] == [("auto_closed", "rule small"), ("reopened", "Ben")]
     assert closes(sample=sample) == [OPEN]  # another text is another rule
+
+
+def test_a_rule_stops_by_itself_where_its_sample_shows_more_fraud_than_its_limit(tmp_path):
+    told: list[dict[str, object]] = []
+    with services(tmp_path, auto_close={"small": {"when": "true", "sample": "100%", "verdict": "genuine"}}) as at:
+        rule = approved(at)
+        at.desk = replace(at.desk, escalations=lambda: nullcontext(lambda _, **more: told.append(more)))
+        at.raised(*(alert(seq, f"c-{seq}", auto_close=rule.mark) for seq in range(1, 5)))
+        assert carry_out(at.desk) == 4
+        assert [(case.state, case.tags) for case in at.cases()] == [(OPEN, " sample:small ")] * 4
+        at.now_ms += 1
+        dispositions.decide(at.desk, BEN, 1, "genuine")
+        dispositions.decide(at.desk, BEN, 2, "unclear")
+        at.raised(alert(5, "c-5", auto_close=rule.mark))
+        assert carry_out(at.desk) == 1  # nobody knows of a fraud
+        dispositions.decide(at.desk, ANN, 3, "fraud")
+        at.raised(alert(6, "c-6", auto_close=rule.mark))
+        carry_out(at.desk)
+
+        assert (at.case(6).auto_close, at.case(6).tags) == (rule.mark, "")
+        assert [(row["case"], row["event"], row["why"]) for row in told] == [
+            (3, "payment/p-3", "The rule small closes no more cases: 1 of 2 were fraud")
+        ]
+        assert at.acts().count("auto_close.stop") == 1
+        with at.desk.store.look() as look:
+            assert approved_rules(at.desk, look) == {}
+            assert [row.what for row in look.history(OF_RULES)] == [APPROVED, STOPPED]
+        at.now_ms += 1
+        approved(at)  # what was seen before counts no more
+        assert carry_out(at.desk) == 1
+
+
+RULES = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"
+SETTINGS = """cases:
+  second_look: 0%
+  auto_close:
+    small: { when: this.amount < 200, after: 1h, sample: 50%, at_most: 60% }
+    sure: { when: this.merchant == 'Sure', rules: [large], after: 1h }
+"""
+
+
+def test_a_rule_is_shown_on_past_cases_before_it_is_approved(tmp_path):
+    bank = Bank(
+        tmp_path,
+        {
+            "shroff.yaml": FILES["shroff.yaml"] + SETTINGS,
+            "rules/large.yaml": RULES,
+            "policy.yaml": None,
+            "notices/customer.yaml": None,
+        },
+    )
+    amounts = {f"p-{at}": "150.00" if at < 6 else "250.00" for at in range(9)}
+    bank.pay(*(payment(id_, amount, card=id_) for id_, amount in amounts.items()))
+    who = bank.project.context.who
+
+    def answer(*verdicts: tuple[int, str]) -> None:
+        with bank.project.cases.open() as desk:
+            for number, verdict in verdicts:
+                dispositions.decide(desk, who, number, verdict)
+
+    with pytest.raises(UsageError, match=r"small would have closed 0 cases, 0 of them with an answer.*below 60%"):
+        bank.project.run(ApproveCloseRule(rule="small"))
+    answer((1, "genuine"))  # too early for the rule: it waits an hour
+    bank.clock_ms += HOUR_MS
+    answer((2, "fraud"), (3, "genuine"), (4, "unclear"), (7, "fraud"))
+    bank.clock_ms += UNDO_MS
+    small, sure = bank.project.run(ShowCloseRules()).rules
+    assert (small.past.cases, small.past.known, small.past.frauds, small.fraud_money) == (5, 2, 1, "150.00")
+    assert (small.may_act, small.state, small.closed, sure.past.cases) == (False, "new", 0, 0)
+    assert bank.project.run(ShowCloseRules(days=1)).rules[0].past == small.past
+    answer((5, "genuine"), (6, "genuine"))
+    with pytest.raises(UsageError, match=r"Fraud among those is 25.00% \(4.56% to 69.94%\)"):
+        bank.project.run(ApproveCloseRule(rule="small"))
+    with pytest.raises(UsageError, match=r"no rule 'smal' under auto_close. Did you mean small\?"):
+        bank.project.run(ApproveCloseRule(rule="smal"))
+    bank.write({"shroff.yaml": FILES["shroff.yaml"] + SETTINGS.replace("60%", "70%")})
+    bank.project.context.now_ms = lambda: bank.clock_ms
+    approval = bank.project.run(ApproveCloseRule(rule="small")).rules[0]
+    assert (approval.state, approval.by) == ("approved", who.name)
+
+    bank.pay(*(payment(f"n-{at}", at=bank.clock_ms - HOUR_MS, card=f"n-{at}") for at in range(12)))
+    with bank.project.cases.open() as desk, desk.store.look() as look:
+        cases = look.queue(CaseFilter(states=(OPEN, CLOSED), text="n-"), "newest")
+    closed = [case for case in cases if case.closed_name == "rule small"]
+    figures = bank.project.run(ShowCloseRules())
+    assert {case.state for case in cases if case not in closed} == {OPEN}
+    assert 0 < len(closed) < 12
+    assert (figures.rules[0].closed, figures.rules[0].sample.cases) == (len(closed), 12 - len(closed))
+    assert figures.rules[0].past.cases == 5 + 12
+    assert "small  approved" in figures.text()
+    assert bank.project.run(StopCloseRule(rule="small")).rules[0].state == "stopped"
+    bank.pay(payment("late", at=bank.clock_ms - HOUR_MS, card="late"))
+    with bank.project.cases.open() as desk:
+        assert carry_out(desk) == 0

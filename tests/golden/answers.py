@@ -79,7 +79,8 @@ def made(folder: Path, template: str) -> Path:
 
 PROJECT: Final = {
     "shroff.yaml": learnable.FILES["shroff.yaml"] + "ahead: 365d\nlake: ./lake\nbackup: ../backups\nkeep: 400d\n"
-    "cases: { second_look: 0% }\n"  # one in twenty would come back, by a key that each project draws
+    "cases: { second_look: 0%, auto_close: { small: { when: this.amount < 20 } } }\n"
+    # of second looks one in twenty would come back, by a key that each project draws
     "summaries: { url: 'sqlite:///summaries.db', columns: { card_type: channel } }\n"
     "sinks: { decided: { sql: { url: 'sqlite:///out.db', table: decisions } } }\n"
     "sources: { nightly: { files: { from: inbox, settled: 0s } } }\n",

@@ -174,6 +174,39 @@ def test_tags_the_checklist_and_macros_are_on_the_page_of_a_case(bank):
     run(bank, steps)
 
 
+def test_a_rule_that_closes_cases_is_shown_on_the_past_approved_and_stopped_on_the_page_of_the_team(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        def shown(body: str) -> list[bool]:
+            marks = (
+                "Show on past cases",
+                "not approved",
+                'value="approve"',
+                "too few answers",
+                "active",
+                'value="stop"',
+            )
+            return [mark in body for mark in marks]
+
+        assert shown((await browser.get("/team")).body.decode()) == [True, True, False, False, False, False]
+        past = (await browser.get("/team?past=1")).body.decode()
+        assert shown(past) == [False, True, False, True, False, False]
+        refused = (await form(browser, "/team/auto-close/small", "/team", do="approve"))[2]
+        assert "would have closed 3 cases, 0 of them with an answer" in refused
+        for case in (1, 2):
+            await form(browser, f"/cases/{case}/decide", "/queue", verdict="genuine")
+        assert 'value="approve"' in (await browser.get("/team?past=1")).body.decode()
+        assert (await form(browser, "/team/auto-close/small", "/team", do="approve"))[:2] == (303, "/team")
+        assert shown((await browser.get("/team")).body.decode()) == [True, False, False, False, True, True]
+        await form(browser, "/team/auto-close/small", "/team", do="stop")
+        assert '<b class="warn">stopped</b>' in (await browser.get("/team")).body.decode()
+        rules = (await browser.get("/api/v1/auto-close")).json()["rules"]
+        assert [(rule["name"], rule["state"], rule["by"]) for rule in rules] == [("small", "stopped", "Ann Lee")]
+
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as settings:
+        settings.write("\ncases:\n  auto_close: { small: { when: this.amount > 0, from: 2999-01-01, at_most: 80% } }\n")
+    run(bank, steps, paid_at=time_text(int(time.time() * 1_000) - 60_000))
+
+
 def test_an_escalated_case_says_by_whom_and_why_and_all_count_the_same_as_open(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         await form(browser, "/cases/1/escalate", "/cases/1", text="two banks <b>")

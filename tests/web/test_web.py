@@ -150,7 +150,7 @@ def test_only_what_is_named_is_open_to_anybody():
 
 LOOKS = {"read:cases", "read:decisions", "read:definitions"}
 TAKES = """
-approve:rules POST /rules/{rule}/draft/approve
+approve:rules POST /rules/{rule}/draft/approve /team/auto-close/{rule}
 edit:lists POST /lists /lists/{list} /lists/{list}/approve /lists/{list}/back /lists/{list}/csv /lists/{list}/out
 edit:rules POST /changes /rules /rules/{rule}/back /rules/{rule}/draft
 edit:rules POST /rules/{rule}/draft/activate /rules/{rule}/draft/drop /rules/{rule}/draft/shadow

@@ -598,6 +598,28 @@ export interface CheapestThresholds {
   why_not?: string | null;
 }
 
+/**
+ * A rule that closes cases: those of the past that it would have closed, and since its approval its sample.
+ * `state` says whether it is approved, stopped or new. `missed` are closed cases that labels call fraud.
+ */
+export interface CloseRuleFigures {
+  name: string;
+  state: string;
+  since: string | null;
+  by: string | null;
+  past: KnownCases;
+  fraud_money: string;
+  may_act: boolean;
+  sample: KnownCases;
+  closed: number;
+  missed: number;
+}
+
+/** Rules that close cases, in their order. */
+export interface CloseRules {
+  rules: CloseRuleFigures[];
+}
+
 /** One label of an event with conflicting labels. */
 export interface ConflictingLabel {
   verdict: string;
@@ -1447,6 +1469,17 @@ export interface KeyLink {
 /** Keys without their text, revoked ones included. */
 export interface Keys {
   keys: KeyDocument[];
+}
+
+/**
+ * Cases of a rule: how many, how many of them people or labels call fraud or genuine, and how many fraud.
+ * `share` is that of fraud among the known ones.
+ */
+export interface KnownCases {
+  cases?: number;
+  known?: number;
+  frauds?: number;
+  share?: OutcomeRate | null;
 }
 
 /** A label to record. */
@@ -2866,6 +2899,21 @@ export class Api extends Transport {
   /** Verify the hash chain of the audit log and its sealed end. */
   postAuditVerify(): Promise<AuditCheck> {
     return this.call("POST", `/api/v1/audit/verify`);
+  }
+
+  /** Show the rules that close cases: on past cases, with the fraud among them, and since their approval. */
+  getAutoClose(options: { days?: string } = {}): Promise<CloseRules> {
+    return this.call("GET", `/api/v1/auto-close`, { query: { "days": options.days } });
+  }
+
+  /** Let a rule close cases from now on, as it is now: a changed rule needs another approval. */
+  postAutoCloseRuleApprove(rule: string): Promise<CloseRules> {
+    return this.call("POST", `/api/v1/auto-close/${part(rule)}/approve`);
+  }
+
+  /** Let a rule close no more cases until it is approved again. */
+  postAutoCloseRuleStop(rule: string): Promise<CloseRules> {
+    return this.call("POST", `/api/v1/auto-close/${part(rule)}/stop`);
   }
 
   /** List the back-tests that were started without waiting. */

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CHECKED, CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending, words_of
 from shroff.cases.case_actions import FREED, OPENED, free_lapsed
-from shroff.cases.case_history import ALL, APPROVED, DISAGREED, OF_RULES, REFUNDED, SECOND_LOOK, STOPPED
+from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
 from shroff.cases.desk import CaseService, CaseTransaction, NotesEscalations
 from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import UsageError
@@ -33,6 +33,8 @@ AT_ONCE = 20  # of what is due in one transaction
 SOURCE = "cases"
 SHOWN = 20  # events that the record names
 CLOCK = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
+OF_RULES = 0  # the number under which stands what became of rules that close cases: no case has it
+APPROVED, STOPPED = "approve", "stop"  # what became of one: `words` is its mark
 _STEPS = 1 << 32
 
 Kind = Literal["user", "key", "command", "program"]

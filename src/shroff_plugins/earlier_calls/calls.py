@@ -31,7 +31,7 @@ TAKEN = (  # what the service itself has there, its pages among them; see API_TA
     r"notices|queue|results|rules|scim|settings|sources|static|suggestions|tables|team|thresholds|users"
 )
 API_TAKEN = (  # below /api/v1
-    r"analytics|approvals|assistant|audit|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|"
+    r"analytics|approvals|assistant|audit|auto-close|backtests|capacity|cases|changes|decisions|disputes|drafts|entities|events|"
     r"experiments|features|flags|health|jobs|keys|labels|lists|live|mailbox|models|names|notices|outbox|quarantine|records|"
     r"results|rules|schedules|score|sessions|tables|thresholds|users|views"
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from shroff.app.cases.close_operations import DAYS, ApproveCloseRule, ShowCloseRules, StopCloseRule
 from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, SNOOZED, VERDICTS, CaseFilter, Totals
 from shroff.cases.filters import QUEUE
@@ -17,7 +18,7 @@ from shroff.people.access import Right
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.casework import amount
-from shroff.web.pages.renderer import page
+from shroff.web.pages.renderer import page, see_other
 
 if TYPE_CHECKING:
     from shroff.people.access import Who
@@ -32,6 +33,8 @@ async def show(service: Service, request: Request) -> Response:
     """The page."""
     chosen = request.query_params.get("period", "7d")
     days = PERIODS.get(chosen, PERIODS["7d"])
+    past_days = DAYS if "past" in request.query_params else 0
+    has_rules = bool(service.cases.settings.auto_close)
     return await page(
         service,
         request,
@@ -40,7 +43,16 @@ async def show(service: Service, request: Request) -> Response:
         chosen=chosen if chosen in PERIODS else "7d",
         periods=PERIODS,
         path=PATH,
+        close_rules=(await service.run(request, ShowCloseRules(days=past_days))).rules if has_rules else (),
+        past_days=past_days,
     )
+
+
+async def change_rule(service: Service, request: Request) -> Response:
+    """Approve a rule that closes cases, or stop it."""
+    form, rule = await request.form(), request.path_params["rule"]
+    await service.run(request, StopCloseRule(rule=rule) if form["do"] == "stop" else ApproveCloseRule(rule=rule))
+    return see_other(PATH)
 
 
 def _found(service: Service, who: Who, days: int) -> dict[str, object]:
@@ -68,4 +80,7 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
     }
 
 
-ROUTES = (Route("GET", PATH, Right.READ_CASES, show, screen=Screen("Team", "Queue", 2)),)
+ROUTES = (
+    Route("GET", PATH, Right.READ_CASES, show, screen=Screen("Team", "Queue", 2)),
+    Route("POST", f"{PATH}/auto-close/{{rule}}", Right.APPROVE_RULES, change_rule),
+)

@@ -78,6 +78,24 @@ public class Api extends Transport {
         return call("POST", "/api/v1/audit/verify", Map.of(), null, new TypeReference<Types.AuditCheck>() {});
     }
 
+    /**
+     * Show the rules that close cases: on past cases, with the fraud among them, and since their approval.
+     * Options: days.
+     */
+    public Types.CloseRules getAutoClose(Map<String, String> options) {
+        return call("GET", "/api/v1/auto-close", options, null, new TypeReference<Types.CloseRules>() {});
+    }
+
+    /** Let a rule close cases from now on, as it is now: a changed rule needs another approval. */
+    public Types.CloseRules postAutoCloseRuleApprove(String rule) {
+        return call("POST", "/api/v1/auto-close/" + part(rule) + "/approve", Map.of(), null, new TypeReference<Types.CloseRules>() {});
+    }
+
+    /** Let a rule close no more cases until it is approved again. */
+    public Types.CloseRules postAutoCloseRuleStop(String rule) {
+        return call("POST", "/api/v1/auto-close/" + part(rule) + "/stop", Map.of(), null, new TypeReference<Types.CloseRules>() {});
+    }
+
     /** List the back-tests that were started without waiting. */
     public Types.BacktestRuns getBacktests() {
         return call("GET", "/api/v1/backtests", Map.of(), null, new TypeReference<Types.BacktestRuns>() {});

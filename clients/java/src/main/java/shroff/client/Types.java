@@ -580,6 +580,28 @@ public interface Types {
             @JsonProperty("in_force") Boolean inForce,
             @JsonProperty("why_not") String whyNot) {}
 
+    /**
+     * A rule that closes cases: those of the past that it would have closed, and since its approval its sample.
+     * `state` says whether it is approved, stopped or new. `missed` are closed cases that labels call fraud.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CloseRuleFigures(
+            @JsonProperty("name") String name,
+            @JsonProperty("state") String state,
+            @JsonProperty("since") String since,
+            @JsonProperty("by") String by,
+            @JsonProperty("past") KnownCases past,
+            @JsonProperty("fraud_money") String fraudMoney,
+            @JsonProperty("may_act") Boolean mayAct,
+            @JsonProperty("sample") KnownCases sample,
+            @JsonProperty("closed") Long closed,
+            @JsonProperty("missed") Long missed) {}
+
+    /** Rules that close cases, in their order. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record CloseRules(
+            @JsonProperty("rules") List<CloseRuleFigures> rules) {}
+
     /** One label of an event with conflicting labels. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ConflictingLabel(
@@ -1413,6 +1435,17 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Keys(
             @JsonProperty("keys") List<KeyDocument> keys) {}
+
+    /**
+     * Cases of a rule: how many, how many of them people or labels call fraud or genuine, and how many fraud.
+     * `share` is that of fraud among the known ones.
+     */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record KnownCases(
+            @JsonProperty("cases") Long cases,
+            @JsonProperty("known") Long known,
+            @JsonProperty("frauds") Long frauds,
+            @JsonProperty("share") OutcomeRate share) {}
 
     /** A label to record. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
