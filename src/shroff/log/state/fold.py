@@ -262,7 +262,8 @@ def reach_ms(nodes: Iterable[Node], definitions: Definitions) -> int | None:
     for part in chain.from_iterable(map(walk, nodes)):
         if isinstance(part, Aggregate | FeatureValue):
             back_ms = 0 if isinstance(part, FeatureValue) else part.over_ms
-            inside = reach_ms([definitions.features[name].node for name in stacked(part)], definitions)
+            read = stacked(part) & definitions.features.keys()  # a score's inputs are computed under its own name
+            inside = reach_ms([definitions.features[name].node for name in read], definitions)
             if back_ms is None or inside is None:
                 return None
             longest = max(longest, back_ms + inside + (part.delay_ms if isinstance(part, Aggregate) else 0))
