@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
 import shroff
 from shroff.app.check_operations import rows_of_file
-from shroff.engine.stored import decision_of
+from shroff.cli.main import run
 from shroff.errors import InputError
 from shroff.events.validation import EventValidator
 from tests.laws.test_currencies import FILES
@@ -146,6 +147,9 @@ def test_a_preview_of_a_file_has_the_amounts_that_ingest_gives(tmp_path):
     project.ingest(file, as_type="payment")
 
     amounts = [None if row["fields"]["amount"] == "missing" else row["fields"]["amount"] for row in shown]
-    with project.log.reading() as log:
-        taken = [decision_of(decision).amount for rows in log.decisions_after() for decision in rows]
-    assert amounts == taken == ["5.00", "4.50", "0.03", None]
+    frame = project.decisions()
+    assert amounts == frame["amount"].to_pylist() == ["5.00", "4.50", "0.03", None]
+    assert run(["-C", str(folder), "export", "decisions", "--out", str(out := tmp_path / "d.parquet")]) == 0
+    assert pq.read_table(out).equals(frame), "as export gives it"
+    again = project.decide(rows, as_type="payment").to_arrow()
+    assert again.drop_columns("error").equals(frame)

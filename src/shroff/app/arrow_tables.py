@@ -151,7 +151,11 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import all_events, events_table
 
         with self._log.reading() as log:
-            return all_events(log, as_of) if event is None else events_table(log, self._definitions, event, as_of)
+            return (
+                all_events(log, self._definitions, as_of)
+                if event is None
+                else events_table(log, self._definitions, event, as_of)
+            )
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
         """Get one row for each event with a label at `as_of`, with its verdict at that time.
@@ -179,7 +183,7 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import exported
 
         with self._log.reading() as log:
-            return exported(log, name)
+            return exported(log, self._definitions.events, name)
 
     def _left_out(self) -> LeftOut:
         from shroff.log.state.feature_events import LeftOut

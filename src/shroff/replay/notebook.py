@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from shroff.engine.decision import html_table
+from shroff.engine.decision import ConvertedDecision, html_table
+from shroff.engine.stored import AMOUNT_PARTS
 from shroff.errors import UsageError
-from shroff.events.definitions import Field
+from shroff.events.definitions import Events, Field
 from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.events.raw_values import instant_of
@@ -38,20 +40,23 @@ class AnswerList(list["Decision | Undecided | Refusal"]):
     """
 
     def to_arrow(self) -> pa.Table:
-        """Get an Arrow table of shape (events, 14)."""
+        """Get an Arrow table of shape (events, 14), or (events, 19) with amounts in many currencies."""
         import pyarrow as pa
 
-        schema = exports.schema(exports.kind_of("decisions")).append(pa.field("error", pa.string()))
+        kind = exports.kind_of("decisions")
+        if any(isinstance(record, ConvertedDecision) for record in self):
+            kind = replace(kind, columns=(*kind.columns, *AMOUNT_PARTS))
+        schema = exports.schema(kind).append(pa.field("error", pa.string()))
         more = [getattr(record, "detail", None) for record in self]
         rows = [{name: getattr(document, name, None) for name in schema.names} for document in self]
         return exports.table_of([row | {"error": error} for row, error in zip(rows, more, strict=True)], schema)
 
     def to_pandas(self) -> Any:
-        """Get a pandas data frame of shape (events, 14). Raises: ImportError where pandas is not installed."""
+        """Get a pandas data frame of the shape of `to_arrow`. Raises: ImportError where pandas is not installed."""
         return self.to_arrow().to_pandas()
 
     def to_polars(self) -> Any:
-        """Get a Polars data frame of shape (events, 14). Raises: ImportError where Polars is not installed."""
+        """Get a Polars data frame of the shape of `to_arrow`. Raises: ImportError where Polars is not installed."""
         import polars as pl
 
         return pl.from_arrow(self.to_arrow())
@@ -90,17 +95,17 @@ def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
-def exported(log: Log, name: str) -> pa.Table:
+def exported(log: Log, events: Events, name: str) -> pa.Table:
     """Table of the export with this name, as `shroff export --format parquet` writes it."""
-    kind = exports.kind_of(name)
+    kind = exports.with_amounts(exports.kind_of(name), events)
     return whole(exports.schema(kind), exports.tables(log, kind))
 
 
-def all_events(log: Log, as_of: Moment | None) -> pa.Table:
+def all_events(log: Log, definitions: Definitions, as_of: Moment | None) -> pa.Table:
     """The events of all types up to a moment, as they are exported."""
     import pyarrow.compute as pc
 
-    table, moment = exported(log, "events"), moment_ms(as_of)
+    table, moment = exported(log, definitions.events, "events"), moment_ms(as_of)
     return table if moment is None else table.filter(pc.less_equal(pc.cast(table["time"], "int64"), moment))
 
 
