@@ -137,6 +137,17 @@ def test_each_file_that_people_had_gets_a_project_that_takes_it(tmp_path, file):
     assert taken.events.appended == taken.events.read > 0
 
 
+def test_repeated_lines_and_a_mistake_in_a_thousand_hide_neither_the_id_nor_the_currencies(tmp_path):
+    lines = [f"t{n},2026-01-01 10:{n // 60:02}:{n % 60:02},c{n % 9},{'EUR USD'.split()[n % 2]},5" for n in range(1_200)]
+    lines += [*lines[:10], lines[0].replace("EUR", "EURO").replace("t0", "")]
+    (file := tmp_path / "messy.csv").write_text("\n".join(["Transaction ID,Booked At,Card,Ccy,Amount", *lines]) + "\n")
+    project, *_ = app.propose_project(tmp_path / "p", file)
+    type_ = project.definitions.events.types["payment"]
+
+    assert type_.id_field == "transaction_id"
+    assert [field.name for field in type_.converted] == ["amount"]
+
+
 def test_lines_without_an_amount_become_event_types_and_items_of_an_array_events(tmp_path):
     for name in ("types.csv", "each.jsonl", "order_lines.jsonl"):
         (tmp_path / name).write_text(FILES[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ _FIRST_LINES = 60  # among which the header is
 _TRIED = 300  # different values of a column that tell its kind
 _SOME = 0.6  # share of a column's values that tell how decimals are written
 _SURE = 0.9  # share of a column's values that must be of a kind; the others are mistakes
+_SELDOM = 0.001  # share of the lines that may lack the id, or have a wrong code of a currency
 _WHOLE = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
 _CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d)?\s*", re.ASCII)
 _DATED = re.compile(r"(?=.*\d).*[-/.: ].*|\d{8}(\d{6})?|\d{1,2}[A-Za-z]{3}\d{2,4}.*", re.DOTALL)
@@ -73,7 +75,7 @@ class FileColumn:
     is_number: bool = False
     is_whole: bool = False
     is_boolean: bool = False
-    codes: frozenset[str] = frozenset()  # the values in upper case, where they are few
+    codes: frozenset[str] = frozenset()  # the values in upper case, where they are few; without those of few lines
     places: int = 0
     most: float = 0.0
 
@@ -82,13 +84,13 @@ class FileColumn:
         self.values = [text for text in self.texts if text]
         self.distinct = list(dict.fromkeys(self.values))
         self.is_full = len(self.values) == len(self.texts)
-        self.is_unique = self.is_full and len(self.distinct) == len(self.texts)
         if not self.values:
             return
         tried = [text.strip() for text in self.distinct[:_TRIED]]
         read = [text for text in tried if not text.isdigit() and _is_read(partial(parse_time, zone="UTC"), text)]
         self.is_time = self.is_instant or len(read) >= _SURE * len(tried)
-        self.codes = frozenset(text.upper() for text in tried) if len(self.distinct) < _TRIED else frozenset()
+        counts = Counter(text.strip().upper() for text in self.values if len(self.distinct) < _TRIED)
+        self.codes = frozenset(text for text, count in counts.items() if count >= _SELDOM * len(self.values))
         self.has_naive = any(map(is_naive, read))
         self.is_clock = all(map(_CLOCK.fullmatch, self.distinct))
         self.is_boolean = {text.lower() for text in tried} <= {"true", "false"}
@@ -159,8 +161,11 @@ def profile_of(path: Path) -> FileProfile:
                 for mark in marks:
                     marks[mark] += read[mark] == max(read.values()) >= _SOME * len(tried)
     mark = max(marks, key=lambda mark: marks[mark]) if any(marks.values()) else ""
-    for column in named:
+    different = set(zip(*(column.texts for column in named), strict=True))  # a line that is repeated counts once
+    for at, column in enumerate(named):
         column.measure(mark)
+        without, few = sum(not line[at] for line in different), _SELDOM * len(events)
+        column.is_unique = len(column.distinct) == len(different) - without >= _SURE * len(events) and without <= few
     if words:
         layout = CsvLayout(layout.separator, layout.columns, layout.skip, frozenset(words))
     array = expression_text(RowValue(TEXT, each)) if each else ""

@@ -336,7 +336,7 @@ def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn 
     """The project's currency, and what was guessed of it."""
     column = amount.column if amount else None
     if several is not None:
-        codes = [text.strip().upper() for text in several.values]
+        codes = [code for text in several.values if (code := text.strip().upper()) in several.codes]
         most = max(dict.fromkeys(codes), key=codes.count)
         return most, f"the most frequent of {len(set(codes))} currencies; fill tables/fx.csv with rates"
     alone = next(
