@@ -89,8 +89,8 @@ class FileColumn:
         tried = [text.strip() for text in self.distinct[:_TRIED]]
         read = [text for text in tried if not text.isdigit() and _is_read(partial(parse_time, zone="UTC"), text)]
         self.is_time = self.is_instant or len(read) >= _SURE * len(tried)
-        counts = Counter(text.strip().upper() for text in self.values if len(self.distinct) < _TRIED)
-        self.codes = frozenset(text for text, count in counts.items() if count >= _SELDOM * len(self.values))
+        codes = Counter(text.strip().upper() for text in self.values if len(self.distinct) < _TRIED)
+        self.codes = frozenset(text for text, count in codes.items() if count >= _SELDOM * len(self.values))
         self.has_naive = any(map(is_naive, read))
         self.is_clock = all(map(_CLOCK.fullmatch, self.distinct))
         self.is_boolean = {text.lower() for text in tried} <= {"true", "false"}
