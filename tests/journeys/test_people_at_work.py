@@ -9,6 +9,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -280,6 +281,44 @@ def test_a_customers_yes_is_a_weak_label_and_holds_nothing(bank, opened):
     expect(customer.get_by_role("heading", level=1)).to_have_text("Thank you. Nothing else is needed.")
     until(lambda: said_of(bank, "p-c-yes") == [("genuine", "customer")])
     assert decided(bank, "p-after-yes", "c-yes")["outcome"] == "approve"
+
+
+def test_a_customer_appeals_a_decline_and_an_analyst_overturns_it(bank, opened):
+    with bank.client() as client:
+        entry = {"value": "c-why", "note": "lost"}
+        assert client.post("/api/v1/lists/blocked_cards/entries", json=entry).status_code == 200
+        assert decided(bank, "p-why", "c-why")["outcome"] == "decline"
+        link = client.post("/api/v1/notices/why", json={"event": "payment/p-why"}).json()["link"]
+    desk, customer = opened("ben"), opened(viewport={"width": PHONE[0], "height": PHONE[1]}, has_touch=True)
+    looker, title, path = Looker(customer, bank.url), customer.get_by_role("heading", level=1), urlsplit(link).path
+
+    # the reasons are the template's texts, and no rule
+    gone_to(customer, path)
+    expect(title).to_have_text("Why we decided this way")
+    expect(customer.get_by_role("main")).to_contain_text("The card is blocked.")
+    assert "blocked_card" not in customer.content()
+    looker.look()
+    customer.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    customer.fill("#words", "I found it again")
+    customer.locator("button[value=wrong]").tap()
+    expect(title).to_have_text("Thank you. We are looking at it again.")
+
+    # a case with the customer's words, which an analyst decides by a key
+    row = desk.locator("tr[data-row]").filter(has_text="Card c-why")
+    until(lambda: desk.goto("/queue?customer=unclear") and row.count() == 1)
+    row.get_by_role("link").click()
+    expect(desk.get_by_role("main")).to_contain_text("I found it again")
+    desk.keyboard.press("g")
+    desk.wait_for_selector(".toast:has-text('closed as genuine')")
+
+    # a label, what the page says, and a message
+    until(lambda: [*said_of(bank, "p-why")] == [("unclear", "customer"), ("genuine", "analyst")])
+    until(lambda: gone_to(customer, path).status == 200 and title.inner_text() == "We looked again. You were right.")
+    looker.look()
+    desk = opened("ann")
+    mails = desk.locator("tr").filter(has_text=re.compile(r"Your payment of 20\.00"))
+    until(lambda: desk.goto("/mails") and mails.count() == 1)
+    assert looker.mistakes == []
 
 
 def test_a_link_that_has_ended_or_is_not_ours_says_so_and_takes_no_answer(bank, opened):
