@@ -152,7 +152,7 @@ def load_notices(
         if file.startswith(FOLDER) and file.endswith(ENDING):
             name = file[len(FOLDER) : -len(ENDING)]
             tree = yamltext.read(files[file], file, problems)
-            notice = _Loader(name, definitions, problems, zone).load(tree, file)
+            notice = _Loader(name, definitions, problems, warnings, zone).load(tree, file)
             if notice is not None:
                 found[name] = notice
     _hold_against_rules(found, definitions, problems, warnings)
@@ -179,9 +179,9 @@ def _hold_against_rules(
     for rule in definitions.rules:
         if texts and rule.effect in {"challenge", "review", "decline"} and rule.place is not None:
             codes = {(code, language) for keys in texts for code, language in keys}
-            if lacking := [language for language in LANGUAGES if (rule.id, language) not in codes]:
-                words = f"rule {rule.id} has no text for customers in {' and '.join(lacking)}."
-                rule.place.report(warnings, words, "Write it under 'reasons' of the notice; else they get the default.")
+            if lacking := [of for of in LANGUAGES if codes.isdisjoint({(rule.id, of), ("default", of)})]:
+                words = f"rule {rule.id} has no text for customers in {' and '.join(lacking)}, and there is no default."
+                rule.place.report(warnings, words, "Write one of them under 'reasons' of the notice.")
         notice = found.get(rule.notify or "")
         if rule.notify in _UNNAMED and notice is None and rule.place is not None:
             whom, hint = _UNNAMED[rule.notify]
@@ -200,8 +200,11 @@ def _hold_against_rules(
 class _Loader:
     """Reads one file."""
 
-    def __init__(self, name: str, definitions: Definitions, problems: list[Problem], zone: str) -> None:
-        self._name, self._definitions, self._problems, self._zone = name, definitions, problems, zone
+    def __init__(
+        self, name: str, definitions: Definitions, problems: list[Problem], warnings: list[Problem], zone: str
+    ) -> None:
+        self._name, self._definitions, self._zone = name, definitions, zone
+        self._problems, self._warnings = problems, warnings
 
     def load(self, tree: Node | None, file: str) -> Notice | None:
         """The notice; None after adding a problem."""
@@ -354,7 +357,7 @@ class _Loader:
         for code, texts in plain.items():
             if code not in known:
                 words = f"reasons: {code!r} is no rule, feature or field."
-                node.report(self._problems, words, nearest(code, known))
+                node.report(self._warnings, words, nearest(code, known))
             for language, text in texts.items():
                 if found := next((word for word in _WORD.findall(text) if word in secret or word.isdecimal()), ""):
                     words = f"reasons.{code}.{language} names {found!r}, a rule, a feature or a number."
