@@ -152,7 +152,7 @@ def test_a_text_that_shows_how_to_pass_the_rules_is_refused(tmp_path, text):
     wrong = WHY.replace("The amount is unusual for this card.", text)
     bank = Bank(tmp_path, {"notices/customer.yaml": None, **other, **notice(wrong, "why")})
     found = bank.project.run(CheckProject())
-    assert [error.path for error in found.errors] == ["reasons"], found
+    assert [error.path for error in found.errors] == ["reasons.large"], found
     bank.write(notice(WHY, "why"))
     said = [warning.message for warning in bank.project.run(CheckProject()).warnings]
     assert "rule rule_of_two has no text for customers in en and de, and there is no default." in said

@@ -350,18 +350,19 @@ class _Loader:
         """Texts for customers, which tell nobody how to pass the rules."""
         rules = [rule.id for rule in self._definitions.rules]
         secret = {name for name in (*rules, *self._definitions.features) if not name.isalpha()}
-        if node is None:
+        if not isinstance(node, YamlMapping):
             return {}
+        places = {key.text: key for key, _ in node.entries}
         fields = (f"{type_}.{name}" for type_, of in self._definitions.events.types.items() for name in of.field_names)
         known = ["default", *rules, *self._definitions.features, *fields]
         for code, texts in plain.items():
             if code not in known:
                 words = f"reasons: {code!r} is no rule, feature or field."
-                node.report(self._warnings, words, nearest(code, known))
+                places[code].report(self._warnings, words, nearest(code, known))
             for language, text in texts.items():
                 if found := next((word for word in _WORD.findall(text) if word in secret or word.isdecimal()), ""):
                     words = f"reasons.{code}.{language} names {found!r}, a rule, a feature or a number."
-                    node.report(self._problems, words, "Say it in the customer's words, without it.")
+                    places[code].report(self._problems, words, "Say it in the customer's words, without it.")
         return {(code, language): text for code, texts in plain.items() for language, text in texts.items()}
 
     # ---- the rest
