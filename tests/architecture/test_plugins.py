@@ -15,7 +15,14 @@ from docs.made_plugins import modules, names_of
 from tests.architecture.sources import ROOT, SRC, Module, all_modules, imports
 
 FOREIGN = (ROOT / "tests" / "foreign_adapters" / "src", ROOT / "examples" / "orders")
-OF_ALL = ("shroff.client.", "shroff.errors.", "shroff.open", "shroff.testing.contracts.", "shroff.webhooks")
+OF_ALL = (
+    "shroff.client.",
+    "shroff.errors.",
+    "shroff.json_types.",
+    "shroff.open",
+    "shroff.testing.contracts.",
+    "shroff.webhooks",
+)
 
 
 @cache

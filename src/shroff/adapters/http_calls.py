@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.language.values import parse_duration
 
 TIMEOUT = "10s"
@@ -52,7 +53,7 @@ class Calls:
             _proxy_at(proxy)
 
     @classmethod
-    def of(cls, options: Mapping[str, Any]) -> Calls:
+    def of(cls, options: JsonMapping) -> Calls:
         """By the settings of a system. Raises: UsageError."""
         names = {name: str(options[name]) for name in ("proxy", "ca", "cert", "key") if name in options}
         return cls(**names, timeout_s=parse_duration(str(options.get("timeout", TIMEOUT))) / 1_000)
@@ -167,7 +168,7 @@ class _Forwarded(HTTPConnection):
         method: str,
         url: str,
         body: Any = None,
-        headers: Mapping[str, Any] = MappingProxyType({}),
+        headers: JsonMapping = MappingProxyType({}),
         *,
         encode_chunked: bool = False,
     ) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec import UNSET, UnsetType
 
 from shroff.errors import Problem, UsageError
 from shroff.events.event import time_text
 from shroff.events.mapping import LABEL
+from shroff.json_types import JsonObject
 from shroff.language.values import show
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import many, one_line, table
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import Systems
 
-Document = dict[str, Any]
+Document = JsonObject
 ROWS_SHOWN = 3
 REFUSALS_SHOWN = 10
 

@@ -7,11 +7,12 @@ import re
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
 from shroff.project.settings.system import System, filled
@@ -21,7 +22,7 @@ from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.settings import ALONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from shroff.adapters.lake.iceberg import IcebergTables
     from shroff.app.context import ProjectContext
@@ -171,7 +172,7 @@ class Lakes(ProjectPart):
 
         Raises: UsageError where no lake is named, or its address is none.
         """
-        options: dict[str, Any] = dict(self._systems.lake.options) if self._systems.lake is not None else {}
+        options: JsonObject = dict(self._systems.lake.options) if self._systems.lake is not None else {}
         if to is None and not options:
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options)
@@ -180,7 +181,7 @@ class Lakes(ProjectPart):
 
     @contextmanager
     def _formats(
-        self, objects: RetriedObjects, options: Mapping[str, Any], to: str | None = None
+        self, objects: RetriedObjects, options: JsonMapping, to: str | None = None
     ) -> Iterator[list[TableFormat]]:
         """The formats in which a lake is published. The catalog has the tables of the lake that shroff.yaml names."""
         from shroff.lake.delta import DeltaTables
@@ -225,7 +226,7 @@ class Lakes(ProjectPart):
             yield LakeReader(objects)
 
     @contextmanager
-    def objects_at(self, options: Mapping[str, Any], to: str | None = None) -> Iterator[RetriedObjects]:
+    def objects_at(self, options: JsonMapping, to: str | None = None) -> Iterator[RetriedObjects]:
         """A folder or bucket by its settings (`to`, `endpoint`, `region`, `account`), or at another address with those.
 
         Raises: UsageError where its address is none.
@@ -236,7 +237,7 @@ class Lakes(ProjectPart):
         finally:
             objects.close()
 
-    def _opening(self, options: Mapping[str, Any], to: str | None) -> Callable[[], Objects]:
+    def _opening(self, options: JsonMapping, to: str | None) -> Callable[[], Objects]:
         """What opens it, in this process or, as it can be pickled, in another one."""
         address = config.filled(str(options["to"]), "lake") if to is None else to
         kind, at = _adapter(address, Path.cwd() if to else self._paths.folder)
@@ -260,7 +261,7 @@ class Lakes(ProjectPart):
         return Path(at) if kind == IN_FOLDER else None
 
 
-def lake_mistake(options: Mapping[str, Any]) -> str:
+def lake_mistake(options: JsonMapping) -> str:
     """Why there can be no lake by these settings, in words; nothing where there can. An address that is a variable
     is looked at when the lake is opened.
     """
@@ -284,7 +285,7 @@ def _adapter(address: str, folder: Path) -> tuple[str, str]:
     return kind, address
 
 
-def _layout(options: Mapping[str, Any]) -> Layout:
+def _layout(options: JsonMapping) -> Layout:
     """Layout of a lake by its options. Raises: UsageError for invalid options."""
     from shroff.lake.documents import FOLDER, TAKEN
     from shroff.streams.lake_manifest import DocumentFolder, Layout

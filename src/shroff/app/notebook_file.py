@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import JsonObject
 from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def _event(definitions: Definitions, event: str | None) -> str:
     return event
 
 
-def _document(number: int, cell: Cell) -> dict[str, Any]:
+def _document(number: int, cell: Cell) -> JsonObject:
     lines = cell.text.splitlines(keepends=True)
-    found: dict[str, Any] = {"cell_type": cell.kind, "id": f"cell-{number:02}", "metadata": {}, "source": lines}
+    found: JsonObject = {"cell_type": cell.kind, "id": f"cell-{number:02}", "metadata": {}, "source": lines}
     return found | ({"execution_count": None, "outputs": []} if cell.kind == CODE else {})

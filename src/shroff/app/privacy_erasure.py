@@ -6,7 +6,7 @@ No event, no decision and no receipt changes, since none of them ever had these 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -18,6 +18,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.explain.key_events import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
+from shroff.json_types import JsonObject
 from shroff.log.history import Records
 from shroff.operations.declaration import (
     OperationAnswer,
@@ -110,10 +111,10 @@ class Erasing(ProjectPart):
         """A key as the audit log has it, which is never erased: its keyed hash, without the last characters."""
         return f"{entity} {':'.join(self._log.hasher(key).split(':')[:2])}"
 
-    def all_of(self, entity: str, key: str, progress: Callable[[int], None] | None = None) -> list[dict[str, Any]]:
+    def all_of(self, entity: str, key: str, progress: Callable[[int], None] | None = None) -> list[JsonObject]:
         """Each event with this key, with its personal fields, decision and labels. Raises and costs as `erase`."""
         definitions = self._definitions
-        wanted, found = _key(definitions, self._log.hasher, entity, key), dict[str, dict[str, Any]]()
+        wanted, found = _key(definitions, self._log.hasher, entity, key), dict[str, JsonObject]()
         with self._log.reading() as log:
             for named in _events_of(log, definitions, entity, wanted, progress):
                 for type_ in dict.fromkeys(type_ for type_, _ in named):

@@ -6,13 +6,13 @@ A name that nothing has would be found out by whoever reads from a source or a s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from shroff import config
 from shroff.app.lakes import lake_mistake
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
 from shroff.events.mapping import LABEL, place_values
+from shroff.json_types import JsonMapping
 from shroff.language.yaml import text as yamltext
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.installed import settings_of
@@ -127,7 +127,7 @@ def _names(events: Events, systems: Systems) -> _Found:
             yield from _routes(events, ("sinks", sink, system.kind), system.options, route)
 
 
-def _routes(events: Events, path: tuple[str, ...], options: Mapping[str, Any], route: tuple[str, str]) -> _Found:
+def _routes(events: Events, path: tuple[str, ...], options: JsonMapping, route: tuple[str, str]) -> _Found:
     """How the topic of a sink is chosen: by the outcome, or by a field."""
     by = options.get(route[0])
     if not isinstance(by, str):
@@ -141,7 +141,7 @@ def _routes(events: Events, path: tuple[str, ...], options: Mapping[str, Any], r
         yield (*path, route[1], name), name, f"not a value of {by}", {*values, "else"}
 
 
-def _mapping(found: object) -> Mapping[str, Any]:
+def _mapping(found: object) -> JsonMapping:
     return found if isinstance(found, Mapping) else {}
 
 

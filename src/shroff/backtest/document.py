@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from shroff.events.event import TimeText
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.texts import Printed
 
@@ -185,9 +186,9 @@ class BacktestReport(OperationAnswer, Printed, rename={"start": "from", "end": "
         """Outcomes of all events; only where the backtest ran."""
         return cast("DraftVerdicts", vars(self)["verdicts"])
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """What `shroff backtest --json` prints."""
-        return cast("dict[str, Any]", msgspec.to_builtins(self))
+        return cast("JsonObject", msgspec.to_builtins(self))
 
     def text(self) -> str:
         from shroff.backtest.report import text

@@ -24,6 +24,7 @@ from shroff.backtest.tally import SEED, Money, balance, cells, changed_rows, gon
 from shroff.backtest.training_overlap import learnt_of, learnt_remarks, learnt_rows, unscored
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.language.types import TIME, money
 from shroff.language.values import show_decimal
 from shroff.log.columns.tables import arrow_type
@@ -324,7 +325,7 @@ def write_changed(report: BacktestReport, out: Path) -> int:
     return count
 
 
-def _typed(row: ReportRow) -> dict[str, Any]:
+def _typed(row: ReportRow) -> JsonObject:
     return {**msgspec.structs.asdict(row), "time": datetime.fromisoformat(row.time), "money": Decimal(row.money)}
 
 

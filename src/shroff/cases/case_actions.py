@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -31,6 +31,7 @@ from shroff.cases.desk import ANOTHER, CaseChangedError, CaseService, CaseTransa
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.pending_changes import withdraw
 from shroff.errors import UsageError, nearest
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
 from shroff.people.sql import Change
@@ -38,8 +39,8 @@ from shroff.project.settings.casework import DEFAULT, TAG
 
 FILES_MAX = 20  # of one case
 TAGS_MAX = 20
-FREED: Final[Mapping[str, Any]] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
-OPENED: Final[Mapping[str, Any]] = MappingProxyType(
+FREED: Final[JsonMapping] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
+OPENED: Final[JsonMapping] = MappingProxyType(
     {"state": OPEN, **FREED, "snoozed_ms": None, "verdict": "", "closed_ms": None, "closed_by": "", "closed_name": ""}
 )
 _CLAIMABLE = frozenset({OPEN, SNOOZED, ESCALATED})
@@ -65,7 +66,7 @@ def claimed(hand: CaseTransaction, case: Case, desk: CaseService) -> Case:
         renewed = replace(case, lock_ms=until_ms)
         hand.change.put_cases([renewed])
         return renewed
-    whose: dict[str, Any] = {"assignee": hand.who.id, "assignee_name": hand.who.shown_name, "lock_ms": until_ms}
+    whose: JsonObject = {"assignee": hand.who.id, "assignee_name": hand.who.shown_name, "lock_ms": until_ms}
     return hand.put(case, "claimed", **whose, state=CLAIMED, snoozed_ms=None)
 
 

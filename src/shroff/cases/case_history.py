@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
+from shroff.json_types import JsonObject
 from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ DISAGREED = "disagreed"  # that a third person is to decide between two answers
 _UNDOABLE = frozenset({"claimed", "snoozed", "decided"})
 _ASKING = frozenset({"reopened", DENIED, SECOND_LOOK, DISAGREED})
 ESCALATING = frozenset({"escalated", DISAGREED})
-_DECODED = msgspec.json.Decoder(dict[str, Any])
+_DECODED = msgspec.json.Decoder(JsonObject)
 
 
 @frozen
@@ -50,7 +51,7 @@ class CaseHistory:
         return ESCALATED if self.is_escalated else OPEN
 
     @property
-    def freed(self) -> dict[str, Any]:
+    def freed(self) -> JsonObject:
         """Changes of a case that is released and no longer snoozed."""
         whose = {"assignee": self.assignee, "assignee_name": self.assignee_name, "lock_ms": None}
         return {"state": self.state, **whose, "snoozed_ms": None}
@@ -83,7 +84,7 @@ def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:
     return now
 
 
-def _after(now: CaseHistory, row: Happened, more: dict[str, Any], last: str) -> CaseHistory:
+def _after(now: CaseHistory, row: Happened, more: JsonObject, last: str) -> CaseHistory:
     if row.what in _ASKING and row.more != RAISING:
         now = replace(now, asked_ms=max(now.asked_ms, row.at_ms))
     if row.what == SETTLED or more.get("state") == CLOSED:

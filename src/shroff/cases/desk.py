@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,6 +15,7 @@ from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.filters import LARGEST
 from shroff.errors import RefusalError, UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import day_at, day_start_ms
 from shroff.people.access import Right, Role, Who
 from shroff.people.audit import Act, Seal
@@ -205,7 +206,7 @@ class CaseTransaction:
         self.change.people.audit(Act(self.who, action, f"case {before.number}", shown_before, shown), self.now_ms)
         return now
 
-    def happened(self, number: int, what: str, words: str = "", more: Mapping[str, Any] | None = None) -> None:
+    def happened(self, number: int, what: str, words: str = "", more: JsonMapping | None = None) -> None:
         """Write a line of a case's history."""
         text = to_json(more or {}).decode()
         row = Happened(0, number, self.now_ms, self.who.id, self.who.shown_name, what, words, text)
@@ -233,7 +234,7 @@ _SHOWN = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks", "queue
 _TOLD = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
 
 
-def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[JsonObject, JsonObject]:
     """Recorded values of a case before and after, if they differ or are always recorded."""
     names = [name for name in _SHOWN if name in told or getattr(before, name) != getattr(now, name)]
     return {name: getattr(before, name) for name in names}, {name: getattr(now, name) for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from msgspec.json import encode as to_json
 from msgspec.structs import replace
@@ -47,6 +47,7 @@ from shroff.cases.pending_changes import (
     follow,
 )
 from shroff.errors import ShroffError, UsageError, nearest
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import parse_duration
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
@@ -54,7 +55,7 @@ from shroff.runtime.values import frozen
 
 BULK_MAX = 500  # cases in one go
 SNOOZE_MS_MAX = 90 * 86_400_000
-NOTHING: Final[Mapping[str, Any]] = {}
+NOTHING: Final[JsonMapping] = {}
 _LOOKED = {SECOND: DONE, DISPUTED: RESOLVED}
 _RESTORED = (
     *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
@@ -131,7 +132,7 @@ def run_macro(desk: CaseService, who: Who, number: int, name: str, *, tag: str =
         raise UsageError(f"there is no macro {name[:100]!r} under cases in shroff.yaml. {hint}".rstrip())
     with desk.changing(who) as hand:
         case = hand.open_case(number, tag)
-        more: dict[str, Any] = {"tags": words_of([*case.tags.split(), *macro.get("tags", ())])}
+        more: JsonObject = {"tags": words_of([*case.tags.split(), *macro.get("tags", ())])}
         hand.happened(number, "macro", name)
         hand.change.people.audit(Act(who, "case.macro", f"case {number}", None, {"macro": name}), hand.now_ms)
         if "note" in macro:
@@ -249,7 +250,7 @@ def _restored(hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
     """The case as before, with later alerts: amounts and times are those of all unanswered alerts."""
     answered = set(undoable.alerts)
     alerts = hand.change.alerts(case.number, ALL)
-    unsaid: dict[str, Any] = {"verdict": "", "decided_ms": None, "decided_by": ""}
+    unsaid: JsonObject = {"verdict": "", "decided_ms": None, "decided_by": ""}
     again = {alert.place: replace(alert, **unsaid) for alert in alerts if alert.place in answered}
     hand.change.put_alerts(list(again.values()))
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
@@ -273,16 +274,16 @@ def _decided(
     verdict: str,
     tag: str,
     event: str,
-    more: Mapping[str, Any] = NOTHING,
+    more: JsonMapping = NOTHING,
 ) -> tuple[Case, Undoable]:
     case = hand.open_case(number, tag)
     alerts = hand.change.alerts(number, ALL)
     answers = _asked(case, alerts, tag, event)
-    by: dict[str, Any] = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
+    by: JsonObject = {"verdict": verdict, "decided_ms": hand.now_ms, "decided_by": hand.who.id}
     now = {alert.place: replace(alert, **by) for alert in answers}
     alerts = [now.get(alert.place, alert) for alert in alerts]
     counted = recounted(case, alerts)
-    changes: dict[str, Any] = {**more, "stake": counted.stake, "due_ms": counted.due_ms}
+    changes: JsonObject = {**more, "stake": counted.stake, "due_ms": counted.due_ms}
     if not unanswered(alerts):
         checks = desk.settings.checklist(case.entity, case.checks)  # before anything is written: others go on
         if lacking := [check.item for check in checks if check.required and not check.done]:
@@ -329,7 +330,7 @@ def _whole(alerts: Sequence[Alert]) -> str:
 
 
 def _snoozed(
-    hand: CaseTransaction, number: int, until_ms: int, tag: str, more: Mapping[str, Any] = NOTHING
+    hand: CaseTransaction, number: int, until_ms: int, tag: str, more: JsonMapping = NOTHING
 ) -> tuple[Case, Undoable]:
     case = hand.open_case(number, tag)
     now = hand.put(case, "snoozed", **{**FREED, **more, "state": SNOOZED, "snoozed_ms": until_ms})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -14,6 +14,7 @@ from shroff.cases.case import VERDICTS, Case, Pending
 from shroff.cases.case_history import ALL
 from shroff.cases.desk import text_of
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.language.values import parse_money, with_decimal_point
 from shroff.people.access import Who
 from shroff.runtime.values import FrozenStruct
@@ -30,7 +31,7 @@ class Undoable(msgspec.Struct):
 
     case: int
     version: int
-    before: dict[str, Any]
+    before: JsonObject
     alerts: list[tuple[int, str]] = []  # places and entities of those that were answered
 
 

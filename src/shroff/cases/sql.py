@@ -13,6 +13,7 @@ from sqlalchemy import Dialect, Insert, Table, Update, bindparam, delete, insert
 from shroff.cases.case import WRITTEN, Alert, Attached, Case, Happened, Pending, View
 from shroff.cases.sql_reader import ALERT_COLUMNS, CASE_COLUMNS, CaseReader, alert_values, case_values
 from shroff.cases.sql_tables import case_tables
+from shroff.json_types import JsonObject
 from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
 
@@ -128,7 +129,7 @@ class CaseChange(CaseReader):
 
     # Below: how statements are run
 
-    def _pending_values(self, pending: Pending) -> dict[str, Any]:
+    def _pending_values(self, pending: Pending) -> JsonObject:
         names = self._tables.case_pending.c.keys()[1:]
         return {name: getattr(pending, name) for name in names} | {"body": pending.body.decode()}
 
@@ -147,7 +148,7 @@ class CaseChange(CaseReader):
             given = [{name: value for (name, _), value in zip(driven.binds, row, strict=True)} for row in given]
         self._connection.exec_driver_sql(driven.text, given)
 
-    def _add(self, table: Any, values: dict[str, Any]) -> int:
+    def _add(self, table: Any, values: JsonObject) -> int:
         """Keep a row whose number the database gives."""
         made = self._connection.execute(insert(table).values(values)).inserted_primary_key
         assert made is not None
@@ -192,5 +193,5 @@ def _putting(table: Table, key: tuple[str, ...], names: tuple[str, ...]) -> _Sta
     return _Statement(changed.values(_bound(table, names)), bound)
 
 
-def _bound(table: Table, names: Iterable[str]) -> dict[str, Any]:
+def _bound(table: Table, names: Iterable[str]) -> JsonObject:
     return {name: bindparam(f"to_{name}", type_=table.c[name].type) for name in names}

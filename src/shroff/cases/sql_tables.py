@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecorator
 
+from shroff.json_types import JsonMapping
 from shroff.people.sql import tables_of
 from shroff.runtime.texts import escaped, unescaped
 from shroff.runtime.values import frozen
@@ -65,7 +66,7 @@ _COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "case_views": "owner:t name:t owner_name:t is_shared:i query:t changed_ms:i",
     }
 )
-_KINDS: Final[Mapping[str, Any]] = MappingProxyType({"i": BigInteger, "t": AnyText, "b": LargeBinary})
+_KINDS: Final[JsonMapping] = MappingProxyType({"i": BigInteger, "t": AnyText, "b": LargeBinary})
 _KEYS: Final[Mapping[str, int]] = MappingProxyType({"case_alerts": 2, "case_views": 2})  # columns of the key, else one
 
 

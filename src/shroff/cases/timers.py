@@ -19,6 +19,7 @@ from shroff.events.definitions import ANALYST
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
 from shroff.events.validation import LabelInput
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import day_at, parse_duration, parse_share, show_decimal
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
@@ -146,7 +147,7 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
     drawn = [case for case in closed if case.look == 0 and is_drawn(desk, case) and _is_of_one(change, case)]
     if all(able - {case.closed_by} for case in drawn):
         for case in drawn:
-            first: dict[str, Any] = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": SECOND}
+            first: JsonObject = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": SECOND}
             _again(desk, change, case, now_ms, SECOND_LOOK, **first)
 
 
@@ -169,7 +170,7 @@ def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> 
     """Escalate a case with a disagreeing second look to a third person. The labels stay until then."""
     names = _shown_names(change)
     first, second = (names.get(who, who) for who in (case.first_by, case.closed_by))
-    both: dict[str, Any] = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
+    both: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
     words = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
     _again(desk, change, case, now_ms, DISAGREED, words, **both)
 
@@ -266,7 +267,7 @@ def _stops(
     return False
 
 
-def put_state(hand: CaseTransaction, rule: CloseRule, what: str, told: Mapping[str, Any]) -> None:
+def put_state(hand: CaseTransaction, rule: CloseRule, what: str, told: JsonMapping) -> None:
     """Keep that a rule is approved or stopped, with what was known of it then."""
     hand.happened(OF_RULES, what, rule.mark, told)
     hand.change.people.audit(Act(hand.who, f"auto_close.{what}", f"rule {rule.name}", None, told), hand.now_ms)

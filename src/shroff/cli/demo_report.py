@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.cli.session import argument, many, one_line, program_word, table
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Tally
+from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.runtime.values import frozen
 
@@ -84,7 +85,7 @@ class DemoSummary:
 # ---- for programs
 
 
-def document(summary: DemoSummary) -> dict[str, Any]:
+def document(summary: DemoSummary) -> JsonObject:
     """The summary as `--json` gives it; money as decimal strings, rates in [0, 1] or null of nothing."""
     tally = summary.tally
     example = tally.example
@@ -124,7 +125,7 @@ def document(summary: DemoSummary) -> dict[str, Any]:
     }
 
 
-def _caught(frauds: Caught, before: str = "") -> dict[str, Any]:
+def _caught(frauds: Caught, before: str = "") -> JsonObject:
     return {
         f"{before}caught": frauds.caught.payments,
         f"{before}missed": frauds.missed.payments,
@@ -133,7 +134,7 @@ def _caught(frauds: Caught, before: str = "") -> dict[str, Any]:
     }
 
 
-def _figures(figures: DemoFigures, policy: Policy) -> dict[str, Any]:
+def _figures(figures: DemoFigures, policy: Policy) -> JsonObject:
     """What one way to decide came to; `money_left` is what was saved less what stopping cost."""
     caught = _caught(figures.frauds, "fraud_")
     del caught["money_lost"]
@@ -147,7 +148,7 @@ def _figures(figures: DemoFigures, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _model(summary: DemoSummary) -> dict[str, Any]:
+def _model(summary: DemoSummary) -> JsonObject:
     """The model, where it comes from, and what it added to the rules: in money saved, and in that less costs."""
     learnt, ours, rules = summary.learnt, summary.tally.all, summary.tally.rules_alone
     report, policy = learnt.report, summary.policy

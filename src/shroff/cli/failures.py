@@ -8,7 +8,7 @@ import sys
 import traceback
 from dataclasses import asdict
 from logging import ERROR
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -28,6 +28,7 @@ from shroff.errors import (
     TransientError,
     UsageError,
 )
+from shroff.json_types import JsonObject
 from shroff.runtime.logs import failure
 from shroff.runtime.texts import problem_text
 
@@ -92,9 +93,9 @@ def report(error: BaseException, session: Session) -> int:
     return code
 
 
-def problem_document(error: BaseException, type_: str, title: str, session: Session) -> dict[str, Any]:
+def problem_document(error: BaseException, type_: str, title: str, session: Session) -> JsonObject:
     """The problem document (RFC 9457) of an error."""
-    found: dict[str, Any] = {"type": type_, "title": title, "detail": _detail(error, session)}
+    found: JsonObject = {"type": type_, "title": title, "detail": _detail(error, session)}
     if session.mistake is not None:
         found["instance"] = f"urn:shroff:error:{session.mistake.fields['error_id']}"
     if isinstance(error, DefinitionError):

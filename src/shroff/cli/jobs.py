@@ -14,6 +14,7 @@ from shroff.app.jobs.job_operations import document_of
 from shroff.cli.session import Session, command, one_line
 from shroff.errors import UsageError
 from shroff.jobs.job import DONE
+from shroff.json_types import JsonObject
 from shroff.language.values import named_duration
 
 if TYPE_CHECKING:
@@ -98,11 +99,11 @@ def _waited(session: Session, desk: JobDesk, id: str) -> Job:
     return job
 
 
-def _plain(kind: str, params: Sequence[str]) -> dict[str, Any]:
+def _plain(kind: str, params: Sequence[str]) -> JsonObject:
     """Parameters as JSON has them. Raises: UsageError for what is not NAME=VALUE; ParamsError."""
     from shroff.app.jobs.kinds import kind_named
 
-    given = dict[str, Any]()
+    given = JsonObject()
     for param in params:
         name, sign, value = param.partition("=")
         if not sign:

@@ -21,6 +21,7 @@ from shroff.cli.progress import ProgressBars, unknown
 from shroff.cli.session import ExampleCommand, ExampleGroup, Function, Session, command, json_option, one_line
 from shroff.cli.stages import Stages, stages
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import (
     GROUPS,
     Operation,
@@ -103,7 +104,7 @@ def takes(request: type[Asked]) -> Callable[[Callable[[Session, Asked], int | No
     return decorate
 
 
-def _run(declared: Operation[..., Any], session: Session, values: dict[str, Any]) -> int:
+def _run(declared: Operation[..., Any], session: Session, values: JsonObject) -> int:
     """Run an operation, and give its answer as text or JSON; gives the exit status."""
     request = declared.read(values)  # first: what cannot be meant is said without a project, too
     with ExitStack() as held:

@@ -13,6 +13,7 @@ from shroff.cli.ingest import QUARANTINED, next_steps, text_of
 from shroff.cli.session import Session, command, finished_first, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError
+from shroff.json_types import JsonObject
 from shroff.language.values import named_duration
 from shroff.runtime import logs, traces
 
@@ -133,7 +134,7 @@ def run(
     return QUARANTINED if work.quarantined or work.counts.unmatched else 0
 
 
-def work_document(work: WorkerCounts) -> dict[str, Any]:
+def work_document(work: WorkerCounts) -> JsonObject:
     """Work of a worker, as JSON."""
     from shroff.streams.source import shown
 
@@ -208,7 +209,7 @@ def _unsent_text(count: int, reason: str | None) -> list[str]:
     return [one_line(f"{many_} not been sent yet{why}. The next run retries.")]
 
 
-def _documents(sinks: list[SinkState] | None) -> list[dict[str, Any]] | None:
+def _documents(sinks: list[SinkState] | None) -> list[JsonObject] | None:
     from shroff.app.live.outbox_operations import state_shown
 
     return None if sinks is None else [msgspec.to_builtins(state_shown(sink)) for sink in sinks]

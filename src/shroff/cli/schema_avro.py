@@ -15,6 +15,7 @@ from shroff.cli import completion
 from shroff.cli.operations import takes
 from shroff.cli.session import Session, command, many, table
 from shroff.errors import UsageError, ended, nearest
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _topics(session: Session, given: tuple[str, ...]) -> dict[str, str]:
     source = session.project.context.systems.source
     found: dict[str, str] = {}
     if source is not None:
-        declared: Mapping[str, Any] = source.options.get("topics", source.options.get("streams", {}))
+        declared: JsonMapping = source.options.get("topics", source.options.get("streams", {}))
         single = {name: of if isinstance(of, str) else of[0] for name, of in declared.items() if of}
         if "any" in single:
             found = dict.fromkeys(session.project.definitions.events.types, single.pop("any"))
@@ -227,7 +228,7 @@ def _registry(session: Session, address: str | None) -> SchemaRegistry:
     return session.project.outside.open_registry(source, address or "")
 
 
-def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[dict[str, Any], SchemaComparison | None]]:
+def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObject, SchemaComparison | None]]:
     """Each type with the schema that stands for it: what to tell of both."""
     types = _types(session)
     if (file := asked.file) is not None:
@@ -271,7 +272,7 @@ def _schema_of_file(file: Path) -> str:
 
 def _of_subject(
     session: Session, schemas: SchemaRegistry, event_type: EventType, subject: str
-) -> tuple[dict[str, Any], SchemaComparison | None]:
+) -> tuple[JsonObject, SchemaComparison | None]:
     latest = schemas.latest(subject)
     if latest is None:
         return _document(session, event_type, subject, None, None, schemas)
@@ -285,13 +286,13 @@ def _document(
     latest: Registered | None,
     theirs: str | None,
     schemas: SchemaRegistry | None,
-) -> tuple[dict[str, Any], SchemaComparison | None]:
+) -> tuple[JsonObject, SchemaComparison | None]:
     from shroff.events.avro.schema import schema_of
     from shroff.events.avro.subjects import compared
 
     settings = session.project.definitions.settings
     ours = schema_of(event_type, settings)
-    told: dict[str, Any] = {
+    told: JsonObject = {
         "event": event_type.name,
         "schema": name,
         "version": None if latest is None else latest.version,
@@ -299,7 +300,7 @@ def _document(
         "id": None if latest is None else latest.id,
         "level": None if latest is None or schemas is None else schemas.level(name),
     }
-    rest: dict[str, Any] = {"readable": True, "words": "", "misfits": [], "remarks": [], "theirs": None, "ours": ours}
+    rest: JsonObject = {"readable": True, "words": "", "misfits": [], "remarks": [], "theirs": None, "ours": ours}
     if theirs is None:
         return {**told, **rest, "words": "nothing is registered yet"}, None
     try:
@@ -317,7 +318,7 @@ def _document(
 # ---- words
 
 
-def _checked_text(document: Mapping[str, Any], compared: SchemaComparison | None) -> str:
+def _checked_text(document: JsonMapping, compared: SchemaComparison | None) -> str:
     version = f" version {document['version']} (id {document['id']})" if document["version"] else ""
     head = f"{document['event']} from {document['schema']}{version}: "
     if compared is None:
@@ -343,7 +344,7 @@ def _changes_table(changes: tuple[FieldChange, ...] | list[FieldChange]) -> str:
     return table(rows, ("field", "theirs", "ours", ""))
 
 
-def _change(change: FieldChange) -> dict[str, Any]:
+def _change(change: FieldChange) -> JsonObject:
     return {
         "field": change.field,
         "theirs": change.theirs or None,

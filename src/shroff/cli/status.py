@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from shroff.cli.session import Session, command, many, table
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.language.values import named_duration
 from shroff.monitoring.live_metrics import HOUR_MS, LiveFigures, Pulse
 
@@ -72,7 +73,7 @@ def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | No
     return pulse.figures(HOUR_MS, HOUR_MS)
 
 
-def _document(found: StoreLook, hour: LiveFigures | None) -> dict[str, Any]:
+def _document(found: StoreLook, hour: LiveFigures | None) -> JsonObject:
     """The same for programs, under the names of the metrics."""
     return {
         "last_hour": None if hour is None else {"outcomes": dict(hour.outcomes), "is_whole": hour.is_whole},

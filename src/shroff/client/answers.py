@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, Undecided, kind_of
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.runtime.values import frozen
 
 OUTCOMES = ("approve", "challenge", "review", "decline")
@@ -25,7 +26,7 @@ RETRY_S_MAX = 5.0
 class ClientError(Exception):
     """A call was not answered as it was meant to be. `problem` is the problem document, where there was one."""
 
-    def __init__(self, words: str, problem: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, words: str, problem: JsonMapping | None = None) -> None:
         super().__init__(words)
         self.problem = dict(problem or {})
 
@@ -39,9 +40,9 @@ class RefusedError(ClientError):
     """An event or a label was refused. The same again is refused again."""
 
     @property
-    def errors(self) -> Sequence[Mapping[str, Any]]:
+    def errors(self) -> Sequence[JsonMapping]:
         """Each mistake: its `path` and `detail`."""
-        found: Sequence[Mapping[str, Any]] = self.problem.get("errors", ())
+        found: Sequence[JsonMapping] = self.problem.get("errors", ())
         return found
 
 
@@ -95,16 +96,16 @@ def answer_of(body: bytes) -> Answer:
 def place_of(body: bytes) -> Answer | RefusedError:
     """Value at one place of a list."""
     if body.startswith(b'{"type"'):
-        found = from_json(body, type=dict[str, Any])
+        found = from_json(body, type=JsonObject)
         return RefusedError(str(found.get("detail", "")), found)
     return answer_of(body)
 
 
 def error_of(status: int, body: bytes) -> ClientError:
     """The error that an answer stands for."""
-    problem: dict[str, Any] = {}
+    problem: JsonObject = {}
     try:
-        problem = from_json(body, type=dict[str, Any])
+        problem = from_json(body, type=JsonObject)
     except ValueError:
         problem = {"status": status, "detail": "the answer is not a problem document; is this a shroff service?"}
     words = f"{problem.get('title', 'HTTP')} ({status}): {problem.get('detail', '')}"

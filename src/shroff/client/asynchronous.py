@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from msgspec.json import decode as from_json
 
@@ -26,6 +26,7 @@ from shroff.client.answers import (
     place_of,
     retry_s,
 )
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations.declaration import OperationRequest, Outcome, named
 
 TIMEOUT_S = 10.0
@@ -74,7 +75,7 @@ class AsyncClient:
     # ---- calls
 
     async def decide(
-        self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None, otherwise: str | None = None
+        self, event: str, fields: JsonMapping, *, timeout: float | None = None, otherwise: str | None = None
     ) -> Answer | StandIn:
         """Decide one event and give its durable decision.
 
@@ -98,13 +99,13 @@ class AsyncClient:
         return StandIn(event, otherwise, again)
 
     async def decide_many(
-        self, event: str, many: Iterable[Mapping[str, Any]], *, timeout: float | None = None
+        self, event: str, many: Iterable[JsonMapping], *, timeout: float | None = None
     ) -> list[Answer | RefusedError]:
         """Decide events in order; gives a decision or a refusal for each, in the same order."""
         body = await self.sent(calls.events(event, many), timeout)
         return [place_of(line) for line in body.splitlines()]
 
-    async def score(self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
+    async def score(self, event: str, fields: JsonMapping, *, timeout: float | None = None) -> Answer:
         """Score an event without writing anything."""
         return answer_of(await self.sent(calls.event(event, fields, verb="score"), timeout))
 
@@ -112,7 +113,7 @@ class AsyncClient:
         """Get a recorded decision."""
         return answer_of(await self.sent(calls.decision(event, id)))
 
-    async def explain(self, event: str, id: str) -> dict[str, Any]:
+    async def explain(self, event: str, id: str) -> JsonObject:
         """Explain a decision: the document with the model's reasons and the explanation."""
         return await self._document(calls.decision(event, id, "/explain"))
 
@@ -133,11 +134,11 @@ class AsyncClient:
         found = await self.sent(calls.label(event, verdict, known_at, {"source": source, "reason": reason}))
         return from_json(found, type=Labelled)
 
-    async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+    async def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> JsonObject:
         """List flags of one key, newest first: `flags`, and `next` for the next page."""
         return await self._document(calls.get("flags", entity=entity, key=key, limit=limit, cursor=cursor))
 
-    async def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+    async def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> JsonObject:
         """Get one key: timeline, features, flags, related keys."""
         path = f"entities/{calls.quoted(entity)}/{calls.quoted(key)}"
         return await self._document(calls.get(path, limit=limit, cursor=cursor))
@@ -158,8 +159,8 @@ class AsyncClient:
 
     # ---- sending
 
-    async def _document(self, call: calls.ClientCall) -> dict[str, Any]:
-        return from_json(await self.sent(call), type=dict[str, Any])
+    async def _document(self, call: calls.ClientCall) -> JsonObject:
+        return from_json(await self.sent(call), type=JsonObject)
 
     async def sent(self, call: calls.ClientCall, timeout: float | None = None) -> bytes:
         """The body of the answer; what is not taken now is tried again until there is no more time."""

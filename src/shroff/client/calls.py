@@ -15,6 +15,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.client.answers import ClientError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
 from shroff.runtime.values import frozen
 
@@ -38,18 +39,18 @@ class ClientCall:
         return ClientCall(self.method, self.path, self.body, {**self.headers, "shroff-answered": outcome}, self.query)
 
 
-def event(name: str, fields: Mapping[str, Any], *, verb: str = "events") -> ClientCall:
+def event(name: str, fields: JsonMapping, *, verb: str = "events") -> ClientCall:
     """One event."""
     return ClientCall("POST", f"{API}/{verb}/{quoted(name)}", encoded(fields), {"content-type": JSON})
 
 
-def events(name: str, many: Iterable[Mapping[str, Any]]) -> ClientCall:
+def events(name: str, many: Iterable[JsonMapping]) -> ClientCall:
     """Many events, as JSON lines."""
     body = b"\n".join(map(encoded, many))
     return ClientCall("POST", f"{API}/events/{quoted(name)}", body, {"content-type": LINES})
 
 
-def label(named: str, verdict: str, known_at: datetime | str | None, more: Mapping[str, Any]) -> ClientCall:
+def label(named: str, verdict: str, known_at: datetime | str | None, more: JsonMapping) -> ClientCall:
     """One label. Where it is not said when it became known, `known_at` is when it is sent, and a header says so."""
     at = datetime.now(UTC) if known_at is None else known_at
     headers = {"content-type": JSON, **({"shroff-known-at": "sent"} if known_at is None else {})}
@@ -75,7 +76,7 @@ def operation(request: OperationRequest[Any]) -> ClientCall:
     if not declared.http:
         raise ValueError(f"the service has no route for the operation {declared.name!r}")
 
-    def given(place: str) -> dict[str, Any]:
+    def given(place: str) -> JsonObject:
         return {request_field.wire: getattr(request, request_field.name) for request_field in declared.fields_in(place)}
 
     path = declared.path.format(**{name: quoted(str(value)) for name, value in given("path").items()})
@@ -106,7 +107,7 @@ def quoted(text: str) -> str:
     return quote(text, safe="")
 
 
-def encoded(fields: Mapping[str, Any]) -> bytes:
+def encoded(fields: JsonMapping) -> bytes:
     """An event's fields as JSON: moments in UTC, decimals as texts, which lose nothing.
 
     Raises: TypeError, ValueError for what JSON cannot say.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future, wait
 from datetime import datetime
 from types import TracebackType
@@ -23,6 +23,7 @@ from shroff.client.answers import (
     check_otherwise,
 )
 from shroff.client.asynchronous import TIMEOUT_S, AsyncClient
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations.declaration import OperationRequest, Outcome, named
 
 CLOSE_S = 5.0
@@ -68,7 +69,7 @@ class Client:
     # ---- calls
 
     def decide(
-        self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None, otherwise: str | None = None
+        self, event: str, fields: JsonMapping, *, timeout: float | None = None, otherwise: str | None = None
     ) -> Answer | StandIn:
         """Decide one event and give its durable decision.
 
@@ -92,12 +93,12 @@ class Client:
         return StandIn(event, otherwise, again)
 
     def decide_many(
-        self, event: str, many: Iterable[Mapping[str, Any]], *, timeout: float | None = None
+        self, event: str, many: Iterable[JsonMapping], *, timeout: float | None = None
     ) -> list[Answer | RefusedError]:
         """Decide events in order; gives a decision or a refusal for each, in the same order."""
         return self._given(self._client.decide_many(event, many, timeout=timeout))
 
-    def score(self, event: str, fields: Mapping[str, Any], *, timeout: float | None = None) -> Answer:
+    def score(self, event: str, fields: JsonMapping, *, timeout: float | None = None) -> Answer:
         """Score an event without writing anything."""
         return self._given(self._client.score(event, fields, timeout=timeout))
 
@@ -105,7 +106,7 @@ class Client:
         """Get a recorded decision."""
         return self._given(self._client.decision(event, id))
 
-    def explain(self, event: str, id: str) -> dict[str, Any]:
+    def explain(self, event: str, id: str) -> JsonObject:
         """Explain a decision: the document with the model's reasons and the explanation."""
         return self._given(self._client.explain(event, id))
 
@@ -125,11 +126,11 @@ class Client:
         """Record a label of an event, such as payment/p-1; `known_at` is now by default, or the event's later time."""
         return self._given(self._client.label(event, verdict, source=source, known_at=known_at, reason=reason))
 
-    def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+    def flags(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> JsonObject:
         """List flags of one key, newest first: `flags`, and `next` for the next page."""
         return self._given(self._client.flags(entity, key, limit=limit, cursor=cursor))
 
-    def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
+    def entity(self, entity: str, key: str, *, limit: int = 50, cursor: str | None = None) -> JsonObject:
         """Get one key: timeline, features, flags, related keys."""
         return self._given(self._client.entity(entity, key, limit=limit, cursor=cursor))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 from html import escape
-from typing import Any
 
+from shroff.json_types import JsonMapping
 from shroff.runtime.values import frozen
 
 _IS_CONVERTED = b',"amount":'  # as of the next line
@@ -56,7 +56,7 @@ class Decision:
     reasons: tuple[Reason, ...]
     rules: tuple[str, ...]
     shadow_rules: tuple[str, ...]
-    features: Mapping[str, Any]
+    features: JsonMapping
     versions: Mapping[str, str]
     receipt: str
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, kind_of
 from shroff.errors import DefinitionError, StorageError
+from shroff.json_types import JsonObject
 from shroff.streams.log import DecisionRow
 
 # Of an amount of `money in`, in documents and in tables of decisions.
@@ -34,9 +35,9 @@ def stored(data: bytes, type: type[_Stored], what: str) -> _Stored:
         raise damaged(what, error) from None
 
 
-def decision_document(row: DecisionRow) -> dict[str, Any]:
+def decision_document(row: DecisionRow) -> JsonObject:
     """The document of a decision, its fields in their order. Raises: StorageError where it is damaged."""
-    found: dict[str, Any] = msgspec.to_builtins(decision_of(row))
+    found: JsonObject = msgspec.to_builtins(decision_of(row))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 

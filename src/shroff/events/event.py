@@ -16,6 +16,7 @@ import msgspec
 
 from shroff.errors import StateError
 from shroff.events.definitions import EventType
+from shroff.json_types import JsonObject
 from shroff.language.types import UNITS_MAX, Type
 from shroff.language.values import (
     DAY_MS,
@@ -41,7 +42,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPELLED_TIME = 20  # characters of 2026-03-01T10:00:00Z
 _SPELLED_TIME_MS = 24  # and of 2026-03-01T10:00:00.250Z
 _ENCODER = msgspec.json.Encoder()
-_STORED_TYPES: Final[dict[str, Any]] = {
+_STORED_TYPES: Final[JsonObject] = {
     "text": str | None,
     "choice": str | None,
     "integer": int | str | None,
@@ -164,7 +165,7 @@ class Codec:
 
     def encode(self, event: Event) -> bytes:
         """Give the canonical body of an event."""
-        body: dict[str, Any] = {}
+        body: JsonObject = {}
         values = event.values
         for name, at, write in self._writers:
             value = values[at]

@@ -19,6 +19,7 @@ from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType,
 from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_mark, zoned
 from shroff.events.raw_values import inside, shown, text_of, with_item
 from shroff.events.readers import reader
+from shroff.json_types import JsonObject
 from shroff.language.expression import ITEM, Else, IsMissing, Logic, Node, Path, RowValue, When, walk
 from shroff.language.printer import text_of as expression_text
 from shroff.language.row import Reference, compile_row
@@ -476,7 +477,7 @@ class Unmatched:
     asked: Callable[[], list[UnmetCondition]]
     lines: int = 0
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """As JSON."""
         asked = [condition._asdict() for condition in self.asked()]
         return {"file": self.source, "lines": self.lines, "line": self.line, "asked": asked}

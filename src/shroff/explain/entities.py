@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -22,6 +21,7 @@ from shroff.explain.event_search import PartFound, lines_in, search_parts
 from shroff.explain.key_events import KeyEvents, Wanted
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression import ThisField
 from shroff.language.values import key_text
 from shroff.log.history import Records
@@ -47,7 +47,7 @@ class KeyEvent:
     outcome: str | None = None
     score: float | None = None
     rules: Sequence[str] = ()
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: JsonMapping = field(default_factory=dict)
 
 
 @frozen
@@ -60,7 +60,7 @@ class Timeline:
     events: Sequence[KeyEvent]
     looked_to: int
     is_cut: bool
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: JsonMapping = field(default_factory=dict)
     features_of: str = ""
 
 
@@ -313,9 +313,9 @@ def summary_in(definitions: Definitions, record: Record) -> EventSummary:
     return summary_of(type_, fields_of(record), definitions.settings.currency)
 
 
-def fields_of(record: Record) -> dict[str, Any]:
+def fields_of(record: Record) -> JsonObject:
     """The fields of an event as the log stores them."""
-    found: dict[str, Any] = from_json(record.body)
+    found: JsonObject = from_json(record.body)
     return found
 
 

@@ -8,13 +8,13 @@ small letters are the same.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.events.summary import NAMES, label_of, summary_of
+from shroff.json_types import JsonMapping
 from shroff.language.expression import ThisField
 from shroff.language.values import written_amount
 from shroff.project.definitions import Definitions
@@ -147,7 +147,7 @@ class _SearchFields:
         kind, type_ = head[:1], head[2:].decode()
         if kind != b"e" or type_ not in self._ids:
             return "", []
-        fields: Mapping[str, Any] = from_json(body)
+        fields: JsonMapping = from_json(body)
         matched = person or next((label_of(place) for place in self._places[type_] if self._is_in(fields, place)), "")
         if self._amount and any(fields.get(word) == self._amount for word in self._money[type_]):
             matched = "amount"
@@ -165,13 +165,13 @@ class _SearchFields:
             keys.append((first[0], str(fields[first[1]]), name, person))
         return matched, keys
 
-    def _by(self, fields: Mapping[str, Any], key: str, shown: str) -> str:
+    def _by(self, fields: JsonMapping, key: str, shown: str) -> str:
         """By which field of a key it has the text: its id by an end, its names by any part; empty for none."""
         if shown == key:
             return "id" if self._is_end(str(fields[key])) else ""
         return label_of(shown) if self._is_in(fields, shown) else ""
 
-    def _is_in(self, fields: Mapping[str, Any], name: str) -> bool:
+    def _is_in(self, fields: JsonMapping, name: str) -> bool:
         value = fields.get(name)
         return value is not None and self.has(str(value))
 

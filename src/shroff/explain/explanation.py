@@ -10,7 +10,6 @@ from dataclasses import field
 from decimal import Decimal
 from functools import cache, partial
 from html import escape
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -23,6 +22,7 @@ from shroff.events.event import Scalar
 from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
 from shroff.explain.past import AmountsBefore, Past, PastDecision, amounts_before
 from shroff.features.naive import Key
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.printer import as_written
 from shroff.language.values import key_text
 from shroff.log.active_files import kept_definitions
@@ -82,7 +82,7 @@ class Explained:
     """
 
     row: DecisionRow
-    document: dict[str, Any]
+    document: JsonObject
     explanation: Explanation
     reasons: tuple[ModelReason, ...] = ()
     rule_words: Mapping[str, str] = field(default_factory=dict)
@@ -195,7 +195,7 @@ class _Asked:
     log: Log
     row: DecisionRow
     definitions: Definitions
-    document: dict[str, Any]
+    document: JsonObject
     past: Past
     keys: Mapping[str, Key]
     entity: str  # whose past says what is normal for the event's own fields
@@ -228,7 +228,7 @@ def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None
     return kept_definitions(control.files, load_model)
 
 
-def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) -> list[RuleLine]:
+def _rules(definitions: Definitions, event: str, document: JsonMapping) -> list[RuleLine]:
     lines, teller = [], teller_of(definitions)
     for rule in definitions.rules:
         if rule.on == event:
@@ -243,7 +243,7 @@ def _rules(definitions: Definitions, event: str, document: Mapping[str, Any]) ->
     return sorted(lines, key=lambda line: (line.result == "no hit", line.id))
 
 
-def _usual(name: str, earlier: Iterable[Mapping[str, Any]], kind: str) -> Usual | None:
+def _usual(name: str, earlier: Iterable[JsonMapping], kind: str) -> Usual | None:
     if kind not in NUMERIC:
         return None
     found = [decision[name] for decision in earlier if decision.get(name) is not None]

@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.events.labels import VerdictInForce, counted_verdict
+from shroff.json_types import JsonObject
 from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
@@ -340,7 +341,7 @@ def _amount(record: Record, definitions: Definitions) -> int | None:
     name = next((field.name for field in type_.fields if field.type.kind == _MONEY), "") if type_ is not None else ""
     if not name:
         return None
-    value = from_json(record.body, type=dict[str, Any]).get(name)
+    value = from_json(record.body, type=JsonObject).get(name)
     if not isinstance(value, str):
         return None
     return rescale_half_even(*parse_decimal(value), definitions.settings.money_places)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import field, replace
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -19,6 +18,7 @@ from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
 from shroff.language.expression_text import ROUNDS, WHEN_ALONE, ValueWording, clause, clock_words_of, range_on_clock
@@ -69,9 +69,9 @@ class ModelReason(msgspec.Struct, omit_defaults=True, frozen=True):
     is_usual: bool = False
     held: tuple[float, float, float] | None = None
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """As it stands among the reasons of a decision."""
-        found: dict[str, Any] = {"code": self.code, "kind": self.kind, "text": self.text}
+        found: JsonObject = {"code": self.code, "kind": self.kind, "text": self.text}
         found["contribution"] = self.contribution
         return found | ({"inputs": msgspec.to_builtins(self.inputs)} if self.inputs else {})
 
@@ -141,7 +141,7 @@ class Story:
 
     definitions: Definitions
     event: str
-    document: Mapping[str, Any]
+    document: JsonMapping
     seen: PastDecision
     earlier: Earlier
     of_all: Callable[[], Sequence[PastDecision]]
@@ -404,7 +404,7 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _drawn(exploration: Mapping[str, Any], decided: str) -> str:
+def _drawn(exploration: JsonMapping, decided: str) -> str:
     """What a draw came to, in a sentence."""
     if exploration["explored"]:
         share = f"{exploration['propensity']:.4%}".rstrip("0%").rstrip(".")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
 
 import msgspec
 
@@ -18,6 +17,7 @@ from shroff.events.event import Event, read_time
 from shroff.events.summary import PAID
 from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
@@ -52,7 +52,7 @@ class PastDecision:
 
     fields: Mapping[str, Value]
     features: Mapping[str, Value]
-    shown: Mapping[str, Any]
+    shown: JsonMapping
     time_ms: int
     score: float | None = None
     event: str = ""  # its type
@@ -91,7 +91,7 @@ class Past:
         assert isinstance(event, Event)
         return event
 
-    def seen(self, record: Record, document: Mapping[str, Any]) -> PastDecision:
+    def seen(self, record: Record, document: JsonMapping) -> PastDecision:
         """A record with its decision, as values; of an earlier version what is of another type now counts as missing.
 
         Features are read when they are asked for; this raises StorageError where a value cannot be read.
@@ -166,7 +166,7 @@ class Past:
 class _Shown(msgspec.Struct):
     """The parts of a decision that are held against those of others."""
 
-    features: dict[str, Any]
+    features: JsonObject
     versions: dict[str, str]
     score: float | None
 
@@ -174,7 +174,7 @@ class _Shown(msgspec.Struct):
 class _Features(Mapping[str, Value]):
     """The features that a decision shows, as values; each is read when it is first asked for."""
 
-    def __init__(self, shown: Mapping[str, Any], definitions: Definitions, *, is_same: bool) -> None:
+    def __init__(self, shown: JsonMapping, definitions: Definitions, *, is_same: bool) -> None:
         self._shown, self._definitions, self._is_same = shown, definitions, is_same
         self._read: dict[str, Value] = {}
 

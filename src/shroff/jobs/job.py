@@ -20,6 +20,7 @@ from msgspec.json import encode as to_json
 from msgspec.structs import replace
 
 from shroff.errors import RefusalError, covered
+from shroff.json_types import JsonObject
 from shroff.project.schedules import TIMEOUT_MS
 from shroff.runtime.values import FrozenStruct
 
@@ -95,9 +96,9 @@ class Job(FrozenStruct):
         return self.state == RUNNING and self.lease_ms <= now_ms
 
     @property
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> JsonObject:
         """Its parameters."""
-        found: dict[str, Any] = from_json(self.params)
+        found: JsonObject = from_json(self.params)
         return found
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from shroff.engine.stored import damaged
+from shroff.json_types import JsonObject
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even
 from shroff.log.columns.tables import arrow_type
@@ -48,7 +49,7 @@ def body_columns(
     """
     schema = pa.schema([(name, arrow_type(type_, money_places)) for name, type_ in fields])
 
-    def read(body: dict[str, Any]) -> dict[str, Any]:
+    def read(body: JsonObject) -> JsonObject:
         return _values(body, fields, schema)
 
     return _columns(bodies, schema, read, what)
@@ -64,7 +65,7 @@ def document_columns(
     features = pa.schema([(name, arrow_type(type_, money_places)) for name, type_ in fields])
     schema = pa.schema([*_PARTS.items(), ("versions", _VERSIONS), ("features", pa.struct(list(features)))])
 
-    def read(document: dict[str, Any]) -> dict[str, Any]:
+    def read(document: JsonObject) -> JsonObject:
         parts = {name: document.get(name) for name in (*_PARTS, "versions")}
         return parts | {"features": _values(document.get("features") or {}, fields, features)}
 
@@ -75,7 +76,7 @@ def document_columns(
 
 
 def _columns(
-    objects: Sequence[bytes], schema: pa.Schema, read: Callable[[dict[str, Any]], Any], what: Callable[[int], str]
+    objects: Sequence[bytes], schema: pa.Schema, read: Callable[[JsonObject], Any], what: Callable[[int], str]
 ) -> dict[str, pa.ChunkedArray]:
     """The columns of a schema; `read` gives the values of an object that Arrow cannot read."""
     options = pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
@@ -94,7 +95,7 @@ def _columns(
 
 
 def _one_by_one(
-    objects: Iterable[bytes], read: Callable[[dict[str, Any]], Any], what: Callable[[int], str]
+    objects: Iterable[bytes], read: Callable[[JsonObject], Any], what: Callable[[int], str]
 ) -> Iterable[Any]:
     for row, text in enumerate(objects):
         try:
@@ -107,7 +108,7 @@ def _behind(what: Callable[[int], str], begin: int, row: int) -> str:
     return what(begin + row)
 
 
-def _values(found: dict[str, Any], fields: Fields, schema: pa.Schema) -> dict[str, Any]:
+def _values(found: JsonObject, fields: Fields, schema: pa.Schema) -> JsonObject:
     """Values as their columns have them."""
     return {
         name: None if (value := found.get(name)) is None else _read(value, type_, schema.field(name).type)

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
 from uuid import UUID
 
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
+from shroff.json_types import JsonObject
 from shroff.lake.delta_checkpoint import CHECKPOINT_EVERY, commit_name, keep_checkpoint
 from shroff.lake.delta_schema import schema_of, widened
 from shroff.lake.publication import TableChange, TableHead, TableNote, TableStoppedError, partition_of
@@ -70,7 +70,7 @@ def _head(objects: RetriedObjects, table: str, known: int) -> TableHead:
     while (later := objects.get(commit_name(table, known + 1))) is not None:
         known, data = known + 1, later
     actions = [json.loads(line) for line in data.data.splitlines() if line]
-    info: dict[str, Any] = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
+    info: JsonObject = next((action["commitInfo"] for action in actions if "commitInfo" in action), {})
     if info.get("engineInfo") != _ENGINE:
         raise TableStoppedError(
             f"{table}: version {known} of its Delta table was written by another program "
@@ -85,7 +85,7 @@ def _commit(
     objects: RetriedObjects, state: LakeState, table: str, head: TableHead, change: TableChange
 ) -> tuple[TableHead, bytes]:
     """The head with one more commit, and its bytes: the same for the same change behind the same head."""
-    actions: list[dict[str, Any]] = []
+    actions: list[JsonObject] = []
     if head.version < 0:
         actions.append({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}})
     note, metadata = _columns(objects, table, head, change.added.values())
@@ -96,7 +96,7 @@ def _commit(
     actions += [{"txn": {"appId": name, "version": version}} for name, version in transactions.items()]
     actions += [_remove(path, table, change) for path in change.removed]
     actions += [_add(change.added[path], table, change) for path in sorted(change.added)]
-    info: dict[str, Any] = {
+    info: JsonObject = {
         "timestamp": change.at_ms,
         "operation": "WRITE" if change.is_data else "OPTIMIZE",
         "operationParameters": {},
@@ -109,7 +109,7 @@ def _commit(
 
 def _columns(
     objects: RetriedObjects, table: str, head: TableHead, added: Iterable[File]
-) -> tuple[TableNote, dict[str, Any] | None]:
+) -> tuple[TableNote, JsonObject | None]:
     """The note of the next commit, and the table's metadata where files bring columns that it lacks.
 
     Raises: TableStoppedError where a column of these files has another type in the table.
@@ -117,7 +117,7 @@ def _columns(
     new = head.note.unknown(objects, added)
     if not new:
         return head.note, None
-    fields: list[dict[str, Any]] = []
+    fields: list[JsonObject] = []
     if head.version >= 0:
         found = objects.get(commit_name(table, head.note.schema_at))
         if found is None:
@@ -148,7 +148,7 @@ def _columns(
     }
 
 
-def _add(file: File, table: str, change: TableChange) -> dict[str, Any]:
+def _add(file: File, table: str, change: TableChange) -> JsonObject:
     stats = {
         "numRecords": file.rows,
         "minValues": {"seq": file.first},
@@ -167,6 +167,6 @@ def _add(file: File, table: str, change: TableChange) -> dict[str, Any]:
     }
 
 
-def _remove(path: str, table: str, change: TableChange) -> dict[str, Any]:
+def _remove(path: str, table: str, change: TableChange) -> JsonObject:
     name = path.removeprefix(f"{table}/")
     return {"remove": {"path": name, "deletionTimestamp": change.at_ms, "dataChange": change.is_data}}

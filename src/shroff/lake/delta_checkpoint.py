@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shroff.json_types import JsonObject
 from shroff.lake.files import arrow_reader
 from shroff.streams.lake import RetriedObjects
 
@@ -49,7 +50,7 @@ _SCHEMA = pa.schema(
     }
 )
 _MAPS = frozenset({"partitionValues", "options", "configuration"})
-Action = dict[str, Any]
+Action = JsonObject
 
 
 def commit_name(table: str, version: int) -> str:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-Fields = list[dict[str, Any]]
+from shroff.json_types import JsonObject
+
+Fields = list[JsonObject]
 _SIMPLE = {
     pa.string(): "string",
     pa.binary(): "binary",
@@ -40,7 +42,7 @@ def widened(fields: Fields, more: Fields) -> Fields:
     return list(known.values())
 
 
-def _field(name: str, type_: object) -> dict[str, Any]:
+def _field(name: str, type_: object) -> JsonObject:
     return {"name": name, "type": type_, "nullable": True, "metadata": {}}
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
 from msgspec import structs
 
 from shroff.errors import StateError
+from shroff.json_types import JsonMapping
 from shroff.lake.compaction import Compaction, compacted, forgettable, groups_of, sweep
 from shroff.lake.documents import documents
 from shroff.lake.files import put_table
@@ -76,7 +77,7 @@ class LakeReport(OperationAnswer):
             text += f"\n  documents: {documents}."
         return text if self.commits else f"{text} There was nothing to write."
 
-    def brief(self) -> Mapping[str, Any]:
+    def brief(self) -> JsonMapping:
         return {"upto": self.upto, "files": self.files, "bytes": self.bytes}
 
 

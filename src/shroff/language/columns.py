@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.arrays import Array, Bools, Floats
+from shroff.json_types import JsonObject
 from shroff.language import expression as typed
 from shroff.language.expression import Node
 from shroff.language.lookups.table import IntervalTable
@@ -22,8 +23,8 @@ from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import DAY_MS, HOUR_MS, Value, in_share, key_text, to_real
 from shroff.runtime.values import FrozenStruct
 
-_EMPTY: Final[dict[str, Any]] = {"text": "", "choice": "", "real": 0.0, "boolean": False}
-_DTYPES: Final[dict[str, Any]] = {"text": object, "choice": object, "real": np.float64, "boolean": np.bool_}
+_EMPTY: Final[JsonObject] = {"text": "", "choice": "", "real": 0.0, "boolean": False}
+_DTYPES: Final[JsonObject] = {"text": object, "choice": object, "real": np.float64, "boolean": np.bool_}
 _FLOAT_EXACT = 2**53
 _LEAVES = frozenset(
     [typed.ThisField, typed.ItemField, typed.FeatureValue, typed.ItemFeature, typed.Score, typed.Aggregate]

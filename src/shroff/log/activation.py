@@ -6,11 +6,10 @@ what can be read and would mean something else; it is looked at before the fold.
 
 from __future__ import annotations
 
-from typing import Any
-
 from shroff.engine.stored import stored
 from shroff.events.definitions import EventType
 from shroff.events.event import read_time
+from shroff.json_types import JsonObject
 from shroff.log.history import changed_type, control_at, events_of
 from shroff.log.unique_index import check_unique
 from shroff.project.definitions import HASHED, Definitions
@@ -59,7 +58,7 @@ def _differs(now: EventType, earlier: EventType | None) -> bool:
 
 def _check(record: Record, type_: EventType) -> None:
     """Hold a stored body against the type that is to read it."""
-    body = stored(record.body, dict[str, Any], f"the {type_.name} at sequence number {record.seq}")
+    body = stored(record.body, JsonObject, f"the {type_.name} at sequence number {record.seq}")
     where = f"the {type_.name} at sequence number {record.seq} of the log"
     if body.get(type_.id_field) != record.id:
         raise changed_type(type_.name, type_.id_field, f"it is the id now, and {where} has another one.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -22,6 +22,7 @@ from shroff.events.loader import load_events
 from shroff.events.unique import UniqueFields
 from shroff.events.validation import LabelInput
 from shroff.features.key_texts import Hits
+from shroff.json_types import JsonObject
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
@@ -270,10 +271,9 @@ def _decoded(codec: Codec, body: bytes, seq: int) -> Event:
 
 def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> StateError | DefinitionError:
     """Why a stored body cannot be read: its type has changed since, or it is none that was ever written."""
-    found: dict[str, Any] = {}
-    name: str | None = None
+    found, name = JsonObject(), None
     with suppress(ValueError):
-        found = from_json(body, type=dict[str, Any])
+        found = from_json(body, type=JsonObject)
         name = _misfit(type_, found)
     if name is None:
         return damaged(f"the {type_.name} at sequence number {seq}", error)
@@ -287,7 +287,7 @@ def _unreadable(type_: EventType, body: bytes, seq: int, error: StateError) -> S
     )
 
 
-def _misfit(type_: EventType, stored: dict[str, Any]) -> str | None:
+def _misfit(type_: EventType, stored: JsonObject) -> str | None:
     """The first field whose stored value does not fit: each is read by itself, beside an id and a time that do."""
     codec = Codec(type_)
     plain = {type_.id_field: "1", type_.time_field: "2026-01-01T00:00:00Z"}

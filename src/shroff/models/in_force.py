@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -18,6 +18,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import Problem
 from shroff.events.formats.encodings import doubled_key
+from shroff.json_types import JsonObject
 from shroff.runtime.values import FrozenStruct
 
 FILE = "models/in_force.json"
@@ -111,7 +112,7 @@ def read_in_force(text: str | None, problems: list[Problem]) -> Everything:
     if text is None:
         return {}
     try:
-        found = from_json(text.encode(), type=dict[str, Any])
+        found = from_json(text.encode(), type=JsonObject)
         doubled = doubled_key(text.encode())
     except msgspec.ValidationError as error:
         problems.append(Problem(FILE, 1, 1, "", f"it names event types with their models: {error}.", _CURE))

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from msgspec.json import decode as from_json
 
 from shroff.arrays import Floats
 from shroff.errors import RegistryError, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.columns import CATEGORY, NUMBER
 from shroff.models.contributions import LightgbmContributions, XgboostContributions
 from shroff.models.evaluation.calibration import calibration_of, scorer_of
@@ -54,7 +55,7 @@ class _Contributions(Protocol):
 class LoadedModel:
     """A model that scores; keeps the promises of `models.model.Model`."""
 
-    def __init__(self, manifest: Mapping[str, Any], digest: str, body: _Body) -> None:
+    def __init__(self, manifest: JsonMapping, digest: str, body: _Body) -> None:
         self.id: str = manifest["id"]
         self.event: str = manifest["event"]
         self.digest = digest
@@ -170,7 +171,7 @@ def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel
         raise RegistryError(f"{name} of model {manifest['id']}: {error}") from error
 
 
-def _body_of(manifest: Mapping[str, Any], data: bytes) -> _Body:
+def _body_of(manifest: JsonMapping, data: bytes) -> _Body:
     inputs = _inputs_of(manifest)
     best = manifest.get("best_iteration")
     if manifest["format"] == XGBOOST:
@@ -184,9 +185,9 @@ def _body_of(manifest: Mapping[str, Any], data: bytes) -> _Body:
     return _Regression(inputs, linear_of(data, inputs))
 
 
-def _manifest_of(data: bytes) -> dict[str, Any]:
+def _manifest_of(data: bytes) -> JsonObject:
     try:
-        manifest = from_json(data, type=dict[str, Any])
+        manifest = from_json(data, type=JsonObject)
     except ValueError as error:
         raise RegistryError(f"manifest.json is damaged ({error}): {_CURE}") from error
     if lacking := [key for key in ("id", "event", "format", "inputs", "files") if key not in manifest]:
@@ -199,7 +200,7 @@ def _manifest_of(data: bytes) -> dict[str, Any]:
     return manifest
 
 
-def _inputs_of(manifest: Mapping[str, Any]) -> tuple[InputColumn, ...]:
+def _inputs_of(manifest: JsonMapping) -> tuple[InputColumn, ...]:
     try:
         found = tuple(
             InputColumn(column["name"], column["kind"], tuple(column.get("categories", ())), column.get("feature", ""))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -12,6 +12,7 @@ from msgspec.json import encode as to_json
 
 from shroff.arrays import Floats
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.learners.filed import Values
 from shroff.runtime.values import FrozenStruct, frozen
 
@@ -52,7 +53,7 @@ class Model(Protocol):
     digest: str
     event: str
     inputs: tuple[InputColumn, ...]
-    manifest: Mapping[str, Any]
+    manifest: JsonMapping
 
     def margins(self, columns: Sequence[Values]) -> Floats:
         """The margin of each row, as the library itself gives it, to the bit.
@@ -96,7 +97,7 @@ class Explainable(Model, Protocol):
 def digest_of(manifest: bytes) -> str:
     """Identity of a model: hash of its manifest, without what differs between equal trainings."""
     try:
-        found = from_json(manifest, type=dict[str, Any])
+        found = from_json(manifest, type=JsonObject)
     except ValueError:
         found = {}
     return sha256(pretty({name: result for name, result in found.items() if name != RUN})).hexdigest()

@@ -24,13 +24,13 @@ from dataclasses import field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
 from shroff.runtime.values import FrozenStruct, frozen
@@ -116,16 +116,16 @@ class Stored:
         return self.files.get(name)
 
     @property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> JsonObject:
         """Manifest of the model; with `made_at` for readers."""
-        found: dict[str, Any] = from_json(self.manifest_bytes)
+        found: JsonObject = from_json(self.manifest_bytes)
         run = found.get(RUN, {})
         return {**found, "made_at": run["made_at"]} if "made_at" in run else found
 
     @property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> JsonObject:
         """Metrics by name; empty where none were measured."""
-        found: dict[str, Any] = from_json(self.files.get(METRICS, b"{}"))
+        found: JsonObject = from_json(self.files.get(METRICS, b"{}"))
         return found
 
     @property
@@ -199,12 +199,12 @@ class Registry:
     def add(
         self,
         at_ms: int,
-        manifest: Mapping[str, Any],
+        manifest: JsonMapping,
         files: Mapping[str, bytes],
         *,
-        metrics: Mapping[str, Any],
+        metrics: JsonMapping,
         gates: Sequence[GateResult],
-        page: Callable[[Mapping[str, Any]], bytes],
+        page: Callable[[JsonMapping], bytes],
     ) -> tuple[Stored, bool]:
         """Put a model in under an id of its own; with whether it is new: who learned the same before, gets that one.
 
@@ -230,10 +230,10 @@ class Registry:
 
     def write(
         self,
-        manifest: Mapping[str, Any],
+        manifest: JsonMapping,
         files: Mapping[str, bytes],
         *,
-        metrics: Mapping[str, Any] | None = None,
+        metrics: JsonMapping | None = None,
         gates: Sequence[GateResult] = (),
     ) -> Stored:
         """Put a new model into the registry, whole or not at all, durable on return.
@@ -351,11 +351,11 @@ class Registry:
         return model
 
 
-def _manifest_of(manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> bytes:
+def _manifest_of(manifest: JsonMapping, files: Mapping[str, bytes]) -> bytes:
     """Bytes of a manifest, with the hashes of the other files."""
     hashes = {name: sha256(data).hexdigest() for name, data in sorted(files.items())}
     learnt = {name: item for name, item in manifest.items() if name != "made_at"}
-    run: dict[str, Any] = {"files": {name: digest for name, digest in hashes.items() if name in _OF_A_RUN}}
+    run: JsonObject = {"files": {name: digest for name, digest in hashes.items() if name in _OF_A_RUN}}
     run |= {"made_at": manifest["made_at"]} if "made_at" in manifest else {}
     return pretty(
         {**learnt, "files": {name: digest for name, digest in hashes.items() if name not in _OF_A_RUN}, RUN: run}

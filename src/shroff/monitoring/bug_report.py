@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from shroff import __version__, config
 from shroff.errors import COVERED, ShroffError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import plain_of
 from shroff.runtime.logs import kept_errors, scrubbed
@@ -89,7 +90,7 @@ def _clean(value: Any) -> Any:
     return _covered(value) if isinstance(value, str) else value
 
 
-def _versions() -> dict[str, Any]:
+def _versions() -> JsonObject:
     needed = sorted({re.split(r"[^A-Za-z0-9._-]", require)[0] for require in metadata.requires("shroff") or ()})
     found = {}
     for name in needed:
@@ -114,7 +115,7 @@ def _settings(folder: Path) -> Any:
     return redacted(plain_of(top)) if isinstance(top, yamltext.Mapping) else "cannot be read"
 
 
-def _files(folder: Path) -> dict[str, dict[str, Any]]:
+def _files(folder: Path) -> dict[str, JsonObject]:
     found = {}
     for name in config.read_files(folder, []):
         data = (folder / name).read_bytes()
@@ -122,7 +123,7 @@ def _files(folder: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _counts(log: OpenLog) -> dict[str, Any]:
+def _counts(log: OpenLog) -> JsonObject:
     try:
         with log() as found:
             if found is None:

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
@@ -96,7 +97,7 @@ def _finding(tried: Try, answer: _Answer[Finding], until_s: float, limit_s: floa
 # ---- variables
 
 
-def settings_of(systems: Systems) -> Iterator[tuple[str, System, Mapping[str, Any]]]:
+def settings_of(systems: Systems) -> Iterator[tuple[str, System, JsonMapping]]:
     """Each outside system with the key of shroff.yaml under which it stands, and its settings."""
     for place, source in systems.all_read:
         yield ".".join(place), source, source.options

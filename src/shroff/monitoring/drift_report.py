@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.language.expression import FeatureValue
 from shroff.language.values import DAY_MS, parse_time, show_duration
 from shroff.log.columns.tables import Way, known_type
@@ -62,7 +62,7 @@ class DriftPeriod:
         ends = f"{time_text(self.start_ms)} to {time_text(self.end_ms)}"
         return f"{ends}, {many(self.rows, 'event')}: {self.about}"
 
-    def as_document(self) -> dict[str, Any]:
+    def as_document(self) -> JsonObject:
         return {"from": time_text(self.start_ms), "to": time_text(self.end_ms), "rows": self.rows, "about": self.about}
 
 

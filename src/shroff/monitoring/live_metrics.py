@@ -7,13 +7,14 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
+from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import frozen
 
@@ -210,7 +211,7 @@ class Pulse:
             return
         minute.came += 1
         name = amounts.get(record.type)
-        fields: dict[str, Any] = from_json(record.body) if name is not None else {}
+        fields: JsonObject = from_json(record.body) if name is not None else {}
         amount = fields.get(name) if name is not None else None
         known[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
 
@@ -278,7 +279,7 @@ class _Verdict(msgspec.Struct):
 
 
 class _Document(msgspec.Struct):
-    reasons: list[dict[str, Any]]
+    reasons: list[JsonObject]
     score: float | None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.keys import Key
 from shroff.runtime.entry_points import REPORTS, installed
 from shroff.runtime.values import frozen
@@ -36,9 +37,9 @@ class AddedReport:
     keys: tuple[Key, ...]
     load: Callable[[YamlMapping, Definitions, list[Problem]], Any]
     count: Callable[[Any, Any, str, date], bytes]
-    values: Callable[[bytes, Settings, str, str, int], dict[str, Any]]
+    values: Callable[[bytes, Settings, str, str, int], JsonObject]
     names: Mapping[str, str]
-    samples: Sequence[Mapping[str, Any]]
+    samples: Sequence[JsonMapping]
     package: str
 
 

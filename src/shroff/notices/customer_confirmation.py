@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import field, replace
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.cases.label_feed import heard
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.flags import verdicts
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
@@ -49,7 +50,7 @@ class Page:
     """
 
     kind: str
-    values: Mapping[str, Any] = field(default_factory=dict)
+    values: JsonMapping = field(default_factory=dict)
 
 
 class Confirming:
@@ -156,7 +157,7 @@ class Confirming:
             return Page("why", values | {"reasons": reasons, "told": told, "may_appeal": told.outcome != "approve"})
         return Page("question", values)
 
-    def _common(self, services: NoticeServices, language: str) -> dict[str, Any]:
+    def _common(self, services: NoticeServices, language: str) -> JsonObject:
         sender = services.sender
         others = [(other, WORDS[other]["language"]) for other in LANGUAGES if other != language]
         return {

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from shroff.errors import Problem, nearest
+from shroff.json_types import JsonMapping
 from shroff.language import loader
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
@@ -225,7 +226,7 @@ class _Loader:
         self._check(tree, notice)
         return notice if len(self._problems) == before else None
 
-    def _notice(self, tree: YamlMapping, plain: Mapping[str, Any]) -> Notice:
+    def _notice(self, tree: YamlMapping, plain: JsonMapping) -> Notice:
         self._event = self._event_of(tree, plain)
         limit, quiet = plain.get("limit"), plain.get("quiet")
         zone = self._said(tree, plain, "zone", self._zone)
@@ -273,7 +274,7 @@ class _Loader:
 
     # ---- what refers to the event
 
-    def _event_of(self, tree: YamlMapping, plain: Mapping[str, Any]) -> str:
+    def _event_of(self, tree: YamlMapping, plain: JsonMapping) -> str:
         """The event type; where one is decided, that one if none is named. Empty where there is none."""
         types, named = self._definitions.events.types, tree.get("event")
         if plain.get("on", "flag") not in OF_EVENTS:
@@ -321,7 +322,7 @@ class _Loader:
         money = [field for field in type_.fields if field.type.kind == "money"] if type_ is not None else []
         return {"amount": ThisField(money[0].type, money[0].name)} if money else {}
 
-    def _from_event(self, node: Node, plain: Mapping[str, Any], what: str) -> FromEvent:
+    def _from_event(self, node: Node, plain: JsonMapping, what: str) -> FromEvent:
         if "look_up" in plain and isinstance(node, YamlMapping):
             return FromEvent(node=self._expression(node.get("look_up"), what))
         name, type_ = str(plain["field"]), self._definitions.events.types.get(self._event)
@@ -331,7 +332,7 @@ class _Loader:
             node.report(self._problems, f"{self._event} has no field {name!r}.", nearest(name, known))
         return FromEvent(name)
 
-    def _said(self, tree: YamlMapping, plain: Mapping[str, Any], what: str, default: str) -> str | FromEvent:
+    def _said(self, tree: YamlMapping, plain: JsonMapping, what: str, default: str) -> str | FromEvent:
         node, found = tree.get(what), plain.get(what, default)
         return self._from_event(node, found, what) if isinstance(found, dict) and node is not None else str(found)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from shroff.engine.stored import decision_document
 from shroff.events.event import Event, canonical_value
 from shroff.explain.past import Past, PastDecision, reader_of
+from shroff.json_types import JsonMapping
 from shroff.language.expression import Node, ThisField
 from shroff.language.types import Type
 from shroff.language.values import Value, is_zone, rescale_half_even, show
@@ -111,7 +112,7 @@ class Facts:
             [flag for rows in log.flags_after(record.seq - 1, record.seq) for flag in rows],
         )
 
-    def _seen(self, log: Log, record: Record, event: Event, document: Mapping[str, Any] | None) -> PastDecision:
+    def _seen(self, log: Log, record: Record, event: Event, document: JsonMapping | None) -> PastDecision:
         if document is not None:
             return Past(log, self.definitions, self._records).seen(record, document)
         fields = dict(zip(self.definitions.events.types[event.type].field_names, event.values, strict=True))

@@ -9,9 +9,10 @@ from dataclasses import replace
 from datetime import date
 from email import message_from_bytes
 from email.policy import SMTP
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.notices.definitions import OF_EVENTS, Notice
 from shroff.notices.facts import NoticeEvent
 from shroff.notices.mailer import Mail
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 LOOK_BACK = 2_000  # places, for an event to show
 NOWHERE = "preview@localhost"
 NO_LINK = "preview-this-link-answers-nothing"
-_SAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
+_SAMPLES: Final[Mapping[str, JsonMapping]] = {
     "failure": {"words": "sink decided is failing: its server does not answer"},
     "spike": {"count": 120, "usual": "4.0"},
     "traffic": {
@@ -168,7 +169,7 @@ def given_up(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
     return _changed(store, id, "given up", {"state": DROPPED, "done_ms": now_ms})
 
 
-def _changed(store: NoticeStore, id: str, what: str, values: Mapping[str, Any]) -> OutgoingMessage:
+def _changed(store: NoticeStore, id: str, what: str, values: JsonMapping) -> OutgoingMessage:
     with store.change() as change:
         found = change.letter(id)
         if found is None:

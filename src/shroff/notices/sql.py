@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.notices.store import (
     DROPPED,
     NO_ONE,
@@ -292,7 +293,7 @@ class NoticeChange(NoticeLook):
         self._connection.execute(delete(letters).where(letters.c.state != OPEN, letters.c.made_ms < before_ms))
         self._connection.execute(delete(questions).where(questions.c.ends_ms < before_ms))
 
-    def _set(self, keys: Sequence[str], values: Mapping[str, Any]) -> None:
+    def _set(self, keys: Sequence[str], values: JsonMapping) -> None:
         table = self._dues
         for part in _parts(keys):
             asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
@@ -316,7 +317,7 @@ def _parts(keys: Collection[str]) -> Iterator[list[str]]:
     return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
 
 
-def _values(table: Table, row: Due | OutgoingMessage | Question) -> dict[str, Any]:
+def _values(table: Table, row: Due | OutgoingMessage | Question) -> JsonObject:
     """The columns of a value, in the order of its fields; flags are numbers in every database."""
     found = [getattr(row, name) for name in row.__match_args__]
     plain = [int(value) if isinstance(value, bool) else value for value in found]

@@ -32,6 +32,7 @@ from typing import (
 import msgspec
 
 from shroff.errors import RefusalError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
 from shroff.runtime.values import frozen
@@ -123,9 +124,9 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
         """The version of what it shows, over HTTP in the header ETag; empty for none."""
         return ""
 
-    def brief(self) -> Mapping[str, Any]:
+    def brief(self) -> JsonMapping:
         """What a job keeps of it as its result."""
-        return cast("Mapping[str, Any]", msgspec.to_builtins(self))
+        return cast("JsonMapping", msgspec.to_builtins(self))
 
 
 class ReportAnswer(OperationAnswer, Generic[Value], dict=True):
@@ -327,7 +328,7 @@ class Operation(Generic[Given, Outcome]):
         words = {"__doc__": section(self.request.__doc__, "Args")[0]}
         return struct_of(name, fields, words, kw_only=True) if fields else None
 
-    def read(self, values: Mapping[str, Any]) -> OperationRequest[Any]:
+    def read(self, values: JsonMapping) -> OperationRequest[Any]:
         """A request of values by their Python names, texts where they come from a line. Raises: RefusalError."""
         wire = {field.name: field.wire for field in self.fields}
         given = {wire[name]: value for name, value in values.items() if value is not None}
@@ -338,9 +339,7 @@ class Operation(Generic[Given, Outcome]):
         return read
 
 
-def struct_of(
-    name: str, fields: Sequence[RequestField], namespace: dict[str, Any], **more: Any
-) -> type[msgspec.Struct]:
+def struct_of(name: str, fields: Sequence[RequestField], namespace: JsonObject, **more: Any) -> type[msgspec.Struct]:
     """A type with some fields of a request, as it is sent; `more` as `msgspec.defstruct` takes it."""
     members: list[Any] = [
         (

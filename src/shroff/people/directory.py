@@ -20,6 +20,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import RefusalError
+from shroff.json_types import JsonObject
 from shroff.people import users
 from shroff.people.access import Right, Role, Who, strongest
 from shroff.people.audit import Act
@@ -83,7 +84,7 @@ def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
     return entry
 
 
-def search(entries: Iterable[dict[str, Any]], text: str) -> list[dict[str, Any]]:
+def search(entries: Iterable[JsonObject], text: str) -> list[JsonObject]:
     """The entries that fit a filter of comparisons `eq`, with `and` between. Raises: ScimError."""
     clauses = _CLAUSE.findall(text)
     if _CLAUSE.sub("", text) or not all(
@@ -93,7 +94,7 @@ def search(entries: Iterable[dict[str, Any]], text: str) -> list[dict[str, Any]]
     return [entry for entry in entries if all(_fits(entry, *clause) for clause in clauses)]
 
 
-def _fits(entry: dict[str, Any], name: str, key: str, having: str, part: str, text: str, truth: str) -> bool:
+def _fits(entry: JsonObject, name: str, key: str, having: str, part: str, text: str, truth: str) -> bool:
     """Whether an attribute, or an item of it that has what the brackets say, equals what is wanted."""
     name = _NAMES[name.lower()]
     found = entry.get(name)
@@ -105,12 +106,12 @@ def _fits(entry: dict[str, Any], name: str, key: str, having: str, part: str, te
     return any(not wanted or _same(item, part or "value", wanted) for item in items)
 
 
-def _same(item: dict[str, Any], key: str, wanted: str) -> bool:
+def _same(item: JsonObject, key: str, wanted: str) -> bool:
     found = str(item.get(key, ""))
     return found == wanted or (key not in {"id", "externalId"} and found.casefold() == wanted.casefold())
 
 
-def patched(before: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+def patched(before: JsonObject, body: JsonObject) -> JsonObject:
     """Attributes after the operations of a PATCH; one without a path has attributes as its value. Raises: ScimError."""
     operation = None
     try:
@@ -126,7 +127,7 @@ def patched(before: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
     return before
 
 
-def _apply(before: dict[str, Any], verb: str, path: str, given: Any) -> None:
+def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
     found, is_gone = _PATH.fullmatch(path), verb == "remove"
     if found is None or verb not in {"add", "replace", "remove"}:
         raise ValueError(path)
@@ -174,11 +175,11 @@ def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) ->
     return entry
 
 
-def _sent(method: str, raw: bytes, before: dict[str, Any]) -> Sent:
+def _sent(method: str, raw: bytes, before: JsonObject) -> Sent:
     """What a body says, laid over what was sent before where it is a PATCH. Raises: ScimError."""
     active = before.get("active")
     try:
-        body = from_json(raw, type=dict[str, Any])
+        body = from_json(raw, type=JsonObject)
         body = patched(before, body) if method == "PATCH" else body
         kept = {_NAMES.get(name.lower(), ""): value for name, value in body.items() if value is not None}
         return msgspec.convert({"active": active, **kept}, Sent, strict=False)  # Entra ID sends "False"

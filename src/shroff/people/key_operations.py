@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from shroff.events.event import TimeText, time_text, time_text_or_none
+from shroff.json_types import JsonObject
 from shroff.language.values import named_duration, parse_time
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people import keys
@@ -65,7 +66,7 @@ class KeyDocument(OperationAnswer):
         return f"{'expired' if is_over else 'expires'} {self.expires_at}"
 
 
-def _fields(key: ApiKey) -> dict[str, Any]:
+def _fields(key: ApiKey) -> JsonObject:
     return {
         "id": key.id,
         "name": key.name,

@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError
+from shroff.json_types import JsonObject
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.store import ApiKey, Desk, token_hash
@@ -194,7 +195,7 @@ def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
     return found[0]
 
 
-def shown(key: ApiKey) -> dict[str, Any]:
+def shown(key: ApiKey) -> JsonObject:
     """The fields of a key that people and the audit may see."""
     return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [scope.value for scope in key.scopes]} | {
         "expires_at_ms": key.ends_at_ms,

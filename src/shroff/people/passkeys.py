@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from shroff.errors import SignInError, UsageError
+from shroff.json_types import JsonObject
 from shroff.people import throttle
 from shroff.people.audit import Act
 from shroff.people.factors import GONE, show_again
@@ -94,7 +94,7 @@ def _finished(desk: Desk, origin: str, token: str, session: str, credential: str
         raise SignInError(GONE)
     counted = f"?passkey {address}"
     throttle.begin(desk, counted, address)
-    asked: dict[str, Any] = {
+    asked: JsonObject = {
         "credential": credential,
         "expected_challenge": visit.nonce.encode(),
         "expected_rp_id": urlsplit(origin).hostname,

@@ -27,6 +27,7 @@ from sqlalchemy import (
 )
 
 from shroff.errors import StorageError, UsageError
+from shroff.json_types import JsonObject
 from shroff.people.access import Right, Role
 from shroff.people.audit import Act, AuditEntry, AuditHead, Seal, row_of
 from shroff.people.store import (
@@ -243,7 +244,7 @@ class Change(PeopleQueries):
         run("INSERT INTO inbox (number, kind, body, at_ms) VALUES (%s, %s, %s, %s)", (number, *values))
         return number
 
-    def _values(self, row: Any) -> dict[str, Any]:
+    def _values(self, row: Any) -> JsonObject:
         return dict(zip(self._tables[type(row)].c.keys(), astuple(row), strict=True))
 
     def _check_free(self, user: User, own: int | None) -> None:

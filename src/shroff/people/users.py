@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import Any
 from zoneinfo import available_timezones
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import JsonObject
 from shroff.people import keys, passwords
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
@@ -206,7 +206,7 @@ def as_who(user: User) -> Who:
     return Who("user", user.id, user.name, user.role, RIGHTS[user.role], user.display_name)
 
 
-def shown(user: User) -> dict[str, Any]:
+def shown(user: User) -> JsonObject:
     """The fields of a user that people and the audit may see."""
     return {
         "name": user.name,

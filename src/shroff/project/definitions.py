@@ -11,7 +11,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
 
 from msgspec.json import encode as to_json
 
@@ -22,6 +21,7 @@ from shroff.events.definitions import Events, Settings
 from shroff.events.summary import without_summaries
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, FeatureTypes, stacked, wanted_features
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.checker import check
 from shroff.language.expression import Node, ThisField
 from shroff.language.names import DeclaredNames, Scope
@@ -101,10 +101,10 @@ class Definitions:
     versions: Versions
     files: Mapping[str, str]
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
-    added: Mapping[str, Any] = field(default_factory=dict)  # the content of files that plug-ins read, by kind
+    added: JsonMapping = field(default_factory=dict)  # the content of files that plug-ins read, by kind
     look_ups: LookUps = field(default_factory=LookUps)
     # What was worked out of all this and never changes, so that it is worked out once.
-    worked_out: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+    worked_out: JsonObject = field(init=False, default_factory=dict, repr=False, compare=False)
 
     @property
     def conversion(self) -> Conversion:
@@ -170,7 +170,7 @@ class Definitions:
         """Meaning of each input of a model, by name: a hash that changes with it."""
         return {input_.name: meaning_of(input_.node, event, self.events, self.features.get) for input_ in inputs}
 
-    def redefined(self, event: str, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    def redefined(self, event: str, manifest: JsonMapping) -> tuple[str, ...]:
         """Names of the inputs of a model that mean something else now than when it was trained.
 
         What does not fit the project any more is none of them: that is a mistake, which is told where it is loaded.
@@ -301,7 +301,7 @@ class _Declared(FrozenStruct):
     policies: Mapping[str, Policy]
     models: Mapping[str, ModelSettings]
     named: Mapping[str, in_force.InForce]
-    added: Mapping[str, Any]
+    added: JsonMapping
     look_ups: LookUps  # by all but the models in force
     versions: Versions
     files: Mapping[str, str]

@@ -5,9 +5,8 @@ Draft 7, which the YAML language server and the IDEs of JetBrains both read.
 
 from __future__ import annotations
 
-from typing import Any
-
 from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
+from shroff.json_types import JsonObject
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Late, Many, MappingShape, One, Shape, own_names
 from shroff.models.keys import MODELS
 from shroff.project.file_kinds import ProjectFile
@@ -39,12 +38,12 @@ def project_files() -> tuple[ProjectFile, ...]:
     return *OWN_FILES, *installed(FILES).values()
 
 
-def schema_of(file: ProjectFile) -> dict[str, Any]:
+def schema_of(file: ProjectFile) -> JsonObject:
     """The schema of one kind of file, as a JSON document."""
     return {"$schema": DRAFT, "title": f"shroff: {file.place}", "description": file.meaning, **_shape(file.shape)}
 
 
-def _shape(shape: Shape) -> dict[str, Any]:
+def _shape(shape: Shape) -> JsonObject:
     match shape:
         case One():
             return _one(shape)
@@ -58,12 +57,12 @@ def _shape(shape: Shape) -> dict[str, Any]:
             return _shape(make())
 
 
-def _one(shape: One) -> dict[str, Any]:
+def _one(shape: One) -> JsonObject:
     if shape is FIELD_TYPE:
         return {"type": TEXT, "pattern": shape.pattern, "examples": list(FIELD_EXAMPLES)}
     if shape.options:
         return {"enum": [value for text in shape.options for value in _readings(text)]}
-    found: dict[str, Any] = {"type": [*shape.kinds, *(["null"] if shape.may_be_empty else [])]}
+    found: JsonObject = {"type": [*shape.kinds, *(["null"] if shape.may_be_empty else [])]}
     if len(found["type"]) == 1:
         found["type"] = shape.kinds[0]
     if TEXT in shape.kinds and not shape.may_be_empty:
@@ -80,8 +79,8 @@ def _readings(text: str) -> list[str | int | bool]:
     return [int(text), text] if text.isdigit() else [text]
 
 
-def _keys(shape: MappingShape) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": "object", "additionalProperties": False}
+def _keys(shape: MappingShape) -> JsonObject:
+    found: JsonObject = {"type": "object", "additionalProperties": False}
     if shape.keys:
         found["properties"] = {key.name: _key(key) for key in shape.keys}
     if shape.required:
@@ -100,7 +99,7 @@ def _names(shape: MappingShape) -> str:
     return shape.pattern.replace("^", f"^(?!({'|'.join(not_these)})$)", 1) if not_these else shape.pattern
 
 
-def _key(key: Key) -> dict[str, Any]:
+def _key(key: Key) -> JsonObject:
     if key.shape is None:
         return {"description": key.meaning, "not": {}}
     words = f"{key.meaning} Takes {key.shape.what}."

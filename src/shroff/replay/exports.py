@@ -13,6 +13,7 @@ from shroff.engine.stored import AMOUNT_PARTS, decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.flags import JudgedFlag, flags, with_fields
 from shroff.runtime.values import FrozenStruct, frozen
 from shroff.runtime.whole_files import csv_line
@@ -33,7 +34,7 @@ class ExportKind:
     batches: Callable[[Log], Iterator[list[Any]]]
     line: Callable[[Any], bytes]
     columns: tuple[str, ...]
-    row: Callable[[Any], dict[str, Any]]
+    row: Callable[[Any], JsonObject]
 
 
 def kind_of(name: str) -> ExportKind:
@@ -127,7 +128,7 @@ def tables(log: Log, kind: ExportKind) -> Iterator[pa.Table]:
         yield table_of([kind.row(record) for record in batch], wanted)
 
 
-def table_of(rows: Sequence[Mapping[str, Any]], wanted: pa.Schema) -> pa.Table:
+def table_of(rows: Sequence[JsonMapping], wanted: pa.Schema) -> pa.Table:
     """Rows with a value for each column; what is nested becomes JSON text."""
     import pyarrow as pa
 
@@ -182,7 +183,7 @@ _DECISION_COLUMNS = (
 )
 
 
-def _decision_row(row: DecisionRow) -> dict[str, Any]:
+def _decision_row(row: DecisionRow) -> JsonObject:
     document = decision_document(row)
     return {name: document.get(name) for name in (*_DECISION_COLUMNS, *AMOUNT_PARTS)}
 
@@ -212,7 +213,7 @@ def _event_line(record: Record | LateEvent) -> bytes:
     return b"{" + canonical_text(record.type).encode() + b":" + record.body + b"}"
 
 
-def _event_row(record: Record) -> dict[str, Any]:
+def _event_row(record: Record) -> JsonObject:
     return {
         "seq": record.seq,
         "event": record.type,
@@ -225,8 +226,8 @@ def _event_row(record: Record) -> dict[str, Any]:
 _LABEL_COLUMNS = ("event", "verdict", "source", "known_at", "reason", "amount")
 
 
-def _label_fields(record: Record) -> dict[str, Any]:
-    body = stored(record.body, dict[str, Any], f"the label at sequence number {record.seq}")
+def _label_fields(record: Record) -> JsonObject:
+    body = stored(record.body, JsonObject, f"the label at sequence number {record.seq}")
     return {name: body[name] for name in _LABEL_COLUMNS if body.get(name) is not None}
 
 
@@ -235,7 +236,7 @@ def _label_line(record: Record) -> bytes:
     return to_json(_label_fields(record))
 
 
-def _label_row(record: Record) -> dict[str, Any]:
+def _label_row(record: Record) -> JsonObject:
     fields = _label_fields(record)
     return {"seq": record.seq, **{name: fields.get(name) for name in _LABEL_COLUMNS}, "known_at": _Time(record.time_ms)}
 
@@ -247,7 +248,7 @@ def _late(log: LogBeside) -> Iterator[list[LateEvent]]:
         after = (rows[-1].type, rows[-1].id)
 
 
-def _late_row(late: LateEvent) -> dict[str, Any]:
+def _late_row(late: LateEvent) -> JsonObject:
     return {
         "event": late.type,
         "id": late.id,
@@ -270,7 +271,7 @@ def _flags(log: LogReader, as_of_ms: int | None = None) -> Iterator[list[JudgedF
         yield with_fields(log, batch)
 
 
-def _flag_row(flag: JudgedFlag) -> dict[str, Any]:
+def _flag_row(flag: JudgedFlag) -> JsonObject:
     created, fields = _Time(flag.time_ms), None if flag.fields is None else flag.fields.decode()
     document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
     return document | {"created": created, "time": created, "updated": _Time(flag.updated_ms), "fields": fields}

@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, e
 from typing import Any
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 
 PACKAGE = "shroff"
 # The groups, with the names of their entry points and what these name; docs/reference/plugins.md.
@@ -72,7 +73,7 @@ def load_entry(name: str, group: str = ADAPTERS) -> Any:
 
 
 @cache
-def installed(group: str) -> Mapping[str, Any]:
+def installed(group: str) -> JsonMapping:
     """Everything that the entry points of a group name, loaded. Raises: UsageError naming a package that is broken."""
     found = {}
     for name, point in entries(group).items():

@@ -18,9 +18,10 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from shroff.errors import COVERED, UsageError, covered, stack_of, trace_of
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.runtime.texts import one_line
 
 LOG = logging.getLogger("shroff")
@@ -44,9 +45,9 @@ class Told(str):
 
     __slots__ = ("fields", "level")
     level: int
-    fields: Mapping[str, Any]
+    fields: JsonMapping
 
-    def __new__(cls, words: str, level: int = logging.WARNING, fields: Mapping[str, Any] | None = None) -> Self:
+    def __new__(cls, words: str, level: int = logging.WARNING, fields: JsonMapping | None = None) -> Self:
         made = super().__new__(cls, words)
         made.level, made.fields = level, fields or {}
         return made
@@ -81,7 +82,7 @@ def failure(what: str, error: BaseException, **fields: str) -> Told:
     return Told(words, logging.ERROR, known | stack)
 
 
-def kept_errors(folder: Path) -> list[dict[str, Any]]:
+def kept_errors(folder: Path) -> list[JsonObject]:
     """The last unexpected errors of a project, the oldest first."""
     found = []
     with suppress(OSError):
@@ -91,7 +92,7 @@ def kept_errors(folder: Path) -> list[dict[str, Any]]:
     return [entry for entry in found if isinstance(entry, dict)]
 
 
-def _keep(entry: Mapping[str, Any]) -> None:
+def _keep(entry: JsonMapping) -> None:
     if _Kept.folder is None or not _Kept.folder.is_dir():
         return
     path, line = _Kept.folder / ERRORS_FILE, json.dumps(entry).encode() + b"\n"
@@ -205,7 +206,7 @@ class _Handler(logging.Handler):
         self._said[level, kind] = now_s, 0
         return count + 1
 
-    def _json(self, record: logging.LogRecord, words: str, fields: Mapping[str, Any]) -> str:
+    def _json(self, record: logging.LogRecord, words: str, fields: JsonMapping) -> str:
         told = {"time": _moment(record.created), "level": record.levelname.lower(), "message": words}
         shown = {name: scrubbed(value) if isinstance(value, str) else value for name, value in fields.items()}
         return json.dumps({**told, "pid": record.process, **self._fields, **shown})
@@ -223,7 +224,7 @@ def _words(record: logging.LogRecord) -> str:
     return f"{record.name}: {_VALUE.sub('...', text) if record.args else text}"
 
 
-def _text(record: logging.LogRecord, words: str, fields: Mapping[str, Any]) -> str:
+def _text(record: logging.LogRecord, words: str, fields: JsonMapping) -> str:
     shown = [f"{name}={one_line(value)}" for name, value in fields.items() if not isinstance(value, list)]
     more = f" ({', '.join(shown)})" if shown and (record.levelno < logging.INFO or "times" in fields) else ""
     return f"shroff: {words}{scrubbed(more)}"

@@ -11,12 +11,13 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.runtime.logs import say, tell
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -152,7 +153,7 @@ def _spans(found: TracedBatch, event: TracedEvent) -> tuple[str, float]:
     places = [
         seq for seq in (found.places if event.number < 0 else found.places[event.number : event.number + 1]) if seq
     ]
-    told: Mapping[str, Any] = {"shroff.batch.size": len(found.places)}
+    told: JsonMapping = {"shroff.batch.size": len(found.places)}
     if places:
         told = {**told, "shroff.seq.first": min(places), "shroff.seq.last": max(places)}
     parent = TraceContextTextMapPropagator().extract({HEADER: event.parent}) if event.parent else None

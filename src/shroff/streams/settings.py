@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import SplitResult, unquote
 
+from shroff.json_types import JsonMapping
 from shroff.language.keys import DURATION, Key, Many, MappingShape, One, Shape, choice, mapping_shape
 
 VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"  # of the environment, which may stand for a whole address
@@ -86,7 +86,7 @@ def last_part(parts: SplitResult, example: str) -> tuple[list[str], str]:
     return before, name
 
 
-def sqlite_in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+def sqlite_in_folder(options: JsonMapping, folder: Path) -> JsonMapping:
     """Options whose `url` may name a file of SQLite: a relative one is in the project's folder."""
     url = str(options["url"])
     if not url.startswith(SQLITE) or url.startswith(f"{SQLITE}/"):
@@ -94,11 +94,11 @@ def sqlite_in_folder(options: Mapping[str, Any], folder: Path) -> Mapping[str, A
     return {**options, "url": f"{SQLITE}{folder}/{url[len(SQLITE) :]}"}
 
 
-def _no_mistake(_options: Mapping[str, Any]) -> str:
+def _no_mistake(_options: JsonMapping) -> str:
     return ""
 
 
-def _as_it_is(options: Mapping[str, Any], _folder: Path) -> Mapping[str, Any]:
+def _as_it_is(options: JsonMapping, _folder: Path) -> JsonMapping:
     return options
 
 
@@ -131,10 +131,10 @@ class AdapterSettings:
     shape: Shape
     schemes: Mapping[str, int | None] = field(default_factory=dict)
     form: str = ""
-    from_address: Callable[[SplitResult], Mapping[str, Any]] | None = None
+    from_address: Callable[[SplitResult], JsonMapping] | None = None
     types: str = ""
-    mistake: Callable[[Mapping[str, Any]], str] = _no_mistake
-    placed: Callable[[Mapping[str, Any], Path], Mapping[str, Any]] = _as_it_is
+    mistake: Callable[[JsonMapping], str] = _no_mistake
+    placed: Callable[[JsonMapping, Path], JsonMapping] = _as_it_is
     is_called: bool = False
     is_prepared: bool = False
     route: tuple[str, str] | None = None
@@ -147,11 +147,11 @@ class AdapterSettings:
         """Its own keys."""
         return self.shape.keys if isinstance(self.shape, MappingShape) else ()
 
-    def settled(self, options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    def settled(self, options: JsonMapping, folder: Path) -> JsonMapping:
         """Filled settings as the adapter takes them: files by whole paths from the project's folder."""
         files = {key.name: str(folder / options[key.name]) for key in self.keys if _is_file(key, options)}
         return self.placed({**options, **files}, folder)
 
 
-def _is_file(key: Key, options: Mapping[str, Any]) -> bool:
+def _is_file(key: Key, options: JsonMapping) -> bool:
     return key.shape is FILE and isinstance(options.get(key.name), str)

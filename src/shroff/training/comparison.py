@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
 import numpy as np
 
 from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.estimates import Estimates, difference, estimate
@@ -223,7 +223,7 @@ def _scores(
     return found[0], found[1]
 
 
-def _tested(stored: Stored) -> dict[str, Any]:
+def _tested(stored: Stored) -> JsonObject:
     """The test rows of a model, by place; the last fold's where folds overlap."""
     table = stored_rows(stored)
     if table is None:

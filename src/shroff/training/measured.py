@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression import Compare, Literal
 from shroff.language.expression_text import clock_words_of
 from shroff.language.types import BOOLEAN
@@ -51,12 +52,12 @@ def with_money(value: Any, places: int) -> Any:
     return [with_money(part, places) for part in value] if isinstance(value, list) else value
 
 
-def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[str, Any]:
+def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObject:
     """Everything that was measured, as metrics.json has it: money too in numbers of whole units.
 
     What has no value is null, with the reason beside.
     """
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "metrics": {name: asdict(estimate) for name, estimate in evaluation.metrics.items()},
         "baselines": {
             name: {
@@ -78,11 +79,11 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> dict[st
     }
     if leak is not None:
         found["leak_test"] = [asdict(part) | {"passed": part.passed} for part in leak.parts]
-    document: dict[str, Any] = plain(found)
+    document: JsonObject = plain(found)
     return document
 
 
-def slices_told(definitions: Definitions, event: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> JsonObject:
     """A model's metrics, their slices with `words` and in their natural order; columns stand as they did."""
     found, places = list(metrics.get("slices", ())), dict[str, int]()
     for slice_ in found:
@@ -134,7 +135,7 @@ def _amounts(value: Any, places: int) -> Any:
     return money_text(value, places) if isinstance(value, int | float) else value
 
 
-def facts_of(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def facts_of(manifest: JsonMapping) -> list[tuple[str, str]]:
     """Where a model comes from: its labels, its data, its learner."""
     parameters = ", ".join(f"{name} {value}" for name, value in sorted(manifest["parameters"].items()))
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(manifest["libraries"].items()))
@@ -149,7 +150,7 @@ def facts_of(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _learnt_from(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _learnt_from(manifest: JsonMapping) -> list[tuple[str, str]]:
     data, train = manifest["data"], manifest["train"]
     return [
         ("Trained on events of", f"{data['from']} to {data['to']}"),
@@ -160,7 +161,7 @@ def _learnt_from(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _origin(imported: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _origin(imported: JsonMapping) -> list[tuple[str, str]]:
     """Where a model comes from that was trained elsewhere."""
     checked = imported["checked"]
     rows = f"{checked['rows']:,} rows of {checked['file']}, the {checked['of']} at most {checked['worst']:.1g} off"

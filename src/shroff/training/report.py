@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Terms
@@ -45,7 +46,7 @@ class ReportFacts:
     terms: Terms
     tested: pa.Table
 
-    def page(self, manifest: Mapping[str, Any]) -> bytes:
+    def page(self, manifest: JsonMapping) -> bytes:
         """The page, for the manifest as it will be written.
 
         Cost: exact contributions of at most 2,000 rows, about a second for a hundred trees.

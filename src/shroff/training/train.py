@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ import shroff
 from shroff.arrays import Bools, Ints8
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import DAY_MS, parse_duration, show_duration
 from shroff.log.columns.tables import Way
 from shroff.models.definitions import LEARNERS, ModelInput, ModelSettings, Split
@@ -94,8 +94,8 @@ class Maker:
 
     learn: Learn
     keep: Callable[[KnownRows], Trained]
-    data: Mapping[str, Any] | None = None
-    about: Mapping[str, Any] = field(default_factory=dict)
+    data: JsonMapping | None = None
+    about: JsonMapping = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -260,7 +260,7 @@ def _ran_on(growing: Growing | None) -> list[str]:
     return [f"Features were computed and trees grown by {words} of {name}, all else by the command's own."]
 
 
-def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> dict[str, Any]:
+def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> JsonObject:
     """What the manifest says of the rows that a model has learned from."""
     return {
         "from": time_text(window.train_start_ms),
@@ -272,7 +272,7 @@ def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> dict[str, An
     }
 
 
-def _held_against(definitions: Definitions, settings: ModelSettings) -> dict[str, Any]:
+def _held_against(definitions: Definitions, settings: ModelSettings) -> JsonObject:
     """What a promotion holds today's project against: the champion then, and what each input meant."""
     champion = definitions.scoring_of(settings.event).champion
     return {

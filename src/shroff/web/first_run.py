@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import uvicorn
 from starlette.background import BackgroundTask
@@ -25,6 +25,7 @@ from shroff import config
 from shroff.app import project as app
 from shroff.app.check_operations import rows_of_file
 from shroff.errors import DefinitionError, ShroffError, UsageError
+from shroff.json_types import JsonObject
 from shroff.people import links
 from shroff.runtime.logs import failure
 from shroff.runtime.texts import one_line
@@ -62,7 +63,7 @@ def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory(prefix="shroff-first-") as scratch:
         run = FirstRun(folder.resolve(), Path(scratch), say)
-        options: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
+        options: JsonObject = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
         options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1}
         run.server = uvicorn.Server(uvicorn.Config(run, **options))
         listening.listen()  # whoever is told of it finds it
@@ -211,7 +212,7 @@ class FirstRun:
 
     def _page(self) -> Response:
         """The page of now."""
-        shown: dict[str, Any] = {"run": self, "templates": [name for name in config.TEMPLATES if name != BLANK]}
+        shown: JsonObject = {"run": self, "templates": [name for name in config.TEMPLATES if name != BLANK]}
         if self.report is not None or (self.link is not None and (self.mistake or not self.files)):
             response = alone("first_run.html", stage="end", **shown)
             response.background = BackgroundTask(self.is_seen.set)
@@ -222,7 +223,7 @@ class FirstRun:
             return alone("first_run.html", stage="file", **shown)
         return alone("first_run.html", stage="look", **shown, **self._look(self.file))
 
-    def _look(self, file: Path) -> dict[str, Any]:
+    def _look(self, file: Path) -> JsonObject:
         """What the files of the project make of the first lines, or the mistakes in them."""
         errors: Sequence[Problem] = ()
         rows = labels = None

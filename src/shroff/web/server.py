@@ -19,6 +19,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.people.access import network_of
 from shroff.runtime.logs import failure
 from shroff.runtime.values import frozen
@@ -169,7 +170,7 @@ async def _serve(
             service.is_ending = True
         server.should_exit = True
 
-    def told(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def told(_: asyncio.AbstractEventLoop, context: JsonObject) -> None:
         error = context.get("exception")
         tell(context["message"] if error is None else failure(context["message"], error))
 

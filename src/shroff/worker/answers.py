@@ -15,6 +15,7 @@ from shroff.engine.decision import Decision, Refusal, Undecided, kind_of
 from shroff.engine.stored import stored
 from shroff.errors import UsageError
 from shroff.events.intake import Submission
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.writer import REFUSED, UNTAKEN, Answer
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def foreseen_json(body: bytes) -> bytes:
     return to_json(found)
 
 
-def problem_of(answer: Answer) -> dict[str, Any]:
+def problem_of(answer: Answer) -> JsonObject:
     """The problem document (RFC 9457) of a submission that was not taken."""
     if answer.kind == UNTAKEN:
         detail = 'no event type accepts this line; name its type, or write {"payment": {…}}'
@@ -74,7 +75,7 @@ class ArrowStream(Protocol):
         """Give the stream, by the Arrow PyCapsule interface."""
 
 
-Events: TypeAlias = Iterable[Mapping[str, Any]] | ArrowStream  # of a program
+Events: TypeAlias = Iterable[JsonMapping] | ArrowStream  # of a program
 
 
 def table_of(events: object) -> pa.Table | None:

@@ -9,10 +9,11 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from logging import DEBUG
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
+from shroff.json_types import JsonObject
 from shroff.log.columns.lines import in_runs
 from shroff.log.writer import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.logs import LOG, say
@@ -77,7 +78,7 @@ class IngestReport:
         """Of labels that still wait, the ids that look like TYPE/ID themselves, with a type that is not declared."""
         return [batch for batch in self._pending.values() if batch]
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> JsonObject:
         """The counts as JSON."""
         events, labels, typed = self.events, self.labels, self.typed
         return {

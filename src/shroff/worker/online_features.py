@@ -25,6 +25,7 @@ from shroff.errors import StateError
 from shroff.events.definitions import EventType
 from shroff.events.event import Codec, time_text
 from shroff.features.frames import Frame, joined_key
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression import Node, ThisField, walk
 from shroff.language.types import Type
 from shroff.language.values import key_text, parse_time
@@ -90,8 +91,8 @@ class EntityFeatures(NamedTuple):
     as_of: datetime
     event: str
     definitions: str
-    features: Mapping[str, Any]
-    values: Mapping[str, Any]
+    features: JsonMapping
+    values: JsonMapping
 
 
 def read_features(
@@ -278,7 +279,7 @@ class _Shown(msgspec.Struct):
 
 
 def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:
-    declared, values = definitions.features, dict[str, Any]()
+    declared, values = definitions.features, JsonObject()
     try:
         features = {name: from_json(value) for name, value in sorted(row.features.items())}
         as_of = _EPOCH + timedelta(milliseconds=parse_time(row.as_of))

@@ -25,6 +25,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.json_types import JsonObject
 from shroff.plugins.databases import is_loopback
 from shroff.plugins.http import Calls, HttpAnswer, reason, target_of
 from shroff.plugins.values import frozen
@@ -125,7 +126,7 @@ class BigQuery:
 
     def _config(self, file: LoadFile, id_: str) -> bytes:
         """The configuration of a job."""
-        load: dict[str, Any] = {
+        load: JsonObject = {
             "destinationTable": {"projectId": self._project, "datasetId": self._dataset, "tableId": file.table},
             "sourceFormat": _FORMATS[file.format],
             "schema": {"fields": file.schema},

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from shroff.json_types import JsonObject
 from shroff.plugins.operations import OperationAnswer, OperationRequest, argument, group, many, operation
 from shroff.plugins.project import write_text
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
@@ -79,7 +80,7 @@ def dashboard_of(text: str, project: str, summaries: SummarySettings | None) -> 
     if summaries is not None:
         for table, own in (("fraud_summaries", summaries.fraud_table), ("transaction_summaries", summaries.table)):
             text = text.replace(f" {table}", f" {own}")
-    made: dict[str, Any] = json.loads(text)
+    made: JsonObject = json.loads(text)
     made["uid"] = made["uid"].replace("shroff-", f"{project}-", 1)[:40]  # at most, says Grafana
     made["title"] = made["title"].replace("shroff:", f"{project}:", 1)
     made["tags"].append(project)

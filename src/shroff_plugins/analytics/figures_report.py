@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import Problem, nearest
+from shroff.json_types import JsonObject
 from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.reports import AddedReport
 from shroff.plugins.settings import NAME, Many, mapping_shape
@@ -69,13 +70,13 @@ def _count(context: ProjectContext, content: ReportContent, zone: str, day: date
     return to_json(count_report(context, content, zone, day))
 
 
-def _values(counted: bytes, settings: Settings, language: str, zone: str, start_ms: int) -> dict[str, Any]:
+def _values(counted: bytes, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
     from shroff_plugins.analytics.report_text import CountedReport, counted_values
 
     return counted_values(from_json(counted, type=CountedReport), settings, language, zone, start_ms)
 
 
-def _sample(*, is_there: bool) -> dict[str, Any]:
+def _sample(*, is_there: bool) -> JsonObject:
     """A report of figures: one that is there, or of which nothing is available."""
     why = "" if is_there else "the lake does not answer"
     figure = {"name": "users", "label": "Users", "value": "12", "is_there": is_there, "why": why}

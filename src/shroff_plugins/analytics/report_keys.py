@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.errors import Problem, ShroffError, nearest
+from shroff.json_types import JsonObject
 from shroff.plugins import loader
 from shroff.plugins.events import Events
 from shroff.plugins.language import BOOLEAN, INTEGER, DeclaredNames, FeatureValue, Node, Scope, Type, Value, walk
@@ -301,7 +302,7 @@ def _misfits(tree: YamlMapping) -> list[str]:
 _BELONGS = {"where": "event", "distinct": "event", "sum": "event", "days": "event", "also": "distinct", "key": "fact"}
 
 
-def _shown(tree: YamlMapping) -> dict[str, Any]:
+def _shown(tree: YamlMapping) -> JsonObject:
     """Display format of a figure."""
     return {"label": _text(tree, "label"), "form": _text(tree, "as"), "is_hidden": _text(tree, "hidden") == "true"}
 

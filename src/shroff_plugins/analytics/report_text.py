@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from shroff.json_types import JsonObject
 from shroff.plugins.language import HOUR_MS
 from shroff.plugins.reports import (
     MINUS,
@@ -70,7 +71,7 @@ class CountedReport(FrozenStruct):
     newest_ms: int | None = None
 
 
-def counted_values(found: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> dict[str, Any]:
+def counted_values(found: CountedReport, settings: Settings, language: str, zone: str, start_ms: int) -> JsonObject:
     """What the text of a report of figures is given."""
     words, project, day = WORDS[language], plain(settings.name), day_text(start_ms, zone, language)
     return {
@@ -103,7 +104,7 @@ def _note(found: CountedReport, start_ms: int, day: str, zone: str, language: st
     return WORDS[language]["newest"].format(moment=moment_text(found.newest_ms, zone, language), day=day)
 
 
-def _figure(settings: Settings, figure: CountedFigure, language: str) -> dict[str, Any]:
+def _figure(settings: Settings, figure: CountedFigure, language: str) -> JsonObject:
     numbers = [value if isinstance(value, int | float) else None for value in figure.values]
     has_chart = sum(number is not None for number in numbers) > 1
     lengths = _lengths([number or 0 for number in numbers]) if has_chart else []
@@ -118,7 +119,7 @@ def _figure(settings: Settings, figure: CountedFigure, language: str) -> dict[st
     }
 
 
-def _without_repeats(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _without_repeats(rows: list[JsonObject]) -> list[JsonObject]:
     """The rows; why something is not available stands at the first of those that have the same reason."""
     told = set[str]()
     for row in rows:
@@ -152,7 +153,7 @@ def _decimal(value: float, language: str, places: int = 2) -> str:
     return f"{MINUS if value < 0 else ''}{text}"
 
 
-def _steps(funnel: CountedFunnel, language: str) -> dict[str, Any]:
+def _steps(funnel: CountedFunnel, language: str) -> JsonObject:
     words = WORDS[language]
     means = [sum(step.before) / BEFORE if step.before else None for step in funnel.steps]
     most = max([*(step.count for step in funnel.steps), *(mean or 0 for mean in means)], default=0) or 1

@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
+from shroff.json_types import JsonMapping
 from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
 from shroff.plugins.project import unfinished, write_lines
 from shroff.plugins.values import frozen
@@ -226,7 +227,7 @@ def _write(
     found.rows[name] = found.rows.get(name, 0) + table.num_rows
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
+def _line(row: JsonMapping) -> bytes:
     """A row as a line of JSON: decimals as texts, so no digit is lost, and nothing where a value is missing."""
     return to_json({name: value for name, value in row.items() if value is not None}) + b"\n"
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from msgspec.json import encode as to_json
 
+from shroff.json_types import JsonObject
 from shroff.plugins.language import Node, text_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.plugins.project import CheckDraft, CountDraft, NoCaseError, ShowCase, ShowDrafts, WriteDraft
@@ -213,7 +214,7 @@ def sum_up_case(project: Project, request: SumUpCase) -> CaseSummary:
     raise NoAnswerError(f"the model's summary has numbers that the record lacks: {', '.join(lacking)}")
 
 
-def record_of(project: Project, number: int) -> dict[str, Any]:
+def record_of(project: Project, number: int) -> JsonObject:
     """The part of a case that is sent: no key, id, name, note or text of an event."""
     case = project.run(ShowCase(number))
     rules = {rule.id: rule for rule in project.definitions.rules}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, read_part
 
 # How long a task waits that only a process can do which has ended: one that grows trees with others.
@@ -94,7 +95,7 @@ class DaskBackend:
     def processes(self) -> int:
         return max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1)
 
-    def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
+    def grow(self, files: TrainingFiles, settings: JsonMapping, trees: int) -> bytes:
         """As `models.learners.cluster.TreeCluster` says. Raises: StateError where a process ends on the way."""
         import xgboost
         from distributed import KilledWorker

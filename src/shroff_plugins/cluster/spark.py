@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.cluster import FRAUD, GREW_NOTHING, TOO_SMALL, WEIGHT, TrainingFiles, recorded
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class SparkBackend:
     def processes(self) -> int:
         return int(self.context.defaultParallelism)
 
-    def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
+    def grow(self, files: TrainingFiles, settings: JsonMapping, trees: int) -> bytes:
         """As `models.learners.cluster.TreeCluster` says. Raises: StateError where a process ends on the way."""
         from py4j.protocol import Py4JJavaError
         from pyspark.errors import PySparkException

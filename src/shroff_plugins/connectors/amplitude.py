@@ -12,17 +12,18 @@ import re
 import stat
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from shroff.errors import TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.adapters import LOST, PulledSource, PullPlace
 from shroff.plugins.http import CallDeadline, Calls, basic, reason
 from shroff.plugins.language import parse_duration, parse_share
@@ -56,7 +57,7 @@ class AmplitudeExport(PulledSource):
     A day that was taken is not asked for again by itself; `sources sync NAME --day` does.
     """
 
-    def __init__(self, options: Mapping[str, Any], place: PullPlace) -> None:
+    def __init__(self, options: JsonMapping, place: PullPlace) -> None:
         self._place = place
         self._headers = {"Authorization": basic(str(options["api_key"]), str(options["secret_key"]))}
         self._address = str(options.get("url") or HOSTS[str(options.get("region", "us"))])

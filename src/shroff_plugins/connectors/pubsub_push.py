@@ -11,12 +11,12 @@ import binascii
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.errors import TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.adapters import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError
 
 try:
@@ -69,7 +69,7 @@ class PubsubSource:
         fetch: Gets Google's keys.
     """
 
-    def __init__(self, options: Mapping[str, Any], fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, options: JsonMapping, fetch: Fetch, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._audience, self._account = str(options["audience"]), str(options["service_account"])
         self._subscriptions = frozenset(options.get("subscriptions", ()))
         self._is_wrapped = options.get("body", "wrapped") == "wrapped"
@@ -135,7 +135,7 @@ class PubsubSource:
             raise PushRefusedError(FORBIDDEN, f"the token is not for this source: its {name} is another one")
         return int(claims["exp"])
 
-    def _foreign(self, claims: Mapping[str, Any], now_s: int) -> str:
+    def _foreign(self, claims: JsonMapping, now_s: int) -> str:
         """The name of a claim that shows that a token is not for us; empty where none does."""
         if claims.get("iss") not in ISSUERS:
             return "iss"

@@ -7,7 +7,7 @@ message has the attribute `key`, which is the same then, and no other message's:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +15,7 @@ import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
 from shroff_plugins.connectors.pubsub import MESSAGE_BYTES_MAX, NEEDS, VALUE_BYTES_MAX, Publisher, size_of, told
 from shroff_plugins.connectors.settings import outcomes_mistake
@@ -38,7 +39,7 @@ class PubsubSink:
 
     places_max = 2_000
 
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, options: JsonMapping) -> None:
         """Prepare for a topic; nothing is asked of Pub/Sub yet.
 
         Args:

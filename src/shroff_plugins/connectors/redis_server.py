@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.json_types import JsonObject
 
 ANSWER_S = 5.0  # so long we wait for an answer, and for a connection, before the server counts as away
 SCHEMES = ("redis", "rediss", "unix")
@@ -157,6 +158,6 @@ def failed(error: Exception, address: str, what: str) -> ShroffError:
     return TransientError(f"Redis at {address} {what_for}: {words or type(error).__name__}")
 
 
-def pairs(reply: Any) -> dict[str, Any]:
+def pairs(reply: Any) -> JsonObject:
     """A reply of names and values in turn."""
     return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 from urllib.parse import SplitResult
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.settings import (
     ADDRESS,
     CALLS,
@@ -50,24 +49,24 @@ OVERTAKES_MS = 60_000  # the lease of a message whose worker was killed; Pub/Sub
 _SECRET = One("an environment variable such as ${AMPLITUDE_API_KEY}", rf"^{VARIABLE}$")
 
 
-def _redis_at(parts: SplitResult) -> dict[str, Any]:
+def _redis_at(parts: SplitResult) -> JsonObject:
     before, stream = last_part(parts, "redis://localhost:6379/0/payments")
     return {"url": f"{parts.scheme}://{parts.netloc}/{'/'.join(before) or '0'}", "streams": {"any": stream}}
 
 
-def _pubsub_at(parts: SplitResult) -> dict[str, Any]:
+def _pubsub_at(parts: SplitResult) -> JsonObject:
     _, name = last_part(parts, "pubsub://my-project/payments")
     return {"subscriptions": {"any": f"projects/{parts.netloc}/subscriptions/{name}"}}
 
 
-def pubsub_mistake(options: Mapping[str, Any]) -> str:
+def pubsub_mistake(options: JsonMapping) -> str:
     """Mistake in the subscriptions of a source, in words; empty where there is none."""
     named = [*options.get("subscriptions", {}).values(), *([options["labels"]] if "labels" in options else [])]
     is_twice = len(set(named)) < len(named)
     return "a subscription has one type of events. Name it once, under 'any' if it has several." if is_twice else ""
 
 
-def outcomes_mistake(options: Mapping[str, Any]) -> str:
+def outcomes_mistake(options: JsonMapping) -> str:
     """Mistake in the outcomes of a Pub/Sub sink, in words; empty where there is none."""
     take = options.get("take", "decisions")
     if take != "decisions" and ("outcomes" in options or options.get("ordering_key") == "outcome"):

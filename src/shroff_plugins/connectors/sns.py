@@ -14,12 +14,12 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
 from shroff.errors import TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.adapters import (
     BAD,
     CHALLENGE,
@@ -71,7 +71,7 @@ class SnsSource:
         fetch: Gets a certificate, or tells SNS that a subscription is wanted.
     """
 
-    def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
+    def __init__(self, options: JsonMapping, fetch: Fetch) -> None:
         from shroff_plugins.connectors.sns_certificates import Certificates
 
         self._topics = frozenset(options["topics"])

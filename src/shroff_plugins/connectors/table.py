@@ -7,7 +7,7 @@ its rows, until there is one behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.types import NullType
 
 from shroff.errors import TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.adapters import AwayError, PulledSource, PullPlace, Stamp
 from shroff.plugins.databases import RejectedRowError, SqlDatabase
 from shroff.plugins.language import parse_duration
@@ -38,7 +39,7 @@ class TableRows(PulledSource):
     Raises: UsageError where there is no such kind of database, or its library is not installed.
     """
 
-    def __init__(self, options: Mapping[str, Any], place: PullPlace) -> None:
+    def __init__(self, options: JsonMapping, place: PullPlace) -> None:
         self._name, self._by = str(options["table"]), str(options["by"])
         self.row_id = self._by
         self._database = SqlDatabase(str(options["url"]), f"the source {place.name}")

@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.json import decode as from_json
 
 from shroff.errors import InputError
+from shroff.json_types import JsonMapping
 from shroff.plugins.events import (
     MappedRow,
     canonical_json,
@@ -86,7 +87,7 @@ class QuestionReader:
         except (ValueError, RecursionError) as error:
             raise InputError([self._mistake(str(error))]) from None
 
-    def answer(self, columns: Columns, found: Mapping[str, Any]) -> bytes:
+    def answer(self, columns: Columns, found: JsonMapping) -> bytes:
         """Response for the values found, as JSON. Raises: InputError where an expression cannot read a value."""
         rows: Sequence[Columns] = found[KINDS[self.call.reads].rows] if self.call.is_of_rows else [found]
         texts = [self._write(MappedRow("", 0, {**row, REQUEST: columns})) for row in rows]

@@ -10,6 +10,7 @@ import msgspec
 from starlette.responses import Response
 
 from shroff.errors import DefinitionError, InputError, UsageError, nearest
+from shroff.json_types import JsonObject
 from shroff.plugins.operations import named
 from shroff.plugins.web import (
     JSON,
@@ -58,7 +59,7 @@ MAIL_PROBLEMS = {
     429: "",
 }
 
-Found = dict[str, Any]
+Found = JsonObject
 
 
 def question_routes(call: AskingCall, money_places: int) -> Iterator[Route]:
@@ -229,7 +230,7 @@ def _route_doc(reader: QuestionReader) -> RouteDoc:
         query = dict.fromkeys(names, "In the format of the earlier service.")
         problems = {400: "", 422: "The query is refused.", 429: ""}
         return RouteDoc(summary, "The response that calls.yaml defines.", problems=problems, query=query, answer=answer)
-    body: dict[str, Any] = {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}
+    body: JsonObject = {"type": "object", "properties": {name: {} for name in names}, "additionalProperties": False}
     if call.many:
         answer = {"type": "array", "items": answer}
         body = {
@@ -251,7 +252,7 @@ def _route_doc(reader: QuestionReader) -> RouteDoc:
     return RouteDoc(summary, "The response that calls.yaml defines.", body, problems, answer=answer)
 
 
-def _shape(part: Part) -> dict[str, Any]:
+def _shape(part: Part) -> JsonObject:
     """The schema of an answer: objects by their names, all else whatever it is."""
     if not isinstance(part, Mapping):
         return {}

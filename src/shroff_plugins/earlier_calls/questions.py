@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from shroff.errors import Problem, nearest
+from shroff.json_types import JsonObject
 from shroff.plugins import loader as loading
 from shroff.plugins.language import DeclaredNames, Node, RowValue, Scope, walk
 from shroff.plugins.loader import FileContext, YamlMapping, YamlNode
@@ -58,7 +59,7 @@ class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):
     entity: str
     key: str
     limit: Limit = 50
-    fields: dict[str, Any] = {}
+    fields: JsonObject = {}
 
 
 class FunnelAsked(msgspec.Struct, forbid_unknown_fields=True):

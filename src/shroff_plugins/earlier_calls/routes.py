@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from starlette.responses import Response
 
 from shroff.errors import InputError
+from shroff.json_types import JsonObject
 from shroff.plugins.events import secret_fields
 from shroff.plugins.language import RowValue, Type, walk
 from shroff.plugins.web import (
@@ -167,11 +168,11 @@ def _read(
 # ---- for the OpenAPI document
 
 
-def _of_type(type_: Type) -> dict[str, Any]:
+def _of_type(type_: Type) -> JsonObject:
     return {"type": [*_JSON_TYPES.get(type_.kind, ("string",)), "null"]}
 
 
-def _body_schema(call: MappedCall, event_type: EventType) -> dict[str, Any]:
+def _body_schema(call: MappedCall, event_type: EventType) -> JsonObject:
     in_lists = {name for names in call.lists.values() for name in names}
     made = set() if call.writes else {event_type.id_field, event_type.time_field}
     plain = [
@@ -179,7 +180,7 @@ def _body_schema(call: MappedCall, event_type: EventType) -> dict[str, Any]:
     ]
     nodes = call.mapping.fields.values()
     read = {str(part.path[0]) for node in nodes for part in walk(node) if isinstance(part, RowValue)}
-    properties: dict[str, Any] = {name: {} for name in sorted(read - in_lists)}
+    properties: JsonObject = {name: {} for name in sorted(read - in_lists)}
     properties |= {field.name: field_schema(field, event_type) for field in plain}
     for name, places in call.lists.items():
         words = f"In this order: {', '.join(places)}."

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from shroff.errors import RegistryError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.models import (
     BROKEN,
     LIGHTGBM,
@@ -155,7 +155,7 @@ def _own_names(names: Sequence[str]) -> tuple[str, ...]:
     return () if is_made_up else tuple(names)
 
 
-def _learner_of(data: bytes) -> Mapping[str, Any]:
+def _learner_of(data: bytes) -> JsonMapping:
     """The part of the document that all is in."""
     try:
         document = json.loads(data)
@@ -170,7 +170,7 @@ def _learner_of(data: bytes) -> Mapping[str, Any]:
     if isinstance(document, dict) and "oblivious_trees" in document:
         raise UsageError("it is CatBoost's JSON; save it with `model.save_model('model.onnx', format='onnx')`")
     try:
-        learner: Mapping[str, Any] = document["learner"]
+        learner: JsonMapping = document["learner"]
         booster = learner["gradient_booster"]
         learner["objective"]["name"], int(learner["learner_model_param"]["num_feature"])
         if booster["name"] == "gbtree":
@@ -182,7 +182,7 @@ def _learner_of(data: bytes) -> Mapping[str, Any]:
     return learner
 
 
-def _refuse_objective(objective: str, shape: Mapping[str, Any]) -> None:
+def _refuse_objective(objective: str, shape: JsonMapping) -> None:
     if int(shape.get("num_class", 0)) > 1 or int(shape.get("num_target", 1)) > 1 or objective.startswith("multi:"):
         raise UsageError("it has several classes or targets; train it on one, fraud or not (binary:logistic)")
     if objective.startswith("rank:"):
@@ -197,7 +197,7 @@ def _refuse_objective(objective: str, shape: Mapping[str, Any]) -> None:
         )
 
 
-def _rounds_of_xgboost(learner: Mapping[str, Any], rounds: int | None) -> tuple[int | None, list[str]]:
+def _rounds_of_xgboost(learner: JsonMapping, rounds: int | None) -> tuple[int | None, list[str]]:
     """The last round used, and a remark about it.
 
     XGBoost's own `Booster` takes all rounds; its classes for scikit-learn stop at the best one.
@@ -219,7 +219,7 @@ def _rounds_of_xgboost(learner: Mapping[str, Any], rounds: int | None) -> tuple[
     return None, [words]
 
 
-def _categories_of_xgboost(learner: Mapping[str, Any], count: int) -> dict[int, tuple[str, ...] | None]:
+def _categories_of_xgboost(learner: JsonMapping, count: int) -> dict[int, tuple[str, ...] | None]:
     """The features that are split by categories; their texts where XGBoost has written them (3.1 and later)."""
     model = learner["gradient_booster"]["model"]
     split = {int(tree["split_indices"][node]) for tree in model["trees"] for node in tree.get("categories_nodes", ())}
@@ -231,7 +231,7 @@ def _categories_of_xgboost(learner: Mapping[str, Any], count: int) -> dict[int, 
     return {place: texts[place] if place < len(texts) else None for place in sorted(split) if place < count}
 
 
-def _texts_of(encoded: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _texts_of(encoded: JsonMapping) -> tuple[str, ...] | None:
     """The categories of one feature by their codes; None for none, for numbers, and where they cannot be told.
 
     Offsets count characters and values are bytes (XGBoost 3.2), so only plain ASCII is what it was.
@@ -243,7 +243,7 @@ def _texts_of(encoded: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(text[start:end] for start, end in pairwise(offsets))
 
 
-def _refuse_tangled(trees: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_tangled(trees: Sequence[JsonMapping]) -> None:
     """Refuse links that XGBoost, which explains the model, would follow out of the tree."""
     for number, tree in enumerate(trees):
         if tree["tree_param"].get("size_leaf_vector", "0") not in {"0", "1"}:
@@ -262,7 +262,7 @@ def _refuse_tangled(trees: Sequence[Mapping[str, Any]]) -> None:
             raise UsageError(f"tree {number} of it has links that do not form a tree; save it again, {_XGBOOST_SAVE}")
 
 
-def _gains_of_xgboost(trees: Sequence[Mapping[str, Any]], count: int) -> Floats:
+def _gains_of_xgboost(trees: Sequence[JsonMapping], count: int) -> Floats:
     found = np.zeros(count)
     for tree in trees:
         inner = np.array(tree["left_children"], np.int64) >= 0

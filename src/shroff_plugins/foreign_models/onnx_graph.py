@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.plugins.models import refuse_width
 from shroff.plugins.values import Array, Floats32, Ints, frozen
 
@@ -152,11 +153,11 @@ def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
     return Around(tuple(ways), names, sum(reading.widths.values()), has_sigmoid, is_normalized)
 
 
-def attributes(node: NodeProto) -> dict[str, Any]:
+def attributes(node: NodeProto) -> JsonObject:
     """The attributes of a node by name; texts as text, tensors as arrays."""
     from onnx import TensorProto, helper, numpy_helper
 
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for attribute in node.attribute:
         value = helper.get_attribute_value(attribute)
         if isinstance(value, bytes):
@@ -215,7 +216,7 @@ class _Reading:
             node.input[0], node.input[1] = node.input[1], node.input[0]
         return self._after(node, told, self.ways(node.input[0], depth + 1))
 
-    def _after(self, node: NodeProto, told: dict[str, Any], ways: list[GraphPath]) -> list[GraphPath]:
+    def _after(self, node: NodeProto, told: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
         kind = node.op_type
         if kind == "Identity":
             return ways
@@ -248,7 +249,7 @@ class _Reading:
             raise UsageError(f"it would {kind} a column by {by}, which leaves nothing of it; take the column away")
         return way.after(kind, by)
 
-    def _imputed(self, told: dict[str, Any], ways: list[GraphPath]) -> list[GraphPath]:
+    def _imputed(self, told: JsonObject, ways: list[GraphPath]) -> list[GraphPath]:
         if not np.isnan(told.get("replaced_value_float", 0.0)) or "imputed_value_floats" not in told:
             raise UsageError(f"its operator Imputer replaces another value than a missing one. {_WAY_OUT}")
         each = self._each(told["imputed_value_floats"], ways, "Imputer")

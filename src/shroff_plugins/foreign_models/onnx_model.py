@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.models import (
     LEAF,
     LOG_ODDS,
@@ -92,7 +93,7 @@ def _parsed(data: bytes) -> ModelProto:
     return found
 
 
-def _width_of(node: NodeProto, told: Mapping[str, Any]) -> int:
+def _width_of(node: NodeProto, told: JsonMapping) -> int:
     """Minimum number of columns that the model reads."""
     if node.op_type in LINEAR:
         rows = max(len(told.get("intercepts", ())), int(told.get("targets", 1)), 1)
@@ -103,7 +104,7 @@ def _width_of(node: NodeProto, told: Mapping[str, Any]) -> int:
 # ---- trees
 
 
-def _trees(node: NodeProto, told: Mapping[str, Any], outside: Around, data: bytes) -> Foreign:
+def _trees(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) -> Foreign:
     given = trees_of_5(told) if node.op_type == "TreeEnsemble" else trees_of(told)
     if not given:
         raise UsageError("it has no trees; train it first")
@@ -131,7 +132,7 @@ def _trees(node: NodeProto, told: Mapping[str, Any], outside: Around, data: byte
     )
 
 
-def _scores_of_trees(node: NodeProto, told: Mapping[str, Any], outside: Around, given: Sequence[OnnxTree]) -> _Scores:
+def _scores_of_trees(node: NodeProto, told: JsonMapping, outside: Around, given: Sequence[OnnxTree]) -> _Scores:
     post = _post_transform(told, outside)
     bases = [float(number) for number in told.get("base_values", ())]
     if told.get("base_values_as_tensor") is not None:
@@ -168,7 +169,7 @@ def _scores_of_trees(node: NodeProto, told: Mapping[str, Any], outside: Around, 
     return _Scores({1: 1.0}, start, gives, remark)
 
 
-def _post_transform(told: Mapping[str, Any], outside: Around) -> str:
+def _post_transform(told: JsonMapping, outside: Around) -> str:
     names = {0: "NONE", 1: "SOFTMAX", 2: "LOGISTIC", 3: "SOFTMAX_ZERO", 4: "PROBIT"}
     found = told.get("post_transform", "NONE")
     post = names.get(found, str(found)) if isinstance(found, int) else str(found)
@@ -181,7 +182,7 @@ def _post_transform(told: Mapping[str, Any], outside: Around) -> str:
     return "LOGISTIC" if outside.has_sigmoid else post
 
 
-def _labels(told: Mapping[str, Any]) -> list[Any]:
+def _labels(told: JsonMapping) -> list[Any]:
     labels: list[Any] = next(
         (list(told[key]) for key in ("classlabels_int64s", "classlabels_ints", "classlabels_strings") if told.get(key)),
         [0, 1],
@@ -265,7 +266,7 @@ def _cut(way: GraphPath, tree: OnnxTree, nodes: Ints, mode: str) -> tuple[Ints, 
 # ---- linear models
 
 
-def _linear(node: NodeProto, told: Mapping[str, Any], outside: Around, data: bytes) -> Foreign:
+def _linear(node: NodeProto, told: JsonMapping, outside: Around, data: bytes) -> Foreign:
     coefficients = np.array(told["coefficients"], np.float64)
     intercepts = np.array(told.get("intercepts", ()), np.float64)
     post, remarks = _post_transform(told, outside), []
@@ -308,7 +309,7 @@ def _linear(node: NodeProto, told: Mapping[str, Any], outside: Around, data: byt
     )
 
 
-def _regression(weights: Floats, start: float, outside: Around) -> tuple[dict[str, Any], bool]:
+def _regression(weights: Floats, start: float, outside: Around) -> tuple[JsonObject, bool]:
     """The regression as `models.trees.linear` reads it, and whether it says nothing of missing values."""
     if len(weights) != len(outside.ways):
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.values import frozen
 
 _MODES_5 = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
@@ -57,7 +58,7 @@ class OnnxTree:
         return tuple(sorted({int(number) for number in found}))
 
 
-def trees_of(told: Mapping[str, Any]) -> list[OnnxTree]:
+def trees_of(told: JsonMapping) -> list[OnnxTree]:
     """The trees of a TreeEnsembleClassifier or TreeEnsembleRegressor.
 
     Raises: UsageError for thresholds in double precision, and where links make no tree.
@@ -85,7 +86,7 @@ def trees_of(told: Mapping[str, Any]) -> list[OnnxTree]:
     return [_tree(number, nodes_of, weights) for number, nodes_of in rows.items()]
 
 
-def _listed(told: Mapping[str, Any], key: str) -> list[float]:
+def _listed(told: JsonMapping, key: str) -> list[float]:
     if f"{key}_as_tensor" in told:
         return [float(number) for number in told[f"{key}_as_tensor"].ravel()]
     return [float(number) for number in told.get(key, ())]
@@ -122,7 +123,7 @@ def _tree(
     )
 
 
-def trees_of_5(told: Mapping[str, Any]) -> list[OnnxTree]:
+def trees_of_5(told: JsonMapping) -> list[OnnxTree]:
     """The trees of a TreeEnsemble of version 5, whose leaves are apart and whose sets of members stand in one list."""
     splits, weights = np.asarray(told["nodes_splits"]), np.asarray(told["leaf_weights"])
     if splits.dtype == np.float64:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any
 
 import numpy as np
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.models import LEAF
 from shroff.plugins.values import Bools, Floats, Floats32, Ints, frozen
 
@@ -96,7 +96,7 @@ def _by_level(tree: WrittenTree) -> WrittenTree:
     )
 
 
-def _tree(tree: WrittenTree, number: int, count: int) -> dict[str, Any]:
+def _tree(tree: WrittenTree, number: int, count: int) -> JsonObject:
     size = len(tree.left)
     parents = np.full(size, 2**31 - 1)  # XGBoost's mark of a root
     inner = np.flatnonzero(tree.left != LEAF)
@@ -142,7 +142,7 @@ def covered(data: bytes, columns: Floats) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _covers(tree: Mapping[str, Any], columns: Floats32) -> Floats:
+def _covers(tree: JsonMapping, columns: Floats32) -> Floats:
     left, right = np.array(tree["left_children"], np.int64), np.array(tree["right_children"], np.int64)
     conditions = np.array(tree["split_conditions"], np.float64).astype(np.float32)
     asked, default_left = np.array(tree["split_indices"], np.int64), np.array(tree["default_left"], np.int64) != 0

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from shroff.json_types import JsonObject
+
 _NUMBERS = {"i": ">i1", "U": ">u1", "I": ">i2", "l": ">i4", "L": ">i8", "d": ">f4", "D": ">f8"}
 _PLAIN = {"Z": None, "T": True, "F": False}
 _DEPTH_MAX = 50
@@ -70,9 +72,9 @@ class _Reading:
             listed.append(self.value(sign, depth + 1))
         return listed
 
-    def _object(self, depth: int) -> dict[str, Any]:
+    def _object(self, depth: int) -> JsonObject:
         kind, count = self._container()
-        found: dict[str, Any] = {}
+        found: JsonObject = {}
         left = -1 if count is None else self._bounded(count)
         while left != 0:
             if left < 0 and self._data[self.at : self.at + 1] == b"}":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import click
 
 from shroff.errors import StorageError, UsageError
+from shroff.json_types import JsonObject
 from shroff.plugins.commands import Session, argument, command, cut, event_types, many, one_line, table
 from shroff.plugins.project import write_text
 from shroff_plugins.foreign_rules.importer import Imported
@@ -97,7 +97,7 @@ def _named(written: list[Path]) -> str:
     return f"{len(written)} files in {written[0].parent}"
 
 
-def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
+def _document(found: Imported, written: list[Path]) -> JsonObject:
     outcome = found.outcome
     return {
         "event": found.event,
@@ -120,7 +120,7 @@ def _document(found: Imported, written: list[Path]) -> dict[str, Any]:
     }
 
 
-def _refused(refused: RefusedRule) -> dict[str, Any]:
+def _refused(refused: RefusedRule) -> JsonObject:
     problem = refused.problem
     return {
         "file": problem.file,

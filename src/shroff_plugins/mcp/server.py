@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -18,6 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.client import AsyncClient, ClientError
 from shroff.client.calls import JSON, ClientCall, quoted
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.commands import Session, command
 from shroff.plugins.project import filled, unset
 
@@ -94,7 +95,7 @@ async def serve(url: str, key: str) -> None:
             await server.run(read, write, server.create_initialization_options())
 
 
-def tools_of(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def tools_of(document: JsonMapping) -> Iterator[tuple[str, JsonObject]]:
     """The routes of an OpenAPI document that read and answer JSON, by name, each with the schema of its `input`."""
     schemas = document["components"]["schemas"]
     for path, methods in document["paths"].items():
@@ -112,7 +113,7 @@ def tools_of(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
             yield name, {**route, "path": path, "method": method, "input": _closed(schema, schemas)}
 
 
-def _closed(schema: dict[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any]:
+def _closed(schema: JsonObject, schemas: JsonMapping) -> JsonObject:
     """A schema with the definitions that it names, and those that they name."""
     pending = list(dict.fromkeys(_REF.findall(to_json(schema).decode())))
     for name in pending:
@@ -120,10 +121,10 @@ def _closed(schema: dict[str, Any], schemas: Mapping[str, Any]) -> dict[str, Any
         pending += [other for other in more if other not in pending]
     whole = {**schema, "$defs": {name: schemas[name] for name in pending}}
     text = _REF.sub(r"#/$defs/\1", to_json(whole).decode())
-    return from_json(text, type=dict[str, Any])
+    return from_json(text, type=JsonObject)
 
 
-def call_of(tool: Mapping[str, Any], arguments: Mapping[str, Any]) -> ClientCall:
+def call_of(tool: JsonMapping, arguments: JsonMapping) -> ClientCall:
     """The request of a tool with its arguments. Raises: KeyError for one that is missing."""
     places = {parameter["name"]: parameter["in"] for parameter in tool["parameters"]}
     given = {

@@ -11,6 +11,7 @@ from pymysql.constants import CLIENT
 
 from shroff.adapters.databases.deadline import ANSWER_S
 from shroff.adapters.databases.server_url import ServerUrl
+from shroff.json_types import JsonObject
 
 _CONNECT_S = 5
 # A peer that vanished without a word is found within 11 s.
@@ -48,7 +49,7 @@ def connection(url: ServerUrl) -> Any:
     return found
 
 
-def secured(url: ServerUrl) -> dict[str, Any]:
+def secured(url: ServerUrl) -> JsonObject:
     """How the connection is secured: PyMySQL by itself encrypts where it can, and believes everybody."""
     mode = url.ssl_mode
     if mode == "disable":

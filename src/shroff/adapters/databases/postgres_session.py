@@ -20,6 +20,7 @@ from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
 from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
+from shroff.json_types import JsonObject
 from shroff.runtime.texts import ESCAPE, escaped, unescaped
 
 _PIECE_BYTES = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
@@ -229,7 +230,7 @@ class PostgresSession:
 _NAME = "(pid || ' ' || extract(epoch FROM backend_start))"
 
 
-def parameters(url: ServerUrl) -> dict[str, Any]:
+def parameters(url: ServerUrl) -> JsonObject:
     """Connection parameters of psycopg: TLS, and detection of a peer that has vanished."""
     files: dict[str, str] = {
         key: url.options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in url.options

@@ -15,6 +15,7 @@ from sqlalchemy import Column, Connection, Table, delete, func, insert, select, 
 
 from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import KEPT, OPEN, STATES, Job
+from shroff.json_types import JsonObject
 from shroff.people.sql import Change, SchemaPart, scripted, tables_of
 from shroff.people.store import PeopleStore
 
@@ -124,7 +125,7 @@ class JobChange(JobLook):
             self._connection.execute(insert(self._marks).values(name=name, **values))
 
 
-def _values(job: Job) -> dict[str, Any]:
+def _values(job: Job) -> JsonObject:
     found = msgspec.structs.asdict(job)
     found["lines_"] = to_json(found.pop("lines")).decode()
     return {**found, "is_stopping": int(job.is_stopping)}

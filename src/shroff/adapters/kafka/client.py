@@ -11,6 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
@@ -110,10 +111,10 @@ class KafkaCluster:
 
         return self._made("AdminClient", {}, admin)
 
-    def _made(self, kind: str, settings: Mapping[str, Any], module: Any = None) -> Any:
+    def _made(self, kind: str, settings: JsonMapping, module: Any = None) -> Any:
         confluent = library(self._what)
         named = {name.replace("__", "."): value for name, value in settings.items()}
-        wanted: dict[str, Any] = {**_CALM, "client.id": "shroff", **self._client, **named}
+        wanted: JsonObject = {**_CALM, "client.id": "shroff", **self._client, **named}
         wanted |= {"bootstrap.servers": self.brokers, "error_cb": self.failed}
         try:
             return getattr(module or confluent, kind)(wanted)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import ShroffError, StorageError, TransientError, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.runtime.values import frozen
 from shroff.streams.lake import Found, Listed, bucket_and_prefix, check_name
 
@@ -128,7 +129,7 @@ class BucketObjects:
             from obstore import store
         except ImportError:
             raise UsageError(f"a lake in {cloud.title} needs obstore: install shroff[objects].") from None
-        told: dict[str, Any] = dict(options or {})
+        told: JsonObject = dict(options or {})
         told |= {cloud.endpoint: endpoint} if endpoint else {}
         told |= {"aws_region": region} if region and self._scheme == "s3" else {}
         told |= {"account_name": account} if account and self._scheme == "az" else {}
@@ -278,8 +279,8 @@ class BucketObjects:
         return UsageError(f"{self.address} cannot be opened with these settings: check its endpoint and proxy.")
 
 
-def _client(endpoint: str, proxy: str, ca: str) -> dict[str, Any]:
-    told: dict[str, Any] = {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT}
+def _client(endpoint: str, proxy: str, ca: str) -> JsonObject:
+    told: JsonObject = {"timeout": TIMEOUT, "connect_timeout": CONNECT_TIMEOUT}
     if endpoint.startswith("http://"):
         told["allow_http"] = True
     if proxy == "none" or is_loopback(urlsplit(endpoint).hostname or ""):
@@ -294,9 +295,9 @@ def _client(endpoint: str, proxy: str, ca: str) -> dict[str, Any]:
     return told
 
 
-def _version_of(entry: Mapping[str, Any]) -> str:
+def _version_of(entry: JsonMapping) -> str:
     return str(entry.get("e_tag") or entry.get("version") or entry["last_modified"])
 
 
-def _no_credentials() -> dict[str, Any]:
+def _no_credentials() -> JsonObject:
     return {"token": "none", "expires_at": None}

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.lake.publication import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
 from shroff.runtime.values import frozen
 from shroff.streams.lake import RetriedObjects
@@ -328,7 +329,7 @@ def _expire(table: Table) -> None:
                 table.io.delete(snapshot.manifest_list)
 
 
-def settings_in(options: Mapping[str, Any], folder: Path, lake: Mapping[str, str]) -> CatalogSettings:
+def settings_in(options: JsonMapping, folder: Path, lake: Mapping[str, str]) -> CatalogSettings:
     """Filled settings as they are used: a file of SQLite from the project's folder, and the server of the lake.
 
     Args:

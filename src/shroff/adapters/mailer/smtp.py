@@ -5,13 +5,13 @@ from __future__ import annotations
 import smtplib
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from shroff.adapters.mailer import SMTP
 from shroff.errors import TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.language.values import parse_duration
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.streams.sink import AwayError
@@ -31,7 +31,7 @@ class SmtpMailer:
     mail and no password leaves before TLS is there, unless `is_plain`: then only what the server offers is used.
     """
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    def __init__(self, options: JsonMapping) -> None:
         """Prepare; nobody is called yet.
 
         Args:

@@ -12,6 +12,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.adapters.http_calls import Calls, basic, reason, target_of
 from shroff.errors import SignInError, TransientError, UsageError
+from shroff.json_types import JsonObject
 from shroff.people.access import Role
 from shroff.people.oidc import Claims, texts_of
 from shroff.project.settings.system import System
@@ -71,7 +72,7 @@ class OidcProvider:
         self.issuer, self.roles = issuer, roles
         self._client_id, self._secret, self._claim = client_id, secret, claim
         self._clocks = clocks or Clocks()
-        self._metadata = Fresh[dict[str, Any]](clock_s=self._clocks.monotonic_s)
+        self._metadata = Fresh[JsonObject](clock_s=self._clocks.monotonic_s)
         self._keys = Fresh[KeySet](clock_s=self._clocks.monotonic_s)
         _check_secure(issuer)
         self._calls = calls or Calls()
@@ -108,7 +109,7 @@ class OidcProvider:
 
     # Below: what the provider answers
 
-    def _tokens(self, code: str, redirect_uri: str, verifier: str) -> dict[str, Any]:
+    def _tokens(self, code: str, redirect_uri: str, verifier: str) -> JsonObject:
         """What the provider gives for a code. Raises: SignInError where it takes the code for none."""
         form = {
             "grant_type": "authorization_code",
@@ -130,7 +131,7 @@ class OidcProvider:
             raise SignInError(_NOT_FOR_US.format(why=error or f"status {status}"))
         return found
 
-    def _checked(self, token: Any, nonce: str) -> dict[str, Any]:
+    def _checked(self, token: Any, nonce: str) -> JsonObject:
         """The claims of an ID token whose signature, issuer, audience, times and nonce are right."""
         if not isinstance(token, str):
             raise SignInError(_NOT_FOR_US.format(why="there is no id_token"))
@@ -156,7 +157,7 @@ class OidcProvider:
             raise SignInError(_NOT_FOR_US.format(why="its subject is not text"))
         return claims
 
-    def _signed(self, token: str) -> dict[str, Any]:
+    def _signed(self, token: str) -> JsonObject:
         """The claims of a token with a right signature; keys are read anew where its key is not known."""
         for is_again in (False, True):
             try:
@@ -174,7 +175,7 @@ class OidcProvider:
         except (JoseError, KeyError, TypeError, ValueError):
             raise TransientError(f"{self.issuer} returned no keys (status {status}). Try again") from None
 
-    def _user(self, access_token: str, subject: str) -> dict[str, Any]:
+    def _user(self, access_token: str, subject: str) -> JsonObject:
         """What the provider tells beside the ID token; nothing where it tells of somebody else, or not at all."""
         if not self._about().get("userinfo_endpoint"):
             return {}
@@ -182,11 +183,11 @@ class OidcProvider:
         status, found = self._fetch("GET", self._endpoint("userinfo_endpoint"), headers)
         return found if status == 200 and found.get("sub") == subject else {}
 
-    def _about(self) -> dict[str, Any]:
+    def _about(self) -> JsonObject:
         """What the provider says of itself. Raises: TransientError, UsageError where it is another one."""
         return self._metadata.get("", self._read_metadata, KEPT_S)
 
-    def _read_metadata(self) -> dict[str, Any]:
+    def _read_metadata(self) -> JsonObject:
         status, found = self._fetch("GET", f"{self.issuer.rstrip('/')}/.well-known/openid-configuration", {})
         if status != 200:
             raise TransientError(f"{self.issuer} returned no discovery document (status {status}). Check its address")
@@ -202,7 +203,7 @@ class OidcProvider:
         _check_secure(url)
         return url
 
-    def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, dict[str, Any]]:
+    def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, JsonObject]:
         """An answer that is JSON, with its status; an empty one where it is something else. Raises: TransientError."""
         parts = urlsplit(url)
         client = self._calls.client(parts.scheme, parts.hostname or "", parts.port, answer_bytes_max=ANSWER_BYTES_MAX)

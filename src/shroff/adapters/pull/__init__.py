@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from shroff.json_types import JsonMapping
 from shroff.language.keys import DURATION, One, Required, choice, mapping_shape
 from shroff.streams.settings import BUCKET, CALLS, AdapterSettings
 
 
-def _placed(options: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+def _placed(options: JsonMapping, folder: Path) -> JsonMapping:
     """A folder is from the project's on."""
     place = str(options["from"])
     return options if "://" in place else {**options, "from": str(folder / place)}

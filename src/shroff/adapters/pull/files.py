@@ -12,7 +12,7 @@ import io
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ from shroff.adapters.lake.bucket import BucketEntry, BucketObjects
 from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError, covered
 from shroff.events.formats.encodings import format_by_name, is_text_name
+from shroff.json_types import JsonMapping
 from shroff.language.values import parse_duration
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 from shroff.streams.settings import BUCKET
@@ -215,7 +216,7 @@ def is_taken(name: str, place: PullPlace) -> bool:
     return format_by_name(name) in READ or (place.takes_texts and is_text_name(name))
 
 
-def files_at(options: Mapping[str, Any], place: PullPlace) -> PulledSource:
+def files_at(options: JsonMapping, place: PullPlace) -> PulledSource:
     """The files of a folder, of a bucket, or of a list behind a URL, by `from`.
 
     Raises: UsageError where there is nothing to read; NotThereYetError for stores that a later version reads.

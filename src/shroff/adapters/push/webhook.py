@@ -7,13 +7,13 @@ import hmac
 import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff import webhooks
 from shroff.errors import InputError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.language.values import parse_duration
 from shroff.streams.push import FORBIDDEN, MESSAGE, Fetch, Push, PushRefusedError
 
@@ -30,7 +30,7 @@ class WebhookSource:
         options: Its settings: `secrets`, `form`, `tolerance`.
     """
 
-    def __init__(self, options: Mapping[str, Any], fetch: Fetch) -> None:
+    def __init__(self, options: JsonMapping, fetch: Fetch) -> None:
         del fetch  # everything that a signature needs is here
         self._secrets: Sequence[str] = options["secrets"]
         self._tolerance_s = parse_duration(str(options.get("tolerance", "5m"))) // 1_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from shroff.adapters.http_calls import Calls, basic, reason
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.formats.schemas import Registered
+from shroff.json_types import JsonMapping
 
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 _KIND = "application/vnd.schemaregistry.v1+json"
@@ -92,7 +92,7 @@ class HttpRegistry:
         self,
         method: str,
         path: str,
-        body: Mapping[str, Any] | None = None,
+        body: JsonMapping | None = None,
         *,
         nothing: tuple[int, ...] = (),
         refusing: str = "",

@@ -10,6 +10,7 @@ from typing import Any, Final
 from shroff.adapters.kafka.client import KafkaCluster, library
 from shroff.adapters.kafka.topics import prepared
 from shroff.errors import TransientError, UsageError
+from shroff.json_types import JsonObject
 from shroff.project.settings.system import System
 from shroff.streams.sender import Target
 
@@ -18,7 +19,7 @@ ANY = "any"
 SERVED_EVERY = 1_000  # messages, between two looks at what came back
 FULL_S = 0.05  # the wait for room
 FLUSHED_S = 0.2  # the longest wait in the library, where Ctrl-C is not heard
-_SETTINGS: Final[dict[str, Any]] = {
+_SETTINGS: Final[JsonObject] = {
     "linger__ms": "10",
     "partitioner": "murmur2_random",  # as Java's producers have it, so that a key is in one partition whoever sends
     "message__timeout__ms": "0",  # whoever sends a file waits for brokers that are away

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from shroff.adapters.kafka import BROKERS, CLIENT
 from shroff.adapters.sinks.documents import document_mistake
+from shroff.json_types import JsonMapping
 from shroff.language.keys import ANY, EXPRESSION, NAME_PATTERN, Key, MappingShape, One, Required, choice, mapping_shape
 from shroff.streams.settings import (
     ADDRESS,
@@ -35,7 +33,7 @@ _COLUMNS = MappingShape(
 _DOCUMENT = MappingShape("names with expressions", named=EXPRESSION, pattern=r"^(?!_id$)[^\s.$]([^.]{0,98}[^\s.])?$")
 
 
-def route_mistake(options: Mapping[str, Any]) -> str:
+def route_mistake(options: JsonMapping) -> str:
     """Mistake in the choice of a Kafka sink's topic, in words; empty where there is none."""
     by, topics, only = options.get("by"), options.get("topics"), options.get("topic")
     if bool(only) == bool(topics) or bool(by) != bool(topics):

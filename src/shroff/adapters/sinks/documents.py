@@ -10,6 +10,7 @@ from msgspec.json import decode as from_json
 from shroff.errors import UsageError
 from shroff.events.event import canonical_value, time_text
 from shroff.events.mapping import MappedRow, row_leaf, value_at
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.checker import check
 from shroff.language.expression import RowValue
 from shroff.language.names import DeclaredNames, Scope
@@ -25,7 +26,7 @@ def document_readers(document: Mapping[str, str]) -> dict[str, Read]:
     return {name: _reader(name, text) for name, text in document.items()}
 
 
-def document_mistake(options: Mapping[str, Any]) -> str:
+def document_mistake(options: JsonMapping) -> str:
     """Mistake in a document of `options`, in words; empty where there is none."""
     try:
         document_readers(options.get("document", {}))
@@ -34,7 +35,7 @@ def document_mistake(options: Mapping[str, Any]) -> str:
     return ""
 
 
-def mapped_document(row: Outgoing, readers: Mapping[str, Read]) -> dict[str, Any]:
+def mapped_document(row: Outgoing, readers: Mapping[str, Read]) -> JsonObject:
     """The values of a row by the names of its document; what is missing is null."""
     moments = {"event_time": row.time_ms, "ingest_time": row.at_ms}
     columns = {

@@ -9,7 +9,7 @@ the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
@@ -22,6 +22,7 @@ from shroff.adapters.kafka.client import KafkaCluster, let_go
 from shroff.adapters.kafka.topics import prepared
 from shroff.adapters.sinks import route_mistake
 from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.project.settings.system import System
 from shroff.streams.sink import AwayError, Outgoing, Undelivered, refused_by_halves
 
@@ -50,7 +51,7 @@ _FOR_GOOD = frozenset(
 _PURGED = frozenset([KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT])  # noqa: SLF001 - public
 _NO_TOPIC = frozenset([KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])  # noqa: SLF001 - public
 NEW_TOPIC_MS = 5_000  # how long a topic that was just made may be unknown; 30 s by default, for which nobody waits
-_CLIENT: Final[dict[str, Any]] = {
+_CLIENT: Final[JsonObject] = {
     "linger__ms": 5,
     "compression__type": "lz4",
     "topic__metadata__propagation__max__ms": NEW_TOPIC_MS,
@@ -74,7 +75,7 @@ class KafkaSink:
     places_max = 8_192
     begin_s = 30.0  # how long the first answer of the brokers may take
 
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, options: JsonMapping) -> None:
         """Prepare for a cluster; nothing is asked of it yet.
 
         Args:
@@ -246,7 +247,7 @@ class KafkaSink:
         return told if isinstance(told, UsageError) else AwayError(str(told))
 
 
-def _routing(options: Mapping[str, Any]) -> tuple[_Topic, Collection[str], bool]:
+def _routing(options: JsonMapping) -> tuple[_Topic, Collection[str], bool]:
     """Which topic a row goes to, None where it does not leave; all topics; whether the event's fields are asked for.
 
     Raises: UsageError where the settings contradict each other.

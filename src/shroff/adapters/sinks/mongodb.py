@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 from msgspec.json import decode as from_json
 
 from shroff.adapters.sinks.documents import Read, document_readers, mapped_document
 from shroff.errors import ShroffError, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
 try:
@@ -42,7 +42,7 @@ class MongoSink:
     wants_fields = True
     places_max = 1_000
 
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, options: JsonMapping) -> None:
         """Prepare for a server; nothing is asked of it yet.
 
         Args:
@@ -57,7 +57,7 @@ class MongoSink:
             limits = {"serverSelectionTimeoutMS": ANSWER_MS, "socketTimeoutMS": ANSWER_MS, "connectTimeoutMS": 10_000}
             own = {name: value for name, value in limits.items() if name.lower() not in url.lower()}
             # No retries of its own: a row that comes again takes its own place.
-            self._client: MongoClient[dict[str, Any]] = MongoClient(
+            self._client: MongoClient[JsonObject] = MongoClient(
                 url, appname="shroff", connect=False, retryWrites=False, **own
             )
             self._collection = self._client[str(options["database"])].get_collection(
@@ -104,7 +104,7 @@ class MongoSink:
             return others + [row for at in there for row in self._replaced(rows[at], documents[at])]
         return []
 
-    def _replaced(self, row: Outgoing, document: Mapping[str, Any]) -> list[Undelivered]:
+    def _replaced(self, row: Outgoing, document: JsonMapping) -> list[Undelivered]:
         """Put a document in the place of that with its id. One at a time: FerretDB hangs at 200 in one command."""
         try:
             self._collection.replace_one({"_id": document["_id"]}, document, upsert=True)
@@ -115,7 +115,7 @@ class MongoSink:
         return []
 
 
-def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) -> dict[str, Any]:
+def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) -> JsonObject:
     """The document of a row: `_id`, and what `readers` give; without any the decision or flag, with `fields`.
 
     Feature values stand one in the other (`features.card.payments_1h` is `payments_1h` in `card` in `features`), since
@@ -123,7 +123,7 @@ def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) 
     """
     if readers:
         return {"_id": row.name, **mapped_document(row, readers)}
-    found: dict[str, Any] = {"_id": row.name, "kind": row.kind, **from_json(row.body)}
+    found: JsonObject = {"_id": row.name, "kind": row.kind, **from_json(row.body)}
     if "features" in found:
         found["features"] = _nested(found["features"])
     if row.fields:
@@ -131,12 +131,12 @@ def document(row: Outgoing, readers: Mapping[str, Read] = MappingProxyType({})) 
     return found
 
 
-def _refusal(error: Mapping[str, Any]) -> str:
+def _refusal(error: JsonMapping) -> str:
     return f"MongoDB refuses it: {error.get('errmsg', 'it gives no reason')}"
 
 
-def _nested(features: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
+def _nested(features: JsonMapping) -> JsonObject:
+    nested: JsonObject = {}
     for name, value in features.items():
         entity, _, rest = name.partition(".")
         if rest:

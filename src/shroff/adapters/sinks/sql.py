@@ -34,10 +34,11 @@ from shroff.adapters.databases.sql_database import (
     value_column,
 )
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.streams.sink import Outgoing, Undelivered, refused_by_halves
 
 # Of columns that somebody chose; all others are texts.
-_CHOSEN: Final[Mapping[str, Any]] = {"event_time": MOMENT, "ingest_time": MOMENT, "fields": JSON, "features": JSON}
+_CHOSEN: Final[JsonMapping] = {"event_time": MOMENT, "ingest_time": MOMENT, "fields": JSON, "features": JSON}
 
 
 def _decision_columns() -> list[Column[Any]]:
@@ -94,12 +95,12 @@ class _Flag(msgspec.Struct):
 
 
 _features = msgspec.json.Decoder(_Features)
-_values = msgspec.json.Decoder(dict[str, Any])
+_values = msgspec.json.Decoder(JsonObject)
 _decision = msgspec.json.Decoder(_Decision)
 _flag = msgspec.json.Decoder(_Flag)
 
 
-def _decision_row(row: Outgoing) -> dict[str, Any]:
+def _decision_row(row: Outgoing) -> JsonObject:
     found = _decision.decode(row.body)
     return {
         "event": row.event,
@@ -113,7 +114,7 @@ def _decision_row(row: Outgoing) -> dict[str, Any]:
     }
 
 
-def _flag_row(row: Outgoing) -> dict[str, Any]:
+def _flag_row(row: Outgoing) -> JsonObject:
     found = _flag.decode(row.body)
     return {
         "seq": row.seq,
@@ -128,14 +129,14 @@ def _flag_row(row: Outgoing) -> dict[str, Any]:
     }
 
 
-def _chosen_values(row: Outgoing, columns: Mapping[str, str]) -> dict[str, Any]:
+def _chosen_values(row: Outgoing, columns: Mapping[str, str]) -> JsonObject:
     """The values of columns that somebody chose: `fields.amount` is one value as text."""
     parts = {
         "fields": row.fields or b"{}",
         "features": bytes(_features.decode(row.body).features) if row.kind == "decision" else b"{}",
     }
     moments = {"event_time": row.time_ms, "ingest_time": row.at_ms}
-    found: dict[str, Any] = {}
+    found: JsonObject = {}
     for column, of in columns.items():
         part, _, name = of.partition(".")
         if of in moments:
@@ -158,7 +159,7 @@ class SqlSink:
 
     places_max = 1_000
 
-    def __init__(self, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, options: JsonMapping) -> None:
         """Prepare for a database; nothing is asked of it yet.
 
         Args:
@@ -203,11 +204,11 @@ class SqlSink:
 
     # Below: one transaction, and how it fails
 
-    def _values(self, row: Outgoing) -> dict[str, Any]:
+    def _values(self, row: Outgoing) -> JsonObject:
         found = self._row(row)
         return {**found, **_chosen_values(row, self._chosen)} if self._chosen else found
 
-    def _write(self, rows: Sequence[Mapping[str, Any]]) -> str:
+    def _write(self, rows: Sequence[JsonMapping]) -> str:
         """Write rows by their keys, all or none; gives why they are refused for good, or nothing."""
         try:
             with self._database.begun() as connection:

@@ -8,17 +8,17 @@ Certificates are checked. Proxy, trust and time are those of the one HTTP transp
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http.client import responses
-from typing import Any
 from urllib.parse import urlsplit
 
 import shroff
 from shroff import webhooks
 from shroff.adapters.http_calls import Calls, reason, target_of
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.streams.sink import AwayError, Outgoing, Undelivered
 
 READ_MAX = 65_536  # of an answer, which nobody looks at
@@ -39,7 +39,7 @@ class WebhookSink:
     wants_fields = False
     places_max = 1  # so that what was taken does not come again for what was not
 
-    def __init__(self, name: str, options: Mapping[str, Any], now_s: Callable[[], float] = time.time) -> None:
+    def __init__(self, name: str, options: JsonMapping, now_s: Callable[[], float] = time.time) -> None:
         """Prepare to call; nobody is called yet.
 
         Args:

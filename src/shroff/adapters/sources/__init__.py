@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import SplitResult
 
 from shroff.adapters.kafka import BROKERS, CLIENT
+from shroff.json_types import JsonObject
 from shroff.language.keys import Either, Key, Many, Required, choice, mapping_shape, own_names
 from shroff.streams.settings import DEAD_LETTERS, TOPIC, AdapterSettings, last_part
 from shroff.streams.source import CERTAIN_S
 
 
-def _kafka_at(parts: SplitResult) -> dict[str, Any]:
+def _kafka_at(parts: SplitResult) -> JsonObject:
     _, topic = last_part(parts, "kafka://localhost:9092/payments")
     return {"brokers": parts.netloc, "topics": {"any": topic}}
 

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 from shroff import config
 from shroff.errors import TransientError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
 from shroff.runtime.texts import argument, bytes_text, headed, many
 
@@ -103,18 +104,16 @@ class BackupEntry(msgspec.Struct):
 
 
 @contextmanager
-def open_vault(
-    context: ProjectContext, request: OfBackups[Any]
-) -> Iterator[tuple[Vault, Callable[..., dict[str, Any]]]]:
+def open_vault(context: ProjectContext, request: OfBackups[Any]) -> Iterator[tuple[Vault, Callable[..., JsonObject]]]:
     """The backups, and a function: what every answer says of the newest of some."""
     from shroff.app.backups.retention import vault_of
     from shroff.app.backups.vault import point_name
 
     began = time.monotonic()
 
-    def told(points: Sequence[BackupPoint]) -> dict[str, Any]:
+    def told(points: Sequence[BackupPoint]) -> JsonObject:
         seconds, there = round(time.monotonic() - began, 3), "" if request.place is None else argument(request.place)
-        told: dict[str, Any] = {"report": there, "backups": vault.address, "seconds": seconds}
+        told: JsonObject = {"report": there, "backups": vault.address, "seconds": seconds}
         if not points:
             return told
         point = points[-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -13,6 +13,7 @@ from shroff import __version__, config
 from shroff.app.backups.backup_operations import OfBackups, open_vault
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, table
 
@@ -210,7 +211,7 @@ def migrate_tables(project: Project, request: MigrateTables) -> MigratedTables:
     """
     from shroff.app.backups.migration import apply, plan
 
-    began, number, made = time.monotonic(), None, dict[str, Any](file=None, seq=None, bytes=0)
+    began, number, made = time.monotonic(), None, JsonObject(file=None, seq=None, bytes=0)
     planned = plan(project.context, is_compared=request.is_compared)
     if not request.is_plan:
         with open_vault(project.context, request) as (vault, told):

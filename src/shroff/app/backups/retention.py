@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.backups.creation import BackupWriter, read_note
@@ -15,6 +15,7 @@ from shroff.app.backups.vault import BackupPoint, Vault, read_key
 from shroff.app.lakes import Lakes
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_duration
 from shroff.runtime.progress import Progress
 from shroff.runtime.values import frozen
@@ -54,7 +55,7 @@ def vault_of(context: ProjectContext, to: str | None = None, key: Path | None = 
             "this project does not say where its backups are. Set 'backup:' in shroff.yaml to a folder, "
             "s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, or name it with --at."
         )
-    options: dict[str, Any] = {} if settings is None else dict(settings.options)
+    options: JsonObject = {} if settings is None else dict(settings.options)
     named = str(options.pop("key", ""))
     options.pop("tools", None)
     if key is None and named and to is None:

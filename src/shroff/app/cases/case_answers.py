@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -14,6 +14,7 @@ from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, A
 from shroff.cases.case import Case as StoredCase
 from shroff.cases.case_queries import Detail, refunded_by, shown
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.lists import ListChange
@@ -31,7 +32,7 @@ Verdict = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(VERDICTS)}
 _State = Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(STATES)})]
 _Tag = Annotated[str, msgspec.Meta(description="Tag of this version. Send it with each action.")]
 _Left = Annotated[int, msgspec.Meta(description="Seconds until it is due; negative if overdue.")]
-_More = Annotated[dict[str, Any], msgspec.Meta(description="Further data, by kind of line.")]
+_More = Annotated[JsonObject, msgspec.Meta(description="Further data, by kind of line.")]
 
 
 class Money(msgspec.Struct):
@@ -323,7 +324,7 @@ def _score(millionths: int | None) -> float | None:
     return None if millionths is None else millionths / SCORE_PARTS
 
 
-def fields_of(desk: CaseService, case: StoredCase) -> dict[str, Any]:
+def fields_of(desk: CaseService, case: StoredCase) -> JsonObject:
     """The fields of `CaseBase`."""
     return {
         "id": case.number,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +33,7 @@ from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, TooLa
 from shroff.cases.filters import LARGEST
 from shroff.errors import LogBusyError
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import parse_time
 from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome_co, Param, group, operation
 from shroff.operations.pagination import BadQueryError, Cursor, cursor_of, next_of
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 PAGE_MAX = 500  # cases of one page over HTTP
 BODY_BYTES_MAX = 64 * 1024
 CHANGES = (NoCaseError, CaseChangedError)
-WORK: Final[dict[str, Any]] = {"right": "work:cases", "body_bytes_max": BODY_BYTES_MAX, "refusals": CHANGES}
+WORK: Final[JsonObject] = {"right": "work:cases", "body_bytes_max": BODY_BYTES_MAX, "refusals": CHANGES}
 TAG = Param("The ETag of the version that you read. Default: the current version.", is_etag=True, is_optional=True)
 InQuery = Annotated[str, Param(in_query=True)]
 Answer: TypeAlias = Literal["fraud", "genuine", "unclear"]

@@ -6,7 +6,7 @@ silenced. Where it is long in coming into force, the answer says so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.app.cases.case_answers import CaseSilenced, fields_of
 from shroff.app.cases.case_operations import CHANGES, ChangeOfCase
@@ -15,6 +15,7 @@ from shroff.app.rules.list_files import WRITTEN
 from shroff.cases import case_actions, case_queries
 from shroff.errors import NotAllowedError, UsageError
 from shroff.events.event import TimeText
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import operation
 from shroff.people.audit import Act
 
@@ -125,7 +126,7 @@ def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd
 
 
 def _record(
-    desk: CaseService, project: Project, case: Case, rule: str, verb: str, more: dict[str, Any], why: str = ""
+    desk: CaseService, project: Project, case: Case, rule: str, verb: str, more: JsonObject, why: str = ""
 ) -> Callable[..., None]:
     """What writes the act down in the case and in the record: it is called before the file is written."""
     told = {"entity": case.entity, "key": case.key, "case": case.number, **more}

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
 from urllib.parse import quote
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec.json import encode as to_json
 from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import is_naive, named_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
@@ -68,7 +69,7 @@ class DisputeRow(msgspec.Struct, kw_only=True):
     code: str | None
     dispute: str | None
     amount: str | None
-    pack: Annotated[dict[str, Any], msgspec.Meta(description="The evidence pack.")] | UnsetType = UNSET
+    pack: Annotated[JsonObject, msgspec.Meta(description="The evidence pack.")] | UnsetType = UNSET
     files: list[str] | UnsetType = UNSET
 
     @property
@@ -210,12 +211,12 @@ def import_disputes(
     return DisputesImported(disputes=disputes, **{name: counts[name] for name in names})
 
 
-def _labels(request: ImportDisputes) -> Iterator[dict[str, Any]]:
+def _labels(request: ImportDisputes) -> Iterator[JsonObject]:
     sent = ((f"line {line}", msgspec.to_builtins(row)) for line, row in enumerate(request.disputes, start=1))
     return (label_row(row, place) for place, row in (_rows(request.file) if request.file else sent))
 
 
-def _rows(file: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _rows(file: str) -> Iterator[tuple[str, JsonMapping]]:
     """Rows with their places; a time without an offset is in UTC, as in all files."""
     from shroff.events.formats.encodings import read_lines
     from shroff.events.raw_values import text_of
@@ -401,7 +402,7 @@ def pack_disputes(
     return DisputeList(disputes=rows)
 
 
-def _written(folder: Path, event: str, pack: Mapping[str, Any], html: str) -> list[str]:
+def _written(folder: Path, event: str, pack: JsonMapping, html: str) -> list[str]:
     from shroff.config import write_text
 
     folder.mkdir(parents=True, exist_ok=True)

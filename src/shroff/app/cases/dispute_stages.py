@@ -6,15 +6,15 @@ another stage is another label. Which of them is in force follows from the rules
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
@@ -57,7 +57,7 @@ def is_stage(reason: str | None) -> bool:
     return words[:1] == [_MARK] and len(words) > 1 and words[1] in STAGES
 
 
-def label_row(row: Mapping[str, Any], place: str) -> dict[str, Any]:
+def label_row(row: JsonMapping, place: str) -> JsonObject:
     """The label of a row with the fields of a stage; what else it has, such as `event`, is kept.
 
     Raises: UsageError for an unknown stage or a due date that is no time.
@@ -107,7 +107,7 @@ def stages_of(
 
 def _stage(label: _StageLabel) -> DisputeStage:
     _, stage, *pairs = label.reason.split()
-    details: dict[str, Any] = {name: value for name, _, value in (pair.partition("=") for pair in pairs) if value}
+    details: JsonObject = {name: value for name, _, value in (pair.partition("=") for pair in pairs) if value}
     due = None
     with suppress(UsageError):  # a mapping may write any text
         due = time_text(moment_ms(details["due"]) or 0) if "due" in details else None

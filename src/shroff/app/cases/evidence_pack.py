@@ -10,6 +10,7 @@ from msgspec.json import decode as from_json
 
 from shroff.app.cases.prior_payments import ELEMENTS, element_fields
 from shroff.engine.stored import decision_document
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.reports.pages import page
 from shroff.runtime.logs import without_cards
 
@@ -30,7 +31,7 @@ def evidence_pack(
     record: Record,
     stages: Sequence[DisputeStage],
     evidence: PriorEvidence,
-) -> dict[str, Any]:
+) -> JsonObject:
     """The pack as a JSON document. It has nothing of the clock, so that of the same log is the same.
 
     `named` is `evidence` of `cases` in shroff.yaml.
@@ -54,7 +55,7 @@ def evidence_pack(
     }
     card = str(payment.get(fields.get("card", "")) or "")
     device = fields.get("device", "device")
-    masked: dict[str, Any] = _masked(pack, card if len(card) >= _NUMBER_MIN else "", {*_AS_THEY_ARE, device})
+    masked: JsonObject = _masked(pack, card if len(card) >= _NUMBER_MIN else "", {*_AS_THEY_ARE, device})
     return masked
 
 
@@ -67,7 +68,7 @@ def _masked(value: Any, card: str, kept: set[str]) -> Any:
     return [_masked(part, card, kept) for part in value] if isinstance(value, list | tuple) else value
 
 
-def pack_html(pack: Mapping[str, Any]) -> str:
+def pack_html(pack: JsonMapping) -> str:
     """The pack as one HTML file, without scripts and without anything from elsewhere."""
     heads = [name for name in pack["stages"][0] if any(stage[name] is not None for stage in pack["stages"])]
     return page(

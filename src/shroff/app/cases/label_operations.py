@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from shroff.cases.labels import HeldAnswers
 from shroff.errors import UsageError, ended, nearest
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationRequest, Param, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import argument, headed, many, one_line, table
 
@@ -26,7 +27,7 @@ QUARANTINED = 4
 FIELDS = ("source", "known_at", "reason", "amount")  # of one label
 LISTS = ("pending", "conflicts", "maturity")
 DAYS_SHOWN = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
-Document = dict[str, Any]
+Document = JsonObject
 
 
 class RecordLabels(OperationRequest["LabelAnswer"]):

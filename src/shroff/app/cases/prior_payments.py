@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -20,6 +19,7 @@ from shroff.events.definitions import EventType
 from shroff.events.event import Event, TimeText, time_text
 from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key
+from shroff.json_types import JsonObject
 from shroff.language.expression import ThisField
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
@@ -49,7 +49,7 @@ class PriorPayment(FrozenStruct, kw_only=True):
     time: TimeText
     days: int
     matches: list[str]
-    fields: dict[str, Any]
+    fields: JsonObject
     receipt: str | None
 
 
@@ -182,8 +182,8 @@ class PriorPayments:
         )
 
 
-def _fields(record: Record) -> dict[str, Any]:
-    found: dict[str, Any] = from_json(record.body)
+def _fields(record: Record) -> JsonObject:
+    found: JsonObject = from_json(record.body)
     return found
 
 

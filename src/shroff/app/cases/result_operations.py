@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import groupby
 from math import ceil
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -25,6 +25,7 @@ from shroff.app.cases.outcome_rates import (
 )
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start_ms, days_of, show_decimal
 from shroff.monitoring.day_figures import STOPPED
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
@@ -369,7 +370,7 @@ def result_row(
     caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
     false_declines, stopped = tally.of(["decline"], ["genuine"]), OUTCOMES[2:]
     ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
-    counts: dict[str, Any] = dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True))
+    counts: JsonObject = dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True))
     row = ResultRow(
         start=span[0],
         end=span[1],
@@ -398,9 +399,9 @@ def result_row(
     return row
 
 
-def _cells(row: ResultRow) -> dict[str, Any]:
+def _cells(row: ResultRow) -> JsonObject:
     """The values of a row, nested ones with their names joined by a dot."""
-    cells: dict[str, Any] = {}
+    cells: JsonObject = {}
     for name, value in msgspec.to_builtins(row).items():
         if value is None and name in NESTED:
             value = dict.fromkeys(NESTED[name].__struct_fields__)
@@ -409,7 +410,7 @@ def _cells(row: ResultRow) -> dict[str, Any]:
     return cells
 
 
-def _figures(row: ResultRow) -> dict[str, Any]:
+def _figures(row: ResultRow) -> JsonObject:
     """What can be compared with another row's."""
     return {name: cell for name, cell in _cells(row).items() if name.partition(".")[0] not in NO_FIGURES}
 

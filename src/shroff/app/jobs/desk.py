@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -29,6 +29,7 @@ from shroff.jobs.job import (
     renewed,
     stopped,
 )
+from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.schedules import ALL, QUEUE, RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, Schedule
@@ -70,9 +71,7 @@ class JobDesk:
             newest = look.last_of_schedules(FINISHED)
         return [job for name, job in sorted(newest.items()) if name in schedules and job.state != DONE]
 
-    def begin(
-        self, who: Who, kind: str, params: Mapping[str, Any], *, timeout_ms: int = TIMEOUT_MS, retries: int = 0
-    ) -> Job:
+    def begin(self, who: Who, kind: str, params: JsonMapping, *, timeout_ms: int = TIMEOUT_MS, retries: int = 0) -> Job:
         """Queue a job; it is begun by whatever runs jobs of this project.
 
         Raises: UsageError for no such kind; ParamsError; JobBusyError where one of its kind waits or runs;

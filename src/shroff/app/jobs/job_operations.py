@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -11,6 +11,7 @@ from msgspec.json import encode as to_json
 
 from shroff.events.event import time_text
 from shroff.jobs.job import OPEN, STATES, Job, JobBusyError, JobError, NoJobError, ParamsError, url_of
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.access import Who
 from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
@@ -38,7 +39,7 @@ group(
 )
 
 Params = Annotated[
-    dict[str, Any], msgspec.Meta(description="The parameters that `GET /api/v1/jobs/kinds` lists for this kind.")
+    JsonObject, msgspec.Meta(description="The parameters that `GET /api/v1/jobs/kinds` lists for this kind.")
 ]
 
 
@@ -64,7 +65,7 @@ class JobDocument(OperationAnswer):
     done: int
     total: int
     log: list[str]
-    result: Annotated[dict[str, Any], msgspec.Meta(description="The result of the job.")] | None
+    result: Annotated[JsonObject, msgspec.Meta(description="The result of the job.")] | None
     why: str | None
 
     @property
@@ -199,7 +200,7 @@ class JobKindDocument(msgspec.Struct):
 
     kind: str
     meaning: str
-    params: Annotated[dict[str, Any], msgspec.Meta(description="The JSON Schema of its parameters.")]
+    params: Annotated[JsonObject, msgspec.Meta(description="The JSON Schema of its parameters.")]
 
 
 class JobKinds(OperationAnswer):

@@ -18,6 +18,7 @@ from msgspec.json import decode as from_json
 
 from shroff.errors import Problem, UsageError, nearest
 from shroff.jobs.job import JobError, ParamsError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
 from shroff.operations import manifest
@@ -69,7 +70,7 @@ class ReportParams(JobParams, frozen=True):
         return (Right.SEND_NOTICES,)
 
 
-Run = Callable[["Project", Any, "JobRun"], Mapping[str, Any]]
+Run = Callable[["Project", Any, "JobRun"], JsonMapping]
 
 
 class JobKind(FrozenStruct):
@@ -96,10 +97,10 @@ class JobKind(FrozenStruct):
         """The names of what it takes."""
         return tuple(field.encode_name for field in msgspec.structs.fields(self.params))
 
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         """The JSON Schema of what it takes."""
         components = msgspec.json.schema_components([self.params])[1]
-        found: dict[str, Any] = components[self.params.__name__]
+        found: JsonObject = components[self.params.__name__]
         return found
 
     def load(self) -> Run:
@@ -108,7 +109,7 @@ class JobKind(FrozenStruct):
         found: Run = getattr(import_module(module), name)
         return found
 
-    def read(self, given: Mapping[str, Any], *, is_text: bool = False) -> JobParams:
+    def read(self, given: JsonMapping, *, is_text: bool = False) -> JobParams:
         """Its parameters. Raises: ParamsError with the path of what is wrong.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from shroff import config
 from shroff.app.jobs.kinds import paths_of
 from shroff.errors import UsageError
 from shroff.jobs.job import cut
+from shroff.json_types import JsonMapping
 from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import ProgressSteps
 from shroff.project.settings.systems import SYSTEM_KEYS
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.operations.declaration import Operation, OperationAnswer
 
-Result = Mapping[str, Any]
+Result = JsonMapping
 SOURCES = "sources"
 
 
@@ -115,7 +116,7 @@ def _named(home: Path, feeds: Collection[str]) -> Iterator[Path]:
             nodes += [entry for _, entry in node.entries] if isinstance(node, yamltext.Mapping) else node.items
 
 
-def operation(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> Mapping[str, Any]:
+def operation(declared: Operation[..., Any], project: Project, params: JobParams, run: JobRun) -> JsonMapping:
     """An operation that may take long; its brief answer is the job's result."""
     given = msgspec.structs.asdict(params)
     given |= {name: str(path_of(project, params, name)) for name in paths_of(type(params)) if given[name] is not None}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from shroff.app.live.ingest import EventIngest
 from shroff.app.parts import ProjectPart
@@ -12,6 +11,7 @@ from shroff.errors import LogBusyError
 from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_lines
 from shroff.events.raw_values import canonical_json, kept_bytes
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress, counted
 from shroff.streams.log import Batch
@@ -106,7 +106,7 @@ class Labelling(ProjectPart):
         except LogBusyError:
             return self._label_file_beside(file, progress)
 
-    def add_rows(self, rows: Iterable[Mapping[str, Any]], source: str) -> IngestReport:
+    def add_rows(self, rows: Iterable[JsonMapping], source: str) -> IngestReport:
         """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
         self._people.record(Action("label.file", f"file {source}"))
         intake = intake_of(self._context, keeps_hashes=True)
@@ -167,6 +167,6 @@ class Labelling(ProjectPart):
         return taken_of(self._requests.ask(LINES, msgspec.json.encode(lines)))
 
 
-def _given(row: Mapping[str, Any]) -> dict[str, Any]:
+def _given(row: JsonMapping) -> JsonObject:
     """The values of a row that are not missing; that of pandas is unlike itself."""
     return {name: value for name, value in row.items() if value is not None and value == value}  # noqa: PLR0124 (that is how to know it)

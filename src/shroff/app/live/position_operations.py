@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -15,6 +15,7 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import LogBusyError, TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.events.intake import READ
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.runtime.texts import argument, one_line, table
 from shroff.streams.source import shown
@@ -191,7 +192,7 @@ class PartPosition(msgspec.Struct):
     offset: str | None
     waiting: int | None
     trouble: str | None
-    forgotten: dict[str, Any] | None
+    forgotten: JsonObject | None
 
 
 class SourcePositions(OperationAnswer):
@@ -249,7 +250,7 @@ def list_positions(source: SourceParts, systems: Systems, request: ListPositions
     return SourcePositions(source=None if systems.source is None else systems.source.kind, parts=parts)
 
 
-def _reset(forgotten: Forgotten | None) -> dict[str, Any] | None:
+def _reset(forgotten: Forgotten | None) -> JsonObject | None:
     return None if forgotten is None else {"offset": shown(forgotten.offset), "at": time_text(forgotten.at_ms)}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -13,6 +13,7 @@ from msgspec import UNSET, UnsetType
 from shroff.app.live.webhook_sources import JudgedMessage
 from shroff.errors import TransientError, UsageError
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import parse_time
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
 from shroff.runtime.texts import many, one_line, table
@@ -29,7 +30,7 @@ QUARANTINED = 4
 FILE_BYTES_MAX = 1024 * 1024
 FILES_MAX = 1_000
 SourceName = Annotated[str, msgspec.Meta(min_length=1, max_length=100), Param("The source.", metavar="NAME")]
-Document = dict[str, Any]
+Document = JsonObject
 
 group(
     "sources",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -18,13 +18,14 @@ from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.sorting import in_order_of_arrival
+from shroff.json_types import JsonMapping
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import frozen
 from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -82,7 +83,7 @@ class PulledSources(PulledFiles):
         adapter: PulledSource = load_entry(f"pull.{system.kind}")(options, self._place(name))
         return adapter
 
-    def at(self, address: str, options: Mapping[str, Any]) -> PulledSource:
+    def at(self, address: str, options: JsonMapping) -> PulledSource:
         """Open the files at a location that is not a source of shroff.yaml. Raises: UsageError if nothing is there."""
         adapter: PulledSource = load_entry("pull.files")({**options, "from": address}, self._place(""))
         return adapter

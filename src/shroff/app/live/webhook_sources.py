@@ -16,6 +16,7 @@ from msgspec.json import encode as to_json
 from shroff.app.people import ProjectPeople
 from shroff.app.project_files import intake_of
 from shroff.errors import InputError, TransientError, UsageError, nearest
+from shroff.json_types import JsonMapping
 from shroff.people.audit import Action
 from shroff.project.settings.system import filled
 from shroff.runtime.entry_points import load_entry
@@ -358,7 +359,7 @@ def _type_in(body: bytes) -> str:
         return ""
 
 
-def fetching(options: Mapping[str, Any]) -> Callable[[str], bytes]:
+def fetching(options: JsonMapping) -> Callable[[str], bytes]:
     """The HTTPS client by `http:` of shroff.yaml; redirects are not followed."""
     from shroff.adapters.http_calls import Calls, reason, target_of
 

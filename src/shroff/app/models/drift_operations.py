@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, one_line, table
 
@@ -41,12 +42,12 @@ class DriftAnswer(ReportAnswer["DriftReport"]):
     event: str
     as_of: str
     model: str
-    reference: dict[str, Any]
-    recent: dict[str, Any]
+    reference: JsonObject
+    recent: JsonObject
     limit: float
     moved: list[str]
     unclear: list[str]
-    inputs: list[dict[str, Any]]
+    inputs: list[JsonObject]
     redefined: tuple[str, ...]
     label_delay_days: dict[str, float | None]
     remarks: tuple[str, ...]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec.structs import astuple
@@ -14,6 +14,7 @@ from msgspec.structs import astuple
 from shroff.app.models.promotion import Deployment, ListedModel, gates_text
 from shroff.app.models.training_operations import TrainedModel
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.models.in_force import Promotion
 from shroff.models.registry import REPORT, GateResult, UnknownModelError
 from shroff.operations.declaration import (
@@ -148,10 +149,10 @@ class Model(OperationAnswer):
     digest: str
     gates: list[GateResult]
     metrics: Annotated[
-        dict[str, Any], msgspec.Meta(description="`metrics.json`, see the reference of metrics. Slices have `words`.")
+        JsonObject, msgspec.Meta(description="`metrics.json`, see the reference of metrics. Slices have `words`.")
     ]
     promotions: list[PromotionRecord]
-    manifest: Annotated[dict[str, Any], msgspec.Meta(description="`manifest.json`: how the model was made.")]
+    manifest: Annotated[JsonObject, msgspec.Meta(description="`manifest.json`: how the model was made.")]
     files: list[str]
     damaged: dict[str, str]
     redefined: tuple[str, ...]
@@ -180,7 +181,7 @@ class Model(OperationAnswer):
         return [f"shroff models promote {argument(self.id)}" if can_lead else "shroff models list"]
 
 
-def _slices_text(slices: Sequence[dict[str, Any]]) -> str:
+def _slices_text(slices: Sequence[JsonObject]) -> str:
     rows = []
     for part in slices:
         precision = part["metrics"]["average_precision"]
@@ -256,7 +257,7 @@ class ComparedModels(ReportAnswer["Comparison"]):
     unclear: int
     needs: str
     drawn: str
-    metrics: list[dict[str, Any]]
+    metrics: list[JsonObject]
 
     @classmethod
     def measured(cls, report: Comparison) -> ComparedModels:

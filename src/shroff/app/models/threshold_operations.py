@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -13,6 +13,7 @@ from msgspec.json import encode as to_json
 from shroff.app.models.cutoffs import APPLY, AppliedCutoffs, CutoffsChange
 from shroff.app.models.promotion import NoChampionError
 from shroff.errors import RefusalError, UsageError
+from shroff.json_types import JsonObject
 from shroff.models.registry import UnknownModelError
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.people.audit import REASON_MAX, checked_reason
@@ -158,7 +159,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         costs, places = report.found, report.money_places
         there = costs.elsewhere
 
-        def told(values: dict[str, Any]) -> dict[str, Any]:
+        def told(values: JsonObject) -> JsonObject:
             return {name: money_text(value, places) if name in MONEY else value for name, value in values.items()}
 
         def point(point: Point | None) -> CostPoint | None:

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
 from shroff.models.registry import GateResult
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, ReportAnswer, operation
@@ -18,7 +19,6 @@ from shroff.runtime.texts import argument, many, one_line
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from contextlib import AbstractContextManager
 
     from shroff.app.decision_history import DecisionHistory
@@ -99,22 +99,22 @@ class TrainedModel(ReportAnswer["TrainReport"]):
     rows: int
     fraud: int
     immature: int
-    metrics: dict[str, Any]
-    baselines: dict[str, Any]
+    metrics: JsonObject
+    baselines: JsonObject
     gates: tuple[GateResult, ...]
     passed: bool
     promoted: bool
     why_not: str
     seconds: float
-    folds: list[dict[str, Any]]
-    slices: list[dict[str, Any]]
-    curve: list[dict[str, Any]]
-    without_give_away: dict[str, Any]
+    folds: list[JsonObject]
+    slices: list[JsonObject]
+    curve: list[JsonObject]
+    without_give_away: JsonObject
     give_away: list[str]
     drawn: str
     remarks: list[str]
-    leak_test: list[dict[str, Any]] | UnsetType = UNSET
-    imported: dict[str, Any] | UnsetType = UNSET
+    leak_test: list[JsonObject] | UnsetType = UNSET
+    imported: JsonObject | UnsetType = UNSET
 
     @classmethod
     def measured(cls, report: TrainReport, **more: Any) -> TrainedModel:
@@ -145,7 +145,7 @@ class TrainedModel(ReportAnswer["TrainReport"]):
     def exit_status(self) -> int:
         return NOT_PASSED if not self.passed else QUARANTINED if self.report.is_incomplete else 0
 
-    def brief(self) -> Mapping[str, Any]:
+    def brief(self) -> JsonMapping:
         names = ("model", "event", "as_of", "rows", "fraud", "passed", "gates", "promoted", "why_not")
         return {name: getattr(self, name) for name in names}
 
@@ -217,7 +217,7 @@ class TrainedFile(FrozenStruct):
     file: str
     state: str
     why: str
-    appended: dict[str, Any] | None
+    appended: JsonObject | None
     model: str
     gates: tuple[GateResult, ...]
     promoted: bool

@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from shroff.app.models.training_operations import EventOfModel, InputOrder, InputPaths, KnownAt, LabelPath
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, one_line, table
 
@@ -46,7 +47,7 @@ class BuiltTrainingSet(ReportAnswer["SetReport"]):
 
     folder: str
     seconds: float
-    left_out: dict[str, Any]
+    left_out: JsonObject
     remarks: tuple[str, ...]
     manifest: Any
     equal: bool | UnsetType = UNSET
@@ -93,7 +94,7 @@ def write_training_set(
     from shroff.runtime.process_wide import one_heap, without_pandas
 
     one_heap()
-    given: dict[str, Any] = {"files": request.files, "labels": request.labels}
+    given: JsonObject = {"files": request.files, "labels": request.labels}
     with without_pandas():
         way = Way(reading=progress.counting("reading events"), computing=progress.counting("computing events"))
         if request.again is not None:

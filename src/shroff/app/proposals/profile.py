@@ -20,6 +20,7 @@ from shroff.events.definitions import CsvLayout
 from shroff.events.formats.encodings import read_lines
 from shroff.events.keys import SEPARATORS
 from shroff.events.raw_values import Instant, text_of
+from shroff.json_types import JsonMapping
 from shroff.language.expression import ITEM, RowValue
 from shroff.language.expression import Path as ColumnPath
 from shroff.language.printer import text_of as expression_text
@@ -183,7 +184,7 @@ def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
     )
 
 
-def _array_of(row: Mapping[str, Any]) -> ColumnPath:
+def _array_of(row: JsonMapping) -> ColumnPath:
     """The path of the array whose items are the events of a message: they have more columns than it has itself."""
     own = dict(_leaves(row))
     arrays = ((place, value[:1]) for place, value in own.items() if isinstance(value, list))
@@ -191,7 +192,7 @@ def _array_of(row: Mapping[str, Any]) -> ColumnPath:
     return next(wide, ())
 
 
-def _events(row: Mapping[str, Any], each: ColumnPath) -> Iterator[dict[ColumnPath, Any]]:
+def _events(row: JsonMapping, each: ColumnPath) -> Iterator[dict[ColumnPath, Any]]:
     """The columns of a line, or of each item of its array with those of the line."""
     own = dict(_leaves(row))
     for item in (own.pop(each, None) or []) if each else [{}]:

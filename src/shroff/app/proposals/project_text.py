@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from shroff.app.proposals.profile import FileColumn, profile_of
 from shroff.app.proposals.roles import (
@@ -31,6 +31,7 @@ from shroff.app.proposals.roles import (
 )
 from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
 
 ENTITIES_MAX = 4
@@ -92,7 +93,7 @@ def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = Fals
     elif amount and amount.column and not amount.column.is_float and places > places_of(draft.currency):
         money = f"{{ currency: {draft.currency}, places: {places} }}"
     separator = draft.profile.layout.separator
-    shown: dict[str, Any] = {
+    shown: JsonObject = {
         "draft": draft,
         "name": name,
         "money": money,
@@ -126,7 +127,7 @@ def _fields_of(kind: FileColumn, values: Collection[str], fields: Sequence[Propo
     return [*fields[:2], *own]
 
 
-def _rendered(template: str, shown: Mapping[str, Any]) -> str:
+def _rendered(template: str, shown: JsonMapping) -> str:
     """A file of the project, by its template."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

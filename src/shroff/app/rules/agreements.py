@@ -16,6 +16,7 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.errors import NotAllowedError, RefusalError, StorageError
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonMapping
 from shroff.language.values import DAY_MS
 from shroff.people.audit import Action
 from shroff.people.keys import key_of
@@ -24,7 +25,6 @@ from shroff.rules.texts import tag_of
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from shroff.people.access import Right
@@ -139,7 +139,7 @@ class Agreements(ProjectPart):
             keep(self._asked_file, asked[-KEPT:])
         return False
 
-    def need(self, kind: str, subject: str, change: Mapping[str, Any]) -> str:
+    def need(self, kind: str, subject: str, change: JsonMapping) -> str:
         """Let the caller go on where somebody else requested the same change, and give their name; reasons may differ.
 
         Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs.

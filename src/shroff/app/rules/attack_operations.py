@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from math import inf, isfinite
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -14,6 +14,7 @@ from msgspec.json import decode as from_json
 from shroff.errors import UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
+from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, HOUR_MS, show_decimal
 from shroff.log.history import Records
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
@@ -220,7 +221,7 @@ class _Drill:
         found, now = Alarms(), lambda: events[-1].time_ms
         for answer in self._taking.foreseen_events(rows, self.definitions, now, start=self._restored):
             if answer.outcome not in {"", "approve"} and answer.document is not None:
-                decision: dict[str, Any] = from_json(answer.document)
+                decision: JsonObject = from_json(answer.document)
                 by = [reason["code"] for reason in decision["reasons"] if reason["effect"] == answer.outcome]
                 found[answer.id] = by or ["score"]
         return found

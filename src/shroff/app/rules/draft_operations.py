@@ -12,6 +12,7 @@ import msgspec
 from shroff.app.rules.rule_files import ChangedMeanwhileError, NoRuleError, NotApprovedError, subject_of
 from shroff.errors import NotAllowedError, Problem, RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
 from shroff.people.audit import Action, checked_reason
@@ -130,7 +131,7 @@ class RuleDraftChecked(RuleDraftText, rename={"source": "text", "tag": "etag"}):
     check: DraftCheck
 
 
-def _fields(draft: StoredDraft) -> dict[str, Any]:
+def _fields(draft: StoredDraft) -> JsonObject:
     approved = draft.note.approved_by if draft.is_approved else None
     return {
         "rule": draft.id,
@@ -379,7 +380,7 @@ class AdoptedFile(OperationAnswer):
     why_not: str | None
 
 
-_HTTP: Final[dict[str, Any]] = {
+_HTTP: Final[JsonObject] = {
     "has_command": False,
     "is_check": True,
     "body_bytes_max": BODY_BYTES_MAX,
@@ -443,7 +444,7 @@ def adopted(requests: WriterRequests, file: str) -> AdoptedFile:
     return AdoptedFile(file=file, in_force=in_force, why_not=why_not or None)
 
 
-def recorder(people: ProjectPeople, action: str, rule: str, after: dict[str, Any], before: object = None) -> Before:
+def recorder(people: ProjectPeople, action: str, rule: str, after: JsonObject, before: object = None) -> Before:
     """What records an action on a rule before it is done.
 
     With it stands what stands for the text that its file will have: by that its version is found again.

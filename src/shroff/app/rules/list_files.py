@@ -14,6 +14,7 @@ from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, checked_with
 from shroff.app.rules.agreements import Agreements
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
+from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
 from shroff.people.audit import Action
 from shroff.project import lists
@@ -160,7 +161,7 @@ class ListFiles(ProjectPart):
 
     def wanted(
         self, name: str, put: Sequence[lists.Entry], out: Sequence[str] = (), *, is_whole: bool = False
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Get a change as it waits for a second person. Raises: UsageError."""
         values = self.hashed(name, [entry.value for entry in put])
         rows = [[value, entry.note, entry.expires_at] for value, entry in zip(values, put, strict=True)]

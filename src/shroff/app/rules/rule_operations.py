@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
@@ -12,6 +12,7 @@ from shroff.app.rules.draft_operations import AdoptedFile, adopted, recorder
 from shroff.app.rules.rule_files import NoRuleError, subject_of
 from shroff.errors import RefusalError
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
 from shroff.rules.texts import tag_of
@@ -194,7 +195,7 @@ def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Defini
     return RuleWhole(**_fields(found, definitions), source=found.text, says=found.says or None, asked=asked)
 
 
-def _fields(look: RuleLook, definitions: Definitions) -> dict[str, Any]:
+def _fields(look: RuleLook, definitions: Definitions) -> JsonObject:
     return {
         "id": look.id,
         "state": look.state,

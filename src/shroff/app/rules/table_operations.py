@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.events.loader import load_events
+from shroff.json_types import JsonMapping
 from shroff.language.expression import Lookup, Node, walk
 from shroff.language.lookups.table import IntervalTable
 from shroff.language.row import DatedRows, Table
@@ -324,7 +325,7 @@ def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> Tab
     shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
     places = definitions.settings.money_places
 
-    def shown(values: Mapping[str, Any]) -> dict[str, str | None]:
+    def shown(values: JsonMapping) -> dict[str, str | None]:
         return {
             column: None if values[column] is None else show(values[column], type_, places)
             for column, type_ in shape.columns.items()

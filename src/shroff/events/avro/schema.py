@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from shroff.events.definitions import EventType, Field, Settings
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.types import UNITS_MAX, Type
 
 SCHEMA_BYTES_MAX = 1024 * 1024
@@ -116,7 +117,7 @@ class _Reader:
     """Reads one schema; named types are kept as they were written, and read wherever they are used."""
 
     def __init__(self) -> None:
-        self._named: dict[str, tuple[Mapping[str, Any], str]] = {}
+        self._named: dict[str, tuple[JsonMapping, str]] = {}
         self._count = 0
 
     def type_of(self, found: Any, space: str, depth: int, within: tuple[str, ...]) -> Avro:
@@ -159,7 +160,7 @@ class _Reader:
         found, defined_in = self._named[full]
         return self._made(found, full, defined_in, depth, within)
 
-    def _defined(self, found: Mapping[str, Any], space: str, depth: int, within: tuple[str, ...]) -> Avro:
+    def _defined(self, found: JsonMapping, space: str, depth: int, within: tuple[str, ...]) -> Avro:
         name = found.get("name")
         if not isinstance(name, str) or not name:
             raise ValueError(f"a type of the kind {found['type']} in it has no name")
@@ -169,7 +170,7 @@ class _Reader:
         self._named[full] = found, space
         return self._made(found, full, space, depth, within)
 
-    def _made(self, found: Mapping[str, Any], full: str, space: str, depth: int, within: tuple[str, ...]) -> Avro:
+    def _made(self, found: JsonMapping, full: str, space: str, depth: int, within: tuple[str, ...]) -> Avro:
         if full in within:
             raise ValueError(f"{full} contains itself, and could be nested without end")
         if found["type"] == "enum":
@@ -195,14 +196,14 @@ class _Reader:
         return Avro("record", name=full, names=names, parts=parts)
 
 
-def _field_type(found: Mapping[str, Any]) -> Any:
+def _field_type(found: JsonMapping) -> Any:
     """The type of a field; a logical type that stands beside it, where many write it, counts."""
     beside = {name: found[name] for name in ("logicalType", "precision", "scale") if name in found}
     type_ = found["type"]
     return {"type": type_, **beside} if beside and isinstance(type_, str) and type_ in PRIMITIVES else type_
 
 
-def _with_logical(inner: Avro, found: Mapping[str, Any]) -> Avro:
+def _with_logical(inner: Avro, found: JsonMapping) -> Avro:
     logical = found.get("logicalType")
     if not isinstance(logical, str) or inner.kind not in _LOGICAL.get(logical, ()):
         return inner
@@ -227,7 +228,7 @@ def _takes_bytes(schema: Avro) -> bool:
             return True
 
 
-def bare(schema: Avro) -> dict[str, Any]:
+def bare(schema: Avro) -> JsonObject:
     """The schema as the library takes it: without logical types, which are read here, and with names of its own."""
     numbers = iter(range(TYPES_MAX))
     found = _bare(schema, numbers)
@@ -261,7 +262,7 @@ def _bare(schema: Avro, numbers: Iterator[int]) -> Any:
 # ---- schemas of our own
 
 
-def schema_of(event_type: EventType, settings: Settings) -> dict[str, Any]:
+def schema_of(event_type: EventType, settings: Settings) -> JsonObject:
     """The schema of an event type, in the order of its fields.
 
     Money and numbers are decimals, never floats; a choice is a string, since an enum with a further symbol could not
@@ -276,7 +277,7 @@ def schema_name_of(event_type: str, settings: Settings) -> str:
     return f"{namespace(settings.name)}.{event_type}"
 
 
-def schema_text(schema: Mapping[str, Any]) -> str:
+def schema_text(schema: JsonMapping) -> str:
     """A schema as it is registered."""
     return json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
 
@@ -312,7 +313,7 @@ def avro_type(type_: Type) -> Any:
             raise AssertionError(f"no field has the type {kind}")
 
 
-def _field(field: Field, settings: Settings) -> dict[str, Any]:
+def _field(field: Field, settings: Settings) -> JsonObject:
     type_, doc = (
         avro_type(field.type),
         ", ".join(words for words in (_doc_text(field, settings), str(field.shape.bounds or "")) if words),

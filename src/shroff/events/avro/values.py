@@ -18,6 +18,7 @@ from shroff.errors import UsageError
 from shroff.events.avro.schema import DURATION_MS, Avro, bare, read_schema
 from shroff.events.formats.lines import Line
 from shroff.events.raw_values import Exact, Float32, Instant, LocalTime, RawDuration
+from shroff.json_types import JsonMapping, JsonObject
 
 DAMAGED = (ValueError, LookupError, TypeError, EOFError, OverflowError, MemoryError, struct.error, StopIteration)
 _PER_MS = {"millis": 1, "micros": 1_000, "nanos": 1_000_000}
@@ -51,13 +52,13 @@ class Shape:
         found = ((name, conversion(field)) for name, field in self.schema.fields.items())
         return tuple((name, convert) for name, convert in found if convert is not None)
 
-    def read(self, stream: BinaryIO) -> dict[str, Any]:
+    def read(self, stream: BinaryIO) -> JsonObject:
         """The next record of a stream, its values as they are stored. Raises: one of DAMAGED."""
         found = self._read(stream, self._parsed, None)
         assert isinstance(found, dict)
         return found
 
-    def record(self, message: bytes, start: int) -> dict[str, Any]:
+    def record(self, message: bytes, start: int) -> JsonObject:
         """The record that a message has from here to its end. Raises: one of DAMAGED."""
         stream = BytesIO(message)
         stream.seek(start)
@@ -67,7 +68,7 @@ class Shape:
             raise TrailingBytesError(f"{left:,} bytes follow it")
         return found
 
-    def columns(self, record: Mapping[str, Any]) -> tuple[dict[str, object] | None, str | None]:
+    def columns(self, record: JsonMapping) -> tuple[dict[str, object] | None, str | None]:
         """A record's values in the forms that validation reads, or why it has none: an impossible date or time."""
         found = dict(record)
         for name, convert in self._converts:
@@ -180,7 +181,7 @@ def _of_record(schema: Avro) -> Convert | None:
     if not converts:
         return None
 
-    def read(record: Mapping[str, Any]) -> dict[str, Any]:
+    def read(record: JsonMapping) -> JsonObject:
         found = dict(record)
         for name, convert in converts:
             found[name] = convert(found[name])

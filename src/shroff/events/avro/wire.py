@@ -18,6 +18,7 @@ from shroff.events.formats.lines import Line, Read
 from shroff.events.formats.schemas import SchemaRegistry
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX, oversize
 from shroff.events.mapping import LABEL
+from shroff.json_types import JsonObject
 from shroff.language.types import Type
 from shroff.language.values import Value
 
@@ -154,7 +155,7 @@ class _Writer:
     def message(self, fields: Mapping[str, Value]) -> bytes:
         stream = BytesIO()
         stream.write(self._head)
-        record: dict[str, Any] = {}
+        record: JsonObject = {}
         for name, form in self._forms:
             value = fields.get(name)
             record[name] = value if value is None or form is None else form(value)

@@ -23,6 +23,7 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.parquet import lines_of, plain_column, plain_type
 from shroff.events.intake import Intake
 from shroff.events.mapping import Mapper
+from shroff.json_types import JsonMapping
 from shroff.language.columns import Column, column_of
 from shroff.language.expression import Path
 from shroff.runtime.values import FrozenStruct
@@ -41,7 +42,7 @@ class Admitted(FrozenStruct):
     """
 
     rows: Ints
-    columns: Mapping[str, Any]
+    columns: JsonMapping
     refused: tuple[tuple[int, str], ...]
 
 

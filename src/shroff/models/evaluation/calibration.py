@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints8
 from shroff.errors import RegistryError, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
@@ -48,7 +46,7 @@ class Calibration:
     margins: tuple[float, ...] = ()
     probabilities: tuple[float, ...] = ()
 
-    def as_manifest(self) -> dict[str, Any]:
+    def as_manifest(self) -> JsonObject:
         """Value of `calibration` in a manifest."""
         if self.kind == PLATT:
             return {"kind": PLATT, "slope": self.slope, "intercept": self.intercept}
@@ -57,7 +55,7 @@ class Calibration:
         return {"kind": self.kind}
 
 
-def calibration_of(manifest: Mapping[str, Any] | None) -> Calibration:
+def calibration_of(manifest: JsonMapping | None) -> Calibration:
     """Calibration of a manifest; NONE where there is none.
 
     Raises: RegistryError for what is no calibration.
@@ -79,7 +77,7 @@ def calibration_of(manifest: Mapping[str, Any] | None) -> Calibration:
     return found
 
 
-def is_calibrated(manifest: Mapping[str, Any]) -> bool:
+def is_calibrated(manifest: JsonMapping) -> bool:
     """Whether a model's score is the share of frauds among events like it, by its manifest."""
     return (manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
 

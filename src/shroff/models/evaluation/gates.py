@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 
+from shroff.json_types import JsonMapping
 from shroff.models.definitions import ModelGate
 from shroff.models.evaluation.baselines import APPROVE_ALL, CHAMPION, RULES_ONLY
 from shroff.models.evaluation.estimates import Difference, Estimate
@@ -311,7 +311,7 @@ def _compared(beside: _Beside) -> Compared:
 # ---- with whom it was compared
 
 
-def _other_champion(manifest: Mapping[str, Any], champion: Promotion | None) -> str:
+def _other_champion(manifest: JsonMapping, champion: Promotion | None) -> str:
     """Why what was compared with the champion says nothing of today's; empty where it does."""
     if COMPARED_WITH not in manifest:
         return "it is not recorded which champion it was compared with"

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from shroff.arrays import Floats, Floats32
 from shroff.errors import StateError, StorageError
+from shroff.json_types import JsonMapping
 from shroff.models.learners.filed import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.models.learners.xgboost import (
@@ -79,7 +80,7 @@ class TreeCluster(Protocol):
     def processes(self) -> int:
         """Number of processes, each with a part of the rows."""
 
-    def grow(self, files: TrainingFiles, settings: Mapping[str, Any], trees: int) -> bytes:
+    def grow(self, files: TrainingFiles, settings: JsonMapping, trees: int) -> bytes:
         """So many trees as XGBoost writes them in JSON, by its own names of settings."""
 
 

@@ -22,6 +22,7 @@ import numpy as np
 from msgspec.json import encode as to_json
 
 from shroff.arrays import Ints
+from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
@@ -67,7 +68,7 @@ class _Grower:
     unit: float
     splits: Ints
 
-    def tree(self, rows: Ints, inputs: Ints) -> dict[str, Any]:
+    def tree(self, rows: Ints, inputs: Ints) -> JsonObject:
         made = _Tree()
         self._grow(made, made.add(), rows, inputs, 0)
         return {name: getattr(made, name) for name in _Tree.__slots__}

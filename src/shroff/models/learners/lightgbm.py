@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 
@@ -75,7 +76,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     )
 
 
-def _settings(plan: LearningPlan, told: Mapping[str, float]) -> dict[str, Any]:
+def _settings(plan: LearningPlan, told: Mapping[str, float]) -> JsonObject:
     return {
         "objective": "binary",
         "metric": "binary_logloss",

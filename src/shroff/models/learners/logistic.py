@@ -11,12 +11,12 @@ The margin is `start`, then for each input in order: `missing` where it is missi
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from msgspec.json import encode as to_json
 
 from shroff.arrays import Floats
+from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 
@@ -65,7 +65,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     )
 
 
-def _number(values: Floats) -> dict[str, Any]:
+def _number(values: Floats) -> JsonObject:
     """A number, standardised, its missing values at the median with a column that says so."""
     is_missing = np.isnan(values)
     known = values[~is_missing]
@@ -78,7 +78,7 @@ def _number(values: Floats) -> dict[str, Any]:
     return {"kind": "number", "mean": mean, "scale": scale, "fill": fill, "design": design}
 
 
-def _category(codes: Floats, count: int) -> dict[str, Any]:
+def _category(codes: Floats, count: int) -> JsonObject:
     """A column for each of the most frequent categories and one for missing."""
     places = np.where(np.isnan(codes), count, codes).astype(np.int64)
     often = np.bincount(places, minlength=count + 1)
@@ -90,7 +90,7 @@ def _category(codes: Floats, count: int) -> dict[str, Any]:
     return {"kind": "category", "count": count, "kept": kept, "design": design[:, : len(kept) + 1]}
 
 
-def _written(part: dict[str, Any], found: Floats) -> dict[str, Any]:
+def _written(part: JsonObject, found: Floats) -> JsonObject:
     """An input as the file has it."""
     if part["kind"] == "category":
         weights = np.zeros(part["count"])

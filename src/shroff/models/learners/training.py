@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from msgspec.json import encode as to_json
 from threadpoolctl import threadpool_limits
 
 from shroff.arrays import Floats, Ints, Ints8
+from shroff.json_types import JsonObject
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.folds import Learn, Score
@@ -52,10 +53,10 @@ class Trained:
     frauds: int
     remarks: tuple[str, ...]
 
-    def as_manifest(self) -> dict[str, Any]:
+    def as_manifest(self) -> JsonObject:
         """What a manifest has of it; `id`, `event` and where it comes from are added by who writes it."""
         fitted = self.fitted
-        found: dict[str, Any] = {
+        found: JsonObject = {
             "format": fitted.format,
             "learner": fitted.parameters["learner"],
             "inputs": [

@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from shroff.arrays import Floats, Floats32
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
@@ -91,13 +92,11 @@ def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned
     )
 
 
-def settings_of(
-    rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool
-) -> dict[str, Any]:
+def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float], *, is_forest: bool) -> JsonObject:
     """Settings of the library, by its own names."""
     # The share of frauds by weight: XGBoost would sum it up thread by thread
     weights, frauds = weights_of(rows, told)[: rows.stop], rows.frauds[: rows.stop]
-    settings: dict[str, Any] = {
+    settings: JsonObject = {
         "objective": "binary:logistic",
         "tree_method": "hist",
         "base_score": float(np.clip((weights * frauds).sum() / weights.sum(), 1e-6, 1 - 1e-6)),
@@ -139,7 +138,7 @@ def _alike(rows: TrainingRows) -> Floats:
 
 
 def _matrix(
-    rows: TrainingRows, part: slice, settings: Mapping[str, Any], *, like: Any = None, counts: Floats | None = None
+    rows: TrainingRows, part: slice, settings: JsonMapping, *, like: Any = None, counts: Floats | None = None
 ) -> Any:
     import xgboost
 

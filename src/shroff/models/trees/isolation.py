@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from msgspec.json import decode as from_json
 
 from shroff.errors import RegistryError
+from shroff.json_types import JsonMapping
 from shroff.models.model import InputColumn
 from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
@@ -34,7 +34,7 @@ def forest_of_isolation(data: bytes, inputs: Sequence[InputColumn]) -> Forest:
     return forest_of(trees, 0.0, _ARITHMETIC, inputs)
 
 
-def _tree(tree: Mapping[str, Any]) -> Tree:
+def _tree(tree: JsonMapping) -> Tree:
     is_left = np.array(tree["missing_left"], np.bool_)
     return Tree(
         np.array(tree["left"], np.int64),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from msgspec.json import decode as from_json
 
 from shroff.arrays import Floats
 from shroff.errors import RegistryError
+from shroff.json_types import JsonMapping
 from shroff.models.columns import CATEGORY
 from shroff.models.model import InputColumn
 from shroff.models.trees.forest import check_inputs
@@ -83,7 +83,7 @@ def margins_of_linear(linear: Linear, columns: Floats) -> Floats:
     return total
 
 
-def _weights(term: Mapping[str, Any]) -> Weights:
+def _weights(term: JsonMapping) -> Weights:
     if term["kind"] == CATEGORY:
         return Weights(0.0, 1.0, 0.0, float(term["missing"]), np.array(term["weights"], np.float64))
     return Weights(float(term["mean"]), float(term["scale"]), float(term["weight"]), float(term["missing"]), None)

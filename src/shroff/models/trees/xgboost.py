@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from shroff.errors import RegistryError
+from shroff.json_types import JsonMapping
 from shroff.models.model import InputColumn
 from shroff.models.trees.forest import LEAF, CategorySet, Forest, Precision, Tree, check_inputs, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT
@@ -68,16 +69,16 @@ def base_margin_of_xgboost(data: bytes) -> float:
     return _base_margin(_learner(data))
 
 
-def _learner(data: bytes) -> Mapping[str, Any]:
+def _learner(data: bytes) -> JsonMapping:
     try:
-        learner: Mapping[str, Any] = json.loads(data)["learner"]
+        learner: JsonMapping = json.loads(data)["learner"]
         learner["gradient_booster"]["name"], learner["learner_model_param"], learner["objective"]["name"]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise RegistryError(f"the model is not what XGBoost writes as JSON; {_SAVE}") from error
     return learner
 
 
-def _tree_count(model: Mapping[str, Any], best_iteration: int | None) -> int:
+def _tree_count(model: JsonMapping, best_iteration: int | None) -> int:
     """How many trees count."""
     if best_iteration is None:
         return len(model["trees"])
@@ -90,7 +91,7 @@ def _tree_count(model: Mapping[str, Any], best_iteration: int | None) -> int:
     return count
 
 
-def _base_margin(learner: Mapping[str, Any]) -> float:
+def _base_margin(learner: JsonMapping) -> float:
     objective = learner["objective"]["name"]
     text = str(learner["learner_model_param"]["base_score"]).strip("[]")
     base = np.float32(text)
@@ -106,7 +107,7 @@ def _base_margin(learner: Mapping[str, Any]) -> float:
     return -float(logf(float(np.float32(1) / base - np.float32(1))))
 
 
-def _tree(tree: Mapping[str, Any]) -> Tree:
+def _tree(tree: JsonMapping) -> Tree:
     try:
         left = np.array(tree["left_children"], np.int64)
         right = np.array(tree["right_children"], np.int64)
@@ -127,7 +128,7 @@ def _tree(tree: Mapping[str, Any]) -> Tree:
     return Tree(left, right, asked, below, ways, conditions.astype(np.float64), sets)
 
 
-def _sets(tree: Mapping[str, Any], default_left: Any) -> dict[int, CategorySet]:
+def _sets(tree: JsonMapping, default_left: Any) -> dict[int, CategorySet]:
     """The sets of a tree; their members go right."""
     codes = np.array(tree.get("categories", ()), np.int64)
     found = {}

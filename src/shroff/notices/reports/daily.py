@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Any
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms, parse_money
 from shroff.notices.added_reports import added_reports
 from shroff.notices.definitions import Notice
@@ -48,7 +48,7 @@ def due_for(notice: Notice, day: date, now_ms: int) -> Due:
     return due_of(notice, "report", f"report-{day:%Y-%m-%d}", now_ms, told={"day": f"{day:%Y-%m-%d}"})
 
 
-def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> dict[str, Any]:
+def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> JsonObject:
     """What a report shows."""
     language = notice.language if isinstance(notice.language, str) else "en"
     if notice.added:
@@ -168,7 +168,7 @@ def _estimates(services: NoticeServices, found: Figures, zone: str, language: st
     ]
 
 
-def _hours(found: Figures, language: str) -> Sequence[Mapping[str, Any]]:
+def _hours(found: Figures, language: str) -> Sequence[JsonMapping]:
     most = max(found.hours.values(), default=0) or 1
     return [
         {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
 from shroff.config import filled
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.notices.definitions import Notice
 from shroff.notices.store import Due
 
@@ -14,13 +15,13 @@ SUMMARY_MAX = 1_024  # characters, of PagerDuty
 _PLAIN = {ord(mark): f"\\{mark}" for mark in r"\[]()*_~#>`"}  # Teams renders Markdown, so no value may be a link
 
 
-def _slack(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
+def _slack(project: str, _notice: Notice, _due: Due, item: JsonMapping) -> JsonObject:
     lines = [item["sentence"], *item["reasons"], *(f"{label}: {value}" for label, value in item["facts"])]
     text = "\n".join([f"*{project}: {item['title']}*", *lines])
     return {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
 
 
-def _teams(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
+def _teams(project: str, _notice: Notice, _due: Due, item: JsonMapping) -> JsonObject:
     texts = [item["sentence"], *item["reasons"]]
     facts = [{"title": label.translate(_PLAIN), "value": value.translate(_PLAIN)} for label, value in item["facts"]]
     card = {
@@ -42,7 +43,7 @@ def _teams(project: str, _notice: Notice, _due: Due, item: Mapping[str, Any]) ->
     return {"type": "message", "attachments": [content]}
 
 
-def _pagerduty(project: str, notice: Notice, due: Due, item: Mapping[str, Any]) -> dict[str, Any]:
+def _pagerduty(project: str, notice: Notice, due: Due, item: JsonMapping) -> JsonObject:
     """An event of the Events API v2; a call that is repeated has the same key, so it is one incident.
 
     Raises: UsageError where the variable of its key is not set.
@@ -63,7 +64,7 @@ def _pagerduty(project: str, notice: Notice, due: Due, item: Mapping[str, Any]) 
 
 
 # By `format`: the call of a notice of a project, with an item as mails show it.
-CHAT_BODIES: Final[Mapping[str, Callable[[str, Notice, Due, Mapping[str, Any]], dict[str, Any]]]] = {
+CHAT_BODIES: Final[Mapping[str, Callable[[str, Notice, Due, JsonMapping], JsonObject]]] = {
     "slack": _slack,
     "teams": _teams,
     "pagerduty": _pagerduty,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.store import Due, Question
@@ -54,9 +54,7 @@ class Letters:
         """The mail that asks a customer."""
         return self._rendered(notice, {**self.question_values(notice, told, question), "link": link})
 
-    def question_values(
-        self, notice: Notice, told: NoticeEvent, question: Question, language: str = ""
-    ) -> dict[str, Any]:
+    def question_values(self, notice: Notice, told: NoticeEvent, question: Question, language: str = "") -> JsonObject:
         """Values of a question's mail and page: they name no person, and of a card only its end.
 
         In a language, or in that which the notice says.
@@ -78,7 +76,7 @@ class Letters:
             "show": shown,
         }
 
-    def _rendered(self, notice: Notice, values: Mapping[str, Any]) -> RenderedText:
+    def _rendered(self, notice: Notice, values: JsonMapping) -> RenderedText:
         """A mail by the texts of a notice; what `show` names has its own names too, where nothing else has them."""
         shown = {**dict.fromkeys(notice.show, values["words"]["none"]), **values.get("show", {})}
         names = notice.texts or notice.name, notice.text_kind
@@ -117,7 +115,7 @@ class Letters:
             values |= {"subject": subject, "title": title, "project": project, "notice": notice.name}
         return self._rendered(notice, values)
 
-    def report(self, notice: Notice, values: Mapping[str, Any]) -> RenderedText:
+    def report(self, notice: Notice, values: JsonMapping) -> RenderedText:
         """The daily report, of the values that its facts give."""
         return self._rendered(notice, {**values, "notice": notice.name, "sender": self._sender.name})
 
@@ -147,7 +145,7 @@ class Letters:
     def _told(self, due: Due, log: Log) -> NoticeEvent | None:
         return self.facts.told(log, due.event) if due.event else None
 
-    def _item(self, notice: Notice, due: Due, told: NoticeEvent | None, language: str, zone: str) -> dict[str, Any]:
+    def _item(self, notice: Notice, due: Due, told: NoticeEvent | None, language: str, zone: str) -> JsonObject:
         words, named = WORDS[language], _named(due, told, self.facts.reason)
         outcome = str(named.get("outcome", ""))
         named["outcome"] = words.get(outcome, outcome)
@@ -194,9 +192,7 @@ def _receipt_of(due: Due, outcome: str, answer: str) -> str:
     return outcome if due.kind == "decision" else due.kind
 
 
-def _receipt_heads(
-    items: Sequence[Mapping[str, Any]], count: int, words: Mapping[str, str], day: str
-) -> dict[str, str]:
+def _receipt_heads(items: Sequence[JsonMapping], count: int, words: Mapping[str, str], day: str) -> dict[str, str]:
     """The amount, the subject and the heading of a receipt of so many things."""
     amount = items[0]["show"].get("amount", words["none"])
     if count > 1:
@@ -208,13 +204,13 @@ def _receipt_heads(
     return {"amount": amount, "subject": subject, "title": title}
 
 
-def _named(due: Due, told: NoticeEvent | None, reason_of: Callable[[str, str], str]) -> dict[str, Any]:
+def _named(due: Due, told: NoticeEvent | None, reason_of: Callable[[str, str], str]) -> JsonObject:
     """What the sentences of a notification name, all as it may stand in a mail.
 
     Args:
         reason_of: Gives the reason of a rule from its recorded text.
     """
-    own: dict[str, Any] = from_json(due.told) if due.told else {}
+    own: JsonObject = from_json(due.told) if due.told else {}
     found = {name: plain(value) if isinstance(value, str) else value for name, value in own.items()}
     flag = (
         next((candidate for candidate in told.flags if candidate.rule == due.rule), None) if told is not None else None

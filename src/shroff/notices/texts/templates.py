@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from shroff.errors import UsageError
+from shroff.json_types import JsonMapping
 from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.sandbox import Sandbox, check_own
@@ -65,7 +66,7 @@ class NoticeTemplates:
         return sorted(self._own)
 
     def render(
-        self, names: tuple[str, ...], language: str, values: Mapping[str, Any], *, falls_back: bool = True
+        self, names: tuple[str, ...], language: str, values: JsonMapping, *, falls_back: bool = True
     ) -> RenderedText:
         """Text of the first existing template of these names with some values.
 
@@ -80,7 +81,7 @@ class NoticeTemplates:
                 raise
             return replace(NoticeTemplates({}).render(names[-1:], language, values), trouble=str(error))
 
-    def _rendered(self, names: tuple[str, ...], language: str, values: Mapping[str, Any]) -> RenderedText:
+    def _rendered(self, names: tuple[str, ...], language: str, values: JsonMapping) -> RenderedText:
         name, plain = self._found(names, language, ".txt.j2")
         text = self._text(plain, values)
         head = _SUBJECT.match(text)
@@ -156,7 +157,7 @@ class NoticeTemplates:
         own = [file for file in (f"{name}.{language}{ending}", f"{name}{ending}") if file in self._own]
         return own[0] if own else f"{name}{ending}" if _shipped(f"{name}{ending}") is not None else ""
 
-    def _text(self, name: str, values: Mapping[str, Any]) -> str:
+    def _text(self, name: str, values: JsonMapping) -> str:
         shown = f"{FOLDER}{name}" if name in self._own else name
         try:
             return _limited(self._environment.get_template(name), shown, values)
@@ -168,7 +169,7 @@ class NoticeTemplates:
             raise TextError(shown, f"{type(error).__name__}: {error}") from None
 
 
-def _limited(template: Template, name: str, values: Mapping[str, Any]) -> str:
+def _limited(template: Template, name: str, values: JsonMapping) -> str:
     parts, length = [], 0
     for part in template.generate(**values):
         parts.append(part)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from shroff.errors import nearest
+from shroff.json_types import JsonObject
 from shroff.notices.added_reports import added_reports
 from shroff.notices.definitions import OF_EVENTS, RECEIPT, Notice
 from shroff.notices.texts.templates import NoticeTemplates, TextError
@@ -142,12 +143,12 @@ def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[Te
             return
 
 
-def samples(notice: Notice, language: str) -> Iterator[dict[str, Any]]:
+def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
     """Values of the shapes that the text of a notice is given: what it shows is always text."""
     words, shown = WORDS[language], dict.fromkeys(notice.show, _AMOUNT)
-    given: dict[str, Any] = {**shown, **dict.fromkeys(NAMES_OF[notice.text_kind], "sample")}
+    given: JsonObject = {**shown, **dict.fromkeys(NAMES_OF[notice.text_kind], "sample")}
     given |= {"words": words, "language": language, "show": shown, "facts": list(_FACTS), "amount": _AMOUNT}
-    found: list[dict[str, Any]]
+    found: list[JsonObject]
     if notice.text_kind == "question":
         found = [{"is_held": is_held, "link": "https://bank.example/confirm/x"} for is_held in (True, False)]
     elif notice.text_kind == "report":

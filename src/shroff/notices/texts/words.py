@@ -9,14 +9,16 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
+
+from shroff.json_types import JsonMapping
 
 LANGUAGES = ("en", "de")
 Value = TypeVar("Value")
 
 
 @cache
-def _read(language: str) -> Mapping[str, Any]:
+def _read(language: str) -> JsonMapping:
     return tomllib.loads((resources.files(__package__) / "languages" / f"{language}.toml").read_text("utf-8"))
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import encode as to_json
 
+from shroff.json_types import JsonMapping
 from shroff.language.checker import check
 from shroff.language.expression import Node, Score, ThisField
 from shroff.language.keys import (
@@ -239,10 +240,10 @@ class CaseSettings(FrozenStruct):
     second_look: float = SECOND_LOOK
     evidence: Mapping[str, str] = msgspec.field(default_factory=dict)
     checklists: Mapping[str, Mapping[str, Mapping[str, str]]] = msgspec.field(default_factory=dict)
-    macros: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
-    queues: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+    macros: Mapping[str, JsonMapping] = msgspec.field(default_factory=dict)
+    queues: Mapping[str, JsonMapping] = msgspec.field(default_factory=dict)
     teams: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
-    auto_close: Mapping[str, Mapping[str, Any]] = msgspec.field(default_factory=dict)
+    auto_close: Mapping[str, JsonMapping] = msgspec.field(default_factory=dict)
 
     @property
     def close_rules(self) -> dict[str, CloseRule]:
@@ -341,7 +342,7 @@ def _conditions(text: str, names: DeclaredNames) -> dict[str, Node]:
     return found
 
 
-def matchers(routes: Mapping[str, Mapping[str, Any]], events: Events, money_places: int) -> dict[str, Matcher]:
+def matchers(routes: Mapping[str, JsonMapping], events: Events, money_places: int) -> dict[str, Matcher]:
     """By the name of each route whether it takes an event with its score and the rules that hit it.
 
     A condition that the event types of this version cannot answer takes none.
@@ -355,7 +356,7 @@ def first_match(found: Mapping[str, Matcher], event: Event, score: float | None,
     return next((name for name, takes in found.items() if takes(event, score, rules)), "")
 
 
-def _matcher(route: Mapping[str, Any], events: Events, names: DeclaredNames) -> Matcher:
+def _matcher(route: JsonMapping, events: Events, names: DeclaredNames) -> Matcher:
     wanted, reads = frozenset(route.get("rules", ())), dict[str, Evaluate]()
     if "when" in route:
         try:
@@ -384,7 +385,7 @@ def _reader(node: Node, events: Events, event: str) -> Evaluate:
 
 
 def _route_mistakes(
-    what: str, routes: Mapping[str, Mapping[str, Any]], names: DeclaredNames, rules: Collection[str]
+    what: str, routes: Mapping[str, JsonMapping], names: DeclaredNames, rules: Collection[str]
 ) -> Iterator[str]:
     """Mistakes in the conditions and rules of routes, as sentences."""
     for name, route in routes.items():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import Problem, UsageError
+from shroff.json_types import JsonMapping
 from shroff.language.shapes import read_shape
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -89,7 +88,7 @@ def _named(top: YamlMapping, problems: list[Problem]) -> dict[str, NamedSource]:
     return {name: named for name, named in found.items() if named is not None}
 
 
-def _source(name: str, options: Mapping[str, Any], node: Node, problems: list[Problem]) -> NamedSource | None:
+def _source(name: str, options: JsonMapping, node: Node, problems: list[Problem]) -> NamedSource | None:
     """A source with its settings, by the name of its kind where it has none."""
     kind, *more = [key for key in options if key not in _BESIDE] or [""]
     if options and (more or not kind):

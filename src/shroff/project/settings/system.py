@@ -7,6 +7,7 @@ from typing import Any
 
 from shroff import config
 from shroff.errors import Problem, UsageError
+from shroff.json_types import JsonMapping
 from shroff.language.shapes import Plain
 from shroff.language.values import parse_duration
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -24,7 +25,7 @@ class System:
     """
 
     kind: str
-    options: Mapping[str, Any]
+    options: JsonMapping
 
     def __repr__(self) -> str:
         return f"<{self.kind}>"
@@ -79,11 +80,11 @@ def look_for_mistakes(contract: str, system: System, node: Node, problems: list[
         node.report(problems, mistake)
 
 
-def mapping_of(found: Plain | None) -> Mapping[str, Any]:
+def mapping_of(found: Plain | None) -> JsonMapping:
     return found if isinstance(found, dict) else {}
 
 
-def single_of(found: Plain) -> tuple[str, Mapping[str, Any]]:
+def single_of(found: Plain) -> tuple[str, JsonMapping]:
     """The only kind of a mapping, with its settings."""
     assert isinstance(found, dict)
     kind, options = next(iter(found.items()))

@@ -18,6 +18,7 @@ from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.errors import Problem, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language import loader
 from shroff.language.shapes import Plain, load_shape, read_shape
 from shroff.language.values import DAY_MS, parse_duration, parse_share
@@ -94,7 +95,7 @@ class Systems:
         """The time zone of the project's days."""
         return self.zone or "UTC"
 
-    def settled(self, contract: str, system: System, folder: Path) -> Mapping[str, Any]:
+    def settled(self, contract: str, system: System, folder: Path) -> JsonMapping:
         """The settings of a system as its adapter takes them: filled, files by their whole paths.
 
         Raises: UsageError as `config.filled`, and where no such adapter is installed.
@@ -131,7 +132,7 @@ class Systems:
         """The source as its adapter takes it. Raises: as `settled`."""
         return System(source.kind, self.settled("source", source, folder))
 
-    def beside(self, contract: str, system: System, folder: Path) -> dict[str, Any]:
+    def beside(self, contract: str, system: System, folder: Path) -> JsonObject:
         """Settings beside the address of an adapter. Raises: as `settled`."""
         kind = kind_at(contract, filled(system).text("url").partition(":")[0])
         names = {key.name for key in settings_of(contract, kind).keys} if kind else set()
@@ -148,7 +149,7 @@ class Systems:
         if own.text("url").startswith("http://"):
             usual.pop("ca", None)  # it is for all that are encrypted
         options = {**usual, **own.options}
-        files: dict[str, Any] = {name: str(folder / options[name]) for name in ("ca", "cert", "key") if name in options}
+        files: JsonObject = {name: str(folder / options[name]) for name in ("ca", "cert", "key") if name in options}
         return System(system.kind, {**options, **files})
 
     @property
@@ -250,7 +251,7 @@ def _second_person(top: YamlMapping, problems: list[Problem]) -> tuple[str, ...]
     return tuple(str(word) for word in found) if isinstance(found, list) else ()
 
 
-def _snapshots(top: YamlMapping, problems: list[Problem]) -> Mapping[str, Any]:
+def _snapshots(top: YamlMapping, problems: list[Problem]) -> JsonMapping:
     return _read_addressed(top, "snapshots", ("lake", "to"), snapshots, problems)[0] or {}
 
 
@@ -261,7 +262,7 @@ def _read(top: YamlMapping, name: str, problems: list[Problem]) -> Plain | None:
 
 def _read_addressed(
     top: YamlMapping, name: str, place: tuple[str, str], shape: Callable[[str | None], Any], problems: list[Problem]
-) -> tuple[Mapping[str, Any] | None, str | None]:
+) -> tuple[JsonMapping | None, str | None]:
     """Settings of one of several technologies, by the address in them; and which it is.
 
     None where a variable of the environment says which; empty where no adapter has such addresses. `place` is the

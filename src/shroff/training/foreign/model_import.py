@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 from shroff.arrays import Floats
 from shroff.errors import RegistryError, UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.windows import KnownRows, windows_of
@@ -105,7 +106,7 @@ class ImportedModel:
             found.append("Its margins are probabilities, and its scores are these.")
         return found
 
-    def as_manifest(self) -> dict[str, Any]:
+    def as_manifest(self) -> JsonObject:
         """Origin of the model in its manifest."""
         return {
             "file": self.file,

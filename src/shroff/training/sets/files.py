@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ import shroff
 from shroff.errors import StorageError
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.log.columns.tables import Way
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import ModelSettings
@@ -178,7 +179,7 @@ def _labels_table(labels: Labels) -> pa.Table:
     import pyarrow as pa
 
     reasons = np.array([*labels.reason_texts, None], object)[labels.reasons]
-    columns: dict[str, Any] = {
+    columns: JsonObject = {
         "row": pa.array(labels.rows),
         "verdict": pa.array([VERDICT_TEXTS[code] for code in labels.verdicts.tolist()], pa.string()),
         "source": pa.array([SOURCES[code] for code in labels.strengths.tolist()], pa.string()),

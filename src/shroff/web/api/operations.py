@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from shroff.errors import DefinitionError, RefusalError, ShroffError, UsageError
+from shroff.json_types import JsonObject
 from shroff.operations import manifest
 from shroff.operations.declaration import (
     OPERATIONS,
@@ -76,7 +77,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
 
 async def read(service: Service, declared: Operation[..., Any], request: Request) -> OperationRequest[Any]:
     """The request of an operation in a request over HTTP. Raises: InvalidRequestError; ProblemError."""
-    given: dict[str, Any] = {
+    given: JsonObject = {
         request_field.name: _in_path(declared, request, request_field) for request_field in declared.fields_in("path")
     }
     for field in declared.fields_in("header"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.json import decode as from_json
 from starlette.responses import Response
 
+from shroff.json_types import JsonObject
 from shroff.people import directory
 from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request, whole
@@ -57,7 +58,7 @@ async def resource(service: Service, request: Request) -> Response:
     return Json(_shown(place, entry), 200 if id_ else 201, {"location": place + entry.id}, MEDIA_TYPE)
 
 
-def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str]) -> dict[str, Any]:
+def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str]) -> JsonObject:
     """One, or a page of those that fit the filter."""
     dropped = query.get("excludedAttributes", "").split(",")
     with desk.store.look() as look:
@@ -79,7 +80,7 @@ def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str])
     }
 
 
-def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> dict[str, Any]:
+def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> JsonObject:
     kind = entry.kind.removesuffix("s")
     return {
         "schemas": [f"urn:ietf:params:scim:schemas:core:2.0:{kind}"],
@@ -89,7 +90,7 @@ def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> 
     }
 
 
-def _without(document: dict[str, Any], dropped: Collection[str]) -> dict[str, Any]:
+def _without(document: JsonObject, dropped: Collection[str]) -> JsonObject:
     return {name: value for name, value in document.items() if name not in dropped}
 
 

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 import shroff
 from shroff.events.definitions import Events
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import Problem
 from shroff.web.http.routes import Route
@@ -53,16 +54,16 @@ async def page(service: Service, request: Request) -> Response:
     """The document as a page, for people: no script, nothing from anywhere else."""
     found = openapi(service.routes, service.project.definitions.events)
 
-    def kind(schema: Mapping[str, Any]) -> Markup:
+    def kind(schema: JsonMapping) -> Markup:
         words = escape(kind_of(schema, "\0{}\0".format))
         return Markup(_LINKED.sub(r'<a href="#\1">\1</a>', words))  # noqa: S704 - it was escaped before
 
     return alone("api.html", api=found, refs=_refs, kind=kind)
 
 
-def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
+def openapi(routes: Sequence[Route], events: Events) -> JsonObject:
     """The document of these routes, for a project with these events."""
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, JsonObject] = {}
     for route in routes:
         if route.told is None:
             continue
@@ -89,12 +90,12 @@ def openapi(routes: Sequence[Route], events: Events) -> dict[str, Any]:
     }
 
 
-def shapes(routes: Sequence[Route]) -> dict[str, Any]:
+def shapes(routes: Sequence[Route]) -> JsonObject:
     """The schemas of what these routes take and answer, by name."""
     return _components(tuple(dict.fromkeys(_types(routes))))
 
 
-def kind_of(schema: Mapping[str, Any], link: Callable[[str], str]) -> str:
+def kind_of(schema: JsonMapping, link: Callable[[str], str]) -> str:
     """The JSON that a schema means, in words; `link` writes the names of shapes.
 
     >>> kind_of({"anyOf": [{"type": "array", "items": ref("Case")}, {"type": "null"}]}, str.lower)
@@ -127,13 +128,13 @@ def _members(type_: Any) -> tuple[Any, ...]:
 
 
 @cache
-def _components(types: tuple[Any, ...]) -> dict[str, Any]:
+def _components(types: tuple[Any, ...]) -> JsonObject:
     """The schemas of types and of all that they are made of, by name."""
     found = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")[1]
     return {name: {**schema, "description": cleandoc(schema.get("description", ""))} for name, schema in found.items()}
 
 
-def schema_of(type_: Any) -> Mapping[str, Any]:
+def schema_of(type_: Any) -> JsonMapping:
     """The schema of a body or an answer by its type, made of names of `shapes`; a schema is one already."""
     if isinstance(type_, Mapping):
         return type_
@@ -141,7 +142,7 @@ def schema_of(type_: Any) -> Mapping[str, Any]:
     return found[0] if len(found) == 1 else {"anyOf": found}
 
 
-def _operation(route: Route, event: str = "") -> dict[str, Any]:
+def _operation(route: Route, event: str = "") -> JsonObject:
     told = route.told
     assert told is not None
     names = [
@@ -152,7 +153,7 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
         statuses |= OF_ALL
     if told.body is not None:
         statuses |= WITH_BODY
-    found: dict[str, Any] = {
+    found: JsonObject = {
         "operationId": _id_of(route, event),
         "summary": told.summary,
         "parameters": [
@@ -180,12 +181,12 @@ def _operation(route: Route, event: str = "") -> dict[str, Any]:
     return found
 
 
-def _parameter(name: str, place: str, words: str, *, is_required: bool = False) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name, "in": place, "description": words, "schema": {"type": "string"}}
+def _parameter(name: str, place: str, words: str, *, is_required: bool = False) -> JsonObject:
+    found: JsonObject = {"name": name, "in": place, "description": words, "schema": {"type": "string"}}
     return {**found, "required": True} if is_required else found
 
 
-def _answer(status: int, route: Route, event: str) -> dict[str, Any]:
+def _answer(status: int, route: Route, event: str) -> JsonObject:
     told = route.told
     assert told is not None
     if status == told.status:
@@ -203,7 +204,7 @@ def _answer(status: int, route: Route, event: str) -> dict[str, Any]:
     return {"description": words, "content": {"application/problem+json": {"schema": ref("Problem")}}}
 
 
-def _content(schema: Mapping[str, Any], event: str, *, is_many: bool) -> dict[str, Any]:
+def _content(schema: JsonMapping, event: str, *, is_many: bool) -> JsonObject:
     single = ref(f"event.{event}") if event and schema == EVENT else schema
     if not is_many:
         return {"application/json": {"schema": single}}
@@ -212,7 +213,7 @@ def _content(schema: Mapping[str, Any], event: str, *, is_many: bool) -> dict[st
     return {"application/json": {"schema": many}, "application/x-ndjson": {"schema": lines}}
 
 
-EVENT: Final[Mapping[str, Any]] = {"x-event": True}  # stands for the schema of the path's event type
+EVENT: Final[JsonMapping] = {"x-event": True}  # stands for the schema of the path's event type
 
 
 def _id_of(route: Route, event: str) -> str:
@@ -220,7 +221,7 @@ def _id_of(route: Route, event: str) -> str:
     return "_".join([route.method.lower(), *(event if word == "event" and event else word for word in words)])
 
 
-def _refs(content: Mapping[str, Any]) -> list[str]:
+def _refs(content: JsonMapping) -> list[str]:
     """The names of the shapes that a content has."""
     return [name.decode() for name in dict.fromkeys(_REF.findall(to_json(content)))]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final, NotRequired, TypedDict
 
 import msgspec
@@ -12,11 +11,12 @@ from shroff.events.event import Scalar
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.explain.explanation import Explanation
 from shroff.explain.model import InputPart
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.field_types import Bounds
 from shroff.language.values import to_real
 from shroff.project.policy import OUTCOMES
 
-Schema = Mapping[str, Any]
+Schema = JsonMapping
 
 TEXT: Final[Schema] = {"type": "string"}
 _DECIMAL: Final[Schema] = {"type": ["string", "number"], "description": "A decimal; as a string it keeps all digits."}
@@ -122,7 +122,7 @@ def ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def event_schema(type_: EventType) -> dict[str, Any]:
+def event_schema(type_: EventType) -> JsonObject:
     """The JSON Schema of the events of a type, as they are posted."""
     required = [field.name for field in type_.declared if not field.shape.is_optional]
     return {
@@ -133,7 +133,7 @@ def event_schema(type_: EventType) -> dict[str, Any]:
     }
 
 
-def field_schema(field: Field, type_: EventType) -> dict[str, Any]:
+def field_schema(field: Field, type_: EventType) -> JsonObject:
     """The schema of the values of a field, as they are posted."""
     found = dict(_value_schema(field))
     if field.name == type_.id_field:
@@ -159,7 +159,7 @@ def field_schema(field: Field, type_: EventType) -> dict[str, Any]:
 def _limits(bounds: Bounds, field: Field, words: str) -> Schema:
     """What a number keeps to; of a text, as money may be sent, the words say it."""
     told = str(bounds)
-    found: dict[str, Any] = {"description": f"{words} {told[:1].upper()}{told[1:]}.".lstrip()}
+    found: JsonObject = {"description": f"{words} {told[:1].upper()}{told[1:]}.".lstrip()}
     for end in bounds.ends if field.type.kind not in {"time", "duration"} else ():
         key = "minimum" if end.is_lower else "maximum"
         limit = end.limit if isinstance(end.limit, float) else to_real(end.limit, field.type.places)

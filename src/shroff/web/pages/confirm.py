@@ -7,12 +7,13 @@ that the mail did not say, no other page learns where it came from, and nobody m
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from starlette.responses import HTMLResponse, Response
 
 from shroff.errors import ShroffError, TransientError
+from shroff.json_types import JsonObject
 from shroff.notices.questions import ANSWERS, WORDS_MAX
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.access import network_of
@@ -98,7 +99,7 @@ def _is_too_much(service: Service, request: Request) -> bool:
 def _busy(request: Request, status: int) -> Response:
     """To be tried again: too many came from there, or what is kept cannot be reached. Nothing was changed."""
     language = _language(request) or LANGUAGES[0]
-    values: dict[str, Any] = {"words": WORDS[language], "language": language, "sender": "", "others": []}
+    values: JsonObject = {"words": WORDS[language], "language": language, "sender": "", "others": []}
     return _rendered("busy", values, status, HEADERS | {"retry-after": "60"})
 
 
@@ -109,7 +110,7 @@ def _page(page: Page, request: Request, status: int = 0) -> Response:
     return _rendered(page.kind, values, status or STATUS.get(page.kind, 200))
 
 
-def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
+def _as_asked(request: Request, values: JsonObject) -> JsonObject:
     """Language of the browser, where no notice says another."""
     wanted = request.headers.get("accept-language", "")[:2].lower()
     if wanted not in LANGUAGES or wanted == values["language"]:
@@ -120,7 +121,7 @@ def _as_asked(request: Request, values: dict[str, Any]) -> dict[str, Any]:
     return {"words": WORDS[wanted], "language": wanted, "others": others, "help": help_}
 
 
-def _rendered(kind: str, values: dict[str, Any], status: int, headers: Mapping[str, str] = HEADERS) -> Response:
+def _rendered(kind: str, values: JsonObject, status: int, headers: Mapping[str, str] = HEADERS) -> Response:
     name = f"confirm_{kind}.html" if kind in ASKING else "confirm_end.html"
     text = environment().get_template(name).render(**values, kind=kind)
     return HTMLResponse(text, status, headers)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
+from shroff.json_types import JsonMapping
 from shroff.runtime.values import frozen
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
@@ -64,7 +65,7 @@ class Looked:
 
     explained: Explained
     at_ms: int
-    fields: Mapping[str, Any]
+    fields: JsonMapping
     summary: EventSummary
     subjects: Sequence[Subject]
     all_whys: Sequence[Why]

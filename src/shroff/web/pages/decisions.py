@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
@@ -20,6 +20,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import summary_in
+from shroff.json_types import JsonMapping
 from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal, written_amount
 from shroff.log.later_labels import places_between
 from shroff.monitoring.day_figures import OutcomeTally, amount_reader
@@ -68,7 +69,7 @@ class DecisionLine:
 
     row: DecisionRow
     record: Record
-    document: Mapping[str, Any]
+    document: JsonMapping
     path: str
     summary: EventSummary
     reason: str  # that of its first rule, empty without one

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -14,6 +14,7 @@ from shroff.cases.case import FRAUD, about_of
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, keys_of, summary_in
 from shroff.explain.links import KeyLink, has_via, linked_key, newest_links
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
@@ -167,9 +168,7 @@ def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
     return found.values()
 
 
-def _flagged(
-    rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]
-) -> dict[str, Any]:
+def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]) -> JsonObject:
     """All flags of one rule, with the reason of the newest; `accuracies` count what labels say of them.
 
     `first` and `last` are times of events, which may differ from the order of arrival, and addresses of decisions.
@@ -191,7 +190,7 @@ def _flagged(
     }
 
 
-def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> dict[str, Any]:
+def _head(service: Service, name: str, key: str, found: _Found, texts: _KeyTexts) -> JsonObject:
     """The head of the page.
 
     `owner` are the personal values that all its newest events share; `amount` is the sum of the counted events, of
@@ -258,7 +257,7 @@ class _KeyTexts:
         further = [(name, self.title(name, of), entity_path(name, of)) for name, of in keys.items() if name != entity]
         return EventLine(event, summary, self.verdict(event.record), path, who, path_of_who, further)
 
-    def links(self, name: str) -> list[dict[str, Any]]:
+    def links(self, name: str) -> list[JsonObject]:
         """Linked keys with their newest event that shares something, and what they share: entity, name and path."""
         return [
             {
@@ -280,7 +279,7 @@ class _KeyTexts:
                 self._names.setdefault((entity, key), names[entity])
 
 
-def _graph(own: str, links: Sequence[Mapping[str, Any]]) -> LinkGraph | None:
+def _graph(own: str, links: Sequence[JsonMapping]) -> LinkGraph | None:
     others = [
         GraphKey(
             link["title"],

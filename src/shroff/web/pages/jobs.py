@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -11,6 +11,7 @@ from shroff.app.jobs.job_operations import CancelJob, NewJob, PauseSchedule, Res
 from shroff.app.jobs.kinds import all_kinds
 from shroff.errors import DefinitionError, UsageError
 from shroff.jobs.due_times import in_words
+from shroff.json_types import JsonObject
 from shroff.people.access import Right
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
@@ -76,7 +77,7 @@ async def again(service: Service, request: Request) -> Response:
     return await _begun(service, request, old.kind, old.arguments, **how)
 
 
-async def _begun(service: Service, request: Request, kind: str, params: dict[str, Any], **how: int) -> Response:
+async def _begun(service: Service, request: Request, kind: str, params: JsonObject, **how: int) -> Response:
     try:
         job = await service.run(request, NewJob(kind=kind, params=params, **how))
     except UsageError as error:

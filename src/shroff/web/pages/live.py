@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from shroff.json_types import JsonObject
 from shroff.monitoring.live_metrics import RuleHitRate
 from shroff.people.access import Right, Who
 from shroff.runtime.values import frozen
@@ -55,7 +56,7 @@ def _seen_by(found: LiveLook, who: Who) -> tuple[CasesOpen, bool]:
     return cases_of(found, who), who.may(Right.READ_METRICS)
 
 
-def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bool) -> dict[str, Any]:  # noqa: FBT001 - run in a thread
+def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bool) -> JsonObject:  # noqa: FBT001 - run in a thread
     """Template values of the screen Live."""
     figures = found.figures
     names = [(row.event, row.id) for row in figures.newest]

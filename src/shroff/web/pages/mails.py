@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from starlette.responses import HTMLResponse, Response
 
@@ -21,6 +21,7 @@ from shroff.app.notice_operations import (
     UnknownNoticeError,
 )
 from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.json_types import JsonObject
 from shroff.notices.definitions import OF_EVENTS
 from shroff.notices.questions import PATH
 from shroff.notices.store import FAILED, OPEN, STATES
@@ -64,7 +65,7 @@ async def mailbox(service: Service, request: Request) -> Response:
     mails, last = parted(await service.in_thread(project.letters.mails, SHOWN + 1), SHOWN)
     asked = await service.in_thread(_asked, service, mails)
     has_server = not project.context.systems.mails_are_files
-    shown: dict[str, Any] = {"mails": mails, "asked": asked, "is_cut": last is not None, "masked": masked}
+    shown: JsonObject = {"mails": mails, "asked": asked, "is_cut": last is not None, "masked": masked}
     return await page(service, request, "mails.html", **shown, has_server=has_server)
 
 
@@ -78,7 +79,7 @@ async def mail(service: Service, request: Request) -> Response:
     )
 
 
-def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, dict[str, Any]]:
+def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, JsonObject]:
     """Of each mail that asks, by its name: the customer's answer, the event with its path, and its newest case.
 
     Empty where these cannot be read.
@@ -125,7 +126,7 @@ async def letters(service: Service, request: Request) -> Response:
     found, last = parted(letters, SHOWN)
     older = None if last is None else next_of((last.made_ms, last.id))
     leaving = await service.in_thread(service.health.leaving, service.work.sinks)
-    shown: dict[str, Any] = {"letters": found, "waiting": waiting, "older": older, "before": before}
+    shown: JsonObject = {"letters": found, "waiting": waiting, "older": older, "before": before}
     failed = {name: count for name, count in counts.items() if name in FAILED}
     more = {
         "counts": counts,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.responses import Response
@@ -12,6 +12,7 @@ from starlette.responses import Response
 from shroff.app.jobs.job_operations import NewJob
 from shroff.app.models.model_operations import ChangeModel
 from shroff.errors import DefinitionError, ShroffError, StateError, StorageError, UsageError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import UnknownModelError
@@ -39,7 +40,7 @@ JOBS_LOOKED_AT = 20
 HEIGHT = 220
 DRIFT = "/drift"
 DRIFT_JOB = "drift"
-Facts = dict[str, Any]
+Facts = JsonObject
 
 
 @frozen
@@ -81,13 +82,13 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-def _versions(service: Service, found: Sequence[ListedModel]) -> list[dict[str, Any]]:
+def _versions(service: Service, found: Sequence[ListedModel]) -> list[JsonObject]:
     """The newest models with what was measured of them, and the baselines of the champion, or of the newest.
 
     A baseline is not `listed`. `strips` are of each metric.
     """
     read: list[tuple[str, ListedModel | None, Facts, dict[str, Measured]]] = []
-    baselines: Mapping[str, Any] = {}
+    baselines: JsonMapping = {}
     for model in found[:VERSIONS_SHOWN]:
         with suppress(ShroffError):
             stored = service.project.context.registry.read(model.id)
@@ -109,7 +110,7 @@ def _versions(service: Service, found: Sequence[ListedModel]) -> list[dict[str, 
     ]
 
 
-def _facts(manifest: Mapping[str, Any]) -> Facts:
+def _facts(manifest: JsonMapping) -> Facts:
     """Training data of a model."""
     data, train = manifest.get("data", {}), manifest.get("train", {})
     return {
@@ -119,7 +120,7 @@ def _facts(manifest: Mapping[str, Any]) -> Facts:
     }
 
 
-def _by_name(metrics: Mapping[str, Any]) -> dict[str, Measured]:
+def _by_name(metrics: JsonMapping) -> dict[str, Measured]:
     return {measured.name: measured for measured in _measured(metrics)}
 
 
@@ -235,7 +236,7 @@ async def card(service: Service, request: Request) -> Response:
     return Response(text, 200, {"content-disposition": f'attachment; filename="{id_}-card.html"'}, HTML)
 
 
-def _measured(metrics: Mapping[str, Any]) -> list[Measured]:
+def _measured(metrics: JsonMapping) -> list[Measured]:
     """The metrics of the model itself that have a value."""
     found = metrics.get("metrics", {})
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,6 +12,7 @@ from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, Str
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shroff.errors import ShroffError
+from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
 from shroff.runtime.values import frozen
@@ -170,7 +171,7 @@ def part(service: Service, request: Request, template: str, /, **shown: Any) -> 
 
 
 def _page(
-    service: Service, request: Request, template: str, status: int, count: int | None, shown: Mapping[str, Any]
+    service: Service, request: Request, template: str, status: int, count: int | None, shown: JsonMapping
 ) -> Response:
     signed_in = request.signed_in
     assert signed_in is not None

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -19,6 +18,7 @@ from msgspec.json import encode as to_json
 
 from shroff.app import project as app
 from shroff.errors import ShroffError
+from shroff.json_types import JsonObject
 from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, ProgressSteps
 from shroff.runtime import logs
@@ -95,7 +95,7 @@ def main() -> int:
     return 0
 
 
-def _answer(project: app.Project, name: str, values: dict[str, Any]) -> SaidLine:
+def _answer(project: app.Project, name: str, values: JsonObject) -> SaidLine:
     manifest.load(name.split(maxsplit=1)[0])
     declared = OPERATIONS[name]
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shroff.errors import StateError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.events import SAFE_INTEGER_MAX
 from shroff.plugins.operations import (
     JobKind,
@@ -74,7 +75,7 @@ class MartEntry(msgspec.Struct, kw_only=True):
     failures: list[MartFailure]
     description: str | UnsetType = UNSET
     columns: list[MartColumn] | UnsetType = UNSET
-    data: list[dict[str, Any]] | UnsetType = UNSET
+    data: list[JsonObject] | UnsetType = UNSET
 
 
 def _entry(mart: BuiltMart, **more: Any) -> MartEntry:
@@ -286,7 +287,7 @@ class MartsParams(JobParams, frozen=True):
     memory: Annotated[str, msgspec.Meta(pattern="^[0-9]{1,6}(MB|GB)$")] | None = None
 
 
-def run_mart_job(project: Project, params: MartsParams, run: JobRun) -> Mapping[str, Any]:
+def run_mart_job(project: Project, params: MartsParams, run: JobRun) -> JsonMapping:
     """As `shroff marts build`. Raises: StateError where a test failed; the last good build stays then."""
     progress = run.counting("building models")
     done = Marts(project.context).build(memory=params.memory, is_full=params.full, progress=progress)

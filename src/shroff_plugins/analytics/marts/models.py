@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 from shroff.errors import DefinitionError, Problem, nearest
+from shroff.json_types import JsonObject
 from shroff.plugins.loader import YamlMapping, read_shape
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import NAME_PATTERN
@@ -164,7 +165,7 @@ def _references(file: str, sql: str, problems: list[Problem]) -> list[TableRead]
     return found
 
 
-def _tables(node: Any, hidden: frozenset[str]) -> Iterator[dict[str, Any]]:
+def _tables(node: Any, hidden: frozenset[str]) -> Iterator[JsonObject]:
     """Tables after FROM and JOIN in DuckDB's tree of a SELECT, without those that WITH names."""
     if isinstance(node, list):
         for part in node:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.errors import TransientError, UsageError
+from shroff.json_types import JsonMapping
 from shroff.plugins.events import time_text
 from shroff.plugins.loader import read_yaml
 from shroff.plugins.operations import JobKind, JobParams, Name, unheard
@@ -191,7 +192,7 @@ class SummariesParams(JobParams, frozen=True, rename={"start": "from", "end": "t
     end: Name | None = None
 
 
-def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> Mapping[str, Any]:
+def run_summary_job(project: Project, params: SummariesParams, run: JobRun) -> JsonMapping:
     """As `shroff summaries build`."""
     progress = run.counting("summarizing windows")
     return Summaries(project.context).build(params.start, params.end, progress)._asdict()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.log import LogReader, Record
 from shroff.plugins.project import SummarySettings
 from shroff.plugins.values import frozen
@@ -70,7 +71,7 @@ class _Body(msgspec.Struct):
 
 
 _label = msgspec.json.Decoder(_Body)
-_fields = msgspec.json.Decoder(dict[str, Any])
+_fields = msgspec.json.Decoder(JsonObject)
 
 
 def window_of(at_ms: int, every_ms: int) -> int:
@@ -159,7 +160,7 @@ class Tallies:
 
 
 class _Counted(NamedTuple):
-    fields: Mapping[str, Any]
+    fields: JsonMapping
     is_confirmed: bool
     seq: int
 

@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.types import UserDefinedType
 
 from shroff.errors import StorageError, UsageError
+from shroff.json_types import JsonObject
 from shroff.plugins.databases import (
     JSON,
     MOMENT,
@@ -190,7 +191,7 @@ class SqlSummaries:
                 return None
             now = _moment(self._now_ms())
             changed = sum(self._write_table(connection, number, rows, now) for number in range(len(self._tables)))
-            said: dict[str, Any] = {"rows_position": str(position)}
+            said: JsonObject = {"rows_position": str(position)}
             if next_ms is not None:
                 before = _ms_of(row["next_window"])
                 said["next_window"] = _moment(next_ms if before is None else max(before, next_ms))
@@ -270,7 +271,7 @@ class SqlSummaries:
             connection.execute(replacing(table, self._database.dialect), changed)
         return len(changed)
 
-    def _values(self, window: WindowSummary, number: int) -> dict[str, Any]:
+    def _values(self, window: WindowSummary, number: int) -> JsonObject:
         """What a row says beside its window."""
         summary: SummaryRow = window.fraud if number else window.all
         counts = {name: json.dumps(count, ensure_ascii=False) for name, count in summary.counts.items()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from shroff.app.cases import side_effects
 from shroff.app.cases.side_effects import CaseListEntry
 from shroff.errors import UsageError
+from shroff.json_types import JsonObject
 from shroff.people.access import Right
 from shroff.web.http.messages import Form, Request
 from shroff.web.pages.rules.lists import LASTS, entry_of, standings
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 BLOCK = "block-"  # what the fields of the keys to block begin with
 
 
-def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Form) -> dict[str, Any]:
+def offer(service: Service, request: Request, about: Iterable[tuple[str, str]], form: Form) -> JsonObject:
     """What an answer about these keys of entities can do, as it was filled in before a mistake. Reads lists of each."""
     project, picked = service.project, _picked(form)
     found = [

@@ -37,6 +37,7 @@ from shroff.cases.files import TYPES
 from shroff.errors import UsageError
 from shroff.events.event import YEAR_10000_MS, time_text
 from shroff.explain.links import has_via
+from shroff.json_types import JsonObject
 from shroff.language.values import named_duration
 from shroff.people.access import RIGHTS, Right
 from shroff.project.dependency_hash import teller_of
@@ -107,7 +108,7 @@ async def _page(
     )
 
 
-def _rules(service: Service, found: Opened) -> list[dict[str, Any]]:
+def _rules(service: Service, found: Opened) -> list[JsonObject]:
     """The rules that raised it, those that did most often first, then the others that hit its most important event.
 
     Each with where it is silent for whom the case is about, or where a second person has yet to approve that.

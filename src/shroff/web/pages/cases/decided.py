@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from starlette.responses import Response
@@ -13,6 +13,7 @@ from shroff.cases.desk import CaseChangedError
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import PAID
 from shroff.explain.entities import summary_in
+from shroff.json_types import JsonObject
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
 from shroff.runtime.values import frozen
@@ -106,7 +107,7 @@ def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) ->
     return ", ".join(from_json(row.after)["refund"].partition(" ")[0] for row in rows)
 
 
-def _together(project: Project, found: Looked, row: DecisionRow) -> list[dict[str, Any]]:
+def _together(project: Project, found: Looked, row: DecisionRow) -> list[JsonObject]:
     """The latest events of each of its keys but whom it pays, which many pay: of the first one up to this event.
 
     Cost: some ms each, by the index of keys.
@@ -114,7 +115,7 @@ def _together(project: Project, found: Looked, row: DecisionRow) -> list[dict[st
     own = [subject for subject in found.subjects if not any(word in subject.entity for word in PAID)]
     charted = "" if found.amounts is None else found.amounts.entity
     own.sort(key=lambda subject: subject.entity != charted)  # the chart stands beside the events that it shows
-    told = list[dict[str, Any]]()
+    told = list[JsonObject]()
     with project.log.reading() as log:
         look = project.history.entities(log)
         for at, subject in enumerate(own):
@@ -145,7 +146,7 @@ async def answer(service: Service, request: Request) -> Response:
         lists = await service.in_thread(also_from, service, request, form)
     except UsageError as error:
         return await show(service, request, mistake=str(error))
-    more: dict[str, Any] = {"verdict": form["verdict"], "lists": lists}
+    more: JsonObject = {"verdict": form["verdict"], "lists": lists}
     more |= {"reason": form["reason"], "refund": form["refund"]}
     try:
         if in_case is None:

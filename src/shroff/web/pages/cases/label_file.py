@@ -6,7 +6,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -15,6 +15,7 @@ from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
+from shroff.json_types import JsonObject
 from shroff.log.writer import DUPLICATE, TAKEN, WAITING
 from shroff.people.access import Right
 from shroff.web.api.events import taken_labels
@@ -62,7 +63,7 @@ def said_of(request: Request) -> str:
     return f"Labels: {', '.join(said)}." if said else ""
 
 
-def _looked_at(service: Service, text: str) -> dict[str, Any]:
+def _looked_at(service: Service, text: str) -> JsonObject:
     try:
         rows, mistake = _rows(service, text), ""
     except UsageError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
@@ -11,6 +11,7 @@ from shroff.app.cases.label_operations import ShowLabelStatistics
 from shroff.app.cases.label_reports import ASKED_MS, SHOWN, LabelLook
 from shroff.cases.labels import Conflict, Maturity
 from shroff.events.definitions import SOURCES
+from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, day_number
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.operations.pagination import BadQueryError
@@ -86,7 +87,7 @@ def _days(found: LabelLook, today: int) -> list[tuple[str, bool, int, int]]:
     return [(day_text(day), day == today, every, frauds) for day, every, frauds in days[::-1][:DAYS_SHOWN]]
 
 
-def _curve(found: Maturity, delay_ms: int) -> dict[str, Any] | None:
+def _curve(found: Maturity, delay_ms: int) -> JsonObject | None:
     """The curve of maturity with a line for each source that said anything, and rows of its table.
 
     None where too little is known.
@@ -116,7 +117,7 @@ def _curve(found: Maturity, delay_ms: int) -> dict[str, Any] | None:
     return {"plot": plot, "sources": sources, "rows": rows}
 
 
-def _row(found: Conflict) -> dict[str, Any]:
+def _row(found: Conflict) -> JsonObject:
     """A conflict: the first of its words, the last that contradicts, and why which of them holds."""
     won = next(label for label in found.labels if label.in_force)
     first = found.labels[0]

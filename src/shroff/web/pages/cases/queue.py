@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from msgspec.structs import replace
 from starlette.responses import Response
@@ -17,6 +17,7 @@ from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of
 from shroff.engine.let_through import SAMPLED
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
@@ -104,7 +105,7 @@ async def _page(
     )
 
 
-def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> dict[str, Any]:
+def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | None) -> JsonObject:
     """What of the queue the page shows; `late` is of the whole queue, 0 under a filter."""
     desk, query, who = service.cases, query_of(where.filter), signed_in.who
     wanted = queue_of(query, who, desk)

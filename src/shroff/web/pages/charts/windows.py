@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shroff.explain.entities import KeyEvent
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression_text import ValueWording
 from shroff.models.keys import figure_text
 from shroff.runtime.values import frozen
@@ -56,7 +57,7 @@ class Windows:
     start_ms: int
     end_ms: int
     decisions: Sequence[KeyEvent]
-    others: Mapping[str, Any]  # features of which there is no line, with their newest values
+    others: JsonMapping  # features of which there is no line, with their newest values
 
     @property
     def first(self) -> Sequence[Window]:
@@ -119,7 +120,7 @@ def windows_of(events: Sequence[KeyEvent]) -> Windows | None:
     ordered = sorted(decided, key=lambda event: (event.record.time_ms, event.record.seq))
     start_ms, end_ms = ordered[0].record.time_ms, ordered[-1].record.time_ms
     x = Axis(start_ms, end_ms)
-    newest, charts, others = decided[0].features, list[Window](), dict[str, Any]()
+    newest, charts, others = decided[0].features, list[Window](), JsonObject()
     for name, now in newest.items():
         places = [
             (float(event.record.time_ms), value)

@@ -20,6 +20,7 @@ from shroff.app.rules.rule_drafts import TOO_LONG, StoredDraft, is_short
 from shroff.app.rules.rule_files import ChangedMeanwhileError, NotApprovedError
 from shroff.app.rules.rule_looks import RuleLook
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
+from shroff.json_types import JsonObject
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.functions import FUNCTIONS
 from shroff.operations.declaration import OperationRequest
@@ -151,7 +152,7 @@ async def _editor(
     is_long = not is_short(typed.text)
     mistake, status = (mistake or sentence(TOO_LONG), status if mistake else 422) if is_long else (mistake, status)
 
-    def looked_at() -> dict[str, Any]:
+    def looked_at() -> JsonObject:
         """Findings about the text, computed on a thread: each of these reads it as YAML."""
         text = "" if is_long else typed.text
         said, shadowed = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlencode
 
 import msgspec
@@ -17,6 +17,7 @@ from shroff.app.rules.list_files import WAITS
 from shroff.app.rules.list_operations import AddListEntry, ApproveListChange, ImportList, MakeList, RemoveListEntry
 from shroff.errors import DefinitionError, RefusalError, UsageError
 from shroff.events.event import time_text
+from shroff.json_types import JsonObject
 from shroff.language.expression import InList, ItemField, ThisField, walk
 from shroff.language.values import parse_duration, zone_named
 from shroff.operations.declaration import OperationRequest
@@ -208,7 +209,7 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
     )
 
 
-def _look(project: Project, name: str, text: str) -> dict[str, Any]:
+def _look(project: Project, name: str, text: str) -> JsonObject:
     """The newest entries of a list, of those that a text is in: `matching`, of `count` that it has. Reads all of it."""
     entity, now_ms, text = _entity_of(project.definitions, name), project.context.now_ms(), text.lower()
     found = project.lists.entries(name)
@@ -250,7 +251,7 @@ def said_of(request: Request) -> str:
 # ---- lists and entities
 
 
-def standings(project: Project, entity: str, key: str) -> list[dict[str, Any]]:
+def standings(project: Project, entity: str, key: str) -> list[JsonObject]:
     """The lists that keys of an entity are looked for in, each with the entry of this one that has not ended."""
     names = [name for name in lists_of(project.definitions, entity) if rule_of(name) is None]
     now_ms = project.context.now_ms()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import islice, zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
@@ -17,6 +17,7 @@ from shroff.app.rules.rule_files import subject_of
 from shroff.app.rules.rule_looks import ACTIVE, OFF, STATES, RuleLook, reason_of
 from shroff.app.rules.rule_operations import RestoreRule
 from shroff.errors import RefusalError, ShroffError
+from shroff.json_types import JsonObject
 from shroff.language.values import day_number, show_decimal
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of, parted
 from shroff.people.access import Right
@@ -152,7 +153,7 @@ async def back(service: Service, request: Request) -> Response:
     return see_other(f"{rule_path(id_)}{'#history' if done.why_not == WAITS else ''}")
 
 
-async def common(service: Service, *, has_all_hits: bool) -> dict[str, Any]:
+async def common(service: Service, *, has_all_hits: bool) -> JsonObject:
     """Shared values of these pages: since when hits are counted, whether that goes on, and how money is written."""
     settings, looks = service.project.definitions.settings, service.project.rule_looks
     if not has_all_hits:
@@ -186,7 +187,7 @@ def _changed(service: Service) -> int:
     return 0
 
 
-def _earlier(service: Service, look: RuleLook) -> list[dict[str, Any]]:
+def _earlier(service: Service, look: RuleLook) -> list[JsonObject]:
     who, found = service.project.rule_looks.who_changed(look), []
     for version, before in islice(zip_longest(look.versions, look.versions[1:]), VERSIONS_SHOWN):
         row = who.get(version.seq)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import log10
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
 from starlette.responses import Response
@@ -25,6 +25,7 @@ from shroff.app.models.threshold_operations import (
     what_if_of,
 )
 from shroff.errors import DefinitionError, UsageError
+from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import AuditEntry
@@ -60,7 +61,7 @@ DONE = {
     "waits": "Written to policy.yaml. The new thresholds become active later.",
 }
 _STEPS = 200  # of a slider, at most
-Shown = dict[str, Any]
+Shown = JsonObject
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -135,7 +136,7 @@ async def _page(
     )
 
 
-def _proposal(service: Service, shown: Shown) -> dict[str, Any]:
+def _proposal(service: Service, shown: Shown) -> JsonObject:
     """The thresholds that somebody wants to use: what they make of policy.yaml, and warnings. Raises: UsageError."""
     cutoffs, tried, event = service.project.cutoffs, shown["found"].tried, shown["found"].event
     cuts = (tried.review_at, tried.decline_at) if tried is not None else (None, None)
@@ -163,7 +164,7 @@ def _scored(service: Service) -> list[str]:
     return sorted({model.event for model in service.project.models.all() if model.role == "champion"})
 
 
-def _applied(service: Service, shown: Shown) -> list[dict[str, Any]]:
+def _applied(service: Service, shown: Shown) -> list[JsonObject]:
     """The thresholds that were applied last, as the audit log has them, newest first; `path` weighs them again.
 
     The rows are kept for a minute of the same policy.yaml: the audit log is asked by an act, and so read as a whole.
@@ -175,7 +176,7 @@ def _applied(service: Service, shown: Shown) -> list[dict[str, Any]]:
         with store.look() as look:
             return look.record(wanted, before=None, limit=CHANGES_SHOWN, is_newest_first=True)
 
-    found, policy = list[dict[str, Any]](), service.project.definitions.policy(event)
+    found, policy = list[JsonObject](), service.project.definitions.policy(event)
     for row in _CHANGES.get((service.project.cutoffs.folder, event, shown["tag"]), recorded, CHANGES_FRESH_S):
         change = CutoffsChange.of(row)
         cuts = change.cuts(change.after)
@@ -265,7 +266,7 @@ def _declared(found: Cutoffs) -> Terms:
     return found.declared or found.terms
 
 
-def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> list[dict[str, Any]]:
+def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> list[JsonObject]:
     """One for each cost, and for people's time; where policy.yaml sets no limit, its end is as much as can come."""
     places, currency = found.money_places, found.currency
     all_a_day = max(1.0, found.events / found.share / max(1, found.found.days))
@@ -281,7 +282,7 @@ def sliders_of(found: Cutoffs, declared: Terms, now: Terms, missed: float) -> li
 
 def _slider(
     name: str, says: str, unit: str, declared: float | None, value: float | None, places: int, most: float = 0.0
-) -> dict[str, Any]:
+) -> JsonObject:
     """A slider from 0 to at least twice what is declared; its steps are round, and meet what is declared and set.
 
     A browser rounds what lies between two steps, so a step that missed the value would change it unasked.
