@@ -471,7 +471,7 @@ def test_a_mistake_of_the_program_has_an_id_and_a_stack_and_none_of_its_words(no
     def broken(*_, **__):
         int("Zebedee")
 
-    monkeypatch.setattr(logs._Kept, "seen", {})  # a stack is told once
+    monkeypatch.setattr(logs._ErrorStacks, "seen", {})  # a stack is told once
     monkeypatch.setattr("shroff.cli.status.status.callback", broken)
     assert run(["status", *(["--json"] if is_json else [])]) == 70
     out, err = capfd.readouterr()

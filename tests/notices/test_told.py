@@ -644,14 +644,14 @@ def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_
         with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
             sink.send([Outgoing(0, seq, "decision", "payment", id, "approve", b"") for seq, id in told])
 
-    letters, calls = notification_routes._Plan.letters, iter(range(1, 100))
+    letters, calls = notification_routes._NoticeLetters.letters, iter(range(1, 100))
 
     def failing_once(self, groups):
         if next(calls) == failing:
             raise StorageError("the disk is full")
         return letters(self, groups)
 
-    monkeypatch.setattr(notification_routes._Plan, "letters", failing_once)
+    monkeypatch.setattr(notification_routes._NoticeLetters, "letters", failing_once)
     bank.write({"lists/no_receipts.csv": "value\n"})
     pay(0)
     bank.clock_ms += HOUR_MS

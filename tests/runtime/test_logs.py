@@ -19,11 +19,11 @@ SECRET = "Zebedee Quux"
 @pytest.fixture(autouse=True)
 def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = logs.LOG.handlers[:], logs.LOG.level, logs.LOG.propagate, logging.root.handlers[:], logging.root.level
-    monkeypatch.setattr(logs._Kept, "folder", None)
+    monkeypatch.setattr(logs._ErrorStacks, "folder", None)
     yield
     logs.LOG.handlers[:], logs.LOG.level, logs.LOG.propagate, logging.root.handlers[:], logging.root.level = before
     logs.LOG.setLevel(before[1])
-    logs._Kept.seen.clear()
+    logs._ErrorStacks.seen.clear()
 
 
 def begun(format_: str = "json", level: str = "info") -> list[str]:

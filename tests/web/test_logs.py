@@ -43,7 +43,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     logs.LOG.handlers[:], logging.root.handlers[:], logs.LOG.propagate = [], root, True
     logs.LOG.setLevel(logging.NOTSET)
     logging.root.setLevel(level)
-    monkeypatch.setattr(logs._Kept, "folder", None)
+    monkeypatch.setattr(logs._ErrorStacks, "folder", None)
 
 
 @pytest.fixture

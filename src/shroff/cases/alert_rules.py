@@ -44,7 +44,7 @@ _NAMES_ALONE = ("lists/", "tables/")  # files of which mostly no alert is made, 
 
 
 @frozen
-class _Version:
+class _AlertVersion:
     """Parts of an active version that alerts depend on."""
 
     definitions: Definitions
@@ -62,7 +62,7 @@ class _Reason(FrozenStruct, gc=False):
     text: str
 
 
-class _Decided(FrozenStruct, gc=False):
+class _AlertDecision(FrozenStruct, gc=False):
     """Parts of a decision's document that an alert is made of."""
 
     outcome: str = ""
@@ -116,7 +116,7 @@ class ActiveVersions:
         self._log, self._settings, self._read_to = log, settings, 0
         self._files: list[tuple[int, Mapping[str, str]]] = []
         self._control = Control()
-        self._known: tuple[Mapping[str, str], _Version] | None = None
+        self._known: tuple[Mapping[str, str], _AlertVersion] | None = None
         self._read = ReadOnce()
 
     def read_to(self, upto: int) -> None:
@@ -130,7 +130,7 @@ class ActiveVersions:
             self._read_to = record.seq
         self._read_to = max(self._read_to, upto)
 
-    def at(self, seq: int) -> _Version:
+    def at(self, seq: int) -> _AlertVersion:
         """The active version at a sequence number. Raises: StorageError if it cannot be read any more."""
         before = bisect_left(self._files, seq, key=lambda file: file[0])
         files = self._files[max(0, before - 1)][1]
@@ -148,7 +148,7 @@ def _named(name: str, text: str, types: str) -> str:
     return text[: text.find("\n") + 1] or text if is_named_alone else text
 
 
-def _version(files: Mapping[str, str], read: ReadOnce, settings: CaseSettings) -> _Version:
+def _version(files: Mapping[str, str], read: ReadOnce, settings: CaseSettings) -> _AlertVersion:
     with telling_damage():
         definitions = load_definitions(files, read=read).or_raise()
     records = Records(definitions.events, definitions.settings.money_places)
@@ -156,7 +156,7 @@ def _version(files: Mapping[str, str], read: ReadOnce, settings: CaseSettings) -
     closing = {mark: settings.auto_close[rule.name] for mark, rule in settings.close_rules.items()}
     places = definitions.settings.money_places
     routes = [matchers(routes, definitions.events, places) for routes in (settings.queues, closing)]
-    return _Version(definitions, records, KeyFinder(definitions, records), rules, *routes)
+    return _AlertVersion(definitions, records, KeyFinder(definitions, records), rules, *routes)
 
 
 def said_by(label: FeedLabel) -> str:
@@ -295,7 +295,7 @@ class _Made:
     """Makes the alerts of one event."""
 
     log: Log
-    version: _Version
+    version: _AlertVersion
     settings: CaseSettings
     money_places: int
     record: Record
@@ -332,11 +332,11 @@ class _Made:
         due_ms = base.due_ms if base.due_ms > label.known_ms else label.known_ms + self.settings.within_ms
         return replace(_about(base, whose, (), "", said_by(label)), seq=label.seq, due_ms=due_ms)
 
-    def _base(self) -> tuple[Alert, _Decided]:
+    def _base(self) -> tuple[Alert, _AlertDecision]:
         """The alert before anybody says whom it is about and why, and the decision, empty without one."""
-        row, decided = self.row, _Decided()
+        row, decided = self.row, _AlertDecision()
         if row is not None:
-            decided = stored(row.document, _Decided, f"the decision at sequence number {row.seq}")
+            decided = stored(row.document, _AlertDecision, f"the decision at sequence number {row.seq}")
         hits = {*decided.rules, *(hit.rule for hit in self.raised.told)}
         queue = first_match(self.version.queues, self.event, decided.score, hits)
         base = Alert(
@@ -355,7 +355,7 @@ class _Made:
         )
         return base, decided
 
-    def _rules(self, decided: _Decided) -> list[Rule]:
+    def _rules(self, decided: _AlertDecision) -> list[Rule]:
         """The rules that hit the event; none of an experiment."""
         rules = (self.version.rules.get(name) for name in decided.rules)
         return [rule for rule in rules if rule is not None and rule.effect != EXPERIMENT]
@@ -372,13 +372,13 @@ class _Made:
                 return entity, key_text(key[0] if len(key) == 1 else key)
         return event, self.event.id
 
-    def _top(self, decided: _Decided, rules: Sequence[Rule]) -> tuple[str, str]:
+    def _top(self, decided: _AlertDecision, rules: Sequence[Rule]) -> tuple[str, str]:
         """The rule that comes first among those that asked for the outcome, with its words; of none the score."""
         if rules:
             return rules[0].id, self._words(rules[0], decided)
         return "", decided.outcome if decided.score is None else f"score {decided.score:.4f}"
 
-    def _words(self, rule: Rule, decided: _Decided) -> str:
+    def _words(self, rule: Rule, decided: _AlertDecision) -> str:
         """What the rule said, as a decision or a flag kept it; else its id in words."""
         for reason in decided.reasons:
             if reason.code == rule.id:

@@ -40,7 +40,7 @@ class FeedLabel:
         return VerdictInForce(self.verdict, self.source, self.known_ms)
 
 
-class _Said(FrozenStruct):
+class _FedLabel(FrozenStruct):
     """Relevant parts of a label's body."""
 
     event: str
@@ -55,7 +55,7 @@ def heard(log: LogReader, after: int, upto: int) -> Iterator[FeedLabel]:
     """
     for records in log.labels_after(after, upto):
         for record in records:
-            said = stored(record.body, _Said, f"the label at sequence number {record.seq}")
+            said = stored(record.body, _FedLabel, f"the label at sequence number {record.seq}")
             yield FeedLabel(record.seq, said.event, said.verdict, said.source, record.time_ms)
 
 

@@ -230,16 +230,16 @@ _all_pieces = attrgetter(*_Pieces.__match_args__)
 
 
 @frozen
-class _Versions:
+class _SealedVersions:
     """The versions as the end of the sealed content, names sorted, and as the document shows them."""
 
     sealed: bytes
     shown: bytes
 
 
-def _versions(listed: dict[str, str]) -> _Versions:
+def _versions(listed: dict[str, str]) -> _SealedVersions:
     sealed = f"{_object(dict(sorted(listed.items())))}}}"
-    return _Versions(sealed.encode(), f',"versions":{_object(listed)},"receipt":"sha256:'.encode())
+    return _SealedVersions(sealed.encode(), f',"versions":{_object(listed)},"receipt":"sha256:'.encode())
 
 
 def exploration(propensity: float, would_be: str, *, is_explored: bool) -> str:
@@ -261,7 +261,7 @@ def _object(values: dict[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{canonical_text(value)}' for name, value in values.items()) + "}"
 
 
-class _Document(msgspec.Struct, kw_only=True):
+class _DocumentParts(msgspec.Struct, kw_only=True):
     """The parts of a decision document, in order."""
 
     event: msgspec.Raw
@@ -282,7 +282,7 @@ def receipt_of(row: DecisionRow, body: bytes) -> bytes:
 
     Raises: StorageError where the document is damaged.
     """
-    found = stored(row.document, _Document, f"the decision at sequence number {row.seq}")
+    found = stored(row.document, _DocumentParts, f"the decision at sequence number {row.seq}")
     parts = {name: value for name in _SEALED if (value := bytes(getattr(found, name)))}
     parts["content"] = b'"%s"' % sha256(body).hexdigest().encode()
     parts["versions"] = _object(dict(sorted(found.versions.items()))).encode()

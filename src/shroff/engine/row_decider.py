@@ -28,7 +28,7 @@ from shroff.streams.log import DecisionRow
 
 
 @frozen
-class _Asked:
+class _RuleReaders:
     """A rule with readers of its hit, its key and its reason."""
 
     rule: Rule
@@ -57,10 +57,10 @@ class RowDecider:
         before: RowDecider | None = None,
     ) -> None:
         self._name, self._places, self._reads = name, definitions.settings.money_places, reads
-        known: dict[int, _Asked] = {}
+        known: dict[int, _RuleReaders] = {}
         if before is not None and before._reads is reads:  # noqa: SLF001 - of the same class
             known = {id(column.rule): column for column in before._asked}  # noqa: SLF001 - as above
-        self._asked: list[_Asked] = [known.get(id(rule)) or self._made(rule, reads) for rule in rules]
+        self._asked: list[_RuleReaders] = [known.get(id(rule)) or self._made(rule, reads) for rule in rules]
         self._writer, self._exploring = writer, exploring
         if writer is not None:
             policy = definitions.policy(name)
@@ -104,10 +104,10 @@ class RowDecider:
         """Forget the readers of all rules but these, given by identity: their slots are other values' now."""
         self._asked = [asked for asked in self._asked if id(asked.rule) in rules]
 
-    def _made(self, rule: Rule, reads: RowReads) -> _Asked:
-        return _Asked(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads))
+    def _made(self, rule: Rule, reads: RowReads) -> _RuleReaders:
+        return _RuleReaders(rule, reads.read(rule.computed.name), reads.key(rule.by), self._words(rule, reads))
 
-    def _hit(self, asked: _Asked, row: Row) -> Hit:
+    def _hit(self, asked: _RuleReaders, row: Row) -> Hit:
         found, rule = asked.key(row), asked.rule
         key = None if found is None else key_text(found)
         return Hit(rule, key, not rule.is_shadow and is_rolled_out(rule, key), asked.words(row))

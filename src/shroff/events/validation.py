@@ -90,7 +90,7 @@ class _Step(FrozenStruct):
 Reads = tuple[tuple[str, Callable[[Any], Any], _Step], ...]
 
 
-class _Plan(FrozenStruct):
+class _ReadPlan(FrozenStruct):
     type: str
     steps: tuple[_Step, ...]
     reads: Reads  # the steps again, as the loop takes them
@@ -211,7 +211,7 @@ class EventValidator:
         return "/".join(self.named_event(read(value))) if is_event else read(value)
 
     def _values(
-        self, plan: _Plan, reads: Reads, fields: Mapping[str, object], hidden: frozenset[str], *, is_strict: bool
+        self, plan: _ReadPlan, reads: Reads, fields: Mapping[str, object], hidden: frozenset[str], *, is_strict: bool
     ) -> list[Any]:
         values: list[Any] = []
         mistakes: list[tuple[str, str]] = []
@@ -247,7 +247,7 @@ class EventValidator:
         return values
 
     def _read_original(
-        self, plan: _Plan, values: list[Any], at: ConvertedField, hidden: frozenset[str]
+        self, plan: _ReadPlan, values: list[Any], at: ConvertedField, hidden: frozenset[str]
     ) -> Iterator[tuple[str, str]]:
         """Read an amount by the places of its currency, which is read already; gives its mistakes."""
         value, step = values[at.original], plan.steps[at.original]
@@ -267,7 +267,7 @@ class EventValidator:
         except (ValueError, OverflowError) as error:
             yield step.name, _words(structs.replace(step, expected=expectation(type_, code)), value, error, hidden)
 
-    def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _Plan:
+    def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _ReadPlan:
         steps = tuple(self._step(field, event_type, optional) for field in event_type.fields)
         id_at, time_at = event_type.at(event_type.id_field), event_type.at(event_type.time_field)
         reads = tuple(
@@ -279,7 +279,7 @@ class EventValidator:
         fields = enumerate(event_type.fields)
         bounded = tuple((at, field.shape.bounds, field.type) for at, field in fields if field.shape.bounds is not None)
         own = event_type.name, steps, reads, names, id_at, time_at, personal
-        return _Plan(*own, converted_fields(event_type), bounded)
+        return _ReadPlan(*own, converted_fields(event_type), bounded)
 
     def _step(self, field: Field, event_type: EventType, optional: frozenset[str]) -> _Step:
         is_label = event_type.name == self._events.label.name
@@ -391,7 +391,7 @@ def _hashing(read: Callable[[Any], str], hasher: Callable[[str], str]) -> Callab
     return lambda value: hasher(read(value))
 
 
-def _beyond(plan: _Plan, values: Sequence[Any], hidden: frozenset[str]) -> list[tuple[str, str]]:
+def _beyond(plan: _ReadPlan, values: Sequence[Any], hidden: frozenset[str]) -> list[tuple[str, str]]:
     """The mistakes of values that are of their types and outside of the bounds."""
     found = []
     for at, bounds, type_ in plan.bounded:

@@ -67,7 +67,7 @@ class Counterfactual:
 
 
 @frozen
-class _Asked:
+class _ChangeableRule:
     """A rule whose answer may change: its condition reads nothing but features, fields and the score."""
 
     rule: Rule
@@ -123,7 +123,7 @@ class Changes:
         return value if isinstance(value, int | float) else None
 
     @cached_property
-    def _asked(self) -> Sequence[_Asked]:
+    def _asked(self) -> Sequence[_ChangeableRule]:
         found = []
         for rule in self.definitions.rules:
             parts = list(walk(rule.when))
@@ -132,7 +132,7 @@ class Changes:
             is_over = rule.expires_ms is not None and self.seen.time_ms >= rule.expires_ms
             if rule.on == self.event and is_plain and is_whole and not is_over:
                 reads = frozenset(_plain(part) for part in parts if isinstance(part, FeatureValue | ThisField))
-                found.append(_Asked(rule, reads, any(isinstance(part, Score) for part in parts)))
+                found.append(_ChangeableRule(rule, reads, any(isinstance(part, Score) for part in parts)))
         return found
 
     # ---- values to try

@@ -189,7 +189,7 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
 
 
 @frozen
-class _Asked:
+class _ExplainedDecision:
     """A decision with what it is explained by. `keys` are those of its entities that features or fields are about."""
 
     log: Log
@@ -208,7 +208,7 @@ class _Asked:
         return Story(self.definitions, row.event, self.document, seen, earlier, of_all, self.entity)
 
 
-def _asked(log: Log, row: DecisionRow, load_model: LoadModel | None) -> _Asked:
+def _asked(log: Log, row: DecisionRow, load_model: LoadModel | None) -> _ExplainedDecision:
     definitions = definitions_at(log, row.seq, load_model)
     document = decision_document(row)
     records = Records(definitions.events, definitions.settings.money_places)
@@ -217,7 +217,7 @@ def _asked(log: Log, row: DecisionRow, load_model: LoadModel | None) -> _Asked:
     names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
     of_event = [name for name, entity in definitions.events.entities.items() if row.event in entity.keys]
     keys = past.keys(past.event(record), {*of_event[:1], *(definitions.features[name].entity for name in names)})
-    return _Asked(log, row, definitions, document, past, keys, next(iter(of_event), ""))
+    return _ExplainedDecision(log, row, definitions, document, past, keys, next(iter(of_event), ""))
 
 
 def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None) -> Definitions:

@@ -94,7 +94,7 @@ class RuleRecord:
         return rule_precision(self.frauds, self.genuine) if self.is_whole else rule_precision(0, 0)
 
 
-class _Label(msgspec.Struct):
+class _HitLabel(msgspec.Struct):
     event: str
     verdict: str
     source: str
@@ -285,7 +285,7 @@ class HitRecords:
 
     def _labels(self, log: Log, after: int, upto: int) -> dict[str, LabelOfHit]:
         """What the labels of some places say in the end, by the names of their events."""
-        decoder, found = msgspec.json.Decoder(_Label), dict[str, LabelOfHit]()
+        decoder, found = msgspec.json.Decoder(_HitLabel), dict[str, LabelOfHit]()
         limit_ms = None if self._clock_ms is None else max(self._clock_ms, log.watermark_ms() or 0)
         for records in log.labels_after(after, upto):
             for record in records:

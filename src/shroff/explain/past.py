@@ -99,7 +99,7 @@ class Past:
         event, shown = self.event(record), document["features"]
         is_same = document["versions"].get("definitions") == self._definitions.versions.definitions
         fields = dict(zip(self._definitions.events.types[event.type].field_names, event.values, strict=True))
-        features = _Features(shown, self._definitions, is_same=is_same)
+        features = _FeatureValues(shown, self._definitions, is_same=is_same)
         return PastDecision(fields, features, shown, event.time_ms, document["score"], event.type)
 
     def earlier(
@@ -147,7 +147,9 @@ class Past:
         for record in records.values():
             ids.setdefault(record.type, []).append(record.id)
         rows = [row for type_, wanted in ids.items() for row in self._log.decisions(type_, wanted).values()]
-        shown = {row.seq: stored(row.document, _Shown, f"the decision at sequence number {row.seq}") for row in rows}
+        shown = {
+            row.seq: stored(row.document, _ComparedParts, f"the decision at sequence number {row.seq}") for row in rows
+        }
         return {
             seq: self.seen(record, msgspec.structs.asdict(shown[seq]))
             for seq, record in records.items()
@@ -163,7 +165,7 @@ class Past:
                     del wanted[entity]
 
 
-class _Shown(msgspec.Struct):
+class _ComparedParts(msgspec.Struct):
     """The parts of a decision that are held against those of others."""
 
     features: JsonObject
@@ -171,7 +173,7 @@ class _Shown(msgspec.Struct):
     score: float | None
 
 
-class _Features(Mapping[str, Value]):
+class _FeatureValues(Mapping[str, Value]):
     """The features that a decision shows, as values; each is read when it is first asked for."""
 
     def __init__(self, shown: JsonMapping, definitions: Definitions, *, is_same: bool) -> None:

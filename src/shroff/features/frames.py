@@ -87,7 +87,7 @@ class LazyColumns(Mapping[str, Column | Coded], ABC):
         return len(self._names)
 
 
-class _Known(dict[Any, int]):
+class _ValueCodes(dict[Any, int]):
     """Codes by value, as `values` has them; a new value gets the next one. Missing is -1."""
 
     def __init__(self, values: list[Any]) -> None:
@@ -111,7 +111,7 @@ class Codes:
 
     def restore(self, values: list[Any]) -> None:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
-        self.values, self.known = values, _Known(values)
+        self.values, self.known = values, _ValueCodes(values)
         self._translated = WeakKeyDictionary[Dictionary, tuple[Ints, int]]()  # with room, how many of it
 
     def of(self, values: Sequence[Any]) -> Ints:

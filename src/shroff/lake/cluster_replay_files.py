@@ -109,7 +109,7 @@ class ReplayRun(OperationAnswer):
         return 1 if self.differing else 0
 
 
-class _Plan(msgspec.Struct):
+class _StatesOrigin(msgspec.Struct):
     """Origin of the states in a folder: see `ReplayPlan`. `log` is the hash of the log's first record."""
 
     log: str
@@ -165,10 +165,10 @@ def streaming(cluster: Cluster) -> Streaming:
 
 def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
     """Record the plan of a replay, or check it against the one that the states in this folder were made of."""
-    plan = _Plan(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
+    plan = _StatesOrigin(reader.state.log, replay.partitions, replay.lateness_ms, replay.starts, replay.folds)
     if path.exists():
         try:
-            before = from_json(path.read_bytes(), type=_Plan)
+            before = from_json(path.read_bytes(), type=_StatesOrigin)
         except ValueError as error:
             raise StateError(f"{path} cannot be read: {error}. Begin again with another --out.") from None
         _hold(before, plan, path.parent)
@@ -176,7 +176,7 @@ def begin(path: Path, reader: LakeReader, replay: ReplayPlan) -> None:
         file.write(to_json(plan))
 
 
-def _hold(before: _Plan, plan: _Plan, out: Path) -> None:
+def _hold(before: _StatesOrigin, plan: _StatesOrigin, out: Path) -> None:
     if before.log != plan.log:
         raise UsageError(f"{out} has the decisions of another log: use another --out.")
     if before.partitions != plan.partitions:
@@ -224,7 +224,7 @@ def undecided(definitions: Definitions) -> Definitions:
     return replace(definitions, features={}, rules=(), scoring={})
 
 
-class _Part(msgspec.Struct):
+class _Stretch(msgspec.Struct):
     """Rows of a stretch of places."""
 
     decisions: list[DecisionRow]
@@ -235,7 +235,7 @@ class _Part(msgspec.Struct):
 
 def write_part(folder: Path, after: int, upto: int, effects: Effects) -> None:
     """Write what came of the places (after, upto], whole under their name or not there; again is harmless."""
-    part = _Part(effects.decisions, effects.hits, effects.flags, effects.outbox)
+    part = _Stretch(effects.decisions, effects.hits, effects.flags, effects.outbox)
     with whole_file(folder / f"{after + 1:019}-{upto:019}") as file:
         file.write(msgspec.msgpack.encode(part))
 
@@ -273,7 +273,7 @@ class DecidedLog:
             if first > (end := self._log.last_seq()) + 1:
                 break
             if last > end:
-                self._append(end, last, msgspec.msgpack.decode(path.read_bytes(), type=_Part))
+                self._append(end, last, msgspec.msgpack.decode(path.read_bytes(), type=_Stretch))
             path.unlink()
         if self._log.last_seq() < done:
             raise StateError(
@@ -281,12 +281,12 @@ class DecidedLog:
                 f"{done:,}: remove {self._folder.parent}, and all is decided again from the sequencer's lake."
             )
 
-    def _append(self, after: int, upto: int, part: _Part) -> None:
+    def _append(self, after: int, upto: int, part: _Stretch) -> None:
         for records in self._work.read(after, upto):
             for version, group in groupby(records, key=lambda record: max(self._work.version_at(record.seq), 0)):
                 self._log.append(self._batch(list(group), version, part))
 
-    def _batch(self, records: Sequence[Record], version: int, part: _Part) -> Batch:
+    def _batch(self, records: Sequence[Record], version: int, part: _Stretch) -> Batch:
         offsets, definitions = [], self._work.definitions(version)
         if self._hasher is None or self._hasher[0] is not definitions:
             offsets = index_all(self._log, definitions)

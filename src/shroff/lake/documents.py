@@ -69,7 +69,7 @@ def documents(span: SeqRange, folder: str, wanted: DocumentFolder) -> Iterator[t
         yield name, b"".join(line + b"\n" for _, _, line in batch), len(batch)
 
 
-class _Said(msgspec.Struct):
+class _SourceBody(msgspec.Struct):
     source: str = ""
 
 
@@ -94,4 +94,6 @@ def _rows(span: SeqRange, wanted: DocumentFolder) -> Iterator[tuple[int, str, by
 
 
 def _is_wanted(seq: int, body: bytes, wanted: DocumentFolder) -> bool:
-    return not wanted.sources or stored(body, _Said, f"the label at sequence number {seq}").source in wanted.sources
+    return (
+        not wanted.sources or stored(body, _SourceBody, f"the label at sequence number {seq}").source in wanted.sources
+    )

@@ -47,7 +47,7 @@ class SeqRange:
         return self.records[seq - self.after - 1].time_ms
 
 
-class _Said(msgspec.Struct, gc=False):
+class _LabelColumns(msgspec.Struct, gc=False):
     """Of a label's body what becomes columns."""
 
     event: str | None = None
@@ -226,9 +226,11 @@ def _labels(records: list[Record]) -> tuple[Ints, pa.Table]:
     columns = _base(records, [record.id for record in records], times)
     columns["type"] = pa.array([record.type for record in records], pa.string())
     said = _decoded(
-        [record.body for record in records], _Said, lambda row: f"the label at sequence number {records[row].seq}"
+        [record.body for record in records],
+        _LabelColumns,
+        lambda row: f"the label at sequence number {records[row].seq}",
     )
-    for name in _Said.__struct_fields__:
+    for name in _LabelColumns.__struct_fields__:
         columns[name] = pa.array([getattr(label, name) for label in said], pa.string())
     return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 

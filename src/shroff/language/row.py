@@ -81,10 +81,10 @@ def compile_row(
         this_time: Inside an aggregate, where `time` is the aggregated event's, that of `this`.
         strict: A conversion that fails raises ValueError (mappings); else it is missing.
     """
-    return _Compiler(leaf, reference or Reference(), time, this_time, strict).compile(node)
+    return _RowCompiler(leaf, reference or Reference(), time, this_time, strict).compile(node)
 
 
-class _Compiler(FrozenStruct):
+class _RowCompiler(FrozenStruct):
     leaf: Callable[[Node], Evaluate]
     reference: Reference
     time: Evaluate | None

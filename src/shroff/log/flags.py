@@ -38,7 +38,7 @@ class JudgedFlag:
         return self.row.time_ms
 
 
-class _Said(msgspec.Struct):
+class _VerdictBody(msgspec.Struct):
     """Parts of a label's body that determine the active verdict."""
 
     event: str
@@ -111,7 +111,7 @@ def _take(found: dict[str, VerdictInForce], records: Iterable[Record], as_of_ms:
     for record in records:
         if as_of_ms is not None and record.time_ms > as_of_ms:
             continue
-        said = stored(record.body, _Said, f"the label at sequence number {record.seq}")
+        said = stored(record.body, _VerdictBody, f"the label at sequence number {record.seq}")
         new = VerdictInForce(said.verdict, said.source, record.time_ms)
         before = found.get(said.event)
         if before is None or before.gives_way_to(new):

@@ -82,7 +82,7 @@ class _WaitingLabel(msgspec.Struct, omit_defaults=True):
     arrived_ms: int = 0
 
 
-class _Edit(msgspec.Struct):
+class _TextChange(msgspec.Struct):
     """A change of a long text: of its `length` characters `gone` from `at` on are replaced by `text`."""
 
     at: int
@@ -100,7 +100,7 @@ class _StoredControl(msgspec.Struct):
     files: dict[str, str]
     versions: dict[str, str]
     removed: list[str] = []
-    edits: dict[str, _Edit] = {}
+    edits: dict[str, _TextChange] = {}
 
 
 class Records:
@@ -346,7 +346,7 @@ class Control:
         """Have these files and versions, as an event that `control_of` made of them says: no text is put together."""
         self._files, self._more, self._lengths, self.versions = {**files}, {}, {}, {**versions}
 
-    def _edit(self, name: str, edit: _Edit, what: str) -> None:
+    def _edit(self, name: str, edit: _TextChange, what: str) -> None:
         length = self._lengths.get(name, len(self._files.get(name, "")))
         if name not in self._files or length != edit.length or not 0 <= edit.at <= edit.at + edit.gone <= length:
             raise damaged(what, f"its edit is not one of {name} as that stood before")
@@ -372,9 +372,9 @@ class Control:
         return _sorted_json({"edits": edits, "files": whole, "versions": versions})
 
 
-def _edit_of(before: str, after: str) -> _Edit:
+def _edit_of(before: str, after: str) -> _TextChange:
     found = edit_of(before, after)
-    return _Edit(found.at, len(found.gone), len(before), found.text)
+    return _TextChange(found.at, len(found.gone), len(before), found.text)
 
 
 def changed_by(record: Record) -> set[str]:

@@ -40,7 +40,7 @@ class SetBack(FrozenStruct):
         return parse_time(self.at)
 
 
-class _Body(msgspec.Struct):
+class _SetBackBody(msgspec.Struct):
     watermark: SetBack
 
 
@@ -65,7 +65,7 @@ def set_back_of(record: Record) -> SetBack | None:
     """The watermark that a control event sets; None of one that puts a version in force."""
     if _MARK not in record.body:
         return None
-    return stored(record.body, _Body, f"the control event at sequence number {record.seq}").watermark
+    return stored(record.body, _SetBackBody, f"the control event at sequence number {record.seq}").watermark
 
 
 def set_back_record(set_back: SetBack, versions: dict[str, str], seq: int, now_ms: int) -> Record:

@@ -37,7 +37,7 @@ def check_inputs_unchanged(before: Definitions, now: Definitions) -> None:
         )
 
 
-class _StoppedError(Exception):
+class _UnwantedVersionError(Exception):
     """The prepared version is no longer wanted."""
 
 
@@ -92,7 +92,7 @@ class Adoption:
 
     def _go_on(self, _count: int) -> None:
         if self._stop.is_set():
-            raise _StoppedError
+            raise _UnwantedVersionError
 
 
 def carried(folded: Folded, definitions: Definitions) -> Folded | None:

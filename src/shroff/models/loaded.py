@@ -55,7 +55,7 @@ class _Contributions(Protocol):
 class LoadedModel:
     """A model that scores; keeps the promises of `models.model.Model`."""
 
-    def __init__(self, manifest: JsonMapping, digest: str, body: _Body) -> None:
+    def __init__(self, manifest: JsonMapping, digest: str, body: _ModelFile) -> None:
         self.id: str = manifest["id"]
         self.event: str = manifest["event"]
         self.digest = digest
@@ -101,7 +101,7 @@ class LoadedModel:
         return np.array(columns, np.float64, order="C")
 
 
-class _Body(Protocol):
+class _ModelFile(Protocol):
     """A model's file, decoded."""
 
     @property
@@ -171,7 +171,7 @@ def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel
         raise RegistryError(f"{name} of model {manifest['id']}: {error}") from error
 
 
-def _body_of(manifest: JsonMapping, data: bytes) -> _Body:
+def _body_of(manifest: JsonMapping, data: bytes) -> _ModelFile:
     inputs = _inputs_of(manifest)
     best = manifest.get("best_iteration")
     if manifest["format"] == XGBOOST:

@@ -78,7 +78,7 @@ class GateResult(FrozenStruct):
         return f"{self.name} {self.limit}"
 
 
-class _Run(msgspec.Struct, frozen=True):
+class _TrainingRun(msgspec.Struct, frozen=True):
     """Fields of a manifest that differ each time the same model is trained."""
 
     made_at: str = ""
@@ -92,7 +92,7 @@ class _Manifest(FrozenStruct):
     event: str
     files: dict[str, str]
     learner: str = ""
-    run: _Run = _Run()
+    run: _TrainingRun = _TrainingRun()
 
 
 @frozen

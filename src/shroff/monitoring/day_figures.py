@@ -132,7 +132,7 @@ def _add_decided(
                     days[decided[0]].decided.add(outcome, decided[1])
 
 
-class _Label(msgspec.Struct):
+class _CountedLabel(msgspec.Struct):
     """The fields read of a stored label: `changes` says that another verdict was active before."""
 
     event: str
@@ -158,7 +158,7 @@ def _add_labels(
             day = _day_of(starts_ms, record.time_ms)
             if day is None:
                 continue
-            label = from_json(record.body, type=_Label)
+            label = from_json(record.body, type=_CountedLabel)
             if label.event.partition("/")[0] in definitions.events.types:
                 days[day].labels[label.source, label.verdict] += 1
                 if label.reason.split()[:2] == DISPUTE:

@@ -186,7 +186,7 @@ class Pulse:
                 if amount:
                     minute.money[row.outcome] += Decimal(amount)
                 if row.outcome != APPROVE:
-                    document = from_json(row.document, type=_Document)
+                    document = from_json(row.document, type=_MeasuredDocument)
                     text = str(document.reasons[0]["text"]) if document.reasons else ""
                     stopped.append(
                         Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document.score, amount)
@@ -278,7 +278,7 @@ class _Verdict(msgspec.Struct):
     verdict: str
 
 
-class _Document(msgspec.Struct):
+class _MeasuredDocument(msgspec.Struct):
     reasons: list[JsonObject]
     score: float | None
 

@@ -153,7 +153,7 @@ def load_notices(
         if file.startswith(FOLDER) and file.endswith(ENDING):
             name = file[len(FOLDER) : -len(ENDING)]
             tree = yamltext.read(files[file], file, problems)
-            notice = _Loader(name, definitions, problems, warnings, zone).load(tree, file)
+            notice = _NoticeLoader(name, definitions, problems, warnings, zone).load(tree, file)
             if notice is not None:
                 found[name] = notice
     _hold_against_rules(found, definitions, problems, warnings)
@@ -198,7 +198,7 @@ def _hold_against_rules(
             notice.place.report(problems, words, "Write a separate notice for that event type.")
 
 
-class _Loader:
+class _NoticeLoader:
     """Reads one file."""
 
     def __init__(

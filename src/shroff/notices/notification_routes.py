@@ -87,7 +87,7 @@ def _letters(
     made = 0
     for at in range(0, len(groups), TOGETHER):
         with store.change() as change:
-            made += _Plan(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
+            made += _NoticeLetters(services, notice, change, now_ms).letters(groups[at : at + TOGETHER])
     return made
 
 
@@ -150,7 +150,7 @@ def _groups(notice: Notice, found: Iterable[_Addressed]) -> list[list[_Addressed
     return list(groups.values())
 
 
-class _Plan:
+class _NoticeLetters:
     """Letters of one notice, in one transaction."""
 
     def __init__(self, services: NoticeServices, notice: Notice, change: NoticeChange, now_ms: int) -> None:

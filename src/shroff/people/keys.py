@@ -215,7 +215,7 @@ def as_who(key: ApiKey) -> Who:
 
 
 @dataclass(slots=True)
-class _Known:
+class _CachedKey:
     """Cached key, and when its reading began; None where there is none of this id."""
 
     key: ApiKey | None
@@ -233,8 +233,8 @@ class KeyRing:
 
     def __init__(self, desk: Desk, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._desk, self._clock_s = desk, clock_s
-        self._known: dict[str, _Known] = {}
-        self._unknown: dict[str, _Known] = {}  # apart, so that made-up keys push no real one out
+        self._known: dict[str, _CachedKey] = {}
+        self._unknown: dict[str, _CachedKey] = {}  # apart, so that made-up keys push no real one out
         self._beside = ThreadPoolExecutor(1, "keys")
 
     def at_hand(self, text: str) -> Who | None:
@@ -273,7 +273,7 @@ class KeyRing:
         """End the thread that reads beside the requests."""
         self._beside.shutdown(cancel_futures=True)
 
-    def _who(self, found: _Known, secret: str) -> Who:
+    def _who(self, found: _CachedKey, secret: str) -> Who:
         """Raises: SignInError. A hash is compared where there is no key, too."""
         key, who = found.key, found.who
         is_right = hmac.compare_digest(token_hash(secret), key.hash if key is not None else bytes(32))
@@ -283,11 +283,11 @@ class KeyRing:
             raise SignInError(WRONG)
         return who
 
-    def _read(self, id_: str) -> _Known:
+    def _read(self, id_: str) -> _CachedKey:
         began_s = self._clock_s()
         with self._desk.store.look() as look:
             key = look.find(ApiKey, id_)
-        found = _Known(key, began_s, None if key is None else as_who(key))
+        found = _CachedKey(key, began_s, None if key is None else as_who(key))
         if key is not None:
             self._known[id_] = found
             return found

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FORM = 3  # another one where what is kept, or what a check finds, is another
 
 
-class _Kept(FrozenStruct):
+class _CheckedFile(FrozenStruct):
     """The file. `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list.
 
     `versions` has no version of lists where the lists changed since, until they are active.
@@ -78,7 +78,7 @@ class CheckedFiles:
 
     texts: Mapping[str, str]
     look_ups: LookUps
-    _kept: _Kept
+    _kept: _CheckedFile
     _read: ReadOnce
     _mapped: tuple[str, Mapping[str, str]]  # a version of lists, and the texts that it was made of; "" where unknown
 
@@ -138,13 +138,13 @@ def keep_checked(
     """
     hashed, kept = sorted(definitions.look_ups.hashed), sorted(definitions.look_ups.kept)
     answers, contents = {name: dict(row) for name, row in asked.items() if row}, contents_of(files, read)
-    _write(path, _Kept(contents.of, dict(contents.lists), asdict(definitions.versions), hashed, kept, answers))
+    _write(path, _CheckedFile(contents.of, dict(contents.lists), asdict(definitions.versions), hashed, kept, answers))
 
 
 def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, read: ReadOnce) -> CheckedFiles | None:
     """Cached state of files; None where they are to be read and checked."""
     try:
-        kept = from_json(config.read_text(path), type=_Kept)
+        kept = from_json(config.read_text(path), type=_CheckedFile)
     except (UsageError, ValueError):
         return None
     contents = contents_of(files, read)
@@ -166,7 +166,7 @@ def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, rea
     return CheckedFiles(texts, look_ups, kept, read, (version, texts))
 
 
-def _write(path: Path, kept: _Kept) -> None:
+def _write(path: Path, kept: _CheckedFile) -> None:
     text = to_json(kept, order="deterministic").decode()
     with suppress(StorageError, UsageError, OSError):  # it spares time, and no more
         if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):

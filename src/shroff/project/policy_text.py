@@ -25,7 +25,7 @@ _DOCUMENT_END = re.compile(r"^\.\.\.", re.MULTILINE)
 
 
 @frozen
-class _Edit:
+class _Replacement:
     """A replacement text for [start, end)."""
 
     start: int
@@ -64,11 +64,11 @@ def with_costs(text: str, event: str, costs: MappingOf[str, str]) -> str:
     'payment:\n  costs: { review: 10 } # each\n'
     """
 
-    def edits(written: _Written, node: Node | None) -> list[_Edit]:
+    def edits(written: _Written, node: Node | None) -> list[_Replacement]:
         there = _costs(node, event)
         now = dict(zip(there.keys(), (value for _, value in there.entries), strict=True))
         changed = [
-            _Edit(written.start(now[cost]), written.end(now[cost]), costs[cost]) for cost in costs if cost in now
+            _Replacement(written.start(now[cost]), written.end(now[cost]), costs[cost]) for cost in costs if cost in now
         ]
         return [*changed, *(_in_front(written, there, f"{cost}: {costs[cost]}") for cost in costs if cost not in now)]
 
@@ -110,7 +110,7 @@ def _costs(node: Node | None, event: str) -> Mapping:
 
 
 def _changed(
-    text: str, edits: Callable[[_Written, Node | None], list[_Edit]], wanted: Callable[[Any], Any], cure: str
+    text: str, edits: Callable[[_Written, Node | None], list[_Replacement]], wanted: Callable[[Any], Any], cure: str
 ) -> str:
     """Apply edits, if the result has exactly the wanted meaning."""
     node, changed = _node(text), text
@@ -162,7 +162,7 @@ class _Written:
         return self.starts[line - 1] + column - 1
 
 
-def _edits(written: _Written, node: Node | None, event: str, cuts: MappingOf[str, str]) -> list[_Edit]:
+def _edits(written: _Written, node: Node | None, event: str, cuts: MappingOf[str, str]) -> list[_Replacement]:
     """What changes, each stretch apart from the others."""
     score = f"{SCORE}: {_flow(cuts)}"
     if node is None:
@@ -178,28 +178,30 @@ def _edits(written: _Written, node: Node | None, event: str, cuts: MappingOf[str
     return _changed_score(written, _mapping(now, SCORE), cuts) if cuts else [_without(written, policy, SCORE)]
 
 
-def _changed_score(written: _Written, score: Mapping, cuts: MappingOf[str, str]) -> list[_Edit]:
+def _changed_score(written: _Written, score: Mapping, cuts: MappingOf[str, str]) -> list[_Replacement]:
     if set(score.keys()) == cuts.keys():
-        return [_Edit(written.start(value), written.end(value), cuts[name.text]) for name, value in score.entries]
+        return [
+            _Replacement(written.start(value), written.end(value), cuts[name.text]) for name, value in score.entries
+        ]
     if score.source:
-        return [_Edit(written.start(score), written.end(score), _flow(cuts))]
+        return [_Replacement(written.start(score), written.end(score), _flow(cuts))]
     between = written.line_end + " " * (score.column - 1)
     lines = between.join(f"{name}: {cut}" for name, cut in cuts.items())
-    return [_Edit(written.start(score), written.end(score), lines)]
+    return [_Replacement(written.start(score), written.end(score), lines)]
 
 
-def _in_front(written: _Written, mapping: Mapping, entry: str) -> _Edit:
+def _in_front(written: _Written, mapping: Mapping, entry: str) -> _Replacement:
     """A new first entry of a mapping."""
     start = written.start(mapping)
     if not mapping.source:
-        return _Edit(start, start, f"{entry}{written.line_end}{' ' * (mapping.column - 1)}")
+        return _Replacement(start, start, f"{entry}{written.line_end}{' ' * (mapping.column - 1)}")
     if not mapping.entries:
-        return _Edit(start, written.end(mapping), f"{{ {entry} }}")
+        return _Replacement(start, written.end(mapping), f"{{ {entry} }}")
     is_apart = written.text[start + 1].isspace()
-    return _Edit(start + 1, start + 1, f" {entry}," if is_apart else f"{entry}, ")
+    return _Replacement(start + 1, start + 1, f" {entry}," if is_apart else f"{entry}, ")
 
 
-def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Edit:
+def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Replacement:
     """A policy of a type that has none."""
     if top.source:
         return _in_front(written, top, f"{event}: {{ {score} }}")
@@ -209,31 +211,31 @@ def _new_policy(written: _Written, top: Mapping, event: str, score: str) -> _Edi
     return _appended(written, top.column - 1, event, score)
 
 
-def _appended(written: _Written, indent: int, event: str, score: str) -> _Edit:
+def _appended(written: _Written, indent: int, event: str, score: str) -> _Replacement:
     """A policy at the end of the file."""
     end, outer = written.line_end, " " * indent
     is_apart = written.starts[-1] == len(written.text)
     text = f"{'' if is_apart else end}{outer}{event}:{end}{outer}{INDENT}{score}{end}"
-    return _Edit(len(written.text), len(written.text), text)
+    return _Replacement(len(written.text), len(written.text), text)
 
 
-def _without(written: _Written, policy: Mapping, key: str) -> _Edit:
+def _without(written: _Written, policy: Mapping, key: str) -> _Replacement:
     """Remove a key from a policy, with its lines if it has its own."""
     place = policy.keys().index(key)
     name, value = policy.entries[place]
     start, end = written.start(name), written.end(value)
     if len(policy.entries) == 1:
-        return _Edit(written.start(policy), written.end(policy), "{}")
+        return _Replacement(written.start(policy), written.end(policy), "{}")
     if not policy.source:
         first, behind = written.line_of(name)[0], written.line_of(value)[1]
-        return _Edit(first, behind, "")
+        return _Replacement(first, behind, "")
     comma = _COMMA.match(written.text, end)
     if comma is not None:
-        return _Edit(start, comma.end(), "")
+        return _Replacement(start, comma.end(), "")
     if place + 1 < len(policy.entries):
-        return _Edit(start, written.start(policy.entries[place + 1][0]), "")
+        return _Replacement(start, written.start(policy.entries[place + 1][0]), "")
     before = written.end(policy.entries[place - 1][1])
-    return _Edit(before if _COMMA.fullmatch(written.text, before, start) else start, end, "")
+    return _Replacement(before if _COMMA.fullmatch(written.text, before, start) else start, end, "")
 
 
 def _mapping(node: Node | None, what: str) -> Mapping:

@@ -148,11 +148,11 @@ def load_scoring(
 
     What it reads may mean something else by now: that is a warning, since nobody can say that it is worse.
     """
-    loader = _Loader(load, events, names, types, problems, warnings)
+    loader = _ScoringLoader(load, events, names, types, problems, warnings)
     return {event: loader.scoring(event, force) for event, force in in_force.items() if not force.is_empty}
 
 
-class _Loader(FrozenStruct):
+class _ScoringLoader(FrozenStruct):
     load: LoadModel | None
     events: Events
     names: DeclaredNames

@@ -276,7 +276,7 @@ def _equal_table(
     return table | {of: DatedRows(*zip(*rows_of, strict=True)) for of, rows_of in by_time.items()}
 
 
-class _Coded:
+class _ParsedCells:
     """A column while it is read: cells that are equal are parsed once."""
 
     def __init__(self, parse: Callable[[str], Value]) -> None:
@@ -303,10 +303,10 @@ def _interval_table(
 ) -> IntervalTable:
     """A table by prefix, suffix or network, read row by row in little memory."""
     columns = {
-        name: _Coded(partial(parse_cell, type_=type_, money_places=money_places))
+        name: _ParsedCells(partial(parse_cell, type_=type_, money_places=money_places))
         for name, type_ in shape.columns.items()
     }
-    times = _Coded(parse_file_time)
+    times = _ParsedCells(parse_file_time)
     places = [(name, read.header.index(name), columns[name]) for name in shape.columns]
     places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
     key_at, keys, given = read.header.index(key), KeyColumn(), len(problems)

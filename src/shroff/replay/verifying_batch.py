@@ -41,7 +41,7 @@ def verify_batch(log: Log, progress: Progress | None = None, load_model: LoadMod
     return result
 
 
-class _Version:
+class _VersionStretch:
     """A version, and the stretch that it decided."""
 
     def __init__(self, segment: Segment) -> None:
@@ -54,18 +54,18 @@ class _Version:
         reasons = {record.name for rule in self.definitions.rules for record in rule.reason_computed()}
         return [feature for feature in computed_of(self.definitions) if feature.name not in reasons]
 
-    def is_like(self, other: _Version) -> bool:
+    def is_like(self, other: _VersionStretch) -> bool:
         """Whether one pass computes both: they differ in models, in policies, and in what rules ask of a list."""
         return means_the_same(self.definitions, other.definitions) and self.computed == other.computed
 
 
-def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_Version]]:
+def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_VersionStretch]]:
     """The versions in their order, those together that follow each other and that one pass computes."""
-    held: list[_Version] = []
+    held: list[_VersionStretch] = []
     for segment in found:
         if segment.is_empty:
             continue
-        version = _Version(segment) if result.can_read(segment) else None
+        version = _VersionStretch(segment) if result.can_read(segment) else None
         if held and (version is None or len(held) == AT_ONCE or not held[-1].is_like(version)):
             yield held
             held = []
@@ -77,7 +77,7 @@ def _together(found: Iterable[Segment], result: Verification) -> Iterator[list[_
 class _Proof:
     """A stretch of the log that some versions decided, in two passes: all events up to its end, then the answers."""
 
-    def __init__(self, log: Log, versions: Sequence[_Version], result: Verification) -> None:
+    def __init__(self, log: Log, versions: Sequence[_VersionStretch], result: Verification) -> None:
         self._log, self._versions, self._result = log, versions, result
         self._start, self._end = versions[0].start, versions[-1].end
         self._rules = [rule for rule in versions[0].definitions.rules if not rule.computed.looks_since_flag]

@@ -53,7 +53,7 @@ class Told(str):
         return made
 
 
-class _Kept:
+class _ErrorStacks:
     """Where the unexpected errors of this process are kept, and which stacks were logged whole: id by stack."""
 
     folder: Path | None = None
@@ -62,7 +62,7 @@ class _Kept:
 
 def keep_errors_in(folder: Path) -> None:
     """Keep unexpected errors in the state folder of a project from now on; nothing is made where it does not exist."""
-    _Kept.folder = folder
+    _ErrorStacks.folder = folder
 
 
 def failure(what: str, error: BaseException, **fields: str) -> Told:
@@ -72,9 +72,9 @@ def failure(what: str, error: BaseException, **fields: str) -> Told:
     may hold something of what was sent. A stack that was told before is told by the id that it had then.
     """
     id_, trace = token_hex(6), trace_of(error)
-    first = _Kept.seen.setdefault(trace, id_)
-    if len(_Kept.seen) > REPEATS_MAX:
-        _Kept.seen.clear()
+    first = _ErrorStacks.seen.setdefault(trace, id_)
+    if len(_ErrorStacks.seen) > REPEATS_MAX:
+        _ErrorStacks.seen.clear()
     known = {"error_id": id_, "error": type(error).__name__, **IDS.get(), **fields}
     stack = {"stack": stack_of(error)} if first == id_ else {"same_as": first}
     _keep({"time": _moment(time.time()), "what": what, **known, **stack})
@@ -93,9 +93,9 @@ def kept_errors(folder: Path) -> list[JsonObject]:
 
 
 def _keep(entry: JsonMapping) -> None:
-    if _Kept.folder is None or not _Kept.folder.is_dir():
+    if _ErrorStacks.folder is None or not _ErrorStacks.folder.is_dir():
         return
-    path, line = _Kept.folder / ERRORS_FILE, json.dumps(entry).encode() + b"\n"
+    path, line = _ErrorStacks.folder / ERRORS_FILE, json.dumps(entry).encode() + b"\n"
     with suppress(OSError):
         if path.exists() and path.stat().st_size > ERRORS_BYTES_MAX:
             path.write_bytes(path.read_bytes()[-ERRORS_BYTES_MAX // 2 :].partition(b"\n")[2])
@@ -166,7 +166,7 @@ def settings() -> tuple[str, str]:
 
 def begin(write: Callable[[str], None], format_: str, level: str, **fields: object) -> None:
     """Write what is logged from now on, line by line. `fields` stand in each line of JSON."""
-    handler = _Handler(write, is_json=format_ == "json", fields=fields)
+    handler = _LogHandler(write, is_json=format_ == "json", fields=fields)
     LOG.handlers[:], LOG.propagate = [handler], False
     LOG.setLevel(level.upper())
     logging.root.handlers[:] = [handler]  # libraries: what they say is written in the same form
@@ -175,10 +175,10 @@ def begin(write: Callable[[str], None], format_: str, level: str, **fields: obje
 
 def is_json() -> bool:
     """Whether JSON is written."""
-    return any(isinstance(handler, _Handler) and handler.is_json for handler in LOG.handlers)
+    return any(isinstance(handler, _LogHandler) and handler.is_json for handler in LOG.handlers)
 
 
-class _Handler(logging.Handler):
+class _LogHandler(logging.Handler):
     def __init__(self, write: Callable[[str], None], *, is_json: bool, fields: Mapping[str, object]) -> None:
         super().__init__()
         self.is_json, self._fields, self._write = is_json, fields, write

@@ -60,7 +60,7 @@ class Merge:
         self, moment: Callable[[str | None], Moment], wait_s: float = 0.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._moment, self.wait_s, self.clock = moment, wait_s, clock
-        self.parts: dict[str, _Part] = {}
+        self.parts: dict[str, _PartLines] = {}
         self.waits_for: list[str] = []
         self.count = self.overtaken = self.overtaken_ms = 0
         self.reached_ms = EARLIEST  # the latest due time that was given
@@ -73,7 +73,7 @@ class Merge:
 
         Raises: StateError where `before` is something else.
         """
-        self.parts[part] = _Part(self, part, self._moment(type_name), before, is_label=type_name == LABEL)
+        self.parts[part] = _PartLines(self, part, self._moment(type_name), before, is_label=type_name == LABEL)
 
     def clear(self) -> None:
         """Forget all parts and their lines; what was counted stays."""
@@ -141,8 +141,10 @@ def take_together(merges: Sequence[Merge], limit: int) -> list[tuple[Merge, Run]
     ]
 
 
-def _merged(merges: Sequence[Merge], all_parts: Sequence[_Part], limit: int) -> list[tuple[_Part, list[Line]]]:
-    runs: list[tuple[_Part, list[Line]]] = []
+def _merged(
+    merges: Sequence[Merge], all_parts: Sequence[_PartLines], limit: int
+) -> list[tuple[_PartLines, list[Line]]]:
+    runs: list[tuple[_PartLines, list[Line]]] = []
     reached_ms = max(merge.reached_ms for merge in merges)
     parts = [all_part for all_part in all_parts if all_part.lines]
     for part in parts:
@@ -176,7 +178,7 @@ def _merged(merges: Sequence[Merge], all_parts: Sequence[_Part], limit: int) -> 
     return runs
 
 
-def _noted(part: _Part, due: Sequence[int], reached_ms: int) -> int:
+def _noted(part: _PartLines, due: Sequence[int], reached_ms: int) -> int:
     """Take note that lines are given that are due then, and of those that others overtook; gives the latest of all."""
     if max(part.reached_ms, due[0]) < reached_ms:
         for at_ms in due:
@@ -243,7 +245,7 @@ class MergingSource(ABC):
                 return runs
 
 
-class _Part:
+class _PartLines:
     """The lines of one part of a merge; those before `at` were given in this `take`.
 
     `due` are the times at which lines are due, as many as can be told. `reached_ms` is the latest one that was given:
@@ -340,7 +342,7 @@ class _Part:
 
 
 def _times_of(text: str, part: str) -> list[int]:
-    """Times as `_Part.before` gives them. Raises: StateError."""
+    """Times as `_PartLines.before` gives them. Raises: StateError."""
     try:
         return [int(at_ms) if at_ms else EARLIEST for at_ms in text.split(",")] if text else []
     except ValueError:

@@ -32,7 +32,7 @@ Record = Callable[[Sequence[DeliveryProgress]], None]
 
 
 @dataclass(slots=True)
-class _Run:
+class _CourierRun:
     """A courier at work on its thread. One that is ending finishes what it has in hand."""
 
     courier: Courier
@@ -105,8 +105,8 @@ class Delivery:
         for run in self._runs:
             run.thread.join(max(self._end_at - self._clock(), 0) + _END_S)
 
-    def _begun(self, courier: Courier) -> _Run:
-        run = _Run(courier)
+    def _begun(self, courier: Courier) -> _CourierRun:
+        run = _CourierRun(courier)
         run.thread = Thread(target=self._run, args=(run,), name=f"sink {courier.route.name}", daemon=True)
         run.thread.start()
         return run
@@ -131,7 +131,7 @@ class Delivery:
             courier.recorded(move)
         self._told_at = self._clock()
 
-    def _run(self, run: _Run) -> None:
+    def _run(self, run: _CourierRun) -> None:
         while not self._is_over(run):
             wait_s = run.courier.step()
             if wait_s:
@@ -139,7 +139,7 @@ class Delivery:
                 run.wake.clear()
         run.courier.close()
 
-    def _is_over(self, run: _Run) -> bool:
+    def _is_over(self, run: _CourierRun) -> bool:
         courier = run.courier
         if run.is_ending or self._end_at is None:
             return run.is_ending

@@ -155,7 +155,7 @@ class Snapshots:
                 return None
             if start != _MAGIC:
                 raise StateError(_DAMAGED)
-            body = _Body(file.fileno(), path.stat().st_size - _HASH_BYTES)
+            body = _SnapshotBody(file.fileno(), path.stat().st_size - _HASH_BYTES)
             header, parts = body.part(), list[Part]()
             is_wanted = layout is not None and _layout_of(bytes(header)) == layout
             while is_wanted and body.at < body.end:
@@ -169,7 +169,7 @@ class Snapshots:
             raise StateError("its header cannot be read") from None
 
 
-class _Body:
+class _SnapshotBody:
     """All of a file up to its hash: parts are laid out first, then threads fill and hash them.
 
     Args:

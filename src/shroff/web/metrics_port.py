@@ -83,7 +83,7 @@ def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: C
             return 200 if is_ready() else 503, JSON, json.dumps({"ready": is_ready()}).encode()
         return 404, JSON, b'{"type": "not-found", "title": "Not found", "status": 404}'
 
-    class _Handler(BaseHTTPRequestHandler):
+    class _MetricsHandler(BaseHTTPRequestHandler):
         timeout = PATIENCE_S
 
         def do_GET(self) -> None:
@@ -98,7 +98,7 @@ def listening(host: str, port: int, collectors: Sequence[Collector], is_ready: C
             """Say nothing of a request."""
 
     try:
-        server = ThreadingHTTPServer((host, port), _Handler)
+        server = ThreadingHTTPServer((host, port), _MetricsHandler)
     except (OSError, OverflowError) as error:
         words = f"port {port} for metrics on {host} is not available: {getattr(error, 'strerror', None) or error}."
         raise UsageError(f"{words} Choose another with --metrics-port, or 'metrics: port' in shroff.yaml.") from None

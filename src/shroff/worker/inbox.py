@@ -84,7 +84,7 @@ class _Drop(msgspec.Struct):
     is_all: bool
 
 
-class _Taken(msgspec.Struct):
+class _LineResults(msgspec.Struct):
     """Results of lines, and the labels that had waited for one of them (see `Prepared.met`)."""
 
     answers: list[Answer]
@@ -379,7 +379,7 @@ class InboxServer:
             arranged([(asked.part, lines)], self._writer, late_min=LATE_LINES_MIN)
         offsets = [Offset(asked.source, asked.part, asked.offset)]
         prepared = self._writer.prepare(lines, decide=asked.decide, offsets=offsets, by=FILES)
-        prepared.batch.replies.append(_reply(request.number, _Taken(list(prepared.answers), dict(prepared.met))))
+        prepared.batch.replies.append(_reply(request.number, _LineResults(list(prepared.answers), dict(prepared.met))))
         self._writer.commit(prepared)
         self.count(prepared)
 
@@ -489,7 +489,7 @@ def answers_of(result: msgspec.Raw) -> list[Answer]:
 
 def taken_of(result: msgspec.Raw) -> Prepared | None:
     """Results of lines that are durable, by the reply; None where another process read on."""
-    taken = from_json(result, type=_Taken | None)
+    taken = from_json(result, type=_LineResults | None)
     return None if taken is None else Prepared(Batch(), taken.answers, taken.met)
 
 

@@ -126,7 +126,7 @@ class OnlineSink:
 
     def __init__(self, store: OnlineStore, log: Log, entities: Collection[str] = ()) -> None:
         self._store, self._log = store, log
-        self._versions = _Versions(log, entities)
+        self._versions = _VersionDecisions(log, entities)
         self._layouts: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
@@ -143,11 +143,11 @@ class OnlineSink:
 
     def _rows(self, last: Mapping[tuple[str, str], tuple[Outgoing, int]]) -> list[EntityRow]:
         """Stored features of each key, by its last decision and the time of that event."""
-        shown: dict[int, _Shown] = {}
+        shown: dict[int, _ShownFeatures] = {}
         found = []
         for (entity, key), (row, time_ms) in last.items():
             if row.seq not in shown:
-                shown[row.seq] = stored(row.body, _Shown, f"the decision at sequence number {row.seq}")
+                shown[row.seq] = stored(row.body, _ShownFeatures, f"the decision at sequence number {row.seq}")
             features, version = shown[row.seq].features, shown[row.seq].versions["definitions"]
             part = self._part(tuple(features), entity)
             if part is not None:
@@ -166,7 +166,7 @@ class OnlineSink:
         return parts.get(entity)
 
 
-class _Versions:
+class _VersionDecisions:
     """Decisions by version, each with a reader of event keys.
 
     Nearly all are by the one that made those before them. A document says so, and only where it does not is the log
@@ -271,7 +271,7 @@ def _texts_of(type_: EventType) -> type[msgspec.Struct]:
     return msgspec.defstruct("Texts", fields, rename={f"f{at}": field.name for at, field in enumerate(type_.fields)})
 
 
-class _Shown(msgspec.Struct):
+class _ShownFeatures(msgspec.Struct):
     """The fields read of a decision's document."""
 
     features: dict[str, msgspec.Raw]

@@ -36,7 +36,7 @@ KEYS_MAX = 1_000  # in one request
 LAKE = "lake"  # its name among what leaves
 
 
-class _Asked(msgspec.Struct, omit_defaults=True):
+class _OutboxRequest(msgspec.Struct, omit_defaults=True):
     """Content of a request: sinks that begin, delivery results, rows to retry, rows to drop."""
 
     begin: dict[str, bool] = {}
@@ -101,7 +101,7 @@ def outbox_request(
     drop: Sequence[StuckKey] = (),
 ) -> bytes:
     """Body of a request: sinks to begin, each from now or not; results of another process; rows to retry or drop."""
-    return to_json(_Asked(dict(begin), list(moved), list(retry), list(drop)))
+    return to_json(_OutboxRequest(dict(begin), list(moved), list(retry), list(drop)))
 
 
 def changes(
@@ -112,7 +112,7 @@ def changes(
     Raises: UsageError for a key under which nothing is stuck, and where a sink is not where another process left it;
         msgspec.MsgspecError for what is no such request.
     """
-    asked = from_json(body, type=_Asked)
+    asked = from_json(body, type=_OutboxRequest)
     for progress in asked.moved:
         found = through_of(progress.sink, log.offsets(source_of(progress.sink))) or 0
         if found > progress.before:

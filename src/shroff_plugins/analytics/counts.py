@@ -129,7 +129,7 @@ def count_events(
     Raises: UsageError for types, fields, zones or days that cannot be counted.
     Cost: of whole days in UTC 2 µs a day of the log; else that of `funnel_events.read_frames`, of these days.
     """
-    asked = _Asked(question, days, definitions, log, lake)
+    asked = _CheckedQuestion(question, days, definitions, log, lake)
     reads = asked.reads()
     if most is not None and reads > most:
         raise UsageError(
@@ -139,7 +139,7 @@ def count_events(
     return asked.rows(asked.counted())
 
 
-class _Asked:
+class _CheckedQuestion:
     """A question that was checked, and what its answer is made of."""
 
     def __init__(

@@ -150,7 +150,7 @@ def _counted(
     tallies = [
         _UserTally(figure, definitions, days, codes[figure.distinct])
         if figure.distinct
-        else _Tally(figure, definitions, days)
+        else _DayCounts(figure, definitions, days)
         for figure in figures
     ]
     needs: dict[str, set[str]] = {}
@@ -170,7 +170,7 @@ def _counted(
     }
 
 
-class _Tally:
+class _DayCounts:
     """How many events of a figure each day has, or their sum."""
 
     def __init__(self, figure: Figure, definitions: Definitions, days: int) -> None:
@@ -203,7 +203,7 @@ class _Tally:
         return sum(self._days[first : last + 1])
 
 
-class _UserTally(_Tally):
+class _UserTally(_DayCounts):
     """Which users the events of a figure have on each day."""
 
     def __init__(self, figure: Figure, definitions: Definitions, days: int, codes: Codes) -> None:

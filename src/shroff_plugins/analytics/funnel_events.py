@@ -106,7 +106,7 @@ def read_steps(funnel: Funnel, split: str, definitions: Definitions, history: Hi
     Cost: 0.4 µs an event of the lake where users, conditions and split are texts, else 2 µs; 1 to 2 µs an event
     that only the log has, of whatever type and time.
     """
-    taken = _Taken(funnel, split, definitions, times)
+    taken = _StepEvents(funnel, split, definitions, times)
     for frame, seqs in read_frames(taken.needs, definitions, history, times):
         taken.add(frame, seqs)
     return taken.events()
@@ -119,7 +119,7 @@ def files_of(lake: LakeReader | None, types: Collection[str], times: ReadTimes) 
             yield file
 
 
-class _Taken:
+class _StepEvents:
     """Gathers the events of steps."""
 
     def __init__(self, funnel: Funnel, split: str, definitions: Definitions, times: ReadTimes) -> None:

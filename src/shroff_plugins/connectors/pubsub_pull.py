@@ -57,7 +57,7 @@ LEASE_S = 7 * 86_400.0  # for which deadlines are extended: as long as Pub/Sub k
 CLOSE_S = 5.0
 
 
-class _Part:
+class _Subscription:
     """A subscription: what came, and what of that is not acknowledged, in the order in which it is given.
 
     `came` is filled by a thread of the library. `held` are the messages behind the first `acked`, which are in the
@@ -232,7 +232,7 @@ class PubsubPullSource(MergingSource):
         else:
             self._away = ""
 
-    def _pull(self, part: _Part) -> None:
+    def _pull(self, part: _Subscription) -> None:
         def arrived(message: Any) -> None:
             with self._arrival:
                 part.came.append(message)
@@ -275,7 +275,7 @@ class PubsubPullSource(MergingSource):
     def taken(self, runs: Sequence[Run]) -> list[Taken]:
         return [self._taken(*run) for run in runs]
 
-    def _take_in(self, part: _Part) -> None:
+    def _take_in(self, part: _Subscription) -> None:
         """Messages as lines that wait for their turn, up to the first whose schema is away."""
         lines: list[Line] = []
         for message in list(part.came):
@@ -333,10 +333,10 @@ def _dead_letter(refused: Refused) -> Any:
     )
 
 
-def _parts(system: System) -> dict[str, _Part]:
+def _parts(system: System) -> dict[str, _Subscription]:
     """The subscriptions by their names. Raises: UsageError where one is named twice."""
     if mistake := pubsub_mistake(system.options):
         raise UsageError(f"source: {mistake}")
     named = [(name, None if type_ == "any" else type_) for type_, name in system.options["subscriptions"].items()]
     named += [(labels, "label")] if (labels := system.text("labels")) else []
-    return {name: _Part(name, type_) for name, type_ in named}
+    return {name: _Subscription(name, type_) for name, type_ in named}

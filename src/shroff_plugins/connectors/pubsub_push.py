@@ -45,7 +45,7 @@ _HEADERS = {
 }
 
 
-class _Message(msgspec.Struct, rename="camel"):
+class _PushedMessage(msgspec.Struct, rename="camel"):
     message_id: str
     data: str = ""
     attributes: dict[str, str] | None = None
@@ -54,7 +54,7 @@ class _Message(msgspec.Struct, rename="camel"):
 
 
 class _Wrapped(msgspec.Struct):
-    message: _Message
+    message: _PushedMessage
     subscription: str = ""
 
 

@@ -35,7 +35,7 @@ return 1
 """
 
 
-class _Message(NamedTuple):
+class _RedisMessage(NamedTuple):
     stream: str
     value: bytes
 
@@ -57,7 +57,7 @@ class RedisSender:
             self._targets[LABEL] = Target(labels, is_shared=False)
         self._counter = f"shroff:{project}:sends:{secrets.token_hex(8)}"
         self._changed = threading.Condition()
-        self._queue: deque[_Message] = deque()
+        self._queue: deque[_RedisMessage] = deque()
         self._bytes = self._under_way = 0
         self._is_closed = False
         self._trouble = ""
@@ -94,7 +94,7 @@ class RedisSender:
         return []
 
     def send(self, type: str, key: bytes | None, value: bytes) -> None:
-        message = _Message(self.target(type).name, value)
+        message = _RedisMessage(self.target(type).name, value)
         with self._changed:
             self._changed.wait_for(
                 lambda: self._is_closed or (len(self._queue) < WAITING_MAX and self._bytes < WAITING_BYTES)
@@ -133,9 +133,9 @@ class RedisSender:
                 self._under_way = 0
                 self._changed.notify_all()
 
-    def _next(self) -> list[_Message]:
+    def _next(self) -> list[_RedisMessage]:
         """The next messages, once there are some; none where the sender is closed."""
-        batch: list[_Message] = []
+        batch: list[_RedisMessage] = []
         size = 0
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or bool(self._queue))
@@ -146,7 +146,7 @@ class RedisSender:
             self._under_way = len(batch)
         return batch
 
-    def _deliver(self, number: int, batch: Sequence[_Message]) -> None:
+    def _deliver(self, number: int, batch: Sequence[_RedisMessage]) -> None:
         """Add a batch, again and again until it is there; one that the server refuses has failed."""
         streams = {name: at for at, name in enumerate(dict.fromkeys(message.stream for message in batch), 2)}
         words: list[str | bytes | int] = [number, self._field]

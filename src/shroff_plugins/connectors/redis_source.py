@@ -55,7 +55,7 @@ _RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpi
 
 
 @dataclass(slots=True)
-class _Part:
+class _RedisStream:
     """A stream, whose events are of one type, and how far it was read."""
 
     stream: str
@@ -229,7 +229,7 @@ class RedisSource(MergingSource):
             found[stream] = came, to
         return found
 
-    def _take_in(self, part: _Part, came: Sequence[StreamEntry], to: Position) -> None:
+    def _take_in(self, part: _RedisStream, came: Sequence[StreamEntry], to: Position) -> None:
         """Entries as lines that wait for their turn, up to the first whose schema is away."""
         lines: list[Line] = []
         is_all = len(came) < part.count
@@ -335,14 +335,14 @@ def _standing(stream: str, at: Position, read: Any, summary: PendingSummary | No
     return Standing(stream, None if at.count is None else summary.added - at.count)
 
 
-def _parts(system: System) -> dict[str, _Part]:
+def _parts(system: System) -> dict[str, _RedisStream]:
     """The streams by their names. Raises: UsageError where one is named twice."""
     named: list[tuple[str, str | None]] = [
         (stream, None if type_ == "any" else type_) for type_, stream in system.options["streams"].items()
     ]
     if labels := system.text("labels"):
         named.append((labels, "label"))
-    found = {stream: _Part(stream, type_) for stream, type_ in named}
+    found = {stream: _RedisStream(stream, type_) for stream, type_ in named}
     if len(found) < len(named):
         raise UsageError("source: a stream has one type of events. Name it once, under 'any' if it has several.")
     if system.text("dead_letters") in found:

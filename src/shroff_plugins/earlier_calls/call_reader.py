@@ -40,7 +40,7 @@ Raw = msgspec.Raw
 
 
 @frozen
-class _Decided:
+class _AnswerParts:
     """The parts of an answer."""
 
     event: Event
@@ -158,10 +158,10 @@ class CallReader:
     def answer(self, event: Event, document: bytes) -> bytes:
         """The answer that this event's decision gives, as JSON."""
         decision = from_json(document, type=dict[str, Raw])
-        found = _Decided(event, decision, from_json(decision["features"], type=dict[str, Raw]))
+        found = _AnswerParts(event, decision, from_json(decision["features"], type=dict[str, Raw]))
         return b"{" + b",".join([name + b":" + part(found) for name, part in self._answer]) + b"}"
 
-    def _part(self, part: Answered, money_places: int) -> Callable[[_Decided], bytes]:
+    def _part(self, part: Answered, money_places: int) -> Callable[[_AnswerParts], bytes]:
         if isinstance(part, tuple):
             return lambda decided: to_json({name: decided.features[name] for name in part})
         evaluate = compile_row(part, self._leaf)

@@ -255,7 +255,7 @@ def load_question(path: str, found: YamlMapping, context: FileContext, problems:
     if reads is None:
         return None
     kind = READS[reads]
-    loader = _Loader(kind, context.features if reads == "facts" else None, context.names.money_places, problems)
+    loader = _QuestionLoader(kind, context.features if reads == "facts" else None, context.names.money_places, problems)
     ask = loader.ask(found.get("ask"))
     if (each is None) == (answer is None):
         found.report(problems, f"{what} needs either each or answer.", "each is for a list, answer for all else.")
@@ -277,7 +277,7 @@ def load_sending(path: str, found: YamlMapping, context: FileContext, problems: 
     sends = loading.one_of(found.get("sends"), SENDS, problems, "sends")
     if sends is None:
         return None
-    loader = _Loader(SENDS[sends], None, context.names.money_places, problems)
+    loader = _QuestionLoader(SENDS[sends], None, context.names.money_places, problems)
     ask, part = loader.ask(found.get("ask")), loader.part(found.get("answer"), SENDS[sends].names)
     node = found.get("recipients")
     recipients = _names(node, problems, "recipients")
@@ -295,7 +295,7 @@ def _names(node: YamlNode | None, problems: list[Problem], what: str = "unread")
     return tuple(scalar.text for scalar in found if scalar is not None)
 
 
-class _Loader:
+class _QuestionLoader:
     """Reads the expressions of a call that asks."""
 
     def __init__(

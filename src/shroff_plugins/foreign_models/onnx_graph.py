@@ -139,7 +139,7 @@ def around(graph: GraphProto, model: NodeProto, width: int) -> Around:
     Args:
         width: How many columns it reads at least, for inputs that do not say theirs.
     """
-    reading = _Reading(graph, width)
+    reading = _GraphWalk(graph, width)
     ways = reading.ways(model.input[0])
     if len(ways) < width:
         raise UsageError(f"its model reads {width} columns, and {len(ways)} come to it; convert it again")
@@ -170,7 +170,7 @@ def attributes(node: NodeProto) -> JsonObject:
     return found
 
 
-class _Reading:
+class _GraphWalk:
     """A walk through a graph, from a name back to the inputs."""
 
     def __init__(self, graph: GraphProto, width: int) -> None:
@@ -262,7 +262,7 @@ class _Reading:
         return found if len(found) == len(ways) else found * len(ways)
 
 
-def _behind(graph: GraphProto, model: NodeProto, reading: _Reading) -> tuple[bool, bool]:
+def _behind(graph: GraphProto, model: NodeProto, reading: _GraphWalk) -> tuple[bool, bool]:
     """Whether a sigmoid, and whether a normalization stands behind the model."""
     reached, has_sigmoid, is_normalized = set(model.output), False, False
     for node in graph.node:

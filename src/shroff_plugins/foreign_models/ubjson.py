@@ -22,14 +22,14 @@ def decode(data: bytes) -> Any:
 
     Raises: ValueError for what is none, with the place in the file.
     """
-    reading = _Reading(data)
+    reading = _Cursor(data)
     found = reading.value(reading.marker(), 0)
     if reading.at != len(data):
         raise ValueError(f"byte {reading.at}: something follows its end")
     return found
 
 
-class _Reading:
+class _Cursor:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.at = 0

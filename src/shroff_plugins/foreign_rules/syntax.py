@@ -182,7 +182,7 @@ def read_rules(source: str, file: str) -> tuple[list[RadarRule], list[tuple[str,
     for start, end in _stretches(text):
         shown = _shown(text[start:end])
         try:
-            rules.append(_Reader(text, lines, start, end).rule(shown))
+            rules.append(_RuleReader(text, lines, start, end).rule(shown))
         except RadarError as error:
             place = error.place
             problems.append((shown, Problem(file, place.line, place.column, "", error.message, error.hint)))
@@ -219,7 +219,7 @@ class _Token:
     at: int
 
 
-class _Reader:
+class _RuleReader:
     """Reads one rule: a stretch of a file."""
 
     def __init__(self, text: str, lines: Sequence[int], start: int, end: int) -> None:

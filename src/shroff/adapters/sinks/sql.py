@@ -79,7 +79,7 @@ class _Decision(msgspec.Struct):
     rules: list[str] = []
 
 
-class _Features(msgspec.Struct):
+class _FeatureRows(msgspec.Struct):
     """The features of a decision."""
 
     features: msgspec.Raw = msgspec.Raw(b"{}")
@@ -94,7 +94,7 @@ class _Flag(msgspec.Struct):
     reason: str = ""
 
 
-_features = msgspec.json.Decoder(_Features)
+_features = msgspec.json.Decoder(_FeatureRows)
 _values = msgspec.json.Decoder(JsonObject)
 _decision = msgspec.json.Decoder(_Decision)
 _flag = msgspec.json.Decoder(_Flag)

@@ -73,7 +73,7 @@ class TakenFile(NamedTuple):
     appended: IngestReport | None
 
 
-class _Lines:
+class _FileLines:
     """The lines of a file that were read: how many, how many of them no event type accepts or are bad; the last."""
 
     def __init__(self) -> None:
@@ -264,7 +264,7 @@ class FileTaking:
 
         A text whose last line is ended needs no look where no line is needed: each line is right or wrong for itself.
         """
-        read = _Lines()
+        read = _FileLines()
         with self._read(name, path, is_look=True) as submissions:
             for _ in read.counted(submissions):
                 pass
@@ -279,7 +279,7 @@ class FileTaking:
         """Bring a file into the log, from where a process before this one came to."""
         is_begun = before is not None and before.state == APPENDING
         skipped = before.lines if before is not None and is_begun and before.sha256 == progress.sha256 else 0
-        read = _Lines()
+        read = _FileLines()
         with ExitStack() as held:
             now = _with(progress, lines=skipped, after=before.after if before is not None and is_begun else 0)
             try:
@@ -296,7 +296,7 @@ class FileTaking:
         return self._set_aside(name, progress, before, why)
 
     def _append_here(
-        self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log, read: _Lines
+        self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log, read: _FileLines
     ) -> TakenFile:
         if self._decide:
             writer.definitions.require_models()
@@ -322,7 +322,7 @@ class FileTaking:
         return TakenFile(now, report)
 
     def _append_beside(
-        self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None, read: _Lines
+        self, name: str, submissions: Iterator[Submission], now: Progress, before: Progress | None, read: _FileLines
     ) -> TakenFile:
         """Have the process that writes the log take a file: a thousand lines at a time, each with how far that is."""
         with self._context.log.reading() as log:
@@ -345,7 +345,7 @@ class FileTaking:
         self.record(name, aside, before)
         return TakenFile(aside, None)
 
-    def _appended(self, progress: Progress, read: _Lines, *, is_new: bool) -> Progress:
+    def _appended(self, progress: Progress, read: _FileLines, *, is_new: bool) -> Progress:
         # Why a file that was read to its end is suspicious
         bad = read.bad and read.bad / read.count > self._given.bad_max
         words = [f"{read.bad:,} of {read.count:,} lines cannot be read" if bad else "", self._given.lost()]

@@ -120,7 +120,7 @@ class PulledSources(PulledFiles):
             LogBusyError where another process syncs a source of this project.
         """
         with alone(self._context.paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
-            given = _Kept(source) if from_backup else source
+            given = _DownloadedFiles(source) if from_backup else source
             rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
             taking = FileTaking(self._context, given, SourceReader(self._context, source), say, rules, decide=decide)
             yield from self._sync(name, given, taking) if not first else self._again(name, given, taking, first, last)
@@ -177,7 +177,7 @@ class PulledSources(PulledFiles):
         self._counts.keep_counts(name, counts)
 
 
-class _Kept(PulledSource):
+class _DownloadedFiles(PulledSource):
     """The files of a source as they were kept when they were downloaded."""
 
     def __init__(self, given: PulledSource) -> None:

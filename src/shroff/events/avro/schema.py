@@ -110,10 +110,10 @@ def read_schema(text: str) -> Avro:
 
 def as_tree(found: Any) -> Avro:
     """A type from its JSON as Python has it. Raises: ValueError as `read_schema` does."""
-    return _Reader().type_of(found, "", 0, ())
+    return _SchemaReader().type_of(found, "", 0, ())
 
 
-class _Reader:
+class _SchemaReader:
     """Reads one schema; named types are kept as they were written, and read wherever they are used."""
 
     def __init__(self) -> None:

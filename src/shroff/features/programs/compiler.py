@@ -41,7 +41,7 @@ def compile_program(node: Node, is_operand: Callable[[Node], bool]) -> tuple[Pro
     Args:
         is_operand: Whether the value of a part is known before the program runs, as a column.
     """
-    compiler = _Compiler(is_operand)
+    compiler = _ProgramCompiler(is_operand)
     return compiler.program(compiler.register(node)), tuple(compiler.operands)
 
 
@@ -74,7 +74,7 @@ def _is_operand(node: Node) -> bool:
 
 
 @dataclass(slots=True)
-class _Compiler:
+class _ProgramCompiler:
     is_operand: Callable[[Node], bool]
     operands: dict[Node, Register] = field(default_factory=dict)
     constants: dict[tuple[int, int], Register] = field(default_factory=dict)

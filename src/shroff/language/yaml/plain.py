@@ -31,12 +31,12 @@ def read_plain(text: str, file: str) -> Node | None:
     if "\t" in text or "\n---" in text or "\n..." in text:
         return None
     try:
-        return _Lines(text, file).document()
+        return _PlainLines(text, file).document()
     except _OddError:
         return None
 
 
-class _Lines:
+class _PlainLines:
     """The lines that hold something, each as its number, indentation, dash, key, rest, and where the rest begins."""
 
     def __init__(self, text: str, file: str) -> None:

@@ -40,7 +40,7 @@ class Break(FrozenStruct):
     context_at: int
 
 
-class _StoppedError(Exception):
+class _UnreadableError(Exception):
     """Reading ends here: the problem is said already."""
 
 
@@ -63,7 +63,7 @@ class Reading:
         self.node: Node | None = None
         try:
             self.node = self.document()
-        except _StoppedError:
+        except _UnreadableError:
             pass
         except _parser_errors() as error:
             self.broken = _break_of(error, draft.text, self.last_start)
@@ -77,7 +77,7 @@ class Reading:
                 documents += 1
                 if documents > 1:
                     self.refuse(event.start_mark.index, "", "a file holds one document; a second one begins here")
-                    raise _StoppedError
+                    raise _UnreadableError
                 node = self.node_of(next(self.events), "", depth=1, empty_at=event.end_mark.index)
         is_empty = isinstance(node, Scalar) and not node.text and node.style == "plain"
         return None if is_empty else node
@@ -97,7 +97,7 @@ class Reading:
             return self.scalar(event.value, event.style, path, proper, end)
         if depth > DEPTH_MAX:
             self.refuse(start, path, f"nested deeper than {DEPTH_MAX} levels")
-            raise _StoppedError
+            raise _UnreadableError
         return self.collection(event, proper, path, depth)
 
     def collection(self, event: Any, start: int, path: str, depth: int) -> Node:
@@ -201,7 +201,7 @@ class Reading:
     def add(self, problem: Problem) -> None:
         self.problems.append(problem)
         if len(self.problems) >= PROBLEMS_MAX:
-            raise _StoppedError
+            raise _UnreadableError
 
     def all_problems(self) -> list[Problem]:
         """All problems, and each edit that no node of its own has said."""

@@ -30,7 +30,7 @@ PATIENCE_S = 600.0  # a process that came to nothing by then is ended
 _WORDS_MAX = 65_536
 
 
-class _Told(msgspec.Struct):
+class _WriterMessage(msgspec.Struct):
     """Final message of the process that writes."""
 
     file: str = ""
@@ -82,7 +82,7 @@ class SnapshotWriter:
         ready, _, _ = select.select([self._told], [], [], left_s)
         words = os.read(self._told, _WORDS_MAX) if ready else b""
         self._end()
-        found = from_json(words, type=_Told) if words else _Told(failure=_CAME_TO_NOTHING)
+        found = from_json(words, type=_WriterMessage) if words else _WriterMessage(failure=_CAME_TO_NOTHING)
         if found.failure:
             raise StorageError(found.failure)
         return Saved(Path(found.file), self.seq, found.bytes, time.monotonic() - self._began_s)
@@ -113,11 +113,11 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
         os.setsid()
         give_way()
         file = snapshots.write(header, parts_of(folded))
-        told = _Told(str(file), file.stat().st_size)
+        told = _WriterMessage(str(file), file.stat().st_size)
     except StorageError as error:
-        told = _Told(failure=str(error))
+        told = _WriterMessage(failure=str(error))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the worker is told
-        told = _Told(failure=f"{_CAME_TO_NOTHING} ({type(error).__name__})")
+        told = _WriterMessage(failure=f"{_CAME_TO_NOTHING} ({type(error).__name__})")
     with suppress(OSError):
         os.write(telling, to_json(told))
     os._exit(0)

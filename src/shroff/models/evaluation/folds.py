@@ -105,7 +105,7 @@ class Evaluation:
 
 
 @frozen
-class _Part:
+class _ScoredFold:
     """A fold that has a model: which rows of the set are tested, and how the model scores them."""
 
     number: int
@@ -120,7 +120,7 @@ class _Judging:
 
     settings: ModelSettings
     terms: Terms
-    parts: tuple[_Part, ...]
+    parts: tuple[_ScoredFold, ...]
     blocks: Blocks
     k: int | None = field(default=None)
 
@@ -201,7 +201,7 @@ def evaluate(
 
 def _learnt(
     given: TrainingSet, fold: Fold, rows: FoldRows, number: int, terms: Terms, learn: Learn
-) -> tuple[_Part | None, str]:
+) -> tuple[_ScoredFold | None, str]:
     """A fold with its model's scores, or the reason why it has none."""
     if len(rows.test.rows) == 0:
         return None, "there are no rows to test on"
@@ -217,7 +217,7 @@ def _learnt(
         given.keys[picked],
         given.weights(picked),
     )
-    return _Part(number, picked, as_read, scores), ""
+    return _ScoredFold(number, picked, as_read, scores), ""
 
 
 def _report(recorded: RecordedDecisions, fold: Fold, rows: FoldRows, why: str) -> FoldReport:
@@ -235,13 +235,13 @@ def _report(recorded: RecordedDecisions, fold: Fold, rows: FoldRows, why: str) -
     )
 
 
-def _judging(settings: ModelSettings, terms: Terms, parts: Sequence[_Part]) -> _Judging:
+def _judging(settings: ModelSettings, terms: Terms, parts: Sequence[_ScoredFold]) -> _Judging:
     capacity = settings.capacity
     blocks = key_blocks([part.as_read.keys for part in parts], capacity.entity if capacity else "")
     return _Judging(settings, terms, tuple(parts), blocks, capacity.k if capacity else None)
 
 
-def _tested(parts: Sequence[_Part]) -> Tested:
+def _tested(parts: Sequence[_ScoredFold]) -> Tested:
     return Tested(
         np.concatenate([part.rows for part in parts]),
         np.concatenate([np.full(len(part.rows), part.number) for part in parts]),
@@ -267,8 +267,8 @@ def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Ints) 
     return Compared(by.about, theirs.by_name, ours.by_name, differences, rows, frauds)
 
 
-def _cut(part: _Part, kept: Bools) -> _Part:
-    return _Part(part.number, part.rows[kept], part.as_read.take(kept), part.scores[kept])
+def _cut(part: _ScoredFold, kept: Bools) -> _ScoredFold:
+    return _ScoredFold(part.number, part.rows[kept], part.as_read.take(kept), part.scores[kept])
 
 
 def _slices(given: TrainingSet, judging: _Judging, tested: Tested, champion: Baseline | None) -> list[Slice]:
@@ -288,7 +288,7 @@ def _curve(judging: _Judging, tested: Tested) -> list[Bin]:
     return calibration_curve(judge(_pooled_rows(judging.parts), scores, judging.terms.outcomes(scores)))
 
 
-def _pooled_rows(parts: Sequence[_Part]) -> RowsOfFold:
+def _pooled_rows(parts: Sequence[_ScoredFold]) -> RowsOfFold:
     read = [part.as_read for part in parts]
     return RowsOfFold(
         np.concatenate([part.frauds for part in read]),
@@ -305,7 +305,7 @@ def _without_give_away(
     terms: Terms,
     learn: Learn,
     parted: Sequence[FoldRows],
-    parts: Sequence[_Part],
+    parts: Sequence[_ScoredFold],
 ) -> dict[str, Estimate]:
     """The metrics of models that do not see the inputs which give the answer away."""
     named = frozenset(settings.give_away)
@@ -316,7 +316,7 @@ def _without_give_away(
     found = []
     for part in parts:
         scores = learn(bare, parted[part.number].train)(bare.take(part.rows))
-        found.append(_Part(part.number, part.rows, part.as_read, scores))
+        found.append(_ScoredFold(part.number, part.rows, part.as_read, scores))
     judging = _judging(settings, terms, found)
     return judging.estimate(judging.judged([part.scores for part in found])).by_name
 

@@ -268,7 +268,7 @@ class _Beside(FrozenStruct):
     above: dict[str, Difference]
 
 
-class _Part(FrozenStruct):
+class _LeakPart(FrozenStruct):
     """One part of the leak test in metrics.json."""
 
     passed: bool
@@ -280,7 +280,7 @@ class _Metrics(msgspec.Struct, frozen=True):
     metrics: dict[str, Estimate] = {}
     baselines: dict[str, _Beside] = {}
     slices: list[Slice] = []
-    leak_test: list[_Part] = []
+    leak_test: list[_LeakPart] = []
 
 
 def _measured_of(stored: Stored) -> GateFigures:

@@ -59,7 +59,7 @@ class Figures(msgspec.Struct, frozen=True):
     estimates: Sequence[tuple[str, str, str]] = ()  # of a week, as `NoticeServices.estimates`
 
 
-class _Told(msgspec.Struct):
+class _StoredReport(msgspec.Struct):
     """Stored content of a due report. One stored by an earlier version has no figures.
 
     `counted` is the report of a plug-in.
@@ -83,7 +83,7 @@ class Day:
 def day_of(notice: Notice, due: Due) -> Day:
     """The day that a report is of, or its week, by the last day."""
     zone = zone_of(notice)
-    end = date.fromisoformat(from_json(due.told, type=_Told).day) + timedelta(days=1)
+    end = date.fromisoformat(from_json(due.told, type=_StoredReport).day) + timedelta(days=1)
     before_ms, start_ms, end_ms = (
         day_start_ms(end - timedelta(days), zone.key) for days in (2 * notice.days, notice.days, 0)
     )
@@ -97,23 +97,25 @@ def zone_of(notice: Notice) -> ZoneInfo:
 
 def reckoned(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> Due:
     """The due of a report with its figures as they are now."""
-    told = from_json(due.told, type=_Told)
+    told = from_json(due.told, type=_StoredReport)
     if notice.added:
-        found = _Told(told.day, counted=msgspec.Raw(services.count_report(notice, date.fromisoformat(told.day))))
+        found = _StoredReport(
+            told.day, counted=msgspec.Raw(services.count_report(notice, date.fromisoformat(told.day)))
+        )
     else:
-        found = _Told(told.day, _figures(services, day_of(notice, due), log))
+        found = _StoredReport(told.day, _figures(services, day_of(notice, due), log))
     return replace(due, told=to_json(found).decode())
 
 
 def figures_of(services: NoticeServices, notice: Notice, due: Due, log: LogReader) -> Figures:
     """The figures of a report as they were when it was due; as they are now where that was not reckoned."""
-    told = from_json(due.told, type=_Told)
+    told = from_json(due.told, type=_StoredReport)
     return told.figures or _figures(services, day_of(notice, due), log)
 
 
 def counted_of(services: NoticeServices, notice: Notice, due: Due) -> bytes:
     """The report of a plug-in as it was when it was due; as it is now where it was not counted."""
-    told = from_json(due.told, type=_Told)
+    told = from_json(due.told, type=_StoredReport)
     is_there = bytes(told.counted) != bytes(_NOT_COUNTED)
     return bytes(told.counted) if is_there else services.count_report(notice, date.fromisoformat(told.day))
 

@@ -58,7 +58,7 @@ class NoticeTemplates:
             for name, text in files.items()
             if name.startswith(FOLDER) and name.endswith(ENDINGS)
         }
-        self._environment = Sandbox(_Loader(self._own))
+        self._environment = Sandbox(_TemplateLoader(self._own))
 
     @property
     def names(self) -> list[str]:
@@ -179,7 +179,7 @@ def _limited(template: Template, name: str, values: JsonMapping) -> str:
     return "".join(parts)
 
 
-class _Loader(BaseLoader):
+class _TemplateLoader(BaseLoader):
     """The project's own templates, then those that come with shroff. No other file can be named."""
 
     def __init__(self, own: Mapping[str, str]) -> None:

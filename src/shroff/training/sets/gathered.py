@@ -43,7 +43,7 @@ def gathered(
     import pyarrow as pa
 
     numbers = {name: np.empty(count, np.int64) for name in ("seq", "time", "key", "amount_minor")}
-    slices = {name: _Coded(np.empty(count, np.int32)) for name in shape.slices}
+    slices = {name: _CodedTexts(np.empty(count, np.int32)) for name in shape.slices}
     recorded, inputs, ids = _Recorded(count), _Inputs(shape.inputs, count, folder), []
     first = 0
     for table in tables:
@@ -121,7 +121,7 @@ class _Recorded:
     """Recorded decision of each row."""
 
     def __init__(self, count: int) -> None:
-        self._outcomes = _Coded(np.empty(count, np.int32))
+        self._outcomes = _CodedTexts(np.empty(count, np.int32))
         self._scores = np.empty(count)
         self._hits: dict[str, Bools] = {}
 
@@ -140,7 +140,7 @@ class _Recorded:
         return RecordedDecisions(outcomes, self._scores, dict(sorted(self._hits.items())))
 
 
-class _Coded:
+class _CodedTexts:
     """A column of texts as codes in the order in which they came; one text for all rows that have it."""
 
     def __init__(self, codes: Ints32) -> None:

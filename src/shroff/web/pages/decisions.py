@@ -139,13 +139,13 @@ class DecisionsWanted:
         return is_above and (self.max_amount is None or amount <= self.max_amount)
 
 
-class _Decided(msgspec.Struct, frozen=True):
+class _RowDocument(msgspec.Struct, frozen=True):
     score: float | None = None
     rules: list[str] = []
     shadow_rules: list[str] = []
 
 
-_DECIDED = msgspec.json.Decoder(_Decided)
+_DECIDED = msgspec.json.Decoder(_RowDocument)
 
 
 @frozen

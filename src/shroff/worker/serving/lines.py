@@ -50,7 +50,7 @@ class Inflow:
         tell: Callable[[str], None] = unheard,
     ) -> None:
         self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
-        self._readers: dict[_Kind, _Reader] = {}
+        self._readers: dict[_Kind, _LineReader] = {}
         self._forms = LiveForms(definitions.events, tell)
         self.unwanted: dict[tuple[str, str], str] = {}
 
@@ -112,18 +112,18 @@ class Inflow:
     def _mixed(self, found: Sequence[Taken]) -> list[Submission]:
         """Those of each part are read at once, however short the runs are in which parts take turns."""
         lines: dict[str, list[Line]] = defaultdict(list)
-        readers: dict[str, _Reader] = {}
+        readers: dict[str, _LineReader] = {}
         for taken in found:
             lines[taken.part] += taken.lines
             readers[taken.part] = self._reader(taken)
         each = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
         return [line for taken in found for line in islice(each[taken.part], len(taken.lines))]
 
-    def _reader(self, taken: Taken) -> _Reader:
+    def _reader(self, taken: Taken) -> _LineReader:
         kind = taken.part, taken.type, taken.format
         reader = self._readers.get(kind)
         if reader is None:
-            reader = self._readers[kind] = _Reader(self._intake, taken, self._reason)
+            reader = self._readers[kind] = _LineReader(self._intake, taken, self._reason)
         return reader
 
     def _picked(self, taken: Taken, line: Line) -> list[Submission]:
@@ -140,7 +140,7 @@ class Inflow:
         return [timely(submission, self._definitions, now_ms) for submission in found]
 
 
-class _Reader:
+class _LineReader:
     """Reads the lines of one kind of one part, as they come."""
 
     def __init__(self, intake: Intake, first: Taken, reason: Callable[[Exception], str]) -> None:

@@ -57,7 +57,7 @@ class Workplace(FollowedProject, Protocol):
         """The clock."""
 
 
-class _StoppedError(Exception):
+class _IdleStopError(Exception):
     """It was stopped while it had nothing to finish."""
 
 
@@ -124,7 +124,7 @@ class Leader(ABC):
             try:
                 self._lead()
                 break
-            except _StoppedError:
+            except _IdleStopError:
                 break
             except SuspectError as suspect:
                 self._tell(self._poison.suspect(suspect, shows_words=self._shows_words))
@@ -142,7 +142,7 @@ class Leader(ABC):
         """While state is restored: so many events of the log more were read."""
         self.work.read_back += count
         if self.stop.is_set():
-            raise _StoppedError
+            raise _IdleStopError
 
     def _pause_after(self, error: Exception) -> float:
         """Say what is waited for; gives how long. Raises: the error itself, where waiting is no answer."""

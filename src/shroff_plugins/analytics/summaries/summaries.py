@@ -62,7 +62,7 @@ class PlacedWindow(NamedTuple):
     start_ms: int | None
 
 
-class _Body(msgspec.Struct):
+class _LabelBody(msgspec.Struct):
     """The fields of a label's body that are read here."""
 
     event: str
@@ -70,7 +70,7 @@ class _Body(msgspec.Struct):
     changes: bool
 
 
-_label = msgspec.json.Decoder(_Body)
+_label = msgspec.json.Decoder(_LabelBody)
 _fields = msgspec.json.Decoder(JsonObject)
 
 
@@ -113,8 +113,8 @@ class Tallies:
 
     def __init__(self, settings: SummarySettings, starts: Sequence[int], places: int) -> None:
         self._settings, self._starts, self._places = settings, starts, places
-        self._all: dict[int, _Tally] = defaultdict(lambda: _Tally(settings))
-        self._fraud: dict[int, _Tally] = defaultdict(lambda: _Tally(settings))
+        self._all: dict[int, _RowSums] = defaultdict(lambda: _RowSums(settings))
+        self._fraud: dict[int, _RowSums] = defaultdict(lambda: _RowSums(settings))
         self._wanted = frozenset(starts)
 
     def add(self, log: LogReader, placed: Sequence[PlacedWindow], frauds: set[str]) -> None:
@@ -147,7 +147,7 @@ class Tallies:
 
     def rows(self) -> list[WindowSummary]:
         """The rows of all windows, in their order; those without an event too."""
-        every_ms, none = self._settings.every_ms, _Tally(self._settings)
+        every_ms, none = self._settings.every_ms, _RowSums(self._settings)
         return [
             WindowSummary(
                 start,
@@ -165,7 +165,7 @@ class _Counted(NamedTuple):
     seq: int
 
 
-class _Tally:
+class _RowSums:
     """Sums of one row."""
 
     def __init__(self, settings: SummarySettings) -> None:
