@@ -11,14 +11,16 @@ import msgspec
 from starlette import routing
 
 from shroff.web.http.messages import LINES
-from shroff.web.http.openapi import openapi
+from shroff.web.http.openapi import event_schema, openapi
 from shroff.web.http.routes import Route, by_path, pattern
 
 if TYPE_CHECKING:
+    from shroff.events.definitions import Events
     from shroff.project.definitions import Definitions
     from tests.support.webs import Answered
 
 JSON = "application/json"
+SERVICES_KEPT = 64
 
 
 class Paths:
@@ -72,8 +74,7 @@ class Schemas:
         if route.told is None:
             return None
         if not self._document:
-            made = msgspec.json.encode(openapi(self._routes, self._definitions.events))
-            self._document, self._judges = _read_once(made)
+            self._document, self._judges = _made_once(self._routes, self._definitions.events)
         path = route.path.replace("{event}", params["event"]) if route.told.is_by_event else route.path
         return (
             self._document["paths"].get(path, {}).get(route.method.lower())
@@ -86,7 +87,22 @@ class Schemas:
         return self._judges[key]
 
 
-@lru_cache(maxsize=64)
+_MADE: dict[tuple[object, ...], tuple[list[Route], tuple[dict[str, Any], dict[bytes, Any]]]] = {}
+
+
+def _made_once(routes: Sequence[Route], events: Events) -> tuple[dict[str, Any], dict[bytes, Any]]:
+    """What `_read_once` gives of the document of these routes, which are kept, so that no other has their ids."""
+    told = [route for route in routes if route.told is not None]
+    types = msgspec.json.encode({name: event_schema(type_) for name, type_ in events.types.items()})
+    key = *map(id, told), types
+    if key not in _MADE:
+        _MADE[key] = told, _read_once(msgspec.json.encode(openapi(routes, events)))
+        if len(_MADE) > SERVICES_KEPT:
+            del _MADE[next(iter(_MADE))]
+    return _MADE[key][1]
+
+
+@lru_cache(maxsize=SERVICES_KEPT)
 def _read_once(document: bytes) -> tuple[dict[str, Any], dict[bytes, Any]]:
     """A document whose objects are closed, and what judges by its schemas: services of tests share a few."""
     return closed(msgspec.json.decode(document)), {}

@@ -39,7 +39,10 @@ from tests.support.patience import PATIENCE_S
 if TYPE_CHECKING:
     from shroff.errors import Problem
     from shroff.language.yaml.text import Node
+    from shroff.log.ruletests import CheckReport
+    from shroff.project.definitions import Loaded
     from shroff.project.parse_cache import ReadOnce
+    from shroff.web.http.routes import Route
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SHROFF: Final = ROOT / "tests" / "bin" / "shroff"
@@ -129,17 +132,22 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
     a process, and an expression parsed once: that is two thirds of opening a project, tests open the same few, and the
     program shares nodes, too. So is a whole project, but where its versions share what is read of them, which tests
-    look at. A page's template is compiled once, also for those that are forked from here. The leak test of a training
-    reads few rows again, each by itself, as that was a fourth of it: its own laws say how many they read.
+    look at. Tests of rules that passed are not run again for a project with the same files, and the routes of the same
+    operations are made once: a fifth of what a service took. A page's template is compiled once, also for those that
+    are forked from here. The leak test of a training reads few rows again, each by itself, as that was a fourth of it:
+    its own laws say how many they read.
     """
     from argon2 import PasswordHasher
     from jinja2 import Environment
+    from starlette import routing
 
     from shroff.language import checker
     from shroff.language.yaml import text as yamltext
+    from shroff.log import ruletests
     from shroff.people.passwords import Passwords
     from shroff.project import definitions
     from shroff.training.leak_test import SAMPLE, leak_test
+    from shroff.web.api import operations
 
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
@@ -150,6 +158,9 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     patch(yamltext, "read_plain", _read_plain_once(yamltext.read_plain))
     patch(checker, "parse", lru_cache(maxsize=EXPRESSIONS_KEPT)(checker.parse))
     patch(Environment, "__init__", _compiling_once(Environment.__init__))
+    patch(ruletests, "check", _tested_once(ruletests.check))
+    patch(operations, "routes", _routes_once(operations.routes))
+    patch(routing, "compile_path", lru_cache(maxsize=EXPRESSIONS_KEPT)(routing.compile_path))
     patch(leak_test, "__kwdefaults__", {**(leak_test.__kwdefaults__ or {}), "sample": times(LEAK_ROWS, SAMPLE)})
 
 
@@ -201,6 +212,47 @@ def _declared_once(declare: Callable[..., Any], alone: type) -> Callable[..., An
         return found
 
     return declaring
+
+
+def _tested_once(check: Callable[..., CheckReport]) -> Callable[..., CheckReport]:
+    from shroff.log import ruletests
+
+    run = ruletests._Runner.run
+    kept: dict[frozenset[tuple[str, str]], Any] = {}  # what passed tests asked lists, by the files of the project
+
+    def checking(loaded: Loaded, hasher: Any, read: ReadOnce | None = None, *more: Any) -> CheckReport:
+        found, files = loaded.definitions, loaded.files
+        is_counted = ruletests._Runner.run is not run  # by a test of when they are run
+        if is_counted or found is None or files is None or read is None or read.last("tests") is not None:
+            return check(loaded, hasher, read, *more)
+        key = frozenset(files.items())
+        if key in kept and (passed := ruletests._Passed(found, kept[key])).holds(found):
+            read.keep("tests", passed)
+        report = check(loaded, hasher, read, *more)
+        passed = read.last("tests")
+        if passed is not None and sum(map(len, files.values())) <= TEXT_MAX:
+            kept[key] = passed.answers
+            if len(kept) > TEXTS_KEPT:
+                del kept[next(iter(kept))]
+        return report
+
+    return checking
+
+
+def _routes_once(make: Callable[[], list[Route]]) -> Callable[[], list[Route]]:
+    from shroff.operations import manifest
+    from shroff.operations.declaration import OPERATIONS
+
+    kept: list[tuple[list[object], list[Route]]] = []
+
+    def made() -> list[Route]:
+        manifest.load_all()
+        declared = list[object](OPERATIONS.values())
+        if not kept or list(map(id, kept[0][0])) != list(map(id, declared)):
+            kept[:] = [(declared, make())]
+        return [*kept[0][1]]
+
+    return made
 
 
 def _read_plain_once(read: Callable[[str, str], Node | None]) -> Callable[[str, str], Node | None]:

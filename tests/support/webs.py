@@ -152,6 +152,7 @@ class Browser:
 
     def __init__(self, asks: Asker) -> None:
         self.asks, self.cookies = asks, dict[str, str]()
+        self._csrf = ("", "")
         self.origin = origin_of(asks.service.address.public or "http://shroff.test")
 
     async def get(self, path: str, **headers: str) -> Answered:
@@ -162,10 +163,13 @@ class Browser:
         return await self.send("POST", path, urlencode(form).encode(), sent)
 
     async def csrf(self) -> str:
-        """What a form of this session carries: from the page, as a browser has it."""
-        found = re.search(r'name="csrf" content="([0-9a-f]+)"', (await self.get("/me")).body.decode())
-        assert found is not None
-        return found[1]
+        """What a form of this session carries: from a page, as a browser has it, which is read once a session."""
+        session = str(self.cookies)
+        if self._csrf[0] != session:
+            found = re.search(r'name="csrf" content="([0-9a-f]+)"', (await self.get("/me")).body.decode())
+            assert found is not None
+            self._csrf = str(self.cookies), found[1]
+        return self._csrf[1]
 
     async def send(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answered:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
