@@ -108,7 +108,7 @@ def full_plan(*without: State) -> HistoryPlan:
 @pytest.mark.parametrize("seed", range(times(1, 2)))
 def test_long_histories_with_hot_keys_agree(seed: int, share_of_late_keys: float, plan: HistoryPlan) -> None:
     random = np.random.default_rng(seed)
-    rows = made_up_rows(seed, 4_000, LATENESS_MS)
+    rows = made_up_rows(seed, times(1_500, 4_000), LATENESS_MS)
     newest_ms = np.maximum.accumulate([row.time_ms for row in rows])
     columns = [random_values(random, number, len(rows)) for number in range(len(KINDS))]
     rows = [

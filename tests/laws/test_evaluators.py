@@ -64,13 +64,13 @@ def hold_equal(text: str, rows: Sequence[Row]) -> None:
         assert exactly(together) == exactly(single), f"{text[:500]} of {str(values)[:2_000]}"
 
 
-@settings(max_examples=examples(400, usual=60))
+@settings(max_examples=examples(400, usual=40))
 @given(texts(), SEEDS)
 def test_a_row_alone_and_whole_columns_give_equal_values(text, seed):
     hold_equal(text, rows_of(seed))
 
 
-@settings(max_examples=examples(200, usual=60))
+@settings(max_examples=examples(200, usual=40))
 @given(texts(), SEEDS)
 def test_a_value_is_of_its_type_and_within_it(text, seed):
     node, rows = typed(text), rows_of(seed)
@@ -84,7 +84,7 @@ def test_a_value_is_of_its_type_and_within_it(text, seed):
         assert all(np.isfinite(value) and exactly(value) != exactly(-0.0) for value in values), text
 
 
-@settings(max_examples=examples(100, usual=60))
+@settings(max_examples=examples(100, usual=40))
 @given(texts(2), SEEDS, st.integers(0, COUNT_OF_ROWS))
 def test_a_value_does_not_depend_on_the_rows_beside_it(text, seed, count):
     node, rows = typed(text), rows_of(seed)
