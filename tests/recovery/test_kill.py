@@ -17,7 +17,7 @@ from .harness import Contents, contents, ingest_in_a_process, make_project, writ
 
 EVENTS = 1_200
 STEP_KILLS = times(1, 10) * len(STEPS)  # in each round
-RANDOM_KILLS = times(4, 40)
+RANDOM_KILLS = times(2, 40)
 SEEDS = range(10, 10 + times(1, 3))
 
 
