@@ -9,6 +9,8 @@ from shroff.app.rules.link_operations import BuildRings, ShowLinks
 from shroff.cases import case_actions
 from shroff.errors import RefusalError, UsageError
 from shroff.explain.links import LinkedEvents, newest_links
+from shroff.web.work.helper_processes import CaseKeeper
+from tests.support.patience import until
 from tests.support.projects import FILES, write_files
 from tests.support.served import ME
 
@@ -29,6 +31,11 @@ def payment(number: int, card: str | None, device: str | None, hour: int = 10) -
 def label(number: int, verdict: str, hour: int) -> dict[str, object]:
     event = {"event": f"payment/p{number}", "verdict": verdict, "source": "analyst", "known_at": HOUR.format(hour)}
     return {"label": event}
+
+
+def state_of(desk, number: int) -> str:
+    with desk.store.look() as look:
+        return look.cases([number])[number].state
 
 
 def opened(folder, files=LINKED):
@@ -189,6 +196,20 @@ def test_cases_that_were_open_before_their_keys_came_into_one_ring_are_one_case_
         told = [[(row.what, row.words) for row in look.history(number)] for number in (1, 2, 4)]
         waiting = [alert.id for alert in look.alerts(4)]
 
+    rings = tmp_path / "tables" / "rings.csv"
+    rings.write_text(f"{rings.read_text(encoding='utf-8')}alone,a,4,0,9.00\n", encoding="utf-8")
+    project = app.open(tmp_path)
+    with project.cases.open() as desk, desk.store.look() as look:
+        unapplied = look.cases([3])[3].state
+    project.decide([payment(9, "new", None)])  # whose writer makes the table active, as that of a service does
+    with project.people.open() as people:
+        desk = project.cases.desk(people)
+        keeper = CaseKeeper(project, desk, lambda: None, print)
+        keeper.begin()
+        until(lambda: state_of(desk, 3) == "closed")
+        keeper.end()
+
+    assert unapplied == "open"
     assert [done.joined for done in (first, again, grown, still)] == [1, 0, 1, 0]
     assert found == [
         ("ring", "b", "closed", 0, None),

@@ -66,16 +66,15 @@ SCOPE = Scope(
 )
 NETS = "network,country,cost\n192.0.0.0/8,DE,1.50\n192.0.2.0/24,FR,\n::/0,,2.00\n"
 STARTS = "key,since,level,share\na,1970-01-01,1,0.5\na,2001-09-09,2,\n1-3,1950-01-01,,0.25\n12.,1969-12-31,4,1\n"
+BINS = "bin,country,level,share,cost,open\nö,DE,3,0.25,10000000000000.00,true\npos,,,,,\n"
+LEVELS = "key,weight,since,length\n0,1.50,1970-01-01,1ms\n7,,2001-09-09T01:46:40Z,\n"
 REFERENCE = Reference(
     lists={"blocked": {"ö": None, "pos": 0, "a": 10**12, "": 5}},
     tables={
-        "bins": {
-            "ö": {"country": "DE", "level": 3, "share": 0.25, "cost": 10**15, "open": True},
-            "pos": {"country": None, "level": None, "share": None, "cost": None, "open": None},
-        },
+        "bins": load_table("tables/bins.csv", BINS, TABLES["bins"], "bin", 2, []),
         "nets": load_table("tables/nets.csv", NETS, TABLES["nets"], "network", 2, []),
         "starts": load_table("tables/starts.csv", STARTS, TABLES["starts"], "key", 2, []),
-        "levels": {0: {"weight": 150, "since": 0, "length": 1}, 7: {"weight": None, "since": 10**12, "length": None}},
+        "levels": load_table("tables/levels.csv", LEVELS, TABLES["levels"], "key", 2, []),
     },
 )
 

@@ -21,7 +21,7 @@ import pytest
 from shroff.app import project as app
 from shroff.errors import DefinitionError, Problem, StorageError, UsageError
 from shroff.events.loader import load_events
-from shroff.language.lookups.table import IntervalTable
+from shroff.language.lookups.table import LookUpTable
 from shroff.language.yaml import text as yamltext
 from shroff.log.version_switch import check_inputs_unchanged
 from shroff.project.table_files import load_table
@@ -54,9 +54,9 @@ def written(folder: Path, files: dict[str, bytes | str]) -> Path:
     return folder
 
 
-def loaded(folder: Path) -> IntervalTable:
+def loaded(folder: Path) -> LookUpTable:
     found = app.open(folder).definitions.reference.tables["ip"]
-    assert isinstance(found, IntervalTable)
+    assert isinstance(found, LookUpTable)
     return found
 
 

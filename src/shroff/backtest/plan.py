@@ -8,6 +8,7 @@ from dataclasses import replace
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
 from shroff.language.expression import FeatureValue, Node, walk
+from shroff.language.lookups.table import NO_ROWS
 from shroff.language.row import Reference
 from shroff.log.version_switch import changed_look_ups
 from shroff.project.definitions import Definitions, computed_of
@@ -131,9 +132,9 @@ def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()
         for name, now in definitions.reference.lists.items()
     }
     tables = {
-        name: then.reference.tables.get(name, {})
+        name: then.reference.tables.get(name, NO_ROWS)
         if then.events.tables.get(name, shape) == shape
-        else definitions.reference.tables.get(name, {})
+        else definitions.reference.tables.get(name, NO_ROWS)
         for name, shape in definitions.events.tables.items()
     }
     scoring = {

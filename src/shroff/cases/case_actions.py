@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from functools import reduce
 from types import MappingProxyType
 from typing import Final
@@ -29,6 +29,7 @@ from shroff.cases.case import (
 from shroff.cases.case_history import ALL, past_of
 from shroff.cases.desk import ANOTHER, CaseChangedError, CaseService, CaseTransaction, NoFileError, text_of
 from shroff.cases.files import checked_name, checked_type
+from shroff.cases.filters import LARGEST
 from shroff.cases.pending_changes import withdraw
 from shroff.errors import UsageError, nearest
 from shroff.json_types import JsonMapping, JsonObject
@@ -274,7 +275,7 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
         )
 
 
-def join(desk: CaseService, who: Who, entity: str, of: str, rings: Iterable[Sequence[str]]) -> int:
+def join(desk: CaseService, who: Who, entity: str, of: str, ring_of: Callable[[str], str | None]) -> int:
     """Bring the open cases about keys of each ring together in the oldest of them; gives how many closed for that.
 
     It is about the ring from then on; a claimed one comes before others, then an escalated one. Those close without a
@@ -283,10 +284,18 @@ def join(desk: CaseService, who: Who, entity: str, of: str, rings: Iterable[Sequ
     Args:
         entity: That of rings, each of which is called by its first key; cases about rings of other first keys count.
         of: That of their keys.
+        ring_of: The ring of a key, None for a key that is in none.
     """
-    closed = 0
-    for keys in rings:
-        abouts, ring = {about_of(name, key) for name in (entity, of) for key in keys}, about_of(entity, keys[0])
+    closed, rings = 0, dict[str, set[bytes]]()
+    with desk.store.look() as look:
+        for name in {entity, of}:
+            for case in look.queue(CaseFilter(states=UNCLOSED, entity=name), limit=LARGEST):
+                if called := ring_of(case.key) or (case.key if name == entity else ""):
+                    rings.setdefault(called, set()).add(case.about)
+    for key, abouts in rings.items():
+        ring = about_of(entity, key)
+        if abouts == {ring}:
+            continue
         with desk.store.change() as change:
             hand = CaseTransaction(change, who, desk.now_ms())
             found = [case for case in change.open_about(abouts).values() if not case.look]
@@ -299,7 +308,7 @@ def join(desk: CaseService, who: Who, entity: str, of: str, rings: Iterable[Sequ
             change.put_alerts(taken)
             whole = recounted(reduce(with_alert, taken, first), change.alerts(first.number, ALL))
             words = ", ".join(f"case {case.number}" for case in others)
-            hand.put(whole, "joined", words, about=ring, entity=entity, key=keys[0])
+            hand.put(whole, "joined", words, about=ring, entity=entity, key=key)
             ended = {**FREED, "state": CLOSED, "snoozed_ms": None, "closed_ms": hand.now_ms, "alerts": 0, "stake": None}
             for case in others:
                 hand.put(case, "joined", f"case {first.number}", **ended, closed_name=f"case {first.number}")

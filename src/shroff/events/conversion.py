@@ -17,8 +17,9 @@ from shroff.events.definitions import RATE, Events, EventType, Settings
 from shroff.events.event import Event
 from shroff.language.columns import Column, column_of
 from shroff.language.expression import ORIGINAL_AMOUNT
+from shroff.language.lookups.table import NO_ROWS
 from shroff.language.names import TableShape
-from shroff.language.row import DatedRows, Tables
+from shroff.language.row import Tables
 from shroff.language.types import CODES, INTEGER, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
 from shroff.language.values import Value, rescale_half_even, show_number
 from shroff.runtime.values import FrozenStruct
@@ -83,10 +84,11 @@ class Conversion:
         rate_places = shape.columns[column].places if column else 0
         self._more_places = ORIGINAL_PLACES + rate_places - settings.money_places  # of a product than of the result
         self._rates = {settings.currency: Rates.of((-(2**63),), (10**rate_places,), (None,))}
-        rates = tables.get(settings.rates)
-        for code, rows in rates.items() if column and isinstance(rates, Mapping) else ():
-            if isinstance(rows, DatedRows):
-                self._rates.setdefault(str(code), _rates(rows, column, rate_places))
+        rates = tables.get(settings.rates, NO_ROWS)
+        for code, times_ms, rows in rates.histories() if column else ():
+            units = [cell if isinstance(cell, int) else 0 for cell in rates.cells(column, rows)]
+            texts = [show_number(unit, rate_places) for unit in units]
+            self._rates.setdefault(str(code), Rates.of(times_ms, units, texts))
 
     def __bool__(self) -> bool:
         return bool(self._fields)
@@ -146,11 +148,6 @@ class Conversion:
         for field in fields:
             values[field.amount] = values[field.rate] = None
         return Event(event.type, event.id, event.time_ms, tuple(values))
-
-
-def _rates(rows: DatedRows, column: str, places: int) -> Rates:
-    found = [units if isinstance(units := row[column], int) else 0 for row in rows.rows]
-    return Rates.of(rows.times, found, [show_number(units, places) for units in found])
 
 
 def rate_column(shape: TableShape) -> str:

@@ -8,7 +8,6 @@ Where a value is missing the array holds 0, 0.0, False or "".
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -17,8 +16,8 @@ from shroff.arrays import Array, Bools, Floats
 from shroff.json_types import JsonObject
 from shroff.language import expression as typed
 from shroff.language.expression import Node
-from shroff.language.lookups.table import IntervalTable
-from shroff.language.row import COMPARISONS, DatedRows, Reference, lenient, value_function
+from shroff.language.lookups.table import NO_ROWS
+from shroff.language.row import COMPARISONS, Reference, lenient, value_function
 from shroff.language.types import INTEGER_MAX, WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import DAY_MS, HOUR_MS, Value, in_share, key_text, to_real
 from shroff.runtime.values import FrozenStruct
@@ -290,17 +289,10 @@ def _in_list(node: typed.InList, source: ColumnSource) -> Column:
 
 
 def _lookup(node: typed.Lookup, source: ColumnSource) -> Column:
-    rows = source.reference.tables.get(node.table, {})
+    table = source.reference.tables.get(node.table, NO_ROWS)
     keys = values_of(evaluate_columns(node.key, source))
-    if isinstance(rows, IntervalTable):
-        times_ms = np.zeros(source.count, np.int64) if source.times is None else source.times
-        return column_of(rows.values(node.column, keys, times_ms), node.type)
-    times = repeat(0) if source.times is None else source.times.tolist()
-    dated = (
-        found.at(time_ms) if isinstance(found := rows.get(key), DatedRows) else found
-        for key, time_ms in zip(keys, times, strict=False)
-    )
-    return column_of([None if row is None else row[node.column] for row in dated], node.type)
+    times_ms = np.zeros(source.count, np.int64) if source.times is None else source.times
+    return column_of(table.values(node.column, keys, times_ms), node.type)
 
 
 def _in_share(node: typed.InShare, source: ColumnSource) -> Column:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import operator
-from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Any, Final
@@ -17,28 +16,15 @@ from shroff.language import expression as typed
 from shroff.language.calls import Signature
 from shroff.language.expression import Node, reads_item, reads_this
 from shroff.language.functions import FUNCTIONS
-from shroff.language.lookups.table import IntervalTable
+from shroff.language.lookups.table import NO_ROWS, LookUpTable
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
-from shroff.language.values import Value, in_share, key_text, to_real
+from shroff.language.values import in_share, key_text, to_real
 from shroff.runtime.values import FrozenStruct, frozen
 
 Evaluate = Callable[[Any], Any]
 
 
-class DatedRows(FrozenStruct):
-    """The rows of one key of a table by time: each is valid from its time on, until the next one is."""
-
-    times: tuple[int, ...]  # in ms, ascending
-    rows: tuple[Mapping[str, Value], ...]
-
-    def at(self, time_ms: int) -> Mapping[str, Value] | None:
-        """The row that is valid at a time; None before the first."""
-        number = bisect_right(self.times, time_ms)
-        return self.rows[number - 1] if number else None
-
-
-Table = Mapping[Value, Mapping[str, Value] | DatedRows] | IntervalTable
-Tables = Mapping[str, Table]
+Tables = Mapping[str, LookUpTable]
 Lists = Mapping[str, Mapping[str, int | None]]
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], bool]]] = {
@@ -193,19 +179,9 @@ class _RowCompiler(FrozenStruct):
         return self.this_time if is_of_this else self.time
 
     def lookup(self, node: typed.Lookup) -> Evaluate:
-        key, rows, column = self.compile(node.key), self.reference.tables.get(node.table, {}), node.column
-        now = self.time_of(node.key)
-        if isinstance(rows, IntervalTable):
-            table, time = rows, now or (lambda row: 0)
-            return lambda row: table.value(column, key(row), time(row))
-
-        def evaluate(row: Any) -> Value:
-            found = rows.get(key(row))
-            if isinstance(found, DatedRows):
-                found = None if now is None else found.at(now(row))
-            return None if found is None else found[column]
-
-        return evaluate
+        key, table, column = self.compile(node.key), self.reference.tables.get(node.table, NO_ROWS), node.column
+        time = self.time_of(node.key) or (lambda row: 0)
+        return lambda row: table.value(column, key(row), time(row))
 
     def call(self, node: typed.Call) -> Evaluate:
         arguments = [self.compile(argument) for argument in node.arguments]

@@ -16,7 +16,6 @@ from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
 from shroff.language.expression import Aggregate, FeatureValue, Node, ThisField, children
-from shroff.language.lookups.table import IntervalTable
 from shroff.language.printer import text_of
 from shroff.language.values import show
 from shroff.language.yaml.text import Scalar
@@ -317,7 +316,7 @@ def _text(report: CheckReport) -> str:
         parts += [*errors, f"{many(len(errors), 'mistake')} found."]
     elif found is not None:
         tables = sorted(found.reference.tables.items(), key=itemgetter(0))
-        empty = [name for name, rows in tables if not len(rows.keys.lines if isinstance(rows, IntervalTable) else rows)]
+        empty = [name for name, rows in tables if not rows]
         if empty:
             parts.append(f"Tables without rows: {', '.join(empty)}. Each look-up in them is missing.")
         parts.append(f"OK: {counts_of(found)}; {many(report.tests, 'rule test')} passed.")

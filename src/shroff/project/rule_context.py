@@ -13,8 +13,9 @@ from shroff.events.definitions import Events, Settings
 from shroff.events.loader import load_events
 from shroff.features.definitions import Feature, FeatureTypes, load_features
 from shroff.language.expression import Compare, IsMissing, ItemField, ThisField, aggregates, walk
+from shroff.language.lookups.table import LookUpTable
 from shroff.language.names import DeclaredNames
-from shroff.language.row import Table, Tables
+from shroff.language.row import Tables
 from shroff.language.yaml.text import Node
 from shroff.project.settings.loader import load_settings
 from shroff.project.table_files import cells_of, load_table, table_file, table_name
@@ -55,7 +56,7 @@ class RuleContext(FrozenStruct):
 
 
 def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
-    tables: dict[str, Table] = {}
+    tables: dict[str, LookUpTable] = {}
     by_name: dict[str, list[str]] = {}
     for file in sorted(files):
         by_name.setdefault(table_name(file), []).append(file)

@@ -22,18 +22,18 @@ from shroff.errors import Problem, UsageError
 from shroff.events.raw_values import canonical_json, text_of
 from shroff.language.lookups.intervals import IntervalIndex, range_interval
 from shroff.language.lookups.table import (
+    NO_ROWS,
     CodedColumn,
+    EqualIndex,
     Interval,
-    IntervalTable,
     KeyColumn,
+    LookUpTable,
     PackedValues,
     RowKeys,
     dated_rows,
     key_interval,
 )
 from shroff.language.names import TableShape
-from shroff.language.row import DatedRows, Table
-from shroff.language.types import TIME
 from shroff.language.values import Value, parse_file_time
 from shroff.project.reference import csv_rows, parse_cell
 from shroff.runtime import contents
@@ -41,7 +41,7 @@ from shroff.runtime.whole_files import whole_file
 
 FOLDER = "tables/"
 PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
-_FORM = 1  # of what is packed: another one where it is made otherwise
+_FORM = 2  # of what is packed: another one where it is made otherwise
 _UNPACKED_MAX = 1 << 30
 _MISTAKES_MAX = 1_000  # of one table
 _PACKED_S = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
@@ -83,13 +83,15 @@ def row_texts(file: str, text: str) -> list[str]:
     return [",".join(row) for _, row in _rows_of(file, text, None, "", [])[1]] if text else []
 
 
-def load_table(file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]) -> Table:
+def load_table(
+    file: str, text: str, shape: TableShape, key: str, money_places: int, problems: list[Problem]
+) -> LookUpTable:
     """Read a table by the columns that events.yaml declares.
 
     A stored content is read once: what is made of it is kept beside it, and mapped into memory from then on.
     """
     digest = hashlib.sha256(f"{_FORM} {money_places} {key} {shape}\n{Path(file).suffixes}\n{text}".encode()).hexdigest()
-    path = contents.packed_path(text, digest) if contents.is_stored(text) and shape.kind else None
+    path = contents.packed_path(text, digest) if contents.is_stored(text) else None
     if path is not None:
         with suppress(OSError, ValueError):
             return _mapped(path)
@@ -101,10 +103,8 @@ def load_table(file: str, text: str, shape: TableShape, key: str, money_places: 
         words = f"the table lacks the column {', '.join(lacking)}."
         problems.append(Problem(file, 1, 1, "", words, f"Its first line names the columns: {','.join(columns)}"))
     if lacking:
-        return {}
-    if not shape.kind:
-        return _equal_table(file, shape, key, _Rows(header, rows), money_places, problems)
-    table = _interval_table(file, digest, shape, key, _Rows(header, rows), money_places, problems)
+        return NO_ROWS
+    table = _table(file, digest, shape, key, _Rows(header, rows), money_places, problems)
     if path is not None and len(problems) == given:
         with suppress(OSError, ValueError):  # it spares time, and memory
             _pack(table, path)
@@ -112,15 +112,15 @@ def load_table(file: str, text: str, shape: TableShape, key: str, money_places: 
     return table
 
 
-def _mapped(path: Path) -> IntervalTable:
-    table = IntervalTable.mapped(str(path))
+def _mapped(path: Path) -> LookUpTable:
+    table = LookUpTable.mapped(str(path))
     with suppress(OSError):
         if time.time() - path.stat().st_mtime > _PACKED_S / 7:
             os.utime(path)
     return table
 
 
-def _pack(table: IntervalTable, path: Path) -> None:
+def _pack(table: LookUpTable, path: Path) -> None:
     """Keep a table beside its content; those that nobody used for a week go. Raises: OSError."""
     config.make_folder(path.parent)
     with whole_file(path) as file:
@@ -244,38 +244,6 @@ def _at(value: Any, steps: Sequence[str | int]) -> Any:
     return None if isinstance(value, Mapping | list) else value
 
 
-def _equal_table(
-    file: str, shape: TableShape, key: str, read: _Rows, money_places: int, problems: list[Problem]
-) -> Table:
-    """A table whose keys are equal to what is looked up."""
-    types = {key: shape.key, **({shape.since: TIME} if shape.since else {}), **shape.columns}
-    table: dict[Value, dict[str, Value]] = {}
-    dated: dict[Value, dict[int, dict[str, Value]]] = {}
-    lines: dict[tuple[Value, Value], int] = {}
-    for number, row in read.rows:
-        cells = dict(zip(read.header, row, strict=False))
-        try:
-            values = {column: parse_cell(cells.get(column, ""), type_, money_places) for column, type_ in types.items()}
-        except ValueError as error:
-            problems.append(Problem(file, number, 1, "", str(error)))
-            continue
-        since_ms = values[shape.since] if shape.since else None
-        place, empty = (values[key], since_ms), [name for name in (key, shape.since) if name and values[name] is None]
-        if empty or place in lines:
-            at = f" from {cells[shape.since]}" if shape.since else ""
-            words = f"{cells.get(key)!r}{at} is in line {lines[place]} too." if not empty else f"{empty[0]} is empty."
-            problems.append(Problem(file, number, 1, "", words, "" if empty else "Leave one of the two lines out."))
-            continue
-        lines[place] = number
-        found = {column: values[column] for column in shape.columns}
-        if isinstance(since_ms, int):
-            dated.setdefault(values[key], {})[since_ms] = found
-        else:
-            table[values[key]] = found
-    by_time = {of: sorted(rows_of.items()) for of, rows_of in dated.items()}
-    return table | {of: DatedRows(*zip(*rows_of, strict=True)) for of, rows_of in by_time.items()}
-
-
 class _ParsedCells:
     """A column while it is read: cells that are equal are parsed once."""
 
@@ -298,10 +266,10 @@ class _ParsedCells:
         return CodedColumn([*self.values, None], np.frombuffer(self.codes, np.int32))
 
 
-def _interval_table(
+def _table(
     file: str, digest: str, shape: TableShape, key: str, read: _Rows, money_places: int, problems: list[Problem]
-) -> IntervalTable:
-    """A table by prefix, suffix or network, read row by row in little memory."""
+) -> LookUpTable:
+    """A table, read row by row in little memory."""
     columns = {
         name: _ParsedCells(partial(parse_cell, type_=type_, money_places=money_places))
         for name, type_ in shape.columns.items()
@@ -311,19 +279,17 @@ def _interval_table(
     places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
     key_at, keys, given = read.header.index(key), KeyColumn(), len(problems)
     high_at = read.header.index(shape.high) if shape.high else -1
-    lines, of_row, numbers = array("I"), array("q"), dict[Interval, int]()
+    lines, of_row, numbers = array("I"), array("q"), dict[Interval | Value, int]()
     texts, ends = bytearray(), array("q", [0])
     for line, row in read.rows:
-        text = row[key_at] if len(row) > key_at else ""
+        text, high = (row[at] if -1 < at < len(row) else "" for at in (key_at, high_at))
+        shown: Value = text
         try:
-            if shape.high:
-                low, high = text.strip(), row[high_at].strip() if len(row) > high_at else ""
-                interval, text = range_interval(shape.kind, low, high), f"{low}-{high}"
-            else:
-                interval = key_interval(shape.kind, text)
-            of_row.append(numbers.setdefault(interval, len(keys)) if shape.since else len(keys))
-            if of_row[-1] == len(keys):
-                keys.add(interval)
+            found, shown = _key(shape, text, high, money_places)
+            is_new = shape.kind and not shape.since
+            of_row.append(len(of_row) if is_new else numbers.setdefault(found, len(numbers)))
+            if isinstance(found, Interval) and of_row[-1] == len(keys):
+                keys.add(found)
         except ValueError as error:
             problems.append(Problem(file, line, 1, "", f"{key}: {error}."))
         for name, at, coded in places:
@@ -334,23 +300,38 @@ def _interval_table(
         if len(problems) - given > _MISTAKES_MAX:
             break
         lines.append(line)
-        texts += to_json(text)
+        texts += to_json(shown) + b"\n"
         ends.append(len(texts))
     if len(problems) > given:
         keys, of_row = KeyColumn(), array("q")
     index, overlaps = IntervalIndex.of(shape.kind, keys)
     first = {number: row for row, number in reversed(list(enumerate(of_row)))} if shape.since and overlaps else {}
-    pairs, dated = [(first.get(key, key), first.get(other, other)) for key, other in overlaps], None
-    if shape.since and len(of_row):
-        since = np.array([0 if value is None else value for value in times.values], np.int64)
-        dated, twice = dated_rows(np.array(of_row, np.int64), since[np.frombuffer(times.codes, np.int32)])
-        pairs += twice
+    pairs = [(first.get(key, key), first.get(other, other)) for key, other in overlaps]
+    since = np.array([0 if value is None else value for value in times.values] or [0], np.int64)
+    codes = np.frombuffer(times.codes, np.int32) if shape.since and len(of_row) else np.zeros(len(of_row), np.int32)
+    dated, twice = dated_rows(np.array(of_row, np.int64), since[codes])
+    pairs += twice
     problems += [_twice(file, lines[max(pair)], lines[min(pair)]) for pair in pairs[:_MISTAKES_MAX]]
     row_keys = RowKeys(
         PackedValues(np.frombuffer(bytes(texts) or b" ", np.uint8), np.frombuffer(ends, np.int64)),
         np.array(lines, np.uint32),
     )
-    return IntervalTable(digest, index, {name: coded.column() for name, coded in columns.items()}, row_keys, dated)
+    made = {name: coded.column() for name, coded in columns.items()}
+    by_key = index if shape.kind else EqualIndex(row_keys.texts)
+    return LookUpTable(digest, by_key, made, row_keys, dated if shape.since and len(of_row) else None)
+
+
+def _key(shape: TableShape, text: str, high: str, money_places: int) -> tuple[Interval | Value, Value]:
+    """The key of a row, and what the table keeps of it. Raises: ValueError."""
+    if shape.high:
+        low, high = text.strip(), high.strip()
+        return range_interval(shape.kind, low, high), f"{low}-{high}"
+    if shape.kind:
+        return key_interval(shape.kind, text), text
+    found = parse_cell(text, shape.key, money_places)
+    if found is None:
+        raise ValueError("the key is empty")
+    return found, found
 
 
 def _twice(file: str, line: int, first: int) -> Problem:

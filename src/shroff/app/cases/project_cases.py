@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.errors import ReadOnlyError
 from shroff.language.yaml import text as yamltext
+from shroff.project.reference import parse_cell
 from shroff.project.settings.casework import CaseSettings, load_case_settings
 
 RINGS = "rings"  # the table of rings, each called by its first key where `shroff rings build` writes it
@@ -65,18 +65,36 @@ class ProjectCases(ProjectPart):
         with self._log.reading() as log:
             yield self._notice_files.case_notices(people.store, log)
 
-    def join_rings(self) -> int:
-        """Bring the open cases of each ring of the active table `rings` together; gives how many closed for that."""
-        from shroff.cases.case_actions import join
+    def join_rings(self, desk: CaseService | None = None) -> int:
+        """Bring the open cases of each ring of the active table `rings` together; gives how many closed for that.
 
-        rows, rings = self._definitions.reference.tables.get(RINGS), dict[str, list[str]]()
-        if RING not in self.settings.about.values() or not isinstance(rows, Mapping):
+        Cost: a look at each open case about a key of the table, which a follower pays once, where it has caught up.
+        """
+        from shroff.cases.case_actions import join
+        from shroff.cases.timers import CLOCK
+        from shroff.log.active_files import followed
+        from shroff.project.table_files import table_file
+
+        definitions = self._definitions
+        rows = definitions.reference.tables.get(RINGS)
+        if RING not in self.settings.about.values() or not rows:
             return 0
-        for key, row in rows.items():
-            if isinstance(row, Mapping) and row.get(RING) is not None:
-                rings.setdefault(ring := str(row[RING]), [ring]).append(str(key))
-        with self.open() as desk:
-            return join(desk, self._context.who, RING, self._definitions.events.table_keys[RINGS], rings.values())
+        with self._log.reading() as log:
+            active, file = followed(log, self._context.read_once)[0].files, table_file(RINGS, definitions.files)
+        if active.get(file) != definitions.files.get(file):
+            return 0
+        if desk is None:
+            with self._raised() as opened:
+                return self.join_rings(opened)
+        key_type = definitions.events.tables[RINGS].key
+
+        def ring_of(key: str) -> str | None:
+            with suppress(ValueError):
+                ring = rows.value(RING, parse_cell(key, key_type, 0), 0)
+                return None if ring is None else str(ring)
+            return None
+
+        return join(desk, CLOCK, RING, definitions.events.table_keys[RINGS], ring_of)
 
     @contextmanager
     def open(self) -> Iterator[CaseService]:
@@ -88,6 +106,7 @@ class ProjectCases(ProjectPart):
             return
         with self._raised() as desk:
             with self._as_far_as_written("due tasks were not run"):
+                self.join_rings(desk)
                 carry_out(desk)
             yield desk
 

@@ -10,7 +10,6 @@ from typing import Annotated
 import msgspec
 from msgspec.json import encode as to_json
 
-from shroff.app.cases.project_cases import RINGS, ProjectCases
 from shroff.app.project_files import FileVersions, checked
 from shroff.errors import NotAllowedError, RefusalError
 from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
@@ -189,8 +188,6 @@ class FileDeployment(FileVersions):
             with self._log.reading() as log:
                 bodies = [record.body.decode() for record in log.controls()]
             remove_unnamed(self._context.paths.tables, [*bodies, *self._context.definitions.files.values()])
-            if not why_not and any(file.startswith(f"{TABLES}{RINGS}.") for file in files):
-                ProjectCases(self._context).join_rings()
         seq = self.active_seq()
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 

@@ -13,10 +13,7 @@ from shroff.app.people import ProjectPeople
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.events.loader import load_events
-from shroff.json_types import JsonMapping
 from shroff.language.expression import Lookup, Node, walk
-from shroff.language.lookups.table import IntervalTable
-from shroff.language.row import DatedRows, Table
 from shroff.language.values import parse_time, show
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import changed_by, control_at
@@ -296,13 +293,7 @@ def _summary(definitions: Definitions, name: str) -> TableSummary:
     shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
     columns = [definitions.events.table_keys[name], *([shape.high] if shape.high else []), *shape.columns]
     file, readers = table_file(name, definitions.files), list(dict.fromkeys(_readers(definitions, name)))
-    return TableSummary(name, file, shape.kind or "equal", columns, _count(rows), readers)
-
-
-def _count(rows: Table) -> int:
-    if isinstance(rows, IntervalTable):
-        return len(rows.keys.lines)
-    return sum(len(row.times) if isinstance(row, DatedRows) else 1 for row in rows.values())
+    return TableSummary(name, file, shape.kind or "equal", columns, len(rows), readers)
 
 
 def _readers(definitions: Definitions, name: str) -> Iterator[str]:
@@ -324,34 +315,22 @@ def table_row(definitions: Definitions, name: str, text: str, at_ms: int) -> Tab
     """The row that a value gives at a time."""
     shape, rows = definitions.events.tables[name], definitions.reference.tables[name]
     places = definitions.settings.money_places
-
-    def shown(values: JsonMapping) -> dict[str, str | None]:
-        return {
-            column: None if values[column] is None else show(values[column], type_, places)
-            for column, type_ in shape.columns.items()
-        }
-
-    if isinstance(rows, IntervalTable):
-        number = rows.row(text, at_ms)
-        if number < 0:
-            return None
-        values = {column: coded.values[int(coded.codes[number])] for column, coded in rows.columns.items()}
-        since = None
-        if rows.dated is not None:
-            times, order, numbers = rows.dated
-            since = time_text(int(times[numbers[np.flatnonzero(order == number)[0]] % (len(times) + 1)]))
-        return TableRow(str(rows.keys.texts[number]), int(rows.keys.lines[number]), since, shown(values))
     try:
-        found = rows.get(parse_cell(text, shape.key, places))
+        number = rows.row(text if shape.kind else parse_cell(text, shape.key, places), at_ms)
     except ValueError:
         return None
-    valid = found.at(at_ms) if isinstance(found, DatedRows) else found
-    if valid is None:
+    if number < 0:
         return None
+    values = {
+        column: None if (value := rows.cells(column, np.array([number]))[0]) is None else show(value, type_, places)
+        for column, type_ in shape.columns.items()
+    }
     since = None
-    if isinstance(found, DatedRows):
-        since = time_text(max(time_ms for time_ms in found.times if time_ms <= at_ms))
-    return TableRow(text, None, since, shown(valid))
+    if rows.dated is not None:
+        times, order, numbers = rows.dated
+        since = time_text(int(times[numbers[np.flatnonzero(order == number)[0]] % (len(times) + 1)]))
+    key = str(rows.keys.texts[number]) if shape.kind else text
+    return TableRow(key, int(rows.keys.lines[number]), since, values)
 
 
 def _versions(project: Project, log: Log, name: str) -> list[LookUpVersion]:

@@ -1,12 +1,15 @@
-"""A look-up table whose keys hold many values, or whose rows are valid from a time on."""
+"""Look-up tables: the row of a value by one of their keys, equal or longest, possibly from a time on."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import repeat
 from typing import Any, BinaryIO, overload
 
 import numpy as np
+from msgspec.json import Decoder
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -15,14 +18,15 @@ from shroff.language.lookups.intervals import Interval, IntervalIndex, KeyColumn
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct
 
-__all__ = ["CodedColumn", "Interval", "IntervalTable", "KeyColumn", "PackedValues", "RowKeys", "key_interval"]
+__all__ = ["CodedColumn", "Interval", "KeyColumn", "LookUpTable", "PackedValues", "RowKeys", "key_interval"]
 
 _ALIGNED = 64  # bytes
 _FEW = 1 << 12  # values that are decoded at once
+_LINES = Decoder(Value)
 
 
 class PackedValues(Sequence[Value]):
-    """Values as JSON, one behind the other, each decoded when it is asked for."""
+    """Values as JSON, a line each, decoded when they are asked for."""
 
     def __init__(self, data: Any, ends: Array) -> None:
         self.data, self.ends = data, ends
@@ -31,7 +35,7 @@ class PackedValues(Sequence[Value]):
     def of(cls, values: Iterable[Value]) -> PackedValues:
         data, ends = bytearray(), array("q", [0])
         for value in values:
-            data += to_json(value)
+            data += to_json(value) + b"\n"
             ends.append(len(data))
         return cls(np.frombuffer(bytes(data) or b" ", np.uint8), np.frombuffer(ends, np.int64))
 
@@ -44,7 +48,10 @@ class PackedValues(Sequence[Value]):
     def __getitem__(self, at: slice) -> list[Value]: ...
     def __getitem__(self, at: int | slice) -> Value | list[Value]:
         if isinstance(at, slice):
-            return [self[number] for number in range(*at.indices(len(self)))]
+            start, end, step = at.indices(len(self))
+            if step == 1:
+                return _LINES.decode_lines(self.data[self.ends[start] : self.ends[max(start, end)]].tobytes())
+            return [self[number] for number in range(start, end, step)]
         start, end = self.ends[at % len(self) : at % len(self) + 2].tolist()
         value: Value = from_json(bytes(self.data[start:end]))
         return value
@@ -61,14 +68,35 @@ class CodedColumn(FrozenStruct):
 
 
 class RowKeys(FrozenStruct):
-    """The key of each row as it is written, and the line that has it; for people."""
+    """The key of each row, as it is written where it holds many values, and the line that has it."""
 
     texts: PackedValues
     lines: Array
 
 
-class IntervalTable:
-    """Rows by prefix, suffix or network, each key once, or once for each time from which on a row of it is valid.
+class EqualIndex:
+    """Which key is equal to a value; the keys are read when the first value is looked up."""
+
+    kind = ""
+
+    def __init__(self, rows: PackedValues) -> None:
+        self._rows = rows
+
+    @cached_property
+    def _numbers(self) -> dict[Value, int]:
+        return {key: number for number, key in enumerate(dict.fromkeys(self._rows[:]))}
+
+    def find(self, values: Sequence[Any], is_valid: object = None) -> Array:
+        """The number of the key of each value; -1 for none."""
+        return np.array(list(map(self._numbers.get, values, repeat(-1))), np.int64)
+
+    def find_one(self, value: Value, is_valid: object = None) -> int:
+        """The same of one value."""
+        return self._numbers.get(value, -1)
+
+
+class LookUpTable:
+    """Rows by equal values, prefix, suffix or network, each key once, or once for each time from which on it is valid.
 
     Tables of one digest are equal.
 
@@ -81,7 +109,7 @@ class IntervalTable:
     def __init__(
         self,
         digest: str,
-        index: IntervalIndex,
+        index: EqualIndex | IntervalIndex,
         columns: Mapping[str, CodedColumn],
         keys: RowKeys,
         dated: tuple[Array, Array, Array] | None = None,
@@ -89,17 +117,20 @@ class IntervalTable:
         self.digest, self.index, self.columns, self.keys, self.dated = digest, index, columns, keys, dated
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, IntervalTable) and self.digest == other.digest
+        return isinstance(other, LookUpTable) and self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
 
+    def __len__(self) -> int:
+        return len(self.keys.lines)
+
     def find(self, texts: Sequence[Value], times_ms: Array) -> Array:
-        """The number of the row that holds each text at a time; -1 for none, and for a missing text.
+        """The number of the row that holds each value at a time; -1 for none, and for a missing value.
 
         It is of the longest key that has a valid row.
         """
-        asked = [text for text in texts if isinstance(text, str)]
+        asked = [text for text in texts if text is not None]
         given = (
             np.arange(len(texts)) if len(asked) == len(texts) else np.flatnonzero([text is not None for text in texts])
         )
@@ -124,16 +155,16 @@ class IntervalTable:
         return np.where(is_own, rows[at], -1)
 
     def row(self, text: Value, time_ms: int) -> int:
-        """The number of the row that holds a text at a time; -1 for none."""
+        """The number of the row that holds a value at a time; -1 for none."""
         if text is None:
             return -1
         at = self._row_at_one(time_ms)
-        key = self.index.find_one(str(text), at and (lambda key: at(key) >= 0))
+        key = self.index.find_one(text, at and (lambda key: at(key) >= 0))
         return at(key) if at and key >= 0 else key
 
     def value(self, column: str, text: Value, time_ms: int) -> Value:
-        """A column of the row that holds a text at a time, None where there is none."""
-        coded = self.columns[column]
+        """A column of the row that holds a value at a time, None where there is none."""
+        coded = self.columns.get(column, _NO_COLUMN)
         return coded.values[int(coded.codes[self.row(text, time_ms)])]
 
     def _row_at_one(self, time_ms: int) -> Callable[[int], int] | None:
@@ -143,16 +174,31 @@ class IntervalTable:
         return lambda key: int(self._row_at(np.array([key]), np.array([time_ms]))[0])
 
     def values(self, column: str, texts: Sequence[Value], times_ms: Array) -> list[Value]:
-        """A column of the rows that hold these texts, None where there is none."""
-        coded = self.columns[column]
+        """A column of the rows that hold these values, None where there is none."""
+        return self.cells(column, self.find(texts, times_ms))
+
+    def cells(self, column: str, rows: Array) -> list[Value]:
+        """A column of these rows, None of -1."""
+        coded = self.columns.get(column, _NO_COLUMN)
         values = coded.values
-        return [values[code] for code in coded.codes[self.find(texts, times_ms)].tolist()]
+        return [values[code] for code in coded.codes[rows].tolist()]
+
+    def histories(self) -> Iterator[tuple[Value, list[int], Array]]:
+        """The keys of a table whose rows have times, each with the times of its rows in ms, ascending, and the rows."""
+        if self.dated is not None:
+            times, rows, places = self.dated
+            ranks, starts = places % (len(times) + 1), np.flatnonzero(np.diff(places // (len(times) + 1), prepend=-1))
+            for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=False):
+                yield self.keys.texts[int(rows[start])], times[ranks[start:end]].tolist(), rows[start:end]
 
     def write(self, file: BinaryIO) -> None:
         """Write it in the form that `mapped` reads."""
         packed = {name: PackedValues.of(column.values) for name, column in self.columns.items()} | {"": self.keys.texts}
         codes = {name: column.codes for name, column in self.columns.items()} | {"": self.keys.lines}
-        arrays = [*self.index.starts, *self.index.owners, self.index.key_of, self.index.next_of, self.index.digits]
+        arrays, has_digits = list[Array](), False
+        if isinstance(self.index, IntervalIndex):
+            index, has_digits = self.index, self.index.has_digits
+            arrays = [*index.starts, *index.owners, index.key_of, index.next_of, index.digits]
         for name, values in packed.items():
             arrays += [values.data, values.ends, codes[name]]
         arrays += self.dated or ()
@@ -160,7 +206,7 @@ class IntervalTable:
         for part in arrays:
             shapes.append((part.dtype.str, len(part), at))
             at += -(-part.nbytes // _ALIGNED) * _ALIGNED
-        head = to_json((self.digest, self.index.kind, self.index.has_digits, list(packed), shapes))
+        head = to_json((self.digest, self.index.kind, has_digits, list(packed), shapes))
         head = head.ljust(-(-len(head) // _ALIGNED) * _ALIGNED)
         file.write(len(head).to_bytes(_ALIGNED, "little") + head)
         for part in arrays:
@@ -168,7 +214,7 @@ class IntervalTable:
             file.write(data.ljust(-(-len(data) // _ALIGNED) * _ALIGNED, b"\0"))
 
     @classmethod
-    def mapped(cls, path: str) -> IntervalTable:
+    def mapped(cls, path: str) -> LookUpTable:
         """A table that was written, of which the system reads what is looked at. Raises: OSError; ValueError."""
         data = np.asarray(np.memmap(path, np.uint8, "r"))
         size = int.from_bytes(data[:_ALIGNED].tobytes(), "little")
@@ -179,9 +225,10 @@ class IntervalTable:
         if any(len(part) != count for part, (_, count, _) in zip(arrays, shapes, strict=True)):
             raise ValueError("the file is shorter than it says")
         parts = iter(arrays)
-        families = 2 if kind == "network" else 1
-        starts, owners = ([next(parts) for _ in range(families)] for _ in range(2))
-        index = IntervalIndex(kind, starts, owners, next(parts), next(parts), next(parts), has_digits)
+        families, index = 2 if kind == "network" else 1, None
+        if kind:
+            starts, owners = ([next(parts) for _ in range(families)] for _ in range(2))
+            index = IntervalIndex(kind, starts, owners, next(parts), next(parts), next(parts), has_digits)
         columns, keys = dict[str, CodedColumn](), None
         for name in names:
             values, codes = PackedValues(next(parts), next(parts)), next(parts)
@@ -191,7 +238,13 @@ class IntervalTable:
                 keys = RowKeys(values, codes)
         assert keys is not None, "each table has keys"
         rest = tuple(parts)
-        return cls(digest, index, columns, keys, (rest[0], rest[1], rest[2]) if rest else None)
+        dated = (rest[0], rest[1], rest[2]) if rest else None
+        return cls(digest, index or EqualIndex(keys.texts), columns, keys, dated)
+
+
+_NO_COLUMN = CodedColumn([None], np.zeros(1, np.int32))
+_NO_KEYS = RowKeys(PackedValues.of(()), np.zeros(0, np.uint32))
+NO_ROWS = LookUpTable("", EqualIndex(_NO_KEYS.texts), {}, _NO_KEYS)
 
 
 def dated_rows(keys: Array, times_ms: Array) -> tuple[tuple[Array, Array, Array], list[tuple[int, int]]]:

@@ -43,7 +43,7 @@ class CaseKeeper:
         self.recent = RecentDecisions(desk.settings.outcomes)
         self._log: Log | None = None
         self._follower: AlertConsumer | None = None
-        self._told, self._taken = "", 0
+        self._told, self._taken, self._joined = "", 0, False
         self._thread = Thread(target=self._run, name="cases", daemon=True)
 
     def begin(self) -> None:
@@ -81,8 +81,13 @@ class CaseKeeper:
             if not self._project.log.exists():
                 return False
             self._log = self._project.log.open(read_only=True)
-            self._follower = self._project.cases.follower(self._desk, self._log, self.recent)
-        return self._follower.step()
+            self._follower, self._joined = self._project.cases.follower(self._desk, self._log, self.recent), False
+        if self._follower.step():
+            return True
+        if not self._joined:  # also where a start made the table of rings active
+            self._project.cases.join_rings(self._desk)
+            self._joined = True
+        return False
 
     def _failed(self, words: str, unexpected: Exception | None = None) -> None:
         self._let_go()
