@@ -148,6 +148,21 @@ def test_repeated_lines_and_a_mistake_in_a_thousand_hide_neither_the_id_nor_the_
     assert [field.name for field in type_.converted] == ["amount"]
 
 
+def test_a_few_late_lines_get_a_lateness_and_the_most_frequent_refusal_is_the_one_that_is_shown(tmp_path):
+    first, late = datetime(2026, 3, 1), {30: 4_000, 150: 5, 250: 5}  # noqa: DTZ001 (as files have them)
+    lines = [
+        f"p{n},{first + timedelta(minutes=2 * n, days=-late.get(n, 0))},c{n % 9},{'x' if n in {40, 45} else n}.50"
+        for n in range(400)
+    ]
+    (file := tmp_path / "late.csv").write_text("\n".join(["id,at,card,amount", *lines]) + "\n")
+    project, _, guesses = app.propose_project(tmp_path / "p", file)
+    report = project.ingest(file)
+
+    assert project.definitions.settings.lateness_ms == 5 * 86_400_000
+    assert (report.events.appended, report.events.quarantined) == (397, 3)
+    assert "3 lines of the first 400 would be refused, 2 of them with the most frequent reason: amount: " in guesses[-1]
+
+
 def test_lines_without_an_amount_become_event_types_and_items_of_an_array_events(tmp_path):
     for name in ("types.csv", "each.jsonl", "order_lines.jsonl"):
         (tmp_path / name).write_text(FILES[name])

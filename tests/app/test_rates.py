@@ -14,9 +14,9 @@ DAY = "Date, USD, JPY, GBP, \n26 November 2026, 1.0800, 160.00, 0.80000, \n"
 HISTORY = "Date,USD,JPY,SIT,GBP,\n2026-11-26,1.25,160,N/A,0.8,\n2026-11-25,1.09,161,239.64,N/A,\n"
 
 
-def imported(folder, text: str, start: str = ""):
+def imported(folder, text: str, start: str = "", *, inverse: bool = False):
     (folder / "bank.csv").write_text(text)
-    return app.open(folder).run(ImportRates(file=folder / "bank.csv", start=start))
+    return app.open(folder).run(ImportRates(file=folder / "bank.csv", start=start, inverse=inverse))
 
 
 def rows_of(folder) -> list[str]:
@@ -48,10 +48,23 @@ def test_rates_of_another_currency_go_over_the_euro(tmp_path):
     assert rows_of(folder)[1:] == ["EUR,2026-11-26,0.8", "JPY,2026-11-26,0.005", "USD,2026-11-26,0.64"]
 
 
+@pytest.mark.parametrize(("inverse", "usd"), [(False, "0.92"), (True, "1.086956521739")])
+def test_a_table_of_date_currency_and_rate_says_which_way_it_was_read(tmp_path, inverse, usd):
+    folder = write_files(tmp_path, FILES)
+    lines = ["source,Rate,Currency,Date", "x,1.1,GBP,2026-11-25", "x,0.92,usd,2026-11-26", "x,1,EUR,2026-11-26"]
+    told = imported(folder, "\n".join([*lines, "x,2,SIT,2026-11-01"]), inverse=inverse)
+
+    assert (told.read, told.added, told.skipped) == (2, 2, ["SIT"])
+    assert rows_of(folder)[-1] == f"USD,2026-11-26,{usd}"
+    assert f" The latest: 2026-11-26: 1 USD = {usd} EUR. Skipped" in told.text()
+
+
 @pytest.mark.parametrize(
     ("text", "changes", "words"),
     [
-        ("id,at\n1,2\n", {}, "bank.csv is not a file of the European Central Bank"),
+        ("id,at\n1,2\n", {}, "bank.csv has no columns date, currency, rate. A file of the European Central Bank"),
+        ("date,currency,rate\n2026-11-26,USD\n", {}, "bank.csv:2 has 2 columns, and its first line 3"),
+        ("date,currency,rate\n2026-11-26,USD,-1\n", {}, "bank.csv:2: a rate is above 0, not -1"),
         ("Date,USD,\n26.11.2026,1.08,\n", {}, "bank.csv:2: '26.11.2026' is not a day such as 2026-11-26"),
         ("Date,USD,\n2026-11-26,0,\n", {}, "bank.csv:2: a rate is above 0, not 0"),
         ("Date,USD,\n2026-11-26,9e13,\n", {}, "of USD on 2026-11-26 does not fit number(12): it is too small"),

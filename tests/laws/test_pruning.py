@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app.maintenance.log_retention import compare
+from shroff.backtest.report_builder import first_place
 from shroff.cases.alert_rules import AlertRules
 from shroff.errors import StateError
 from shroff.events.event import Event
@@ -195,8 +196,19 @@ def test_a_page_ends_at_the_lake_where_that_cannot_be_reached():
     log, objects = MemoryLog(), MemoryObjects()
     run(log, TOLD, history_of(7, 60), Snapshots(Path("/nowhere")))
     young = [record.seq for records in log.read(30) for record in records]
+    moments, last = range(START_MS, log.watermark_ms() + 50, 9), log.last_seq()
+    firsts = {moment_ms: first_place(log, moment_ms, LATENESS_MS, last) for moment_ms in moments}
     prune(objects, log, 30, 9)
-    page = EntityLook(whole_log.whole(log, None), project(*TOLD)).timeline("card", "a")
+    whole = whole_log.whole(log, None)
+    page = EntityLook(whole, project(*TOLD)).timeline("card", "a")
+    begins = {
+        moment_ms: first_place(whole, moment_ms, LATENESS_MS, last)
+        for moment_ms in moments
+        if later_labels.floor_of(whole, moment_ms - LATENESS_MS, last)  # the store begins before it
+    }
+
+    assert begins
+    assert begins == {moment_ms: firsts[moment_ms] for moment_ms in begins}
 
     assert page.looked_to == 30
     assert page.is_cut

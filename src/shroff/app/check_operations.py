@@ -133,13 +133,15 @@ def rows_of_file(
     look = project.taking.look_at(file, as_type, labels, format)
     rows = [_row(row, answer, definitions) for row, answer in zip(look.rows, look.answers, strict=True)]
     kinds = Counter(answer.kind for answer in look.answers)
+    unmatched = kinds["waiting"]
     return {
         "read": len(rows),
         "labels": sum(submission.type == LABEL for submission in look.rows),
         "refused": kinds["refused"],
         "skipped": kinds["untaken"],
         "duplicates": kinds["duplicate"],
-        "pending": kinds["waiting"],
+        "pending": 0 if look.has_more else unmatched,
+        "not_looked_up": unmatched if look.has_more else 0,
         "stops": [f"{obstacle.words}{obstacle.so}. {obstacle.cure}" for obstacle in look.obstacles],
         "rows": [row for row in rows if "fields" in row][:shown] + [row for row in rows if "reason" in row],
     }
@@ -183,6 +185,9 @@ def _file_text(file: Path, counts: Document) -> str:
         parts.append(
             f"{many(counts['pending'], 'label')} would wait for an event that is not in the log or in these lines."
         )
+    if counts["not_looked_up"]:
+        labels = many(counts["not_looked_up"], "label names", "labels name")
+        parts.append(f"{labels} an event that is not among these lines. It may be in the rest of the file.")
     parts += [f"'shroff ingest' would stop: {words}" for words in counts["stops"]]
     for row in rows[: ROWS_SHOWN + REFUSALS_SHOWN]:
         found = table(row["fields"].items(), indent="    ") if "fields" in row else f"    {one_line(row['reason'])}"

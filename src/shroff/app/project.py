@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -55,6 +57,8 @@ SHOWN_PARTS = ("label_reports", "lists", "model", "models", "quarantine", "rules
 TUTORIAL = "tutorial"  # the folder of its files
 _NAME_LINE = re.compile("^name: .*$", re.MULTILINE)
 _PLAIN = re.compile(r"[A-Za-z][\w-]*( [\w-]+)*", re.ASCII)
+_VALUES = re.compile(r"""'[^']*'|"[^"]*"|\S*\d\S*""")  # in the words of a refusal
+_FEW_LATE_MS = 90 * DAY_MS  # so far behind `lateness` lets a few lines be
 __all__ = [
     "Decision",
     "Project",
@@ -374,7 +378,8 @@ def write_project(folder: Path, files: Mapping[str, bytes]) -> tuple[Project, li
 def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[Project, list[str], list[str]]:
     """Write a project for the lines of a file into a new or empty folder; gives it, its files and what was guessed.
 
-    The proposal is tried with the first 10,000 lines: where they are not in the order of time, `lateness` covers them.
+    The proposal is tried with the first 10,000 lines: where they are not in the order of time, `lateness` covers them,
+    and where a few are late, those up to 90 days.
     Raises: UsageError where the file cannot be read or the folder holds something; StorageError where it cannot be
     written.
     """
@@ -387,18 +392,24 @@ def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[
         with TemporaryDirectory(prefix="shroff-") as scratch:
             tried, _ = write_project(Path(scratch), files)
             look, now_ms = tried.taking.look_at(file, None), tried.context.now_ms()
-        times = sorted(row.event.time_ms for row in look.rows if row.event is not None)
-        is_ahead, is_late = (
-            bool(times) and times[len(times) // 2] > now_ms,
-            any(item.is_order for item in look.obstacles),
-        )
-        if tries or not (is_ahead or is_late):
+        given = [row.event.time_ms for row in look.rows if row.event is not None]
+        times = sorted(given)
+        is_ahead = bool(times) and times[len(times) // 2] > now_ms
+        behind = [newest - time_ms for newest, time_ms in zip(accumulate(given, max), given, strict=True)]
+        late_ms = max((each for each in behind if each <= _FEW_LATE_MS), default=0)
+        days = late_ms // DAY_MS + 1 if late_ms > tried.definitions.settings.lateness_ms else 0
+        if any(item.is_order for item in look.obstacles):
+            days = 2 * ((times[-1] - times[0]) // DAY_MS + 1)
+        if tries or not (is_ahead or days):
             break
-        days = 2 * ((times[-1] - times[0]) // DAY_MS + 1)
-        proposal, tries = propose(file, text, f"{days}d" if is_late else "", ahead_off=is_ahead), 1
-    if refused := [answer.reason for answer in look.answers if answer.kind == "refused"]:
-        words = f"{many(len(refused), 'line')} of the first {len(look.answers):,} would be refused: {refused[0]}"
-        proposal.guesses.append(words)
+        proposal, tries = propose(file, text, f"{days}d" if days else "", ahead_off=is_ahead), 1
+    if refused := [answer.reason or "" for answer in look.answers if answer.kind == "refused"]:
+        ((kind, count),) = Counter(_VALUES.sub("", reason) for reason in refused).most_common(1)
+        example = next(reason for reason in refused if _VALUES.sub("", reason) == kind)
+        proposal.guesses.append(
+            f"{many(len(refused), 'line')} of the first {len(look.answers):,} would be refused, {count:,} of them with "
+            f"the most frequent reason: {example}"
+        )
     return *write_project(folder, files), proposal.guesses
 
 

@@ -28,6 +28,7 @@ from shroff.json_types import JsonObject
 from shroff.language.types import TIME, money
 from shroff.language.values import show_decimal
 from shroff.log.columns.tables import arrow_type
+from shroff.log.later_labels import floor_of
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES, Policy
@@ -255,9 +256,10 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
     """Sequence number of the first event at or after a time; the one after the last if there is none.
 
     Before it all events are earlier than the moment, and from it on later than the moment less the lateness.
-    Cost: some 20 questions, and reading what lies so close to the moment that halves tell nothing.
+    Cost: some 20 questions, and reading what lies so close to the moment that halves tell nothing. Records that have
+    moved to the lake are not read where the store begins before the moment.
     """
-    before, end = 0, last + 1  # it stands behind `before`, and not behind `end`
+    before, end = floor_of(log, moment_ms - lateness_ms, last), last + 1  # it stands behind `before`, and not behind `end`
     while end - before > NEAR:
         record = _event_from(log, (before + end) // 2, end)
         if record is None or moment_ms - lateness_ms <= record.time_ms < moment_ms:

@@ -76,11 +76,15 @@ class IngestOptions(IngestHooks, total=False):
 
 
 class FileLook(NamedTuple):
-    """The first lines of a file, the answer that a log would give to each, and what stops an `ingest` of it."""
+    """The first lines of a file, the answer that a log would give to each, and what stops an `ingest` of it.
+
+    `has_more` says whether the file may have more lines.
+    """
 
     rows: Sequence[Submission]
     answers: Sequence[Answer]
     obstacles: Sequence[Obstacle]
+    has_more: bool
 
 
 class EventIngest(ProjectPart):
@@ -307,10 +311,10 @@ class EventIngest(ProjectPart):
             log = stack.enter_context(self.log_or_empty())
             rows = list(marked(first_of(file, as_type), context.definitions, now_ms))
             end = LogEnd(context.definitions, log.watermark_ms(), now_ms, partial(unknown, log))
-            obstacles = FirstLook(end).at(rows, file.name)
+            obstacles, has_more = FirstLook(end).at(rows, file.name), len(rows) == PROBED_LINES
             if labels is not None:
                 rows = list(with_labels(rows, first_of(labels, "label")))
-            return FileLook(rows, foreseen(rows, log, context.definitions, now_ms), obstacles)
+            return FileLook(rows, foreseen(rows, log, context.definitions, now_ms), obstacles, has_more)
 
     @contextmanager
     def log_or_empty(self) -> Iterator[Log]:

@@ -1,4 +1,4 @@
-"""Operation on the table of rates: reference rates of the European Central Bank, as it publishes them."""
+"""Operation on the table of rates: files of the European Central Bank, or columns of date, currency and rate."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _BANK = "EUR"  # of one unit of it the bank says the rates
 _DAYS = ("%Y-%m-%d", "%d %B %Y")  # of its history, and of its file of one day
+_NAMES = ("date", "currency", "rate")  # columns of a table with a rate in each line
 _Row = tuple[str, str, str]  # currency, day, rate
 
 group(
@@ -43,45 +44,53 @@ group(
 
 
 class ImportRates(OperationRequest["ImportedRates"]):
-    """A file of the European Central Bank.
+    """A file of rates.
 
     Args:
-        file (FILE): eurofxref.csv or eurofxref-hist.csv.
+        file (FILE): eurofxref.csv, eurofxref-hist.csv, or a CSV file with the columns date, currency and rate.
         start (DAY): Import rates of this day and later only.
+        inverse: The column 'rate' is what one unit of the project's currency is in the other currency.
     """
 
     file: Annotated[Path, Param(is_local=True)]
     start: Annotated[str, Param(flags="--from", is_local=True)] = ""
+    inverse: Annotated[bool, Param(is_local=True)] = False
 
 
 class ImportedRates(OperationAnswer):
-    """What became of the rates of a file. `skipped` are currencies that ISO 4217 does not have any more."""
+    """What became of the rates of a file. `skipped` are currencies that ISO 4217 does not have any more.
+
+    `latest` is one of the latest rates that were read, in words.
+    """
 
     files: list[str]
     read: int
     added: int
     changed: int
     skipped: list[str]
+    latest: str
     NEXT: ClassVar = ("shroff check", "shroff apply")
 
     def text(self) -> str:
         skipped = f" Skipped, since ISO 4217 has them no more: {', '.join(self.skipped)}." if self.skipped else ""
-        return (
-            f"{self.files[0]}: {many(self.read, 'rate')} read, {self.added:,} added, {self.changed:,} changed.{skipped}"
-        )
+        latest = f" The latest: {self.latest}." if self.latest else ""
+        counts = f"{many(self.read, 'rate')} read, {self.added:,} added, {self.changed:,} changed"
+        return f"{self.files[0]}: {counts}.{latest}{skipped}"
 
 
 @operation("rates import", right="edit:lists")
 def import_rates(project: Project, request: ImportRates) -> ImportedRates:
-    """Import the euro reference rates of the European Central Bank into the table of rates.
+    """Import rates into the table of rates: those of the European Central Bank, or a table of date, currency and rate.
 
     A rate is valid from the start of its day, UTC, until the next one. Rates that are there already are kept, or
     corrected; a correction changes only events that come after it. In a project whose currency is not the euro, rates
-    are taken over the euro.
+    of the bank are taken over the euro. In a table of date, currency and rate, the rate is what one unit of the
+    currency is in the project's currency; with --inverse it is the other way round.
 
     Examples:
         shroff rates import eurofxref.csv
         shroff rates import eurofxref-hist.csv --from 2026-01-01
+        shroff rates import rates.csv --inverse
     """
     folder = project.context.paths.folder
     settings, events = _declared(folder)
@@ -98,16 +107,21 @@ def import_rates(project: Project, request: ImportRates) -> ImportedRates:
         for _, cells in cells_of(target.name, text):
             code, day, rate = (cells.get(column, "") for column in columns)
             known[day.removesuffix("T00:00:00Z"), code] = rate
-    found = list(_rates_of(request.file, settings.currency, shape.columns[columns[2]].places))
+    own = settings.currency
+    found = list(_rates_of(request.file, own, shape.columns[columns[2]].places, is_inverse=request.inverse))
     read = [row for row in found if row[0] in CODES and row[1] >= request.start]
     new = {(day, code): rate for code, day, rate in read}
     changed = sum(known[key] != rate for key, rate in new.items() if key in known)
     lines = [f"{code},{day},{rate}" for (day, code), rate in sorted({**known, **new}.items())]
     target.parent.mkdir(exist_ok=True)
     config.write_text(target, "\n".join([",".join(columns), *lines, ""]))
-    skipped = sorted({code for code, _, _ in found} - CODES)
     return ImportedRates(
-        files=[f"tables/{name}.csv"], read=len(read), added=len(new.keys() - known), changed=changed, skipped=skipped
+        files=[f"tables/{name}.csv"],
+        read=len(read),
+        added=len(new.keys() - known),
+        changed=changed,
+        skipped=sorted({code for code, _, _ in found} - CODES),
+        latest=max((f"{day}: 1 {code} = {rate} {own}" for code, day, rate in read), default=""),
     )
 
 
@@ -125,16 +139,27 @@ def _declared(folder: Path) -> tuple[Settings, Events]:
     return settings, events
 
 
-def _rates_of(path: Path, own: str, places: int) -> Iterator[_Row]:
+def _rates_of(path: Path, own: str, places: int, *, is_inverse: bool) -> Iterator[_Row]:
     """What one unit of each currency is in the project's own, by day. Raises: UsageError for another file."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = ([cell.strip() for cell in row] for row in csv.reader(file) if any(row))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from None
-    if header[0] != "Date":
+    names = [cell.lower() for cell in header]
+    if not set(_NAMES).difference(names):
+        for number, row in enumerate(rows, 2):
+            if len(row) != len(names):
+                raise UsageError(f"{path.name}:{number} has {len(row)} columns, and its first line {len(names)}")
+            cells = dict(zip(names, row, strict=True))
+            code, value = cells["currency"].upper(), _value(cells["rate"], path, number)
+            in_own = {own: Fraction(1), code: value if is_inverse else 1 / value}
+            yield from _row_rates(in_own, own, _day(cells["date"], path, number), places)
+        return
+    if header[0] != "Date" or is_inverse:
         raise UsageError(
-            f"{path.name} is not a file of the European Central Bank: its first line begins with Date, USD, …"
+            f"{path.name} has no columns {', '.join(_NAMES)}. A file of the European Central Bank, which has another "
+            "form and needs no --inverse, begins with Date, USD, …"
         )
     for number, row in enumerate(rows, 2):
         day, cells = _day(row[0], path, number), dict(zip(header[1:], row[1:], strict=False))
