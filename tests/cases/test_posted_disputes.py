@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 import shroff
-from shroff.app.cases.dispute_operations import DisputeRow, ListDisputes
+from shroff.app.cases.dispute_operations import DisputeRow, ImportDisputes, ListDisputes
+from shroff.errors import UsageError
 from tests.adapters.test_push_webhook import ADYEN_KEY, adyen_notice
 from tests.cases.test_disputes import FILES, PAID, paid
+from tests.support.projects import write_files
 from tests.support.webs import asker
 
 NOW_S = int(PAID.timestamp()) + 40 * 86_400
@@ -66,6 +68,35 @@ def by_stripe(number: int, kind: str, status: str, due_s: int | None, **more: An
     body = json.dumps(message).encode()
     digest = hmac.new(KEY.encode(), f"{NOW_S}.".encode() + body, hashlib.sha256).hexdigest()
     return body, {"stripe-signature": f"t={NOW_S},v1={digest}"}
+
+
+def test_an_export_is_read_by_a_mapping_of_its_own_and_label_files_by_theirs(tmp_path):
+    (mapping,) = re.findall(r"```yaml\n(label: +# an export in CSV\n.*?)```", PAGE.read_text(), re.DOTALL)
+    own = "  from:\n    csv: { event: row.about, verdict: \"'genuine' when row.said == 'ok' else 'fraud'\" }\n"
+    events = re.sub(r"(?s)label:\n.*?(?=entities:)", lambda _: f"{mapping}{own}", FILES["events.yaml"])
+    project = shroff.open(write_files(tmp_path, FILES | {"events.yaml": events}))
+    project.decide([paid(1, "p1", PAID - PAID, "di"), paid(2, "p2", PAID - PAID, "di")])
+    export, labels = tmp_path / "export.csv", tmp_path / "labels.csv"
+    head = "id,Charge ID,Amount,Currency,Status,Network Reason Code,Created (UTC),Due by (UTC)"
+    stages = [
+        "dp_1,p1,21.50,eur,needs_response,10.4,2026-03-20 10:00,2026-04-09 23:59",
+        "dp_2,p2,9,usd,won,,2026-03-21,",
+    ]
+    export.write_text("\n".join([head, *stages]))
+    labels.write_text("about,said,known_at,source\np2,ok,2026-03-22,analyst\n")
+    told = project.run(ImportDisputes(file=str(export)))
+    (row,) = told.disputes
+
+    assert (row.event, row.stage, row.code, row.amount) == ("payment/p1", "dispute", "10.4", "21.50")
+    assert (row.known_at, row.due) == ("2026-03-20T10:00:00Z", "2026-04-09T23:59:00Z")
+    assert told.text() == (
+        "1 stage read: 1 appended, 0 waiting for their event, 0 already in the log, 0 quarantined.\n1 dispute with new "
+        "stages: 1 can be answered, the first by 2026-04-09T23:59:00Z; 0 of those meet Compelling Evidence 3.0."
+    )
+    assert project.labelling.add_file(labels).labels.appended == 1
+    export.write_text("\n".join([head, stages[0].replace("2026-03-20 10:00", "soon")]))
+    with pytest.raises(UsageError, match=r"export\.csv:2: known_at: "):
+        project.run(ImportDisputes(file=str(export)))
 
 
 @pytest.mark.slow

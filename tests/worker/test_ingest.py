@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.app import project as app
+from shroff.app.check_operations import CheckProject
 from shroff.cli.main import run
 from shroff.engine.step import Effects, SequencedEvent
 from shroff.errors import StateError, StorageError, UsageError
@@ -483,6 +484,20 @@ def test_times_that_are_seconds_are_told_with_the_mapping_that_reads_them(
     assert mended.ingest(file, as_type="payment").events.appended == 5
     assert not mended.warnings
     assert mended.events("payment")["at"].to_pylist()[0].isoformat() == "2026-03-01T10:00:00+00:00"
+
+
+@pytest.mark.parametrize(("probed", "found"), [(3, (0, 2)), (10, (1, 0))])
+def test_check_tells_no_label_as_unmatched_whose_event_may_lie_behind_the_lines_that_it_reads(
+    project: app.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probed: int, found: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("shroff.worker.file_order.PROBED_LINES", probed)
+    events, labels = csv(tmp_path / "a.csv", [1, 1, 1, 1]), tmp_path / "labels.csv"
+    rows = [f"payment/p{number},fraud,import,2026-04-01\n" for number in (2, 3, 9)]
+    labels.write_text("event,verdict,source,known_at\n" + "".join(rows))
+    told = project.run(CheckProject(file=events, as_type="payment", labels=labels))
+
+    assert (told.lines["pending"], told.lines["not_looked_up"]) == found
+    assert ("2 labels name an event that is not among these lines." in told.text()) == bool(found[1])
 
 
 def test_times_of_1970_that_are_no_numbers_are_no_seconds(project: app.Project, tmp_path: Path) -> None:

@@ -259,7 +259,10 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
     Cost: some 20 questions, and reading what lies so close to the moment that halves tell nothing. Records that have
     moved to the lake are not read where the store begins before the moment.
     """
-    before, end = floor_of(log, moment_ms - lateness_ms, last), last + 1  # it stands behind `before`, and not behind `end`
+    before, end = (
+        floor_of(log, moment_ms - lateness_ms, last),
+        last + 1,
+    )  # it stands behind `before`, and not behind `end`
     while end - before > NEAR:
         record = _event_from(log, (before + end) // 2, end)
         if record is None or moment_ms - lateness_ms <= record.time_ms < moment_ms:

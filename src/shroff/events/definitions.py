@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import field, replace
 from typing import Final
@@ -29,6 +30,7 @@ LABEL_TYPES: Final[dict[str, FieldType]] = {
     "reason": FieldType(TEXT, is_optional=True),
 }
 LABEL_NAMES = (*LABEL_TYPES, "amount")
+DISPUTE_NAMES = (*LABEL_NAMES, "stage", "due", "network", "code", "reason_code", "dispute")
 RATE = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
 
 
@@ -170,6 +172,7 @@ class Events:
     tables: MappingOf[str, TableShape] = field(default_factory=dict)
     table_keys: MappingOf[str, str] = field(default_factory=dict)
     label: EventType = field(default_factory=lambda: label_type(2, {}))
+    disputes: EventType = field(default_factory=lambda: dispute_type((), {}))
 
     def with_tables(self, tables: Tables) -> Events:
         """The same, mappings with the tables that they read."""
@@ -178,7 +181,8 @@ class Events:
             return replace(type_, mappings={name: each.with_tables(tables) for name, each in type_.mappings.items()})
 
         types = {name: given(type_) for name, type_ in self.types.items()}
-        return replace(self, types=types, label=given(self.label)) if tables else self
+        given_tables = replace(self, types=types, label=given(self.label), disputes=given(self.disputes))
+        return given_tables if tables else self
 
     @property
     def decided(self) -> tuple[str, ...]:
@@ -268,6 +272,13 @@ def label_type(money_places: int, mappings: MappingOf[str, FileMapping]) -> Even
     shapes = {**LABEL_TYPES, "amount": FieldType(money(money_places), is_optional=True)}
     fields = tuple(Field(name, shape) for name, shape in shapes.items())
     return EventType("label", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
+
+
+def dispute_type(naming: Iterable[str], mappings: MappingOf[str, FileMapping]) -> EventType:
+    """Stages of disputes as lines of files have them; `naming` are the fields that may stand for `event`."""
+    types = {name: TIME if name in {"known_at", "due"} else TEXT for name in (*DISPUTE_NAMES, *naming)}
+    fields = tuple(Field(name, FieldType(type_, is_optional=True)) for name, type_ in types.items())
+    return EventType("dispute", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
 
 
 @frozen

@@ -208,8 +208,12 @@ LABEL = mapping_shape(
     """the built-in type of labels
 
     from: Mappings of file lines to labels, by file format.
+    disputes: Mappings of the lines that `shroff disputes import` reads, by file format: to event, stage, known_at, due,
+        network, code, dispute, reason, amount and verdict.
+        Example: { csv: { event: "row['Charge ID']", stage: lower(row.Status), known_at: row.Created } }
     """,
     from_=FROM,
+    disputes=FROM,
 )
 ENTITY_KEY = Either((EXPRESSION, Many("several of them", EXPRESSION)))
 ENTITIES = own_names(

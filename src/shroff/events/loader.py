@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import (
+    DISPUTE_NAMES,
     LABEL_NAMES,
     RATE,
     CsvLayout,
@@ -17,6 +18,7 @@ from shroff.events.definitions import (
     EventType,
     Field,
     FileMapping,
+    dispute_type,
     label_type,
 )
 from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
@@ -52,13 +54,12 @@ def load_events(node: Node | None, lists: frozenset[str], money_places: int, pro
             type_ = _event_type(key, value, row_scope, money_places, problems)
             if type_ is not None:
                 types[type_.name] = type_
-    label = label_type(money_places, {})
-    if label_node is not None:
-        naming = Events(types).naming
-        label = label_type(money_places, _label_mappings(label_node, naming, row_scope, problems))
-    partial = Events(types, {}, tables, table_keys, label)
+    naming = Events(types).naming
+    mappings = _label_mappings(label_node, naming, row_scope, problems)
+    label, disputes = label_type(money_places, mappings[0]), dispute_type(naming, mappings[1])
+    partial = Events(types, {}, tables, table_keys, label, disputes)
     entities = _entities(top.get("entities"), partial.names(lists, money_places), types, problems)
-    return Events(types, entities, tables, table_keys, label)
+    return replace(partial, entities=entities)
 
 
 def _event_type(key: Scalar, node: Node, scope: Scope, places: int, problems: list[Problem]) -> EventType | None:
@@ -266,12 +267,16 @@ def _skip(node: Node | None, problems: list[Problem]) -> int | None:
     return int(found.text)
 
 
-def _label_mappings(node: Node, naming: Iterable[str], scope: Scope, problems: list[Problem]) -> dict[str, FileMapping]:
+def _label_mappings(
+    node: Node | None, naming: Iterable[str], scope: Scope, problems: list[Problem]
+) -> tuple[dict[str, FileMapping], dict[str, FileMapping]]:
+    """Mappings of labels and of disputes."""
     found = loader.mapping(node, problems, "label")
     if found is None:
-        return {}
+        return {}, {}
     loader.check_keys(found, LABEL, problems, "label, a built-in event type,")
-    return _mappings(found.get("from"), {*LABEL_NAMES, *naming}, scope, problems, "label")
+    labels = _mappings(found.get("from"), {*LABEL_NAMES, *naming}, scope, problems, "label")
+    return labels, _mappings(found.get("disputes"), {*DISPUTE_NAMES, *naming}, scope, problems, "label.disputes")
 
 
 def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[dict[str, TableShape], dict[str, str]]:

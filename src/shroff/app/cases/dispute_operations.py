@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
@@ -17,7 +18,7 @@ from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, la
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.language.values import is_naive, named_duration
+from shroff.language.values import named_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.replay.notebook import moment_ms
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from shroff.app.cases.project_cases import ProjectCases
     from shroff.app.live.label_intake import Labelling
     from shroff.app.project_log import ProjectLog
+    from shroff.events.definitions import Events
     from shroff.operations.declaration import Clock, ProgressSteps
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
@@ -153,10 +155,16 @@ class DisputesImported(DisputeList):
 
     def text(self) -> str:
         counts = (
-            f"{many(self.read, 'stage')} read: {self.appended} appended, {self.pending} waiting for their event, "
-            f"{self.duplicates} already in the log, {self.quarantined} quarantined."
+            f"{many(self.read, 'stage')} read: {self.appended:,} appended, {self.pending:,} waiting for their event, "
+            f"{self.duplicates:,} already in the log, {self.quarantined:,} quarantined."
         )
-        return f"{counts}\n{DisputeList.text(self)}" if self.disputes else counts
+        answerable = [row for row in self.disputes if row.is_open]
+        due = min((row.due for row in answerable if row.due), default="")
+        told = (
+            f"{self.counted()} with new stages: {len(answerable):,} can be answered{due and f', the first by {due}'}; "
+            f"{sum(row.eligible for row in answerable):,} of those meet Compelling Evidence 3.0."
+        )
+        return f"{counts}\n{told}" if self.disputes else counts
 
     def hints(self) -> Sequence[str]:
         return ["shroff quarantine list" if self.quarantined else "shroff disputes"]
@@ -179,8 +187,8 @@ def import_disputes(
     A file has the columns event (or a field declared unique), stage, known_at, and may have due, network, code,
     dispute, amount and verdict. Stages are early_fraud_warning, dispute, represented, won, lost and withdrawn. A
     dispute that is won or withdrawn makes its event genuine; every other stage is fraud, or unclear with a code of Visa
-    that is none of fraud. A file whose first line has no stage is read by the label mapping of events.yaml, as webhooks
-    are. The same stage again is a duplicate.
+    that is none of fraud. Other columns are mapped under 'disputes' of 'label' in events.yaml. A file whose first line
+    has no stage then is read by the label mapping, as webhooks are. The same stage again is a duplicate.
 
     Examples:
         shroff disputes import disputes.csv
@@ -195,11 +203,13 @@ def import_disputes(
     if log.exists():
         with log.reading() as reader:
             before = reader.last_seq()
-    if request.file and definitions.events.label.mappings and "stage" not in next(_rows(request.file), ("", {}))[1]:
+    events = definitions.events
+    first = next(_rows(request.file, events), ("", {"stage": ""}))[1] if request.file else {}
+    if request.file and events.label.mappings and "stage" not in first:
         report = labelling.add_file(Path(request.file), progress.counting("reading, labels"))
     else:
-        deque(_labels(request), maxlen=0)  # a wrong line refuses the whole file
-        report = labelling.add_rows(_labels(request), Path(request.file).name or "disputes")
+        deque(_labels(request, events), maxlen=0)  # a wrong line refuses the whole file
+        report = labelling.add_rows(_labels(request, events), Path(request.file).name or "disputes")
     disputes = []
     if log.exists():
         with log.reading() as reader:
@@ -211,23 +221,37 @@ def import_disputes(
     return DisputesImported(disputes=disputes, **{name: counts[name] for name in names})
 
 
-def _labels(request: ImportDisputes) -> Iterator[JsonObject]:
+def _labels(request: ImportDisputes, events: Events) -> Iterator[JsonObject]:
     sent = ((f"line {line}", msgspec.to_builtins(row)) for line, row in enumerate(request.disputes, start=1))
-    return (label_row(row, place) for place, row in (_rows(request.file) if request.file else sent))
+    return (label_row(row, place) for place, row in (_rows(request.file, events) if request.file else sent))
 
 
-def _rows(file: str) -> Iterator[tuple[str, JsonMapping]]:
-    """Rows with their places; a time without an offset is in UTC, as in all files."""
+def _rows(file: str, events: Events) -> Iterator[tuple[str, JsonMapping]]:
+    """Rows with their places, by the mapping of disputes; a time without an offset is in UTC, as in all files.
+
+    A mapped row has a stage, though it may be empty.
+    """
     from shroff.events.formats.encodings import read_lines
-    from shroff.events.raw_values import text_of
+    from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
+    from shroff.events.raw_values import RefusedValue, text_of
 
     with read_lines(Path(file)) as lines:
-        for line in lines:
-            place, row = f"{Path(file).name}:{line.line or line.number}", line.columns
-            if row is None:
+        mapper = Mapper(events.disputes, lines.format)
+        dispatcher = Dispatcher(replace(events, types={}, label=events.disputes), lines.format)
+        for line in lines.lay_out(mapper.layout):
+            place = f"{Path(file).name}:{line.line or line.number}"
+            if line.columns is None:
                 raise UsageError(f"{place}: {line.error}")
-            times = {name: text for name in _TIMES if (text := text_of(row.get(name)))}
-            yield place, {**row, **{name: f"{text}Z" if is_naive(text) else text for name, text in times.items()}}
+            whole = MappedRow(Path(file).name, line.number, line.columns)
+            for item in dispatcher.items(whole, LABEL, is_default=False):
+                if dispatcher.leaves(LABEL, item):
+                    continue
+                row = mapper.fields(item)
+                for name, value in row.items():
+                    if isinstance(value, RefusedValue):
+                        raise UsageError(f"{place}: {name}: {value.words}")
+                times = {name: text for name in _TIMES if (text := text_of(row.get(name)))}
+                yield place, {**({"stage": ""} if mapper.is_mapped else {}), **row, **times}
 
 
 # ---- list

@@ -67,7 +67,10 @@ def label_row(row: JsonMapping, place: str) -> JsonObject:
     if stage not in STAGES:
         hint = nearest(stage, STAGES) or f"There are {', '.join(STAGES)}."
         said = f"{stage!r} is not a stage of a dispute. {hint}"
-        none = "it has no stage. A file of disputes has the columns event, stage, known_at and due."
+        none = (
+            "it has no stage. A file of disputes has the columns event, stage, known_at and due. Map other columns "
+            "under 'disputes' of 'label' in events.yaml."
+        )
         raise UsageError(f"{place}: {said if stage else none}")
     if "reason_code" in fields:
         fields.setdefault("code", fields.pop("reason_code"))

@@ -228,7 +228,10 @@ class DraftCount(OperationAnswer):
 
 @operation("drafts count", right="read:decisions", has_command=False)
 def count_draft(drafts: RuleDraftFiles, backtests: LogBacktests, request: CountDraft) -> DraftCount:
-    """Count the hits of a text in the last 30 days, as of at most 10 minutes ago."""
+    """Count the hits of a text in the last 30 days, as of at most 10 minutes ago.
+
+    Lists and tables are those of now; a backtest reads those of each event.
+    """
     checked = drafts.check(request.rule, request.source)
     if not checked.rules or checked.definitions is None:
         return DraftCount(why_not="fix the errors first")
