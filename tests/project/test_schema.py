@@ -203,6 +203,15 @@ label:
     json: { each: row.labels, arrived: row.loaded, when: row.label is missing, zone: UTC }
     parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
     avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
+  disputes:
+    zone: Europe/Berlin
+    arrived: row.loaded_at
+    csv:
+      { arrived: row.loaded, stage: "'won'", when: row.nr is missing, decimal: ',', separator: tab, zone: UTC,
+        columns: [Nr, at], skip: 2, missing: ['', '-'] }
+    json: { each: row.disputes, arrived: row.loaded, when: row.stage is missing, zone: UTC }
+    parquet: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
+    avro: { event: row.nr, when: row.nr is missing, arrived: row.loaded, zone: UTC }
 entities:
   card: { payment: card }
   pair: { payment: [card, domain(payment.kind)] }

@@ -209,7 +209,7 @@ LABEL = mapping_shape(
 
     from: Mappings of file lines to labels, by file format.
     disputes: Mappings of the lines that `shroff disputes import` reads, by file format: to event, stage, known_at, due,
-        network, code, dispute, reason, amount and verdict.
+        network, code, dispute, reason, amount and verdict. Stages count from `known_at` on; `arrived` is not used.
         Example: { csv: { event: "row['Charge ID']", stage: lower(row.Status), known_at: row.Created } }
     """,
     from_=FROM,
