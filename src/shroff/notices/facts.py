@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import TypeAlias
 
 from shroff.engine.stored import decision_document
 from shroff.events.event import Event, canonical_value
+from shroff.events.summary import amount_field
 from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.json_types import JsonMapping
 from shroff.language.expression import Node, ThisField
@@ -26,7 +26,6 @@ from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
 CARD = "card"  # the name under which `show` has what only its end may be shown of
-_Read: TypeAlias = tuple[Callable[[PastDecision], Value], Type]  # what reads an amount, and its type
 
 
 @frozen
@@ -55,7 +54,6 @@ class Facts:
     def __init__(self, definitions: Definitions) -> None:
         self.definitions = definitions
         self._records = Records(definitions.events, definitions.settings.money_places)
-        self._costs: dict[str, _Read | None] = {}
         self._reasons = reasons_of(definitions)
         self._read: Mapping[str, NoticeEvent] = {}
 
@@ -185,48 +183,17 @@ class Facts:
     def _json(self, value: Value, type_: Type) -> str:
         return canonical_value(value, type_, self.definitions.settings.money_places)
 
-    def amount_minor(self, told: NoticeEvent) -> int | None:
-        """Amount at stake, in the smallest units of money: what a missed fraud costs by the policy, else the first
-        money field; None where neither is there.
-        """
-        return self._amount(told.type, told.seen)
-
     def paid_minor(self, told: NoticeEvent) -> int | None:
-        """The first money field, in the smallest units of money, else what a missed fraud costs; None as above."""
-        read = self._field(told.type)
-        return self._amount(told.type, told.seen) if read is None else self._units(read, told.seen)
-
-    def amount_of(self, record: Record) -> int | None:
-        """The same of a record of an event, without what was decided."""
-        event = self._records.decode(record) if record.type in self.definitions.events.types else None
-        if not isinstance(event, Event):
+        """The event's amount, in the smallest units of money, else what a missed fraud costs by the policy; None
+        where neither is there.
+        """
+        amount = amount_field(self.definitions.events.types[told.type])
+        cost = self.definitions.policy(told.type).missed_fraud
+        paid = cost if amount is None else ThisField(amount.type, amount.name)
+        value = None if paid is None else self.value(paid, told)
+        if paid is None or value is None:
             return None
-        fields = dict(zip(self.definitions.events.types[event.type].field_names, event.values, strict=True))
-        return self._amount(event.type, PastDecision(fields, {}, {}, event.time_ms))
-
-    def _amount(self, type_name: str, seen: PastDecision) -> int | None:
-        if type_name not in self._costs:
-            self._costs[type_name] = self._cost(type_name)
-        read = self._costs[type_name]
-        return None if read is None else self._units(read, seen)
-
-    def _units(self, read: _Read, seen: PastDecision) -> int | None:
-        value, of, places = read[0](seen), read[1], self.definitions.settings.money_places
-        if value is None:
-            return None
-        if of.kind == "real":
+        places = self.definitions.settings.money_places
+        if paid.type.kind == "real":
             return round(Fraction(float(value)) * int(10**places))  # exact, as no float of it could overflow
-        return rescale_half_even(int(value), of.places, places)
-
-    def _cost(self, type_name: str) -> _Read | None:
-        cost = self.definitions.policy(type_name).missed_fraud
-        if cost is None:
-            return self._field(type_name)
-        return reader_of(cost, self.definitions.reference), cost.type
-
-    def _field(self, type_name: str) -> _Read | None:
-        fields = self.definitions.events.types[type_name].fields
-        money = next((field for field in fields if field.type.kind == "money"), None)
-        if money is None:
-            return None
-        return reader_of(ThisField(money.type, money.name), self.definitions.reference), money.type
+        return rescale_half_even(int(value), paid.type.places, places)
