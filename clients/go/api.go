@@ -581,9 +581,11 @@ type CloseRuleFigures struct {
 	Missed     int64      `json:"missed"`
 }
 
-// CloseRules: Rules that close cases, in their order.
+// CloseRules: Rules that close cases, in their order; their past cases are those that opened in the last
+// `days` days.
 type CloseRules struct {
 	Rules []CloseRuleFigures `json:"rules"`
+	Days  int64              `json:"days"`
 }
 
 // ConflictingLabel: One label of an event with conflicting labels.

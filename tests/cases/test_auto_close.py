@@ -12,7 +12,16 @@ from shroff.app.cases.close_operations import ApproveCloseRule, ShowCloseRules, 
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import CHECKED, CLOSED, OPEN, CaseFilter
 from shroff.cases.desk import UNDO_MS, CaseTransaction
-from shroff.cases.timers import APPROVED, OF_RULES, STOPPED, approved_rules, carry_out, put_state
+from shroff.cases.timers import (
+    APPROVED,
+    AT_ONCE,
+    OF_RULES,
+    STOPPED,
+    approved_rules,
+    carry_out,
+    close_by_rules,
+    put_state,
+)
 from shroff.errors import UsageError
 from shroff.project.settings.casework import CloseRule
 from tests.laws.test_cases import KilledError, Mortal
@@ -154,6 +163,24 @@ def test_a_rule_stops_by_itself_where_its_sample_shows_more_fraud_than_its_limit
         assert carry_out(at.desk) == 1
 
 
+@pytest.mark.parametrize("is_by_labels", [False, True])
+def test_a_rule_that_is_stopped_closes_none_of_those_that_wait(tmp_path, is_by_labels):
+    with services(tmp_path, auto_close={"small": {"when": "true", "sample": "0.0001%"}}) as at:
+        rule = approved(at)
+        at.raised(*(alert(seq, f"c-{seq}", auto_close=rule.mark) for seq in range(1, AT_ONCE + 6)))
+        assert close_by_rules(at.desk) == AT_ONCE
+        at.now_ms += 1
+        if is_by_labels:  # of what it has just closed
+            at.heard(labels=[replace(denial(90 + seq, seq, at.now_ms), source="chargeback") for seq in range(1, 11)])
+        else:
+            with at.desk.store.change() as change:
+                put_state(CaseTransaction(change, BEN, at.now_ms), rule, STOPPED, {})
+
+        assert close_by_rules(at.desk) == 0
+        assert [case.state for case in at.cases()].count(OPEN) == 5
+        assert at.acts().count("auto_close.stop") == 1
+
+
 RULES = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"
 SETTINGS = """cases:
   second_look: 0%
@@ -211,7 +238,8 @@ def test_a_rule_is_shown_on_past_cases_before_it_is_approved(tmp_path):
     assert 0 < len(closed) < 12
     assert (figures.rules[0].closed, figures.rules[0].sample.cases) == (len(closed), 12 - len(closed))
     assert figures.rules[0].past.cases == 5 + 12
-    assert "small  approved" in figures.text()
+    assert f"small  approved  {who.name}, " in figures.text()
+    assert figures.text().startswith("2 rules to close cases, on the cases of the last 90 days.")
     assert bank.project.run(StopCloseRule(rule="small")).rules[0].state == "stopped"
     bank.pay(payment("late", at=bank.clock_ms - HOUR_MS, card="late"))
     with bank.project.cases.open() as desk:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from shroff.app.cases.case_answers import case_of
 from shroff.app.cases.case_operations import ShowCases
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter
 from shroff.cases.desk import CaseChangedError
 from shroff.cases.timers import carry_out
+from shroff.engine.let_through import SAMPLED
 from shroff.errors import DefinitionError, UsageError
 from shroff.language.values import DAY_MS
 from tests.support.cased import ANN, BEN, NoticeServices, alert, services
@@ -78,6 +80,21 @@ def test_a_case_closes_once_what_its_checklist_requires_is_ticked(tmp_path):
             ("checked", "Place looked at"),
             ("unchecked", "Place looked at"),
         ]
+
+
+def test_a_case_has_the_checklists_of_its_entity_its_queue_and_its_rule(tmp_path):
+    more = {"rings": {"mapped": {"text": "Ring drawn"}}, "large": {"map": {"text": "Shop asked", "required": "true"}}}
+    with services(tmp_path, checklists={**CHECKS, **more, "default": {"any": {"text": "Seen"}}}) as at:
+        at.raised(alert(1, rule="large"), alert(2, "b", entity="device", rule="other", queue="rings"))
+
+        def items(number: int) -> list[tuple[str, str]]:
+            return [(check.item, check.text) for check in case_of(at.desk, at.case(number)).checks]
+
+        assert items(1) == [("called", "Customer called"), ("map", "Shop asked"), ("any", "Seen")]
+        assert items(2) == [("mapped", "Ring drawn")]
+        case_actions.check(at.desk, ANN, 1, "called")
+        with pytest.raises(UsageError, match="tick map first"):
+            dispositions.decide(at.desk, ANN, 1, "fraud")
 
 
 def test_a_macro_does_all_of_it_or_nothing_and_is_undone_whole(tmp_path):
@@ -179,7 +196,17 @@ def test_a_case_goes_to_the_first_queue_that_takes_its_event(tmp_path):
     shown = bank.project.run(ShowCases(queue="rings"))
     assert [(case.key, case.queue) for case in shown.cases] == [("a", "rings"), ("d", "rings")]
 
-    wrong = "cases:\n  queues: { a: { when: this.amoun > 1 }, b: { rules: [rin] }, c: { teams: [t] } }\n"
+    for wrong, words in (
+        ({"queue": "ring"}, r"queue: no queue is called 'ring'. Did you mean rings\?"),
+        ({"rule": "larg"}, r"rule: no rule is called 'larg'. Did you mean large\?"),
+        ({"filter": "entity=crad"}, r"entity: no entity is called 'crad'. Did you mean card\?"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            bank.project.run(ShowCases(**wrong))
+    for empty in ({"queue": "mine", "key": "x"}, {"queue": "default", "key": "x"}, {"rule": SAMPLED}):
+        assert bank.project.run(ShowCases(**empty)).cases == []
+    wrong = "cases:\n  checklists: { crad: {} }\n"
+    wrong += "  queues: { a: { when: this.amoun > 1 }, b: { rules: [rin] }, c: { teams: [t] } }\n"
     bank.write({"shroff.yaml": FILES["shroff.yaml"] + wrong})
     with pytest.raises(DefinitionError) as raised:
         bank.pay()
@@ -187,3 +214,4 @@ def test_a_case_goes_to_the_first_queue_that_takes_its_event(tmp_path):
     assert "queue a: " in told
     assert "names 'rin', which is not a rule" in told
     assert "names 't', which is none of teams" in told
+    assert "'crad' has a checklist and is not an entity, queue or rule. Did you mean card?" in told

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -314,9 +316,21 @@ def test_users_who_signed_in_before_are_the_same_ones_when_they_are_sent(desk):
         ('name.familyName eq "lee" and active eq true', ["user-1"]),
         ("active eq false", []),
         (f'{USER}:userName eq "ben"', ["user-2"]),
+        ('userName sw "A" and not (active eq false)', ["user-1"]),
+        ('userName co "BANK" or displayName ew "risk\\""', ["user-1", "user-2"]),
+        ('userName eq "ben" or userName eq "ann@bank.org" and active eq false', ["user-2"]),
+        ('(userName eq "ben" or userName pr) and active eq True', ["user-1"]),
+        ('userName ne "ben"', ["user-1"]),
+        ("active ne true", ["user-2"]),
+        ("displayName eq null", ["user-1"]),
+        ("name pr and not(displayName pr)", ["user-1"]),
+        ('emails[type eq "work" and value sw "ann"]', ["user-1"]),
+        ('emails[not (type eq "work")]', []),
+        ('userName gt "b" and id le "user-2"', ["user-2"]),
+        ('members[value sw "user"]', ["user-2"]),
     ],
 )
-def test_a_filter_finds_equal_values(text, found):
+def test_a_filter_finds_what_the_rfc_says(text, found):
     emails = [{"type": "work", "value": "ann@bank.org", "primary": True}]
     entries = [
         {
@@ -335,14 +349,45 @@ def test_a_filter_finds_equal_values(text, found):
 @pytest.mark.parametrize(
     "text",
     [
-        *("userName", 'userName sw "a"', 'title eq "x"', 'userName eq "a" or id eq "b"', "x" * 9_000),
-        *('userName eq "a" and ', 'not (userName eq "a")', "userName eq ann", "userName.x", 'members[value sw "a"]'),
+        *("userName", 'userName xx "a"', 'title eq "x"', 'userName eq "a" id eq "b"', "x" * 9_000, "active gt true"),
+        *('userName eq "a" and ', 'not userName eq "a"', "userName eq ann", "userName.x", 'members[value sw "a"'),
+        *("(" * 9_000, "not (" * 400 + "id pr" + ")" * 400, "(id pr", "id pr)", "emails[]", '"a" eq "a"', "and", '"'),
     ],
 )
 def test_another_filter_is_refused(text):
     with pytest.raises(ScimError) as raised:
         directory.search([], text)
     assert raised.value.code == "invalidFilter"
+
+
+def test_entries_are_sorted_by_an_attribute_and_those_without_it_come_last():
+    entries = [{"id": "1"}, {"id": "2", "name": {"familyName": "b"}}, {"id": "3", "name": {"familyName": "A"}}]
+
+    def ordered(path: str, *, is_down: bool = False) -> list[str]:
+        return [entry["id"] for entry in directory.in_order(entries, path, is_down=is_down)]
+
+    assert (ordered("name.familyName"), ordered("name.familyName", is_down=True)) == (["3", "2", "1"], ["1", "2", "3"])
+    assert ordered("ID", is_down=True) == ["3", "2", "1"]
+    with pytest.raises(ScimError, match="'title' is no attribute"):
+        ordered("title")
+
+
+def test_changed_roles_of_groups_are_given_without_a_change_of_the_provider(desk):
+    id_ = send(desk, "POST", "Users", OKTA_USER)
+    send(desk, "POST", "Groups", {"displayName": "fraud-leads", "members": [{"value": id_}]})
+    name, told = users.known_name(OKTA_USER["userName"]), list[str]()
+    for roles, wanted in (
+        ({"fraud-leads": "author"}, ("admin", False)),  # nobody could manage users any more
+        ({}, ("admin", False)),  # SCIM is off: all stay as they are
+        ({"fraud-leads": "author"}, ("author", False)),
+        ({"fraud-team": "viewer"}, ("author", True)),
+    ):
+        if told and roles:
+            users.add(desk, ROOT, f"root-{len(roles)}{wanted[1]}", Role.ADMIN)
+        directory.sync_roles(replace(desk, settings_now=partial(SignInSettings, group_roles=roles)), told.append)
+        assert state(user(desk, name)) == wanted
+    assert len(told) == 1
+    assert re.match(r"sign_in.scim.roles is not applied: .* is the only admin", told[0])
 
 
 # ---- the law: whatever is sent leaves the users that the same acts of an admin leave

@@ -31,6 +31,8 @@ from tests.support.projects import FILES, write_files
 from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, let_in
 from tests.web.test_live import Listener
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
+from tests.web.test_people import call
+from tests.web.test_two_people import second
 
 pytestmark = pytest.mark.slow
 
@@ -174,6 +176,9 @@ def test_tags_the_checklist_and_macros_are_on_the_page_of_a_case(bank):
     run(bank, steps)
 
 
+CLOSES = "\ncases:\n  auto_close: { small: { when: this.amount > 0, from: 2999-01-01, at_most: 80% } }\n"
+
+
 def test_a_rule_that_closes_cases_is_shown_on_the_past_approved_and_stopped_on_the_page_of_the_team(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         def shown(body: str) -> list[bool]:
@@ -203,7 +208,29 @@ def test_a_rule_that_closes_cases_is_shown_on_the_past_approved_and_stopped_on_t
         assert [(rule["name"], rule["state"], rule["by"]) for rule in rules] == [("small", "stopped", "Ann Lee")]
 
     with (bank / "shroff.yaml").open("a", encoding="utf-8") as settings:
-        settings.write("\ncases:\n  auto_close: { small: { when: this.amount > 0, from: 2999-01-01, at_most: 80% } }\n")
+        settings.write(CLOSES)
+    run(bank, steps, paid_at=time_text(int(time.time() * 1_000) - 60_000))
+
+
+def test_a_rule_that_closes_cases_takes_two_people_where_rules_do(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for case in (1, 2):
+            await form(browser, f"/cases/{case}/decide", "/queue", verdict="genuine")
+        other, asked = await second(asks), "/api/v1/auto-close/small/approve"
+
+        async def state() -> tuple[str, str | None]:
+            (rule,) = (await browser.get("/api/v1/auto-close")).json()["rules"]
+            return rule["state"], rule["by"]
+
+        for _ in range(2):
+            waits = await call(browser, "POST", asked, {})
+            assert (waits.status, waits.json()["type"].endswith("waits-for-second")) == (403, True)
+        assert await state() == ("new", None)
+        assert (await call(other, "POST", asked, {})).status == 200
+        assert await state() == ("approved", "ben")
+
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as settings:
+        settings.write(f"second_person: [rules]\n{CLOSES}")
     run(bank, steps, paid_at=time_text(int(time.time() * 1_000) - 60_000))
 
 

@@ -615,9 +615,10 @@ export interface CloseRuleFigures {
   missed: number;
 }
 
-/** Rules that close cases, in their order. */
+/** Rules that close cases, in their order; their past cases are those that opened in the last `days` days. */
 export interface CloseRules {
   rules: CloseRuleFigures[];
+  days: number;
 }
 
 /** One label of an event with conflicting labels. */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+from shroff.project.settings.casework import DEFAULT
 from shroff.runtime.values import FrozenStruct
 
 OPEN = "open"
@@ -151,6 +152,11 @@ class Case(FrozenStruct, gc=False):
     def tag(self) -> str:
         """Version tag: the version and the newest alert that the user has seen, sent back with each action."""
         return f"{self.version}.{self.last_seq}"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Its entity, queue and rule, which checklists name."""
+        return self.entity, self.queue or DEFAULT, self.rule
 
     @property
     def is_open(self) -> bool:

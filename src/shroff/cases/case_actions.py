@@ -164,7 +164,7 @@ def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *
     """Tick an item of the checklist of a case, or open it again. Raises: as `claim`; UsageError for an unknown one."""
     with desk.changing(who) as hand:
         case = hand.open_case(number, seen)
-        known = {check.item: check.text for check in desk.settings.checklist(case.entity, case.checks)}
+        known = {check.item: check.text for check in desk.settings.checklist(case.kinds, case.checks)}
         if item not in known:
             raise UsageError(
                 f"{item[:100]!r} is not on the checklist of case {number}. {nearest(item, known)}".rstrip()

@@ -285,7 +285,7 @@ def _decided(
     counted = recounted(case, alerts)
     changes: JsonObject = {**more, "stake": counted.stake, "due_ms": counted.due_ms}
     if not unanswered(alerts):
-        checks = desk.settings.checklist(case.entity, case.checks)  # before anything is written: others go on
+        checks = desk.settings.checklist(case.kinds, case.checks)  # before anything is written: others go on
         if lacking := [check.item for check in checks if check.required and not check.done]:
             raise UsageError(
                 f"Case {number} closes once its checklist is done; tick {', '.join(lacking)} first: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
@@ -17,6 +17,7 @@ from shroff.project.settings.casework import DEFAULT, MINE
 
 if TYPE_CHECKING:
     from shroff.cases.desk import CaseService
+    from shroff.project.definitions import Definitions
 
 ALL = "all"
 ME = "me"
@@ -76,6 +77,24 @@ def wanted_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilt
         customer=_one_of(given["customer"], VERDICTS, "customer") if given["customer"] else "",
         soon_ms=now_ms + SOON_MS if query.get("order") == "urgent" else 0,
     )
+
+
+def require_known(query: Mapping[str, str], who: Who, desk: CaseService, definitions: Definitions) -> None:
+    """Check the names of a filter that finds nothing.
+
+    Raises: UsageError for a queue, entity or rule that neither the project nor any case has.
+    """
+    known: dict[str, Collection[str]] = {
+        "queue": (*desk.settings.queues, DEFAULT, MINE),
+        "entity": definitions.events.entities,
+        "rule": (*(rule.id for rule in definitions.rules), SAMPLED),
+    }
+    for name, names in known.items():
+        value = query.get(name, "")
+        if value and value not in names:
+            with desk.looking(who) as look:
+                if not look.count(wanted_of({"state": ALL, name: value}, who, desk)):
+                    raise UsageError(f"{name}: no {name} is called {value[:100]!r}. {nearest(value, names)}".rstrip())
 
 
 def queue_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilter:

@@ -6,10 +6,11 @@ groups; a user who is not active, or in no group with a role, is disabled.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -19,8 +20,8 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.errors import RefusalError
-from shroff.json_types import JsonObject
+from shroff.errors import RefusalError, ShroffError
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.people import users
 from shroff.people.access import Right, Role, Who, strongest
 from shroff.people.audit import Act
@@ -32,11 +33,23 @@ GROUPS = "Groups"
 ENTRIES_MAX = 20_000  # of each kind
 OPERATIONS_MAX = 1_000  # of a PATCH
 _PATH = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
-_TEXT = r'("(?:[^"\\\x00-\x1f]|\\["\\/])*")'
-_CLAUSE = re.compile(  # of a filter: a path, with or without a condition in brackets, and what it equals
-    rf"(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq {_TEXT}\])?(?:\.(\w+))?(?: eq (?:{_TEXT}|(true|false)))?(?: and (?=\S)|$)",
-    re.IGNORECASE,
-)
+_TEXT = r'"(?:[^"\\\x00-\x1f]|\\["\\/])*"'
+_WORD = re.compile(rf"\s*({_TEXT}|[()\[\]]|[\w.:$-]+)\s*")  # of a filter
+_COMPARISONS: dict[str, Callable[[str, str], bool]] = {
+    "eq": operator.eq,
+    "ne": operator.eq,  # of which it is the opposite
+    "co": operator.contains,
+    "sw": str.startswith,
+    "ew": str.endswith,
+    "gt": operator.gt,
+    "ge": operator.ge,
+    "lt": operator.lt,
+    "le": operator.le,
+}
+_LINKS = ("and", "or", ")", "]")
+_LAST = chr(0x10FFFF)
+_STARTING = Who("program", "shroff", "shroff", Role.SERVICE, frozenset({Right.MANAGE_USERS}))
+Test = Callable[[JsonMapping], bool]
 Text = Annotated[str, msgspec.Meta(max_length=500)]
 Item = dict[Text, Text | bool | None]
 
@@ -85,25 +98,89 @@ def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
 
 
 def search(entries: Iterable[JsonObject], text: str) -> list[JsonObject]:
-    """The entries that fit a filter of comparisons `eq`, with `and` between. Raises: ScimError."""
-    clauses = _CLAUSE.findall(text)
-    if _CLAUSE.sub("", text) or not all(
-        name.lower() in _NAMES and (key or any(wanted)) for name, key, _, _, *wanted in clauses
-    ):
-        raise ScimError("invalidFilter", 'a filter is a comparison with eq such as userName eq "ann@bank.org"')
-    return [entry for entry in entries if all(_fits(entry, *clause) for clause in clauses)]
+    """The entries that fit a filter as RFC 7644 has it in 3.4.2.2. Raises: ScimError."""
+    words = _WORD.findall(text)[::-1]
+    try:
+        if _WORD.sub("", text):
+            raise ValueError(text)  # noqa: TRY301 - as all others
+        fits = _linked(words) if words else None
+        if words:
+            raise ValueError(words)  # noqa: TRY301 - as above
+    except (IndexError, KeyError, ValueError, RecursionError, msgspec.DecodeError):
+        words_ = f'a filter compares attributes that are kept, such as userName eq "ann@bank.org"; not {text[:100]!r}'
+        raise ScimError("invalidFilter", words_) from None
+    return [entry for entry in entries if fits is None or fits(entry)]
 
 
-def _fits(entry: JsonObject, name: str, key: str, having: str, part: str, text: str, truth: str) -> bool:
-    """Whether an attribute, or an item of it that has what the brackets say, equals what is wanted."""
-    name = _NAMES[name.lower()]
+def in_order(entries: Iterable[JsonObject], path: str, *, is_down: bool) -> list[JsonObject]:
+    """Entries by an attribute, those without it last; `is_down` turns all of it around. Raises: ScimError."""
+    try:
+        name, part = _attribute(path)
+    except KeyError:
+        raise ScimError("invalidPath", f"sortBy: {path[:100]!r} is no attribute that is kept") from None
+    return sorted(entries, key=lambda entry: (*_values(entry, name, part), _LAST)[0].casefold(), reverse=is_down)
+
+
+def _attribute(path: str) -> tuple[str, str]:
+    """The name of an attribute and of a part of it. Raises: KeyError for one that is not kept."""
+    name, _, part = path.rpartition(":")[2].partition(".")
+    return _NAMES[name.lower()], part
+
+
+def _linked(words: list[str], *, link: str = "or", is_item: bool = False) -> Test:
+    """The test that words begin with, which are in reverse order and are taken: terms with a link between them."""
+    read = partial(_term, words, is_item=is_item)
+    read = read if link == "and" else partial(_linked, words, link="and", is_item=is_item)
+    tests, holds = [read()], all if link == "and" else any
+    while words and words[-1].lower() == link:
+        words.pop()
+        tests.append(read())
+    return tests[0] if len(tests) == 1 else lambda entry: holds(test(entry) for test in tests)
+
+
+def _term(words: list[str], *, is_item: bool) -> Test:
+    """The test of a comparison, of what stands in brackets, or of its opposite."""
+    having, word = None, words.pop()
+    if word.lower() == "not":
+        test = _within(words, "()", is_item=is_item)
+        return lambda entry: not test(entry)
+    if word == "(":
+        words.append(word)
+        return _within(words, "()", is_item=is_item)
+    name, part = (word, "") if is_item else _attribute(word)
+    if words[-1:] == ["["]:
+        having = _within(words, "[]", is_item=True)
+        part = words.pop()[1:] if words[-1:] and words[-1].startswith(".") else part
+    verb = "pr" if having and (not words or words[-1].lower() in _LINKS) else words.pop().lower()
+    if verb == "pr":
+        return lambda entry: bool(_values(entry, name, part, having) or (entry.get(name) and not (having or part)))
+    given = words.pop()
+    wanted, compare = from_json(given if given[0] == '"' else given.lower()), _COMPARISONS[verb]
+    if not isinstance(wanted, str) and verb not in {"eq", "ne"}:
+        raise ValueError(given)
+    fold = str if name in {"id", "externalId"} else str.casefold
+
+    def fits(entry: JsonMapping) -> bool:
+        found = _values(entry, name, part, having)
+        return not found if wanted is None else any(compare(fold(value), fold(str(wanted))) for value in found)
+
+    return fits if verb != "ne" else lambda entry: not fits(entry)
+
+
+def _within(words: list[str], brackets: str, *, is_item: bool) -> Test:
+    """The test between brackets. Raises: ValueError where they are not there."""
+    begin, test = words.pop(), _linked(words, is_item=is_item)
+    if begin + words.pop() != brackets:
+        raise ValueError(brackets)
+    return test
+
+
+def _values(entry: JsonMapping, name: str, part: str, having: Test | None = None) -> list[str]:
+    """The values of an attribute, or of a part of its items that fit a test; of items, their `value` by default."""
     found = entry.get(name)
-    if not (key or part or isinstance(found, list)):
-        return _same(entry, name, from_json(text) if text else truth)
-    items = [item for item in (found if isinstance(found, list) else [found or {}]) if isinstance(item, dict)]
-    items = [item for item in items if not key or _same(item, key, from_json(having))]
-    wanted = from_json(text) if text else truth
-    return any(not wanted or _same(item, part or "value", wanted) for item in items)
+    items = [item for item in (found if isinstance(found, list) else [found]) if having is None or having(item or {})]
+    shown = [item.get(part or "value") if isinstance(item, dict) else item for item in items]
+    return [str(value) for value in shown if value is not None and value != ""]
 
 
 def _same(item: JsonObject, key: str, wanted: str) -> bool:
@@ -157,22 +234,28 @@ def write(desk: Desk, who: Who, method: str, kind: str, id_: str, raw: bytes) ->
     Raises: ScimError; UsageError as `people.users`, also where nobody could manage users any more.
     """
     who = replace(who, rights=who.rights | {Right.MANAGE_USERS})
-    with desk.store.change() as change:
-        within = partial(nullcontext, change)
-        desk = replace(desk, store=cast("PeopleStore", SimpleNamespace(change=within, look=within)))
+    with _changing(desk) as (joint, change):
         entry = find(change, kind, id_) if id_ else DirectoryEntry("", kind, "{}", "")
         before, after = from_json(entry.document), None
         if method == "DELETE":
             if kind == USERS:
-                users.delete(desk, who, _user(change, entry).name)
+                users.delete(joint, who, _user(change, entry).name)
             change.take(DirectoryEntry, id_)
         else:
-            entry = _put(desk, who, change, entry, _sent(method, raw, dict(before)))
+            entry = _put(joint, who, change, entry, _sent(method, raw, dict(before)))
             after = from_json(entry.document)
         if kind == GROUPS:
             change.audit(Act(who, "group.change", f"group {entry.id}", before, after), desk.now_ms())
-        sync(desk, change, who)
+        sync(joint, change, who)
     return entry
+
+
+@contextmanager
+def _changing(desk: Desk) -> Iterator[tuple[Desk, Change]]:
+    """One transaction, and a desk whose calls are all in it."""
+    with desk.store.change() as change:
+        within = partial(nullcontext, change)
+        yield replace(desk, store=cast("PeopleStore", SimpleNamespace(change=within, look=within))), change
 
 
 def _sent(method: str, raw: bytes, before: JsonObject) -> Sent:
@@ -248,6 +331,19 @@ def sync(desk: Desk, change: Change, who: Who) -> None:
                 desk, who, name, "user.role" if now else "user.disable", partial(_as_given, now, is_new=not entry.role)
             )
             change.put(replace(entry, role=now or ""))
+
+
+def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:
+    """Give the roles that the settings of SCIM have now, which may have changed since the provider sent something.
+
+    What is refused, such as to disable all admins, is told and changes nothing.
+    """
+    try:
+        if desk.settings.group_roles:
+            with _changing(desk) as (joint, change):
+                sync(joint, change, _STARTING)
+    except ShroffError as error:
+        tell(f"sign_in.scim.roles is not applied: {error}")
 
 
 def _as_given(role: Role | None, user: User, *, is_new: bool) -> User:

@@ -18,6 +18,7 @@ from shroff.app.live.webhook_sources import ServedPushes
 from shroff.cases.case_queries import QueueCount
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.log.flags import VerdictsInForce
+from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import frozen
 from shroff.web.api.health import HealthBoard
@@ -214,6 +215,7 @@ class Service:
     def _active(self) -> ActiveSettings:
         systems, known = self.project.context.systems, self.by_settings
         if systems is not known.systems:
+            self._askers.submit(sync_roles, self.desk, self.tell)
             try:
                 is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
                 provider = known.provider if is_same else self.project.outside.open_provider()
@@ -266,6 +268,7 @@ class Service:
 
     def _lead(self, answerer: RequestLeader) -> None:
         try:
+            sync_roles(self.desk, self.tell)
             answerer.run()
         except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
             self._error = error

@@ -351,7 +351,7 @@ def fields_of(desk: CaseService, case: StoredCase) -> JsonObject:
         "disagreement": case.look == DISPUTED,
         "first_verdict": case.first_verdict or None,
         "tags": case.tags.split(),
-        "checks": desk.settings.checklist(case.entity, case.checks),
+        "checks": desk.settings.checklist(case.kinds, case.checks),
         "queue": case.queue or DEFAULT,
     }
 

@@ -160,6 +160,8 @@ def show_cases(desk: CaseService, definitions: Definitions, who: Who, request: S
     if after is not None and any(abs(part) > LARGEST for part in after):
         raise BadQueryError("cursor: unknown; use 'next' of the previous page")
     found = case_queries.listed(desk, who, wanted, filters.order_of(request.query), after, request.limit)
+    if not found.cases:
+        filters.require_known(request.query, who, desk, definitions)
     totals = case_queries.totals(desk, who, wanted)
     answer = CaseList(
         cases=cases_of(desk, found.cases),

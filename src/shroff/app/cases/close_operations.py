@@ -28,7 +28,19 @@ if TYPE_CHECKING:
 
 DAYS = 90
 NEVER_MS = 2**62
-HEADS = ("rule", "state", "would close", "known", "fraud", "fraud money", "fraud share", "closed", "sample", "fraud")
+HEADS = (
+    "rule",
+    "state",
+    "by",
+    "would close",
+    "known",
+    "fraud",
+    "fraud money",
+    "fraud share",
+    "closed",
+    "sample",
+    "fraud",
+)
 
 
 class KnownCases(msgspec.Struct):
@@ -62,19 +74,22 @@ class CloseRuleFigures(msgspec.Struct):
 
 
 class CloseRules(OperationAnswer):
-    """Rules that close cases, in their order."""
+    """Rules that close cases, in their order; their past cases are those that opened in the last `days` days."""
 
     rules: list[CloseRuleFigures]
+    days: int
 
     def text(self) -> str:
         rows = [
             (
-                *(rule.name, rule.state, rule.past.cases, rule.past.known, rule.past.frauds, rule.fraud_money),
+                *(rule.name, rule.state, f"{rule.by}, {rule.since[:10]}" if rule.by and rule.since else "-"),
+                *(rule.past.cases, rule.past.known, rule.past.frauds, rule.fraud_money),
                 *(rule.past.share or "-", rule.closed, rule.sample.cases, rule.sample.frauds),
             )
             for rule in self.rules
         ]
-        return headed(f"{many(len(rows), 'rule')} to close cases.", rows, HEADS)
+        says = f"{many(len(rows), 'rule')} to close cases, on the cases of the last {many(self.days, 'day')}."
+        return headed(says, rows, HEADS)
 
 
 class ShowCloseRules(OperationRequest["CloseRules"]):
@@ -131,7 +146,7 @@ def show_close_rules(desk: CaseService, log: Log, request: ShowCloseRules) -> Cl
                 *own.get(False, (0, 0, 0))[0:3:2],
             )
         )
-    return CloseRules(rules=shown)
+    return CloseRules(rules=shown, days=request.days)
 
 
 def closing_ms(rule: CloseRule, alerts: Sequence[Alert], marks: Mapping[tuple[int, str], str]) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.json import encode as to_json
 
+from shroff.errors import nearest
 from shroff.json_types import JsonMapping
 from shroff.language.checker import check
 from shroff.language.expression import Node, Score, ThisField
@@ -74,7 +75,8 @@ CASES = mapping_shape(
         check).
         Default: 5%
         Example: 10%
-    checklists: What is to be done before a case is closed, by its entity.
+    checklists: What is to be done before a case is closed, by its entity, its queue, or the rule of its top reason. A
+        case has the items of all three.
         Example: { card: { called: { text: Customer called, required: true } } }
     macros: Named answers, each done by one button.
         Example: { stolen: { verdict: fraud, note: Reported stolen., tags: [stolen] } }
@@ -96,7 +98,7 @@ CASES = mapping_shape(
     lock=DURATION,
     second_look=PERCENT,
     checklists=own_names(
-        "entities with a checklist",
+        "entities, queues and rules with a checklist",
         own_names(
             "items of a checklist",
             mapping_shape(
@@ -261,11 +263,12 @@ class CaseSettings(FrozenStruct):
             and any(user not in self.teams.get(team, ()) for team in queue.get("teams", ()))
         )
 
-    def checklist(self, kind: str, ticked: str) -> Sequence[CaseCheck]:
-        """The checklist of a kind of case, of which these words are ticked; empty for a kind that has none."""
+    def checklist(self, kinds: Sequence[str], ticked: str) -> Sequence[CaseCheck]:
+        """The checklist of a case by its entity, queue and rule, of which these words are ticked."""
+        items = {item: check for kind in kinds for item, check in self.checklists.get(kind, {}).items()}
         return [
             CaseCheck(item, check["text"], check.get("required") == "true", item in ticked.split())
-            for item, check in self.checklists.get(kind, {}).items()
+            for item, check in items.items()
         ]
 
 
@@ -283,11 +286,11 @@ def load_case_settings(
     if node is not None and events is not None and names is not None:
         routes = _route_mistakes("queue", found.queues, names, rules)
         closing = _route_mistakes("auto_close", found.auto_close, names, rules)
-        problems += [node.problem(words) for words in (*_mistakes(found, events), *routes, *closing)]
+        problems += [node.problem(words) for words in (*_mistakes(found, events, rules), *routes, *closing)]
     return found
 
 
-def _mistakes(found: CaseSettings, events: Events) -> list[str]:
+def _mistakes(found: CaseSettings, events: Events, rules: Collection[str]) -> list[str]:
     named = {**found.about, **found.until}
     words = [f"cases: {event!r} is not an event type." for event in named if event not in events.types]
     for event, entity in found.about.items():
@@ -309,6 +312,12 @@ def _mistakes(found: CaseSettings, events: Events) -> list[str]:
         for name, queue in found.queues.items()
         for team in queue.get("teams", ())
         if team not in found.teams
+    ]
+    kinds = {*events.entities, *found.queues, DEFAULT, *rules}
+    words += [
+        f"cases: {kind!r} has a checklist and is not an entity, queue or rule. {nearest(kind, kinds)}".rstrip()
+        for kind in found.checklists
+        if kind not in kinds
     ]
     words += [
         f"auto_close {rule.name} has no sample that people check; write a share above 0%."

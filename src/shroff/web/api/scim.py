@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from functools import cache
 from importlib import resources
@@ -13,7 +14,7 @@ from starlette.responses import Response
 from shroff.json_types import JsonObject
 from shroff.people import directory
 from shroff.people.access import Right
-from shroff.web.http.messages import Json, Request, whole
+from shroff.web.http.messages import Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 
@@ -64,12 +65,12 @@ def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str])
     with desk.store.look() as look:
         if id_:
             return _shown(place, directory.find(look, kind, id_), dropped)
-        if "sortBy" in query:
-            raise directory.ScimError("invalidValue", "sorting is not supported: leave out sortBy")
         entries = [_shown(place, entry) for entry in look.directory(kind)]
     found = directory.search(entries, query.get("filter", ""))
-    first = whole(query.get("startIndex", "")) or 1
-    page = found[first - 1 :][: min(whole(query.get("count", "")) or COUNT_MAX, COUNT_MAX)]
+    if by := query.get("sortBy"):
+        found = directory.in_order(found, by, is_down=query.get("sortOrder", "").lower() == "descending")
+    first = max(1, _number(query, "startIndex", 1))
+    page = found[first - 1 :][: max(0, min(_number(query, "count", COUNT_MAX), COUNT_MAX))]
     page = [_without(entry, dropped) for entry in page]
     return {
         "schemas": [f"{_MESSAGES}ListResponse"],
@@ -78,6 +79,21 @@ def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str])
         "itemsPerPage": len(page),
         "Resources": page,
     }
+
+
+def _number(query: Mapping[str, str], name: str, default: int) -> int:
+    """A number of a query. Raises: ScimError where it is none."""
+    text = query.get(name, "")
+    if not re.fullmatch("-?[0-9]{0,9}", text):
+        raise directory.ScimError("invalidValue", f"{name}: {text[:40]!r} is not a whole number")
+    return int(text) if text.strip("-") else default
+
+
+async def bulk(_: Service, _request: Request) -> Response:
+    """Refuse requests of many operations, which the configuration says are not supported."""
+    raise ProblemError(
+        501, "not-there-yet", "Not available yet", "bulk requests are not supported: send each by itself"
+    )
 
 
 def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> JsonObject:
@@ -106,6 +122,7 @@ ROUTES = tuple(
     Route(method, PATH + path, Right.PROVISION_USERS, handle, is_plain=True)
     for handle, methods, paths in (
         (about, "GET", ABOUT),
+        (bulk, "POST", "/Bulk"),
         (resource, "GET POST", "/Users /Groups"),
         (resource, "GET PUT PATCH DELETE", "/Users/{id} /Groups/{id}"),
     )

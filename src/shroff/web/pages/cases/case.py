@@ -95,7 +95,7 @@ async def _page(
         refunded=amount(service.cases, refunded_by(found.detail.history) or None),
         snoozes=SNOOZES,
         silences=SILENCES,
-        checks=service.cases.settings.checklist(found.line.case.entity, found.line.case.checks),
+        checks=service.cases.settings.checklist(found.line.case.kinds, found.line.case.checks),
         macros=service.cases.settings.macros,
         queues=[*service.cases.settings.queues, DEFAULT] if service.cases.settings.queues else [],
         rules=await service.in_thread(_rules, service, found),

@@ -597,10 +597,11 @@ public interface Types {
             @JsonProperty("closed") Long closed,
             @JsonProperty("missed") Long missed) {}
 
-    /** Rules that close cases, in their order. */
+    /** Rules that close cases, in their order; their past cases are those that opened in the last `days` days. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record CloseRules(
-            @JsonProperty("rules") List<CloseRuleFigures> rules) {}
+            @JsonProperty("rules") List<CloseRuleFigures> rules,
+            @JsonProperty("days") Long days) {}
 
     /** One label of an event with conflicting labels. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
