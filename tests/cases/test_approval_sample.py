@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
@@ -10,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.app.cases.result_figures import DecidedEvents, missed_fraud
+from shroff.adapters.log.queries import LogQuestions
+from shroff.app.cases.result_figures import DecidedEvents, ResultEvents, missed_fraud
 from shroff.app.cases.result_operations import ShowResults
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import SAMPLE, CaseFilter
@@ -18,10 +20,12 @@ from shroff.cases.desk import UNDO_MS
 from shroff.cases.filters import queue_of
 from shroff.cases.timers import carry_out
 from shroff.engine.let_through import SAMPLED
+from shroff.engine.stored import decision_of
 from shroff.examples.bank import NEVER_REPORTED_RATE, bank
 from shroff.language.values import in_share
 from shroff.models.evaluation.exploration import fraud_share
 from shroff.project.exploration import Sample
+from shroff.streams.log import DecisionRow
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
 from tests.support.telling import NOW_MS, Bank, payment
 
@@ -64,6 +68,30 @@ def test_sampled_approvals_wait_in_a_queue_of_their_own_and_their_answers_give_t
     assert found.rate == pytest.approx(1 / answered), "a report does not stand in for an answer"
     assert found.low < found.rate < found.high
     assert found.fraud_money == f"{len(sampled) / answered / 0.25 * 20:.2f}"
+
+
+def test_a_decision_of_each_policy_says_how_probable_its_samples_were(tmp_path, monkeypatch):
+    small = Bank(tmp_path, FILES)
+    read, ask = list[int](), LogQuestions.decisions
+    for first, share in enumerate(("25%", "50%", "50%, uncertain_share: 90%, uncertain_from: 0.9", "100%")):
+        small.write({"policy.yaml": POLICY.replace("25%", share)})
+        small.pay(*(payment(f"p-{20 * first + at}", "20.00") for at in range(20)))
+    with small.project.log.reading() as log:
+        decisions = [decision_of(row) for rows in log.decisions_after() for row in rows]
+
+        def decisions_of(log: LogQuestions, type_: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
+            read.append(len(ids))
+            return ask(log, type_, ids)
+
+        monkeypatch.setattr(LogQuestions, "decisions", decisions_of)
+        events = ResultEvents(small.project.definitions)
+        events.follow(log)
+    drawn = {row.seq: row.exploration.propensity for row in decisions if row.exploration}
+
+    assert events.as_of(NOW_MS).sampled == drawn
+    assert {*drawn.values()} == {0.25, 0.5, 1.0}
+    uncertain = sum(row.exploration is not None for row in decisions[40:60])
+    assert read == [3 + uncertain], "one of each policy, and each where uncertain approvals have a share of their own"
 
 
 def test_without_a_sample_results_say_nothing_of_it_and_no_view_stands_there(tmp_path):

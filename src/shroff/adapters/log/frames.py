@@ -29,7 +29,7 @@ else:
 
 FRAME_ROWS = 256  # at least; more compress no better, and one that is read unpacks all
 ROWS_KEPT = 4_096  # the newest decisions of small batches, asked for most, are quicker to read without a frame
-FEW = 16  # rows that are sooner put together by themselves than all of a frame
+FEW = 4  # rows that are sooner put together by themselves than all of a frame
 OUTCOMES_SHAPE = "iib"
 # Level 3 takes a tenth more time and saves 0.4 %. Where a frame has a checksum, zstd adds none: a tenth faster to read.
 _COVERED: Final[dict[int, int]] = {zstd.CompressionParameter.compression_level: 1}

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from shroff.app.cases.result_figures import DecidedEvents, ResultEvents
     from shroff.app.context import ProjectContext
+    from shroff.project.definitions import Definitions
     from shroff.replay.notebook import Moment
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 LOOK_BACK = 500_000  # places that are counted: some 200 MB where each has a label, and 5 s for the first look
 DAYS_MAX = 3_650  # that are drawn
 KEPT_BACK = 2_000_000  # places up to which decided events are kept between two results: 120 MB
+CHOSEN_KEPT, CHOSEN_S = 4, 600  # lists of decisions of a longer log, kept for their next pages: 8 bytes a decision
 LISTED_MAX = 10_000  # waiting labels: of more the first are not looked for
 SHOWN = 25
 AGES = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
@@ -89,6 +91,7 @@ class LabelStatistics:
     decided: Counter[int] = field(default_factory=Counter)
     together: Fresh[Together] = field(default_factory=Fresh)
     events: ResultEvents | None = None
+    chosen: Fresh[tuple[Ints, list[tuple[int, int]], Definitions]] = field(default_factory=lambda: Fresh(CHOSEN_KEPT))
     lock: Lock = field(default_factory=Lock)
 
 
@@ -158,14 +161,23 @@ class LabelReports(ProjectPart):
         Args:
             label: As known at a moment.
             field_value: A field, and its value; empty where it is missing.
+            as_of: That moment. With one, the last lists of a long log are kept, so that their pages read it once.
         """
         from shroff.app.cases.result_figures import tallies
 
-        by, value = field_value or ("", None)
-        events = self.decided_events(by, self.maturity(as_of=as_of).as_of_ms)
-        are = events.having(outcomes, label, starts_ms, rule, value)
-        (table,) = tallies(events, are - 1, 1)
-        return np.sort(events.seqs[are]), [table.of([outcome]) for outcome in OUTCOMES]
+        def choose() -> tuple[Ints, list[tuple[int, int]], Definitions]:
+            by, value = field_value or ("", None)
+            events = self.decided_events(by, self.maturity(as_of=as_of).as_of_ms)
+            are = events.having(outcomes, label, starts_ms, rule, value)
+            (table,) = tallies(events, are - 1, 1)
+            return np.sort(events.seqs[are]), [table.of([outcome]) for outcome in OUTCOMES], definitions
+
+        definitions = self._definitions
+
+        with self._log.reading() as log:
+            is_kept = as_of is not None and log.last_seq() > KEPT_BACK
+            asked = id(definitions), log.pruned_to(), as_of, *outcomes, label, rule, field_value, *(starts_ms or ())
+        return (self._kept.chosen.get(asked, choose, CHOSEN_S) if is_kept else choose())[:2]
 
     # ---- statistics of all
 
