@@ -1033,7 +1033,7 @@ type ExperimentArm struct {
 	FalseDeclines     int64              `json:"false_declines"`
 	UnlabeledDeclines int64              `json:"unlabeled_declines"`
 	MoneySaved        string             `json:"money_saved"`
-	ReviewPrecision   *float64           `json:"review_precision"`
+	ReviewFraudRate   *float64           `json:"review_fraud_rate"`
 	DeclineRate       *OutcomeRate       `json:"decline_rate"`
 	FalsePositiveRate *OutcomeRate       `json:"false_positive_rate"`
 	Money             ResultMoney        `json:"money"`
@@ -2160,14 +2160,15 @@ type ResultMoney struct {
 // ResultRow: A period, or in all of it a rule, shadow hits included, or a value of the field (null where it
 // is missing). Caught frauds are those that were not approved, missed ones those that were; false declines
 // are declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
-// the money of caught frauds. The precision of reviews is the share of frauds among reviewed events with a
-// label; null without one. The decline rate is that of all events. The false positive rate is the share of
-// events without a fraud label that were reviewed or declined, by rules or the score. A row is mature when
-// its events are older than the label delay and 99 % of frauds are known at that age. The estimate of one
-// that is not is null where too few frauds are known. `change` is that of figures since the days before, as
-// many as these: 0.1 is a tenth more. It is empty where the log has not all of those days or the last day is
-// still to come, and leaves out figures that were 0 or unknown. A day, week or month that is over is compared
-// with the row above it if that is as long.
+// the money of caught frauds. The fraud rate of reviews is the share of frauds among reviewed events with a
+// label; null without one. It is no precision of rules, of which events without a label count as genuine once
+// they are mature. The decline rate is that of all events. The false positive rate is the share of events
+// without a fraud label that were reviewed or declined, by rules or the score. A row is mature when its
+// events are older than the label delay and 99 % of frauds are known at that age. The estimate of one that is
+// not is null where too few frauds are known. `change` is that of figures since the days before, as many as
+// these: 0.1 is a tenth more. It is empty where the log has not all of those days or the last day is still to
+// come, and leaves out figures that were 0 or unknown. A day, week or month that is over is compared with the
+// row above it if that is as long.
 type ResultRow struct {
 	From              string             `json:"from"`
 	To                string             `json:"to"`
@@ -2184,7 +2185,7 @@ type ResultRow struct {
 	FalseDeclines     int64              `json:"false_declines"`
 	UnlabeledDeclines int64              `json:"unlabeled_declines"`
 	MoneySaved        string             `json:"money_saved"`
-	ReviewPrecision   *float64           `json:"review_precision"`
+	ReviewFraudRate   *float64           `json:"review_fraud_rate"`
 	DeclineRate       *OutcomeRate       `json:"decline_rate"`
 	FalsePositiveRate *OutcomeRate       `json:"false_positive_rate"`
 	Money             ResultMoney        `json:"money"`
@@ -2244,6 +2245,8 @@ type RevokedKey struct {
 }
 
 // RuleCounts: Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits.
+// The precision is the share of frauds among them, of which those without a label are genuine. It is null
+// without such hits, and where no event of that type has a label: then all hits are immature.
 type RuleCounts struct {
 	Hits          int64    `json:"hits"`
 	InShadow      int64    `json:"in_shadow"`

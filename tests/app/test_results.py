@@ -302,7 +302,7 @@ def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
     found = bank.project.run(ShowResults(by="rule", end=NOW_DAY))
 
     rows = {
-        row.value: (row.events, row.volume, row.fraud.count, row.caught, row.review_precision) for row in found.rows
+        row.value: (row.events, row.volume, row.fraud.count, row.caught, row.review_fraud_rate) for row in found.rows
     }
     assert rows == {"large": (2, "270.00", 1, 1, 0.5), "round": (2, "200.00", 2, 1, 1.0)}
     assert (found.total.events, found.total.volume) == (len(amounts), "500.00")

@@ -72,7 +72,7 @@ def draft(rules: str = DRAFT, features: str = FEATURES, policy: str = COSTS) -> 
     return load_definitions(FILES, draft=files).or_raise()
 
 
-def log_of() -> MemoryLog:
+def log_of(*, is_labeled: bool = True) -> MemoryLog:
     """Six payments, a minute apart but the last, with the labels that are known a day later."""
     log = MemoryLog()
     amounts = ["150.00", "250.00", "10.00", "300.00", "20.00"]
@@ -80,6 +80,7 @@ def log_of() -> MemoryLog:
     writer(log).write([*paid, payment(5, 60 * 11, amount="500.00", card="c0")])
     known = "2026-03-02T12:00:00Z"
     labels = [("payment/p1", "fraud"), ("payment/p3", "fraud"), ("payment/p4", "genuine"), ("payment/p2", "unclear")]
+    labels = labels if is_labeled else []
     writer(log).write([label(10 + at, event, verdict, "analyst", known) for at, (event, verdict) in enumerate(labels)])
     return log
 
@@ -137,6 +138,13 @@ def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
     assert large["overlap"] == {"second": 1, "unseen": 1}
     assert (large["only"]["hits"], large["only"]["fraud"]) == (2, 1)
     assert (large["old"]["hits"], rules["second"]["old"]["hits"]) == (4, 0)
+
+
+def test_without_a_label_nobody_knows_the_precision_of_a_rule():
+    rules = backtest(log_of(is_labeled=False), draft(), period=JudgedPeriod(LATER)).document()["rules"]
+
+    assert [rule["hits"] > 0 for rule in rules] == [True] * 3
+    assert [(rule["none"], rule["precision"]) for rule in rules] == [(rule["hits"], None) for rule in rules]
 
 
 def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):

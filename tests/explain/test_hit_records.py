@@ -8,7 +8,8 @@ import pytest
 
 from shroff.explain import hit_records
 from shroff.explain.hit_records import HitRecords
-from tests.support.telling import Bank, payment
+from shroff.language.values import DAY_MS
+from tests.support.telling import NOW_MS, Bank, payment
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +76,22 @@ def test_no_precision_is_shown_before_all_hits_are_counted(tmp_path, monkeypatch
 
     assert (newest.hits < counted.hits, newest.precision["precision"]) == (True, None)
     assert counted.precision["precision"] == round(1 / counted.hits, 4)
+
+
+def test_without_any_label_of_its_type_nobody_knows_the_precision_of_a_rule(tmp_path):
+    bank, records = Bank(tmp_path), HitRecords()
+    bank.pay(payment("p-1", at=NOW_MS - 60 * DAY_MS), payment("p-2"))
+    with closing(bank.project.log.open(read_only=True)) as log:
+        records.follow(log, bank.project.definitions)
+        rule = next(iter(records.by_rule))
+        without = records.record(rule, bank.project.definitions)
+    bank.project.label("payment/p-2", "genuine", known_at="2026-12-01T00:00:00Z")
+    with closing(bank.project.log.open(read_only=True)) as log:
+        records.follow(log, bank.project.definitions)
+        labeled = records.record(rule, bank.project.definitions)
+
+    assert (without.genuine, without.immature, without.precision["precision"]) == (0, without.hits, None)
+    assert (labeled.genuine, labeled.immature, labeled.precision["precision"]) == (labeled.hits, 0, 0.0)
 
 
 def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):

@@ -1092,7 +1092,7 @@ export interface ExperimentArm {
   false_declines: number;
   unlabeled_declines: number;
   money_saved: string;
-  review_precision: number | null;
+  review_fraud_rate: number | null;
   decline_rate: OutcomeRate | null;
   false_positive_rate: OutcomeRate | null;
   money: ResultMoney;
@@ -2278,11 +2278,12 @@ export interface ResultMoney {
  * A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is missing).
  * Caught frauds are those that were not approved, missed ones those that were; false declines are declined
  * events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of
- * caught frauds. The precision of reviews is the share of frauds among reviewed events with a label; null
- * without one. The decline rate is that of all events. The false positive rate is the share of events without a
- * fraud label that were reviewed or declined, by rules or the score. A row is mature when its events are older
- * than the label delay and 99 % of frauds are known at that age. The estimate of one that is not is null where
- * too few frauds are known. `change` is that of figures since the days before, as many as these: 0.1 is a tenth
+ * caught frauds. The fraud rate of reviews is the share of frauds among reviewed events with a label; null
+ * without one. It is no precision of rules, of which events without a label count as genuine once they are
+ * mature. The decline rate is that of all events. The false positive rate is the share of events without a fraud
+ * label that were reviewed or declined, by rules or the score. A row is mature when its events are older than
+ * the label delay and 99 % of frauds are known at that age. The estimate of one that is not is null where too
+ * few frauds are known. `change` is that of figures since the days before, as many as these: 0.1 is a tenth
  * more. It is empty where the log has not all of those days or the last day is still to come, and leaves out
  * figures that were 0 or unknown. A day, week or month that is over is compared with the row above it if that is
  * as long.
@@ -2303,7 +2304,7 @@ export interface ResultRow {
   false_declines: number;
   unlabeled_declines: number;
   money_saved: string;
-  review_precision: number | null;
+  review_fraud_rate: number | null;
   decline_rate: OutcomeRate | null;
   false_positive_rate: OutcomeRate | null;
   money: ResultMoney;
@@ -2364,7 +2365,11 @@ export interface RevokedKey {
   made: string[];
 }
 
-/** Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. */
+/**
+ * Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. The precision
+ * is the share of frauds among them, of which those without a label are genuine. It is null without such hits,
+ * and where no event of that type has a label: then all hits are immature.
+ */
 export interface RuleCounts {
   hits: number;
   in_shadow: number;

@@ -15,7 +15,7 @@ from shroff.engine.stored import damaged, decision_of
 from shroff.models.evaluation.exploration import fraud_share
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import LogReader
-from shroff.training.sets.labels import FRAUD_LABEL, UNCLEAR_LABEL
+from shroff.training.sets.labels import FRAUD_LABEL, NO_LABEL, UNCLEAR_LABEL
 
 AT_ONCE = 1_000  # decisions that are asked for together
 _REVIEW = OUTCOMES.index("review")
@@ -36,7 +36,7 @@ def _explored(log: LogReader, judged: JudgedEvents, money: Money) -> ReportExplo
     labels, is_mature = judged.labels[rows], ~judged.is_immature[rows]
     is_reviewed = judged.recorded[rows] >= _REVIEW
     lost = judged.amounts_minor[rows][(labels == FRAUD_LABEL) & ~is_reviewed]
-    known = is_mature & (labels != UNCLEAR_LABEL)
+    known = is_mature & (labels != UNCLEAR_LABEL) & (judged.labels != NO_LABEL).any()
     found = fraud_share(labels[known] == FRAUD_LABEL, propensities[known])
     return ReportExploration(
         judged.event,

@@ -87,11 +87,12 @@ def _hits(judged: JudgedEvents, rows: Ints, money: Money) -> ReportHits:
     labels, amounts = judged.labels[rows], judged.amounts_minor[rows]
     mature = ~judged.is_immature[rows]
     counts = np.bincount(labels[mature], minlength=len(LABELS)).tolist()
+    genuine = counts[GENUINE_LABEL] + (counts[NO_LABEL] if (judged.labels != NO_LABEL).any() else 0)
     return ReportHits(
         hits=len(rows),
         **dict(zip(LABELS, counts, strict=True)),
         immature=int((~mature).sum()),
-        **rule_precision(counts[FRAUD_LABEL], counts[GENUINE_LABEL] + counts[NO_LABEL]),
+        **rule_precision(counts[FRAUD_LABEL], genuine),
         money=money(exact_sum(amounts)),
         fraud_money=money(exact_sum(amounts[mature & (labels == FRAUD_LABEL)])),
     )

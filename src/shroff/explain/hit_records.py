@@ -70,7 +70,8 @@ class HitEvent:
 
 @frozen
 class RuleRecord:
-    """Record of a rule since a moment: its mature hits by label, those without one as genuine; the others are immature.
+    """Record of a rule since a moment: its mature hits by label, those without one as genuine; the others are immature,
+    and so are all where no event of that type has a label.
 
     `by_day` counts hits and frauds of each day, from `first_day` on, a number of days since 1970-01-01.
     """
@@ -116,6 +117,7 @@ class HitRecords:
     _clock_ms: int | None = None
     _upto: int = -1
     _floor: int = 0  # to which it goes back
+    _labeled: set[str] = field(default_factory=set)  # types of events of which one has a label
     _named: dict[str, int] = field(default_factory=dict)
     _unplaced: dict[str, LabelOfHit] = field(default_factory=dict)  # of events that may stand further back
     _made: dict[str, RuleRecord] = field(default_factory=dict)
@@ -203,10 +205,10 @@ class HitRecords:
             return [self.events[seq] for seq in reversed(chosen[-limit:])]
 
     def is_immature(self, event: HitEvent, definitions: Definitions) -> bool:
-        """Whether an event is younger than the label delay: what is known of it is not all that will be."""
+        """Whether an event is younger than the label delay, or none of its type has a label: nobody knows it yet."""
         model = definitions.models.get(event.event)
         delay_ms = LABEL_DELAY_MS if model is None else model.label_delay_ms
-        return event.time_ms > self.now_ms - delay_ms
+        return event.event not in self._labeled or event.time_ms > self.now_ms - delay_ms
 
     def _verdict(self, event: HitEvent, definitions: Definitions) -> str:
         if self.is_immature(event, definitions):
@@ -290,6 +292,7 @@ class HitRecords:
         for records in log.labels_after(after, upto):
             for record in records:
                 label = decoder.decode(record.body)
+                self._labeled.add(label.event.partition("/")[0])
                 known_at_ms = parse_time(label.known_at)
                 if limit_ms is None or known_at_ms <= limit_ms:
                     self.now_ms = max(self.now_ms, known_at_ms)

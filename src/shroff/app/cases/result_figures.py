@@ -199,8 +199,8 @@ class ResultEvents:
         for hits in log.hits_after(after, last):
             for hit in hits:
                 (drawn if hit.rule in DRAWS else self._hits)[hit.rule].append(hit.seq)
-        for places in drawn.values():
-            self._draws(log, places)
+        for draws in drawn.values():
+            self._draws(log, draws)
         if by:
             self._values(log, by, last)
         self.to = last

@@ -92,7 +92,8 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
 
     Caught frauds are those that were not approved, missed ones those that were; false declines are declined events
     labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of caught frauds.
-    The precision of reviews is the share of frauds among reviewed events with a label; null without one.
+    The fraud rate of reviews is the share of frauds among reviewed events with a label; null without one. It is no
+    precision of rules, of which events without a label count as genuine once they are mature.
     The decline rate is that of all events. The false positive rate is the share of events without a fraud label that
     were reviewed or declined, by rules or the score.
     A row is mature when its events are older than the label delay and 99 % of frauds are known at that age.
@@ -117,7 +118,7 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     false_declines: int
     unlabeled_declines: int
     money_saved: str
-    review_precision: float | None
+    review_fraud_rate: float | None
     decline_rate: OutcomeRate | None
     false_positive_rate: OutcomeRate | None
     money: ResultMoney
@@ -384,7 +385,7 @@ def result_row(
         false_declines=false_declines[0],
         unlabeled_declines=tally.of(["decline"], ["none"])[0],
         money_saved=money(caught[1]),
-        review_precision=round(reviewed[0] / reviewed[1], 4) if reviewed[1] else None,
+        review_fraud_rate=round(reviewed[0] / reviewed[1], 4) if reviewed[1] else None,
         decline_rate=OutcomeRate.of(outcomes[3][0], events),
         false_positive_rate=OutcomeRate.of(tally.of(stopped)[0] - tally.of(stopped, ["fraud"])[0], events - fraud),
         money=ResultMoney(*(money(units) for _, units in (*outcomes, caught, missed, false_declines))),

@@ -63,7 +63,11 @@ class NoReasonError(RefusalError):
 
 
 class RuleCounts(msgspec.Struct):
-    """Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits."""
+    """Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits.
+
+    The precision is the share of frauds among them, of which those without a label are genuine. It is null without
+    such hits, and where no event of that type has a label: then all hits are immature.
+    """
 
     hits: int
     in_shadow: int

@@ -67,7 +67,8 @@ def fraud_share(frauds: Bools, propensities: Floats) -> FraudShare:
 class RulePrecision(TypedDict):
     """The share of frauds among the mature hits of a rule, with its 95 % confidence interval; None without such hits.
 
-    A hit is mature once it is older than the label delay. One without a label counts as genuine, an unclear one not.
+    A hit is mature once it is older than the label delay. One without a label counts as genuine, an unclear one not;
+    without a label of any event of its type nothing is known.
     """
 
     precision: float | None

@@ -1064,7 +1064,7 @@ public interface Types {
             @JsonProperty("false_declines") Long falseDeclines,
             @JsonProperty("unlabeled_declines") Long unlabeledDeclines,
             @JsonProperty("money_saved") String moneySaved,
-            @JsonProperty("review_precision") Double reviewPrecision,
+            @JsonProperty("review_fraud_rate") Double reviewFraudRate,
             @JsonProperty("decline_rate") OutcomeRate declineRate,
             @JsonProperty("false_positive_rate") OutcomeRate falsePositiveRate,
             @JsonProperty("money") ResultMoney money,
@@ -2229,8 +2229,9 @@ public interface Types {
      * A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is
      * missing). Caught frauds are those that were not approved, missed ones those that were; false declines are
      * declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
-     * the money of caught frauds. The precision of reviews is the share of frauds among reviewed events with a
-     * label; null without one. The decline rate is that of all events. The false positive rate is the share of
+     * the money of caught frauds. The fraud rate of reviews is the share of frauds among reviewed events with a
+     * label; null without one. It is no precision of rules, of which events without a label count as genuine
+     * once they are mature. The decline rate is that of all events. The false positive rate is the share of
      * events without a fraud label that were reviewed or declined, by rules or the score. A row is mature when
      * its events are older than the label delay and 99 % of frauds are known at that age. The estimate of one
      * that is not is null where too few frauds are known. `change` is that of figures since the days before, as
@@ -2255,7 +2256,7 @@ public interface Types {
             @JsonProperty("false_declines") Long falseDeclines,
             @JsonProperty("unlabeled_declines") Long unlabeledDeclines,
             @JsonProperty("money_saved") String moneySaved,
-            @JsonProperty("review_precision") Double reviewPrecision,
+            @JsonProperty("review_fraud_rate") Double reviewFraudRate,
             @JsonProperty("decline_rate") OutcomeRate declineRate,
             @JsonProperty("false_positive_rate") OutcomeRate falsePositiveRate,
             @JsonProperty("money") ResultMoney money,
@@ -2315,7 +2316,11 @@ public interface Types {
             @JsonProperty("used_at") String usedAt,
             @JsonProperty("made") List<String> made) {}
 
-    /** Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. */
+    /**
+     * Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. The
+     * precision is the share of frauds among them, of which those without a label are genuine. It is null
+     * without such hits, and where no event of that type has a label: then all hits are immature.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleCounts(
             @JsonProperty("hits") Long hits,
