@@ -39,8 +39,9 @@ SERVERS = (
     server,
 )  # fixtures of all tests
 SELDOM = 20_000, 20, 20  # objects, and collections of younger ones, between two looks for garbage: 5 % of all time
-WITH_FEW_DRAWINGS = {
+WITH_FEW_DRAWINGS = {  # folders, and files of models that judge no interval
     "app", "backtest", "contracts", "examples", "journeys", "monitoring", "notices", "training", "web",
+    "test_evaluation", "test_folds", "test_learners", "test_registry", "test_report_page",
 }  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -102,7 +103,7 @@ def _few_drawings(request: pytest.FixtureRequest) -> Iterator[None]:
 
     Tests of models hold intervals themselves to what they say; golden files and documentation show those of a user.
     """
-    if request.path.parent.name not in WITH_FEW_DRAWINGS:
+    if not WITH_FEW_DRAWINGS & {request.path.parent.name, request.path.stem}:
         yield
         return
     from shroff.models.evaluation import intervals
