@@ -23,7 +23,7 @@ from tests.support.served import Served, key_of, started
 
 pytestmark = pytest.mark.slow
 
-EVENTS = 3_000
+EVENTS = times(2_000, 3_000)
 SENDERS = 8
 ROUNDS = times(1, 4)
 
