@@ -8,7 +8,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.events.labels import LogEvent
@@ -46,7 +46,7 @@ from tests.laws.test_engines import (
     submission,
     written,
 )
-from tests.support.effort import some
+from tests.support.effort import examples, some
 from tests.support.log_memory import MemoryLog, MemoryStore
 
 Spoil = Callable[[list[bytes]], Iterable[bytes]]
@@ -100,7 +100,7 @@ def test_a_writer_that_takes_up_a_snapshot_goes_on_with_equal_bytes(version: Ver
     assert everything(log) == everything(written(definitions, history))
 
 
-@QUICK
+@settings(QUICK, max_examples=examples(100, usual=8))
 @given(old=versions(), new=versions(), made=histories(), steps=STEPS)
 def test_snapshots_between_changes_of_version_change_nothing(old: Version, new: Version, made: Made, steps: list[Step]):
     both, history = [project(*old), project(*new)], history_of(*made)

@@ -110,7 +110,7 @@ def test_long_histories_agree_with_the_definition(seed: int) -> None:
             if window or not AGGREGATES[function].scans
         ),
     )
-    rows = made_up_rows(seed, 1_500, LATENESS_MS)
+    rows = made_up_rows(seed, times(700, 1_500), LATENESS_MS)
     truth = by_definition(plan, rows)
 
     for batch in (1, 64, 4_096):
