@@ -125,7 +125,7 @@ def test_web_settings_that_are_applied_count_from_the_next_request_on(tmp_path):
 
             assert "127.0.0.1" in (await Browser(asks).get("/login")).body.decode()
             assert service.address.public == Browser(asks).origin == "https://new.bank.example"
-            assert service.proxies.has("10.0.0.9")
+            assert service.settings.proxies.has("10.0.0.9")
             found = await browser.post("/login", {"name": "ann", "password": PASSWORD})
             assert found.status == 403, "the form is of the address before"
             browser.origin = "https://new.bank.example"

@@ -149,7 +149,7 @@ async def _serve(
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # what it would say holds bytes of requests
     config = uvicorn.Config(
         organizations,
-        http=limited(lambda: organizations.home.proxies),
+        http=limited(lambda: organizations.home.settings.proxies),
         loop="none",
         ws="none",
         lifespan="off",

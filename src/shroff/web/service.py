@@ -48,12 +48,10 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.people.access import Who
     from shroff.people.audit import Act
-    from shroff.people.oidc import Provider
     from shroff.people.sql import Change
     from shroff.people.store import Desk
     from shroff.streams.log import Log
     from shroff.web.http.messages import Request
-    from shroff.web.http.proxies import Proxies
     from shroff.web.http.routes import Route
     from shroff.web.organizations import Organizations
     from shroff.worker.request_loop import RequestLeader
@@ -196,23 +194,15 @@ class Service:
     @property
     def address(self) -> Address:
         """Where browsers reach this service."""
-        return self._active().address
-
-    @property
-    def proxies(self) -> Proxies:
-        """The proxies before this service."""
-        return self._active().proxies
+        return self.settings.address
 
     def is_allowed(self, address: str) -> bool:
         """Whether the networks that are set have this address; any where none is set."""
-        return (networks := self._active().networks) is None or networks.has(address)
+        return (networks := self.settings.networks) is None or networks.has(address)
 
     @property
-    def provider(self) -> Provider | None:
-        """By which people may sign in, where one is set."""
-        return self._active().provider
-
-    def _active(self) -> ActiveSettings:
+    def settings(self) -> ActiveSettings:
+        """Settings of the active version: its address, proxies, networks, and the provider of sign-ins."""
         systems, known = self.project.context.systems, self.by_settings
         if systems is not known.systems:
             self._askers.submit(sync_roles, self.desk, self.tell)

@@ -215,7 +215,7 @@ class Resource:
         self._application, self._here = application, here
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, self._application.service.proxies)
+        request = Request(scope, receive, self._application.service.settings.proxies)
         await self._application.answer(self._here, request, send)
 
 

@@ -212,19 +212,20 @@ async def end_visit(service: Service, request: Request) -> Response:
 
 
 def _provider(service: Service) -> oidc.Provider:
-    if service.provider is None:
+    if (provider := service.settings.provider) is None:
         raise ProblemError(404, "not-found", "Page not found", "no identity provider is configured")
-    return service.provider
+    return provider
 
 
 def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:
+    provider = service.settings.provider
     return alone(
         "login.html",
         status,
         back=back,
         name=name,
         mistake=mistake,
-        provider=service.provider and (urlsplit(service.provider.issuer).hostname or ""),  # it may have a password
+        provider=provider and (urlsplit(provider.issuer).hostname or ""),  # it may have a password
         passwords=service.desk.settings.has_passwords,
         passkeys=passkeys.has_library(),
     )
