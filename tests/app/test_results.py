@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from shroff.app.cases import result_figures
+from shroff.app.cases import label_reports, result_figures
+from shroff.app.cases.label_reports import LabelReports
 from shroff.app.cases.result_figures import DecidedEvents, explored_declines, final_fraud, period_codes
 from shroff.app.cases.result_operations import ResultRow, ShowResults, csv_lines
 from shroff.cases import case_actions, dispositions
@@ -190,6 +191,28 @@ def test_a_value_of_several_types_has_one_row_by_its_text(tmp_path):
 
     assert [(row.value, row.events, row.volume) for row in found.rows] == [("1", 2, "2.50"), ("true", 1, "0.00")]
     assert (len(places), totals[0]) == (2, (2, 250))
+
+
+def test_pages_of_the_decisions_of_a_label_read_a_long_log_once(bank, monkeypatch):
+    reports, reads, decided = bank.project.label_reports, list[str](), LabelReports.decided_events
+
+    def decided_events(reports: LabelReports, by: str, as_of_ms: int) -> DecidedEvents:
+        reads.append(by)
+        return decided(reports, by, as_of_ms)
+
+    def page(as_of: str | None, label: str = "fraud") -> list[int]:
+        return reports.decisions_with(["approve", "review", "decline"], label, None, "", None, as_of)[0].tolist()
+
+    monkeypatch.setattr(LabelReports, "decided_events", decided_events)
+    short = page(time_text(NOW_MS)), page(time_text(NOW_MS))
+    monkeypatch.setattr(label_reports, "KEPT_BACK", 0)
+    long = page(time_text(NOW_MS)), page(time_text(NOW_MS))
+    others = page(time_text(NOW_MS), "genuine"), page(None), page(None)
+
+    assert len(reads) == 2 + 1 + 3
+    assert [*short, *long] == [long[0]] * 4
+    assert others[0] != long[0]
+    assert others[1] == others[2]
 
 
 def test_csv_has_every_row(bank):
