@@ -207,9 +207,10 @@ def test_pages_of_the_decisions_of_a_label_read_a_long_log_once(bank, monkeypatc
     short = page(time_text(NOW_MS)), page(time_text(NOW_MS))
     monkeypatch.setattr(label_reports, "KEPT_BACK", 0)
     long = page(time_text(NOW_MS)), page(time_text(NOW_MS))
+    kept = len(reads)
     others = page(time_text(NOW_MS), "genuine"), page(None), page(None)
 
-    assert len(reads) == 2 + 1 + 3
+    assert (kept, len(reads)) == (2 + 1, 2 + 1 + 3)
     assert [*short, *long] == [long[0]] * 4
     assert others[0] != long[0]
     assert others[1] == others[2]
