@@ -123,8 +123,8 @@ ONE, TOP = FILES["events.yaml"], "shroff: 1\nname: fx\nmoney: "
         ({"tables/fx.csv": RATES + "CHF,2026-03-01,0.00\n"}, "tables/fx.csv:8  the rate of CHF is 0.00; it is above 0"),
         ({"tables/fx.csv": RATES + "CHF,2026-03-01,\n"}, "the rate of CHF is empty"),
         ({"tables/fx.csv": RATES + "EUR,2026-03-01,1\n"}, "tables/fx.csv:8  EUR is the project's own currency"),
-        ({"tables/fx.csv": RATES + "USD,2026-03-01,1\n"}, "fx.csv:8  'USD' from 2026-03-01 is in line 2"),
-        ({"tables/fx.csv": RATES + "CHF,,1\n"}, "tables/fx.csv:8  valid_from is empty."),
+        ({"tables/fx.csv": RATES + "USD,2026-03-01,1\n"}, "fx.csv:8  'USD' is in line 2 too, from the same time."),
+        ({"tables/fx.csv": RATES + "CHF,,1\n"}, "tables/fx.csv:8  valid_from: the cell is empty."),
         ({"features.yaml": "card:\n  a: last(original(payment.card))\n"}, "is text and no amount in another"),
     ],
 )  # fmt: skip

@@ -70,6 +70,7 @@ LONG = {
     "spark_stream": "--few 100 --events 200 --rounds 1",
     "streams": "--events 500 --runs 1 --peer-events 100",
     "streams_latency": "--rate 50 --seconds 1",
+    "tables": "--events 500 --rows 2000 --looks 2000 --rounds 1",
     "training_set": "--events 500 --rounds 1 --large 0",
 }
 ELSEWHERE = {"handbook", "small_files", "suggest"}  # measure the real data: other tests try what they do on excerpts

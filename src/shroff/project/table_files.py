@@ -274,7 +274,7 @@ def _table(
         name: _ParsedCells(partial(parse_cell, type_=type_, money_places=money_places))
         for name, type_ in shape.columns.items()
     }
-    times = _ParsedCells(parse_file_time)
+    times = _ParsedCells(_start_ms)
     places = [(name, read.header.index(name), columns[name]) for name in shape.columns]
     places += [(shape.since, read.header.index(shape.since), times)] if shape.since else []
     key_at, keys, given = read.header.index(key), KeyColumn(), len(problems)
@@ -311,11 +311,11 @@ def _table(
     codes = np.frombuffer(times.codes, np.int32) if shape.since and len(of_row) else np.zeros(len(of_row), np.int32)
     dated, twice = dated_rows(np.array(of_row, np.int64), since[codes])
     pairs += twice
-    problems += [_twice(file, lines[max(pair)], lines[min(pair)]) for pair in pairs[:_MISTAKES_MAX]]
     row_keys = RowKeys(
         PackedValues(np.frombuffer(bytes(texts) or b" ", np.uint8), np.frombuffer(ends, np.int64)),
         np.array(lines, np.uint32),
     )
+    problems += [_twice(file, shape, row_keys, *sorted(pair)) for pair in pairs[:_MISTAKES_MAX]]
     made = {name: coded.column() for name, coded in columns.items()}
     by_key = index if shape.kind else EqualIndex(row_keys.texts)
     return LookUpTable(digest, by_key, made, row_keys, dated if shape.since and len(of_row) else None)
@@ -334,6 +334,18 @@ def _key(shape: TableShape, text: str, high: str, money_places: int) -> tuple[In
     return found, found
 
 
-def _twice(file: str, line: int, first: int) -> Problem:
-    words = f"line {first} has a key that stands for the same values"
-    return Problem(file, line, 1, "", f"{words}.", "Leave one of the two out, or cut its range.")
+def _start_ms(text: str) -> int:
+    """The time from which on a row is valid. Raises: ValueError."""
+    if not text:
+        raise ValueError("the cell is empty")
+    return parse_file_time(text)
+
+
+def _twice(file: str, shape: TableShape, keys: RowKeys, first: int, row: int) -> Problem:
+    """The problem of a row whose key an earlier one has."""
+    line, other = int(keys.lines[row]), int(keys.lines[first])
+    if shape.kind:
+        words = f"line {other} has a key that stands for the same values."
+        return Problem(file, line, 1, "", words, "Leave one of the two out, or cut its range.")
+    words = f"{keys.texts[row]!r} is in line {other} too{', from the same time' if shape.since else ''}."
+    return Problem(file, line, 1, "", words, "Leave one of the two lines out.")

@@ -21,7 +21,7 @@ from shroff.runtime.values import FrozenStruct
 __all__ = ["CodedColumn", "Interval", "KeyColumn", "LookUpTable", "PackedValues", "RowKeys", "key_interval"]
 
 _ALIGNED = 64  # bytes
-_FEW = 1 << 12  # values that are decoded at once
+_FEW = 1 << 16  # values that are decoded at once
 _LINES = Decoder(Value)
 
 
@@ -84,7 +84,11 @@ class EqualIndex:
 
     @cached_property
     def _numbers(self) -> dict[Value, int]:
-        return {key: number for number, key in enumerate(dict.fromkeys(self._rows[:]))}
+        rows = self._rows[:]
+        numbers = dict(zip(rows, range(len(rows)), strict=True))
+        if len(numbers) < len(rows):  # rows with times
+            numbers = {key: number for number, key in enumerate(numbers)}
+        return numbers
 
     def find(self, values: Sequence[Any], is_valid: object = None) -> Array:
         """The number of the key of each value; -1 for none."""
