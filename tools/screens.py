@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 
 from playwright.sync_api import Page
 
+from shroff.examples.bank import bank
 from tools.browser import browser
 
 ROOT: Final = Path(__file__).parent.parent
@@ -36,7 +37,7 @@ SCHEDULES: Final = """\
 nightly_training: { kind: train, cron: "30 2 * * *", zone: Europe/Berlin, params: { promote: true }, retries: 2 }
 morning_features: { kind: features, cron: "0 5 * * 1-5", zone: Europe/Berlin, params: { event: payment } }
 """
-STREAMED: Final = ("live", "queue", "case")  # a stream of theirs stays open
+STREAMED: Final = ("live", "queue", "case", "organizations")  # a stream of theirs stays open
 QUALITY: Final = 80  # a page is below 100 kB then, and its text still sharp; PNG takes twice as much
 
 
@@ -201,41 +202,100 @@ ASKED: Final = """async (asked) => {
 }"""
 
 
+PROGRAM: Final = (sys.executable, "-m", "shroff")
+
+
+def shroff(*words: object, given: str = "") -> str:
+    """What a command prints."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    command = [*PROGRAM, *map(str, words)]
+    return subprocess.run(command, check=True, env=environment, input=given, text=True, capture_output=True).stdout
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Iterator[str]:
+    """A service of its own; gives its address."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    serve = [*PROGRAM, "-C", str(folder), "serve", "--port", "0", *options]
+    running = subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, env=environment)
+    assert running.stderr is not None
+    try:
+        yield next(found[0] for line in running.stderr if (found := re.search(r"http://[^/\s]+", line)))
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=ENDS_S)
+
+
+def sign_in(page: Page, base: str, name: str, password: str) -> None:
+    page.context.clear_cookies()
+    page.goto(f"{base}/login")
+    page.fill("#name", name)
+    page.fill("#password", password)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    page.wait_for_url(lambda url: not url.endswith("/login"))
+
+
 def approvals(page: Page) -> None:
     """Two admins of a service of its own: what one requested, the other sees."""
     password = secrets.token_urlsafe()
     with tempfile.TemporaryDirectory(prefix="shroff-approvals-") as scratch:
-        folder, environment = Path(scratch, "bank"), os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        program = [sys.executable, "-m", "shroff"]
-        subprocess.run([*program, "init", folder, "--template", "payments"], check=True, env=environment)
+        folder = Path(scratch, "bank")
+        shroff("init", folder, "--template", "payments")
         for name in ("ann", "ben"):
-            made = [*program, "-C", folder, "users", "add", name, "--role", "admin", "--password-stdin"]
-            subprocess.run(made, check=True, env=environment, input=password, text=True)
+            shroff("-C", folder, "users", "add", name, "--role", "admin", "--password-stdin", given=password)
         with (folder / "shroff.yaml").open("a", encoding="utf-8") as file:
             file.write("\nsecond_person: [lists, users]\n")
-        serve = [*program, "-C", str(folder), "serve", "--port", "0"]
-        running = subprocess.Popen(serve, stderr=subprocess.PIPE, text=True, env=environment)
-        assert running.stderr is not None
-        base = next(found[0] for line in running.stderr if (found := re.search(r"http://[^/\s]+", line)))
-        for name in ("ann", "ben"):
-            page.context.clear_cookies()
-            page.goto(f"{base}/login")
-            page.fill("#name", name)
-            page.fill("#password", password)
-            page.get_by_role("button", name="Sign in", exact=True).click()
-            page.goto(f"{base}/approvals")
-            entry = {"value": "c-4711", "note": "stolen"}
-            eve = {"name": "eve", "role": "author", "display_name": "Eve Ward"}
-            asked = [["lists/blocked_cards/entries", entry], ["users", eve]]
-            ours = [["keys", {"name": "deploy", "role": "admin"}]]
-            page.evaluate(ASKED, asked if name == "ann" else ours)
-        page.reload()
-        page.wait_for_load_state("networkidle")
-        running.send_signal(signal.SIGINT)
-        running.wait(ENDS_S)
+        with serving(folder) as base:
+            for name in ("ann", "ben"):
+                sign_in(page, base, name, password)
+                page.goto(f"{base}/approvals")
+                entry = {"value": "c-4711", "note": "stolen"}
+                eve = {"name": "eve", "role": "author", "display_name": "Eve Ward"}
+                asked = [["lists/blocked_cards/entries", entry], ["users", eve]]
+                ours = [["keys", {"name": "deploy", "role": "admin"}]]
+                page.evaluate(ASKED, asked if name == "ann" else ours)
+            page.reload()
+            page.wait_for_load_state("networkidle")
 
 
-# As somebody meets them. What customers see is last but one, they are not signed in; then a service of its own.
+def why(page: Page) -> None:
+    """The page that tells a customer why: of the fifth of five small payments, which is declined."""
+    with tempfile.TemporaryDirectory(prefix="shroff-why-") as scratch:
+        folder, file = Path(scratch, "bank"), Path(scratch, "burst.jsonl")
+        shroff("init", folder, "--template", "payments")
+        where = {"card": "c-7", "merchant": "m-7", "terminal": "t-7", "country": "DE", "channel": "web"}
+        paid = [{**where, "paid_at": f"2026-03-01T10:0{at}:00Z", "amount": f"1.0{at}"} for at in range(1, 6)]
+        file.write_text("".join(json.dumps({**event, "payment_id": f"p-{at}"}) + "\n" for at, event in enumerate(paid)))
+        shroff("-C", folder, "ingest", file, "--as", "payment")
+        key = shroff("-C", folder, "keys", "create", "shop", "--role", "admin").split()[0]
+        with serving(folder) as base:
+            head = {"authorization": f"Bearer {key}"}
+            made = page.request.post(f"{base}/api/v1/notices/why", headers=head, data={"event": "payment/p-4"})
+            page.goto(made.json()["link"])
+            page.wait_for_load_state("networkidle")
+
+
+def organizations(page: Page) -> None:
+    """The menu of somebody who is an analyst in two organizations."""
+    password = secrets.token_urlsafe()
+    with tempfile.TemporaryDirectory(prefix="shroff-organizations-") as scratch:
+        home, file = Path(scratch, "home"), Path(scratch, "payments.jsonl")
+        file.write_text("".join(json.dumps(payment.event) + "\n" for payment in bank(6_000, seed=3)))
+        shroff("init", home, "--template", "blank")
+        shroff("-C", home, "users", "add", "ben", "--role", "member", "--password-stdin", given=password)
+        for name in ("north", "south"):
+            folder = Path(scratch, "banks", name)
+            shroff("init", folder, "--template", "payments")
+            shroff("-C", folder, "users", "add", "ben", "--role", "analyst")
+            shroff("-C", folder, "ingest", file, "--as", "payment")
+        with serving(home, "--organizations", f"{scratch}/banks") as base:
+            sign_in(page, base, "ben", password)
+            page.locator("#organizations").get_by_role("link", name="north").click()
+            page.locator("tr[data-row]").first.wait_for()
+            page.locator("details.organizations summary").click()
+
+
+# As somebody meets them. What customers see is last but one, they are not signed in; then services of their own.
 PICTURES: Final = (
     Picture("first-run", first_run),
     Picture("queue", at("/queue"), (DESK, DARK, PHONE)),
@@ -277,6 +337,8 @@ PICTURES: Final = (
     Picture("api-keys", at("/settings/keys")),
     Picture("customer", customer, (DESK, PHONE)),
     Picture("approvals", approvals, (DESK, PHONE)),
+    Picture("why", why, (DESK, PHONE)),
+    Picture("organizations", organizations, (DESK, PHONE)),
 )
 
 

@@ -256,26 +256,24 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
     """Sequence number of the first event at or after a time; the one after the last if there is none.
 
     Before it all events are earlier than the moment, and from it on later than the moment less the lateness.
-    Cost: some 20 questions, and reading what lies so close to the moment that halves tell nothing. Records that have
+    Cost: some 20 questions, and reading the lateness before the moment. Records that have
     moved to the lake are not read where the store begins before the moment.
     """
-    before, end = (
-        floor_of(log, moment_ms - lateness_ms, last),
-        last + 1,
-    )  # it stands behind `before`, and not behind `end`
-    while end - before > NEAR:
-        record = _event_from(log, (before + end) // 2, end)
-        if record is None or moment_ms - lateness_ms <= record.time_ms < moment_ms:
-            break
-        if record.time_ms >= moment_ms:
-            end = record.seq
-        else:
-            before = record.seq
+    floor = floor_of(log, moment_ms - lateness_ms, last)
+    before, _ = _bisected(log, moment_ms - lateness_ms, floor, last + 1)  # it stands behind `before`
+    _, end = _bisected(log, moment_ms, before, last + 1)  # and not behind `end`
     for records in log.read(before, min(end, last)):
         for event in records:
             if event.kind == "event" and event.time_ms >= moment_ms:
                 return event.seq
     return end
+
+
+def _bisected(log: LogReader, moment_ms: int, before: int, end: int) -> tuple[int, int]:
+    """Bring two places near to each other, with an event before a time at the one and a later one at the other."""
+    while end - before > NEAR and (record := _event_from(log, (before + end) // 2, end)) is not None:
+        before, end = (record.seq, end) if record.time_ms < moment_ms else (before, record.seq)
+    return before, end
 
 
 def _event_from(log: LogReader, place: int, end: int) -> Record | None:

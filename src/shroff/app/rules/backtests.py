@@ -261,12 +261,12 @@ class LogBacktests(ProjectPart):
         at = frozenset([rule.on])
         computed = [Computed(name, node, rule.by, at, needs_key=False, rule=rule.id) for name, node in wanted.items()]
         read = [*features_read(definitions, rule.on, list(wanted.values())), *computed]
-        lateness_ms, reader = lateness_of(log, definitions), LineReader(definitions)
+        reads_labels = any(part.event == "label" for item in read for part in aggregates(item.node))
+        lateness_ms, reader = lateness_of(log, definitions), LineReader(definitions, reads_labels=reads_labels)
         own = list(log_columns(log, definitions, stretch.upto, after=stretch.after, reader=reader))
         mine = [(piece.decided, piece.frames[rule.on]) for piece in own if rule.on in piece.frames]
         begins_ms = min((int(frame.times.min()) for _, frame in mine), default=behind_ms)
         back_ms, before = reach_ms([item.node for item in read], definitions), log.pruned_to()
-        reads_labels = any(part.event == "label" for item in read for part in aggregates(item.node))
         if back_ms is not None and not reads_labels and not lateness_ms.leaps:
             before = first_place(log, begins_ms - back_ms, lateness_ms, stretch.after) - 1 if back_ms else stretch.after
         past = log_columns(log, definitions, stretch.after, after=before, reader=reader)

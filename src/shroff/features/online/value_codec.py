@@ -95,6 +95,8 @@ def decode(words: Ints, valid: Bools, type_: Type, texts: Codes) -> Column:
         return Column(np.ascontiguousarray(words).view(np.float64), valid)
     if type_.kind == "boolean":
         return Column(words.astype(np.bool_) & valid, valid)
+    if type_.is_text and len(words) > len(texts.values):
+        return Column(np.array([*texts.values, ""], object)[np.where(valid, words, -1)], valid)
     if type_.is_text:
         decoded = [
             texts.values[word] if there else None for word, there in zip(words.tolist(), valid.tolist(), strict=True)

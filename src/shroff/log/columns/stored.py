@@ -117,11 +117,14 @@ def ids_of(frame: Frame) -> Any:
 class LineReader:
     """Turns lines into pieces; the numbers of texts stay the same over all of them.
 
+    Args:
+        reads_labels: Whether labels are read; else pieces have none.
+
     Raises: DefinitionError or StateError where a body cannot be read, as `Records.decode`.
     """
 
-    def __init__(self, definitions: Definitions) -> None:
-        self._definitions = definitions
+    def __init__(self, definitions: Definitions, *, reads_labels: bool = True) -> None:
+        self._definitions, self._reads_labels = definitions, reads_labels
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._types = list(definitions.events.types.values())
         self._names = joined_texts([*(f"e{type_.name}".encode() for type_ in self._types), b"llabel"])
@@ -154,7 +157,8 @@ class LineReader:
             rows = np.flatnonzero(types == number)
             if len(rows):
                 frames[type_.name] = self._frame(type_, data, rows, bodies[rows], ends[rows], seqs)
-        labels = self._labels(lines, np.flatnonzero(types == len(self._types)), bodies, ends, seqs)
+        label_rows = np.flatnonzero(types == len(self._types))[: None if self._reads_labels else 0]
+        labels = self._labels(lines, label_rows, bodies, ends, seqs)
         if labels:
             events = self._definitions.events
             rows = np.array([row for row, _ in labels], np.int64)
