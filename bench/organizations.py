@@ -151,8 +151,9 @@ def main() -> None:
         held.callback(subprocess.run, ["umount", "-l", str(full)], check=True)
         service = started(scratch / "home", "--organizations", str(scratch / "banks"))
         held.callback(service.kill)
-        assert service.process.stderr is not None
-        Thread(target=lambda: service.said.extend(map(str.rstrip, service.process.stderr)), daemon=True).start()
+        logged = service.process.stderr
+        assert logged is not None
+        Thread(target=lambda: service.said.extend(map(str.rstrip, logged)), daemon=True).start()
         north, south = (
             Senders(service.url, name, scratch / "banks" / name, at) for at, name in enumerate(("north", "south"))
         )
