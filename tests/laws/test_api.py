@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
+from shroff.web.api.events import PARTS_AT_ONCE
 from tests.recovery.harness import contents
 from tests.support.webs import asker
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVENTS = 150
-READ_IN_ORDER = 30  # events of these: no more than 300 commas and line ends, so that a body is read on the event loop
+READ_IN_ORDER = PARTS_AT_ONCE // 9  # events of these, of nine fields: a body of so many is read on the event loop
 
 
 @st.composite
