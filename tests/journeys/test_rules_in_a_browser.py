@@ -183,7 +183,7 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
     when = "when: this.amount > 1_000 and card.payments_10m >= 3 and this.country != 'DE'"
     expect(text).to_have_value(
         f"- id: formed  # many at once\n  on: payment\n  by: card\n  {when}\n"
-        '  reason: "{this.amount}, above 1,000"\n  effect: review\n'
+        '  reason: "an amount of {this.amount}"\n  effect: review\n'
     )
     expect(page.locator("[data-says-back]")).to_contain_text("3 or more payments in 10 min")
     expect(page.locator("[data-counted]")).to_contain_text("of 400 events hit", timeout=2 * PATIENCE_MS)
@@ -199,7 +199,7 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
     expect(text).to_have_value(
         "- id: formed  # many at once\n  on: payment\n  by: card\n"
         "  when: this.amount > 5 and not (this.amount > 9)  # odd\n"
-        '  reason: "{this.amount}, above 1,000"\n  effect: decline\n'
+        '  reason: "an amount of {this.amount}"\n  effect: decline\n'
     )
 
     # saved in the moment of a change, before the service has written it into the text

@@ -242,6 +242,8 @@ def test_an_exact_value_becomes_the_nearest_float_beyond_53_bits():
         ("integer hashed", "only text can be hashed"),
         ("text hashd", "Did you mean hashed?"),
         ("text unique unique", "is used twice"),
+        ("string", "Did you mean text?"),
+        ("hashed", "Did you mean text hashed?"),
         ("", "is not a type"),
         ("text ??", "is not a type"),
         ("text > 0", "text takes no bounds; integer, number"),

@@ -287,6 +287,19 @@ def test_one_mistake_in_a_feature_is_one_error_whatever_reads_it(broken: str):
     assert [(problem.file, problem.line) for problem in problems] == [("features.yaml", 3)]
 
 
+def test_a_field_whose_type_cannot_be_read_is_one_error_whatever_reads_it_and_others_stay():
+    events = FILES["events.yaml"].replace("card: text", "card: string", 1)
+    rule = "- { id: r, on: payment, by: card, when: this.card == 'x' and this.amuont > 1, effect: review }\n"
+    other = "- { id: o, on: payment, by: card, when: this.amuont > 1, effect: review }\n"
+    assert events != FILES["events.yaml"]
+    problems = load_definitions({**FILES, "events.yaml": events, "rules/r.yaml": rule + other}).problems
+
+    assert [(problem.file, problem.hint or problem.message) for problem in problems] == [
+        ("events.yaml", "field card: 'string' is not a type. Did you mean text?"),
+        ("rules/r.yaml", "Did you mean amount?"),
+    ]
+
+
 def test_rules_that_expire_soon_or_have_are_named():
     rule = "- {{ id: {}, on: payment, by: card, effect: review, when: this.amount > 1, expires: {} }}\n"
     days = {"gone": "2026-01-31", "soon": "2026-03-02", "later": "2026-03-05"}

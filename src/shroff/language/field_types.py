@@ -37,6 +37,20 @@ _OF_HASHED = (
 )
 MARKS = ("hashed", "unique", "personal")
 BOUNDED = ("integer", "number", "real", "money", "duration", "time")  # types whose fields may have bounds
+_MEANT = {  # by what other systems call a type
+    word: meant
+    for meant, words in {
+        "text": "string str varchar char uuid",
+        "integer": "int bigint long",
+        "real": "float double",
+        "number(2)": "decimal numeric",
+        "boolean": "bool",
+        "time": "date datetime timestamp",
+        "choice(a, b)": "enum",
+        **{f"text {mark}": mark for mark in MARKS},
+    }.items()
+    for word in words.split()
+}
 _LENGTH_MAX = 65_536  # characters; a choice may list many texts
 _FIELD_TYPE = re.compile(
     r"\s*([a-z_]+)\s*(?:\((.*)\))?\s*(\?)?\s*((?:[a-z]++\s*+)*+)(?:(\d[0-9a-z]{0,40})\s*)?([<>].*)?$", re.DOTALL
@@ -157,7 +171,8 @@ def _marks(words: list[str], duration: str | None) -> tuple[list[str], int]:
 
 def _named_type(name: str, inside: str | None, money_places: int) -> Type:
     if name not in NAMES:
-        raise TypeTextError(f"{name!r} is not a type. {nearest(name, NAMES) or 'Types are ' + ', '.join(NAMES) + '.'}")
+        meant = f"Did you mean {_MEANT[name]}?" if name in _MEANT else nearest(name, NAMES)
+        raise TypeTextError(f"{name!r} is not a type. {meant or 'Types are ' + ', '.join(NAMES) + '.'}")
     if name == "choice":
         return _choice(inside)
     if name == "number":

@@ -27,10 +27,25 @@ _LINE_ID = "join(row.file, ':', row.number)"
 _START = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
 TAKEN = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
 _SIGNS = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
-FRAUD = ("1", "1.0", "true", "t", "yes", "y", "fraud", "fraudulent", "bad", "confirmed", "suspicious")
+FRAUD = (
+    "1",
+    "1.0",
+    "true",
+    "t",
+    "yes",
+    "y",
+    "ja",
+    "oui",
+    "si",
+    "fraud",
+    "fraudulent",
+    "bad",
+    "confirmed",
+    "suspicious",
+)
 _GENUINE = (
     *("0", "0.0", "false", "f", "no", "n", "genuine", "legit", "legitimate", "normal", "good", "ok", "not fraud"),
-    *("non-fraud", "nonfraud", "-1", "clean"),
+    *("non-fraud", "nonfraud", "-1", "clean", "nein", "non"),
 )
 _UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
 _EPOCHS = (  # how many numbers since 1970 are taken, by their size
@@ -46,21 +61,21 @@ _WORDS = dict(
     for line in r"""
 event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)
 id (id|uuid|guid)$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)
-time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|fecha)
+time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|wann|zeit|fecha)
 other_time birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)
 counted (^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed
 type (^|_)(type|event|kind|action|activity)(_(name|type))?$
 amount amount|amt(_|$)|betrag|importe|montant|valor(_|$)
-money (^|_)(total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance
+money (^|_)(euros?|total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance
 not_amount old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon
 no_money (^|_)((v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
 currency (^|_)(currency|curr?|ccy)(_|$)|currency
-label fraud|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)
-known fraud|chargeback|dispute|laundering
-card (^|_)(card|cc|pan)(_|$)|card_?(no|num|id|hash)
-account account|acct|iban|(^|_)(acc|konto)(_|$)|name_orig
-customer customer|client|cust(_|$)|user|member|payer|sender|holder_id|(^|_)(nid|party)(_|$)
-merchant merchant|shop|store|vendor|seller|terminal|payee|receiver|recipient|beneficiary|name_dest
+label fraud|betrug|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)
+known fraud|betrug|chargeback|dispute|laundering
+card (^|_)(card|karte|carte|tarjeta|cc|pan)(_|$)|card_?(no|num|id|hash)
+account account|acct|iban|(^|_)(acc|konto|cuenta|compte)(_|$)|name_orig
+customer customer|client|kunde|cust(_|$)|user|member|payer|sender|holder_id|(^|_)(nid|party)(_|$)
+merchant merchant|shop|store|vendor|seller|terminal|haendler|(^|_)handler(_|$)|payee|receiver|recipient|beneficiary|name_dest
 device device|fingerprint|imei
 network (^|_)(ip|ip_?address|ip_?addr)(_|$)
 mail (^|_)e?_?mail(_|$)
@@ -100,11 +115,11 @@ class Draft:
     currency: str = ""  # of the project
     entity_guess: str = ""
 
-    def guess(self, words: str) -> str:
-        """A guess as a comment at the end of a line; nothing for no words."""
+    def guess(self, words: str, of: str = "") -> str:
+        """A guess as a comment at the end of a line, which says what it is `of`; nothing for no words."""
         if not words:
             return ""
-        self.guesses.append(words)
+        self.guesses.append(f"{of}: {words}" if of else words)
         return f"  # guess: {words}"
 
     def free(self, *words: str) -> list[FileColumn]:

@@ -50,7 +50,7 @@ START = """- id: {id}
   on: {event}
   by: {entity}
   when: this.amount > 1_000
-  reason: "{{this.amount}}, above 1,000"
+  reason: "an amount of {{this.amount}}"
   effect: review
 """
 DONE_STEP = "done"
