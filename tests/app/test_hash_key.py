@@ -123,7 +123,9 @@ def test_a_lost_key_is_not_replaced(project, capsys):
     capsys.readouterr()
 
     assert ingest(project, "two.jsonl") != 0
-    assert "Restore it from a backup" in capsys.readouterr().err
+    assert "Restore it from your copy" in capsys.readouterr().err
+    assert run(["-C", str(project), "doctor"]) == 1
+    assert f"WRONG  hash key        {key} is missing" in capsys.readouterr().out
     assert not key.exists()
     key.write_text(kept)
     assert ingest(project, "two.jsonl") == 0
@@ -170,7 +172,7 @@ def test_doctor_names_a_key_that_others_can_read_whether_or_not_a_field_is_hashe
     found = []
     for mode in (0o600, 0o644):
         key.chmod(mode)
-        found.append(look_at_key(key, definitions, has_log=True))
+        found.append(look_at_key(key, definitions, ()))
 
     assert [item and item.state for item in found] == ["ok" if is_hashed else None, "wrong"]
     assert found[1] == Finding("hash key", "wrong", f"{key} can be read by others", f"chmod 600 {key}")

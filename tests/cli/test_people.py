@@ -252,11 +252,33 @@ def test_an_older_copy_of_the_database_is_found(project, capsys):
     assert told["why"] == "rows up to 4 were noted here before, and they are gone"
 
 
-def test_a_lost_key_of_the_project_is_told_as_a_seal_that_does_not_fit(project, capsys):
+def test_rows_that_were_cut_off_stay_missed_after_the_next_act(project, capsys):
     answer(capsys, "users", "add", "ann", "--role", "viewer")
-    (project / ".shroff" / "hash.key").unlink()
+    answer(capsys, "users", "add", "eve", "--role", "admin")
+    head = "UPDATE audit_head SET (number, hash) = (SELECT number, hash FROM audit WHERE number = 2)"
+    tamper(project, "DELETE FROM audit WHERE number > 2", head)
+    answer(capsys, "users", "sign-out", "ann")
+    told = answer(capsys, "audit", "verify", code=1)
 
-    assert "not sealed with this project's key" in answer(capsys, "audit", "verify", code=1)["why"]
+    assert told["broken_at"] == 3
+    assert "rows were cut off" in told["why"]
+
+
+def test_a_lost_key_is_told_by_doctor_and_replaced_by_nobody(project, capsys):
+    answer(capsys, "users", "add", "ann", "--role", "viewer")
+    key = project / ".shroff" / "hash.key"
+    kept = key.read_bytes()
+    key.unlink()
+
+    for words in ("audit verify", "users add eve --role admin"):
+        assert "Restore it from your copy" in answer(capsys, *words.split(), code=3)["detail"]
+    assert run(["status"]) == 0
+    capsys.readouterr()
+    assert run(["doctor"]) == 1
+    assert f"WRONG  hash key        {key} is missing" in capsys.readouterr().out
+    assert not key.exists()
+    key.write_bytes(kept)
+    assert answer(capsys, "audit", "verify")["rows"] == 2
 
 
 def test_nothing_is_done_where_nothing_can_be_recorded(project, capsys):

@@ -95,6 +95,15 @@ class ForgetsTheRowBefore(Change):
         return row
 
 
+@changing(Broken)
+class TrustsTheHead(Change):
+    def audit(self, act: Act, at_ms: int) -> AuditEntry:
+        head = self.head()
+        sql = "UPDATE audit_head SET seal = ?"
+        self._connection.exec_driver_sql(sql, (self._seal(head.number, head.hash),))
+        return super().audit(act, at_ms)
+
+
 class SealsNothing(Broken):
     def __init__(self, place: Path, seal: Seal) -> None:
         super().__init__(place, lambda *_: bytes(32))
@@ -151,6 +160,7 @@ BROKEN = {
     HoldsNothing: "test_changes_follow_each_other",
     LeavesLinks: "test_of_many_who_take_a_link_one_gets_it",
     ForgetsTheRowBefore: "test_the_record_is_one_chain_with_a_sealed_head",
+    TrustsTheHead: "test_a_head_that_was_set_without_the_key_leaves_a_break_that_stays",
     SealsNothing: "test_the_record_is_one_chain_with_a_sealed_head",
     TakesTheLowestNumber: "test_the_number_of_a_removed_user_never_comes_again",
     KeepsSessions: "test_sessions_are_kept_changed_and_ended",

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from shroff.runtime.progress import Progress
     from shroff.streams.log import Log
 
+KEY_CURE = (
+    "Restore it from your copy; backups never have it. With a new key, known cards would look new, and 'shroff audit "
+    "verify' would report a break for good"
+)
 FIRST_EVENTS = "Bring events in with 'shroff ingest FILE --as EVENT'."
 
 
@@ -99,18 +103,21 @@ class ProjectLog:
         return hash_keys.hasher(self._context.paths, self.refuse_a_second_key)
 
     def refuse_a_second_key(self) -> None:
-        """Raises: StorageError where the key of hashed fields is lost and the log has values that it hashed."""
+        """Raises: StorageError where the key of hashed fields and of the audit log is lost."""
+        if words := self.lost_key():
+            raise StorageError(f"{words}. {KEY_CURE}")
+
+    def lost_key(self) -> str:
+        """That the key is missing, in words, where the log has values hashed, or an audit log sealed, with it."""
+        from shroff.app.adapter_factory import AdapterFactory
         from shroff.log.history import has_hashed
 
-        if not self.exists():
-            return
-        with closing(self.open(read_only=True)) as log:
-            is_lost = has_hashed(log)
-        if is_lost:
-            raise StorageError(
-                f"{self._context.paths.hash_key} is missing, and the log has values that were hashed with it. "
-                "Restore it from a backup: with a new key, known cards and customers would look new"
-            )
+        path = self._context.paths.hash_key
+        if path.exists() or not self.exists():
+            return ""
+        with closing(AdapterFactory(self._context).open_people()) as people, closing(self.open(read_only=True)) as log:
+            is_lost = people.is_made() or has_hashed(log)
+        return f"{path} is missing, and the log has hashed values or an audit log sealed with it" if is_lost else ""
 
 
 @frozen

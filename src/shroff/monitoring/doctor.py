@@ -115,6 +115,7 @@ class ExaminedProject:
 
     Args:
         unapplied: What its files have that is not active.
+        lost_key: That the hash key is lost, in words, and the cure; empty where it is not.
     """
 
     places: ProjectPaths
@@ -125,18 +126,21 @@ class ExaminedProject:
     now_ms: int
     sinks: Mapping[str, System]
     unapplied: Callable[[Log], Sequence[FileDifference]]
+    lost_key: Sequence[str]
 
 
 def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
     """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one."""
     places, definitions, now_ms = project.places, project.definitions, project.now_ms
-    found = [*look_at_project(places.folder, definitions, project.errors), look_at_versions()]
+    is_read = definitions is not None or project.errors
+    found = [*look_at_project(places.folder, definitions, project.errors)] if is_read else []
+    found.append(look_at_versions())
     found.append(look_at_folder("folder", places.state))
     try:
         is_there = project.has_log()
     except ShroffError as error:
         return [*found, Finding("log", WRONG, str(error), "Until then nothing can be read or written.")]
-    key = look_at_key(places.hash_key, definitions, has_log=is_there)
+    key = look_at_key(places.hash_key, definitions, project.lost_key)
     found += [key] if key is not None else []
     found += look_at_models(definitions, Registry(places.models)) if definitions is not None else ()
     found += look_at_unfinished(places, now_ms)
@@ -207,17 +211,14 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
     return Finding(subject, OK, f"{folder} can be written; {bytes_text(free)} free")
 
 
-def look_at_key(path: Path, definitions: Definitions | None, *, has_log: bool) -> Finding | None:
+def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]) -> Finding | None:
     """The key of hashed fields, links and the audit log's seal: there where it is needed, and nobody else's to read."""
     types = definitions.events.types.values() if definitions is not None else ()
     is_hashed = any(field.shape.is_hashed for type_ in types for field in type_.fields)
-    if not is_hashed and not path.exists():
-        return None
+    if lost:
+        return Finding("hash key", WRONG, *lost)
     if not path.exists():
-        if not has_log:
-            return Finding("hash key", OK, "will be created when the first value is hashed")
-        cure = f"Restore {path} from your copy before the next event: with a new key, known cards would look new."
-        return Finding("hash key", WRONG, f"{path} is missing, and the log has hashed values", cure)
+        return Finding("hash key", OK, "will be created when the first value is hashed") if is_hashed else None
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
     words = f"{path}, readable by its owner only; keep a copy in a safe place"

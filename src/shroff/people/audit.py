@@ -11,12 +11,13 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable
 from dataclasses import astuple
+from functools import cache
 from typing import Any
 
 from msgspec.json import encode as to_json
 
 from shroff import config
-from shroff.errors import ReadOnlyError, StorageError, UsageError
+from shroff.errors import StorageError, UsageError
 from shroff.people.access import Who
 from shroff.runtime.values import frozen
 
@@ -129,6 +130,11 @@ def hash_of(*parts: int | str | bytes) -> bytes:
     return hashlib.sha256(to_json([_FORM, *columns, previous.hex()])).digest()
 
 
+def broken_link(previous: bytes) -> bytes:
+    """What a row has for the hash before it where the head before it had no right seal: a break that stays."""
+    return hash_of("unsealed", previous)
+
+
 def plain_text(text: str) -> str:
     """A text on one line, with what no database and no terminal takes written out; cut where it is too long."""
     return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text[:TEXT_MAX])
@@ -153,19 +159,9 @@ def sealing(key: bytes) -> Seal:
 
 
 def sealing_by(key: Callable[[], bytes]) -> Seal:
-    """The same by a key that is read now. Who has no right to read or make it can look, and seal nothing.
-
-    Raises: as `key`, but ReadOnlyError, which sealing then raises.
-    """
-    try:
-        return sealing(key())
-    except ReadOnlyError as error:
-        refusal = error
-
-    def refuse(number: int, hash: bytes) -> bytes:
-        raise refusal
-
-    return refuse
+    """The same by a key that is read, or made, when something is sealed or verified; then it raises as `key`."""
+    made = cache(lambda: sealing(key()))
+    return lambda number, digest: made()(number, digest)  # noqa: PLW0108 - the key is read later
 
 
 def verify(
@@ -198,6 +194,8 @@ def verify(
 def _misfit(row: AuditEntry, number: int, previous: bytes) -> str:
     if row.number != number:
         return f"row {number:,} is missing: the next one there is {row.number:,}"
+    if row.previous == broken_link(previous):
+        return "the head before it was not sealed with this project's key: rows were cut off or changed, or the key was"
     if row.previous != previous:
         return "it does not follow the row before it: one of the two was put in or exchanged"
     if hash_of(*astuple(row)[:-1]) != row.hash:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import astuple, replace
 from functools import cache, partial
+from hmac import compare_digest
 from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
@@ -29,7 +30,7 @@ from sqlalchemy import (
 from shroff.errors import StorageError, UsageError
 from shroff.json_types import JsonObject
 from shroff.people.access import Right, Role
-from shroff.people.audit import Act, AuditEntry, AuditHead, Seal, row_of
+from shroff.people.audit import Act, AuditEntry, AuditHead, Seal, broken_link, row_of
 from shroff.people.store import (
     ApiKey,
     Attempts,
@@ -221,11 +222,15 @@ class Change(PeopleQueries):
         self._connection.execute(delete(attempts).where(attempts.c.last_at_ms <= quiet_since_ms))
 
     def audit(self, act: Act, at_ms: int) -> AuditEntry:
-        """Put a row at the end of the record and seal its head; gives the row."""
+        """Put a row at the end of the record and seal its head; gives the row.
+
+        Where the head has another seal than the project's, the row follows by a broken link, which stays.
+        """
         head = self.head()
         if head is None:
             raise StorageError(f"{self._place}: {_NO_HEAD}")
-        row = row_of(act, head.number + 1, at_ms, head.hash)
+        is_sealed = compare_digest(head.seal, self._seal(head.number, head.hash))
+        row = row_of(act, head.number + 1, at_ms, head.hash if is_sealed else broken_link(head.hash))
         self._connection.execute(insert(self._tables[AuditEntry]).values(self._values(row)))
         changed = {"number": row.number, "hash": row.hash, "seal": self._seal(row.number, row.hash)}
         self._connection.execute(update(self._tables[AuditHead]).values(changed))

@@ -193,6 +193,9 @@ class PeopleStore(Protocol):
     def seal(self) -> Seal:
         """The seal of the audit log's head."""
 
+    def is_made(self) -> bool:
+        """Whether its tables are there; asking makes none."""
+
     def look(self) -> AbstractContextManager[PeopleQueries]:
         """Questions, each answered as of its own moment."""
 

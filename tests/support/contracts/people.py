@@ -235,6 +235,17 @@ class PeopleContract(PeopleRowsContract):
         assert audit.verify(rows_of(again), _head(again), SEAL) == audit.Verified(len(rows), 0, "")
         again.close()
 
+    def test_a_head_that_was_set_without_the_key_leaves_a_break_that_stays(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        append(store, "ann", 1)
+        self.run_sql(tmp_path, "UPDATE audit_head SET seal = hash")
+        append(store, "ben", 2)
+        checked = audit.verify(rows_of(store), _head(store), SEAL)
+        store.close()
+
+        assert (checked.rows, checked.broken_at) == (1, 2)
+        assert "the head before it was not sealed" in checked.why
+
     def test_threads_that_record_at_once_make_one_chain(self, tmp_path: Path) -> None:
         stores = [self.make_store(tmp_path) for _ in range(3)]
         _at_once([lambda at=at: append(stores[at], f"thread {at}", 10) for at in range(3)])  # a lambda

@@ -95,6 +95,11 @@ class Database(ABC):
         with self._begun(is_change=is_change) as connection:
             yield connection
 
+    def is_made(self) -> bool:
+        """Whether people's tables are there; asking makes none."""
+        with self._begun(is_change=False) as connection:
+            return version(connection) > 0
+
     @contextmanager
     def failing(self) -> Iterator[None]:
         """Raises: what a failure of the database means, instead of it. No statement and no value is in it."""

@@ -39,6 +39,9 @@ class SqlPeople:
         """Where it is, for messages."""
         return self._database.place
 
+    def is_made(self) -> bool:
+        return self._database.is_made()
+
     def changing(self, connection: Connection) -> Change:
         """A change of people inside of a transaction that is under way; it waits for the change ahead of it."""
         made = Change(connection, self.seal, self.place)

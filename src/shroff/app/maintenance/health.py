@@ -16,6 +16,7 @@ from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, check
+from shroff.app.project_log import KEY_CURE
 from shroff.errors import ShroffError, StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
@@ -105,9 +106,10 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.drift_record import findings
         from shroff.monitoring.live_order import look_at_order
 
-        systems, away = self._systems, list[ShroffError]()
+        systems, away, lost = self._systems, list[ShroffError](), ""
         try:
             is_there = within(LIMIT_S, self._log.exists, "the store")
+            lost = self._log.lost_key() if is_there else ""
         except ShroffError as error:
             is_there = False
             away.append(error)
@@ -117,8 +119,13 @@ class HealthChecks(ProjectPart):
                 raise away[0]
             return is_there
 
-        report = check(self._context, with_log=is_there)
-        definitions, errors = report.definitions, report.errors
+        try:
+            report = check(self._context, with_log=is_there)
+            definitions, errors = report.definitions, report.errors
+        except StorageError:
+            if not lost:
+                raise
+            definitions, errors = None, ()  # lists of hashed values cannot be read without the key
 
         project = ExaminedProject(
             self._paths,
@@ -129,6 +136,7 @@ class HealthChecks(ProjectPart):
             self._context.now_ms(),
             systems.sinks,
             FileVersions(self._context).unapplied_in,
+            (lost, f"{KEY_CURE}.") if lost else (),
         )
         found = look(project, seen)
         tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there), LIMIT_S)
