@@ -1017,7 +1017,7 @@ type Experiment struct {
 // policy.
 type ExperimentArm struct {
 	Keys              int64              `json:"keys"`
-	Cost              string             `json:"cost"`
+	CostPer1000       string             `json:"cost_per_1000"`
 	From              string             `json:"from"`
 	To                string             `json:"to"`
 	Value             *string            `json:"value,omitempty"`

@@ -82,6 +82,7 @@ def test_an_experiment_is_read_out_as_plain_arithmetic_does(tmp_path, effect: st
         assert Decimal(text) == pytest.approx(value * 1_000, abs=Decimal("0.01"))
     assert found.mature_from == date(2026, 5, 28) + timedelta(LATE_DAYS)
     assert f"Arm B of large saves {found.saved} ({found.low} to {found.high}) of 1,000 keys" in found.text()
+    assert found.text().partition("\n")[0].endswith("  cost per 1,000 keys")
 
 
 @pytest.mark.slow
@@ -161,8 +162,8 @@ def test_a_better_policy_wins_and_equal_ones_do_not(tmp_path):
         assert (arms[arm].keys, arms[arm].events, arms[arm].fraud.count) == (len(cards[arm]),) * 2 + (frauds[arm],)
     assert (arms["A"].missed, arms["A"].caught, arms["A"].reviewed) == (frauds["A"], 0, 0)
     assert (arms["B"].missed, arms["B"].caught, arms["B"].reviewed) == (0, frauds["B"], frauds["B"])
-    assert Decimal(arms["A"].cost) == round(Decimal(400_000 * frauds["A"]) / len(cards["A"]), 2)
-    assert Decimal(arms["B"].cost) == round(Decimal(4_000 * frauds["B"]) / len(cards["B"]), 2)
+    assert Decimal(arms["A"].cost_per_1000) == round(Decimal(400_000 * frauds["A"]) / len(cards["A"]), 2)
+    assert Decimal(arms["B"].cost_per_1000) == round(Decimal(4_000 * frauds["B"]) / len(cards["B"]), 2)
     assert Decimal(found.low) > 0
     equal = [bank.project.run(ShowExperiment(rule=f"equal_{at}")) for at in range(TRIALS)]
     assert sum(Decimal(item.low) > 0 for item in equal) <= 1
@@ -191,18 +192,21 @@ def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, *, promote: bo
     with pytest.raises(ChangedMeanwhileError, match="have changes that are not active: run 'shroff apply'"):
         bank.project.run(EndExperiment(rule="stricter", promote=promote))
     bank.write({"rules/large.yaml": both})
-    bank.project.run(EndExperiment(rule="stricter", reason="proven", promote=promote))
+    reason, arm, files = ("proven", "B", "rules/large.yaml, policy.yaml") if promote else ("", "A", "policy.yaml")
+    ended = bank.project.run(EndExperiment(rule="stricter", reason=reason, promote=promote))
+    words = f"Experiment stricter ended: all keys get arm {arm}. Written: {files}."
     cuts = "  score: { review_at: 0.5 }\n" if promote else ""
     switched = DRAFT.replace(", shadow: true", "") + night.replace("review }", "review, shadow: true }")
     paid = [payment(f"later-{at}", amount, card=f"c-{at}") for at, amount in enumerate(["5.00", "200.00", "0.50"])]
 
+    assert ended.text() == f"{words} {ended.why_not or 'All is active now.'}"
     assert (tmp_path / "rules" / "large.yaml").read_text() == (switched if promote else both)
     assert bank.pay(*paid) == (["approve", "review", "approve"] if promote else ["approve", "approve", "review"])
     assert (tmp_path / "policy.yaml").read_text() == f"payment:\n{cuts}{COSTS}"
     assert bank.project.run(ShowExperiment(rule="stricter")).arms == found.arms
     with ProjectPeople(bank.project.context).open() as desk, desk.store.look() as look:
         (row,) = look.record(AuditFilter(action=APPLY), before=None, limit=9, is_newest_first=True)
-    assert "stricter: proven" in row.after
+    assert f'"reason":"stricter{": proven" * promote}"' in row.after
     assert ("large on, night off" in row.after) is promote
     with pytest.raises(NoExperimentError, match="no experiment 'stricter'"):
         bank.project.run(EndExperiment(rule="stricter"))

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_origin
 
 import click
 import pytest
@@ -28,7 +28,15 @@ from shroff.client.synchronous import Client
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import RefusalError, UsageError
 from shroff.operations import declaration, manifest
-from shroff.operations.declaration import ITEM, Operation, OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import (
+    ITEM,
+    Operation,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ReportAnswer,
+    operation,
+)
 from shroff.people.access import Right, Who
 from shroff.people.store import rows_of
 from shroff.runtime.texts import section
@@ -245,6 +253,24 @@ def test_each_operation_says_what_it_does_and_takes_what_a_project_can_give():
             )
             assert not (is_of_job and "Path" in str(field.type)), "jobs name paths by InPath and OutPath"
             assert field.about.help or not path.has_command, f"{path.name} {field.name} has no help"
+
+
+def reports(base: type[ReportAnswer]) -> Iterator[type[ReportAnswer]]:
+    for made_of in base.__subclasses__():
+        yield from reports(made_of)
+        yield made_of
+
+
+def test_no_answer_is_told_as_the_repr_of_a_text_or_a_number():
+    declared()
+    told_by_repr = [
+        item
+        for item in reports(ReportAnswer)
+        if item.text is ReportAnswer.text and "__orig_bases__" in vars(item) and not item.__subclasses__()
+    ]
+    kinds = {item.__name__: get_args(item.__orig_bases__[0])[0] for item in told_by_repr}
+    assert {"Diagnosis", "ComparedModels"} <= kinds.keys()
+    assert [name for name, kind in kinds.items() if (get_origin(kind) or kind) in (str, int, bool, tuple, list)] == []
 
 
 def test_clients_and_projects_have_operations_by_name():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -22,11 +23,13 @@ from shroff.events.validation import EventValidator
 from shroff.language.field_types import TypeTextError, parse_field_type
 from shroff.language.keys import Either, Key, Many, MappingShape, Shape
 from shroff.language.yaml import text as yamltext
+from shroff.log.active_files import SETTING, beside
 from shroff.notices.keys import NOTICE_FILE
 from shroff.project.definitions import load_definitions
 from shroff.project.file_kinds import ProjectFile
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.schema import project_files, schema_of
+from shroff.project.settings.systems import SYSTEM_KEYS, load_systems
 from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases
 from tests.support.projects import FILES as SMALL
@@ -501,6 +504,16 @@ def test_what_loads_of_the_conformance_cases_validates():
 
     assert len(loading) > 100
     assert {id_: words for id_, files in loading.items() if (words := refused(files))} == {}
+
+
+@pytest.mark.parametrize("key", sorted(SYSTEM_KEYS - {"cases", "summaries"}))
+def test_a_system_that_changes_is_named_by_its_own_key(key):
+    named = set()
+    for text in (EVERYTHING["shroff.yaml"], OTHER_SETTINGS):
+        top = tree("shroff.yaml", text)
+        own = replace(top, entries=tuple(entry for entry in top.entries if entry[0].text == key))
+        named |= {name.removeprefix(SETTING).split(" ")[0] for name in beside({}, load_systems(own, [], []))}
+    assert named == {key}
 
 
 def refused(files: Mapping[str, str]) -> dict[str, list[str]]:

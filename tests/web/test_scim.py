@@ -65,6 +65,9 @@ def test_a_provider_looks_around_and_sends_users_and_groups(tmp_path: Path):
         page = (await call("GET", "Users?startIndex=2&count=2")).json()
         assert (page["totalResults"], page["startIndex"], page["itemsPerPage"]) == (4, 2, 2)
         assert [item["userName"] for item in page["Resources"]] == ["u0", "u1"]
+        for name in ("startIndex", "count"):
+            wrong = (await call("GET", f"Users?{name}=abc", status=400)).json()
+            assert wrong["scimType"] == "invalidValue"
         for query, total, names in (
             ("count=0", 4, []),
             ("count=-1&startIndex=0", 4, []),

@@ -1076,7 +1076,7 @@ export interface Experiment {
 /** Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the policy. */
 export interface ExperimentArm {
   keys: number;
-  cost: string;
+  cost_per_1000: string;
   from: string;
   to: string;
   value?: string | null;

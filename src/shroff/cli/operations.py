@@ -116,6 +116,8 @@ def _run(declared: Operation[..., Any], session: Session, values: JsonObject) ->
 def tell(session: Session, answer: OperationAnswer) -> int:
     """Give an answer as the command's output, with hints; gives the exit status."""
     session.answer(msgspec.to_builtins(answer), "" if session.is_json else answer.text())
+    if remark := answer.remark():
+        session.say(remark)
     if hints := answer.hints():
         session.next(*hints)
     return answer.exit_status()

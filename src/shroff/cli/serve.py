@@ -78,6 +78,7 @@ def serve(
     from shroff.people import links
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
+    from shroff.project.policy import OUTCOMES
     from shroff.streams.source import shown
     from shroff.web.server import At, Limits, ServiceOptions, bound, first_run, gate_of, projects_in, serve
 
@@ -120,19 +121,22 @@ def serve(
         chosen = ServiceOptions(Limits(rate=rate), projects=others, **how)
         with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
             service = serve(project, gate, desk, listening, chosen, tell=logs.tell, begun=begun)
-    work, requests = service.work, sum(service.requests.counts.values())
+    work, totals = service.work, service.totals
+    if service.options.organizations is not None:
+        totals.update(service.options.organizations.totals)
     document = {
         "url": where,
-        "requests": requests,
-        "read": work.counts.events.read,
-        "appended": work.counts.events.appended,
-        "decisions": work.counts.decisions,
-        "by_outcome": dict(work.counts.by_outcome),
-        "quarantined": work.quarantined,
+        "requests": totals["requests"],
+        "read": totals["read"],
+        "appended": totals["appended"],
+        "decisions": totals["decisions"],
+        "by_outcome": {name: totals[name] for name in OUTCOMES if totals[name]},
+        "quarantined": totals["quarantined"],
         "offset": {part: shown(at) for part, at in work.offsets.items()},
         "restored": work.restored,
     }
-    session.answer(document, f"{many(requests, 'request')} answered, {many(work.counts.decisions, 'decision')} made.")
+    words = f"{many(totals['requests'], 'request')} answered, {many(totals['decisions'], 'decision')} made."
+    session.answer(document, words)
     session.next("shroff export decisions")
     return 0
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from functools import lru_cache
 from hashlib import sha256
 
+from msgspec import structs
 from msgspec.json import encode as to_json
 
 from shroff.config import PROJECT_FILE
@@ -33,7 +34,9 @@ LIVE = ("mail", "second_person", "sinks", "online", "sources", "web", "sessions"
 _OPEN_BY_HTTP = ("source", "lake", "snapshots")
 NOW = "now"
 RESTART = "restart"
-_YAML_NAMES = {"keep_ms": "keep"}
+# The beginning is the key of shroff.yaml that holds the setting.
+_YAML_NAMES = {"keep_ms": "keep", "mailer": "mail (mailer)", "pulled": "sources (pulled)", "read": "sources (read)"}
+_OF_SIGN_IN = ("has_passwords", "second_factor", "group_roles")  # which stand in `sessions` here
 _READ = ReadOnce()  # of versions: the next one reads again what differs
 
 
@@ -83,12 +86,20 @@ def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
     """Stored files and settings that belong to no version; nothing of a setting that is left out."""
     found = {name: text for name, text in files.items() if name.startswith(NOTICES)}
     found |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
-    usual = Systems()
-    for setting in fields(systems):
-        value = to_json(getattr(systems, setting.name))
-        if value != to_json(getattr(usual, setting.name)):
-            found[SETTING + _YAML_NAMES.get(setting.name, setting.name)] = _hash(value)
+    usual = _by_yaml_name(Systems())
+    for name, value in _by_yaml_name(systems).items():
+        if value != usual[name]:
+            found[SETTING + name] = _hash(value)
     return found
+
+
+def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
+    """The settings as JSON, by what they are called in shroff.yaml."""
+    found = {_YAML_NAMES.get(item.name, item.name): getattr(systems, item.name) for item in fields(systems)}
+    sessions = structs.asdict(systems.sessions)
+    own = [sessions.pop(name) for name in _OF_SIGN_IN]
+    found |= {"sessions": sessions, "sign_in": [systems.sign_in, own]}
+    return {name: to_json(value) for name, value in found.items()}
 
 
 def notice_files(files: Mapping[str, str]) -> dict[str, str]:

@@ -112,6 +112,10 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
         """The answer for people, as a command prints it."""
         return "\n".join(f"{name}: {value}" for name, value in msgspec.structs.asdict(self).items())
 
+    def remark(self) -> str:
+        """What a command says on standard error beside the text, which others may read; empty for nothing."""
+        return ""
+
     def hints(self) -> Sequence[str]:
         """Commands to run next."""
         return self.NEXT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
@@ -133,6 +134,7 @@ class Organizations:
     def __init__(self, options: ServiceOptions, tell: Callable[[str], None]) -> None:
         self._look, self._options, self._tell = options.projects, options, tell
         self.running: dict[str, Application] = {}
+        self.totals = Counter[str]()  # of the organizations whose work has ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         home = self.running[HOME]
@@ -226,6 +228,7 @@ class Organizations:
             project, desk, gate = await asyncio.to_thread(open_)
             async with working(project, gate, desk, options, tell=tell, ended=ended.set) as application:
                 self.running[name] = application
+                opened.callback(lambda: self.totals.update(application.service.totals))
                 tell(Told(f"served at {where}", INFO))
                 try:
                     await ended.wait()

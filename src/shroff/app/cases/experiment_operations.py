@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 OF_KEYS = 1_000  # to which money refers
-SHOWN = "value keys events challenged reviewed declined caught missed false_declines unlabeled_declines cost".split()
+SHOWN = "keys events challenged reviewed declined caught missed false_declines unlabeled_declines".split()
 
 
 class ShowExperiment(OperationRequest["Experiment"]):
@@ -43,7 +43,7 @@ class ExperimentArm(ResultRow):
     """Mature events of a group of keys at which the rule was true, and what 1,000 keys cost by the policy."""
 
     keys: int
-    cost: str
+    cost_per_1000: str
 
 
 class Experiment(OperationAnswer):
@@ -61,9 +61,10 @@ class Experiment(OperationAnswer):
     mature_from: date
 
     def text(self) -> str:
-        rows = [[getattr(arm, name) for name in SHOWN] for arm in self.arms]
+        heads = ("arm", *SHOWN, f"cost per {OF_KEYS:,} keys")
+        rows = [[arm.value, *(getattr(arm, name) for name in SHOWN), arm.cost_per_1000] for arm in self.arms]
         found = f"Arm B of {self.rule} saves {self.saved} ({self.low} to {self.high}) of {OF_KEYS:,} keys."
-        return f"{table(rows, ('arm', *SHOWN[1:]))}\n\n{found} All are mature from {self.mature_from} on."
+        return f"{table(rows, heads)}\n\n{found} All are mature from {self.mature_from} on."
 
 
 class NoExperimentError(RefusalError):
@@ -139,7 +140,7 @@ def show_experiment(
                 f"or give a rule 'rollout'. All events so far are mature from {day} on. {nearest(id_, known)}".rstrip()
             )
         row = result_row(definitions, span, arm, tally, None, is_mature=True)
-        arms.append(ExperimentArm(keys=keys, cost=money(sums[-1].mean()), **asdict(row)))
+        arms.append(ExperimentArm(keys=keys, cost_per_1000=money(sums[-1].mean()), **asdict(row)))
     saved = sums[0].mean() - sums[1].mean()
     half = TWO_SIDED * sum(part.var(ddof=1) / len(part) for part in sums) ** 0.5  # Welch's, of many keys
     ends = {"saved": money(saved), "low": money(saved - half), "high": money(saved + half)}
@@ -181,7 +182,8 @@ def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: End
         shroff end-experiment stricter
         shroff end-experiment stricter --promote --reason 'saves 2,800 in 30 days'
     """
-    name, reason = request.rule, f"{request.rule}: {request.reason}"
+    name = request.rule
+    reason = f"{name}: {request.reason}" if request.reason else name
     event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")

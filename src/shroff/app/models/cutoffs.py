@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from msgspec.json import decode as from_json
 
@@ -36,14 +36,18 @@ AMOUNTS = ("false_decline", "review", "reviews_a_day")
 WRITTEN = "The thresholds are written; they become active with the next command that writes."
 
 
-class AppliedCutoffs(ReportAnswer[str]):
+class AppliedCutoffs(ReportAnswer[tuple[str, str]]):
     """Whether they are active in the log yet."""
 
     in_force: bool
     why_not: str | None
+    NEXT: ClassVar = ("shroff results", "shroff audit list")
 
     def etag(self) -> str:
-        return self.report
+        return self.report[0]
+
+    def text(self) -> str:
+        return f"{self.report[1]} {'All is active now.' if self.in_force else self.why_not}"
 
 
 class EndedExperiment(NamedTuple):
@@ -166,7 +170,9 @@ class ScoreCutoffs(ProjectPart):
                 config.write_text(own(self._paths.folder, name), text)
         self._context.reload()
         in_force, why_not = self._requests.put_in_force(WRITTEN)
-        return AppliedCutoffs.of(self.policy_tag, in_force=in_force, why_not=why_not or None)
+        words = f"Experiment {ends.name} ended: all keys get arm {'AB'[ends.is_promoted]}. " if ends else ""
+        words += f"Written: {', '.join(files)}."
+        return AppliedCutoffs.of((self.policy_tag, words), in_force=in_force, why_not=why_not or None)
 
     @property
     def folder(self) -> Path:

@@ -125,8 +125,10 @@ class Summaries:
         settings = self.settings
         with closing(open_summaries(self._context, settings)) as store:
             found = store.followed()
+            is_built = found is not None and store.has_rows()
         if found is None or found.next_ms is None:
-            return Finding("summaries", OK, "not there yet; 'shroff summaries run' writes them")
+            words = "built, without those to come" if is_built else "not there yet"
+            return Finding("summaries", OK, f"{words}; 'shroff summaries run' writes them")
         due_ms = window_of(self._context.now_ms() - settings.delay_ms, settings.every_ms)
         behind = max(due_ms - found.next_ms, 0) // settings.every_ms
         words = f"written up to {time_text(found.next_ms)}"

@@ -179,6 +179,11 @@ class SqlSummaries:
             row = connection.execute(select(self._followed).where(self._own)).mappings().first()
         return None if row is None else _followed(row)
 
+    def has_rows(self) -> bool:
+        """Whether any window has a row, after it began."""
+        with self._begun() as connection:
+            return connection.execute(select(self._tables[0].c.window_start).limit(1)).first() is not None
+
     def write(self, rows: Sequence[WindowSummary], position: int, next_ms: int | None = None) -> int | None:
         """Write the rows of windows as of a position, and that `run` goes on at `next_ms`.
 

@@ -1048,7 +1048,7 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ExperimentArm(
             @JsonProperty("keys") Long keys,
-            @JsonProperty("cost") String cost,
+            @JsonProperty("cost_per_1000") String costPer1000,
             @JsonProperty("from") String from,
             @JsonProperty("to") String to,
             @JsonProperty("value") String value,
