@@ -385,7 +385,7 @@ def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole):
         shutil.copytree(whole / "banks/north", whole / "banks/east")  # a folder that comes while the service runs
         await banks.until("north", "south", "west", "east")
         assert ("east", "/o/east/") in banks.served.of("ben")
-        ends.append((banks.served, sum(service.totals["requests"] for service in banks.served.services[1:])))
+        ends.append((banks.served, sum(service.requests.counts.total() for service in banks.served.services[1:])))
 
     ends: list[tuple[Organizations, int]] = []
     run(whole, steps)

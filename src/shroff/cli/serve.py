@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -121,9 +122,10 @@ def serve(
         chosen = ServiceOptions(Limits(rate=rate), projects=others, **how)
         with traces.exporting(__version__), kernels_beside(listed=LIVE, gives_way=True):
             service = serve(project, gate, desk, listening, chosen, tell=logs.tell, begun=begun)
-    work, totals = service.work, service.totals
-    if service.options.organizations is not None:
-        totals.update(service.options.organizations.totals)
+    work, organizations = service.work, service.options.organizations
+    totals = work.totals + Counter(requests=service.requests.counts.total())
+    if organizations is not None:
+        totals.update(organizations.totals)
     document = {
         "url": where,
         "requests": totals["requests"],

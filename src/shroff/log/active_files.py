@@ -36,7 +36,6 @@ NOW = "now"
 RESTART = "restart"
 # The beginning is the key of shroff.yaml that holds the setting.
 _YAML_NAMES = {"keep_ms": "keep", "mailer": "mail (mailer)", "pulled": "sources (pulled)", "read": "sources (read)"}
-_OF_SIGN_IN = ("has_passwords", "second_factor", "group_roles")  # which stand in `sessions` here
 _READ = ReadOnce()  # of versions: the next one reads again what differs
 
 
@@ -97,7 +96,7 @@ def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
     """The settings as JSON, by what they are called in shroff.yaml."""
     found = {_YAML_NAMES.get(item.name, item.name): getattr(systems, item.name) for item in fields(systems)}
     sessions = structs.asdict(systems.sessions)
-    own = [sessions.pop(name) for name in _OF_SIGN_IN]
+    own = [sessions.pop(name) for name in ("has_passwords", "second_factor", "group_roles")]  # of sign_in there
     found |= {"sessions": sessions, "sign_in": [systems.sign_in, own]}
     return {name: to_json(value) for name, value in found.items()}
 

@@ -114,13 +114,12 @@ class NewKeyAnswer(KeyDocument):
     """The key with its secret text, which is shown only once."""
 
     key: str
-    CALLED: ClassVar = "key"
 
     def text(self) -> str:
         return self.key
 
     def remark(self) -> str:
-        return f"This is the {self.CALLED} of {self.name}, role {self.role}. It is not shown again."
+        return f"This is the key of {self.name}, role {self.role}. It is not shown again."
 
     def hints(self) -> Sequence[str]:
         return "shroff keys list", f"shroff keys revoke {self.id}"
@@ -171,7 +170,6 @@ class RotatedKey(NewKeyAnswer):
     """The successor of a key with its secret text, and the old key with the time at which it ends."""
 
     old: KeyDocument
-    CALLED: ClassVar = "new key"
 
     def remark(self) -> str:
         return f"{super().remark()} The old key ({self.old.id}) is valid until {self.old.expires_at}."

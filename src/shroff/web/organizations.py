@@ -209,6 +209,9 @@ class Organizations:
                 tell(failure("the organization failed", error))
             await asyncio.sleep(AGAIN_S)
 
+    def _count(self, service: Service) -> None:
+        self.totals.update(service.work.totals, requests=service.requests.counts.total())
+
     async def _work(self, name: str, folder: Path, tell: Callable[[str], None]) -> None:
         base, home = f"{BELOW}/{name}", self.home
         public = home.project.context.systems.public_url
@@ -228,7 +231,7 @@ class Organizations:
             project, desk, gate = await asyncio.to_thread(open_)
             async with working(project, gate, desk, options, tell=tell, ended=ended.set) as application:
                 self.running[name] = application
-                opened.callback(lambda: self.totals.update(application.service.totals))
+                opened.callback(self._count, application.service)
                 tell(Told(f"served at {where}", INFO))
                 try:
                     await ended.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -217,14 +216,6 @@ class Service:
         return self.by_settings
 
     # ---- beginning and ending
-
-    @property
-    def totals(self) -> Counter[str]:
-        """How many requests were answered, events read, appended, decided and quarantined; decisions by outcome."""
-        counts = self.work.counts
-        events = {"read": counts.events.read, "appended": counts.events.appended, "quarantined": self.work.quarantined}
-        requests = self.requests.counts.total()
-        return Counter({**events, **counts.by_outcome, "requests": requests, "decisions": counts.decisions})
 
     def begin(self, ended: Callable[[], None]) -> None:
         """Begin to lead the log, or to stand by; in the event loop's thread. `ended` is called when that is over.

@@ -182,8 +182,7 @@ def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: End
         shroff end-experiment stricter
         shroff end-experiment stricter --promote --reason 'saves 2,800 in 30 days'
     """
-    name = request.rule
-    reason = f"{name}: {request.reason}" if request.reason else name
+    name, reason = request.rule, f"{request.rule}: {request.reason}".removesuffix(": ")
     event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")

@@ -169,6 +169,13 @@ class WorkerCounts:
         return counts.events.read + counts.labels.read + counts.untaken
 
     @property
+    def totals(self) -> Counter[str]:
+        """How many events were read, appended, decided, and quarantined with labels; decisions by outcome."""
+        counts, events = self.counts, self.counts.events
+        own = {"read": events.read, "appended": events.appended, "decisions": counts.decisions}
+        return Counter({**own, **counts.by_outcome, "quarantined": self.quarantined})
+
+    @property
     def quarantined(self) -> int:
         return self.counts.events.quarantined + self.counts.labels.quarantined
 
