@@ -30,7 +30,7 @@ from shroff.examples.bank import bank
 from tests.support.served import NO_TLS, key_of, started
 
 EVERY_S = 0.05
-DISK = "64m"
+DISK = "256m"
 POST = "/api/v1/events/payment"
 LIST = 500
 WARM = 20  # posts before anything is counted
