@@ -46,6 +46,11 @@ PLAIN: Final = """card:
   spent_7d: sum(payment.amount) over 7d
   usual: mean(payment.amount) over 30d
 """
+FORTY: Final = "card:\n" + "".join(
+    f"  {name}_{window}: {name}({of}) over {window}\n"
+    for name, of in (("count", "payment"), *((each, "payment.amount") for each in ("sum", "mean", "max", "min")))
+    for window in ("10m", "1h", "6h", "1d", "3d", "7d", "14d", "30d")
+)
 RULE: Final = "- { id: large, on: payment, by: card, when: payment.amount > 2000, effect: review, reason: large }\n"
 
 
@@ -173,14 +178,14 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     settings = "shroff: 1\nname: signals\nmoney: EUR\n"
     base = EVENTS.format(fields=FIELDS, amount="amount: money") + ENTITIES
 
-    def files(names: Sequence[str], *, has_tables: bool) -> dict[str, str]:
+    def files(names: Sequence[str], *, has_tables: bool, plain: str = PLAIN) -> dict[str, str]:
         """A project whose features read these tables, or the fields by which they are looked up."""
         declared = "".join(f"  {name}: {{ key: {KINDS[name] or 'text'}, country: text? }}\n" for name in names)
         read = [f"tables.{name}[payment.{of[name]}].country" if has_tables else f"payment.{of[name]}" for name in names]
         features = "".join(f"  {name}_1d: distinct({what}) over 1d\n" for name, what in zip(names, read, strict=True))
         own = {file: text for file, text in tables.items() if has_tables and file[7:-4] in names}
         events = f"{base}tables:\n{declared}" if has_tables else base
-        return {"shroff.yaml": settings, "events.yaml": events, "features.yaml": PLAIN + features, **own}
+        return {"shroff.yaml": settings, "events.yaml": events, "features.yaml": plain + features, **own}
 
     three = [name for name, kind in KINDS.items() if kind]
     folders = {
@@ -208,31 +213,34 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
             spent("-C", place, "check")
             return spent("-C", place, "ingest", lines, "--as", "payment")
 
-    pair = ("three tables", "none")
-    found = by_turns({name: partial(fresh, folders[name], many) for name in pair}, options.rounds)
-    rows_of.append(f"| `ingest` of {options.events:,} | {' | '.join(spread(found[name], '.2f') for name in pair)} | |")
-    ratios = [without / read for read, without in zip(*found.values(), strict=True)]
-    rows_of += [f"| rate of that, of the rate without | {spread(ratios, '.0%')} | | |", ""]
-    print("\n".join(rows_of[-3:]), flush=True)
+    for plain, features in ((PLAIN, 3), (FORTY, 40)):
+        pair = {words: files(three, has_tables=words != "none", plain=plain) for words in ("three tables", "none")}
+        found = by_turns({name: partial(fresh, own, many) for name, own in pair.items()}, options.rounds)
+        times = " | ".join(spread(each, ".2f") for each in found.values())
+        rows_of.append(f"| `ingest` of {options.events:,}, {features} features beside | {times} | |")
+        ratios = [without / read for read, without in zip(*found.values(), strict=True)]
+        rows_of.append(f"| rate of that, of the rate without | {spread(ratios, '.0%')} | | |")
+        print("\n".join(rows_of[-2:]), flush=True)
+    rows_of.append("")
 
     codes = ["EUR", *RATES]
     fx = "currency,valid_from,rate\n" + "".join(f"{code},2025-01-01,{rate}\n" for code, rate in RATES.items())
     rated = "tables:\n  fx: { currency: text, from: valid_from, rate: number(12) }\n"
     in_many = EVENTS.format(fields=FIELDS, amount="currency: text, amount: money in currency") + ENTITIES + rated
     given_many, given_one = (payments(scratch / f"{len(c)}.jsonl", options.events, given, c) for c in (codes, ["EUR"]))
-    takes_of = {
-        "twelve": lambda: fresh(
-            {"events.yaml": in_many, "features.yaml": PLAIN, "tables/fx.csv": fx},
-            given_many,
-            "shroff: 1\nname: signals\nmoney: { currency: EUR, rates: fx }\n",
-        ),
-        "one": lambda: fresh({"events.yaml": base, "features.yaml": PLAIN}, given_one),
-    }
-    found = by_turns(takes_of, options.rounds)
-    ratios = [b / a for a, b in zip(*found.values(), strict=True)]
-    rows_of += [f"| `ingest` of {options.events:,}, processor s | twelve currencies | one |", "| --- | --- | --- |"]
-    rows_of.append(f"| | {' | '.join(spread(times, '.2f') for times in found.values())} |")
-    rows_of.append(f"| rate, of the rate with one | {spread(ratios, '.0%')} | |")
+    money = "shroff: 1\nname: signals\nmoney: { currency: EUR, rates: fx }\n"
+    rows_of += [f"| `ingest` of {options.events:,}, processor s | twelve currencies | one | rate |", "| --- " * 4 + "|"]
+    for plain, features in ((PLAIN, 3), (FORTY, 40)):
+        own = {"events.yaml": in_many, "features.yaml": plain, "tables/fx.csv": fx}
+        takes_of = {
+            "twelve": partial(fresh, own, given_many, money),
+            "one": partial(fresh, {"events.yaml": base, "features.yaml": plain}, given_one),
+        }
+        found = by_turns(takes_of, options.rounds)
+        ratios = [b / a for a, b in zip(*found.values(), strict=True)]
+        times = " | ".join(spread(each, ".2f") for each in found.values())
+        rows_of.append(f"| {features} features | {times} | {spread(ratios, '.0%')} |")
+        print(rows_of[-1], flush=True)
     most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     text = "\n".join([head, "| --- " * 6 + "|", *lines, "", *rows_of, "", f"The most memory of a command: {most} MB."])
     tell_result("tables", "Tables and currencies", __doc__, text, keep=options.keep)
