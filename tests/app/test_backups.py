@@ -254,6 +254,27 @@ def test_a_full_backup_mends_what_was_damaged(bank, tmp_path):
     assert restore(vault(tmp_path / "vault"), tmp_path / "again").number == 3
 
 
+def test_a_damaged_log_is_named_when_it_is_backed_up_and_when_that_backup_is_verified(bank, tmp_path, capfd):
+    of_bank = ["-C", str(bank.folder), "backup"]
+    assert run([*of_bank, "create", "--at", str(tmp_path / "vault")]) == 0
+    assert "log in this backup" not in capfd.readouterr().err
+    log = bank.folder / ".shroff" / "log.db"
+    with closing(sqlite3.connect(log)) as shell:
+        shell.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = shell.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()
+        (size,) = shell.execute("PRAGMA page_size").fetchone()
+    with log.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"damaged" * 400)
+    assert run([*of_bank, "create", "--full", "--at", str(tmp_path / "vault")]) == 0
+    assert "the log in this backup is damaged" in capfd.readouterr().err
+
+    found = verified(vault(tmp_path / "vault")).damaged
+    assert found.keys() == {2}, "the one before is sound"
+    assert ".shroff/log.db" in found[2]
+    assert run([*of_bank, "verify", "--at", str(tmp_path / "vault")]) == 1
+
+
 def test_a_damaged_point_blocks_no_other_backup_and_goes_when_a_newer_full_one_is_there(tmp_path):
     place = vault(tmp_path / "vault")
     place.begin("id", "bank")

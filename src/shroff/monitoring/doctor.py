@@ -28,7 +28,7 @@ from shroff.log.later_labels import CORRECT, LaterLabels, now_of
 from shroff.log.state.snapshots import EVERY
 from shroff.log.unmatched_files import unmatched_of
 from shroff.models.registry import Registry
-from shroff.monitoring.doctor_rows import read_rows
+from shroff.monitoring.doctor_rows import WITHIN_S, read_rows
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
@@ -298,9 +298,9 @@ def look_at_waiting(log: LogBeside, count: int, now_ms: int) -> Finding:
     return Finding("labels", WRONG, f"{words}, {lost:,} of them for more than an hour", cure)
 
 
-def look_at_rows(log: Log, seed: int) -> Finding:
+def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
     """Whether rows are still what was written: the newest, and as many others as can be read in a second."""
-    found = read_rows(log, seed)
+    found = read_rows(log, seed, within_s)
     if found.damage:
         return Finding("rows", WRONG, found.damage, RESTORE_ROWS)
     words = f"{found.read:,} of {many(found.of, 'record')} checked; checksums and receipts are valid"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import ProgressSteps, Warn
 
 SHOWN = 20
+DAMAGED = "the log in this backup is damaged, keep the backups before it"
 TRIED_AGAIN_S = 10.0  # after the place could not be reached
 
 group(
@@ -171,11 +172,14 @@ class CreatedBackup(OfVault):
 @operation("backup create", right="read:audit", has_command=False)
 def create_backup(project: Project, warn: Warn, request: CreateBackup) -> CreatedBackup:
     """Make a backup while other processes write the project: the changes since the last one, or a full one."""
+    from shroff.app.backups.restoration import damage_of
     from shroff.app.backups.retention import writer_of
 
     with open_vault(project.context, request) as (vault, told), writer_of(project.context, vault) as writer:
         if (made := writer.create(is_full=request.is_full)) is None:
             return CreatedBackup.of(**told([]))
+    if made.is_full and made.log and (words := damage_of(project.context.log.reading)):
+        warn(f"{DAMAGED}: {words}")
     entry = msgspec.structs.asdict(BackupEntry.of(made))
     if made.secrets:
         warn(f"not in the backup, keep copies elsewhere: {', '.join(entry['secrets'])}")
@@ -192,6 +196,7 @@ def follow_backups(
     stop: Event,
 ) -> None:
     """Make a backup every so many seconds until it is stopped: tails, and once a day a full one."""
+    from shroff.app.backups.restoration import damage_of
     from shroff.app.backups.retention import KeepRules, check_follows, pruned, writer_of
 
     def made(point: BackupPoint) -> None:
@@ -204,7 +209,9 @@ def follow_backups(
             try:
                 if (point := writer.create(tail_every_s=every_s, made=made)) is not None:
                     made(point)
-                    if point.is_full:  # once a day, as it reads every point
+                    if point.is_full and point.log and (words := damage_of(context.log.reading)):
+                        warn(f"shroff: {DAMAGED}: {words}")
+                    elif point.is_full:  # once a day, as it reads every point
                         pruned(vault, KeepRules(), context.now_ms())
                 wait_s = every_s
             except TransientError as error:
@@ -299,9 +306,11 @@ class CheckedBackups(OfVault, kw_only=True):
 
 @operation("backup verify", right="read:audit", place="place")
 def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBackups) -> CheckedBackups:
-    """Read all backups and compare every byte with its hash.
+    """Read all backups, compare every byte with its hash, and check the log in the newest one.
 
-    Exit status 1 if a backup is truncated, altered or incomplete; the output names each and says why.
+    Exit status 1 if a backup is truncated, altered or incomplete, or its log is damaged; the output names each and
+    says why. If the newest log is damaged, those in full backups before it are checked until one is sound. A log is
+    checked in a temporary copy, which takes its size in TMPDIR.
 
     Examples:
         shroff backup verify

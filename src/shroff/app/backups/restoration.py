@@ -9,9 +9,9 @@ import sqlite3
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 
 from shroff import config
 from shroff.app.backups.creation import BackupNote, pages_of, write_note
@@ -22,10 +22,13 @@ from shroff.app.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Va
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
+from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import Progress
 from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import sync_folder
+from shroff.streams.log import Log
 
+CHECK_S = 600.0  # for a log in a backup: for the database's own check, and as long again for rows
 IN_DOUBT = "the project was restored from a backup: it may have been sent after that"
 
 
@@ -234,6 +237,30 @@ def _write_log(vault: Vault, path: Path, points: list[BackedUpLog], progress: Pr
             apply_pages(file.fileno(), page_bytes, pages_of(data, page_bytes))
             progress(1)
         file.truncate(points[-1].pages * page_bytes)
+
+
+def damage_of(opened: Callable[[], AbstractContextManager[Log]], within_s: float = 1.0) -> str:
+    """Damage of a log in words, as `doctor` finds it; empty where it finds none."""
+    from shroff.monitoring.doctor import WRONG, look_at_rows
+
+    try:
+        with opened() as log:
+            found = look_at_rows(log, 0, within_s)
+            return found.words if found.state == WRONG else ""
+    except StorageError as error:
+        return str(error)
+
+
+def log_damage(vault: Vault, number: int) -> str:
+    """Damage of the log in a backup, whose pieces are sound, found in a temporary copy of it."""
+    logs = [point.log for point, _ in reversed(list(vault.chain(number))) if point.log]
+    if not logs or logs[-1].dump:
+        return ""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "log.db"
+        _write_log(vault, path, logs, lambda _: None)
+        words = damage_of(lambda: closing(load_entry("log.sqlite")(path, read_only=True)), CHECK_S)
+        return words.replace(str(path), LOG_FILE)
 
 
 def _hold_letters(database: Path) -> int:

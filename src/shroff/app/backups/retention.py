@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.backups.creation import BackupWriter, read_note
+from shroff.app.backups.restoration import log_damage
 from shroff.app.backups.server_logs import ServerBackupWriter, dump_tool
 from shroff.app.backups.vault import BackupPoint, Vault, read_key
 from shroff.app.lakes import Lakes
@@ -86,12 +87,16 @@ def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
 
 
 def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBackups:
-    """Read every point and piece, and compare each with its hash. Raises: as `Vault.open`."""
+    """Read every point and piece, and compare each with its hash. Raises: as `Vault.open`.
+
+    The log of the newest point is checked as `doctor` does, and where it is damaged those of full ones before it.
+    """
     vault.open()
     numbers, sizes = vault.numbers(), vault.pieces()
     read: dict[str, str] = {}  # why each piece cannot be used; empty where it can
     damaged: dict[int, str] = {}
     before: tuple[int, str] = (0, "")
+    looked = set(numbers[-1:])  # at the log of these, the newest first, until one is sound
     for number in numbers:
         try:
             point, digest = vault.point(number)
@@ -112,6 +117,11 @@ def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBacku
             damaged[number] = mistake
         else:
             before = number, digest
+            looked |= {number} if point.is_full else set()
+    for number in sorted(looked - damaged.keys(), reverse=True):
+        if not (words := log_damage(vault, number)):
+            break
+        damaged[number] = words
     return VerifiedBackups(len(numbers), len(read), sum(sizes.values()), damaged)
 
 

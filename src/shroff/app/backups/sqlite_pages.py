@@ -190,7 +190,7 @@ class SqlitePages:
             return 0
         try:
             return int(self._held.execute(sql).fetchone()[0] or 0)
-        except sqlite3.OperationalError:  # a process was ended before it made the tables
+        except sqlite3.DatabaseError:  # a process was ended before it made the tables, or the log is damaged
             return 0
 
     def close(self) -> None:
