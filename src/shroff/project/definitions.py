@@ -7,7 +7,6 @@ spacing; a version is the hash of what was parsed.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -43,7 +42,7 @@ from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.parse_cache import LISTS, ReadOnce, text_version
 from shroff.project.policy import Policy, load_policy
 from shroff.project.reference import ListFile
-from shroff.project.rule_context import RuleContext, rate_warnings, source_warnings
+from shroff.project.rule_context import RuleContext, causes, rate_warnings, source_warnings
 from shroff.project.schedules import load_schedules
 from shroff.project.scoring import (
     LoadModel,
@@ -64,8 +63,6 @@ from shroff.runtime.values import FrozenStruct, frozen
 
 Hasher = Callable[[str], str]
 HASHED = redaction.HASHED
-_FIELD = re.compile(r"events\.yaml \w+\.fields\.(\w+)")  # where the type of a field stands
-_WORD = re.compile(r"\w+")
 
 
 @frozen
@@ -264,7 +261,7 @@ def load_definitions(
     typed = declared.events, declared.names, declared.types
     scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
     if problems:
-        return Loaded(None, sorted(_causes(problems), key=_place), sorted(warnings, key=_place))
+        return Loaded(None, sorted(causes(problems), key=_place), sorted(warnings, key=_place))
     inputs = [node for each in scoring.values() for scorer in each.all for node in scorer.inputs]
     read_by_models = look_ups(inputs, declared.events, declared.features)
     if problems := (declared.look_ups | read_by_models).problems():
@@ -288,17 +285,6 @@ def load_definitions(
     )
     warnings += definitions.unused_scores().values()
     return Loaded(definitions, [], sorted(warnings, key=_place))
-
-
-def _causes(problems: Sequence[Problem]) -> list[Problem]:
-    """Problems but those that name a field whose type cannot be read: they end with it."""
-    fields = [_FIELD.fullmatch(f"{problem.file} {problem.path}") for problem in problems]
-    unread = {field[1] for field in fields if field}
-    return [
-        problem
-        for field, problem in zip(fields, problems, strict=True)
-        if field or unread.isdisjoint(_WORD.findall(problem.message))
-    ]
 
 
 class _Declared(FrozenStruct):

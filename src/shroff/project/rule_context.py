@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
@@ -21,6 +22,9 @@ from shroff.project.settings.loader import load_settings
 from shroff.project.table_files import cells_of, load_table, table_file, table_name
 from shroff.rules.definitions import LoadedFile, Rule
 from shroff.runtime.values import FrozenStruct
+
+_FIELD = re.compile(r"events\.yaml \w+\.fields\.(\w+)")  # where the type of a field stands
+_WORD = re.compile(r"\w+")
 
 
 class RuleContext(FrozenStruct):
@@ -81,6 +85,17 @@ def _tables(files: Mapping[str, str], events: Events, settings: Settings, proble
         if name not in events.tables
     ]
     return tables
+
+
+def causes(problems: Sequence[Problem]) -> list[Problem]:
+    """Problems but those that name a field whose type cannot be read: they end with it."""
+    fields = [_FIELD.fullmatch(f"{problem.file} {problem.path}") for problem in problems]
+    unread = {field[1] for field in fields if field}
+    return [
+        problem
+        for field, problem in zip(fields, problems, strict=True)
+        if field or unread.isdisjoint(_WORD.findall(problem.message))
+    ]
 
 
 def rate_warnings(events: Events, rules: Sequence[Rule]) -> list[Problem]:
