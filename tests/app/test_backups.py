@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -16,7 +17,7 @@ import pytest
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.app import project as app
-from shroff.app.backups import creation
+from shroff.app.backups import creation, restoration
 from shroff.app.backups.creation import BackupWriter
 from shroff.app.backups.restoration import IN_DOUBT, point_at, restore
 from shroff.app.backups.retention import KeepRules, finding, listed, pruned, verified, writer_of
@@ -273,6 +274,19 @@ def test_a_damaged_log_is_named_when_it_is_backed_up_and_when_that_backup_is_ver
     assert found.keys() == {2}, "the one before is sound"
     assert ".shroff/log.db" in found[2]
     assert run([*of_bank, "verify", "--at", str(tmp_path / "vault")]) == 1
+
+
+def test_a_log_that_cannot_be_copied_is_told_as_not_checked(bank, tmp_path, monkeypatch):
+    assert run(["-C", str(bank.folder), "backup", "create", "--at", str(tmp_path / "vault")]) == 0
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(restoration, "_write_log", full)
+    assert (
+        "was not checked, as its temporary copy cannot be written: No space"
+        in verified(vault(tmp_path / "vault")).damaged[1]
+    )
 
 
 def test_a_damaged_point_blocks_no_other_backup_and_goes_when_a_newer_full_one_is_there(tmp_path):

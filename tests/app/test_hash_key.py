@@ -104,7 +104,7 @@ def test_a_file_that_holds_no_key_is_a_clear_error(tmp_path, content):
     places.state.mkdir()
     places.hash_key.write_bytes(content)
 
-    with pytest.raises(StorageError, match=r"hash.key holds no key. Restore it from a backup"):
+    with pytest.raises(StorageError, match=r"hash.key holds no key. Restore it from your copy"):
         hasher(places)("x")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shroff.app import project as app
+from shroff.app.live.deployment import ApplyFiles
 from shroff.app.rules.link_operations import BuildRings, ShowLinks
 from shroff.cases import case_actions
 from shroff.errors import RefusalError, UsageError
@@ -206,8 +207,14 @@ def test_cases_that_were_open_before_their_keys_came_into_one_ring_are_one_case_
         desk = project.cases.desk(people)
         keeper = CaseKeeper(project, desk, lambda: None, print)
         keeper.begin()
-        until(lambda: state_of(desk, 3) == "closed")
-        keeper.end()
+        try:
+            until(lambda: state_of(desk, 3) == "closed")
+            rings.write_text(f"{rings.read_text(encoding='utf-8')}new,a,5,0,9.00\n", encoding="utf-8")
+            assert state_of(desk, 5) == "open"
+            assert project.run(ApplyFiles()).applied  # while the same thread goes on
+            until(lambda: state_of(desk, 5) == "closed")
+        finally:
+            keeper.end()
 
     assert unapplied == "open"
     assert [done.joined for done in (first, again, grown, still)] == [1, 0, 1, 0]

@@ -352,6 +352,8 @@ def test_a_filter_finds_what_the_rfc_says(text, found):
         *("userName", 'userName xx "a"', 'title eq "x"', 'userName eq "a" id eq "b"', "x" * 9_000, "active gt true"),
         *('userName eq "a" and ', 'not userName eq "a"', "userName eq ann", "userName.x", 'members[value sw "a"'),
         *("(" * 9_000, "not (" * 400 + "id pr" + ")" * 400, "(id pr", "id pr)", "emails[]", '"a" eq "a"', "and", '"'),
+        *("active eq null or id pr and not (" * 60 + "id pr" + ")" * 60, "id pr" + " " * 2_000 + "!", r"\"" * 999),
+        *("userName[value pr]", "active[value eq true]", 'emails[value[type eq "x"]]'),
     ],
 )
 def test_another_filter_is_refused(text):

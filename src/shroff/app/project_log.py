@@ -117,6 +117,7 @@ class ProjectLog:
             return ""
         with closing(AdapterFactory(self._context).open_people()) as people, closing(self.open(read_only=True)) as log:
             is_lost = people.is_made() or has_hashed(log)
+        is_lost = is_lost and not path.exists()  # another process may have made it meanwhile
         return f"{path} is missing, and the log has hashed values or an audit log sealed with it" if is_lost else ""
 
 

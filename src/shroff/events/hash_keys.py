@@ -55,7 +55,7 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
         key = b""
     if len(key) < _KEY_BYTES_MIN:
         raise StorageError(
-            f"{path} holds no key. Restore it from a backup, since hashed values depend on it; "
+            f"{path} holds no key. Restore it from your copy, since hashed values depend on it; "
             "remove it only if this project has taken no event in"
         )
     return key

@@ -218,6 +218,7 @@ class HitRecords:
     def _begin(self, log: Log, last: int) -> None:
         self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None
         self.by_rule.clear()
+        self._labeled.clear()
         self._upto = self.from_seq = last
         self._floor = max(0, last - LOOK_BACK, log.pruned_to())
         self._note_moment(log)
@@ -292,10 +293,10 @@ class HitRecords:
         for records in log.labels_after(after, upto):
             for record in records:
                 label = decoder.decode(record.body)
-                self._labeled.add(label.event.partition("/")[0])
                 known_at_ms = parse_time(label.known_at)
                 if limit_ms is None or known_at_ms <= limit_ms:
                     self.now_ms = max(self.now_ms, known_at_ms)
+                    self._labeled.add(label.event.partition("/")[0])
                 said = LabelOfHit(VerdictInForce(label.verdict, label.source, known_at_ms), label.reason)
                 before = found.get(label.event)
                 found[label.event] = said if before is None else before.later(said)

@@ -34,7 +34,8 @@ ENTRIES_MAX = 20_000  # of each kind
 OPERATIONS_MAX = 1_000  # of a PATCH
 _PATH = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
 _TEXT = r'"(?:[^"\\\x00-\x1f]|\\["\\/])*"'
-_WORD = re.compile(rf"\s*({_TEXT}|[()\[\]]|[\w.:$-]+)\s*")  # of a filter
+_WORD = re.compile(rf"({_TEXT}|[()\[\]]|[\w.:$-]+)\s*")  # of a filter
+_FILTER_MAX, _BRACKETS_MAX = 2_000, 50
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
     "eq": operator.eq,
     "ne": operator.eq,  # of which it is the opposite
@@ -99,9 +100,9 @@ def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
 
 def search(entries: Iterable[JsonObject], text: str) -> list[JsonObject]:
     """The entries that fit a filter as RFC 7644 has it in 3.4.2.2. Raises: ScimError."""
-    words = _WORD.findall(text)[::-1]
+    words = _WORD.findall(text.strip()[:_FILTER_MAX])[::-1]
     try:
-        if _WORD.sub("", text):
+        if len(text) > _FILTER_MAX or words.count("(") > _BRACKETS_MAX or _WORD.sub("", text.strip()):
             raise ValueError(text)  # noqa: TRY301 - as all others
         fits = _linked(words) if words else None
         if words:
@@ -149,6 +150,8 @@ def _term(words: list[str], *, is_item: bool) -> Test:
         return _within(words, "()", is_item=is_item)
     name, part = (word, "") if is_item else _attribute(word)
     if words[-1:] == ["["]:
+        if is_item or name not in {"name", "emails", "members"}:
+            raise ValueError(word)
         having = _within(words, "[]", is_item=True)
         part = words.pop()[1:] if words[-1:] and words[-1].startswith(".") else part
     verb = "pr" if having and (not words or words[-1].lower() in _LINKS) else words.pop().lower()

@@ -23,7 +23,7 @@ from shroff.project.table_files import cells_of, load_table, table_file, table_n
 from shroff.rules.definitions import LoadedFile, Rule
 from shroff.runtime.values import FrozenStruct
 
-_FIELD = re.compile(r"events\.yaml \w+\.fields\.(\w+)")  # where the type of a field stands
+_FIELD = re.compile(r"events\.yaml \w+\.fields\.(\w+) field \1: .*", re.DOTALL)  # its type cannot be read
 _WORD = re.compile(r"\w+")
 
 
@@ -89,7 +89,7 @@ def _tables(files: Mapping[str, str], events: Events, settings: Settings, proble
 
 def causes(problems: Sequence[Problem]) -> list[Problem]:
     """Problems but those that name a field whose type cannot be read: they end with it."""
-    fields = [_FIELD.fullmatch(f"{problem.file} {problem.path}") for problem in problems]
+    fields = [_FIELD.fullmatch(f"{problem.file} {problem.path} {problem.message}") for problem in problems]
     unread = {field[1] for field in fields if field}
     return [
         problem

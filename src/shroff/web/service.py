@@ -16,7 +16,7 @@ import msgspec
 
 from shroff.app.live.webhook_sources import ServedPushes
 from shroff.cases.case_queries import QueueCount
-from shroff.errors import ShroffError, TransientError, UsageError
+from shroff.errors import ShroffError, TransientError
 from shroff.log.flags import VerdictsInForce
 from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
@@ -205,14 +205,15 @@ class Service:
         """Settings of the active version: its address, proxies, networks, and the provider of sign-ins."""
         systems, known = self.project.context.systems, self.by_settings
         if systems is not known.systems:
-            self._askers.submit(sync_roles, self.desk, self.tell)
             try:
                 is_same = (systems.sign_in, systems.http) == (known.systems.sign_in, known.systems.http)
                 provider = known.provider if is_same else self.project.outside.open_provider()
                 self.by_settings = ActiveSettings.of(systems, provider, self.options.public, self.options.base)
-            except UsageError as error:  # it was well when it was applied: a file of certificates went meanwhile
+            except ShroffError as error:  # it was well when it was applied: a file of certificates went meanwhile
                 self.tell(f"active settings of the service are not applied: {error}")
                 self.by_settings = replace(known, systems=systems)
+            if self.work.state == LEADING:  # else roles come from the files of the process that leads
+                self._askers.submit(sync_roles, self.desk, self.tell)
         return self.by_settings
 
     # ---- beginning and ending
@@ -258,7 +259,6 @@ class Service:
 
     def _lead(self, answerer: RequestLeader) -> None:
         try:
-            sync_roles(self.desk, self.tell)
             answerer.run()
         except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
             self._error = error
@@ -288,6 +288,7 @@ class Service:
 
     def _begun(self, writer: Writer) -> RequestReader:
         """On the thread of the log: this process leads. What was read before counts where events are read as then."""
+        sync_roles(self.desk, self.tell)
         now, before = writer.definitions, self.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
             intake = self.project.taking.intake(keeps_hashes=False)

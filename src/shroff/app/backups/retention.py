@@ -119,7 +119,11 @@ def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBacku
             before = number, digest
             looked |= {number} if point.is_full else set()
     for number in sorted(looked - damaged.keys(), reverse=True):
-        if not (words := log_damage(vault, number)):
+        try:
+            words = log_damage(vault, number)
+        except OSError as error:
+            words = f"its log was not checked, as its temporary copy cannot be written: {error.strerror}"
+        if not words:
             break
         damaged[number] = words
     return VerifiedBackups(len(numbers), len(read), sum(sizes.values()), damaged)

@@ -65,8 +65,9 @@ class ProjectCases(ProjectPart):
         with self._log.reading() as log:
             yield self._notice_files.case_notices(people.store, log)
 
-    def join_rings(self, desk: CaseService | None = None) -> int:
-        """Bring the open cases of each ring of the active table `rings` together; gives how many closed for that.
+    def join_rings(self, desk: CaseService | None = None) -> int | None:
+        """Bring the open cases of each ring of the active table `rings` together; gives how many closed for that,
+        and None where the files have another table than the active one.
 
         Cost: a look at each open case about a key of the table, which a follower pays once, where it has caught up.
         """
@@ -82,7 +83,7 @@ class ProjectCases(ProjectPart):
         with self._log.reading() as log:
             active, file = followed(log, self._context.read_once)[0].files, table_file(RINGS, definitions.files)
         if active.get(file) != definitions.files.get(file):
-            return 0
+            return None
         if desk is None:
             with self._raised() as opened:
                 return self.join_rings(opened)

@@ -210,7 +210,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
     in_force, why_not = project.requests.put_in_force(WRITTEN, rows_alone=False)
     with project.log.reading() as log:
         seq = max((record.seq for record in log.controls()), default=0)
-    joined = project.cases.join_rings(context.case_service) if in_force else 0
+    joined = (project.cases.join_rings(context.case_service) or 0) if in_force else 0
     return RingsBuilt(
         entity=entity,
         as_of=time_text(as_of_ms),

@@ -168,8 +168,8 @@ class LookUpTable:
 
     def value(self, column: str, text: Value, time_ms: int) -> Value:
         """A column of the row that holds a value at a time, None where there is none."""
-        coded = self.columns.get(column, _NO_COLUMN)
-        return coded.values[int(coded.codes[self.row(text, time_ms)])]
+        coded = self.columns.get(column)
+        return None if coded is None else coded.values[int(coded.codes[self.row(text, time_ms)])]
 
     def _row_at_one(self, time_ms: int) -> Callable[[int], int] | None:
         """Gives the row of a key at a time; None where rows are always valid, and have the numbers of their keys."""
@@ -183,9 +183,8 @@ class LookUpTable:
 
     def cells(self, column: str, rows: Array) -> list[Value]:
         """A column of these rows, None of -1."""
-        coded = self.columns.get(column, _NO_COLUMN)
-        values = coded.values
-        return [values[code] for code in coded.codes[rows].tolist()]
+        coded = self.columns.get(column)
+        return [None] * len(rows) if coded is None else [coded.values[code] for code in coded.codes[rows].tolist()]
 
     def histories(self) -> Iterator[tuple[Value, list[int], Array]]:
         """The keys of a table whose rows have times, each with the times of its rows in ms, ascending, and the rows."""
@@ -246,7 +245,6 @@ class LookUpTable:
         return cls(digest, index or EqualIndex(keys.texts), columns, keys, dated)
 
 
-_NO_COLUMN = CodedColumn([None], np.zeros(1, np.int32))
 _NO_KEYS = RowKeys(PackedValues.of(()), np.zeros(0, np.uint32))
 NO_ROWS = LookUpTable("", EqualIndex(_NO_KEYS.texts), {}, _NO_KEYS)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.cases.alert_consumer import AlertConsumer
     from shroff.cases.desk import CaseService
+    from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
 
 LOOK_S = 0.5  # between two looks at the log and the clock: where alerts came, events wait some 3 ms for each
@@ -43,7 +44,8 @@ class CaseKeeper:
         self.recent = RecentDecisions(desk.settings.outcomes)
         self._log: Log | None = None
         self._follower: AlertConsumer | None = None
-        self._told, self._taken, self._joined = "", 0, False
+        self._told, self._taken = "", 0
+        self._joined: Definitions | None = None
         self._thread = Thread(target=self._run, name="cases", daemon=True)
 
     def begin(self) -> None:
@@ -81,12 +83,12 @@ class CaseKeeper:
             if not self._project.log.exists():
                 return False
             self._log = self._project.log.open(read_only=True)
-            self._follower, self._joined = self._project.cases.follower(self._desk, self._log, self.recent), False
+            self._follower = self._project.cases.follower(self._desk, self._log, self.recent)
         if self._follower.step():
             return True
-        if not self._joined:  # also where a start made the table of rings active
-            self._project.cases.join_rings(self._desk)
-            self._joined = True
+        definitions = self._project.definitions
+        if self._joined is not definitions and self._project.cases.join_rings(self._desk) is not None:
+            self._joined = definitions  # with the table of rings that is active
         return False
 
     def _failed(self, words: str, unexpected: Exception | None = None) -> None:
