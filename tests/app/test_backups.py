@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 
 from shroff.adapters.lake.folder import FolderObjects
+from shroff.adapters.log import sqlite
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.app import project as app
 from shroff.app.backups import creation, restoration
@@ -274,6 +275,13 @@ def test_a_damaged_log_is_named_when_it_is_backed_up_and_when_that_backup_is_ver
     assert found.keys() == {2}, "the one before is sound"
     assert ".shroff/log.db" in found[2]
     assert run([*of_bank, "verify", "--at", str(tmp_path / "vault")]) == 1
+
+
+def test_the_log_of_an_older_version_is_no_damage(bank, tmp_path, monkeypatch):
+    assert run(["-C", str(bank.folder), "backup", "create", "--at", str(tmp_path / "vault")]) == 0
+    monkeypatch.setattr(sqlite, "VERSION", 2)
+
+    assert verified(vault(tmp_path / "vault")).damaged == {}
 
 
 def test_a_log_that_cannot_be_copied_is_told_as_not_checked(bank, tmp_path, monkeypatch):

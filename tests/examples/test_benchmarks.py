@@ -73,7 +73,8 @@ LONG = {
     "tables": "--events 500 --rows 2000 --looks 2000 --rounds 1",
     "training_set": "--events 500 --rounds 1 --large 0",
 }
-ELSEWHERE = {"handbook", "small_files", "suggest"}  # measure the real data: other tests try what they do on excerpts
+# Three measure the real data, and other tests try what they do on excerpts; the first mounts a file system.
+ELSEWHERE = {"organizations", "handbook", "small_files", "suggest"}
 
 
 @pytest.fixture(name="quick", scope="module")

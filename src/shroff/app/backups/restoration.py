@@ -252,13 +252,21 @@ def damage_of(opened: Callable[[], AbstractContextManager[Log]], within_s: float
 
 
 def log_damage(vault: Vault, number: int) -> str:
-    """Damage of the log in a backup, whose pieces are sound, found in a temporary copy of it."""
+    """Damage of the log in a backup, whose pieces are sound, found in a temporary copy of it.
+
+    The log of an older version, which only `shroff migrate` reads, is not looked at.
+    """
+    from shroff.adapters.log.sqlite import VERSION
+
     logs = [point.log for point, _ in reversed(list(vault.chain(number))) if point.log]
     if not logs or logs[-1].dump:
         return ""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
         _write_log(vault, path, logs, lambda _: None)
+        with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as connection:
+            if 0 < connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
+                return ""
         words = damage_of(lambda: closing(load_entry("log.sqlite")(path, read_only=True)), CHECK_S)
         return words.replace(str(path), LOG_FILE)
 
