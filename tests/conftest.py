@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -49,6 +50,9 @@ ROOT = Path(__file__).resolve().parent.parent
 # A shell ignores Ctrl-C for what it starts in the background, and so would every program that a test starts and stops.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A grammar of addresses for formats of jsonschema, which no test lets it judge: reading it takes four seconds.
+sys.modules |= {"rfc3987_syntax": None}
 
 # Before XGBoost is loaded, here and in processes that are forked for commands, as in `shroff`: its threads would spin.
 calm_libraries()

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numba.core.config import reload_config
+from numba.core.registry import cpu_target
 
 import shroff
 import shroff_plugins
@@ -172,6 +173,13 @@ def test_numba_makes_code_for_that_processor_whatever_it_makes_first():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+def test_in_the_process_of_these_tests_numba_makes_code_for_that_processor_too():
+    """Where a module of tests lets it make code first, each worker compiles all kernels again: 50 s of a processor."""
+    kernel_native._set_processor()
+
+    assert cpu_target.target_context.codegen().magic_tuple()[1:] == kernel_native.processor()
 
 
 def test_code_is_for_the_baseline_or_for_a_processor_that_lacks_some_of_it(monkeypatch: pytest.MonkeyPatch):

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba import njit
 
 from shroff.features import value_bounds
 from shroff.features.frames import Codes
 from shroff.features.kernels import operations
 from shroff.features.kernels import programs as kernel_program
+from shroff.features.kernels.native import _njit
 from shroff.features.kernels.numbers import settle
 from shroff.features.kernels.operations import MISSING, OUTSIDE, THERE
 from shroff.features.programs import compiler as program_compiler
@@ -33,7 +33,8 @@ LEAVES = (nodes.ThisField, nodes.FeatureValue, nodes.RowValue, nodes.Score, node
 CALLS = ("min", "max", "abs", "sqrt")
 
 
-@njit
+# By the program's own way: numba makes all code of a process for the processor that it is told before its first code.
+@_njit()
 @settle
 def carry_out(words, at, count):
     return kernel_program.evaluate(words, at, count)

@@ -29,7 +29,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tests.support import delays, pages
@@ -37,6 +37,8 @@ from tests.support.effort import times
 from tests.support.patience import PATIENCE_S
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from shroff.errors import Problem
     from shroff.language.yaml.text import Node
     from shroff.log.ruletests import CheckReport
@@ -78,6 +80,7 @@ HEAVY: Final = (
 )
 TEXTS_KEPT: Final = 512  # of YAML, in each process: the templates have some 60
 EXPRESSIONS_KEPT: Final = 4_096
+STATEMENTS_KEPT: Final = 2_048  # of SQL
 TEXT_MAX: Final = 50_000  # characters: above it is a text whose size is what is tested
 PROJECTS_KEPT: Final = 16
 LEAK_ROWS: Final = 40
@@ -135,12 +138,16 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     look at. Tests of rules that passed are not run again for a project with the same files, and the routes of the same
     operations are made once: a fifth of what a service took. A page's template is compiled once, also for those that
     are forked from here. The leak test of a training reads few rows again, each by itself, as that was a fourth of it:
-    its own laws say how many they read.
+    its own laws say how many they read. Statements of one kind of database are compiled once, and a program that this
+    one starts beside itself comes from here, too.
     """
     from argon2 import PasswordHasher
     from jinja2 import Environment
     from starlette import routing
 
+    from shroff.adapters.people import database
+    from shroff.app.jobs import worker
+    from shroff.app.live import worker_runs
     from shroff.language import checker
     from shroff.language.yaml import text as yamltext
     from shroff.log import ruletests
@@ -148,6 +155,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     from shroff.project import definitions
     from shroff.training.leak_test import SAMPLE, leak_test
     from shroff.web.api import operations
+    from shroff.web.work import operation_processes
 
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     patch(Passwords, "_hasher", property(lambda self: self._given or cheap))
@@ -161,6 +169,9 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     patch(ruletests, "check", _tested_once(ruletests.check))
     patch(operations, "routes", _routes_once(operations.routes))
     patch(routing, "compile_path", lru_cache(maxsize=EXPRESSIONS_KEPT)(routing.compile_path))
+    patch(database, "create_engine", _compiling_statements_once(database.create_engine))
+    for module in (operation_processes, worker, worker_runs):
+        patch(module, "sys", SimpleNamespace(executable=str(PYTHON)))
     patch(leak_test, "__kwdefaults__", {**(leak_test.__kwdefaults__ or {}), "sample": times(LEAK_ROWS, SAMPLE)})
 
 
@@ -283,6 +294,39 @@ def _compiling_once(begin: Callable[..., None]) -> Callable[..., None]:
     return beginning
 
 
+def _compiling_statements_once(create: Callable[..., Engine]) -> Callable[..., Engine]:
+    """Engines of one kind share what they compile: by itself each one compiles all of its statements again."""
+    from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+    from sqlalchemy.util import LRUCache
+
+    class Dialect(SQLiteDialect_pysqlite):
+        supports_statement_cache = True
+
+        def __eq__(self, other: object) -> bool:
+            return type(self) is type(other)
+
+        def __hash__(self) -> int:
+            return hash(type(self))
+
+    compiled = LRUCache[Any, Any](STATEMENTS_KEPT)
+
+    def creating(url: str, **options: Any) -> Engine:
+        engine = create(url, **options)
+        if type(engine.dialect) is SQLiteDialect_pysqlite:
+            engine.dialect.__class__ = Dialect
+            engine._compiled_cache = compiled
+        return engine
+
+    return creating
+
+
+def load_heavy() -> None:
+    """Import what takes long, before a process is forked: each one would import it again."""
+    for name in HEAVY:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
 # ---- below: the process to fork from
 
 
@@ -321,9 +365,7 @@ def _write_to(folder: Path) -> None:
 
 def _load() -> None:
     """Import what commands need, and load compiled code. Nothing here may start a thread that a fork would lack."""
-    for name in HEAVY:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    load_heavy()
     import shroff.cli
 
     for module in pkgutil.iter_modules(shroff.cli.__path__):

@@ -68,6 +68,7 @@ class Workers:
         """Load the program for commands while tests are collected."""
         if not session.config.option.collectonly:
             forks.begin_for(self._folder, self._names)
+            forks.load_heavy()
         self._n_threads = n_threads()
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

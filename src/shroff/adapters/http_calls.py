@@ -8,11 +8,12 @@ Redirects are never followed: a call is answered by the address that was called.
 from __future__ import annotations
 
 import base64
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.message import Message
-from functools import partial
+from functools import lru_cache, partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
 from types import MappingProxyType
@@ -48,7 +49,7 @@ class Calls:
         self.timeout_s = parse_duration(TIMEOUT) / 1_000 if timeout_s is None else timeout_s
         self.has_certificates = bool(ca or cert or key)
         self._proxy = proxy
-        self._trust = _trust(ca, cert, key)
+        self._own_trust = _trust(ca, cert, key) if self.has_certificates else None
         if proxy not in {"", NO_PROXY}:
             _proxy_at(proxy)
 
@@ -63,12 +64,12 @@ class Calls:
         proxy = self._proxy_of(scheme, host)
         if proxy is None:
             if scheme == "https":
-                return HTTPSConnection(host, port, timeout=self.timeout_s, context=self._trust)
+                return HTTPSConnection(host, port, timeout=self.timeout_s, context=self._trust())
             return HTTPConnection(host, port, timeout=self.timeout_s)
         headers = _login(proxy)
         at = proxy.hostname or ""
         if scheme == "https":
-            through = HTTPSConnection(at, proxy.port or 80, timeout=self.timeout_s, context=self._trust)
+            through = HTTPSConnection(at, proxy.port or 80, timeout=self.timeout_s, context=self._trust())
             through.set_tunnel(host, port, headers)
             return through
         named = f"[{host}]" if ":" in host else host
@@ -81,6 +82,9 @@ class Calls:
         """A client of one server. Where it wants no body, a status is an answer however the body goes on."""
         made = partial(self.connection, scheme, host, port)
         return HttpClient(made, self.timeout_s, answer_bytes_max=answer_bytes_max, wants_body=wants_body)
+
+    def _trust(self) -> ssl.SSLContext:
+        return self._own_trust or _trust_of_system(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
     def _proxy_of(self, scheme: str, host: str) -> SplitResult | None:
         if self._proxy == NO_PROXY or is_loopback(host):
@@ -255,6 +259,12 @@ def _trust(ca: str, cert: str, key: str) -> ssl.SSLContext:
         named = " or ".join(name for name in (ca, cert, key) if name)
         raise UsageError(f"{named} cannot be read as certificates: {reason(error)}.") from None
     return found
+
+
+@lru_cache(maxsize=4)
+def _trust_of_system(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """What the system trusts, or the environment's file and folder: read in 60 ms, so once for all calls."""
+    return ssl.create_default_context()
 
 
 def _no_password() -> str:
