@@ -239,7 +239,7 @@ def files_of(folder: Path) -> list[str]:
 
 def _names(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
     """The project files that are there, by their names inside the folder; folders that have none of `only` left out."""
-    found = [name for name in files_of(folder) if foreign(folder, folder / name) is None]
+    found = [name for name in files_of(folder) if name.startswith(only) and foreign(folder, folder / name) is None]
     for name, suffix in _FOLDERS:
         if any(f"{name}/".startswith(folder_name) or folder_name.startswith(f"{name}/") for folder_name in only):
             is_away = leads_out(folder, folder / name)

@@ -134,7 +134,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
 
     A password's hash takes a millisecond of a processor, where it takes 200 on purpose. A text of YAML is read once in
     a process, and an expression parsed once: that is two thirds of opening a project, tests open the same few, and the
-    program shares nodes, too. So is a whole project, but where its versions share what is read of them, which tests
+    program shares nodes, too. So is the first version of a project; later ones share what is read of them, which tests
     look at. Tests of rules that passed are not run again for a project with the same files, and the routes of the same
     operations are made once: a fifth of what a service took. A page's template is compiled once, also for those that
     are forked from here. The leak test of a training reads few rows again, each by itself, as that was a fourth of it:
@@ -210,17 +210,22 @@ def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callab
 
 
 def _declared_once(declare: Callable[..., Any], alone: type) -> Callable[..., Any]:
-    kept: dict[tuple[frozenset[tuple[str, str]], frozenset[str]], Any] = {}
+    kept: dict[tuple[frozenset[tuple[str, str]], frozenset[str]], tuple[Any, dict[Any, Any]]] = {}
 
     def declaring(files: Mapping[str, str], list_names: frozenset[str], read: ReadOnce, draft: Sequence[Any]) -> Any:
-        if draft or type(read) is not alone or sum(map(len, files.values())) > TEXT_MAX:
+        is_first = read.last("typed") is None and not any(name.startswith("tables/") for name in files)
+        if draft or not (type(read) is alone or is_first) or sum(map(len, files.values())) > TEXT_MAX:
             return declare(files, list_names, read, draft)
         key = frozenset(files.items()), list_names
-        found = kept.pop(key, None) or declare(files, list_names, read, draft)
+        if (found := kept.pop(key, None)) is None:
+            before = dict(read._kept)
+            made = declare(files, list_names, read, draft)
+            found = made, {name: value for name, value in read._kept.items() if before.get(name) is not value}
+        read._kept |= found[1]  # as if it had been read by this one
         kept[key] = found  # as the last one
-        if len(kept) > PROJECTS_KEPT:
-            del kept[next(iter(kept))]
-        return found
+        for oldest in list(kept)[:-PROJECTS_KEPT]:
+            kept.pop(oldest, None)  # another thread may have been quicker
+        return found[0]
 
     return declaring
 
@@ -385,7 +390,7 @@ def _load() -> None:
             project.ingest([write_events(Path(folder) / "events.jsonl", 200, seed)])
         project.verify()
         for name in config.TEMPLATES:
-            _ = app.make_project(Path(folder) / name, name)[0].definitions
+            _ = app.make_project(Path(folder) / name / "bank", name)[0].definitions  # as most tests call it
     loader = renderer.environment().loader
     for name in loader.list_templates() if loader else ():
         renderer.environment().get_template(name)

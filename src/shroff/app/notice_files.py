@@ -48,7 +48,9 @@ class NoticeFiles(ProjectPart):
         """
         from shroff.notices.definitions import load_notices
 
-        return load_notices(self.files(), self._definitions, [], [], self._systems.time_zone)
+        definitions, files, zone = self._definitions, self.files(), self._systems.time_zone
+        given = definitions, tuple(sorted(files.items())), zone
+        return self._context.read_once.of_same("notices", given, lambda: load_notices(files, definitions, [], [], zone))
 
     def files(self) -> Mapping[str, str]:
         from shroff.log.active_files import NOTICES

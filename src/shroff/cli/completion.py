@@ -147,7 +147,7 @@ def _types(context: click.Context) -> dict[str, bool]:
 
     places = _project(context)
     try:
-        text = "" if places is None else config.read_files(places.folder, []).get("events.yaml", "")
+        text = "" if places is None else config.read_files(places.folder, [], ("events.yaml",)).get("events.yaml", "")
     except ShroffError:
         text = ""
     top = yamltext.read(text, "events.yaml", [])

@@ -38,7 +38,7 @@ class ProjectCases(ProjectPart):
     @property
     def settings(self) -> CaseSettings:
         """The project's settings of cases. Mistakes in them are reported with the other files."""
-        text = config.read_files(self._paths.folder, []).get(config.PROJECT_FILE, "")
+        text = config.read_files(self._paths.folder, [], (config.PROJECT_FILE,)).get(config.PROJECT_FILE, "")
         return load_case_settings(yamltext.read(text, config.PROJECT_FILE, []), [])
 
     def desk(self, people: Desk) -> CaseService:

@@ -348,7 +348,7 @@ class Promotions(ProjectPart):
 
     def in_force(self) -> Everything:
         problems: list[Problem] = []
-        text = config.read_files(self._paths.folder, []).get(FILE)
+        text = config.read_files(self._paths.folder, [], (FILE,)).get(FILE)
         found = read_in_force(text, problems)
         if problems:
             raise DefinitionError(problems)

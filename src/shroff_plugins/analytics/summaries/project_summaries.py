@@ -43,7 +43,7 @@ class Summaries:
     def declared(self) -> SummarySettings | None:
         """The same; None where it says nothing."""
         definitions = self._context.definitions  # which tells its mistakes
-        text = read_files(self._context.paths.folder, []).get(PROJECT_FILE, "")
+        text = read_files(self._context.paths.folder, [], (PROJECT_FILE,)).get(PROJECT_FILE, "")
         return load_summary_settings(read_yaml(text, PROJECT_FILE, []), [], definitions.events)
 
     def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
