@@ -279,7 +279,7 @@ def test_tables_of_decisions_have_it_in_a_last_column(load):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({}, "It was approved for exploration, as 100% of such declines are: approve."),
+        ({}, "It was approved for exploration, as 100 % of such declines are: approve."),
         ({"share": "0.0001%"}, "It was drawn for exploration and not chosen."),
         ({"at_most_a_day": "1"}, "It was not explored: the daily limit was reached."),
     ],
@@ -392,7 +392,8 @@ def test_a_backtest_says_what_they_say_of_declines_and_what_they_cost(load):
     assert said == (
         "payment: 10 events that the score would have declined were explored (approved); 9 have labels by now, "
         "2 are frauds. So about "
-        f"22.2% of such declines are right (95 % confidence interval {one['low']:.1%} to {one['high']:.1%}): "
+        "22.2 % of such declines are right (95 % confidence interval "
+        f"{100 * one['low']:.1f} to {100 * one['high']:.1f} %): "
         "2 frauds of 9. Approving them has cost 60.00 EUR by the labels so far."
     )
     assert "2 frauds of 9" in page(report)

@@ -105,7 +105,7 @@ def test_explain_says_that_it_was_drawn_and_no_answer_has_the_seed(load, tmp_pat
 
     assert explained.explanation.model is not None
     text = explained.explanation.model.policy.text
-    assert text.endswith(" It was drawn for the sample of approvals, as 99.5% of such approvals are.")
+    assert text.endswith(" It was drawn for the sample of approvals, as 99.5 % of such approvals are.")
     assert SEED not in f"{explained.json()!r} {definitions.policies!r}"
 
 

@@ -86,8 +86,8 @@ def test_a_ratio_that_the_data_show_fails_and_one_that_chance_makes_passes():
     assert not far.passed
     assert 1.5 < far.value < 4
     assert far.words == "fairness false_positive_ratio at most 1.5 by payment.country"
-    assert far.note.startswith("highest FR 8.00% (95 % interval ")
-    assert "; lowest DE 2.00% (95 % interval " in far.note
+    assert far.note.startswith("highest FR 8.00 % (95 % interval ")
+    assert "; lowest DE 2.00 % (95 % interval " in far.note
     assert near.passed  # three times as high, of 200 events each
     assert near.value < 1.5
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,20 @@ RULES = {
 }
 # Those that the size of a screen and its colours decide; the others ask what is there, and how it is named.
 OF_LOOKS = {**RULES, "runOnly": ["color-contrast", "link-in-text-block", "target-size", "scrollable-region-focusable"]}
+# What texts of a screen never hold: signs and days as programs write them, one of many.
+WRONG = {
+    r"\d%": "a percentage without a space before its sign",
+    r"(?<!such as )\b\d{4}-\d\d-\d\d\b": "a day that is not written as 7 March 2026",
+    r"\b1 (alert|card|case|change|check|day|entry|event|failure|file|fraud|hit|job|key|label|line|mail|message|payment"
+    r"|record|review|row|rule|session|test|user|value)s\b": "one of many",
+}
+TEXTS = """() => {
+    const texts = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walk.nextNode())
+        if (!walk.currentNode.parentElement.closest("pre, code, textarea, script, style, option, .mono"))
+            texts.push(walk.currentNode.data);
+    return texts.join(" ").replace(/[ \\n]+/g, " ");
+}"""
 JUDGED = Path(__file__).with_name("judged.js")
 
 
@@ -69,6 +84,10 @@ class Looker:
         self.page.locator("[data-again]").wait_for(state="detached", timeout=120_000)
         if self.page.evaluate("typeof judged") == "undefined":
             self.page.evaluate(self._script)
+        texts = self.page.evaluate(TEXTS)
+        for pattern, words in WRONG.items():
+            for found in re.finditer(pattern, texts):
+                self._note(f"{words}: {texts[max(0, found.start() - 40) : found.end() + 20]}")
         for (width, height), scheme in ((DESK, "light"), (PHONE, "dark")):  # a theme is of colours alone
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours on their way are none

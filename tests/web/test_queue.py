@@ -332,7 +332,7 @@ def test_a_row_a_panel_and_a_case_say_whose_card_who_was_paid_how_much_and_why(b
         ]
         merchant = str(escape(PAYMENT["merchant"]))
         title = f"1,234.50 EUR to {merchant}"
-        assert f'<span class="part">{merchant} ·</span>' in queue_page
+        assert f'<span class="part">{merchant},</span>' in queue_page
         assert f'<h3 class="peek-head">{title}</h3>' in panel
         assert "Answers cover 1 payment, <b>" in panel
         assert f"<h1>{title}</h1>" in case_page

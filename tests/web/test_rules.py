@@ -620,7 +620,7 @@ def test_an_earlier_version_is_compared_with_the_project_of_today(bank, monkeypa
 @pytest.mark.parametrize(
     "net, low, high, advice",
     [
-        ("-34.01", "-616.20", "766.58", "Not worth it: the draft costs money. The difference is within chance."),
+        ("-34.01", "-616.20", "766.58", "Not worth it: no gain is shown, and the loss is within chance."),
         ("-90.00", "-120.00", "-60.00", "Not worth it: the draft costs money."),
         ("90.00", "-10.00", "190.00", "Not proven: the gain is within chance."),
         ("90.00", None, None, "Not proven: the gain is within chance."),

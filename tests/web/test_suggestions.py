@@ -49,7 +49,15 @@ def test_a_search_is_queued_and_its_rule_goes_into_shadow_by_one_key(tmp_path):
         assert "data-again" in (await browser.get("/suggestions")).body.decode()
         asks.service.jobs.end(job.id, 1, lambda job, now_ms: ended(job, now_ms, "done", result=found))
         shown = (await browser.get("/suggestions")).body.decode()
-        for said in (WORDS, "100.0%", "99.2% to 100.0%", "165,921.11", "large", "It never hits", "Try in shadow"):
+        for said in (
+            WORDS,
+            "100.0\N{NO-BREAK SPACE}%",
+            "99.2\N{NO-BREAK SPACE}% to 100.0",
+            "165,921.11",
+            "large",
+            "It never hits",
+            "Try in shadow",
+        ):
             assert said in shown
         unknown = await browser.post("/suggestions/shadow", token | {"rule": "another"})
         assert (unknown.status, "no longer suggests" in unknown.body.decode()) == (422, True)

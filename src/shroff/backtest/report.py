@@ -97,8 +97,8 @@ def explorations(report: BacktestReport) -> list[str]:
         text = f"{exploration.event}: {exploration.explored:,} {were} explored (approved); "
         text += f"{exploration.known:,} have labels by now, {exploration.frauds:,} are frauds."
         if exploration.precision is not None:
-            text += f" So about {exploration.precision:.1%} of such declines are right (95 % confidence interval "
-            text += f"{exploration.low:.1%} to {exploration.high:.1%}): "
+            text += f" So about {100 * exploration.precision:.1f} % of such declines are right "
+            text += f"(95 % confidence interval {100 * exploration.low:.1f} to {100 * exploration.high:.1f} %): "
             text += f"{exploration.frauds_declined:,.0f} frauds of {exploration.declines:,.0f}."
         texts.append(f"{text} Approving them has cost {exploration.cost} {report.money} by the labels so far.")
     return texts

@@ -409,8 +409,8 @@ def _drawn(exploration: JsonMapping, decided: str) -> str:
     if exploration["explored"]:
         share = f"{exploration['propensity']:.4%}".rstrip("0%").rstrip(".")
         if exploration["would_be"] == "approve":
-            return f" It was drawn for the sample of approvals, as {share}% of such approvals are."
-        return f" It was approved for exploration, as {share}% of such declines are: {decided}."
+            return f" It was drawn for the sample of approvals, as {share} % of such approvals are."
+        return f" It was approved for exploration, as {share} % of such declines are: {decided}."
     if exploration["propensity"]:
         return " It was drawn for exploration and not chosen."
     return " It was not explored: the daily limit was reached."

@@ -64,8 +64,8 @@ class LabelLook:
 
     `came` is what came in the asked period up to the newest label; `by_day` counts labels and frauds of each of its
     days, from `first_day` on. `without_label` counts the decided events that have none, by `AGES`. `asked` is what came
-    of the questions that were mailed in seven days, by the clock, `answers` are the labels of customers in them, by
-    verdict, however they came. `waits` may be more than what is listed.
+    of the questions that were mailed in that period, else in seven days, by the clock; `answers` are the labels of
+    customers in it, by verdict, however they came. `waits` may be more than what is listed.
     """
 
     counted_after: int = 0
@@ -184,6 +184,7 @@ class LabelReports(ProjectPart):
     def look(self, period_ms: int | None = None) -> LabelLook:
         """Label statistics of a period up to the newest label or of all; from any thread."""
         now_ms = self._context.now_ms()
+        asked_ms = now_ms - (ASKED_MS if period_ms is None else period_ms)
         with self._kept.lock:
             try:
                 with self._log.reading() as log:
@@ -192,7 +193,7 @@ class LabelReports(ProjectPart):
                     waits = log.counts().waiting
                     rows = log.waiting_all()[:SHOWN] if 0 < waits <= LISTED_MAX else []
                 with self._notice_files.told() as store, store.look() as look:
-                    asked = look.asked_between(now_ms - ASKED_MS, now_ms + 1, now_ms)
+                    asked = look.asked_between(asked_ms, now_ms + 1, now_ms)
             except UsageError:  # there is no log yet
                 return LabelLook()
             together = self._kept.together.get(labels.count, lambda: self._together(labels, as_of_ms))
@@ -207,7 +208,7 @@ class LabelReports(ProjectPart):
                 *_days(labels, since_ms, newest_ms, self._systems.time_zone),
                 _without_label(self._kept.decided, together.labeled, as_of_ms // DAY_MS),
                 asked,
-                _answers(labels, now_ms - ASKED_MS),
+                _answers(labels, asked_ms),
                 waits,
                 [waiting_row(row) for row in rows],
             )

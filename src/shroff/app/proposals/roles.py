@@ -370,4 +370,4 @@ def currency_of(draft: Draft, amount: ProposedField | None, several: FileColumn 
         said = [*signs, *(word for word in words if word in CODES and word not in {"ALL", "TOP", "TRY"})]
         if said:
             return said[0], f"the currency by the sign or name of {column.path[-1]}"
-    return "EUR", "the currency, since the file names none" if amount else "the currency, since the file has no amounts"
+    return "EUR", f"EUR as the currency, since the file {'names none' if amount else 'has no amounts'}"

@@ -247,7 +247,10 @@ def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:
         note = f"fewer than two segments have {GENUINE_MIN} genuine events"
         return GateResult(FAIRNESS, None, limit, passed=False, note=note)
     ratio = max(1.0, max(rate[1] for rate in rates) / min(rate[2] for rate in rates))
-    words = ("{3} {0:.2%} (95 % interval {1:.2%} to {2:.2%})".format(*rate) for rate in (rates[-1], rates[0]))
+    words = (
+        f"{value} {100 * mean:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+        for mean, low, high, value in (rates[-1], rates[0])
+    )
     return GateResult(
         FAIRNESS, _short(ratio), limit, passed=ratio <= at_most, note="highest {}; lowest {}".format(*words)
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from markupsafe import Markup
 from starlette.responses import Response
 
 from shroff.app.jobs.job_operations import NewJob
@@ -15,13 +17,13 @@ from shroff.errors import DefinitionError, ShroffError, StateError, StorageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.in_force import InForce
 from shroff.models.keys import metric_of, metric_words
-from shroff.models.registry import UnknownModelError
+from shroff.models.registry import REPORT, UnknownModelError
 from shroff.monitoring.drift_record import DriftRecord, read_record
 from shroff.people.access import Right
 from shroff.runtime.values import frozen
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.charts.plots import Axis, Plot, plot_of, ticks
+from shroff.web.pages.charts.plots import Axis
 from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.renderer import HTML, page, see_other
 from shroff.web.pages.words import sentence, share
@@ -37,10 +39,10 @@ COMPARED = ("average_precision", BUDGET_RECALL, "auc_roc", "calibration_error")
 BASELINES = {"approve_all": "Approve everything", "rules_only": "Rules alone"}
 VERSIONS_SHOWN = 8
 JOBS_LOOKED_AT = 20
-HEIGHT = 220
 DRIFT = "/drift"
 DRIFT_JOB = "drift"
 Facts = JsonObject
+_CHARTS = re.compile(r'<h2>([^<]*)</h2>\s*<div class="charts">(.*?)</div>', re.DOTALL)
 
 
 @frozen
@@ -149,17 +151,11 @@ def _strips(of: Sequence[Measured | None]) -> list[Strip | None]:
     return found
 
 
-def _calibration(curve: Sequence[Mapping[str, float]]) -> Plot | None:
-    """The share of frauds by the mean score of each tenth of the test events; on the dashed line both are equal."""
-    if len(curve) < 2:
-        return None
-    places = [(point["score"], point["fraud_rate"]) for point in curve]
-    top = 1.05 * max(max(place) for place in places) or 1.0
-    axis = Axis(0.0, top)
-    lines = {"ref dash": [(0.0, 0.0), (top, top)], "now": places}
-    spots = [(place, "dot-now", "") for place in places]
-    below = [(value, f"{value:g}") for value in (0.0, *ticks(0.0, top))]
-    return plot_of(lines, x=axis, y=axis, height=HEIGHT, spots=spots, below=below)
+def _charts(stored: Stored) -> list[tuple[str, Markup]]:
+    """The charts of report.html, by their headings; none where it has no report."""
+    report = stored.files.get(REPORT, b"").decode()
+    # Safe: the file is ours, and its hash was checked.
+    return [(title, Markup(charts)) for title, charts in _CHARTS.findall(report)]  # noqa: S704
 
 
 def _in_short(stored: Stored, reviews_a_day: float | None) -> str:
@@ -219,9 +215,8 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
         facts=_facts(stored.manifest),
         folds=stored.metrics.get("folds", ()),
         in_short=_in_short(stored, service.project.definitions.policy(stored.event).reviews_a_day),
-        calibration=_calibration(stored.metrics.get("curve", ())),
+        charts=_charts(stored),
         slices=slices_told(service.project.definitions, stored.event, stored.metrics).get("slices", ()),
-        importance=sorted(stored.manifest.get("importance", {}).items(), key=lambda pair: (-pair[1], pair[0])),
         measured=_measured(stored.metrics),
         mistake=mistake,
         reason=form["reason"],

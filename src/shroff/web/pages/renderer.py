@@ -34,7 +34,7 @@ POLICY = (
 )
 _TIMES = re.compile(
     r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>|<[^>]*>"
-    r"|(?P<time>\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)",
+    r"|(?<!such as )(?P<time>\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)",
     re.DOTALL,
 )
 STANDING = {

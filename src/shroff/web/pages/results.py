@@ -17,7 +17,6 @@ from shroff.app.cases.result_operations import (
     RULE,
     ResultRow,
     ShowResults,
-    changed,
     csv_lines,
     result_fields,
 )
@@ -29,7 +28,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, signed_bars
 from shroff.web.pages.renderer import days_zone, page
-from shroff.web.pages.words import sentence
+from shroff.web.pages.words import day, sentence
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
@@ -59,7 +58,6 @@ async def show(service: Service, request: Request) -> Response:
         periods=PERIODS,
         fields=[RULE, *result_fields(service.project.definitions)],
         outcomes=list(zip(OUTCOMES, OUTCOME_COUNTS, strict=True)),
-        changed=changed,
         csv=f"{PATH}/results.csv?{urlencode(list(given.multi_items()))}",
     )
 
@@ -88,7 +86,7 @@ def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
     if not rows or rows[0].value is not UNSET or not any(row.fraud.count for row in rows):
         return None
     values = [Decimal(row.fraud.money) if is_money else Decimal(row.fraud.count) for row in rows]
-    chart = signed_bars([f"{row.start}" for row in rows], values)
+    chart = signed_bars([day(row.start) for row in rows], values)
     assert chart is not None
     bars = [replace(bar, is_open=not row.mature) for bar, row in zip(chart.bars, rows, strict=True)]
     return replace(chart, bars=bars, each="time for labels")

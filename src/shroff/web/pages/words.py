@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from markupsafe import Markup, escape
@@ -35,7 +35,7 @@ def money(value: str | Decimal | None, currency: str = "") -> str:
 
 def share(value: float | None, places: int = 2) -> str:
     """Such as 98.70 %, from a part of 1."""
-    return MISSING if value is None else _signed(f"{100 * value:.{places}f}{SPACE}%")
+    return MISSING if value is None else _signed(f"{100 * value:,.{places}f}{SPACE}%")
 
 
 def score(value: float | None) -> str:
@@ -96,6 +96,12 @@ def moment(value: int | str | None, form: str = "") -> Markup:
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(whole, form, said)
 
 
+def day(value: date | str) -> str:
+    """A day of a calendar, in no zone, such as 7 March 2026; from its ISO text or the first ten letters of a time's."""
+    found = date.fromisoformat(f"{value}"[:10])
+    return f"{found.day} {_MONTHS[found.month - 1]} {found.year}"
+
+
 def sentence(words: str) -> str:
     """Words of the program as a sentence. Where they begin with a name, as of a file or address, it stays as it is.
 
@@ -140,6 +146,7 @@ def _signed(text: str) -> str:
 
 FILTERS = {
     "count": count,
+    "day": day,
     "initials": initials,
     "lasting": lasting,
     "moment": moment,

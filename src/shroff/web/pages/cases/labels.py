@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from starlette.responses import Response
 
 from shroff.app.cases.label_operations import ShowLabelStatistics
-from shroff.app.cases.label_reports import ASKED_MS, SHOWN, LabelLook
+from shroff.app.cases.label_reports import SHOWN, LabelLook
 from shroff.cases.labels import Conflict, Maturity
 from shroff.events.definitions import SOURCES
 from shroff.json_types import JsonObject
@@ -26,10 +26,10 @@ from shroff.web.pages.renderer import page
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PERIODS: Final[Mapping[str, tuple[str, int | None]]] = {
+PERIODS: Final[Mapping[str, tuple[str, int]]] = {
     "7d": ("7 days", 7 * DAY_MS),
     "30d": ("30 days", 30 * DAY_MS),
-    "all": ("All", None),
+    "all": ("All", 36_500 * DAY_MS),
 }
 FIRST = "30d"
 HEIGHT = 200
@@ -71,7 +71,6 @@ async def show(service: Service, request: Request) -> Response:
         curve=_curve(together.maturity, delay_ms),
         conflicts=[_row(conflict) for conflict in together.conflicts[:SHOWN]],
         held={held.verdict: held for held in together.held},
-        asked_days=ASKED_MS // DAY_MS,
         ages=list(zip(AGE_WORDS, found.without_label, strict=True)),
         delay_days=-(-delay_ms // DAY_MS),
         recorded=said_of(request),

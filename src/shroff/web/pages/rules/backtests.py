@@ -44,8 +44,8 @@ def worth(report: BacktestReport | None) -> dict[str, str] | None:
         return _advised(says)
     if (net := Decimal(balance.net)) < 0:
         is_chance = balance.high is not None and Decimal(balance.high) >= 0
-        chance = " The difference is within chance." if is_chance else ""
-        return _advised(says, "bad", f"Not worth it: the draft costs money.{chance}")
+        costs = "no gain is shown, and the loss is within chance" if is_chance else "the draft costs money"
+        return _advised(says, "bad", f"Not worth it: {costs}.")
     if net == 0:
         return _advised(says, "warn", "No gain and no loss: the decisions that change come to 0.")
     if balance.low is None or Decimal(balance.low) <= 0:
