@@ -96,7 +96,7 @@ def explorations(report: BacktestReport) -> list[str]:
         were = f"event {that} was" if exploration.explored == 1 else f"events {that} were"
         text = f"{exploration.event}: {exploration.explored:,} {were} explored (approved); "
         text += f"{exploration.known:,} have labels by now, {exploration.frauds:,} are frauds."
-        if exploration.precision is not None:
+        if exploration.precision is not None and exploration.low is not None and exploration.high is not None:
             text += f" So about {100 * exploration.precision:.1f} % of such declines are right "
             text += f"(95 % confidence interval {100 * exploration.low:.1f} to {100 * exploration.high:.1f} %): "
             text += f"{exploration.frauds_declined:,.0f} frauds of {exploration.declines:,.0f}."
