@@ -587,6 +587,8 @@ BITS = [
         '"',
         "a",
         "é",
+        "?",
+        "(2)",
     ),
     *(
         "b: c",
@@ -655,6 +657,7 @@ ODD = [
     *("", "a", "a:", "a:\nb: c", "- a\n-", "a: b: c", "a: b:", "a: 1\na: 2", "a: { b: 1, b: 2 }", "<<: a", "a: \t1"),
     *("a: b\n  c", "a: 'b\n  c'", 'a: "\\n"', "a: 'it''s'", "a: 'b' c", "a: 'b'#c", "a: {b: c} d", "a: {b: c}#d"),
     *("a: { b: c", "a: [b, c,]", "a: { b }", "a: [b: c]", "a: {b:c}", "a: {b: c d: e}", "a: [max(b, c)]", "a: [b}]"),
+    *("a: {b: c(1, 2)}", "a: {b: c(d}", "a: {b: c)}", "a: {b: (c)}", "a: {b: ?c}", "a: {b: c(: d}"),
     *("a: &b c", "a: *b", "a: !b c", "a: |\n  b", "a: @b", "a: `b`", "a: %b", "a: ]", "a: , b", "- - a", "? a\n: b"),
     *("a:\n  b: 1\n c: 2", "a: 1\n- b", "- a\nb: 1", "  a: 1\nb: 2", "- a: 1\n b: 2", "a: 1\n---\nb: 2", "a: 1\n..."),
     *("a :  b", "'a': b", "a b: c", "a: { b: { c: d }", "a: " + 20 * "[" + 20 * "]"),
@@ -667,7 +670,7 @@ def test_what_is_not_plain_is_left_to_the_careful_reader(text):
 
 
 def test_most_files_of_the_templates_are_plain():
-    assert len(PLAIN) >= 0.8 * len(FILES)
+    assert len(PLAIN) >= 0.9 * len(FILES)
 
 
 def test_importing_the_reader_does_not_import_the_yaml_library():

@@ -1,4 +1,4 @@
-"""One meaning, two evaluators: a row alone and whole columns give equal values."""
+"""One meaning, two evaluators: a row alone and whole columns, with and without texts as codes, give equal values."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shroff.features import frames
+from shroff.features.frames import Coded, Codes, Dictionary, Frame
 from shroff.language import columns, row
 from shroff.language import expression as nodes
 from shroff.language.columns import ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import Node
+from shroff.language.lookups.table import LookUpTable
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.types import REAL, WIDE_MAX, WIDE_MIN, number
 from tests.laws.expressions import COUNT_OF_ROWS, REFERENCE, SEEDS, Row, rows_of, some_texts, texts, typed
@@ -52,6 +55,23 @@ def all_at_once(node: Node, rows: Sequence[Row]) -> list:
     return values_of(evaluate_columns(node, source))
 
 
+class CodedRows(Frame):
+    """Rows whose texts are codes."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._all, self.reference = rows, REFERENCE
+        self.times = np.array([values["this.at"] or 0 for values in rows], np.int64)
+
+    def _leaf(self, node: Node) -> columns.Column:
+        return column_of([values[path(node)] for values in self._all], node.type)
+
+    def coded(self, name: str) -> Coded | None:
+        codes, values = Codes(), [values[f"this.{name}"] for values in self._all]
+        if not all(isinstance(value, str | None) for value in values):
+            return None
+        return Coded(codes.of(values), Dictionary(codes.values))
+
+
 def exactly(value: object) -> tuple:
     """A value as what it is: its type, and a float by its bits."""
     return type(value), struct.pack("<d", value) if isinstance(value, float) else value
@@ -59,9 +79,10 @@ def exactly(value: object) -> tuple:
 
 def hold_equal(text: str, rows: Sequence[Row]) -> None:
     node = typed(text)
+    coded = values_of(CodedRows(rows).evaluate(node)) if "tables" in text else one_by_one(node, rows)
 
-    for values, single, together in zip(rows, one_by_one(node, rows), all_at_once(node, rows), strict=True):
-        assert exactly(together) == exactly(single), f"{text[:500]} of {str(values)[:2_000]}"
+    for values, single, *both in zip(rows, one_by_one(node, rows), all_at_once(node, rows), coded, strict=True):
+        assert all(exactly(together) == exactly(single) for together in both), f"{text[:500]} of {str(values)[:2_000]}"
 
 
 @settings(max_examples=examples(400, usual=40))
@@ -129,7 +150,14 @@ def never_missing(operator: str, left: columns.Column, right: columns.Column) ->
     return columns.Column(together, np.ones(len(left), np.bool_))
 
 
+def cells_of_another_row(table: LookUpTable, column: str, key: Coded) -> Coded | None:
+    found = CELLS(table, column, key)
+    return found and Coded(np.roll(found.codes, 1), found.dictionary)
+
+
+CELLS = frames._cells
 BREAKS = {
+    "codes_of_another_row": (frames, "_cells", cells_of_another_row),
     "at_most_is_below": (columns, "COMPARISONS", columns.COMPARISONS | {"<=": operator.lt}),
     "columns_keep_what_is_not_finite": (columns, "_finite", blind),
     "rows_keep_more_than_128_bits": (row, "_wide", never_too_wide),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -16,7 +16,8 @@ from shroff.events.definitions import Events, EventType
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.computed import score_name
 from shroff.language.columns import Column, ColumnSource, column_of, evaluate_columns, values_of
-from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, Score, ThisField
+from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Lookup, Node, Score, ThisField
+from shroff.language.lookups.table import NO_ROWS, LookUpTable
 from shroff.language.row import Reference
 from shroff.language.types import Type
 from shroff.language.values import Value
@@ -61,6 +62,28 @@ class Coded(FrozenStruct):
 
     def take(self, rows: Array) -> Coded:
         return Coded(self.codes[rows], self.dictionary)
+
+
+class Translation:
+    """A number for each text of dictionaries, made once for each of them; of a missing text it is `missing`."""
+
+    __slots__ = ("_made", "_missing")
+
+    def __init__(self, missing: np.integer[Any]) -> None:
+        self._missing = missing
+        self._made = WeakKeyDictionary[Dictionary, tuple[Array, int]]()  # with room, how many of it
+
+    def of(self, coded: Coded, numbers: Callable[[list[Any]], Sequence[int] | Array]) -> Array:
+        """The number of each value of a column, by what gives those of texts. Cost: that of the texts that are new."""
+        texts = coded.dictionary.values
+        count, missing = len(texts), self._missing
+        made, filled = self._made.get(coded.dictionary, (np.full(1, missing), 0))
+        if filled < count:
+            if count >= len(made):  # that of a missing one stays at its end
+                made = np.append(made[:filled], np.full(max(count, 2 * filled) - filled + 1, missing))
+            made[filled:count] = numbers(texts[filled:count])
+            self._made[coded.dictionary] = made, count
+        return made.take(coded.codes)
 
 
 class LazyColumns(Mapping[str, Column | Coded], ABC):
@@ -112,7 +135,7 @@ class Codes:
     def restore(self, values: list[Any]) -> None:
         """Continue with the `values` of another dictionary; all holders of this one see them."""
         self.values, self.known = values, _ValueCodes(values)
-        self._translated = WeakKeyDictionary[Dictionary, tuple[Ints, int]]()  # with room, how many of it
+        self._translated = Translation(np.int64(-1))
 
     def of(self, values: Sequence[Any]) -> Ints:
         """The codes of values; new ones get the next code."""
@@ -124,15 +147,7 @@ class Codes:
 
     def of_coded(self, coded: Coded) -> Ints:
         """The codes of a column that another dictionary codes. Cost: a step of Python for each value new to it."""
-        values = coded.dictionary.values
-        count = len(values)
-        found, filled = self._translated.get(coded.dictionary, (np.full(1, -1, np.int64), 0))
-        if filled < count:
-            if count >= len(found):  # a missing one stays at its end
-                found = np.append(found[:filled], np.full(max(count, 2 * filled) - filled + 1, -1, np.int64))
-            found[filled:count] = self._of_different(values[filled:])
-            self._translated[coded.dictionary] = found, count
-        return found.take(coded.codes)
+        return self._translated.of(coded, self._of_different)
 
     def _of_different(self, values: list[Any]) -> Ints:
         """The codes of values that differ from each other: in one go where none is known, as is usual of keys."""
@@ -145,7 +160,7 @@ class Codes:
 
     def forget_columns(self) -> None:
         """Release the mappings of other dictionaries that `of_coded` has cached, when no more will come."""
-        self._translated.clear()
+        self._translated = Translation(np.int64(-1))
 
 
 class Frame:
@@ -200,7 +215,7 @@ class Frame:
         """The column of an expression over `this`, over the item, or over computed values."""
         if isinstance(node, Aggregate):
             return self.aggregates[node]
-        return evaluate_columns(node, ColumnSource(len(self), self._leaf, self.reference, self.times))
+        return evaluate_columns(node, ColumnSource(len(self), self._leaf, self.reference, self.times, self._looked_up))
 
     def _leaf(self, node: Node) -> Column:
         if isinstance(node, Aggregate):
@@ -258,12 +273,26 @@ class Frame:
 
     def value_codes(self, node: Node, codes: Codes) -> Ints:
         """The codes of an expression's values; -1 where one is missing."""
-        coded = self.coded(node.name) if isinstance(node, ThisField | ItemField) else None
+        coded = self._texts(node)
         return codes.of(values_of(self.evaluate(node))) if coded is None else codes.of_coded(coded)
 
     def coded(self, name: str) -> Coded | None:
         """A field's column, where it came coded."""
         return None
+
+    def _texts(self, node: Node) -> Coded | None:
+        """An expression's values, where it is a field that came coded, or a look-up by one."""
+        if isinstance(node, ThisField | ItemField):
+            return self.coded(node.name)
+        key = self._texts(node.key) if isinstance(node, Lookup) else None
+        if not isinstance(node, Lookup) or key is None:
+            return None
+        return _cells(self.reference.tables.get(node.table, NO_ROWS), node.column, key)
+
+    def _looked_up(self, node: Lookup) -> Column | None:
+        found = self._texts(node)
+        column = None if found is None else found.column()
+        return column if column is None or node.type.is_text else column_of(values_of(column), node.type)
 
 
 class ColumnFrame(Frame):
@@ -323,6 +352,21 @@ class ColumnFrame(Frame):
     def coded(self, name: str) -> Coded | None:
         found = self.columns.get(name)
         return found if isinstance(found, Coded) else None
+
+
+def _cells(table: LookUpTable, column: str, key: Coded) -> Coded | None:
+    """A column of a table by coded keys; None where its rows have times, or the column has many different values."""
+    cells, made = table.columns.get(column), table.made
+    if cells is None or table.dated is not None or not isinstance(cells.values, list):
+        return None
+    if column not in made:
+        is_there = np.array([value is not None for value in cells.values], np.bool_)
+        dictionary = Dictionary([value for value in cells.values if value is not None])
+        dictionary.take(np.zeros(0, np.int64))  # before another thread sees it
+        made[column] = dictionary, np.where(is_there, is_there.cumsum() - 1, -1)
+    rows = made.setdefault("", Translation(np.int64(-1))).of(key, table.index.find)
+    dictionary, places = made[column]
+    return Coded(places[cells.codes[rows]], dictionary)
 
 
 def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> Ints:

@@ -85,6 +85,7 @@ class ColumnSource(FrozenStruct):
     leaf: Callable[[Node], Column]
     reference: Reference
     times: Array | None = None
+    looked_up: Callable[[typed.Lookup], Column | None] | None = None  # what is known of a look-up already
 
 
 def evaluate_columns(node: Node, source: ColumnSource) -> Column:
@@ -289,6 +290,8 @@ def _in_list(node: typed.InList, source: ColumnSource) -> Column:
 
 
 def _lookup(node: typed.Lookup, source: ColumnSource) -> Column:
+    if source.looked_up is not None and (known := source.looked_up(node)) is not None:
+        return known
     table = source.reference.tables.get(node.table, NO_ROWS)
     keys = values_of(evaluate_columns(node.key, source))
     times_ms = np.zeros(source.count, np.int64) if source.times is None else source.times

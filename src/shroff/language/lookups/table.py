@@ -119,6 +119,7 @@ class LookUpTable:
         dated: tuple[Array, Array, Array] | None = None,
     ) -> None:
         self.digest, self.index, self.columns, self.keys, self.dated = digest, index, columns, keys, dated
+        self.made = dict[str, Any]()  # what readers of columns keep of it, by column
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LookUpTable) and self.digest == other.digest

@@ -17,7 +17,7 @@ _BEGINS = re.compile(r"[^\s\[\]{},#&*!|>'\"%@`?:-]|[?:-](?=[^ ])")  # a plain va
 _QUOTED = re.compile(r"\"([^\"\\]*)\"|'([^']*)'(?!')")
 _COMMENT = re.compile(r"(?:( +)(#.*)| *)$")  # behind a value, to the end of its line
 _FLOW_KEY = re.compile(r" *([A-Za-z_][\w.-]{0,99}): +")
-_FLOW_VALUE = re.compile(r"-?[\w.](?:[\w.+/<>=*$%@-]|:(?=\w)| +(?=[\w.+/<>=*$%@-]))*")
+_FLOW_VALUE = re.compile(r"-?[\w.](?:[\w.+/<>=*$%@?-]|\(\w*\)|:(?=\w)| +(?=[\w.+/<>=*$%@-]))*")
 _FLOW_NEXT = re.compile(r" *([,}\]])")
 _CLOSES = {"{": "}", "[": "]"}
 

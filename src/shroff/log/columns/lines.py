@@ -195,7 +195,9 @@ class EventRun(Sequence[Submission]):
         return self._events
 
     def events_at(self, rows: Sequence[int]) -> list[Event]:
-        """The events of these rows."""
+        """The events of these rows; for none of them no column is made."""
+        if not rows:
+            return []
         values = [values_of(self.columns.plain(name, rows)) for name in self.type.field_names]
         ids, times = map(self.ids.__getitem__, rows), self.times[rows].tolist()
         return list(map(Event, repeat(self.type.name), ids, times, zip(*values, strict=True)))
