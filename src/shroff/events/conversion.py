@@ -7,7 +7,8 @@ the rate, so that readers of the log convert nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from itertools import accumulate, chain
 
 import numpy as np
 
@@ -15,13 +16,13 @@ from shroff.arrays import Ints
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import RATE, Events, EventType, Settings
 from shroff.events.event import Event
-from shroff.language.columns import Column, column_of
+from shroff.language.columns import Column
 from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.lookups.table import NO_ROWS
 from shroff.language.names import TableShape
 from shroff.language.row import Tables
-from shroff.language.types import CODES, INTEGER, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
-from shroff.language.values import Value, rescale_half_even, show_number
+from shroff.language.types import CODES, INTEGER_MAX, ORIGINAL_PLACES, TEXT, UNITS_MAX, places_of
+from shroff.language.values import rescale_half_even, show_number
 from shroff.runtime.values import FrozenStruct
 
 
@@ -34,23 +35,8 @@ class ConvertedField(FrozenStruct):
     currency: int
 
 
-class Rates(FrozenStruct):
-    """The rates of one currency by time, each valid until the next one is."""
-
-    times: tuple[int, ...]
-    units: tuple[int, ...]
-    texts: tuple[str | None, ...]
-    starts: Ints  # the times again, and the units, for many events at once
-    words: Ints
-
-    @classmethod
-    def of(cls, times: Sequence[int], units: Sequence[int], texts: Sequence[str | None]) -> Rates:
-        """The rates that begin at these times."""
-        return cls(tuple(times), tuple(units), tuple(texts), np.array(times, np.int64), np.array(units, np.int64))
-
-
-_NONE = Rates.of((), (), ())
 NO_TABLE = TableShape(TEXT, {})
+_POWER_MAX = 18  # of ten, twice which fits 64 bits
 
 
 def converted_fields(type_: EventType) -> tuple[ConvertedField, ...]:
@@ -83,12 +69,19 @@ class Conversion:
         column = rate_column(shape)
         rate_places = shape.columns[column].places if column else 0
         self._more_places = ORIGINAL_PLACES + rate_places - settings.money_places  # of a product than of the result
-        self._rates = {settings.currency: Rates.of((-(2**63),), (10**rate_places,), (None,))}
+        self.codes, times, units = [settings.currency], [[-(2**63)]], [10**rate_places]
+        self.texts: list[str | None] = [None]
         rates = tables.get(settings.rates, NO_ROWS)
         for code, times_ms, rows in rates.histories() if column else ():
-            units = [cell if isinstance(cell, int) else 0 for cell in rates.cells(column, rows)]
-            texts = [show_number(unit, rate_places) for unit in units]
-            self._rates.setdefault(str(code), Rates.of(times_ms, units, texts))
+            self.codes.append(str(code))
+            times.append(times_ms)
+            units += [cell if isinstance(cell, int) else 0 for cell in rates.cells(column, rows)]
+            self.texts += [show_number(unit, rate_places) for unit in units[len(self.texts) :]]
+        self.units, every = np.array(units, np.int64), np.array(list(chain.from_iterable(times)), np.int64)
+        self._times, ranks = np.unique(every, return_inverse=True)
+        self._places = np.repeat(np.arange(len(times)), list(map(len, times))) * (len(self._times) + 1) + ranks
+        firsts = accumulate(map(len, times), initial=0)
+        self._times_of = dict(zip(self.codes, zip(firsts, times, strict=False), strict=True))
 
     def __bool__(self) -> bool:
         return bool(self._fields)
@@ -97,26 +90,28 @@ class Conversion:
         """The amounts of a type that are converted."""
         return self._fields.get(type_name, ())
 
-    def rates_of(self, currency: str) -> Rates:
-        """The rates of a currency, possibly none."""
-        return self._rates.get(currency, _NONE)
+    def rated(self, currencies: Ints, times_ms: Ints) -> Ints:
+        """Which of all `units` and `texts` is valid for each of `codes` at a time; -1 for none, 0 is of the own one."""
+        width = len(self._times) + 1
+        ranks = self._times.searchsorted(times_ms, "right") - 1
+        at = self._places.searchsorted(currencies * width + ranks, "right") - 1
+        return np.where((at >= 0) & (self._places[at] // width == currencies), at, -1)
 
     def amount(self, original: int, rate: int) -> int | None:
         """An original amount times a rate, rounded half-even; None beyond the largest amount."""
         found = rescale_half_even(original * rate, self._more_places, 0)
         return found if -UNITS_MAX <= found <= UNITS_MAX else None
 
-    def amounts(self, originals: Ints, rates: Ints) -> Column:
-        """The same of many amounts, each with its rate."""
+    def amounts(self, originals: Ints, least: Ints, rates: Ints) -> Column:
+        """The same of many amounts, each a multiple of the least amount of its currency, with its rate."""
         from shroff.events.formats.column_readers import divided  # with pyarrow, which opening a project needs not
 
-        less = next(places for places in (4, 2, 0) if not (originals % 10**places).any())  # zeros that all end with
-        short, divisor = originals // 10**less, 10 ** max(self._more_places - less, 0)
-        most = int(np.abs(short).max(initial=0)) * int(rates.max(initial=0))
-        if most > INTEGER_MAX or self._more_places < less or divisor > INTEGER_MAX // 2:
-            pairs = zip(originals.tolist(), rates.tolist(), strict=True)
-            return column_of([self.amount(*pair) for pair in pairs], INTEGER)
-        found, _ = divided(short * rates, divisor)
+        power = 10**self._more_places if ORIGINAL_PLACES <= self._more_places <= _POWER_MAX else 0
+        short, most = originals // least, INTEGER_MAX // np.maximum(rates, 1) if power else -1
+        found, _ = divided(short * rates, np.maximum(power // least, 1))
+        for row in np.flatnonzero(np.abs(short) > most).tolist():  # products of more than 64 bits
+            exact = self.amount(int(originals[row]), int(rates[row]))
+            found[row] = UNITS_MAX + 1 if exact is None else exact
         return Column(found, np.abs(found) <= UNITS_MAX)
 
     def event(self, event: Event) -> Event:
@@ -126,18 +121,13 @@ class Conversion:
             return event
         values = list(event.values)
         for field in fields:
-            values[field.amount], values[field.rate] = self._converted(values, field, event.time_ms)
+            original = values[field.original]
+            first, times = self._times_of.get(str(values[field.currency]), (0, []))
+            place, values[field.amount], values[field.rate] = first + bisect_right(times, event.time_ms) - 1, None, None
+            if isinstance(original, int) and place >= first:
+                values[field.amount] = self.amount(original, int(self.units[place]))
+                values[field.rate] = self.texts[place]
         return Event(event.type, event.id, event.time_ms, tuple(values))
-
-    def _converted(self, values: list[Value], field: ConvertedField, time_ms: int) -> tuple[int | None, str | None]:
-        original = values[field.original]
-        if not isinstance(original, int):
-            return None, None
-        rates = self.rates_of(str(values[field.currency]))
-        number = bisect_right(rates.times, time_ms) - 1
-        if number < 0:
-            return None, None
-        return self.amount(original, rates.units[number]), rates.texts[number]
 
     def sent(self, event: Event) -> Event:
         """The event as it was sent, without what conversion added: what its content is compared by."""

@@ -332,8 +332,7 @@ class ColumnFrame(Frame):
         parts = self._project.entities[entity].keys.get(self.type.name, ())
         if len(parts) == 1:
             return self.value_codes(parts[0], codes)
-        fields = [part.name for part in parts if isinstance(part, ThisField | ItemField)]
-        coded = [column for name in fields if (column := self.coded(name)) is not None]
+        coded = [column for part in parts if (column := self._texts(part)) is not None]
         if not coded or len(coded) < len(parts):
             return super()._coded_keys(entity, codes)
         return _codes_of_tuples(coded, codes)
@@ -346,7 +345,7 @@ class ColumnFrame(Frame):
         return np.logical_and.reduce(there) if there else np.zeros(len(self), np.bool_)
 
     def _is_there(self, node: Node) -> Bools:
-        coded = self.coded(node.name) if isinstance(node, ThisField) else None
+        coded = self._texts(node)
         return self.evaluate(node).valid if coded is None else coded.codes >= 0
 
     def coded(self, name: str) -> Coded | None:

@@ -6,7 +6,7 @@ old form stays for decisions of before, and the writer that starts with the new 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -18,7 +18,7 @@ from shroff.arrays import Hashes, Ints
 from shroff.engine.verdicts import SequencedBatch, SequencedEvent
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent, LogEvent
-from shroff.features.frames import Coded, Frame, Translation, frames_of
+from shroff.features.frames import Frame, Translation, frames_of
 from shroff.features.naive import Key
 from shroff.features.online.engine import FEW
 from shroff.language.expression import ItemField, Node, ThisField
@@ -96,14 +96,10 @@ class KeyHasher:
         only = parts[0] if len(parts) == 1 else None
         coded = frame.coded(only.name) if isinstance(only, ThisField | ItemField) else None
         if coded is not None:
-            return self._of_coded(coded, entity, hash_of)
+            return self._of_texts[entity].of(coded, lambda texts: list(map(hash_of, texts)))
         values = frame.key_values(entity)
         known = {key: 0 if key is None else hash_of(key) for key in set(values)}
         return np.fromiter(map(known.__getitem__, values), np.uint64, len(values))
-
-    def _of_coded(self, coded: Coded, entity: str, hash_of: Callable[[Any], int]) -> Hashes:
-        """By the codes of texts, each of which is hashed once for its dictionary; the hash of a missing one is last."""
-        return self._of_texts[entity].of(coded, lambda texts: list(map(hash_of, texts)))
 
     def _of_event(self, event: LogEvent) -> Iterator[int]:
         is_label = isinstance(event, LabelEvent)

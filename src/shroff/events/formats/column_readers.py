@@ -217,7 +217,7 @@ def _unscaled(column: Any) -> tuple[Ints, Bools]:
     return low, pairs[:, 1] == low >> 63
 
 
-def divided(digits: Ints, divisor: int) -> tuple[Ints, Bools]:
+def divided(digits: Ints, divisor: int | Ints) -> tuple[Ints, Bools]:
     """Quotients rounded half-even, and which have no rest. Twice a rest stays below 64 bits."""
     whole, rest = np.divmod(digits, divisor)
     twice = 2 * rest

@@ -136,9 +136,7 @@ class LookUpTable:
         It is of the longest key that has a valid row.
         """
         asked = [text for text in texts if text is not None]
-        given = (
-            np.arange(len(texts)) if len(asked) == len(texts) else np.flatnonzero([text is not None for text in texts])
-        )
+        given = np.flatnonzero([text is not None for text in texts])
         found = np.full(len(texts), -1, np.int64)
         if self.dated is None:
             found[given] = self.index.find(asked)

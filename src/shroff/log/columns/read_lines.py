@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.json import encode as to_json
 
 from shroff.arrays import Array, Bools, Bytes, Ints, Ints32
-from shroff.events.conversion import Conversion, ConvertedField, converted_fields
+from shroff.events.conversion import Conversion, converted_fields
 from shroff.events.definitions import EventType, Field
 from shroff.events.event import Codec, Event, by_canonical_key
 from shroff.events.readers import ID_LENGTH_MAX, TEXT_BYTES_MAX
@@ -42,12 +42,12 @@ TEXTS_BYTES_MAX = 64 << 20  # of the numbered texts of a field
 KEY: Final[Key] = (np.uint64(secrets.randbits(64)), np.uint64(secrets.randbits(64)))
 CODE_LENGTH = 3  # letters of a currency
 LETTERS = 26
-_CODE_TEXTS = {
-    sum((ord(letter) - ord("A")) * LETTERS**place for place, letter in enumerate(reversed(code))): code
+_CODE_NUMBERS = {
+    code: sum((ord(letter) - ord("A")) * LETTERS**place for place, letter in enumerate(reversed(code)))
     for code in CODES
 }
 _CODE_UNITS = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # the least amount of each as it is kept; 0: no currency
-_CODE_UNITS[list(_CODE_TEXTS)] = [10 ** (ORIGINAL_PLACES - places_of(code)) for code in _CODE_TEXTS.values()]
+_CODE_UNITS[list(_CODE_NUMBERS.values())] = [10 ** (ORIGINAL_PLACES - places_of(code)) for code in _CODE_NUMBERS]
 _MS_PLACES = 3  # of seconds
 SLACK = bytes(32)  # texts are copied by whole vectors
 
@@ -152,9 +152,9 @@ class ReadLines:
         read = cls.scanned(lines, form, data, np.append(0, ends[:-1]), ends)
         if latest_ms is not None:
             read.is_odd[:] |= read.values[form.type.at(form.type.time_field)] > latest_ms
-        read.states[:, read.is_odd.view(np.bool_)] = kernel.ODD
-        for field in form.converted:
-            read.is_odd[:] |= read.is_no_amount(field)
+        for field in form.converted:  # amounts without a currency, or with more places than that has, are odd
+            units, is_sent = _CODE_UNITS[read.codes(field.currency)], read.states[field.original] == THERE
+            read.is_odd[:] |= is_sent & ((units == 0) | (read.values[field.original] % np.maximum(units, 1) != 0))
         read.states[:, read.is_odd.view(np.bool_)] = kernel.ODD
         return read
 
@@ -180,42 +180,31 @@ class ReadLines:
             found = found * LETTERS + place
         return np.where(is_code, found, 0)
 
-    def is_no_amount(self, field: ConvertedField) -> Bools:
-        """Lines whose amount has no currency, or more places than that has."""
-        units = _CODE_UNITS[self.codes(field.currency)]
-        found: Bools = (units == 0) | (self.values[field.original] % np.maximum(units, 1) != 0)
-        found &= self.states[field.original] == THERE
-        return found
-
     def converted(self, conversion: Conversion) -> ReadLines:
         """The same lines with their amounts converted, missing where no rate is valid."""
         firsts, lasts, values = (each.copy() for each in (self.firsts, self.lasts, self.values))
         states = self.states.copy()
         times, texts = values[self.form.type.at(self.form.type.time_field)], list[bytes]()
         end = int(self.ends[-1])
+        currencies = np.full(len(_CODE_UNITS), -1, np.int64)
+        currencies[[_CODE_NUMBERS.get(code, 0) for code in conversion.codes]] = np.arange(len(conversion.codes))
         for field in self.form.converted:
-            codes, there = self.codes(field.currency), states[field.original] == THERE
-            for number in np.flatnonzero(np.bincount(codes[there])).tolist():
-                rates = conversion.rates_of(_CODE_TEXTS.get(number, ""))
-                rows = np.flatnonzero(there & (codes == number))
-                rated = np.searchsorted(rates.starts, times[rows], "right") - 1
-                if len(rated) and rated.min() < 0:
-                    rows, rated = rows[rated >= 0], rated[rated >= 0]
-                if not len(rows):
-                    continue
-                found = conversion.amounts(values[field.original, rows], rates.words[rated])
-                values[field.amount, rows] = found.values
-                states[field.amount, rows] = np.where(found.valid, THERE, kernel.UNSEEN)
-                if rates.texts[0] is None:  # of the project's own currency
-                    continue
-                used = np.flatnonzero(np.bincount(rated))
-                quoted = [f'"{rates.texts[rate]}"'.encode() for rate in used.tolist()]
-                ends = end + np.cumsum([0, *map(len, quoted)])
-                which = np.searchsorted(used, rated)
-                firsts[field.rate, rows], lasts[field.rate, rows] = ends[which] + 1, ends[which + 1] - 1
-                states[field.rate, rows] = THERE
-                texts += quoted
-                end = int(ends[-1])
+            codes = self.codes(field.currency)
+            rated = conversion.rated(currencies[codes], times)
+            rows = np.flatnonzero((states[field.original] == THERE) & (rated >= 0))
+            rated = rated[rows]
+            found = conversion.amounts(values[field.original, rows], _CODE_UNITS[codes[rows]], conversion.units[rated])
+            values[field.amount, rows] = found.values
+            states[field.amount, rows] = np.where(found.valid, THERE, kernel.UNSEEN)
+            rows, rated = rows[rated > 0], rated[rated > 0]  # but the project's own currency, which has no rate
+            used = np.flatnonzero(np.bincount(rated))
+            quoted = [f'"{conversion.texts[rate]}"'.encode() for rate in used.tolist()]
+            ends = end + np.cumsum([0, *map(len, quoted)])
+            which = np.searchsorted(used, rated)
+            firsts[field.rate, rows], lasts[field.rate, rows] = ends[which] + 1, ends[which + 1] - 1
+            states[field.rate, rows] = THERE
+            texts += quoted
+            end = int(ends[-1])
         data = np.concatenate([self.data[: self.ends[-1]], np.frombuffer(b"".join(texts) + SLACK, np.uint8)])
         return ReadLines(self.lines, self.form, data, self.ends, firsts, lasts, values, states, self.is_odd)
 
