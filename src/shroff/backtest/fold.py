@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct, field
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
@@ -278,19 +279,18 @@ class BacktestFold:
         return RuleMatches(rows[there], np.array(effective, np.bool_)[there])
 
 
-@dataclass(slots=True)
-class _Gathered:
+class _Gathered(Struct):
     """Columns kept of the events of one type, piece by piece."""
 
     amount: Node | None
     explore: Explore | None
     count: int = 0
-    seqs: list[Ints] = field(default_factory=list)
-    times_ms: list[Ints] = field(default_factory=list)
-    ids: list[Any] = field(default_factory=list)
-    amounts_minor: list[Ints] = field(default_factory=list)
-    decided: list[Bools] = field(default_factory=list)
-    may_be_explored: list[Bools] = field(default_factory=list)
+    seqs: list[Ints] = []
+    times_ms: list[Ints] = []
+    ids: list[Any] = []
+    amounts_minor: list[Ints] = []
+    decided: list[Bools] = []
+    may_be_explored: list[Bools] = []
     _decided: Bools = field(default_factory=lambda: NO_FLAGS)
     _seqs: Ints = field(default_factory=lambda: NO_WORDS)
 

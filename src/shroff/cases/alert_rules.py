@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SAMPLE, SCORE_PARTS, Alert
@@ -71,13 +71,12 @@ class _AlertDecision(FrozenStruct, gc=False):
     rules: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Raised:
+class _Raised(Struct):
     """Reasons for alerts at one sequence number: an outcome, the sample, hits of rules that notify, keys as text."""
 
     wants_review: bool = False
     is_sampled: bool = False
-    told: list[HitRow] = field(default_factory=list)
+    told: list[HitRow] = []
 
 
 class RecentDecisions:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+
+from msgspec import Struct, field
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
@@ -33,8 +35,7 @@ class LabelSaid:
     in_force: bool = False
 
 
-@dataclass(slots=True)
-class LabelHistory:
+class LabelHistory(Struct):
     """The labels of one event in the order of the log, and when that event was."""
 
     time_ms: int
@@ -212,8 +213,7 @@ def maturity_in(
     return Maturity(as_of_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
 
 
-@dataclass(slots=True)
-class Came:
+class Came(Struct):
     """Number of labels of a source since a time, by verdict; `newest_ms` is when the last became known."""
 
     source: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 import numpy as np
+from msgspec import Struct
 
 from shroff.arrays import Floats, Ints
 from shroff.engine.let_through import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline
@@ -89,19 +90,18 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return found | others
 
 
-@dataclass(slots=True)
-class Effects:
+class Effects(Struct):
     """Effects of a batch, in log order. `columns` has the decisions of events that came as columns, `scores` all scores
     by event type.
     """
 
-    decisions: list[DecisionRow] = field(default_factory=list)
+    decisions: list[DecisionRow] = []
     columns: DecisionColumns | None = None
-    scores: dict[str, list[float]] = field(default_factory=dict)
-    hits: list[HitRow] = field(default_factory=list)
-    flags: list[FlagRow] = field(default_factory=list)
-    outbox: list[OutboxRow] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
+    scores: dict[str, list[float]] = {}
+    hits: list[HitRow] = []
+    flags: list[FlagRow] = []
+    outbox: list[OutboxRow] = []
+    remarks: list[Remark] = []
 
 
 class Hit(FrozenStruct, gc=False):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from types import MappingProxyType
 
 import msgspec
+from msgspec import Struct
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro.fit import fit
@@ -77,8 +78,7 @@ def undated(submission: Submission) -> Submission:
     )
 
 
-@dataclass(slots=True)
-class FieldMistakes:
+class FieldMistakes(Struct):
     """The mistakes in the fields of one submission, each with its path and its words.
 
     Args:
@@ -86,7 +86,7 @@ class FieldMistakes:
     """
 
     hidden: frozenset[str] = frozenset()
-    found: list[tuple[str, str]] = field(default_factory=list)
+    found: list[tuple[str, str]] = []
 
 
 class OwnTypes(FrozenStruct):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
@@ -463,8 +463,7 @@ class UnmetCondition(NamedTuple):
     found: str
 
 
-@dataclass(slots=True)
-class Unmatched:
+class Unmatched(Struct):
     """The lines of one source that no `when` accepts, while none was accepted.
 
     Args:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -74,11 +74,10 @@ class Fraud:
     event: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class Truth:
+class Truth(Struct):
     """Ground truth: the fraudulent payments by id. Filled while the stream is read."""
 
-    frauds: dict[str, Fraud] = field(default_factory=dict)
+    frauds: dict[str, Fraud] = {}
 
 
 def stream(
@@ -120,8 +119,7 @@ def submitted(intake: Intake, items: Iterable[Payment | BankLabel], truth: Truth
 # ---- the figures
 
 
-@dataclass(slots=True)
-class Sum:
+class Sum(Struct):
     """A number of payments and their amounts together, in cents."""
 
     payments: int = 0
@@ -132,8 +130,7 @@ class Sum:
         self.amount_minor += amount_minor
 
 
-@dataclass(slots=True)
-class Caught:
+class Caught(Struct):
     """The frauds of one kind, or of all, that were caught, and those that were missed."""
 
     caught: Sum = field(default_factory=Sum)
@@ -144,8 +141,7 @@ class Caught:
         return self.caught.payments + self.missed.payments
 
 
-@dataclass(slots=True)
-class RuleFigures:
+class RuleFigures(Struct):
     """How often a rule hit, and how often it was right. A rule that only notes is counted too."""
 
     effect: str
@@ -158,8 +154,7 @@ class RuleFigures:
         return rate(self.frauds, self.hits)
 
 
-@dataclass(slots=True)
-class DemoFigures:
+class DemoFigures(Struct):
     """Figures of one way to decide: rules with the model, or rules alone."""
 
     frauds: Caught = field(default_factory=Caught)

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from shroff.config import ProjectPaths
 from shroff.engine.step import Effects, Engine, SequencedEvent
@@ -107,8 +107,7 @@ class PartitionEvent(NamedTuple):
     is_asked: bool
 
 
-@dataclass(slots=True)
-class Decided:
+class Decided(Struct):
     """A stretch of places that is decided, and how it compares with what the log has.
 
     `differing` are decisions, hits and flags that only one side has, or both otherwise.

@@ -15,10 +15,11 @@ What a table of each format is stands in `lake.delta`, and with the adapters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 import pyarrow as pa
+from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -29,8 +30,7 @@ from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_manifest
 
 
-@dataclass(slots=True)
-class Published:
+class Published(Struct):
     """Result of a publication.
 
     Args:
@@ -43,9 +43,9 @@ class Published:
 
     tables: str = ""
     manifest: int = 0
-    versions: dict[str, int] = field(default_factory=dict)
-    commits: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    versions: dict[str, int] = {}
+    commits: dict[str, int] = {}
+    problems: list[str] = []
 
 
 class TableStoppedError(StateError):
@@ -82,8 +82,7 @@ class TableHead:
     note: TableNote = field(default_factory=TableNote)
 
 
-@dataclass(slots=True)
-class TableChange:
+class TableChange(Struct):
     """Change of a table by a commit.
 
     Args:
@@ -95,8 +94,8 @@ class TableChange:
     number: int = 0
     at_ms: int = 0
     upto: int = 0
-    added: dict[str, File] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)
+    added: dict[str, File] = {}
+    removed: list[str] = []
     is_data: bool = False
 
     def take(self, manifest: Manifest, added: Sequence[File], removed: Sequence[str]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shroff.log.history import Control
 from shroff.rules.texts import rule_texts, tag_of
@@ -27,11 +28,10 @@ class VersionOfRule:
     text: str
 
 
-@dataclass(slots=True)
-class Histories:
+class Histories(Struct):
     """Versions of every rule, oldest first; `follow` continues. For one thread."""
 
-    of: dict[str, list[VersionOfRule]] = field(default_factory=dict)
+    of: dict[str, list[VersionOfRule]] = {}
     _control: Control = field(default_factory=Control)
     _seen: int = 0
 

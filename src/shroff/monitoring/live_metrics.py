@@ -5,11 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.engine.let_through import DRAWS
@@ -37,8 +37,7 @@ _MONEY = "money"
 _Known: TypeAlias = "tuple[Minute, int, str]"  # where a place is counted, its time and its amount
 
 
-@dataclass(slots=True)
-class Minute:
+class Minute(Struct):
     """Counts of one minute of event time. Money by outcomes; hits by rules, those in shadow too."""
 
     came: int = 0

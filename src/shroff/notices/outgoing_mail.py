@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
@@ -62,8 +64,7 @@ class Away:
     times: int
 
 
-@dataclass(slots=True)
-class _Ready:
+class _Ready(Struct):
     """A letter that was written: who takes it by which lane, and what came of that.
 
     `outcome` is the error, or what is to be told of it though it left; None where it was not tried.

@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.errors import DefinitionError, Problem
@@ -198,16 +199,15 @@ class Definitions:
         return sorted(name for name, feature in self.features.items() if event in entities[feature.entity].keys)
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(Struct):
     """Result of loading a project: its definitions, or the problems; and warnings.
 
     `files` are those of a project that it was read of, None where that says nothing of the project itself.
     """
 
     definitions: Definitions | None
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
     files: Mapping[str, str] | None = None
 
     def or_raise(self) -> Definitions:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from math import ceil
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from shroff.engine.step import Effects
 from shroff.engine.stored import stored, telling_damage
@@ -111,8 +112,7 @@ class Mismatch:
     computed: str
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(Struct):
     """Result of `verify`. `events` are those of decided types that were compared.
 
     `unread` has in words which stretches of the log were not, since a model that decided
@@ -123,7 +123,7 @@ class Verification:
     events: int = 0
     mismatches: int = 0
     first_mismatch: Mismatch | None = None
-    unread: list[str] = field(default_factory=list)
+    unread: list[str] = []
     sampled: tuple[int, int] = (0, 0)
 
     def differ(self, mismatch: Mismatch) -> None:

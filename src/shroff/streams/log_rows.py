@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from shroff.events.event import time_text
 from shroff.runtime.values import FrozenStruct, frozen
@@ -274,30 +275,29 @@ class Counts:
     late: int = 0
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """One transaction. Places of `records` follow the log's last one without a gap."""
 
-    records: Sequence[Record] = field(default_factory=list)
-    decisions: Sequence[DecisionRow] = field(default_factory=list)
-    flags: list[FlagRow] = field(default_factory=list)
-    hits: list[HitRow] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    waiting: list[WaitingLabel] = field(default_factory=list)
-    joined: list[str] = field(default_factory=list)  # ids of waiting labels that this batch appends
-    outbox: list[OutboxRow] = field(default_factory=list)
-    offsets: list[Offset] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)  # numbers that leave quarantine
-    replies: list[Reply] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
-    unindexed: list[tuple[str, str]] = field(default_factory=list)  # types and fields whose values are forgotten first
-    unique: list[UniqueValue] = field(default_factory=list)
-    indexed: list[Indexed] = field(default_factory=list)
-    unstuck: list[StuckKey] = field(default_factory=list)  # what is stuck no more; taken out before `stuck` goes in
-    stuck: list[StuckRow] = field(default_factory=list)
-    erased: list[tuple[str, str]] = field(default_factory=list)  # events, by type and id; taken out before `personal`
-    personal: list[PersonalValue] = field(default_factory=list)
-    late: list[LateEvent] = field(default_factory=list)
+    records: Sequence[Record] = []
+    decisions: Sequence[DecisionRow] = []
+    flags: list[FlagRow] = []
+    hits: list[HitRow] = []
+    refused: list[Refused] = []
+    waiting: list[WaitingLabel] = []
+    joined: list[str] = []  # ids of waiting labels that this batch appends
+    outbox: list[OutboxRow] = []
+    offsets: list[Offset] = []
+    dropped: list[int] = []  # numbers that leave quarantine
+    replies: list[Reply] = []
+    remarks: list[Remark] = []
+    unindexed: list[tuple[str, str]] = []  # types and fields whose values are forgotten first
+    unique: list[UniqueValue] = []
+    indexed: list[Indexed] = []
+    unstuck: list[StuckKey] = []  # what is stuck no more; taken out before `stuck` goes in
+    stuck: list[StuckRow] = []
+    erased: list[tuple[str, str]] = []  # events, by type and id; taken out before `personal`
+    personal: list[PersonalValue] = []
+    late: list[LateEvent] = []
     keys: KeyPlaces | None = None  # of its records; without records: of some that are in the log already
     at_ms: int | None = None  # the ingest time of its records
     watermark_ms: int | None = None  # a control event among its records sets the log's watermark to it

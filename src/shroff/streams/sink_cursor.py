@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from threading import Lock
 
 import msgspec
@@ -128,8 +128,7 @@ def through_of(sink: str, offsets: Mapping[str, str]) -> int | None:
     return kept_offset(source_of(sink), THROUGH, offsets[THROUGH], int) if THROUGH in offsets else None
 
 
-@dataclass(slots=True)
-class _Failing:
+class _Failing(msgspec.Struct):
     """The row that the sink fails at, since when, and how often it came."""
 
     key: str = ""
@@ -137,8 +136,7 @@ class _Failing:
     attempts: int = 0
 
 
-@dataclass(slots=True)
-class Courier:
+class Courier(msgspec.Struct):
     """Carries rows of the log to one sink, on one thread; `moved` and `recorded` are for the one that writes the log.
 
     Args:
@@ -160,16 +158,16 @@ class Courier:
     _log: Log | None = None
     _sink: Sink | None = None
     _origin: str = ""
-    _parts: deque[Part] = field(default_factory=deque)
+    _parts: deque[Part] = msgspec.field(default_factory=deque)
     _not_before: float = 0.0
     _due_at: float = 0.0
-    _failing: _Failing = field(default_factory=_Failing)
+    _failing: _Failing = msgspec.field(default_factory=_Failing)
     _in_a_row: int = 0
-    _lock: Lock = field(default_factory=Lock)
+    _lock: Lock = msgspec.field(default_factory=Lock)
     _recorded: int = 0
     _told: Trouble | None = None  # what the store has
-    _stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)
-    _unstuck: set[StuckKey] = field(default_factory=set)
+    _stuck: dict[StuckKey, StuckRow] = {}
+    _unstuck: set[StuckKey] = set()
 
     def step(self) -> float:
         """Do what is next, one `send` at most; gives how many seconds nothing will be due, 0 where more is."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
@@ -62,8 +62,7 @@ class Commit(NamedTuple):
         return f"{self.number:012d}"
 
 
-@dataclass(slots=True)
-class WarehouseFiles:
+class WarehouseFiles(Struct):
     """The files written.
 
     Args:
@@ -75,12 +74,12 @@ class WarehouseFiles:
         paths: Each file, with its table and its name.
     """
 
-    files: dict[str, int] = field(default_factory=dict)
-    rows: dict[str, int] = field(default_factory=dict)
-    manifests: dict[str, int] = field(default_factory=dict)
-    schemas: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    files: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    manifests: dict[str, int] = {}
+    schemas: dict[str, list[dict[str, str]]] = {}
     log: str = ""
-    paths: list[tuple[str, str, Path]] = field(default_factory=list)
+    paths: list[tuple[str, str, Path]] = []
 
 
 @frozen

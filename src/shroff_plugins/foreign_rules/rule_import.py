@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
+
+from msgspec import Struct
 
 from shroff.errors import Problem, nearest
 from shroff.plugins.language import (
@@ -75,13 +76,12 @@ class RefusedRule:
     problem: Problem
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """Result for the rules of a file, each list in its order."""
 
-    carried: list[Carried] = field(default_factory=list)
-    refused: list[RefusedRule] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    carried: list[Carried] = []
+    refused: list[RefusedRule] = []
+    notes: list[str] = []
 
     @property
     def added(self) -> list[Added]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 
 from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.engine.let_through import APPROVED, DRAWS
@@ -61,15 +62,14 @@ AT_ONCE = 1_000  # decisions that are asked for together
 POLICY, UNCERTAIN = "policy.yaml", "uncertain_share"
 
 
-@dataclass(slots=True)
-class _TypeEvents:
+class _TypeEvents(Struct):
     """The decided events of one type in log order, by columns, and their labels; `values` are by field."""
 
     labels: GatheredLabels
     friendly: Collection[str]
     columns: tuple[Ints, Ints, Ints, Codes, Ints] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_WORDS)
-    ids: list[Any] = field(default_factory=list)
-    values: dict[str, Ints] = field(default_factory=dict)
+    ids: list[Any] = []
+    values: dict[str, Ints] = {}
     found: tuple[int, Labels, Labels] = (-1, NO_LABELS, NO_LABELS)
 
     def labels_found(self) -> tuple[Labels, Labels]:

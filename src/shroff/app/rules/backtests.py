@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Unpack
 
 import msgspec
+from msgspec import Struct
 
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, paths
@@ -66,22 +66,20 @@ class BacktestOptions(FileOptions, total=False):
     computing: Progress | None
 
 
-@dataclass(slots=True)
-class _CountedStretch:
+class _CountedStretch(Struct):
     """Places (after, upto] of a log: the decided events of one type, and columns of what conditions read of them."""
 
     after: int
     upto: int
     times_ms: Any = None
-    of: dict[str, Column] = field(default_factory=dict)
+    of: dict[str, Column] = {}
 
 
-@dataclass(slots=True)
-class _CountedEvents:
+class _CountedEvents(Struct):
     """The events of one type in the last days of a log, newest stretch first, as far as they were asked for."""
 
     as_of_ms: int = 0
-    stretches: list[_CountedStretch] = field(default_factory=list)
+    stretches: list[_CountedStretch] = []
 
 
 class HitCount(NamedTuple):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.app.people import ProjectPeople
@@ -39,14 +39,13 @@ SLICE_S = 0.02  # for which a page counts back at once; the rest is counted besi
 STATES = (ACTIVE, SHADOW, DRAFT, OFF)
 
 
-@dataclass(slots=True)
-class RuleStatistics:
+class RuleStatistics(Struct):
     """Cache of a project's rules: hits, versions and test results."""
 
     records: HitRecords = field(default_factory=HitRecords)
     histories: Histories = field(default_factory=Histories)
     lock: Lock = field(default_factory=Lock)
-    tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = field(default_factory=dict)
+    tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = {}
     counting: Future[bool] | None = None  # of a service: counts earlier hits beside all else
 
 

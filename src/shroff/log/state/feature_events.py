@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from shroff.arrays import Ints
 from shroff.events.formats.lines import Lines
@@ -41,8 +41,7 @@ class Left(FrozenStruct):
     reason: str
 
 
-@dataclass(slots=True)
-class LeftOut:
+class LeftOut(Struct):
     """How many lines of files gave no event, by why, and the first of them.
 
     `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
@@ -54,7 +53,7 @@ class LeftOut:
     too_late: int = 0
     doubled: int = 0
     untaken: int = 0
-    first: list[Left] = field(default_factory=list)
+    first: list[Left] = []
     tell: Callable[[str], None] = unheard
     now_ms: int | None = None
 

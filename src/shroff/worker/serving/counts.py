@@ -11,13 +11,13 @@ import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from shroff.engine.step import SequencedBatch
 from shroff.events.labels import LabelEvent
@@ -129,8 +129,7 @@ class WorkerOptions:
     snapshot_places: int = 1_000_000
 
 
-@dataclass(slots=True)
-class WorkerCounts:
+class WorkerCounts(Struct):
     """Work of a worker so far; read it from any thread.
 
     Args:
@@ -148,7 +147,7 @@ class WorkerCounts:
 
     counts: IngestReport = field(default_factory=IngestReport)
     latencies: Latencies = field(default_factory=Latencies)
-    offsets: dict[str, str] = field(default_factory=dict)
+    offsets: dict[str, str] = {}
     health: Health = field(default_factory=Health)
     state: str = RESTORING
     has_begun: bool = False
