@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Codes
+from shroff.features.online import group_state
 from shroff.features.online.engine import Online
 from shroff.features.online.group_state import Links
 from shroff.features.online.value_codec import pack, unpack

@@ -6,10 +6,12 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
+
+from msgspec.structs import replace
 
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError

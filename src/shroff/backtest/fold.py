@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
@@ -36,7 +36,7 @@ from shroff.project.exploration import Explore
 from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import HitRow, Log
 from shroff.training.sets.labels import rows_of
 from shroff.training.sets.rows import minor_units
@@ -45,8 +45,7 @@ NO_WORDS: Final[Ints] = np.zeros(0, np.int64)
 NO_FLAGS: Final[Bools] = np.zeros(0, np.bool_)
 
 
-@frozen
-class RuleMatches:
+class RuleMatches(FrozenStruct):
     """The hits of a rule: rows of its event type, ascending, and which of them have an effect."""
 
     rows: Ints
@@ -58,8 +57,7 @@ class RuleMatches:
         return RuleMatches(places[places >= 0], self.effective[places >= 0])
 
 
-@frozen
-class TypeRows:
+class TypeRows(FrozenStruct):
     """All events of one type, in log order.
 
     Args:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
@@ -18,12 +20,11 @@ from shroff.project.scoring import LoadModel, Scoring
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 
 
-@frozen
-class DraftComparison:
+class DraftComparison(FrozenStruct):
     """What a draft is compared with, and how.
 
     Args:
@@ -40,8 +41,7 @@ class DraftComparison:
     judges_models: bool = True
 
 
-@frozen
-class DecidingVersion:
+class DecidingVersion(FrozenStruct):
     """A stretch of the log, (start, end]: what decided it then, and both sides of the backtest as of then."""
 
     start: int
@@ -51,8 +51,7 @@ class DecidingVersion:
     base: Definitions
 
 
-@frozen
-class Stretch:
+class Stretch(FrozenStruct):
     """A part of the log, (start, end], that one side decides by the same lists, tables and models."""
 
     start: int
@@ -60,8 +59,7 @@ class Stretch:
     definitions: Definitions
 
 
-@frozen
-class Computation:
+class Computation(FrozenStruct):
     """What one pass over the log computes: by columns over all of it, and row by row in its order.
 
     Args:
@@ -145,7 +143,7 @@ def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()
         else definitions.scoring_of(event)
         for event in definitions.events.decided
     }
-    return replace(definitions, reference=Reference(lists, tables), scoring=scoring)
+    return dataclasses.replace(definitions, reference=Reference(lists, tables), scoring=scoring)
 
 
 def _fits(scoring: Scoring, definitions: Definitions) -> bool:

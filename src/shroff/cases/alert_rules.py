@@ -31,7 +31,7 @@ from shroff.project.settings.casework import CaseSettings, Matcher, first_match,
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
@@ -43,8 +43,7 @@ RECENT = 4_096  # decisions that are remembered: 2 to 3 KB each
 _NAMES_ALONE = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
 
 
-@frozen
-class _AlertVersion:
+class _AlertVersion(FrozenStruct):
     """Parts of an active version that alerts depend on."""
 
     definitions: Definitions
@@ -289,8 +288,7 @@ class AlertRules:
         return _Made(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
 
 
-@frozen
-class _Made:
+class _Made(FrozenStruct):
     """Makes the alerts of one event."""
 
     log: Log

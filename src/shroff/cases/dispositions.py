@@ -51,7 +51,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import parse_duration
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 BULK_MAX = 500  # cases in one go
 SNOOZE_MS_MAX = 90 * 86_400_000
@@ -63,8 +63,7 @@ _RESTORED = (
 )
 
 
-@frozen
-class CaseAction:
+class CaseAction(FrozenStruct):
     """Result of an action: the cases as they are now, and until when `undo` takes the number back."""
 
     cases: Sequence[Case]
@@ -72,16 +71,14 @@ class CaseAction:
     until_ms: int
 
 
-@frozen
-class Failed:
+class Failed(FrozenStruct):
     """A case of many with which nothing was done, and why."""
 
     case: int
     error: ShroffError
 
 
-@frozen
-class Undone:
+class Undone(FrozenStruct):
     """Result of an undo: restored cases, and those that somebody changed meanwhile.
 
     `listed` are the list entries of the answer; the caller removes them.

@@ -15,7 +15,7 @@ from shroff.cases.label_feed import CUSTOMER, FeedLabel
 from shroff.engine.let_through import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
@@ -23,16 +23,14 @@ if TYPE_CHECKING:
 _SETTLING = ("fraud", "genuine")
 
 
-@frozen
-class Followed:
+class Followed(FrozenStruct):
     """Labels that cases listen to, in their order: of events that have an alert, and the first denial of each other."""
 
     labels: Sequence[FeedLabel]
     denials: Sequence[FeedLabel]
 
 
-@frozen
-class Reopened:
+class Reopened(FrozenStruct):
     """A closed case that a customer's "no" has opened again, as it is now."""
 
     case: Case

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
@@ -15,7 +15,7 @@ from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 SETTLED = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing
@@ -23,8 +23,7 @@ DAYS_MAX = 3_650
 OLD_ENOUGH = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
 
 
-@frozen
-class LabelSaid:
+class LabelSaid(FrozenStruct):
     """One label of an event: what was said, by whom, when; and whether it is the one in force."""
 
     verdict: str
@@ -47,8 +46,7 @@ class LabelHistory(Struct):
         return _in_force(self.said)
 
 
-@frozen
-class Conflict:
+class Conflict(FrozenStruct):
     """An event of which both `fraud` and `genuine` were said; its labels in the order of the log.
 
     `kind` is `sources` where the last words of two sources contradict each other, else `taken back`: one source
@@ -62,8 +60,7 @@ class Conflict:
     labels: tuple[LabelSaid, ...]
 
 
-@frozen
-class CurvePoint:
+class CurvePoint(FrozenStruct):
     """The curve after so many whole days: the share of frauds that are known then, and by which source first.
 
     `became_known` counts the frauds that the estimate rests on which became known in that day, `at_risk` those
@@ -77,8 +74,7 @@ class CurvePoint:
     at_risk: int
 
 
-@frozen
-class Maturity:
+class Maturity(FrozenStruct):
     """Number of frauds known n days after their event, of those known within the days of the curve.
 
     Of `frauds` in force at `as_of_ms`, the curve rests on all but `too_young`, whose last day is not over, and
@@ -110,8 +106,7 @@ class Maturity:
         return shares[::-1]
 
 
-@frozen
-class _Fraud:
+class _Fraud(FrozenStruct):
     """An active fraud: days until first known, by whom, and whole days since its event."""
 
     days: int
@@ -237,8 +232,7 @@ def came_since(histories: Histories, since_ms: int) -> list[Came]:
     return list(found.values())
 
 
-@frozen
-class HeldAnswers:
+class HeldAnswers(FrozenStruct):
     """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
 
     verdict: str

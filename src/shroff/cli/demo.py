@@ -6,13 +6,13 @@ import shutil
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.json import decode as from_json
+from msgspec.structs import replace
 
 from shroff.cli.session import Session, argument, command, one_line
 from shroff.language.values import DAY_MS

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from html import escape
 
+from msgspec import field
+
 from shroff.json_types import JsonMapping
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 _IS_CONVERTED = b',"amount":'  # as of the next line
 _IS_DRAWN = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
 
 
-@frozen
-class Reason:
+class Reason(FrozenStruct):
     """Why a decision came out as it did. `code` is a rule's id; `text` its reason with the values it saw."""
 
     code: str
@@ -23,8 +23,7 @@ class Reason:
     effect: str
 
 
-@frozen
-class Exploration:
+class Exploration(FrozenStruct):
     """Result of a draw among declines (`explore` in policy.yaml), or that an approval is in the `sample`.
 
     Args:
@@ -38,8 +37,7 @@ class Exploration:
     would_be: str
 
 
-@frozen
-class Decision:
+class Decision(FrozenStruct):
     """A recorded decision. Its fields, and the forms of their values, are those of the JSON document.
 
     So money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` gives the document.
@@ -73,14 +71,12 @@ class Decision:
         return title + reasons + html_table(("feature", "value"), self.features.items())
 
 
-@frozen
 class DrawnDecision(Decision):
     """A decision about which a lot was drawn."""
 
     exploration: Exploration = field()
 
 
-@frozen
 class ConvertedDecision(Decision):
     """A decision on an amount that may be in another currency: as it was converted and sent, and the rate.
 
@@ -94,15 +90,13 @@ class ConvertedDecision(Decision):
     remark: str | None = field()
 
 
-@frozen
 class DrawnConvertedDecision(ConvertedDecision):
     """The same about which a lot was drawn."""
 
     exploration: Exploration = field()
 
 
-@frozen
-class Undecided:
+class Undecided(FrozenStruct):
     """An event that was taken and gets no decision, since its type is not decided."""
 
     event: str
@@ -111,8 +105,7 @@ class Undecided:
     decided: bool = False
 
 
-@frozen
-class Refusal:
+class Refusal(FrozenStruct):
     """An event that was not taken: the problem document, and which one it was, counted from 1.
 
     It is in quarantine under this number, unless no event type took it.

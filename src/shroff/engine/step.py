@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from operator import attrgetter
 
 import numpy as np
+from msgspec.structs import replace
 
 from shroff.arrays import Array
 from shroff.engine.let_through import APPROVED, LET_THROUGH, WOULD_BE, LetThrough, explorable

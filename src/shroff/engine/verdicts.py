@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints
 from shroff.engine.let_through import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline

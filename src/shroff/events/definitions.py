@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 import msgspec
 from msgspec import structs
+from msgspec.structs import replace
 
 from shroff.language.expression import ORIGINAL_AMOUNT, Lookup, Path, walk
 from shroff.language.expression import Node as Expression
@@ -34,8 +36,7 @@ DISPUTE_NAMES = (*LABEL_NAMES, "stage", "due", "network", "code", "reason_code",
 RATE = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
 
 
-@frozen
-class Field:
+class Field(FrozenStruct):
     """A field of an event type."""
 
     name: str
@@ -81,8 +82,7 @@ class CsvLayout(FrozenStruct):
 NO_LAYOUT = CsvLayout()
 
 
-@frozen
-class FileMapping:
+class FileMapping(FrozenStruct):
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
     `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
@@ -97,7 +97,7 @@ class FileMapping:
     layout: CsvLayout = NO_LAYOUT
     each: Path | None = None
     arrived: Expression | None = None
-    tables: Tables = field(default_factory=dict)
+    tables: Tables = msgspec.field(default_factory=dict)
 
     def with_tables(self, tables: Tables) -> FileMapping:
         """The same with the tables that it reads."""
@@ -155,30 +155,30 @@ def _sent(field: Field, fields: MappingOf[str, Field]) -> Field:
     return Field(field.name, replace(field.shape, type=money(original.type.places), bounds=original.shape.bounds))
 
 
-@frozen
-class Entity:
+class Entity(FrozenStruct):
     """The subject of features: for each event type the expressions that make its key."""
 
     name: str
     keys: MappingOf[str, tuple[Expression, ...]]
 
 
-@frozen
-class Events:
+class Events(FrozenStruct):
     """Everything that events.yaml declares."""
 
-    types: MappingOf[str, EventType] = field(default_factory=dict)
-    entities: MappingOf[str, Entity] = field(default_factory=dict)
-    tables: MappingOf[str, TableShape] = field(default_factory=dict)
-    table_keys: MappingOf[str, str] = field(default_factory=dict)
-    label: EventType = field(default_factory=lambda: label_type(2, {}))
-    disputes: EventType = field(default_factory=lambda: dispute_type((), {}))
+    types: MappingOf[str, EventType] = msgspec.field(default_factory=dict)
+    entities: MappingOf[str, Entity] = msgspec.field(default_factory=dict)
+    tables: MappingOf[str, TableShape] = msgspec.field(default_factory=dict)
+    table_keys: MappingOf[str, str] = msgspec.field(default_factory=dict)
+    label: EventType = msgspec.field(default_factory=lambda: label_type(2, {}))
+    disputes: EventType = msgspec.field(default_factory=lambda: dispute_type((), {}))
 
     def with_tables(self, tables: Tables) -> Events:
         """The same, mappings with the tables that they read."""
 
         def given(type_: EventType) -> EventType:
-            return replace(type_, mappings={name: each.with_tables(tables) for name, each in type_.mappings.items()})
+            return dataclasses.replace(
+                type_, mappings={name: each.with_tables(tables) for name, each in type_.mappings.items()}
+            )
 
         types = {name: given(type_) for name, type_ in self.types.items()}
         given_tables = replace(self, types=types, label=given(self.label), disputes=given(self.disputes))
@@ -225,7 +225,7 @@ class Events:
             Field(name, replace(type_.fields[type_.at(name)].shape, is_optional=True, is_unique=False, bounds=None))
             for name, type_ in naming.items()
         ]
-        return replace(self.label, fields=(*own, *self.label.fields[1:], *more))
+        return dataclasses.replace(self.label, fields=(*own, *self.label.fields[1:], *more))
 
     @property
     def has_arrivals(self) -> bool:
@@ -281,8 +281,7 @@ def dispute_type(naming: Iterable[str], mappings: MappingOf[str, FileMapping]) -
     return EventType("dispute", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
 
 
-@frozen
-class Settings:
+class Settings(FrozenStruct):
     """A project's settings. Durations in milliseconds."""
 
     name: str = "project"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro.fit import fit
@@ -353,7 +354,8 @@ class Intake:
         if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
             return {}
         mappers = {
-            name: Mapper(replace(type_, mappings={}), "avro", self._secret[name]) for name, type_ in types.items()
+            name: Mapper(dataclasses.replace(type_, mappings={}), "avro", self._secret[name])
+            for name, type_ in types.items()
         }
         keeper = None
         if self._hasher is not None:
@@ -428,7 +430,7 @@ class Intake:
         """What keeps objects that came by themselves: read by no mapping, but for those of `mapped`."""
         assert self._hasher is not None
         types = {**self.events.types, LABEL: self.events.label_input}
-        plain = {name: replace(type_, mappings={}) for name, type_ in types.items()}
+        plain = {name: dataclasses.replace(type_, mappings={}) for name, type_ in types.items()}
         plain |= {} if mapped is None else {mapped.name: mapped}
         mappers = {name: Mapper(pieces, "jsonl", self._secret[name]) for name, pieces in plain.items()}
         return LineRedactor(self.events, self._keeping_validator, self._hasher, mappers, "jsonl")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from shroff.language.field_types import BOUNDED
 from shroff.language.keys import (

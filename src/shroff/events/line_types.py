@@ -17,15 +17,14 @@ from shroff.events.readers import expectation, reader
 from shroff.events.redaction import LineRedactor, RedactedValues
 from shroff.language.types import TIME
 from shroff.language.values import with_point
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 _READ_TIME = reader(TIME, currency="")
 AHEAD = 50  # lines in which a header is looked for
 _DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
 
-@frozen
-class LineReading:
+class LineReading(FrozenStruct):
     """Reader of one source's lines.
 
     `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only

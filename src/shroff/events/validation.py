@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from shroff.errors import InputError, nearest
 from shroff.events.conversion import Conversion, ConvertedField, converted_fields, original_places
@@ -25,7 +25,7 @@ from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.field_types import Bounds
 from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS, check_units, show, show_duration
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 DEFAULT_SOURCE = "import"
 UNDECLARED_TOLD = 10  # of the names that an event should not have
@@ -38,8 +38,7 @@ _MISSING = "it is missing"
 NEVER_SENT = "\0"  # no field of a line has this name
 
 
-@frozen
-class LabelInput:
+class LabelInput(FrozenStruct):
     """A label as it was sent: its event by name, what was found out, by whom and when.
 
     `event_type` is None where the label names a bare id and no decided type stands for

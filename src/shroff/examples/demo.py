@@ -25,7 +25,7 @@ from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_th
 from shroff.examples.names import RATES, BankNames, euros
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.events.intake import Intake, Submission
@@ -65,8 +65,7 @@ NO_RATE = """\
 SUMMARY = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
-@frozen
-class Fraud:
+class Fraud(FrozenStruct):
     """One fraudulent payment: its kind, its amount in cents, and the fields of its event."""
 
     kind: str
@@ -184,8 +183,7 @@ class DemoFigures(Struct):
         return self.frauds.caught.amount_minor - self.cost_minor(policy)
 
 
-@frozen
-class Example:
+class Example(FrozenStruct):
     """A decision to explain, as it was answered; `fraud` is None where the payment was honest.
 
     The one of the greatest weight is shown: a caught fraud, one that rules alone would have

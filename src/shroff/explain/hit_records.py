@@ -22,7 +22,7 @@ from shroff.json_types import JsonObject
 from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -37,8 +37,7 @@ _SLACK = 20_000  # above which they are sorted out
 _MONEY = "money"
 
 
-@frozen
-class LabelOfHit:
+class LabelOfHit(FrozenStruct):
     """Label of a hit's event."""
 
     standing: VerdictInForce
@@ -67,8 +66,7 @@ class HitEvent(Struct):
         return f"{self.event}/{self.id}"
 
 
-@frozen
-class RuleRecord:
+class RuleRecord(FrozenStruct):
     """Record of a rule since a moment: its mature hits by label, those without one as genuine; the others are immature,
     and so are all where no event of that type has a label.
 

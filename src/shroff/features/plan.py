@@ -8,11 +8,12 @@ rule sees `since flag` is kept apart for that rule, since a hit empties it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from itertools import chain
 from typing import Any
 
 from msgspec import structs
+from msgspec.structs import replace
 
 from shroff.features.computed import Computed, score_name
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
@@ -69,8 +70,7 @@ def _joined(parts: Iterable[Node]) -> Node | None:
     return joined
 
 
-@frozen
-class SeriesKey:
+class SeriesKey(FrozenStruct):
     """One argument under one condition. If limited, values beyond 10^15 are ignored, as in sums.
 
     An operand is read by a program, which must have all its values.

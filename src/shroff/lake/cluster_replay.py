@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from msgspec import Struct, field, structs
+from msgspec.structs import replace
 
 from shroff.config import ProjectPaths
 from shroff.engine.step import Effects, Engine, SequencedEvent
@@ -42,7 +42,7 @@ from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of
 from shroff.runtime.contents import known_store
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
@@ -50,16 +50,14 @@ STEP = 4_096  # events that are folded or decided at once
 FOREVER = 1 << 62  # the end of a log that goes on
 
 
-@frozen
-class Stage:
+class Stage(FrozenStruct):
     """The partitions of an entity's keys, folded as one version of the project says."""
 
     version: int
     entity: str
 
 
-@frozen
-class ReplayPlan:
+class ReplayPlan(FrozenStruct):
     """Arguments of every process: the location of the log and the computation. A value, which can be pickled.
 
     Args:

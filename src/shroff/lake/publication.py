@@ -15,17 +15,16 @@ What a table of each format is stands in `lake.delta`, and with the adapters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
 from typing import Protocol
 
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError
 from shroff.lake.files import opened
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_manifest
 
@@ -73,8 +72,7 @@ class TableNote(FrozenStruct):
         return [(found[mark], opened(objects, found[mark]).schema_arrow) for mark in sorted(found)]
 
 
-@frozen
-class TableHead:
+class TableHead(FrozenStruct):
     """The last commit of a table: its version, -1 where there is none, and how far each lake is."""
 
     version: int = -1

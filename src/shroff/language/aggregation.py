@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import NoReturn
+
+from msgspec.structs import replace
 
 from shroff.errors import nearest
 from shroff.language import syntax

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
+from msgspec.structs import asdict, replace
 
 from shroff.engine.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError, UsageError

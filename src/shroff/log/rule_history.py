@@ -8,14 +8,13 @@ from msgspec import Struct, field
 
 from shroff.log.history import Control
 from shroff.rules.texts import rule_texts, tag_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 FOLDER = "rules/"
 
 
-@frozen
-class VersionOfRule:
+class VersionOfRule(FrozenStruct):
     """A version of a rule, from a sequence number on. Its text is empty if the rule was removed.
 
     `file` and `file_tag` say in which file it stood, and which text that had: so is found who wrote it.

@@ -6,10 +6,12 @@ no byte: it is as if the process had been stopped there and started again.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import asdict, replace
 from threading import Event, Thread
+
+from msgspec.structs import asdict, replace
 
 from shroff.engine.let_through import LetThrough
 from shroff.engine.step import Engine
@@ -139,7 +141,9 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
     shared = {id(rule) for rule in before.rules} & {id(rule) for rule in definitions.rules}
     if shared:
         own = (tuple(rule for rule in version.rules if id(rule) not in shared) for version in (before, definitions))
-        old, new = (replace(version, rules=rules) for version, rules in zip((before, definitions), own, strict=True))
+        old, new = (
+            dataclasses.replace(version, rules=rules) for version, rules in zip((before, definitions), own, strict=True)
+        )
         if _kept_up(old) == _kept_up(new):  # so with the other rules, which are the same
             return True
     return _kept_up(before) == _kept_up(definitions)

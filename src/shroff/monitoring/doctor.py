@@ -35,7 +35,7 @@ from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
 from shroff.rules.definitions import expiring
 from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
@@ -110,8 +110,7 @@ class Findings(Printed, list[Finding]):
         return "\n\n".join([*parts, end])
 
 
-@frozen
-class ExaminedProject:
+class ExaminedProject(FrozenStruct):
     """The project as `doctor` examines it.
 
     Args:

@@ -8,9 +8,9 @@ would differ without any drift.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
+from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
@@ -28,7 +28,7 @@ from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
 from shroff.runtime.texts import many
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings
@@ -44,8 +44,7 @@ BY_TODAYS = (
 LABEL_DELAY = "label delay"  # in days
 
 
-@frozen
-class DriftPeriod:
+class DriftPeriod(FrozenStruct):
     """A stretch of event time, (start, end] in UTC milliseconds, its events, and what it is in words."""
 
     start_ms: int
@@ -66,8 +65,7 @@ class DriftPeriod:
         return {"from": time_text(self.start_ms), "to": time_text(self.end_ms), "rows": self.rows, "about": self.about}
 
 
-@frozen
-class DriftReport:
+class DriftReport(FrozenStruct):
     """Drift of each input, the score and the label delay, the largest first.
 
     Args:
@@ -98,8 +96,7 @@ class DriftReport:
         return tuple(drift for drift in self.found if drift.is_unclear)
 
 
-@frozen
-class ComparedPeriods:
+class ComparedPeriods(FrozenStruct):
     """The two periods that a drift check compares.
 
     Args:

@@ -16,7 +16,7 @@ from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -47,8 +47,7 @@ class Minute(Struct):
     verdicts: Counter[str] = field(default_factory=Counter)
 
 
-@frozen
-class Stopped:
+class Stopped(FrozenStruct):
     """A decision that did not approve, as a list shows it."""
 
     seq: int
@@ -61,8 +60,7 @@ class Stopped:
     amount: str
 
 
-@frozen
-class RuleHitRate:
+class RuleHitRate(FrozenStruct):
     """How often a rule was true in the last hour, and in the hours before it. `usual` is None where those are few."""
 
     rule: str
@@ -77,8 +75,7 @@ class RuleHitRate:
         return self.usual is not None and self.hits >= SPIKE_HITS and self.hits > SPIKE_TIMES * max(most, 1)
 
 
-@frozen
-class PulseStep:
+class PulseStep(FrozenStruct):
     """A stretch of the period, from `start_ms` on."""
 
     start_ms: int
@@ -86,8 +83,7 @@ class PulseStep:
     not_approved: int
 
 
-@frozen
-class LiveFigures:
+class LiveFigures(FrozenStruct):
     """A period up to the newest event, (start, end] in whole minutes.
 
     `money` holds, by outcome, the sum of the first field of money of each event. Verdicts are those of labels that

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from shroff.cases.label_feed import heard
 from shroff.json_types import JsonMapping, JsonObject
@@ -33,7 +35,7 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.notices.triggers import answered
 from shroff.people.audit import Act
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:
@@ -43,8 +45,7 @@ HELD = ("challenge", "review")  # outcomes that a customer's yes may end; a decl
 GENUINE = "genuine"
 
 
-@frozen
-class Page:
+class Page(FrozenStruct):
     """A page for a customer: `kind` is question or why, or the end that it is: no, yes, again, late, forged; of an
     appeal wrong, appealed, upheld, overturned.
     """

@@ -19,7 +19,7 @@ from shroff.notices.questions import ID_BYTES
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, WAITING, Due, OutgoingMessage, Question
 from shroff.people.addresses import masked, who_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ _made = count()
 TOGETHER = 100  # letters that one transaction makes: as long as it takes, nothing is appended to the log
 
 
-@frozen
-class _Addressed:
+class _Addressed(FrozenStruct):
     """A due notification, its event where that names the recipients, and the recipients."""
 
     due: Due

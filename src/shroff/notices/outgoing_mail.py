@@ -32,7 +32,7 @@ from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
 from shroff.notices.triggers import done
 from shroff.people.addresses import who_of, with_masked
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.streams.sink import AwayError, Outgoing, Sink
 
@@ -54,8 +54,7 @@ MAIL = ""  # the way of all mails; those of webhooks and the lake are called as 
 TWICE = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
 
 
-@frozen
-class Away:
+class Away(FrozenStruct):
     """Why nothing leaves by a way, since when, until when it is left alone, and how often it was tried."""
 
     words: str

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import date
 from email import message_from_bytes
 from email.policy import SMTP
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
@@ -176,6 +178,6 @@ def _changed(store: NoticeStore, id: str, what: str, values: JsonMapping) -> Out
             raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
         if found.state not in {REFUSED, UNKNOWN}:
             raise UsageError(f"letter {id} is {found.state}, so it is not {what}.")
-        changed = replace(found, **values)
+        changed = dataclasses.replace(found, **values)
         change.put_letter(changed)
     return changed

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
+
+from msgspec.structs import replace
 
 from shroff.events.definitions import Field
 from shroff.events.summary import amount_field

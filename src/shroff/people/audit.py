@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable
-from dataclasses import astuple
 from functools import cache
 from typing import Any
 
 from msgspec.json import encode as to_json
+from msgspec.structs import astuple
 
 from shroff import config
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Who
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 FIRST = bytes(32)  # what the first row has for the hash of the row before it
 TEXT_MAX = 600  # characters of a name or a subject
@@ -37,8 +37,7 @@ def checked_reason(text: str) -> str:
     return reason
 
 
-@frozen
-class Action:
+class Action(FrozenStruct):
     """An action on the log of a project, before the user is known.
 
     Args:
@@ -54,8 +53,7 @@ class Action:
     after: Any = None
 
 
-@frozen
-class Act:
+class Act(FrozenStruct):
     """An action, to be recorded in the transaction that performs it.
 
     Args:
@@ -72,8 +70,7 @@ class Act:
     after: Any = None
 
 
-@frozen
-class AuditEntry:
+class AuditEntry(FrozenStruct):
     """One row of the record. `before` and `after` are JSON; `previous` is the hash of the row before it."""
 
     number: int
@@ -89,8 +86,7 @@ class AuditEntry:
     hash: bytes
 
 
-@frozen
-class AuditHead:
+class AuditHead(FrozenStruct):
     """The end of the record: the number and hash of its last row, sealed. An empty record has number 0."""
 
     number: int
@@ -98,8 +94,7 @@ class AuditHead:
     seal: bytes
 
 
-@frozen
-class Verified:
+class Verified(FrozenStruct):
     """Result of verifying the chain. `broken_at` is the first row that does not fit, 0 where all do."""
 
     rows: int

@@ -6,12 +6,12 @@ groups; a user who is not active, or in no group with a role, is disabled.
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, cast
@@ -19,6 +19,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.errors import RefusalError, ShroffError
 from shroff.json_types import JsonMapping, JsonObject
@@ -293,7 +294,9 @@ def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) 
             raise _taken(name)
         if {"name": name, **sent.shown} != {name: getattr(user, name) for name in ("name", "display_name", "email")}:
             users.rename(desk, who, user.name, new_name=name, **sent.shown)
-    entry = replace(old if old.id else replace(old, id=id_, role=role), document=to_json(sent).decode())
+    entry = dataclasses.replace(
+        old if old.id else dataclasses.replace(old, id=id_, role=role), document=to_json(sent).decode()
+    )
     change.put(entry)
     return entry
 
@@ -333,7 +336,7 @@ def sync(desk: Desk, change: Change, who: Who) -> None:
             users.changed(
                 desk, who, name, "user.role" if now else "user.disable", partial(_as_given, now, is_new=not entry.role)
             )
-            change.put(replace(entry, role=now or ""))
+            change.put(dataclasses.replace(entry, role=now or ""))
 
 
 def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:
@@ -351,7 +354,7 @@ def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:
 
 def _as_given(role: Role | None, user: User, *, is_new: bool) -> User:
     is_disabled = not role or (user.is_disabled and not is_new)
-    return replace(user, role=role or user.role, is_disabled=is_disabled, stamp=user.stamp + 1)
+    return dataclasses.replace(user, role=role or user.role, is_disabled=is_disabled, stamp=user.stamp + 1)
 
 
 def joined(change: Change, subject: str, name: str) -> User | None:

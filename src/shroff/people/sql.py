@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 from functools import cache, partial
 from hmac import compare_digest
 from importlib import resources
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
+from msgspec.structs import astuple
 from sqlalchemy import (
     BigInteger,
     Column,

@@ -10,7 +10,6 @@ import csv
 import io
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
+from msgspec.structs import asdict, replace
 
 import shroff
 from shroff import config
@@ -26,7 +26,7 @@ from shroff.project.definitions import Definitions, Versions, is_list
 from shroff.project.look_ups import LookUps
 from shroff.project.parse_cache import LISTS, ReadOnce
 from shroff.project.reference import LIST_COLUMNS, Answer, Changes, answer_of, load_list, remapped
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
@@ -72,8 +72,7 @@ class ListRows(FrozenStruct):
     look_ups: LookUps
 
 
-@frozen
-class CheckedFiles:
+class CheckedFiles(FrozenStruct):
     """Files that were checked, and found well; `texts` are those of the lists, as they are written."""
 
     texts: Mapping[str, str]

@@ -6,14 +6,16 @@ spacing; a version is the hash of what was parsed.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import field
 from functools import partial
 
 from msgspec import Struct
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.errors import DefinitionError, Problem
 from shroff.events import redaction
@@ -66,8 +68,7 @@ Hasher = Callable[[str], str]
 HASHED = redaction.HASHED
 
 
-@frozen
-class Versions:
+class Versions(FrozenStruct):
     """Content hashes of everything that made a decision; empty if there is none of a kind.
 
     `model` is one of all models in force; a decision shows the id of the one that scored it.
@@ -394,7 +395,7 @@ def _deciding(top: yamltext.Node | None) -> yamltext.Node | None:
     """What of shroff.yaml decides: all but where things are."""
     if not isinstance(top, YamlMapping):
         return top
-    return replace(top, entries=tuple(entry for entry in top.entries if entry[0].text not in SYSTEM_KEYS))
+    return dataclasses.replace(top, entries=tuple(entry for entry in top.entries if entry[0].text not in SYSTEM_KEYS))
 
 
 def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) -> str:

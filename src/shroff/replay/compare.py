@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain
 from math import ceil
 from typing import Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from shroff.engine.step import Effects
 from shroff.engine.stored import stored, telling_damage
@@ -27,14 +28,13 @@ from shroff.project.definitions import Definitions, computed_of, load_definition
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow, DecisionRow)
 
 
-@frozen
-class Segment:
+class Segment(FrozenStruct):
     """A stretch of the log, (start, end], that one version decided; the files of that version.
 
     `is_empty` says that nothing came before the next version was in force.
@@ -100,8 +100,7 @@ def redecided(
         yield effects
 
 
-@frozen
-class Mismatch:
+class Mismatch(FrozenStruct):
     """A decision that does not come out as it was recorded."""
 
     event: str
@@ -305,7 +304,7 @@ def verify_naive(
         definitions = segment.definitions
         computed = computed_of(definitions)
         if past is not None and means_the_same(past[0], definitions):
-            naive, folded = replace(past[1], computed=computed, reference=definitions.reference), past[2]
+            naive, folded = dataclasses.replace(past[1], computed=computed, reference=definitions.reference), past[2]
         else:
             naive, folded = Naive(definitions.events, computed, definitions.reference), empty(definitions)
         past = definitions, naive, folded

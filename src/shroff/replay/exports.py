@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.engine.stored import AMOUNT_PARTS, decision_document, stored
 from shroff.errors import UsageError, nearest
@@ -15,7 +15,7 @@ from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.flags import JudgedFlag, flags, with_fields
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import csv_line
 from shroff.streams.delivering_rows import flag_document
 from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader, Record
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "csv", "parquet")
 
 
-@frozen
-class ExportKind:
+class ExportKind(FrozenStruct):
     """One thing that can be exported: how to read it, its line of JSON, and its columns in tables."""
 
     name: str

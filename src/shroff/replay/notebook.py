@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from shroff.engine.decision import ConvertedDecision, html_table
 from shroff.engine.stored import AMOUNT_PARTS

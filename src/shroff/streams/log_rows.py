@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from shroff.events.event import time_text
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.streams.log_columns import KeyPlaces
@@ -55,8 +55,7 @@ class DecisionRow(FrozenStruct, gc=False):
     document: bytes
 
 
-@frozen
-class FlagRow:
+class FlagRow(FrozenStruct):
     """A rule flagged this entity's key at the event of this place."""
 
     seq: int
@@ -69,8 +68,7 @@ class FlagRow:
     accuracy: str = PENDING
 
 
-@frozen
-class HitRow:
+class HitRow(FrozenStruct):
     """A rule was true at the event of this place; in shadow as well. `key` is None without one."""
 
     seq: int
@@ -79,8 +77,7 @@ class HitRow:
     shadow: bool
 
 
-@frozen
-class Refused:
+class Refused(FrozenStruct):
     """Input that was not taken: its place, its reason and its original bytes.
 
     `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source,
@@ -105,8 +102,7 @@ class Refused:
         return found
 
 
-@frozen
-class WaitingLabel:
+class WaitingLabel(FrozenStruct):
     """A label whose event is not in the log yet; kept in the order of arrival.
 
     With a `field`, a unique one of the type, `event_id` is the text of that field's value, and not an id.
@@ -133,8 +129,7 @@ class UniqueValue(FrozenStruct, gc=False):
     seq: int
 
 
-@frozen
-class Indexed:
+class Indexed(FrozenStruct):
     """From here on the log knows the values of this field of all its events of the type.
 
     `form` says how their texts were made: those of another form are not the same values.
@@ -145,8 +140,7 @@ class Indexed:
     form: str
 
 
-@frozen
-class OutboxRow:
+class OutboxRow(FrozenStruct):
     """Something that leaves the program after the commit; `key` makes it harmless to send twice."""
 
     seq: int
@@ -162,8 +156,7 @@ class OutboxRow:
 StuckKey = tuple[str, int, int]  # sink, place and number: what names a row that is stuck
 
 
-@frozen
-class StuckRow:
+class StuckRow(FrozenStruct):
     """A row that a sink would not take: `kind` to `fields` as `streams.sink.Outgoing` has them.
 
     `at_ms` is when it was last refused, `attempts` how often. `is_due` says that somebody asked for it to be tried
@@ -189,8 +182,7 @@ class StuckRow:
         return self.sink, self.seq, self.number
 
 
-@frozen
-class Offset:
+class Offset(FrozenStruct):
     """How far a source was read: everything before `offset` of this part is in the log or refused.
 
     With `before`, what the log must have had for this part until now, None where it had nothing: else somebody
@@ -203,8 +195,7 @@ class Offset:
     before: str | Literal[Unasked.ANY] | None = ANY
 
 
-@frozen
-class PersonalValue:
+class PersonalValue(FrozenStruct):
     """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
 
     type: str
@@ -213,8 +204,7 @@ class PersonalValue:
     value: str
 
 
-@frozen
-class LateEvent:
+class LateEvent(FrozenStruct):
     """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
 
     `body` is as a record's; `at_ms` is when it came.
@@ -227,8 +217,7 @@ class LateEvent:
     at_ms: int
 
 
-@frozen
-class Remark:
+class Remark(FrozenStruct):
     """A warning about the values that `asker`, a feature or a rule, is made of, and its number of events.
 
     Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
@@ -243,8 +232,7 @@ class Remark:
     last_ms: int
 
 
-@frozen
-class InboxRequest:
+class InboxRequest(FrozenStruct):
     """A request of another process to the writer: its number in the inbox, its kind and its content, JSON.
 
     `at_ms` is when it was asked, by that process.
@@ -256,16 +244,14 @@ class InboxRequest:
     at_ms: int
 
 
-@frozen
-class Reply:
+class Reply(FrozenStruct):
     """The answer to the request of this number, JSON."""
 
     number: int
     body: bytes
 
 
-@frozen
-class Counts:
+class Counts(FrozenStruct):
     """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
 
     refused: int

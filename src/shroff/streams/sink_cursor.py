@@ -12,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import field
 from threading import Lock
 
 import msgspec
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.errors import ShroffError, TransientError
 from shroff.runtime import traces
@@ -82,8 +83,7 @@ class SinkRoute:
     settings: object = field(default=None, repr=False)
 
 
-@frozen
-class DeliveryHealth:
+class DeliveryHealth(FrozenStruct):
     """How delivery to a sink is doing. `lag` is how many places of the log it is behind."""
 
     name: str

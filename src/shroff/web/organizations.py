@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
-from dataclasses import replace
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
@@ -84,7 +85,7 @@ class OrganizationGate(Gate):
         needs_factor = user is not None and user.role in self._desk.settings.second_factor
         if found is None or user is None or (needs_factor and not found.user.has_second_factor):
             return None
-        user = replace(user, zone=found.user.zone, theme=found.user.theme)
+        user = dataclasses.replace(user, zone=found.user.zone, theme=found.user.theme)
         own = hashlib.sha256(f"{self._name} {token}".encode()).hexdigest()
         return SignedIn(as_who(user), user, own, found.ends_at_ms)
 

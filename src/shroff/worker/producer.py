@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events, EventType, Settings

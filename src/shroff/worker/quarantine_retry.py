@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 
 import msgspec
+from msgspec.structs import replace
 
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
@@ -21,7 +21,7 @@ from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.time_slips import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
@@ -33,8 +33,7 @@ Entry = tuple[int, Refused]
 _JSON_SOURCES = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
 
 
-@frozen
-class Retried:
+class Retried(FrozenStruct):
     """Result of retrying one quarantine entry. `reason` says why it stays."""
 
     number: int

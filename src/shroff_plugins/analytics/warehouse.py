@@ -29,7 +29,7 @@ from shroff.errors import StateError
 from shroff.json_types import JsonMapping
 from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
 from shroff.plugins.project import unfinished, write_lines
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import view_name
@@ -82,8 +82,7 @@ class WarehouseFiles(Struct):
     paths: list[tuple[str, str, Path]] = []
 
 
-@frozen
-class Wanted:
+class Wanted(FrozenStruct):
     """The files to write: a format of `FORMATS`, and the commits after a manifest.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import SplitResult
+
+from msgspec.structs import replace
 
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.settings import (

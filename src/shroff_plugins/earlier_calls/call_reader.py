@@ -28,7 +28,7 @@ from shroff.plugins.events import (
     undeclared,
 )
 from shroff.plugins.language import Evaluate, FeatureValue, Node, Score, ThisField, compile_row
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff.plugins.web import Mistakes, is_too_deep
 from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
@@ -39,8 +39,7 @@ _SHOWN_MAX = 8  # names of a list that a message repeats
 Raw = msgspec.Raw
 
 
-@frozen
-class _AnswerParts:
+class _AnswerParts(FrozenStruct):
     """The parts of an answer."""
 
     event: Event

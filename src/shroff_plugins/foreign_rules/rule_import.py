@@ -26,7 +26,7 @@ from shroff.plugins.language import (
     text_of,
     walk,
 )
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
 from shroff_plugins.foreign_rules.syntax import (
     Attribute,
@@ -55,8 +55,7 @@ _SIGNS = {"=": "=="}
 _COUNTRY = re.compile(r"[A-Za-z0-9]{1,3}")
 
 
-@frozen
-class Carried:
+class Carried(FrozenStruct):
     """A rule in our language. `when` is its condition; `added` are features that it needs and the project lacks."""
 
     id: str
@@ -67,8 +66,7 @@ class Carried:
     added: tuple[Added, ...]
 
 
-@frozen
-class RefusedRule:
+class RefusedRule(FrozenStruct):
     """A rule that was not imported; `attribute` is what is missing, or empty for another reason."""
 
     text: str
@@ -93,8 +91,7 @@ class Outcome(Struct):
         )
 
 
-@frozen
-class RadarOptions:
+class RadarOptions(FrozenStruct):
     """Options of the import.
 
     Args:

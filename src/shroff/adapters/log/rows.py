@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, TypeVar
 
-from msgspec.structs import astuple
+from msgspec.structs import astuple, replace
 
 from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Record, Refused, Remark

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+from msgspec.structs import replace
 
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
 from shroff.adapters.jobs.sql import PART as JOBS
@@ -22,7 +23,7 @@ from shroff.app.project_files import checked
 from shroff.errors import StorageError
 from shroff.notices.sql import PART as NOTICES
 from shroff.people.sql import VERSION as PEOPLE_VERSION
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +36,7 @@ LOG = "log"
 KNOWN = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
 
 
-@frozen
-class TableVersion:
+class TableVersion(FrozenStruct):
     """Tables of one database that belong together: their version, and the one that this program writes.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
@@ -13,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.errors import UsageError

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from msgspec import Struct
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.engine.let_through import APPROVED, DRAWS
@@ -34,7 +34,7 @@ from shroff.monitoring.day_figures import DISPUTE
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.training.sets.labels import (
     FRAUD_LABEL,
@@ -84,8 +84,7 @@ class _TypeEvents(Struct):
         return self.found[1:]
 
 
-@frozen
-class DecidedEvents:
+class DecidedEvents(FrozenStruct):
     """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
 
     `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
@@ -334,8 +333,7 @@ def _drawn_fraud(events: DecidedEvents, rows: Ints, propensities: Floats) -> Dra
     return fraud_share(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
 
 
-@frozen
-class OutcomeTable:
+class OutcomeTable(FrozenStruct):
     """Counts and sums of amounts in smallest units, by outcome and label."""
 
     counts: Ints

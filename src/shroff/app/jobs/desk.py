@@ -33,7 +33,7 @@ from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.schedules import ALL, QUEUE, RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, Schedule
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import Seen
@@ -44,8 +44,7 @@ QUEUED_MAX = 100  # of one schedule
 GONE = "its process ended without a message"
 
 
-@frozen
-class ScheduleState:
+class ScheduleState(FrozenStruct):
     """A schedule, whether it is paused, when it is due next, and the last of its jobs."""
 
     schedule: Schedule

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from shroff.app.live.webhook_sources import ReadView, SourceFiles
 from shroff.app.parts import ProjectPart

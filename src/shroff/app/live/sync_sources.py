@@ -21,7 +21,7 @@ from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.json_types import JsonMapping
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ BEING_WRITTEN = "still being written"
 NOT_KEPT = "not kept"
 
 
-@frozen
-class SyncedFile:
+class SyncedFile(FrozenStruct):
     """Result of a file.
 
     Args:

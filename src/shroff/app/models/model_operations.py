@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from shroff.app.models.promotion import Deployment, ListedModel, gates_text
 from shroff.app.models.training_operations import TrainedModel
@@ -264,7 +265,7 @@ class ComparedModels(ReportAnswer["Comparison"]):
         """The answer of a comparison."""
         from shroff.training.measured import plain, with_money
 
-        document = asdict(report)
+        document = dataclasses.asdict(report)
         places = document.pop("money_places")
         document["metrics"] = [
             with_money({pair.name: asdict(pair)}, places)[pair.name]

@@ -18,7 +18,7 @@ from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.language.expression import RowValue, walk
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.pull import SETTLED_MS
 from shroff.training.sets.wanted import settings_of
 from shroff.worker.file_order import with_labels
@@ -42,8 +42,7 @@ _LINE = {("file",), ("number",)}  # of `row`: where a line stands
 Said = Callable[[str], None]
 
 
-@frozen
-class Options:
+class Options(FrozenStruct):
     """How files are taken.
 
     Args:
@@ -70,8 +69,7 @@ class Options:
     cluster: Cluster | None = None
 
 
-@frozen
-class FileReport:
+class FileReport(FrozenStruct):
     """Result of a file.
 
     Args:

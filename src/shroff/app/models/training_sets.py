@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, Unpack
+
+from msgspec.structs import replace
 
 from shroff.app.arrow_tables import FileOptions, Files, InputFiles
 from shroff.app.parts import ProjectPart

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from msgspec.structs import replace
 
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, InputFiles, paths
@@ -140,8 +142,8 @@ class Training(ProjectPart):
                 as_of_ms=as_of_ms,
                 brought_by=brought_by,
             )
-        report = replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
-        return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
+        report = dataclasses.replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
+        return self._promoted(report, by) if promote else dataclasses.replace(report, why_not=NOT_ASKED)
 
     def _run(self, steps: Steps | None, way: Way, growing: Growing | None = None) -> TrainingRun:
         from shroff.training.train import Steps, TrainingRun
@@ -161,7 +163,9 @@ class Training(ProjectPart):
         is_champion = deployed.champion == report.stored.id
         is_promoted = deployed.in_force and is_champion
         remarks = (*report.remarks, deployed.unused) if is_champion and deployed.unused else report.remarks
-        return replace(report, promoted=is_promoted, is_champion=is_champion, why_not=why_not, remarks=remarks)
+        return dataclasses.replace(
+            report, promoted=is_promoted, is_champion=is_champion, why_not=why_not, remarks=remarks
+        )
 
     def import_model(
         self,
@@ -242,7 +246,7 @@ class Training(ProjectPart):
                 as_of_ms=as_of_ms,
                 making=lambda given: found.maker(given, settings),
             )
-        return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
+        return self._promoted(report, by) if promote else dataclasses.replace(report, why_not=NOT_ASKED)
 
     def _event_of(self, event: str | None) -> str:
         """The event type that is meant."""

@@ -21,7 +21,7 @@ from shroff.people.store import AuditFilter, rows_of
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.rule_text import in_words
 from shroff.rules.silences import trial_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -49,8 +49,7 @@ class RuleStatistics(Struct):
     counting: Future[bool] | None = None  # of a service: counts earlier hits beside all else
 
 
-@frozen
-class RuleLook:
+class RuleLook(FrozenStruct):
     """One rule. `rules` are it, or the rows of its table; none where the project's files do not have it, or mistakes.
 
     `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back;

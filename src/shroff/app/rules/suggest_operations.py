@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 from zlib import crc32
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
@@ -348,7 +350,7 @@ class _EventRules:
         from shroff.project.dependency_hash import read_by
 
         read = read_by([rule.when], definitions.features.get)
-        alone = replace(definitions, rules=(rule,), features=read.features, policies={}, scoring={})
+        alone = dataclasses.replace(definitions, rules=(rule,), features=read.features, policies={}, scoring={})
         for row in hits[::-1][:TEST_TRIES].tolist():
             past = looked_back(self.log, alone, int(self.rows.seqs[row]), TEST_EVENTS)
             if past is not None:

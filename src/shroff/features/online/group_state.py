@@ -6,12 +6,12 @@ A group keeps its events in a kernel's history, or, where a condition must look 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from shroff.arrays import Bools, Bytes, Ints
 from shroff.events.definitions import Events
@@ -31,13 +31,12 @@ from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, Ite
 from shroff.language.row import Reference
 from shroff.language.types import INTEGER_MAX, UNITS_MAX
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
 
 
-@frozen
-class Feed:
+class Feed(FrozenStruct):
     """Input of window state from a batch: key codes of events and of readers, and its series."""
 
     inserts: Ints

@@ -6,10 +6,10 @@ The history is the same one, so a batch may go either way whatever the one befor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, Remarks
 from shroff.features.kernels.layout import OF_ARRIVAL, OF_KEY, OF_LINK

@@ -19,15 +19,14 @@ from shroff.features.online.value_codec import pack, pack_numbers, unpack, unpac
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 Cell = tuple[int, dict[str, Value]]
 TIME = itemgetter(0)
 _THIS_TIME = itemgetter(2)
 
 
-@frozen
-class _Scan:
+class _Scan(FrozenStruct):
     aggregate: Aggregate
     keeps: Evaluate | None
     reads: Evaluate | None

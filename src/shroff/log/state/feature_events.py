@@ -21,7 +21,7 @@ from shroff.language.values import show_duration
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
@@ -98,8 +98,7 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
     return "untaken", Left(submission.source, submission.place, words)
 
 
-@frozen
-class FeatureEvents:
+class FeatureEvents(FrozenStruct):
     """The next events of a history by type, and of those whose features are wanted the ids and places.
 
     `size` is how many events there are; the rows of the frames are below it.

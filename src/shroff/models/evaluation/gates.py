@@ -11,9 +11,9 @@ be another champion, and model.yaml may ask more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
+from msgspec.structs import replace
 
 from shroff.json_types import JsonMapping
 from shroff.models.definitions import ModelGate
@@ -24,7 +24,7 @@ from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
 from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 LATENCY = "latency_p99"
 LEAK_TEST = "leak_test"
@@ -37,8 +37,7 @@ _ABOVE = "above the champion by "
 _SINCE = "model.yaml has it only since the model was trained"
 
 
-@frozen
-class GateFigures:
+class GateFigures(FrozenStruct):
     """Measurements that gates are checked against.
 
     Args:

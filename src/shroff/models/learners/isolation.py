@@ -26,7 +26,7 @@ from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 FILE = "isolation.json"
 TREES = 200
@@ -56,8 +56,7 @@ class _Tree(Struct):
         return len(self.left) - 1
 
 
-@frozen
-class _Grower:
+class _Grower(FrozenStruct):
     """Shared state of a forest's trees: the rows, the categorical inputs, the random generator, the value of a leaf."""
 
     columns: tuple[Values, ...]

@@ -6,12 +6,12 @@ None of it decides anything: like what says where things are, it is in no versio
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.errors import nearest
 from shroff.json_types import JsonMapping

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import field
 from msgspec.json import encode as to_json
 
 from shroff import config
@@ -43,7 +43,7 @@ from shroff.project.settings.systems_keys import (
     snapshots,
     store,
 )
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 SYSTEM_KEYS = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
 TOLD_KEPT_MS = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
@@ -64,8 +64,7 @@ class SignInSettings(FrozenStruct):
     group_roles: Mapping[str, str] = {}
 
 
-@frozen
-class Systems:
+class Systems(FrozenStruct):
     """The outside systems of a project; without any it is one process and one file."""
 
     source: System | None = None

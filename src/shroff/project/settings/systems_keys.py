@@ -5,8 +5,9 @@ Adapters declare the keys below their names (`project.settings.installed`). No v
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, partial
+
+from msgspec.structs import replace
 
 from shroff.language.keys import (
     ANY,

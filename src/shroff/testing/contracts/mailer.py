@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.errors import TransientError
 from shroff.notices.mailer import Mail, Mailer

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from msgspec import UNSET
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.app.cases.result_operations import (

@@ -25,7 +25,7 @@ from shroff.features.frames import Coded
 from shroff.language.columns import values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log_columns import DecisionColumns
 from shroff.streams.sink_cursor import DeliveryHealth
 from shroff.streams.source import Health
@@ -104,8 +104,7 @@ class Latencies:
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
 
 
-@frozen
-class WorkerOptions:
+class WorkerOptions(FrozenStruct):
     """Options of a worker, and when it ends.
 
     Args:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import log10
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.app.models.cutoffs import APPLY, CUTS, AppliedCutoffs, CutoffsChange
