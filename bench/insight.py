@@ -14,13 +14,13 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from bench.machine import describe, write_result
 from bench.pages import TEMPLATE, Times, parser, prepare, project_of, signed_in, timed, times_table

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from time import perf_counter
@@ -25,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 
 from bench.handbook import project, shroff
 from bench.machine import tell_result

@@ -10,9 +10,9 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing, contextmanager
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log import sqlite

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html import escape
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 import shroff
 from shroff.cli.main import run

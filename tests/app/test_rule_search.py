@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shroff.app.rules.rule_search import MeasuredRule, Parts, RuleCosts, RuleSearch, confirmed, rules_to_drop
 from shroff.arrays import Bools

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from shroff.adapters.log.queries import LogQuestions
 from shroff.app.cases.result_figures import DecidedEvents, ResultEvents, missed_fraud

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.app.cases.close_operations import ApproveCloseRule, ShowCloseRules, StopCloseRule
 from shroff.cases import case_actions, case_queries, dispositions

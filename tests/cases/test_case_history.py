@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from shroff.cases import case_actions, dispositions
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened

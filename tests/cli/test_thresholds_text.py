@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shroff.app.models.threshold_operations import CheapestThresholds
 from shroff.models.evaluation.cost_table import Fixed, Weighed

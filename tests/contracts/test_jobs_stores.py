@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from threading import Thread
 
@@ -55,7 +56,7 @@ class JobStores:
             for _ in range(15):
                 with store.change() as change:
                     job = change.job(JOB.id)
-                    change.put(replace(job, attempt=job.attempt + 1))
+                    change.put(dataclasses.replace(job, attempt=job.attempt + 1))
 
         threads = [Thread(target=work, args=(item,)) for item in stores]
         for thread in threads:

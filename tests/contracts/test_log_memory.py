@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.errors import LogBusyError, OvertakenError, StateError
 from shroff.streams.log import ANY, Batch, LateEvent, Log, Record, StuckRow

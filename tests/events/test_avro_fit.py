@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.events.avro.fit import exact_below, fit, refusal
 from shroff.events.avro.schema import read_schema, schema_of, schema_text

@@ -6,10 +6,10 @@ import math
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shroff.features.batch import backfill as module
 from shroff.features.batch.backfill import Backfill, backfill

@@ -7,10 +7,10 @@ import struct
 import subprocess
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shroff.errors import StateError
 from shroff.features.kernels import layout, windows

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check

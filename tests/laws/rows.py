@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
 from shroff.language.aggregates import AGGREGATES, COUNT, WindowView

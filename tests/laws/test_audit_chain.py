@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shroff.people.access import local
 from shroff.people.audit import FIRST, Act, AuditEntry, AuditHead, hash_of, row_of, sealing, verify

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Final
 
 import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
+from msgspec.structs import replace
 
 from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, LogEvent

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from random import Random
 from typing import Final
 
 import pytest
 from msgspec import structs
+from msgspec.structs import replace
 
 from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, LogEvent

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xgboost
+from msgspec.structs import replace
 
 from shroff.errors import RegistryError, UsageError
 from shroff.models.evaluation.calibration import KINDS

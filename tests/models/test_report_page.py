@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shroff.models.evaluation import folds as evaluation
 from shroff.models.evaluation.cost_table import Fixed, Weighed

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shroff.models.evaluation.cost_table import Fixed, Point, Weighed, steps_of
 from shroff.models.evaluation.intervals import drawings

@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from shroff.adapters.log.frame_queries import FrameQuestions
 from shroff.cases import case_actions, dispositions

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
@@ -283,7 +284,7 @@ def test_who_signs_in_is_the_user_whom_the_provider_sent(desk):
         found = directory.joined(change, "https://okta.local sub-1", "test.user@okta.local")
         assert found == change.user_named("test.user@okta.local")
         assert directory.joined(change, "https://okta.local sub-2", "ann") is None, "nobody sent them"
-        change.put_user(replace(found, subject="https://okta.local s1"))
+        change.put_user(dataclasses.replace(found, subject="https://okta.local s1"))
         assert directory.joined(change, "https://okta.local s1", "renamed") is not None
         assert directory.joined(change, "https://okta.local s2", "test.user@okta.local") is None, "is somebody else now"
 

@@ -6,11 +6,11 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import adapter_factory

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from shroff.language.yaml import text as yamltext
 from shroff.log.activation import check_change

@@ -5,12 +5,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
 
 import numpy as np
+from msgspec.structs import replace
 
 from shroff.adapters.log.rows import id_digest
 from shroff.arrays import Ints

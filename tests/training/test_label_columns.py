@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -11,6 +11,7 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
@@ -103,7 +104,7 @@ def test_columns_and_rows_agree_on_random_files(tmp_path):
 def test_projects_whose_labels_may_mean_more_are_left_to_validation(tmp_path):
     path, events = written(tmp_path, PLAIN), definitions().events
     (type_,) = [event for event in events.types.values() if event.is_decided]
-    second = {**events.types, "other": replace(type_, name="other")}
+    second = {**events.types, "other": dataclasses.replace(type_, name="other")}
 
     assert plain_labels(path, events) is not None
     assert plain_labels(path, replace(events, types=second)) is None

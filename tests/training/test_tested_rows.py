@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.models.evaluation.folds import Evaluation, evaluate

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from html import unescape
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.mailer import Unmailed

@@ -7,11 +7,11 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.adapters.people.oidc import Clocks, OidcProvider
 from shroff.config import TEMPLATE_FOLDER

@@ -9,7 +9,6 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +17,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.app import project as app
 from shroff.app.jobs.worker import JobWorker

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from shroff.app import project as app
 from shroff.app.models.model_operations import PromoteModel

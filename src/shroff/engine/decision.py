@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import field
 from html import escape
 
-from msgspec import field
-
 from shroff.json_types import JsonMapping
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 _IS_CONVERTED = b',"amount":'  # as of the next line
 _IS_DRAWN = b',"exploration":{'  # stands in no text of a document, in which quotation marks are escaped
 
 
-class Reason(FrozenStruct):
+@frozen
+class Reason:
     """Why a decision came out as it did. `code` is a rule's id; `text` its reason with the values it saw."""
 
     code: str
@@ -23,7 +23,8 @@ class Reason(FrozenStruct):
     effect: str
 
 
-class Exploration(FrozenStruct):
+@frozen
+class Exploration:
     """Result of a draw among declines (`explore` in policy.yaml), or that an approval is in the `sample`.
 
     Args:
@@ -37,7 +38,8 @@ class Exploration(FrozenStruct):
     would_be: str
 
 
-class Decision(FrozenStruct):
+@frozen
+class Decision:
     """A recorded decision. Its fields, and the forms of their values, are those of the JSON document.
 
     So money and numbers in `features` are decimal texts, which lose nothing; `dataclasses.asdict` gives the document.
@@ -71,12 +73,14 @@ class Decision(FrozenStruct):
         return title + reasons + html_table(("feature", "value"), self.features.items())
 
 
+@frozen
 class DrawnDecision(Decision):
     """A decision about which a lot was drawn."""
 
     exploration: Exploration = field()
 
 
+@frozen
 class ConvertedDecision(Decision):
     """A decision on an amount that may be in another currency: as it was converted and sent, and the rate.
 
@@ -90,13 +94,15 @@ class ConvertedDecision(Decision):
     remark: str | None = field()
 
 
+@frozen
 class DrawnConvertedDecision(ConvertedDecision):
     """The same about which a lot was drawn."""
 
     exploration: Exploration = field()
 
 
-class Undecided(FrozenStruct):
+@frozen
+class Undecided:
     """An event that was taken and gets no decision, since its type is not decided."""
 
     event: str
@@ -105,7 +111,8 @@ class Undecided(FrozenStruct):
     decided: bool = False
 
 
-class Refusal(FrozenStruct):
+@frozen
+class Refusal:
     """An event that was not taken: the problem document, and which one it was, counted from 1.
 
     It is in quarantine under this number, unless no event type took it.

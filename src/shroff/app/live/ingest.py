@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import re
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
-
-from msgspec.structs import replace
 
 from shroff.app.arrow_tables import Files, paths
 from shroff.app.live.request_inbox import Inboxes

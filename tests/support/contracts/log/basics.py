@@ -6,13 +6,14 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import shake_128
 from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from shroff.errors import LogBusyError, StateError, StorageError
 from shroff.streams.log import Batch, HitRow, InboxRequest, Kind, Log, LogWriter, Offset, OutboxRow, UniqueValue

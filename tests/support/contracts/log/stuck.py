@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Counts, Log, Offset

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from shroff.errors import StateError
 from shroff.streams.log import Batch, Indexed, Log, UniqueValue
