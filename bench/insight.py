@@ -20,7 +20,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
 
 from bench.machine import describe, write_result
 from bench.pages import TEMPLATE, Times, parser, prepare, project_of, signed_in, timed, times_table
@@ -31,6 +30,7 @@ from shroff.app.cases.result_operations import ShowResults
 from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.examples.bank import BankLabel, Payment, bank, known_at_the_end, with_labels
 from shroff.language.values import DAY_MS, in_share
+from shroff.runtime.values import replace
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
 
 SAMPLE = "  sample: { share: 1%, seed: a seed that nobody guesses }\n"

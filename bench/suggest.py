@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from msgspec.structs import replace
 
 from bench.handbook import project, shroff
 from bench.machine import tell_result
@@ -33,6 +32,7 @@ from shroff.app.rules.suggest_operations import RuleSuggestions, SuggestRules, _
 from shroff.language.values import DAY_MS
 from shroff.models.sets import FRAUD
 from shroff.operations.declaration import ProgressSteps
+from shroff.runtime.values import replace
 
 AS_OF = "2018-07-08"  # less the label delay the end of the last day
 WEEKS = 8

@@ -12,7 +12,6 @@ import stat
 from contextlib import closing, contextmanager
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.lake.folder import FolderObjects
 from shroff.adapters.log import sqlite
@@ -30,6 +29,7 @@ from shroff.language.values import DAY_MS
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.people.audit import Action
 from shroff.people.audit_operations import VerifyAudit
+from shroff.runtime.values import replace
 from tests.support.telling import NOW_MS, Bank, payment, token_in
 
 KEY = bytes(range(32))

@@ -9,7 +9,6 @@ from random import Random
 import numpy as np
 import pyarrow as pa
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.log.queries import LogQuestions
 from shroff.app.cases.result_figures import DecidedEvents, ResultEvents, missed_fraud
@@ -25,6 +24,7 @@ from shroff.examples.bank import NEVER_REPORTED_RATE, bank
 from shroff.language.values import in_share
 from shroff.models.evaluation.exploration import fraud_share
 from shroff.project.exploration import Sample
+from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
 from tests.support.telling import NOW_MS, Bank, payment

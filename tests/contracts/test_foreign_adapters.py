@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.app.jobs.kinds import kind_named
 from shroff.app.jobs.work import JobRun
@@ -31,6 +30,7 @@ from shroff.models.learners.training import learn_by
 from shroff.notices.mailer import Mailer
 from shroff.project.schema import project_files, schema_of
 from shroff.project.settings.system import System
+from shroff.runtime.values import replace
 from shroff.streams.sink import Outgoing, Sink
 from shroff.testing.contracts.mailer import MailerContract
 from shroff.testing.contracts.sink import SinkContract, body

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from threading import Thread
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.jobs.sql import SqlJobs
 from shroff.adapters.people.sql import SqlPeople
 from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import DONE, RUNNING, Job
+from shroff.runtime.values import replace
 from tests.contracts import test_notices_stores as places
 
 JOB = Job(
@@ -56,7 +55,7 @@ class JobStores:
             for _ in range(15):
                 with store.change() as change:
                     job = change.job(JOB.id)
-                    change.put(dataclasses.replace(job, attempt=job.attempt + 1))
+                    change.put(replace(job, attempt=job.attempt + 1))
 
         threads = [Thread(target=work, args=(item,)) for item in stores]
         for thread in threads:

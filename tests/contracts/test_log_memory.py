@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import LogBusyError, OvertakenError, StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import ANY, Batch, LateEvent, Log, Record, StuckRow
 from tests.support.contracts.log.basics import LogContract
 from tests.support.log_memory import MemoryLog, MemoryStore

@@ -10,13 +10,13 @@ from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import StateError
 from shroff.features.kernels import layout, windows
 from shroff.features.online import window_state
 from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
 from shroff.runtime.process_wide import mapped
+from shroff.runtime.values import replace
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 CODES = Series(order=True, ends=True, values=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check
@@ -24,6 +23,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.runtime.values import replace
 
 PAYMENT = {
     "amount": money(2),

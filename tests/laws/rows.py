@@ -11,10 +11,10 @@ from random import Random
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
 from shroff.language.aggregates import AGGREGATES, COUNT, WindowView
+from shroff.runtime.values import replace
 from tests.support.effort import examples
 
 LATENESS_MS = 12

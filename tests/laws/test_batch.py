@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.events.labels import LogEvent
 from shroff.features.batch import columns as batch_columns
@@ -22,6 +21,7 @@ from shroff.features.online.group_state import Feed
 from shroff.language.columns import Column, values_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.verification import verify
+from shroff.runtime.values import replace
 from tests.laws.projects import computing_project, histories, history_of, some_cases, some_texts, texts
 from tests.laws.test_engines import (
     CHANGES,

@@ -4,7 +4,6 @@ what a plain model of it says, and each answer that nobody undid is one label fo
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +14,6 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from msgspec.structs import replace
 
 from shroff.cases import case_actions, dispositions
 from shroff.cases.case_history import DENIED
@@ -24,6 +22,7 @@ from shroff.cases.sql import CaseChange, CaseStore
 from shroff.cases.timers import carry_out
 from shroff.errors import UsageError
 from shroff.people.access import Who
+from shroff.runtime.values import replace
 from tests.support.cased import ANN, BEN, NoticeServices, alert, denial, services
 from tests.support.effort import examples
 from tests.support.log_rows import NOW_MS
@@ -313,7 +312,7 @@ class Cases(RuleBasedStateMachine):
             if case not in {item[0] for item in left}:
                 now = self.cases[case]
                 answers = {seq: "" if seq in events else answer for seq, answer in now.answers.items()}
-                self.cases[case] = dataclasses.replace(
+                self.cases[case] = replace(
                     before, answers=answers, denied=now.denied, told=now.told, version=now.version + 1
                 )
                 for other in self.promises.values():
@@ -325,7 +324,7 @@ class Cases(RuleBasedStateMachine):
         if left and promise.kind == "decide":
             with self.at.desk.store.look() as look:
                 (kept,) = (item for item in look.due(2**60) if item.number not in self.promises)
-            self.promises[kept.number] = dataclasses.replace(promise, cases=left)
+            self.promises[kept.number] = replace(promise, cases=left)
 
     # ---- what must hold
 
@@ -361,7 +360,7 @@ class Cases(RuleBasedStateMachine):
 
     def _copy(self, number: int) -> Plain:
         one = self.cases[number]
-        return dataclasses.replace(one, answers=dict(one.answers), denied=set(one.denied))
+        return replace(one, answers=dict(one.answers), denied=set(one.denied))
 
     def _may(self, number: int, who: Who) -> type[UsageError] | None:
         """What somebody is told who would change an open case; None where they may."""
@@ -387,7 +386,7 @@ class Cases(RuleBasedStateMachine):
         raise AssertionError(f"it should have been refused: {why.__name__}")
 
     def _change(self, number: int, **changes: Any) -> None:
-        self.cases[number] = dataclasses.replace(self.cases[number], version=self.cases[number].version + 1, **changes)
+        self.cases[number] = replace(self.cases[number], version=self.cases[number].version + 1, **changes)
 
     def _take(self, number: int, who: Who) -> None:
         one, until_ms = self.cases[number], self.now_ms + LOCK_MS
@@ -399,7 +398,7 @@ class Cases(RuleBasedStateMachine):
     def _lapse(self) -> None:
         for number, one in self.cases.items():
             if one.state in {"claimed", "snoozed"} and one.until_ms <= self.now_ms:
-                self.cases[number] = dataclasses.replace(one, state=one.free, who=one.given)
+                self.cases[number] = replace(one, state=one.free, who=one.given)
 
     def _answer(self, number: int, who: Who, verdict: str, call: Callable[[], Any], seq: int | None) -> None:
         done = self._does(number, who, call)

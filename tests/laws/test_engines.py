@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from msgspec.structs import replace as with_other
 
 from shroff.events.event import Event, canonical_value
@@ -47,6 +46,7 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.compare import verify_naive, verify_online
 from shroff.replay.decision_replay import replay
+from shroff.runtime.values import replace
 from tests.laws.fallback import without_programs
 from tests.laws.projects import (
     START_MS,

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from shroff.engine import let_through, verdicts
@@ -33,6 +32,7 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.replay.decision_replay import replay
+from shroff.runtime.values import replace
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of
 from tests.laws.test_backtest import Drawn, check
 from tests.laws.test_engines import BATCHES, Made, everything

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.checker import check
@@ -13,6 +12,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import tokens
 from shroff.language.printer import text_of
 from shroff.language.syntax import ExpressionError
+from shroff.runtime.values import replace
 from tests.laws.expressions import SCOPE, texts, typed
 from tests.support.effort import examples
 

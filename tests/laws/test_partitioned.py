@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.labels import LogEvent
@@ -24,6 +23,7 @@ from shroff.features.cluster.partitioned import Cluster, GroupPartition, Partiti
 from shroff.features.frames import frames_of
 from shroff.features.online.window_state import HistoryPlan
 from shroff.project.definitions import Definitions, computed_of
+from shroff.runtime.values import replace
 from tests.laws.projects import computing_project, histories, history_of, some_cases, some_texts, texts
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts

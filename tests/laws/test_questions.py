@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.questions import Effect, State, answer, look_up, token_of
 from shroff.notices.sql import NoticeStore
 from shroff.notices.store import Question
+from shroff.runtime.values import replace
 from tests.support.contracts.people import SEAL
 
 KEY = bytes(range(32))

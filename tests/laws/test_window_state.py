@@ -8,11 +8,11 @@ from itertools import product
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.features.online import window_state
 from shroff.features.online.window_state import HistoryPlan, Query, WindowState
 from shroff.language.aggregates import AGGREGATES
+from shroff.runtime.values import replace
 from tests.laws.rows import (
     LATENESS_MS,
     LAW,

@@ -7,7 +7,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from shroff.models.evaluation import folds as evaluation
 from shroff.models.evaluation.cost_table import Fixed, Weighed
@@ -24,6 +23,7 @@ from shroff.models.registry import GateResult
 from shroff.models.reports import pages
 from shroff.models.reports.html import Extras, report_page
 from shroff.models.reports.plots import DEPENDENCES_SHOWN, curves, dependence_plots
+from shroff.runtime.values import replace
 from shroff.training.leak_test import LeakPart
 from tests.support.training_rows import DAY_MS, noisy_set, settings
 

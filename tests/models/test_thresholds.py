@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.models.evaluation.cost_table import Fixed, Point, Weighed, steps_of
 from shroff.models.evaluation.intervals import drawings
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.evaluation.thresholds import STEPS_DRAWN, point_at, thresholds
+from shroff.runtime.values import replace
 
 DAYS = 3
 SCORES = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]

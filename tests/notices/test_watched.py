@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.log.frame_queries import FrameQuestions
 from shroff.cases import case_actions, dispositions
@@ -23,6 +22,7 @@ from shroff.notices.reports.report_figures import day_of
 from shroff.notices.scheduled_notices import Watching
 from shroff.notices.store import REFUSED, SENT
 from shroff.notices.triggers import DecisionsTold
+from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from shroff.streams.sink import Outgoing
 from shroff.streams.sink_cursor import DeliveryHealth, Trouble

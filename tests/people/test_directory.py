@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
@@ -25,6 +23,7 @@ from shroff.people.audit import sealing
 from shroff.people.directory import ScimError
 from shroff.people.store import Desk, User, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 
 ROOT = local("root", "command")
 PROVIDER = Who("key", "key-scim", "okta", Role.ADMIN, frozenset({Right.PROVISION_USERS}))
@@ -284,7 +283,7 @@ def test_who_signs_in_is_the_user_whom_the_provider_sent(desk):
         found = directory.joined(change, "https://okta.local sub-1", "test.user@okta.local")
         assert found == change.user_named("test.user@okta.local")
         assert directory.joined(change, "https://okta.local sub-2", "ann") is None, "nobody sent them"
-        change.put_user(dataclasses.replace(found, subject="https://okta.local s1"))
+        change.put_user(replace(found, subject="https://okta.local s1"))
         assert directory.joined(change, "https://okta.local s1", "renamed") is not None
         assert directory.joined(change, "https://okta.local s2", "test.user@okta.local") is None, "is somebody else now"
 

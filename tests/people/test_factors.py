@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
@@ -20,6 +19,7 @@ from shroff.people.audit import sealing
 from shroff.people.passwords import Passwords
 from shroff.people.store import Desk, User, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 
 GOOD = "correct horse battery"
 ROOT = local("root", "command")

@@ -14,7 +14,6 @@ import pytest
 from argon2 import PasswordHasher
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
@@ -25,6 +24,7 @@ from shroff.people.audit import sealing
 from shroff.people.passwords import Passwords
 from shroff.people.store import Desk, User, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 from shroff.web.http.messages import Form
 
 GOOD = "correct horse battery"

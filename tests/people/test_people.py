@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
@@ -21,6 +20,7 @@ from shroff.people.audit import sealing, verify
 from shroff.people.passwords import Passwords
 from shroff.people.store import Desk, User, UserSession, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 
 NOW_MS = 1_700_000_000_000
 TIMES = SignInSettings()

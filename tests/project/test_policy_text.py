@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.text import read
 from shroff.project.policy import Policy, load_policy
 from shroff.project.policy_text import costs_of, with_costs, with_cutoffs
+from shroff.runtime.values import replace
 from tests.support.declare import declare
 
 TYPES = ("payment", "withdrawal", "login")
@@ -56,7 +55,7 @@ def policies(draw: st.DrawFn) -> list[Line]:
         indent = " " * draw(st.integers(1, 5))
         if draw(st.booleans()) or any(len(entry) > 1 for entry in entries):
             lines.append(Line(f"{name}:{draw(st.sampled_from(['', '   # the policy']))}", may_change=not entries))
-            lines += [dataclasses.replace(line, text=f"{indent}{line.text}") for entry in entries for line in entry]
+            lines += [replace(line, text=f"{indent}{line.text}") for entry in entries for line in entry]
             if not entries:
                 lines[-1] = Line(f"{name}: {{}}", may_change=True)
         else:
@@ -90,7 +89,7 @@ def flow_lines(name: str, entries: list[list[Line]], indent: str, *, is_long: bo
         return [Line(f"{name}: {{{', '.join(line.text for line in bare)}}}", may_change=True)]
     only = has_score and len(bare) == 1
     first = Line(f"{name}: {{  # in braces", may_change=only or not has_score)
-    inner = [dataclasses.replace(line, text=f"{indent}{line.text}, # {at}") for at, line in enumerate(bare)]
+    inner = [replace(line, text=f"{indent}{line.text}, # {at}") for at, line in enumerate(bare)]
     return [first, *inner, Line(f"{indent}}}", may_change=only)]
 
 

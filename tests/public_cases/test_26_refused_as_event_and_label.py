@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.app import project as app
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch
 from tests.public_cases import project_of
 

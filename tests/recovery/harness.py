@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import msgspec
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import adapter_factory
@@ -31,6 +31,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.sql import NoticeStore
 from shroff.notices.triggers import KIND
+from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from shroff.worker import ingest
 from tests.support import pages

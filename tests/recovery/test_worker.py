@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import adapter_factory
 from shroff.app import project as app
 from shroff.app.live.worker_runs import WorkerRuns
+from shroff.runtime.values import replace
 from shroff.streams import snapshots
 from tests.support.effort import times
 from tests.support.kill import KillSwitch

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import Problem, UsageError
@@ -27,6 +25,7 @@ from shroff.rules.texts import (
     with_form,
     with_value,
 )
+from shroff.runtime.values import replace
 
 RULE = """# seen in March
 - id: dear   # a burst of tiny payments
@@ -309,6 +308,6 @@ def test_drawn_changes_of_tests_are_what_the_text_then_says() -> None:
             tests.insert(draw.randrange(len(tests) + 1), RuleTestForm(f"test {draw.random()}", [row]))
         elif len(tests) > 2 and draw.random() < 0.2:
             tests.pop(draw.randrange(len(tests)))
-        text = with_form(text, dataclasses.replace(form_of(text), tests=tests))
+        text = with_form(text, replace(form_of(text), tests=tests))
 
         assert form_of(text).tests == tests, text

@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.replay.exports import KINDS as EXPORTS
+from shroff.runtime.values import replace
 from shroff.streams import sink_cursor as module
 from shroff.streams.delivering_rows import flag_body, flags, parts
 from shroff.streams.log import Batch, Record
@@ -325,11 +324,11 @@ def test_a_sink_that_cannot_be_opened_is_told_and_tried_again():
     bank = Bank()
     bank.pay(1)
     courier = bank.courier()
-    opened, courier.route = courier.route.opened, dataclasses.replace(courier.route, opened=refusing)
+    opened, courier.route = courier.route.opened, replace(courier.route, opened=refusing)
     courier.step()
     assert courier.trouble is not None
     assert courier.trouble.words == "there is no such topic"
-    courier.route = dataclasses.replace(courier.route, opened=opened)
+    courier.route = replace(courier.route, opened=opened)
     bank.now = 1.0
     worked_off(courier)
 

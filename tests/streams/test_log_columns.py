@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.batch_check import check_batch
 from shroff.streams.log import Batch
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns, newest_ms

@@ -10,11 +10,11 @@ from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.adapters.log.rows import id_digest
 from shroff.arrays import Ints
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
+from shroff.runtime.values import replace
 from shroff.streams.batch_check import (
     check_batch,
     check_epoch,

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from msgspec.structs import replace
 
 from shroff.engine.let_through import LET_THROUGH, SAMPLED
 from shroff.events.event import read_time
@@ -20,6 +19,7 @@ from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.runtime.values import replace
 from shroff.training.sets.labels import GatheredLabels
 from shroff.training.sets.rows import build_set, stands_for
 from shroff.training.sets.sources import log_source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from decimal import Decimal
 from pathlib import Path
@@ -11,11 +10,11 @@ from random import Random
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
+from shroff.runtime.values import replace
 from shroff.training.sets.label_columns import plain_labels
 from tests.support.projects import definitions
 
@@ -104,7 +103,7 @@ def test_columns_and_rows_agree_on_random_files(tmp_path):
 def test_projects_whose_labels_may_mean_more_are_left_to_validation(tmp_path):
     path, events = written(tmp_path, PLAIN), definitions().events
     (type_,) = [event for event in events.types.values() if event.is_decided]
-    second = {**events.types, "other": dataclasses.replace(type_, name="other")}
+    second = {**events.types, "other": replace(type_, name="other")}
 
     assert plain_labels(path, events) is not None
     assert plain_labels(path, replace(events, types=second)) is None

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from msgspec.structs import replace
 from msgspec.structs import replace as replace_struct
 
 from shroff.errors import StorageError, UsageError
@@ -23,6 +22,7 @@ from shroff.models.definitions import DailyCapacity, ModelSettings, Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.runtime import whole_files as outfiles
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch
 from shroff.training.leak_test import difference_of
 from shroff.training.sets import files as training_files

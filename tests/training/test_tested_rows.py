@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from msgspec.structs import replace
 
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.models.evaluation.folds import Evaluation, evaluate
@@ -17,6 +16,7 @@ from shroff.models.learners.training import learn_by
 from shroff.models.registry import FILE_BYTES_MAX, TESTED, Stored
 from shroff.models.sets import TrainingSet
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.values import replace
 from shroff.training import tested_rows
 from shroff.training.tested_rows import file_of, kept_share, lots_of, stored_rows, weighed_of
 from tests.support.training_rows import noisy_set, settings

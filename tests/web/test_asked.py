@@ -9,10 +9,10 @@ from html import unescape
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.mailer import Unmailed
+from shroff.runtime.values import replace
 from shroff.web.http.authentication import gate_of
 from tests.support.telling import Bank, notice, payment, token_in
 from tests.support.webs import Asker, Browser, Steps, asker, let_in

@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.people.oidc import Clocks, OidcProvider
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import directory, oidc, users
 from shroff.people.access import Right, Role, Who
 from shroff.people.store import rows_of
+from shroff.runtime.values import replace
 from shroff.web.http.authentication import COOKIE, gate_of
 from shroff.web.pages.login import VISIT
 from tests.support.providers import claimed, provider_started, sent_back

@@ -17,7 +17,6 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.app import project as app
 from shroff.app.jobs.worker import JobWorker
@@ -25,6 +24,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.people import keys, users
 from shroff.people.access import Role
+from shroff.runtime.values import replace
 from shroff.web import organizations
 from shroff.web.http.asgi import Application, is_open
 from shroff.web.http.authentication import Pace, gate_of

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from msgspec.structs import replace
 
 from shroff.app import project as app
 from shroff.app.models.model_operations import PromoteModel
@@ -21,6 +20,7 @@ from shroff.people import links, sessions, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 from tests.support.trained import fitted_to
 from tests.support.webs import PASSWORD, Asker, Browser, run
 from tests.web.test_people import call, page_of, send

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.explain.entities import KeyEvent
+from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from shroff.web.pages.charts.links import GraphKey, link_graph
 from shroff.web.pages.charts.plots import Axis, plot_of

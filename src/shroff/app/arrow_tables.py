@@ -11,12 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
 
-from msgspec.structs import replace
-
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     import pyarrow as pa

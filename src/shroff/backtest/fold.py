@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
@@ -36,7 +35,7 @@ from shroff.project.exploration import Explore
 from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import HitRow, Log
 from shroff.training.sets.labels import rows_of
 from shroff.training.sets.rows import minor_units

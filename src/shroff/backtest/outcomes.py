@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from msgspec.structs import replace
 
 from shroff.arrays import Bools, Floats, Ints
 from shroff.backtest.fold import NO_WORDS, BacktestFold, RecordedHits, RuleMatches, TypeRows
@@ -28,7 +27,7 @@ from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 from shroff.training.sets.labels import Codes, GatheredLabels, label_codes, rows_of
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection, Iterable, Sequence
-
-from msgspec.structs import replace
 
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
@@ -20,7 +17,7 @@ from shroff.project.scoring import LoadModel, Scoring
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LogReader
 
 
@@ -143,7 +140,7 @@ def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()
         else definitions.scoring_of(event)
         for event in definitions.events.decided
     }
-    return dataclasses.replace(definitions, reference=Reference(lists, tables), scoring=scoring)
+    return replace(definitions, reference=Reference(lists, tables), scoring=scoring)
 
 
 def _fits(scoring: Scoring, definitions: Definitions) -> bool:

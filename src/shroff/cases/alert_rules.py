@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SAMPLE, SCORE_PARTS, Alert
 from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
@@ -31,7 +30,7 @@ from shroff.project.settings.casework import CaseSettings, Matcher, first_match,
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 

@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
 from shroff.json_types import JsonObject
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.json import decode as from_json
-from msgspec.structs import replace
 
 from shroff.cases.case import (
     ESCALATED,
@@ -35,7 +34,7 @@ from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.settings.casework import DEFAULT, MINE
-from shroff.runtime.values import Fresh, FrozenStruct
+from shroff.runtime.values import Fresh, FrozenStruct, replace
 
 HOUR_MS = 3_600_000
 PACE_MS = 2 * HOUR_MS  # over which the pace is measured

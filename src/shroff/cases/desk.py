@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import field
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.filters import LARGEST
@@ -22,7 +21,7 @@ from shroff.people.audit import Act, Seal
 from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
 from shroff.project.settings.casework import CaseSettings
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import (
@@ -51,7 +50,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import parse_duration
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 BULK_MAX = 500  # cases in one go
 SNOOZE_MS_MAX = 90 * 86_400_000

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.case_actions import FREED, OPENED
@@ -15,7 +13,7 @@ from shroff.cases.label_feed import CUSTOMER, FeedLabel
 from shroff.engine.let_through import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore

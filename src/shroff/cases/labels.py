@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
@@ -15,7 +14,7 @@ from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 
 SETTLED = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing

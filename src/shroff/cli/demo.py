@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.json import decode as from_json
-from msgspec.structs import replace
 
 from shroff.cli.session import Session, argument, command, one_line
 from shroff.language.values import DAY_MS
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -13,7 +13,6 @@ from itertools import repeat
 from operator import attrgetter
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Array
 from shroff.engine.let_through import APPROVED, LET_THROUGH, WOULD_BE, LetThrough, explorable
@@ -41,6 +40,7 @@ from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import scored
 from shroff.rules.definitions import Rule
+from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow, Remark
 from shroff.streams.log_columns import DecisionColumns
 

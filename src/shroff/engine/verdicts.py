@@ -8,7 +8,6 @@ from math import inf
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints
 from shroff.engine.let_through import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline
@@ -25,7 +24,7 @@ from shroff.project.exploration import Explore, Sample
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
 from shroff.streams.log_columns import DecisionColumns, Interleaved, JoinedTexts
 

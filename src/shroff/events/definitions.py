@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from dataclasses import field
 from typing import Final
 
 import msgspec
-from msgspec import structs
-from msgspec.structs import replace
 
 from shroff.language.expression import ORIGINAL_AMOUNT, Lookup, Path, walk
 from shroff.language.expression import Node as Expression
@@ -19,7 +16,7 @@ from shroff.language.names import DeclaredNames, TableShape
 from shroff.language.row import Tables
 from shroff.language.types import HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 VERDICTS = ("fraud", "genuine", "unclear")
 ANALYST = "analyst"
@@ -49,7 +46,7 @@ class Field(FrozenStruct):
     @property
     def read_type(self) -> Type:
         """Its type as expressions read it."""
-        return structs.replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
+        return replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
 
     @property
     def sent(self) -> str:
@@ -176,9 +173,7 @@ class Events(FrozenStruct):
         """The same, mappings with the tables that they read."""
 
         def given(type_: EventType) -> EventType:
-            return dataclasses.replace(
-                type_, mappings={name: each.with_tables(tables) for name, each in type_.mappings.items()}
-            )
+            return replace(type_, mappings={name: each.with_tables(tables) for name, each in type_.mappings.items()})
 
         types = {name: given(type_) for name, type_ in self.types.items()}
         given_tables = replace(self, types=types, label=given(self.label), disputes=given(self.disputes))
@@ -225,7 +220,7 @@ class Events(FrozenStruct):
             Field(name, replace(type_.fields[type_.at(name)].shape, is_optional=True, is_unique=False, bounds=None))
             for name, type_ in naming.items()
         ]
-        return dataclasses.replace(self.label, fields=(*own, *self.label.fields[1:], *more))
+        return replace(self.label, fields=(*own, *self.label.fields[1:], *more))
 
     @property
     def has_arrivals(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -10,7 +9,6 @@ from types import MappingProxyType
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro.fit import fit
@@ -26,7 +24,7 @@ from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 READ = "read"  # before the names of sources that are read by their names, in the log
 
@@ -75,7 +73,7 @@ def undated(submission: Submission) -> Submission:
     return (
         submission
         if submission.label is None
-        else msgspec.structs.replace(submission, label=replace(submission.label, is_undated=True))
+        else replace(submission, label=replace(submission.label, is_undated=True))
     )
 
 
@@ -354,8 +352,7 @@ class Intake:
         if reading.seals is not None or (as_type is not None and "avro" not in types[as_type].mappings):
             return {}
         mappers = {
-            name: Mapper(dataclasses.replace(type_, mappings={}), "avro", self._secret[name])
-            for name, type_ in types.items()
+            name: Mapper(replace(type_, mappings={}), "avro", self._secret[name]) for name, type_ in types.items()
         }
         keeper = None
         if self._hasher is not None:
@@ -398,7 +395,7 @@ class Intake:
                     return Submission(source, line.place, kept, LABEL, None, label, header=header, arrived_ms=came_ms)
                 event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 read = Submission(source, line.place, kept, type_name, event, None, None, None, personal, header)
-                return read if came_ms is None else msgspec.structs.replace(read, arrived_ms=came_ms)
+                return read if came_ms is None else replace(read, arrived_ms=came_ms)
             except InputError as error:
                 return Submission(
                     *(source, line.place, kept, type_name),
@@ -430,7 +427,7 @@ class Intake:
         """What keeps objects that came by themselves: read by no mapping, but for those of `mapped`."""
         assert self._hasher is not None
         types = {**self.events.types, LABEL: self.events.label_input}
-        plain = {name: dataclasses.replace(type_, mappings={}) for name, type_ in types.items()}
+        plain = {name: replace(type_, mappings={}) for name, type_ in types.items()}
         plain |= {} if mapped is None else {mapped.name: mapped}
         mappers = {name: Mapper(pieces, "jsonl", self._secret[name]) for name, pieces in plain.items()}
         return LineRedactor(self.events, self._keeping_validator, self._hasher, mappers, "jsonl")

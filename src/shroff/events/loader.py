@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-
-from msgspec.structs import replace
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import (
@@ -33,6 +30,7 @@ from shroff.language.names import TABLE_KINDS, DeclaredNames, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, money, number
 from shroff.language.values import is_zone, time_zones
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
+from shroff.runtime.values import replace
 
 SKIP_DIGITS_MAX = 6  # no file has a million lines before its header
 _PATH = re.compile(r"(.*\S)\s+from\s+([A-Za-z_][\w.\[\]]*)\s*")  # of a column in a MaxMind database
@@ -319,7 +317,7 @@ def _since(node: Node, place: int, problems: list[Problem], what: str) -> tuple[
         found.report(problems, f"{what}: {FROM_COLUMN} stands {('second', 'third')[place - 1]}, behind the key.")
     name = loader.scalar(found, problems, f"{FROM_COLUMN} of {what}")
     rest = tuple(entry for entry in node.entries if entry[0].text != FROM_COLUMN)
-    return dataclasses.replace(node, entries=rest), name.text if name else ""
+    return replace(node, entries=rest), name.text if name else ""
 
 
 def _paths(node: Node) -> tuple[Node, dict[str, str]]:
@@ -329,9 +327,9 @@ def _paths(node: Node) -> tuple[Node, dict[str, str]]:
     paths, entries = dict[str, str](), []
     for key, value in node.entries:
         if isinstance(value, Scalar) and (found := _PATH.fullmatch(value.text)):
-            paths[key.text], value = found[2], dataclasses.replace(value, text=found[1])
+            paths[key.text], value = found[2], replace(value, text=found[1])
         entries.append((key, value))
-    return dataclasses.replace(node, entries=tuple(entries)), paths
+    return replace(node, entries=tuple(entries)), paths
 
 
 def _kind(node: Node) -> tuple[str, int, Node]:
@@ -344,10 +342,8 @@ def _kind(node: Node) -> tuple[str, int, Node]:
     if not isinstance(node, Mapping) or not kinds or kinds[0] not in TABLE_KINDS:
         return "", 1, node
     ends = 2 if kinds[0] != "suffix" and kinds[1:] == kinds[:1] else 1
-    keys = [
-        (key, dataclasses.replace(value, text=TEXT.kind)) for key, value in entries[:ends] if isinstance(value, Scalar)
-    ]
-    return kinds[0], ends, dataclasses.replace(node, entries=(*keys, *entries[ends:]))
+    keys = [(key, replace(value, text=TEXT.kind)) for key, value in entries[:ends] if isinstance(value, Scalar)]
+    return kinds[0], ends, replace(node, entries=(*keys, *entries[ends:]))
 
 
 def _entities(

@@ -17,7 +17,6 @@ from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.aggregates import AGGREGATES
@@ -41,7 +40,7 @@ from shroff.models.model_contributions import NUMERIC, name_of, steps, units_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import Policy, outcome
 from shroff.rules.definitions import Rule
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 Variable = FeatureValue | ThisField
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 from msgspec import field
 from msgspec.json import decode as from_json
-from msgspec.structs import replace
 
 from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
@@ -33,7 +32,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of, teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
 ENOUGH = 5  # fewer earlier values of an entity say nothing of what is normal for it
@@ -174,7 +173,7 @@ class Story(FrozenStruct):
         changes = self._changes(model, scorer.inputs)
         part = self._part(scorer.id, margin, round(found[-1], _DIGITS), changes, note, problem)
         gives = str(model.manifest.get("gives", LOG_ODDS))
-        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons), is_calibrated(model.manifest))
+        return ModelStory(replace(part, gives=gives), tuple(reasons), is_calibrated(model.manifest))
 
     def leading(self) -> ModelReason | None:
         """The strongest reason that raises the score and is unusual; else the strongest that raises it, or nothing.

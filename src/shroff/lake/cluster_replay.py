@@ -16,8 +16,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from msgspec import Struct, field, structs
-from msgspec.structs import replace
+from msgspec import Struct, field
 
 from shroff.config import ProjectPaths
 from shroff.engine.step import Effects, Engine, SequencedEvent
@@ -42,7 +41,7 @@ from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of
 from shroff.runtime.contents import known_store
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
@@ -229,7 +228,7 @@ class ReplayProcess:
         """The records of the places (after, upto]; a sequencer's lake says of no event that it is decided."""
         for records in self.reader(upto).records(after, upto, STEP):
             yield (
-                [structs.replace(record, decided=record.kind == "event") for record in records]
+                [replace(record, decided=record.kind == "event") for record in records]
                 if (self.replay.is_live)
                 else records
             )

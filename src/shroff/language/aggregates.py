@@ -11,11 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
-from msgspec.structs import replace
-
 from shroff.language.types import INTEGER, INTEGER_MAX, INTEGER_MIN, NAMES, REAL, UNITS_MAX, Type
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 # What is kept of a window: how many values there are, and of how many events; running sums, and sums of squares; the
 # least and the greatest value; the oldest and the youngest one; how often each value occurs; the values by rank. Of

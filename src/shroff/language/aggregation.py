@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
-from msgspec.structs import replace
-
 from shroff.errors import nearest
 from shroff.language import syntax
 from shroff.language.aggregates import AGGREGATES, AggregateRow
@@ -26,6 +24,7 @@ from shroff.language.expression import (
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import Type
+from shroff.runtime.values import replace
 
 _NUMBER_MAX = 1_000_000  # of `nth_last`
 CheckTree = Callable[[Syntax, Scope, str | None], Node]

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 from msgspec import structs
 from msgspec.json import encode as to_json
-from msgspec.structs import asdict, fields, replace
+from msgspec.structs import asdict, fields
 
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
@@ -23,7 +23,7 @@ from shroff.project.file_kinds import added_files
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
 
 ACTIVE = "active"  # among the sources of offsets

@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from threading import Lock
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
 ACCURATE = "ACCURATE_PREDICTION"

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from shroff.engine.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
@@ -29,7 +29,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
 from shroff.runtime.contents import check_stored
 from shroff.runtime.texts import edit_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,8 +9,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-
-from msgspec.structs import replace
 
 from shroff.errors import InputError, Problem
 from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
@@ -33,7 +30,7 @@ from shroff.rules.definitions import Rule, RuleTest
 from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import rule_of
 from shroff.runtime.texts import Printed, many, problem_text, table
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 SECONDS_MAX = 5.0  # for the tests of one rule that somebody waits for
 
@@ -92,7 +89,7 @@ def run_rule_tests(
     rules, answers = definitions.rules, dict[str, Mapping[str, Answer]]()
     if isinstance(passed, _Passed) and passed.holds(definitions):
         rules, answers = passed.others(definitions), {**passed.answers}
-    runner = _Runner(dataclasses.replace(definitions, rules=rules), hasher)
+    runner = _Runner(replace(definitions, rules=rules), hasher)
     problems = [problem for rule in rules for test in rule.tests if (problem := runner.run(rule, test)) is not None]
     if read is not None and not problems:
         new = {name: {**answers.get(name, {}), **list_.answers} for name, list_ in runner.lists.items()}
@@ -169,7 +166,7 @@ def run_tests_of(
     rule: Rule, definitions: Definitions, hasher: Hasher | None = None, seconds_max: float = SECONDS_MAX
 ) -> list[TestResult]:
     """Run the tests of one rule; those that are not done within so many seconds, all of them together, fail."""
-    runner, end_s = _Runner(dataclasses.replace(definitions, rules=(rule,)), hasher), time.monotonic() + seconds_max
+    runner, end_s = _Runner(replace(definitions, rules=(rule,)), hasher), time.monotonic() + seconds_max
 
     def is_over() -> bool:
         return time.monotonic() > end_s

@@ -6,12 +6,11 @@ no byte: it is as if the process had been stopped there and started again.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from threading import Event, Thread
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 
 from shroff.engine.let_through import LetThrough
 from shroff.engine.step import Engine
@@ -23,6 +22,7 @@ from shroff.log.state.fold import Folded, empty, fold, lateness_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.look_ups import differs_in_rows
 from shroff.rules.silences import without_silence
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 NEAR = 4_096  # places that may be left to fold between two batches: 50 ms
@@ -141,9 +141,7 @@ def means_the_same(before: Definitions, definitions: Definitions) -> bool:
     shared = {id(rule) for rule in before.rules} & {id(rule) for rule in definitions.rules}
     if shared:
         own = (tuple(rule for rule in version.rules if id(rule) not in shared) for version in (before, definitions))
-        old, new = (
-            dataclasses.replace(version, rules=rules) for version, rules in zip((before, definitions), own, strict=True)
-        )
+        old, new = (replace(version, rules=rules) for version, rules in zip((before, definitions), own, strict=True))
         if _kept_up(old) == _kept_up(new):  # so with the other rules, which are the same
             return True
     return _kept_up(before) == _kept_up(definitions)

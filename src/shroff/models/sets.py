@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Array, Bools, Floats, Ints, Ints8
 from shroff.models.learners.filed import Values, some
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
@@ -28,7 +27,7 @@ from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
 from shroff.runtime.texts import many
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings

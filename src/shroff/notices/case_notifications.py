@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from shroff.cases.case import Case
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts
@@ -15,6 +13,7 @@ from shroff.notices.store import Due
 from shroff.notices.triggers import BEGUN, SOURCE, due_of, is_news
 from shroff.people.sql import Change
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import replace
 from shroff.streams.log import Log, kept_offset
 
 if TYPE_CHECKING:

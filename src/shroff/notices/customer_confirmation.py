@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -35,7 +34,7 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.notices.triggers import answered
 from shroff.people.audit import Act
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:

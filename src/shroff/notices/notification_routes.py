@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
@@ -19,7 +18,7 @@ from shroff.notices.questions import ID_BYTES
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, WAITING, Due, OutgoingMessage, Question
 from shroff.people.addresses import masked, who_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:

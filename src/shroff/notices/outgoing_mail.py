@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -32,7 +31,7 @@ from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
 from shroff.notices.triggers import done
 from shroff.people.addresses import who_of, with_masked
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 from shroff.streams.sink import AwayError, Outgoing, Sink
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import secrets
 from collections.abc import Mapping
 from contextlib import closing
@@ -10,8 +9,6 @@ from datetime import date
 from email import message_from_bytes
 from email.policy import SMTP
 from typing import TYPE_CHECKING, Final
-
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
@@ -28,6 +25,7 @@ from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.triggers import due_of
 from shroff.people.addresses import is_address
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -178,6 +176,6 @@ def _changed(store: NoticeStore, id: str, what: str, values: JsonMapping) -> Out
             raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
         if found.state not in {REFUSED, UNKNOWN}:
             raise UsageError(f"letter {id} is {found.state}, so it is not {what}.")
-        changed = dataclasses.replace(found, **values)
+        changed = replace(found, **values)
         change.put_letter(changed)
     return changed

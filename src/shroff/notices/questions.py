@@ -12,7 +12,6 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from shroff.events.event import time_text
 from shroff.notices.store import NO_ONE, Due, Question
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import Act
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from msgspec.structs import replace
-
 from shroff.events.definitions import Field
 from shroff.events.summary import amount_field
 from shroff.features.frames import Frame
@@ -35,6 +33,7 @@ from shroff.notices.usual_counts import (
     amount_band,
     window_of,
 )
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 

@@ -30,13 +30,12 @@ from typing import (
 )
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.errors import RefusalError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")

@@ -6,7 +6,6 @@ groups; a user who is not active, or in no group with a role, is disabled.
 
 from __future__ import annotations
 
-import dataclasses
 import operator
 import re
 from collections import defaultdict
@@ -19,7 +18,6 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.errors import RefusalError, ShroffError
 from shroff.json_types import JsonMapping, JsonObject
@@ -28,6 +26,7 @@ from shroff.people.access import Right, Role, Who, strongest
 from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, DirectoryEntry, PeopleStore, User
+from shroff.runtime.values import replace
 
 USERS = "Users"
 GROUPS = "Groups"
@@ -294,9 +293,7 @@ def _put(desk: Desk, who: Who, change: Change, old: DirectoryEntry, sent: Sent) 
             raise _taken(name)
         if {"name": name, **sent.shown} != {name: getattr(user, name) for name in ("name", "display_name", "email")}:
             users.rename(desk, who, user.name, new_name=name, **sent.shown)
-    entry = dataclasses.replace(
-        old if old.id else dataclasses.replace(old, id=id_, role=role), document=to_json(sent).decode()
-    )
+    entry = replace(old if old.id else replace(old, id=id_, role=role), document=to_json(sent).decode())
     change.put(entry)
     return entry
 
@@ -336,7 +333,7 @@ def sync(desk: Desk, change: Change, who: Who) -> None:
             users.changed(
                 desk, who, name, "user.role" if now else "user.disable", partial(_as_given, now, is_new=not entry.role)
             )
-            change.put(dataclasses.replace(entry, role=now or ""))
+            change.put(replace(entry, role=now or ""))
 
 
 def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:
@@ -354,7 +351,7 @@ def sync_roles(desk: Desk, tell: Callable[[str], None]) -> None:
 
 def _as_given(role: Role | None, user: User, *, is_new: bool) -> User:
     is_disabled = not role or (user.is_disabled and not is_new)
-    return dataclasses.replace(user, role=role or user.role, is_disabled=is_disabled, stamp=user.stamp + 1)
+    return replace(user, role=role or user.role, is_disabled=is_disabled, stamp=user.stamp + 1)
 
 
 def joined(change: Change, subject: str, name: str) -> User | None:

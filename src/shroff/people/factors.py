@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from base64 import b32decode, b32encode
-from dataclasses import replace
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import throttle
@@ -14,7 +13,7 @@ from shroff.people.sessions import NOT_YOURS, SignedIn, held, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, User, token_hash
 from shroff.people.users import changed, in_look, shown
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 STEP_MS = 30_000
 AGAIN_MS = 300_000  # for which a passkey that was shown counts

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Struct
@@ -22,6 +21,7 @@ from shroff.json_types import JsonObject
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.store import ApiKey, Desk, token_hash
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.people.sql import Change

@@ -7,15 +7,12 @@ the state back: whoever has one of the two alone, such as somebody who was sent 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import hmac
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
-
-from msgspec.structs import replace
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import directory
@@ -25,7 +22,7 @@ from shroff.people.sessions import SignedIn, open_session
 from shroff.people.sql import Change
 from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, known_name, shown
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 PATH = "/login/oidc"  # where the provider sends people back to
 LASTS_MS = 10 * 60_000  # a visit, from its begin to its end
@@ -132,7 +129,7 @@ def finish(
     with desk.store.change() as change:
         sent = directory.joined(change, subject, claims.name)
         if sent is not None:  # by SCIM, which says all else of them
-            change.put_user(sent := dataclasses.replace(sent, subject=subject))
+            change.put_user(sent := replace(sent, subject=subject))
             claims = replace(claims, display_name=sent.display_name, email=sent.email)
     try:
         role = role_of(claims, provider.roles) if sent is None else sent.role
@@ -164,9 +161,9 @@ def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role:
         return user
     if user.is_disabled:
         raise SignInError("this user may not sign in any more")
-    now = dataclasses.replace(user, display_name=claims.display_name or user.name, email=claims.email, role=role)
+    now = replace(user, display_name=claims.display_name or user.name, email=claims.email, role=role)
     if now.role != user.role:
-        now = dataclasses.replace(now, stamp=user.stamp + 1)
+        now = replace(now, stamp=user.stamp + 1)
         change.end_sessions(user.number)
     if now != user:
         change.put_user(now)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import hmac
-
-from msgspec.structs import replace
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import passwords, throttle
@@ -15,7 +12,7 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User, UserSession, token_hash
 from shroff.people.users import as_who, check_here, in_look, known_name, with_password
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 SEEN_EVERY_MS = 60_000  # how often a use is written down, at most
 HALF_LASTS_MS = 600_000  # in which the second factor is shown
@@ -78,7 +75,7 @@ def sign_in(desk: Desk, name: str, password: str, address: str, before: str = ""
         if now is None or now.stamp != user.stamp or now.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
         throttle.succeed(change, known, address)
-        return open_session(desk, change, dataclasses.replace(now, password=renewed or now.password), address, before)
+        return open_session(desk, change, replace(now, password=renewed or now.password), address, before)
 
 
 def change_password(desk: Desk, signed: SignedIn, password: str, new: str, address: str = "") -> SignedIn:
@@ -99,7 +96,7 @@ def change_password(desk: Desk, signed: SignedIn, password: str, new: str, addre
         now = change.find(User, signed.user.number)
         if now is None or now.stamp != signed.user.stamp or now.is_disabled:  # changed while the hash was computed
             raise SignInError(WRONG)
-        user = with_password(desk, change, signed.who, dataclasses.replace(now, password=hashed))
+        user = with_password(desk, change, signed.who, replace(now, password=hashed))
         return open_session(desk, change, user, address, is_proven=user.has_second_factor)
 
 
@@ -121,7 +118,7 @@ def open_session(
     if by == "password" and not (user.subject or desk.settings.has_passwords):
         raise SignInError(NO_PASSWORDS)
     now_ms = desk.now_ms()
-    user = dataclasses.replace(user, last_login_ms=now_ms)
+    user = replace(user, last_login_ms=now_ms)
     change.put_user(user)
     if before:
         change.take(UserSession, token_hash(before))
@@ -176,7 +173,7 @@ def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
     with desk.store.change() as change:
         found = change.find(UserSession, session.hash)
         if found is not None:
-            change.put(dataclasses.replace(found, seen_at_ms=max(found.seen_at_ms, now_ms), device=device))
+            change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms), device=device))
 
 
 class Open(FrozenStruct):

@@ -6,7 +6,6 @@ spacing; a version is the hash of what was parsed.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +14,6 @@ from functools import partial
 
 from msgspec import Struct
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.errors import DefinitionError, Problem
 from shroff.events import redaction
@@ -62,7 +60,7 @@ from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_s
 from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.silences import idle_silences
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 Hasher = Callable[[str], str]
 HASHED = redaction.HASHED
@@ -395,7 +393,7 @@ def _deciding(top: yamltext.Node | None) -> yamltext.Node | None:
     """What of shroff.yaml decides: all but where things are."""
     if not isinstance(top, YamlMapping):
         return top
-    return dataclasses.replace(top, entries=tuple(entry for entry in top.entries if entry[0].text not in SYSTEM_KEYS))
+    return replace(top, entries=tuple(entry for entry in top.entries if entry[0].text not in SYSTEM_KEYS))
 
 
 def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) -> str:

@@ -8,8 +8,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 
-from msgspec.structs import replace
-
 from shroff.config import lines_ended
 from shroff.errors import RefusalError, UsageError, nearest
 from shroff.language.expression import InList, Node, walk
@@ -18,7 +16,7 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import HASHED, Definitions
 from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
 from shroff.runtime.texts import argument, grown, many
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 ADDED = "added"
 CHANGED = "changed"

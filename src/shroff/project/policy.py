@@ -7,7 +7,6 @@ from math import inf
 from typing import TypeAlias
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Bools, Floats, Ints8
 from shroff.errors import Problem, nearest
@@ -23,7 +22,7 @@ from shroff.project.experiments import EXPERIMENT_KEYS, load_experiment
 from shroff.project.exploration import EXPLORE, SAMPLE, Explore, Sample, load_explore, load_sample
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 Codes: TypeAlias = Ints8
 OUTCOMES = ("approve", "challenge", "review", "decline")  # from weak to strong

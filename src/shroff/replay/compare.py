@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import replace
 
 from shroff.engine.step import Effects
 from shroff.engine.stored import stored, telling_damage
@@ -28,7 +26,7 @@ from shroff.project.definitions import Definitions, computed_of, load_definition
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow, DecisionRow)
@@ -304,7 +302,7 @@ def verify_naive(
         definitions = segment.definitions
         computed = computed_of(definitions)
         if past is not None and means_the_same(past[0], definitions):
-            naive, folded = dataclasses.replace(past[1], computed=computed, reference=definitions.reference), past[2]
+            naive, folded = replace(past[1], computed=computed, reference=definitions.reference), past[2]
         else:
             naive, folded = Naive(definitions.events, computed, definitions.reference), empty(definitions)
         past = definitions, naive, folded

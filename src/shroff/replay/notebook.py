@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
 from shroff.engine.decision import ConvertedDecision, html_table
 from shroff.engine.stored import AMOUNT_PARTS
 from shroff.errors import UsageError
@@ -22,6 +20,7 @@ from shroff.log.history import standing_of
 from shroff.log.state.feature_events import known_by, log_batches
 from shroff.project.definitions import Definitions
 from shroff.replay import exports
+from shroff.runtime.values import replace
 from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:

@@ -6,12 +6,9 @@ hits.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from functools import reduce
-
-from msgspec.structs import replace
 
 from shroff.errors import Problem
 from shroff.language import loader
@@ -22,7 +19,7 @@ from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.yaml.text import Mapping, Scalar
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 ROW = "row"  # the column with the rows' names
 POINTS = "points"
@@ -58,10 +55,8 @@ def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scala
     text, found = loader.scalar(block, problems, "a table"), list[list[Scalar]]()
     if text is not None:
         for line, cells in enumerate(text.text.split("\n"), text.line + 1):
-            row = dataclasses.replace(text, line=line, column=1, style="plain", source=" ")
-            found += (
-                [[dataclasses.replace(row, text=cell.strip()) for cell in _BAR.split(cells)]] if cells.strip() else []
-            )
+            row = replace(text, line=line, column=1, style="plain", source=" ")
+            found += [[replace(row, text=cell.strip()) for cell in _BAR.split(cells)]] if cells.strip() else []
     problems += [
         cells[0].problem(f"the line has {len(cells)} cells, and the first one {len(found[0])}.")
         for cells in found
@@ -113,14 +108,12 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         own, overlapping = owns[at], [other for other in range(at) if found.over[at] >> other & 1]
         above = _joined("or", [owns[other] for other in overlapping])
         none = Not(BOOLEAN, Else(BOOLEAN, above, Literal(BOOLEAN, value=False)))
-        text = dataclasses.replace(cells[0], text=text_of(own))
+        text = replace(cells[0], text=text_of(own))
         entries = {key.text: (key, value) for key, value in rule.entries if key.text not in PARTS}
         entries |= {
             key.text: (key, cell) for key, cell in zip(head, cells, strict=True) if key.text in OWN and cell.text
         }
-        keys = dataclasses.replace(
-            rule, entries=(*entries.values(), (dataclasses.replace(text, text="when"), text)), line=text.line
-        )
+        keys = replace(rule, entries=(*entries.values(), (replace(text, text="when"), text)), line=text.line)
         start = "" if card else f"{id_.replace('_', ' ')}, row {name.replace('_', ' ')}: "
         when = _joined("and", [own, none] if overlapping else [own])
         rows.append(Row(f"{id_}.{name}", keys, own, when, (start, *shown), name, (*names, "false")))
@@ -147,7 +140,7 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
         text = f"{points.text} when ({asked.text}) else 0"
         if not _WHOLE.fullmatch(points.text):
             problems.append(points.problem(f"points are a whole number, not {points.text!r}."))
-        elif part := loader.expression(dataclasses.replace(asked, text=text, source=" "), scope, problems, INTEGER):
+        elif part := loader.expression(replace(asked, text=text, source=" "), scope, problems, INTEGER):
             total = Arithmetic(INTEGER, "+", total, part) if shown else part
             sums |= {lower + int(points.text) for lower in sums if len(sums) < SETS_MAX}
             shown += [", " if shown else " points: ", part, f" for {asked.text}"]
@@ -162,7 +155,7 @@ def _ask(cell: Scalar, here: FeatureValue, scope: Scope, problems: list[Problem]
         if part not in {"", "-"}
     ]
     own = replace(scope, feature=lambda name: here.type if name == here.name else scope.feature and scope.feature(name))
-    text = dataclasses.replace(cell, text=" and ".join(parts), source=" ")
+    text = replace(cell, text=" and ".join(parts), source=" ")
     return loader.expression(text, own, problems, BOOLEAN) if parts else None
 
 

@@ -18,10 +18,9 @@ import msgspec
 from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.errors import StateError
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ALONE
 

@@ -17,11 +17,10 @@ from threading import Lock
 
 import msgspec
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.errors import ShroffError, TransientError
 from shroff.runtime import traces
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered

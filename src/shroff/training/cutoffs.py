@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.models.definitions import ModelSettings
@@ -12,7 +11,7 @@ from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import Thresholds, point_at, thresholds
 from shroff.models.registry import Stored
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 

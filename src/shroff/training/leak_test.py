@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Ints
 from shroff.events.definitions import VERDICTS
@@ -27,7 +26,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource, known_at, rows_between
 from shroff.training.sets.wanted import wanted_of

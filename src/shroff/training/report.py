@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
 from shroff.models.definitions import ModelSettings
@@ -20,7 +18,7 @@ from shroff.models.registry import GateResult
 from shroff.models.reports.html import Extras, report_page
 from shroff.models.sets import TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.leak_test import LeakReport
 from shroff.training.measured import facts_of, slice_words
 from shroff.training.tested_rows import weighed_of

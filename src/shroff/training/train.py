@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 from msgspec import field
-from msgspec.structs import replace
 
 import shroff
 from shroff.arrays import Bools, Ints8
@@ -37,7 +36,7 @@ from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import Policy, outcome_codes
 from shroff.project.scoring import unavailable
 from shroff.runtime.texts import Printed
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
 from shroff.training.printed import text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import re
 from collections import Counter
@@ -14,7 +13,6 @@ from logging import INFO, WARNING
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
 from starlette.responses import RedirectResponse
 from starlette.types import Receive, Scope, Send
 
@@ -29,6 +27,7 @@ from shroff.people.sessions import SignedIn
 from shroff.people.store import Desk
 from shroff.people.users import as_who
 from shroff.runtime.logs import Told, failure
+from shroff.runtime.values import replace
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate
@@ -85,7 +84,7 @@ class OrganizationGate(Gate):
         needs_factor = user is not None and user.role in self._desk.settings.second_factor
         if found is None or user is None or (needs_factor and not found.user.has_second_factor):
             return None
-        user = dataclasses.replace(user, zone=found.user.zone, theme=found.user.theme)
+        user = replace(user, zone=found.user.zone, theme=found.user.theme)
         own = hashlib.sha256(f"{self._name} {token}".encode()).hexdigest()
         return SignedIn(as_who(user), user, own, found.ends_at_ms)
 

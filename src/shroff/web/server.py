@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
-from msgspec.structs import replace
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.people.access import network_of
 from shroff.runtime.logs import failure
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.first_run import first_run
 from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.http.proxies import Proxies

@@ -12,7 +12,6 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.app.live.webhook_sources import ServedPushes
 from shroff.cases.case_queries import QueueCount
@@ -20,7 +19,7 @@ from shroff.errors import ShroffError, TransientError
 from shroff.log.flags import VerdictsInForce
 from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
 from shroff.web.api.operations import OperationThreads

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.project.settings.system import System
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
 from shroff.streams.sink_cursor import (
     DeliveryHealth,

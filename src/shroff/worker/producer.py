@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events, EventType, Settings
@@ -27,7 +26,7 @@ from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value
 from shroff.project.settings.system import System
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.values import frozen
+from shroff.runtime.values import frozen, replace
 from shroff.streams.sender import Sender
 
 CERTAIN_EVERY = 200_000  # messages, after which one waits until all are there

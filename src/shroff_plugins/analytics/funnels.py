@@ -12,13 +12,12 @@ from datetime import date, timedelta
 
 import numpy as np
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
 
 from shroff.errors import UsageError, nearest
 from shroff.plugins.language import DAYS_MAX, day_starts_ms, key_text, show_duration
 from shroff.plugins.operations import OperationAnswer, one_line, table
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import Bools, FrozenStruct, Ints
+from shroff.plugins.values import Bools, FrozenStruct, Ints, replace
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, read_steps, reads
 from shroff_plugins.analytics.funnel_file import Funnel

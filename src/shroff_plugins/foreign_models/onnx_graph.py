@@ -11,12 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.plugins.models import refuse_width
-from shroff.plugins.values import Array, Floats32, FrozenStruct, Ints
+from shroff.plugins.values import Array, Floats32, FrozenStruct, Ints, replace
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import abstractmethod
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.notices.sql import NoticeStore
 from shroff.notices.store import (
@@ -26,6 +24,7 @@ from shroff.notices.store import (
 from shroff.people.access import Role, Who
 from shroff.people.audit import Act
 from shroff.people.store import PeopleStore
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from shroff.testing.contracts.promises import Contract
 
@@ -175,10 +174,10 @@ class NoticesContract(Contract):
         store = self.make_store(tmp_path)
         with store.change() as change:
             change.put_letter(letter("l-1"))
-            change.put_letter(dataclasses.replace(letter("l-2"), claimed_ms=5_000))
-            change.put_letter(dataclasses.replace(letter("l-3"), state=SENT))
-            change.put_letter(dataclasses.replace(letter("l-4"), due_ms=9_000))
-            change.put_letter(dataclasses.replace(letter("l-5"), notice="team"))
+            change.put_letter(replace(letter("l-2"), claimed_ms=5_000))
+            change.put_letter(replace(letter("l-3"), state=SENT))
+            change.put_letter(replace(letter("l-4"), due_ms=9_000))
+            change.put_letter(replace(letter("l-5"), notice="team"))
         with store.look() as look:
             assert look.count_letters(["open", "sent", "refused"]) == {"open": 4, "sent": 1}
             assert look.count_letters(["refused"]) == {}
@@ -196,9 +195,7 @@ class NoticesContract(Contract):
         with store.change() as change:
             for number in range(5):
                 change.put_letter(letter(f"l-{number}", 1_000 * (number // 2)))
-            change.put_letter(
-                dataclasses.replace(letter("l-0", 0), state=REFUSED, reason="550 é", done_ms=7, attempts=3)
-            )
+            change.put_letter(replace(letter("l-0", 0), state=REFUSED, reason="550 é", done_ms=7, attempts=3))
         with store.look() as look:
             first = look.letters(limit=3)
             rest = look.letters(before=(first[-1].made_ms, first[-1].id))
@@ -215,7 +212,7 @@ class NoticesContract(Contract):
         with store.change() as change:
             for number, (who, rule) in enumerate([(ann, "large"), (bob, "large"), (ann, "small"), (ann, "large")]):
                 change.put_letter(letter(f"l-{number}", 1_000 + number, rule=rule, who=who))
-            change.put_letter(dataclasses.replace(letter("l-4", 1_002, rule="large", who=ann), state=DROPPED))
+            change.put_letter(replace(letter("l-4", 1_002, rule="large", who=ann), state=DROPPED))
         with store.look() as look:
             found = look.sent_since("customer", "large", ann, 0)
             later = look.sent_since("customer", "large", ann, 1_000)
@@ -226,7 +223,7 @@ class NoticesContract(Contract):
 
     def test_questions_are_found_by_their_event_and_by_their_answers(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
-        answered = dataclasses.replace(question("q-2"), answer="no", answered_ms=5_000, is_released=True)
+        answered = replace(question("q-2"), answer="no", answered_ms=5_000, is_released=True)
         with store.change() as change:
             change.put_question(question("q-1"))
             change.put_question(question("q-2"))
@@ -249,11 +246,9 @@ class NoticesContract(Contract):
             change.take(["a", "b"], "l-1")  # a mail of both
             change.take(["c"], PASSED)
             for id_ in ("l-1", "l-2"):
-                change.put_letter(
-                    dataclasses.replace(letter(id_), who=b"\1" * 32, shown="a***@x.example", reason="550 no")
-                )
+                change.put_letter(replace(letter(id_), who=b"\1" * 32, shown="a***@x.example", reason="550 no"))
             for id_, event in (("q-1", "payment/p-1"), ("q-2", "payment/p-2")):
-                change.put_question(dataclasses.replace(question(id_, event=event), who=b"\1" * 32))
+                change.put_question(replace(question(id_, event=event), who=b"\1" * 32))
         with store.look() as look:
             found = [item.id for item in look.letters_about([f"payment/p-{number}" for number in range(700)])]
             none = look.letters_about(["payment/p-9"])
@@ -274,9 +269,7 @@ class NoticesContract(Contract):
         with store.change() as change:
             for at, (id_, answer) in enumerate(said.items()):
                 ends_ms = 9_000 if id_ == "q-5" else 5_000
-                change.put_question(
-                    dataclasses.replace(question(id_), made_ms=1_000 + at, ends_ms=ends_ms, answer=answer)
-                )
+                change.put_question(replace(question(id_), made_ms=1_000 + at, ends_ms=ends_ms, answer=answer))
         with store.look() as look:
             found, none = look.asked_between(1_000, 1_005, 5_000), look.asked_between(0, 1_000, 5_000)
         store.close()
@@ -289,7 +282,7 @@ class NoticesContract(Contract):
 
         def fail() -> None:
             with store.change() as change:
-                change.put_question(dataclasses.replace(question("q-1"), answer="no"))
+                change.put_question(replace(question("q-1"), answer="no"))
                 change.people.audit(Act(WHO, "confirmation.answer", "payment/p-1"), 1_000)
                 change.people.ask("labels", b"[]", 1_000)
                 raise RuntimeError("killed here")
@@ -309,7 +302,7 @@ class NoticesContract(Contract):
     def test_an_answer_its_record_and_what_it_asks_of_the_log_are_one(self, tmp_path: Path) -> None:
         store, people = self.make_store(tmp_path), self.make_people(tmp_path)
         with store.change() as change:
-            change.put_question(dataclasses.replace(question("q-1"), answer="no"))
+            change.put_question(replace(question("q-1"), answer="no"))
             change.people.audit(Act(WHO, "confirmation.answer", "payment/p-1"), 1_000)
             change.people.ask("labels", b"[]", 1_000)
         with people.look() as others:
@@ -329,7 +322,7 @@ class NoticesContract(Contract):
             for key, at_ms in (("old", 1_000), ("waiting", 1_000), ("new", 9_000)):
                 change.add_due(due(key, at_ms))
             change.take(["old", "new"], "l-1")
-            change.put_letter(dataclasses.replace(letter("l-old"), state=SENT))
+            change.put_letter(replace(letter("l-old"), state=SENT))
             change.put_letter(letter("l-open"))
             change.put_question(question("q-old"))
             change.sweep(9_000)

@@ -9,8 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from msgspec.structs import replace
-
 from shroff.adapters.databases.sqlite_file import APPLICATION_ID, WriterLock, storage_error
 from shroff.adapters.jobs.sql import PART as JOBS
 from shroff.adapters.log.sqlite import VERSION as LOG_VERSION
@@ -23,7 +21,7 @@ from shroff.app.project_files import checked
 from shroff.errors import StorageError
 from shroff.notices.sql import PART as NOTICES
 from shroff.people.sql import VERSION as PEOPLE_VERSION
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,6 @@ from urllib.parse import quote
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.app.cases.dispute_stages import ANSWERABLE, STAGES, DisputeStage, label_row, stages_of
 from shroff.errors import UsageError
@@ -23,6 +22,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.app.cases.prior_payments import PriorEvidence

@@ -13,7 +13,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.engine.let_through import APPROVED, DRAWS
@@ -34,7 +33,7 @@ from shroff.monitoring.day_figures import DISPUTE
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 from shroff.training.sets.labels import (
     FRAUD_LABEL,

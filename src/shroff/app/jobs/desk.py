@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
 from shroff.app.jobs.kinds import kind_named
@@ -33,7 +32,7 @@ from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.schedules import ALL, QUEUE, RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, Schedule
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import Seen

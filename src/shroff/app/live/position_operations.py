@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.app.live.webhook_sources import ReadView, SourceFiles
 from shroff.app.parts import ProjectPart
@@ -18,6 +17,7 @@ from shroff.events.intake import READ
 from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.runtime.texts import argument, one_line, table
+from shroff.runtime.values import replace
 from shroff.streams.source import shown
 
 if TYPE_CHECKING:

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from msgspec.structs import replace
-
 from shroff.app.adapter_factory import open_sources
 from shroff.app.live.position_operations import notes_of
 from shroff.app.live.request_inbox import Inboxes
@@ -30,7 +28,7 @@ from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.snapshots import KEPT, Snapshots
 

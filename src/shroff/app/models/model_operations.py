@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +28,7 @@ from shroff.operations.declaration import (
 )
 from shroff.people.audit import checked_reason
 from shroff.runtime.texts import argument, many, one_line, table
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.app.models.promotion import Promotions

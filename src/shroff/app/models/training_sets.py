@@ -9,12 +9,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, Unpack
 
-from msgspec.structs import replace
-
 from shroff.app.arrow_tables import FileOptions, Files, InputFiles
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

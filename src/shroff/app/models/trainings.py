@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
-
-from msgspec.structs import replace
 
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, InputFiles, paths
@@ -19,6 +16,7 @@ from shroff.events.formats.encodings import file_format
 from shroff.runtime.entry_points import IMPORTERS, entries, load_entry
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -142,8 +140,8 @@ class Training(ProjectPart):
                 as_of_ms=as_of_ms,
                 brought_by=brought_by,
             )
-        report = dataclasses.replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
-        return self._promoted(report, by) if promote else dataclasses.replace(report, why_not=NOT_ASKED)
+        report = replace(report, remarks=(*said, *told, *report.remarks), is_incomplete=bool(said))
+        return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
     def _run(self, steps: Steps | None, way: Way, growing: Growing | None = None) -> TrainingRun:
         from shroff.training.train import Steps, TrainingRun
@@ -163,9 +161,7 @@ class Training(ProjectPart):
         is_champion = deployed.champion == report.stored.id
         is_promoted = deployed.in_force and is_champion
         remarks = (*report.remarks, deployed.unused) if is_champion and deployed.unused else report.remarks
-        return dataclasses.replace(
-            report, promoted=is_promoted, is_champion=is_champion, why_not=why_not, remarks=remarks
-        )
+        return replace(report, promoted=is_promoted, is_champion=is_champion, why_not=why_not, remarks=remarks)
 
     def import_model(
         self,
@@ -246,7 +242,7 @@ class Training(ProjectPart):
                 as_of_ms=as_of_ms,
                 making=lambda given: found.maker(given, settings),
             )
-        return self._promoted(report, by) if promote else dataclasses.replace(report, why_not=NOT_ASKED)
+        return self._promoted(report, by) if promote else replace(report, why_not=NOT_ASKED)
 
     def _event_of(self, event: str | None) -> str:
         """The event type that is meant."""

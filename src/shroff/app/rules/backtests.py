@@ -27,6 +27,7 @@ from shroff.operations.declaration import OperationRequest, Param, operation
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.runtime.texts import argument
+from shroff.runtime.values import replace
 from shroff.runtime.whole_files import own, write_lines
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ class LogBacktests(ProjectPart):
             chosen = self._context.registry.load(model)
             known = in_force.read_in_force(files.get(in_force.FILE), problems)
             now = known.get(chosen.event, in_force.InForce())
-            draft_of = msgspec.structs.replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
+            draft_of = replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
         loaded = load_definitions(files, self._log.hasher, self._context.registry.load, draft)

@@ -24,7 +24,7 @@ from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class RuleDraftFiles(ProjectPart):
             if author.id in {editor.id for editor in draft.note.authors}:
                 raise NotApprovedError(f"{author.name} wrote part of this draft; another person must approve it")
             self._require_ok(draft)
-            note = msgspec.structs.replace(
+            note = replace(
                 draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._context.now_ms()
             )
             before("", draft.tag)

@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.project.policy import OUTCOMES
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 RULES_MAX = 5
 PARTS_MAX = 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,6 @@ from zlib import crc32
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError
@@ -20,6 +18,7 @@ from shroff.events.event import Event, TimeText, canonical_value, time_text
 from shroff.language.values import DAY_MS, show_decimal, show_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.runtime.texts import many, table
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -350,7 +349,7 @@ class _EventRules:
         from shroff.project.dependency_hash import read_by
 
         read = read_by([rule.when], definitions.features.get)
-        alone = dataclasses.replace(definitions, rules=(rule,), features=read.features, policies={}, scoring={})
+        alone = replace(definitions, rules=(rule,), features=read.features, policies={}, scoring={})
         for row in hits[::-1][:TEST_TRIES].tolist():
             past = looked_back(self.log, alone, int(self.rows.seqs[row]), TEST_EVENTS)
             if past is not None:

@@ -11,7 +11,6 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.events.definitions import Events
@@ -19,6 +18,7 @@ from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.events.unique import Named
 from shroff.events.validation import LabelInput
+from shroff.runtime.values import replace
 
 MEMORY_BYTES = 64 * 1024 * 1024  # of packed submissions
 EARLIEST_MS = -(1 << 63)  # before any event

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Array, Bytes, Ints, Ints32
 from shroff.features.batch.backfill_plan import (
@@ -26,7 +25,7 @@ from shroff.features.batch.backfill_plan import (
 )
 from shroff.features.online.window_state import HistoryPlan
 from shroff.language.aggregates import State
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 # Calls a function with each of the given arguments, on several threads, and gives the results in order.
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]

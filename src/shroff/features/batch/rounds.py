@@ -13,8 +13,6 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from msgspec.structs import replace
-
 from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.features.batch.columns import Chunk, Keeper, Piece
@@ -24,6 +22,7 @@ from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW, compute
 from shroff.features.online.group_state import GroupState
 from shroff.features.plan import make_plan
 from shroff.language.row import Reference
+from shroff.runtime.values import replace
 
 PIECE_ROWS = 1 << 18  # rows whose results are there at the same time
 One = TypeVar("One")

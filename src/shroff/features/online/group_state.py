@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from msgspec import Struct, field
-from msgspec.structs import replace
 
 from shroff.arrays import Bools, Bytes, Ints
 from shroff.events.definitions import Events
@@ -31,7 +30,7 @@ from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, Ite
 from shroff.language.row import Reference
 from shroff.language.types import INTEGER_MAX, UNITS_MAX
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
 

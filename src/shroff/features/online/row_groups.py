@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, Remarks
 from shroff.features.kernels.layout import OF_ARRIVAL, OF_KEY, OF_LINK
@@ -20,6 +19,7 @@ from shroff.features.plan import SeriesKey, series_of
 from shroff.language.expression import ItemField, Node, ThisField, fields_of_this, walk
 from shroff.language.row import Evaluate
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN
+from shroff.runtime.values import replace
 
 Fill = Callable[[Row], None]
 _NOBODY = -1

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from msgspec import field
-from msgspec.structs import replace
 
 from shroff.arrays import Bools, Floats, Ints
 from shroff.errors import UsageError
@@ -24,7 +23,7 @@ from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, T
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
 from shroff.models.sets import FRAUD, RecordedDecisions, TrainingSet
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 Score = Callable[[TrainingSet], Floats]
 Learn = Callable[[TrainingSet, KnownRows], Score]

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.json_types import JsonMapping
 from shroff.models.definitions import ModelGate
@@ -24,7 +23,7 @@ from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
 from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 LATENCY = "latency_p99"
 LEAK_TEST = "leak_test"
@@ -113,7 +112,7 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
     for gate in gates:
         # The same of a gate that nobody asked when the model was trained
         found += [
-            msgspec.structs.replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
+            replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
             for events in _judged(gate, measured)
             if (events.name, events.limit) not in judged
         ]
@@ -127,7 +126,7 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
         return [*results]
     note = f"{why}: {CURE}"
     return [
-        msgspec.structs.replace(result, passed=False, note=note)
+        replace(result, passed=False, note=note)
         if result.name == SLICE_COLLAPSE or result.limit.startswith(_ABOVE)
         else result
         for result in results

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints, Ints8
 from shroff.models.evaluation.cost_table import (
@@ -32,7 +31,7 @@ from shroff.models.evaluation.cost_table import (
 )
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, drawings, ends, key_blocks, times_for
 from shroff.models.evaluation.metrics import Terms
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 NOBODY = 1.000001  # above every score: a threshold that nothing reaches
 STEPS_DRAWN = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read

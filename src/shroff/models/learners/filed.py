@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Array, Floats, Ints
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 ROWS_TOGETHER = 1 << 16  # that are read, scored and handed to a learner at a time
 _WIDTH = 8

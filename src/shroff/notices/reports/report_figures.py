@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.language.values import DAY_MS, day_start_ms
 from shroff.log.later_labels import places_between
@@ -18,7 +17,7 @@ from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, DayFigures, figu
 from shroff.notices.definitions import Notice
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LogReader
 
 _NOT_COUNTED = msgspec.Raw(b"null")

@@ -14,13 +14,13 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
-from msgspec.structs import replace
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
 from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.sandbox import Sandbox, check_own
+from shroff.runtime.values import replace
 
 FOLDER = "notices/"
 ENDINGS = (".txt.j2", ".html.j2")

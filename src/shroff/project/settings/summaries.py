@@ -9,14 +9,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import field
-from msgspec.structs import replace
 
 from shroff.errors import nearest
 from shroff.language.keys import DURATION, NAME, Many, One, Required, choice, mapping_shape, own_names
 from shroff.language.shapes import load_shape
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.settings import ADDRESS
 
 if TYPE_CHECKING:

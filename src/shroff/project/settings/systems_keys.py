@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from functools import cache, partial
 
-from msgspec.structs import replace
-
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -30,6 +28,7 @@ from shroff.language.keys import (
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
 from shroff.project.settings.service_keys import METRICS, NETWORKS, SESSIONS, SIGN_IN
+from shroff.runtime.values import replace
 from shroff.streams.settings import (
     ADDRESS,
     CALLS,

@@ -9,11 +9,11 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import TransientError
 from shroff.notices.mailer import Mail, Mailer
 from shroff.notices.texts.mails import RenderedText, mail_of
+from shroff.runtime.values import replace
 from shroff.testing.contracts.promises import Contract, promise
 
 PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one

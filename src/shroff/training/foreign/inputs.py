@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from shroff import config
 from shroff.errors import Problem, UsageError, nearest
 from shroff.features.definitions import load_features
@@ -23,7 +21,7 @@ from shroff.models.inputs import InputLoader
 from shroff.models.loaded import LOGISTIC
 from shroff.models.model import InputColumn
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 OPTION = "--inputs"
 CATEGORIES = "--categories"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from msgspec.structs import replace
 from threadpoolctl import threadpool_limits
 
 from shroff.arrays import Floats
@@ -31,7 +30,7 @@ from shroff.models.model import NUMBER, PROBABILITY
 from shroff.models.model_contributions import drawn_rows
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.foreign.inputs import ForeignInputs
 from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
 from shroff.training.train import Maker, plain_settings

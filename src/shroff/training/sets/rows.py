@@ -14,7 +14,6 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Floats, Ints
 from shroff.engine.decision import is_drawn
@@ -37,7 +36,7 @@ from shroff.models.sets import FRAUD, Labels, TrainingSet, labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LogReader
 from shroff.training.roles import Roles, WantedFold, role_columns, role_types, roles_of, texts_of
 from shroff.training.sets.gathered import SLICE, gathered

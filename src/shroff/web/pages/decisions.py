@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.app.cases.result_operations import result_fields
@@ -29,7 +28,7 @@ from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import csv_line
 from shroff.training.sets.labels import LABELS
 from shroff.web.http.messages import Request

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from msgspec import UNSET
-from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.app.cases.result_operations import (
@@ -24,6 +23,7 @@ from shroff.errors import UsageError
 from shroff.language.values import day_named
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.values import replace
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, signed_bars

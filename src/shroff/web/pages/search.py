@@ -9,14 +9,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.errors import UsageError
 from shroff.explain.entities import EntityLook, summary_in
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path, entity_path

@@ -8,12 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.events.intake import READ
 from shroff.log.writer import DUPLICATE, LATE, REFUSED, UNTAKEN
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import replace
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Source, Standing, Taken

@@ -14,14 +14,13 @@ from pathlib import PurePosixPath
 from typing import Any, Final, Literal
 
 from msgspec import field
-from msgspec.structs import replace
 
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.json_types import JsonObject
 from shroff.plugins.loader import YamlMapping, read_shape
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import NAME_PATTERN
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import FrozenStruct, replace
 from shroff_plugins.analytics.closed_duckdb import library, stopped_by_ctrl_c
 from shroff_plugins.analytics.marts.checks import CHECKS, MartTest, tests_of
 

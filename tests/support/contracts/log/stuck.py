@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Counts, Log, Offset
 from shroff.testing.contracts.promises import ODD_IDS
 from tests.support.contracts.log import LogCase

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Indexed, Log, UniqueValue
 from shroff.streams.log_columns import KeyPlaces
 from shroff.testing.contracts.promises import ODD_IDS

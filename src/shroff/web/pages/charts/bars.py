@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from msgspec.structs import replace
-
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.pages.charts.plots import Mark
 
 COLUMNS_MAX = 60

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec.structs import replace
-
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 WIDTH = 1_000  # of the box, whatever the screen has
 LINES = 4  # across, at most

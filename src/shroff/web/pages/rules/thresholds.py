@@ -8,7 +8,6 @@ from math import log10
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
-from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.app.models.cutoffs import APPLY, CUTS, AppliedCutoffs, CutoffsChange
@@ -30,7 +29,7 @@ from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import AuditEntry
 from shroff.people.store import AuditFilter
-from shroff.runtime.values import Fresh
+from shroff.runtime.values import Fresh, replace
 from shroff.training.measured import money_text
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
