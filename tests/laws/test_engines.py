@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace as with_other
 
 from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
@@ -225,16 +224,14 @@ def test_any_decision_computed_again_has_its_receipt(some: list[Version], made: 
 
 
 CHANGES = [
-    pytest.param(lambda one: one if one.over_ms is None else with_other(one, over_ms=one.over_ms + 1), id="left"),
-    pytest.param(lambda one: with_other(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
-    pytest.param(lambda one: with_other(one, including=False), id="including this"),
-    pytest.param(lambda one: with_other(one, since_flag=False), id="since flag"),
-    pytest.param(lambda one: with_other(one, matching=None), id="matching"),
-    pytest.param(lambda one: with_other(one, each_source=False), id="of each source"),
-    pytest.param(lambda one: one if one.last_n is None else with_other(one, last_n=one.last_n + 1), id="last n"),
-    pytest.param(
-        lambda one: one if AGGREGATES[one.function].needs_where else with_other(one, condition=None), id="where"
-    ),
+    pytest.param(lambda one: one if one.over_ms is None else replace(one, over_ms=one.over_ms + 1), id="left"),
+    pytest.param(lambda one: replace(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
+    pytest.param(lambda one: replace(one, including=False), id="including this"),
+    pytest.param(lambda one: replace(one, since_flag=False), id="since flag"),
+    pytest.param(lambda one: replace(one, matching=None), id="matching"),
+    pytest.param(lambda one: replace(one, each_source=False), id="of each source"),
+    pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
+    pytest.param(lambda one: one if AGGREGATES[one.function].needs_where else replace(one, condition=None), id="where"),
 ]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from msgspec.structs import replace as replace_struct
 
 from shroff.errors import StorageError, UsageError
 from shroff.events.intake import Submission
@@ -176,10 +175,10 @@ def test_scores_are_those_of_the_documents_since_a_model_came_into_force() -> No
     log.append(
         Batch(
             records=[
-                replace_struct(control, seq=row.seq + 1, id="c2", body=versions),
-                replace_struct(event, **later, body=event.body.replace(b"p2", b"p3")),
+                replace(control, seq=row.seq + 1, id="c2", body=versions),
+                replace(event, **later, body=event.body.replace(b"p2", b"p3")),
             ],
-            decisions=[replace_struct(row, **later, document=scored)],
+            decisions=[replace(row, **later, document=scored)],
         )
     )
 
