@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shroff.language.aggregates import AGGREGATES
@@ -23,7 +25,6 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
-from shroff.runtime.values import replace
 
 PAYMENT = {
     "amount": money(2),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
+from msgspec.structs import replace
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import Problem, UsageError
@@ -25,7 +26,6 @@ from shroff.rules.texts import (
     with_form,
     with_value,
 )
-from shroff.runtime.values import replace
 
 RULE = """# seen in March
 - id: dear   # a burst of tiny payments

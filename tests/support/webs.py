@@ -163,10 +163,10 @@ class Browser:
         return await self.send("POST", path, urlencode(form).encode(), sent)
 
     async def csrf(self) -> str:
-        """What a form of this session carries: from a page, as a browser has it, which is read once a session."""
+        """What a form of this session carries: from a page that is quick, as a browser has it, read once a session."""
         session = str(self.cookies)
         if self._csrf[0] != session:
-            found = re.search(r'name="csrf" content="([0-9a-f]+)"', (await self.get("/me")).body.decode())
+            found = re.search(r'name="csrf" content="([0-9a-f]+)"', (await self.get("/none")).body.decode())
             assert found is not None
             self._csrf = str(self.cookies), found[1]
         return self._csrf[1]

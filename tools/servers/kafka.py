@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,8 @@ def java() -> str:
         raise UnavailableError("java is not on the path: it needs Java 17 (Debian: openjdk-17-jre-headless).")
     return str(found)
 
+
+META: Final = "meta.properties"  # in a broker's data: whose they are
 
 # Settings of a client that asks whether brokers are there.
 LOOKING: Final[dict[str, str | int | float | bool]] = {"log_level": 0, "reconnect.backoff.max.ms": 500}
@@ -112,7 +115,10 @@ class Kafka(Server):
         for id_ in range(1, self.n_brokers + 1):
             settings = self.folder / f"broker-{id_}.properties"
             settings.write_text(self._settings(id_), encoding="utf-8")
-            self._tool([*start, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)])
+            if id_ == 1:
+                self._tool([*start, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)])
+            else:
+                self._format_as_first(id_)
             command = [*start, "kafka.Kafka", str(settings)]
             log, env = self.folder / f"broker-{id_}.log", self.envs[id_ - 1]
             self.brokers.append(Child(f"Kafka broker {id_}", command, log, env=env))
@@ -127,6 +133,15 @@ class Kafka(Server):
             encoding="utf-8",
         )
         return path
+
+    def _format_as_first(self, id_: int) -> None:
+        """What the tool would write, of the first broker's but for the ids: two seconds of a processor for each."""
+        first, own = self.data(1), self.data(id_)
+        shutil.copytree(first, own)
+        ids = {"node.id": str(id_), "directory.id": secrets.token_urlsafe(16)}
+        lines = (first / META).read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if line.partition("=")[0] not in ids]
+        (own / META).write_text("\n".join([*kept, *map("=".join, ids.items())]) + "\n", encoding="utf-8")
 
     def _tool(self, command: Sequence[str]) -> str:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder)

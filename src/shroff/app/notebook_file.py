@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError, nearest
 from shroff.json_types import JsonObject
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,7 +109,8 @@ _REASONS = """\
 show([{"of the model": one.code, "adds": one.contribution, "in words": one.text} for one in explained.reasons])"""
 
 
-class Cell(FrozenStruct):
+@frozen
+class Cell:
     """A cell: CODE or TEXT, and what is in it."""
 
     kind: str

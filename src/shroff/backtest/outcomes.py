@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -27,12 +28,13 @@ from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 from shroff.training.sets.labels import Codes, GatheredLabels, label_codes, rows_of
 
 
-class JudgedRange(FrozenStruct):
+@frozen
+class JudgedRange:
     """Range of a backtest: events with sequence numbers (after, upto], and labels known up to a moment."""
 
     after: int
@@ -40,7 +42,8 @@ class JudgedRange(FrozenStruct):
     as_of_ms: int
 
 
-class JudgedEvents(FrozenStruct):
+@frozen
+class JudgedEvents:
     """The events of one type that were decided, in log order.
 
     Args:
@@ -75,7 +78,8 @@ class JudgedEvents(FrozenStruct):
         return len(self.seqs)
 
 
-class DraftVerdicts(FrozenStruct):
+@frozen
+class DraftVerdicts:
     """Outcomes of a draft, by event type.
 
     Args:

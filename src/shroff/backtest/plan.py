@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
@@ -17,11 +18,12 @@ from shroff.project.scoring import LoadModel, Scoring
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.streams.log import LogReader
 
 
-class DraftComparison(FrozenStruct):
+@frozen
+class DraftComparison:
     """What a draft is compared with, and how.
 
     Args:
@@ -38,7 +40,8 @@ class DraftComparison(FrozenStruct):
     judges_models: bool = True
 
 
-class DecidingVersion(FrozenStruct):
+@frozen
+class DecidingVersion:
     """A stretch of the log, (start, end]: what decided it then, and both sides of the backtest as of then."""
 
     start: int
@@ -48,7 +51,8 @@ class DecidingVersion(FrozenStruct):
     base: Definitions
 
 
-class Stretch(FrozenStruct):
+@frozen
+class Stretch:
     """A part of the log, (start, end], that one side decides by the same lists, tables and models."""
 
     start: int
@@ -56,7 +60,8 @@ class Stretch(FrozenStruct):
     definitions: Definitions
 
 
-class Computation(FrozenStruct):
+@frozen
+class Computation:
     """What one pass over the log computes: by columns over all of it, and row by row in its order.
 
     Args:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from msgspec import Struct
+from msgspec.structs import replace
 
 from shroff.cases.case import FRAUD, SAMPLE, SCORE_PARTS, Alert
 from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
@@ -30,7 +31,7 @@ from shroff.project.settings.casework import CaseSettings, Matcher, first_match,
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
@@ -42,7 +43,8 @@ RECENT = 4_096  # decisions that are remembered: 2 to 3 KB each
 _NAMES_ALONE = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
 
 
-class _AlertVersion(FrozenStruct):
+@frozen
+class _AlertVersion:
     """Parts of an active version that alerts depend on."""
 
     definitions: Definitions
@@ -69,12 +71,13 @@ class _AlertDecision(FrozenStruct, gc=False):
     rules: tuple[str, ...] = ()
 
 
-class _Raised(Struct):
+@dataclass(slots=True)
+class _Raised:
     """Reasons for alerts at one sequence number: an outcome, the sample, hits of rules that notify, keys as text."""
 
     wants_review: bool = False
     is_sampled: bool = False
-    told: list[HitRow] = []
+    told: list[HitRow] = field(default_factory=list)
 
 
 class RecentDecisions:
@@ -287,7 +290,8 @@ class AlertRules:
         return _Made(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
 
 
-class _Made(FrozenStruct):
+@frozen
+class _Made:
     """Makes the alerts of one event."""
 
     log: Log

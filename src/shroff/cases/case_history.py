@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
 from shroff.json_types import JsonObject
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
@@ -27,7 +28,8 @@ ESCALATING = frozenset({"escalated", DISAGREED})
 _DECODED = msgspec.json.Decoder(JsonObject)
 
 
-class CaseHistory(FrozenStruct):
+@frozen
+class CaseHistory:
     """State of a case, folded from its changes.
 
     Args:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.json import decode as from_json
+from msgspec.structs import replace
 
 from shroff.cases.case import (
     ESCALATED,
@@ -34,7 +35,7 @@ from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.settings.casework import DEFAULT, MINE
-from shroff.runtime.values import Fresh, FrozenStruct, replace
+from shroff.runtime.values import Fresh, frozen
 
 HOUR_MS = 3_600_000
 PACE_MS = 2 * HOUR_MS  # over which the pace is measured
@@ -46,14 +47,16 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _HIDDEN = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
 
-class QueuePage(FrozenStruct):
+@frozen
+class QueuePage:
     """A page of the queue; `after` is the start of the next page, None at the end."""
 
     cases: Sequence[Case]
     after: Cursor | None
 
 
-class Detail(FrozenStruct):
+@frozen
+class Detail:
     """One case with its alerts, its history and its files."""
 
     case: Case
@@ -62,14 +65,16 @@ class Detail(FrozenStruct):
     files: Sequence[Attached]
 
 
-class Counted(FrozenStruct):
+@frozen
+class Counted:
     """A view, and how many cases it finds now. `owner` is empty for one that everybody has."""
 
     view: View
     count: int
 
 
-class ReviewCapacity(FrozenStruct):
+@frozen
+class ReviewCapacity:
     """Review capacity and progress of a day.
 
     Args:
@@ -87,7 +92,8 @@ class ReviewCapacity(FrozenStruct):
     second_looks: Agreement
 
 
-class Backlog(FrozenStruct):
+@frozen
+class Backlog:
     """Open work: cases that can be worked on now. Snoozed ones are left out.
 
     Args:

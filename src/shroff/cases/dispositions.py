@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.json import encode as to_json
+from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import (
@@ -50,7 +51,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import parse_duration
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 BULK_MAX = 500  # cases in one go
 SNOOZE_MS_MAX = 90 * 86_400_000
@@ -62,7 +63,8 @@ _RESTORED = (
 )
 
 
-class CaseAction(FrozenStruct):
+@frozen
+class CaseAction:
     """Result of an action: the cases as they are now, and until when `undo` takes the number back."""
 
     cases: Sequence[Case]
@@ -70,14 +72,16 @@ class CaseAction(FrozenStruct):
     until_ms: int
 
 
-class Failed(FrozenStruct):
+@frozen
+class Failed:
     """A case of many with which nothing was done, and why."""
 
     case: int
     error: ShroffError
 
 
-class Undone(FrozenStruct):
+@frozen
+class Undone:
     """Result of an undo: restored cases, and those that somebody changed meanwhile.
 
     `listed` are the list entries of the answer; the caller removes them.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.case_actions import FREED, OPENED
@@ -13,7 +15,7 @@ from shroff.cases.label_feed import CUSTOMER, FeedLabel
 from shroff.engine.let_through import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
@@ -21,14 +23,16 @@ if TYPE_CHECKING:
 _SETTLING = ("fraud", "genuine")
 
 
-class Followed(FrozenStruct):
+@frozen
+class Followed:
     """Labels that cases listen to, in their order: of events that have an alert, and the first denial of each other."""
 
     labels: Sequence[FeedLabel]
     denials: Sequence[FeedLabel]
 
 
-class Reopened(FrozenStruct):
+@frozen
+class Reopened:
     """A closed case that a customer's "no" has opened again, as it is now."""
 
     case: Case

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-
-from msgspec import Struct, field
+from dataclasses import dataclass, field, replace
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
@@ -14,7 +13,7 @@ from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 
 SETTLED = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing
@@ -22,7 +21,8 @@ DAYS_MAX = 3_650
 OLD_ENOUGH = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
 
 
-class LabelSaid(FrozenStruct):
+@frozen
+class LabelSaid:
     """One label of an event: what was said, by whom, when; and whether it is the one in force."""
 
     verdict: str
@@ -33,7 +33,8 @@ class LabelSaid(FrozenStruct):
     in_force: bool = False
 
 
-class LabelHistory(Struct):
+@dataclass(slots=True)
+class LabelHistory:
     """The labels of one event in the order of the log, and when that event was."""
 
     time_ms: int
@@ -45,7 +46,8 @@ class LabelHistory(Struct):
         return _in_force(self.said)
 
 
-class Conflict(FrozenStruct):
+@frozen
+class Conflict:
     """An event of which both `fraud` and `genuine` were said; its labels in the order of the log.
 
     `kind` is `sources` where the last words of two sources contradict each other, else `taken back`: one source
@@ -59,7 +61,8 @@ class Conflict(FrozenStruct):
     labels: tuple[LabelSaid, ...]
 
 
-class CurvePoint(FrozenStruct):
+@frozen
+class CurvePoint:
     """The curve after so many whole days: the share of frauds that are known then, and by which source first.
 
     `became_known` counts the frauds that the estimate rests on which became known in that day, `at_risk` those
@@ -73,7 +76,8 @@ class CurvePoint(FrozenStruct):
     at_risk: int
 
 
-class Maturity(FrozenStruct):
+@frozen
+class Maturity:
     """Number of frauds known n days after their event, of those known within the days of the curve.
 
     Of `frauds` in force at `as_of_ms`, the curve rests on all but `too_young`, whose last day is not over, and
@@ -105,7 +109,8 @@ class Maturity(FrozenStruct):
         return shares[::-1]
 
 
-class _Fraud(FrozenStruct):
+@frozen
+class _Fraud:
     """An active fraud: days until first known, by whom, and whole days since its event."""
 
     days: int
@@ -207,7 +212,8 @@ def maturity_in(
     return Maturity(as_of_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
 
 
-class Came(Struct):
+@dataclass(slots=True)
+class Came:
     """Number of labels of a source since a time, by verdict; `newest_ms` is when the last became known."""
 
     source: str
@@ -231,7 +237,8 @@ def came_since(histories: Histories, since_ms: int) -> list[Came]:
     return list(found.values())
 
 
-class HeldAnswers(FrozenStruct):
+@frozen
+class HeldAnswers:
     """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
 
     verdict: str

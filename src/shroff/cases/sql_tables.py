@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecora
 from shroff.json_types import JsonMapping
 from shroff.people.sql import tables_of
 from shroff.runtime.texts import escaped, unescaped
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 
 class AnyText(TypeDecorator[str]):
@@ -37,7 +37,8 @@ def _unescaped(value: str | None) -> str | None:
     return None if value is None else unescaped(value)
 
 
-class CaseTables(FrozenStruct):
+@frozen
+class CaseTables:
     """The tables of cases."""
 
     case_place: Table

@@ -11,7 +11,7 @@ from shroff.cli.session import argument, many, one_line, program_word, table
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Tally
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.explain.explanation import Explained
@@ -26,7 +26,8 @@ WIDTH = 80
 REASONS_SHOWN = 6  # of the model's, for people
 
 
-class DemoTraining(FrozenStruct):
+@frozen
+class DemoTraining:
     """The bank that the model learned from, and the report on it; the thresholds are of `shroff thresholds`."""
 
     seed: int
@@ -49,7 +50,8 @@ class DemoTraining(FrozenStruct):
         return None if compared is None else compared.mean
 
 
-class DemoSummary(FrozenStruct):
+@frozen
+class DemoSummary:
     """Summary of the demo; `explained` is the tally's example.
 
     Of one that is served `folder` is the project, `cases` are open, `asked` customers are asked by mail, and `url` is

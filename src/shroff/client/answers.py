@@ -17,7 +17,7 @@ from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, Undecided, kind_of
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import frozen
 
 OUTCOMES = ("approve", "challenge", "review", "decline")
 RETRY_S_MAX = 5.0
@@ -70,7 +70,8 @@ class StandIn:
     late: Any = field(compare=False, repr=False)
 
 
-class Labelled(FrozenStruct):
+@frozen
+class Labelled:
     """Result of a label: `appended`, `pending` until its event comes, or `duplicate`."""
 
     label: str

@@ -23,11 +23,12 @@ from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
 from shroff.project.scoring import RowScoring
 from shroff.rules.definitions import Rule
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow
 
 
-class _RuleReaders(FrozenStruct):
+@frozen
+class _RuleReaders:
     """A rule with readers of its hit, its key and its reason."""
 
     rule: Rule

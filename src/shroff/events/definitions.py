@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from shroff.language.expression import ORIGINAL_AMOUNT, Lookup, Path, walk
 from shroff.language.expression import Node as Expression
@@ -16,7 +17,7 @@ from shroff.language.names import DeclaredNames, TableShape
 from shroff.language.row import Tables
 from shroff.language.types import HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS
-from shroff.runtime.values import FrozenStruct, frozen, replace
+from shroff.runtime.values import FrozenStruct, frozen
 
 VERDICTS = ("fraud", "genuine", "unclear")
 ANALYST = "analyst"
@@ -33,7 +34,8 @@ DISPUTE_NAMES = (*LABEL_NAMES, "stage", "due", "network", "code", "reason_code",
 RATE = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
 
 
-class Field(FrozenStruct):
+@frozen
+class Field:
     """A field of an event type."""
 
     name: str
@@ -46,7 +48,7 @@ class Field(FrozenStruct):
     @property
     def read_type(self) -> Type:
         """Its type as expressions read it."""
-        return replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
+        return structs.replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
 
     @property
     def sent(self) -> str:
@@ -79,7 +81,8 @@ class CsvLayout(FrozenStruct):
 NO_LAYOUT = CsvLayout()
 
 
-class FileMapping(FrozenStruct):
+@frozen
+class FileMapping:
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
     `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
@@ -94,7 +97,7 @@ class FileMapping(FrozenStruct):
     layout: CsvLayout = NO_LAYOUT
     each: Path | None = None
     arrived: Expression | None = None
-    tables: Tables = msgspec.field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
 
     def with_tables(self, tables: Tables) -> FileMapping:
         """The same with the tables that it reads."""
@@ -152,22 +155,24 @@ def _sent(field: Field, fields: MappingOf[str, Field]) -> Field:
     return Field(field.name, replace(field.shape, type=money(original.type.places), bounds=original.shape.bounds))
 
 
-class Entity(FrozenStruct):
+@frozen
+class Entity:
     """The subject of features: for each event type the expressions that make its key."""
 
     name: str
     keys: MappingOf[str, tuple[Expression, ...]]
 
 
-class Events(FrozenStruct):
+@frozen
+class Events:
     """Everything that events.yaml declares."""
 
-    types: MappingOf[str, EventType] = msgspec.field(default_factory=dict)
-    entities: MappingOf[str, Entity] = msgspec.field(default_factory=dict)
-    tables: MappingOf[str, TableShape] = msgspec.field(default_factory=dict)
-    table_keys: MappingOf[str, str] = msgspec.field(default_factory=dict)
-    label: EventType = msgspec.field(default_factory=lambda: label_type(2, {}))
-    disputes: EventType = msgspec.field(default_factory=lambda: dispute_type((), {}))
+    types: MappingOf[str, EventType] = field(default_factory=dict)
+    entities: MappingOf[str, Entity] = field(default_factory=dict)
+    tables: MappingOf[str, TableShape] = field(default_factory=dict)
+    table_keys: MappingOf[str, str] = field(default_factory=dict)
+    label: EventType = field(default_factory=lambda: label_type(2, {}))
+    disputes: EventType = field(default_factory=lambda: dispute_type((), {}))
 
     def with_tables(self, tables: Tables) -> Events:
         """The same, mappings with the tables that they read."""
@@ -276,7 +281,8 @@ def dispute_type(naming: Iterable[str], mappings: MappingOf[str, FileMapping]) -
     return EventType("dispute", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
 
 
-class Settings(FrozenStruct):
+@frozen
+class Settings:
     """A project's settings. Durations in milliseconds."""
 
     name: str = "project"

@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable
 from shroff.events.definitions import SOURCES
 from shroff.events.event import Event
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 
 
-class LabelEvent(FrozenStruct):
+@frozen
+class LabelEvent:
     """A label as the log holds it. `values` follow the fields of the type `label`.
 
     `of` is the labeled event. `changes` says whether the verdict in force was another

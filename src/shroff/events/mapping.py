@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from msgspec import Struct
+import msgspec
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
@@ -24,7 +25,7 @@ from shroff.language.printer import text_of as expression_text
 from shroff.language.row import Reference, compile_row
 from shroff.language.types import TEXT, TIME, Type
 from shroff.language.values import is_naive
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 Read = Callable[["MappedRow"], Any]
 
@@ -54,7 +55,7 @@ class MappedRow(FrozenStruct, gc=False):
         """The same event, its item the only one of its array."""
         if self.each is None:
             return self
-        return replace(self, columns=with_item(self.columns, self.each, self.index), index=0)
+        return msgspec.structs.replace(self, columns=with_item(self.columns, self.each, self.index), index=0)
 
 
 class Picked(FrozenStruct):
@@ -462,7 +463,8 @@ class UnmetCondition(NamedTuple):
     found: str
 
 
-class Unmatched(Struct):
+@dataclass(slots=True)
+class Unmatched:
     """The lines of one source that no `when` accepts, while none was accepted.
 
     Args:

@@ -21,7 +21,7 @@ from shroff.errors import UsageError
 from shroff.examples.crimes import FRAUDS, Crimes
 from shroff.examples.days import DAY_MS, MINUTE_MS, SECOND_MS, Life, bursts, ordinary_payments
 from shroff.examples.town import COUNTRIES, KINDS, Town, draw_town
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,8 @@ _DELAY_DAYS = {
 }
 
 
-class Payment(FrozenStruct):
+@frozen
+class Payment:
     """One payment: the event's fields as JSON has them, and apart from them the truth.
 
     `terminal` and `device` are left out where there is none.
@@ -61,7 +62,8 @@ class Payment(FrozenStruct):
     fraud: str | None
 
 
-class BankLabel(FrozenStruct):
+@frozen
+class BankLabel:
     """A label: `event`, `verdict`, `source` and `known_at`, right or wrong."""
 
     event: dict[str, str]
@@ -82,7 +84,8 @@ def bank(events: int, seed: int, start_ms: int = START_MS) -> Iterator[Payment]:
     return islice(_payments_of(events, seed, start_ms), events)
 
 
-class BankPeriod(FrozenStruct):
+@frozen
+class BankPeriod:
     """Where in its time a bank is shown: from its first instant, a Monday, without so many payments at first."""
 
     start_ms: int

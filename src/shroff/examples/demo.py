@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -25,7 +25,7 @@ from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_th
 from shroff.examples.names import RATES, BankNames, euros
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.events.intake import Intake, Submission
@@ -65,7 +65,8 @@ NO_RATE = """\
 SUMMARY = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
-class Fraud(FrozenStruct):
+@frozen
+class Fraud:
     """One fraudulent payment: its kind, its amount in cents, and the fields of its event."""
 
     kind: str
@@ -73,10 +74,11 @@ class Fraud(FrozenStruct):
     event: Mapping[str, str]
 
 
-class Truth(Struct):
+@dataclass(slots=True)
+class Truth:
     """Ground truth: the fraudulent payments by id. Filled while the stream is read."""
 
-    frauds: dict[str, Fraud] = {}
+    frauds: dict[str, Fraud] = field(default_factory=dict)
 
 
 def stream(
@@ -118,7 +120,8 @@ def submitted(intake: Intake, items: Iterable[Payment | BankLabel], truth: Truth
 # ---- the figures
 
 
-class Sum(Struct):
+@dataclass(slots=True)
+class Sum:
     """A number of payments and their amounts together, in cents."""
 
     payments: int = 0
@@ -129,7 +132,8 @@ class Sum(Struct):
         self.amount_minor += amount_minor
 
 
-class Caught(Struct):
+@dataclass(slots=True)
+class Caught:
     """The frauds of one kind, or of all, that were caught, and those that were missed."""
 
     caught: Sum = field(default_factory=Sum)
@@ -140,7 +144,8 @@ class Caught(Struct):
         return self.caught.payments + self.missed.payments
 
 
-class RuleFigures(Struct):
+@dataclass(slots=True)
+class RuleFigures:
     """How often a rule hit, and how often it was right. A rule that only notes is counted too."""
 
     effect: str
@@ -153,7 +158,8 @@ class RuleFigures(Struct):
         return rate(self.frauds, self.hits)
 
 
-class DemoFigures(Struct):
+@dataclass(slots=True)
+class DemoFigures:
     """Figures of one way to decide: rules with the model, or rules alone."""
 
     frauds: Caught = field(default_factory=Caught)
@@ -183,7 +189,8 @@ class DemoFigures(Struct):
         return self.frauds.caught.amount_minor - self.cost_minor(policy)
 
 
-class Example(FrozenStruct):
+@frozen
+class Example:
     """A decision to explain, as it was answered; `fraud` is None where the payment was honest.
 
     The one of the greatest weight is shown: a caught fraud, one that rules alone would have

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from shroff.arrays import Floats, Ints
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,8 @@ HOME_WEIGHTS = (0.72, 0.09, 0.07, 0.06, 0.06, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 MERCHANT_WEIGHTS = (0.50, 0.08, 0.08, 0.08, 0.06, 0.05, 0.05, 0.04, 0.02, 0.02, 0.02)
 
 
-class Kind(FrozenStruct):
+@frozen
+class Kind:
     """A kind of merchant: how it is paid, how often, and what a payment there comes to.
 
     Amounts are log-normal around `median` cents; they are rounded to `step` cents,
@@ -75,7 +76,8 @@ _HOUR_WEIGHTS = (
 _HOURS_SHARE = (0.25, 0.40, 0.27, 0.08)
 
 
-class Merchants(FrozenStruct):
+@frozen
+class Merchants:
     """The merchants, as columns, ordered by country; `shops[country][kind]` lists their numbers.
 
     `reach` is the running sum of how popular each is: a number drawn evenly between
@@ -92,7 +94,8 @@ class Merchants(FrozenStruct):
     shops: tuple[tuple[tuple[int, ...], ...], ...]
 
 
-class Customers(FrozenStruct):
+@frozen
+class Customers:
     """The customers, as columns: where they live, how often, when, where and how much they pay."""
 
     home: Numbers
@@ -105,7 +108,8 @@ class Customers(FrozenStruct):
     second_device_share: Reals
 
 
-class Town(FrozenStruct):
+@frozen
+class Town:
     """All that stays as it is."""
 
     customers: Customers

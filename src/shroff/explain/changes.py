@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -40,12 +40,13 @@ from shroff.models.model_contributions import NUMERIC, name_of, steps, units_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import Policy, outcome
 from shroff.rules.definitions import Rule
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 Variable = FeatureValue | ThisField
 
 
-class Counterfactual(FrozenStruct):
+@frozen
+class Counterfactual:
     """One value that would give another outcome, the nearest one.
 
     Args:
@@ -65,7 +66,8 @@ class Counterfactual(FrozenStruct):
     crossed: float
 
 
-class _ChangeableRule(FrozenStruct):
+@frozen
+class _ChangeableRule:
     """A rule whose answer may change: its condition reads nothing but features, fields and the score."""
 
     rule: Rule

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field
 
-from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -26,7 +26,7 @@ from shroff.language.expression import ThisField
 from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, Log, Record
 
 SHARED_MAX = 8  # keys of each other entity whose events are looked for
@@ -39,7 +39,8 @@ NEIGHBOURS_MAX = 50
 NEIGHBOURS_IN = 4_096  # events of shared keys that are looked at, the newest
 
 
-class KeyEvent(FrozenStruct):
+@frozen
+class KeyEvent:
     """An event of a key, and what was decided of it, where it was: by which features of this entity, too."""
 
     record: Record
@@ -49,7 +50,8 @@ class KeyEvent(FrozenStruct):
     features: JsonMapping = field(default_factory=dict)
 
 
-class Timeline(FrozenStruct):
+@frozen
+class Timeline:
     """Events of a key, newest first; every one of it behind the place `looked_to` and up to where was asked.
 
     `is_cut` says that there may be more before that. `features` are those of its entity at its newest decided event.
@@ -62,7 +64,8 @@ class Timeline(FrozenStruct):
     features_of: str = ""
 
 
-class Neighbour(FrozenStruct):
+@frozen
+class Neighbour:
     """Another key of the same entity, and through which keys of other entities it is one; `events` share them.
 
     `newest` is the newest of these events, with its outcome.
@@ -74,7 +77,8 @@ class Neighbour(FrozenStruct):
     newest: KeyEvent
 
 
-class KeyLinks(FrozenStruct):
+@frozen
+class KeyLinks:
     """The neighbors of a key. `left_out` are shared keys that were not followed, since more than MANY others share
     them.
     """
@@ -83,7 +87,8 @@ class KeyLinks(FrozenStruct):
     left_out: Sequence[tuple[str, str]]
 
 
-class KeyTotals(FrozenStruct):
+@frozen
+class KeyTotals:
     """The events of a key, newest first; `is_whole` says that these are all that the log has."""
 
     records: Sequence[Record]

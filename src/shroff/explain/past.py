@@ -36,7 +36,7 @@ from shroff.language.types import Type
 from shroff.language.values import DAY_MS, Value, parse_decimal, rescale_half_even
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Record
 
 EARLIER_MAX = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
@@ -46,7 +46,8 @@ REACH_MS = 30 * DAY_MS  # of amounts
 _LIMITS = frozenset(["<", "<=", ">", ">="])
 
 
-class PastDecision(FrozenStruct):
+@frozen
+class PastDecision:
     """A decided event: its fields, and the features that its decision shows, as values and as shown."""
 
     fields: Mapping[str, Value]
@@ -221,14 +222,16 @@ def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
 # ---- amounts
 
 
-class Amount(FrozenStruct):
+@frozen
+class Amount:
     """The amount of an event, and when it happened."""
 
     time_ms: int
     value: Decimal
 
 
-class AmountsBefore(FrozenStruct):
+@frozen
+class AmountsBefore:
     """Amounts of one key up to a decision.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from shroff.errors import UsageError, nearest
 from shroff.language.expression import FeatureValue, ItemFeature, Node, Score, aggregates, walk
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 ENGINES = ("online", "batch", "naive")
 
@@ -16,7 +16,8 @@ def score_name(event: str) -> str:
     return f"score of {event}"
 
 
-class Computed(FrozenStruct):
+@frozen
+class Computed:
     """A named expression with the event types at which it is computed.
 
     A feature needs its entity's key and is missing without it; what belongs to a rule does

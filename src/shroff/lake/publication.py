@@ -15,21 +15,22 @@ What a table of each format is stands in `lake.delta`, and with the adapters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
-from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError
 from shroff.lake.files import opened
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_manifest
 
 
-class Published(Struct):
+@dataclass(slots=True)
+class Published:
     """Result of a publication.
 
     Args:
@@ -42,9 +43,9 @@ class Published(Struct):
 
     tables: str = ""
     manifest: int = 0
-    versions: dict[str, int] = {}
-    commits: dict[str, int] = {}
-    problems: list[str] = []
+    versions: dict[str, int] = field(default_factory=dict)
+    commits: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
 
 class TableStoppedError(StateError):
@@ -72,7 +73,8 @@ class TableNote(FrozenStruct):
         return [(found[mark], opened(objects, found[mark]).schema_arrow) for mark in sorted(found)]
 
 
-class TableHead(FrozenStruct):
+@frozen
+class TableHead:
     """The last commit of a table: its version, -1 where there is none, and how far each lake is."""
 
     version: int = -1
@@ -80,7 +82,8 @@ class TableHead(FrozenStruct):
     note: TableNote = field(default_factory=TableNote)
 
 
-class TableChange(Struct):
+@dataclass(slots=True)
+class TableChange:
     """Change of a table by a commit.
 
     Args:
@@ -92,8 +95,8 @@ class TableChange(Struct):
     number: int = 0
     at_ms: int = 0
     upto: int = 0
-    added: dict[str, File] = {}
-    removed: list[str] = []
+    added: dict[str, File] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
     is_data: bool = False
 
     def take(self, manifest: Manifest, added: Sequence[File], removed: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from inspect import cleandoc
 
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 
 TEXT = "string"
 NUMBER = "number"
@@ -50,7 +50,8 @@ class Either(FrozenStruct):
         return ", or ".join(shape.what for shape in self.shapes)
 
 
-class MappingShape(FrozenStruct):
+@frozen
+class MappingShape:
     """A mapping: fixed keys, and perhaps names of the user's own.
 
     `named` is the shape of what stands under a name that is not among `keys`; such a name
@@ -90,7 +91,8 @@ class Late(FrozenStruct):
 Shape = One | Many | Either | MappingShape | Late
 
 
-class Key(FrozenStruct):
+@frozen
+class Key:
     """One key: its meaning in full sentences, and the shape of its value; None if not supported yet."""
 
     name: str

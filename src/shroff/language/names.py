@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-
-from msgspec import field
+from dataclasses import field
 
 from shroff.language.types import Type
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 
 TABLE_KINDS = ("prefix", "suffix", "network")  # of keys that hold many values
 
@@ -29,7 +28,8 @@ class TableShape(FrozenStruct):
     high: str = ""
 
 
-class DeclaredNames(FrozenStruct):
+@frozen
+class DeclaredNames:
     """The names that a project declares, as far as expressions see them.
 
     `events` has each event type with its fields; `entities` the event types that have a
@@ -53,7 +53,8 @@ class DeclaredNames(FrozenStruct):
         return f"{name} reads {field!r}, which is not a field of {' or '.join(events)}."
 
 
-class Scope(FrozenStruct):
+@frozen
+class Scope:
     """Context of an expression: the names that it may read.
 
     `this` are the event types that `this` can be; empty where there is no `this`.

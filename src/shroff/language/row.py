@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any, Final
-
-from msgspec import field
 
 from shroff.language import expression as typed
 from shroff.language.calls import Signature
@@ -20,7 +19,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.lookups.table import NO_ROWS, LookUpTable
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import in_share, key_text, to_real
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 
 Evaluate = Callable[[Any], Any]
 
@@ -42,7 +41,8 @@ _EXACT: Final[dict[str, Callable[[int, int], int]]] = {"+": operator.add, "-": o
 _NO_ENTRIES: Final[Mapping[str, int | None]] = {}
 
 
-class Reference(FrozenStruct):
+@frozen
+class Reference:
     """Reference data of expressions: lists (value to expiry, None without an end) and tables."""
 
     lists: Lists = field(default_factory=dict)

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-
-from msgspec import Struct
+from dataclasses import dataclass, field
 
 from shroff.events.intake import Submission
 from shroff.events.validation import LabelInput
@@ -22,7 +21,8 @@ Key = tuple[str, str]  # a type and an id
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
 
 
-class KnownRecords(Struct):
+@dataclass(slots=True)
+class KnownRecords:
     """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels,
     and events of their ids that were too late and are kept.
 
@@ -32,12 +32,12 @@ class KnownRecords(Struct):
 
     seq: int = 0
     holder: str = ""
-    records: dict[Key, Record] = {}
-    unique: dict[NameKey, Record] = {}
-    decisions: dict[Key, DecisionRow] = {}
-    waiting: dict[NameKey, list[WaitingLabel]] = {}
+    records: dict[Key, Record] = field(default_factory=dict)
+    unique: dict[NameKey, Record] = field(default_factory=dict)
+    decisions: dict[Key, DecisionRow] = field(default_factory=dict)
+    waiting: dict[NameKey, list[WaitingLabel]] = field(default_factory=dict)
     waiting_ids: frozenset[str] = frozenset()
-    late: dict[Key, LateEvent] = {}
+    late: dict[Key, LateEvent] = field(default_factory=dict)
 
 
 def look_up(

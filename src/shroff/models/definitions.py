@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from msgspec import field
+from dataclasses import field
 
 from shroff.language.expression import Node
 from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
 from shroff.runtime.entry_points import installed
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 
 LEARNERS = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
 
@@ -26,7 +25,8 @@ class ModelInput(FrozenStruct):
     node: Node
 
 
-class Split(FrozenStruct):
+@frozen
+class Split:
     """Windows of time, each behind the other: train, then a gap in which labels come, then test."""
 
     train_ms: int
@@ -42,7 +42,8 @@ class DailyCapacity(FrozenStruct):
     k: int
 
 
-class ModelGate(FrozenStruct):
+@frozen
+class ModelGate:
     """Limits of a metric for promotion. None: no limit."""
 
     metric: str
@@ -54,7 +55,8 @@ class ModelGate(FrozenStruct):
     by: tuple[str, ...] = ()  # the slices whose segments are compared
 
 
-class ModelSettings(FrozenStruct):
+@frozen
+class ModelSettings:
     """The model of one event type, as model.yaml has it. `parameters` and further keys have the loader's defaults."""
 
     event: str

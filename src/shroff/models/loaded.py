@@ -38,7 +38,7 @@ from shroff.models.trees.isolation import forest_of_isolation
 from shroff.models.trees.lightgbm import forest_of_lightgbm
 from shroff.models.trees.linear import Linear, linear_of, margins_of_linear, parts_of
 from shroff.models.trees.xgboost import forest_of_xgboost
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 XGBOOST = "xgboost"
 LIGHTGBM = "lightgbm"
@@ -111,7 +111,8 @@ class _ModelFile(Protocol):
     def cuts(self) -> Cuts | None: ...
 
 
-class _Trees(FrozenStruct):
+@frozen
+class _Trees:
     inputs: tuple[InputColumn, ...]
     forest: Forest
     explained: _Contributions | None
@@ -130,7 +131,8 @@ class _Trees(FrozenStruct):
         return Cuts(cuts_of(self.forest, len(self.inputs)), self.forest.is_single_input)
 
 
-class _Regression(FrozenStruct):
+@frozen
+class _Regression:
     inputs: tuple[InputColumn, ...]
     linear: Linear
 

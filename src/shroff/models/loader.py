@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
@@ -34,7 +35,7 @@ from shroff.models.keys import (
     metric_of,
     parameters_of,
 )
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 LABEL_DELAY_MS = 7 * DAY_MS
 TRAIN_MS = 28 * DAY_MS

@@ -12,7 +12,7 @@ from shroff.language.expression import FeatureValue, Node, ThisField, walk
 from shroff.language.types import Type
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 ROWS_MAX = 2_000  # rows are drawn; each costs half a millisecond for a hundred trees
 
@@ -20,7 +20,8 @@ NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
 SUM_ERROR = 1e-5  # of the sum of the sizes: how far contributions may be from their margin (single floats)
 
 
-class Share(FrozenStruct):
+@frozen
+class Share:
     """What a feature or field adds to a margin; `inputs` are places of the inputs that are made of it, largest first.
 
     `code` is the name of the feature or field; of inputs that read several the input's own.
@@ -59,7 +60,8 @@ def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence
     return sorted(found, key=lambda share: (-abs(share.contribution), share.code))
 
 
-class ValueSteps(FrozenStruct):
+@frozen
+class ValueSteps:
     """Values on both sides of cuts, in the units of a type, nearest to the present value first.
 
     `below` are the greatest values under the present one that lie left of a cut, `above` the least ones over it that
@@ -106,7 +108,8 @@ def _sides(cut: float, type_: Type, *, is_single: bool) -> tuple[float, float]:
     return low, low + 1
 
 
-class Dependence(FrozenStruct):
+@frozen
+class Dependence:
     """One input over the drawn rows.
 
     Args:

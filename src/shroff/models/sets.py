@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shroff.arrays import Array, Bools, Floats, Ints, Ints8
 from shroff.models.learners.filed import Values, some
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,7 +21,8 @@ FRAUD = 1
 NEVER_MS = np.iinfo(np.int64).max  # when a label will be known that never comes
 
 
-class Input(FrozenStruct):
+@frozen
+class Input:
     """One model input as a column of numbers.
 
     Args:
@@ -63,7 +65,8 @@ class Texts:
         return found
 
 
-class Labels(FrozenStruct):
+@frozen
+class Labels:
     """Every label of the events of a set, by row; those of one row in the order of the log.
 
     Args:
@@ -93,7 +96,8 @@ class Labels(FrozenStruct):
         )
 
 
-class RecordedDecisions(FrozenStruct):
+@frozen
+class RecordedDecisions:
     """Recorded decision of each event; codes are -1 where there was none.
 
     Args:
@@ -110,7 +114,8 @@ class RecordedDecisions(FrozenStruct):
     stands_for: Floats | None = None
 
 
-class TrainingSet(FrozenStruct):
+@frozen
+class TrainingSet:
     """Events of one type in log order with what a model reads of them.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 
 from shroff.arrays import Floats
 from shroff.models.sets import Input
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 
 BINS = 10
 CATEGORIES = 50  # that have a bin of their own; all further ones share one
@@ -34,7 +34,8 @@ class DriftBin(FrozenStruct):
     now: float
 
 
-class Drift(FrozenStruct):
+@frozen
+class Drift:
     """How far one input or the score has moved.
 
     Args:

@@ -8,6 +8,7 @@ would differ without any drift.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
 from shroff.runtime.texts import many
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings
@@ -43,7 +44,8 @@ BY_TODAYS = (
 LABEL_DELAY = "label delay"  # in days
 
 
-class DriftPeriod(FrozenStruct):
+@frozen
+class DriftPeriod:
     """A stretch of event time, (start, end] in UTC milliseconds, its events, and what it is in words."""
 
     start_ms: int
@@ -64,7 +66,8 @@ class DriftPeriod(FrozenStruct):
         return {"from": time_text(self.start_ms), "to": time_text(self.end_ms), "rows": self.rows, "about": self.about}
 
 
-class DriftReport(FrozenStruct):
+@frozen
+class DriftReport:
     """Drift of each input, the score and the label delay, the largest first.
 
     Args:
@@ -95,7 +98,8 @@ class DriftReport(FrozenStruct):
         return tuple(drift for drift in self.found if drift.is_unclear)
 
 
-class ComparedPeriods(FrozenStruct):
+@frozen
+class ComparedPeriods:
     """The two periods that a drift check compares.
 
     Args:

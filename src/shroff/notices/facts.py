@@ -22,13 +22,14 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
 CARD = "card"  # the name under which `show` has what only its end may be shown of
 
 
-class NoticeEvent(FrozenStruct):
+@frozen
+class NoticeEvent:
     """An event of a notice: its values, what lies beside it, what was decided, and its flags."""
 
     type: str

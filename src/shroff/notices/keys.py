@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -22,7 +24,6 @@ from shroff.language.keys import (
 from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.words import LANGUAGES
 from shroff.project.file_kinds import ProjectFile
-from shroff.runtime.values import replace
 from shroff.streams.settings import DOCUMENT_NAME, HTTP
 
 ON = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "traffic", "report")

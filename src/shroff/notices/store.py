@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import field
 
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import frozen
 
 WAITING: str = ""  # the `letter` of a due that no letter has taken
 NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
@@ -19,7 +19,8 @@ FAILED = (REFUSED, UNKNOWN)  # states in which a letter waits for a person
 SHIPPED = "it was written with the text that comes with shroff, since the project's own failed:"
 
 
-class Due(FrozenStruct):
+@frozen
+class Due:
     """A due notification of a notice, not before `due_ms`.
 
     `key` is the same whenever it comes again: what is known is not taken twice. `is_held` says that it was to be told
@@ -94,7 +95,8 @@ class Question:
         return not self.letter
 
 
-class QuestionCounts(FrozenStruct):
+@frozen
+class QuestionCounts:
     """Results of questions: answered, expired without an answer, or still open."""
 
     yes: int = 0

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from inspect import signature
 from typing import (
@@ -35,7 +35,7 @@ from shroff.errors import RefusalError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
@@ -45,7 +45,8 @@ Value = TypeVar("Value")
 ITEM = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 
 
-class Param(FrozenStruct):
+@frozen
+class Param:
     """The meaning of a field of a request, and how a command line has it. A field without default is an argument.
 
     Help and metavar stand in the docstring of the request, under `Args:`, as in `until (TIME): Up to this time.`
@@ -180,7 +181,8 @@ AskedBy = str  # who asked for what a second person approves by this; empty wher
 Warn = Callable[[str], None]  # tells the user of a command what does not stop it
 
 
-class RequestField(FrozenStruct):
+@frozen
+class RequestField:
     """One field of a request, as the faces need it: `name` in Python, `wire` in JSON, `type` without annotations."""
 
     name: str
@@ -390,7 +392,8 @@ def _parts(hint: Any, metavar: str = "", words: str = "") -> tuple[Any, Param]:
     return type_, replace(about, help=about.help or re.sub(r"\n +", " ", words), metavar=about.metavar or metavar)
 
 
-class OperationGroup(FrozenStruct):
+@frozen
+class OperationGroup:
     """The operations under one word: the help of its command, with examples."""
 
     name: str

@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable
+from dataclasses import astuple
 from functools import cache
 from typing import Any
 
 from msgspec.json import encode as to_json
-from msgspec.structs import astuple
 
 from shroff import config
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Who
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 FIRST = bytes(32)  # what the first row has for the hash of the row before it
 TEXT_MAX = 600  # characters of a name or a subject
@@ -37,7 +37,8 @@ def checked_reason(text: str) -> str:
     return reason
 
 
-class Action(FrozenStruct):
+@frozen
+class Action:
     """An action on the log of a project, before the user is known.
 
     Args:
@@ -53,7 +54,8 @@ class Action(FrozenStruct):
     after: Any = None
 
 
-class Act(FrozenStruct):
+@frozen
+class Act:
     """An action, to be recorded in the transaction that performs it.
 
     Args:
@@ -70,7 +72,8 @@ class Act(FrozenStruct):
     after: Any = None
 
 
-class AuditEntry(FrozenStruct):
+@frozen
+class AuditEntry:
     """One row of the record. `before` and `after` are JSON; `previous` is the hash of the row before it."""
 
     number: int
@@ -86,7 +89,8 @@ class AuditEntry(FrozenStruct):
     hash: bytes
 
 
-class AuditHead(FrozenStruct):
+@frozen
+class AuditHead:
     """The end of the record: the number and hash of its last row, sealed. An empty record has number 0."""
 
     number: int
@@ -94,7 +98,8 @@ class AuditHead(FrozenStruct):
     seal: bytes
 
 
-class Verified(FrozenStruct):
+@frozen
+class Verified:
     """Result of verifying the chain. `broken_at` is the first row that does not fit, 0 where all do."""
 
     rows: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b32decode, b32encode
+from dataclasses import replace
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import throttle
@@ -13,7 +14,7 @@ from shroff.people.sessions import NOT_YOURS, SignedIn, held, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, User, token_hash
 from shroff.people.users import changed, in_look, shown
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 STEP_MS = 30_000
 AGAIN_MS = 300_000  # for which a passkey that was shown counts
@@ -30,7 +31,8 @@ def code_at(secret: bytes, step: int) -> str:
     return f"{int.from_bytes(digest[at : at + 4], 'big') % 2**31 % 10**6:06}"
 
 
-class FactorForm(FrozenStruct):
+@frozen
+class FactorForm:
     """What a browser is asked for: a code of the user's app, or of one that takes this secret first.
 
     A secret comes from the session's hash and the project's key: who reads the database, or the cookie, has no code.

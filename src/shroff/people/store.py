@@ -13,13 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-import msgspec
-
 from shroff.people.access import Right, Role
 from shroff.people.audit import AuditEntry, Seal
 from shroff.people.passwords import Passwords
 from shroff.project.settings.systems import SignInSettings
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -157,7 +155,8 @@ class DirectoryEntry:
     role: str
 
 
-class AuditFilter(FrozenStruct):
+@frozen
+class AuditFilter:
     """Which rows of the record are asked for; times are [start, end)."""
 
     who: str = ""
@@ -167,7 +166,8 @@ class AuditFilter(FrozenStruct):
     end_ms: int | None = None
 
 
-class KeptAnswer(FrozenStruct):
+@frozen
+class KeptAnswer:
     """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
 
     hash: bytes
@@ -228,7 +228,8 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Desk(FrozenStruct):
+@frozen
+class Desk:
     """The store, a clock, randomness and the hashes of passwords: given to every function, so that tests own them.
 
     `bytes_of` gives so many random bytes that nobody can guess, `settings_now` what the project says of signing in.
@@ -237,7 +238,7 @@ class Desk(FrozenStruct):
     store: PeopleStore
     now_ms: Callable[[], int] = _now_ms
     bytes_of: Callable[[int], bytes] = secrets.token_bytes
-    passwords: Passwords = msgspec.field(default_factory=Passwords)
+    passwords: Passwords = field(default_factory=Passwords)
     settings_now: Callable[[], SignInSettings] = SignInSettings
 
     @property

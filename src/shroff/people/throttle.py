@@ -12,13 +12,14 @@ from shroff.people.access import RIGHTS, Role, Who, network_of
 from shroff.people.audit import Act
 from shroff.people.sql import Change
 from shroff.people.store import Attempts, Desk
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 PAUSE_MS_MAX = 15 * 60_000
 FORGOTTEN_MS = 24 * 3_600_000  # after so long without an attempt, those before count no more
 
 
-class AttemptLimit(FrozenStruct):
+@frozen
+class AttemptLimit:
     """So many attempts are free; each one behind them doubles the pause, which begins with a second."""
 
     kind: str

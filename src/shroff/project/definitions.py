@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.errors import DefinitionError, Problem
@@ -60,13 +59,14 @@ from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_s
 from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.silences import idle_silences
-from shroff.runtime.values import FrozenStruct, frozen, replace
+from shroff.runtime.values import FrozenStruct, frozen
 
 Hasher = Callable[[str], str]
 HASHED = redaction.HASHED
 
 
-class Versions(FrozenStruct):
+@frozen
+class Versions:
     """Content hashes of everything that made a decision; empty if there is none of a kind.
 
     `model` is one of all models in force; a decision shows the id of the one that scored it.
@@ -198,15 +198,16 @@ class Definitions:
         return sorted(name for name, feature in self.features.items() if event in entities[feature.entity].keys)
 
 
-class Loaded(Struct):
+@dataclass(slots=True)
+class Loaded:
     """Result of loading a project: its definitions, or the problems; and warnings.
 
     `files` are those of a project that it was read of, None where that says nothing of the project itself.
     """
 
     definitions: Definitions | None
-    problems: list[Problem] = []
-    warnings: list[Problem] = []
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
     files: Mapping[str, str] | None = None
 
     def or_raise(self) -> Definitions:

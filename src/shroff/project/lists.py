@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 
 from shroff.config import lines_ended
 from shroff.errors import RefusalError, UsageError, nearest
@@ -16,7 +16,7 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import HASHED, Definitions
 from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
 from shroff.runtime.texts import argument, grown, many
-from shroff.runtime.values import FrozenStruct, frozen, replace
+from shroff.runtime.values import frozen
 
 ADDED = "added"
 CHANGED = "changed"
@@ -29,7 +29,8 @@ _SIGNS = '"\r\0'  # by which a line may be other than its commas say
 _HASHED_LINE = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
 
 
-class Entry(FrozenStruct):
+@frozen
+class Entry:
     """One line of a list, as written."""
 
     value: str
@@ -47,7 +48,8 @@ class Entry(FrozenStruct):
         return self.expires_ms is not None and self.expires_ms <= now_ms
 
 
-class ListSummary(FrozenStruct):
+@frozen
+class ListSummary:
     """A list in an overview: its number of entries, and the features and rules that read it."""
 
     name: str

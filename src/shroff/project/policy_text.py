@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping, Node, read
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 POLICY = "policy.yaml"
 SCORE = "score"
@@ -24,7 +24,8 @@ _COMMA = re.compile(r"[ \t]*,[ \t]*")
 _DOCUMENT_END = re.compile(r"^\.\.\.", re.MULTILINE)
 
 
-class _Replacement(FrozenStruct):
+@frozen
+class _Replacement:
     """A replacement text for [start, end)."""
 
     start: int

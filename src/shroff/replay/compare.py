@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import ceil
 from typing import Generic, TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from shroff.engine.step import Effects
 from shroff.engine.stored import stored, telling_damage
@@ -26,13 +26,14 @@ from shroff.project.definitions import Definitions, computed_of, load_definition
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow, DecisionRow)
 
 
-class Segment(FrozenStruct):
+@frozen
+class Segment:
     """A stretch of the log, (start, end], that one version decided; the files of that version.
 
     `is_empty` says that nothing came before the next version was in force.
@@ -98,7 +99,8 @@ def redecided(
         yield effects
 
 
-class Mismatch(FrozenStruct):
+@frozen
+class Mismatch:
     """A decision that does not come out as it was recorded."""
 
     event: str
@@ -109,7 +111,8 @@ class Mismatch(FrozenStruct):
     computed: str
 
 
-class Verification(Struct):
+@dataclass(slots=True)
+class Verification:
     """Result of `verify`. `events` are those of decided types that were compared.
 
     `unread` has in words which stretches of the log were not, since a model that decided
@@ -120,7 +123,7 @@ class Verification(Struct):
     events: int = 0
     mismatches: int = 0
     first_mismatch: Mismatch | None = None
-    unread: list[str] = []
+    unread: list[str] = field(default_factory=list)
     sampled: tuple[int, int] = (0, 0)
 
     def differ(self, mismatch: Mismatch) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 
 from shroff.errors import Problem
@@ -19,7 +20,7 @@ from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.yaml.text import Mapping, Scalar
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 ROW = "row"  # the column with the rows' names
 POINTS = "points"

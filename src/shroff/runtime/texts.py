@@ -9,7 +9,7 @@ from html import escape
 from inspect import cleandoc
 
 from shroff.errors import Problem, covered
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 
 class Printed:
@@ -131,7 +131,8 @@ def problem_text(problem: Problem, source: str) -> str:
     return "\n".join(lines)
 
 
-class TextEdit(FrozenStruct):
+@frozen
+class TextEdit:
     """A change of a text: from `at` on, `gone` is replaced by `text`."""
 
     at: int

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
-from msgspec import Struct
-
 from shroff.events.event import time_text
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     from shroff.streams.log_columns import KeyPlaces
@@ -55,7 +54,8 @@ class DecisionRow(FrozenStruct, gc=False):
     document: bytes
 
 
-class FlagRow(FrozenStruct):
+@frozen
+class FlagRow:
     """A rule flagged this entity's key at the event of this place."""
 
     seq: int
@@ -68,7 +68,8 @@ class FlagRow(FrozenStruct):
     accuracy: str = PENDING
 
 
-class HitRow(FrozenStruct):
+@frozen
+class HitRow:
     """A rule was true at the event of this place; in shadow as well. `key` is None without one."""
 
     seq: int
@@ -77,7 +78,8 @@ class HitRow(FrozenStruct):
     shadow: bool
 
 
-class Refused(FrozenStruct):
+@frozen
+class Refused:
     """Input that was not taken: its place, its reason and its original bytes.
 
     `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source,
@@ -102,7 +104,8 @@ class Refused(FrozenStruct):
         return found
 
 
-class WaitingLabel(FrozenStruct):
+@frozen
+class WaitingLabel:
     """A label whose event is not in the log yet; kept in the order of arrival.
 
     With a `field`, a unique one of the type, `event_id` is the text of that field's value, and not an id.
@@ -129,7 +132,8 @@ class UniqueValue(FrozenStruct, gc=False):
     seq: int
 
 
-class Indexed(FrozenStruct):
+@frozen
+class Indexed:
     """From here on the log knows the values of this field of all its events of the type.
 
     `form` says how their texts were made: those of another form are not the same values.
@@ -140,7 +144,8 @@ class Indexed(FrozenStruct):
     form: str
 
 
-class OutboxRow(FrozenStruct):
+@frozen
+class OutboxRow:
     """Something that leaves the program after the commit; `key` makes it harmless to send twice."""
 
     seq: int
@@ -156,7 +161,8 @@ class OutboxRow(FrozenStruct):
 StuckKey = tuple[str, int, int]  # sink, place and number: what names a row that is stuck
 
 
-class StuckRow(FrozenStruct):
+@frozen
+class StuckRow:
     """A row that a sink would not take: `kind` to `fields` as `streams.sink.Outgoing` has them.
 
     `at_ms` is when it was last refused, `attempts` how often. `is_due` says that somebody asked for it to be tried
@@ -182,7 +188,8 @@ class StuckRow(FrozenStruct):
         return self.sink, self.seq, self.number
 
 
-class Offset(FrozenStruct):
+@frozen
+class Offset:
     """How far a source was read: everything before `offset` of this part is in the log or refused.
 
     With `before`, what the log must have had for this part until now, None where it had nothing: else somebody
@@ -195,7 +202,8 @@ class Offset(FrozenStruct):
     before: str | Literal[Unasked.ANY] | None = ANY
 
 
-class PersonalValue(FrozenStruct):
+@frozen
+class PersonalValue:
     """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
 
     type: str
@@ -204,7 +212,8 @@ class PersonalValue(FrozenStruct):
     value: str
 
 
-class LateEvent(FrozenStruct):
+@frozen
+class LateEvent:
     """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
 
     `body` is as a record's; `at_ms` is when it came.
@@ -217,7 +226,8 @@ class LateEvent(FrozenStruct):
     at_ms: int
 
 
-class Remark(FrozenStruct):
+@frozen
+class Remark:
     """A warning about the values that `asker`, a feature or a rule, is made of, and its number of events.
 
     Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
@@ -232,7 +242,8 @@ class Remark(FrozenStruct):
     last_ms: int
 
 
-class InboxRequest(FrozenStruct):
+@frozen
+class InboxRequest:
     """A request of another process to the writer: its number in the inbox, its kind and its content, JSON.
 
     `at_ms` is when it was asked, by that process.
@@ -244,14 +255,16 @@ class InboxRequest(FrozenStruct):
     at_ms: int
 
 
-class Reply(FrozenStruct):
+@frozen
+class Reply:
     """The answer to the request of this number, JSON."""
 
     number: int
     body: bytes
 
 
-class Counts(FrozenStruct):
+@frozen
+class Counts:
     """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
 
     refused: int
@@ -261,29 +274,30 @@ class Counts(FrozenStruct):
     late: int = 0
 
 
-class Batch(Struct):
+@dataclass(slots=True)
+class Batch:
     """One transaction. Places of `records` follow the log's last one without a gap."""
 
-    records: Sequence[Record] = []
-    decisions: Sequence[DecisionRow] = []
-    flags: list[FlagRow] = []
-    hits: list[HitRow] = []
-    refused: list[Refused] = []
-    waiting: list[WaitingLabel] = []
-    joined: list[str] = []  # ids of waiting labels that this batch appends
-    outbox: list[OutboxRow] = []
-    offsets: list[Offset] = []
-    dropped: list[int] = []  # numbers that leave quarantine
-    replies: list[Reply] = []
-    remarks: list[Remark] = []
-    unindexed: list[tuple[str, str]] = []  # types and fields whose values are forgotten first
-    unique: list[UniqueValue] = []
-    indexed: list[Indexed] = []
-    unstuck: list[StuckKey] = []  # what is stuck no more; taken out before `stuck` goes in
-    stuck: list[StuckRow] = []
-    erased: list[tuple[str, str]] = []  # events, by type and id; taken out before `personal`
-    personal: list[PersonalValue] = []
-    late: list[LateEvent] = []
+    records: Sequence[Record] = field(default_factory=list)
+    decisions: Sequence[DecisionRow] = field(default_factory=list)
+    flags: list[FlagRow] = field(default_factory=list)
+    hits: list[HitRow] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    waiting: list[WaitingLabel] = field(default_factory=list)
+    joined: list[str] = field(default_factory=list)  # ids of waiting labels that this batch appends
+    outbox: list[OutboxRow] = field(default_factory=list)
+    offsets: list[Offset] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)  # numbers that leave quarantine
+    replies: list[Reply] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    unindexed: list[tuple[str, str]] = field(default_factory=list)  # types and fields whose values are forgotten first
+    unique: list[UniqueValue] = field(default_factory=list)
+    indexed: list[Indexed] = field(default_factory=list)
+    unstuck: list[StuckKey] = field(default_factory=list)  # what is stuck no more; taken out before `stuck` goes in
+    stuck: list[StuckRow] = field(default_factory=list)
+    erased: list[tuple[str, str]] = field(default_factory=list)  # events, by type and id; taken out before `personal`
+    personal: list[PersonalValue] = field(default_factory=list)
+    late: list[LateEvent] = field(default_factory=list)
     keys: KeyPlaces | None = None  # of its records; without records: of some that are in the log already
     at_ms: int | None = None  # the ingest time of its records
     watermark_ms: int | None = None  # a control event among its records sets the log's watermark to it

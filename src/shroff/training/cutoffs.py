@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from shroff.errors import UsageError
@@ -11,7 +13,7 @@ from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import Thresholds, point_at, thresholds
 from shroff.models.registry import Stored
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 
@@ -21,7 +23,8 @@ _COSTS = (  # what must stand under costs, so that there is something to weigh
 )
 
 
-class WhatIf(FrozenStruct):
+@frozen
+class WhatIf:
     """Costs and people's time to weigh by in place of those of policy.yaml, which hold where something is None.
 
     Args:
@@ -39,7 +42,8 @@ class WhatIf(FrozenStruct):
 AS_IT_IS = WhatIf()
 
 
-class Cutoffs(FrozenStruct):
+@frozen
+class Cutoffs:
     """Cost and capacity of thresholds of a model's score.
 
     Args:

@@ -9,6 +9,7 @@ changed that became known later, neither the set as of a moment nor what trains 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource, known_at, rows_between
 from shroff.training.sets.wanted import wanted_of
@@ -41,7 +42,8 @@ Build = Callable[[Definitions, ModelSettings, HistorySource, int], TrainingSet]
 RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]
 
 
-class LeakPart(FrozenStruct):
+@frozen
+class LeakPart:
     """One part: how many things it compared, and the first difference in words, None where there was none."""
 
     name: str
@@ -53,7 +55,8 @@ class LeakPart(FrozenStruct):
         return self.difference is None
 
 
-class LeakReport(FrozenStruct):
+@frozen
+class LeakReport:
     """Result of the leak test, part by part."""
 
     parts: tuple[LeakPart, ...]
@@ -289,7 +292,8 @@ def _ending_at(
 # ---- labels that were known later
 
 
-class _Turned(FrozenStruct):
+@frozen
+class _Turned:
     """Gives every label that was known after a moment another verdict, always the same for one seed."""
 
     seed: int

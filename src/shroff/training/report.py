@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError
@@ -18,7 +19,7 @@ from shroff.models.registry import GateResult
 from shroff.models.reports.html import Extras, report_page
 from shroff.models.sets import TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.training.leak_test import LeakReport
 from shroff.training.measured import facts_of, slice_words
 from shroff.training.tested_rows import weighed_of
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class ReportFacts(FrozenStruct):
+@frozen
+class ReportFacts:
     """Content of a report.
 
     Args:

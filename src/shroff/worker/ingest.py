@@ -7,10 +7,9 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from logging import DEBUG
 from typing import TYPE_CHECKING, TypeVar
-
-from msgspec import Struct, field
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
@@ -32,7 +31,8 @@ TURN_S = 0.0002  # at the usual 5 ms a commit waited longer for its turns than d
 One = TypeVar("One")
 
 
-class IngestCounts(Struct):
+@dataclass(slots=True)
+class IngestCounts:
     """Counts of submissions by result."""
 
     read: int = 0
@@ -49,7 +49,8 @@ class IngestCounts(Struct):
         return f"{self.appended:,} appended, {waiting}{rest}"
 
 
-class IngestReport(Struct):
+@dataclass(slots=True)
+class IngestReport:
     """Result of an ingest. `events` and `labels` count apart; `untaken` lines fitted no event type.
 
     `unmatched` has the sources none of whose lines did.
@@ -61,12 +62,12 @@ class IngestReport(Struct):
     events: IngestCounts = field(default_factory=IngestCounts)
     labels: IngestCounts = field(default_factory=IngestCounts)
     untaken: int = 0
-    unmatched: list[Unmatched] = []
+    unmatched: list[Unmatched] = field(default_factory=list)
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     tally: BatchTally | None = None  # where metrics are served
     told: Callable[[Prepared], object] | None = None  # of each batch that is durable
-    _pending: dict[str, str] = {}  # by id, see `typed`
+    _pending: dict[str, str] = field(default_factory=dict)  # by id, see `typed`
 
     @property
     def decisions(self) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-
-from msgspec import Struct, field
+from dataclasses import dataclass, field, replace
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events, EventType, Settings
@@ -26,7 +25,7 @@ from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value
 from shroff.project.settings.system import System
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.values import frozen, replace
+from shroff.runtime.values import frozen
 from shroff.streams.sender import Sender
 
 CERTAIN_EVERY = 200_000  # messages, after which one waits until all are there
@@ -39,7 +38,8 @@ Key = Callable[[Event], bytes | None]
 Write = Callable[[Submission], bytes]
 
 
-class Production(Struct):
+@dataclass(slots=True)
+class Production:
     """Progress of sending. `next_row` is the line to go on with where all before is there for certain.
 
     `refused` are lines that are no event, `words` the places and reasons of the first; `untaken` those that no event
@@ -57,10 +57,10 @@ class Production(Struct):
     next_row: int = 1
     behind_s: float = 0.0  # how far behind its schedule the last event was sent
     place: str = ""  # of the last event
-    words: list[str] = []
-    made: list[str] = []  # topics that were not there
+    words: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)  # topics that were not there
     by_topic: Counter[str] = field(default_factory=Counter)  # events by the topics that an expression chose
-    unmatched: list[Unmatched] = []  # the file, where no event type takes any of its lines
+    unmatched: list[Unmatched] = field(default_factory=list)  # the file, where no event type takes any of its lines
 
 
 @frozen
@@ -299,7 +299,8 @@ def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, refere
     return key
 
 
-class DueTimes(Struct):
+@dataclass(slots=True)
+class DueTimes:
     """Due time of each event of a production, and the wait until then."""
 
     pace: SendingPace

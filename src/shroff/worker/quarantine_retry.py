@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from itertools import islice
+
+import msgspec
 
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
@@ -18,7 +21,7 @@ from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.time_slips import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
@@ -30,7 +33,8 @@ Entry = tuple[int, Refused]
 _JSON_SOURCES = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
 
 
-class Retried(FrozenStruct):
+@frozen
+class Retried:
     """Result of retrying one quarantine entry. `reason` says why it stays."""
 
     number: int
@@ -122,7 +126,7 @@ def submissions(
                     and time_text(submission.event.time_ms) in entry.reason
                 ):
                     # alone it is right, so nobody would see that its time is the same slip
-                    submission = replace(
+                    submission = msgspec.structs.replace(
                         submission, event=None, body=None, refused=submission.event, refusal=entry.reason
                     )
             except (UsageError, SchemasAwayError, ValueError) as error:
@@ -131,7 +135,7 @@ def submissions(
                     entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}"
                 )
             own = {"source": entry.source, "place": entry.place, "raw": partial(_raw, entry)}
-            found.append(replace(submission, **own, header=submission.header or entry.header))
+            found.append(msgspec.structs.replace(submission, **own, header=submission.header or entry.header))
     return found
 
 

@@ -22,14 +22,15 @@ from shroff.plugins.language import DAY_MS, ThisField, fields_of_this, walk
 from shroff.plugins.log import LineReader, Log, log_columns
 from shroff.plugins.operations import ahead
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import Array, FrozenStruct, Ints
+from shroff.plugins.values import Array, Ints, frozen
 from shroff_plugins.analytics.funnel_file import Funnel
 
 GROUPS = 16  # row groups of a file that are read at once: half a million rows
 History = tuple[Log, LakeReader | None]  # the log, and its lake where it has one
 
 
-class StepEvents(FrozenStruct):
+@frozen
+class StepEvents:
     """The events of a funnel's steps, in the order of (time, place in the log).
 
     Args:
@@ -47,7 +48,8 @@ class StepEvents(FrozenStruct):
     values: list[Any]
 
 
-class ReadTimes(FrozenStruct):
+@frozen
+class ReadTimes:
     """The times that are read: [start_ms, end_ms); of the later steps from `earliest_ms` on, None for all."""
 
     earliest_ms: int | None

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from shroff.plugins.features import Word, native
-from shroff.plugins.values import Bools, FrozenStruct, Ints
+from shroff.plugins.values import Bools, Ints, frozen
 from shroff_plugins.analytics.funnel_events import StepEvents
 
 NEVER = -(1 << 63)  # before every time
 
 
-class DropOffDay(FrozenStruct):
+@frozen
+class DropOffDay:
     """One day of a step: who had dropped off by the end of the day before, who of them recovered, who has now.
 
     `before_splits` and `splits` are the numbers of the values that split, of each user's last step by then.
@@ -32,7 +33,8 @@ class DropOffDay(FrozenStruct):
     splits: Ints
 
 
-class Reached(FrozenStruct):
+@frozen
+class Reached:
     """The users that reached a step, their first time there, and how long they took from the step before.
 
     `taken_ms` is the time from the latest step before it that counts to the first time at this one; 0 at the first.

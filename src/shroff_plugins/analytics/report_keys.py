@@ -24,7 +24,7 @@ from shroff.plugins.settings import (
     mapping_shape,
     own_names,
 )
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     from shroff.plugins.project import Definitions
@@ -108,7 +108,8 @@ class CountedEvents(FrozenStruct):
     where: Node | None = None
 
 
-class FigureValues(FrozenStruct):
+@frozen
+class FigureValues:
     """A figure on the last days, the day asked for the last one; None where there is no value, such as a/0.
 
     `why` says why the figure is not available; then it has no values.

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple, Self
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, UsageError
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 from shroff_plugins.connectors.redis_server import pairs
 
 FIRST = "0-0"  # before every entry
 AGAIN = "Then 'shroff source forget {}' resets it: duplicates are ignored"
 
 
-class Position(FrozenStruct):
+@frozen
+class Position:
     """How far a stream was read: the id of the last entry, and how many had been added to the stream by then.
 
     `count` is None where that is not known yet. By it we know exactly how many entries were removed unread.
@@ -51,7 +52,8 @@ class StreamEntry(NamedTuple):
     fields: Sequence[bytes]
 
 
-class PendingSummary(FrozenStruct):
+@frozen
+class PendingSummary:
     """State of a stream: its entries, entries ever added, and three ids."""
 
     length: int

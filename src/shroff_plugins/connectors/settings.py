@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import SplitResult
 
 from shroff.json_types import JsonMapping, JsonObject
@@ -34,7 +35,6 @@ from shroff.plugins.settings import (
     own_names,
     sqlite_in_folder,
 )
-from shroff.plugins.values import replace
 
 TOPIC = One("a topic: projects/PROJECT/topics/TOPIC", rf"^(projects/[^/\s]+/topics/[^/\s]+|{VARIABLE})$")
 SUBSCRIPTION = One(

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.adapters import FORBIDDEN, Fetch, PushRefusedError
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 
 try:
     from cryptography import x509
@@ -35,7 +35,8 @@ _SIGNER = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 _HASHES = {"1": SHA1(), "2": SHA256()}  # nosec B303  # noqa: S303
 
 
-class Certificate(FrozenStruct):
+@frozen
+class Certificate:
     """A certificate that was issued for SNS."""
 
     key: RSAPublicKey
@@ -53,7 +54,8 @@ class Certificate(FrozenStruct):
             raise PushRefusedError(FORBIDDEN, "the signature is not that of the message") from None
 
 
-class _Refused(FrozenStruct):
+@frozen
+class _Refused:
     words: str
     until_s: float
     is_missing: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -27,7 +28,7 @@ from shroff.plugins.events import (
     undeclared,
 )
 from shroff.plugins.language import Evaluate, FeatureValue, Node, Score, ThisField, compile_row
-from shroff.plugins.values import FrozenStruct, replace
+from shroff.plugins.values import frozen
 from shroff.plugins.web import Mistakes, is_too_deep
 from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
@@ -38,7 +39,8 @@ _SHOWN_MAX = 8  # names of a list that a message repeats
 Raw = msgspec.Raw
 
 
-class _AnswerParts(FrozenStruct):
+@frozen
+class _AnswerParts:
     """The parts of an answer."""
 
     event: Event

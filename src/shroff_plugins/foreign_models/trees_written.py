@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 
 import numpy as np
-from msgspec import field
 
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.models import LEAF
-from shroff.plugins.values import Bools, Floats, Floats32, FrozenStruct, Ints
+from shroff.plugins.values import Bools, Floats, Floats32, Ints, frozen
 
 # The format that is written: that of XGBoost 3.0, which every later one reads.
 _VERSION = (3, 0, 0)
 
 
-class WrittenTree(FrozenStruct):
+@frozen
+class WrittenTree:
     """A tree in XGBoost's layout: node 0 is the root, each array has an entry per node.
 
     Args:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Final
-
-from msgspec import field
 
 from shroff.errors import nearest
 from shroff.plugins.events import Events, Field
@@ -31,7 +30,7 @@ from shroff.plugins.language import (
     check,
     text_of,
 )
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 from shroff_plugins.foreign_rules.syntax import Attribute, Place, RadarError
 
 TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"
@@ -92,7 +91,8 @@ _DISPUTE = "label.verdict == 'fraud' and label.source == 'chargeback'"
 _AS_MAPPED = "or say what it is in the mapping, under attributes"
 
 
-class Mapped(FrozenStruct):
+@frozen
+class Mapped:
     """The user's mapping of attributes: expressions over the event, names of entities, conditions of past charges.
 
     `charges` says of an earlier payment that it was authorized, declined or blocked; `outcomes` has effects of a
@@ -106,7 +106,8 @@ class Mapped(FrozenStruct):
     outcomes: Mapping[str, str] = field(default_factory=dict)
 
 
-class Meaning(FrozenStruct):
+@frozen
+class Meaning:
     """Meaning of an attribute in a project.
 
     Args:
@@ -135,7 +136,8 @@ class Meaning(FrozenStruct):
         return f"{case}({self.text})" if case not in {"", self.own_case} else self.text
 
 
-class Added(FrozenStruct):
+@frozen
+class Added:
     """A feature that must be declared."""
 
     entity: str
@@ -144,7 +146,8 @@ class Added(FrozenStruct):
     type: Type
 
 
-class RadarTarget(FrozenStruct):
+@frozen
+class RadarTarget:
     """The project, as far as rules are carried over to one of its event types."""
 
     event: str

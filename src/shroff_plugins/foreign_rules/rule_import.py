@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
-
-from msgspec import Struct
 
 from shroff.errors import Problem, nearest
 from shroff.plugins.language import (
@@ -26,7 +25,7 @@ from shroff.plugins.language import (
     text_of,
     walk,
 )
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
 from shroff_plugins.foreign_rules.syntax import (
     Attribute,
@@ -55,7 +54,8 @@ _SIGNS = {"=": "=="}
 _COUNTRY = re.compile(r"[A-Za-z0-9]{1,3}")
 
 
-class Carried(FrozenStruct):
+@frozen
+class Carried:
     """A rule in our language. `when` is its condition; `added` are features that it needs and the project lacks."""
 
     id: str
@@ -66,7 +66,8 @@ class Carried(FrozenStruct):
     added: tuple[Added, ...]
 
 
-class RefusedRule(FrozenStruct):
+@frozen
+class RefusedRule:
     """A rule that was not imported; `attribute` is what is missing, or empty for another reason."""
 
     text: str
@@ -74,12 +75,13 @@ class RefusedRule(FrozenStruct):
     problem: Problem
 
 
-class Outcome(Struct):
+@dataclass(slots=True)
+class Outcome:
     """Result for the rules of a file, each list in its order."""
 
-    carried: list[Carried] = []
-    refused: list[RefusedRule] = []
-    notes: list[str] = []
+    carried: list[Carried] = field(default_factory=list)
+    refused: list[RefusedRule] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def added(self) -> list[Added]:
@@ -91,7 +93,8 @@ class Outcome(Struct):
         )
 
 
-class RadarOptions(FrozenStruct):
+@frozen
+class RadarOptions:
     """Options of the import.
 
     Args:

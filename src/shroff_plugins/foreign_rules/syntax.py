@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from shroff.errors import Problem
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 
 LENGTH_MAX = 5_000  # characters of a rule
 DEPTH_MAX = 40
@@ -34,14 +34,16 @@ _OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 _WORDS = ("in", "includes", "like")
 
 
-class Place(FrozenStruct):
+@frozen
+class Place:
     """A position in a file; line and column count from 1."""
 
     line: int
     column: int
 
 
-class Attribute(FrozenStruct):
+@frozen
+class Attribute:
     """`:card_country:`, or metadata: `::Customer Age::`, whose name is kept with its colons."""
 
     name: str
@@ -57,37 +59,43 @@ class Attribute(FrozenStruct):
         return self.name if self.is_metadata else f":{self.name}:"
 
 
-class Text(FrozenStruct):
+@frozen
+class Text:
     value: str
     place: Place
 
 
-class RadarNumber(FrozenStruct):
+@frozen
+class RadarNumber:
     text: str
     place: Place
 
 
-class ListName(FrozenStruct):
+@frozen
+class ListName:
     """`@blocked_emails`."""
 
     name: str
     place: Place
 
 
-class RadarCompare(FrozenStruct):
+@frozen
+class RadarCompare:
     operator: str
     left: Attribute
     right: Attribute | Text | RadarNumber
 
 
-class RadarWithin(FrozenStruct):
+@frozen
+class RadarWithin:
     """`x in ('a', 'b')`, or `x in @list`."""
 
     left: Attribute
     values: tuple[Text | RadarNumber, ...] | ListName
 
 
-class Pattern(FrozenStruct):
+@frozen
+class Pattern:
     """`x includes 'part'`, or `x like 'a%b'`."""
 
     operator: str
@@ -95,28 +103,33 @@ class Pattern(FrozenStruct):
     right: Text
 
 
-class Missing(FrozenStruct):
+@frozen
+class Missing:
     left: Attribute
 
 
-class RadarTruth(FrozenStruct):
+@frozen
+class RadarTruth:
     """A boolean attribute used as a condition."""
 
     left: Attribute
 
 
-class RadarNot(FrozenStruct):
+@frozen
+class RadarNot:
     operand: Condition
 
 
-class Joined(FrozenStruct):
+@frozen
+class Joined:
     """Conditions joined by `and`, or by `or`."""
 
     operator: str
     parts: tuple[Condition, ...]
 
 
-class Written(FrozenStruct):
+@frozen
+class Written:
     """A condition as text, of another product."""
 
     text: str
@@ -125,7 +138,8 @@ class Written(FrozenStruct):
 Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarNot | Joined | Written
 
 
-class RadarRule(FrozenStruct):
+@frozen
+class RadarRule:
     """A parsed rule. `text` is its source on one line, without comments; `name` what it is called there, if it is."""
 
     action: str
@@ -198,7 +212,8 @@ def _shown(written: str) -> str:
     return re.sub(r" +", " ", "".join(parts) if "#" in written else re.sub(r"\s+", " ", written)).strip()
 
 
-class _Token(FrozenStruct):
+@frozen
+class _Token:
     kind: str
     text: str
     at: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,6 @@ import pytest
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import Act
 from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, PeopleStore, UserSession, Visit
-from shroff.runtime.values import replace
 from shroff.testing.contracts.promises import Contract, promise
 from tests.support.log_rows import NOW_MS
 

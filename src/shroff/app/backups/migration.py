@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from shroff.app.project_files import checked
 from shroff.errors import StorageError
 from shroff.notices.sql import PART as NOTICES
 from shroff.people.sql import VERSION as PEOPLE_VERSION
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,8 @@ LOG = "log"
 KNOWN = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
 
 
-class TableVersion(FrozenStruct):
+@frozen
+class TableVersion:
     """Tables of one database that belong together: their version, and the one that this program writes.
 
     Args:

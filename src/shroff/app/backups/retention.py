@@ -19,7 +19,7 @@ from shroff.events.event import time_text
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_duration
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 OLD_MS = 2 * DAY_MS  # a full backup is due each day
 
 
-class VerifiedBackups(FrozenStruct):
+@frozen
+class VerifiedBackups:
     """What `verify` read; `damaged` says which points cannot be restored, and why."""
 
     points: int
@@ -37,7 +38,8 @@ class VerifiedBackups(FrozenStruct):
     damaged: dict[int, str]
 
 
-class KeepRules(FrozenStruct):
+@frozen
+class KeepRules:
     """Which backups `prune` keeps: every one of some time, then a full one a day, then a full one a month."""
 
     all_ms: int = 7 * DAY_MS

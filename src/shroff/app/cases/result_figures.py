@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from msgspec import Struct, field
 
 from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.engine.let_through import APPROVED, DRAWS
@@ -33,7 +33,7 @@ from shroff.monitoring.day_figures import DISPUTE
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 from shroff.streams.log import Log
 from shroff.training.sets.labels import (
     FRAUD_LABEL,
@@ -61,14 +61,15 @@ AT_ONCE = 1_000  # decisions that are asked for together
 POLICY, UNCERTAIN = "policy.yaml", "uncertain_share"
 
 
-class _TypeEvents(Struct):
+@dataclass(slots=True)
+class _TypeEvents:
     """The decided events of one type in log order, by columns, and their labels; `values` are by field."""
 
     labels: GatheredLabels
     friendly: Collection[str]
     columns: tuple[Ints, Ints, Ints, Codes, Ints] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_WORDS)
-    ids: list[Any] = []
-    values: dict[str, Ints] = {}
+    ids: list[Any] = field(default_factory=list)
+    values: dict[str, Ints] = field(default_factory=dict)
     found: tuple[int, Labels, Labels] = (-1, NO_LABELS, NO_LABELS)
 
     def labels_found(self) -> tuple[Labels, Labels]:
@@ -83,7 +84,8 @@ class _TypeEvents(Struct):
         return self.found[1:]
 
 
-class DecidedEvents(FrozenStruct):
+@frozen
+class DecidedEvents:
     """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
 
     `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
@@ -332,7 +334,8 @@ def _drawn_fraud(events: DecidedEvents, rows: Ints, propensities: Floats) -> Dra
     return fraud_share(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
 
 
-class OutcomeTable(FrozenStruct):
+@frozen
+class OutcomeTable:
     """Counts and sums of amounts in smallest units, by outcome and label."""
 
     counts: Ints

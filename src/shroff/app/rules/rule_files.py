@@ -18,7 +18,7 @@ from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.entry_points import IMPORTERS, load_entry
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ class NoRuleError(RefusalError):
     status, code, title = 404, "no-rule", "There is no such rule"
 
 
-class RuleFile(FrozenStruct):
+@frozen
+class RuleFile:
     """One file of rules: its name in `rules/`, its text, and the rules that it declares, where it has no mistake."""
 
     name: str
@@ -65,7 +66,8 @@ class RuleFile(FrozenStruct):
         return tag_of(self.text)
 
 
-class RuleLocation(FrozenStruct):
+@frozen
+class RuleLocation:
     """Where a rule stands in the project's files: the file, its text there, and the trial that runs beside it."""
 
     file: RuleFile

@@ -7,14 +7,14 @@ searched on what it leaves. Nothing is believed of that: each rule is tested onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.project.policy import OUTCOMES
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 RULES_MAX = 5
 PARTS_MAX = 3
@@ -32,7 +32,8 @@ REVIEW = OUTCOMES.index("review")
 _NONE = -1e30  # below all values: a missing one
 
 
-class Part(FrozenStruct):
+@frozen
+class Part:
     """A part of a condition: a column above a number, or up to it, or one of some texts."""
 
     column: int
@@ -50,7 +51,8 @@ class Part(FrozenStruct):
 Parts = tuple[Part, ...]
 
 
-class RuleCosts(FrozenStruct):
+@frozen
+class RuleCosts:
     """RuleCosts in whole units of money, and the reviews that people have time for in the period that is searched."""
 
     false_decline: float
@@ -189,7 +191,8 @@ def holds(parts: Parts, columns: Sequence[Floats]) -> Bools:
 # ---- tests on later events
 
 
-class MeasuredRule(FrozenStruct):
+@frozen
+class MeasuredRule:
     """What a rule came to on later events: hits, and precision and money with 95 % intervals."""
 
     hits: Bools

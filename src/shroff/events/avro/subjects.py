@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
@@ -12,7 +13,7 @@ from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, sch
 from shroff.events.definitions import EventType, Settings
 from shroff.events.formats.schemas import Registered, SchemaRegistry
 from shroff.events.mapping import Mapper
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 UNCHANGED = "unchanged"
 REGISTERED = "registered"

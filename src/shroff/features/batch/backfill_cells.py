@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from shroff.features.batch.backfill_plan import (
 )
 from shroff.features.online.window_state import HistoryPlan
 from shroff.language.aggregates import State
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct, frozen
 
 # Calls a function with each of the given arguments, on several threads, and gives the results in order.
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
@@ -41,7 +42,8 @@ SERVES: Final[dict[int, tuple[State, ...]]] = {  # the states that need it
 }
 
 
-class Order(FrozenStruct):
+@frozen
+class Order:
     """Rows sorted by key, each key's in the order of the log: a slot each, `starts` to `ends` for each key.
 
     The keys are parted into ranges of about equally many rows; behind each range one slot
@@ -79,7 +81,8 @@ class Order(FrozenStruct):
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
 
-class AskedRows(FrozenStruct):
+@frozen
+class AskedRows:
     """Rows with queries, by key: their order and times, and the range of each key.
 
     `starts` and `ends` are of its cells; `come` counts those that stand in the order of time.

@@ -27,12 +27,13 @@ from shroff.features.plan import Group, Plan, make_plan
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, aggregates, walk
 from shroff.language.row import Reference
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 WORD_BYTES = 9  # of an answer: a number or the bits of a float, and whether it is there
 
 
-class EntityAnswer(FrozenStruct):
+@frozen
+class EntityAnswer:
     """Values of an entity's aggregates at one event, in the order of `PartitionPlan.asked`.
 
     Args:

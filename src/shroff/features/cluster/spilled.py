@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from shroff.features.frames import Dictionary
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 One = TypeVar("One")
 

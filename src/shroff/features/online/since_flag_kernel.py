@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -20,7 +21,6 @@ from shroff.features.online.value_codec import encode
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
 from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
 from shroff.language.types import BOOLEAN, INTEGER_MAX
-from shroff.runtime.values import FrozenStruct
 
 
 def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Program, tuple[Node, ...]] | None:
@@ -53,7 +53,8 @@ def _missing_without_this(node: Any) -> Any:
     return type(node)(**{name: _missing_without_this(getattr(node, name)) for name in node.__struct_fields__})
 
 
-class _Batch(FrozenStruct):
+@dataclass(frozen=True, slots=True)
+class _Batch:
     """Arguments of the kernel for a batch, besides the rule."""
 
     times: Ints

@@ -16,12 +16,13 @@ from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 Values = dict[Aggregate, Value]
 
 
-class RuleByRows(FrozenStruct):
+@frozen
+class RuleByRows:
     """The rule with its histories, of which any may be in Python."""
 
     wanted: Computed

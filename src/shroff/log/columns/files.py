@@ -46,14 +46,15 @@ from shroff.log.state.feature_events import (
 from shroff.log.time_slips import RowTimes, dated, slip_rows, slip_words
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import ahead
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 ROWS = 1 << 18  # of a batch
 BYTES = 1 << 25  # about what the rows of a batch may take
 EVENTS = 8_192  # that are there as Python objects at a time
 
 
-class FilePart(FrozenStruct):
+@frozen
+class FilePart:
     """A part of a file that is read at once.
 
     Args:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
-from msgspec import Struct
 
 from shroff.arrays import Ints
 from shroff.events.formats.lines import Lines
@@ -21,7 +21,7 @@ from shroff.language.values import show_duration
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class Left(FrozenStruct):
     reason: str
 
 
-class LeftOut(Struct):
+@dataclass(slots=True)
+class LeftOut:
     """How many lines of files gave no event, by why, and the first of them.
 
     `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
@@ -53,7 +54,7 @@ class LeftOut(Struct):
     too_late: int = 0
     doubled: int = 0
     untaken: int = 0
-    first: list[Left] = []
+    first: list[Left] = field(default_factory=list)
     tell: Callable[[str], None] = unheard
     now_ms: int | None = None
 
@@ -98,7 +99,8 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
     return "untaken", Left(submission.source, submission.place, words)
 
 
-class FeatureEvents(FrozenStruct):
+@frozen
+class FeatureEvents:
     """The next events of a history by type, and of those whose features are wanted the ids and places.
 
     `size` is how many events there are; the rows of the frames are below it.

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
-
-from msgspec import Struct
 
 from shroff.engine.step import Engine, SequencedEvent
 from shroff.errors import PrunedError
@@ -43,7 +42,8 @@ PIECE_BYTES = 1 << 23  # about what the lines of a piece take; some pieces are t
 Lines = tuple[bytes, dict[int, Hits]]  # of a piece, and the hits of the past by their rows
 
 
-class Folded(Struct):
+@dataclass(slots=True)
+class Folded:
     """State after a fold: the engine, what is in force by the log, and the verdict of each labeled event.
 
     `seq` is the place that it has come to.
@@ -52,7 +52,7 @@ class Folded(Struct):
     engine: Engine
     records: Records
     control: Control
-    standings: dict[str, VerdictInForce] = {}
+    standings: dict[str, VerdictInForce] = field(default_factory=dict)
     watermark_ms: int | None = None
     seq: int = 0
 

@@ -7,7 +7,7 @@ import numpy as np
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.metrics import REVIEW, average_precision
 from shroff.models.sets import RecordedDecisions
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 CHAMPION = "champion"
 RULES_ONLY = "rules_only"
@@ -15,7 +15,8 @@ BEST_RULE = "best_rule"
 APPROVE_ALL = "approve_all"
 
 
-class Baseline(FrozenStruct):
+@frozen
+class Baseline:
     """Another judge of the same events.
 
     Args:

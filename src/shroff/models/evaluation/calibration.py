@@ -10,7 +10,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 NONE = "none"  # the sigmoid of the margin, as boosting with log loss means it
 PLATT = "platt"  # the sigmoid of slope * margin + intercept
@@ -28,7 +28,8 @@ _STEPS_MAX = 100
 _GAIN_MIN = 1e-12
 
 
-class Calibration(FrozenStruct):
+@frozen
+class Calibration:
     """Mapping from a model's margins to probabilities.
 
     Args:
@@ -81,7 +82,8 @@ def is_calibrated(manifest: JsonMapping) -> bool:
     return (manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
 
 
-class CalibrationKernel(FrozenStruct):
+@frozen
+class CalibrationKernel:
     """A calibration as the kernel takes it."""
 
     kind: int

@@ -15,7 +15,7 @@ import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, RowsOfFold, Terms
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 CURVE_POINTS = 60
 
@@ -25,7 +25,8 @@ Columns = Mapping[str, Floats]  # of each row: what it costs and counts in each 
 Cuts = tuple[float | None, float | None]  # where to review and where to decline, None for nowhere
 
 
-class Fixed(FrozenStruct):
+@frozen
+class Fixed:
     """Events settled by rules before the score is read: it changes no decline and no allow.
 
     Args:
@@ -39,7 +40,8 @@ class Fixed(FrozenStruct):
     reviewed: Bools
 
 
-class Point(FrozenStruct):
+@frozen
+class Point:
     """Two thresholds with their daily money and events.
 
     `review_at` is None where nothing is reviewed for its score, `decline_at` where nothing is declined for it.
@@ -55,7 +57,8 @@ class Point(FrozenStruct):
     frauds_stopped: float  # share of the frauds that are reviewed or declined
 
 
-class Weighed(FrozenStruct):
+@frozen
+class Weighed:
     """Events that thresholds are weighed on.
 
     Args:
@@ -76,7 +79,8 @@ class Weighed(FrozenStruct):
         return len(self.scores)
 
 
-class CutOffSteps(FrozenStruct):
+@frozen
+class CutOffSteps:
     """Scores that can be thresholds, from high to low, and the step on which each row is."""
 
     scores: Floats
@@ -97,7 +101,8 @@ def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
     return CutOffSteps(-negated[last], np.searchsorted(last, of_rows))
 
 
-class CostTable(FrozenStruct):
+@frozen
+class CostTable:
     """Running totals over rows by falling score, one entry before each step of the score and one behind the last.
 
     `scores` are those of the steps, `totals` by name as `columns_of` has them; of those under DECIDING alone only the

@@ -11,10 +11,11 @@ from itertools import pairwise
 import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 
-class KeyDays(FrozenStruct):
+@frozen
+class KeyDays:
     """What each key shows on each day: the largest of its scores and whether any of its rows is a fraud."""
 
     keys: Ints

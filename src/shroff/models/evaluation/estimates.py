@@ -15,13 +15,14 @@ from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_pr
 from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, ends, times_for
 from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.keys import metric_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 CARD_PRECISION = "card_precision_at_k"
 BUDGET_RECALL = "recall_at_budget"
 
 
-class Estimate(FrozenStruct):
+@frozen
+class Estimate:
     """A metric over folds.
 
     Args:
@@ -42,7 +43,8 @@ class Estimate(FrozenStruct):
     why: str = ""
 
 
-class Estimates(FrozenStruct):
+@frozen
+class Estimates:
     """All metrics of one model, with the mean over folds in each resample, for comparisons."""
 
     by_name: dict[str, Estimate]
@@ -50,7 +52,8 @@ class Estimates(FrozenStruct):
     blocks: dict[str, int]  # how many blocks each metric was drawn from
 
 
-class Difference(FrozenStruct):
+@frozen
+class Difference:
     """Difference of two models on the same rows with its 95 % confidence interval; None if undefined."""
 
     mean: float | None

@@ -17,12 +17,13 @@ from typing import TypedDict
 import numpy as np
 
 from shroff.arrays import Bools, Floats
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 TWO_SIDED = 1.959964  # the 97.5 % point of the normal distribution
 
 
-class FraudShare(FrozenStruct):
+@frozen
+class FraudShare:
     """The share of frauds among all events among which was drawn, as far as the drawn ones say.
 
     Args:

@@ -7,9 +7,9 @@ function that scores the rows of its test. docs/explain/metrics.md says what eac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import field, replace
 
 import numpy as np
-from msgspec import field
 
 from shroff.arrays import Bools, Floats, Ints
 from shroff.errors import UsageError
@@ -23,14 +23,15 @@ from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, T
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
 from shroff.models.sets import FRAUD, RecordedDecisions, TrainingSet
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 Score = Callable[[TrainingSet], Floats]
 Learn = Callable[[TrainingSet, KnownRows], Score]
 Progress = Callable[[int, int], None]  # folds done, of how many
 
 
-class FoldReport(FrozenStruct):
+@frozen
+class FoldReport:
     """A fold in numbers. `why` says why it has no model, where it has none."""
 
     fold: Fold
@@ -45,7 +46,8 @@ class FoldReport(FrozenStruct):
     why: str = ""
 
 
-class Compared(FrozenStruct):
+@frozen
+class Compared:
     """A baseline compared with the model on identical rows.
 
     Args:
@@ -63,7 +65,8 @@ class Compared(FrozenStruct):
     frauds: int
 
 
-class Tested(FrozenStruct):
+@frozen
+class Tested:
     """The test rows of all folds that have a model: places in the set, scores, verdicts."""
 
     rows: Ints
@@ -72,7 +75,8 @@ class Tested(FrozenStruct):
     frauds: Bools
 
 
-class Evaluation(FrozenStruct):
+@frozen
+class Evaluation:
     """Complete evaluation of a model before promotion.
 
     Args:
@@ -100,7 +104,8 @@ class Evaluation(FrozenStruct):
     money_places: int = 2
 
 
-class _ScoredFold(FrozenStruct):
+@frozen
+class _ScoredFold:
     """A fold that has a model: which rows of the set are tested, and how the model scores them."""
 
     number: int
@@ -109,7 +114,8 @@ class _ScoredFold(FrozenStruct):
     scores: Floats
 
 
-class _Judging(FrozenStruct):
+@frozen
+class _Judging:
     """What every judge of the same parts is measured by."""
 
     settings: ModelSettings

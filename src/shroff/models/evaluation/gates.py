@@ -11,6 +11,7 @@ be another champion, and model.yaml may ask more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -23,7 +24,7 @@ from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
 from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct, frozen
 
 LATENCY = "latency_p99"
 LEAK_TEST = "leak_test"
@@ -36,7 +37,8 @@ _ABOVE = "above the champion by "
 _SINCE = "model.yaml has it only since the model was trained"
 
 
-class GateFigures(FrozenStruct):
+@frozen
+class GateFigures:
     """Measurements that gates are checked against.
 
     Args:
@@ -112,7 +114,7 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
     for gate in gates:
         # The same of a gate that nobody asked when the model was trained
         found += [
-            replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
+            msgspec.structs.replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
             for events in _judged(gate, measured)
             if (events.name, events.limit) not in judged
         ]
@@ -126,7 +128,7 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
         return [*results]
     note = f"{why}: {CURE}"
     return [
-        replace(result, passed=False, note=note)
+        msgspec.structs.replace(result, passed=False, note=note)
         if result.name == SLICE_COLLAPSE or result.limit.startswith(_ABOVE)
         else result
         for result in results

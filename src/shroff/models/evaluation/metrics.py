@@ -14,14 +14,15 @@ from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
 from shroff.runtime.entry_points import METRICS, installed
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 REVIEW = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
 DECLINE = 3
 BINS = 10  # of the calibration error, each with equally many rows
 
 
-class Terms(FrozenStruct):
+@frozen
+class Terms:
     """What the policy and people's time say: thresholds of the score, and costs in whole units of the project's money.
 
     Of rules and outcomes, which are no scores, what is reviewed or declined is called fraud at each of `cut_offs`.
@@ -45,7 +46,8 @@ class Terms(FrozenStruct):
         return found
 
 
-class RowsOfFold(FrozenStruct):
+@frozen
+class RowsOfFold:
     """Test rows of a fold as metrics read them.
 
     Args:
@@ -77,7 +79,8 @@ class RowsOfFold(FrozenStruct):
         return len(self.frauds)
 
 
-class Judged(FrozenStruct):
+@frozen
+class Judged:
     """Scores of rows, sorted once for any number of weightings.
 
     Args:
@@ -95,7 +98,8 @@ class Judged(FrozenStruct):
     are_probabilities: bool
 
 
-class Bin(FrozenStruct):
+@frozen
+class Bin:
     """One bin of the calibration curve: mean score, share of frauds, and rows."""
 
     score: float

@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
-from msgspec import field
 
 from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.models.evaluation.exploration import wilson
 from shroff.models.evaluation.intervals import BLOCKS_MIN, TIMES_MIN, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold, Terms, judge, measure
 from shroff.models.sets import TrainingSet
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 SLICES_MAX = 20  # values of one column; the rarest together are `others`
 OTHERS = "others"
@@ -34,7 +34,8 @@ _NUMBER = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9]+)?)( 
 MEASURED = ("auc_roc", "average_precision", "recall_at_review", "recall_at_decline", "money_lost", "brier")
 
 
-class Rate(FrozenStruct):
+@frozen
+class Rate:
     """A share of events with its confidence interval.
 
     The intervals of all values of one column that are compared hold together with 95 % confidence (Bonferroni).
@@ -45,7 +46,8 @@ class Rate(FrozenStruct):
     high: float
 
 
-class Slice(FrozenStruct):
+@frozen
+class Slice:
     """Rows that have something in common, over all folds.
 
     Args:
@@ -75,7 +77,8 @@ class Slice(FrozenStruct):
         return self.rows - self.frauds >= GENUINE_MIN and self.value != OTHERS
 
 
-class Pooled(FrozenStruct):
+@frozen
+class Pooled:
     """Test rows of all folds, with the scores of two models and the resampling blocks.
 
     `champion` is NaN where the champion is no fair judge, since it learned from the row.

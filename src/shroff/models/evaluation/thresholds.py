@@ -11,6 +11,7 @@ are held against the fold that was left out, for each fold in turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,14 +32,15 @@ from shroff.models.evaluation.cost_table import (
 )
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, drawings, ends, key_blocks, times_for
 from shroff.models.evaluation.metrics import Terms
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 NOBODY = 1.000001  # above every score: a threshold that nothing reaches
 STEPS_DRAWN = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read
 DRAWINGS = 100  # of thresholds: each chooses anew
 
 
-class OutOfFold(FrozenStruct):
+@frozen
+class OutOfFold:
     """What thresholds cost that were chosen in the same way on other events, a day.
 
     Args:
@@ -56,7 +58,8 @@ class OutOfFold(FrozenStruct):
     folds: tuple[tuple[Cuts, float], ...]
 
 
-class Thresholds(FrozenStruct):
+@frozen
+class Thresholds:
     """The thresholds with the lowest cost, their confidence intervals, and the cost of others.
 
     Args:

@@ -12,10 +12,11 @@ from shroff.arrays import Bools, Ints, Ints8
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet, labels_in_force
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 
-class Fold(FrozenStruct):
+@frozen
+class Fold:
     """The windows of one fold, each [start, end), UTC milliseconds; labels known when the test starts train it."""
 
     train_start_ms: int
@@ -24,7 +25,8 @@ class Fold(FrozenStruct):
     test_end_ms: int
 
 
-class KnownRows(FrozenStruct):
+@frozen
+class KnownRows:
     """Rows of a window with their known verdicts.
 
     Args:
@@ -43,7 +45,8 @@ class KnownRows(FrozenStruct):
     not_seen: int = 0
 
 
-class FoldRows(FrozenStruct):
+@frozen
+class FoldRows:
     """The rows of a fold: what trains its model, what tests it, and how many a known fraud's key took from the test."""
 
     train: KnownRows

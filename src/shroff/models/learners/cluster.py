@@ -36,7 +36,7 @@ from shroff.models.learners.xgboost import (
     settings_of,
     weights_of,
 )
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 FRAUD = "fraud"
 WEIGHT = "weight"
@@ -45,7 +45,8 @@ GREW_NOTHING = (
 )
 
 
-class TrainingFiles(FrozenStruct):
+@frozen
+class TrainingFiles:
     """The rows to train on as Parquet files, one for each process, which all processes see under these names.
 
     A file has the columns `f0`, `f1`, ... as floats of 32 bits, which is what XGBoost reads, NaN for a missing value;
@@ -83,7 +84,8 @@ class TreeCluster(Protocol):
         """So many trees as XGBoost writes them in JSON, by its own names of settings."""
 
 
-class Growing(FrozenStruct):
+@frozen
+class Growing:
     """Where trees are grown: by which processes, and the folder for rows on their way, which all of them see."""
 
     cluster: TreeCluster

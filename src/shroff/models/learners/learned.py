@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Self
 
 import numpy as np
-from msgspec import field
 
 from shroff.arrays import Floats
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, InputColumn
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 
-class TrainingRows(FrozenStruct):
+@frozen
+class TrainingRows:
     """Input of a learner: a row for each event, a column for each input, by time.
 
     Args:
@@ -33,7 +34,8 @@ class TrainingRows(FrozenStruct):
         return np.column_stack([column[part] for column in self.columns])
 
 
-class LearningPlan(FrozenStruct):
+@frozen
+class LearningPlan:
     """Parameters of a learner, as numbers by their names in model.yaml."""
 
     parameters: Mapping[str, float]
@@ -46,7 +48,8 @@ class LearningPlan(FrozenStruct):
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
 
-class Learned(FrozenStruct):
+@frozen
+class Learned:
     """Result of a learner; `gains` has a number for each input."""
 
     format: str
@@ -59,7 +62,8 @@ class Learned(FrozenStruct):
     gives: str = LOG_ODDS
 
 
-class Fitted(FrozenStruct):
+@frozen
+class Fitted:
     """A model as a learner made it.
 
     Args:

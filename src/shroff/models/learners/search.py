@@ -23,7 +23,7 @@ from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import UNSUPERVISED, columns_for, fit
 from shroff.models.learners.training import in_time_order, loaded, thinned
 from shroff.models.sets import FRAUD, TrainingSet
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
@@ -33,7 +33,8 @@ TRIED_SHARE = 0.6  # of the rows, by time, train a trial; the next fifth stops i
 STOPPED_SHARE = 0.8
 
 
-class Range(FrozenStruct):
+@frozen
+class Range:
     """Search range of a parameter. `is_log`: logarithmic."""
 
     low: float
@@ -68,14 +69,16 @@ RANGES: Final[Mapping[str, Mapping[str, Range]]] = {
 }
 
 
-class SearchRange(FrozenStruct):
+@frozen
+class SearchRange:
     """End of a search: a number of trials, or a time after which no trial starts."""
 
     trials: int | None
     seconds: float | None
 
 
-class Trial(FrozenStruct):
+@frozen
+class Trial:
     """Parameters of a trial, and its average precision (NaN if undefined)."""
 
     number: int
@@ -86,7 +89,8 @@ class Trial(FrozenStruct):
 Proposals = Generator[dict[str, str], Trial, None]  # parameters out, the trial that they came to in
 
 
-class SearchResult(FrozenStruct):
+@frozen
+class SearchResult:
     """Result of a search.
 
     Args:

@@ -16,7 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shroff.arrays import Floats
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 MARK = "mark"  # kinds of lines: the thing itself, what it is held against, frauds
 REF = "ref"
@@ -27,7 +27,8 @@ _TICKS = 5
 _POINTS_MAX = 400  # more are not seen, and would make the page heavy
 
 
-class ChartAxis(FrozenStruct):
+@frozen
+class ChartAxis:
     """One axis. A logarithmic one shows 0 and less at its beginning."""
 
     name: str
@@ -69,7 +70,8 @@ class ChartAxis(FrozenStruct):
         return [place * step_size for place in range(first, math.floor(self.high / step_size + 1e-9) + 1)]
 
 
-class ChartLine(FrozenStruct):
+@frozen
+class ChartLine:
     """One line of a chart, or a cloud of dots; with `has_dots`, each point of the line has a dot."""
 
     name: str
@@ -87,7 +89,8 @@ class ChartLine(FrozenStruct):
         return [f"{at:.1f} {to:.1f}" for at, to in zip(across.tolist(), up.tolist(), strict=True)]
 
 
-class ChartColumn(FrozenStruct):
+@frozen
+class ChartColumn:
     """One step of time and what it comes to; an empty one has nothing to count."""
 
     name: str

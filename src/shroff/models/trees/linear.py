@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from msgspec.json import decode as from_json
@@ -13,12 +14,12 @@ from shroff.json_types import JsonMapping
 from shroff.models.columns import CATEGORY
 from shroff.models.model import InputColumn
 from shroff.models.trees.forest import check_inputs
-from shroff.runtime.values import FrozenStruct
 
 _VERSION = 1
 
 
-class Weights(FrozenStruct):
+@dataclass(frozen=True, slots=True)
+class Weights:
     """Contribution of one input to a margin: `weight * ((value - mean) / scale)`, or a weight per category."""
 
     mean: float
@@ -28,7 +29,8 @@ class Weights(FrozenStruct):
     categories: Floats | None
 
 
-class Linear(FrozenStruct):
+@dataclass(frozen=True, slots=True)
+class Linear:
     """The weights of each input in order, and what a margin begins with."""
 
     start: float

@@ -15,13 +15,14 @@ from hashlib import sha256
 from shroff.errors import UsageError
 from shroff.notices.mailer import Mail
 from shroff.people.addresses import is_address
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 SUBJECT_MAX = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-class RenderedText(FrozenStruct):
+@frozen
+class RenderedText:
     """A rendered text. `trouble` says why another text is used instead of the project's own."""
 
     subject: str

@@ -14,10 +14,11 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.systems_keys import default_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 
-class System(FrozenStruct):
+@frozen
+class System:
     """An external system: its kind, and its settings as written, with `${NAME}`.
 
     Its text shows the kind alone, since settings may hold credentials.

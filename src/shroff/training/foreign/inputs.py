@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from shroff import config
@@ -21,7 +22,7 @@ from shroff.models.inputs import InputLoader
 from shroff.models.loaded import LOGISTIC
 from shroff.models.model import InputColumn
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 OPTION = "--inputs"
 CATEGORIES = "--categories"
@@ -30,7 +31,8 @@ _SHOWN = 8  # names that a message repeats
 _MAPPED = re.compile(r"\s*([^=<>!\s][^=<>!]*?)\s*=(?![=])\s*(.+)", re.DOTALL)
 
 
-class Declared(FrozenStruct):
+@frozen
+class Declared:
     """One input as it was written: the name of the feature in the file, empty for one by its place; its expression."""
 
     theirs: str
@@ -38,7 +40,8 @@ class Declared(FrozenStruct):
     categories: tuple[str, ...] | None = None
 
 
-class ForeignInputs(FrozenStruct):
+@frozen
+class ForeignInputs:
     """Inputs of a model, in the order of its features: as the project computes them, and as they go to the model."""
 
     inputs: tuple[ModelInput, ...]

@@ -17,7 +17,7 @@ from shroff.models.columns import CATEGORY
 from shroff.models.imported import Foreign
 from shroff.models.loaded import LoadedModel
 from shroff.models.model import LOG_ODDS, NUMBER, InputColumn
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 SCORE = "score"
 MARGIN = "margin"
@@ -30,7 +30,8 @@ _SWAPS_INPUTS_MAX = 40  # of more, pairs are not tried
 _SWAPS_ROWS = 200
 
 
-class CheckRows(FrozenStruct):
+@frozen
+class CheckRows:
     """Rows to check by: their places in the file, a column for each input, and the answers.
 
     Args:
@@ -46,7 +47,8 @@ class CheckRows(FrozenStruct):
     unknown: tuple[str, ...] = ()
 
 
-class CheckedScores(FrozenStruct):
+@frozen
+class CheckedScores:
     """Result of the check: how many rows agree, the largest difference, and untested cases as sentences."""
 
     file: str

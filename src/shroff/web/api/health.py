@@ -12,7 +12,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right
-from shroff.runtime.values import Fresh, FrozenStruct
+from shroff.runtime.values import Fresh, frozen
 from shroff.web.api.operator_alerts import FiringAlert
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
@@ -36,7 +36,8 @@ _HARM_FIRST = frozenset({"log", "rows", "project", "folder", "hash", "write-ahea
 _HARM_LAST = frozenset({"labels", "input", "active", "schedule", "values", "litter", "exploration"})
 
 
-class HealthLook(FrozenStruct):
+@frozen
+class HealthLook:
     """Findings, and when. Problems come first."""
 
     at_ms: int
@@ -53,7 +54,8 @@ class HealthLook(FrozenStruct):
         return [finding for finding in self.findings if finding.state == NOTE]
 
 
-class Known(FrozenStruct):
+@frozen
+class Known:
     """What a page can show at once: the newest look, if there is one that says something of now, and whether another
     is under way.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.proxies import Proxies, proxies_of
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
 
 
-class Address(FrozenStruct):
+@frozen
+class Address:
     """Where this service is.
 
     What a request says of it is what a browser, or whatever stands before the service, wrote into its head. So where an
@@ -60,7 +61,8 @@ class Address(FrozenStruct):
         return {f"http://{host}", f"https://{host}"}
 
 
-class ActiveSettings(FrozenStruct):
+@frozen
+class ActiveSettings:
     """Objects derived from the settings of shroff.yaml; rebuilt when others become active."""
 
     systems: Systems

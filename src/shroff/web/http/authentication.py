@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-
-from msgspec import Struct
+from dataclasses import dataclass
 
 from shroff.people.keys import KeyRing
 from shroff.people.sessions import SignedIn, signed_in
@@ -48,7 +47,8 @@ def gate_of(desk: Desk) -> Iterator[Gate]:
         yield Gate(desk, ring)
 
 
-class _Bucket(Struct):
+@dataclass(slots=True)
+class _Bucket:
     """Remaining allowance of one sender."""
 
     left: float

@@ -11,7 +11,7 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.json_types import JsonMapping
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
 from shroff.web.pages.words import odds, sentence_case, signed
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 REASONS_SHOWN = 8
 
 
-class Why(FrozenStruct):
+@frozen
+class Why:
     """One reason: a sentence, its code, what is normal, and what it did."""
 
     text: str
@@ -35,7 +36,8 @@ class Why(FrozenStruct):
     is_usual: bool = False  # its value lies in the range that is normal
 
 
-class ScoreBar(FrozenStruct):
+@frozen
+class ScoreBar:
     """The score on a line from 0 to 1 with its thresholds: places in percent, with more room for small scores.
 
     `one_in` is how many events like it there are for one fraud, where the model is calibrated.
@@ -47,7 +49,8 @@ class ScoreBar(FrozenStruct):
     one_in: str
 
 
-class Subject(FrozenStruct):
+@frozen
+class Subject:
     """A key of an entity that the event is about, with its name for people and the address of its page."""
 
     entity: str
@@ -56,7 +59,8 @@ class Subject(FrozenStruct):
     path: str
 
 
-class Looked(FrozenStruct):
+@frozen
+class Looked:
     """The page's view of a decision; `fields` as the log stores them, without those that name and place it."""
 
     explained: Explained

@@ -20,7 +20,7 @@ from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import REPORT, UnknownModelError
 from shroff.monitoring.drift_record import DriftRecord, read_record
 from shroff.people.access import Right
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis
@@ -45,7 +45,8 @@ Facts = JsonObject
 _CHARTS = re.compile(r'<h2>([^<]*)</h2>\s*<div class="charts">(.*?)</div>', re.DOTALL)
 
 
-class Measured(FrozenStruct):
+@frozen
+class Measured:
     """One metric with its 95 % confidence interval; `meaning` is a sentence."""
 
     name: str

@@ -11,13 +11,13 @@ import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from msgspec import Struct, field
 
 from shroff.engine.step import SequencedBatch
 from shroff.events.labels import LabelEvent
@@ -25,7 +25,7 @@ from shroff.features.frames import Coded
 from shroff.language.columns import values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.streams.log_columns import DecisionColumns
 from shroff.streams.sink_cursor import DeliveryHealth
 from shroff.streams.source import Health
@@ -104,7 +104,8 @@ class Latencies:
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
 
 
-class WorkerOptions(FrozenStruct):
+@frozen
+class WorkerOptions:
     """Options of a worker, and when it ends.
 
     Args:
@@ -128,7 +129,8 @@ class WorkerOptions(FrozenStruct):
     snapshot_places: int = 1_000_000
 
 
-class WorkerCounts(Struct):
+@dataclass(slots=True)
+class WorkerCounts:
     """Work of a worker so far; read it from any thread.
 
     Args:
@@ -146,7 +148,7 @@ class WorkerCounts(Struct):
 
     counts: IngestReport = field(default_factory=IngestReport)
     latencies: Latencies = field(default_factory=Latencies)
-    offsets: dict[str, str] = {}
+    offsets: dict[str, str] = field(default_factory=dict)
     health: Health = field(default_factory=Health)
     state: str = RESTORING
     has_begun: bool = False

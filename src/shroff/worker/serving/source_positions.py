@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-from msgspec import Struct
+from dataclasses import dataclass, field
 
 from shroff.errors import ShroffError
 from shroff.events.intake import Submission
@@ -23,17 +22,18 @@ from shroff.worker.serving.source_reader import Backoff
 HEALTH_S = 0.25
 
 
-class SourceBatch(Struct):
+@dataclass(slots=True)
+class SourceBatch:
     """A batch on its way: its submissions, how far its source is read with it, and when how many of them came.
 
     `passed_over` are offsets that are kept beside, of files that are not read.
     """
 
     submissions: Sequence[Submission] = ()
-    offsets: dict[str, Offset] = {}
-    passed_over: dict[str, Offset] = {}
-    arrived: list[tuple[float, int]] = []
-    traced: list[TracedEvent] = []
+    offsets: dict[str, Offset] = field(default_factory=dict)
+    passed_over: dict[str, Offset] = field(default_factory=dict)
+    arrived: list[tuple[float, int]] = field(default_factory=list)
+    traced: list[TracedEvent] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.submissions or self.offsets)

@@ -18,7 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.plugins.operations import Progress
 from shroff.plugins.project import sync_folder
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import FrozenStruct, frozen
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.checks import check_columns, run_test
 from shroff_plugins.analytics.marts.models import MartModel
@@ -83,7 +83,8 @@ class BuiltMarts(FrozenStruct):
         raise UsageError(f"there is no mart {name!r}. {nearest(name, names) or 'There are: ' + ', '.join(names) + '.'}")
 
 
-class MartFiles(FrozenStruct):
+@frozen
+class MartFiles:
     """Where marts lie."""
 
     folder: Path
@@ -131,7 +132,8 @@ def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any
         return [column[0] for column in found.description], found.fetchall()
 
 
-class Origin(FrozenStruct):
+@frozen
+class Origin:
     """Input of a build: the lake up to a sequence number of its log, and the time."""
 
     lake: ViewFiles

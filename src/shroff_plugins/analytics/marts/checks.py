@@ -11,7 +11,7 @@ from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.loader import YamlNode as Node
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.settings import ANY, Either, Many, One, Required, mapping_shape, own_names
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.closed_duckdb import identifier
 
 _NAME = r"[A-Za-z_]\w{0,99}"
@@ -51,7 +51,8 @@ CHECKS = mapping_shape(
 Named = tuple[str, str, Node]  # a model, a column of it, and where it is written
 
 
-class MartTest(FrozenStruct):
+@frozen
+class MartTest:
     """One test.
 
     Args:
@@ -66,7 +67,8 @@ class MartTest(FrozenStruct):
     columns: Sequence[Named]
 
 
-class RowTestResult(FrozenStruct):
+@frozen
+class RowTestResult:
     """How a test went: how many rows fail it, and an example of them."""
 
     test: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shroff.errors import StateError, UsageError
 from shroff.plugins.operations import threads
 from shroff.plugins.project import alone, read_sql
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 from shroff_plugins.analytics.counts import history_of
 
 if TYPE_CHECKING:
@@ -35,14 +35,16 @@ NO_MODELS = (
 )
 
 
-class MartBuild(FrozenStruct):
+@frozen
+class MartBuild:
     """A build: its marts, and how many places the log had that the lake lacked."""
 
     marts: BuiltMarts
     behind: int
 
 
-class MartRows(FrozenStruct):
+@frozen
+class MartRows:
     """Some rows of a mart."""
 
     columns: list[str]

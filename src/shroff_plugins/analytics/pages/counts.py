@@ -20,7 +20,7 @@ from shroff.plugins.language import day_at, day_starts_ms, days_of, show_decimal
 from shroff.plugins.log import DayFigures, EventSources, fields_of, has_amounts, sources_of
 from shroff.plugins.operations import cursor_of, next_of
 from shroff.plugins.project import OUTCOMES, csv_line
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import frozen
 from shroff.plugins.web import (
     Bars,
     ProblemError,
@@ -57,7 +57,8 @@ _BLOCK = 2_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-class EventsWanted(FrozenStruct):
+@frozen
+class EventsWanted:
     """The events of a count. `field` is empty where all values count, `source` where all sources do."""
 
     type: str
@@ -76,7 +77,8 @@ class EventsWanted(FrozenStruct):
         return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
 
 
-class CountedEvent(FrozenStruct):
+@frozen
+class CountedEvent:
     """One event; `path` of its decision, empty where its type is not decided."""
 
     record: Record

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
-from msgspec import Struct
 
 from shroff.arrays import Hashes
 
@@ -18,11 +19,12 @@ _BESIDE = 8
 _BESIDE_MAX = 32
 
 
-class Filters(Struct):
+@dataclass(slots=True)
+class Filters:
     """Filters of runs, in groups of `_BESIDE` and more side by side."""
 
-    runs: list[int] = []  # 0 where none is
-    words: list[Numbers] = []
+    runs: list[int] = field(default_factory=list)  # 0 where none is
+    words: list[Numbers] = field(default_factory=list)
 
     def add(self, run: int, filter: Numbers) -> None:
         if 0 not in self.runs:

@@ -12,7 +12,7 @@ from shroff.errors import ShroffError
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, keys_of, summary_in
 from shroff.explain.past import Amount
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.decision import decision_path, entity_path
 
@@ -26,7 +26,8 @@ SHOWN = 8  # of those that never were in a case
 KEYS_SHOWN = 4  # of each entity
 
 
-class OtherEvent(FrozenStruct):
+@frozen
+class OtherEvent:
     """An event of whom a case is about that is not in it.
 
     Args:
@@ -51,7 +52,8 @@ class OtherEvent(FrozenStruct):
         return self.case is not None and self.case.is_open and not self.verdict
 
 
-class KeysSeen(FrozenStruct):
+@frozen
+class KeysSeen:
     """Keys of another entity in the newest events of whom a case is about.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 DRAWN_MAX = 6  # keys, and shared values
 TITLE_MAX = 17  # letters of a title that a box has room for
@@ -13,7 +13,8 @@ ROW = 52  # pixels from one box to the next
 _LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
 
 
-class GraphBox(FrozenStruct):
+@frozen
+class GraphBox:
     """A box: its upper left corner in per cent and pixels, two texts, and the address of its page, if it has one."""
 
     x: int
@@ -24,7 +25,8 @@ class GraphBox(FrozenStruct):
     path: str = ""
 
 
-class LinkGraph(FrozenStruct):
+@frozen
+class LinkGraph:
     """Boxes of a height, and curves between them as paths in a box of 1000 by `height`."""
 
     boxes: Sequence[GraphBox]
@@ -33,7 +35,8 @@ class LinkGraph(FrozenStruct):
     box: int
 
 
-class GraphKey(FrozenStruct):
+@frozen
+class GraphKey:
     """A key as the graph shows it; `through` are the shared values, each with its entity or field."""
 
     title: str

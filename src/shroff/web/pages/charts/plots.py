@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import frozen
 
 WIDTH = 1_000  # of the box, whatever the screen has
 LINES = 4  # across, at most
@@ -15,7 +16,8 @@ SCALES = (1, 2, 5)
 Place = tuple[float, float]
 
 
-class Axis(FrozenStruct):
+@frozen
+class Axis:
     """From where to where an axis goes. Equal ends make one that all values lie in the middle of."""
 
     low: float
@@ -26,14 +28,16 @@ class Axis(FrozenStruct):
         return 50.0 if self.high <= self.low else 100 * (value - self.low) / (self.high - self.low)
 
 
-class Mark(FrozenStruct):
+@frozen
+class Mark:
     """A line across or a word below, at per cent."""
 
     at: float
     says: str
 
 
-class Spot(FrozenStruct):
+@frozen
+class Spot:
     """A dot at per cent from the left and the top; `kind` is a class of the stylesheet.
 
     Its words stand above it, or below; right of it, or left.
@@ -47,7 +51,8 @@ class Spot(FrozenStruct):
     is_left: bool = False
 
 
-class Plot(FrozenStruct):
+@frozen
+class Plot:
     """Lines by their kinds, each the points of a polyline in a box of WIDTH by `height`."""
 
     lines: Sequence[tuple[str, str]]

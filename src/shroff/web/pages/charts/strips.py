@@ -5,13 +5,14 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from shroff.explain.explanation import Usual
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import frozen
 
 ENOUGH = 5  # fewer earlier values say nothing of what is normal
 _EDGE = 3.0  # percent of the width that are left free at both ends
 
 
-class Strip(FrozenStruct):
+@frozen
+class Strip:
     """Places in percent of the width, linear from 0 or the least below it. `is_far`: the mark lies beside the band."""
 
     start: float
