@@ -183,7 +183,7 @@ def first_run(page: Page) -> None:
         serve = [*program, "serve", "--port", "0"]
         running = subprocess.Popen(serve, cwd=folder, stderr=subprocess.PIPE, text=True, env=environment)
         assert running.stderr is not None
-        address = re.search(r"http://\S+/first/\S+", running.stderr.readline())
+        address = re.search(r"http://\S+/first/\S+", running.stderr.readline() + running.stderr.readline())
         assert address is not None
         page.goto(address[0])
         page.set_input_files("#file", f"{scratch}/orders/batch-01.parquet")

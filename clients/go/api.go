@@ -80,12 +80,20 @@ type AssistantDraft struct {
 	Tries  int64  `json:"tries"`
 }
 
-// AuditCheck: The result. `broken_at` is the first row that does not match, `why` the reason.
+// AuditBreak: A row that does not match, and the reason.
+type AuditBreak struct {
+	Row int64  `json:"row"`
+	Why string `json:"why"`
+}
+
+// AuditCheck: The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are
+// the first 100.
 type AuditCheck struct {
-	Ok       bool    `json:"ok"`
-	Rows     int64   `json:"rows"`
-	BrokenAt *int64  `json:"broken_at"`
-	Why      *string `json:"why"`
+	Ok       bool         `json:"ok"`
+	Rows     int64        `json:"rows"`
+	BrokenAt *int64       `json:"broken_at"`
+	Why      *string      `json:"why"`
+	Breaks   []AuditBreak `json:"breaks"`
 }
 
 // AuditRow: A row of the audit log.

@@ -677,14 +677,15 @@ def test_who_reads_lines_of_a_frame_that_is_pruned_meanwhile_is_told(tmp_path, m
     log = SqliteLog(tmp_path / "log.db")
     for first in (1, 301):
         log.append(payments(first, 300))
-    reader, stretch = SqliteLog(tmp_path / "log.db", read_only=True), SqliteLog._stretch
+    reader, frames_with = SqliteLog(tmp_path / "log.db", read_only=True), SqliteLog._frames_with
 
-    def pruned(self, after, end):
-        found = stretch(self, after, end)
-        log.prune(300)
+    def pruned(self, *asked):
+        found = frames_with(self, *asked)
+        if self is reader:
+            log.prune(300)
         return found
 
-    monkeypatch.setattr(SqliteLog, "_stretch", pruned)
+    monkeypatch.setattr(SqliteLog, "_frames_with", pruned)
     with pytest.raises(PrunedError):
         list(reader.lines())
     reader.close()

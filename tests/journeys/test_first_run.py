@@ -208,7 +208,7 @@ def test_a_newcomer_comes_from_an_empty_folder_to_a_queue(tmp_path):
     process = subprocess.Popen([SHROFF, "serve", "--port", "0"], cwd=folder, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        found = re.search(r"http://\S+/first/\S+", process.stderr.readline())
+        found = re.search(r"http://\S+/first/\S+", process.stderr.readline() + process.stderr.readline())
         assert found is not None
         with chromium() as browser:
             page = browser.new_page()

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shroff.people.access import local
-from shroff.people.audit import FIRST, Act, AuditEntry, AuditHead, hash_of, row_of, sealing, verify
+from shroff.people.audit import BREAKS_MAX, FIRST, Act, AuditEntry, AuditHead, hash_of, row_of, sealing, verify
 
 SEAL = sealing(b"the project's key")
 TEXTS = st.text(max_size=20)
@@ -62,7 +62,18 @@ def test_any_change_of_any_column_is_found_at_its_row(rows: list[AuditEntry], da
     assume(now != was)
     changed = [*rows[:at], replace(rows[at], **{name: now}), *rows[at + 1 :]]
 
-    assert verify(changed, head_of(rows), SEAL).broken_at == at + 1
+    assert verify(changed, head_of(rows), SEAL).breaks[0][0] == at + 1
+
+
+@given(records(least=2), st.data())
+def test_each_changed_row_is_a_break_of_its_own(rows: list[AuditEntry], data: st.DataObject) -> None:
+    at = data.draw(st.sets(st.integers(0, len(rows) - 1), min_size=1))
+    changed = [replace(row, subject=row.subject + "x") if place in at else row for place, row in enumerate(rows)]
+    found = verify(changed[:-1], head_of(rows), SEAL)  # and the last one is cut off
+
+    assert [row for row, _ in found.breaks] == [place + 1 for place in sorted(at - {len(rows) - 1})] + [len(rows)]
+    assert found.rows == min([*at, len(rows) - 1])
+    assert len(verify([replace(row, name="x") for row in changed * 60], None, SEAL).breaks) == BREAKS_MAX
 
 
 @given(records(), st.data())
@@ -70,15 +81,15 @@ def test_a_row_that_is_taken_out_is_found(rows: list[AuditEntry], data: st.DataO
     at = data.draw(st.integers(0, len(rows) - 1))
     found = verify([*rows[:at], *rows[at + 1 :]], head_of(rows), SEAL)
 
-    assert found.broken_at == at + 1
+    assert found.breaks[0][0] == at + 1
 
 
 @given(records(), st.integers(1, 8))
 def test_rows_that_are_cut_off_at_the_end_are_found(rows: list[AuditEntry], count: int) -> None:
     left = rows[: max(0, len(rows) - count)]
 
-    assert "cut off" in verify(left, head_of(rows), SEAL).why
-    assert verify(left, head_of(rows), SEAL).broken_at == len(left) + 1
+    ((at, why),) = verify(left, head_of(rows), SEAL).breaks
+    assert ("cut off" in why, at) == (True, len(left) + 1)
 
 
 @given(records(least=2), st.data())
@@ -87,7 +98,7 @@ def test_rows_that_change_places_are_found(rows: list[AuditEntry], data: st.Data
     moved = list(rows)
     moved[one], moved[two] = moved[two], moved[one]
 
-    assert verify(moved, head_of(rows), SEAL).broken_at == one + 1
+    assert verify(moved, head_of(rows), SEAL).breaks[0][0] == one + 1
 
 
 @given(records(), ACTS, st.data())
@@ -106,7 +117,7 @@ def test_a_chain_that_is_written_anew_lacks_the_seal(rows: list[AuditEntry], dat
         made[place] = rehashed(made[place], made[place - 1].hash if place else FIRST)
     forged = AuditHead(made[-1].number, made[-1].hash, sealing(b"another key")(made[-1].number, made[-1].hash))
 
-    assert "not sealed" in verify(made, forged, SEAL).why
+    assert "not sealed" in verify(made, forged, SEAL).breaks[0][1]
     assert not verify(made, replace(forged, seal=head_of(rows).seal), SEAL).is_whole
     assert not verify(made, head_of(rows), SEAL).is_whole
     assert not verify(made, None, SEAL).is_whole
@@ -119,10 +130,10 @@ def test_an_older_copy_that_is_whole_is_found_by_what_was_noted(rows: list[Audit
     noted = rows[-1].number, rows[-1].hash
 
     assert verify(older, head_of(older), SEAL).is_whole
-    assert "gone" in verify(older, head_of(older), SEAL, noted).why
+    assert "gone" in verify(older, head_of(older), SEAL, noted).breaks[0][1]
     assert verify(rows, head_of(rows), SEAL, noted).is_whole
     assert verify(rows, head_of(rows), SEAL, (rows[0].number, rows[0].hash)).is_whole
-    assert "remade" in verify(rows, head_of(rows), SEAL, (rows[0].number, bytes(32))).why
+    assert "remade" in verify(rows, head_of(rows), SEAL, (rows[0].number, bytes(32))).breaks[0][1]
 
 
 @given(ACTS, ACTS)

@@ -78,12 +78,19 @@ export interface AssistantDraft {
   tries: number;
 }
 
-/** The result. `broken_at` is the first row that does not match, `why` the reason. */
+/** A row that does not match, and the reason. */
+export interface AuditBreak {
+  row: number;
+  why: string;
+}
+
+/** The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are the first 100. */
 export interface AuditCheck {
   ok: boolean;
   rows: number;
   broken_at: number | null;
   why: string | null;
+  breaks: AuditBreak[];
 }
 
 /** A row of the audit log. */

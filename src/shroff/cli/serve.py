@@ -112,10 +112,10 @@ def serve(
                 session.say("A first admin is created with 'shroff users add NAME --role admin' if there is none.")
             elif (link := links.first(desk, project.context.who)) is not None:
                 session.say(
-                    f"No user exists yet. Open this link within one hour to create the first admin: {public}{link}"
+                    f"No user exists yet. Open this link within one hour to create the first admin:\n{public}{link}"
                 )
             if entry is not None:
-                session.say(f"Open this link within one hour to sign in as {guest}, once: {public}{entry}")
+                session.say(f"Open this link within one hour to sign in as {guest}, once:\n{public}{entry}")
             if not all_keys(desk):
                 session.say(f"No API key exists yet. Create one: shroff keys create NAME --role {Role.SERVICE}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import astuple
 from functools import cache
 from typing import Any
@@ -24,6 +24,7 @@ from shroff.runtime.values import frozen
 FIRST = bytes(32)  # what the first row has for the hash of the row before it
 TEXT_MAX = 600  # characters of a name or a subject
 REASON_MAX = 1_000  # characters
+BREAKS_MAX = 100  # of a chain that are listed
 VALUE_MAX = 20_000  # bytes of what something was before, or is now, as JSON; longer ones keep their hash
 _FORM = "shroff audit 1"  # is part of each hash, so that another form is never taken for this one
 Seal = Callable[[int, bytes], bytes]
@@ -100,16 +101,15 @@ class AuditHead:
 
 @frozen
 class Verified:
-    """Result of verifying the chain. `broken_at` is the first row that does not fit, 0 where all do."""
+    """Result of verifying the chain: how many rows stand before the first break, and each break with why it is one."""
 
     rows: int
-    broken_at: int
-    why: str
+    breaks: Sequence[tuple[int, str]]
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing was changed, removed or put in."""
-        return not self.why
+        return not self.breaks
 
 
 def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> AuditEntry:
@@ -174,33 +174,36 @@ def verify(
         head: What the store has of it; None where it has none.
         seen: The number and hash of a head that was noted earlier and elsewhere: that row must still be there.
     """
-    last, previous, count = 0, FIRST, 0
+    last, previous, count, breaks = 0, FIRST, 0, list[tuple[int, str]]()
     is_seen = seen is None or seen[0] == 0
     for row in rows:
-        why = _misfit(row, last + 1, previous)
-        if why:
-            return Verified(count, last + 1, why)
-        last, previous, count = row.number, row.hash, count + 1
+        breaks += _misfits(row, last + 1, previous)
+        last, previous = row.number, row.hash  # so that what follows is held against what stands there
         if seen is not None and row.number == seen[0]:
-            if not hmac.compare_digest(row.hash, seen[1]):
-                return Verified(count, row.number, "it is another row than was noted here before: the chain was remade")
             is_seen = True
+            if not hmac.compare_digest(row.hash, seen[1]):
+                breaks.append((last, "it is another row than was noted here before: the chain was remade"))
+        if len(breaks) >= BREAKS_MAX:
+            return Verified(count, breaks[:BREAKS_MAX])
+        count += not breaks
     why = _misfit_of_head(head, last, previous, seal)
     if not why and not is_seen and seen is not None:
         why = f"rows up to {seen[0]:,} were noted here before, and they are gone"
-    return Verified(count, last + 1 if why else 0, why)
+    return Verified(count, [*breaks, (last + 1, why)] if why else breaks)
 
 
-def _misfit(row: AuditEntry, number: int, previous: bytes) -> str:
+def _misfits(row: AuditEntry, number: int, previous: bytes) -> Iterator[tuple[int, str]]:
     if row.number != number:
-        return f"row {number:,} is missing: the next one there is {row.number:,}"
-    if row.previous == broken_link(previous):
-        return "the head before it was not sealed with this project's key: rows were cut off or changed, or the key was"
-    if row.previous != previous:
-        return "it does not follow the row before it: one of the two was put in or exchanged"
+        yield number, f"row {number:,} is missing: the next one there is {row.number:,}"
+    elif row.previous == broken_link(previous):
+        yield (
+            number,
+            "the head before it was not sealed with this project's key: rows were cut off or changed, or the key was",
+        )
+    elif row.previous != previous:
+        yield number, "it does not follow the row before it: one of the two was put in or exchanged"
     if hash_of(*astuple(row)[:-1]) != row.hash:
-        return "what it says is not what was recorded"
-    return ""
+        yield row.number, "what it says is not what was recorded"
 
 
 def _misfit_of_head(head: AuditHead | None, last: int, hash: bytes, seal: Seal) -> str:
@@ -210,8 +213,10 @@ def _misfit_of_head(head: AuditHead | None, last: int, hash: bytes, seal: Seal) 
         return "the head of the chain is not sealed with this project's key: it was changed, or the key was"
     if head.number > last:
         return f"rows {last + 1:,} to {head.number:,} were cut off at the end"
-    if head.number < last or head.hash != hash:
+    if head.number < last:
         return f"the head of the chain is that of row {head.number:,}: rows were added without it"
+    if head.hash != hash:
+        return "the head of the chain is not that of the last row: one of the two was changed"
     return ""
 
 

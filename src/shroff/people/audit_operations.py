@@ -130,18 +130,27 @@ class VerifyAudit(OperationRequest["AuditCheck"]):
     """The whole audit log."""
 
 
+class AuditBreak(msgspec.Struct):
+    """A row that does not match, and the reason."""
+
+    row: int
+    why: str
+
+
 class AuditCheck(OperationAnswer):
-    """The result. `broken_at` is the first row that does not match, `why` the reason."""
+    """The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are the first 100."""
 
     ok: bool
     rows: int
     broken_at: int | None
     why: str | None
+    breaks: list[AuditBreak]
 
     def text(self) -> str:
         if self.ok:
             return f"{many(self.rows, 'row')}, none changed or removed since it was recorded."
-        return f"Broken at row {self.broken_at:,}: {self.why}.\n{many(self.rows, 'row')} before it are intact."
+        lines = [f"Broken at row {found.row:,}: {found.why}." for found in self.breaks]
+        return "\n".join([*lines, f"{many(self.rows, 'row')} before row {self.broken_at:,} are intact."])
 
     def hints(self) -> Sequence[str]:
         return ["shroff audit list"] if self.ok else ("shroff audit list --limit 20", "shroff doctor")
@@ -155,7 +164,7 @@ def verify_audit(desk: Desk, places: ProjectPaths, warn: Warn, request: VerifyAu
     """Verify the hash chain of the audit log and its sealed end.
 
     Exit status 1 if a row was changed, removed, inserted or moved, or rows are missing at the end; the output names
-    the first row that does not match. A verified audit log is noted in .shroff/audit.head. With this note, this
+    each row that does not match, 100 at most. A verified audit log is noted in .shroff/audit.head. With this note, this
     machine detects an older copy put in its place.
 
     Examples:
@@ -175,5 +184,6 @@ def verify_audit(desk: Desk, places: ProjectPaths, warn: Warn, request: VerifyAu
             note_head(places, head.number, head.hash)
         except ReadOnlyError as error:
             warn(f"{error} An older copy in its place would not be noticed by this.")
-    ok, broken_at, why = checked.is_whole, checked.broken_at or None, checked.why or None
-    return AuditCheck(ok=ok, rows=checked.rows, broken_at=broken_at, why=why)
+    breaks = [AuditBreak(*broken) for broken in checked.breaks]
+    at, why = checked.breaks[0] if breaks else (None, None)
+    return AuditCheck(ok=checked.is_whole, rows=checked.rows, broken_at=at, why=why, breaks=breaks)

@@ -146,7 +146,7 @@ class UserLink(OperationAnswer):
     def text(self) -> str:
         what = f"sets the password of {self.user}; it works once"
         what = what if self.user else "creates an admin; it works once, for one hour"
-        return f"This link {what}:\n  {_link_text(self.link, self.url)}."
+        return f"This link {what}:\n{_link_text(self.link, self.url)}"
 
 
 def _link_text(link: str, url: str | None) -> str:
@@ -182,9 +182,7 @@ class NewUserAnswer(UserAnswer):
         text = f"{self.user.name} can sign in as {self.user.role}."
         if self.link is None:
             return text
-        return (
-            f"{text} To set the password, open this link once within three days:\n  {_link_text(self.link, self.url)}"
-        )
+        return f"{text} To set the password, open this link once within three days:\n{_link_text(self.link, self.url)}"
 
 
 @operation(

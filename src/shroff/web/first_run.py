@@ -67,7 +67,7 @@ def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[
         options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1}
         run.server = uvicorn.Server(uvicorn.Config(run, **options))
         listening.listen()  # whoever is told of it finds it
-        say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file: {where}{run.path}")
+        say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file:\n{where}{run.path}")
         with listening.dup() as socket_of_run:
             run.server.run(sockets=[socket_of_run])
 

@@ -243,8 +243,9 @@ class PeopleContract(PeopleRowsContract):
         checked = audit.verify(rows_of(store), _head(store), SEAL)
         store.close()
 
-        assert (checked.rows, checked.broken_at) == (1, 2)
-        assert "the head before it was not sealed" in checked.why
+        ((at, why),) = checked.breaks
+        assert (checked.rows, at) == (1, 2)
+        assert "the head before it was not sealed" in why
 
     def test_threads_that_record_at_once_make_one_chain(self, tmp_path: Path) -> None:
         stores = [self.make_store(tmp_path) for _ in range(3)]

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain, starmap
 from typing import Any
 
+import numpy as np
+
 from shroff.adapters.log.event_frames import EVENT_FRAME_ROWS, EventFrame, lines_of, pack, unpack
 from shroff.adapters.log.frames import FRAME_ROWS, DamagedFrameError, DecisionFrame
 from shroff.adapters.log.ids.id_index import IdIndex
@@ -24,6 +26,7 @@ from shroff.streams.log import Kind, Record
 FRAMES_AT_ONCE = 16
 _FEW_PLACES = 16  # that may all be rows, as the newest are
 _LINES_AT_ONCE = 4_096  # of rows
+_LINE_END = 10
 _ROWS_COUNTED = 65_536  # records that are rows; they take 20 ms
 
 
@@ -149,22 +152,27 @@ class FrameQuestions(IdQuestions):
         while after < end:
             parts, stop = list[bytes](), min(after + size, end)
             while after < stop:
-                after, text = self._lines(after, stop)
-                parts.append(text)
+                after, texts = self._lines(after, stop)
+                parts += texts
             yield b"".join(parts)
 
-    def _lines(self, after: int, upto: int) -> tuple[int, bytes]:
+    def _lines(self, after: int, upto: int) -> tuple[int, list[bytes]]:
         """The next lines behind a place, all of rows or all of frames, and up to which place they go."""
-        upto = min(upto, after + _LINES_AT_ONCE)
-        stretch = stop, is_framed = self._stretch(after, upto)
-        rows = [] if is_framed else self._row_records(after, stop, NUMBER_MAX)
-        found = self._framed_lines(after, stop) if is_framed else b"".join(map(line_of, rows))
+        stretch, stop, texts = (self.wording.event_frames, after, upto, FRAMES_AT_ONCE), after, list[bytes]()
+        frames = self._frames_with(*stretch)
+        for frame in frames:
+            if frame.first <= stop + 1:
+                texts.append(self._framed_lines(frame, stop, upto))
+                stop = min(frame.seq, upto)
+        if not texts:
+            stop = min([upto, after + _LINES_AT_ONCE, *(frame.first - 1 for frame in frames)])
+            texts = [b"".join(map(line_of, self._row_records(after, stop, NUMBER_MAX)))]
         self._check_pruned(after)
-        if found.count(b"\n") != stop - after:
-            if self._stretch(after, upto) != stretch:  # moved into a frame meanwhile
+        if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == _LINE_END) for text in texts) != stop - after:
+            if self._frames_with(*stretch) != frames:  # moved into one meanwhile
                 return self._lines(after, upto)
             raise self._damaged(f"records are missing after sequence number {after}, or a body holds a line end")
-        return stop, found
+        return stop, texts
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         return self._row_places(type, ids) | self._framed_places(type, ids)
@@ -217,14 +225,11 @@ class FrameQuestions(IdQuestions):
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
         return end, False
 
-    def _framed_lines(self, after: int, upto: int) -> bytes:
-        """The lines of records that are in one frame."""
-        for frame in self._frames_with(self.wording.event_frames, after, upto, 1):
-            try:
-                return lines_of(frame, after, upto)
-            except DamagedFrameError:
-                raise self._damaged_frame(frame) from None
-        return b""
+    def _framed_lines(self, frame: EventFrame, after: int, upto: int) -> bytes:
+        try:
+            return lines_of(frame, after, upto)
+        except DamagedFrameError:
+            raise self._damaged_frame(frame) from None
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
         """The frames that a question finds among those with records in (after, upto]."""

@@ -29,11 +29,11 @@ DAY_MS = 86_400_000
 
 
 @compiled
-def number_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any) -> Word:
-    """The number of a name among `names`; how many there are where it is none of them."""
+def number_of(data: Any, begin: Word, first: Word, last: Word, names: Any, name_ends: Any) -> Word:
+    """The number of a kind and type among `names`; how many there are where it is none of them."""
     for number in range(len(name_ends) - 1):
-        start = name_ends[number]
-        if name_ends[number + 1] - start != last - first:
+        start = name_ends[number] + 1
+        if names[start - 1] != data[begin] or name_ends[number + 1] - start != last - first:
             continue
         same = True
         for k in range(last - first):
@@ -46,7 +46,8 @@ def number_of(data: Any, first: Word, last: Word, names: Any, name_ends: Any) ->
 
 
 @native(
-    "void(uint8[::1], int64[::1], Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1], uint8[::1], int64[::1])"
+    "void(Array(uint8, 1, 'C', readonly=True), int64[::1], Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1],"
+    "uint8[::1], int64[::1])"
 )
 def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decided: Any, bodies: Any) -> None:
     """For each line: the number of its kind and type in `names`, whether it was decided, and its body's start.
@@ -59,8 +60,7 @@ def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decid
         while at < ends[i] and data[at] != SPACE:
             at += 1
         decided[i] = data[begin + 1] == ONE
-        data[begin + 1] = data[begin]  # so that the kind stands right before the type
-        types[i] = number_of(data, begin + 1, at, names, name_ends)
+        types[i] = number_of(data, begin, begin + 2, at, names, name_ends)
         bodies[i] = at + 1
         begin = ends[i] + 1
 

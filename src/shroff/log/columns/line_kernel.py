@@ -13,7 +13,7 @@ import numpy as np
 
 from shroff.engine.kernels.texts import copy_text, write_number
 from shroff.features.kernels.native import native
-from shroff.features.kernels.numbers import Word, compiled
+from shroff.features.kernels.numbers import Word, compiled, intrinsic_of
 from shroff.log.columns.kernel import (
     BACKSLASH,
     CLOSE,
@@ -60,6 +60,9 @@ _TAB = 9
 _RETURN = 13
 _FIRST_LETTER = 32  # what is below must not stand in a text
 _SAFE_MAX = 2**53
+_WORD = 8
+_EACH = np.uint64(0x0101010101010101)
+_U_QUOTE, _U_BACKSLASH, _U_FIRST, _U_HIGHEST = (np.uint64(byte) for byte in (QUOTE, BACKSLASH, _FIRST_LETTER, 0x80))
 _SECONDS = 19  # characters of a time up to its seconds
 _NULL = np.frombuffer(b"null", np.uint8)
 TRUE = np.frombuffer(b"true", np.uint8)
@@ -68,14 +71,56 @@ FALSE = np.frombuffer(b"false", np.uint8)
 
 @compiled
 def _behind_blanks(data: Any, at: Word, end: Word) -> Word:
-    while at < end and (data[at] == SPACE or data[at] == NEWLINE or data[at] == _TAB or data[at] == _RETURN):
+    while at < end and data[at] <= SPACE and data[at] in (SPACE, NEWLINE, _TAB, _RETURN):
         at += 1
     return at
+
+
+def _word_at(typing_context: Any, data: Any, at: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        made = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.gep(made.data, [arguments[1]])
+        read = builder.load(builder.bitcast(place, ir.IntType(8 * _WORD).as_pointer()))
+        read.align = 1
+        return read
+
+    return types.uint64(data, types.int64), generate
+
+
+def _zeros_behind(typing_context: Any, word: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.IntType(1)(0))
+
+    return types.int64(types.uint64), generate
+
+
+_word = intrinsic_of(_word_at)  # the next 8 bytes, the first one lowest
+_zeros = intrinsic_of(_zeros_behind)  # bits behind the last that is set, 64 where none is
+
+
+@compiled
+def _ends_in(word: Word, letter: Word) -> Word:
+    """A word whose lowest highest bit of a byte is that of the first byte that is a letter."""
+    others = word ^ (letter * _EACH)
+    return (others - _EACH) & ~others
 
 
 @compiled
 def _end_of_letters(data: Any, at: Word) -> Word:
     """Where a text without escapes ends; there stands no quotation mark where it is no such text."""
+    while at + _WORD <= len(data):
+        word = _word(data, at)
+        ends = _ends_in(word, _U_QUOTE) | _ends_in(word, _U_BACKSLASH) | ((word - _U_FIRST * _EACH) & ~word)
+        count = _zeros(ends & (_U_HIGHEST * _EACH)) >> 3
+        at += count
+        if count < _WORD:
+            return at
     while data[at] >= _FIRST_LETTER and data[at] != QUOTE and data[at] != BACKSLASH:
         at += 1
     return at
@@ -90,6 +135,20 @@ def is_same(data: Any, first: Word, last: Word, others: Any, begin: Word, end: W
     for k in range(end - begin):
         same &= data[first + k] == others[begin + k]
     return same
+
+
+@compiled
+def _stands(data: Any, at: Word, names: Any, begin: Word, end: Word) -> Word:
+    """Whether a name stands at a place; behind the last one are some bytes more."""
+    while begin < end and at + _WORD <= len(data):
+        differs = _word(data, at) ^ _word(names, begin)
+        if end - begin < _WORD:
+            return _zeros(differs) >= 8 * (end - begin)
+        if differs != 0:
+            return False
+        at += _WORD
+        begin += _WORD
+    return begin == end
 
 
 @compiled
@@ -176,12 +235,16 @@ def _is_plain_line(
     while True:
         if at >= end or data[at] != QUOTE:
             return False
-        first, at = at + 1, _end_of_letters(data, at + 1)
-        number = _field_of(data, first, at, names, name_ends, expected)
-        if data[at] != QUOTE or (not passes if number < 0 else states[number, row] != UNSEEN):
-            return False
-        at = _behind_blanks(data, at + 1, end)
-        if at >= end or data[at] != COLON:
+        number = expected
+        if _stands(data, at, names, name_ends[number], name_ends[number + 1]):
+            at += name_ends[number + 1] - name_ends[number] - 1
+        else:
+            first, at = at + 1, _end_of_letters(data, at + 1)
+            number = _field_of(data, first, at, names, name_ends, expected)
+            if data[at] != QUOTE:
+                return False
+            at = _behind_blanks(data, at + 1, end)
+        if at >= end or data[at] != COLON or (not passes if number < 0 else states[number, row] != UNSEEN):
             return False
         at = _behind_blanks(data, at + 1, end)
         is_text = data[at] == QUOTE

@@ -144,7 +144,7 @@ class LineReader:
         return self._piece(b"".join(lines), records[0].seq - 1, seqs)
 
     def _piece(self, lines: bytes, after: int, seqs: Ints | None = None) -> LogPiece:
-        data = np.frombuffer(bytearray(lines), np.uint8)
+        data = np.frombuffer(lines, np.uint8)
         ends = np.flatnonzero(data == LINE_END)
         size = len(ends)
         seqs = np.arange(after + 1, after + 1 + size) if seqs is None else seqs

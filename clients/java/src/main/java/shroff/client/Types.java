@@ -83,13 +83,23 @@ public interface Types {
             @JsonProperty("why_not") String whyNot,
             @JsonProperty("tries") Long tries) {}
 
-    /** The result. `broken_at` is the first row that does not match, `why` the reason. */
+    /** A row that does not match, and the reason. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record AuditBreak(
+            @JsonProperty("row") Long row,
+            @JsonProperty("why") String why) {}
+
+    /**
+     * The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are the first
+     * 100.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record AuditCheck(
             @JsonProperty("ok") Boolean ok,
             @JsonProperty("rows") Long rows,
             @JsonProperty("broken_at") Long brokenAt,
-            @JsonProperty("why") String why) {}
+            @JsonProperty("why") String why,
+            @JsonProperty("breaks") List<AuditBreak> breaks) {}
 
     /** A row of the audit log. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
