@@ -149,7 +149,7 @@ class AuditCheck(OperationAnswer):
     def text(self) -> str:
         if self.ok:
             return f"{many(self.rows, 'row')}, none changed or removed since it was recorded."
-        lines = [f"Broken at row {found.row:,}: {found.why}." for found in self.breaks]
+        lines = [f"Broken at row {broken.row:,}: {broken.why}." for broken in self.breaks]
         return "\n".join([*lines, f"{many(self.rows, 'row')} before row {self.broken_at:,} are intact."])
 
     def hints(self) -> Sequence[str]:
