@@ -87,8 +87,7 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
 
     Raises: DamagedFrameError where the frame is not as it was written.
     """
-    _check(frame)
-    text, first = decompress(frame.data), max(after + 1 - frame.first, 0)
+    text, first = decompress(_data(frame)), max(after + 1 - frame.first, 0)
     sizes = of_planes(text, _NUMBERS, frame.seq - frame.first + 1, 0)[0]
     begin = len(text) - int(sizes[first:].sum())  # lines stand last
     return text[begin : len(text) - int(sizes[max(upto + 1 - frame.first, 0) :].sum())]
@@ -125,15 +124,14 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
 
 def _content(frame: EventFrame, *, keeps: bool = False) -> _Content:
     """What a frame holds. With `keeps`, it is kept for the next call, unless it is large."""
-    _check(frame)
-    return (_kept if keeps and unpacked_size(frame.data) <= _KEPT_BYTES else _read)(
-        frame.data, frame.seq - frame.first + 1
-    )
+    data = _data(frame)
+    return (_kept if keeps and unpacked_size(data) <= _KEPT_BYTES else _read)(data, frame.seq - frame.first + 1)
 
 
-def _check(frame: EventFrame) -> None:
+def _data(frame: EventFrame) -> bytes:
     if frame.crc != _sum(frame):
         raise DamagedFrameError
+    return frame.data
 
 
 def _read(data: bytes, count: int) -> _Content:

@@ -162,7 +162,10 @@ class FrameQuestions(IdQuestions):
         frames = self._frames_with(*stretch)
         for frame in frames:
             if frame.first <= stop + 1:
-                texts.append(self._framed_lines(frame, stop, upto))
+                try:
+                    texts.append(lines_of(frame, stop, upto))
+                except DamagedFrameError:
+                    raise self._damaged_frame(frame) from None
                 stop = min(frame.seq, upto)
         if not texts:
             stop = min([upto, after + _LINES_AT_ONCE, *(frame.first - 1 for frame in frames)])
@@ -224,12 +227,6 @@ class FrameQuestions(IdQuestions):
         for first, seq in frames:
             return (min(seq, end), True) if first <= after + 1 else (min(first - 1, end), False)
         return end, False
-
-    def _framed_lines(self, frame: EventFrame, after: int, upto: int) -> bytes:
-        try:
-            return lines_of(frame, after, upto)
-        except DamagedFrameError:
-            raise self._damaged_frame(frame) from None
 
     def _frames_with(self, sql: str, after: int, upto: int, limit: int = NUMBER_MAX) -> list[EventFrame]:
         """The frames that a question finds among those with records in (after, upto]."""

@@ -13,7 +13,8 @@ import numpy as np
 
 from shroff.engine.kernels.texts import copy_text, write_number
 from shroff.features.kernels.native import native
-from shroff.features.kernels.numbers import Word, compiled, intrinsic_of
+from shroff.features.kernels.numbers import Word, compiled
+from shroff.features.kernels.rules import words_at
 from shroff.log.columns.kernel import (
     BACKSLASH,
     CLOSE,
@@ -61,8 +62,9 @@ _RETURN = 13
 _FIRST_LETTER = 32  # what is below must not stand in a text
 _SAFE_MAX = 2**53
 _WORD = 8
-_EACH = np.uint64(0x0101010101010101)
-_U_QUOTE, _U_BACKSLASH, _U_FIRST, _U_HIGHEST = (np.uint64(byte) for byte in (QUOTE, BACKSLASH, _FIRST_LETTER, 0x80))
+_EACH, _NUMBERS = np.uint64(0x0101010101010101), np.uint64(0x0001020304050607)
+_QUOTES, _BACKSLASHES, _FIRSTS, _HIGHEST = (np.uint64(byte) * _EACH for byte in (QUOTE, BACKSLASH, _FIRST_LETTER, 0x80))
+_U0, _U7, _U56 = (np.uint64(bits) for bits in (0, 7, 56))
 _SECONDS = 19  # characters of a time up to its seconds
 _NULL = np.frombuffer(b"null", np.uint8)
 TRUE = np.frombuffer(b"true", np.uint8)
@@ -76,39 +78,10 @@ def _behind_blanks(data: Any, at: Word, end: Word) -> Word:
     return at
 
 
-def _word_at(typing_context: Any, data: Any, at: Any) -> Any:
-    from llvmlite import ir
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        made = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = builder.gep(made.data, [arguments[1]])
-        read = builder.load(builder.bitcast(place, ir.IntType(8 * _WORD).as_pointer()))
-        read.align = 1
-        return read
-
-    return types.uint64(data, types.int64), generate
-
-
-def _zeros_behind(typing_context: Any, word: Any) -> Any:
-    from llvmlite import ir
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.IntType(1)(0))
-
-    return types.int64(types.uint64), generate
-
-
-_word = intrinsic_of(_word_at)  # the next 8 bytes, the first one lowest
-_zeros = intrinsic_of(_zeros_behind)  # bits behind the last that is set, 64 where none is
-
-
 @compiled
-def _ends_in(word: Word, letter: Word) -> Word:
-    """A word whose lowest highest bit of a byte is that of the first byte that is a letter."""
-    others = word ^ (letter * _EACH)
-    return (others - _EACH) & ~others
+def _word(data: Any, at: Word) -> Word:
+    """The next 8 bytes, the first one lowest."""
+    return np.uint64(words_at(data.ctypes.data + at, 1)[0])
 
 
 @compiled
@@ -116,11 +89,12 @@ def _end_of_letters(data: Any, at: Word) -> Word:
     """Where a text without escapes ends; there stands no quotation mark where it is no such text."""
     while at + _WORD <= len(data):
         word = _word(data, at)
-        ends = _ends_in(word, _U_QUOTE) | _ends_in(word, _U_BACKSLASH) | ((word - _U_FIRST * _EACH) & ~word)
-        count = _zeros(ends & (_U_HIGHEST * _EACH)) >> 3
-        at += count
-        if count < _WORD:
-            return at
+        quotes, backslashes = word ^ _QUOTES, word ^ _BACKSLASHES  # zero at each of them, and below zero by less than 1
+        ends = ((quotes - _EACH) & ~quotes) | ((backslashes - _EACH) & ~backslashes) | ((word - _FIRSTS) & ~word)
+        if ends & _HIGHEST != _U0:
+            first = (ends & _HIGHEST) & (_U0 - (ends & _HIGHEST))
+            return at + np.int64(((first >> _U7) * _NUMBERS) >> _U56)
+        at += _WORD
     while data[at] >= _FIRST_LETTER and data[at] != QUOTE and data[at] != BACKSLASH:
         at += 1
     return at
@@ -143,8 +117,8 @@ def _stands(data: Any, at: Word, names: Any, begin: Word, end: Word) -> Word:
     while begin < end and at + _WORD <= len(data):
         differs = _word(data, at) ^ _word(names, begin)
         if end - begin < _WORD:
-            return _zeros(differs) >= 8 * (end - begin)
-        if differs != 0:
+            return differs << np.uint64(8 * (_WORD - end + begin)) == _U0
+        if differs != _U0:
             return False
         at += _WORD
         begin += _WORD

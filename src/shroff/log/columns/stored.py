@@ -131,19 +131,7 @@ class LineReader:
         self._forms: dict[str, LineForm] = {}
         self._coders: dict[tuple[str, str], Coder] = {}
 
-    def piece(self, lines: bytes, after: int) -> LogPiece:
-        return self._piece(lines, after)
-
-    def piece_of(self, records: Sequence[Record]) -> LogPiece:
-        """Records from anywhere in the log, as if they followed each other."""
-        lines = [
-            b"%s%d%s %s\n" % (record.kind[:1].encode(), record.decided, record.type.encode(), record.body)
-            for record in records
-        ]
-        seqs = np.array([record.seq for record in records], np.int64)
-        return self._piece(b"".join(lines), records[0].seq - 1, seqs)
-
-    def _piece(self, lines: bytes, after: int, seqs: Ints | None = None) -> LogPiece:
+    def piece(self, lines: bytes, after: int, seqs: Ints | None = None) -> LogPiece:
         data = np.frombuffer(lines, np.uint8)
         ends = np.flatnonzero(data == LINE_END)
         size = len(ends)
@@ -165,6 +153,15 @@ class LineReader:
             mine = [label for _, label in labels]
             frames["label"] = Frame(events.label, mine, rows, events, self._definitions.reference)
         return LogPiece(after, size, frames, decided.view(np.bool_), labels)
+
+    def piece_of(self, records: Sequence[Record]) -> LogPiece:
+        """Records from anywhere in the log, as if they followed each other."""
+        lines = [
+            b"%s%d%s %s\n" % (record.kind[:1].encode(), record.decided, record.type.encode(), record.body)
+            for record in records
+        ]
+        seqs = np.array([record.seq for record in records], np.int64)
+        return self.piece(b"".join(lines), records[0].seq - 1, seqs)
 
     def _frame(self, type_: EventType, data: Bytes, rows: Ints, begins: Ints, ends: Ints, seqs: Ints) -> ColumnFrame:
         form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, None))
