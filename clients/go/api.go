@@ -86,14 +86,11 @@ type AuditBreak struct {
 	Why string `json:"why"`
 }
 
-// AuditCheck: The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are
-// the first 100.
+// AuditCheck: The result. `breaks` are the first 100 rows that do not match, `rows` those before the first.
 type AuditCheck struct {
-	Ok       bool         `json:"ok"`
-	Rows     int64        `json:"rows"`
-	BrokenAt *int64       `json:"broken_at"`
-	Why      *string      `json:"why"`
-	Breaks   []AuditBreak `json:"breaks"`
+	Ok     bool         `json:"ok"`
+	Rows   int64        `json:"rows"`
+	Breaks []AuditBreak `json:"breaks"`
 }
 
 // AuditRow: A row of the audit log.

@@ -198,7 +198,7 @@ def test_an_untouched_audit_is_whole_and_noted(project, capsys):
     for name in ("ann", "ben"):
         answer(capsys, "users", "add", name, "--role", "viewer")
 
-    whole = {"ok": True, "rows": 4, "broken_at": None, "why": None, "breaks": []}
+    whole = {"ok": True, "rows": 4, "breaks": []}
     assert answer(capsys, "audit", "verify") == whole
     number, _ = noted_head(app.open(project).context.paths)
     assert number == 4
@@ -237,8 +237,8 @@ def test_what_somebody_with_a_shell_changes_is_found_at_its_place(project, capsy
     tamper(project, sql)
     told = answer(capsys, "audit", "verify", code=1)
 
-    assert (told["ok"], told["broken_at"]) == (False, at)
-    assert why in told["why"]
+    assert (told["ok"], told["breaks"][0]["row"]) == (False, at)
+    assert why in told["breaks"][0]["why"]
     assert run(["audit", "verify"]) == 1
     assert f"Broken at row {at}" in capsys.readouterr().out
 
@@ -266,8 +266,8 @@ def test_rows_that_were_cut_off_stay_missed_after_the_next_act(project, capsys):
     answer(capsys, "users", "sign-out", "ann")
     told = answer(capsys, "audit", "verify", code=1)
 
-    assert told["broken_at"] == 3
-    assert "rows were cut off" in told["why"]
+    assert told["breaks"][0]["row"] == 3
+    assert "rows were cut off" in told["breaks"][0]["why"]
 
 
 def test_a_lost_key_is_told_by_doctor_and_replaced_by_nobody(project, capsys):

@@ -84,12 +84,10 @@ export interface AuditBreak {
   why: string;
 }
 
-/** The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are the first 100. */
+/** The result. `breaks` are the first 100 rows that do not match, `rows` those before the first. */
 export interface AuditCheck {
   ok: boolean;
   rows: number;
-  broken_at: number | null;
-  why: string | null;
   breaks: AuditBreak[];
 }
 

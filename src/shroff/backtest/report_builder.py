@@ -278,11 +278,10 @@ def _bisected(log: LogReader, moment_ms: int, before: int, end: int) -> tuple[in
 
 def _event_from(log: LogReader, place: int, end: int) -> Record | None:
     """The first event from a sequence number on, within the next few records."""
-    for after, upto in ((place - 1, place), (place, place + NEAR // 2)):  # most often the first one is an event
-        for records in log.read(after, min(upto, end - 1), 64):
-            for record in records:
-                if record.kind == "event":
-                    return record
+    for records in log.read(place - 1, min(place + NEAR // 2, end - 1), 64):
+        for record in records:
+            if record.kind == "event":
+                return record
     return None
 
 

@@ -26,6 +26,8 @@ TEXT_MAX = 600  # characters of a name or a subject
 REASON_MAX = 1_000  # characters
 BREAKS_MAX = 100  # of a chain that are listed
 VALUE_MAX = 20_000  # bytes of what something was before, or is now, as JSON; longer ones keep their hash
+_UNSEALED = "the head before it was not sealed with this project's key: rows were cut off or changed, or the key was"
+_EXCHANGED = "it does not follow the row before it: one of the two was put in or exchanged"
 _FORM = "shroff audit 1"  # is part of each hash, so that another form is never taken for this one
 Seal = Callable[[int, bytes], bytes]
 
@@ -105,11 +107,6 @@ class Verified:
 
     rows: int
     breaks: Sequence[tuple[int, str]]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether nothing was changed, removed or put in."""
-        return not self.breaks
 
 
 def row_of(act: Act, number: int, at_ms: int, previous: bytes) -> AuditEntry:
@@ -195,13 +192,8 @@ def verify(
 def _misfits(row: AuditEntry, number: int, previous: bytes) -> Iterator[tuple[int, str]]:
     if row.number != number:
         yield number, f"row {number:,} is missing: the next one there is {row.number:,}"
-    elif row.previous == broken_link(previous):
-        yield (
-            number,
-            "the head before it was not sealed with this project's key: rows were cut off or changed, or the key was",
-        )
     elif row.previous != previous:
-        yield number, "it does not follow the row before it: one of the two was put in or exchanged"
+        yield number, _UNSEALED if row.previous == broken_link(previous) else _EXCHANGED
     if hash_of(*astuple(row)[:-1]) != row.hash:
         yield row.number, "what it says is not what was recorded"
 

@@ -138,19 +138,17 @@ class AuditBreak(msgspec.Struct):
 
 
 class AuditCheck(OperationAnswer):
-    """The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are the first 100."""
+    """The result. `breaks` are the first 100 rows that do not match, `rows` those before the first."""
 
     ok: bool
     rows: int
-    broken_at: int | None
-    why: str | None
     breaks: list[AuditBreak]
 
     def text(self) -> str:
         if self.ok:
             return f"{many(self.rows, 'row')}, none changed or removed since it was recorded."
         lines = [f"Broken at row {broken.row:,}: {broken.why}." for broken in self.breaks]
-        return "\n".join([*lines, f"{many(self.rows, 'row')} before row {self.broken_at:,} are intact."])
+        return "\n".join([*lines, f"{many(self.rows, 'row')} before the first of them are intact."])
 
     def hints(self) -> Sequence[str]:
         return ["shroff audit list"] if self.ok else ("shroff audit list --limit 20", "shroff doctor")
@@ -179,11 +177,9 @@ def verify_audit(desk: Desk, places: ProjectPaths, warn: Warn, request: VerifyAu
     with desk.store.look() as look:  # rows behind the head: they came meanwhile, or nobody recorded them
         if look.record(AuditFilter(), after=upto, limit=1) and look.head() == head:
             checked = verify(rows_of(desk.store), head, desk.store.seal, noted)
-    if checked.is_whole and head is not None and head.number and noted != (head.number, head.hash):
+    if not checked.breaks and head is not None and head.number and noted != (head.number, head.hash):
         try:
             note_head(places, head.number, head.hash)
         except ReadOnlyError as error:
             warn(f"{error} An older copy in its place would not be noticed by this.")
-    breaks = [AuditBreak(*broken) for broken in checked.breaks]
-    at, why = checked.breaks[0] if breaks else (None, None)
-    return AuditCheck(ok=checked.is_whole, rows=checked.rows, broken_at=at, why=why, breaks=breaks)
+    return AuditCheck(ok=not checked.breaks, rows=checked.rows, breaks=[AuditBreak(*at) for at in checked.breaks])

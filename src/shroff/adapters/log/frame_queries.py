@@ -26,7 +26,6 @@ from shroff.streams.log import Kind, Record
 FRAMES_AT_ONCE = 16
 _FEW_PLACES = 16  # that may all be rows, as the newest are
 _LINES_AT_ONCE = 4_096  # of rows
-_LINE_END = 10
 _ROWS_COUNTED = 65_536  # records that are rows; they take 20 ms
 
 
@@ -171,7 +170,7 @@ class FrameQuestions(IdQuestions):
             stop = min([upto, after + _LINES_AT_ONCE, *(frame.first - 1 for frame in frames)])
             texts = [b"".join(map(line_of, self._row_records(after, stop, NUMBER_MAX)))]
         self._check_pruned(after)
-        if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == _LINE_END) for text in texts) != stop - after:
+        if sum(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")) for text in texts) != stop - after:
             if self._frames_with(*stretch) != frames:  # moved into one meanwhile
                 return self._lines(after, upto)
             raise self._damaged(f"records are missing after sequence number {after}, or a body holds a line end")

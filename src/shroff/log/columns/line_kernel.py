@@ -14,7 +14,6 @@ import numpy as np
 from shroff.engine.kernels.texts import copy_text, write_number
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
-from shroff.features.kernels.rules import words_at
 from shroff.log.columns.kernel import (
     BACKSLASH,
     CLOSE,
@@ -61,10 +60,6 @@ _TAB = 9
 _RETURN = 13
 _FIRST_LETTER = 32  # what is below must not stand in a text
 _SAFE_MAX = 2**53
-_WORD = 8
-_EACH, _NUMBERS = np.uint64(0x0101010101010101), np.uint64(0x0001020304050607)
-_QUOTES, _BACKSLASHES, _FIRSTS, _HIGHEST = (np.uint64(byte) * _EACH for byte in (QUOTE, BACKSLASH, _FIRST_LETTER, 0x80))
-_U0, _U7, _U56 = (np.uint64(bits) for bits in (0, 7, 56))
 _SECONDS = 19  # characters of a time up to its seconds
 _NULL = np.frombuffer(b"null", np.uint8)
 TRUE = np.frombuffer(b"true", np.uint8)
@@ -73,28 +68,14 @@ FALSE = np.frombuffer(b"false", np.uint8)
 
 @compiled
 def _behind_blanks(data: Any, at: Word, end: Word) -> Word:
-    while at < end and data[at] <= SPACE and data[at] in (SPACE, NEWLINE, _TAB, _RETURN):
+    while at < end and (data[at] == SPACE or data[at] == NEWLINE or data[at] == _TAB or data[at] == _RETURN):
         at += 1
     return at
 
 
 @compiled
-def _word(data: Any, at: Word) -> Word:
-    """The next 8 bytes, the first one lowest."""
-    return np.uint64(words_at(data.ctypes.data + at, 1)[0])
-
-
-@compiled
 def _end_of_letters(data: Any, at: Word) -> Word:
     """Where a text without escapes ends; there stands no quotation mark where it is no such text."""
-    while at + _WORD <= len(data):
-        word = _word(data, at)
-        quotes, backslashes = word ^ _QUOTES, word ^ _BACKSLASHES  # zero at each of them, and below zero by less than 1
-        ends = ((quotes - _EACH) & ~quotes) | ((backslashes - _EACH) & ~backslashes) | ((word - _FIRSTS) & ~word)
-        if ends & _HIGHEST != _U0:
-            first = (ends & _HIGHEST) & (_U0 - (ends & _HIGHEST))
-            return at + np.int64(((first >> _U7) * _NUMBERS) >> _U56)
-        at += _WORD
     while data[at] >= _FIRST_LETTER and data[at] != QUOTE and data[at] != BACKSLASH:
         at += 1
     return at
@@ -109,20 +90,6 @@ def is_same(data: Any, first: Word, last: Word, others: Any, begin: Word, end: W
     for k in range(end - begin):
         same &= data[first + k] == others[begin + k]
     return same
-
-
-@compiled
-def _stands(data: Any, at: Word, names: Any, begin: Word, end: Word) -> Word:
-    """Whether a name stands at a place; behind the last one are some bytes more."""
-    while begin < end and at + _WORD <= len(data):
-        differs = _word(data, at) ^ _word(names, begin)
-        if end - begin < _WORD:
-            return differs << np.uint64(8 * (_WORD - end + begin)) == _U0
-        if differs != _U0:
-            return False
-        at += _WORD
-        begin += _WORD
-    return begin == end
 
 
 @compiled
@@ -209,16 +176,12 @@ def _is_plain_line(
     while True:
         if at >= end or data[at] != QUOTE:
             return False
-        number = expected
-        if _stands(data, at, names, name_ends[number], name_ends[number + 1]):
-            at += name_ends[number + 1] - name_ends[number] - 1
-        else:
-            first, at = at + 1, _end_of_letters(data, at + 1)
-            number = _field_of(data, first, at, names, name_ends, expected)
-            if data[at] != QUOTE:
-                return False
-            at = _behind_blanks(data, at + 1, end)
-        if at >= end or data[at] != COLON or (not passes if number < 0 else states[number, row] != UNSEEN):
+        first, at = at + 1, _end_of_letters(data, at + 1)
+        number = _field_of(data, first, at, names, name_ends, expected)
+        if data[at] != QUOTE or (not passes if number < 0 else states[number, row] != UNSEEN):
+            return False
+        at = _behind_blanks(data, at + 1, end)
+        if at >= end or data[at] != COLON:
             return False
         at = _behind_blanks(data, at + 1, end)
         is_text = data[at] == QUOTE

@@ -89,16 +89,11 @@ public interface Types {
             @JsonProperty("row") Long row,
             @JsonProperty("why") String why) {}
 
-    /**
-     * The result. `broken_at` is the first row that does not match, `why` the reason; `breaks` are the first
-     * 100.
-     */
+    /** The result. `breaks` are the first 100 rows that do not match, `rows` those before the first. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record AuditCheck(
             @JsonProperty("ok") Boolean ok,
             @JsonProperty("rows") Long rows,
-            @JsonProperty("broken_at") Long brokenAt,
-            @JsonProperty("why") String why,
             @JsonProperty("breaks") List<AuditBreak> breaks) {}
 
     /** A row of the audit log. */
