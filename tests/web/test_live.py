@@ -435,7 +435,7 @@ def test_the_head_of_the_page_counts_the_rules_outside_their_typical_range(bank)
         assert b"No rule hits unusually often, and nothing is in quarantine" in (await browser.get("/live")).body
         await post(browser, payment(20, "2026-01-05T09:59:00Z", "1200.00"))
         page = (await browser.get("/live")).body.decode()
-        assert "typical: 0 to 0" in page
+        assert "typical: 0<" in page
         assert "1 rule hits outside the typical range; nothing is in quarantine or failed to send." in page
         assert "unusually often" not in page
 
