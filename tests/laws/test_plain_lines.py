@@ -48,7 +48,9 @@ TIMES = st.sampled_from(
         *("2026-03-01T10:00:00Z", "2026-03-01T10:00:00.250Z", "2026-03-01T10:00:00.000Z", "2026-03-01T10:00:00.5Z"),
         *("2026-02-29T10:00:00Z", "2026-03-01T24:00:00Z", "2026-03-01T10:00:60Z", "2026-03-01T10:00:00+01:00"),
         *("2026-03-01 10:00:00Z", "2026-03-01T10:00:00z", "0999-03-01T10:00:00Z", "9999-12-31T23:59:59.999Z"),
-        *("1772323200000", 1772323200000, "2026-03-01T10:00Z", "2026-03-01T10:00:00.250250Z", "٢026-03-01T10:00:00Z"),
+        *(1772323200000, 1772323200250, "1772323200250", 0, -1, 5, -30_610_224_000_000, -30_610_224_000_001, 1.5e12),
+        *(253_402_300_799_999, 253_402_300_800_000, "0", "-0", "01772323200000", "9" * 19, 10**18, 1772323200000.0),
+        *("1772323200000", "2026-03-01T10:00Z", "2026-03-01T10:00:00.250250Z", "٢026-03-01T10:00:00Z"),
     ]
 )
 AMOUNTS = st.sampled_from(
@@ -135,6 +137,16 @@ def test_lines_that_are_read_as_columns_are_what_the_door_makes_of_each():
     law_of_runs(outcomes)
 
     assert min(outcomes[True], outcomes[False]) > times(25, 200)
+
+
+def test_times_in_milliseconds_are_read_as_columns():
+    times_ms = [1772323200000, 1772323200250, 0, -1, 7, -30_610_224_000_000, 253_402_300_799_999, 951_782_400_000]
+    tokens = [form % time_ms for time_ms in times_ms for form in ("%d", " %d ", '"%d"')]
+    raws = [b'{"id":"p1","at":%s,"amount":"5.00"}' % token.encode() for token in tokens]
+    read = ReadLines.of(raws, LineForm(TYPE, TextRoom()))
+
+    assert read.odd == []
+    assert list(read.bodies()) == [by_the_door(raw)[1] for raw in raws]
 
 
 TOKENS = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from itertools import accumulate, chain
+from itertools import accumulate
 
 import numpy as np
 
@@ -77,11 +77,11 @@ class Conversion:
             times.append(times_ms)
             units += [cell if isinstance(cell, int) else 0 for cell in rates.cells(column, rows)]
             self.texts += [show_number(unit, rate_places) for unit in units[len(self.texts) :]]
-        self.units, every = np.array(units, np.int64), np.array(list(chain.from_iterable(times)), np.int64)
-        self._times, ranks = np.unique(every, return_inverse=True)
+        self.units = np.array(units, np.int64)
+        self._times, ranks = np.unique(np.concatenate(times), return_inverse=True)
         self._places = np.repeat(np.arange(len(times)), list(map(len, times))) * (len(self._times) + 1) + ranks
-        firsts = accumulate(map(len, times), initial=0)
-        self._times_of = dict(zip(self.codes, zip(firsts, times, strict=False), strict=True))
+        places = zip(accumulate(map(len, times), initial=0), times, strict=False)
+        self._times_of = dict(zip(self.codes, places, strict=True))
 
     def __bool__(self) -> bool:
         return bool(self._fields)

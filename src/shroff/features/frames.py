@@ -284,8 +284,7 @@ class Frame:
         """An expression's values, where it is a field that came coded, or a look-up by one."""
         if isinstance(node, ThisField | ItemField):
             return self.coded(node.name)
-        key = self._texts(node.key) if isinstance(node, Lookup) else None
-        if not isinstance(node, Lookup) or key is None:
+        if not isinstance(node, Lookup) or (key := self._texts(node.key)) is None:
             return None
         return _cells(self.reference.tables.get(node.table, NO_ROWS), node.column, key)
 

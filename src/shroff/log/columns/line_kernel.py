@@ -1,8 +1,8 @@
 """JSON lines of one event type as columns and canonical bodies, without a Python object for each; compiled.
 
 A line is read here where no other reading of it is possible: a flat object of the type's fields, none twice and none
-unknown, texts without escapes, decimals with no more digits than fit, times in UTC. Every other line is odd, and goes
-through validation, which has the last word on it.
+unknown, texts without escapes, decimals with no more digits than fit, times in UTC or in milliseconds. Every other line
+is odd, and goes through validation, which has the last word on it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from shroff.engine.kernels.texts import copy_text, write_number
+from shroff.events.event import YEAR_1000_MS, YEAR_10000_MS
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled
 from shroff.log.columns.kernel import (
@@ -33,6 +34,7 @@ from shroff.log.columns.kernel import (
     ZERO,
     time_of,
 )
+from shroff.log.columns.record_kernel import write_time
 
 TEXT = 0  # kinds of fields
 CHOICE = 1
@@ -60,7 +62,7 @@ _TAB = 9
 _RETURN = 13
 _FIRST_LETTER = 32  # what is below must not stand in a text
 _SAFE_MAX = 2**53
-_SECONDS = 19  # characters of a time up to its seconds
+_SECONDS = 19  # characters of a time up to its seconds; milliseconds that are a time have fewer digits
 _NULL = np.frombuffer(b"null", np.uint8)
 TRUE = np.frombuffer(b"true", np.uint8)
 FALSE = np.frombuffer(b"false", np.uint8)
@@ -144,13 +146,14 @@ def _value_of(data: Any, first: Word, last: Word, is_text: Word, field: Any, cho
         is_true = is_same(data, first, last, TRUE, 0, len(TRUE))
         fits = not is_text and (is_true or is_same(data, first, last, FALSE, 0, len(FALSE)))
         return 1 if is_true else 0, THERE if fits else ODD
-    if kind == TIME:
+    if kind == TIME and is_text and last - first > _SECONDS:
         value, fits = time_of(data, first, last)
-        fits = fits and is_text
     else:
         value, places, fits = _exact_decimal(data, first, last)
         if kind == INTEGER:
             fits = fits and not is_text and places == 0 and -_SAFE_MAX <= value <= _SAFE_MAX
+        elif kind == TIME:  # milliseconds
+            fits = fits and places == 0 and YEAR_1000_MS <= value < YEAR_10000_MS
         elif kind == REAL:
             return 0, THERE if fits and not is_text else ODD
         else:
@@ -272,6 +275,8 @@ def write_bodies(
                     at = copy_text(out, at, data, first - 1, last + 1)
                 elif kind == BOOLEAN:
                     at = copy_text(out, at, data, first, last)
+                elif kind == TIME and last - first <= _SECONDS:
+                    at = write_time(out, at, value)
                 elif kind == TIME:
                     at = copy_text(out, at, data, first - 1, first + _SECONDS)
                     if value % 1_000 != 0:

@@ -12,6 +12,7 @@ import numpy as np
 
 from shroff.engine.kernels.reals import write_digits, write_real
 from shroff.engine.kernels.texts import copy_text, write_number
+from shroff.events.event import YEAR_1000_MS, YEAR_10000_MS
 from shroff.features.kernels.native import native
 from shroff.features.kernels.numbers import Word, compiled, float_of
 from shroff.log.columns.kernel import (
@@ -57,8 +58,6 @@ _LONG_BITS = 63
 _WORD_BYTES = 8
 _ASCII_MAX = 127
 _INFINITE = 0x7FF
-_YEAR_1000_MS = -30_610_224_000_000
-_YEAR_10000_MS = 253_402_300_800_000
 _CENTS_BELOW = 131_072.0  # below it 32-bit floats lie closer than cents, so each cent has its own
 _TRUE = np.frombuffer(b"true".ljust(32), np.uint8)
 _FALSE = np.frombuffer(b"false".ljust(32), np.uint8)
@@ -119,8 +118,11 @@ def _cents_of(bits: Word) -> Any:
 
 
 @compiled
-def _write_time(out: Any, at: Word, time_ms: Word) -> Word:
-    """Write a time of a year of four digits (Howard Hinnant's algorithm `civil_from_days`)."""
+def write_time(out: Any, at: Word, time_ms: Word) -> Word:
+    """Write a time of a year of four digits, with milliseconds where they are not 0.
+
+    By Howard Hinnant's algorithm `civil_from_days`.
+    """
     days = time_ms // DAY_MS + 719_468
     era = days // 146_097
     of_era = days - era * 146_097
@@ -142,8 +144,9 @@ def _write_time(out: Any, at: Word, time_ms: Word) -> Word:
     at = write_digits(out, at + 1, np.uint64(rest // 60_000 % 60), 2)
     out[at] = COLON
     at = write_digits(out, at + 1, np.uint64(rest // 1_000 % 60), 2)
-    out[at] = POINT
-    at = write_digits(out, at + 1, np.uint64(rest % 1_000), 3)
+    if rest % 1_000 != 0:
+        out[at] = POINT
+        at = write_digits(out, at + 1, np.uint64(rest % 1_000), 3)
     out[at] = LETTER_Z
     out[at + 1] = QUOTE
     return at + 2
@@ -192,7 +195,7 @@ def _write_value(
         return write_number(out, at, value, 0, 0)
     if kind == TIME:
         time_ms = value // step[FIRST]
-        return _write_time(out, at, time_ms) if _YEAR_1000_MS <= time_ms < _YEAR_10000_MS else -1
+        return write_time(out, at, time_ms) if YEAR_1000_MS <= time_ms < YEAR_10000_MS else -1
     if kind == DECIMAL:
         units, fits = _units_of(data, first, last)
         places = step[FIRST]
