@@ -84,11 +84,7 @@ class EqualIndex:
 
     @cached_property
     def _numbers(self) -> dict[Value, int]:
-        rows = self._rows[:]
-        numbers = dict(zip(rows, range(len(rows)), strict=True))
-        if len(numbers) < len(rows):  # rows with times
-            numbers = {key: number for number, key in enumerate(numbers)}
-        return numbers
+        return {key: number for number, key in enumerate(dict.fromkeys(self._rows[:]))}  # of rows with times each once
 
     def find(self, values: Sequence[Any], is_valid: object = None) -> Array:
         """The number of the key of each value; -1 for none."""
