@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
@@ -26,6 +25,7 @@ from shroff.features.batch.backfill import Backfill
 from shroff.features.kernels.operations import AT_MOST
 from shroff.features.online.window_state import HistoryPlan, Look, Query, Series, WindowState
 from shroff.features.programs.compiler import Program
+from shroff.runtime.values import replace
 
 PIECE = 1_000_000
 CALL = 4_096

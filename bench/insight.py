@@ -14,7 +14,6 @@ import sqlite3
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from shroff.app.cases.result_operations import ShowResults
 from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.examples.bank import BankLabel, Payment, bank, known_at_the_end, with_labels
 from shroff.language.values import DAY_MS, in_share
+from shroff.runtime.values import replace
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
 
 SAMPLE = "  sample: { share: 1%, seed: a seed that nobody guesses }\n"

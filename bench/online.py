@@ -16,7 +16,7 @@ import datetime as dt
 import gc
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import pairwise
 from time import perf_counter_ns
@@ -29,6 +29,7 @@ from bench.backfill import DAY_MS, KEYS, LENGTHS_MS, PLAN, SCALE, Payments, made
 from bench.machine import describe, write_result
 from shroff.features.kernels import layout
 from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
+from shroff.runtime.values import replace
 
 RIVER_PLAN = HistoryPlan(
     (Series(sums=True, squares=True, scale=SCALE),),

@@ -22,7 +22,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from bench.ingest import FORTY, fresh_project
 from bench.machine import describe, write_result
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.examples.bank import bank
+from shroff.runtime.values import replace
 
 PARTS = 10  # files, and rows of the table
 

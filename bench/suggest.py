@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from time import perf_counter
@@ -33,6 +32,7 @@ from shroff.app.rules.suggest_operations import RuleSuggestions, SuggestRules, _
 from shroff.language.values import DAY_MS
 from shroff.models.sets import FRAUD
 from shroff.operations.declaration import ProgressSteps
+from shroff.runtime.values import replace
 
 AS_OF = "2018-07-08"  # less the label delay the end of the last day
 WEEKS = 8

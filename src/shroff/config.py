@@ -17,7 +17,7 @@ from typing import Any
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
 from shroff.runtime import contents
 from shroff.runtime.entry_points import FILES, entry_point, own_points
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import (
     UnsyncedError,
     foreign,
@@ -53,8 +53,7 @@ _FOLDERS = (
 _FILES = (*map("{}.yaml".format, "shroff events features policy model schedules".split()), "models/in_force.json")
 
 
-@frozen
-class ProjectPaths:
+class ProjectPaths(FrozenStruct):
     """The files of one project."""
 
     folder: Path

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import replace
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sums import line_of
 from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, PersonalValue, Record
 from shroff.streams.log_columns import JoinedTexts, RecordColumns
 from tests.support import forks
@@ -398,7 +398,7 @@ def test_a_disk_without_room_refuses_the_batch_and_the_log_goes_on(path):
     log.append(everything(1))
     before = contents(log)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    large = Batch(records=[msgspec.structs.replace(each, body=b"x" * 2_000) for each in payments(4, 2_000).records])
+    large = Batch(records=[replace(each, body=b"x" * 2_000) for each in payments(4, 2_000).records])
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, hard))
     try:
         with pytest.raises(StorageError, match=r"log.db: (the disk failed|the disk is full).*bytes free"):
@@ -800,5 +800,5 @@ def test_a_batch_of_columns_is_found_by_its_ids(path, odd):
         with pytest.raises(StateError, match="already in the log"):
             log.append(Batch(records=replace(columns, seqs=range(302, 603))))
         with pytest.raises(StateError, match="already in the log"):
-            log.append(Batch(records=[msgspec.structs.replace(columns[0], seq=302)]))
+            log.append(Batch(records=[replace(columns[0], seq=302)]))
         assert log.last_seq() == 301

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from random import Random
 from typing import Any
@@ -24,6 +23,7 @@ from shroff.features.naive import Naive
 from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of, load_definitions
+from shroff.runtime.values import replace
 from shroff_plugins.analytics import facts
 from shroff_plugins.analytics.count_operations import KeyAtMoment
 from shroff_plugins.analytics.facts import FactsDocument, FactsQuestion, facts_of

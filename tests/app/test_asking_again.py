@@ -6,12 +6,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import asdict
 
 from shroff import config
 from shroff.app import project as app
@@ -24,6 +23,7 @@ from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.gates import asked_again, beside_champion
 from shroff.models.in_force import FILE, Promotion, text_of
 from shroff.models.registry import GATES, GateResult, Registry, Stored
+from shroff.runtime.values import replace
 from shroff.web.metrics_store import look_at_store
 from tests.support import learnable
 from tests.support.projects import FILES
@@ -354,7 +354,7 @@ def test_a_model_with_failed_gates_raises_no_alert_once_it_is_promoted_with_a_wa
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    failed = msgspec.structs.replace(LEAST, passed=False)
+    failed = replace(LEAST, passed=False)
     train(Registry(tmp_path / "models"), "m-1", gates=[failed], compared_with=None)
 
     assert look_at_store(app.open(tmp_path)).gates == {("payment", "m-1"): 1}

@@ -10,7 +10,6 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing, contextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -30,6 +29,7 @@ from shroff.language.values import DAY_MS
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.people.audit import Action
 from shroff.people.audit_operations import VerifyAudit
+from shroff.runtime.values import replace
 from tests.support.telling import NOW_MS, Bank, payment, token_in
 
 KEY = bytes(range(32))

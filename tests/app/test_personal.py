@@ -13,6 +13,7 @@ from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
 from shroff.people.store import AuditFilter, rows_of
 from shroff.replay.compare import verify_online
+from shroff.runtime.values import replace
 from shroff.streams.log import LateEvent
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, definitions, payment, submission, writer
@@ -327,7 +328,7 @@ def test_late_events_are_exported_with_the_time_of_their_arrival(project, capsys
     with project.log.writing() as (held, _):
         held.keeps_late = True
         late = submission("payment", 9, {**ROWS[0], "id": "late", "at": "2026-01-01T00:00:00Z"})
-        held.write([msgspec.structs.replace(late, personal=(("name", "Ann"),))])
+        held.write([replace(late, personal=(("name", "Ann"),))])
     assert run(["-C", str(project.context.paths.folder), "export", "late", "--format", "csv"]) == 0
     header, row = capsys.readouterr().out.splitlines()
 

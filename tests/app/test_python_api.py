@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from html import escape
@@ -23,6 +23,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.explain import key_events
 from shroff.replay.notebook import moment_ms
+from shroff.runtime.values import replace
 from shroff.worker.answers import json_lines
 from tests.support import forks, projects
 
@@ -652,7 +653,7 @@ def test_a_replay_says_whether_it_matches(project):
 
     assert replayed.match
     assert replayed.receipt == decision.receipt
-    assert not replayed._replace(computed=msgspec.structs.replace(replayed.computed, document=b"{}")).match
+    assert not replayed._replace(computed=replace(replayed.computed, document=b"{}")).match
 
 
 def test_a_replay_reads_the_whole_log_where_the_events_of_the_keys_do_not_give_the_bytes(project, monkeypatch):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.app.cases import label_reports, result_figures
 from shroff.app.cases.label_reports import LabelReports
@@ -23,6 +22,7 @@ from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS
+from shroff.runtime.values import replace
 from shroff.training.sets.labels import LABELS
 from tests.support.telling import NOW_MS, Bank, payment
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from shroff.app.rules.rule_search import MeasuredRule, Parts, RuleCosts, RuleSearch, confirmed, rules_to_drop
 from shroff.arrays import Bools
 from shroff.language.values import DAY_MS
+from shroff.runtime.values import replace
 
 COUNT, DAYS = 4_000, 84
 TIMES_MS = np.arange(COUNT) * (DAYS * DAY_MS // COUNT)

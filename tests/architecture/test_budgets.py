@@ -13,7 +13,7 @@ HELP_S_MAX = 0.4
 TRIES = 5
 HEAVY = {"argon2", "numba", "numpy", "pyarrow", "rich", "sqlalchemy"}
 COMPILERS = {"llvmlite", "numba"}
-DATACLASSES_MAX = 135  # that a check may make, at 0.7 ms each: a frozen value that most commands load is a struct
+DATACLASSES_MAX = 45  # that a check may make, at 0.7 ms each: a frozen value that most commands load is a struct
 SHROFF = Path(sys.executable).parent / "shroff"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -25,6 +24,7 @@ from shroff.examples.bank import NEVER_REPORTED_RATE, bank
 from shroff.language.values import in_share
 from shroff.models.evaluation.exploration import fraud_share
 from shroff.project.exploration import Sample
+from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, NO_LABEL
 from tests.support.telling import NOW_MS, Bank, payment

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
@@ -24,6 +24,7 @@ from shroff.cases.timers import (
 )
 from shroff.errors import UsageError
 from shroff.project.settings.casework import CloseRule
+from shroff.runtime.values import replace
 from tests.laws.test_cases import KilledError, Mortal
 from tests.support.cased import ANN, BEN, SEAL, NoticeServices, alert, denial, services
 from tests.support.telling import FILES, Bank, payment

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from shroff.cases import case_actions, dispositions
@@ -11,6 +9,7 @@ from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
 from shroff.cases.case_history import CaseHistory, told_by
 from shroff.cases.label_feed import FeedLabel
 from shroff.cases.timers import carry_out
+from shroff.runtime.values import replace
 from tests.support.cased import ANN, BEN, alert, denial, services
 from tests.support.log_rows import NOW_MS
 

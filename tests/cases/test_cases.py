@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, cast
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SAMPLE, SNOOZED, STATES, Case, CaseFilter, urgency
@@ -19,6 +17,7 @@ from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, rows_of
+from shroff.runtime.values import replace
 from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
 from tests.support.log_rows import NOW_MS
 
@@ -152,7 +151,7 @@ def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
         case_actions.claim(at.desk, BEN, 1)
         assert (case_actions.release(at.desk, BEN, 1).state, at.case().assignee) == (ESCALATED, "")
         with at.people.change() as change:
-            change.put_user(dataclasses.replace(change.user_named("ben"), is_disabled=True))
+            change.put_user(replace(change.user_named("ben"), is_disabled=True))
         for name in ("vera", "ben", "nobody"):
             with pytest.raises(UsageError, match="no user"):
                 case_actions.assign(at.desk, ANN, 1, name)
@@ -224,7 +223,7 @@ def test_an_event_of_no_case_is_answered_like_those_of_cases(tmp_path):
         assert [(row.action, row.after) for row in rows if row.action == "refund.record"] == [
             ("refund.record", '{"refund":"5.00 EUR"}')
         ]
-        for who in (VIEWER, dataclasses.replace(ANN, rights=ANN.rights - {Right.WRITE_LABELS})):
+        for who in (VIEWER, replace(ANN, rights=ANN.rights - {Right.WRITE_LABELS})):
             with pytest.raises(NotAllowedError):
                 dispositions.answer_event(at.desk, who, "payment", "p-3", "fraud")
 
@@ -659,7 +658,7 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
 def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answer_holds_until_then(tmp_path):
     with services(tmp_path, second_look=1.0) as at:
         with at.people.change() as change:
-            third = change.add_user(dataclasses.replace(change.users()[0], number=0, name="cleo", display_name="Cleo"))
+            third = change.add_user(replace(change.users()[0], number=0, name="cleo", display_name="Cleo"))
         cleo = user(third.number, "Cleo")
         at.raised(alert(1))
         at.now_ms += 3 * DAY_MS
@@ -827,7 +826,7 @@ def test_what_is_put_away_or_escalated_leaves_open_and_free_and_all_count_the_sa
         def counts(who):
             return {view.view.name: view.count for view in case_queries.views(at.desk, who)}
 
-        mine, leads = counts(ANN), counts(dataclasses.replace(ANN, role=Role.AUTHOR, rights=RIGHTS[Role.AUTHOR]))
+        mine, leads = counts(ANN), counts(replace(ANN, role=Role.AUTHOR, rights=RIGHTS[Role.AUTHOR]))
         assert (mine["Open"], mine["Free"], mine["Mine"], mine["Snoozed"], mine["Escalated"]) == (2, 1, 1, 1, 1)
         assert (leads["Open"], leads["Free"], leads["Escalated"]) == (2, 1, 1)
 
@@ -838,7 +837,7 @@ def queued(*, due_ms: int, **more: Any) -> Case:
 
 def test_the_queue_is_counted_again_where_its_cases_changed_and_else_after_a_while(tmp_path):
     lead, now_s = user(4, "Lea", Role.ADMIN), [0.0]
-    nobody = dataclasses.replace(VIEWER, rights=frozenset())
+    nobody = replace(VIEWER, rights=frozenset())
     with services(tmp_path) as at, services(tmp_path) as elsewhere:
         counts = case_queries.QueueCount(at.desk, lambda: now_s[0])
         seen = [counts.of(BEN)]
@@ -876,7 +875,7 @@ def test_capacity_says_when_the_queue_is_clear(tmp_path):
         at.now_ms = NOW_MS + 3 * 3_600_000
         assert case_queries.capacity(at.desk, ANN).clear_at_ms is None
         dispositions.bulk(at.desk, ANN, dict.fromkeys((1, 2, 3, 4), ""), "decide", verdict="fraud")
-        found = case_queries.capacity(dataclasses.replace(at.desk, reviews_a_day=100), VIEWER, NOW_MS)
+        found = case_queries.capacity(replace(at.desk, reviews_a_day=100), VIEWER, NOW_MS)
 
     assert (found.reviews_a_day, found.today.answered, found.today.closed, found.open.count) == (100, 4, 4, 6)
     assert found.pace == (2.0, 0.0)

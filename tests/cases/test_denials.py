@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.people.sql import SqlPeople
 from shroff.app.cases.case_operations import EscalateCase
@@ -20,6 +18,7 @@ from shroff.cases.sql import CaseChange, CaseStore
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Offset
 from tests.support.cased import user
 from tests.support.telling import FILES, NOW_MS, Bank, notice, payment, text_of
@@ -187,7 +186,7 @@ def follower(bank: Bank, *, is_doomed: bool = False) -> Iterator[AlertConsumer]:
         desk = bank.project.cases.desk(people)
         assert isinstance(people.store, SqlPeople)
         store = Mortal(people.store) if is_doomed else CaseStore(people.store)
-        yield bank.project.cases.follower(dataclasses.replace(desk, store=store), log)
+        yield bank.project.cases.follower(replace(desk, store=store), log)
 
 
 def told(bank: Bank) -> list[str]:
@@ -259,7 +258,7 @@ def test_a_closed_case_that_a_customer_opens_again_is_told_again(tmp_path):
     begun(bank)
     bank.pay(payment("p-1"))
     with bank.project.cases.open() as desk:
-        dispositions.decide(dataclasses.replace(desk, undo_ms=0), bank.project.context.who, 1, "genuine")
+        dispositions.decide(replace(desk, undo_ms=0), bank.project.context.who, 1, "genuine")
     assert [case.state for case in cases(bank)] == [CLOSED]
     bank.clock_ms += 2 * DAY_MS  # the event is no news any more, and what the customer says is
     denied(bank, "p-1")
@@ -298,7 +297,7 @@ def test_whoever_a_case_is_escalated_to_gets_one_mail_with_the_reason_and_nobody
     bank.project.run(EscalateCase(number=1, text="two cards", to="eve"))
     with bank.project.people.open() as people:
         assert isinstance(people.store, SqlPeople)
-        doomed = dataclasses.replace(bank.project.cases.desk(people), store=Mortal(people.store))
+        doomed = replace(bank.project.cases.desk(people), store=Mortal(people.store))
         with pytest.raises(KilledError):
             case_actions.escalate(doomed, bank.project.context.who, 1, "x", to="ben")
     for _ in range(2):

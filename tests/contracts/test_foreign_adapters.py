@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +30,7 @@ from shroff.models.learners.training import learn_by
 from shroff.notices.mailer import Mailer
 from shroff.project.schema import project_files, schema_of
 from shroff.project.settings.system import System
+from shroff.runtime.values import replace
 from shroff.streams.sink import Outgoing, Sink
 from shroff.testing.contracts.mailer import MailerContract
 from shroff.testing.contracts.sink import SinkContract, body

@@ -6,12 +6,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.jobs.sql import SqlJobs
 from shroff.adapters.people.sql import SqlPeople
 from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import DONE, RUNNING, Job
+from shroff.runtime.values import replace
 from tests.contracts import test_notices_stores as places
 
 JOB = Job(

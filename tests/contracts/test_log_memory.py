@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shroff.errors import LogBusyError, OvertakenError, StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import ANY, Batch, LateEvent, Log, Record, StuckRow
 from tests.support.contracts.log.basics import LogContract
 from tests.support.log_memory import MemoryLog, MemoryStore

@@ -32,6 +32,7 @@ from shroff.adapters.log.queries import NUMBER_MAX
 from shroff.adapters.log.rows import EVENT_FRAMES
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import LogBusyError, OvertakenError, ShroffError, StateError, StorageError, TransientError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, HitRow
 from shroff.testing.contracts.promises import ODD_IDS
 from tests.contracts.cutting import Wire
@@ -427,9 +428,7 @@ def test_a_process_that_renews_too_late_goes_on_unless_another_one_leads(place, 
 def test_a_batch_beyond_one_statement_is_one_transaction(place, monkeypatch):
     monkeypatch.setattr(postgres_session, "_PIECE_BYTES", 5_000)
     batch = payments(1, 200)
-    batch.records = [
-        msgspec.structs.replace(item, body=b'{"a":"%s"}' % (b"\\\\'" * 50 * (item.seq % 3))) for item in batch.records
-    ]
+    batch.records = [replace(item, body=b'{"a":"%s"}' % (b"\\\\'" * 50 * (item.seq % 3))) for item in batch.records]
     with closing(place.open()) as log:
         log.append(batch)
 
@@ -459,10 +458,7 @@ def test_numbers_and_bytes_of_any_size_are_written_as_they_are(place):
 
 def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):
     odd = [f"{id_}{number}" for number in range(60) for id_ in ODD_IDS]
-    records = [
-        msgspec.structs.replace(record(seq, id_), body=msgspec.json.encode({"id": id_}))
-        for seq, id_ in enumerate(odd, 1)
-    ]
+    records = [replace(record(seq, id_), body=msgspec.json.encode({"id": id_})) for seq, id_ in enumerate(odd, 1)]
     hits = [HitRow(each.seq, "r", each.id if each.seq % 2 else None, shadow=False) for each in records]
     batch = Batch(records=records, decisions=[decision(each) for each in records], hits=hits)
     with closing(place.open()) as log:
@@ -477,7 +473,7 @@ def test_odd_texts_stay_as_they_are_in_batches_of_any_size(place):
 def test_a_document_of_megabytes_is_kept(place):
     body = b'{"a":"%s"}' % (b"x" * 6_000_000)
     with closing(place.open()) as log:
-        log.append(Batch(records=[msgspec.structs.replace(record(seq), body=body) for seq in (1, 2)]))
+        log.append(Batch(records=[replace(record(seq), body=body) for seq in (1, 2)]))
 
         assert [len(item.body) for part in log.read() for item in part] == [len(body)] * 2
         assert [len(text) for text in log.lines(size=1)] == [len(body) + 11] * 2
@@ -524,7 +520,7 @@ def test_older_tables_are_brought_up_to_date_by_a_writer_and_newer_ones_are_refu
 
 def named(id_: str, batch: Batch) -> Batch:
     """The records of a batch, the last of them with this id."""
-    return Batch(records=[*batch.records[:-1], msgspec.structs.replace(batch.records[-1], id=id_)])
+    return Batch(records=[*batch.records[:-1], replace(batch.records[-1], id=id_)])
 
 
 SMALL = {"FINAL": 1_024, "LEVEL_BITS": 2, "FILTER_WORDS": 384, "_PART": 32}

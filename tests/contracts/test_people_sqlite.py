@@ -6,7 +6,6 @@ import inspect
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from shroff.people.access import Role
 from shroff.people.audit import FIRST, Act, AuditEntry, Seal, row_of
 from shroff.people.sql import Change
 from shroff.people.store import Row, User
+from shroff.runtime.values import replace
 from tests.contracts.broken_stores import changing
 from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
-import msgspec
 import pytest
 
 from shroff.errors import UsageError
+from shroff.runtime.values import replace
 from shroff.streams.sink import AwayError, Outgoing, Sink, Undelivered
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
 from tests.contracts.memory_sink import MemorySink, Place, PlainSink
@@ -33,7 +33,7 @@ class TestMemorySink(SinkContract):
         return self.place.bodies
 
     def poison(self, seq: int) -> Outgoing:
-        return msgspec.structs.replace(row(seq), body=b"poison")
+        return replace(row(seq), body=b"poison")
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -59,7 +59,7 @@ class DropsTheLast(MemorySink):
 
 class TrimsIds(MemorySink):
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
-        return super().send([msgspec.structs.replace(item, body=item.body.replace(b"a ", b"a")) for item in rows])
+        return super().send([replace(item, body=item.body.replace(b"a ", b"a")) for item in rows])
 
 
 class RefusesAllForOne(MemorySink):
@@ -79,7 +79,7 @@ class KeepsAll(MemorySink):
 
     def send(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         KeepsAll.sent += 1
-        return super().send([msgspec.structs.replace(item, number=KeepsAll.sent) for item in rows])
+        return super().send([replace(item, number=KeepsAll.sent) for item in rows])
 
 
 class SwallowsErrors(MemorySink):

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import msgspec
 import pytest
 
 from shroff.errors import UsageError
+from shroff.runtime.values import replace
 from shroff.streams import delivering_rows
 from shroff.streams.log import Record
 from shroff.streams.sink import Outgoing, PreparedSink, Sink
@@ -61,7 +61,7 @@ class TestPubsubSink(SinkContract):
         return [item.data for item in found]
 
     def poison(self, seq: int) -> Outgoing:
-        return msgspec.structs.replace(row(seq), body=random.Random(seq).randbytes(9_950_000))
+        return replace(row(seq), body=random.Random(seq).randbytes(9_950_000))
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -125,7 +125,7 @@ def test_events_leave_as_the_log_has_them_labels_do_not(desk):
 def test_an_ordering_key_that_is_too_long_is_refused_and_a_long_id_is_in_the_data_alone(desk):
     topic = desk.topic()
     subscription = desk.subscription(topic)
-    long = msgspec.structs.replace(row(1), fields=b'{"channel":"%s"}' % (b"x" * 1_025))
+    long = replace(row(1), fields=b'{"channel":"%s"}' % (b"x" * 1_025))
     odd = row(2, "é" * 600)
     (refused,) = PubsubSink("s", {"topic": topic, "ordering_key": "channel"}).send([long, odd])
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pytest
 
 from shroff.adapters.databases import deadline, mariadb_connection
 from shroff.adapters.sinks.sql import SqlSink
 from shroff.errors import UsageError
+from shroff.runtime.values import replace
 from shroff.streams.sink import AwayError
 from shroff.testing.contracts.sink import row
 from tests.contracts.cutting import Wire
@@ -168,7 +168,7 @@ def test_a_file_that_another_program_holds_is_told_by_its_name(tmp_path: Path, m
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(AwayError, match=rf"^{path}: database is locked$"):
                 sink.send([row(2)])
-        second = msgspec.structs.replace(row(2), outcome="approve")
+        second = replace(row(2), outcome="approve")
 
         assert sink.send([row(2), second]) == []
     assert run(f"sqlite:///{path}", "SELECT seq, outcome FROM d") == [(1, "review"), (2, "approve")]

@@ -23,6 +23,7 @@ from shroff.adapters.sinks.mongodb import MongoSink
 from shroff.adapters.sinks.sql import SqlSink
 from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.errors import UsageError
+from shroff.runtime.values import replace
 from shroff.streams import delivering_rows
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
 from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
@@ -81,7 +82,7 @@ class TestKafkaSink(SinkContract):
 
     def poison(self, seq: int) -> Outgoing:
         length = 1_500_000 if seq % 2 else 400_000  # our client does not send the one, the topic not take the other
-        return msgspec.structs.replace(row(seq), body=random.Random(seq).randbytes(length))
+        return replace(row(seq), body=random.Random(seq).randbytes(length))
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -151,7 +152,7 @@ class TestMongoSink(SinkContract):
 
     def poison(self, seq: int) -> Outgoing:
         taken = row(seq).body.replace(b"sha256:%d" % seq, b"sha256:1")  # which the unique index has
-        return msgspec.structs.replace(row(seq), body=taken)
+        return replace(row(seq), body=taken)
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -203,7 +204,7 @@ class TestSqlSinkOnPostgres(SqlSinkContract):
         self.address = postgres.address
 
     def poison(self, seq: int) -> Outgoing:
-        return msgspec.structs.replace(row(seq), id=f"a\x00{seq}")
+        return replace(row(seq), id=f"a\x00{seq}")
 
     def asked(self, sql: str) -> list[Any]:
         import psycopg
@@ -219,7 +220,7 @@ class TestSqlSinkOnMariaDB(SqlSinkContract):
         self.address = mariadb.address
 
     def poison(self, seq: int) -> Outgoing:
-        return msgspec.structs.replace(row(seq), id="x" * 601)
+        return replace(row(seq), id="x" * 601)
 
     def asked(self, sql: str) -> list[Any]:
         import pymysql
@@ -254,7 +255,7 @@ class TestSqlSinkOnSqlite(SqlSinkContract):
         return sink
 
     def poison(self, seq: int) -> Outgoing:
-        return msgspec.structs.replace(row(seq), id="poison")
+        return replace(row(seq), id="poison")
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -290,7 +291,7 @@ class TestWebhookSink(SinkContract):
         return self.received.taken
 
     def poison(self, seq: int) -> Outgoing:
-        return msgspec.structs.replace(row(seq), body=b'"poison"')
+        return replace(row(seq), body=b'"poison"')
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -321,7 +322,7 @@ class TestTopics:
     def test_the_outcome_chooses_the_topic(self, kafka, topics, place):
         fraud, other = topics
         routes = {"by": "outcome", "topics": {"decline": fraud, "review": fraud, "else": other}}
-        rows = [msgspec.structs.replace(row(seq), outcome=outcome) for seq, outcome in enumerate(OUTCOMES, 1)]
+        rows = [replace(row(seq), outcome=outcome) for seq, outcome in enumerate(OUTCOMES, 1)]
         with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:
             assert sink.send_marked(rows, "log 4") == []
 
@@ -356,7 +357,7 @@ class TestTopics:
             with pytest.raises(UsageError, match=f"no topic 'made_{place}'.*'shroff produce --create-topics' makes it"):
                 asks.prepare(None)
             made = asks.prepare(2), asks.prepare(2), asks.prepare(None)
-            rows = [msgspec.structs.replace(row(1), outcome="decline")]
+            rows = [replace(row(1), outcome="decline")]
             assert delivers.send_marked(rows, "log 1") == []
 
         assert made == ([f"made_{place}"], [], [])
@@ -368,7 +369,7 @@ class TestTopics:
         with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:
             sink.mark()
             with pytest.raises(UsageError, match=f"there is no topic no_{place}. Make the topics"):
-                sink.send([msgspec.structs.replace(row(seq), outcome=one) for seq, one in enumerate(OUTCOMES, 1)])
+                sink.send([replace(row(seq), outcome=one) for seq, one in enumerate(OUTCOMES, 1)])
 
     @pytest.mark.parametrize(
         "options",
@@ -396,7 +397,7 @@ def test_flags_are_rows_of_a_table_of_their_own(kind, request, tmp_path, place):
     url = f"sqlite:///{tmp_path}/flags.db" if kind == "sqlite" else request.getfixturevalue(kind).address
     suite = {"postgres": TestSqlSinkOnPostgres, "mariadb": TestSqlSinkOnMariaDB, "sqlite": TestSqlSinkOnSqlite}[kind]()
     suite.address, suite.path = url, tmp_path / "flags.db"
-    second = msgspec.structs.replace(flag_row(7), number=2)
+    second = replace(flag_row(7), number=2)
     with closing(SqlSink("flags", {"url": url, "table": place, "take": "flags"})) as sink:
         assert sink.send([flag_row(7), second]) == []
         assert sink.send([second]) == []
@@ -407,7 +408,7 @@ def test_flags_are_rows_of_a_table_of_their_own(kind, request, tmp_path, place):
 
 
 def test_a_decision_that_was_not_scored_has_no_score_in_the_table(tmp_path):
-    plain = msgspec.structs.replace(row(1), body=b'{"score":null,"receipt":"sha256:1"}')
+    plain = replace(row(1), body=b'{"score":null,"receipt":"sha256:1"}')
     with closing(SqlSink("s", {"url": f"sqlite:///{tmp_path}/d.db", "table": "d"})) as sink:
         assert sink.send([plain]) == []
 
@@ -423,8 +424,8 @@ def test_a_table_has_the_columns_that_were_chosen(kind, request, tmp_path, place
     columns = {"happened": "event_time", "taken": "ingest_time", "amount": "fields.amount", "all_of_it": "fields"}
     columns |= {"mean": "features.card.mean_30d", "gone": "features.card.gone", "computed": "features"}
     body = b'{"receipt":"sha256:1","score":null,"features":{"card.mean_30d":4.5}}'
-    whole = msgspec.structs.replace(row(1), body=body, fields=b'{"amount":"12.00"}', time_ms=1_772_409_599_970, at_ms=9)
-    bare = msgspec.structs.replace(row(2), body=body, fields=b"")
+    whole = replace(row(1), body=body, fields=b'{"amount":"12.00"}', time_ms=1_772_409_599_970, at_ms=9)
+    bare = replace(row(2), body=body, fields=b"")
     with closing(SqlSink("s", {"url": url, "table": place, "columns": columns})) as sink:
         assert sink.wants_fields
         assert sink.send([whole, bare]) == []
@@ -481,7 +482,7 @@ def test_what_is_no_table_of_a_database_is_refused_and_shows_no_password(options
 def test_flags_are_documents_beside_the_decision_of_their_event(mongo, place):
     from pymongo import MongoClient
 
-    two = msgspec.structs.replace(flag_row(7), number=2)
+    two = replace(flag_row(7), number=2)
     with closing(MongoSink(place, {"url": mongo.address, "database": "bank", "collection": place})) as sink:
         assert sink.send([row(7), flag_row(7), two, two]) == []
     with MongoClient(mongo.address) as client:
@@ -495,7 +496,7 @@ def test_features_of_a_document_can_be_asked_for_by_their_names(mongo, place):
 
     features = b'{"features":{"card.payments_1h":9,"card.spent_24h":"412.00"},"seq":1}'
     with closing(MongoSink(place, {"url": mongo.address, "database": "bank", "collection": place})) as sink:
-        assert sink.send([msgspec.structs.replace(row(1), body=features)]) == []
+        assert sink.send([replace(row(1), body=features)]) == []
     with MongoClient(mongo.address) as client:
         found = client["bank"][place].find_one({"features.card.payments_1h": {"$gt": 8}})
 
@@ -507,7 +508,7 @@ def test_a_document_of_a_shape_of_its_own_takes_its_place_again(mongo, place):
 
     shape = {"ID": "row.id", "Type of Card": "row.fields.card", "Fraud": "1 when row.outcome == 'decline' else 0"}
     options = {"url": mongo.address, "database": "bank", "collection": place, "document": shape}
-    sent = msgspec.structs.replace(row(1), body=b'{"id":"p-1","outcome":"decline"}', fields=b'{"card":"Visa"}')
+    sent = replace(row(1), body=b'{"id":"p-1","outcome":"decline"}', fields=b'{"card":"Visa"}')
     with closing(MongoSink(place, options)) as sink:
         assert [sink.send([sent]) for _ in range(2)] == [[], []]
     with MongoClient(mongo.address) as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from shroff.engine.step import Effects
 from shroff.errors import StateError
 from shroff.lake.cluster_replay import ReplayPlan
 from shroff.lake.cluster_replay_files import DecidedPart, Streaming
+from shroff.runtime.values import replace
 from tests.support.contracts.streaming import EVENTS, Recorded, StreamingContract
 from tests.support.effort import some
 from tests.support.folding import FoldingBackend, States

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import pytest
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.errors import UsageError
 from shroff.project.settings.summaries import SummarySettings
+from shroff.runtime.values import replace
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
 from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
@@ -171,7 +171,7 @@ def test_a_window_that_another_process_writes_while_one_corrects_is_corrected(ad
 def test_tables_of_other_settings_are_refused_with_what_differs(address: str, settings: SummarySettings):
     with opened(address, settings) as store:
         store.begin(9)
-    settings = dataclasses.replace(settings, every_ms=60_000, amount="x")
+    settings = replace(settings, every_ms=60_000, amount="x")
     with (
         opened(address, settings) as store,
         pytest.raises(UsageError, match=r"\(amount, every_ms differ\).*Name other"),

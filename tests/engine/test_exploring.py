@@ -30,6 +30,7 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.replay import exports
 from shroff.replay.compare import verify_online
 from shroff.replay.decision_replay import replay
+from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow
 from shroff.streams.snapshots import Snapshots
 from shroff.worker.answers import answer_value
@@ -450,7 +451,7 @@ def test_a_decision_that_lost_its_propensity_is_damage(load):
     definitions = load(policy())
     decide(log, definitions, many(1))
     store.decisions = {
-        place: msgspec.structs.replace(row, document=row.document.replace(b'"propensity":1', b'"propensity":0'))
+        place: replace(row, document=row.document.replace(b'"propensity":1', b'"propensity":0'))
         for place, row in store.decisions.items()
     }
 

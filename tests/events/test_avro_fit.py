@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from shroff.events.avro.fit import exact_below, fit, refusal
 from shroff.events.avro.schema import read_schema, schema_of, schema_text
 from shroff.events.avro.subjects import compared, is_same
+from shroff.runtime.values import replace
 from tests.support.avros import OTHERS, project, record
 from tests.support.projects import definitions
 

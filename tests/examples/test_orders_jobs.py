@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from types import SimpleNamespace
 
 import msgspec
@@ -16,6 +15,7 @@ from shroff.app.jobs.kinds import kind_named
 from shroff.app.jobs.work import JobRun
 from shroff.cli.main import main
 from shroff.errors import UsageError
+from shroff.runtime.values import replace
 from shroff_orders import pipeline
 from shroff_orders.periods import generate_orders
 

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import shutil
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from shroff.models.model import Explainable
 from shroff.models.model_contributions import SUM_ERROR, steps, units_of
 from shroff.models.registry import Registry
 from shroff.project.policy import OUTCOMES, Policy, outcome
+from shroff.runtime.values import replace
 from shroff.web.pages.charts.strips import strip_between
 from shroff.web.pages.decision import looked
 from shroff.web.pages.renderer import environment

@@ -6,7 +6,6 @@ import math
 import struct
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from shroff.features.batch.backfill import Backfill, backfill
 from shroff.features.batch.backfill_cells import Order, sort_by_key
 from shroff.features.online.window_state import FUNCTIONS, HistoryPlan, Query, Series, WindowState
 from shroff.language.aggregates import AGGREGATES
+from shroff.runtime.values import replace
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 LARGEST = 10**15

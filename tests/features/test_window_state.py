@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from shroff.features.kernels import layout, windows
 from shroff.features.online import window_state
 from shroff.features.online.window_state import HistoryPlan, Query, Series, WindowState
 from shroff.runtime.process_wide import mapped
+from shroff.runtime.values import replace
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 CODES = Series(order=True, ends=True, values=True)

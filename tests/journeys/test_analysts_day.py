@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -20,6 +19,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.models.registry import TESTED
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.runtime.values import replace
 from shroff.training.tested_rows import file_of
 from tests.journeys.test_cases import CASES, queue, until
 from tests.support.browsers import DESK, PHONE, chromium
@@ -212,7 +212,7 @@ def undo_is_over(bank: Served) -> None:
     project = app.open_exactly(bank.folder)
     with project.people.open() as people, project.cases.desk(people).store.change() as change:
         for item in change.due(sys.maxsize, 100):
-            change.put_pending(msgspec.structs.replace(item, due_ms=0))
+            change.put_pending(replace(item, due_ms=0))
 
 
 @pytest.mark.parametrize("width", WIDTHS)

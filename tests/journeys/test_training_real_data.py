@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -17,6 +16,7 @@ from shroff.language.values import DAY_MS, parse_time
 from shroff.models.definitions import Split
 from shroff.models.evaluation.windows import rows_of, windows_of
 from shroff.models.sets import FRAUD
+from shroff.runtime.values import replace
 from shroff.training.leak_test import leak_test
 from shroff.training.sets.files import write_set
 from shroff.training.sets.sources import log_source

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from shroff.language.aggregates import AGGREGATES
@@ -25,6 +23,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.names import DeclaredNames, Scope, TableShape
 from shroff.language.syntax import ExpressionError
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, REAL, TEXT, TIME, Type, money, number
+from shroff.runtime.values import replace
 
 PAYMENT = {
     "amount": money(2),

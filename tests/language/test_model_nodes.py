@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from msgspec.structs import replace
 
 from shroff.language.columns import Column, ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import InShare, ModelScore, Node, ThisField, children
 from shroff.language.row import Reference, compile_row
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT
 from shroff.language.values import in_share, key_text
+from shroff.runtime.values import replace
 
 AMOUNT, CARD, PLACE = ThisField(INTEGER, "amount"), ThisField(TEXT, "card"), ThisField(TEXT, "place")
 ROWS: list[dict[str, Any]] = [

@@ -8,7 +8,7 @@ late events are then in nearly every history.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from random import Random
 from typing import Final
@@ -24,6 +24,7 @@ from shroff.language.types import UNITS_MAX
 from shroff.language.yaml.text import read
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.rules.definitions import RuleLoader
+from shroff.runtime.values import replace
 from tests.support.effort import IS_LONG
 
 START_MS: Final = 1_772_409_599_970  # 30 ms before midnight, at which some rules expire

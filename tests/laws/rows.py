@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 import numpy as np
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
 from shroff.language.aggregates import AGGREGATES, COUNT, WindowView
+from shroff.runtime.values import replace
 from tests.support.effort import examples
 
 LATENESS_MS = 12

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shroff.people.access import local
 from shroff.people.audit import BREAKS_MAX, FIRST, Act, AuditEntry, AuditHead, hash_of, row_of, sealing, verify
+from shroff.runtime.values import replace
 
 SEAL = sealing(b"the project's key")
 TEXTS = st.text(max_size=20)
@@ -42,7 +41,7 @@ def head_of(rows: list[AuditEntry]) -> AuditHead:
 
 def rehashed(row: AuditEntry, previous: bytes) -> AuditEntry:
     """The row as one would write it who knows how hashes are made."""
-    values = [getattr(row, field.name) for field in fields(AuditEntry)][:-2]
+    values = [getattr(row, name) for name in AuditEntry.__struct_fields__][:-2]
     return replace(row, previous=previous, hash=hash_of(*values, previous))
 
 
@@ -55,7 +54,7 @@ def test_a_record_that_nobody_touched_is_whole(rows: list[AuditEntry]) -> None:
 @given(records(), st.data())
 def test_any_change_of_any_column_is_found_at_its_row(rows: list[AuditEntry], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(rows) - 1))
-    name = data.draw(st.sampled_from([field.name for field in fields(AuditEntry)]))
+    name = data.draw(st.sampled_from(AuditEntry.__struct_fields__))
     was = getattr(rows[at], name)
     other = {int: st.integers(0, 2**45), str: TEXTS, bytes: st.binary(min_size=32, max_size=32)}[type(was)]
     now = data.draw(other)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from shroff.features.batch.backfill import Backfill, backfill
 from shroff.features.online.window_state import HistoryPlan, Query, WindowState
 from shroff.language.aggregates import AGGREGATES, State
+from shroff.runtime.values import replace
 from tests.laws.rows import (
     KINDS,
     LATENESS_MS,

@@ -10,7 +10,6 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -37,6 +36,7 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import DraftFile
 from shroff.project.policy import OUTCOMES
 from shroff.project.scoring import LoadModel
+from shroff.runtime.values import replace
 from tests.laws.projects import (
     BLOCKED,
     EVENTS,

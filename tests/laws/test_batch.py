@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from shroff.features.online.group_state import Feed
 from shroff.language.columns import Column, values_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.verification import verify
+from shroff.runtime.values import replace
 from tests.laws.projects import computing_project, histories, history_of, some_cases, some_texts, texts
 from tests.laws.test_engines import (
     CHANGES,

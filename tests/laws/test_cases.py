@@ -7,7 +7,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from shroff.cases.sql import CaseChange, CaseStore
 from shroff.cases.timers import carry_out
 from shroff.errors import UsageError
 from shroff.people.access import Who
+from shroff.runtime.values import replace
 from tests.support.cased import ANN, BEN, NoticeServices, alert, denial, services
 from tests.support.effort import examples
 from tests.support.log_rows import NOW_MS

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -19,6 +18,7 @@ from shroff.log.columns import lines as line_runs
 from shroff.log.columns import record_kernel
 from shroff.log.columns.lines import LIVE_MIN, LiveForms, sent_of, together
 from shroff.log.columns.read_lines import kernels
+from shroff.runtime.values import replace
 from shroff.streams.source import Taken
 from shroff.web.api.events import _response, shown
 from shroff.worker.request_bodies import RequestReader, TooMuchError
@@ -83,7 +83,7 @@ def posted(given_: Given) -> list[object]:
 
 
 def as_told(submissions: Iterable[Submission]) -> list[object]:
-    return [(msgspec.structs.replace(submission, raw=bytes), submission.raw()) for submission in submissions]
+    return [(replace(submission, raw=bytes), submission.raw()) for submission in submissions]
 
 
 def _is_json(line: bytes) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from itertools import groupby, pairwise
 from random import Random
 from typing import Any
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace as with_other
 
 from shroff.events.event import Event, canonical_value
 from shroff.events.intake import Submission
@@ -47,6 +45,7 @@ from shroff.log.writer import Writer
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.compare import verify_naive, verify_online
 from shroff.replay.decision_replay import replay
+from shroff.runtime.values import replace
 from tests.laws.fallback import without_programs
 from tests.laws.projects import (
     START_MS,
@@ -225,16 +224,14 @@ def test_any_decision_computed_again_has_its_receipt(some: list[Version], made: 
 
 
 CHANGES = [
-    pytest.param(lambda one: one if one.over_ms is None else with_other(one, over_ms=one.over_ms + 1), id="left"),
-    pytest.param(lambda one: with_other(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
-    pytest.param(lambda one: with_other(one, including=False), id="including this"),
-    pytest.param(lambda one: with_other(one, since_flag=False), id="since flag"),
-    pytest.param(lambda one: with_other(one, matching=None), id="matching"),
-    pytest.param(lambda one: with_other(one, each_source=False), id="of each source"),
-    pytest.param(lambda one: one if one.last_n is None else with_other(one, last_n=one.last_n + 1), id="last n"),
-    pytest.param(
-        lambda one: one if AGGREGATES[one.function].needs_where else with_other(one, condition=None), id="where"
-    ),
+    pytest.param(lambda one: one if one.over_ms is None else replace(one, over_ms=one.over_ms + 1), id="left"),
+    pytest.param(lambda one: replace(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
+    pytest.param(lambda one: replace(one, including=False), id="including this"),
+    pytest.param(lambda one: replace(one, since_flag=False), id="since flag"),
+    pytest.param(lambda one: replace(one, matching=None), id="matching"),
+    pytest.param(lambda one: replace(one, each_source=False), id="of each source"),
+    pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
+    pytest.param(lambda one: one if AGGREGATES[one.function].needs_where else replace(one, condition=None), id="where"),
 ]
 
 

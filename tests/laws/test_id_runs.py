@@ -13,7 +13,6 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids import id_index
@@ -24,6 +23,7 @@ from shroff.adapters.log.rows import RowTable, id_digest, ids_by_type, places_by
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError, StorageError
 from shroff.replay.verification import verify
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch
 from tests.support.effort import examples
 from tests.support.log_rows import payments

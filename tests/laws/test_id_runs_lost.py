@@ -11,12 +11,12 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.adapters.databases import write_ahead
 from shroff.adapters.log import compaction, event_frames, frame_queries
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch
 from tests.support.effort import times
 from tests.support.log_rows import payments

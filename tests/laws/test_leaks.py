@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -20,6 +19,7 @@ from shroff.models.definitions import DailyCapacity, ModelInput, ModelSettings, 
 from shroff.models.evaluation.windows import Fold, FoldRows, in_window, known_rows, rows_of, windows_of
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import replace
 from shroff.training.leak_test import CUT_AT_MOMENT, CUT_AT_ROW, LATER_LABELS, LeakReport, difference_of, leak_test
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +32,7 @@ from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.replay.decision_replay import replay
+from shroff.runtime.values import replace
 from tests.laws.projects import BLOCKED, EVENTS, PLACES, SEEDS, SHROFF, TABLES, histories, history_of
 from tests.laws.test_backtest import Drawn, check
 from tests.laws.test_engines import BATCHES, Made, everything

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from random import Random
 from typing import Final
 
 import pytest
-from msgspec import structs
 
 from shroff.events.event import Event
 from shroff.events.labels import LabelEvent, LogEvent
@@ -17,6 +15,7 @@ from shroff.features.kernels import layout
 from shroff.features.online import window_state
 from shroff.features.online.engine import Online
 from shroff.project.definitions import Definitions, computed_of
+from shroff.runtime.values import replace
 from tests.laws.projects import START_MS, event_of, history_of, project
 from tests.laws.test_batch import by_batch
 from tests.laws.test_engines import BATCHES, Values, by_columns, by_definition, by_engine
@@ -62,7 +61,7 @@ def spread(seed: int, length: int) -> list[LogEvent]:
             continue
         if event.type == "payment" and random.random() < 0.8:
             points = random.choice([random.randrange(9), random.randrange(60)])
-            event = structs.replace(event, values=(*event.values[:POINTS], points, *event.values[POINTS + 1 :]))
+            event = replace(event, values=(*event.values[:POINTS], points, *event.values[POINTS + 1 :]))
         spread[event.id] = event
         history.append(event)
     return history
@@ -108,9 +107,7 @@ def test_a_decision_about_a_key_of_many_link_values_looks_at_few_of_them():
     for at in range(3_000):
         event = event_of(random, "payment", at, START_MS + at)
         history.append(
-            structs.replace(
-                event, values=(*event.values[:2], "a", *event.values[3:POINTS], at, *event.values[POINTS + 1 :])
-            )
+            replace(event, values=(*event.values[:2], "a", *event.values[3:POINTS], at, *event.values[POINTS + 1 :]))
         )
     online = Online(given.events, computed_of(given), given.reference, given.settings.lateness_ms)
     online.compute(history)

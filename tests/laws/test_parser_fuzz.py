@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -14,6 +12,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.parser import tokens
 from shroff.language.printer import text_of
 from shroff.language.syntax import ExpressionError
+from shroff.runtime.values import replace
 from tests.laws.expressions import SCOPE, texts, typed
 from tests.support.effort import examples
 

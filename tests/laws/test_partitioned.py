@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from shroff.features.cluster.partitioned import Cluster, GroupPartition, Partiti
 from shroff.features.frames import frames_of
 from shroff.features.online.window_state import HistoryPlan
 from shroff.project.definitions import Definitions, computed_of
+from shroff.runtime.values import replace
 from tests.laws.projects import computing_project, histories, history_of, some_cases, some_texts, texts
 from tests.laws.test_batch import SIZES, columns_of, parts_of
 from tests.laws.test_engines import Made, Texts

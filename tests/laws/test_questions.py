@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.notices.questions import Effect, State, answer, look_up, token_of
 from shroff.notices.sql import NoticeStore
 from shroff.notices.store import Question
+from shroff.runtime.values import replace
 from tests.support.contracts.people import SEAL
 
 KEY = bytes(range(32))

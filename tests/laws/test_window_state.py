@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from shroff.features.online import window_state
 from shroff.features.online.window_state import HistoryPlan, Query, WindowState
 from shroff.language.aggregates import AGGREGATES
+from shroff.runtime.values import replace
 from tests.laws.rows import (
     LATENESS_MS,
     LAW,

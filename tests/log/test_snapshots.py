@@ -10,7 +10,6 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from shroff.app import project as app
@@ -23,6 +22,7 @@ from shroff.log.writer import Writer
 from shroff.monitoring.doctor import WRONG
 from shroff.replay.compare import verify_online
 from shroff.replay.decision_replay import replay
+from shroff.runtime.values import replace
 from shroff.streams import snapshots as files
 from shroff.streams.snapshots import FORMAT, KEPT, Header, Snapshots
 from tests.support.log_memory import MemoryLog, MemoryStore
@@ -475,7 +475,7 @@ def test_doctor_says_how_the_newest_snapshot_stands(bank, damage, state, said):
 @pytest.mark.slow
 def test_doctor_knows_a_snapshot_of_another_past(bank):
     snapshots = Snapshots(bank / ".shroff" / "snapshots")
-    snapshots.write(msgspec.structs.replace(HEADER, seq=99), [])
+    snapshots.write(replace(HEADER, seq=99), [])
     (found,) = [item for item in app.open(bank).health.doctor() if item.subject == "snapshots"]
 
     assert found.state == WRONG

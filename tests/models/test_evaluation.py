@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -17,6 +15,7 @@ from shroff.models.evaluation.windows import rows_of, windows_of
 from shroff.models.learners.training import learn_by
 from shroff.models.reports.html import report_page
 from shroff.models.sets import FRAUD
+from shroff.runtime.values import replace
 from tests.support.training_rows import DAY_MS, HOUR_MS, noisy_set, number, settings, training_set
 
 TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3)

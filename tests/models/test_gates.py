@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,6 +12,7 @@ from shroff.models.evaluation import baselines
 from shroff.models.evaluation.folds import evaluate
 from shroff.models.evaluation.gates import judge_gates
 from shroff.models.evaluation.metrics import Terms
+from shroff.runtime.values import replace
 from tests.models.test_evaluation import TERMS, by_input, scores_by_input
 from tests.support.training_rows import noisy_set, settings
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +24,7 @@ from shroff.models.trees.layout import ABSENT_LEFT
 from shroff.models.trees.lightgbm import forest_of_lightgbm
 from shroff.models.trees.linear import linear_of
 from shroff.models.trees.xgboost import base_margin_of_xgboost, forest_of_xgboost
+from shroff.runtime.values import replace
 
 NUMBERS = (InputColumn("amount", "number"), InputColumn("hour", "number"))
 MIXED = (InputColumn("amount", "number"), InputColumn("channel", "category", ("app", "shop", "web")))

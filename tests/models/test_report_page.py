@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -24,6 +23,7 @@ from shroff.models.registry import GateResult
 from shroff.models.reports import pages
 from shroff.models.reports.html import Extras, report_page
 from shroff.models.reports.plots import DEPENDENCES_SHOWN, curves, dependence_plots
+from shroff.runtime.values import replace
 from shroff.training.leak_test import LeakPart
 from tests.support.training_rows import DAY_MS, noisy_set, settings
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -14,6 +13,7 @@ from shroff.models.evaluation.cost_table import Fixed, Point, Weighed, steps_of
 from shroff.models.evaluation.intervals import drawings
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
 from shroff.models.evaluation.thresholds import STEPS_DRAWN, point_at, thresholds
+from shroff.runtime.values import replace
 
 DAYS = 3
 SCORES = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0]

@@ -110,7 +110,7 @@ def test_the_backlog_is_counted_and_not_cut_off(bank):
     with bank.project.notice_files.told() as store, store.change() as change:
         (due,) = change.dues(bank.clock_ms, limit=1)
         change.add_dues(
-            [*(type(due)(f"more-{n}", *(getattr(due, x) for x in due.__slots__[1:])) for n in range(2_000))]
+            [*(type(due)(f"more-{n}", *(getattr(due, x) for x in due.__struct_fields__[1:])) for n in range(2_000))]
         )
     (state,) = [path for path in bank.project.notices.states() if path.name == "notices"]
 

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from email import message_from_bytes
 from email.policy import SMTP
 
@@ -24,6 +23,7 @@ from shroff.notices.outgoing_mail import CLAIM_MS, PATIENCE_MS, Sending
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
 from shroff.notices.triggers import DecisionsTold
 from shroff.project.lists import Entry
+from shroff.runtime.values import replace
 from shroff.streams.sink import AwayError, Outgoing
 from tests.support.telling import Bank, PendingRequest, notice, payment, text_of, token_in
 

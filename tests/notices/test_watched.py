@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -23,6 +22,7 @@ from shroff.notices.reports.report_figures import day_of
 from shroff.notices.scheduled_notices import Watching
 from shroff.notices.store import REFUSED, SENT
 from shroff.notices.triggers import DecisionsTold
+from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from shroff.streams.sink import Outgoing
 from shroff.streams.sink_cursor import DeliveryHealth, Trouble

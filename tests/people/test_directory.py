@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from shroff.people.audit import sealing
 from shroff.people.directory import ScimError
 from shroff.people.store import Desk, User, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 
 ROOT = local("root", "command")
 PROVIDER = Who("key", "key-scim", "okta", Role.ADMIN, frozenset({Right.PROVISION_USERS}))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b32decode
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from shroff.people.audit import sealing
 from shroff.people.passwords import Passwords
 from shroff.people.store import Desk, User, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 
 GOOD = "correct horse battery"
 ROOT = local("root", "command")

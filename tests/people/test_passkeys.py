@@ -7,7 +7,6 @@ import json
 from base64 import b32decode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import cbor2
@@ -25,6 +24,7 @@ from shroff.people.audit import sealing
 from shroff.people.passwords import Passwords
 from shroff.people.store import Desk, User, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 from shroff.web.http.messages import Form
 
 GOOD = "correct horse battery"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from shroff.people.audit import sealing, verify
 from shroff.people.passwords import Passwords
 from shroff.people.store import Desk, User, UserSession, rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 
 NOW_MS = 1_700_000_000_000
 TIMES = SignInSettings()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -13,6 +13,7 @@ from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.text import read
 from shroff.project.policy import Policy, load_policy
 from shroff.project.policy_text import costs_of, with_costs, with_cutoffs
+from shroff.runtime.values import replace
 from tests.support.declare import declare
 
 TYPES = ("payment", "withdrawal", "login")

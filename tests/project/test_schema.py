@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +29,7 @@ from shroff.project.file_kinds import ProjectFile
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.schema import project_files, schema_of
 from shroff.project.settings.systems import SYSTEM_KEYS, load_systems
+from shroff.runtime.values import replace
 from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases
 from tests.support.projects import FILES as SMALL

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
 from shroff.app import project as app
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch
 from tests.public_cases import project_of
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from io import BytesIO
@@ -16,6 +15,7 @@ import msgspec
 from shroff.adapters.registry.http import HttpRegistry
 from shroff.app import project as app
 from shroff.events.avro.schema import schema_of
+from shroff.runtime.values import replace
 
 from .faults_input import Line
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text, insert
 
 from shroff.adapters.databases.sql_database import SqlDatabase
+from shroff.runtime.values import replace
 from tools.servers.keep import Kept
 from tools.servers.objects import S3
 

@@ -16,13 +16,13 @@ import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import astuple, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NoReturn
 
 import msgspec
+from msgspec.structs import astuple
 
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import adapter_factory
@@ -31,6 +31,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.sql import NoticeStore
 from shroff.notices.triggers import KIND
+from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from shroff.worker import ingest
 from tests.support import pages
@@ -215,10 +216,10 @@ def unique_of(log: SqliteLog, records: list[Record]) -> list[tuple[object, ...]]
 def contents_of(log: SqliteLog) -> Contents:
     """Everything that a log holds, but for the clock."""
     records = [record for batch in log.read() for record in batch]
-    records = [msgspec.structs.replace(record, time_ms=0) if record.kind == "control" else record for record in records]
+    records = [replace(record, time_ms=0) if record.kind == "control" else record for record in records]
     return {
-        "records": [msgspec.structs.astuple(record) for record in records],
-        "decisions": [msgspec.structs.astuple(row) for rows in log.decisions_after() for row in rows],
+        "records": [astuple(record) for record in records],
+        "decisions": [astuple(row) for rows in log.decisions_after() for row in rows],
         "hits": [astuple(row) for rows in log.hits_after() for row in rows],
         "flags": [astuple(row) for rows in log.flags_after() for row in rows],
         "waiting": [

@@ -6,7 +6,6 @@ import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.app import adapter_factory
 from shroff.app import project as app
 from shroff.app.live.worker_runs import WorkerRuns
+from shroff.runtime.values import replace
 from shroff.streams import snapshots
 from tests.support.effort import times
 from tests.support.kill import KillSwitch

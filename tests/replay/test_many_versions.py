@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
-import msgspec
 import pytest
 
 from shroff.language.yaml import text as yamltext
@@ -16,6 +14,7 @@ from shroff.log.state import fold
 from shroff.log.state.fold import Progress, lateness_of
 from shroff.replay.compare import Verification, verify_naive, verify_online
 from shroff.replay.verifying_batch import AT_ONCE, verify_batch
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, definitions, label, payment, writer
@@ -72,7 +71,7 @@ def ruined(log: MemoryLog, at: int, before: bytes, after: bytes) -> int:
     """Change the document of one decision that has these bytes, the first behind a place; gives its place."""
     seq = next(seq for seq, row in log.store.decisions.items() if seq > at and before in row.document)
     row = log.store.decisions[seq]
-    log.store.decisions[seq] = msgspec.structs.replace(row, document=row.document.replace(before, after, 1))
+    log.store.decisions[seq] = replace(row, document=row.document.replace(before, after, 1))
     return seq
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
-import msgspec
 import pytest
 
 from shroff.errors import UsageError
@@ -12,6 +11,7 @@ from shroff.log.history import find
 from shroff.replay.compare import SampleTime, verify_naive, verify_online
 from shroff.replay.decision_replay import replay
 from shroff.replay.verification import engines_for, verify
+from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, payment, writer
@@ -50,9 +50,7 @@ def test_a_hit_or_flag_that_is_gone_or_added_is_a_mismatch():
 def changed(log: MemoryLog, seq: int) -> None:
     """Change a feature in the document of a decision."""
     row = log.store.decisions[seq]
-    log.store.decisions[seq] = msgspec.structs.replace(
-        row, document=row.document.replace(b'payments_1h":', b'payments_1h":7')
-    )
+    log.store.decisions[seq] = replace(row, document=row.document.replace(b'payments_1h":', b'payments_1h":7'))
 
 
 def test_of_the_last_places_only_those_decisions_are_compared_whatever_version_decided_them():
@@ -122,7 +120,7 @@ def test_a_decision_is_replayed_by_the_version_of_its_time():
 def test_an_outcome_that_was_changed_beside_its_document_is_a_mismatch():
     log = MemoryLog()
     writer(log).write([payment(1, amount="150.00")])
-    log.store.decisions[2] = msgspec.structs.replace(log.store.decisions[2], outcome="approve")
+    log.store.decisions[2] = replace(log.store.decisions[2], outcome="approve")
 
     assert verify_online(log).mismatches == 1
 

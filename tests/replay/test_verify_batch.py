@@ -8,6 +8,7 @@ import pytest
 from shroff.replay import verifying_batch
 from shroff.replay.verification import verify
 from shroff.replay.verifying_batch import verify_batch
+from shroff.runtime.values import replace
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import payment, writer
 
@@ -25,7 +26,7 @@ def log() -> MemoryLog:
 def changed(log: MemoryLog, seq: int, before: bytes, after: bytes) -> None:
     row = log.store.decisions[seq]
     assert before in row.document
-    log.store.decisions[seq] = msgspec.structs.replace(row, document=row.document.replace(before, after))
+    log.store.decisions[seq] = replace(row, document=row.document.replace(before, after))
 
 
 def test_a_log_as_it_was_written_has_no_mismatch(log: MemoryLog):
@@ -52,7 +53,7 @@ def test_a_feature_that_is_gone_is_a_mismatch(log: MemoryLog):
     seq = max(log.store.decisions)
     document = msgspec.json.decode(log.store.decisions[seq].document)
     document["features"].popitem()
-    log.store.decisions[seq] = msgspec.structs.replace(log.store.decisions[seq], document=msgspec.json.encode(document))
+    log.store.decisions[seq] = replace(log.store.decisions[seq], document=msgspec.json.encode(document))
 
     assert verify_batch(log).mismatches == 1
 
@@ -80,7 +81,7 @@ def test_a_decision_that_is_gone_is_a_mismatch(log: MemoryLog, monkeypatch: pyte
 
 def test_a_decision_of_no_event_is_a_mismatch(log: MemoryLog):
     seq = max(log.store.decisions)
-    log.store.decisions[seq] = msgspec.structs.replace(log.store.decisions[seq], event="login")
+    log.store.decisions[seq] = replace(log.store.decisions[seq], event="login")
 
     assert verify_batch(log).mismatches == 1
 

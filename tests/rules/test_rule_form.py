@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import Problem, UsageError
@@ -26,6 +25,7 @@ from shroff.rules.texts import (
     with_form,
     with_value,
 )
+from shroff.runtime.values import replace
 
 RULE = """# seen in March
 - id: dear   # a burst of tiny payments

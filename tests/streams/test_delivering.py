@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import pytest
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.replay.exports import KINDS as EXPORTS
+from shroff.runtime.values import replace
 from shroff.streams import sink_cursor as module
 from shroff.streams.delivering_rows import flag_body, flags, parts
 from shroff.streams.log import Batch, Record

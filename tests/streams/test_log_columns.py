@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.batch_check import check_batch
 from shroff.streams.log import Batch
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns, newest_ms

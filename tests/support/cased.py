@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
@@ -22,6 +21,7 @@ from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of
 from shroff.project.settings.casework import CaseSettings
+from shroff.runtime.values import replace
 from tests.support.log_rows import NOW_MS
 
 SEAL = sealing(b"of a test")

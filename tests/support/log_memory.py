@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from operator import attrgetter, itemgetter
 from typing import Protocol, TypeVar
@@ -15,6 +14,7 @@ import numpy as np
 from shroff.adapters.log.rows import id_digest
 from shroff.arrays import Ints
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError
+from shroff.runtime.values import replace
 from shroff.streams.batch_check import (
     check_batch,
     check_epoch,

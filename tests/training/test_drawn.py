@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from shroff.models.evaluation.thresholds import thresholds
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.runtime.values import replace
 from shroff.training.sets.labels import GatheredLabels
 from shroff.training.sets.rows import build_set, stands_for
 from shroff.training.sets.sources import log_source

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from random import Random
@@ -15,6 +14,7 @@ import pytest
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
+from shroff.runtime.values import replace
 from shroff.training.sets.label_columns import plain_labels
 from tests.support.projects import definitions
 

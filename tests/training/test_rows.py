@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from msgspec.structs import replace as replace_struct
 
 from shroff.errors import StorageError, UsageError
 from shroff.events.intake import Submission
@@ -23,6 +21,7 @@ from shroff.models.definitions import DailyCapacity, ModelSettings, Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet
 from shroff.project.definitions import Definitions
 from shroff.runtime import whole_files as outfiles
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch
 from shroff.training.leak_test import difference_of
 from shroff.training.sets import files as training_files
@@ -176,10 +175,10 @@ def test_scores_are_those_of_the_documents_since_a_model_came_into_force() -> No
     log.append(
         Batch(
             records=[
-                replace_struct(control, seq=row.seq + 1, id="c2", body=versions),
-                replace_struct(event, **later, body=event.body.replace(b"p2", b"p3")),
+                replace(control, seq=row.seq + 1, id="c2", body=versions),
+                replace(event, **later, body=event.body.replace(b"p2", b"p3")),
             ],
-            decisions=[replace_struct(row, **later, document=scored)],
+            decisions=[replace(row, **later, document=scored)],
         )
     )
 

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from msgspec.structs import replace
 
 from shroff.app import project as app
 from shroff.app.cases.dispute_operations import DisputeInput, ImportDisputes
@@ -22,6 +21,7 @@ from shroff.language.values import parse_time
 from shroff.log.columns import tables
 from shroff.models.evaluation.windows import final_window, rows_of, windows_of
 from shroff.models.sets import FRAUD, Labels
+from shroff.runtime.values import replace
 from shroff.training.roles import roles_of, wanted_fold
 from shroff.training.sets.manifest import MANIFEST, read_manifest
 from shroff.training.sets.rows import build_set

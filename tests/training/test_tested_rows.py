@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from shroff.models.learners.training import learn_by
 from shroff.models.registry import FILE_BYTES_MAX, TESTED, Stored
 from shroff.models.sets import TrainingSet
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.values import replace
 from shroff.training import tested_rows
 from shroff.training.tested_rows import file_of, kept_share, lots_of, stored_rows, weighed_of
 from tests.support.training_rows import noisy_set, settings

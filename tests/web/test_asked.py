@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from html import unescape
 
 import msgspec
@@ -13,6 +12,7 @@ import pytest
 
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.mailer import Unmailed
+from shroff.runtime.values import replace
 from shroff.web.http.authentication import gate_of
 from tests.support.telling import Bank, notice, payment, token_in
 from tests.support.webs import Asker, Browser, Steps, asker, let_in

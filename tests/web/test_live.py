@@ -6,7 +6,6 @@ import asyncio
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +17,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.monitoring.live_metrics import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
 from shroff.people import sessions
 from shroff.people.access import Right, Role
+from shroff.runtime.values import replace
 from shroff.streams.log import Counts
 from shroff.web.api import live as board
 from shroff.web.http import streaming

@@ -7,7 +7,6 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -18,6 +17,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.people import directory, oidc, users
 from shroff.people.access import Right, Role, Who
 from shroff.people.store import rows_of
+from shroff.runtime.values import replace
 from shroff.web.http.authentication import COOKIE, gate_of
 from shroff.web.pages.login import VISIT
 from tests.support.providers import claimed, provider_started, sent_back

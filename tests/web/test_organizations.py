@@ -9,7 +9,6 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +24,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.people import keys, users
 from shroff.people.access import Role
+from shroff.runtime.values import replace
 from shroff.web import organizations
 from shroff.web.http.asgi import Application, is_open
 from shroff.web.http.authentication import Pace, gate_of

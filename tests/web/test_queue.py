@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import re
 import shutil
 import time
@@ -24,6 +23,7 @@ from shroff.language.values import DAY_MS
 from shroff.people import links, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
+from shroff.runtime.values import replace
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.cases import queue
 from shroff.web.pages.cases.casework import QueueLine, where_from, where_of
@@ -311,7 +311,7 @@ def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answe
 def test_late_cases_are_counted_above_the_queue_and_on_the_teams_page_with_the_way_to_them(bank, monkeypatch):
     async def steps(asks: Asker, browser: Browser) -> None:
         tomorrow = int(time.time() * 1_000) + 30 * DAY_MS
-        monkeypatch.setattr(asks.service, "cases", dataclasses.replace(asks.service.cases, now_ms=lambda: tomorrow))
+        monkeypatch.setattr(asks.service, "cases", replace(asks.service.cases, now_ms=lambda: tomorrow))
         for path, says in (("/queue", "3 late</a>"), ("/team", "3 cases are late</a>")):
             page = (await browser.get(path)).body.decode()
             assert f'href="/queue?due_within=0s">{says}' in page
@@ -375,7 +375,7 @@ def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
         assert "No case: writes a label." in (await browser.get(plain)).body.decode()
         assert (await form(browser, f"{plain}/answer", plain, verdict="maybe"))[0] == 400
         assert (await form(browser, f"{plain}/answer", plain, verdict="fraud"))[:2] == (303, plain)
-        late = dataclasses.replace(asks.service.cases, now_ms=lambda: int(time.time() * 1_000) + 60_000)
+        late = replace(asks.service.cases, now_ms=lambda: int(time.time() * 1_000) + 60_000)
         await asyncio.to_thread(carry_out, late)
         for _ in range(12_000):
             labels = (await asyncio.to_thread(asks.service.project.labels)).to_pylist()
@@ -408,7 +408,7 @@ def test_that_more_comes_than_is_closed_is_said_only_where_its_figures_say_so(ba
     whole = case_queries.capacity
 
     def paced(*given: Any) -> case_queries.ReviewCapacity:
-        return dataclasses.replace(whole(*given), pace=pace, clear_at_ms=None)
+        return replace(whole(*given), pace=pace, clear_at_ms=None)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         monkeypatch.setattr(case_queries, "capacity", paced)

@@ -31,6 +31,7 @@ from shroff.people.access import Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.rules.definitions import Rule
 from shroff.rules.texts import in_shadow
+from shroff.runtime.values import replace
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.rules import backtests, table
 from shroff.web.pages.rules.backtests import examples, worth
@@ -631,7 +632,7 @@ def test_an_earlier_version_is_compared_with_the_project_of_today(bank, monkeypa
 )
 def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, advice):
     report = report_of(net, low, high)
-    found, unchanged = worth(report), worth(msgspec.structs.replace(report, changed=0))
+    found, unchanged = worth(report), worth(replace(report, changed=0))
 
     assert (found["says"], found["advice"]) == (sentence(report), advice)
     assert (unchanged["kind"], unchanged["advice"]) == ("warn", "The draft changes nothing.")

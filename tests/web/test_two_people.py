@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -21,6 +20,7 @@ from shroff.people import links, sessions, users
 from shroff.people.access import Role
 from shroff.people.store import rows_of
 from shroff.project.settings.systems import SignInSettings
+from shroff.runtime.values import replace
 from tests.support.trained import fitted_to
 from tests.support.webs import PASSWORD, Asker, Browser, run
 from tests.web.test_people import call, page_of, send

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from shroff.explain.entities import KeyEvent
+from shroff.runtime.values import replace
 from shroff.streams.log import Record
 from shroff.web.pages.charts.links import GraphKey, link_graph
 from shroff.web.pages.charts.plots import Axis, plot_of

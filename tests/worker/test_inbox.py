@@ -7,7 +7,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from threading import Event, Timer
 
@@ -26,6 +25,7 @@ from shroff.log import version_switch
 from shroff.log.writer import Answer, Writer
 from shroff.people.audit import Action
 from shroff.project.definitions import Definitions, load_definitions
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Log, Refused, Reply
 from shroff.worker import inbox
 from shroff.worker.inbox import (
@@ -130,7 +130,7 @@ def test_a_label_that_the_door_refused_goes_to_quarantine_once(desk):
 
 def test_a_label_of_a_type_that_is_not_in_force_is_refused(desk):
     one = label(1, "p1", "fraud", "analyst", "2026-04-01T00:00:00Z")
-    of_refund = msgspec.structs.replace(one, label=replace(one.label, event_type="refund"))
+    of_refund = replace(one, label=replace(one.label, event_type="refund"))
     number = desk.ask(LABELS, labels_request([of_refund], 2))
     desk.inbox.serve()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import msgspec
 import pytest
 
 from shroff.events.intake import Submission
 from shroff.log.writer import Answer
+from shroff.runtime.values import replace
 from shroff.worker import request_queue
 from shroff.worker.request_queue import PendingRequest, RequestQueue, TurnedAwayError
 
@@ -94,7 +94,7 @@ def test_more_of_a_long_post_is_taken_where_it_was_refused_when_it_was_read(monk
     monkeypatch.setattr(request_queue, "LONG_AT_ONCE", 2)
     monkeypatch.setattr(request_queue, "REFUSED", 4)
     line = Line()
-    refused = [msgspec.structs.replace(submission, refusal="no") for submission in submissions(*"abcdefghij")]
+    refused = [replace(submission, refusal="no") for submission in submissions(*"abcdefghij")]
     line.queue.put(PendingRequest([*refused, *submissions("k", "l", "m")], READER, lambda: None))
 
     found = []

@@ -7,10 +7,11 @@ name in `docs/runbooks/` says what to do.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from shroff.monitoring.doctor_systems import WRITE_AHEAD_BYTES_MAX
+from shroff.runtime.values import replace
 
 CRITICAL: Final = "critical"  # somebody must look now
 WARNING: Final = "warning"  # somebody must look today

@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from shroff.app.project_log import ProjectLog
@@ -14,6 +14,7 @@ from shroff.project.parse_cache import ReadOnce
 from shroff.runtime.contents import known_store
 from shroff.runtime.process_wide import user_name
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError, nearest
 from shroff.json_types import JsonObject
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -109,8 +109,7 @@ _REASONS = """\
 show([{"of the model": one.code, "adds": one.contribution, "in words": one.text} for one in explained.reasons])"""
 
 
-@frozen
-class Cell:
+class Cell(FrozenStruct):
     """A cell: CODE or TEXT, and what is in it."""
 
     kind: str

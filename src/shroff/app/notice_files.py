@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from hashlib import sha256
 from secrets import token_hex
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.runtime.entry_points import load_entry
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -30,7 +30,7 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.people.audit import Action
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LateEvent, Log
 from shroff.streams.log import Record as LogRecord
 
@@ -46,8 +46,7 @@ AT_ONCE = 1_000  # events in one request
 Named = tuple[str, str]  # an event's type and id
 
 
-@frozen
-class Erased:
+class Erased(FrozenStruct):
     """Result of a search for a key: its events, late ones included, and how many had personal values.
 
     `quarantined` are the entries of quarantine in whose bytes the key stands, which nobody can tell from others that

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 from collections import Counter
-from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +23,7 @@ from shroff.operations.declaration import OperationRequest, Outcome, ProgressSte
 from shroff.runtime import whole_files
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed, many
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     import sqlite3

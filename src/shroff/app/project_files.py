@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from shroff.project.file_kinds import added_files
 from shroff.project.loader import MadeOnce, files_of, line_of
 from shroff.project.scoring import problems_of
 from shroff.project.settings.loader import currency_warning
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from shroff.config import ProjectPaths
 from shroff.errors import StorageError, UsageError
 from shroff.events import hash_keys
-from shroff.runtime.values import frozen
 from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -121,7 +120,6 @@ class ProjectLog:
         return f"{path} is missing, and the log has hashed values or an audit log sealed with it" if is_lost else ""
 
 
-@frozen
 class ScratchPaths(ProjectPaths):
     """A project whose log and saved state are in another folder."""
 

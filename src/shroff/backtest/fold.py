@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct, field
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
@@ -35,7 +35,7 @@ from shroff.project.exploration import Explore
 from shroff.rules.definitions import Rule
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import HitRow, Log
 from shroff.training.sets.labels import rows_of
 from shroff.training.sets.rows import minor_units
@@ -44,8 +44,7 @@ NO_WORDS: Final[Ints] = np.zeros(0, np.int64)
 NO_FLAGS: Final[Bools] = np.zeros(0, np.bool_)
 
 
-@frozen
-class RuleMatches:
+class RuleMatches(FrozenStruct):
     """The hits of a rule: rows of its event type, ascending, and which of them have an effect."""
 
     rows: Ints
@@ -57,8 +56,7 @@ class RuleMatches:
         return RuleMatches(places[places >= 0], self.effective[places >= 0])
 
 
-@frozen
-class TypeRows:
+class TypeRows(FrozenStruct):
     """All events of one type, in log order.
 
     Args:
@@ -278,19 +276,18 @@ class BacktestFold:
         return RuleMatches(rows[there], np.array(effective, np.bool_)[there])
 
 
-@dataclass(slots=True)
-class _Gathered:
+class _Gathered(Struct):
     """Columns kept of the events of one type, piece by piece."""
 
     amount: Node | None
     explore: Explore | None
     count: int = 0
-    seqs: list[Ints] = field(default_factory=list)
-    times_ms: list[Ints] = field(default_factory=list)
-    ids: list[Any] = field(default_factory=list)
-    amounts_minor: list[Ints] = field(default_factory=list)
-    decided: list[Bools] = field(default_factory=list)
-    may_be_explored: list[Bools] = field(default_factory=list)
+    seqs: list[Ints] = []
+    times_ms: list[Ints] = []
+    ids: list[Any] = []
+    amounts_minor: list[Ints] = []
+    decided: list[Bools] = []
+    may_be_explored: list[Bools] = []
     _decided: Bools = field(default_factory=lambda: NO_FLAGS)
     _seqs: Ints = field(default_factory=lambda: NO_WORDS)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -28,13 +27,12 @@ from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 from shroff.training.sets.labels import Codes, GatheredLabels, label_codes, rows_of
 
 
-@frozen
-class JudgedRange:
+class JudgedRange(FrozenStruct):
     """Range of a backtest: events with sequence numbers (after, upto], and labels known up to a moment."""
 
     after: int
@@ -42,8 +40,7 @@ class JudgedRange:
     as_of_ms: int
 
 
-@frozen
-class JudgedEvents:
+class JudgedEvents(FrozenStruct):
     """The events of one type that were decided, in log order.
 
     Args:
@@ -78,8 +75,7 @@ class JudgedEvents:
         return len(self.seqs)
 
 
-@frozen
-class DraftVerdicts:
+class DraftVerdicts(FrozenStruct):
     """Outcomes of a draft, by event type.
 
     Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
 
 from shroff.engine.stored import telling_damage
 from shroff.features.computed import Computed, needed, score_name
@@ -18,12 +17,11 @@ from shroff.project.scoring import LoadModel, Scoring
 from shroff.replay.compare import segments
 from shroff.rules.definitions import Rule
 from shroff.rules.silences import without_silence
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LogReader
 
 
-@frozen
-class DraftComparison:
+class DraftComparison(FrozenStruct):
     """What a draft is compared with, and how.
 
     Args:
@@ -40,8 +38,7 @@ class DraftComparison:
     judges_models: bool = True
 
 
-@frozen
-class DecidingVersion:
+class DecidingVersion(FrozenStruct):
     """A stretch of the log, (start, end]: what decided it then, and both sides of the backtest as of then."""
 
     start: int
@@ -51,8 +48,7 @@ class DecidingVersion:
     base: Definitions
 
 
-@frozen
-class Stretch:
+class Stretch(FrozenStruct):
     """A part of the log, (start, end], that one side decides by the same lists, tables and models."""
 
     start: int
@@ -60,8 +56,7 @@ class Stretch:
     definitions: Definitions
 
 
-@frozen
-class Computation:
+class Computation(FrozenStruct):
     """What one pass over the log computes: by columns over all of it, and row by row in its order.
 
     Args:

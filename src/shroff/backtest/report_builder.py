@@ -34,7 +34,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES, Policy
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, LogReader, Record
 from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
@@ -45,8 +45,7 @@ PIECE_ROWS = 1 << 16  # changed rows that are written at a time
 NEAR = 4_096  # places that are read one after the other when a moment is looked for
 
 
-@frozen
-class JudgedPeriod:
+class JudgedPeriod(FrozenStruct):
     """The period of a backtest.
 
     Args:

@@ -20,7 +20,7 @@ from shroff.cases.label_feed import FeedLabel, heard
 from shroff.engine.let_through import SAMPLED
 from shroff.people.sql import Change
 from shroff.project.settings.casework import CaseSettings
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ LAZY = 200_000  # places without an alert before how far it was read is written:
 _Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[FeedLabel]]  # up to which place, and what is written of it
 
 
-@frozen
-class Opening:
+class Opening(FrozenStruct):
     """A case that opened, or that a customer's "no" opened again: over which event, at which place, when, and why."""
 
     case: int

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from msgspec.structs import replace
-
 from shroff.cases.alert_rules import strength
 from shroff.cases.case import CHECKED, ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
 
 
-@frozen
-class Gathered:
+class Gathered(FrozenStruct):
     """Result of grouping alerts: new cases, changed cases, and the alerts with the numbers of their cases."""
 
     new: Sequence[Case]

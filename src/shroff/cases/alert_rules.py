@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
-from msgspec.structs import replace
+from msgspec import Struct
 
 from shroff.cases.case import FRAUD, SAMPLE, SCORE_PARTS, Alert
 from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
@@ -31,7 +30,7 @@ from shroff.project.settings.casework import CaseSettings, Matcher, first_match,
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
 
@@ -43,8 +42,7 @@ RECENT = 4_096  # decisions that are remembered: 2 to 3 KB each
 _NAMES_ALONE = ("lists/", "tables/")  # files of which mostly no alert is made, though definitions name them
 
 
-@frozen
-class _AlertVersion:
+class _AlertVersion(FrozenStruct):
     """Parts of an active version that alerts depend on."""
 
     definitions: Definitions
@@ -71,13 +69,12 @@ class _AlertDecision(FrozenStruct, gc=False):
     rules: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class _Raised:
+class _Raised(Struct):
     """Reasons for alerts at one sequence number: an outcome, the sample, hits of rules that notify, keys as text."""
 
     wants_review: bool = False
     is_sampled: bool = False
-    told: list[HitRow] = field(default_factory=list)
+    told: list[HitRow] = []
 
 
 class RecentDecisions:
@@ -290,8 +287,7 @@ class AlertRules:
         return _Made(self._log, version, self._settings, self._money_places, record, row, event, raised).alerts()
 
 
-@frozen
-class _Made:
+class _Made(FrozenStruct):
     """Makes the alerts of one event."""
 
     log: Log

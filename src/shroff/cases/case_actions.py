@@ -9,8 +9,6 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Final
 
-from msgspec.structs import replace
-
 from shroff.cases.alert_groups import recounted, with_alert
 from shroff.cases.case import (
     CLAIMED,
@@ -37,6 +35,7 @@ from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
 from shroff.people.sql import Change
 from shroff.project.settings.casework import DEFAULT, TAG
+from shroff.runtime.values import replace
 
 FILES_MAX = 20  # of one case
 TAGS_MAX = 20

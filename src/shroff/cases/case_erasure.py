@@ -10,14 +10,13 @@ from shroff.cases.case_history import ALL
 from shroff.cases.desk import CaseService
 from shroff.people.access import Who
 from shroff.people.audit import Act
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
 
 
-@frozen
-class WrittenNotes:
+class WrittenNotes(FrozenStruct):
     """Cases with alerts of some events in which people wrote or attached something, and how much that is."""
 
     cases: tuple[int, ...] = ()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
 from shroff.json_types import JsonObject
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.cases.sql_reader import CaseReader
@@ -28,8 +27,7 @@ ESCALATING = frozenset({"escalated", DISAGREED})
 _DECODED = msgspec.json.Decoder(JsonObject)
 
 
-@frozen
-class CaseHistory:
+class CaseHistory(FrozenStruct):
     """State of a case, folded from its changes.
 
     Args:

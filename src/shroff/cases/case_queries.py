@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.json import decode as from_json
-from msgspec.structs import replace
 
 from shroff.cases.case import (
     ESCALATED,
@@ -35,7 +34,7 @@ from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.settings.casework import DEFAULT, MINE
-from shroff.runtime.values import Fresh, frozen
+from shroff.runtime.values import Fresh, FrozenStruct, replace
 
 HOUR_MS = 3_600_000
 PACE_MS = 2 * HOUR_MS  # over which the pace is measured
@@ -47,16 +46,14 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
 _HIDDEN = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
 
-@frozen
-class QueuePage:
+class QueuePage(FrozenStruct):
     """A page of the queue; `after` is the start of the next page, None at the end."""
 
     cases: Sequence[Case]
     after: Cursor | None
 
 
-@frozen
-class Detail:
+class Detail(FrozenStruct):
     """One case with its alerts, its history and its files."""
 
     case: Case
@@ -65,16 +62,14 @@ class Detail:
     files: Sequence[Attached]
 
 
-@frozen
-class Counted:
+class Counted(FrozenStruct):
     """A view, and how many cases it finds now. `owner` is empty for one that everybody has."""
 
     view: View
     count: int
 
 
-@frozen
-class ReviewCapacity:
+class ReviewCapacity(FrozenStruct):
     """Review capacity and progress of a day.
 
     Args:
@@ -92,8 +87,7 @@ class ReviewCapacity:
     second_looks: Agreement
 
 
-@frozen
-class Backlog:
+class Backlog(FrozenStruct):
     """Open work: cases that can be worked on now. Snoozed ones are left out.
 
     Args:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec import field
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
 from shroff.cases.filters import LARGEST
@@ -22,7 +21,7 @@ from shroff.people.audit import Act, Seal
 from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
 from shroff.project.settings.casework import CaseSettings
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
@@ -105,8 +104,7 @@ class NotesEscalations(Protocol):
         """`case` as it is now, assigned to the user; `event` is its newest, such as `payment/p-1`."""
 
 
-@frozen
-class CaseService:
+class CaseService(FrozenStruct):
     """The store, a clock, and what the project says of cases: given to every function, so that tests own them.
 
     Args:
@@ -160,8 +158,7 @@ class CaseService:
 ANOTHER = "case {} needs an answer by another analyst than those who answered it before."
 
 
-@frozen
-class CaseTransaction:
+class CaseTransaction(FrozenStruct):
     """One transaction of a user: checks cases, changes them, and records the action.
 
     `closed` are the queues whose cases they may not answer.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import (
@@ -51,7 +50,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import parse_duration
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 BULK_MAX = 500  # cases in one go
 SNOOZE_MS_MAX = 90 * 86_400_000
@@ -63,8 +62,7 @@ _RESTORED = (
 )
 
 
-@frozen
-class CaseAction:
+class CaseAction(FrozenStruct):
     """Result of an action: the cases as they are now, and until when `undo` takes the number back."""
 
     cases: Sequence[Case]
@@ -72,16 +70,14 @@ class CaseAction:
     until_ms: int
 
 
-@frozen
-class Failed:
+class Failed(FrozenStruct):
     """A case of many with which nothing was done, and why."""
 
     case: int
     error: ShroffError
 
 
-@frozen
-class Undone:
+class Undone(FrozenStruct):
     """Result of an undo: restored cases, and those that somebody changed meanwhile.
 
     `listed` are the list entries of the answer; the caller removes them.

@@ -6,14 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
-from msgspec.structs import replace
-
 from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, SAMPLE, SNOOZED, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.engine.let_through import SAMPLED
 from shroff.errors import UsageError, nearest
 from shroff.language.values import named_duration, parse_decimal, rescale_half_even, with_decimal_point
 from shroff.people.access import Who
 from shroff.project.settings.casework import DEFAULT, MINE
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.cases.desk import CaseService

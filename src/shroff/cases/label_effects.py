@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.case_actions import FREED, OPENED
@@ -15,7 +13,7 @@ from shroff.cases.label_feed import CUSTOMER, FeedLabel
 from shroff.engine.let_through import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange, CaseStore
@@ -23,16 +21,14 @@ if TYPE_CHECKING:
 _SETTLING = ("fraud", "genuine")
 
 
-@frozen
-class Followed:
+class Followed(FrozenStruct):
     """Labels that cases listen to, in their order: of events that have an alert, and the first denial of each other."""
 
     labels: Sequence[FeedLabel]
     denials: Sequence[FeedLabel]
 
 
-@frozen
-class Reopened:
+class Reopened(FrozenStruct):
     """A closed case that a customer's "no" has opened again, as it is now."""
 
     case: Case

@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterator
 from shroff.cases.case import FRAUD
 from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 
 CUSTOMER = "customer"  # the source whose word is weak: it settles nothing
 
 
-@frozen
-class FeedLabel:
+class FeedLabel(FrozenStruct):
     """One label of the log. `event` is its full id, such as `payment/p-1`."""
 
     seq: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
 
 from shroff.errors import UsageError
 from shroff.events.definitions import SOURCES
@@ -13,7 +14,7 @@ from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 
 SETTLED = frozenset({"fraud", "genuine"})  # verdicts that contradict each other; `unclear` contradicts nothing
@@ -21,8 +22,7 @@ DAYS_MAX = 3_650
 OLD_ENOUGH = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
 
 
-@frozen
-class LabelSaid:
+class LabelSaid(FrozenStruct):
     """One label of an event: what was said, by whom, when; and whether it is the one in force."""
 
     verdict: str
@@ -33,8 +33,7 @@ class LabelSaid:
     in_force: bool = False
 
 
-@dataclass(slots=True)
-class LabelHistory:
+class LabelHistory(Struct):
     """The labels of one event in the order of the log, and when that event was."""
 
     time_ms: int
@@ -46,8 +45,7 @@ class LabelHistory:
         return _in_force(self.said)
 
 
-@frozen
-class Conflict:
+class Conflict(FrozenStruct):
     """An event of which both `fraud` and `genuine` were said; its labels in the order of the log.
 
     `kind` is `sources` where the last words of two sources contradict each other, else `taken back`: one source
@@ -61,8 +59,7 @@ class Conflict:
     labels: tuple[LabelSaid, ...]
 
 
-@frozen
-class CurvePoint:
+class CurvePoint(FrozenStruct):
     """The curve after so many whole days: the share of frauds that are known then, and by which source first.
 
     `became_known` counts the frauds that the estimate rests on which became known in that day, `at_risk` those
@@ -76,8 +73,7 @@ class CurvePoint:
     at_risk: int
 
 
-@frozen
-class Maturity:
+class Maturity(FrozenStruct):
     """Number of frauds known n days after their event, of those known within the days of the curve.
 
     Of `frauds` in force at `as_of_ms`, the curve rests on all but `too_young`, whose last day is not over, and
@@ -109,8 +105,7 @@ class Maturity:
         return shares[::-1]
 
 
-@frozen
-class _Fraud:
+class _Fraud(FrozenStruct):
     """An active fraud: days until first known, by whom, and whole days since its event."""
 
     days: int
@@ -212,8 +207,7 @@ def maturity_in(
     return Maturity(as_of_ms, len(frauds), len(frauds) - len(old_enough), len(old_enough) - len(kept), points)
 
 
-@dataclass(slots=True)
-class Came:
+class Came(Struct):
     """Number of labels of a source since a time, by verdict; `newest_ms` is when the last became known."""
 
     source: str
@@ -237,8 +231,7 @@ def came_since(histories: Histories, since_ms: int) -> list[Came]:
     return list(found.values())
 
 
-@frozen
-class HeldAnswers:
+class HeldAnswers(FrozenStruct):
     """The number of customers' answers with a later label of a stronger source, and how many it confirmed."""
 
     verdict: str

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.cases.case import VERDICTS, Case, Pending
 from shroff.cases.case_history import ALL
@@ -17,7 +16,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.language.values import parse_money, with_decimal_point
 from shroff.people.access import Who
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.cases.sql import CaseChange

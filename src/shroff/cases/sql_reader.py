@@ -10,7 +10,6 @@ from functools import cache
 from operator import attrgetter
 from typing import Any
 
-from msgspec.structs import replace
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -63,6 +62,7 @@ from shroff.cases.sql_tables import CaseTables
 from shroff.engine.let_through import SAMPLED
 from shroff.language.values import DAY_MS
 from shroff.runtime.texts import escaped
+from shroff.runtime.values import replace
 
 _ANSWERS = ("decided", "undone")  # what tells in a history whether somebody answered
 AT_ONCE = 500  # values in one list of a statement

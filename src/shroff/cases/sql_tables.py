@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecora
 from shroff.json_types import JsonMapping
 from shroff.people.sql import tables_of
 from shroff.runtime.texts import escaped, unescaped
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 
 class AnyText(TypeDecorator[str]):
@@ -37,8 +37,7 @@ def _unescaped(value: str | None) -> str | None:
     return None if value is None else unescaped(value)
 
 
-@frozen
-class CaseTables:
+class CaseTables(FrozenStruct):
     """The tables of cases."""
 
     case_place: Table

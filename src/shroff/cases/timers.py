@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CHECKED, CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending, words_of
@@ -24,6 +23,7 @@ from shroff.language.values import day_at, parse_duration, parse_share, show_dec
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
 from shroff.project.settings.casework import CloseRule
+from shroff.runtime.values import replace
 from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
 
 if TYPE_CHECKING:

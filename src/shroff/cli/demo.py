@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from msgspec.json import decode as from_json
 
 from shroff.cli.session import Session, argument, command, one_line
 from shroff.language.values import DAY_MS
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

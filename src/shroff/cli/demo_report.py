@@ -11,7 +11,7 @@ from shroff.cli.session import argument, many, one_line, program_word, table
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Tally
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.explain.explanation import Explained
@@ -26,8 +26,7 @@ WIDTH = 80
 REASONS_SHOWN = 6  # of the model's, for people
 
 
-@frozen
-class DemoTraining:
+class DemoTraining(FrozenStruct):
     """The bank that the model learned from, and the report on it; the thresholds are of `shroff thresholds`."""
 
     seed: int
@@ -50,8 +49,7 @@ class DemoTraining:
         return None if compared is None else compared.mean
 
 
-@frozen
-class DemoSummary:
+class DemoSummary(FrozenStruct):
     """Summary of the demo; `explained` is the tally's example.
 
     Of one that is served `folder` is the project, `cases` are open, `asked` customers are asked by mail, and `url` is

@@ -8,13 +8,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from logging import INFO
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from msgspec import Struct
 
 from shroff.errors import UsageError
 from shroff.runtime import logs
@@ -30,8 +30,7 @@ __all__ = ["argument", "cut", "harmless", "many", "one_line", "table"]  # of tex
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@dataclass(slots=True)
-class Session:
+class Session(Struct):
     """One call of the program.
 
     Answers go to standard output; progress, hints and errors to standard error. With

@@ -17,7 +17,7 @@ from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, Undecided, kind_of
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 
 OUTCOMES = ("approve", "challenge", "review", "decline")
 RETRY_S_MAX = 5.0
@@ -70,8 +70,7 @@ class StandIn:
     late: Any = field(compare=False, repr=False)
 
 
-@frozen
-class Labelled:
+class Labelled(FrozenStruct):
     """Result of a label: `appended`, `pending` until its event comes, or `duplicate`."""
 
     label: str

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, cast
 from urllib.parse import quote
 
 import msgspec
+from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.client.answers import ClientError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 API = "/api/v1"
 JSON = "application/json"
 LINES = "application/x-ndjson"
 
 
-@frozen
-class ClientCall:
+class ClientCall(FrozenStruct):
     """One request."""
 
     method: str

@@ -14,7 +14,7 @@ from shroff.arrays import Array
 from shroff.events.event import canonical_value
 from shroff.language.columns import Column, values_of
 from shroff.language.types import Type
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log_columns import JoinedTexts
 
 _FLOAT_EXACT = 2**53
@@ -78,8 +78,7 @@ class TextPool:
         return Slices.behind(start, ends - start)
 
 
-@frozen
-class Slices:
+class Slices(FrozenStruct):
     """Start and end of the texts of some rows: one for each row, or one for all."""
 
     starts: Array

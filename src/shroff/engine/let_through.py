@@ -19,7 +19,7 @@ from shroff.language.types import Type
 from shroff.language.values import DAY_MS, in_share
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 LET_THROUGH = "let-through"  # stands where a rule's id does; no rule can have a hyphen in its id
 SAMPLED = "approval-sample"  # as LET_THROUGH, of approvals that are reviewed
@@ -29,8 +29,7 @@ APPROVED = "approve"
 Days = dict[tuple[str, int], int]  # how many events of a type were let through on each day since 1970-01-01, UTC
 
 
-@frozen
-class Draw:
+class Draw(FrozenStruct):
     """Result of an exploration draw: the probability of approval, and if it was approved."""
 
     propensity: float

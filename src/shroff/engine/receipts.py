@@ -25,7 +25,7 @@ from shroff.language.columns import Column
 from shroff.language.types import INTEGER, REAL
 from shroff.language.values import Value
 from shroff.project.definitions import Definitions, Versions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import JoinedTexts
 
@@ -36,8 +36,7 @@ _ESCAPED = re.compile(r'["\\\x00-\x1f]')  # what JSON cannot show as it is
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte
 
 
-@frozen
-class Verdict:
+class Verdict(FrozenStruct):
     """Verdict of one event: the outcome, and the rules behind it sorted by id.
 
     `exploration` is what a draw among would-be declines came to, as canonical JSON; empty where there was none.
@@ -169,8 +168,7 @@ class DocumentWriter:
         return found
 
 
-@frozen
-class DecidedBatch:
+class DecidedBatch(FrozenStruct):
     """Decisions of a batch of events, as columns.
 
     Args:
@@ -210,8 +208,7 @@ def canonical_texts(texts: Sequence[str]) -> JoinedTexts:
     return JoinedTexts.of(list(map(canonical_bytes, texts)))
 
 
-@frozen
-class _Pieces:
+class _Pieces(FrozenStruct):
     """Pieces of JSON that a verdict gives: of the text that the receipt is made of (`sealed_`), and of the document.
 
     `sealed_middle` stands between event and features, `sealed_head` before the score and `sealed_tail` behind it;
@@ -229,8 +226,7 @@ class _Pieces:
 _all_pieces = attrgetter(*_Pieces.__match_args__)
 
 
-@frozen
-class _SealedVersions:
+class _SealedVersions(FrozenStruct):
     """The versions as the end of the sealed content, names sorted, and as the document shows them."""
 
     sealed: bytes

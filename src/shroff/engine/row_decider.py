@@ -23,12 +23,11 @@ from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
 from shroff.project.scoring import RowScoring
 from shroff.rules.definitions import Rule
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow
 
 
-@frozen
-class _RuleReaders:
+class _RuleReaders(FrozenStruct):
     """A rule with readers of its hit, its key and its reason."""
 
     rule: Rule

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from operator import attrgetter
@@ -41,6 +40,7 @@ from shroff.language.values import key_text, show
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import scored
 from shroff.rules.definitions import Rule
+from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow, Remark
 from shroff.streams.log_columns import DecisionColumns
 

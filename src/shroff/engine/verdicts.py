@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
+from msgspec import Struct
 
 from shroff.arrays import Floats, Ints
 from shroff.engine.let_through import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline
@@ -23,7 +24,7 @@ from shroff.project.exploration import Explore, Sample
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
 from shroff.streams.log_columns import DecisionColumns, Interleaved, JoinedTexts
 
@@ -89,19 +90,18 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return found | others
 
 
-@dataclass(slots=True)
-class Effects:
+class Effects(Struct):
     """Effects of a batch, in log order. `columns` has the decisions of events that came as columns, `scores` all scores
     by event type.
     """
 
-    decisions: list[DecisionRow] = field(default_factory=list)
+    decisions: list[DecisionRow] = []
     columns: DecisionColumns | None = None
-    scores: dict[str, list[float]] = field(default_factory=dict)
-    hits: list[HitRow] = field(default_factory=list)
-    flags: list[FlagRow] = field(default_factory=list)
-    outbox: list[OutboxRow] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
+    scores: dict[str, list[float]] = {}
+    hits: list[HitRow] = []
+    flags: list[FlagRow] = []
+    outbox: list[OutboxRow] = []
+    remarks: list[Remark] = []
 
 
 class Hit(FrozenStruct, gc=False):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import field, replace
+from dataclasses import field
 from typing import Final
 
 import msgspec
-from msgspec import structs
 
 from shroff.language.expression import ORIGINAL_AMOUNT, Lookup, Path, walk
 from shroff.language.expression import Node as Expression
@@ -17,7 +16,7 @@ from shroff.language.names import DeclaredNames, TableShape
 from shroff.language.row import Tables
 from shroff.language.types import HASHED, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 VERDICTS = ("fraud", "genuine", "unclear")
 ANALYST = "analyst"
@@ -34,8 +33,7 @@ DISPUTE_NAMES = (*LABEL_NAMES, "stage", "due", "network", "code", "reason_code",
 RATE = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
 
 
-@frozen
-class Field:
+class Field(FrozenStruct):
     """A field of an event type."""
 
     name: str
@@ -48,7 +46,7 @@ class Field:
     @property
     def read_type(self) -> Type:
         """Its type as expressions read it."""
-        return structs.replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
+        return replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
 
     @property
     def sent(self) -> str:
@@ -81,8 +79,7 @@ class CsvLayout(FrozenStruct):
 NO_LAYOUT = CsvLayout()
 
 
-@frozen
-class FileMapping:
+class FileMapping(FrozenStruct):
     """Mapping of a file format's lines to events: a condition, and expressions for some fields.
 
     `decimal` is the mark before the places of decimals as people write them; empty where they are plain. `zone` is that
@@ -97,7 +94,7 @@ class FileMapping:
     layout: CsvLayout = NO_LAYOUT
     each: Path | None = None
     arrived: Expression | None = None
-    tables: Tables = field(default_factory=dict)
+    tables: Tables = msgspec.field(default_factory=dict)
 
     def with_tables(self, tables: Tables) -> FileMapping:
         """The same with the tables that it reads."""
@@ -155,24 +152,22 @@ def _sent(field: Field, fields: MappingOf[str, Field]) -> Field:
     return Field(field.name, replace(field.shape, type=money(original.type.places), bounds=original.shape.bounds))
 
 
-@frozen
-class Entity:
+class Entity(FrozenStruct):
     """The subject of features: for each event type the expressions that make its key."""
 
     name: str
     keys: MappingOf[str, tuple[Expression, ...]]
 
 
-@frozen
-class Events:
+class Events(FrozenStruct):
     """Everything that events.yaml declares."""
 
-    types: MappingOf[str, EventType] = field(default_factory=dict)
-    entities: MappingOf[str, Entity] = field(default_factory=dict)
-    tables: MappingOf[str, TableShape] = field(default_factory=dict)
-    table_keys: MappingOf[str, str] = field(default_factory=dict)
-    label: EventType = field(default_factory=lambda: label_type(2, {}))
-    disputes: EventType = field(default_factory=lambda: dispute_type((), {}))
+    types: MappingOf[str, EventType] = msgspec.field(default_factory=dict)
+    entities: MappingOf[str, Entity] = msgspec.field(default_factory=dict)
+    tables: MappingOf[str, TableShape] = msgspec.field(default_factory=dict)
+    table_keys: MappingOf[str, str] = msgspec.field(default_factory=dict)
+    label: EventType = msgspec.field(default_factory=lambda: label_type(2, {}))
+    disputes: EventType = msgspec.field(default_factory=lambda: dispute_type((), {}))
 
     def with_tables(self, tables: Tables) -> Events:
         """The same, mappings with the tables that they read."""
@@ -281,8 +276,7 @@ def dispute_type(naming: Iterable[str], mappings: MappingOf[str, FileMapping]) -
     return EventType("dispute", "event", "known_at", is_decided=False, fields=fields, mappings=mappings)
 
 
-@frozen
-class Settings:
+class Settings(FrozenStruct):
     """A project's settings. Durations in milliseconds."""
 
     name: str = "project"

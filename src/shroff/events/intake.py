@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from types import MappingProxyType
 
 import msgspec
+from msgspec import Struct
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.avro.fit import fit
@@ -24,7 +24,7 @@ from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
 from shroff.events.unique import Named
 from shroff.events.validation import EventValidator, LabelInput, OutOfBoundsError, secret_fields
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 READ = "read"  # before the names of sources that are read by their names, in the log
 
@@ -73,12 +73,11 @@ def undated(submission: Submission) -> Submission:
     return (
         submission
         if submission.label is None
-        else msgspec.structs.replace(submission, label=replace(submission.label, is_undated=True))
+        else replace(submission, label=replace(submission.label, is_undated=True))
     )
 
 
-@dataclass(slots=True)
-class FieldMistakes:
+class FieldMistakes(Struct):
     """The mistakes in the fields of one submission, each with its path and its words.
 
     Args:
@@ -86,7 +85,7 @@ class FieldMistakes:
     """
 
     hidden: frozenset[str] = frozenset()
-    found: list[tuple[str, str]] = field(default_factory=list)
+    found: list[tuple[str, str]] = []
 
 
 class OwnTypes(FrozenStruct):
@@ -396,7 +395,7 @@ class Intake:
                     return Submission(source, line.place, kept, LABEL, None, label, header=header, arrived_ms=came_ms)
                 event, personal = validator.admit_with_personal(type_name, fields, is_strict=False, hidden=hidden)
                 read = Submission(source, line.place, kept, type_name, event, None, None, None, personal, header)
-                return read if came_ms is None else msgspec.structs.replace(read, arrived_ms=came_ms)
+                return read if came_ms is None else replace(read, arrived_ms=came_ms)
             except InputError as error:
                 return Submission(
                     *(source, line.place, kept, type_name),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shroff.language.field_types import BOUNDED
 from shroff.language.keys import (
     EXPRESSION,
@@ -24,6 +22,7 @@ from shroff.language.keys import (
     own_names,
 )
 from shroff.language.names import TABLE_KINDS
+from shroff.runtime.values import replace
 
 RESERVED = (
     *("this", "row", "lists", "tables", "score", "label", "control", "entities", "missing", "true", "false"),

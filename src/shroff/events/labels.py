@@ -11,11 +11,10 @@ from collections.abc import Collection, Iterable
 from shroff.events.definitions import SOURCES
 from shroff.events.event import Event
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 
-@frozen
-class LabelEvent:
+class LabelEvent(FrozenStruct):
     """A label as the log holds it. `values` follow the fields of the type `label`.
 
     `of` is the labeled event. `changes` says whether the verdict in force was another

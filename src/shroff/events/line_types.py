@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.definitions import CsvLayout, EventType
 from shroff.events.event import has_column_form
@@ -17,15 +15,14 @@ from shroff.events.readers import expectation, reader
 from shroff.events.redaction import LineRedactor, RedactedValues
 from shroff.language.types import TIME
 from shroff.language.values import with_point
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 _READ_TIME = reader(TIME, currency="")
 AHEAD = 50  # lines in which a header is looked for
 _DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
 
-@frozen
-class LineReading:
+class LineReading(FrozenStruct):
     """Reader of one source's lines.
 
     `seals` is set where they come from quarantine. With `is_default` the type that is given is for those lines only
@@ -61,7 +58,7 @@ class LineReading:
         try:
             rows = self.dispatcher.items(row, as_type, is_default=self.is_default)
         except InputError as error:
-            return (msgspec.structs.replace(line, _columns=None, _error=str(error)),)
+            return (replace(line, _columns=None, _error=str(error)),)
         return (line,) if rows == [row] else [line.part(row.each, row.index) for row in rows]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
-from dataclasses import replace
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import (
@@ -31,6 +30,7 @@ from shroff.language.names import TABLE_KINDS, DeclaredNames, Scope, TableShape
 from shroff.language.types import BOOLEAN, TEXT, money, number
 from shroff.language.values import is_zone, time_zones
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
+from shroff.runtime.values import replace
 
 SKIP_DIGITS_MAX = 6  # no file has a million lines before its header
 _PATH = re.compile(r"(.*\S)\s+from\s+([A-Za-z_][\w.\[\]]*)\s*")  # of a column in a MaxMind database

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec import Struct
 
 from shroff.errors import InputError, nearest
 from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
@@ -25,7 +24,7 @@ from shroff.language.printer import text_of as expression_text
 from shroff.language.row import Reference, compile_row
 from shroff.language.types import TEXT, TIME, Type
 from shroff.language.values import is_naive
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 Read = Callable[["MappedRow"], Any]
 
@@ -55,7 +54,7 @@ class MappedRow(FrozenStruct, gc=False):
         """The same event, its item the only one of its array."""
         if self.each is None:
             return self
-        return msgspec.structs.replace(self, columns=with_item(self.columns, self.each, self.index), index=0)
+        return replace(self, columns=with_item(self.columns, self.each, self.index), index=0)
 
 
 class Picked(FrozenStruct):
@@ -463,8 +462,7 @@ class UnmetCondition(NamedTuple):
     found: str
 
 
-@dataclass(slots=True)
-class Unmatched:
+class Unmatched(Struct):
     """The lines of one source that no `when` accepts, while none was accepted.
 
     Args:

@@ -29,7 +29,7 @@ from shroff.events.mapping import LABEL, MappedRow, Mapper, overlap
 from shroff.events.raw_values import RefusedValue, canonical_json, inside, kept_bytes, parsed, text_of
 from shroff.events.validation import EventValidator
 from shroff.language.expression import ITEM, Path
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 MARK = "shroff:hashed"
 HASHED = re.compile(r"hashed:[0-9a-f]{32}:.{0,4}", re.DOTALL)
@@ -117,7 +117,7 @@ class LineRedactor:
         row = row.alone()
         columns = row.columns if named is None else named
         sealed = self._sealed(columns, self._paths[type_name], is_label=type_name == LABEL)
-        seals = self._seals([type_name], msgspec.structs.replace(row, columns=columns), sealed)
+        seals = self._seals([type_name], replace(row, columns=columns), sealed)
         if type_name in self._declared:
             sealed = self._covered(sealed, self._declared[type_name])
         return self._written(sealed if named is None else {type_name: sealed}, seals)
@@ -204,7 +204,7 @@ class LineRedactor:
             names = [name for name in mapper.secret if any(is_redacted(sealed, path) for path in mapper.paths(name))]
             if not names:
                 continue
-            fields, again = mapper.fields(row), mapper.fields(msgspec.structs.replace(row, columns=sealed))
+            fields, again = mapper.fields(row), mapper.fields(replace(row, columns=sealed))
             for name in sorted(names):
                 seal = self._seal(type_name, name, fields, mapper.words(name))
                 if seal != self._seal(type_name, name, again, mapper.words(name)):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from shroff.language import loader
 from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.types import places_of
 from shroff.language.yaml.text import Mapping, Node, Scalar
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.events.definitions import EventType, Field

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, cast
-
-from msgspec import structs
 
 from shroff.errors import InputError, nearest
 from shroff.events.conversion import Conversion, ConvertedField, converted_fields, original_places
@@ -25,7 +22,7 @@ from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.field_types import Bounds
 from shroff.language.types import CODES, ORIGINAL_PLACES, TEXT, TIME, Type, money
 from shroff.language.values import DAY_MS, check_units, show, show_duration
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 DEFAULT_SOURCE = "import"
 UNDECLARED_TOLD = 10  # of the names that an event should not have
@@ -38,8 +35,7 @@ _MISSING = "it is missing"
 NEVER_SENT = "\0"  # no field of a line has this name
 
 
-@frozen
-class LabelInput:
+class LabelInput(FrozenStruct):
     """A label as it was sent: its event by name, what was found out, by whom and when.
 
     `event_type` is None where the label names a bare id and no decided type stands for
@@ -265,7 +261,7 @@ class EventValidator:
             units = _original_reader(type_, code)(value)
             values[at.original] = check_units(units * unit, f"found {shown(value)}, which")
         except (ValueError, OverflowError) as error:
-            yield step.name, _words(structs.replace(step, expected=expectation(type_, code)), value, error, hidden)
+            yield step.name, _words(replace(step, expected=expectation(type_, code)), value, error, hidden)
 
     def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _ReadPlan:
         steps = tuple(self._step(field, event_type, optional) for field in event_type.fields)

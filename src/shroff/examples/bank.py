@@ -21,7 +21,7 @@ from shroff.errors import UsageError
 from shroff.examples.crimes import FRAUDS, Crimes
 from shroff.examples.days import DAY_MS, MINUTE_MS, SECOND_MS, Life, bursts, ordinary_payments
 from shroff.examples.town import COUNTRIES, KINDS, Town, draw_town
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +51,7 @@ _DELAY_DAYS = {
 }
 
 
-@frozen
-class Payment:
+class Payment(FrozenStruct):
     """One payment: the event's fields as JSON has them, and apart from them the truth.
 
     `terminal` and `device` are left out where there is none.
@@ -62,8 +61,7 @@ class Payment:
     fraud: str | None
 
 
-@frozen
-class BankLabel:
+class BankLabel(FrozenStruct):
     """A label: `event`, `verdict`, `source` and `known_at`, right or wrong."""
 
     event: dict[str, str]
@@ -84,8 +82,7 @@ def bank(events: int, seed: int, start_ms: int = START_MS) -> Iterator[Payment]:
     return islice(_payments_of(events, seed, start_ms), events)
 
 
-@frozen
-class BankPeriod:
+class BankPeriod(FrozenStruct):
     """Where in its time a bank is shown: from its first instant, a Monday, without so many payments at first."""
 
     start_ms: int

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -25,7 +25,7 @@ from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_th
 from shroff.examples.names import RATES, BankNames, euros
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.events.intake import Intake, Submission
@@ -65,8 +65,7 @@ NO_RATE = """\
 SUMMARY = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 
-@frozen
-class Fraud:
+class Fraud(FrozenStruct):
     """One fraudulent payment: its kind, its amount in cents, and the fields of its event."""
 
     kind: str
@@ -74,11 +73,10 @@ class Fraud:
     event: Mapping[str, str]
 
 
-@dataclass(slots=True)
-class Truth:
+class Truth(Struct):
     """Ground truth: the fraudulent payments by id. Filled while the stream is read."""
 
-    frauds: dict[str, Fraud] = field(default_factory=dict)
+    frauds: dict[str, Fraud] = {}
 
 
 def stream(
@@ -120,8 +118,7 @@ def submitted(intake: Intake, items: Iterable[Payment | BankLabel], truth: Truth
 # ---- the figures
 
 
-@dataclass(slots=True)
-class Sum:
+class Sum(Struct):
     """A number of payments and their amounts together, in cents."""
 
     payments: int = 0
@@ -132,8 +129,7 @@ class Sum:
         self.amount_minor += amount_minor
 
 
-@dataclass(slots=True)
-class Caught:
+class Caught(Struct):
     """The frauds of one kind, or of all, that were caught, and those that were missed."""
 
     caught: Sum = field(default_factory=Sum)
@@ -144,8 +140,7 @@ class Caught:
         return self.caught.payments + self.missed.payments
 
 
-@dataclass(slots=True)
-class RuleFigures:
+class RuleFigures(Struct):
     """How often a rule hit, and how often it was right. A rule that only notes is counted too."""
 
     effect: str
@@ -158,8 +153,7 @@ class RuleFigures:
         return rate(self.frauds, self.hits)
 
 
-@dataclass(slots=True)
-class DemoFigures:
+class DemoFigures(Struct):
     """Figures of one way to decide: rules with the model, or rules alone."""
 
     frauds: Caught = field(default_factory=Caught)
@@ -189,8 +183,7 @@ class DemoFigures:
         return self.frauds.caught.amount_minor - self.cost_minor(policy)
 
 
-@frozen
-class Example:
+class Example(FrozenStruct):
     """A decision to explain, as it was answered; `fraud` is None where the payment was honest.
 
     The one of the greatest weight is shown: a caught fraud, one that rules alone would have

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from shroff.arrays import Floats, Ints
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,8 +33,7 @@ HOME_WEIGHTS = (0.72, 0.09, 0.07, 0.06, 0.06, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 MERCHANT_WEIGHTS = (0.50, 0.08, 0.08, 0.08, 0.06, 0.05, 0.05, 0.04, 0.02, 0.02, 0.02)
 
 
-@frozen
-class Kind:
+class Kind(FrozenStruct):
     """A kind of merchant: how it is paid, how often, and what a payment there comes to.
 
     Amounts are log-normal around `median` cents; they are rounded to `step` cents,
@@ -76,8 +75,7 @@ _HOUR_WEIGHTS = (
 _HOURS_SHARE = (0.25, 0.40, 0.27, 0.08)
 
 
-@frozen
-class Merchants:
+class Merchants(FrozenStruct):
     """The merchants, as columns, ordered by country; `shops[country][kind]` lists their numbers.
 
     `reach` is the running sum of how popular each is: a number drawn evenly between
@@ -94,8 +92,7 @@ class Merchants:
     shops: tuple[tuple[tuple[int, ...], ...], ...]
 
 
-@frozen
-class Customers:
+class Customers(FrozenStruct):
     """The customers, as columns: where they live, how often, when, where and how much they pay."""
 
     home: Numbers
@@ -108,8 +105,7 @@ class Customers:
     second_device_share: Reals
 
 
-@frozen
-class Town:
+class Town(FrozenStruct):
     """All that stays as it is."""
 
     customers: Customers

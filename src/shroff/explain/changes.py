@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 
@@ -40,13 +40,12 @@ from shroff.models.model_contributions import NUMERIC, name_of, steps, units_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import Policy, outcome
 from shroff.rules.definitions import Rule
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 Variable = FeatureValue | ThisField
 
 
-@frozen
-class Counterfactual:
+class Counterfactual(FrozenStruct):
     """One value that would give another outcome, the nearest one.
 
     Args:
@@ -66,8 +65,7 @@ class Counterfactual:
     crossed: float
 
 
-@frozen
-class _ChangeableRule:
+class _ChangeableRule(FrozenStruct):
     """A rule whose answer may change: its condition reads nothing but features, fields and the score."""
 
     rule: Rule

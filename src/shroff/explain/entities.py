@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
 
+from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -26,7 +26,7 @@ from shroff.language.expression import ThisField
 from shroff.language.values import key_text
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, Log, Record
 
 SHARED_MAX = 8  # keys of each other entity whose events are looked for
@@ -39,8 +39,7 @@ NEIGHBOURS_MAX = 50
 NEIGHBOURS_IN = 4_096  # events of shared keys that are looked at, the newest
 
 
-@frozen
-class KeyEvent:
+class KeyEvent(FrozenStruct):
     """An event of a key, and what was decided of it, where it was: by which features of this entity, too."""
 
     record: Record
@@ -50,8 +49,7 @@ class KeyEvent:
     features: JsonMapping = field(default_factory=dict)
 
 
-@frozen
-class Timeline:
+class Timeline(FrozenStruct):
     """Events of a key, newest first; every one of it behind the place `looked_to` and up to where was asked.
 
     `is_cut` says that there may be more before that. `features` are those of its entity at its newest decided event.
@@ -64,8 +62,7 @@ class Timeline:
     features_of: str = ""
 
 
-@frozen
-class Neighbour:
+class Neighbour(FrozenStruct):
     """Another key of the same entity, and through which keys of other entities it is one; `events` share them.
 
     `newest` is the newest of these events, with its outcome.
@@ -77,8 +74,7 @@ class Neighbour:
     newest: KeyEvent
 
 
-@frozen
-class KeyLinks:
+class KeyLinks(FrozenStruct):
     """The neighbors of a key. `left_out` are shared keys that were not followed, since more than MANY others share
     them.
     """
@@ -87,8 +83,7 @@ class KeyLinks:
     left_out: Sequence[tuple[str, str]]
 
 
-@frozen
-class KeyTotals:
+class KeyTotals(FrozenStruct):
     """The events of a key, newest first; `is_whole` says that these are all that the log has."""
 
     records: Sequence[Record]

@@ -18,7 +18,7 @@ from shroff.json_types import JsonMapping
 from shroff.language.expression import ThisField
 from shroff.language.values import written_amount
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Record
 
 PLACES = 100_000  # of the log that are searched, the newest: 2 to 3 µs each, and some 10 where people are looked for
@@ -28,8 +28,7 @@ TEXT_MIN = 3  # of a part of a text: of two signs almost every line has them
 _BLOCK = 8_192
 
 
-@frozen
-class PartFound:
+class PartFound(FrozenStruct):
     """Search results, newest first: events with the field that matched, and keys with entity, name and that field.
 
     `looked_to` is the position after which all was searched; 0 where that was all of the log.

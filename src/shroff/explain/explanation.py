@@ -6,12 +6,12 @@ All of it from the log, by the definitions that were in force at the decision's 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import field
 from decimal import Decimal
 from functools import cache, partial
 from html import escape
 
 import msgspec
+from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -31,7 +31,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import teller_of
 from shroff.project.scoring import LoadModel
 from shroff.rules.rule_text import condition, in_words
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, Log, LogReader
 
 
@@ -73,8 +73,7 @@ class Explanation(FrozenStruct, omit_defaults=True):
     model: ModelPart | None = None
 
 
-@frozen
-class Explained:
+class Explained(FrozenStruct):
     """A decision with its explanation. `reasons` are the model's, the largest first.
 
     `rule_words` are the reasons of its rules as people read them; with `is_calibrated` its score is the share of frauds
@@ -188,8 +187,7 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
     return None if asked.document["score"] is None else story.leading()
 
 
-@frozen
-class _ExplainedDecision:
+class _ExplainedDecision(FrozenStruct):
     """A decision with what it is explained by. `keys` are those of its entities that features or fields are about."""
 
     log: Log

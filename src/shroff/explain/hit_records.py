@@ -10,11 +10,11 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.events.labels import VerdictInForce, counted_verdict
@@ -22,7 +22,7 @@ from shroff.json_types import JsonObject
 from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -37,8 +37,7 @@ _SLACK = 20_000  # above which they are sorted out
 _MONEY = "money"
 
 
-@frozen
-class LabelOfHit:
+class LabelOfHit(FrozenStruct):
     """Label of a hit's event."""
 
     standing: VerdictInForce
@@ -49,8 +48,7 @@ class LabelOfHit:
         return self if other is None or not self.standing.gives_way_to(other.standing) else other
 
 
-@dataclass(slots=True)
-class HitEvent:
+class HitEvent(Struct):
     """An event at which rules hit. `rules` says of each whether that was in shadow."""
 
     seq: int
@@ -68,8 +66,7 @@ class HitEvent:
         return f"{self.event}/{self.id}"
 
 
-@frozen
-class RuleRecord:
+class RuleRecord(FrozenStruct):
     """Record of a rule since a moment: its mature hits by label, those without one as genuine; the others are immature,
     and so are all where no event of that type has a label.
 
@@ -103,11 +100,10 @@ class _HitLabel(msgspec.Struct):
     reason: str | None = None
 
 
-@dataclass(slots=True)
-class HitRecords:
+class HitRecords(Struct):
     """Hits by rule, for one project's log; for many threads. What is counted are places behind `from_seq`."""
 
-    events: dict[int, HitEvent] = field(default_factory=dict)
+    events: dict[int, HitEvent] = {}
     by_rule: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     since_ms: int | None = None
     now_ms: int = 0  # of the newest event or label, up to the clock
@@ -117,10 +113,10 @@ class HitRecords:
     _clock_ms: int | None = None
     _upto: int = -1
     _floor: int = 0  # to which it goes back
-    _labeled: set[str] = field(default_factory=set)  # types of events of which one has a label
-    _named: dict[str, int] = field(default_factory=dict)
-    _unplaced: dict[str, LabelOfHit] = field(default_factory=dict)  # of events that may stand further back
-    _made: dict[str, RuleRecord] = field(default_factory=dict)
+    _labeled: set[str] = set()  # types of events of which one has a label
+    _named: dict[str, int] = {}
+    _unplaced: dict[str, LabelOfHit] = {}  # of events that may stand further back
+    _made: dict[str, RuleRecord] = {}
     _made_by: Definitions | None = None
     _lock: Lock = field(default_factory=Lock)
 

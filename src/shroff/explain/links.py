@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.arrays import Ints, Ints8
@@ -102,8 +102,7 @@ class Neighbourhood(NamedTuple):
     left_out: int
 
 
-@dataclass(slots=True)
-class LinkedEvents:
+class LinkedEvents(Struct):
     """The events of one `via`, as columns.
 
     Rows of `columns`: sequence number, time, codes of key and link value, -1 without one, and the amount.

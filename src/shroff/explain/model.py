@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import field, replace
 
 import msgspec
+from msgspec import field
 from msgspec.json import decode as from_json
 
 from shroff.errors import StateError, UsageError
@@ -32,7 +32,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of, teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
 ENOUGH = 5  # fewer earlier values of an entity say nothing of what is normal for it
@@ -119,8 +119,7 @@ class ModelPart(FrozenStruct):
     gives: str = LOG_ODDS
 
 
-@frozen
-class ModelStory:
+class ModelStory(FrozenStruct):
     """The model's part, with the reasons that join those of the rules; largest first."""
 
     part: ModelPart
@@ -128,8 +127,7 @@ class ModelStory:
     is_calibrated: bool = False  # whether the score is the share of frauds among events like this
 
 
-@frozen
-class Story:
+class Story(FrozenStruct):
     """Tells what the model made of one decision.
 
     Args:
@@ -175,7 +173,7 @@ class Story:
         changes = self._changes(model, scorer.inputs)
         part = self._part(scorer.id, margin, round(found[-1], _DIGITS), changes, note, problem)
         gives = str(model.manifest.get("gives", LOG_ODDS))
-        return ModelStory(msgspec.structs.replace(part, gives=gives), tuple(reasons), is_calibrated(model.manifest))
+        return ModelStory(replace(part, gives=gives), tuple(reasons), is_calibrated(model.manifest))
 
     def leading(self) -> ModelReason | None:
         """The strongest reason that raises the score and is unusual; else the strongest that raises it, or nothing.
@@ -365,8 +363,7 @@ class Story:
         return ChangeLine(change.code, shown[0], shown[1], shown[2], change.outcome, text)
 
 
-@frozen
-class _Range:
+class _Range(FrozenStruct):
     """Typical range, in words; its ends where it is numeric; and if the value is in it."""
 
     words: str = ""

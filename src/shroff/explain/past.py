@@ -36,7 +36,7 @@ from shroff.language.types import Type
 from shroff.language.values import DAY_MS, Value, parse_decimal, rescale_half_even
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Record
 
 EARLIER_MAX = 100  # of an entity's earlier decisions the latest ones are looked at: each is a place of the disk
@@ -46,8 +46,7 @@ REACH_MS = 30 * DAY_MS  # of amounts
 _LIMITS = frozenset(["<", "<=", ">", ">="])
 
 
-@frozen
-class PastDecision:
+class PastDecision(FrozenStruct):
     """A decided event: its fields, and the features that its decision shows, as values and as shown."""
 
     fields: Mapping[str, Value]
@@ -222,16 +221,14 @@ def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
 # ---- amounts
 
 
-@frozen
-class Amount:
+class Amount(FrozenStruct):
     """The amount of an event, and when it happened."""
 
     time_ms: int
     value: Decimal
 
 
-@frozen
-class AmountsBefore:
+class AmountsBefore(FrozenStruct):
     """Amounts of one key up to a decision.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 
 from shroff.errors import UsageError, nearest
 from shroff.language.expression import FeatureValue, ItemFeature, Node, Score, aggregates, walk
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 ENGINES = ("online", "batch", "naive")
 
@@ -16,8 +16,7 @@ def score_name(event: str) -> str:
     return f"score of {event}"
 
 
-@frozen
-class Computed:
+class Computed(FrozenStruct):
     """A named expression with the event types at which it is computed.
 
     A feature needs its entity's key and is missing without it; what belongs to a rule does

@@ -8,11 +8,9 @@ rule sees `since flag` is kept apart for that rule, since a hit empties it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from itertools import chain
 from typing import Any
-
-from msgspec import structs
 
 from shroff.features.computed import Computed, score_name
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
@@ -36,7 +34,7 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.types import BOOLEAN, INTEGER, REAL
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 
 class Parts(FrozenStruct):
@@ -69,8 +67,7 @@ def _joined(parts: Iterable[Node]) -> Node | None:
     return joined
 
 
-@frozen
-class SeriesKey:
+class SeriesKey(FrozenStruct):
     """One argument under one condition. If limited, values beyond 10^15 are ignored, as in sums.
 
     An operand is read by a program, which must have all its values.
@@ -225,8 +222,8 @@ def _shares_as_quotients(node: Any) -> Any:
     if isinstance(node, Aggregate):
         if AGGREGATES[node.function].state != "events" or not split(node.condition).pairs or _is_look(node):
             return node
-        part = structs.replace(node, type=INTEGER, function=COUNT)
-        return Arithmetic(REAL, "/", part, structs.replace(part, condition=None))
+        part = replace(node, type=INTEGER, function=COUNT)
+        return Arithmetic(REAL, "/", part, replace(part, condition=None))
     changed = {name: _shares_as_quotients(getattr(node, name)) for name in node.__struct_fields__}
     return type(node)(**changed)
 

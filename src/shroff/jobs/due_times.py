@@ -14,7 +14,7 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from shroff.project.schedules import ALL, LAST, Schedule
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 ON_TIME_MS = 60_000  # a due time that is seen to within this was not missed
 AT_ONCE = 100  # due times of one schedule that are seen to in one transaction
@@ -28,8 +28,7 @@ class ScheduleMark(NamedTuple):
     is_paused: bool = False
 
 
-@frozen
-class DuePlan:
+class DuePlan(FrozenStruct):
     """Due times up to now, and what happens to each.
 
     Args:

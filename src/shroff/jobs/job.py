@@ -17,12 +17,11 @@ from typing import Any
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.errors import RefusalError, covered
 from shroff.json_types import JsonObject
 from shroff.project.schedules import TIMEOUT_MS
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 QUEUED = "queued"
 RUNNING = "running"

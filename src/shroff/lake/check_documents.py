@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import chain, islice
+
+from msgspec import Struct
 
 from shroff.errors import StorageError
 from shroff.lake.documents import documents
@@ -25,14 +26,13 @@ AHEAD = 512  # of so many that are made ready
 _Wanted = tuple[str, bytes, int]
 
 
-@dataclass(slots=True)
-class DocumentCheck:
+class DocumentCheck(Struct):
     """Result of a check: documents read, documents that could not be read, and the problems as sentences."""
 
     documents: int = 0
     unchecked: int = 0
     bytes: int = 0
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = []
 
 
 def check_documents(

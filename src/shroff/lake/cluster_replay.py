@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from msgspec import structs
+from msgspec import Struct, field
 
 from shroff.config import ProjectPaths
 from shroff.engine.step import Effects, Engine, SequencedEvent
@@ -42,7 +41,7 @@ from shroff.models.registry import Registry
 from shroff.project.definitions import Definitions, computed_of, load_definitions
 from shroff.replay.compare import Segment, segments_of
 from shroff.runtime.contents import known_store
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Kind, Record
 
@@ -50,16 +49,14 @@ STEP = 4_096  # events that are folded or decided at once
 FOREVER = 1 << 62  # the end of a log that goes on
 
 
-@frozen
-class Stage:
+class Stage(FrozenStruct):
     """The partitions of an entity's keys, folded as one version of the project says."""
 
     version: int
     entity: str
 
 
-@frozen
-class ReplayPlan:
+class ReplayPlan(FrozenStruct):
     """Arguments of every process: the location of the log and the computation. A value, which can be pickled.
 
     Args:
@@ -107,8 +104,7 @@ class PartitionEvent(NamedTuple):
     is_asked: bool
 
 
-@dataclass(slots=True)
-class Decided:
+class Decided(Struct):
     """A stretch of places that is decided, and how it compares with what the log has.
 
     `differing` are decisions, hits and flags that only one side has, or both otherwise.
@@ -232,7 +228,7 @@ class ReplayProcess:
         """The records of the places (after, upto]; a sequencer's lake says of no event that it is decided."""
         for records in self.reader(upto).records(after, upto, STEP):
             yield (
-                [structs.replace(record, decided=record.kind == "event") for record in records]
+                [replace(record, decided=record.kind == "event") for record in records]
                 if (self.replay.is_live)
                 else records
             )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from itertools import groupby
@@ -36,6 +35,7 @@ from shroff.log.writer import index_all
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import Definitions
 from shroff.runtime.texts import many
+from shroff.runtime.values import replace
 from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import Batch, DecisionRow, FlagRow, HitRow, Log, OutboxRow, Record, UniqueValue

@@ -12,13 +12,13 @@ from typing import ClassVar
 
 import msgspec
 import pyarrow as pa
-from msgspec import structs
 
 from shroff.errors import StorageError
 from shroff.lake.files import opened, put_table, sorted_by_place, written_for
 from shroff.lake.rows import KINDS
 from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.texts import many
+from shroff.runtime.values import replace
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import CHECKPOINTS_KEPT, Compact, File, LakeState, Manifest
 
@@ -96,7 +96,7 @@ def compacted(
         on_file()
     told.merged += len(removed)
     told.made += len(added)
-    return structs.replace(manifest, added=added, removed=removed)
+    return replace(manifest, added=added, removed=removed)
 
 
 def sweep(objects: RetriedObjects, state: LakeState) -> int:

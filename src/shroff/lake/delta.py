@@ -15,7 +15,6 @@ import re
 from collections.abc import Iterable
 from uuid import UUID
 
-import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -23,6 +22,7 @@ from shroff.json_types import JsonObject
 from shroff.lake.delta_checkpoint import CHECKPOINT_EVERY, commit_name, keep_checkpoint
 from shroff.lake.delta_schema import schema_of, widened
 from shroff.lake.publication import TableChange, TableHead, TableNote, TableStoppedError, partition_of
+from shroff.runtime.values import replace
 from shroff.streams.lake import RetriedObjects, digest
 from shroff.streams.lake_manifest import File, LakeState
 
@@ -138,7 +138,7 @@ def _columns(
             ) from None
     schemas = sorted({*head.note.schemas, *(file.schema for file, _ in new)})
     if fields == before:
-        return msgspec.structs.replace(head.note, schemas=schemas), None
+        return replace(head.note, schemas=schemas), None
     # The `metaData` of a table with these fields, but for its id and its time
     return TableNote(schemas, head.version + 1), {
         "format": {"provider": "parquet", "options": {}},

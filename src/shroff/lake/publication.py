@@ -15,22 +15,21 @@ What a table of each format is stands in `lake.delta`, and with the adapters.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError
 from shroff.lake.files import opened
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.lake_manifest import File, LakeState, Manifest, Write, read_manifest
 
 
-@dataclass(slots=True)
-class Published:
+class Published(Struct):
     """Result of a publication.
 
     Args:
@@ -43,9 +42,9 @@ class Published:
 
     tables: str = ""
     manifest: int = 0
-    versions: dict[str, int] = field(default_factory=dict)
-    commits: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    versions: dict[str, int] = {}
+    commits: dict[str, int] = {}
+    problems: list[str] = []
 
 
 class TableStoppedError(StateError):
@@ -73,8 +72,7 @@ class TableNote(FrozenStruct):
         return [(found[mark], opened(objects, found[mark]).schema_arrow) for mark in sorted(found)]
 
 
-@frozen
-class TableHead:
+class TableHead(FrozenStruct):
     """The last commit of a table: its version, -1 where there is none, and how far each lake is."""
 
     version: int = -1
@@ -82,8 +80,7 @@ class TableHead:
     note: TableNote = field(default_factory=TableNote)
 
 
-@dataclass(slots=True)
-class TableChange:
+class TableChange(Struct):
     """Change of a table by a commit.
 
     Args:
@@ -95,8 +92,8 @@ class TableChange:
     number: int = 0
     at_ms: int = 0
     upto: int = 0
-    added: dict[str, File] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)
+    added: dict[str, File] = {}
+    removed: list[str] = []
     is_data: bool = False
 
     def take(self, manifest: Manifest, added: Sequence[File], removed: Sequence[str]) -> None:

@@ -7,12 +7,12 @@ their values as columns, typed by the version of the project that was in force a
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct
 
 from shroff.arrays import Ints
 from shroff.engine.stored import damaged, telling_damage
@@ -31,16 +31,15 @@ TIME = pa.timestamp("ms", tz="UTC")
 Row = TypeVar("Row")
 
 
-@dataclass(slots=True)
-class SeqRange:
+class SeqRange(Struct):
     """All rows of the places (after, upto] of a log."""
 
     after: int
     upto: int
-    records: list[Record] = field(default_factory=list)
-    decisions: list[DecisionRow] = field(default_factory=list)
-    flags: list[FlagRow] = field(default_factory=list)
-    hits: list[HitRow] = field(default_factory=list)
+    records: list[Record] = []
+    decisions: list[DecisionRow] = []
+    flags: list[FlagRow] = []
+    hits: list[HitRow] = []
 
     def time_at(self, seq: int) -> int:
         """When the event at a place happened."""

@@ -14,7 +14,6 @@ from hashlib import sha256
 from typing import ClassVar
 
 import msgspec
-from msgspec import structs
 
 from shroff.errors import StateError
 from shroff.json_types import JsonMapping
@@ -27,6 +26,7 @@ from shroff.replay.compare import segments
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import bytes_text, many
+from shroff.runtime.values import replace
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import (
     Compact,
@@ -186,7 +186,7 @@ class LakeWriter:
         else:
             done = compacted(self.objects, state, manifest, more or Compaction(), lambda: self._on_step("file"))
         self._on_step("before finish")
-        is_ours = finish(self.objects, structs.replace(done, state="finished"), version)
+        is_ours = finish(self.objects, replace(done, state="finished"), version)
         self._on_step("finished")
         found.commits += 1
         after = state.after(done) if is_ours else self.state()
@@ -216,9 +216,7 @@ class LakeWriter:
             found.bytes += file.bytes
         found.files += len(added)
         found.documents += counts
-        return structs.replace(
-            manifest, tip=_mark(self._log, wanted.upto), added=added, documents=dict(sorted(counts.items()))
-        )
+        return replace(manifest, tip=_mark(self._log, wanted.upto), added=added, documents=dict(sorted(counts.items())))
 
     def _tables(self, span: SeqRange) -> Iterator[tuple[str, object]]:
         if self._versions[0] < span.upto:

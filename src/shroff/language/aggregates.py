@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Final, Literal
 
 from shroff.language.types import INTEGER, INTEGER_MAX, INTEGER_MIN, NAMES, REAL, UNITS_MAX, Type
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 # What is kept of a window: how many values there are, and of how many events; running sums, and sums of squares; the
 # least and the greatest value; the oldest and the youngest one; how often each value occurs; the values by rank. Of
@@ -22,8 +21,7 @@ from shroff.runtime.values import FrozenStruct, frozen
 State = Literal["counts", "events", "sums", "squares", "extremes", "ends", "values", "ranks", "looks"]
 
 
-@frozen
-class WindowView:
+class WindowView(FrozenStruct):
     """A window as an aggregate sees it."""
 
     values: Sequence[Any]  # those of its argument that are there, in the order (time, place); without one the events

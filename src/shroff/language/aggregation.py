@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import NoReturn
 
 from shroff.errors import nearest
@@ -25,6 +24,7 @@ from shroff.language.expression import (
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import Type
+from shroff.runtime.values import replace
 
 _NUMBER_MAX = 1_000_000  # of `nth_last`
 CheckTree = Callable[[Syntax, Scope, str | None], Node]

@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
-from msgspec.structs import replace
-
 from shroff.errors import nearest
 from shroff.language import expression as typed
 from shroff.language import syntax
@@ -33,6 +31,7 @@ from shroff.language.printer import text_of as expression_text
 from shroff.language.syntax import ExpressionError, Syntax
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MAX, REAL, TEXT, TIME, Type, number
 from shroff.language.values import parse_decimal, rescale_half_even, to_real
+from shroff.runtime.values import replace
 
 _ORDERED = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
 

@@ -11,8 +11,6 @@ from itertools import pairwise
 from operator import eq, ge, gt, le, lt, ne
 from typing import TYPE_CHECKING, Final
 
-from msgspec.structs import replace
-
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
@@ -30,6 +28,7 @@ from shroff.language.expression import (
     unconverted,
 )
 from shroff.language.types import money
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.language.expression_text import ValueWording

@@ -11,12 +11,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, get_args
 
-import msgspec
-
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.types import Type
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.language.columns import Column
@@ -326,7 +324,7 @@ def rewritten(node: Node, parts: Mapping[Node, Node]) -> Node:
         for name in _PARTS[type(node)]
         if (value := getattr(node, name)) is not None
     }
-    return msgspec.structs.replace(node, **changed)
+    return replace(node, **changed)
 
 
 def aggregates(node: Node) -> Iterator[Aggregate]:

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import TypeGuard
 
-import msgspec
-
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.calls import local_ms
 from shroff.language.clauses import (
@@ -64,7 +62,7 @@ from shroff.language.expression import (
 from shroff.language.printer import text_of
 from shroff.language.types import Type
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, rescale_half_even, show, show_decimal
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 __all__ = [
     "IS",
@@ -242,7 +240,7 @@ class ValueWording(FrozenStruct):
             return own
         link = f"linked by {self.noun(node.via.operand)}"
         many, single = (words.replace(f" {link}", "").replace(" different ", " ", 1) for words in (own.after, own.one))
-        return msgspec.structs.replace(own, before=f"{link} to ", after=many, one=single, name=own.noun)
+        return replace(own, before=f"{link} to ", after=many, one=single, name=own.noun)
 
     def _own(self, node: Aggregate) -> Wording:
         where = self.where(node)

@@ -28,7 +28,7 @@ from shroff.language.types import (
     number,
 )
 from shroff.language.values import check_real, parse_decimal, parse_duration, parse_time, quoted, show_time
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 _OF_HASHED = (
     "Compare it with a hashed field, or write the values into a list and ask 'in lists.NAME': they are hashed there. "
@@ -107,8 +107,7 @@ class Bounds(FrozenStruct):
         return " and ".join(end.words for end in self.ends)
 
 
-@frozen
-class FieldType:
+class FieldType(FrozenStruct):
     """Type of a field in events.yaml, with its marks and bounds."""
 
     type: Type

@@ -11,13 +11,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from shroff.language import calls
 from shroff.language.calls import Make, Signature
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, is_zone
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 
 class SignatureError(Exception):

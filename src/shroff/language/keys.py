@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from inspect import cleandoc
 
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 TEXT = "string"
 NUMBER = "number"
@@ -50,8 +50,7 @@ class Either(FrozenStruct):
         return ", or ".join(shape.what for shape in self.shapes)
 
 
-@frozen
-class MappingShape:
+class MappingShape(FrozenStruct):
     """A mapping: fixed keys, and perhaps names of the user's own.
 
     `named` is the shape of what stands under a name that is not among `keys`; such a name
@@ -91,8 +90,7 @@ class Late(FrozenStruct):
 Shape = One | Many | Either | MappingShape | Late
 
 
-@frozen
-class Key:
+class Key(FrozenStruct):
     """One key: its meaning in full sentences, and the shape of its value; None if not supported yet."""
 
     name: str

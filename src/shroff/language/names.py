@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+
+from msgspec import field
 
 from shroff.language.types import Type
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 TABLE_KINDS = ("prefix", "suffix", "network")  # of keys that hold many values
 
@@ -28,8 +29,7 @@ class TableShape(FrozenStruct):
     high: str = ""
 
 
-@frozen
-class DeclaredNames:
+class DeclaredNames(FrozenStruct):
     """The names that a project declares, as far as expressions see them.
 
     `events` has each event type with its fields; `entities` the event types that have a
@@ -53,8 +53,7 @@ class DeclaredNames:
         return f"{name} reads {field!r}, which is not a field of {' or '.join(events)}."
 
 
-@frozen
-class Scope:
+class Scope(FrozenStruct):
     """Context of an expression: the names that it may read.
 
     `this` are the event types that `this` can be; empty where there is no `this`.

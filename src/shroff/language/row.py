@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from typing import Any, Final
+
+from msgspec import field
 
 from shroff.language import expression as typed
 from shroff.language.calls import Signature
@@ -19,7 +20,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.language.lookups.table import NO_ROWS, LookUpTable
 from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
 from shroff.language.values import in_share, key_text, to_real
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 Evaluate = Callable[[Any], Any]
 
@@ -41,8 +42,7 @@ _EXACT: Final[dict[str, Callable[[int, int], int]]] = {"+": operator.add, "-": o
 _NO_ENTRIES: Final[Mapping[str, int | None]] = {}
 
 
-@frozen
-class Reference:
+class Reference(FrozenStruct):
     """Reference data of expressions: lists (value to expiry, None without an end) and tables."""
 
     lists: Lists = field(default_factory=dict)

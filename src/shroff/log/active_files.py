@@ -7,12 +7,13 @@ version has them: the process that writes the log keeps their texts, or what sta
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 
 from msgspec import structs
 from msgspec.json import encode as to_json
+from msgspec.structs import asdict, fields
 
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
@@ -22,7 +23,7 @@ from shroff.project.file_kinds import added_files
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel
 from shroff.project.settings.systems import Systems
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, LogReader, Offset, Outbox, Record
 
 ACTIVE = "active"  # among the sources of offsets
@@ -55,8 +56,7 @@ def _kept(files: tuple[tuple[str, str], ...], load_model: LoadModel | None) -> D
     return load_definitions(dict(files), load_model=load_model, read=_READ).or_raise()
 
 
-@frozen
-class FileDifference:
+class FileDifference(FrozenStruct):
     """A file, or a setting of shroff.yaml, that is not active as it is. A text is None where nothing is kept of it.
 
     `takes` is `now` for what `shroff apply` makes active in a running service, else `restart`.

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from shroff.events.intake import Submission
 from shroff.events.validation import LabelInput
@@ -21,8 +22,7 @@ Key = tuple[str, str]  # a type and an id
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
 
 
-@dataclass(slots=True)
-class KnownRecords:
+class KnownRecords(Struct):
     """What submissions meet: records with the ids that they have or name, decisions of those that come again, labels,
     and events of their ids that were too late and are kept.
 
@@ -32,12 +32,12 @@ class KnownRecords:
 
     seq: int = 0
     holder: str = ""
-    records: dict[Key, Record] = field(default_factory=dict)
-    unique: dict[NameKey, Record] = field(default_factory=dict)
-    decisions: dict[Key, DecisionRow] = field(default_factory=dict)
-    waiting: dict[NameKey, list[WaitingLabel]] = field(default_factory=dict)
+    records: dict[Key, Record] = {}
+    unique: dict[NameKey, Record] = {}
+    decisions: dict[Key, DecisionRow] = {}
+    waiting: dict[NameKey, list[WaitingLabel]] = {}
     waiting_ids: frozenset[str] = frozenset()
-    late: dict[Key, LateEvent] = field(default_factory=dict)
+    late: dict[Key, LateEvent] = {}
 
 
 def look_up(

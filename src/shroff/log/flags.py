@@ -8,14 +8,13 @@ nothing has to be kept in step.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from threading import Lock
 
 import msgspec
 
 from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
 ACCURATE = "ACCURATE_PREDICTION"
@@ -23,8 +22,7 @@ FALSE_ALARM = "FALSE_ALARM"
 ACCURACY = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
 
 
-@frozen
-class JudgedFlag:
+class JudgedFlag(FrozenStruct):
     """A flag with its accuracy and the time of that: when the active label became known, or the flag was raised."""
 
     row: FlagRow

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
+from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
+from msgspec.structs import asdict
 
 from shroff.engine.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
@@ -28,7 +29,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
 from shroff.runtime.contents import check_stored
 from shroff.runtime.texts import edit_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
@@ -310,14 +311,13 @@ def changed_type(type_name: str, field_name: str, words: str) -> DefinitionError
     return DefinitionError([Problem("events.yaml", 0, 0, f"{type_name}.fields.{field_name}", words, hint)])
 
 
-@dataclass(slots=True)
-class Control:
+class Control(Struct):
     """The active files of a project, as control events left them."""
 
-    versions: dict[str, str] = field(default_factory=dict)
-    _files: dict[str, str] = field(default_factory=dict)
-    _more: dict[str, list[str]] = field(default_factory=dict)  # what stands behind a text, joined when it is asked for
-    _lengths: dict[str, int] = field(default_factory=dict)  # of those texts with that
+    versions: dict[str, str] = {}
+    _files: dict[str, str] = {}
+    _more: dict[str, list[str]] = {}  # what stands behind a text, joined when it is asked for
+    _lengths: dict[str, int] = {}  # of those texts with that
 
     @property
     def files(self) -> dict[str, str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import chain
+
+from msgspec import Struct
 
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
@@ -63,8 +64,7 @@ def latest(newest_ms: int | None, known_at_ms: Iterable[int], now_ms: int) -> in
     return max(chain((newest_ms,), (known_ms for known_ms in known_at_ms if known_ms <= limit_ms)))
 
 
-@dataclass(slots=True)
-class LaterLabels:
+class LaterLabels(Struct):
     """Labels of one log that become known only after now, followed: a look reads what came since the one before.
 
     Now moves on, so a label that was known at one look is known at each later one; what a clock that is set back
@@ -72,7 +72,7 @@ class LaterLabels:
     """
 
     _upto: int = 0
-    _held: list[tuple[int, str]] = field(default_factory=list)
+    _held: list[tuple[int, str]] = []
 
     def follow(self, log: Log, now_ms: int) -> LaterLabel:
         """The labels as of now. Cost: the first call reads all labels of the log, later calls only new ones."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import repeat
 from operator import attrgetter
 
 import msgspec
+from msgspec import Struct
 
 from shroff.engine.step import SequencedEvent
 from shroff.streams.log import Batch
@@ -103,8 +104,7 @@ class RunAnswers(Interleaved[Answer]):
         return taken + Counter(map(_kind_of, self.others.values()))
 
 
-@dataclass(slots=True)
-class Prepared:
+class Prepared(Struct):
     """A batch ready to be committed, and the answers that hold once it is.
 
     `met` has the labels that had waited, in the log or in this batch, and whose event has
@@ -116,9 +116,9 @@ class Prepared:
 
     batch: Batch
     answers: Sequence[Answer]
-    met: Mapping[str, int] = field(default_factory=dict)
+    met: Mapping[str, int] = {}
     placed: Sequence[SequencedEvent] = ()
-    scores: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    scores: Mapping[str, Sequence[float]] = {}
     decide_s: float = 0.0
     decided_at_s: float = 0.0
     commit_s: float = 0.0

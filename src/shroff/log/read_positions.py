@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError, nearest
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 
 NOTHING = ""  # the offset of a part that was forgotten
@@ -25,8 +25,7 @@ class Forgotten(FrozenStruct):
     at_ms: int
 
 
-@frozen
-class PartRead:
+class PartRead(FrozenStruct):
     """A part of a source with its read position (empty if unread or reset) and its backlog.
 
     `waiting` is None where nobody was asked, or nobody says. `trouble` says why it cannot be read on from there.

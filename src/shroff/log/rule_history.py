@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from shroff.log.history import Control
 from shroff.rules.texts import rule_texts, tag_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 FOLDER = "rules/"
 
 
-@frozen
-class VersionOfRule:
+class VersionOfRule(FrozenStruct):
     """A version of a rule, from a sequence number on. Its text is empty if the rule was removed.
 
     `file` and `file_tag` say in which file it stood, and which text that had: so is found who wrote it.
@@ -27,11 +27,10 @@ class VersionOfRule:
     text: str
 
 
-@dataclass(slots=True)
-class Histories:
+class Histories(Struct):
     """Versions of every rule, oldest first; `follow` continues. For one thread."""
 
-    of: dict[str, list[VersionOfRule]] = field(default_factory=dict)
+    of: dict[str, list[VersionOfRule]] = {}
     _control: Control = field(default_factory=Control)
     _seen: int = 0
 

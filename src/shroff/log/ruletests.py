@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -30,7 +30,7 @@ from shroff.rules.definitions import Rule, RuleTest
 from shroff.rules.rule_text import condition, in_words
 from shroff.rules.silences import rule_of
 from shroff.runtime.texts import Printed, many, problem_text, table
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 SECONDS_MAX = 5.0  # for the tests of one rule that somebody waits for
 

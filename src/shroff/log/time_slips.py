@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-import msgspec
 import numpy as np
 
 from shroff.arrays import Ints
@@ -20,6 +19,7 @@ from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms, too_early
 from shroff.log.columns.lines import EventRun, InRuns, dated_events, in_runs
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import replace
 from shroff.streams.merge import EARLIEST
 
 AROUND = 20  # events before a row, and behind it, by which it is judged
@@ -71,7 +71,7 @@ def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: 
     def refused(submission: Submission) -> Submission:
         assert submission.event is not None
         words = slip_words(types[submission.event.type].time_field, submission.event.time_ms)
-        return msgspec.structs.replace(submission, event=None, body=None, refused=submission.event, refusal=words)
+        return replace(submission, event=None, body=None, refused=submission.event, refusal=words)
 
     def found() -> Iterator[Sequence[Submission]]:
         dated = ((run, _row_times(run, until_ms)) for run in in_runs(submissions).runs)
@@ -91,7 +91,7 @@ def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Sub
     if (event := submission.event) is None:
         return submission
     words = too_early(event.time_ms, definitions.events.types[event.type].time_field, definitions.settings, now_ms)
-    return msgspec.structs.replace(submission, event=None, refused=event, refusal=words) if words else submission
+    return replace(submission, event=None, refused=event, refusal=words) if words else submission
 
 
 def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:

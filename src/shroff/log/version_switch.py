@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import asdict, replace
 from threading import Event, Thread
+
+from msgspec.structs import asdict
 
 from shroff.engine.let_through import LetThrough
 from shroff.engine.step import Engine
@@ -21,6 +22,7 @@ from shroff.log.state.fold import Folded, empty, fold, lateness_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.look_ups import differs_in_rows
 from shroff.rules.silences import without_silence
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 NEAR = 4_096  # places that may be left to fold between two batches: 50 ms

@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple, cast
+
+from msgspec.structs import asdict
 
 from shroff.engine.step import Effects, Engine
 from shroff.errors import StateError, UsageError

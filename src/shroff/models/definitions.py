@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+
+from msgspec import field
 
 from shroff.language.expression import Node
 from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
 from shroff.runtime.entry_points import installed
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 LEARNERS = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
 
@@ -25,8 +26,7 @@ class ModelInput(FrozenStruct):
     node: Node
 
 
-@frozen
-class Split:
+class Split(FrozenStruct):
     """Windows of time, each behind the other: train, then a gap in which labels come, then test."""
 
     train_ms: int
@@ -42,8 +42,7 @@ class DailyCapacity(FrozenStruct):
     k: int
 
 
-@frozen
-class ModelGate:
+class ModelGate(FrozenStruct):
     """Limits of a metric for promotion. None: no limit."""
 
     metric: str
@@ -55,8 +54,7 @@ class ModelGate:
     by: tuple[str, ...] = ()  # the slices whose segments are compared
 
 
-@frozen
-class ModelSettings:
+class ModelSettings(FrozenStruct):
     """The model of one event type, as model.yaml has it. `parameters` and further keys have the loader's defaults."""
 
     event: str

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+
+from msgspec import field
 
 from shroff.arrays import Floats
 from shroff.errors import UsageError
 from shroff.models.loaded import FILES
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 BYTES_MAX = 256 * 1024 * 1024  # of a file; a thousand trees of depth 6 have 10 MiB
 FEATURES_MAX = 10_000  # no project has so many, and columns are made for each
@@ -21,8 +22,7 @@ def broken(error: Exception) -> str:
     return f"it is damaged ({type(error).__name__}: {str(error)[:100]}); copy it again, or save the model again"
 
 
-@frozen
-class Foreign:
+class Foreign(FrozenStruct):
     """A model that was made elsewhere.
 
     Args:

@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
-from msgspec.structs import replace
-
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType, Field
 from shroff.features.definitions import Feature, FeatureTypes
@@ -37,7 +35,7 @@ from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
 from shroff.models.definitions import ModelInput
 from shroff.models.keys import ALL
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 # What no expression looks like: a star right after the point, or at the end.
 _PATTERN = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")

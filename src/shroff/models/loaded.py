@@ -38,7 +38,7 @@ from shroff.models.trees.isolation import forest_of_isolation
 from shroff.models.trees.lightgbm import forest_of_lightgbm
 from shroff.models.trees.linear import Linear, linear_of, margins_of_linear, parts_of
 from shroff.models.trees.xgboost import forest_of_xgboost
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 XGBOOST = "xgboost"
 LIGHTGBM = "lightgbm"
@@ -111,8 +111,7 @@ class _ModelFile(Protocol):
     def cuts(self) -> Cuts | None: ...
 
 
-@frozen
-class _Trees:
+class _Trees(FrozenStruct):
     inputs: tuple[InputColumn, ...]
     forest: Forest
     explained: _Contributions | None
@@ -131,8 +130,7 @@ class _Trees:
         return Cuts(cuts_of(self.forest, len(self.inputs)), self.forest.is_single_input)
 
 
-@frozen
-class _Regression:
+class _Regression(FrozenStruct):
     inputs: tuple[InputColumn, ...]
     linear: Linear
 

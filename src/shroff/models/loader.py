@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
@@ -35,7 +34,7 @@ from shroff.models.keys import (
     metric_of,
     parameters_of,
 )
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 LABEL_DELAY_MS = 7 * DAY_MS
 TRAIN_MS = 28 * DAY_MS

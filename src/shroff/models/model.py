@@ -14,7 +14,7 @@ from shroff.arrays import Floats
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.learners.filed import Values
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 # What a margin means before it is calibrated; `gives` of a manifest.
 LOG_ODDS = "log-odds"  # the score is its sigmoid
@@ -30,8 +30,7 @@ _WAY_OUT = (
 RUN = "run"  # of a manifest: what is another each time the same is learnt
 
 
-@frozen
-class InputColumn:
+class InputColumn(FrozenStruct):
     """One input of a model as its manifest has it: `number`, or `category` with the texts that it knows, in order.
 
     `feature` is what the model's own file calls it, where it has another name there.

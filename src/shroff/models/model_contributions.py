@@ -12,7 +12,7 @@ from shroff.language.expression import FeatureValue, Node, ThisField, walk
 from shroff.language.types import Type
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, Explainable
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 ROWS_MAX = 2_000  # rows are drawn; each costs half a millisecond for a hundred trees
 
@@ -20,8 +20,7 @@ NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
 SUM_ERROR = 1e-5  # of the sum of the sizes: how far contributions may be from their margin (single floats)
 
 
-@frozen
-class Share:
+class Share(FrozenStruct):
     """What a feature or field adds to a margin; `inputs` are places of the inputs that are made of it, largest first.
 
     `code` is the name of the feature or field; of inputs that read several the input's own.
@@ -60,8 +59,7 @@ def shares(contributions: Sequence[float], names: Sequence[str], nodes: Sequence
     return sorted(found, key=lambda share: (-abs(share.contribution), share.code))
 
 
-@frozen
-class ValueSteps:
+class ValueSteps(FrozenStruct):
     """Values on both sides of cuts, in the units of a type, nearest to the present value first.
 
     `below` are the greatest values under the present one that lie left of a cut, `above` the least ones over it that
@@ -108,8 +106,7 @@ def _sides(cut: float, type_: Type, *, is_single: bool) -> tuple[float, float]:
     return low, low + 1
 
 
-@frozen
-class Dependence:
+class Dependence(FrozenStruct):
     """One input over the drawn rows.
 
     Args:

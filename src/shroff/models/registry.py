@@ -20,12 +20,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
+from msgspec import field
 from msgspec.json import decode as from_json
 
 from shroff.config import FOLDER_MODE, make_folder, private
@@ -33,7 +33,7 @@ from shroff.errors import RefusalError, RegistryError, StateError, StorageError,
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import foreign, sync_folder
 
 MANIFEST = "manifest.json"
@@ -95,8 +95,7 @@ class _Manifest(FrozenStruct):
     run: _TrainingRun = _TrainingRun()
 
 
-@frozen
-class Stored:
+class Stored(FrozenStruct):
     """A model as its folder has it, every hash checked. `files` are all but the manifest.
 
     Of files that no score reads those that are damaged are left out, and `damaged` says why, by name.

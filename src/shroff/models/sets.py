@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shroff.arrays import Array, Bools, Floats, Ints, Ints8
 from shroff.models.learners.filed import Values, some
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,8 +20,7 @@ FRAUD = 1
 NEVER_MS = np.iinfo(np.int64).max  # when a label will be known that never comes
 
 
-@frozen
-class Input:
+class Input(FrozenStruct):
     """One model input as a column of numbers.
 
     Args:
@@ -65,8 +63,7 @@ class Texts:
         return found
 
 
-@frozen
-class Labels:
+class Labels(FrozenStruct):
     """Every label of the events of a set, by row; those of one row in the order of the log.
 
     Args:
@@ -96,8 +93,7 @@ class Labels:
         )
 
 
-@frozen
-class RecordedDecisions:
+class RecordedDecisions(FrozenStruct):
     """Recorded decision of each event; codes are -1 where there was none.
 
     Args:
@@ -114,8 +110,7 @@ class RecordedDecisions:
     stands_for: Floats | None = None
 
 
-@frozen
-class TrainingSet:
+class TrainingSet(FrozenStruct):
     """Events of one type in log order with what a model reads of them.
 
     Args:

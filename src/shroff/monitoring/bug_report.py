@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -10,10 +11,11 @@ import re
 import sqlite3
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
 
 from shroff import __version__, config
 from shroff.errors import COVERED, ShroffError
@@ -52,7 +54,7 @@ def write_bug_report(places: ProjectPaths, log: OpenLog, findings: Sequence[Find
         "files.json": _files(places.folder),
         "counts.json": _counts(log),
         "errors.json": [_clean(kept_error) for kept_error in kept_errors(places.state)],
-        "findings.json": [_clean(asdict(finding)) for finding in findings],
+        "findings.json": [_clean(dataclasses.asdict(finding)) for finding in findings],
     }
     with whole_file(file) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in parts.items():

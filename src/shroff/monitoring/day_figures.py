@@ -9,9 +9,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
@@ -30,8 +30,7 @@ _BLOCK = 65_536  # places that are in memory together
 _IDS = 500  # events that are asked for together
 
 
-@dataclass(slots=True)
-class OutcomeTally:
+class OutcomeTally(Struct):
     """Numbers of events and their money, in smallest units, by outcome."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -46,8 +45,7 @@ class OutcomeTally:
         return sum(self.counts[outcome] for outcome in STOPPED), sum(self.money[outcome] for outcome in STOPPED)
 
 
-@dataclass(slots=True)
-class DayFigures:
+class DayFigures(Struct):
     """A day: its decisions; its labels by source and verdict; and the events which became known as fraud or genuine.
 
     `quarters` counts decisions by quarter hours since 1970. An event became known by the label that came into force

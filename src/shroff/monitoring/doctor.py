@@ -9,10 +9,11 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from shroff.config import ProjectPaths
 from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
@@ -34,7 +35,7 @@ from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
 from shroff.rules.definitions import expiring
 from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
@@ -109,8 +110,7 @@ class Findings(Printed, list[Finding]):
         return "\n\n".join([*parts, end])
 
 
-@frozen
-class ExaminedProject:
+class ExaminedProject(FrozenStruct):
     """The project as `doctor` examines it.
 
     Args:
@@ -463,8 +463,7 @@ def look_at_active(unapplied: Callable[[Log], Sequence[FileDifference]], log: Lo
 CHECKED_MS = HOUR_MS  # after which a snapshot's bytes are read again: disks fail silently
 
 
-@dataclass(slots=True)
-class EarlierFindings:
+class EarlierFindings(Struct):
     """Cache of earlier checks in this process, so that unchanged data is not read again. For one check at a time.
 
     A program that looks each minute would else read all labels and the whole newest snapshot each minute.

@@ -7,15 +7,14 @@ from time import monotonic
 
 from shroff.engine.receipts import receipt_of
 from shroff.errors import StateError
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader
 
 WITHIN_S = 1.0  # for the database's own check, and as long again for rows: a look is made each minute
 _BLOCK = 1_024  # places that are read at once
 
 
-@frozen
-class RowsRead:
+class RowsRead(FrozenStruct):
     """How many places were read of how many; `damage` says what is wrong, in words, where something is."""
 
     read: int

@@ -17,7 +17,7 @@ from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import bytes_text
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.source import Standing
 
 LIMIT_S = 5.0  # for an answer of what is outside
@@ -28,8 +28,7 @@ AWAY = "Check that it runs, that its address in shroff.yaml is right, and that t
 Given = TypeVar("Given")
 
 
-@frozen
-class Try:
+class Try(FrozenStruct):
     """Something outside that is asked; `ask` gives what is found, in words. What it raises is the finding."""
 
     subject: str

@@ -16,7 +16,7 @@ import numpy as np
 
 from shroff.arrays import Floats
 from shroff.models.sets import Input
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 BINS = 10
 CATEGORIES = 50  # that have a bin of their own; all further ones share one
@@ -34,8 +34,7 @@ class DriftBin(FrozenStruct):
     now: float
 
 
-@frozen
-class Drift:
+class Drift(FrozenStruct):
     """How far one input or the score has moved.
 
     Args:

@@ -19,7 +19,7 @@ from shroff.events.event import time_text
 from shroff.language.values import parse_time
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.monitoring.drift import LIMIT, DriftBin
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.monitoring.drift_report import DriftReport
@@ -101,11 +101,11 @@ def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> Drift
     alerts = tuple(alert for alert in record.alerts if alert is not standing)
     is_unclear = standing is not None and any(drift.name in standing.moved for drift in report.unclear)
     if moved and standing is not None:
-        alerts += (msgspec.structs.replace(standing, moved=tuple(dict.fromkeys([*standing.moved, *moved]))),)
+        alerts += (replace(standing, moved=tuple(dict.fromkeys([*standing.moved, *moved]))),)
     elif moved:
         alerts += (DriftAlert(f"drift-{report.event}-{looked_at}", report.event, looked_at, "", moved),)
     elif standing is not None:
-        alerts += (standing if is_unclear else msgspec.structs.replace(standing, until=looked_at),)
+        alerts += (standing if is_unclear else replace(standing, until=looked_at),)
     return DriftRecord(record.version, {**record.looks, report.event: look}, alerts[-ALERTS_KEPT:])
 
 

@@ -8,7 +8,6 @@ would differ without any drift.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -28,7 +27,7 @@ from shroff.monitoring.drift import Drift, drift_of, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
 from shroff.runtime.texts import many
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource
 from shroff.training.train import plain_settings
@@ -44,8 +43,7 @@ BY_TODAYS = (
 LABEL_DELAY = "label delay"  # in days
 
 
-@frozen
-class DriftPeriod:
+class DriftPeriod(FrozenStruct):
     """A stretch of event time, (start, end] in UTC milliseconds, its events, and what it is in words."""
 
     start_ms: int
@@ -66,8 +64,7 @@ class DriftPeriod:
         return {"from": time_text(self.start_ms), "to": time_text(self.end_ms), "rows": self.rows, "about": self.about}
 
 
-@frozen
-class DriftReport:
+class DriftReport(FrozenStruct):
     """Drift of each input, the score and the label delay, the largest first.
 
     Args:
@@ -98,8 +95,7 @@ class DriftReport:
         return tuple(drift for drift in self.found if drift.is_unclear)
 
 
-@frozen
-class ComparedPeriods:
+class ComparedPeriods(FrozenStruct):
     """The two periods that a drift check compares.
 
     Args:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -37,8 +37,7 @@ _MONEY = "money"
 _Known: TypeAlias = "tuple[Minute, int, str]"  # where a place is counted, its time and its amount
 
 
-@dataclass(slots=True)
-class Minute:
+class Minute(Struct):
     """Counts of one minute of event time. Money by outcomes; hits by rules, those in shadow too."""
 
     came: int = 0
@@ -48,8 +47,7 @@ class Minute:
     verdicts: Counter[str] = field(default_factory=Counter)
 
 
-@frozen
-class Stopped:
+class Stopped(FrozenStruct):
     """A decision that did not approve, as a list shows it."""
 
     seq: int
@@ -62,8 +60,7 @@ class Stopped:
     amount: str
 
 
-@frozen
-class RuleHitRate:
+class RuleHitRate(FrozenStruct):
     """How often a rule was true in the last hour, and in the hours before it. `usual` is None where those are few."""
 
     rule: str
@@ -78,8 +75,7 @@ class RuleHitRate:
         return self.usual is not None and self.hits >= SPIKE_HITS and self.hits > SPIKE_TIMES * max(most, 1)
 
 
-@frozen
-class PulseStep:
+class PulseStep(FrozenStruct):
     """A stretch of the period, from `start_ms` on."""
 
     start_ms: int
@@ -87,8 +83,7 @@ class PulseStep:
     not_approved: int
 
 
-@frozen
-class LiveFigures:
+class LiveFigures(FrozenStruct):
     """A period up to the newest event, (start, end] in whole minutes.
 
     `money` holds, by outcome, the sum of the first field of money of each event. Verdicts are those of labels that

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.keys import Key
 from shroff.runtime.entry_points import REPORTS, installed
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from datetime import date
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 
-@frozen
-class AddedReport:
+class AddedReport(FrozenStruct):
     """A daily report that a plug-in counts, in place of the report of decisions. Its entry point is named as its text.
 
     Args:

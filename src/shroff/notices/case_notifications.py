@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from shroff.cases.case import Case
@@ -13,6 +13,7 @@ from shroff.notices.store import Due
 from shroff.notices.triggers import BEGUN, SOURCE, due_of, is_news
 from shroff.people.sql import Change
 from shroff.project.definitions import Definitions
+from shroff.runtime.values import replace
 from shroff.streams.log import Log, kept_offset
 
 if TYPE_CHECKING:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from shroff.cases.label_feed import heard
 from shroff.json_types import JsonMapping, JsonObject
@@ -33,7 +34,7 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.notices.triggers import answered
 from shroff.people.audit import Act
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ HELD = ("challenge", "review")  # outcomes that a customer's yes may end; a decl
 GENUINE = "genuine"
 
 
-@frozen
-class Page:
+class Page(FrozenStruct):
     """A page for a customer: `kind` is question or why, or the end that it is: no, yes, again, late, forged; of an
     appeal wrong, appealed, upheld, overturned.
     """

@@ -22,14 +22,13 @@ from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.addresses import is_address
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, FlagRow, Log, Record
 
 CARD = "card"  # the name under which `show` has what only its end may be shown of
 
 
-@frozen
-class NoticeEvent:
+class NoticeEvent(FrozenStruct):
     """An event of a notice: its values, what lies beside it, what was decided, and its flags."""
 
     type: str

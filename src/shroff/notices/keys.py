@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shroff.language.keys import (
     ANY,
     DURATION,
@@ -24,6 +22,7 @@ from shroff.language.keys import (
 from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.words import LANGUAGES
 from shroff.project.file_kinds import ProjectFile
+from shroff.runtime.values import replace
 from shroff.streams.settings import DOCUMENT_NAME, HTTP
 
 ON = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "traffic", "report")

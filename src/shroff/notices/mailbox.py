@@ -10,15 +10,14 @@ from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 NAME = re.compile(r"[0-9a-f]{24}")
 ENDING = ".eml"
 BYTES_MAX = 4 * 1024 * 1024  # of a file that is looked at
 
 
-@frozen
-class StoredMail:
+class StoredMail(FrozenStruct):
     """One mail of the mailbox; `name` is that of its file, without the ending."""
 
     name: str

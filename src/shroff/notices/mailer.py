@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.sink import AwayError
 
 
@@ -16,8 +16,7 @@ class Unmailed(NamedTuple):
     reason: str
 
 
-@frozen
-class Mail:
+class Mail(FrozenStruct):
     """One mail, as it goes: its bytes by RFC 5322, each line ended by CR and LF, and who it is from and for.
 
     `id` is the text of its Message-ID: the same whenever this mail comes again, so that whoever has it can drop it.

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, cast
+
+from msgspec import Struct
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
@@ -30,7 +31,7 @@ from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
 from shroff.notices.triggers import done
 from shroff.people.addresses import who_of, with_masked
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 from shroff.streams.sink import AwayError, Outgoing, Sink
 
@@ -52,8 +53,7 @@ MAIL = ""  # the way of all mails; those of webhooks and the lake are called as 
 TWICE = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
 
 
-@frozen
-class Away:
+class Away(FrozenStruct):
     """Why nothing leaves by a way, since when, until when it is left alone, and how often it was tried."""
 
     words: str
@@ -62,8 +62,7 @@ class Away:
     times: int
 
 
-@dataclass(slots=True)
-class _Ready:
+class _Ready(Struct):
     """A letter that was written: who takes it by which lane, and what came of that.
 
     `outcome` is the error, or what is to be told of it though it left; None where it was not tried.

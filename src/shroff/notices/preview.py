@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import replace
 from datetime import date
 from email import message_from_bytes
 from email.policy import SMTP
@@ -26,6 +25,7 @@ from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.triggers import due_of
 from shroff.people.addresses import is_address
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:

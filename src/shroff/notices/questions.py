@@ -12,7 +12,6 @@ import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from shroff.events.event import time_text
 from shroff.notices.store import NO_ONE, Due, Question
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import Act
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
@@ -52,8 +51,7 @@ class State(StrEnum):
     FORGED = "forged"  # or was never there
 
 
-@frozen
-class LinkedQuestion:
+class LinkedQuestion(FrozenStruct):
     """The question of a link; present unless the link is forged."""
 
     state: State
@@ -96,8 +94,7 @@ def _judged(key: bytes, question: Question | None, signature: bytes, now_ms: int
     return LinkedQuestion(State.ENDED if now_ms >= question.ends_ms else State.OPEN, question)
 
 
-@frozen
-class Effect:
+class Effect(FrozenStruct):
     """Effect of an answer: release of the event, the label to write, and the notification that follows."""
 
     is_released: bool

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -34,6 +33,7 @@ from shroff.notices.usual_counts import (
     amount_band,
     window_of,
 )
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 

@@ -319,7 +319,7 @@ def _parts(keys: Collection[str]) -> Iterator[list[str]]:
 
 def _values(table: Table, row: Due | OutgoingMessage | Question) -> JsonObject:
     """The columns of a value, in the order of its fields; flags are numbers in every database."""
-    found = [getattr(row, name) for name in row.__match_args__]
+    found = [getattr(row, name) for name in type(row).__match_args__]
     plain = [int(value) if isinstance(value, bool) else value for value in found]
     return dict(zip(table.c.keys(), plain, strict=True))
 

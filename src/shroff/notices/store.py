@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import field
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 
 WAITING: str = ""  # the `letter` of a due that no letter has taken
 NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
@@ -19,8 +19,7 @@ FAILED = (REFUSED, UNKNOWN)  # states in which a letter waits for a person
 SHIPPED = "it was written with the text that comes with shroff, since the project's own failed:"
 
 
-@frozen
-class Due:
+class Due(FrozenStruct):
     """A due notification of a notice, not before `due_ms`.
 
     `key` is the same whenever it comes again: what is known is not taken twice. `is_held` says that it was to be told
@@ -95,8 +94,7 @@ class Question:
         return not self.letter
 
 
-@frozen
-class QuestionCounts:
+class QuestionCounts(FrozenStruct):
     """Results of questions: answered, expired without an answer, or still open."""
 
     yes: int = 0

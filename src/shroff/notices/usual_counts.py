@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from msgspec import Struct
 
 from shroff.arrays import Floats
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, show_decimal
@@ -43,15 +43,14 @@ class UnusualCount(NamedTuple):
     usual: float
 
 
-@dataclass(slots=True)
-class Customer:
+class Customer(Struct):
     """The events of a customer so far: 500 bytes."""
 
     first_ms: int
     payments: int = 0
     units: int = 0
-    devices: dict[Value, int] = field(default_factory=dict)  # and their first events
-    recent: list[tuple[int, int]] = field(default_factory=list)  # times and amounts of the window
+    devices: dict[Value, int] = {}  # and their first events
+    recent: list[tuple[int, int]] = []  # times and amounts of the window
 
     def unusual(self, device: Value, amount: Value, time_ms: int) -> tuple[str | None, str | None]:
         """Take one more event, and say whether it is of a new device, and whether far more is spent than usual."""

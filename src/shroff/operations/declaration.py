@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from inspect import signature
 from typing import (
@@ -35,7 +35,7 @@ from shroff.errors import RefusalError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
@@ -45,8 +45,7 @@ Value = TypeVar("Value")
 ITEM = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 
 
-@frozen
-class Param:
+class Param(FrozenStruct):
     """The meaning of a field of a request, and how a command line has it. A field without default is an argument.
 
     Help and metavar stand in the docstring of the request, under `Args:`, as in `until (TIME): Up to this time.`
@@ -181,8 +180,7 @@ AskedBy = str  # who asked for what a second person approves by this; empty wher
 Warn = Callable[[str], None]  # tells the user of a command what does not stop it
 
 
-@frozen
-class RequestField:
+class RequestField(FrozenStruct):
     """One field of a request, as the faces need it: `name` in Python, `wire` in JSON, `type` without annotations."""
 
     name: str
@@ -392,8 +390,7 @@ def _parts(hint: Any, metavar: str = "", words: str = "") -> tuple[Any, Param]:
     return type_, replace(about, help=about.help or re.sub(r"\n +", " ", words), metavar=about.metavar or metavar)
 
 
-@frozen
-class OperationGroup:
+class OperationGroup(FrozenStruct):
     """The operations under one word: the help of its command, with examples."""
 
     name: str

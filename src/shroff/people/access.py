@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, Literal, Self
 
 from shroff.errors import NotAllowedError, UsageError, nearest
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 
 class Right(StrEnum):
@@ -92,8 +92,7 @@ def check_known(what: str, text: str, names: Sequence[str], of: str = "") -> Non
         raise UsageError(words.rstrip())
 
 
-@frozen
-class Who:
+class Who(FrozenStruct):
     """A caller: a signed-in user, a program with an API key, or a command or program on this machine.
 
     `id` is what the audit remembers and never means somebody else later: `user-3`, `key-k7m2...`, `os-ann`. `rights`

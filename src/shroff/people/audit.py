@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple
 from functools import cache
 from typing import Any
 
 from msgspec.json import encode as to_json
+from msgspec.structs import astuple
 
 from shroff import config
 from shroff.errors import StorageError, UsageError
 from shroff.people.access import Who
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 FIRST = bytes(32)  # what the first row has for the hash of the row before it
 TEXT_MAX = 600  # characters of a name or a subject
@@ -40,8 +40,7 @@ def checked_reason(text: str) -> str:
     return reason
 
 
-@frozen
-class Action:
+class Action(FrozenStruct):
     """An action on the log of a project, before the user is known.
 
     Args:
@@ -57,8 +56,7 @@ class Action:
     after: Any = None
 
 
-@frozen
-class Act:
+class Act(FrozenStruct):
     """An action, to be recorded in the transaction that performs it.
 
     Args:
@@ -75,8 +73,7 @@ class Act:
     after: Any = None
 
 
-@frozen
-class AuditEntry:
+class AuditEntry(FrozenStruct):
     """One row of the record. `before` and `after` are JSON; `previous` is the hash of the row before it."""
 
     number: int
@@ -92,8 +89,7 @@ class AuditEntry:
     hash: bytes
 
 
-@frozen
-class AuditHead:
+class AuditHead(FrozenStruct):
     """The end of the record: the number and hash of its last row, sealed. An empty record has number 0."""
 
     number: int
@@ -101,8 +97,7 @@ class AuditHead:
     seal: bytes
 
 
-@frozen
-class Verified:
+class Verified(FrozenStruct):
     """Result of verifying the chain: how many rows stand before the first break, and each break with why it is one."""
 
     rows: int

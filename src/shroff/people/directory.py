@@ -11,7 +11,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, cast
@@ -27,6 +26,7 @@ from shroff.people.access import Right, Role, Who, strongest
 from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, DirectoryEntry, PeopleStore, User
+from shroff.runtime.values import replace
 
 USERS = "Users"
 GROUPS = "Groups"

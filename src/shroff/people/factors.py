@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from base64 import b32decode, b32encode
-from dataclasses import replace
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import throttle
@@ -14,7 +13,7 @@ from shroff.people.sessions import NOT_YOURS, SignedIn, held, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, User, token_hash
 from shroff.people.users import changed, in_look, shown
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 STEP_MS = 30_000
 AGAIN_MS = 300_000  # for which a passkey that was shown counts
@@ -31,8 +30,7 @@ def code_at(secret: bytes, step: int) -> str:
     return f"{int.from_bytes(digest[at : at + 4], 'big') % 2**31 % 10**6:06}"
 
 
-@frozen
-class FactorForm:
+class FactorForm(FrozenStruct):
     """What a browser is asked for: a code of the user's app, or of one that takes this secret first.
 
     A secret comes from the session's hash and the project's key: who reads the database, or the cookie, has no code.

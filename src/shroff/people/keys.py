@@ -12,14 +12,16 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import Struct
 
 from shroff.errors import NotAllowedError, ShroffError, SignInError, UsageError
 from shroff.json_types import JsonObject
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.store import ApiKey, Desk, token_hash
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.people.sql import Change
@@ -214,8 +216,7 @@ def as_who(key: ApiKey) -> Who:
     return Who("key", f"{_AS_WHO}{key.id}", key.name, key.role, rights & set(key.scopes) if key.scopes else rights)
 
 
-@dataclass(slots=True)
-class _CachedKey:
+class _CachedKey(Struct):
     """Cached key, and when its reading began; None where there is none of this id."""
 
     key: ApiKey | None

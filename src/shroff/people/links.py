@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from shroff.errors import SignInError
 from shroff.people import passwords, users
 from shroff.people.access import Right, Role, Who
@@ -11,6 +9,7 @@ from shroff.people.audit import Act
 from shroff.people.sessions import SignedIn, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, Link, User, token_hash
+from shroff.runtime.values import replace
 
 FIRST_LASTS_MS = 3_600_000
 PASSWORD_LASTS_MS = 3 * 24 * 3_600_000

@@ -12,7 +12,6 @@ import hmac
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 from shroff.errors import SignInError, UsageError
@@ -23,7 +22,7 @@ from shroff.people.sessions import SignedIn, open_session
 from shroff.people.sql import Change
 from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, known_name, shown
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 PATH = "/login/oidc"  # where the provider sends people back to
 LASTS_MS = 10 * 60_000  # a visit, from its begin to its end
@@ -32,8 +31,7 @@ _BACK_LENGTH_MAX = 2_000
 _BACK = re.compile(r"/(?![/\\])[\x21-\x7e]*")  # a path on this service, and no other host
 
 
-@frozen
-class Claims:
+class Claims(FrozenStruct):
     """Checked claims of a provider about a user: `subject` is permanent, `values` those of the claim of roles."""
 
     subject: str
@@ -64,8 +62,7 @@ class Provider(Protocol):
         """
 
 
-@frozen
-class Begun:
+class Begun(FrozenStruct):
     """A visit that has begun: where to send the browser, and the token for its cookie (10 minutes, HttpOnly, Lax)."""
 
     url: str

@@ -6,7 +6,6 @@ A challenge is of one browser and its session, lasts five minutes, and is used o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from shroff.people.sessions import SignedIn, held, open_session
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User, Visit, token_hash
 from shroff.people.users import as_who, check_here
+from shroff.runtime.values import replace
 
 LASTS_MS = 300_000
 KEYS_MAX = 10
@@ -114,7 +114,7 @@ def _finished(desk: Desk, origin: str, token: str, session: str, credential: str
                 user, old = _owner(change, parse_authentication_credential_json(credential).id)
                 asked |= {"credential_public_key": old.key, "credential_current_sign_count": old.count}
                 count = webauthn.verify_authentication_response(**asked).new_sign_count
-                new = msgspec.structs.replace(old, count=count, used_at_ms=desk.now_ms())
+                new = replace(old, count=count, used_at_ms=desk.now_ms())
         except (exceptions.WebAuthnException, LookupError, RecursionError, ValueError):
             raise SignInError(WRONG) from None
         throttle.succeed(change, counted, address)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import replace
 
 from shroff.errors import SignInError, UsageError
 from shroff.people import passwords, throttle
@@ -13,7 +12,7 @@ from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User, UserSession, token_hash
 from shroff.people.users import as_who, check_here, in_look, known_name, with_password
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 SEEN_EVERY_MS = 60_000  # how often a use is written down, at most
 HALF_LASTS_MS = 600_000  # in which the second factor is shown
@@ -25,8 +24,7 @@ NOT_YOURS = "that is not your password"
 WRONG = "name or password is wrong"  # and no word of which
 
 
-@frozen
-class SignedIn:
+class SignedIn(FrozenStruct):
     """Somebody who is signed in. `token` goes into the cookie; `csrf` into each form, and back with what it sends.
 
     `csrf` is made from the token, and nothing of the token can be found from it. One that is half has
@@ -178,8 +176,7 @@ def _seen(desk: Desk, session: UserSession, now_ms: int, device: str) -> None:
             change.put(replace(found, seen_at_ms=max(found.seen_at_ms, now_ms), device=device))
 
 
-@frozen
-class Open:
+class Open(FrozenStruct):
     """A session that holds, and whose it is. `ends_at_ms` is when it ends if nobody uses it any more."""
 
     session: UserSession

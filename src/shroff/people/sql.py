@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import astuple, replace
 from functools import cache, partial
 from hmac import compare_digest
 from importlib import resources
@@ -43,6 +42,7 @@ from shroff.people.store import (
     UserSession,
     Visit,
 )
+from shroff.runtime.values import replace
 
 Kept = TypeVar("Kept")
 VERSION = 5  # of the tables of people: the number of the last script
@@ -250,7 +250,8 @@ class Change(PeopleQueries):
         return number
 
     def _values(self, row: Any) -> JsonObject:
-        return dict(zip(self._tables[type(row)].c.keys(), astuple(row), strict=True))
+        values = (getattr(row, name) for name in type(row).__match_args__)
+        return dict(zip(self._tables[type(row)].c.keys(), values, strict=True))
 
     def _check_free(self, user: User, own: int | None) -> None:
         """Raises: UsageError where another user has this name or subject."""

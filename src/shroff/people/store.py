@@ -13,11 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import msgspec
+
 from shroff.people.access import Right, Role
 from shroff.people.audit import AuditEntry, Seal
 from shroff.people.passwords import Passwords
 from shroff.project.settings.systems import SignInSettings
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -155,8 +157,7 @@ class DirectoryEntry:
     role: str
 
 
-@frozen
-class AuditFilter:
+class AuditFilter(FrozenStruct):
     """Which rows of the record are asked for; times are [start, end)."""
 
     who: str = ""
@@ -166,8 +167,7 @@ class AuditFilter:
     end_ms: int | None = None
 
 
-@frozen
-class KeptAnswer:
+class KeptAnswer(FrozenStruct):
     """The outcome that was answered in the place of an event's decision; `hash` stands for the event."""
 
     hash: bytes
@@ -228,8 +228,7 @@ def _now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@frozen
-class Desk:
+class Desk(FrozenStruct):
     """The store, a clock, randomness and the hashes of passwords: given to every function, so that tests own them.
 
     `bytes_of` gives so many random bytes that nobody can guess, `settings_now` what the project says of signing in.
@@ -238,7 +237,7 @@ class Desk:
     store: PeopleStore
     now_ms: Callable[[], int] = _now_ms
     bytes_of: Callable[[int], bytes] = secrets.token_bytes
-    passwords: Passwords = field(default_factory=Passwords)
+    passwords: Passwords = msgspec.field(default_factory=Passwords)
     settings_now: Callable[[], SignInSettings] = SignInSettings
 
     @property

@@ -12,14 +12,13 @@ from shroff.people.access import RIGHTS, Role, Who, network_of
 from shroff.people.audit import Act
 from shroff.people.sql import Change
 from shroff.people.store import Attempts, Desk
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 PAUSE_MS_MAX = 15 * 60_000
 FORGOTTEN_MS = 24 * 3_600_000  # after so long without an attempt, those before count no more
 
 
-@frozen
-class AttemptLimit:
+class AttemptLimit(FrozenStruct):
     """So many attempts are free; each one behind them doubles the pause, which begins with a second."""
 
     kind: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from zoneinfo import available_timezones
 
@@ -16,6 +15,7 @@ from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
 from shroff.people.store import Desk, User
+from shroff.runtime.values import replace
 
 PEOPLE = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER, Role.MEMBER)  # services have keys
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")

@@ -10,14 +10,13 @@ import csv
 import io
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
+from msgspec.structs import asdict
 
 import shroff
 from shroff import config
@@ -26,7 +25,7 @@ from shroff.project.definitions import Definitions, Versions, is_list
 from shroff.project.look_ups import LookUps
 from shroff.project.parse_cache import LISTS, ReadOnce
 from shroff.project.reference import LIST_COLUMNS, Answer, Changes, answer_of, load_list, remapped
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.project.lists import Edited
@@ -72,8 +71,7 @@ class ListRows(FrozenStruct):
     look_ups: LookUps
 
 
-@frozen
-class CheckedFiles:
+class CheckedFiles(FrozenStruct):
     """Files that were checked, and found well; `texts` are those of the lists, as they are written."""
 
     texts: Mapping[str, str]
@@ -95,7 +93,7 @@ class CheckedFiles:
     def edited(self, file: str, text: str) -> CheckedFiles:
         """The same with another text of a list."""
         lists = {**self._kept.lists, file: self._read.version(file, {file: text})}
-        kept = msgspec.structs.replace(self._kept, lists=lists, versions={**self._kept.versions, LISTS: ""})
+        kept = replace(self._kept, lists=lists, versions={**self._kept.versions, LISTS: ""})
         return replace(self, texts={**self.texts, file: text}, _kept=kept)
 
     def rows(self, versions: Mapping[str, str], in_force: Mapping[str, str], stands_for: Changes) -> ListRows:
@@ -120,7 +118,7 @@ class CheckedFiles:
     def keep(self, path: Path, version: str = "") -> None:
         """Keep it for the next process, where that can be written; the version of its lists once that is active."""
         versions = {**self._kept.versions, LISTS: version or self._kept.versions[LISTS]}
-        _write(path, msgspec.structs.replace(self._kept, versions=versions))
+        _write(path, replace(self._kept, versions=versions))
 
 
 def keep_checked(
@@ -162,7 +160,7 @@ def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, rea
             return None
     look_ups = LookUps(frozenset(kept.hashed), frozenset(kept.kept))
     version = kept.versions[LISTS] if kept.lists == contents.lists else ""
-    kept = msgspec.structs.replace(kept, lists=dict(contents.lists), versions={**kept.versions, LISTS: version})
+    kept = replace(kept, lists=dict(contents.lists), versions={**kept.versions, LISTS: version})
     return CheckedFiles(texts, look_ups, kept, read, (version, texts))
 
 

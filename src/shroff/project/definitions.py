@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from functools import partial
 
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.errors import DefinitionError, Problem
@@ -59,14 +60,13 @@ from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_s
 from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.silences import idle_silences
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 Hasher = Callable[[str], str]
 HASHED = redaction.HASHED
 
 
-@frozen
-class Versions:
+class Versions(FrozenStruct):
     """Content hashes of everything that made a decision; empty if there is none of a kind.
 
     `model` is one of all models in force; a decision shows the id of the one that scored it.
@@ -198,16 +198,15 @@ class Definitions:
         return sorted(name for name, feature in self.features.items() if event in entities[feature.entity].keys)
 
 
-@dataclass(slots=True)
-class Loaded:
+class Loaded(Struct):
     """Result of loading a project: its definitions, or the problems; and warnings.
 
     `files` are those of a project that it was read of, None where that says nothing of the project itself.
     """
 
     definitions: Definitions | None
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = []
+    warnings: list[Problem] = []
     files: Mapping[str, str] | None = None
 
     def or_raise(self) -> Definitions:

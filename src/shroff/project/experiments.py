@@ -7,7 +7,6 @@ back-tested and read out as the rollout of any rule is.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from shroff.errors import Problem, nearest
 from shroff.language import loader
@@ -17,6 +16,7 @@ from shroff.language.types import BOOLEAN
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
+from shroff.runtime.values import replace
 
 EXPERIMENT_KEYS = mapping_shape(
     """an experiment

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 
 from shroff.config import lines_ended
 from shroff.errors import RefusalError, UsageError, nearest
@@ -16,7 +16,7 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import HASHED, Definitions
 from shroff.project.reference import LIST_COLUMNS, Changes, ListFile
 from shroff.runtime.texts import argument, grown, many
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 ADDED = "added"
 CHANGED = "changed"
@@ -29,8 +29,7 @@ _SIGNS = '"\r\0'  # by which a line may be other than its commas say
 _HASHED_LINE = re.compile(rf"^{HASHED.pattern}[,\n]", re.MULTILINE)
 
 
-@frozen
-class Entry:
+class Entry(FrozenStruct):
     """One line of a list, as written."""
 
     value: str
@@ -48,8 +47,7 @@ class Entry:
         return self.expires_ms is not None and self.expires_ms <= now_ms
 
 
-@frozen
-class ListSummary:
+class ListSummary(FrozenStruct):
     """A list in an overview: its number of entries, and the features and rules that read it."""
 
     name: str

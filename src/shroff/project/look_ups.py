@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from shroff.errors import Problem
 from shroff.events.definitions import Events

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from math import inf
 from typing import TypeAlias
 
@@ -23,7 +22,7 @@ from shroff.project.experiments import EXPERIMENT_KEYS, load_experiment
 from shroff.project.exploration import EXPLORE, SAMPLE, Explore, Sample, load_explore, load_sample
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 Codes: TypeAlias = Ints8
 OUTCOMES = ("approve", "challenge", "review", "decline")  # from weak to strong
@@ -102,8 +101,7 @@ POLICY = mapping_shape(
 POLICIES = own_names("event types with their policies", POLICY)
 
 
-@frozen
-class Policy:
+class Policy(FrozenStruct):
     """The policy of one event type. Without `review_at` and `decline_at` rules alone decide.
 
     The costs are those that `shroff thresholds` weighs by; None where they are left out. So is `explore`: nothing that

@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping, Node, read
 from shroff.rules.keys import EXPERIMENT
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 POLICY = "policy.yaml"
 SCORE = "score"
@@ -24,8 +24,7 @@ _COMMA = re.compile(r"[ \t]*,[ \t]*")
 _DOCUMENT_END = re.compile(r"^\.\.\.", re.MULTILINE)
 
 
-@frozen
-class _Replacement:
+class _Replacement(FrozenStruct):
     """A replacement text for [start, end)."""
 
     start: int

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import ceil
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from shroff.engine.step import Effects
 from shroff.engine.stored import stored, telling_damage
@@ -26,14 +26,13 @@ from shroff.project.definitions import Definitions, computed_of, load_definition
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.scoring import LoadModel, scored_one
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import PENDING, DecisionRow, FlagRow, HitRow, Log, LogReader, Record
 
 Marked = TypeVar("Marked", HitRow, FlagRow, DecisionRow)
 
 
-@frozen
-class Segment:
+class Segment(FrozenStruct):
     """A stretch of the log, (start, end], that one version decided; the files of that version.
 
     `is_empty` says that nothing came before the next version was in force.
@@ -99,8 +98,7 @@ def redecided(
         yield effects
 
 
-@frozen
-class Mismatch:
+class Mismatch(FrozenStruct):
     """A decision that does not come out as it was recorded."""
 
     event: str
@@ -111,8 +109,7 @@ class Mismatch:
     computed: str
 
 
-@dataclass(slots=True)
-class Verification:
+class Verification(Struct):
     """Result of `verify`. `events` are those of decided types that were compared.
 
     `unread` has in words which stretches of the log were not, since a model that decided
@@ -123,7 +120,7 @@ class Verification:
     events: int = 0
     mismatches: int = 0
     first_mismatch: Mismatch | None = None
-    unread: list[str] = field(default_factory=list)
+    unread: list[str] = []
     sampled: tuple[int, int] = (0, 0)
 
     def differ(self, mismatch: Mismatch) -> None:

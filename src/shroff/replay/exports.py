@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +14,7 @@ from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.flags import JudgedFlag, flags, with_fields
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import csv_line
 from shroff.streams.delivering_rows import flag_document
 from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader, Record
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 FORMATS = ("jsonl", "csv", "parquet")
 
 
-@frozen
-class ExportKind:
+class ExportKind(FrozenStruct):
     """One thing that can be exported: how to read it, its line of JSON, and its columns in tables."""
 
     name: str
@@ -91,7 +89,7 @@ def _with(record: Record, values: Mapping[str, str], names: Sequence[str]) -> Re
     shown = {name: values[name] for name in names if name in values}
     if not shown:
         return record
-    return msgspec.structs.replace(record, body=record.body[:-1] + b"," + to_json(shown)[1:])
+    return replace(record, body=record.body[:-1] + b"," + to_json(shown)[1:])
 
 
 def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:

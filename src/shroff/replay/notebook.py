@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from shroff.log.history import standing_of
 from shroff.log.state.feature_events import known_by, log_batches
 from shroff.project.definitions import Definitions
 from shroff.replay import exports
+from shroff.runtime.values import replace
 from shroff.streams.log import Log, LogReader
 
 if TYPE_CHECKING:

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
-from msgspec import structs
-
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import time_text
@@ -36,7 +34,7 @@ from shroff.rules.keys import EFFECTS, RULE, TEST, TOLD
 from shroff.rules.silences import with_silence
 from shroff.rules.tables import PARTS, Row
 from shroff.rules.tables import rows_of as table_rows
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 
 EXPIRES_SOON_MS = 30 * DAY_MS
 _POWERS = frozenset(1 << bits for bits in range(31))
@@ -394,8 +392,8 @@ def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
             words += "equal amounts can differ in their last digit."
             if found.function == "std":
                 return words, "Leave a margin where equal amounts matter: a std has no exact form."
-            count = structs.replace(found, type=INTEGER, function="count", argument=None)
-            total = structs.replace(found, type=found.argument.type, function="sum")
+            count = replace(found, type=INTEGER, function="count", argument=None)
+            total = replace(found, type=found.argument.type, function="sum")
             exact = [f"{text_of(unconverted(amount))} * {text_of(count)}", f"{text_of(number)} * {text_of(total)}"]
             operator = f" {part.operator} " if isinstance(part, Compare) else ""
             is_left = is_ratio == (at == 0)  # the amount stands before the operator

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
-from msgspec.structs import replace
-
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
@@ -45,6 +43,7 @@ from shroff.language.values import parse_duration, show_time
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 from shroff.rules.silences import without_silence
+from shroff.runtime.values import replace
 
 _DOES = {
     "decline": "Decline {}",

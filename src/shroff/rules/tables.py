@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import reduce
 
 from shroff.errors import Problem
@@ -20,7 +19,7 @@ from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.yaml.text import Mapping, Scalar
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 ROW = "row"  # the column with the rows' names
 POINTS = "points"

@@ -22,7 +22,7 @@ from shroff.rules.keys import RULE
 from shroff.rules.rule_tests import RuleTestForm, tests_of, with_tests
 from shroff.rules.tables import PARTS
 from shroff.rules.text_positions import end_of, first_line, line_begins, offset_of, only_rule, scalar_of, written
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 IN_LIST = "is one list in brackets, and takes a rule in braces alone: '- { id: ..., effect: ... }'"
 NO_LIST = "the text is not a list of rules. Begin each of them with '- id: ...'"
@@ -40,8 +40,7 @@ _CLAUSES = ("else", "when")
 _END_OF_LINE = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
 
 
-@frozen
-class RuleText:
+class RuleText(FrozenStruct):
     """Position of a rule in a file: the range [start, end), indented by `indent` spaces."""
 
     id: str

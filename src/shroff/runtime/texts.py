@@ -9,7 +9,7 @@ from html import escape
 from inspect import cleandoc
 
 from shroff.errors import Problem, covered
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 
 class Printed:
@@ -131,8 +131,7 @@ def problem_text(problem: Problem, source: str) -> str:
     return "\n".join(lines)
 
 
-@frozen
-class TextEdit:
+class TextEdit(FrozenStruct):
     """A change of a text: from `at` on, `gone` is replaced by `text`."""
 
     at: int

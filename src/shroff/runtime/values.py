@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from threading import RLock
-from typing import Generic, TypeVar, dataclass_transform
+from typing import Any, Generic, TypeVar, cast, dataclass_transform
 
 import msgspec
+from msgspec import structs
 
 Kind = TypeVar("Kind")
 Value = TypeVar("Value")
@@ -27,6 +29,12 @@ class FrozenStruct(msgspec.Struct, frozen=True):
 
     One with a list or a dictionary as a default says `msgspec.Struct, frozen=True` itself, for the linter to know it.
     """
+
+
+def replace(value: Value, /, **changes: Any) -> Value:
+    """The same value with other fields: of a dataclass or of a struct."""
+    with_fields: Any = structs.replace if isinstance(value, msgspec.Struct) else dataclasses.replace
+    return cast("Value", with_fields(value, **changes))
 
 
 class Fresh(Generic[Value]):

@@ -8,9 +8,9 @@ from typing import Annotated, Final, TypedDict
 
 import msgspec
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.events.event import TimeText, time_text
+from shroff.runtime.values import replace
 from shroff.streams.log import PENDING, FlagRow, LogReader, StuckRow
 from shroff.streams.sink import Outgoing
 

@@ -12,15 +12,15 @@ manifests say, from the first to the last before a plan or the end, and a file t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
 from typing import Literal, TypeVar
 
 import msgspec
+from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ALONE
 
@@ -148,8 +148,7 @@ class Checkpoint(FrozenStruct, kw_only=True):
     replaced: Sequence[Replaced]
 
 
-@frozen
-class LakeState:
+class LakeState(FrozenStruct):
     """A lake as it is: the number of its last finished manifest, 0 where there is none.
 
     Args:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
 from shroff.events.event import time_text
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.streams.log_columns import KeyPlaces
@@ -54,8 +55,7 @@ class DecisionRow(FrozenStruct, gc=False):
     document: bytes
 
 
-@frozen
-class FlagRow:
+class FlagRow(FrozenStruct):
     """A rule flagged this entity's key at the event of this place."""
 
     seq: int
@@ -68,8 +68,7 @@ class FlagRow:
     accuracy: str = PENDING
 
 
-@frozen
-class HitRow:
+class HitRow(FrozenStruct):
     """A rule was true at the event of this place; in shadow as well. `key` is None without one."""
 
     seq: int
@@ -78,8 +77,7 @@ class HitRow:
     shadow: bool
 
 
-@frozen
-class Refused:
+class Refused(FrozenStruct):
     """Input that was not taken: its place, its reason and its original bytes.
 
     `source` and `place` say where it stood (`march.csv`, `17`). The same bytes at the same place of the same source,
@@ -104,8 +102,7 @@ class Refused:
         return found
 
 
-@frozen
-class WaitingLabel:
+class WaitingLabel(FrozenStruct):
     """A label whose event is not in the log yet; kept in the order of arrival.
 
     With a `field`, a unique one of the type, `event_id` is the text of that field's value, and not an id.
@@ -132,8 +129,7 @@ class UniqueValue(FrozenStruct, gc=False):
     seq: int
 
 
-@frozen
-class Indexed:
+class Indexed(FrozenStruct):
     """From here on the log knows the values of this field of all its events of the type.
 
     `form` says how their texts were made: those of another form are not the same values.
@@ -144,8 +140,7 @@ class Indexed:
     form: str
 
 
-@frozen
-class OutboxRow:
+class OutboxRow(FrozenStruct):
     """Something that leaves the program after the commit; `key` makes it harmless to send twice."""
 
     seq: int
@@ -161,8 +156,7 @@ class OutboxRow:
 StuckKey = tuple[str, int, int]  # sink, place and number: what names a row that is stuck
 
 
-@frozen
-class StuckRow:
+class StuckRow(FrozenStruct):
     """A row that a sink would not take: `kind` to `fields` as `streams.sink.Outgoing` has them.
 
     `at_ms` is when it was last refused, `attempts` how often. `is_due` says that somebody asked for it to be tried
@@ -188,8 +182,7 @@ class StuckRow:
         return self.sink, self.seq, self.number
 
 
-@frozen
-class Offset:
+class Offset(FrozenStruct):
     """How far a source was read: everything before `offset` of this part is in the log or refused.
 
     With `before`, what the log must have had for this part until now, None where it had nothing: else somebody
@@ -202,8 +195,7 @@ class Offset:
     before: str | Literal[Unasked.ANY] | None = ANY
 
 
-@frozen
-class PersonalValue:
+class PersonalValue(FrozenStruct):
     """A value that lies beside the event of this type and id until it is erased; no fold reads it."""
 
     type: str
@@ -212,8 +204,7 @@ class PersonalValue:
     value: str
 
 
-@frozen
-class LateEvent:
+class LateEvent(FrozenStruct):
     """An event that came too late for its source and is kept: it has no place, no decision, and is in no window.
 
     `body` is as a record's; `at_ms` is when it came.
@@ -226,8 +217,7 @@ class LateEvent:
     at_ms: int
 
 
-@frozen
-class Remark:
+class Remark(FrozenStruct):
     """A warning about the values that `asker`, a feature or a rule, is made of, and its number of events.
 
     Remarks of the same about the same add up: `first_` stays that of the first event, `last_` is that of the newest.
@@ -242,8 +232,7 @@ class Remark:
     last_ms: int
 
 
-@frozen
-class InboxRequest:
+class InboxRequest(FrozenStruct):
     """A request of another process to the writer: its number in the inbox, its kind and its content, JSON.
 
     `at_ms` is when it was asked, by that process.
@@ -255,16 +244,14 @@ class InboxRequest:
     at_ms: int
 
 
-@frozen
-class Reply:
+class Reply(FrozenStruct):
     """The answer to the request of this number, JSON."""
 
     number: int
     body: bytes
 
 
-@frozen
-class Counts:
+class Counts(FrozenStruct):
     """How many entries are in quarantine, labels wait, rows have to leave or are stuck, late events are kept."""
 
     refused: int
@@ -274,30 +261,29 @@ class Counts:
     late: int = 0
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """One transaction. Places of `records` follow the log's last one without a gap."""
 
-    records: Sequence[Record] = field(default_factory=list)
-    decisions: Sequence[DecisionRow] = field(default_factory=list)
-    flags: list[FlagRow] = field(default_factory=list)
-    hits: list[HitRow] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    waiting: list[WaitingLabel] = field(default_factory=list)
-    joined: list[str] = field(default_factory=list)  # ids of waiting labels that this batch appends
-    outbox: list[OutboxRow] = field(default_factory=list)
-    offsets: list[Offset] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)  # numbers that leave quarantine
-    replies: list[Reply] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
-    unindexed: list[tuple[str, str]] = field(default_factory=list)  # types and fields whose values are forgotten first
-    unique: list[UniqueValue] = field(default_factory=list)
-    indexed: list[Indexed] = field(default_factory=list)
-    unstuck: list[StuckKey] = field(default_factory=list)  # what is stuck no more; taken out before `stuck` goes in
-    stuck: list[StuckRow] = field(default_factory=list)
-    erased: list[tuple[str, str]] = field(default_factory=list)  # events, by type and id; taken out before `personal`
-    personal: list[PersonalValue] = field(default_factory=list)
-    late: list[LateEvent] = field(default_factory=list)
+    records: Sequence[Record] = []
+    decisions: Sequence[DecisionRow] = []
+    flags: list[FlagRow] = []
+    hits: list[HitRow] = []
+    refused: list[Refused] = []
+    waiting: list[WaitingLabel] = []
+    joined: list[str] = []  # ids of waiting labels that this batch appends
+    outbox: list[OutboxRow] = []
+    offsets: list[Offset] = []
+    dropped: list[int] = []  # numbers that leave quarantine
+    replies: list[Reply] = []
+    remarks: list[Remark] = []
+    unindexed: list[tuple[str, str]] = []  # types and fields whose values are forgotten first
+    unique: list[UniqueValue] = []
+    indexed: list[Indexed] = []
+    unstuck: list[StuckKey] = []  # what is stuck no more; taken out before `stuck` goes in
+    stuck: list[StuckRow] = []
+    erased: list[tuple[str, str]] = []  # events, by type and id; taken out before `personal`
+    personal: list[PersonalValue] = []
+    late: list[LateEvent] = []
     keys: KeyPlaces | None = None  # of its records; without records: of some that are in the log already
     at_ms: int | None = None  # the ingest time of its records
     watermark_ms: int | None = None  # a control event among its records sets the log's watermark to it

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field
 from threading import Lock
 
 import msgspec
@@ -20,7 +20,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
 from shroff.runtime import traces
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, frozen, replace
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
 from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
@@ -82,8 +82,7 @@ class SinkRoute:
     settings: object = field(default=None, repr=False)
 
 
-@frozen
-class DeliveryHealth:
+class DeliveryHealth(FrozenStruct):
     """How delivery to a sink is doing. `lag` is how many places of the log it is behind."""
 
     name: str
@@ -128,8 +127,7 @@ def through_of(sink: str, offsets: Mapping[str, str]) -> int | None:
     return kept_offset(source_of(sink), THROUGH, offsets[THROUGH], int) if THROUGH in offsets else None
 
 
-@dataclass(slots=True)
-class _Failing:
+class _Failing(msgspec.Struct):
     """The row that the sink fails at, since when, and how often it came."""
 
     key: str = ""
@@ -137,8 +135,7 @@ class _Failing:
     attempts: int = 0
 
 
-@dataclass(slots=True)
-class Courier:
+class Courier(msgspec.Struct):
     """Carries rows of the log to one sink, on one thread; `moved` and `recorded` are for the one that writes the log.
 
     Args:
@@ -160,16 +157,16 @@ class Courier:
     _log: Log | None = None
     _sink: Sink | None = None
     _origin: str = ""
-    _parts: deque[Part] = field(default_factory=deque)
+    _parts: deque[Part] = msgspec.field(default_factory=deque)
     _not_before: float = 0.0
     _due_at: float = 0.0
-    _failing: _Failing = field(default_factory=_Failing)
+    _failing: _Failing = msgspec.field(default_factory=_Failing)
     _in_a_row: int = 0
-    _lock: Lock = field(default_factory=Lock)
+    _lock: Lock = msgspec.field(default_factory=Lock)
     _recorded: int = 0
     _told: Trouble | None = None  # what the store has
-    _stuck: dict[StuckKey, StuckRow] = field(default_factory=dict)
-    _unstuck: set[StuckKey] = field(default_factory=set)
+    _stuck: dict[StuckKey, StuckRow] = {}
+    _unstuck: set[StuckKey] = set()
 
     def step(self) -> float:
         """Do what is next, one `send` at most; gives how many seconds nothing will be due, 0 where more is."""

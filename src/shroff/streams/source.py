@@ -11,11 +11,12 @@ from: of many waiting messages of several parts those that happened earlier come
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from msgspec import field
+
 from shroff.events.formats.lines import Line
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Refused
 
 CERTAIN_S = 1.0  # so long it may count, once somebody looked, that a part has nothing more
@@ -42,8 +43,7 @@ class Taken(NamedTuple):
     separator: str = ","  # of the columns of CSV
 
 
-@frozen
-class Health:
+class Health(FrozenStruct):
     """How a source is doing. `lag` is the number of messages that wait, None where that is not known.
 
     `overtaken` messages were given after later ones of other parts, by `overtaken_ms` of event time at most.

@@ -29,7 +29,7 @@ from shroff.models.sets import FRAUD
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, Scoring
 from shroff.runtime.texts import Printed, many, one_line, table
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
@@ -43,8 +43,7 @@ TRIED = "scored"  # what they are compared on: events that both scored since the
 TESTED_ON = "tested"  # or those on which folds of both were tested
 
 
-@frozen
-class Paired:
+class Paired(FrozenStruct):
     """A metric of both models on the same rows.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from shroff.errors import UsageError
@@ -13,7 +11,7 @@ from shroff.models.evaluation.metrics import Terms
 from shroff.models.evaluation.thresholds import Thresholds, point_at, thresholds
 from shroff.models.registry import Stored
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.tested_rows import stored_rows, weighed_of
 from shroff.training.train import terms_of
 
@@ -23,8 +21,7 @@ _COSTS = (  # what must stand under costs, so that there is something to weigh
 )
 
 
-@frozen
-class WhatIf:
+class WhatIf(FrozenStruct):
     """Costs and people's time to weigh by in place of those of policy.yaml, which hold where something is None.
 
     Args:
@@ -42,8 +39,7 @@ class WhatIf:
 AS_IT_IS = WhatIf()
 
 
-@frozen
-class Cutoffs:
+class Cutoffs(FrozenStruct):
     """Cost and capacity of thresholds of a model's score.
 
     Args:

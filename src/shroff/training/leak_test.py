@@ -9,7 +9,6 @@ changed that became known later, neither the set as of a moment nor what trains 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, FoldRows, rows_of, windows_of
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import HistorySource, known_at, rows_between
 from shroff.training.sets.wanted import wanted_of
@@ -42,8 +41,7 @@ Build = Callable[[Definitions, ModelSettings, HistorySource, int], TrainingSet]
 RowsOf = Callable[[TrainingSet, Fold, int], FoldRows]
 
 
-@frozen
-class LeakPart:
+class LeakPart(FrozenStruct):
     """One part: how many things it compared, and the first difference in words, None where there was none."""
 
     name: str
@@ -55,8 +53,7 @@ class LeakPart:
         return self.difference is None
 
 
-@frozen
-class LeakReport:
+class LeakReport(FrozenStruct):
     """Result of the leak test, part by part."""
 
     parts: tuple[LeakPart, ...]
@@ -292,8 +289,7 @@ def _ending_at(
 # ---- labels that were known later
 
 
-@frozen
-class _Turned:
+class _Turned(FrozenStruct):
     """Gives every label that was known after a moment another verdict, always the same for one seed."""
 
     seed: int

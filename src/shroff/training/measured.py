@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression import Compare, Literal
@@ -115,6 +116,8 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str) -> 
 
 def plain(value: Any) -> Any:
     """The same for JSON: NaN and infinities as null, numbers of numpy as Python's."""
+    if isinstance(value, Struct):
+        value = asdict(value)
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):

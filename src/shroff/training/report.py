@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shroff.errors import UsageError
@@ -19,7 +18,7 @@ from shroff.models.registry import GateResult
 from shroff.models.reports.html import Extras, report_page
 from shroff.models.sets import TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.leak_test import LeakReport
 from shroff.training.measured import facts_of, slice_words
 from shroff.training.tested_rows import weighed_of
@@ -28,8 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@frozen
-class ReportFacts:
+class ReportFacts(FrozenStruct):
     """Content of a report.
 
     Args:

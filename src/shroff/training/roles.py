@@ -12,7 +12,7 @@ from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.windows import Fold, KnownRows, final_window, in_window, rows_of, windows_of
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, RecordedDecisions, TrainingSet
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,8 +63,7 @@ class WantedFold(FrozenStruct):
     windows: Fold
 
 
-@frozen
-class Roles:
+class Roles(FrozenStruct):
     """Of each row its place in ROLES, its label, which are -1 where it has none, and its weight, NaN then."""
 
     roles: Ints8

@@ -20,7 +20,7 @@ from shroff.project.scoring import Scorer, unavailable
 from shroff.replay.compare import segments
 from shroff.runtime.process_wide import calm_collector, threads
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader
 from shroff.training.sets.sources import log_source
 from shroff.training.sets.wanted import features_read
@@ -28,8 +28,7 @@ from shroff.training.sets.wanted import features_read
 PIECE_ROWS = 1 << 18  # rows whose scores are there at the same time
 
 
-@frozen
-class Scores:
+class Scores(FrozenStruct):
     """The scores of some events that follow each other in the log, paired: a column for each model, by its id.
 
     Args:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
 import numpy as np
+from msgspec import field
 
 import shroff
 from shroff.arrays import Bools, Ints8
@@ -35,7 +36,7 @@ from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import Policy, outcome_codes
 from shroff.project.scoring import unavailable
 from shroff.runtime.texts import Printed
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
 from shroff.training.printed import text
@@ -50,8 +51,7 @@ LEAK_SETS = 4  # that the leak test makes
 SINGLE_SCORES = 2_000  # that are timed, for the latency
 
 
-@frozen
-class Steps:
+class Steps(FrozenStruct):
     """Callbacks on the progress of training: events read, folds done, trials of a search; the current step."""
 
     reading: Callable[[int], None] | None = None
@@ -66,8 +66,7 @@ def at_stage(steps: Steps | None, what: str) -> None:
         steps.stage(what)
 
 
-@frozen
-class TrainingRun:
+class TrainingRun(FrozenStruct):
     """One run of a training: when and by what means, and where its model goes.
 
     Args:
@@ -83,8 +82,7 @@ class TrainingRun:
     growing: Growing | None = None
 
 
-@frozen
-class Maker:
+class Maker(FrozenStruct):
     """How a model comes about: of a fold's rows, to be judged, and of the newest window's, to be kept.
 
     Args:

@@ -8,12 +8,12 @@ writes (docs/decisions/0035-service.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
 from typing import Any, Final, Protocol
 
+from msgspec import field
 from prometheus_client.utils import floatToGoString
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 SERIES_MAX = 500  # of one family: rules, models and sinks beyond are left out
 Samples = Mapping[Any, float]  # by the values of their labels
@@ -37,8 +37,7 @@ class Histogram(Protocol):
         """Counts up to each bound, in order; the last bound is `+Inf`."""
 
 
-@frozen
-class Family:
+class Family(FrozenStruct):
     """A metric with a sample for each set of labels: a number, or a `Histogram`.
 
     Args:

@@ -10,7 +10,6 @@ import platform
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from logging import DEBUG
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from shroff import __version__
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.logs import LOG, say
+from shroff.runtime.values import replace
 from shroff.web.metric_families import Collector, Family, counter, counters, gauge, gauges, histograms
 from shroff.web.metrics_store import StoreMetrics, look_at_store
 from shroff.worker.serving.counts import LEADING, RESTORING, SECONDS, STANDING_BY, BatchTally, Buckets, WorkerCounts

@@ -7,9 +7,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from threading import Thread
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 from shroff.app.backups.creation import read_note
 from shroff.config import STATE_FOLDER
@@ -57,21 +58,20 @@ shroff_case_due_seconds Time until the next open case is due; below 0 when it is
 )
 
 
-@dataclass(slots=True)
-class StoreLook:
+class StoreLook(Struct):
     """What the store, the project's files and this machine said: values by metric (`PLAIN`), and those with labels.
 
     `failed` says of each part if it could not be read; its values are missing then. `files` has, of each pulled source,
     the time since it brought something and how many of its files are skipped; `gates` how many the newest model failed.
     """
 
-    values: dict[str, float | None] = field(default_factory=dict)
-    failed: dict[str, bool] = field(default_factory=dict)
-    deliveries: list[SinkState] = field(default_factory=list)
-    files: dict[str, tuple[float | None, int]] = field(default_factory=dict)
-    models: dict[tuple[str, str], float] = field(default_factory=dict)
-    gates: dict[tuple[str, str], float] = field(default_factory=dict)
-    drift: dict[str, tuple[float, int, float]] = field(default_factory=dict)
+    values: dict[str, float | None] = {}
+    failed: dict[str, bool] = {}
+    deliveries: list[SinkState] = []
+    files: dict[str, tuple[float | None, int]] = {}
+    models: dict[tuple[str, str], float] = {}
+    gates: dict[tuple[str, str], float] = {}
+    drift: dict[str, tuple[float, int, float]] = {}
     at_s: float = field(default_factory=time.monotonic)
 
 

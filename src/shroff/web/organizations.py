@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
-from dataclasses import replace
 from logging import INFO, WARNING
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from shroff.people.sessions import SignedIn
 from shroff.people.store import Desk
 from shroff.people.users import as_who
 from shroff.runtime.logs import Told, failure
+from shroff.runtime.values import replace
 from shroff.web.api.rules.changes import keep_applied
 from shroff.web.http.asgi import Application
 from shroff.web.http.authentication import Gate

@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -22,7 +21,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.people.access import network_of
 from shroff.runtime.logs import failure
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.first_run import first_run
 from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.http.proxies import Proxies
@@ -44,8 +43,7 @@ STALLED_S = 30.0  # for which a client may take nothing of an answer that waits 
 BACKLOG = 4_096
 
 
-@frozen
-class At:
+class At(FrozenStruct):
     """Where the service listens; port 0: any that is free."""
 
     host: str = "127.0.0.1"

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -20,7 +19,7 @@ from shroff.errors import ShroffError, TransientError
 from shroff.log.flags import VerdictsInForce
 from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.api.health import HealthBoard
 from shroff.web.api.live import Board
 from shroff.web.api.operations import OperationThreads
@@ -79,8 +78,7 @@ Check: TypeAlias = "Callable[[Any], Any]"
 Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 
-@frozen
-class Limits:
+class Limits(FrozenStruct):
     """Limits of one sender.
 
     Args:
@@ -94,8 +92,7 @@ class Limits:
     age_s_max: float = 0.5
 
 
-@frozen
-class ServiceOptions:
+class ServiceOptions(FrozenStruct):
     """How a service runs.
 
     Args:

@@ -18,6 +18,7 @@ from shroff.events.intake import Submission
 from shroff.events.unique import Named
 from shroff.events.validation import label_refusal
 from shroff.log.history import label_of, waiting_body
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -109,15 +110,15 @@ def _submission(line: HandedLine, definitions: Definitions, codecs: dict[str, Co
             event = codecs[line.type].decode(bytes(line.event))
         except StateError as error:
             return _refused(found, f"the active version has other fields: {error}")
-        return msgspec.structs.replace(found, **{"event" if line.refusal is None else "refused": event})
+        return replace(found, **{"event" if line.refusal is None else "refused": event})
     if line.refusal is not None or bytes(line.label) == b"null":
         return found
     label = label_of(bytes(line.label), definitions.settings.money_places)
     words = label_refusal(label, definitions.settings)
     if label.event_type not in definitions.events.types:
         words = f"event: {label.event_type!r} is not an event type of the active version"
-    return _refused(found, words) if words else msgspec.structs.replace(found, label=label)
+    return _refused(found, words) if words else replace(found, label=label)
 
 
 def _refused(submission: Submission, words: str) -> Submission:
-    return msgspec.structs.replace(submission, refusal=words)
+    return replace(submission, refusal=words)

@@ -7,9 +7,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from logging import DEBUG
 from typing import TYPE_CHECKING, TypeVar
+
+from msgspec import Struct, field
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
@@ -31,8 +32,7 @@ TURN_S = 0.0002  # at the usual 5 ms a commit waited longer for its turns than d
 One = TypeVar("One")
 
 
-@dataclass(slots=True)
-class IngestCounts:
+class IngestCounts(Struct):
     """Counts of submissions by result."""
 
     read: int = 0
@@ -49,8 +49,7 @@ class IngestCounts:
         return f"{self.appended:,} appended, {waiting}{rest}"
 
 
-@dataclass(slots=True)
-class IngestReport:
+class IngestReport(Struct):
     """Result of an ingest. `events` and `labels` count apart; `untaken` lines fitted no event type.
 
     `unmatched` has the sources none of whose lines did.
@@ -62,12 +61,12 @@ class IngestReport:
     events: IngestCounts = field(default_factory=IngestCounts)
     labels: IngestCounts = field(default_factory=IngestCounts)
     untaken: int = 0
-    unmatched: list[Unmatched] = field(default_factory=list)
+    unmatched: list[Unmatched] = []
     by_outcome: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     tally: BatchTally | None = None  # where metrics are served
     told: Callable[[Prepared], object] | None = None  # of each batch that is durable
-    _pending: dict[str, str] = field(default_factory=dict)  # by id, see `typed`
+    _pending: dict[str, str] = {}  # by id, see `typed`
 
     @property
     def decisions(self) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
@@ -31,6 +30,7 @@ from shroff.language.types import Type
 from shroff.language.values import key_text, parse_time
 from shroff.project.definitions import Definitions
 from shroff.replay.compare import segments
+from shroff.runtime.values import replace
 from shroff.streams.log import Log, LogReader
 from shroff.streams.sink import Outgoing, Undelivered
 

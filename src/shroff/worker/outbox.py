@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
 from shroff.project.settings.system import System
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Batch, Log, Outbox, StuckKey, StuckRow
 from shroff.streams.sink_cursor import (
     DeliveryHealth,
@@ -45,8 +44,7 @@ class _OutboxRequest(msgspec.Struct, omit_defaults=True):
     drop: list[StuckKey] = []
 
 
-@frozen
-class SinkState:
+class SinkState(FrozenStruct):
     """Position of a sink in the store; `through` is None if nothing was delivered yet.
 
     For notices `lag` counts messages that wait, and `stuck` those that were refused or may not have left.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
 
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events, EventType, Settings
@@ -25,7 +26,7 @@ from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value
 from shroff.project.settings.system import System
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.values import frozen
+from shroff.runtime.values import frozen, replace
 from shroff.streams.sender import Sender
 
 CERTAIN_EVERY = 200_000  # messages, after which one waits until all are there
@@ -38,8 +39,7 @@ Key = Callable[[Event], bytes | None]
 Write = Callable[[Submission], bytes]
 
 
-@dataclass(slots=True)
-class Production:
+class Production(Struct):
     """Progress of sending. `next_row` is the line to go on with where all before is there for certain.
 
     `refused` are lines that are no event, `words` the places and reasons of the first; `untaken` those that no event
@@ -57,10 +57,10 @@ class Production:
     next_row: int = 1
     behind_s: float = 0.0  # how far behind its schedule the last event was sent
     place: str = ""  # of the last event
-    words: list[str] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)  # topics that were not there
+    words: list[str] = []
+    made: list[str] = []  # topics that were not there
     by_topic: Counter[str] = field(default_factory=Counter)  # events by the topics that an expression chose
-    unmatched: list[Unmatched] = field(default_factory=list)  # the file, where no event type takes any of its lines
+    unmatched: list[Unmatched] = []  # the file, where no event type takes any of its lines
 
 
 @frozen
@@ -299,8 +299,7 @@ def _keyed(type_: EventType, parts: tuple[Node, ...], settings: Settings, refere
     return key
 
 
-@dataclass(slots=True)
-class DueTimes:
+class DueTimes(Struct):
     """Due time of each event of a production, and the wait until then."""
 
     pace: SendingPace

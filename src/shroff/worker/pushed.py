@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shroff.events.definitions import Events, EventType, FileMapping
@@ -17,6 +16,7 @@ from shroff.language.types import TEXT
 from shroff.project.definitions import Definitions
 from shroff.project.settings.sources import NamedSource
 from shroff.project.settings.systems import Systems
+from shroff.runtime.values import replace
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
 from shroff.streams.source import Taken

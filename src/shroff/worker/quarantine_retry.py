@@ -5,11 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from itertools import islice
-
-import msgspec
 
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
@@ -21,7 +18,7 @@ from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
 from shroff.log.time_slips import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, Quarantine, Refused, Reply
 from shroff.worker.answers import GROUP_MAX
 
@@ -33,8 +30,7 @@ Entry = tuple[int, Refused]
 _JSON_SOURCES = frozenset(["-", "python", "shroff label", POSTED])  # what no file brought is JSON
 
 
-@frozen
-class Retried:
+class Retried(FrozenStruct):
     """Result of retrying one quarantine entry. `reason` says why it stays."""
 
     number: int
@@ -126,7 +122,7 @@ def submissions(
                     and time_text(submission.event.time_ms) in entry.reason
                 ):
                     # alone it is right, so nobody would see that its time is the same slip
-                    submission = msgspec.structs.replace(
+                    submission = replace(
                         submission, event=None, body=None, refused=submission.event, refusal=entry.reason
                     )
             except (UsageError, SchemasAwayError, ValueError) as error:
@@ -135,7 +131,7 @@ def submissions(
                     entry.source, entry.place, lambda: b"", entry.type, refusal=f"{first}{RETRIED}{why}"
                 )
             own = {"source": entry.source, "place": entry.place, "raw": partial(_raw, entry)}
-            found.append(msgspec.structs.replace(submission, **own, header=submission.header or entry.header))
+            found.append(replace(submission, **own, header=submission.header or entry.header))
     return found
 
 

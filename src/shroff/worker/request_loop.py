@@ -12,8 +12,6 @@ from contextlib import ExitStack
 from threading import Event
 from typing import NamedTuple
 
-import msgspec
-
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import together
 from shroff.log.writer import Prepared, Writer
@@ -21,6 +19,7 @@ from shroff.runtime import traces
 from shroff.runtime.process_wide import short_collector
 from shroff.runtime.progress import unheard
 from shroff.runtime.traces import TracedEvent
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from shroff.worker.ingest import short_turns
 from shroff.worker.request_queue import Part, RequestQueue
@@ -136,7 +135,7 @@ class RequestLoop:
         if self._poison.unwanted:
             reason = self._poison.unwanted.get((found[0].source, found[0].place))
             if reason is not None:
-                refused = msgspec.structs.replace(found[0], event=None, refused=None, label=None, refusal=reason)
+                refused = replace(found[0], event=None, refused=None, label=None, refusal=reason)
                 return [refused, *found[1:]]
         return found
 

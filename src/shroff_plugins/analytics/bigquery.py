@@ -28,7 +28,7 @@ from shroff.errors import StateError, TransientError, UsageError
 from shroff.json_types import JsonObject
 from shroff.plugins.databases import is_loopback
 from shroff.plugins.http import Calls, HttpAnswer, reason, target_of
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 
 ENDPOINT = "https://bigquery.googleapis.com"
 ANSWER_BYTES_MAX = 1 << 20
@@ -47,8 +47,7 @@ _JSON = "application/json; charset=UTF-8"
 _BYTES = "application/octet-stream"
 
 
-@frozen
-class LoadFile:
+class LoadFile(FrozenStruct):
     """A file to load.
 
     Args:

@@ -12,6 +12,7 @@ import msgspec
 from shroff.errors import UsageError, nearest
 from shroff.plugins.language import day_at, day_named, day_starts_ms, days_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, operation, split_words
+from shroff.plugins.values import replace
 from shroff_plugins.analytics.counts import (
     CountQuestion,
     CountRows,
@@ -48,7 +49,7 @@ def event_counts(project: Project, request: CountQuestion) -> CountRows:
         shroff counts --by source
     """
     context = project.context
-    request = msgspec.structs.replace(request, zone=request.zone or context.systems.time_zone)
+    request = replace(request, zone=request.zone or context.systems.time_zone)
     with ExitStack() as held:
         log, lake = history_of(context, held)
         days = days_asked(context, request.start_date, request.end_date, request.zone, log)

@@ -8,7 +8,6 @@ found by the key index, so the cost is that of the key's own events, and not of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from msgspec.json import decode as from_json
@@ -44,7 +43,7 @@ from shroff.plugins.language import (
 from shroff.plugins.log import KeyEvents, KeyFinder, Log, Record, Records
 from shroff.plugins.operations import OperationAnswer, many, one_line, shown, table
 from shroff.plugins.project import Definitions, read_by
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.plugins.features import Frame
@@ -54,8 +53,7 @@ LOOK_BACK = 1_000_000  # records that are read where a feature has `matching`: s
 _PROBE = "(probe)"  # no event type has such a name
 
 
-@frozen
-class FactsQuestion:
+class FactsQuestion(FrozenStruct):
     """A question for the features of a key.
 
     Args:

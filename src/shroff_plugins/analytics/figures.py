@@ -26,7 +26,7 @@ from shroff.plugins.language import (
 )
 from shroff.plugins.log import DayCounts, Log
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import Bools, Ints, frozen
+from shroff.plugins.values import Bools, FrozenStruct, Ints
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, read_frames, user_codes, user_fields
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnels import FunnelQuestion, ask_funnel
@@ -37,8 +37,7 @@ _CODES = 40  # bits of a user's code; the day stands above them
 FactOf = Callable[[Figure, int], Value]
 
 
-@frozen
-class FigureQuestion:
+class FigureQuestion(FrozenStruct):
     """A question for figures of a day, and of the days before it, in a zone such as `Europe/Berlin`."""
 
     figures: Mapping[str, Figure]

@@ -22,15 +22,14 @@ from shroff.plugins.language import DAY_MS, ThisField, fields_of_this, walk
 from shroff.plugins.log import LineReader, Log, log_columns
 from shroff.plugins.operations import ahead
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import Array, Ints, frozen
+from shroff.plugins.values import Array, FrozenStruct, Ints
 from shroff_plugins.analytics.funnel_file import Funnel
 
 GROUPS = 16  # row groups of a file that are read at once: half a million rows
 History = tuple[Log, LakeReader | None]  # the log, and its lake where it has one
 
 
-@frozen
-class StepEvents:
+class StepEvents(FrozenStruct):
     """The events of a funnel's steps, in the order of (time, place in the log).
 
     Args:
@@ -48,8 +47,7 @@ class StepEvents:
     values: list[Any]
 
 
-@frozen
-class ReadTimes:
+class ReadTimes(FrozenStruct):
     """The times that are read: [start_ms, end_ms); of the later steps from `earliest_ms` on, None for all."""
 
     earliest_ms: int | None

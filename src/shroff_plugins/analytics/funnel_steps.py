@@ -13,14 +13,13 @@ from typing import Any
 import numpy as np
 
 from shroff.plugins.features import Word, native
-from shroff.plugins.values import Bools, Ints, frozen
+from shroff.plugins.values import Bools, FrozenStruct, Ints
 from shroff_plugins.analytics.funnel_events import StepEvents
 
 NEVER = -(1 << 63)  # before every time
 
 
-@frozen
-class DropOffDay:
+class DropOffDay(FrozenStruct):
     """One day of a step: who had dropped off by the end of the day before, who of them recovered, who has now.
 
     `before_splits` and `splits` are the numbers of the values that split, of each user's last step by then.
@@ -33,8 +32,7 @@ class DropOffDay:
     splits: Ints
 
 
-@frozen
-class Reached:
+class Reached(FrozenStruct):
     """The users that reached a step, their first time there, and how long they took from the step before.
 
     `taken_ms` is the time from the latest step before it that counts to the first time at this one; 0 at the first.

@@ -8,7 +8,6 @@ the end of d - 1 and did N on d; *still out* are the rest of those.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -18,7 +17,7 @@ from shroff.errors import UsageError, nearest
 from shroff.plugins.language import DAYS_MAX, day_starts_ms, key_text, show_duration
 from shroff.plugins.operations import OperationAnswer, one_line, table
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import Bools, FrozenStruct, Ints, frozen
+from shroff.plugins.values import Bools, FrozenStruct, Ints, replace
 from shroff_plugins.analytics.counts import ROWS_MAX, VALUES_MAX, shown_value
 from shroff_plugins.analytics.funnel_events import History, ReadTimes, StepEvents, read_steps, reads
 from shroff_plugins.analytics.funnel_file import Funnel
@@ -31,8 +30,7 @@ DROPPED_OFF, RECOVERED, STILL_OUT, REACHED, LOST = KINDS = (
 QUARTILES = (0.25, 0.5, 0.75)
 
 
-@frozen
-class FunnelQuestion:
+class FunnelQuestion(FrozenStruct):
     """A question about a funnel.
 
     Args:

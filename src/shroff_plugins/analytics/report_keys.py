@@ -24,7 +24,7 @@ from shroff.plugins.settings import (
     mapping_shape,
     own_names,
 )
-from shroff.plugins.values import FrozenStruct, frozen
+from shroff.plugins.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.plugins.project import Definitions
@@ -108,8 +108,7 @@ class CountedEvents(FrozenStruct):
     where: Node | None = None
 
 
-@frozen
-class FigureValues:
+class FigureValues(FrozenStruct):
     """A figure on the last days, the day asked for the last one; None where there is no value, such as a/0.
 
     `why` says why the figure is not available; then it has no values.

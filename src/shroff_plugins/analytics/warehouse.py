@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,13 +22,14 @@ from typing import Any, NamedTuple
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
 from shroff.json_types import JsonMapping
 from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
 from shroff.plugins.project import unfinished, write_lines
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.models import MartModel
 from shroff_plugins.analytics.marts.views import view_name
@@ -62,8 +62,7 @@ class Commit(NamedTuple):
         return f"{self.number:012d}"
 
 
-@dataclass(slots=True)
-class WarehouseFiles:
+class WarehouseFiles(Struct):
     """The files written.
 
     Args:
@@ -75,16 +74,15 @@ class WarehouseFiles:
         paths: Each file, with its table and its name.
     """
 
-    files: dict[str, int] = field(default_factory=dict)
-    rows: dict[str, int] = field(default_factory=dict)
-    manifests: dict[str, int] = field(default_factory=dict)
-    schemas: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    files: dict[str, int] = {}
+    rows: dict[str, int] = {}
+    manifests: dict[str, int] = {}
+    schemas: dict[str, list[dict[str, str]]] = {}
     log: str = ""
-    paths: list[tuple[str, str, Path]] = field(default_factory=list)
+    paths: list[tuple[str, str, Path]] = []
 
 
-@frozen
-class Wanted:
+class Wanted(FrozenStruct):
     """The files to write: a format of `FORMATS`, and the commits after a manifest.
 
     Args:

@@ -9,15 +9,14 @@ from typing import Any, NamedTuple, Self
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, UsageError
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.connectors.redis_server import pairs
 
 FIRST = "0-0"  # before every entry
 AGAIN = "Then 'shroff source forget {}' resets it: duplicates are ignored"
 
 
-@frozen
-class Position:
+class Position(FrozenStruct):
     """How far a stream was read: the id of the last entry, and how many had been added to the stream by then.
 
     `count` is None where that is not known yet. By it we know exactly how many entries were removed unread.
@@ -52,8 +51,7 @@ class StreamEntry(NamedTuple):
     fields: Sequence[bytes]
 
 
-@frozen
-class PendingSummary:
+class PendingSummary(FrozenStruct):
     """State of a stream: its entries, entries ever added, and three ids."""
 
     length: int

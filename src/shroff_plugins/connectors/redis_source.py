@@ -12,8 +12,9 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
 from shroff.plugins.adapters import (
@@ -54,8 +55,7 @@ _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del
 _RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
 
 
-@dataclass(slots=True)
-class _RedisStream:
+class _RedisStream(Struct):
     """A stream, whose events are of one type, and how far it was read."""
 
     stream: str

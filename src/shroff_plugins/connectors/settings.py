@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import SplitResult
 
 from shroff.json_types import JsonMapping, JsonObject
@@ -35,6 +34,7 @@ from shroff.plugins.settings import (
     own_names,
     sqlite_in_folder,
 )
+from shroff.plugins.values import replace
 
 TOPIC = One("a topic: projects/PROJECT/topics/TOPIC", rf"^(projects/[^/\s]+/topics/[^/\s]+|{VARIABLE})$")
 SUBSCRIPTION = One(

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from shroff.errors import TransientError, UsageError
 from shroff.plugins.adapters import FORBIDDEN, Fetch, PushRefusedError
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 
 try:
     from cryptography import x509
@@ -35,8 +35,7 @@ _SIGNER = re.compile(r"sns(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 _HASHES = {"1": SHA1(), "2": SHA256()}  # nosec B303  # noqa: S303
 
 
-@frozen
-class Certificate:
+class Certificate(FrozenStruct):
     """A certificate that was issued for SNS."""
 
     key: RSAPublicKey
@@ -54,8 +53,7 @@ class Certificate:
             raise PushRefusedError(FORBIDDEN, "the signature is not that of the message") from None
 
 
-@frozen
-class _Refused:
+class _Refused(FrozenStruct):
     words: str
     until_s: float
     is_missing: bool = False

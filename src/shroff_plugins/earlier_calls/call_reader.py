@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -28,7 +27,7 @@ from shroff.plugins.events import (
     undeclared,
 )
 from shroff.plugins.language import Evaluate, FeatureValue, Node, Score, ThisField, compile_row
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct, replace
 from shroff.plugins.web import Mistakes, is_too_deep
 from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
@@ -39,8 +38,7 @@ _SHOWN_MAX = 8  # names of a list that a message repeats
 Raw = msgspec.Raw
 
 
-@frozen
-class _AnswerParts:
+class _AnswerParts(FrozenStruct):
     """The parts of an answer."""
 
     event: Event

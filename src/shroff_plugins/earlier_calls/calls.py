@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Final
 
 from shroff.errors import Problem, nearest
@@ -20,7 +19,7 @@ from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.loader import YamlSequence as Sequence
 from shroff.plugins.project import OUTCOMES
 from shroff.plugins.settings import ANY, EXPRESSION, NAME, SWITCH, Either, Many, Required, mapping_shape, own_names
-from shroff.plugins.values import FrozenStruct
+from shroff.plugins.values import FrozenStruct, replace
 from shroff_plugins.earlier_calls.questions import QUESTION, SENDING, AskingCall, load_question, load_sending
 
 FILE = "calls.yaml"

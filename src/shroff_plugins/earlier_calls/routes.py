@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from starlette.responses import Response
 
 from shroff.errors import InputError
 from shroff.json_types import JsonObject
 from shroff.plugins.events import secret_fields
 from shroff.plugins.language import RowValue, Type, walk
+from shroff.plugins.values import replace
 from shroff.plugins.web import (
     JSON,
     ONE_BYTES_MAX,
@@ -162,7 +162,7 @@ def _read(
         mistakes = list(error.mistakes)
     words = str(InputError(mistakes))
     found = reader.refused(calls.mapped, calls.values_of(raw), raw, place, words)
-    return msgspec.structs.replace(found, refused=event), mistakes
+    return replace(found, refused=event), mistakes
 
 
 # ---- for the OpenAPI document

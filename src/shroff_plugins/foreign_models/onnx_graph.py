@@ -8,7 +8,6 @@ refused by the name of its operator.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy as np
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.plugins.models import refuse_width
-from shroff.plugins.values import Array, Floats32, Ints, frozen
+from shroff.plugins.values import Array, Floats32, FrozenStruct, Ints, replace
 
 if TYPE_CHECKING:
     from onnx import GraphProto, NodeProto
@@ -35,16 +34,14 @@ _WAY_OUT = (
 _FLOAT, _DOUBLE, _TEXT = 1, 11, 8  # TensorProto.DataType
 
 
-@frozen
-class OnnxStep:
+class OnnxStep(FrozenStruct):
     """One operation in single precision: `add`, `subtract`, `multiply` or `divide` by a constant, or `impute`."""
 
     kind: str
     by: np.float32
 
 
-@frozen
-class GraphPath:
+class GraphPath(FrozenStruct):
     """Path of a column from an input: its index, and the steps in order."""
 
     place: int
@@ -100,8 +97,7 @@ def _values(given: Floats32, steps: Sequence[OnnxStep]) -> Floats32:
     return found
 
 
-@frozen
-class Around:
+class Around(FrozenStruct):
     """The operators around the model of a graph.
 
     Args:

@@ -28,7 +28,7 @@ from shroff.plugins.models import (
     Foreign,
     refuse_width,
 )
-from shroff.plugins.values import Bools, Floats, Floats32, Ints, frozen
+from shroff.plugins.values import Bools, Floats, Floats32, FrozenStruct, Ints
 from shroff_plugins.foreign_models.onnx_graph import (
     LINEAR,
     Around,
@@ -48,8 +48,7 @@ LINEAR_BOUND = 2.0**-23
 _NODES_MAX = 5_000_000
 
 
-@frozen
-class _Scores:
+class _Scores(FrozenStruct):
     """Output for the fraud class, and the meaning of its margin."""
 
     weights: Mapping[int, float]  # of each of ONNX's targets, what it counts in the margin

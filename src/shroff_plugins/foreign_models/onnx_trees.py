@@ -9,7 +9,7 @@ import numpy as np
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 
 _MODES_5 = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
 _LEAF = "LEAF"
@@ -17,8 +17,7 @@ _SIDES = ("true", "false")
 _BROKEN = "convert the model again from the program that it is of"
 
 
-@frozen
-class OnnxTree:
+class OnnxTree(FrozenStruct):
     """One tree: its root is node 0, and each list has an entry per node.
 
     Args:

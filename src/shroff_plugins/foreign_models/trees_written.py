@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 
 import numpy as np
+from msgspec import field
 
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.models import LEAF
-from shroff.plugins.values import Bools, Floats, Floats32, Ints, frozen
+from shroff.plugins.values import Bools, Floats, Floats32, FrozenStruct, Ints
 
 # The format that is written: that of XGBoost 3.0, which every later one reads.
 _VERSION = (3, 0, 0)
 
 
-@frozen
-class WrittenTree:
+class WrittenTree(FrozenStruct):
     """A tree in XGBoost's layout: node 0 is the root, each array has an entry per node.
 
     Args:

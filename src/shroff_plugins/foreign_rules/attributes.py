@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from typing import Final
+
+from msgspec import field
 
 from shroff.errors import nearest
 from shroff.plugins.events import Events, Field
@@ -30,7 +31,7 @@ from shroff.plugins.language import (
     check,
     text_of,
 )
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.foreign_rules.syntax import Attribute, Place, RadarError
 
 TEXT, EXACT, COUNTRY, NUMBER, TRUTH = "text", "exact", "country", "number", "truth"
@@ -91,8 +92,7 @@ _DISPUTE = "label.verdict == 'fraud' and label.source == 'chargeback'"
 _AS_MAPPED = "or say what it is in the mapping, under attributes"
 
 
-@frozen
-class Mapped:
+class Mapped(FrozenStruct):
     """The user's mapping of attributes: expressions over the event, names of entities, conditions of past charges.
 
     `charges` says of an earlier payment that it was authorized, declined or blocked; `outcomes` has effects of a
@@ -106,8 +106,7 @@ class Mapped:
     outcomes: Mapping[str, str] = field(default_factory=dict)
 
 
-@frozen
-class Meaning:
+class Meaning(FrozenStruct):
     """Meaning of an attribute in a project.
 
     Args:
@@ -136,8 +135,7 @@ class Meaning:
         return f"{case}({self.text})" if case not in {"", self.own_case} else self.text
 
 
-@frozen
-class Added:
+class Added(FrozenStruct):
     """A feature that must be declared."""
 
     entity: str
@@ -146,8 +144,7 @@ class Added:
     type: Type
 
 
-@frozen
-class RadarTarget:
+class RadarTarget(FrozenStruct):
     """The project, as far as rules are carried over to one of its event types."""
 
     event: str

@@ -7,7 +7,7 @@ from pathlib import Path
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.plugins.loader import in_quotes
 from shroff.plugins.project import Definitions, lines_ended, read_text
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.foreign_rules.attributes import Mapped, RadarTarget
 from shroff_plugins.foreign_rules.fraud_detector import carry_over_detector
 from shroff_plugins.foreign_rules.mapping import load_mapping
@@ -19,8 +19,7 @@ TEXT_BYTES_MAX = 1024 * 1024
 _IN_A_REASON = 300  # characters of the original text
 
 
-@frozen
-class Imported:
+class Imported(FrozenStruct):
     """Result of importing a file of rules.
 
     `files` are those of a draft: rules, and features that they need; by their names, each loaded with the project. They

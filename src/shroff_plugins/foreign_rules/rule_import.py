@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
+
+from msgspec import Struct
 
 from shroff.errors import Problem, nearest
 from shroff.plugins.language import (
@@ -25,7 +26,7 @@ from shroff.plugins.language import (
     text_of,
     walk,
 )
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
 from shroff_plugins.foreign_rules.syntax import (
     Attribute,
@@ -54,8 +55,7 @@ _SIGNS = {"=": "=="}
 _COUNTRY = re.compile(r"[A-Za-z0-9]{1,3}")
 
 
-@frozen
-class Carried:
+class Carried(FrozenStruct):
     """A rule in our language. `when` is its condition; `added` are features that it needs and the project lacks."""
 
     id: str
@@ -66,8 +66,7 @@ class Carried:
     added: tuple[Added, ...]
 
 
-@frozen
-class RefusedRule:
+class RefusedRule(FrozenStruct):
     """A rule that was not imported; `attribute` is what is missing, or empty for another reason."""
 
     text: str
@@ -75,13 +74,12 @@ class RefusedRule:
     problem: Problem
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """Result for the rules of a file, each list in its order."""
 
-    carried: list[Carried] = field(default_factory=list)
-    refused: list[RefusedRule] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    carried: list[Carried] = []
+    refused: list[RefusedRule] = []
+    notes: list[str] = []
 
     @property
     def added(self) -> list[Added]:
@@ -93,8 +91,7 @@ class Outcome:
         )
 
 
-@frozen
-class RadarOptions:
+class RadarOptions(FrozenStruct):
     """Options of the import.
 
     Args:

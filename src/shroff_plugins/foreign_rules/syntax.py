@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
 from shroff.errors import Problem
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 
 LENGTH_MAX = 5_000  # characters of a rule
 DEPTH_MAX = 40
@@ -34,16 +34,14 @@ _OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 _WORDS = ("in", "includes", "like")
 
 
-@frozen
-class Place:
+class Place(FrozenStruct):
     """A position in a file; line and column count from 1."""
 
     line: int
     column: int
 
 
-@frozen
-class Attribute:
+class Attribute(FrozenStruct):
     """`:card_country:`, or metadata: `::Customer Age::`, whose name is kept with its colons."""
 
     name: str
@@ -59,43 +57,37 @@ class Attribute:
         return self.name if self.is_metadata else f":{self.name}:"
 
 
-@frozen
-class Text:
+class Text(FrozenStruct):
     value: str
     place: Place
 
 
-@frozen
-class RadarNumber:
+class RadarNumber(FrozenStruct):
     text: str
     place: Place
 
 
-@frozen
-class ListName:
+class ListName(FrozenStruct):
     """`@blocked_emails`."""
 
     name: str
     place: Place
 
 
-@frozen
-class RadarCompare:
+class RadarCompare(FrozenStruct):
     operator: str
     left: Attribute
     right: Attribute | Text | RadarNumber
 
 
-@frozen
-class RadarWithin:
+class RadarWithin(FrozenStruct):
     """`x in ('a', 'b')`, or `x in @list`."""
 
     left: Attribute
     values: tuple[Text | RadarNumber, ...] | ListName
 
 
-@frozen
-class Pattern:
+class Pattern(FrozenStruct):
     """`x includes 'part'`, or `x like 'a%b'`."""
 
     operator: str
@@ -103,33 +95,28 @@ class Pattern:
     right: Text
 
 
-@frozen
-class Missing:
+class Missing(FrozenStruct):
     left: Attribute
 
 
-@frozen
-class RadarTruth:
+class RadarTruth(FrozenStruct):
     """A boolean attribute used as a condition."""
 
     left: Attribute
 
 
-@frozen
-class RadarNot:
+class RadarNot(FrozenStruct):
     operand: Condition
 
 
-@frozen
-class Joined:
+class Joined(FrozenStruct):
     """Conditions joined by `and`, or by `or`."""
 
     operator: str
     parts: tuple[Condition, ...]
 
 
-@frozen
-class Written:
+class Written(FrozenStruct):
     """A condition as text, of another product."""
 
     text: str
@@ -138,8 +125,7 @@ class Written:
 Condition = RadarCompare | RadarWithin | Pattern | Missing | RadarTruth | RadarNot | Joined | Written
 
 
-@frozen
-class RadarRule:
+class RadarRule(FrozenStruct):
     """A parsed rule. `text` is its source on one line, without comments; `name` what it is called there, if it is."""
 
     action: str
@@ -212,8 +198,7 @@ def _shown(written: str) -> str:
     return re.sub(r" +", " ", "".join(parts) if "#" in written else re.sub(r"\s+", " ", written)).strip()
 
 
-@frozen
-class _Token:
+class _Token(FrozenStruct):
     kind: str
     text: str
     at: int

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.cases.case import (
     CLAIMED,
@@ -43,6 +42,7 @@ from shroff.people import store as people_store
 from shroff.people.access import local
 from shroff.people.audit import Act, sealing
 from shroff.people.store import PeopleStore
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from shroff.testing.contracts.promises import Contract
 from tests.support.log_rows import NOW_MS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from shroff.notices.store import (
 from shroff.people.access import Role, Who
 from shroff.people.audit import Act
 from shroff.people.store import PeopleStore
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from shroff.testing.contracts.promises import Contract
 

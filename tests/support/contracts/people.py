@@ -7,7 +7,6 @@ import threading
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from shroff.people.access import Role, Who, local
 from shroff.people.audit import Act, sealing
 from shroff.people.sql import Change
 from shroff.people.store import Attempts, Link, PeopleStore, User, UserSession, Visit, rows_of
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from tests.support.contracts.people_rows import PeopleRowsContract
 from tests.support.log_rows import NOW_MS, payments

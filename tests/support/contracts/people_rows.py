@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import Act
 from shroff.people.store import ApiKey, Attempts, AuditFilter, KeptAnswer, Link, PeopleStore, UserSession, Visit
+from shroff.runtime.values import replace
 from shroff.testing.contracts.promises import Contract, promise
 from tests.support.log_rows import NOW_MS
 

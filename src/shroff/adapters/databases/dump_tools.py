@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from shroff.errors import StorageError, UsageError
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 PIECE_BYTES = 4 * 1024 * 1024
 UNFINISHED = "an unfinished shroff restore"  # a comment on tables that nobody used
@@ -27,8 +27,7 @@ _VERSIONS = frozenset(f"{part}version" for part in ("", "people_", "notices_", "
 _SAID_MAX = 2_000  # characters of what a program says of its failure
 
 
-@frozen
-class ClientPrograms:
+class ClientPrograms(FrozenStruct):
     """The client programs of a kind of server.
 
     Args:

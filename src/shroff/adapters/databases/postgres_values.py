@@ -11,7 +11,7 @@ from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
 from shroff.runtime.texts import ESCAPE, escaped
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 # Numbers of types in PostgreSQL's catalogue (pg_type.dat): of an element, and of an array of it.
 _TEXT, _BYTEA, _BIGINT = (25, 1009), (17, 1001), (20, 1016)
@@ -21,8 +21,7 @@ _WHOLE = Struct(">q")
 _NULL = _LENGTH.pack(-1)
 
 
-@frozen
-class ArrayColumn:
+class ArrayColumn(FrozenStruct):
     """An array in PostgreSQL's binary form."""
 
     data: bytes

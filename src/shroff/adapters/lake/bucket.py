@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import ShroffError, StorageError, TransientError, UsageError
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Found, Listed, bucket_and_prefix, check_name
 
 TIMEOUT = "60s"  # of one request
@@ -36,8 +36,7 @@ _PAST_PROXIES = {
 _HERE = "localhost,127.0.0.0/8,::1,169.254.0.0/16,metadata.google.internal"  # and who gives a machine's identity
 
 
-@frozen
-class Cloud:
+class Cloud(FrozenStruct):
     """Differences between one cloud and the others."""
 
     title: str

@@ -24,7 +24,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import ShroffError, UsageError
 from shroff.json_types import JsonMapping
 from shroff.lake.publication import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.lake_manifest import File, LakeState
 
@@ -45,8 +45,7 @@ _TABLE = {
 }
 
 
-@frozen
-class CatalogSettings:
+class CatalogSettings(FrozenStruct):
     """Which catalog, and where in it: `properties` are pyiceberg's own, beside those of its configuration."""
 
     catalog: str

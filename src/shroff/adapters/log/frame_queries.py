@@ -20,7 +20,7 @@ from shroff.adapters.log.rows import EVENT_FRAMES, id_digest
 from shroff.adapters.log.sql_text import overlapping
 from shroff.adapters.log.sums import line_of
 from shroff.errors import StorageError
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Kind, Record
 
 FRAMES_AT_ONCE = 16
@@ -29,8 +29,7 @@ _LINES_AT_ONCE = 4_096  # of rows
 _ROWS_COUNTED = 65_536  # records that are rows; they take 20 ms
 
 
-@frozen
-class Leaving:
+class Leaving(FrozenStruct):
     """What pruning writes: digests of ids, and what is left of frames, or becomes rows."""
 
     digests: list[tuple[bytes, int]]

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from shroff.errors import LogBusyError, ShroffError
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.adapters.databases.postgres_session import PostgresSession
@@ -29,8 +29,7 @@ OWNER_LENGTH_MAX = 200
 _LET_GO: Final[dict[str, int]] = {}  # by place: the epoch of the lease that this process closed and could not give back
 
 
-@frozen
-class Lease:
+class Lease(FrozenStruct):
     """The right to lead a log for `length_ms` milliseconds from its last renewal.
 
     It only keeps others from trying: what keeps a former leader from writing is the epoch, which each transaction

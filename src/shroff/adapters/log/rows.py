@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from msgspec.structs import astuple
 
 from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum
+from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Record, Refused, Remark
 from shroff.streams.log_columns import RecordColumns
 

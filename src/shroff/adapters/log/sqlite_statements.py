@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from shroff.adapters.databases.sqlite_file import NO_UTF8
 from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 # Rows for each statement. Python lets go of its lock once for each statement and, beside a thread that computes, waits
 # for its turn to have it again: row by row a batch of 4,096 took 7 s in such a thread, in thousands 0.08 s. So any
@@ -22,8 +22,7 @@ _AT_ONCE = tuple(1 << power for power in range(11, -1, -1))  # 2,048 rows of 9 v
 _Row = TypeVar("_Row")
 
 
-@frozen
-class Statement:
+class Statement(FrozenStruct):
     """SQL over a list of rows: head, one row's marks, tail."""
 
     head: str

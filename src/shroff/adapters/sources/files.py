@@ -13,15 +13,14 @@ from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Refused
 from shroff.streams.source import Health, Standing, Taken
 
 HEAD_BYTES = 65_536  # of a file tell it from another of its name, however much longer it gets
 
 
-@frozen
-class _Reached:
+class _Reached(FrozenStruct):
     """How many data lines of a file were read, and how the file began: so many bytes with this hash."""
 
     lines: int

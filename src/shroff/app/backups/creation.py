@@ -14,7 +14,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import msgspec
-from msgspec import structs
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -25,7 +24,7 @@ from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChan
 from shroff.app.backups.vault import FILE_FORMAT, BackedUpLog, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
 from shroff.language.values import DAY_MS
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -189,7 +188,7 @@ class BackupWriter:
         if now is None:
             return None
         if now.log is not None:
-            now = now._replace(log=structs.replace(now.log, whole=whole, changed=changed + now.log.changed))
+            now = now._replace(log=replace(now.log, whole=whole, changed=changed + now.log.changed))
         return self._add(now, self._vault.stored - began - tails, is_full=True)
 
     def _logged(self, tail_every_s: float | None) -> BackedUpLog:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -22,7 +21,7 @@ from shroff.app.project_files import checked
 from shroff.errors import StorageError
 from shroff.notices.sql import PART as NOTICES
 from shroff.people.sql import VERSION as PEOPLE_VERSION
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,8 +34,7 @@ LOG = "log"
 KNOWN = {LOG: LOG_VERSION, "people": PEOPLE_VERSION, "notices": NOTICES.version, "jobs": JOBS.version}
 
 
-@frozen
-class TableVersion:
+class TableVersion(FrozenStruct):
     """Tables of one database that belong together: their version, and the one that this program writes.
 
     Args:

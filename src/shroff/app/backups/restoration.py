@@ -24,7 +24,7 @@ from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import sync_folder
 from shroff.streams.log import Log
 
@@ -32,8 +32,7 @@ CHECK_S = 600.0  # for a log in a backup: for the database's own check, and as l
 IN_DOUBT = "the project was restored from a backup: it may have been sent after that"
 
 
-@frozen
-class ServerTarget:
+class ServerTarget(FrozenStruct):
     """The database for a log, and the folder of its programs; by default as the backed-up settings name them.
 
     With `again`, tables that an interrupted restore left there are removed first.
@@ -47,8 +46,7 @@ class ServerTarget:
 BY_SETTINGS = ServerTarget()
 
 
-@frozen
-class RestoredProject:
+class RestoredProject(FrozenStruct):
     """Result of a restore. `missing` are secrets to bring; `held` are letters that may have been sent already.
 
     `damaged` are backups that could not be read and may be of a later moment before the one that was asked for.

@@ -19,7 +19,7 @@ from shroff.events.event import time_text
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_duration
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 OLD_MS = 2 * DAY_MS  # a full backup is due each day
 
 
-@frozen
-class VerifiedBackups:
+class VerifiedBackups(FrozenStruct):
     """What `verify` read; `damaged` says which points cannot be restored, and why."""
 
     points: int
@@ -38,8 +37,7 @@ class VerifiedBackups:
     damaged: dict[int, str]
 
 
-@frozen
-class KeepRules:
+class KeepRules(FrozenStruct):
     """Which backups `prune` keeps: every one of some time, then a full one a day, then a full one a month."""
 
     all_ms: int = 7 * DAY_MS

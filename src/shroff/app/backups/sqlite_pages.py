@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from shroff.adapters.databases.sqlite_file import BUSY_S, begin_between, storage_error
 from shroff.errors import StorageError
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 WAL_HEADER, FRAME_HEADER, INDEX_HEADER = 32, 24, 48  # bytes
 SALT = 16  # where it stands in the header of the log
@@ -40,8 +40,7 @@ class PagePosition(NamedTuple):
     check: str
 
 
-@frozen
-class PageChanges:
+class PageChanges(FrozenStruct):
     """Pages of one commit that differ from an earlier one: where each stands in the write-ahead log.
 
     `file` and `log` are descriptors of the reader.

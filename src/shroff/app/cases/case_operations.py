@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 
 import msgspec
-from msgspec.structs import replace
 
 from shroff.app.cases import side_effects
 from shroff.app.cases.case_answers import (
@@ -38,6 +37,7 @@ from shroff.language.values import parse_time
 from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome_co, Param, group, operation
 from shroff.operations.pagination import BadQueryError, Cursor, cursor_of, next_of
 from shroff.project.dependency_hash import reasons_of
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.app.cases.project_cases import ProjectCases

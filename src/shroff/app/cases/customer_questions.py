@@ -11,7 +11,7 @@ from shroff.cases.case import FRAUD
 from shroff.events.event import TimeText, time_text
 from shroff.notices.questions import VERDICTS
 from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.cases.case import Alert
@@ -33,8 +33,7 @@ class CaseQuestion(msgspec.Struct):
     words: str | None
 
 
-@frozen
-class Asked:
+class Asked(FrozenStruct):
     """One question to a customer.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, TypeAlias
@@ -23,6 +22,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.app.cases.prior_payments import PriorEvidence

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct, field
 
 from shroff.app.parts import ProjectPart
 from shroff.arrays import Ints
@@ -22,7 +22,7 @@ from shroff.monitoring.day_figures import CUSTOMER
 from shroff.notices.store import QuestionCounts
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
-from shroff.runtime.values import Fresh, frozen
+from shroff.runtime.values import Fresh, FrozenStruct
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -45,8 +45,7 @@ ASKED_MS = 7 * DAY_MS
 NOTHING = Maturity(0, 0, 0, 0, ())
 
 
-@frozen
-class Together:
+class Together(FrozenStruct):
     """Statistics of all counted labels. Conflicts are newest first; `came` is of all, by source."""
 
     events: int = 0
@@ -58,8 +57,7 @@ class Together:
     labeled: Mapping[int, int] = field(default_factory=dict)  # of decided types, by the day of the event
 
 
-@frozen
-class LabelLook:
+class LabelLook(FrozenStruct):
     """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
 
     `came` is what came in the asked period up to the newest label; `by_day` counts labels and frauds of each of its
@@ -82,8 +80,7 @@ class LabelLook:
     waiting: Sequence[ListedWaiting] = ()
 
 
-@dataclass(slots=True)
-class LabelStatistics:
+class LabelStatistics(Struct):
     """The labels of a log, followed while somebody looks; what they say together is kept until more come."""
 
     labels: LabelsInMemory | None = None

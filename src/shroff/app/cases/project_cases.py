@@ -6,14 +6,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.errors import ReadOnlyError
 from shroff.language.yaml import text as yamltext
 from shroff.project.reference import parse_cell
 from shroff.project.settings.casework import CaseSettings, load_case_settings
+from shroff.runtime.values import replace
 
 RINGS = "rings"  # the table of rings, each called by its first key where `shroff rings build` writes it
 RING = "ring"  # its column of these names, and the entity of cases that are about rings

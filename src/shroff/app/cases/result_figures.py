@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
+from msgspec import Struct, field
 
 from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.engine.let_through import APPROVED, DRAWS
@@ -33,7 +33,7 @@ from shroff.monitoring.day_figures import DISPUTE
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import Progress
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 from shroff.training.sets.labels import (
     FRAUD_LABEL,
@@ -61,15 +61,14 @@ AT_ONCE = 1_000  # decisions that are asked for together
 POLICY, UNCERTAIN = "policy.yaml", "uncertain_share"
 
 
-@dataclass(slots=True)
-class _TypeEvents:
+class _TypeEvents(Struct):
     """The decided events of one type in log order, by columns, and their labels; `values` are by field."""
 
     labels: GatheredLabels
     friendly: Collection[str]
     columns: tuple[Ints, Ints, Ints, Codes, Ints] = (NO_WORDS, NO_WORDS, NO_WORDS, NO_CODES, NO_WORDS)
-    ids: list[Any] = field(default_factory=list)
-    values: dict[str, Ints] = field(default_factory=dict)
+    ids: list[Any] = []
+    values: dict[str, Ints] = {}
     found: tuple[int, Labels, Labels] = (-1, NO_LABELS, NO_LABELS)
 
     def labels_found(self) -> tuple[Labels, Labels]:
@@ -84,8 +83,7 @@ class _TypeEvents:
         return self.found[1:]
 
 
-@frozen
-class DecidedEvents:
+class DecidedEvents(FrozenStruct):
     """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
 
     `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
@@ -334,8 +332,7 @@ def _drawn_fraud(events: DecidedEvents, rows: Ints, propensities: Floats) -> Dra
     return fraud_share(frauds, propensities), round(float((events.amounts[rows] / propensities)[frauds].sum()))
 
 
-@frozen
-class OutcomeTable:
+class OutcomeTable(FrozenStruct):
     """Counts and sums of amounts in smallest units, by outcome and label."""
 
     counts: Ints

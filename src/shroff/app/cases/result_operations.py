@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
-from msgspec.structs import replace
 
 from shroff.app.cases.outcome_rates import (
     DeclineValue,
@@ -31,6 +30,7 @@ from shroff.monitoring.day_figures import STOPPED
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.texts import table
+from shroff.runtime.values import replace
 from shroff.runtime.whole_files import csv_line
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from msgspec.structs import replace
 
 from shroff.adapters.jobs.sql import JobChange, JobLook, SqlJobs
 from shroff.app.jobs.kinds import kind_named
@@ -33,7 +32,7 @@ from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
 from shroff.project.schedules import ALL, QUEUE, RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, Schedule
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.app.jobs.work import Seen
@@ -44,8 +43,7 @@ QUEUED_MAX = 100  # of one schedule
 GONE = "its process ended without a message"
 
 
-@frozen
-class ScheduleState:
+class ScheduleState(FrozenStruct):
     """A schedule, whether it is paused, when it is due next, and the last of its jobs."""
 
     schedule: Schedule

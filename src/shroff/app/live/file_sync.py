@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.app.live.label_intake import Labelling
@@ -20,6 +19,7 @@ from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progr
 from shroff.app.live.request_inbox import Inboxes
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
 from shroff.events.formats.encodings import format_by_name, is_text_name
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Log, Offset
 from shroff.worker.file_order import LATE_LINES_MIN, arranged, marked
 from shroff.worker.forwarded_input import HandedLines, given
@@ -369,7 +369,7 @@ def _text(progress: Progress) -> str:
 
 
 def _with(progress: Progress, **changes: object) -> Progress:
-    return msgspec.structs.replace(progress, **changes)
+    return replace(progress, **changes)
 
 
 def _words(error: Exception, path: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,6 +23,7 @@ from shroff.events.formats.lines import Meter, line_of
 from shroff.events.mapping import MappedRow, Mapper
 from shroff.language.expression import ThisField
 from shroff.runtime.progress import Progress, counted
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

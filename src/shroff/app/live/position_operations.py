@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -18,6 +17,7 @@ from shroff.events.intake import READ
 from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.runtime.texts import argument, one_line, table
+from shroff.runtime.values import replace
 from shroff.streams.source import shown
 
 if TYPE_CHECKING:

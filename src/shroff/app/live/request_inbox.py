@@ -14,7 +14,7 @@ from shroff.app.project_files import FileVersions, checked, intake_of
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import ACTIVE, NOTICES, is_live, notice_files, renewed, taken_up
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset
 
 if TYPE_CHECKING:
@@ -124,8 +124,7 @@ class Inboxes(ProjectPart):
         return offsets
 
 
-@frozen
-class _Afresh:
+class _Afresh(FrozenStruct):
     """A project whose files were read anew, and what they have beside versions."""
 
     project: ProjectContext

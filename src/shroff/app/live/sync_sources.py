@@ -7,8 +7,6 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
-
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_sync import FileTaking, TakingRules
 from shroff.app.live.pulled_files import DONE, PulledFiles
@@ -21,7 +19,7 @@ from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.json_types import JsonMapping
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
 
 if TYPE_CHECKING:
@@ -41,8 +39,7 @@ BEING_WRITTEN = "still being written"
 NOT_KEPT = "not kept"
 
 
-@frozen
-class SyncedFile:
+class SyncedFile(FrozenStruct):
     """Result of a file.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -29,7 +28,7 @@ from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.snapshots import KEPT, Snapshots
 
@@ -356,8 +355,7 @@ class WorkerRuns(ProjectPart):
         return Snapshots(self._paths.snapshots, kept=kept)
 
 
-@frozen
-class _Workplace:
+class _Workplace(FrozenStruct):
     """An opened project as a worker sees it (see `worker.serving.worker.Workplace`)."""
 
     project: ProjectContext

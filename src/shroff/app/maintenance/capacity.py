@@ -13,7 +13,7 @@ from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, named_duration
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, operation
 from shroff.runtime.texts import bytes_text, many, table
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +31,7 @@ SNAPSHOTS = 3  # two are kept, and a third is being written
 SPARE = 1.25  # of disk and memory, for write-ahead log, indexes and the system
 
 
-@frozen
-class MeasuredEvents:
+class MeasuredEvents(FrozenStruct):
     """What a sample of events took on this machine.
 
     Attributes:

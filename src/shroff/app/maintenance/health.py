@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import closing, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
 from shroff.project.definitions import Definitions
 from shroff.runtime.entry_points import CHECKS, installed
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:

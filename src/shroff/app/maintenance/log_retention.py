@@ -21,7 +21,7 @@ from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import many
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import PRUNED_AT_ONCE, Log
 from shroff.streams.sink_cursor import source_of, through_of
 from shroff.streams.snapshots import Snapshots
@@ -36,8 +36,7 @@ COMPARED = 32_768  # places that are held against the lake, and then taken out
 NO_KEEP = "shroff.yaml sets no retention period for the store. Write 'keep: 400d' into it, for 400 days."
 
 
-@frozen
-class PruningPlan:
+class PruningPlan(FrozenStruct):
     """The places (pruned, upto] may go. `kept_by` says why those behind them stay."""
 
     pruned: int

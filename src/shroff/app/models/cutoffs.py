@@ -15,7 +15,7 @@ from shroff.app.project_files import checked_with
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ class EndedExperiment(NamedTuple):
     is_promoted: bool
 
 
-@frozen
-class CutoffsChange:
+class CutoffsChange(FrozenStruct):
     """A change of thresholds and costs as the audit log has it."""
 
     before: Mapping[str, str]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
+
+from msgspec.structs import asdict
 
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject

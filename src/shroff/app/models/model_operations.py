@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec.structs import astuple
+from msgspec.structs import asdict, astuple
 
 from shroff.app.models.promotion import Deployment, ListedModel, gates_text
 from shroff.app.models.training_operations import TrainedModel
@@ -28,6 +28,7 @@ from shroff.operations.declaration import (
 )
 from shroff.people.audit import checked_reason
 from shroff.runtime.texts import argument, many, one_line, table
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.app.models.promotion import Promotions
@@ -264,7 +265,7 @@ class ComparedModels(ReportAnswer["Comparison"]):
         """The answer of a comparison."""
         from shroff.training.measured import plain, with_money
 
-        document = asdict(report)
+        document = dataclasses.asdict(report)
         places = document.pop("money_places")
         document["metrics"] = [
             with_money({pair.name: asdict(pair)}, places)[pair.name]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import field
 from typing import TYPE_CHECKING
 
+from msgspec import field
 from msgspec.structs import asdict
 
 from shroff import config
@@ -38,7 +38,7 @@ from shroff.models.registry import CARD, GateResult, ModelSummary, Stored
 from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
 from shroff.runtime.texts import argument, many, one_line, table
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -149,8 +149,7 @@ class ListedModel(ModelSummary, frozen=True):
     unwaived: tuple[str, ...] = ()
 
 
-@frozen
-class ModelDetails:
+class ModelDetails(FrozenStruct):
     """Everything that is known of one model. `promotions` are those that in_force.json still has.
 
     `redefined` names the inputs that mean something else now than when it was trained.

@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from shroff.app.live.file_sync import FileTaking, ReadOnError, TakingRules
 from shroff.app.live.pulled_files import APPENDED, ASIDE, DONE, Progress
 from shroff.app.models.promotion import Deployment, Promotions, failure_of
@@ -18,7 +16,7 @@ from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.language.expression import RowValue, walk
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.pull import SETTLED_MS
 from shroff.training.sets.wanted import settings_of
 from shroff.worker.file_order import with_labels
@@ -42,8 +40,7 @@ _LINE = {("file",), ("number",)}  # of `row`: where a line stands
 Said = Callable[[str], None]
 
 
-@frozen
-class Options:
+class Options(FrozenStruct):
     """How files are taken.
 
     Args:
@@ -70,8 +67,7 @@ class Options:
     cluster: Cluster | None = None
 
 
-@frozen
-class FileReport:
+class FileReport(FrozenStruct):
     """Result of a file.
 
     Args:
@@ -210,7 +206,7 @@ class Watch:
         report = None if appended is not None else self._made_before(name, brought_by)
         if report is None:
             report = self._trained(name, brought_by, appended)
-        done = msgspec.structs.replace(progress, state=DONE, model=report.model, why=report.why)
+        done = replace(progress, state=DONE, model=report.model, why=report.why)
         with suppress(ReadOnError):
             self._files.record(name, done, progress)
         return report

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from shroff.errors import UsageError, nearest
 from shroff.models.in_force import PREVIOUS_MAX, Challenger, InForce, Named, Promotion, Waiver, role_of
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +18,7 @@ def promoted(found: InForce, promotion: Promotion) -> InForce:
     """With another champion; the one before it can be gone back to. A model has one role."""
     before = () if found.champion is None else (found.champion,)
     previous = (*found.previous, *before)[-PREVIOUS_MAX:]
-    return _one_role(msgspec.structs.replace(found, champion=promotion, previous=previous))
+    return _one_role(replace(found, champion=promotion, previous=previous))
 
 
 def is_rollback(then: InForce, now: InForce) -> bool:
@@ -34,9 +33,7 @@ def rolled_back(found: InForce, event: str) -> InForce:
         raise UsageError(f"no model of {event} is active, so there is nothing to roll back.")
     champion = found.previous[-1] if found.previous else None
     challenger = None if champion is None else found.challenger
-    return _one_role(
-        msgspec.structs.replace(found, champion=champion, challenger=challenger, previous=found.previous[:-1])
-    )
+    return _one_role(replace(found, champion=champion, challenger=challenger, previous=found.previous[:-1]))
 
 
 def _one_role(found: InForce) -> InForce:
@@ -44,7 +41,7 @@ def _one_role(found: InForce) -> InForce:
     id_ = "" if found.champion is None else found.champion.id
     challenger = found.challenger if found.challenger is None or found.challenger.id != id_ else None
     shadow = tuple(model for model in found.shadow if model.id != id_)
-    return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
+    return replace(found, challenger=challenger, shadow=shadow)
 
 
 def shadowed(found: InForce, model: Named) -> InForce:
@@ -53,14 +50,14 @@ def shadowed(found: InForce, model: Named) -> InForce:
     if role in {"champion", "challenger"}:
         raise UsageError(f"{model.id} is the {role} and its scores take effect, so it cannot be in shadow.")
     others = tuple(other for other in found.shadow if other.id != model.id)
-    return msgspec.structs.replace(found, shadow=(*others, model))
+    return replace(found, shadow=(*others, model))
 
 
 def unshadowed(found: InForce, id_: str) -> InForce:
     """Without a model in shadow."""
     if id_ not in {shadowed_model.id for shadowed_model in found.shadow}:
         raise UsageError(f"{id_} is not in shadow.")
-    return msgspec.structs.replace(found, shadow=tuple(model for model in found.shadow if model.id != id_))
+    return replace(found, shadow=tuple(model for model in found.shadow if model.id != id_))
 
 
 def challenged(found: InForce, challenger: Challenger) -> InForce:
@@ -70,14 +67,14 @@ def challenged(found: InForce, challenger: Challenger) -> InForce:
     if found.champion.id == challenger.id:
         raise UsageError(f"{challenger.id} is the champion; choose another model as challenger.")
     shadow = tuple(model for model in found.shadow if model.id != challenger.id)
-    return msgspec.structs.replace(found, challenger=challenger, shadow=shadow)
+    return replace(found, challenger=challenger, shadow=shadow)
 
 
 def unchallenged(found: InForce, id_: str) -> InForce:
     """Without the challenger."""
     if found.challenger is None or found.challenger.id != id_:
         raise UsageError(f"{id_} is not the challenger.")
-    return msgspec.structs.replace(found, challenger=None)
+    return replace(found, challenger=None)
 
 
 def waivers_of(id_: str, failed: Sequence[GateResult], waived: Sequence[str], reason: str, by: str) -> list[Waiver]:

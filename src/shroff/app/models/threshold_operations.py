@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.json import encode as to_json
+from msgspec.structs import asdict
 
 from shroff.app.models.cutoffs import APPLY, AppliedCutoffs, CutoffsChange
 from shroff.app.models.promotion import NoChampionError

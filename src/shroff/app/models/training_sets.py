@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple, Unpack
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Unpack
 from shroff.app.arrow_tables import FileOptions, Files, InputFiles
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

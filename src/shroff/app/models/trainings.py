@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
@@ -17,6 +16,7 @@ from shroff.events.formats.encodings import file_format
 from shroff.runtime.entry_points import IMPORTERS, entries, load_entry
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:

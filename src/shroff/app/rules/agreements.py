@@ -22,7 +22,7 @@ from shroff.people.audit import Action
 from shroff.people.keys import key_of
 from shroff.people.store import ApiKey
 from shroff.rules.texts import tag_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ class Agreements(ProjectPart):
         with config.editing(self._paths):
             self._people.record(Action("change.ask", subject, None, {"says": says}))
             others = [approval for approval in self.all() if approval.tag != wanted.tag]
-            asked = [*others, msgspec.structs.replace(wanted, authors=[*earlier, *authors])]
+            asked = [*others, replace(wanted, authors=[*earlier, *authors])]
             keep(self._asked_file, asked[-KEPT:])
         return False
 

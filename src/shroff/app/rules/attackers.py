@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from msgspec import Struct
 
 from shroff.app.proposals.roles import KEYS, field_of, is_named
 from shroff.errors import UsageError
@@ -57,8 +58,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 }
 
 
-@dataclass(slots=True)
-class AttackPayment:
+class AttackPayment(Struct):
     """A payment of an attacker, modelled on an event of a customer; `tries` were seen so far."""
 
     attacker: int

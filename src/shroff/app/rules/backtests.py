@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Unpack
 
 import msgspec
+from msgspec import Struct
 
 from shroff import config
 from shroff.app.arrow_tables import FileOptions, paths
@@ -27,6 +27,7 @@ from shroff.operations.declaration import OperationRequest, Param, operation
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.runtime.texts import argument
+from shroff.runtime.values import replace
 from shroff.runtime.whole_files import own, write_lines
 
 if TYPE_CHECKING:
@@ -66,22 +67,20 @@ class BacktestOptions(FileOptions, total=False):
     computing: Progress | None
 
 
-@dataclass(slots=True)
-class _CountedStretch:
+class _CountedStretch(Struct):
     """Places (after, upto] of a log: the decided events of one type, and columns of what conditions read of them."""
 
     after: int
     upto: int
     times_ms: Any = None
-    of: dict[str, Column] = field(default_factory=dict)
+    of: dict[str, Column] = {}
 
 
-@dataclass(slots=True)
-class _CountedEvents:
+class _CountedEvents(Struct):
     """The events of one type in the last days of a log, newest stretch first, as far as they were asked for."""
 
     as_of_ms: int = 0
-    stretches: list[_CountedStretch] = field(default_factory=list)
+    stretches: list[_CountedStretch] = []
 
 
 class HitCount(NamedTuple):
@@ -308,7 +307,7 @@ class LogBacktests(ProjectPart):
             chosen = self._context.registry.load(model)
             known = in_force.read_in_force(files.get(in_force.FILE), problems)
             now = known.get(chosen.event, in_force.InForce())
-            draft_of = msgspec.structs.replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
+            draft_of = replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
         loaded = load_definitions(files, self._log.hasher, self._context.registry.load, draft)

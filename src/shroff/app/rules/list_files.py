@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import asdict, astuple
 
 from shroff import config
 from shroff.app.parts import ProjectPart

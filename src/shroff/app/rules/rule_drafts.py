@@ -7,10 +7,10 @@ is never used for two thoughts, and `since flag` is counted for each. A new rule
 from __future__ import annotations
 
 import re
-from dataclasses import field
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import field
 
 from shroff import config
 from shroff.app.parts import ProjectPart
@@ -24,7 +24,7 @@ from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ class Note(msgspec.Struct):
     approved_at_ms: int = 0
 
 
-@frozen
-class StoredDraft:
+class StoredDraft(FrozenStruct):
     """A rule in the making. `is_approved` holds for this very text."""
 
     id: str
@@ -69,8 +68,7 @@ class StoredDraft:
         return self.note.approved_by is not None and self.note.approved_tag == self.tag
 
 
-@frozen
-class Checked:
+class Checked(FrozenStruct):
     """Findings about a draft's text. `elsewhere` are mistakes of other files, which keep it from being typed."""
 
     mistakes: Sequence[Problem]
@@ -170,7 +168,7 @@ class RuleDraftFiles(ProjectPart):
             if author.id in {editor.id for editor in draft.note.authors}:
                 raise NotApprovedError(f"{author.name} wrote part of this draft; another person must approve it")
             self._require_ok(draft)
-            note = msgspec.structs.replace(
+            note = replace(
                 draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._context.now_ms()
             )
             before("", draft.tag)

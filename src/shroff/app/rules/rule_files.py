@@ -18,7 +18,7 @@ from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
 from shroff.runtime.entry_points import IMPORTERS, load_entry
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ class NoRuleError(RefusalError):
     status, code, title = 404, "no-rule", "There is no such rule"
 
 
-@frozen
-class RuleFile:
+class RuleFile(FrozenStruct):
     """One file of rules: its name in `rules/`, its text, and the rules that it declares, where it has no mistake."""
 
     name: str
@@ -66,8 +65,7 @@ class RuleFile:
         return tag_of(self.text)
 
 
-@frozen
-class RuleLocation:
+class RuleLocation(FrozenStruct):
     """Where a rule stands in the project's files: the file, its text there, and the trial that runs beside it."""
 
     file: RuleFile

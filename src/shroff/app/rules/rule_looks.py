@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.app.people import ProjectPeople
@@ -21,7 +21,7 @@ from shroff.people.store import AuditFilter, rows_of
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.rule_text import in_words
 from shroff.rules.silences import trial_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -39,19 +39,17 @@ SLICE_S = 0.02  # for which a page counts back at once; the rest is counted besi
 STATES = (ACTIVE, SHADOW, DRAFT, OFF)
 
 
-@dataclass(slots=True)
-class RuleStatistics:
+class RuleStatistics(Struct):
     """Cache of a project's rules: hits, versions and test results."""
 
     records: HitRecords = field(default_factory=HitRecords)
     histories: Histories = field(default_factory=Histories)
     lock: Lock = field(default_factory=Lock)
-    tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = field(default_factory=dict)
+    tests: dict[str, tuple[Definitions, Rule, Sequence[TestResult]]] = {}
     counting: Future[bool] | None = None  # of a service: counts earlier hits beside all else
 
 
-@frozen
-class RuleLook:
+class RuleLook(FrozenStruct):
     """One rule. `rules` are it, or the rows of its table; none where the project's files do not have it, or mistakes.
 
     `versions` are newest first; `is_in_force` says whether the log has what the file says; `says` is it read back;

@@ -7,14 +7,14 @@ searched on what it leaves. Nothing is believed of that: each rule is tested onc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.project.policy import OUTCOMES
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 RULES_MAX = 5
 PARTS_MAX = 3
@@ -32,8 +32,7 @@ REVIEW = OUTCOMES.index("review")
 _NONE = -1e30  # below all values: a missing one
 
 
-@frozen
-class Part:
+class Part(FrozenStruct):
     """A part of a condition: a column above a number, or up to it, or one of some texts."""
 
     column: int
@@ -51,8 +50,7 @@ class Part:
 Parts = tuple[Part, ...]
 
 
-@frozen
-class RuleCosts:
+class RuleCosts(FrozenStruct):
     """RuleCosts in whole units of money, and the reviews that people have time for in the period that is searched."""
 
     false_decline: float
@@ -191,8 +189,7 @@ def holds(parts: Parts, columns: Sequence[Floats]) -> Bools:
 # ---- tests on later events
 
 
-@frozen
-class MeasuredRule:
+class MeasuredRule(FrozenStruct):
     """What a rule came to on later events: hits, and precision and money with 95 % intervals."""
 
     hits: Bools

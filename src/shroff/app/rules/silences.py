@@ -10,7 +10,7 @@ from shroff.errors import UsageError, nearest
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, parse_file_time
 from shroff.rules.silences import key_of, list_of, rule_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,8 +22,7 @@ DAYS_MAX = 366  # for which a rule may be silent at once
 TEXT_MAX = 1_000  # characters of a key or a reason
 
 
-@frozen
-class Silence:
+class Silence(FrozenStruct):
     """One key for which a rule is silent, as its list has it: a key that is hashed in events stands hashed.
 
     `until` is empty where somebody wrote a line without an end into the list: that holds for good.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 from zlib import crc32
@@ -18,6 +18,7 @@ from shroff.events.event import Event, TimeText, canonical_value, time_text
 from shroff.language.values import DAY_MS, show_decimal, show_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.runtime.texts import many, table
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from shroff.app.project import Project

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from shroff.events.avro.schema import DURATION_MS, Avro, as_tree, avro_type, schema_name_of, schema_of, schema_text
 from shroff.events.avro.values import alike
@@ -12,7 +11,7 @@ from shroff.events.mapping import LABEL, Mapper
 from shroff.language.expression import Path
 from shroff.language.types import UNITS_MAX
 from shroff.language.values import show_decimal
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 SCHEMAS_SHOWN_MAX = 1_500  # characters of each schema in a message
 _TIMES = frozenset(f"{before}timestamp-{unit}" for before in ("", "local-") for unit in ("millis", "micros", "nanos"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
@@ -13,7 +12,7 @@ from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, sch
 from shroff.events.definitions import EventType, Settings
 from shroff.events.formats.schemas import Registered, SchemaRegistry
 from shroff.events.mapping import Mapper
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 UNCHANGED = "unchanged"
 REGISTERED = "registered"

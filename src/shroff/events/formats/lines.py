@@ -13,7 +13,7 @@ from msgspec.json import encode as to_json
 from shroff.events.definitions import CsvLayout
 from shroff.events.raw_values import canonical_json, kept_bytes, with_item
 from shroff.language.expression import Path
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.events.formats.csv_records import CsvRecords
@@ -57,7 +57,7 @@ class Line(msgspec.Struct, eq=False, gc=False):
     def part(self, each: Path | None, index: int) -> Line:
         """An item of this message as a line at a place of its own, or the message beside its items."""
         if each is None:
-            return msgspec.structs.replace(self, is_whole=True)
+            return replace(self, is_whole=True)
         where = f"{self.place}{ITEM_MARK}{index + 1}"
         return Line(self.number, None, self.columns, None, None, self.line, where, self.trace, each, index)
 

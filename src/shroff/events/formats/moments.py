@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,6 +16,7 @@ from shroff.events.mapped_values import zoned
 from shroff.events.mapping import LABEL, UTC, Dispatcher, MappedRow, Mapper
 from shroff.events.readers import as_of_label, reader
 from shroff.language.types import TIME
+from shroff.runtime.values import replace
 
 Moment = Callable[[Line], int | None]
 

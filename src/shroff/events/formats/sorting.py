@@ -6,7 +6,6 @@ import heapq
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -19,6 +18,7 @@ from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.events.unique import Named
 from shroff.events.validation import LabelInput
+from shroff.runtime.values import replace
 
 MEMORY_BYTES = 64 * 1024 * 1024  # of packed submissions
 EARLIEST_MS = -(1 << 63)  # before any event

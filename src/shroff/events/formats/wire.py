@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Protocol
 
 from shroff.errors import UsageError
@@ -13,6 +12,7 @@ from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import LINE_BYTES_MAX, Line
 from shroff.events.mapping import Mapper
 from shroff.language.values import Value
+from shroff.runtime.values import replace
 
 MESSAGE_BYTES_MAX = LINE_BYTES_MAX
 

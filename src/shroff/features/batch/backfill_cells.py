@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -26,7 +25,7 @@ from shroff.features.batch.backfill_plan import (
 )
 from shroff.features.online.window_state import HistoryPlan
 from shroff.language.aggregates import State
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 # Calls a function with each of the given arguments, on several threads, and gives the results in order.
 Run = Callable[[Callable[..., Any], Iterable[tuple[Any, ...]]], list[Any]]
@@ -42,8 +41,7 @@ SERVES: Final[dict[int, tuple[State, ...]]] = {  # the states that need it
 }
 
 
-@frozen
-class Order:
+class Order(FrozenStruct):
     """Rows sorted by key, each key's in the order of the log: a slot each, `starts` to `ends` for each key.
 
     The keys are parted into ranges of about equally many rows; behind each range one slot
@@ -81,8 +79,7 @@ class Order:
         return int((self.ends[first:last] - self.starts[first:last]).max(initial=0))
 
 
-@frozen
-class AskedRows:
+class AskedRows(FrozenStruct):
     """Rows with queries, by key: their order and times, and the range of each key.
 
     `starts` and `ends` are of its cells; `come` counts those that stand in the order of time.

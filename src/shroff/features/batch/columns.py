@@ -15,7 +15,7 @@ from shroff.language.columns import Column, values_of
 from shroff.language.expression import Aggregate, ItemField, Node, ThisField, aggregates, walk
 from shroff.language.row import Reference
 from shroff.language.types import Type
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 
 Kept = Column | Coded
 
@@ -30,8 +30,7 @@ class ChunkFrame(FrozenStruct):
     aggregates: dict[Aggregate, Kept]
 
 
-@frozen
-class Chunk:
+class Chunk(FrozenStruct):
     """Data kept of consecutive events of the log. `version` is that of lists and tables."""
 
     size: int

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.online.group_state import GroupState, SharedCodes
 from shroff.language.row import Reference
+from shroff.runtime.values import replace
 
 # What the groups of a stage may take while they wait to be asked; others write their answers to a file.
 HELD_BYTES = 1 << 30

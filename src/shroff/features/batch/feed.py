@@ -5,11 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from msgspec import Struct
 
 from shroff.arrays import Array, Bools, Bytes, Ints
 from shroff.errors import UsageError
@@ -22,14 +22,13 @@ BYTES_A_SERIES = 33  # and of each of its series
 SPILL_ROWS = 1 << 18  # that are answered and written at a time
 
 
-@dataclass(slots=True)
-class _Columns:
+class _Columns(Struct):
     """The feeds of all batches, each as small as its numbers allow."""
 
-    inserts: list[Array] = field(default_factory=list)
-    asks: list[Array] = field(default_factory=list)
-    values: list[Array] = field(default_factory=list)
-    kept: list[Bytes] = field(default_factory=list)
+    inserts: list[Array] = []
+    asks: list[Array] = []
+    values: list[Array] = []
+    kept: list[Bytes] = []
 
 
 class GroupFeed:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from shroff.arrays import Ints
@@ -23,6 +22,7 @@ from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW, compute
 from shroff.features.online.group_state import GroupState
 from shroff.features.plan import make_plan
 from shroff.language.row import Reference
+from shroff.runtime.values import replace
 
 PIECE_ROWS = 1 << 18  # rows whose results are there at the same time
 One = TypeVar("One")

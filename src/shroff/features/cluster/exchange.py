@@ -22,7 +22,7 @@ from shroff.errors import StateError
 from shroff.features.online.group_state import Feed, LookRows
 from shroff.features.online.value_codec import pack, unpack
 from shroff.language.values import Value
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ ANSWER_ROWS = 1 << 14  # that are read at a time, of each partition
 HEAD = ("row", "time", "insert", "ask")
 
 
-@frozen
-class Rows:
+class Rows(FrozenStruct):
     """Rows of a group in log order: positions in the history, times, key codes (-1: none), and columns.
 
     `values` and `kept` are those of a `Feed`. Of a group whose conditions plain Python evaluates, `looked` has

@@ -27,13 +27,12 @@ from shroff.features.plan import Group, Plan, make_plan
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, aggregates, walk
 from shroff.language.row import Reference
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 WORD_BYTES = 9  # of an answer: a number or the bits of a float, and whether it is there
 
 
-@frozen
-class EntityAnswer:
+class EntityAnswer(FrozenStruct):
     """Values of an entity's aggregates at one event, in the order of `PartitionPlan.asked`.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from shroff.features.frames import Dictionary
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 One = TypeVar("One")
 

@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -31,6 +30,7 @@ import numpy as np
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels.numbers import OPTIONS, settle
 from shroff.runtime.process_wide import compile_listeners
+from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import whole_file
 
 SUFFIX = ".kernel"
@@ -70,8 +70,7 @@ _PROBE = np.empty(8, np.int64)
 _address = _read_address if _read_address(_PROBE) == _shown_address(_PROBE) else _shown_address
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(FrozenStruct):
     """A parameter of a kernel: a number, where `dimensions` is 0, or an array, its rows one behind the other."""
 
     kind: str

@@ -6,11 +6,11 @@ A group keeps its events in a kernel's history, or, where a condition must look 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+from msgspec import Struct, field
 
 from shroff.arrays import Bools, Bytes, Ints
 from shroff.events.definitions import Events
@@ -30,13 +30,12 @@ from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, Ite
 from shroff.language.row import Reference
 from shroff.language.types import INTEGER_MAX, UNITS_MAX
 from shroff.language.values import Value
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
 
 
-@frozen
-class Feed:
+class Feed(FrozenStruct):
     """Input of window state from a batch: key codes of events and of readers, and its series."""
 
     inserts: Ints
@@ -45,8 +44,7 @@ class Feed:
     kept: Bytes
 
 
-@frozen
-class SharedCodes:
+class SharedCodes(FrozenStruct):
     """Codes that the groups of an engine share: of keys, by entity and names of a pair, and of texts."""
 
     keys: dict[Any, Codes] = field(default_factory=dict[Any, Codes])
@@ -455,8 +453,7 @@ def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
 _FIRST_ROOM = 64
 
 
-@dataclass(slots=True)
-class Links:
+class Links(Struct):
     """Chains of pair codes: `last` has the newest pair of each key, `before` the one before each pair; -1: none.
 
     All of it follows from the dictionary of pairs, so a snapshot need not have it.

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import numpy as np
+from msgspec import field
 
 from shroff.arrays import Ints
 from shroff.events.definitions import Events
@@ -28,7 +28,6 @@ _NUMBER = " number"  # by order of arrival
 _NO_KEY = -1
 
 
-@dataclass(slots=True)
 class LinkState(ScanState):
     """The events by link value and by key, for aggregates with one `via`."""
 

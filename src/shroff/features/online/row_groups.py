@@ -6,7 +6,6 @@ The history is the same one, so a batch may go either way whatever the one befor
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from shroff.features.plan import SeriesKey, series_of
 from shroff.language.expression import ItemField, Node, ThisField, fields_of_this, walk
 from shroff.language.row import Evaluate
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN
+from shroff.runtime.values import replace
 
 Fill = Callable[[Row], None]
 _NOBODY = -1

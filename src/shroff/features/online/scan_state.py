@@ -8,40 +8,39 @@ from __future__ import annotations
 
 from bisect import bisect_right, insort
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice, repeat
 from math import inf
 from operator import itemgetter
+
+from msgspec import Struct
 
 from shroff.features.naive import aggregate_values
 from shroff.features.online.value_codec import pack, pack_numbers, unpack, unpack_numbers
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 Cell = tuple[int, dict[str, Value]]
 TIME = itemgetter(0)
 _THIS_TIME = itemgetter(2)
 
 
-@frozen
-class _Scan:
+class _Scan(FrozenStruct):
     aggregate: Aggregate
     keeps: Evaluate | None
     reads: Evaluate | None
 
 
-@dataclass(slots=True)
-class ScanState:
+class ScanState(Struct):
     """The events of one type by key, each with the fields that the aggregates read, by (time, arrival)."""
 
     aggregates: Sequence[Aggregate]
     lateness_ms: int
     reference: Reference
-    cells: dict[int, list[Cell]] = field(default_factory=dict)
-    _looks: list[_Scan] = field(default_factory=list)
-    _round: list[int] = field(default_factory=list)  # keys that this round of trimming has yet to look at
+    cells: dict[int, list[Cell]] = {}
+    _looks: list[_Scan] = []
+    _round: list[int] = []  # keys that this round of trimming has yet to look at
     _reach_ms: float = 0  # how far back the aggregates look
 
     def __post_init__(self) -> None:

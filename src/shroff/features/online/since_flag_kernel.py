@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -21,6 +20,7 @@ from shroff.features.online.value_codec import encode
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
 from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
 from shroff.language.types import BOOLEAN, INTEGER_MAX
+from shroff.runtime.values import FrozenStruct
 
 
 def rule_program(wanted: Computed, groups: Sequence[GroupState]) -> tuple[Program, tuple[Node, ...]] | None:
@@ -53,8 +53,7 @@ def _missing_without_this(node: Any) -> Any:
     return type(node)(**{name: _missing_without_this(getattr(node, name)) for name in node.__struct_fields__})
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(FrozenStruct):
     """Arguments of the kernel for a batch, besides the rule."""
 
     times: Ints

@@ -16,13 +16,12 @@ from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
 from shroff.language.row import Evaluate, compile_row
 from shroff.language.values import Value
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 Values = dict[Aggregate, Value]
 
 
-@frozen
-class RuleByRows:
+class RuleByRows(FrozenStruct):
     """The rule with its histories, of which any may be in Python."""
 
     wanted: Computed

@@ -21,7 +21,7 @@ from shroff.features.kernels import layout
 from shroff.features.programs.compiler import Program
 from shroff.language.aggregates import AGGREGATES, State
 from shroff.runtime.process_wide import lengthen, mapped
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 
 # Kernels know a function by its number, which has its name.
 FUNCTIONS: Final[dict[str, int]] = {name: getattr(layout, name.upper()) for name in AGGREGATES}
@@ -46,8 +46,7 @@ Answers: TypeAlias = tuple[Ints, Bytes]
 """Results and whether they are there, each of one row per query or look and one column per event."""
 
 
-@frozen
-class Series:
+class Series(FrozenStruct):
     """Values of one argument under one condition: a value per event, or none.
 
     Which of it an aggregate needs says `NEEDS`. With sums, values are at
@@ -64,8 +63,7 @@ class Series:
     real: bool = False
 
 
-@frozen
-class Query:
+class Query(FrozenStruct):
     """One aggregate: a function of one series over one window.
 
     Without `length_ms` and `last_n` the window is everything since the log began.
@@ -111,8 +109,7 @@ class Look:
     since: int = field(default=-1, repr=False)  # no part of the layout
 
 
-@frozen
-class HistoryPlan:
+class HistoryPlan(FrozenStruct):
     """The series that a history stores and its answers, in this order: queries, then looks."""
 
     series: tuple[Series, ...]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import reduce
 from struct import pack, unpack
+
+from msgspec import Struct
 
 from shroff.features.kernels import operations as kernel
 from shroff.features.value_bounds import Bounds, BoundsOf, bounds_of, fits_word, value_bounds
@@ -73,12 +74,11 @@ def _is_operand(node: Node) -> bool:
     return not (reads_item(node) and reads_this(node)) and not is_number
 
 
-@dataclass(slots=True)
-class _ProgramCompiler:
+class _ProgramCompiler(Struct):
     is_operand: Callable[[Node], bool]
-    operands: dict[Node, Register] = field(default_factory=dict)
-    constants: dict[tuple[int, int], Register] = field(default_factory=dict)
-    results: dict[tuple[int, Register, Register], Register] = field(default_factory=dict)
+    operands: dict[Node, Register] = {}
+    constants: dict[tuple[int, int], Register] = {}
+    results: dict[tuple[int, Register, Register], Register] = {}
 
     def program(self, result: Register) -> Program:
         base = {"operand": 0, "constant": len(self.operands), "result": len(self.operands) + len(self.constants)}

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from shroff.errors import Problem
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from shroff.language.yaml.slips import Edit, EditedText, Slip, in_quotes, is_cut, values_in_flow
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 # The limit that the language has for expressions, taken for files too.
 DEPTH_MAX = 40

@@ -46,15 +46,14 @@ from shroff.log.state.feature_events import (
 from shroff.log.time_slips import RowTimes, dated, slip_rows, slip_words
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import ahead
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 ROWS = 1 << 18  # of a batch
 BYTES = 1 << 25  # about what the rows of a batch may take
 EVENTS = 8_192  # that are there as Python objects at a time
 
 
-@frozen
-class FilePart:
+class FilePart(FrozenStruct):
     """A part of a file that is read at once.
 
     Args:

@@ -13,7 +13,6 @@ from itertools import chain, repeat
 from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
-from msgspec.structs import replace
 
 from shroff.arrays import Ints
 from shroff.events.avro.wire import FRAME_BYTES
@@ -25,6 +24,7 @@ from shroff.language.columns import values_of
 from shroff.log.columns.avro_columns import RecordForm, lines_of
 from shroff.log.columns.read_lines import LineColumns, LineForm, ReadLines, TextRoom, Texts, kernels
 from shroff.runtime.logs import failure
+from shroff.runtime.values import replace
 from shroff.streams.log_columns import JoinedTexts
 from shroff.streams.merge import EARLIEST
 

@@ -27,15 +27,14 @@ from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.progress import ahead
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader, Record
 
 LINES = 1 << 16  # of a piece
 LINE_END = 10
 
 
-@frozen
-class LogPiece:
+class LogPiece(FrozenStruct):
     """Records that follow each other, (after, after + size], as frames by type; others have no frame.
 
     Args:

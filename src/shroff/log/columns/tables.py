@@ -25,7 +25,7 @@ from shroff.log.state.feature_events import FeatureEvents, WindowState, taken
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import Progress, batched
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,8 +35,7 @@ DIGITS = 38  # of a decimal of 128 bits
 NARROW_DIGITS = 18  # and of one of 64
 
 
-@frozen
-class Way:
+class Way(FrozenStruct):
     """How features are computed: engine, cluster and threads.
 
     Args:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec import Struct
 
 from shroff.arrays import Ints
 from shroff.events.formats.lines import Lines
@@ -21,7 +21,7 @@ from shroff.language.values import show_duration
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ class Left(FrozenStruct):
     reason: str
 
 
-@dataclass(slots=True)
-class LeftOut:
+class LeftOut(Struct):
     """How many lines of files gave no event, by why, and the first of them.
 
     `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
@@ -54,7 +53,7 @@ class LeftOut:
     too_late: int = 0
     doubled: int = 0
     untaken: int = 0
-    first: list[Left] = field(default_factory=list)
+    first: list[Left] = []
     tell: Callable[[str], None] = unheard
     now_ms: int | None = None
 
@@ -99,8 +98,7 @@ def left_submission(submission: Submission) -> tuple[str, Left]:
     return "untaken", Left(submission.source, submission.place, words)
 
 
-@frozen
-class FeatureEvents:
+class FeatureEvents(FrozenStruct):
     """The next events of a history by type, and of those whose features are wanted the ids and places.
 
     `size` is how many events there are; the rows of the frames are below it.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from shroff.engine.step import Engine, SequencedEvent
 from shroff.errors import PrunedError
@@ -42,8 +43,7 @@ PIECE_BYTES = 1 << 23  # about what the lines of a piece take; some pieces are t
 Lines = tuple[bytes, dict[int, Hits]]  # of a piece, and the hits of the past by their rows
 
 
-@dataclass(slots=True)
-class Folded:
+class Folded(Struct):
     """State after a fold: the engine, what is in force by the log, and the verdict of each labeled event.
 
     `seq` is the place that it has come to.
@@ -52,7 +52,7 @@ class Folded:
     engine: Engine
     records: Records
     control: Control
-    standings: dict[str, VerdictInForce] = field(default_factory=dict)
+    standings: dict[str, VerdictInForce] = {}
     watermark_ms: int | None = None
     seq: int = 0
 

@@ -7,7 +7,7 @@ import numpy as np
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.metrics import REVIEW, average_precision
 from shroff.models.sets import RecordedDecisions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 CHAMPION = "champion"
 RULES_ONLY = "rules_only"
@@ -15,8 +15,7 @@ BEST_RULE = "best_rule"
 APPROVE_ALL = "approve_all"
 
 
-@frozen
-class Baseline:
+class Baseline(FrozenStruct):
     """Another judge of the same events.
 
     Args:

@@ -10,7 +10,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.model import LOG_ODDS, PROBABILITY
 from shroff.models.sets import FRAUD, GENUINE
 from shroff.models.trees.score import POINTS, POWER, SIGMOID
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 NONE = "none"  # the sigmoid of the margin, as boosting with log loss means it
 PLATT = "platt"  # the sigmoid of slope * margin + intercept
@@ -28,8 +28,7 @@ _STEPS_MAX = 100
 _GAIN_MIN = 1e-12
 
 
-@frozen
-class Calibration:
+class Calibration(FrozenStruct):
     """Mapping from a model's margins to probabilities.
 
     Args:
@@ -82,8 +81,7 @@ def is_calibrated(manifest: JsonMapping) -> bool:
     return (manifest.get("calibration") or {}).get("kind") in (PLATT, ISOTONIC)
 
 
-@frozen
-class CalibrationKernel:
+class CalibrationKernel(FrozenStruct):
     """A calibration as the kernel takes it."""
 
     kind: int

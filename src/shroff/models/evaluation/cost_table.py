@@ -15,7 +15,7 @@ import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, RowsOfFold, Terms
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 CURVE_POINTS = 60
 
@@ -25,8 +25,7 @@ Columns = Mapping[str, Floats]  # of each row: what it costs and counts in each 
 Cuts = tuple[float | None, float | None]  # where to review and where to decline, None for nowhere
 
 
-@frozen
-class Fixed:
+class Fixed(FrozenStruct):
     """Events settled by rules before the score is read: it changes no decline and no allow.
 
     Args:
@@ -40,8 +39,7 @@ class Fixed:
     reviewed: Bools
 
 
-@frozen
-class Point:
+class Point(FrozenStruct):
     """Two thresholds with their daily money and events.
 
     `review_at` is None where nothing is reviewed for its score, `decline_at` where nothing is declined for it.
@@ -57,8 +55,7 @@ class Point:
     frauds_stopped: float  # share of the frauds that are reviewed or declined
 
 
-@frozen
-class Weighed:
+class Weighed(FrozenStruct):
     """Events that thresholds are weighed on.
 
     Args:
@@ -79,8 +76,7 @@ class Weighed:
         return len(self.scores)
 
 
-@frozen
-class CutOffSteps:
+class CutOffSteps(FrozenStruct):
     """Scores that can be thresholds, from high to low, and the step on which each row is."""
 
     scores: Floats
@@ -101,8 +97,7 @@ def steps_of(scores: Floats, most: int | None = None) -> CutOffSteps:
     return CutOffSteps(-negated[last], np.searchsorted(last, of_rows))
 
 
-@frozen
-class CostTable:
+class CostTable(FrozenStruct):
     """Running totals over rows by falling score, one entry before each step of the score and one behind the last.
 
     `scores` are those of the steps, `totals` by name as `columns_of` has them; of those under DECIDING alone only the

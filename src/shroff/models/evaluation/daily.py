@@ -11,11 +11,10 @@ from itertools import pairwise
 import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 
-@frozen
-class KeyDays:
+class KeyDays(FrozenStruct):
     """What each key shows on each day: the largest of its scores and whether any of its rows is a fraud."""
 
     keys: Ints

@@ -15,14 +15,13 @@ from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_pr
 from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, ends, times_for
 from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.keys import metric_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 CARD_PRECISION = "card_precision_at_k"
 BUDGET_RECALL = "recall_at_budget"
 
 
-@frozen
-class Estimate:
+class Estimate(FrozenStruct):
     """A metric over folds.
 
     Args:
@@ -43,8 +42,7 @@ class Estimate:
     why: str = ""
 
 
-@frozen
-class Estimates:
+class Estimates(FrozenStruct):
     """All metrics of one model, with the mean over folds in each resample, for comparisons."""
 
     by_name: dict[str, Estimate]
@@ -52,8 +50,7 @@ class Estimates:
     blocks: dict[str, int]  # how many blocks each metric was drawn from
 
 
-@frozen
-class Difference:
+class Difference(FrozenStruct):
     """Difference of two models on the same rows with its 95 % confidence interval; None if undefined."""
 
     mean: float | None

@@ -17,13 +17,12 @@ from typing import TypedDict
 import numpy as np
 
 from shroff.arrays import Bools, Floats
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 TWO_SIDED = 1.959964  # the 97.5 % point of the normal distribution
 
 
-@frozen
-class FraudShare:
+class FraudShare(FrozenStruct):
     """The share of frauds among all events among which was drawn, as far as the drawn ones say.
 
     Args:

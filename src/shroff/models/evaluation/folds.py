@@ -7,9 +7,9 @@ function that scores the rows of its test. docs/explain/metrics.md says what eac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field, replace
 
 import numpy as np
+from msgspec import field
 
 from shroff.arrays import Bools, Floats, Ints
 from shroff.errors import UsageError
@@ -23,15 +23,14 @@ from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, T
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
 from shroff.models.sets import FRAUD, RecordedDecisions, TrainingSet
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 Score = Callable[[TrainingSet], Floats]
 Learn = Callable[[TrainingSet, KnownRows], Score]
 Progress = Callable[[int, int], None]  # folds done, of how many
 
 
-@frozen
-class FoldReport:
+class FoldReport(FrozenStruct):
     """A fold in numbers. `why` says why it has no model, where it has none."""
 
     fold: Fold
@@ -46,8 +45,7 @@ class FoldReport:
     why: str = ""
 
 
-@frozen
-class Compared:
+class Compared(FrozenStruct):
     """A baseline compared with the model on identical rows.
 
     Args:
@@ -65,8 +63,7 @@ class Compared:
     frauds: int
 
 
-@frozen
-class Tested:
+class Tested(FrozenStruct):
     """The test rows of all folds that have a model: places in the set, scores, verdicts."""
 
     rows: Ints
@@ -75,8 +72,7 @@ class Tested:
     frauds: Bools
 
 
-@frozen
-class Evaluation:
+class Evaluation(FrozenStruct):
     """Complete evaluation of a model before promotion.
 
     Args:
@@ -104,8 +100,7 @@ class Evaluation:
     money_places: int = 2
 
 
-@frozen
-class _ScoredFold:
+class _ScoredFold(FrozenStruct):
     """A fold that has a model: which rows of the set are tested, and how the model scores them."""
 
     number: int
@@ -114,8 +109,7 @@ class _ScoredFold:
     scores: Floats
 
 
-@frozen
-class _Judging:
+class _Judging(FrozenStruct):
     """What every judge of the same parts is measured by."""
 
     settings: ModelSettings

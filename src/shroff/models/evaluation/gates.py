@@ -11,7 +11,6 @@ be another champion, and model.yaml may ask more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import msgspec
 
@@ -24,7 +23,7 @@ from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
 from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 LATENCY = "latency_p99"
 LEAK_TEST = "leak_test"
@@ -37,8 +36,7 @@ _ABOVE = "above the champion by "
 _SINCE = "model.yaml has it only since the model was trained"
 
 
-@frozen
-class GateFigures:
+class GateFigures(FrozenStruct):
     """Measurements that gates are checked against.
 
     Args:
@@ -114,7 +112,7 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
     for gate in gates:
         # The same of a gate that nobody asked when the model was trained
         found += [
-            msgspec.structs.replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
+            replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
             for events in _judged(gate, measured)
             if (events.name, events.limit) not in judged
         ]
@@ -128,7 +126,7 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
         return [*results]
     note = f"{why}: {CURE}"
     return [
-        msgspec.structs.replace(result, passed=False, note=note)
+        replace(result, passed=False, note=note)
         if result.name == SLICE_COLLAPSE or result.limit.startswith(_ABOVE)
         else result
         for result in results

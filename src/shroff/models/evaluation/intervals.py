@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from shroff.arrays import Floats, Ints
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 TIMES = 200  # enough for ends of a 95 % interval to settle to about a tenth of its length
 ROWS_A_RUN = 100_000_000  # rows weighed at most for all drawings; beyond that fewer are drawn, down to 50
@@ -21,8 +21,7 @@ BLOCKS_MIN = 8  # fewer blocks than this say nothing of their spread
 DEFINED_MIN = 0.9  # share of drawings in which a metric must have a value
 
 
-@frozen
-class Blocks:
+class Blocks(FrozenStruct):
     """Bootstrap blocks.
 
     Args:

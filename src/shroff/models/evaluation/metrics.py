@@ -14,15 +14,14 @@ from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
 from shroff.runtime.entry_points import METRICS, installed
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 REVIEW = 2  # codes of outcomes, as `sets.RecordedDecisions` has them: their places in `project.policy.OUTCOMES`
 DECLINE = 3
 BINS = 10  # of the calibration error, each with equally many rows
 
 
-@frozen
-class Terms:
+class Terms(FrozenStruct):
     """What the policy and people's time say: thresholds of the score, and costs in whole units of the project's money.
 
     Of rules and outcomes, which are no scores, what is reviewed or declined is called fraud at each of `cut_offs`.
@@ -46,8 +45,7 @@ class Terms:
         return found
 
 
-@frozen
-class RowsOfFold:
+class RowsOfFold(FrozenStruct):
     """Test rows of a fold as metrics read them.
 
     Args:
@@ -79,8 +77,7 @@ class RowsOfFold:
         return len(self.frauds)
 
 
-@frozen
-class Judged:
+class Judged(FrozenStruct):
     """Scores of rows, sorted once for any number of weightings.
 
     Args:
@@ -98,8 +95,7 @@ class Judged:
     are_probabilities: bool
 
 
-@frozen
-class Bin:
+class Bin(FrozenStruct):
     """One bin of the calibration curve: mean score, share of frauds, and rows."""
 
     score: float

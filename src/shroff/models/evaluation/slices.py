@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
 
 import numpy as np
+from msgspec import field
 
 from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.models.evaluation.exploration import wilson
 from shroff.models.evaluation.intervals import BLOCKS_MIN, TIMES_MIN, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold, Terms, judge, measure
 from shroff.models.sets import TrainingSet
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 SLICES_MAX = 20  # values of one column; the rarest together are `others`
 OTHERS = "others"
@@ -34,8 +34,7 @@ _NUMBER = re.compile(r"(?P<side>up to |above )?(?P<number>-?[0-9]+(\.[0-9]+)?)( 
 MEASURED = ("auc_roc", "average_precision", "recall_at_review", "recall_at_decline", "money_lost", "brier")
 
 
-@frozen
-class Rate:
+class Rate(FrozenStruct):
     """A share of events with its confidence interval.
 
     The intervals of all values of one column that are compared hold together with 95 % confidence (Bonferroni).
@@ -46,8 +45,7 @@ class Rate:
     high: float
 
 
-@frozen
-class Slice:
+class Slice(FrozenStruct):
     """Rows that have something in common, over all folds.
 
     Args:
@@ -77,8 +75,7 @@ class Slice:
         return self.rows - self.frauds >= GENUINE_MIN and self.value != OTHERS
 
 
-@frozen
-class Pooled:
+class Pooled(FrozenStruct):
     """Test rows of all folds, with the scores of two models and the resampling blocks.
 
     `champion` is NaN where the champion is no fair judge, since it learned from the row.

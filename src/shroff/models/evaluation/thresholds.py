@@ -11,7 +11,6 @@ are held against the fold that was left out, for each fold in turn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -32,15 +31,14 @@ from shroff.models.evaluation.cost_table import (
 )
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, Blocks, drawings, ends, key_blocks, times_for
 from shroff.models.evaluation.metrics import Terms
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 NOBODY = 1.000001  # above every score: a threshold that nothing reaches
 STEPS_DRAWN = 2_000  # scores that are tried as thresholds in a drawing; more would change no digit that is read
 DRAWINGS = 100  # of thresholds: each chooses anew
 
 
-@frozen
-class OutOfFold:
+class OutOfFold(FrozenStruct):
     """What thresholds cost that were chosen in the same way on other events, a day.
 
     Args:
@@ -58,8 +56,7 @@ class OutOfFold:
     folds: tuple[tuple[Cuts, float], ...]
 
 
-@frozen
-class Thresholds:
+class Thresholds(FrozenStruct):
     """The thresholds with the lowest cost, their confidence intervals, and the cost of others.
 
     Args:

@@ -12,11 +12,10 @@ from shroff.arrays import Bools, Ints, Ints8
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet, labels_in_force
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 
-@frozen
-class Fold:
+class Fold(FrozenStruct):
     """The windows of one fold, each [start, end), UTC milliseconds; labels known when the test starts train it."""
 
     train_start_ms: int
@@ -25,8 +24,7 @@ class Fold:
     test_end_ms: int
 
 
-@frozen
-class KnownRows:
+class KnownRows(FrozenStruct):
     """Rows of a window with their known verdicts.
 
     Args:
@@ -45,8 +43,7 @@ class KnownRows:
     not_seen: int = 0
 
 
-@frozen
-class FoldRows:
+class FoldRows(FrozenStruct):
     """The rows of a fold: what trains its model, what tests it, and how many a known fraud's key took from the test."""
 
     train: KnownRows

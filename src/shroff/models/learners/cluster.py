@@ -36,7 +36,7 @@ from shroff.models.learners.xgboost import (
     settings_of,
     weights_of,
 )
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 FRAUD = "fraud"
 WEIGHT = "weight"
@@ -45,8 +45,7 @@ GREW_NOTHING = (
 )
 
 
-@frozen
-class TrainingFiles:
+class TrainingFiles(FrozenStruct):
     """The rows to train on as Parquet files, one for each process, which all processes see under these names.
 
     A file has the columns `f0`, `f1`, ... as floats of 32 bits, which is what XGBoost reads, NaN for a missing value;
@@ -84,8 +83,7 @@ class TreeCluster(Protocol):
         """So many trees as XGBoost writes them in JSON, by its own names of settings."""
 
 
-@frozen
-class Growing:
+class Growing(FrozenStruct):
     """Where trees are grown: by which processes, and the folder for rows on their way, which all of them see."""
 
     cluster: TreeCluster

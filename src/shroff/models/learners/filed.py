@@ -7,14 +7,13 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from shroff.arrays import Array, Floats, Ints
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 ROWS_TOGETHER = 1 << 16  # that are read, scored and handed to a learner at a time
 _WIDTH = 8
@@ -29,8 +28,7 @@ class _Room:
         Path(path).unlink()
 
 
-@frozen
-class Filed:
+class Filed(FrozenStruct):
     """A column in a file, some rows of it: an array of numbers where it is indexed, read anew each time.
 
     Cost: what is read is mapped, copied and let go of, so that memory holds what was asked for and no more.

@@ -15,10 +15,10 @@ Liu, Ting and Zhou: Isolation Forest (2008).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.arrays import Ints
@@ -26,7 +26,7 @@ from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 FILE = "isolation.json"
 TREES = 200
@@ -34,17 +34,16 @@ SAMPLE = 256  # rows that each tree sees, as in the paper
 _EULER = 0.5772156649015329
 
 
-@dataclass(slots=True)
-class _Tree:
+class _Tree(Struct):
     """A tree as the file has it, while it grows."""
 
-    left: list[int] = field(default_factory=list)
-    right: list[int] = field(default_factory=list)
-    input: list[int] = field(default_factory=list)
-    threshold: list[float] = field(default_factory=list)
-    members: list[list[int] | None] = field(default_factory=list)
-    missing_left: list[bool] = field(default_factory=list)
-    value: list[float] = field(default_factory=list)
+    left: list[int] = []
+    right: list[int] = []
+    input: list[int] = []
+    threshold: list[float] = []
+    members: list[list[int] | None] = []
+    missing_left: list[bool] = []
+    value: list[float] = []
 
     def add(self) -> int:
         """A new leaf of value 0."""
@@ -57,8 +56,7 @@ class _Tree:
         return len(self.left) - 1
 
 
-@frozen
-class _Grower:
+class _Grower(FrozenStruct):
     """Shared state of a forest's trees: the rows, the categorical inputs, the random generator, the value of a leaf."""
 
     columns: tuple[Values, ...]
@@ -71,7 +69,7 @@ class _Grower:
     def tree(self, rows: Ints, inputs: Ints) -> JsonObject:
         made = _Tree()
         self._grow(made, made.add(), rows, inputs, 0)
-        return {name: getattr(made, name) for name in _Tree.__slots__}
+        return {name: getattr(made, name) for name in _Tree.__struct_fields__}
 
     def _grow(self, tree: _Tree, at: int, rows: Ints, inputs: Ints, depth: int) -> None:
         found = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, at, rows, inputs)

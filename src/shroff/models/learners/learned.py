@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
 from typing import Self
 
 import numpy as np
+from msgspec import field
 
 from shroff.arrays import Floats
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, InputColumn
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 
-@frozen
-class TrainingRows:
+class TrainingRows(FrozenStruct):
     """Input of a learner: a row for each event, a column for each input, by time.
 
     Args:
@@ -34,8 +33,7 @@ class TrainingRows:
         return np.column_stack([column[part] for column in self.columns])
 
 
-@frozen
-class LearningPlan:
+class LearningPlan(FrozenStruct):
     """Parameters of a learner, as numbers by their names in model.yaml."""
 
     parameters: Mapping[str, float]
@@ -48,8 +46,7 @@ class LearningPlan:
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
 
-@frozen
-class Learned:
+class Learned(FrozenStruct):
     """Result of a learner; `gains` has a number for each input."""
 
     format: str
@@ -62,8 +59,7 @@ class Learned:
     gives: str = LOG_ODDS
 
 
-@frozen
-class Fitted:
+class Fitted(FrozenStruct):
     """A model as a learner made it.
 
     Args:

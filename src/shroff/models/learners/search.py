@@ -23,7 +23,7 @@ from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import UNSUPERVISED, columns_for, fit
 from shroff.models.learners.training import in_time_order, loaded, thinned
 from shroff.models.sets import FRAUD, TrainingSet
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
@@ -33,8 +33,7 @@ TRIED_SHARE = 0.6  # of the rows, by time, train a trial; the next fifth stops i
 STOPPED_SHARE = 0.8
 
 
-@frozen
-class Range:
+class Range(FrozenStruct):
     """Search range of a parameter. `is_log`: logarithmic."""
 
     low: float
@@ -69,16 +68,14 @@ RANGES: Final[Mapping[str, Mapping[str, Range]]] = {
 }
 
 
-@frozen
-class SearchRange:
+class SearchRange(FrozenStruct):
     """End of a search: a number of trials, or a time after which no trial starts."""
 
     trials: int | None
     seconds: float | None
 
 
-@frozen
-class Trial:
+class Trial(FrozenStruct):
     """Parameters of a trial, and its average precision (NaN if undefined)."""
 
     number: int
@@ -89,8 +86,7 @@ class Trial:
 Proposals = Generator[dict[str, str], Trial, None]  # parameters out, the trial that they came to in
 
 
-@frozen
-class SearchResult:
+class SearchResult(FrozenStruct):
     """Result of a search.
 
     Args:

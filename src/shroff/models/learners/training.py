@@ -27,7 +27,7 @@ from shroff.models.loaded import FILES, XGBOOST, LoadedModel, load_model
 from shroff.models.model import LOG_ODDS
 from shroff.models.sets import FRAUD, GENUINE, Input, TrainingSet
 from shroff.models.trees.xgboost import base_margin_of_xgboost
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.models.learners.cluster import Growing
@@ -36,8 +36,7 @@ LAST_SHARE = 0.2
 FRAUDS_LAST_MIN = 10  # fewer frauds say neither when to stop nor what a margin means
 
 
-@frozen
-class Trained:
+class Trained(FrozenStruct):
     """A model with its calibration, not yet in a registry.
 
     Args:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from msgspec import field
 
 from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
@@ -16,15 +17,14 @@ from shroff.models.model_contributions import Dependence
 from shroff.models.registry import GateResult
 from shroff.models.reports.pages import page
 from shroff.models.reports.plots import cost_chart, curves, dependence_plots, importance_bars
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 MINUS = "\N{MINUS SIGN}"
 _MISSING = "missing"
 _HEADLINE = ("average_precision", "auc_roc")
 
 
-@frozen
-class Extras:
+class Extras(FrozenStruct):
     """Optional parts of a report.
 
     Args:

@@ -16,7 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from shroff.arrays import Floats
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 MARK = "mark"  # kinds of lines: the thing itself, what it is held against, frauds
 REF = "ref"
@@ -27,8 +27,7 @@ _TICKS = 5
 _POINTS_MAX = 400  # more are not seen, and would make the page heavy
 
 
-@frozen
-class ChartAxis:
+class ChartAxis(FrozenStruct):
     """One axis. A logarithmic one shows 0 and less at its beginning."""
 
     name: str
@@ -70,8 +69,7 @@ class ChartAxis:
         return [place * step_size for place in range(first, math.floor(self.high / step_size + 1e-9) + 1)]
 
 
-@frozen
-class ChartLine:
+class ChartLine(FrozenStruct):
     """One line of a chart, or a cloud of dots; with `has_dots`, each point of the line has a dot."""
 
     name: str
@@ -89,8 +87,7 @@ class ChartLine:
         return [f"{at:.1f} {to:.1f}" for at, to in zip(across.tolist(), up.tolist(), strict=True)]
 
 
-@frozen
-class ChartColumn:
+class ChartColumn(FrozenStruct):
     """One step of time and what it comes to; an empty one has nothing to count."""
 
     name: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from msgspec.json import decode as from_json
@@ -14,12 +13,12 @@ from shroff.json_types import JsonMapping
 from shroff.models.columns import CATEGORY
 from shroff.models.model import InputColumn
 from shroff.models.trees.forest import check_inputs
+from shroff.runtime.values import FrozenStruct
 
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(FrozenStruct):
     """Contribution of one input to a margin: `weight * ((value - mean) / scale)`, or a weight per category."""
 
     mean: float
@@ -29,8 +28,7 @@ class Weights:
     categories: Floats | None
 
 
-@dataclass(frozen=True, slots=True)
-class Linear:
+class Linear(FrozenStruct):
     """The weights of each input in order, and what a margin begins with."""
 
     start: float

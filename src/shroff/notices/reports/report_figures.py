@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,7 +17,7 @@ from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, DayFigures, figu
 from shroff.notices.definitions import Notice
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LogReader
 
 _NOT_COUNTED = msgspec.Raw(b"null")
@@ -70,8 +69,7 @@ class _StoredReport(msgspec.Struct):
     counted: msgspec.Raw = _NOT_COUNTED
 
 
-@frozen
-class Day:
+class Day(FrozenStruct):
     """A day in the zone of a report, [start, end), and where the one before it begins."""
 
     before_ms: int

@@ -18,7 +18,7 @@ from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.templates import NoticeTemplates
 from shroff.notices.texts.words import WORDS
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 ITEMS_MAX = 50  # that one mail shows
@@ -26,8 +26,7 @@ AMOUNT_BAND = re.compile(r"(?P<first>[\d.]+) to (?P<last>[\d.]+)")
 PLACES = ("amount", "merchant", "card")  # of `show`, in the order of the texts; a moment stands before `card`
 
 
-@frozen
-class LetterSender:
+class LetterSender(FrozenStruct):
     """Sender of a mail: the name that it shows, what the reader can do without a link, and the target of links.
 
     Without `help` it is that of the language.

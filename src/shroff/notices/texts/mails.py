@@ -15,14 +15,13 @@ from hashlib import sha256
 from shroff.errors import UsageError
 from shroff.notices.mailer import Mail
 from shroff.people.addresses import is_address
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 SUBJECT_MAX = 200
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
-@frozen
-class RenderedText:
+class RenderedText(FrozenStruct):
     """A rendered text. `trouble` says why another text is used instead of the project's own."""
 
     subject: str

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -21,6 +20,7 @@ from shroff.json_types import JsonMapping
 from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.sandbox import Sandbox, check_own
+from shroff.runtime.values import replace
 
 FOLDER = "notices/"
 ENDINGS = (".txt.j2", ".html.j2")

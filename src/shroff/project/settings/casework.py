@@ -6,7 +6,6 @@ None of it decides anything: like what says where things are, it is in no versio
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,7 @@ from shroff.language.types import BOOLEAN
 from shroff.language.values import DAY_MS, parse_share
 from shroff.language.yaml import text as yamltext
 from shroff.rules.texts import tag_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.errors import Problem
@@ -282,7 +281,7 @@ def load_case_settings(
     """Load the key `cases` of shroff.yaml; with events, and the names that expressions see, check those in it."""
     node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
     found = load_shape(node, CASES, CaseSettings, problems, NAME_OF) or CaseSettings()
-    found = msgspec.structs.replace(found, outcomes=found.outcomes or ("review",))
+    found = replace(found, outcomes=found.outcomes or ("review",))
     if node is not None and events is not None and names is not None:
         routes = _route_mistakes("queue", found.queues, names, rules)
         closing = _route_mistakes("auto_close", found.auto_close, names, rules)

@@ -6,15 +6,16 @@ None of it decides anything: like what says where things are, it is in no versio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, replace
 from typing import TYPE_CHECKING
+
+from msgspec import field
 
 from shroff.errors import nearest
 from shroff.language.keys import DURATION, NAME, Many, One, Required, choice, mapping_shape, own_names
 from shroff.language.shapes import load_shape
 from shroff.language.values import DAY_MS
 from shroff.language.yaml import text as yamltext
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.settings import ADDRESS
 
 if TYPE_CHECKING:
@@ -82,8 +83,7 @@ SUMMARIES = mapping_shape(
 )
 
 
-@frozen
-class SummarySettings:
+class SummarySettings(FrozenStruct):
     """The key `summaries`; durations in milliseconds. `columns` names fields by columns."""
 
     url: str

@@ -14,11 +14,10 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.systems_keys import default_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 
-@frozen
-class System:
+class System(FrozenStruct):
     """An external system: its kind, and its settings as written, with `${NAME}`.
 
     Its text shows the kind alone, since settings may hold credentials.

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from msgspec import field
 from msgspec.json import encode as to_json
 
 from shroff import config
@@ -43,7 +42,7 @@ from shroff.project.settings.systems_keys import (
     snapshots,
     store,
 )
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 SYSTEM_KEYS = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
 TOLD_KEPT_MS = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
@@ -64,8 +63,7 @@ class SignInSettings(FrozenStruct):
     group_roles: Mapping[str, str] = {}
 
 
-@frozen
-class Systems:
+class Systems(FrozenStruct):
     """The outside systems of a project; without any it is one process and one file."""
 
     source: System | None = None
@@ -360,7 +358,7 @@ def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
             "second_factor": tuple(ways.get("second_factor") or ()),
             "group_roles": mapping_of(ways.get("scim")).get("roles", {}),
         }
-        return msgspec.structs.replace(found, has_passwords=has_passwords, **more)
+        return replace(found, has_passwords=has_passwords, **more)
     node.report(problems, "idle must be at least 1m, and the lifetime between idle and 30d.")
     return usual
 

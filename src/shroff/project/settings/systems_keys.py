@@ -5,7 +5,6 @@ Adapters declare the keys below their names (`project.settings.installed`). No v
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, partial
 
 from shroff.language.keys import (
@@ -29,6 +28,7 @@ from shroff.language.keys import (
 )
 from shroff.project.settings.installed import each_settings, kinds, own_settings, settings_of
 from shroff.project.settings.service_keys import METRICS, NETWORKS, SESSIONS, SIGN_IN
+from shroff.runtime.values import replace
 from shroff.streams.settings import (
     ADDRESS,
     CALLS,

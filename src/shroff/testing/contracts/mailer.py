@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -14,6 +13,7 @@ import pytest
 from shroff.errors import TransientError
 from shroff.notices.mailer import Mail, Mailer
 from shroff.notices.texts.mails import RenderedText, mail_of
+from shroff.runtime.values import replace
 from shroff.testing.contracts.promises import Contract, promise
 
 PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the address of `away`, where it has one

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from shroff import config
@@ -22,7 +21,7 @@ from shroff.models.inputs import InputLoader
 from shroff.models.loaded import LOGISTIC
 from shroff.models.model import InputColumn
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 OPTION = "--inputs"
 CATEGORIES = "--categories"
@@ -31,8 +30,7 @@ _SHOWN = 8  # names that a message repeats
 _MAPPED = re.compile(r"\s*([^=<>!\s][^=<>!]*?)\s*=(?![=])\s*(.+)", re.DOTALL)
 
 
-@frozen
-class Declared:
+class Declared(FrozenStruct):
     """One input as it was written: the name of the feature in the file, empty for one by its place; its expression."""
 
     theirs: str
@@ -40,8 +38,7 @@ class Declared:
     categories: tuple[str, ...] | None = None
 
 
-@frozen
-class ForeignInputs:
+class ForeignInputs(FrozenStruct):
     """Inputs of a model, in the order of its features: as the project computes them, and as they go to the model."""
 
     inputs: tuple[ModelInput, ...]

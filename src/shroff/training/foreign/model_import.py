@@ -7,7 +7,6 @@ nobody here can see; report and manifest say so, and where the end of that train
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from shroff.models.model import NUMBER, PROBABILITY
 from shroff.models.model_contributions import drawn_rows
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.foreign.inputs import ForeignInputs
 from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
 from shroff.training.train import Maker, plain_settings
@@ -40,8 +39,7 @@ Reader = Callable[[str, bytes, int | None], Foreign | None]  # of a file's name,
 IMPORTED = "imported"  # in a manifest: where a model comes from that was not trained here
 
 
-@frozen
-class ImportedModel:
+class ImportedModel(FrozenStruct):
     """A model from elsewhere that was checked.
 
     Args:

@@ -17,7 +17,7 @@ from shroff.models.columns import CATEGORY
 from shroff.models.imported import Foreign
 from shroff.models.loaded import LoadedModel
 from shroff.models.model import LOG_ODDS, NUMBER, InputColumn
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 SCORE = "score"
 MARGIN = "margin"
@@ -30,8 +30,7 @@ _SWAPS_INPUTS_MAX = 40  # of more, pairs are not tried
 _SWAPS_ROWS = 200
 
 
-@frozen
-class CheckRows:
+class CheckRows(FrozenStruct):
     """Rows to check by: their places in the file, a column for each input, and the answers.
 
     Args:
@@ -47,8 +46,7 @@ class CheckRows:
     unknown: tuple[str, ...] = ()
 
 
-@frozen
-class CheckedScores:
+class CheckedScores(FrozenStruct):
     """Result of the check: how many rows agree, the largest difference, and untested cases as sentences."""
 
     file: str

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 import shroff
@@ -37,14 +37,13 @@ ROWS = "rows.parquet"
 LABELS = "labels.parquet"
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(Struct):
     """Totals of the rows, complete when all are written."""
 
     first: int = 0
     last: int = 0
     rows: int = 0
-    texts: dict[str, set[str]] = field(default_factory=dict)
+    texts: dict[str, set[str]] = {}
 
     def through(self, tables: Iterable[pa.Table], categories: Iterable[str]) -> Iterator[pa.Table]:
         import pyarrow.compute as pc

@@ -11,7 +11,6 @@ import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +36,7 @@ from shroff.models.sets import FRAUD, Labels, TrainingSet, labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import batched
-from shroff.runtime.values import FrozenStruct, frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LogReader
 from shroff.training.roles import Roles, WantedFold, role_columns, role_types, roles_of, texts_of
 from shroff.training.sets.gathered import SLICE, gathered
@@ -82,8 +81,7 @@ class SetShape(FrozenStruct):
         return pa.schema([*head.items(), *read.items(), *parted.items()])
 
 
-@frozen
-class SetInProgress:
+class SetInProgress(FrozenStruct):
     """A set in the making: what was known of its rows, and its `tables` in log order, to be taken once."""
 
     shape: SetShape

@@ -21,7 +21,7 @@ from shroff.log.state.feature_events import FeatureEvents, LeftOut
 from shroff.log.state.fold import lateness_of
 from shroff.models.definitions import ModelSettings
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader
 from shroff.training.sets.labels import in_order
 from shroff.training.sets.wanted import wanted_of
@@ -30,8 +30,7 @@ Hasher = Callable[[str], str]
 Rows = Ints
 
 
-@frozen
-class HistorySource:
+class HistorySource(FrozenStruct):
     """A history that can be read again and again.
 
     Args:

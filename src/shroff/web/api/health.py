@@ -12,7 +12,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right
-from shroff.runtime.values import Fresh, frozen
+from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.web.api.operator_alerts import FiringAlert
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
@@ -36,8 +36,7 @@ _HARM_FIRST = frozenset({"log", "rows", "project", "folder", "hash", "write-ahea
 _HARM_LAST = frozenset({"labels", "input", "active", "schedule", "values", "litter", "exploration"})
 
 
-@frozen
-class HealthLook:
+class HealthLook(FrozenStruct):
     """Findings, and when. Problems come first."""
 
     at_ms: int
@@ -54,8 +53,7 @@ class HealthLook:
         return [finding for finding in self.findings if finding.state == NOTE]
 
 
-@frozen
-class Known:
+class Known(FrozenStruct):
     """What a page can show at once: the newest look, if there is one that says something of now, and whether another
     is under way.
     """

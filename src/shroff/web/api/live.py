@@ -19,7 +19,7 @@ from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.live_metrics import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, Who
-from shroff.runtime.values import Fresh, FrozenStruct, frozen
+from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
@@ -37,8 +37,7 @@ SAMPLED_S = 300.0
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
 
-@frozen
-class Period:
+class Period(FrozenStruct):
     """Period of the page, and its steps."""
 
     code: str
@@ -59,15 +58,13 @@ PERIODS = {
 FIRST = "24h"
 
 
-@frozen
-class _Sample:
+class _Sample(FrozenStruct):
     at_s: float
     latencies: Latencies
     taken: int
 
 
-@frozen
-class Answers:
+class Answers(FrozenStruct):
     """How quickly this process answers, and how much it takes. `now` is the last five minutes that were looked at."""
 
     now_ms: Mapping[str, float | None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.proxies import Proxies, proxies_of
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from shroff.project.settings.systems import Systems
 
 
-@frozen
-class Address:
+class Address(FrozenStruct):
     """Where this service is.
 
     What a request says of it is what a browser, or whatever stands before the service, wrote into its head. So where an
@@ -61,8 +60,7 @@ class Address:
         return {f"http://{host}", f"https://{host}"}
 
 
-@frozen
-class ActiveSettings:
+class ActiveSettings(FrozenStruct):
     """Objects derived from the settings of shroff.yaml; rebuilt when others become active."""
 
     systems: Systems

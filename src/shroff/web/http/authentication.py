@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shroff.people.keys import KeyRing
 from shroff.people.sessions import SignedIn, signed_in
@@ -47,8 +48,7 @@ def gate_of(desk: Desk) -> Iterator[Gate]:
         yield Gate(desk, ring)
 
 
-@dataclass(slots=True)
-class _Bucket:
+class _Bucket(Struct):
     """Remaining allowance of one sender."""
 
     left: float

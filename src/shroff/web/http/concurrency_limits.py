@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Final, TypeVar
 from weakref import WeakValueDictionary
+
+from msgspec import Struct, field
 
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 
@@ -58,8 +59,7 @@ class _Share(asyncio.Semaphore):
     count = 0
 
 
-@dataclass(slots=True)
-class _Turn:
+class _Turn(Struct):
     """Requests of one sender."""
 
     count: int = 0

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import field
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, get_args, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
+from msgspec import field
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from shroff.errors import nearest
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, check_known
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, frozen
 from shroff.web.http.messages import Json, Request
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ PAGED = {"limit": "Page size, 1 to 500. Default: 50.", "cursor": "`next` of the 
 OPEN_BELOW = ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")  # for anybody
 
 
-@frozen
-class RouteDoc:
+class RouteDoc(FrozenStruct):
     """The OpenAPI description of a route, beside its path.
 
     Args:
@@ -92,8 +91,7 @@ class Screen:
         check_known("group of screens", self.group, GROUPS)
 
 
-@frozen
-class Panel:
+class Panel(FrozenStruct):
     """A panel on a page of another package, for users with the right of its route.
 
     Args:
@@ -105,8 +103,7 @@ class Panel:
     template: str
 
 
-@frozen
-class Route:
+class Route(FrozenStruct):
     """One thing that can be asked for.
 
     Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
@@ -30,8 +30,7 @@ _PACKED = frozenset({".css", ".js", ".svg", ".txt"})
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
-@frozen
-class StaticFile:
+class StaticFile(FrozenStruct):
     """A file as it is sent; `packed` by gzip, where that makes it smaller."""
 
     raw: bytes

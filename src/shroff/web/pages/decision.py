@@ -11,7 +11,7 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.json_types import JsonMapping
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
 from shroff.web.pages.words import odds, sentence_case, signed
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 REASONS_SHOWN = 8
 
 
-@frozen
-class Why:
+class Why(FrozenStruct):
     """One reason: a sentence, its code, what is normal, and what it did."""
 
     text: str
@@ -36,8 +35,7 @@ class Why:
     is_usual: bool = False  # its value lies in the range that is normal
 
 
-@frozen
-class ScoreBar:
+class ScoreBar(FrozenStruct):
     """The score on a line from 0 to 1 with its thresholds: places in percent, with more room for small scores.
 
     `one_in` is how many events like it there are for one fraud, where the model is calibrated.
@@ -49,8 +47,7 @@ class ScoreBar:
     one_in: str
 
 
-@frozen
-class Subject:
+class Subject(FrozenStruct):
     """A key of an entity that the event is about, with its name for people and the address of its page."""
 
     entity: str
@@ -59,8 +56,7 @@ class Subject:
     path: str
 
 
-@frozen
-class Looked:
+class Looked(FrozenStruct):
     """The page's view of a decision; `fields` as the log stores them, without those that name and place it."""
 
     explained: Explained

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -29,7 +28,7 @@ from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import csv_line
 from shroff.training.sets.labels import LABELS
 from shroff.web.http.messages import Request
@@ -63,8 +62,7 @@ FILTERS = (
 )
 
 
-@frozen
-class DecisionLine:
+class DecisionLine(FrozenStruct):
     """One decision of the list."""
 
     row: DecisionRow
@@ -85,8 +83,7 @@ class DecisionLine:
         return Decimal(self.summary.amount) if self.summary.amount else None
 
 
-@frozen
-class DecisionsWanted:
+class DecisionsWanted(FrozenStruct):
     """Which decisions are asked for; what is None or empty asks for nothing.
 
     Args:
@@ -148,8 +145,7 @@ class _RowDocument(msgspec.Struct, frozen=True):
 _DECIDED = msgspec.json.Decoder(_RowDocument)
 
 
-@frozen
-class DecisionsPart:
+class DecisionsPart(FrozenStruct):
     """A part of the list; all behind the place `looked_to` were looked at; 0 where that is the whole log."""
 
     lines: Sequence[DecisionLine]

@@ -18,7 +18,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
 from shroff.web.api.entities import known_entity
@@ -45,8 +45,7 @@ LINKS_SHOWN = 10
 FLAGS_COUNTED = 200  # the newest, which stand together by rule
 
 
-@frozen
-class EventLine:
+class EventLine(FrozenStruct):
     """An event of the key, with what it says to people and the verdict about it.
 
     `who` is the counterparty: who was paid, or on the page of whom that is, the first other key of the event. `others`
@@ -68,8 +67,7 @@ class EventLine:
         return rest if self.summary.payee else [says for says in rest if says != self.who]
 
 
-@frozen
-class _Found:
+class _Found(FrozenStruct):
     """The log's data about a key."""
 
     timeline: Timeline

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from shroff.json_types import JsonObject
 from shroff.monitoring.live_metrics import RuleHitRate
 from shroff.people.access import Right, Who
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.api.decisions import summaries_of
 from shroff.web.api.live import PERIODS, CasesOpen, LiveLook, cases_of, look, period_of
 from shroff.web.http.messages import Request
@@ -31,8 +31,7 @@ LINE_HEIGHT = 150
 SAID = {"approve": "Approved", "challenge": "Challenged", "review": "Review", "decline": "Declined"}
 
 
-@frozen
-class LiveRuleLine:
+class LiveRuleLine(FrozenStruct):
     """A rule of the last hour, with the strip of its hours before."""
 
     found: RuleHitRate

@@ -20,7 +20,7 @@ from shroff.models.keys import metric_of, metric_words
 from shroff.models.registry import REPORT, UnknownModelError
 from shroff.monitoring.drift_record import DriftRecord, read_record
 from shroff.people.access import Right
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis
@@ -45,8 +45,7 @@ Facts = JsonObject
 _CHARTS = re.compile(r'<h2>([^<]*)</h2>\s*<div class="charts">(.*?)</div>', re.DOTALL)
 
 
-@frozen
-class Measured:
+class Measured(FrozenStruct):
     """One metric with its 95 % confidence interval; `meaning` is a sentence."""
 
     name: str

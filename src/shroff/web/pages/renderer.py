@@ -15,7 +15,7 @@ from shroff.errors import ShroffError
 from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Form, Request
 from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
@@ -56,8 +56,7 @@ class Tab(NamedTuple):
     below: tuple[str, ...]
 
 
-@frozen
-class Seen:
+class Seen(FrozenStruct):
     """Shared values of every page: the user, navigation, and the log's position. `csrf` goes back with each form.
 
     `open_cases` stand in the user's queue; None where they see none. `zone` of times is the user's own, else the

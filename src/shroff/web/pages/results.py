@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -24,6 +23,7 @@ from shroff.errors import UsageError
 from shroff.language.values import day_named
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.values import replace
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, signed_bars

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
@@ -16,7 +15,7 @@ from shroff.errors import UsageError
 from shroff.explain.entities import EntityLook, summary_in
 from shroff.operations.pagination import cursor_of, next_of
 from shroff.people.access import Right
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path, entity_path
@@ -34,8 +33,7 @@ _CASE = re.compile(r"(?:case\s*#?|#)\s*([0-9]{1,12})", re.IGNORECASE)
 _NUMBER = re.compile(r"[0-9]{1,12}")
 
 
-@frozen
-class SearchHit:
+class SearchHit(FrozenStruct):
     """One thing that was found: its kind, its name and path; of an event also what it says, its time and outcome.
 
     `matched` is the field that has the text; empty where its name is the text.
@@ -50,8 +48,7 @@ class SearchHit:
     matched: str = ""
 
 
-@frozen
-class SearchResults:
+class SearchResults(FrozenStruct):
     """Search results. `is_whole`: they are called so, as a whole.
 
     Parts of texts of at least `text_min` characters are searched in the newest `places` of the log. Here they were

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from shroff.errors import ShroffError
-from shroff.runtime.values import Fresh, frozen
+from shroff.runtime.values import Fresh, FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -30,8 +30,7 @@ AFTER_FAILURE_S = 60.0  # what could not be told is not tried again before: a mo
 Named = tuple[str, str]  # the type and id of an event
 
 
-@frozen
-class FirstReason:
+class FirstReason(FrozenStruct):
     """Why something was decided as it was, in a line: what is true, and what is normal for whom, empty for a rule."""
 
     text: str

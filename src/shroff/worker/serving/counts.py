@@ -11,13 +11,13 @@ import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from msgspec import Struct, field
 
 from shroff.engine.step import SequencedBatch
 from shroff.events.labels import LabelEvent
@@ -25,7 +25,7 @@ from shroff.features.frames import Coded
 from shroff.language.columns import values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log_columns import DecisionColumns
 from shroff.streams.sink_cursor import DeliveryHealth
 from shroff.streams.source import Health
@@ -104,8 +104,7 @@ class Latencies:
         return Latencies([now - then for now, then in zip(self.copy().counts, earlier.counts, strict=True)])
 
 
-@frozen
-class WorkerOptions:
+class WorkerOptions(FrozenStruct):
     """Options of a worker, and when it ends.
 
     Args:
@@ -129,8 +128,7 @@ class WorkerOptions:
     snapshot_places: int = 1_000_000
 
 
-@dataclass(slots=True)
-class WorkerCounts:
+class WorkerCounts(Struct):
     """Work of a worker so far; read it from any thread.
 
     Args:
@@ -148,7 +146,7 @@ class WorkerCounts:
 
     counts: IngestReport = field(default_factory=IngestReport)
     latencies: Latencies = field(default_factory=Latencies)
-    offsets: dict[str, str] = field(default_factory=dict)
+    offsets: dict[str, str] = {}
     health: Health = field(default_factory=Health)
     state: str = RESTORING
     has_begun: bool = False

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.log.writer import Writer
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.serving.batch_commit import PoisonSearch
@@ -24,8 +24,7 @@ from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 AT_ONCE = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
 
 
-@frozen
-class SourceFeed:
+class SourceFeed(FrozenStruct):
     """A source and its reader; `opened` gives a validator of the active definitions."""
 
     source: Source

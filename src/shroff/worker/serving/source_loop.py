@@ -14,7 +14,7 @@ from shroff.errors import ShroffError, TransientError
 from shroff.log.read_positions import known
 from shroff.log.unmatched_files import PassingOver
 from shroff.log.writer import Prepared, Writer
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
@@ -29,8 +29,7 @@ from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 IDLE_S = 0.05  # how long a poll waits where nothing is there, and how often the inbox is looked into
 
 
-@frozen
-class LeaderTerm:
+class LeaderTerm(FrozenStruct):
     """One term of leading a log, as a leader gives it to the loop that does its work.
 
     Args:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from shroff.errors import ShroffError
 from shroff.events.intake import Submission
@@ -22,18 +23,17 @@ from shroff.worker.serving.source_reader import Backoff
 HEALTH_S = 0.25
 
 
-@dataclass(slots=True)
-class SourceBatch:
+class SourceBatch(Struct):
     """A batch on its way: its submissions, how far its source is read with it, and when how many of them came.
 
     `passed_over` are offsets that are kept beside, of files that are not read.
     """
 
     submissions: Sequence[Submission] = ()
-    offsets: dict[str, Offset] = field(default_factory=dict)
-    passed_over: dict[str, Offset] = field(default_factory=dict)
-    arrived: list[tuple[float, int]] = field(default_factory=list)
-    traced: list[TracedEvent] = field(default_factory=list)
+    offsets: dict[str, Offset] = {}
+    passed_over: dict[str, Offset] = {}
+    arrived: list[tuple[float, int]] = []
+    traced: list[TracedEvent] = []
 
     def __bool__(self) -> bool:
         return bool(self.submissions or self.offsets)

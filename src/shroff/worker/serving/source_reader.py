@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct
 
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.events.intake import READ
 from shroff.log.writer import DUPLICATE, LATE, REFUSED, UNTAKEN
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import replace
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import Health, Source, Standing, Taken
@@ -43,8 +45,7 @@ class Backoff:
         self._pause_s = min(2 * pause_s, PAUSES_S[1])
 
 
-@dataclass(slots=True)
-class ReadNews:
+class ReadNews(Struct):
     """Counts of a source's messages since the last call, and the source's health.
 
     Args:
@@ -57,7 +58,7 @@ class ReadNews:
     appended: int = 0
     duplicates: int = 0
     quarantined: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = {}
     event_ms: int | None = None
     failing: str = ""
     waiting: int | None = None

@@ -18,7 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
 from shroff.plugins.operations import Progress
 from shroff.plugins.project import sync_folder
-from shroff.plugins.values import FrozenStruct, frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.closed_duckdb import QueryLimits, closed_duckdb, identifier, library
 from shroff_plugins.analytics.marts.checks import check_columns, run_test
 from shroff_plugins.analytics.marts.models import MartModel
@@ -83,8 +83,7 @@ class BuiltMarts(FrozenStruct):
         raise UsageError(f"there is no mart {name!r}. {nearest(name, names) or 'There are: ' + ', '.join(names) + '.'}")
 
 
-@frozen
-class MartFiles:
+class MartFiles(FrozenStruct):
     """Where marts lie."""
 
     folder: Path
@@ -132,8 +131,7 @@ def rows_of(path: Path, name: str, most: int) -> tuple[list[str], list[tuple[Any
         return [column[0] for column in found.description], found.fetchall()
 
 
-@frozen
-class Origin:
+class Origin(FrozenStruct):
     """Input of a build: the lake up to a sequence number of its log, and the time."""
 
     lake: ViewFiles

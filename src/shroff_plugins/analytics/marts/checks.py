@@ -11,7 +11,7 @@ from shroff.plugins.loader import YamlMapping, YamlSequence
 from shroff.plugins.loader import YamlNode as Node
 from shroff.plugins.loader import YamlScalar as Scalar
 from shroff.plugins.settings import ANY, Either, Many, One, Required, mapping_shape, own_names
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.closed_duckdb import identifier
 
 _NAME = r"[A-Za-z_]\w{0,99}"
@@ -51,8 +51,7 @@ CHECKS = mapping_shape(
 Named = tuple[str, str, Node]  # a model, a column of it, and where it is written
 
 
-@frozen
-class MartTest:
+class MartTest(FrozenStruct):
     """One test.
 
     Args:
@@ -67,8 +66,7 @@ class MartTest:
     columns: Sequence[Named]
 
 
-@frozen
-class RowTestResult:
+class RowTestResult(FrozenStruct):
     """How a test went: how many rows fail it, and an example of them."""
 
     test: str

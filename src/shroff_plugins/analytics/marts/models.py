@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import field, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import PurePosixPath
 from typing import Any, Final, Literal
+
+from msgspec import field
 
 from shroff.errors import DefinitionError, Problem, nearest
 from shroff.json_types import JsonObject
 from shroff.plugins.loader import YamlMapping, read_shape
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import NAME_PATTERN
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct, replace
 from shroff_plugins.analytics.closed_duckdb import library, stopped_by_ctrl_c
 from shroff_plugins.analytics.marts.checks import CHECKS, MartTest, tests_of
 
@@ -33,8 +34,7 @@ _COLUMN = re.compile(r"([A-Za-z_]\w*): +(\S.*)")
 _FILE = re.compile(NAME_PATTERN)
 
 
-@frozen
-class TableRead:
+class TableRead(FrozenStruct):
     """A table that a model reads, and where it is named."""
 
     name: str
@@ -42,8 +42,7 @@ class TableRead:
     column: int
 
 
-@frozen
-class MartModel:
+class MartModel(FrozenStruct):
     """One model.
 
     Args:

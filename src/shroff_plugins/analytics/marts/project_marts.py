@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from shroff.errors import StateError, UsageError
 from shroff.plugins.operations import threads
 from shroff.plugins.project import alone, read_sql
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.counts import history_of
 
 if TYPE_CHECKING:
@@ -35,16 +35,14 @@ NO_MODELS = (
 )
 
 
-@frozen
-class MartBuild:
+class MartBuild(FrozenStruct):
     """A build: its marts, and how many places the log had that the lake lacked."""
 
     marts: BuiltMarts
     behind: int
 
 
-@frozen
-class MartRows:
+class MartRows(FrozenStruct):
     """Some rows of a mart."""
 
     columns: list[str]

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from shroff.errors import StateError, UsageError
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff_plugins.analytics.closed_duckdb import identifier, literal
 
 WHOLE = ("decisions", "labels", "flags", "hits", "controls")  # a view each, whatever the event type
@@ -20,8 +20,7 @@ _PARTS = {"events": "type", "decisions": "event", "features": "event"}  # a fold
 _HIVE = {"type": "VARCHAR", "event": "VARCHAR", "date": "DATE"}
 
 
-@frozen
-class ViewFiles:
+class ViewFiles(FrozenStruct):
     """The files of a lake that count, on this machine.
 
     Args:

@@ -20,7 +20,7 @@ from shroff.plugins.language import day_at, day_starts_ms, days_of, show_decimal
 from shroff.plugins.log import DayFigures, EventSources, fields_of, has_amounts, sources_of
 from shroff.plugins.operations import cursor_of, next_of
 from shroff.plugins.project import OUTCOMES, csv_line
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 from shroff.plugins.web import (
     Bars,
     ProblemError,
@@ -57,8 +57,7 @@ _BLOCK = 2_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
-@frozen
-class EventsWanted:
+class EventsWanted(FrozenStruct):
     """The events of a count. `field` is empty where all values count, `source` where all sources do."""
 
     type: str
@@ -77,8 +76,7 @@ class EventsWanted:
         return urlencode(found | ({"value": self.value} if self.field and self.value is not None else {}))
 
 
-@frozen
-class CountedEvent:
+class CountedEvent(FrozenStruct):
     """One event; `path` of its decision, empty where its type is not decided."""
 
     record: Record

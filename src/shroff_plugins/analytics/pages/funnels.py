@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from shroff.errors import DefinitionError, UsageError
 from shroff.plugins.project import csv_line
+from shroff.plugins.values import replace
 from shroff.plugins.web import Bars, ProblemError, Request, Right, Route, Screen, days_zone, page, sentence, signed_bars
 from shroff_plugins.analytics.count_operations import ShowCountable
 from shroff_plugins.analytics.funnel_file import Funnel
@@ -69,7 +70,7 @@ async def download(service: Service, request: Request) -> Response:
     given = request.query_params
     try:
         days = _question(service, request, given.get("funnel", ""))
-        asked = msgspec.structs.replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
+        asked = replace(days, users=given.get("number", "") or ":", day=day_of(given.get("day", "")))
         answer = await service.run(request, asked)
         assert isinstance(answer, UserNames)
     except (UsageError, DefinitionError) as error:

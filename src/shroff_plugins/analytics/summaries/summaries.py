@@ -18,7 +18,7 @@ import msgspec
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.log import LogReader, Record
 from shroff.plugins.project import SummarySettings
-from shroff.plugins.values import frozen
+from shroff.plugins.values import FrozenStruct
 
 VALUES_MAX = 1_000  # of a column in one window; rarer ones are counted together
 MISSING, OTHER = "(missing)", "(other)"
@@ -27,8 +27,7 @@ NEAR = 1_024  # places of other windows that are rather read than passed over by
 _PLACES = 2  # that an average has beyond those of money
 
 
-@frozen
-class SummaryRow:
+class SummaryRow(FrozenStruct):
     """One row of a window's summary.
 
     Attributes:

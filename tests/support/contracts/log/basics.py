@@ -6,15 +6,15 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import shake_128
 from pathlib import Path
 from typing import Any, ClassVar
 
-import msgspec
 import pytest
 
 from shroff.errors import LogBusyError, StateError, StorageError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, HitRow, InboxRequest, Kind, Log, LogWriter, Offset, OutboxRow, UniqueValue
 from shroff.testing.contracts.promises import ODD_IDS, promise
 from tests.support.contracts.log.beside import LogBesideContract, LogFlagsContract
@@ -354,7 +354,7 @@ class LogContract(
         log.append(everything(1))
         before = contents(log)
         large = [
-            msgspec.structs.replace(each, body=b'{"a":"%s"}' % shake_128(each.body).hexdigest(1_000).encode())
+            replace(each, body=b'{"a":"%s"}' % shake_128(each.body).hexdigest(1_000).encode())
             for each in payments(4, 1_000).records
         ]
         with pytest.raises(StorageError):
@@ -401,7 +401,7 @@ def _places(parts: Iterable[Iterable[Any]]) -> list[list[int]]:
 
 def _take_id_again(batch: Batch) -> None:
     *before, last = batch.records
-    batch.records, batch.decisions = [*before, msgspec.structs.replace(last, id="p-1")], []
+    batch.records, batch.decisions = [*before, replace(last, id="p-1")], []
 
 
 def _leave_a_gap(batch: Batch) -> None:

@@ -10,9 +10,9 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, DecisionRow, Log, Record
 from tests.support.contracts.log import LogCase
 from tests.support.log_rows import payments, record

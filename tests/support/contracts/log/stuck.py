@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Counts, Log, Offset
 from shroff.testing.contracts.promises import ODD_IDS
 from tests.support.contracts.log import LogCase

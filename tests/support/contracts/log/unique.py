@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shroff.errors import StateError
+from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Indexed, Log, UniqueValue
 from shroff.streams.log_columns import KeyPlaces
 from shroff.testing.contracts.promises import ODD_IDS

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
+from msgspec import Struct
 
 from shroff.arrays import Hashes
 
@@ -19,12 +18,11 @@ _BESIDE = 8
 _BESIDE_MAX = 32
 
 
-@dataclass(slots=True)
-class Filters:
+class Filters(Struct):
     """Filters of runs, in groups of `_BESIDE` and more side by side."""
 
-    runs: list[int] = field(default_factory=list)  # 0 where none is
-    words: list[Numbers] = field(default_factory=list)
+    runs: list[int] = []  # 0 where none is
+    words: list[Numbers] = []
 
     def add(self, run: int, filter: Numbers) -> None:
         if 0 not in self.runs:

@@ -19,6 +19,7 @@ from shroff.log.history import Said, said_last
 from shroff.operations.pagination import LIMIT_MAX, cursor_of, limit_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.audit import Act
+from shroff.runtime.values import replace
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow
 from shroff.web.api.events import label_shown
@@ -255,7 +256,7 @@ def _said_last(project: Project, row: FlagRow) -> Said | None:
     """What an analyst said last of a flag's event, but for its amount."""
     with project.log.reading() as log:
         last = said_last(log, row.event, row.seq, ANALYST)
-    return None if last is None else msgspec.structs.replace(last, amount=None)
+    return None if last is None else replace(last, amount=None)
 
 
 ROUTES = (

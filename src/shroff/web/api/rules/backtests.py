@@ -10,12 +10,12 @@ import re
 import tempfile
 import time
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -108,14 +108,13 @@ class KeptBacktest(msgspec.Struct):
     rules: dict[str, str]
 
 
-@dataclass(slots=True)
-class Backtests:
+class Backtests(Struct):
     """Those that run and wait, in memory; those that are done, in a folder."""
 
     state_folder: Path
-    going: dict[str, KeptBacktest] = field(default_factory=dict)
+    going: dict[str, KeptBacktest] = {}
     turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: set[asyncio.Task[None]] = set()
 
     @property
     def folder(self) -> Path:

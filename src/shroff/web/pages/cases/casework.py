@@ -17,7 +17,7 @@ from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Form, whole
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
@@ -33,8 +33,7 @@ ROW_MAX = 500
 EVENTS_MAX = 20  # newest events of each case of the queue that are looked at
 
 
-@frozen
-class Where:
+class Where(FrozenStruct):
     """Where in the queue somebody is: a filter as addresses have it, and a row, so that they come back to it."""
 
     filter: str
@@ -80,8 +79,7 @@ def _row(given: Mapping[str, str]) -> int:
     return row if row <= ROW_MAX else 0
 
 
-@frozen
-class QueueLine:
+class QueueLine(FrozenStruct):
     """One case of the queue, for who looks at it.
 
     Args:
@@ -170,8 +168,7 @@ def amount(desk: CaseService, units: int | None) -> str | None:
 # ---- why
 
 
-@frozen
-class CaseEventRow:
+class CaseEventRow(FrozenStruct):
     """One event of a case, what it says to people, and why it was decided so.
 
     `path` is that of its decision; empty where it was not decided. `is_told` says that `why` was looked for: where it
@@ -214,8 +211,7 @@ def top_of(alerts: Sequence[Alert]) -> Alert | None:
     return max([alert for alert in alerts if not alert.verdict] or alerts, key=_weight, default=None)
 
 
-@frozen
-class Opened:
+class Opened(FrozenStruct):
     """A case with its events and the questions about them, newest first.
 
     `top` is the event that counts most of those that want an answer.
@@ -304,8 +300,7 @@ def _looked(service: Service, alert: Alert) -> Looked | None:
 # ---- what was just done
 
 
-@frozen
-class Toast:
+class Toast(FrozenStruct):
     """The user's last action, while it can be undone."""
 
     words: str

@@ -16,7 +16,7 @@ from shroff.explain.entities import summary_in
 from shroff.json_types import JsonObject
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.api import override
 from shroff.web.api.decisions import row_asked
 from shroff.web.http.messages import NOTHING, Request
@@ -38,8 +38,7 @@ SHOWN = 6  # events of a card, with the one whose page it is
 BESIDE = 4  # of each further entity
 
 
-@frozen
-class InCase:
+class InCase(FrozenStruct):
     """The case that an event is in, with its alert there."""
 
     line: QueueLine

@@ -12,7 +12,7 @@ from shroff.errors import ShroffError
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, keys_of, summary_in
 from shroff.explain.past import Amount
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.decision import decision_path, entity_path
 
@@ -26,8 +26,7 @@ SHOWN = 8  # of those that never were in a case
 KEYS_SHOWN = 4  # of each entity
 
 
-@frozen
-class OtherEvent:
+class OtherEvent(FrozenStruct):
     """An event of whom a case is about that is not in it.
 
     Args:
@@ -52,8 +51,7 @@ class OtherEvent:
         return self.case is not None and self.case.is_open and not self.verdict
 
 
-@frozen
-class KeysSeen:
+class KeysSeen(FrozenStruct):
     """Keys of another entity in the newest events of whom a case is about.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from msgspec.structs import replace
 from starlette.responses import Response
 
 from shroff.app.cases.case_operations import CasesAction, CaseTag, ClaimNext, UndoAction
@@ -23,6 +22,7 @@ from shroff.operations.pagination import BadQueryError, cursor_of, next_of
 from shroff.people.access import Right
 from shroff.project.settings.casework import DEFAULT, MINE
 from shroff.runtime.texts import many
+from shroff.runtime.values import replace
 from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import Form, Request, whole
 from shroff.web.http.routes import Route, Screen

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from shroff.explain.past import REACH_MS, Amount, AmountsBefore
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.plots import Axis, Mark, Spot, ticks
 from shroff.web.pages.charts.windows import usual_range
 from shroff.web.pages.words import count, money
@@ -22,8 +22,7 @@ HEADROOM = 1.18  # above the greatest amount, for its words
 NEAR = 12.0  # per cent of the height within which two lines of text touch
 
 
-@frozen
-class AmountChart:
+class AmountChart(FrozenStruct):
     """Dots of amounts up to a decision, whose own one is `this`; places in per cent.
 
     Args:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.pages.charts.plots import Mark
 
 COLUMNS_MAX = 60
@@ -18,8 +17,7 @@ _STEPS = (1, 2, 3, 4, 6, 8)
 _NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six", 7: "seven"}
 
 
-@frozen
-class ChartBar:
+class ChartBar(FrozenStruct):
     """One column, from `x` on, `width` wide; `top` and `height` of all of it, `part` of the height that is marked.
 
     `marked` counts the frauds of `value`, where they are counted. `is_below` is for a value below zero, `is_unknown`
@@ -45,8 +43,7 @@ class ChartBar:
         return f"{self.label}: {self.value:,}{frauds}{' so far' if self.is_open else ''}"
 
 
-@frozen
-class Bars:
+class Bars(FrozenStruct):
     """A chart of columns. `first` and `last` say what stands below its ends, `zero` is where nothing stands.
 
     `each` says how long a column is, `size` how many days or weeks that are.

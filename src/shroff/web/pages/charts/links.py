@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 DRAWN_MAX = 6  # keys, and shared values
 TITLE_MAX = 17  # letters of a title that a box has room for
@@ -13,8 +13,7 @@ ROW = 52  # pixels from one box to the next
 _LEFT, _MIDDLE, _RIGHT, _WIDTH = 0, 36, 72, 28  # per cent of the width
 
 
-@frozen
-class GraphBox:
+class GraphBox(FrozenStruct):
     """A box: its upper left corner in per cent and pixels, two texts, and the address of its page, if it has one."""
 
     x: int
@@ -25,8 +24,7 @@ class GraphBox:
     path: str = ""
 
 
-@frozen
-class LinkGraph:
+class LinkGraph(FrozenStruct):
     """Boxes of a height, and curves between them as paths in a box of 1000 by `height`."""
 
     boxes: Sequence[GraphBox]
@@ -35,8 +33,7 @@ class LinkGraph:
     box: int
 
 
-@frozen
-class GraphKey:
+class GraphKey(FrozenStruct):
     """A key as the graph shows it; `through` are the shared values, each with its entity or field."""
 
     title: str

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct, replace
 
 WIDTH = 1_000  # of the box, whatever the screen has
 LINES = 4  # across, at most
@@ -16,8 +15,7 @@ SCALES = (1, 2, 5)
 Place = tuple[float, float]
 
 
-@frozen
-class Axis:
+class Axis(FrozenStruct):
     """From where to where an axis goes. Equal ends make one that all values lie in the middle of."""
 
     low: float
@@ -28,16 +26,14 @@ class Axis:
         return 50.0 if self.high <= self.low else 100 * (value - self.low) / (self.high - self.low)
 
 
-@frozen
-class Mark:
+class Mark(FrozenStruct):
     """A line across or a word below, at per cent."""
 
     at: float
     says: str
 
 
-@frozen
-class Spot:
+class Spot(FrozenStruct):
     """A dot at per cent from the left and the top; `kind` is a class of the stylesheet.
 
     Its words stand above it, or below; right of it, or left.
@@ -51,8 +47,7 @@ class Spot:
     is_left: bool = False
 
 
-@frozen
-class Plot:
+class Plot(FrozenStruct):
     """Lines by their kinds, each the points of a polyline in a box of WIDTH by `height`."""
 
     lines: Sequence[tuple[str, str]]

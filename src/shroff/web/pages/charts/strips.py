@@ -5,14 +5,13 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from shroff.explain.explanation import Usual
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 ENOUGH = 5  # fewer earlier values say nothing of what is normal
 _EDGE = 3.0  # percent of the width that are left free at both ends
 
 
-@frozen
-class Strip:
+class Strip(FrozenStruct):
     """Places in percent of the width, linear from 0 or the least below it. `is_far`: the mark lies beside the band."""
 
     start: float

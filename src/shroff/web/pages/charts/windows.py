@@ -9,7 +9,7 @@ from shroff.explain.entities import KeyEvent
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression_text import ValueWording
 from shroff.models.keys import figure_text
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
 from shroff.web.pages.charts.strips import ENOUGH, number_of
 from shroff.web.pages.words import count, money, value
@@ -24,8 +24,7 @@ FIRST = 3  # charts that are shown at once
 TITLE_MAX = 60
 
 
-@frozen
-class Window:
+class Window(FrozenStruct):
     """A feature over decisions, oldest first. `low` and `high` are where nine of ten earlier values lie, if known.
 
     The band lies at per cent from the top. `is_far` says that the newest value lies beside it.
@@ -49,8 +48,7 @@ class Window:
         return max(self.low - now, now - self.high) / max(self.high - self.low, abs(self.high), 1e-12)
 
 
-@frozen
-class Windows:
+class Windows(FrozenStruct):
     """The charts of a key, the ends of their time, and the decisions that they are made of, newest first."""
 
     charts: Sequence[Window]

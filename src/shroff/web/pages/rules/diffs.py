@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Literal
 
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 
 AROUND = 2  # lines that are shown beside what differs
 PAIRS_MAX = 40_000  # equal lines or words that are held against each other; the time grows faster than they do
@@ -18,8 +18,7 @@ Part = tuple[str, bool]  # a piece of a line, and whether it differs
 Step = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int]  # as `difflib` has them
 
 
-@frozen
-class DiffLine:
+class DiffLine(FrozenStruct):
     """One line: `kind` is same, gone, new, or skip for lines that are left out."""
 
     kind: str

@@ -30,7 +30,7 @@ from shroff.project.dependency_hash import teller_of
 from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
-from shroff.runtime.values import frozen
+from shroff.runtime.values import FrozenStruct
 from shroff.web.api.rules.backtests import DONE, BacktestRun
 from shroff.web.api.rules.names import cookbook
 from shroff.web.http.messages import Request
@@ -59,8 +59,7 @@ STOP = "stop"
 TODO = "todo"
 
 
-@frozen
-class Typed:
+class Typed(FrozenStruct):
     """Content of the editor: the text, the tag of the draft that it was made from, and that draft."""
 
     text: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from math import log10
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
@@ -30,7 +29,7 @@ from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import AuditEntry
 from shroff.people.store import AuditFilter
-from shroff.runtime.values import Fresh
+from shroff.runtime.values import Fresh, replace
 from shroff.training.measured import money_text
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Route, Screen
