@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import compress, pairwise
 from unittest.mock import patch
 
 import numpy as np
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.log import event_frames, frames
-from shroff.adapters.log.columns import digits_behind, places_in
+from shroff.adapters.log.patterns import digits_behind, places_in
 from shroff.adapters.log.sums import line_of
 from shroff.streams.log import DecisionRow, Record
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns
@@ -22,12 +22,13 @@ pieces = st.sampled_from([b",", b":", b"{", b"caf\xc3\xa9", b"\x00", b"12", b"a 
 texts = st.lists(pieces, max_size=9).map(b"".join)
 ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)
 kinds = st.sampled_from(["event", "label", "control"])
+repeats = st.sampled_from([1, 1, 5])  # so that some have several blocks
 
 
-@given(st.lists(st.tuples(texts, st.binary(max_size=32), texts, st.integers(1, 5)), min_size=1, max_size=40))
-def test_decisions_come_out_of_a_frame_as_they_went_in(given_):
+@given(st.lists(st.tuples(texts, st.binary(max_size=32), texts, st.integers(1, 5)), min_size=1, max_size=40), repeats)
+def test_decisions_come_out_of_a_frame_as_they_went_in(given_, times):
     rows, seq = list[DecisionRow](), 0
-    for head, receipt, tail, gap in given_:
+    for head, receipt, tail, gap in given_ * times:
         seq += gap
         document = head + receipt.hex().encode() + tail
         rows.append(DecisionRow(seq, "", "", ("approve", "decline")[seq % 2], receipt, document))
@@ -42,12 +43,13 @@ def test_decisions_come_out_of_a_frame_as_they_went_in(given_):
 @given(
     st.lists(st.tuples(kinds, ids, st.integers(-(2**62), 2**62), texts, st.booleans()), min_size=1, max_size=40),
     st.integers(1, 2**40),
+    repeats,
     st.data(),
 )
-def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
+def test_records_come_out_of_a_frame_as_they_went_in(given_, first, times, data):
     records = [
         Record(seq, kind, "payment", id_, time_ms, body + id_.encode() * is_there, is_there)
-        for seq, (kind, id_, time_ms, body, is_there) in enumerate(given_, first)
+        for seq, (kind, id_, time_ms, body, is_there) in enumerate(given_ * times, first)
     ]
     frame, wanted = event_frames.pack(records), {record.seq for record in records[::3]}
     after, upto = sorted(data.draw(st.lists(st.integers(first - 1, records[-1].seq), min_size=2, max_size=2)))
@@ -67,7 +69,7 @@ def test_records_come_out_of_a_frame_as_they_went_in(given_, first, data):
     )
 
 
-def test_a_frame_that_was_read_before_is_refused_as_soon_as_its_bytes_differ():
+def test_a_frame_is_refused_as_soon_as_its_bytes_differ():
     records = [Record(seq, "event", "payment", f"p-{seq}", 1, b"{}", True) for seq in range(1, 9)]
     frame = event_frames.pack(records)
     assert list(event_frames.unpack(frame, [3])) == [records[2]]
@@ -79,16 +81,6 @@ def test_a_frame_that_was_read_before_is_refused_as_soon_as_its_bytes_differ():
             list(event_frames.unpack(frame._replace(data=bytes(changed)), [3]))
     with pytest.raises(frames.DamagedFrameError):
         list(event_frames.unpack(frame._replace(data=frame.data[:-1]), [3]))
-
-
-def test_frames_are_kept_for_the_next_question_but_large_ones():
-    event_frames._kept.cache_clear()
-    for size, kept in (9, 1), (event_frames._KEPT_BYTES, 1):
-        record = Record(1, "event", "payment", "p-1", 1, b"x" * size, True)
-        for _ in range(2):
-            assert list(event_frames.unpack(event_frames.pack([record]), [1])) == [record]
-        assert event_frames._kept.cache_info().currsize == kept
-    assert event_frames._kept.cache_info().hits == 1
 
 
 # ---- the same bytes as one by one
@@ -104,34 +96,55 @@ def cut(text: bytes) -> list[bytes]:
     return [*found, text[last:]]
 
 
-def by_columns(given: list[bytes]) -> bytes:
-    """What a frame has of these texts, by the definition: those with as many pieces together, column by column."""
-    all_cut = sorted(map(cut, given), key=len)
-    groups = [[item for item in all_cut if len(item) == count] for count in dict.fromkeys(map(len, all_cut))]
-    return b"".join(b"".join(column) for group in groups for column in zip(*group, strict=True))
+def plain(numbers: list[int]) -> bytes:
+    return b"".join(number.to_bytes(4, "little") for number in numbers)
 
 
 def planes(numbers: list[int]) -> bytes:
     return b"".join(bytes(number >> shift & 255 for number in numbers) for shift in (0, 8, 16, 24))
 
 
-def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, bytes]:
-    """The lines, the receipts and the text of a frame of decisions, one by one."""
-    behind, rest = [], []
+def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, list[bytes], list[int]]:
+    """The lines, the receipts, the parts and the sizes of receipts of a frame of decisions, one by one."""
+    behind, rest, sizes = [], [], [len(row.receipt) for row in rows]
     for row in rows:
         digits = row.receipt.hex().encode()
         at = row.document.rfind(digits) if digits else -1
         behind.append(len(row.document) - at if at >= 0 else 0)
         rest.append(row.document if at < 0 else row.document[:at] + row.document[at + len(digits) :])
-    counts = [len(cut(item)) for item in rest]
-    sizes = [len(row.receipt) for row in rows]
-    text = b"".join(map(planes, ([len(item) for item in rest], behind, counts, sizes))) + by_columns(rest)
+    pieces = list(map(cut, rest))
+    counts = sorted({len(item) for item in pieces})
+    gaps, fixed = dict[int, list[bool]](), list[list[bytes]]()
+    for count in counts:
+        columns = list(zip(*(item for item in pieces if len(item) == count), strict=True))
+        gaps[count] = [len(set(column)) > 1 for column in columns]
+        texts = [b""]
+        for column, is_gap in zip(columns, gaps[count], strict=True):
+            if is_gap:
+                texts.append(b"")
+            else:
+                texts[-1] += column[0]
+        fixed.append(texts)
+    own = [b"".join(compress(item, gaps[len(item)])) for item in pieces]
+    flat = [text for texts in fixed for text in texts]
+    head = plain([len(counts), *map(len, fixed), *map(len, flat)]) + b"".join(flat)
+    blocks = [range(len(rows))[start : start + frames.BLOCK_ROWS] for start in range(0, len(rows), frames.BLOCK_ROWS)]
+    parts = [
+        b"".join(planes([column[row] for row in block]) for column in numbers) + b"".join(own[row] for row in block)
+        for numbers in [([len(item) for item in own], [counts.index(len(item)) for item in pieces], behind, sizes)]
+        for block in blocks
+    ]
     lines = b"".join(b"%d %s\n" % (item.seq, item.outcome.encode()) for item in rows)
-    return lines, b"".join(row.receipt for row in rows), text
+    held = [sum(sizes[row] for row in block) for block in blocks]
+    return lines, b"".join(row.receipt for row in rows), [head, *parts], held
 
 
-def shown(frame: frames.DecisionFrame) -> tuple[bytes, bytes, bytes]:
-    return frames.outcome_lines(frame.outcomes), frame.receipts, frames.decompress(frame.data)
+def shown(frame: frames.DecisionFrame) -> tuple[bytes, bytes, list[bytes], list[int]]:
+    lines = frames.outcome_lines(frame.outcomes)
+    blocks = -(-lines.count(b"\n") // frames.BLOCK_ROWS)
+    begins, held = frames.parts_of(frame.data, 1 + blocks, blocks)
+    parts = [frames.decompress(frame.data[start:end]) for start, end in pairwise(begins)]
+    return lines, frame.receipts, parts, list(held)
 
 
 documents = st.tuples(
@@ -183,6 +196,8 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
         patch.object(frames, "FRAME_ROWS", 4),
         patch.object(event_frames, "FRAME_ROWS", 4),
         patch.object(event_frames, "EVENT_FRAME_ROWS", 5),
+        patch.object(frames, "BLOCK_ROWS", 3),
+        patch.object(event_frames, "BLOCK_ROWS", 3),
     ):
         assert frames.framed(columns)[0] == frames.framed(rows)[0]
         assert event_frames.framed(records)[0] == event_frames.framed(listed)[0]

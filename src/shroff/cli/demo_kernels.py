@@ -16,7 +16,10 @@ from shroff.features.kernels.native import Native
 from shroff.runtime.entry_points import KERNELS, installed
 from shroff.runtime.process_wide import give_way, threads
 
-_STORE = "shroff.adapters.log.columns:count_pieces into_columns into_rows write_lines find_each find_digits write_row"
+_STORE = (
+    "shroff.adapters.log.patterns:count_pieces compare_pieces take_fixed take_own put_together "
+    "write_lines find_each find_digits"
+)
 _CODES = "shroff.log.columns.ids:hash_texts code_texts"
 _LINES = "shroff.log.columns.line_kernel:scan_lines write_bodies"
 _RECORDS = "shroff.log.columns.record_kernel:write_records"

@@ -70,7 +70,15 @@ def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t
     )
 
 
-WORDING = SqlWording("convert_to({}, 'UTF8')", _about, by_digest=True)
+def _frames_at(columns: str, table: str) -> About:
+    """A question about the frames that places are in, each once."""
+    end = f"SELECT min(seq) FROM {table} WHERE seq >= place"
+    ends = f"SELECT DISTINCT ({end}) AS wanted FROM unnest(?) AS places (place)"
+    found = f"SELECT * FROM {table} WHERE seq = wanted.wanted OFFSET 0"
+    return About(f"SELECT {columns} FROM ({ends}) AS wanted CROSS JOIN LATERAL ({found}) AS found", "i")
+
+
+WORDING = SqlWording("convert_to({}, 'UTF8')", _about, _frames_at, by_digest=True)
 
 
 class PostgresSession:

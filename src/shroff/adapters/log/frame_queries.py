@@ -141,7 +141,7 @@ class FrameQuestions(IdQuestions):
 
     def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
         lacking = sorted(places)
-        frames = starmap(EventFrame, self._rows_at(self.wording.event_frame_at, EVENT_FRAMES.kinds, lacking))
+        frames = starmap(EventFrame, self._rows_at(self.wording.event_frames_at, EVENT_FRAMES.kinds, lacking))
         return {record.seq: record for frame in frames for record in self._records(frame, lacking)}
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:

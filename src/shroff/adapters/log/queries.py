@@ -16,6 +16,7 @@ from shroff.adapters.log.frames import (
     outcome_lines,
     pack,
     unpack,
+    within,
 )
 from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.rows import FRAMES, id_digest
@@ -44,6 +45,7 @@ from shroff.streams.log import (
 
 NUMBER_MAX = 2**62
 MISSING = "the record at sequence number {} is missing"
+_PLACES_AT_ONCE = 64  # whose frames, of up to 50 KB, are held together
 _SPAN = 65_536  # places in which decisions are looked for at once
 
 # What each column of a question gives: i an integer, t a text, b bytes, j bytes of a text, and upper case where it may
@@ -136,7 +138,7 @@ class LogQuestions(ABC):
         rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
         found = {row[0]: self._decision(row, names) for row in rows}
         lacking = sorted(names.keys() - found.keys())
-        for frame in starmap(DecisionFrame, self._rows_at(self.wording.frame_at, FRAMES.kinds, lacking)):
+        for frame in starmap(DecisionFrame, self._rows_at(self.wording.frames_at, FRAMES.kinds, lacking)):
             found |= {
                 seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
                 for seq, outcome, receipt, document in self._unpacked(frame, lacking)
@@ -300,14 +302,12 @@ class LogQuestions(ABC):
         rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
         return [DecisionFrame(*row) for row in rows]
 
-    def _rows_at(self, sql: str, shape: str, places: Sequence[int]) -> Iterator[Any]:
-        """The rows of the frames that have some of these places, which are in order, by a question for the next one."""
+    def _rows_at(self, question: Any, shape: str, places: Sequence[int]) -> Iterator[Any]:
+        """The rows of the frames that have some of these places, which are in order."""
         at = 0
-        while at < len(places) and (rows := self._ask(sql, (places[at],), shape)):
-            seq, first, *_ = rows[0]
-            at = bisect_right(places, seq)
-            if first <= places[at - 1]:
-                yield rows[0]
+        while rows := {row[0]: row for row in self._with_ids(question, shape, places[at : at + _PLACES_AT_ONCE])}:
+            at = bisect_right(places, max(rows))
+            yield from (rows[seq] for seq in sorted(rows) if within(places, rows[seq][1], seq))
 
     def _unpacked(
         self, frame: DecisionFrame, places: Sequence[int] | None = None

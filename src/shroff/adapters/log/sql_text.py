@@ -26,10 +26,13 @@ class SqlWording:
         as_bytes: A text as its bytes, `{}` being the column.
         about: Makes a question about a list of ids: of columns, a table, and the column that has one of the ids;
             `more` is another condition, and `kind` that of the ids, as `queries` has them.
+        frames_at: Makes a question about a list of places: the frames of a table that end at each or first behind it.
         by_digest: Whether long texts are found by the digests beside them.
     """
 
-    def __init__(self, as_bytes: str, about: Callable[..., Any], *, by_digest: bool = False) -> None:
+    def __init__(
+        self, as_bytes: str, about: Callable[..., Any], frames_at: Callable[..., Any], *, by_digest: bool = False
+    ) -> None:
         body = as_bytes.format("body")
         event = f"seq, kind, type, id, time_ms, {body}, decided, crc"
         decision = f"seq, outcome, receipt, {as_bytes.format('document')}, crc"
@@ -59,7 +62,7 @@ class SqlWording:
         self.outcomes = f"SELECT seq, outcome FROM decisions WHERE {between} ORDER BY seq"
         self.frames = f"SELECT {_FRAME} FROM decision_frames WHERE {framed} ORDER BY seq LIMIT ?"
         self.frame_outcomes = f"SELECT seq, first_seq, outcomes FROM decision_frames WHERE {framed} ORDER BY seq"
-        self.frame_at = f"SELECT {_FRAME} FROM decision_frames WHERE seq >= ? ORDER BY seq LIMIT 1"
+        self.frames_at = frames_at(_FRAME, "decision_frames")
         self.named = f"SELECT seq, type, id FROM events WHERE {between} AND kind = 'event'"
         self.decided = f"SELECT seq, type FROM events WHERE {between} AND decided = 1"
         self.ends = f"SELECT last_seq, ({self.last_seq}) FROM watermark"
@@ -110,7 +113,7 @@ class SqlWording:
         self.event_frames = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE {some_events}"
         self.frames_with_labels = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE labels > 0 AND {some_events}"
         self.frames_with_controls = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE controls > 0 AND {some_events}"
-        self.event_frame_at = f"SELECT {_EVENT_FRAME} FROM event_frames WHERE seq >= ? ORDER BY seq LIMIT 1"
+        self.event_frames_at = frames_at(_EVENT_FRAME, "event_frames")
         self.next_event_frame = "SELECT first_seq, seq FROM event_frames WHERE seq > ? ORDER BY seq LIMIT 1"
         self.any_row = "SELECT 1 FROM events WHERE type = ? LIMIT 1"
         self.rows_behind = f"SELECT count(*) FROM (SELECT 1 FROM events WHERE {between} LIMIT ?) AS some_rows"

@@ -60,7 +60,14 @@ def _about(columns: str, table: str, column: str, more: str = "", kind: str = "t
     return Statement(f"SELECT {columns} FROM {table} WHERE {column} IN (VALUES ", "(?)", f"){more}")
 
 
-WORDING = SqlWording("CAST({} AS BLOB)", _about)
+def _frames_at(columns: str, table: str) -> Statement:
+    """A question about the frames that places are in."""
+    ends = f"SELECT (SELECT min(seq) FROM {table} WHERE seq >= wanted_seq) FROM wanted"
+    tail = f") SELECT {columns} FROM {table} WHERE seq IN ({ends})"
+    return Statement("WITH wanted (wanted_seq) AS (VALUES ", "(?)", tail)
+
+
+WORDING = SqlWording("CAST({} AS BLOB)", _about, _frames_at)
 ASK = "INSERT INTO inbox (kind, body, at_ms) VALUES (?, CAST(? AS TEXT), ?)"
 REPLY = "UPDATE inbox SET body = '', reply = CAST(? AS TEXT) WHERE number = ? AND reply IS NULL"
 _KINDS = {  # of a column, as `log_questions` has them

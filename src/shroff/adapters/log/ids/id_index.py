@@ -254,8 +254,8 @@ class IdIndex:
         if self._is_writer:
             named = self._filters.naming(wanted)
             return sorted({int(part_of(wanted[row, 0], run, runs[run].bits)) for row, run in named})
-        keys = np.concatenate([part_of(wanted[:, 0], run, entry.bits) for run, entry in runs.items()])
-        return list(np.unique(keys).tolist())
+        numbers, bits = np.array([(run, entry.bits) for run, entry in runs.items()], np.uint64).T
+        return list(np.unique(part_of(wanted[:, :1], numbers, bits)).tolist())
 
     def _entries(self, rows: Sequence[tuple[int, bytes, int]], heads: Numbers | None = None) -> Numbers:
         for key, data, crc in rows:
