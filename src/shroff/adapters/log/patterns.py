@@ -48,11 +48,11 @@ def by_patterns(texts: Bytes, ends: Ints, cuts: Ints, sizes: Ints, group: Ints) 
     _, models, of_rows = np.unique(group << _GROUP_BITS | pieces, return_index=True, return_inverse=True)
     last_pieces = pieces[models].cumsum()
     differs = np.zeros(last_pieces[-1], np.uint8)
-    compare_pieces(rows, kept, of_rows, models, last_pieces, differs)
+    own, own_ends = np.empty_like(rows), np.empty_like(kept)
+    compare_pieces(rows, kept, of_rows, models, last_pieces, differs, own)
     gaps = np.diff(differs.cumsum(dtype=np.int64)[last_pieces - 1], prepend=0)
     firsts = np.concatenate([np.zeros(1, np.int64), (gaps + 1).cumsum()])
     fixed, fixed_ends = np.empty(int(np.diff(kept, prepend=0)[models].sum()), np.uint8), np.empty(firsts[-1], np.int64)
-    own, own_ends = np.empty_like(rows), np.empty_like(kept)
     take_fixed(rows, kept, models, differs, fixed, fixed_ends)
     take_own(rows, kept, of_rows, fixed_ends, firsts, own, own_ends)
     return own[: own_ends[-1]], own_ends, of_rows, Patterns(fixed[: fixed_ends[-1]], fixed_ends, firsts)
@@ -138,15 +138,6 @@ def _first_of(builder: Any, bits: Any) -> Any:
     return builder.zext(builder.cttz(bits, ir.Constant(ir.IntType(1), 0)), ir.IntType(64))
 
 
-def _find_in_vector(typing_context: Any, source: Any, at: Any) -> Any:
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _first_of(builder, _ends_among(builder, _read(context, builder, signature, arguments, 0)))
-
-    return types.int64(source, types.int64), generate
-
-
 def _copy_vector(typing_context: Any, out: Any, to: Any, source: Any, at: Any) -> Any:
     from numba import types
 
@@ -174,29 +165,30 @@ def _compare_vectors(typing_context: Any, source: Any, at: Any, other_source: An
     return types.int64(source, types.int64, other_source, types.int64), generate
 
 
-# Of VECTOR_BYTES bytes of an array: how many stand before the first end of a piece.
-_find_end = intrinsic_of(_find_in_vector)
-# Copy them to another array; gives the same.
+# Copy VECTOR_BYTES bytes of one array to another; gives how many stand before the first end of a piece among them.
 _copy_piece = intrinsic_of(_copy_vector)
-# How many are the same at two places before the first that differs; above _SAME_BITS bits, how many pieces end there.
+# How many of so many are the same at two places before the first that differs; above _SAME_BITS bits, how many pieces
+# end among these.
 _compare = intrinsic_of(_compare_vectors)
 
 
 @compiled
-def _behind_piece(rows: Any, at: Any, end: Any) -> Any:
+def _behind_piece(rows: Any, at: Any, end: Any, unused: Any) -> Any:
     """Where the piece of a text that ends there ends."""
     found = VECTOR_BYTES
     while found == VECTOR_BYTES and at < end:
-        found = _find_end(rows, at)
+        found = _copy_piece(unused, 0, rows, at)
         at += min(found + 1, VECTOR_BYTES)
     return min(at, end)
 
 
-@native(f"void({_GIVEN}, int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1])")
-def compare_pieces(rows: Any, ends: Any, of_rows: Any, models: Any, last_pieces: Any, differs: Any) -> None:
+@native(f"void({_GIVEN}, int64[::1], int64[::1], int64[::1], int64[::1], uint8[::1], uint8[::1])")
+def compare_pieces(
+    rows: Any, ends: Any, of_rows: Any, models: Any, last_pieces: Any, differs: Any, unused: Any
+) -> None:
     """Mark the pieces that are not in all texts what they are in the model of their pattern, its first text.
 
-    Texts are read by whole vectors, so there is room for one behind their end.
+    Texts are read by whole vectors, so there is room for one behind their end; and for one in `unused`.
     """
     at = 0
     for row in range(len(ends)):
@@ -215,7 +207,10 @@ def compare_pieces(rows: Any, ends: Any, of_rows: Any, models: Any, last_pieces:
                 piece += found >> _SAME_BITS
                 differs[piece] = 1
                 piece += 1
-                at, other = _behind_piece(rows, at + same, end), _behind_piece(rows, other + same, other_end)
+                at, other = (
+                    _behind_piece(rows, at + same, end, unused),
+                    _behind_piece(rows, other + same, other_end, unused),
+                )
         if row != model and other != other_end:
             differs[last_pieces[pattern] - 1] = 1
 
