@@ -255,7 +255,7 @@ def test_an_older_copy_of_the_database_is_found(project, capsys):
     log.write_bytes(older)
 
     told = answer(capsys, "audit", "verify", code=1)
-    assert told["why"] == "rows up to 4 were noted here before, and they are gone"
+    assert told["breaks"][0]["why"] == "rows up to 4 were noted here before, and they are gone"
 
 
 def test_rows_that_were_cut_off_stay_missed_after_the_next_act(project, capsys):
