@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import compress, pairwise
 from unittest.mock import patch
 
@@ -81,6 +82,18 @@ def test_a_frame_is_refused_as_soon_as_its_bytes_differ():
             list(event_frames.unpack(frame._replace(data=bytes(changed)), [3]))
     with pytest.raises(frames.DamagedFrameError):
         list(event_frames.unpack(frame._replace(data=frame.data[:-1]), [3]))
+
+
+def test_damaged_places_of_a_frame_take_no_memory_before_they_are_refused():
+    frame = event_frames.pack([Record(seq, "event", "payment", "p", 1, b"{}", True) for seq in (1, 2)])
+    tracemalloc.start()
+    try:
+        for damaged in (frame._replace(first=1 - (1 << 22)), frame._replace(seq=1 << 22)):
+            with pytest.raises(frames.DamagedFrameError):
+                list(event_frames.unpack(damaged))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 # ---- the same bytes as one by one

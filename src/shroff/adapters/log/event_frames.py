@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
-from itertools import accumulate, pairwise
+from itertools import accumulate, groupby, pairwise
 from operator import sub
 from typing import NamedTuple, cast
 from zlib import crc32
@@ -106,18 +106,17 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
     Raises: DamagedFrameError where the frame is not as it was written.
     """
     wanted = range(frame.first, frame.seq + 1) if places is None else within(places, frame.first, frame.seq)
-    rows = [seq - frame.first for seq in wanted]
-    for first, count, data in _blocks(frame, dict.fromkeys(row // BLOCK_ROWS for row in rows)):
+    blocks = (block for block, _ in groupby(wanted, lambda seq: (seq - frame.first) // BLOCK_ROWS))  # behind the sum
+    for first, count, data in _blocks(frame, blocks):
         text, times, starts, id_starts, id_sizes = _read(data, count)
-        for row in within(rows, first, first + count - 1):
-            at = row - first
+        begin = frame.first + first
+        for seq in within(wanted, begin, begin + count - 1):
+            at = seq - begin
             body, id_start = text.index(b" ", starts[at]) + 1, id_starts[at]
             head, type_, is_decided = _head(text[starts[at] : body])
             if kind is None or head == kind:
                 id_ = text[id_start : id_start + id_sizes[at]].decode()
-                yield Record(
-                    frame.first + row, head, type_, id_, times[at], text[body : starts[at + 1] - 1], is_decided
-                )
+                yield Record(seq, head, type_, id_, times[at], text[body : starts[at + 1] - 1], is_decided)
 
 
 def _blocks(frame: EventFrame, wanted: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
