@@ -176,7 +176,8 @@ def test_a_service_that_is_ended_in_an_upload_ends_at_once_and_removes_the_copy(
     )
     try:
         assert process.stderr is not None
-        where = urlsplit(process.stderr.readline().split()[-1])
+        process.stderr.readline()
+        where = urlsplit(process.stderr.readline().strip())
         head = f"PUT {where.path}?name=x.csv HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\nid,at\n"
         with socket.create_connection((where.hostname, where.port)) as connection:
             connection.sendall(head.encode())
