@@ -131,7 +131,7 @@ def constants() -> dict[str, object]:
     return {
         f"{module.__name__}.{name}": value
         for module in list(sys.modules.values())
-        if module.__name__.startswith("shroff.")
+        if module is not None and module.__name__.startswith("shroff.")
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, int | float | str | bytes | tuple)
     }

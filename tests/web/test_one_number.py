@@ -38,7 +38,7 @@ from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
 pytestmark = pytest.mark.slow
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
-DAY, ZONE = "2026-03-01", "Europe/Berlin"  # from 28 February 23:00 to 1 March 23:00 UTC
+DAY, SHOWN_DAY, ZONE = "2026-03-01", "1 March 2026", "Europe/Berlin"  # from 28 February 23:00 to 1 March 23:00 UTC
 BY_AMOUNT = {20: "approve", 150: "challenge", 300: "review", 900: "decline"}
 FILES = {
     "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\nzone: Europe/Berlin\nlateness: 30d\n"
@@ -219,7 +219,7 @@ async def outcomes_mail(bank: Bank) -> object:
 
 async def outcomes_analytics(bank: Bank) -> object:
     text = await bank.text(f"/analytics?from={DAY}&to={DAY}", "Decisions and labels by day")
-    told = numbers(rf"{DAY} (\d+) (\d+) (\d+) (\d+) [\d.,]+ ", text)
+    told = numbers(rf"{SHOWN_DAY} (\d+) (\d+) (\d+) (\d+) [\d.,]+ ", text)
     return dict(zip(BY_AMOUNT.values(), map(int, told), strict=True))
 
 
@@ -311,7 +311,7 @@ async def labels_exported(bank: Bank) -> object:
 
 async def no_in_analytics(bank: Bank) -> object:
     text = await bank.text(f"/analytics?from={DAY}&to={DAY}", "Decisions and labels by day")
-    return number(rf"{DAY} .*? (\d+) Decisions count on the day")(text)
+    return number(rf"{SHOWN_DAY} .*? (\d+) Decisions count on the day")(text)
 
 
 async def no_in_python(bank: Bank) -> object:
@@ -329,7 +329,7 @@ async def caught_in_mail(bank: Bank) -> object:
 
 async def caught_in_analytics(bank: Bank) -> object:
     text = await bank.text(f"/analytics?from={DAY}&to={DAY}", "Decisions and labels by day")
-    count, money = numbers(rf"{DAY} \d+ \d+ \d+ \d+ [\d.,]+ (\d+) ([\d.,]+) EUR", text)
+    count, money = numbers(rf"{SHOWN_DAY} \d+ \d+ \d+ \d+ [\d.,]+ (\d+) ([\d.,]+) EUR", text)
     return [int(count), round(float(money) * 100)]
 
 
@@ -417,7 +417,7 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
     },
     "precision of a rule, in percent": {
         "what was sent": value(50),  # of its mature hits, one was fraud and one genuine; the young ones do not count
-        "Rules": shown("/rules", r"over_200 .*? (\d+) % \d+ % to \d+ %"),
+        "Rules": shown("/rules", r"over_200 .*? (\d+) % \(\d+ % to \d+ %\)"),
         "Rule": shown("/rules/over_200", r"Precision (\d+) %"),
         "Hits": shown("/rules/over_200/hits", r"Precision (\d+) %"),
         "API": precision_by_api,
