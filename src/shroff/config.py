@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
+from shroff.json_types import TextDict
 from shroff.runtime import contents
 from shroff.runtime.entry_points import FILES, entry_point, own_points
 from shroff.runtime.values import FrozenStruct
@@ -182,7 +183,7 @@ def find_project(start: Path) -> ProjectPaths:
 
 def read_files(
     folder: Path, problems: list[Problem], only: tuple[str, ...] = ("",), text: TextReader | None = None
-) -> dict[str, str]:
+) -> TextDict:
     """The text of every project file that begins so, by its name inside the folder (`rules/velocity.yaml`).
 
     A file that is not UTF-8 is a problem, and is given with a mark for what cannot be read,
@@ -200,7 +201,7 @@ def read_files(
     return {name: read(name) for name in _names(folder, only) if name.startswith(only)}
 
 
-def read_sql(folder: Path, room: str) -> dict[str, str]:
+def read_sql(folder: Path, room: str) -> TextDict:
     """The texts of `marts/**/*.sql`, where that is the room, and of the tests beside them, by their names inside.
 
     Raises: UsageError where one cannot be read; DefinitionError where one is not UTF-8.

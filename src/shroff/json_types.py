@@ -1,4 +1,4 @@
-"""Objects of JSON: the names that annotations use."""
+"""Objects of JSON and of texts alone: the names that annotations use."""
 
 from __future__ import annotations
 
@@ -7,3 +7,5 @@ from typing import Any
 
 JsonObject = dict[str, Any]  # one that its reader may change
 JsonMapping = Mapping[str, Any]  # one that is only read
+TextDict = dict[str, str]
+TextMapping = Mapping[str, str]

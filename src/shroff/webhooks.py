@@ -15,9 +15,9 @@ import binascii
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping
 
 from shroff.errors import InputError, UsageError
+from shroff.json_types import TextDict, TextMapping
 
 ID = "webhook-id"
 TIMESTAMP = "webhook-timestamp"
@@ -28,7 +28,7 @@ TOLERANCE_S = 300  # what the specification's own libraries allow
 _VERSION = "v1"
 
 
-def headers(secret: str, id: str, seconds: int, body: bytes) -> dict[str, str]:
+def headers(secret: str, id: str, seconds: int, body: bytes) -> TextDict:
     """The headers of a call: its id, when it was made, and a signature for each key of the secret.
 
     Raises: UsageError as `keys_of`.
@@ -38,7 +38,7 @@ def headers(secret: str, id: str, seconds: int, body: bytes) -> dict[str, str]:
 
 
 def verify(
-    secret: str, headers: Mapping[str, str], body: bytes, *, now_s: float | None = None, tolerance_s: int = TOLERANCE_S
+    secret: str, headers: TextMapping, body: bytes, *, now_s: float | None = None, tolerance_s: int = TOLERANCE_S
 ) -> str:
     """Give the id of a call that was signed with this secret, within so many seconds of now; it names the row.
 

@@ -71,6 +71,7 @@ class Timing:
         self._shared = Cost()
         self._began = (0.0, 0.0)
         self._number = 0
+        self._exceeded: list[str] = []
         self._owner = os.getpid()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -122,7 +123,7 @@ class Timing:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        if exitstatus == pytest.ExitCode.OK and JUDGED in os.environ:
+        if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and JUDGED in os.environ:
             folders, budgets = self.folders(), read_budgets()
             slowness = slowness_of(self._units_s, folders, budgets)
             lines = exceeded(folders, budgets, slowness)
@@ -131,9 +132,15 @@ class Timing:
             lines += exceeded({TOGETHER: together}, {TOGETHER: sum(budgets.values())}, by_work)
             if os.environ[JUDGED] == "quick":  # elsewhere other workers compile the same kernels on a first run
                 lines += too_slow(self._costs, read_quick_budget(), slowness)
-            for line in lines:
-                print(f"\n{line}", end="")
+            if lines:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            self._exceeded = lines
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        """Say at the very end what took too long: of a run that fails, the last lines are what people see first."""
+        for line in self._exceeded:
+            print(f"\n{line}", end="")
 
     def folders(self) -> dict[str, Cost]:
         """The costs so far, by folder."""

@@ -88,6 +88,23 @@ def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_wh
     assert folders[SHARED].cpu_s == 11.0 - CORES * 0.02
 
 
+@pytest.mark.parametrize("before", [pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED])
+def test_what_took_too_long_fails_the_run_and_is_said_at_its_end(monkeypatch, capsys, before):
+    timing = Timing(None)
+    report: Any = SimpleNamespace(nodeid="tests/grown/test_a.py::test_b", duration=0.1, when="teardown", keywords={})
+    report.spent_s = (0.1, 0.0)
+    timing.pytest_runtest_logreport(report)
+    session: Any = SimpleNamespace(exitstatus=before)
+    timing.pytest_unconfigure()
+    monkeypatch.setenv("SHROFF_TEST_BUDGETS", "all")
+    timing.pytest_sessionfinish(session, before)
+    assert capsys.readouterr().out == ""
+    timing.pytest_unconfigure()
+
+    assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
+    assert "tests/grown took 0 s of a processor, and its budget is 0 s" in capsys.readouterr().out
+
+
 def test_every_folder_has_a_budget(root: Path):
     folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").rglob("test_*.py")}
 
@@ -158,7 +175,7 @@ WORKERS = """
     from pathlib import Path
     from tests.support import forks, workers
 
-    forks.begin_for = forks.begin = lambda *_: None
+    forks.begin_for = forks.begin = forks.load_heavy = lambda *_: None
 
     def pytest_configure(config):
         config.pluginmanager.register(workers.Workers(int(os.environ["COUNT"]), Path(os.environ["NOTES"])))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from email.message import Message
 from functools import lru_cache, partial
@@ -22,7 +22,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.language.values import parse_duration
 
 TIMEOUT = "10s"
@@ -112,7 +112,7 @@ class HttpClient:
         self._connection: HTTPConnection | None = None
 
     def call(
-        self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] = MappingProxyType({})
+        self, method: str, target: str, body: bytes | None = None, headers: TextMapping = MappingProxyType({})
     ) -> HttpAnswer:
         """Call once; again on a new connection where the server had closed the kept one.
 
@@ -141,7 +141,7 @@ class HttpClient:
             self._connection.close()
         self._connection = None
 
-    def _called(self, method: str, target: str, body: bytes | None, headers: Mapping[str, str]) -> HttpAnswer:
+    def _called(self, method: str, target: str, body: bytes | None, headers: TextMapping) -> HttpAnswer:
         connection = self._connection = self._connection or self._made()
         with CallDeadline(connection, self._timeout_s):
             connection.request(method, target, body, dict(headers))
@@ -163,7 +163,7 @@ class HttpClient:
 class _Forwarded(HTTPConnection):
     """A connection to a forward proxy: each request has the absolute URL."""
 
-    def __init__(self, host: str, port: int, timeout_s: float, origin: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, host: str, port: int, timeout_s: float, origin: str, headers: TextMapping) -> None:
         super().__init__(host, port, timeout=timeout_s)
         self._origin, self._own = origin, headers
 
@@ -244,7 +244,7 @@ def target_of(parts: SplitResult) -> str:
     return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
-def _login(proxy: SplitResult) -> dict[str, str]:
+def _login(proxy: SplitResult) -> TextDict:
     if proxy.username is None:
         return {}
     return {"Proxy-Authorization": basic(unquote(proxy.username), unquote(proxy.password or ""))}

@@ -14,6 +14,7 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
 from shroff.events import hash_keys
 from shroff.events.mapping import LABEL
+from shroff.json_types import TextDict
 from shroff.project.definitions import Definitions
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, settings_of
 from shroff.project.settings.system import System, filled
@@ -267,7 +268,7 @@ def encoder_of(
     return AvroEncoder(registry(system), definitions.events, topics, settings=definitions.settings)
 
 
-def targets(sender: Sender, events: Events) -> dict[str, str]:
+def targets(sender: Sender, events: Events) -> TextDict:
     """The topics or streams of all event types, and of labels, that have one."""
     found = {}
     for name in (*events.types, LABEL):

@@ -12,12 +12,13 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.errors import Problem, ShroffError, UsageError, nearest
 from shroff.events.event import time_text
+from shroff.json_types import TextMapping
 from shroff.language.values import DAY_MS
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from shroff.monitoring.doctor import Finding
     from shroff.notices.case_notifications import CaseNotifications
@@ -52,7 +53,7 @@ class NoticeFiles(ProjectPart):
         given = definitions, tuple(sorted(files.items())), zone
         return self._context.read_once.of_same("notices", given, lambda: load_notices(files, definitions, [], [], zone))
 
-    def files(self) -> Mapping[str, str]:
+    def files(self) -> TextMapping:
         from shroff.log.active_files import NOTICES
 
         active = self._context.taken.files
@@ -343,7 +344,7 @@ def _many(count: int) -> str:
     return f"{count}" if count <= LETTERS_SHOWN else f"more than {LETTERS_SHOWN}"
 
 
-def with_notices(files: Mapping[str, str], loaded: Loaded) -> Loaded:
+def with_notices(files: TextMapping, loaded: Loaded) -> Loaded:
     """A loaded project with the mistakes in its notices and their texts."""
     if loaded.definitions is None:
         return loaded

@@ -12,6 +12,7 @@ from shroff.app.system_names import id_problems, name_problems, unread_mappings
 from shroff.errors import DefinitionError, Problem, ShroffError, ended
 from shroff.events.intake import Intake
 from shroff.events.redaction import keeping_hashed
+from shroff.json_types import TextDict, TextMapping
 from shroff.log import ruletests
 from shroff.log.active_files import NOTICES, FileDifference, beside, changes, followed
 from shroff.monitoring.live_order import warnings_of
@@ -23,7 +24,7 @@ from shroff.project.settings.loader import currency_warning
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
     from shroff.app.context import ProjectContext
     from shroff.streams.log import Log
@@ -45,7 +46,7 @@ def load(context: ProjectContext) -> Loaded:
     return loaded.beside(problems, warnings, None if context.paths.is_elsewhere else files)
 
 
-def _loaded(context: ProjectContext, files: Mapping[str, str]) -> Loaded:
+def _loaded(context: ProjectContext, files: TextMapping) -> Loaded:
     hasher = context.log.hasher
     return load_definitions(files, hasher, context.registry.load, read=context.read_once)
 
@@ -94,7 +95,7 @@ def checked(context: ProjectContext) -> Definitions:
     return report.definitions
 
 
-def checked_with(context: ProjectContext, changes: Mapping[str, str], without: Collection[str] = ()) -> Definitions:
+def checked_with(context: ProjectContext, changes: TextMapping, without: Collection[str] = ()) -> Definitions:
     """The definitions with these texts, and without some files. Raises: DefinitionError for mistakes in them."""
     changed = {name: config.lines_ended(text) for name, text in changes.items()}
     there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
@@ -133,13 +134,13 @@ class FileVersions(ProjectPart):
         control, _ = followed(log, self._context.read_once)
         return changes(log, control, fresh.definitions, FileVersions(fresh).beside(), self._load_active)
 
-    def beside(self) -> dict[str, str]:
+    def beside(self) -> TextDict:
         """Get the content of project files and settings that are not part of a version."""
         folder = self._paths.folder
         names = NOTICES, *added_files(config.files_of(folder))
         return beside(config.read_files(folder, [], names), self._systems)
 
-    def _load_active(self, files: Mapping[str, str]) -> Definitions:
+    def _load_active(self, files: TextMapping) -> Definitions:
         return load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise()
 
     def active_seq(self) -> int:

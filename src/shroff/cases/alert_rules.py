@@ -20,6 +20,7 @@ from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
 from shroff.events.labels import VerdictInForce
 from shroff.explain.key_events import KeyFinder
+from shroff.json_types import TextMapping
 from shroff.language.values import key_text, parse_duration, rescale_half_even
 from shroff.log.history import Control, Records
 from shroff.log.writer import Prepared
@@ -111,9 +112,9 @@ class ActiveVersions:
 
     def __init__(self, log: Log, settings: CaseSettings) -> None:
         self._log, self._settings, self._read_to = log, settings, 0
-        self._files: list[tuple[int, Mapping[str, str]]] = []
+        self._files: list[tuple[int, TextMapping]] = []
         self._control = Control()
-        self._known: tuple[Mapping[str, str], _AlertVersion] | None = None
+        self._known: tuple[TextMapping, _AlertVersion] | None = None
         self._read = ReadOnce()
 
     def read_to(self, upto: int) -> None:
@@ -145,7 +146,7 @@ def _named(name: str, text: str, types: str) -> str:
     return text[: text.find("\n") + 1] or text if is_named_alone else text
 
 
-def _version(files: Mapping[str, str], read: ReadOnce, settings: CaseSettings) -> _AlertVersion:
+def _version(files: TextMapping, read: ReadOnce, settings: CaseSettings) -> _AlertVersion:
     with telling_damage():
         definitions = load_definitions(files, read=read).or_raise()
     records = Records(definitions.events, definitions.settings.money_places)

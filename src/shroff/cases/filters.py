@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
 from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, SAMPLE, SNOOZED, STATES, UNCLOSED, VERDICTS, CaseFilter
 from shroff.engine.let_through import SAMPLED
 from shroff.errors import UsageError, nearest
+from shroff.json_types import TextDict, TextMapping
 from shroff.language.values import named_duration, parse_decimal, rescale_half_even, with_decimal_point
 from shroff.people.access import Who
 from shroff.project.settings.casework import DEFAULT, MINE
@@ -41,7 +42,7 @@ KEYS = (
     "queue",
     "order",
 )
-BUILT_IN: Final[Mapping[str, str]] = {
+BUILT_IN: Final[TextMapping] = {
     "Open": "",
     "Mine": "assignee=me",
     "Free": "state=open&assignee=free",
@@ -53,7 +54,7 @@ BUILT_IN: Final[Mapping[str, str]] = {
 }
 
 
-def wanted_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilter:
+def wanted_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
     """The filter that an address asks for; keys that are none of a filter are passed over.
 
     Raises: UsageError for a value that cannot be one.
@@ -78,7 +79,7 @@ def wanted_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilt
     )
 
 
-def require_known(query: Mapping[str, str], who: Who, desk: CaseService, definitions: Definitions) -> None:
+def require_known(query: TextMapping, who: Who, desk: CaseService, definitions: Definitions) -> None:
     """Check the names of a filter that finds nothing.
 
     Raises: UsageError for a queue, entity or rule that neither the project nor any case has.
@@ -96,7 +97,7 @@ def require_known(query: Mapping[str, str], who: Who, desk: CaseService, definit
                     raise UsageError(f"{name}: no {name} is called {value[:100]!r}. {nearest(value, names)}".rstrip())
 
 
-def queue_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilter:
+def queue_of(query: TextMapping, who: Who, desk: CaseService) -> CaseFilter:
     """As `wanted_of`, for the queue: by default, cases that can be worked on now.
 
     Snoozed cases stand under their own view alone, and so do escalated ones. Raises: UsageError.
@@ -105,7 +106,7 @@ def queue_of(query: Mapping[str, str], who: Who, desk: CaseService) -> CaseFilte
     return found if query.get("state") else replace(found, states=QUEUE)
 
 
-def order_of(query: Mapping[str, str], default: str = "due") -> str:
+def order_of(query: TextMapping, default: str = "due") -> str:
     """The order that a request names, else `default`. Raises: UsageError for an unknown one."""
     return _one_of(query.get("order") or default, ORDERS, "order")
 
@@ -122,7 +123,7 @@ def query_text(text: str) -> str:
     return urlencode([(name, given[name]) for name in KEYS if name in given])
 
 
-def query_of(text: str) -> dict[str, str]:
+def query_of(text: str) -> TextDict:
     """The keys and values of a filter."""
     return dict(parse_qsl(text))
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Dialect, LargeBinary, Table, Text, TypeDecorator
 
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.people.sql import tables_of
 from shroff.runtime.texts import escaped, unescaped
 from shroff.runtime.values import FrozenStruct
@@ -49,7 +49,7 @@ class CaseTables(FrozenStruct):
     case_views: Table
 
 
-_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+_COLUMNS: Final[TextMapping] = MappingProxyType(
     {  # name of a table: its columns, each with a letter for what it holds: whole numbers, texts, bytes
         "case_place": "one:i seq:i last_case:i",
         "cases": "number:i about:b entity:t key_:t opened_ms:i due_ms:i state:t assignee:t assignee_name:t lock_ms:i "

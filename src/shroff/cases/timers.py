@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from msgspec.json import encode as to_json
@@ -18,7 +17,7 @@ from shroff.events.definitions import ANALYST
 from shroff.events.intake import Submission
 from shroff.events.mapping import LABEL
 from shroff.events.validation import LabelInput
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.language.values import day_at, parse_duration, parse_share, show_decimal
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
@@ -72,7 +71,7 @@ def _part(desk: CaseService) -> int:
         return len(due) + free_lapsed(CaseTransaction(change, CLOCK, now_ms))
 
 
-def _who(pending: Pending, names: Mapping[str, str]) -> Who:
+def _who(pending: Pending, names: TextMapping) -> Who:
     try:
         role = Role(pending.role)
     except ValueError:
@@ -162,7 +161,7 @@ def _is_of_one(change: CaseChange, case: Case) -> bool:
     return {alert.decided_by for alert in change.alerts(case.number, ALL)} <= {"", case.closed_by}
 
 
-def _shown_names(change: CaseChange) -> dict[str, str]:
+def _shown_names(change: CaseChange) -> TextDict:
     return {user.id: user.display_name for user in change.people.users()}
 
 

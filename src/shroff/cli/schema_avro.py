@@ -15,7 +15,7 @@ from shroff.cli import completion
 from shroff.cli.operations import takes
 from shroff.cli.session import Session, command, many, table
 from shroff.errors import UsageError, ended, nearest
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
@@ -176,17 +176,17 @@ def _types(session: Session) -> dict[str, EventType]:
     return {**events.types, _LABEL: events.label_input}
 
 
-def _subjects(session: Session, given: tuple[str, ...]) -> dict[str, str]:
+def _subjects(session: Session, given: tuple[str, ...]) -> TextDict:
     """The subject of each event type that has a topic: of the source, or given in its place."""
     from shroff.events.avro.subjects import subjects_of
 
     return subjects_of(_topics(session, given), session.project.definitions.settings)
 
 
-def _topics(session: Session, given: tuple[str, ...]) -> dict[str, str]:
+def _topics(session: Session, given: tuple[str, ...]) -> TextDict:
     """The topic of each event type: those of the source, and over them those that were given."""
     source = session.project.context.systems.source
-    found: dict[str, str] = {}
+    found: TextDict = {}
     if source is not None:
         declared: JsonMapping = source.options.get("topics", source.options.get("streams", {}))
         single = {name: of if isinstance(of, str) else of[0] for name, of in declared.items() if of}
@@ -205,7 +205,7 @@ def _topics(session: Session, given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _wanted(types: Mapping[str, EventType], event: str | None, subjects: Mapping[str, str]) -> list[EventType]:
+def _wanted(types: Mapping[str, EventType], event: str | None, subjects: TextMapping) -> list[EventType]:
     """The one type that was asked for, or all that have a topic."""
     if event is not None:
         if event not in types:
@@ -242,7 +242,7 @@ def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObje
             yield _of_subject(session, schemas, type_, name)
 
 
-def _subject(event_type: EventType, subjects: Mapping[str, str]) -> str:
+def _subject(event_type: EventType, subjects: TextMapping) -> str:
     name = event_type.name
     if name not in subjects:
         raise UsageError(f"{name} has no topic: add --topic {name}=TOPIC, or a source: to shroff.yaml.")

@@ -9,14 +9,14 @@ ClientError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any, TypeAlias
 
 from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, Undecided, kind_of
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.runtime.values import FrozenStruct, frozen
 
 OUTCOMES = ("approve", "challenge", "review", "decline")
@@ -76,7 +76,7 @@ class Labelled(FrozenStruct):
     label: str
     state: str
     seq: int | None = None
-    in_force: Mapping[str, str] | None = None
+    in_force: TextMapping | None = None
 
 
 Answer: TypeAlias = Decision | Undecided
@@ -115,7 +115,7 @@ def error_of(status: int, body: bytes) -> ClientError:
     return UnavailableError(words, problem) if status in {429, 503} else ClientError(words, problem)
 
 
-def retry_s(headers: Mapping[str, str], tries: int) -> float:
+def retry_s(headers: TextMapping, tries: int) -> float:
     """How long to wait before the next try: as the service says, else a tenth of a second and then longer."""
     told = headers.get("retry-after", "")
     return min(float(told) if told.isdecimal() else 0.1 * 2**tries, RETRY_S_MAX)

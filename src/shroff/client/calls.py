@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, cast
@@ -15,7 +15,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.client.answers import ClientError
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
 from shroff.runtime.values import FrozenStruct
 
@@ -30,8 +30,8 @@ class ClientCall(FrozenStruct):
     method: str
     path: str
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    headers: TextMapping = field(default_factory=dict)
+    query: TextMapping = field(default_factory=dict)
 
     def answered(self, outcome: str) -> ClientCall:
         """The same, which says what was answered in the decision's place."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import field
 from html import escape
 
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.runtime.values import frozen
 
 _IS_CONVERTED = b',"amount":'  # as of the next line
@@ -57,7 +57,7 @@ class Decision:
     rules: tuple[str, ...]
     shadow_rules: tuple[str, ...]
     features: JsonMapping
-    versions: Mapping[str, str]
+    versions: TextMapping
     receipt: str
 
     @property

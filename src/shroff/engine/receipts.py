@@ -21,6 +21,7 @@ from shroff.engine.fragments import ColumnWriter, Slices, TextPool, object_write
 from shroff.engine.stored import stored
 from shroff.events.event import canonical_bytes, canonical_real, canonical_text
 from shroff.features.frames import Frame
+from shroff.json_types import TextDict
 from shroff.language.columns import Column
 from shroff.language.types import INTEGER, REAL
 from shroff.language.values import Value
@@ -233,7 +234,7 @@ class _SealedVersions(FrozenStruct):
     shown: bytes
 
 
-def _versions(listed: dict[str, str]) -> _SealedVersions:
+def _versions(listed: TextDict) -> _SealedVersions:
     sealed = f"{_object(dict(sorted(listed.items())))}}}"
     return _SealedVersions(sealed.encode(), f',"versions":{_object(listed)},"receipt":"sha256:'.encode())
 
@@ -253,7 +254,7 @@ def _list(ids: Sequence[str]) -> str:
     return "[" + ",".join(f'"{id_}"' for id_ in ids) + "]"
 
 
-def _object(values: dict[str, str]) -> str:
+def _object(values: TextDict) -> str:
     return "{" + ",".join(f'"{name}":{canonical_text(value)}' for name, value in values.items()) + "}"
 
 
@@ -267,7 +268,7 @@ class _DocumentParts(msgspec.Struct, kw_only=True):
     rules: msgspec.Raw
     shadow_rules: msgspec.Raw
     features: msgspec.Raw
-    versions: dict[str, str]
+    versions: TextDict
     exploration: msgspec.Raw = msgspec.Raw()  # not "or None", of which msgspec takes None alone
 
 

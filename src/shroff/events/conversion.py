@@ -7,7 +7,7 @@ the rate, so that readers of the log convert nothing.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import accumulate
 
 import numpy as np
@@ -16,6 +16,7 @@ from shroff.arrays import Ints
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import RATE, Events, EventType, Settings
 from shroff.events.event import Event
+from shroff.json_types import TextMapping
 from shroff.language.columns import Column
 from shroff.language.expression import ORIGINAL_AMOUNT
 from shroff.language.lookups.table import NO_ROWS
@@ -146,7 +147,7 @@ def rate_column(shape: TableShape) -> str:
     return next((name for name, type_ in shape.columns.items() if type_.kind == "number" and is_by_currency), "")
 
 
-def rate_problems(settings: Settings, events: Events, read: Iterable[tuple[int, Mapping[str, str]]]) -> list[Problem]:
+def rate_problems(settings: Settings, events: Events, read: Iterable[tuple[int, TextMapping]]) -> list[Problem]:
     """Problems of the table of rates: that there is none, its columns, and its rows, each with its line."""
     name, types = settings.rates, [type_.name for type_ in events.types.values() if type_.converted]
     if not name:

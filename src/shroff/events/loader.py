@@ -22,6 +22,7 @@ from shroff.events.definitions import (
 )
 from shroff.events.keys import CSV_SETTINGS, EVENT_TYPE, EVENTS, FROM, LABEL, RESERVED, SEPARATORS, SUMMARY
 from shroff.events.summary import load_summary
+from shroff.json_types import TextDict
 from shroff.language import loader
 from shroff.language.expression import ORIGINAL_AMOUNT, Path, RowValue, ThisField
 from shroff.language.expression import Node as Expression
@@ -279,10 +280,10 @@ def _label_mappings(
     return labels, _mappings(found.get("disputes"), {*DISPUTE_NAMES, *naming}, scope, problems, "label.disputes")
 
 
-def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[dict[str, TableShape], dict[str, str]]:
+def _tables(node: Node | None, places: int, problems: list[Problem]) -> tuple[dict[str, TableShape], TextDict]:
     top = loader.mapping(node, problems, "tables")
     tables: dict[str, TableShape] = {}
-    keys: dict[str, str] = {}
+    keys: TextDict = {}
     for key, value in top.entries if top else ():
         name = loader.name(key, problems, "a table")
         kind, ends, value = _kind(value)
@@ -320,7 +321,7 @@ def _since(node: Node, place: int, problems: list[Problem], what: str) -> tuple[
     return replace(node, entries=rest), name.text if name else ""
 
 
-def _paths(node: Node) -> tuple[Node, dict[str, str]]:
+def _paths(node: Node) -> tuple[Node, TextDict]:
     """The columns of a table without `from country.iso_code`, and these paths in a MaxMind database."""
     if not isinstance(node, Mapping):
         return node, {}

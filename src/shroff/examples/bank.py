@@ -21,6 +21,7 @@ from shroff.errors import UsageError
 from shroff.examples.crimes import FRAUDS, Crimes
 from shroff.examples.days import DAY_MS, MINUTE_MS, SECOND_MS, Life, bursts, ordinary_payments
 from shroff.examples.town import COUNTRIES, KINDS, Town, draw_town
+from shroff.json_types import TextDict
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -57,14 +58,14 @@ class Payment(FrozenStruct):
     `terminal` and `device` are left out where there is none.
     """
 
-    event: dict[str, str]
+    event: TextDict
     fraud: str | None
 
 
 class BankLabel(FrozenStruct):
     """A label: `event`, `verdict`, `source` and `known_at`, right or wrong."""
 
-    event: dict[str, str]
+    event: TextDict
 
 
 def bank(events: int, seed: int, start_ms: int = START_MS) -> Iterator[Payment]:

@@ -13,7 +13,7 @@ What rules alone would have come to is counted beside: their hits do not depend 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -23,6 +23,7 @@ from msgspec.json import encode as to_json
 
 from shroff.examples.bank import START_MS, BankLabel, Payment, bank, known_at_the_end, with_labels
 from shroff.examples.names import RATES, BankNames, euros
+from shroff.json_types import TextMapping
 from shroff.language.values import parse_money
 from shroff.project.policy import Policy, outcome
 from shroff.runtime.values import FrozenStruct
@@ -70,7 +71,7 @@ class Fraud(FrozenStruct):
 
     kind: str
     amount_minor: int
-    event: Mapping[str, str]
+    event: TextMapping
 
 
 class Truth(Struct):
@@ -204,7 +205,7 @@ class Tally:
         effects: The rules of the project by id, with their effects; rules that never hit are shown too.
     """
 
-    def __init__(self, truth: Truth, effects: Mapping[str, str]) -> None:
+    def __init__(self, truth: Truth, effects: TextMapping) -> None:
         self._truth = truth
         self.all = DemoFigures()
         self.rules_alone = DemoFigures()

@@ -10,13 +10,14 @@ on them. Mail addresses end in `.example`, which nobody can own (RFC 2606).
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.examples.bank import BankLabel, Payment, town_of
 from shroff.examples.town import COUNTRIES, KINDS
+from shroff.json_types import TextMapping
 from shroff.language.types import PLACES
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class BankNames:
         return MerchantNames(f"{stem} {word}", kind.name, cities[draw % len(cities)], currency)
 
 
-def euros(event: Mapping[str, str]) -> str:
+def euros(event: TextMapping) -> str:
     """The amount of a payment in euros, with cents."""
     rate = RATES.get(event.get("currency", ""))
     return f"{Decimal(event['amount']) * Decimal(rate):.2f}" if rate else event["amount"]

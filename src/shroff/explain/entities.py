@@ -21,7 +21,7 @@ from shroff.explain.event_search import PartFound, lines_in, search_parts
 from shroff.explain.key_events import KeyEvents, Wanted
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.expression import ThisField
 from shroff.language.values import key_text
 from shroff.log.history import Records
@@ -314,7 +314,7 @@ def fields_of(record: Record) -> JsonObject:
     return found
 
 
-def keys_of(definitions: Definitions, record: Record) -> dict[str, str]:
+def keys_of(definitions: Definitions, record: Record) -> TextDict:
     """The keys of an event that are one field, by entity."""
     fields, found = fields_of(record), dict[str, str]()
     for entity, declared in definitions.events.entities.items():

@@ -22,7 +22,7 @@ from shroff.events.event import Scalar
 from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
 from shroff.explain.past import AmountsBefore, Past, PastDecision, amounts_before
 from shroff.features.naive import Key
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.language.printer import as_written
 from shroff.language.values import key_text
 from shroff.log.active_files import kept_definitions
@@ -84,7 +84,7 @@ class Explained(FrozenStruct):
     document: JsonObject
     explanation: Explanation
     reasons: tuple[ModelReason, ...] = ()
-    rule_words: Mapping[str, str] = field(default_factory=dict)
+    rule_words: TextMapping = field(default_factory=dict)
     is_calibrated: bool = False
     amounts: AmountsBefore | None = None
 

@@ -18,7 +18,7 @@ from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
 from shroff.language.expression_text import ROUNDS, WHEN_ALONE, ValueWording, clause, clock_words_of, range_on_clock
@@ -218,7 +218,7 @@ class Story(FrozenStruct):
     def _value(self, node: Node) -> Value:
         return reader_of(node, self.definitions.reference)(self.seen)
 
-    def rule_words(self) -> dict[str, str]:
+    def rule_words(self) -> TextDict:
         """The reasons of the rules that hit, in their order, as people read them: money with its currency."""
         told = reasons_of(self.definitions)
         found = [label for label in self.document["reasons"] if label["kind"] == "rule"]

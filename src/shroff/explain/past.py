@@ -17,7 +17,7 @@ from shroff.events.event import Event, read_time
 from shroff.events.summary import PAID
 from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
@@ -168,7 +168,7 @@ class _ComparedParts(msgspec.Struct):
     """The parts of a decision that are held against those of others."""
 
     features: JsonObject
-    versions: dict[str, str]
+    versions: TextDict
     score: float | None
 
 

@@ -33,6 +33,7 @@ from shroff.features.cluster.partition_state import (
 from shroff.features.frames import frames_of
 from shroff.features.online.engine import Online
 from shroff.features.plan import make_plan
+from shroff.json_types import TextMapping
 from shroff.lake.reader import LakeReader
 from shroff.log.history import Records
 from shroff.log.lateness import with_set_backs
@@ -77,7 +78,7 @@ class ReplayPlan(FrozenStruct):
     models: Path
     upto: int
     starts: tuple[int, ...]
-    versions: tuple[Mapping[str, str], ...]
+    versions: tuple[TextMapping, ...]
     folds: tuple[int, ...]
     ends: Mapping[int, int]
     stages: tuple[Stage, ...]

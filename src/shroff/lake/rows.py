@@ -18,6 +18,7 @@ from shroff.arrays import Ints
 from shroff.engine.stored import damaged, telling_damage
 from shroff.events.definitions import EventType
 from shroff.events.event import by_canonical_key
+from shroff.json_types import TextDict
 from shroff.lake.columns import body_columns, document_columns, texts_of
 from shroff.language.types import Type
 from shroff.project.definitions import Definitions
@@ -196,13 +197,13 @@ def _events(name: str, records: list[Record], definitions: Definitions | None) -
 EVENT_COLUMNS = ("seq", "id", "time", "decided", "body", "type", "date")
 
 
-def field_columns(type_: EventType) -> dict[str, str]:
+def field_columns(type_: EventType) -> TextDict:
     """The columns of an event type's fields; none for an id or time whose column is there by that very name.
 
     A field that has the name of another column of the rows gets an underscore behind it. A dot becomes one, since not
     every table format takes dots.
     """
-    found: dict[str, str] = {}
+    found: TextDict = {}
     for name in type_.field_names:
         if (name, name) in {("id", type_.id_field), ("time", type_.time_field)}:
             continue

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
+from shroff.json_types import TextDict
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
 
 Value = str | int | float | bool | None
@@ -147,7 +148,7 @@ def with_point(text: str, mark: str = ",") -> str:
 
 def _decimal_cure(text: str) -> str:
     """Which setting reads a text that is no decimal, where one does."""
-    meant: dict[str, str] = {}  # what it is, and by which mark
+    meant: TextDict = {}  # what it is, and by which mark
     for mark in (".", ","):
         with suppress(ValueError):
             meant.setdefault(with_point(text, mark), mark)

@@ -6,7 +6,7 @@ version has them: the process that writes the log keeps their texts, or what sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
@@ -17,6 +17,7 @@ from msgspec.structs import asdict, fields
 
 from shroff.config import PROJECT_FILE
 from shroff.errors import ShroffError, UsageError
+from shroff.json_types import TextDict, TextMapping
 from shroff.log.history import Control
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.file_kinds import added_files
@@ -40,7 +41,7 @@ _YAML_NAMES = {"keep_ms": "keep", "mailer": "mail (mailer)", "pulled": "sources 
 _READ = ReadOnce()  # of versions: the next one reads again what differs
 
 
-def kept_definitions(files: Mapping[str, str], load_model: LoadModel | None = None) -> Definitions:
+def kept_definitions(files: TextMapping, load_model: LoadModel | None = None) -> Definitions:
     """The definitions of a version of the files; the last two are kept, and of the next one what differs is read.
 
     Raises: DefinitionError where the files are invalid.
@@ -77,11 +78,11 @@ class ActiveFilesInUse:
     """
 
     number: int = 0
-    files: Mapping[str, str] | None = field(default=None, repr=False)
-    followed: Mapping[str, str] | None = field(default=None, repr=False)  # what the log kept when it was last followed
+    files: TextMapping | None = field(default=None, repr=False)
+    followed: TextMapping | None = field(default=None, repr=False)  # what the log kept when it was last followed
 
 
-def beside(files: Mapping[str, str], systems: Systems) -> dict[str, str]:
+def beside(files: TextMapping, systems: Systems) -> TextDict:
     """Stored files and settings that belong to no version; nothing of a setting that is left out."""
     found = {name: text for name, text in files.items() if name.startswith(NOTICES)}
     found |= {name: _hash(files[name].encode()) for name, kind in added_files(files).items() if kind.is_kept}
@@ -101,24 +102,24 @@ def _by_yaml_name(systems: Systems) -> dict[str, bytes]:
     return {name: to_json(value) for name, value in found.items()}
 
 
-def notice_files(files: Mapping[str, str]) -> dict[str, str]:
+def notice_files(files: TextMapping) -> TextDict:
     """The notices and texts among files."""
     return {name: text for name, text in files.items() if name.startswith(NOTICES)}
 
 
-def is_live(name: str, *kept: Mapping[str, str]) -> bool:
+def is_live(name: str, *kept: TextMapping) -> bool:
     """Whether a running service can apply a change of a file or setting that is not part of a version."""
     if name == f"{SETTING}http" and any(entry.get(SETTING + other) for entry in kept for other in _OPEN_BY_HTTP):
         return False
     return name.startswith(NOTICES) or name in {SETTING + name for name in LIVE}
 
 
-def renewed(systems: Systems, now: Systems, *kept: Mapping[str, str]) -> Systems:
+def renewed(systems: Systems, now: Systems, *kept: TextMapping) -> Systems:
     """The settings of a service that runs, once it took up those of the files."""
     return replace(systems, **{name: getattr(now, name) for name in LIVE if is_live(SETTING + name, *kept)})
 
 
-def taken_up(log: Outbox, now: Mapping[str, str], *, is_running: bool) -> list[Offset]:
+def taken_up(log: Outbox, now: TextMapping, *, is_running: bool) -> list[Offset]:
     """State to store now that these are active; a running service keeps settings that take a restart."""
     before = log.offsets(ACTIVE)
     begun = [] if is_running or BEGUN in before else [Offset(ACTIVE, BEGUN, "1")]
@@ -151,11 +152,7 @@ def followed(log: LogReader, read: ReadOnce) -> tuple[Control, int]:
 
 
 def changes(
-    log: Log,
-    control: Control,
-    definitions: Definitions,
-    now: Mapping[str, str],
-    load: Callable[[Mapping[str, str]], Definitions],
+    log: Log, control: Control, definitions: Definitions, now: TextMapping, load: Callable[[TextMapping], Definitions]
 ) -> list[FileDifference]:
     """The inactive changes of a project's files, by their names.
 
@@ -184,10 +181,7 @@ def changes(
 
 
 def _by_meaning(
-    found: Sequence[FileDifference],
-    files: Mapping[str, str],
-    now: Definitions,
-    load: Callable[[Mapping[str, str]], Definitions],
+    found: Sequence[FileDifference], files: TextMapping, now: Definitions, load: Callable[[TextMapping], Definitions]
 ) -> list[FileDifference]:
     """The same, all with a restart where input would be read in another way; shroff.yaml where it says something else.
 
@@ -208,7 +202,7 @@ def _by_meaning(
     return found
 
 
-def _compared(before: Mapping[str, str], after: Mapping[str, str], takes: str) -> list[FileDifference]:
+def _compared(before: TextMapping, after: TextMapping, takes: str) -> list[FileDifference]:
     found = []
     for name in sorted({*before, *after}):
         old, new = before.get(name), after.get(name)

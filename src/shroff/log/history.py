@@ -23,7 +23,7 @@ from shroff.events.loader import load_events
 from shroff.events.unique import UniqueFields
 from shroff.events.validation import LabelInput
 from shroff.features.key_texts import Hits
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.language.values import parse_decimal, parse_time, rescale_half_even, show_decimal, show_number
 from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
@@ -77,7 +77,7 @@ class _WaitingLabel(msgspec.Struct, omit_defaults=True):
     known_at_ms: int
     reason: str | None
     amount: str | None
-    unique: dict[str, str] = {}
+    unique: TextDict = {}
     is_undated: bool = False
     is_day: bool = False
     arrived_ms: int = 0
@@ -98,8 +98,8 @@ class _StoredControl(msgspec.Struct):
     One with `edits` has no `removed`: earlier programs, which would pass the edits over, then refuse the log.
     """
 
-    files: dict[str, str]
-    versions: dict[str, str]
+    files: TextDict
+    versions: TextDict
     removed: list[str] = []
     edits: dict[str, _TextChange] = {}
 
@@ -239,7 +239,7 @@ class ListedWaiting(FrozenStruct):
     """A waiting label for a list. `event` is only a type where it waits for an event with the values of `unique`."""
 
     event: str
-    unique: Mapping[str, str]
+    unique: TextMapping
     verdict: str
     source: str
     known_at_ms: int
@@ -314,13 +314,13 @@ def changed_type(type_name: str, field_name: str, words: str) -> DefinitionError
 class Control(Struct):
     """The active files of a project, as control events left them."""
 
-    versions: dict[str, str] = {}
-    _files: dict[str, str] = {}
+    versions: TextDict = {}
+    _files: TextDict = {}
     _more: dict[str, list[str]] = {}  # what stands behind a text, joined when it is asked for
     _lengths: dict[str, int] = {}  # of those texts with that
 
     @property
-    def files(self) -> dict[str, str]:
+    def files(self) -> TextDict:
         """The texts of the files, by their names inside the project's folder."""
         for name, parts in self._more.items():
             self._files[name] += "".join(parts)
@@ -342,7 +342,7 @@ class Control(Struct):
             self.files.update(files)
         self.versions = change.versions
 
-    def become(self, files: Mapping[str, str], versions: Mapping[str, str]) -> None:
+    def become(self, files: TextMapping, versions: TextMapping) -> None:
         """Have these files and versions, as an event that `control_of` made of them says: no text is put together."""
         self._files, self._more, self._lengths, self.versions = {**files}, {}, {}, {**versions}
 
@@ -357,7 +357,7 @@ class Control(Struct):
             text = self.files[name]
             self.files[name] = text[: edit.at] + edit.text + text[edit.at + edit.gone :]
 
-    def change_to(self, files: Mapping[str, str], versions: Mapping[str, str]) -> bytes:
+    def change_to(self, files: TextMapping, versions: TextMapping) -> bytes:
         """Body of the control event that activates `files`: the changes, with edits for long texts."""
         before = self.files
         changed = {name: text for name, text in files.items() if before.get(name) != text}

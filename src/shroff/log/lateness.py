@@ -18,6 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.engine.stored import stored
 from shroff.events.event import Event, time_text
 from shroff.features.online.engine import Lateness
+from shroff.json_types import TextDict
 from shroff.language.values import DAY_MS, parse_time, show_duration
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
@@ -68,7 +69,7 @@ def set_back_of(record: Record) -> SetBack | None:
     return stored(record.body, _SetBackBody, f"the control event at sequence number {record.seq}").watermark
 
 
-def set_back_record(set_back: SetBack, versions: dict[str, str], seq: int, now_ms: int) -> Record:
+def set_back_record(set_back: SetBack, versions: TextDict, seq: int, now_ms: int) -> Record:
     """The control event of a watermark, which changes no file."""
     body = {"files": {}, "removed": [], "versions": versions, "watermark": set_back}
     return Record(seq, "control", "control", str(seq), now_ms, to_json(body, order="sorted"), decided=False)

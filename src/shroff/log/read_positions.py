@@ -7,11 +7,10 @@ under a source name of its own, where it had been read to and when that was forg
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import TextDict, TextMapping
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
 
@@ -38,7 +37,7 @@ class PartRead(FrozenStruct):
     forgotten: Forgotten | None = None
 
 
-def known(offsets: Mapping[str, str]) -> dict[str, str]:
+def known(offsets: TextMapping) -> TextDict:
     """The offsets of a log without parts that were forgotten."""
     return {part: offset for part, offset in offsets.items() if offset != NOTHING}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct, field
 
+from shroff.json_types import TextDict, TextMapping
 from shroff.log.history import Control
 from shroff.rules.texts import rule_texts, tag_of
 from shroff.runtime.values import FrozenStruct
@@ -48,10 +49,10 @@ class Histories(Struct):
         """The versions of a rule, newest first."""
         return list(reversed(self.of.get(id, ())))
 
-    def _rules_files(self) -> dict[str, str]:
+    def _rules_files(self) -> TextDict:
         return {name: text for name, text in self._control.files.items() if name.startswith(FOLDER)}
 
-    def _take(self, seq: int, at_ms: int, files: Mapping[str, str]) -> None:
+    def _take(self, seq: int, at_ms: int, files: TextMapping) -> None:
         now = {
             id: VersionOfRule(seq, at_ms, name.removeprefix(FOLDER), tag_of(text), rule.text)
             for name, text in files.items()

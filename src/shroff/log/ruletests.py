@@ -15,6 +15,7 @@ from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
 from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
+from shroff.json_types import TextMapping
 from shroff.language.expression import Aggregate, FeatureValue, Node, ThisField, children
 from shroff.language.printer import text_of
 from shroff.language.values import show
@@ -252,7 +253,7 @@ def _leaves(node: Node) -> Iterator[Node]:
 
 def _event(
     type_name: str,
-    fields: Mapping[str, str],
+    fields: TextMapping,
     number: int,
     validator: EventValidator,
     definitions: Definitions,
@@ -269,7 +270,7 @@ def _event(
     return validator.admit(type_name, given, is_strict=False)
 
 
-def _label(fields: Mapping[str, str], number: int, validator: EventValidator, history: list[LogEvent]) -> LogEvent:
+def _label(fields: TextMapping, number: int, validator: EventValidator, history: list[LogEvent]) -> LogEvent:
     given = {"known_at" if name == "at" else name: value for name, value in fields.items()}
     found = validator.admit_label(given)
     if not found.event_id:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from msgspec import field
 
+from shroff.json_types import TextMapping
 from shroff.language.expression import Node
 from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
 from shroff.runtime.entry_points import installed
@@ -64,8 +63,8 @@ class ModelSettings(FrozenStruct):
     split: Split
     capacity: DailyCapacity | None
     gates: tuple[ModelGate, ...]
-    parameters: Mapping[str, str] = field(default_factory=dict)  # of the learner, as written
-    search: Mapping[str, str] = field(default_factory=dict)  # trials, time, of a search for parameters
+    parameters: TextMapping = field(default_factory=dict)  # of the learner, as written
+    search: TextMapping = field(default_factory=dict)  # trials, time, of a search for parameters
     calibration: str = "auto"  # auto | isotonic | platt | none
     negatives_kept: float = 1.0  # share of genuine events that training keeps; the score is corrected back
     friendly_reasons: frozenset[str] = frozenset()  # reasons of labels whose fraud counts as genuine

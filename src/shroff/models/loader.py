@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.features.definitions import FeatureTypes
+from shroff.json_types import TextDict
 from shroff.language import loader
 from shroff.language.names import DeclaredNames
 from shroff.language.values import DAY_MS, show_duration
@@ -285,10 +286,10 @@ class _ModelLoader:
 
     # ---- the rest
 
-    def _parameters(self, node: YamlNode | None, learner: str) -> dict[str, str]:
+    def _parameters(self, node: YamlNode | None, learner: str) -> TextDict:
         found = loader.mapping(node, self._problems, "parameters")
         known = parameters_of(learner)
-        read: dict[str, str] = {}
+        read: TextDict = {}
         for key, value in found.entries if found else ():
             parameter = known.get(key.text)
             if parameter is None:
@@ -308,7 +309,7 @@ class _ModelLoader:
                 read[key.text] = value.text
         return read
 
-    def _search(self, node: YamlNode | None, learner: str | None) -> dict[str, str]:
+    def _search(self, node: YamlNode | None, learner: str | None) -> TextDict:
         found = loader.mapping(node, self._problems, "search", SEARCH)
         if found is None:
             return {}

@@ -30,7 +30,7 @@ from msgspec.json import decode as from_json
 
 from shroff.config import FOLDER_MODE, make_folder, private
 from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
 from shroff.runtime.values import FrozenStruct
@@ -82,7 +82,7 @@ class _TrainingRun(msgspec.Struct, frozen=True):
     """Fields of a manifest that differ each time the same model is trained."""
 
     made_at: str = ""
-    files: dict[str, str] = {}
+    files: TextDict = {}
 
 
 class _Manifest(FrozenStruct):
@@ -90,7 +90,7 @@ class _Manifest(FrozenStruct):
 
     id: str
     event: str
-    files: dict[str, str]
+    files: TextDict
     learner: str = ""
     run: _TrainingRun = _TrainingRun()
 
@@ -106,7 +106,7 @@ class Stored(FrozenStruct):
     event: str
     manifest_bytes: bytes
     files: Mapping[str, bytes]
-    damaged: Mapping[str, str] = field(default_factory=dict)
+    damaged: TextMapping = field(default_factory=dict)
 
     def file(self, name: str) -> bytes | None:
         """A file of it; None where it has none of this name. Raises: RegistryError where that is damaged."""
@@ -322,7 +322,7 @@ class Registry:
             raise _damaged(id_, MANIFEST, f"it is of the model {manifest.id!r}")
         hashes = {**manifest.run.files, **manifest.files}  # the digest does not know what is of a run
         files: dict[str, bytes] = {}
-        damaged: dict[str, str] = {}
+        damaged: TextDict = {}
         for name, wanted in hashes.items():
             try:
                 files[name] = _checked(folder, id_, name, wanted)

@@ -16,6 +16,7 @@ from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
 from shroff.events.summary import amount_field
+from shroff.json_types import TextDict
 from shroff.language.values import MINUTE_MS, parse_money
 from shroff.log.later_labels import places_between
 from shroff.project.definitions import Definitions
@@ -149,7 +150,7 @@ def _add_labels(
     after: int,
 ) -> None:
     """Labels of the days, also those that stand before the events of these days."""
-    known: list[dict[str, str]] = [{} for _ in days]
+    known: list[TextDict] = [{} for _ in days]
     disputed: list[set[str]] = [set() for _ in days]
     for records in log.labels_after(max(0, min(after, log.last_seq() - LABELS_BACK))):
         for record in records:

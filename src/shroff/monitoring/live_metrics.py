@@ -14,7 +14,7 @@ from msgspec.json import decode as from_json
 
 from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import FrozenStruct
 
@@ -165,9 +165,7 @@ class Pulse:
         self._from = self._to = last
         self._floor, self._has_begun = max(0, last - LOOKED_BACK), True
 
-    def _counted(
-        self, log: Log, after: int, upto: int, amounts: Mapping[str, str]
-    ) -> tuple[Sequence[Stopped], int | None]:
+    def _counted(self, log: Log, after: int, upto: int, amounts: TextMapping) -> tuple[Sequence[Stopped], int | None]:
         """Count places; gives those not approved, oldest first, and the time of the newest event."""
         known: dict[int, _Known] = {}
         for records in log.read(after, upto):
@@ -193,7 +191,7 @@ class Pulse:
                     (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
         return list(stopped), max((at_ms for _, at_ms, _ in known.values()), default=None)
 
-    def _count(self, record: Record, known: dict[int, _Known], amounts: Mapping[str, str]) -> None:
+    def _count(self, record: Record, known: dict[int, _Known], amounts: TextMapping) -> None:
         if record.kind == "control":
             return
         number = record.time_ms // MINUTE_MS

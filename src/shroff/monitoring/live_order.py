@@ -7,6 +7,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from shroff.errors import Problem
+from shroff.json_types import TextDict
 from shroff.language.expression import aggregates
 from shroff.language.values import show_duration
 from shroff.project.definitions import Definitions, computed_of
@@ -28,7 +29,7 @@ def bound_ms(source: System | None) -> int:
     return 0 if source is None else settings_of("source", source.kind).overtakes_ms
 
 
-def short_windows(definitions: Definitions, source: System, upto_ms: int) -> dict[str, str]:
+def short_windows(definitions: Definitions, source: System, upto_ms: int) -> TextDict:
     """Features with a window no longer than that over an entity that is not the key of messages, with that entity.
 
     The key is the first entity of each event type, as for `shroff produce`.

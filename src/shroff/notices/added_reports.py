@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.language.keys import Key
 from shroff.runtime.entry_points import REPORTS, installed
 from shroff.runtime.values import FrozenStruct
@@ -37,7 +37,7 @@ class AddedReport(FrozenStruct):
     load: Callable[[YamlMapping, Definitions, list[Problem]], Any]
     count: Callable[[Any, Any, str, date], bytes]
     values: Callable[[bytes, Settings, str, str, int], JsonObject]
-    names: Mapping[str, str]
+    names: TextMapping
     samples: Sequence[JsonMapping]
     package: str
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from shroff.errors import Problem, nearest
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.language import loader
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
@@ -141,11 +141,7 @@ class Notice:
 
 
 def load_notices(
-    files: Mapping[str, str],
-    definitions: Definitions,
-    problems: list[Problem],
-    warnings: list[Problem],
-    zone: str = "UTC",
+    files: TextMapping, definitions: Definitions, problems: list[Problem], warnings: list[Problem], zone: str = "UTC"
 ) -> dict[str, Notice]:
     """The notices among a project's files, by their names. `zone` is that of notices which name none."""
     found: dict[str, Notice] = {}
@@ -347,7 +343,7 @@ class _NoticeLoader:
                 node.report(self._problems, f"{address!r} is not a mail address.")
         return To(addresses)
 
-    def _reasons(self, node: Node | None, plain: Mapping[str, Mapping[str, str]]) -> dict[tuple[str, str], str]:
+    def _reasons(self, node: Node | None, plain: Mapping[str, TextMapping]) -> dict[tuple[str, str], str]:
         """Texts for customers, which tell nobody how to pass the rules."""
         rules = [rule.id for rule in self._definitions.rules]
         secret = {name for name in (*rules, *self._definitions.features) if not name.isalpha()}
@@ -368,7 +364,7 @@ class _NoticeLoader:
 
     # ---- the rest
 
-    def _quiet(self, node: Node | None, plain: Mapping[str, str]) -> Quiet:
+    def _quiet(self, node: Node | None, plain: TextMapping) -> Quiet:
         zone = plain.get("zone", self._zone)
         self._check_zone(node.get("zone") if isinstance(node, YamlMapping) else None, zone)
         if plain["from"] == plain["to"] and node is not None:

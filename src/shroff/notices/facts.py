@@ -10,7 +10,7 @@ from shroff.engine.stored import decision_document
 from shroff.events.event import Event, canonical_value
 from shroff.events.summary import amount_field
 from shroff.explain.past import Past, PastDecision, reader_of
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.language.expression import Node, ThisField
 from shroff.language.types import Type
 from shroff.language.values import Value, is_zone, rescale_half_even, show
@@ -36,7 +36,7 @@ class NoticeEvent(FrozenStruct):
     seq: int
     time_ms: int
     seen: PastDecision
-    personal: Mapping[str, str]
+    personal: TextMapping
     outcome: str
     receipt: str
     reasons: Sequence[tuple[str, str]]  # as recorded: of which rule, and its text
@@ -93,7 +93,7 @@ class Facts:
         return found
 
     def _told(
-        self, log: Log, record: Record, event: Event, row: DecisionRow | None, personal: Mapping[str, str]
+        self, log: Log, record: Record, event: Event, row: DecisionRow | None, personal: TextMapping
     ) -> NoticeEvent:
         document = None if row is None else decision_document(row)
         return NoticeEvent(
@@ -158,7 +158,7 @@ class Facts:
         """A recorded reason as mails tell it: without separators if they would hide the number of a card."""
         return plain(self._reasons(rule, stored) if plain(stored) == one_line(stored) else stored)
 
-    def shown(self, notice: Notice, told: NoticeEvent, language: str) -> dict[str, str]:
+    def shown(self, notice: Notice, told: NoticeEvent, language: str) -> TextDict:
         """What `show` names, as people may see it."""
         return {name: self._shown(name, node, told, language) for name, node in notice.show.items()}
 
@@ -175,7 +175,7 @@ class Facts:
             return WORDS[language]["card_ending"].format(last=one_line(covered(last_four(text))))
         return plain(text)
 
-    def document(self, notice: Notice, told: NoticeEvent) -> dict[str, str]:
+    def document(self, notice: Notice, told: NoticeEvent) -> TextDict:
         """What `document` names, each as JSON of a decision would have it."""
         return {name: self._json(self.value(node, told), node.type) for name, node in notice.document.items()}
 

@@ -13,6 +13,7 @@ from shroff.cases.case_queries import Backlog
 from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
 from shroff.events.definitions import Field
+from shroff.json_types import TextMapping
 from shroff.log.active_files import ActiveFilesInUse
 from shroff.log.history import Control
 from shroff.notices.definitions import Notice
@@ -76,7 +77,7 @@ class NoticeServices:
     count_report: Callable[[Notice, date], bytes]
     sweep_mails: Callable[[], int]
     remove_mail: Callable[[str], None]
-    load: Callable[[Mapping[str, str]], Definitions]
+    load: Callable[[TextMapping], Definitions]
     taken: ActiveFilesInUse
     again: Callable[[], NoticeServices]
     inactive: Callable[[Log], Sequence[str]]

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.notices.store import (
     DROPPED,
     NO_ONE,
@@ -29,7 +29,7 @@ from shroff.people.store import PeopleStore
 
 VERSION = 2  # of the tables: the number of the last script
 _KEYS_MAX = 200  # in one statement
-_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+_COLUMNS: Final[TextMapping] = MappingProxyType(
     {  # as people/tables.py has them
         "notice_dues": "key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:i letter:t",
         "notice_letters": "id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i doubts:i "

@@ -10,7 +10,7 @@ From this come the command, the route, the Python call, the client's call, the a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from inspect import signature
@@ -32,7 +32,7 @@ from typing import (
 import msgspec
 
 from shroff.errors import RefusalError
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
 from shroff.runtime.values import FrozenStruct, replace
@@ -238,7 +238,7 @@ class Operation(Generic[Given, Outcome]):
     kind: str = ""
     unanswered: str = ""
     job_fields: Sequence[str] = ()
-    rights_of: Mapping[str, str] = field(default_factory=dict)
+    rights_of: TextMapping = field(default_factory=dict)
     conflict: str = ""
     place: str = ""
     is_check: bool = False
@@ -264,7 +264,7 @@ class Operation(Generic[Given, Outcome]):
         return self.words.partition("\n")[0]
 
     @cached_property
-    def needs(self) -> Mapping[str, str]:
+    def needs(self) -> TextMapping:
         """What the function takes beside the request: its parameters, each with the name of its type."""
         return {
             name: str(parameter.annotation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import RefusalError
+from shroff.json_types import TextMapping
 from shroff.operations.declaration import Param
 
 LIMIT = 50
@@ -26,7 +27,7 @@ class BadQueryError(RefusalError):
     status, code, title = 400, "bad-query", "The query cannot be read"
 
 
-def limit_of(query: Mapping[str, str]) -> int:
+def limit_of(query: TextMapping) -> int:
     """How many are wanted. Raises: BadQueryError where it is no number from 1 to 500."""
     text = query.get("limit", str(LIMIT))
     if not (text.isdecimal() and text.isascii() and len(text) <= 3 and 1 <= int(text) <= LIMIT_MAX):
@@ -34,7 +35,7 @@ def limit_of(query: Mapping[str, str]) -> int:
     return int(text)
 
 
-def cursor_of(query: Mapping[str, str], type_: type[One]) -> One | None:
+def cursor_of(query: TextMapping, type_: type[One]) -> One | None:
     """The last row of the page before; None for the first page. Raises: BadQueryError for an unknown cursor."""
     text = query.get("cursor", "")
     if not text:

@@ -20,7 +20,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import RefusalError, ShroffError
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.people import users
 from shroff.people.access import Right, Role, Who, strongest
 from shroff.people.audit import Act
@@ -80,7 +80,7 @@ class Sent(msgspec.Struct, rename="camel", omit_defaults=True):
         return (self.user_name or self.display_name).casefold()
 
     @property
-    def shown(self) -> dict[str, str]:
+    def shown(self) -> TextDict:
         """Display name and mail address, as users have them."""
         email = max(self.emails, key=lambda email: str(email.get("primary")).lower() == "true", default={})
         shown_as = self.display_name or self.name.get("formatted") or self.user_name

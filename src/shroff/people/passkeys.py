@@ -5,14 +5,13 @@ A challenge is of one browser and its session, lasts five minutes, and is used o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 import msgspec
 
 from shroff.errors import SignInError, UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.people import throttle
 from shroff.people.audit import Act
 from shroff.people.factors import GONE, show_again
@@ -48,7 +47,7 @@ def of(user: User) -> list[Passkey]:
 
 
 def take(
-    desk: Desk, origin: str, session: str, token: str, given: Mapping[str, str], address: str
+    desk: Desk, origin: str, session: str, token: str, given: TextMapping, address: str
 ) -> SignedIn | tuple[str, str, User | None]:
     """Take a form of a browser: one's own passkey is removed or made, or one signs in. A new session is open then.
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from shroff.errors import StorageError, UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.people.access import Right, Role
 from shroff.people.audit import Act, AuditEntry, AuditHead, Seal, broken_link, row_of
 from shroff.people.store import (
@@ -282,7 +282,7 @@ def _narrowed(asked: Select[Any], table: Table, wanted: AuditFilter) -> Select[A
 # ---- tables
 
 # What the words in braces stand for.
-TYPES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+TYPES: Final[Mapping[str, TextMapping]] = MappingProxyType(
     {
         "sqlite": {"counted": "INTEGER PRIMARY KEY AUTOINCREMENT", "whole": "INTEGER", "bytes": "BLOB"},
         "postgresql": {
@@ -340,7 +340,7 @@ class SchemaPart(NamedTuple):
 
 
 def tables_of(
-    described: Mapping[str, str],
+    described: TextMapping,
     kinds: Mapping[str, Callable[[], Any]] = KINDS,
     keys: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Table]:

@@ -21,6 +21,7 @@ from msgspec.structs import asdict
 import shroff
 from shroff import config
 from shroff.errors import Problem, StorageError, UsageError
+from shroff.json_types import TextDict, TextMapping
 from shroff.project.definitions import Definitions, Versions, is_list
 from shroff.project.look_ups import LookUps
 from shroff.project.parse_cache import LISTS, ReadOnce
@@ -40,8 +41,8 @@ class _CheckedFile(FrozenStruct):
     """
 
     of: str
-    lists: dict[str, str]
-    versions: dict[str, str]
+    lists: TextDict
+    versions: TextDict
     hashed: list[str]
     kept: list[tuple[str, str]]
     asked: dict[str, dict[str, Answer]]
@@ -51,10 +52,10 @@ class Contents(FrozenStruct):
     """Hashes of what the files of a project hold: of all but lists, with the names of those; and of each list."""
 
     of: str
-    lists: Mapping[str, str]
+    lists: TextMapping
 
 
-def contents_of(files: Mapping[str, str], read: ReadOnce) -> Contents:
+def contents_of(files: TextMapping, read: ReadOnce) -> Contents:
     """Hashes of these files. Cost: 1 ms per megabyte; for a list that `read` knows, of its new rows only."""
     lists = {name: read.version(name, {name: files[name]}) for name in files if is_list(name)}
     rest = {name: text for name, text in files.items() if name not in lists}
@@ -67,18 +68,18 @@ class ListRows(FrozenStruct):
     """A project with changed list rows, for the control event that makes them active."""
 
     versions: Versions
-    files: Mapping[str, str]
+    files: TextMapping
     look_ups: LookUps
 
 
 class CheckedFiles(FrozenStruct):
     """Files that were checked, and found well; `texts` are those of the lists, as they are written."""
 
-    texts: Mapping[str, str]
+    texts: TextMapping
     look_ups: LookUps
     _kept: _CheckedFile
     _read: ReadOnce
-    _mapped: tuple[str, Mapping[str, str]]  # a version of lists, and the texts that it was made of; "" where unknown
+    _mapped: tuple[str, TextMapping]  # a version of lists, and the texts that it was made of; "" where unknown
 
     def allows(self, file: str, found: Edited, stands_for: Changes) -> bool:
         """Whether a list edit is valid by its new rows alone; False if everything must be checked again."""
@@ -96,7 +97,7 @@ class CheckedFiles(FrozenStruct):
         kept = replace(self._kept, lists=lists, versions={**self._kept.versions, LISTS: ""})
         return replace(self, texts={**self.texts, file: text}, _kept=kept)
 
-    def rows(self, versions: Mapping[str, str], in_force: Mapping[str, str], stands_for: Changes) -> ListRows:
+    def rows(self, versions: TextMapping, in_force: TextMapping, stands_for: Changes) -> ListRows:
         """The version that becomes active with the lists; unchanged files come from the log.
 
         Args:
@@ -122,11 +123,7 @@ class CheckedFiles(FrozenStruct):
 
 
 def keep_checked(
-    path: Path,
-    files: Mapping[str, str],
-    definitions: Definitions,
-    asked: Mapping[str, Mapping[str, Answer]],
-    read: ReadOnce,
+    path: Path, files: TextMapping, definitions: Definitions, asked: Mapping[str, Mapping[str, Answer]], read: ReadOnce
 ) -> None:
     """Keep that files were checked and are well; nothing where there is no folder for it.
 
@@ -139,7 +136,7 @@ def keep_checked(
     _write(path, _CheckedFile(contents.of, dict(contents.lists), asdict(definitions.versions), hashed, kept, answers))
 
 
-def checked_files(path: Path, files: Mapping[str, str], stands_for: Changes, read: ReadOnce) -> CheckedFiles | None:
+def checked_files(path: Path, files: TextMapping, stands_for: Changes, read: ReadOnce) -> CheckedFiles | None:
     """Cached state of files; None where they are to be read and checked."""
     try:
         kept = from_json(config.read_text(path), type=_CheckedFile)

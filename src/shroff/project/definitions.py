@@ -22,7 +22,7 @@ from shroff.events.definitions import Events, Settings
 from shroff.events.summary import without_summaries
 from shroff.features.computed import Computed
 from shroff.features.definitions import Feature, FeatureTypes, stacked, wanted_features
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.language.checker import check
 from shroff.language.expression import Node, ThisField
 from shroff.language.names import DeclaredNames, Scope
@@ -99,7 +99,7 @@ class Definitions:
     models: Mapping[str, ModelSettings]
     reference: Reference
     versions: Versions
-    files: Mapping[str, str]
+    files: TextMapping
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
     added: JsonMapping = field(default_factory=dict)  # the content of files that plug-ins read, by kind
     look_ups: LookUps = field(default_factory=LookUps)
@@ -166,7 +166,7 @@ class Definitions:
         scorers = [scorer for scoring in self.scoring.values() for scorer in scoring.all if scorer.redefined]
         return [f"{redefined_words(scorer)}; 'shroff check' shows what to do." for scorer in scorers]
 
-    def meanings(self, event: str, inputs: Iterable[ModelInput]) -> dict[str, str]:
+    def meanings(self, event: str, inputs: Iterable[ModelInput]) -> TextDict:
         """Meaning of each input of a model, by name: a hash that changes with it."""
         return {input_.name: meaning_of(input_.node, event, self.events, self.features.get) for input_ in inputs}
 
@@ -207,7 +207,7 @@ class Loaded(Struct):
     definitions: Definitions | None
     problems: list[Problem] = []
     warnings: list[Problem] = []
-    files: Mapping[str, str] | None = None
+    files: TextMapping | None = None
 
     def or_raise(self) -> Definitions:
         """The definitions. Raises: DefinitionError with every problem."""
@@ -216,7 +216,7 @@ class Loaded(Struct):
         return self.definitions
 
     def beside(
-        self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), files: Mapping[str, str] | None = None
+        self, problems: Iterable[Problem], warnings: Iterable[Problem] = (), files: TextMapping | None = None
     ) -> Loaded:
         """The same problems, plus those found before the files could be read as definitions."""
         found = [*problems, *self.problems]
@@ -225,7 +225,7 @@ class Loaded(Struct):
 
 
 def load_definitions(
-    files: Mapping[str, str],
+    files: TextMapping,
     hasher: Hasher | None = None,
     load_model: LoadModel | None = None,
     draft: Sequence[DraftFile] = (),
@@ -303,14 +303,12 @@ class _Declared(FrozenStruct):
     added: JsonMapping
     look_ups: LookUps  # by all but the models in force
     versions: Versions
-    files: Mapping[str, str]
+    files: TextMapping
     problems: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
 
 
-def _declared(
-    files: Mapping[str, str], list_names: frozenset[str], read: ReadOnce, draft: Sequence[DraftFile]
-) -> _Declared:
+def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, draft: Sequence[DraftFile]) -> _Declared:
     problems: list[Problem] = []
     warnings: list[Problem] = []
     rule_files = sorted(name for name in files if name.startswith("rules/"))

@@ -10,6 +10,7 @@ from dataclasses import field
 
 from shroff.config import lines_ended
 from shroff.errors import RefusalError, UsageError, nearest
+from shroff.json_types import TextMapping
 from shroff.language.expression import InList, Node, walk
 from shroff.language.values import parse_file_time
 from shroff.operations.declaration import OperationAnswer
@@ -112,7 +113,7 @@ def known_list(name: str, definitions: Definitions) -> str:
     raise UnknownListError(f"there is no list {name!r}. {hint}")
 
 
-def summaries(definitions: Definitions, texts: Mapping[str, str]) -> list[ListSummary]:
+def summaries(definitions: Definitions, texts: TextMapping) -> list[ListSummary]:
     """Summaries of all lists of a project by name, with the texts of their files."""
     readers: dict[str, list[str]] = {name: [] for name in definitions.reference.lists}
     for name, feature in definitions.features.items():

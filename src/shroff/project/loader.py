@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Generic, TypeVar
 
 from shroff import config
 from shroff.errors import Problem
+from shroff.json_types import TextMapping
 from shroff.language.yaml import text as yamltext
 from shroff.project.settings.systems import Systems, load_systems
 
@@ -58,7 +59,7 @@ class MadeOnce(Generic[Value]):
             self._turn += 1
 
 
-def files_of(folder: Path, text: config.TextReader) -> tuple[Mapping[str, str], list[Problem], list[Problem]]:
+def files_of(folder: Path, text: config.TextReader) -> tuple[TextMapping, list[Problem], list[Problem]]:
     """The files of a project; errors and warnings."""
     unreadable: list[Problem] = []
     files = config.read_files(folder, unreadable, text=text)

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 from shroff.errors import Problem
 from shroff.events.definitions import Events
 from shroff.features.definitions import Feature
+from shroff.json_types import TextDict, TextMapping
 from shroff.language.expression import InList, ItemFeature, Lookup, Node, aggregates, walk
 from shroff.runtime.values import FrozenStruct
 
@@ -70,7 +71,7 @@ def _asked(node: InList | Lookup) -> tuple[str, str]:
     return ("list", node.list) if isinstance(node, InList) else ("table", node.table)
 
 
-def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], now: Definitions | ListRows) -> bool:
+def differs_in_rows(versions: TextMapping, files: TextMapping, now: Definitions | ListRows) -> bool:
     """Whether a version differs only in rows of lists that no state depends on."""
     if {**versions, "lists": now.versions.lists} != asdict(now.versions):
         return False
@@ -79,6 +80,6 @@ def differs_in_rows(versions: Mapping[str, str], files: Mapping[str, str], now: 
     return both[0].keys() == both[1].keys() and not changed & now.look_ups.kept
 
 
-def _lists(files: Mapping[str, str]) -> dict[str, str]:
+def _lists(files: TextMapping) -> TextDict:
     """The texts of lists, by their names."""
     return {PurePath(name).stem: text for name, text in files.items() if name.startswith("lists/")}

@@ -8,6 +8,7 @@ from collections.abc import Mapping as MappingOf
 from typing import Any
 
 from shroff.errors import DefinitionError, Problem, UsageError
+from shroff.json_types import TextDict
 from shroff.language.yaml.nodes import plain_of
 from shroff.language.yaml.text import Mapping, Node, read
 from shroff.rules.keys import EXPERIMENT
@@ -94,7 +95,7 @@ def without_experiment(text: str, event: str) -> str:
     )
 
 
-def costs_of(text: str, event: str) -> dict[str, str]:
+def costs_of(text: str, event: str) -> TextDict:
     """Costs of an event type in policy.yaml, as written."""
     costs = plain_of(_costs(_node(text), event))
     return {name: str(value) for name, value in costs.items()}

@@ -13,6 +13,7 @@ from shroff.events.conversion import rate_problems
 from shroff.events.definitions import Events, Settings
 from shroff.events.loader import load_events
 from shroff.features.definitions import Feature, FeatureTypes, load_features
+from shroff.json_types import TextMapping
 from shroff.language.expression import Compare, IsMissing, ItemField, ThisField, aggregates, walk
 from shroff.language.lookups.table import LookUpTable
 from shroff.language.names import DeclaredNames
@@ -46,7 +47,7 @@ class RuleContext(FrozenStruct):
         types_tree: Node | None,
         features_tree: Node | None,
         list_names: frozenset[str],
-        table_files: Mapping[str, str],
+        table_files: TextMapping,
     ) -> RuleContext:
         """The same of shroff.yaml, events.yaml and features.yaml; a part of it where there are mistakes."""
         problems: list[Problem] = []
@@ -59,7 +60,7 @@ class RuleContext(FrozenStruct):
         return cls(settings, events, names, tables, features, types, problems)
 
 
-def _tables(files: Mapping[str, str], events: Events, settings: Settings, problems: list[Problem]) -> Tables:
+def _tables(files: TextMapping, events: Events, settings: Settings, problems: list[Problem]) -> Tables:
     tables: dict[str, LookUpTable] = {}
     by_name: dict[str, list[str]] = {}
     for file in sorted(files):

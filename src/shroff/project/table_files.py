@@ -20,6 +20,7 @@ from msgspec.json import encode as to_json
 from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.events.raw_values import canonical_json, text_of
+from shroff.json_types import TextMapping
 from shroff.language.lookups.intervals import IntervalIndex, range_interval
 from shroff.language.lookups.table import (
     NO_ROWS,
@@ -72,7 +73,7 @@ def table_file(name: str, files: Iterable[str]) -> str:
     return next((file for file in files if is_table(file) and table_name(file) == name), f"{FOLDER}{name}.csv")
 
 
-def cells_of(file: str, text: str) -> Iterator[tuple[int, Mapping[str, str]]]:
+def cells_of(file: str, text: str) -> Iterator[tuple[int, TextMapping]]:
     """The rows of a table as they are written, each with its line. A file with mistakes may give fewer."""
     header, rows = _rows_of(file, text, None, "", [])
     return ((number, dict(zip(header, row, strict=False))) for number, row in rows)

@@ -17,6 +17,7 @@ from shroff.engine.stored import stored, telling_damage
 from shroff.errors import StateError
 from shroff.events.event import canonical_value
 from shroff.features.naive import Naive
+from shroff.json_types import TextDict, TextMapping
 from shroff.language.values import Value
 from shroff.log.history import Control
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, placed_batches, take
@@ -38,7 +39,7 @@ class Segment(FrozenStruct):
     `is_empty` says that nothing came before the next version was in force.
     """
 
-    files: Mapping[str, str]
+    files: TextMapping
     start: int
     end: int
     load_model: LoadModel | None = None
@@ -380,7 +381,7 @@ def _compare_naive(
     compare_features(row, _shown(values, row.event, definitions), "naive", result, by)
 
 
-def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) -> dict[str, str]:
+def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) -> TextDict:
     places = definitions.settings.money_places
     return {
         name: canonical_value(values.get(name), definitions.features[name].type, places)
@@ -389,11 +390,7 @@ def _shown(values: Mapping[str, Value], event: str, definitions: Definitions) ->
 
 
 def compare_features(
-    row: DecisionRow,
-    computed: Mapping[str, str],
-    engine: str,
-    result: Verification,
-    score: tuple[str, str] | None = None,
+    row: DecisionRow, computed: TextMapping, engine: str, result: Verification, score: tuple[str, str] | None = None
 ) -> None:
     """The features of a decision against those that an engine gives, as canonical JSON by name.
 
@@ -420,4 +417,4 @@ def compare_features(
 class _Compared(msgspec.Struct):
     features: dict[str, msgspec.Raw]
     score: msgspec.Raw
-    versions: dict[str, str]
+    versions: TextDict

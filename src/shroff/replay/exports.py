@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +12,7 @@ from shroff.engine.stored import AMOUNT_PARTS, decision_document, stored
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.log.flags import JudgedFlag, flags, with_fields
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import csv_line
@@ -84,7 +84,7 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
     return replace(kind, batches=batches)
 
 
-def _with(record: Record, values: Mapping[str, str], names: Sequence[str]) -> Record:
+def _with(record: Record, values: TextMapping, names: Sequence[str]) -> Record:
     """A record whose body has these personal fields at its end."""
     shown = {name: values[name] for name in names if name in values}
     if not shown:

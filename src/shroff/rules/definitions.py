@@ -11,6 +11,7 @@ from shroff.events.definitions import Events
 from shroff.events.event import time_text
 from shroff.features.computed import Computed
 from shroff.features.definitions import FeatureTypes
+from shroff.json_types import TextDict, TextMapping
 from shroff.language import loader
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
@@ -46,7 +47,7 @@ class RuleTest:
     """Events and, for each one that the rule looks at, whether it hits. `places` are those of the events."""
 
     name: str
-    events: tuple[tuple[str, Mapping[str, str]], ...]
+    events: tuple[tuple[str, TextMapping], ...]
     hits: tuple[bool, ...]
     place: Scalar = field(compare=False, repr=False)
     places: tuple[Scalar, ...] = field(default=(), compare=False, repr=False)
@@ -335,7 +336,7 @@ class RuleLoader:
             tuple(type_name for type_name, _ in read),
         )
 
-    def _test_event(self, node: yamltext.Node) -> tuple[Scalar, Mapping[str, str]] | None:
+    def _test_event(self, node: yamltext.Node) -> tuple[Scalar, TextMapping] | None:
         found = loader.mapping(node, self._problems, "an event of a rule test")
         if found is None or len(found.entries) != 1:
             if found is not None:
@@ -351,7 +352,7 @@ class RuleLoader:
             return None
         fields = loader.mapping(value, self._problems, f"the fields of {key.text}")
         known = (*self._events.types[key.text].field_names, "at") if key.text != "label" else ()
-        values: dict[str, str] = {}
+        values: TextDict = {}
         for name, written in fields.entries if fields else ():
             if known and name.text not in known:
                 self._problems.append(

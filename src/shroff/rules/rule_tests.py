@@ -14,6 +14,7 @@ from typing import TypeVar
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
+from shroff.json_types import TextDict
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence
 from shroff.rules.text_positions import end_of, first_line, line_begins, offset_of, only_rule, scalar_of, written
 from shroff.runtime.values import FrozenStruct
@@ -33,7 +34,7 @@ class RuleTestEvent(FrozenStruct):
     """
 
     type: str
-    values: dict[str, str]
+    values: TextDict
     hits: str = ""
 
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from hashlib import sha256
 
 from shroff.errors import Problem, UsageError
+from shroff.json_types import TextDict
 from shroff.language.parser import Token, tokens
 from shroff.language.syntax import ExpressionError
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
@@ -170,7 +171,7 @@ def in_shadow(text: str, *, shadow: bool) -> str:
     return with_value(kept, "shadow", "true") if shadow else kept
 
 
-def values_of(text: str) -> dict[str, str]:
+def values_of(text: str) -> TextDict:
     """The values of a rule's keys that are texts, and as `description` the comment behind its id.
 
     Raises: UsageError for what is not one rule.
@@ -303,7 +304,7 @@ class RuleForm(FrozenStruct):
         tests: The tests; None leaves them as they are, and stands for those of a rule in braces.
     """
 
-    keys: dict[str, str]
+    keys: TextDict
     joined: str
     groups: list[list[FormRow]]
     tests: list[RuleTestForm] | None = None

@@ -21,7 +21,7 @@ from secrets import token_hex
 from typing import Final, Self
 
 from shroff.errors import COVERED, UsageError, covered, stack_of, trace_of
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.runtime.texts import one_line
 
 LOG = logging.getLogger("shroff")
@@ -31,7 +31,7 @@ ERRORS_FILE = "errors.jsonl"  # in the state folder: the last unexpected errors
 ERRORS_BYTES_MAX = 256 * 1024
 REPEAT_S = 60.0  # for which the same words are not said again
 REPEATS_MAX = 1_000  # words that are remembered
-IDS: Final[ContextVar[Mapping[str, str]]] = ContextVar("ids", default={})  # noqa: B039  # of the request, never changed
+IDS: Final[ContextVar[TextMapping]] = ContextVar("ids", default={})  # noqa: B039  # of the request, never changed
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]*\w")
@@ -57,7 +57,7 @@ class _ErrorStacks:
     """Where the unexpected errors of this process are kept, and which stacks were logged whole: id by stack."""
 
     folder: Path | None = None
-    seen: Final[dict[str, str]] = {}
+    seen: Final[TextDict] = {}
 
 
 def keep_errors_in(folder: Path) -> None:
@@ -106,7 +106,7 @@ def _keep(entry: JsonMapping) -> None:
             os.close(file)
 
 
-def ids_of(headers: Mapping[str, str]) -> dict[str, str]:
+def ids_of(headers: TextMapping) -> TextDict:
     """The ids of a request that a log shows: of X-Request-Id and of a W3C `traceparent`, where they are well formed."""
     found = {}
     if _ID.fullmatch(request := headers.get("x-request-id", "")):

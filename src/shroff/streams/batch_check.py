@@ -10,6 +10,7 @@ from itertools import groupby
 from operator import attrgetter
 
 from shroff.errors import OvertakenError, StateError
+from shroff.json_types import TextMapping
 from shroff.streams.log import (
     ANY,
     Batch,
@@ -142,7 +143,7 @@ def taken_key(outbox: Sequence[OutboxRow], stored: Iterable[str]) -> StateError 
     return None
 
 
-def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], Mapping[str, str]]) -> None:
+def check_offsets(offsets: Sequence[Offset], stored: Callable[[str], TextMapping]) -> None:
     """Refuse a batch whose source was read on by somebody else; `stored` gives the offsets of a source.
 
     Raises: OvertakenError.

@@ -13,6 +13,7 @@ from msgspec.json import decode as from_json
 
 from shroff.arrays import Ints
 from shroff.errors import StateError
+from shroff.json_types import TextDict
 from shroff.streams.log_rows import (
     ANY,
     PENDING,
@@ -260,7 +261,7 @@ class Outbox(Protocol):
     def offset(self, source: str, part: str) -> str | None:
         """How far this part of the source was read."""
 
-    def offsets(self, source: str) -> dict[str, str]:
+    def offsets(self, source: str) -> TextDict:
         """How far each part of the source was read."""
 
 
@@ -296,7 +297,7 @@ class LogBeside(Protocol):
         Of another key there may be one among them, with a chance of 2**-38.
         """
 
-    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    def personal(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
         """What lies beside the events of one type with these ids, by id and field; events without any are left out."""
 
     def late(self, type: str, ids: Sequence[str]) -> dict[str, LateEvent]:

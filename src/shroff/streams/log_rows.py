@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import Struct
 
 from shroff.events.event import time_text
+from shroff.json_types import TextDict
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Refused(FrozenStruct):
     at_ms: int
     header: str = ""
 
-    def details(self, *, is_whole: bool = True) -> dict[str, str]:
+    def details(self, *, is_whole: bool = True) -> TextDict:
         """What a dead letter says beside its bytes; where these are too many, that they are left out."""
         found = {"source": self.source, "place": self.place, "type": self.type, "reason": self.reason}
         found["at"] = time_text(self.at_ms)

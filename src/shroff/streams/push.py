@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from shroff.errors import InputError
+from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 
 HOOKS = "hooks"  # before the names of pushed sources, in the log and in addresses
@@ -71,7 +72,7 @@ class Push(FrozenStruct):
 class PushSource(Protocol):
     """A source that calls us."""
 
-    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
+    def verified(self, headers: TextMapping, body: bytes, now_ms: int) -> Push:
         """Content of a request, after verification.
 
         Args:

@@ -19,6 +19,7 @@ import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
+from shroff.json_types import TextMapping
 from shroff.runtime import traces
 from shroff.runtime.values import FrozenStruct, frozen, replace
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
@@ -116,13 +117,13 @@ def moved_offsets(log: Outbox, moved: DeliveryProgress) -> list[Offset]:
     return [Offset(source, part, text) for part, text in wanted.items() if known.get(part, "") != text]
 
 
-def trouble_of(offsets: Mapping[str, str]) -> Trouble | None:
+def trouble_of(offsets: TextMapping) -> Trouble | None:
     """A sink's trouble, as stored."""
     text = offsets.get(TROUBLE, "")
     return kept_offset("sink", TROUBLE, text, Trouble) if text else None
 
 
-def through_of(sink: str, offsets: Mapping[str, str]) -> int | None:
+def through_of(sink: str, offsets: TextMapping) -> int | None:
     """The place that everything is behind, as stored; None before the first delivery."""
     return kept_offset(source_of(sink), THROUGH, offsets[THROUGH], int) if THROUGH in offsets else None
 

@@ -10,12 +10,13 @@ from: of many waiting messages of several parts those that happened earlier come
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from msgspec import field
 
 from shroff.events.formats.lines import Line
+from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Refused
 
@@ -55,7 +56,7 @@ class Health(FrozenStruct):
     words: Sequence[str] = field(default_factory=tuple)  # what somebody should be told, newest last
     overtaken: int = 0
     overtaken_ms: int = 0
-    failing: Mapping[str, str] = field(default_factory=dict)  # each of several sources, and why nothing comes of it
+    failing: TextMapping = field(default_factory=dict)  # each of several sources, and why nothing comes of it
 
 
 class Standing(NamedTuple):
@@ -84,7 +85,7 @@ class Source(Protocol):
     def takes_refused(self) -> bool:
         """Whether there is a place for dead letters."""
 
-    def start(self, offsets: Mapping[str, str]) -> None:
+    def start(self, offsets: TextMapping) -> None:
         """Read on from these offsets; parts that are not among them begin where the settings say.
 
         Also called to begin again after something failed: what was polled since is given again.
@@ -93,7 +94,7 @@ class Source(Protocol):
             TransientError where it cannot be reached at all.
         """
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[Standing]:
         """Ask outside how all parts stand by these offsets, in their order by name, within some seconds.
 
         Started or not: nothing is taken, and no part that is read moves; `health` knows then what is there now.
@@ -108,7 +109,7 @@ class Source(Protocol):
         Messages of one part come in their order, each once since `start`.
         """
 
-    def acknowledge(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: TextMapping) -> None:
         """Everything before these offsets is durable in the store. A hint, which may be lost."""
 
     def refuse(self, refused: Sequence[Refused]) -> None:
@@ -146,7 +147,7 @@ def split_offset(stored: str) -> tuple[str, str]:
 class Trimming(Protocol):
     """A source from which what was read may be removed. Not every source is one; ask `isinstance`."""
 
-    def trim(self, offsets: Mapping[str, str]) -> None:
+    def trim(self, offsets: TextMapping) -> None:
         """Everything before these offsets is behind a saved snapshot, too: remove it, where the settings say so.
 
         A hint, as `passed` is: what cannot be removed now may be so the next time, and nothing is raised.

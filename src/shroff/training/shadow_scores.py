@@ -14,6 +14,7 @@ import numpy as np
 from shroff.arrays import Floats, Ints
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
+from shroff.json_types import TextMapping
 from shroff.models.in_force import FILE, TRIED, InForce, read_in_force, role_of
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, unavailable
@@ -91,7 +92,7 @@ def scores_of(
         yield from _answers(batch, event, names, np.concatenate([np.zeros(0, np.int64), *seqs]), after)
 
 
-def _answers(batch: BatchEngine, event: str, names: Mapping[str, str], seqs: Ints, after: int) -> Iterator[Scores]:
+def _answers(batch: BatchEngine, event: str, names: TextMapping, seqs: Ints, after: int) -> Iterator[Scores]:
     first = 0
     for frames in batch.answers(PIECE_ROWS):
         frame = frames.get(event)

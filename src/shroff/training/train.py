@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
@@ -15,7 +15,7 @@ import shroff
 from shroff.arrays import Bools, Ints8
 from shroff.errors import UsageError
 from shroff.events.event import time_text
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.language.values import DAY_MS, parse_duration, show_duration
 from shroff.log.columns.tables import Way
 from shroff.models.definitions import LEARNERS, ModelInput, ModelSettings, Split
@@ -141,7 +141,7 @@ def train_model(
     run: TrainingRun,
     *,
     as_of_ms: int,
-    brought_by: Mapping[str, str] | None = None,
+    brought_by: TextMapping | None = None,
     making: Callable[[TrainingSet], Maker] | None = None,
 ) -> TrainReport:
     """Train a model of what was known at a moment, judge it on folds before, and put it into the registry.
@@ -369,7 +369,7 @@ def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
 
 def _searched(
     given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps, growing: Growing | None
-) -> Mapping[str, str]:
+) -> TextMapping:
     """The learner's parameters; searched for, where model.yaml says so, on rows that no fold tests."""
     if not settings.search:
         return settings.parameters

@@ -7,7 +7,6 @@ import secrets
 import signal
 import socket
 from asyncio import Lock
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +24,7 @@ from shroff import config
 from shroff.app import project as app
 from shroff.app.check_operations import rows_of_file
 from shroff.errors import DefinitionError, ShroffError, UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.people import links
 from shroff.runtime.logs import failure
 from shroff.runtime.texts import one_line
@@ -85,7 +84,7 @@ class FirstRun:
     path: str = field(default_factory=lambda: f"/first/{secrets.token_urlsafe(16)}")
     server: uvicorn.Server | None = None
     file: Path | None = None
-    files: dict[str, str] = field(default_factory=dict)  # of the proposed project
+    files: TextDict = field(default_factory=dict)  # of the proposed project
     guesses: list[str] = field(default_factory=list)
     mistake: str = ""
     work: Thread | None = None
@@ -170,7 +169,7 @@ class FirstRun:
             self.file.unlink(missing_ok=True)
         self.file, self.files, self.guesses, self.mistake = None, {}, [], ""
 
-    async def _go_on(self, form: Mapping[str, str]) -> None:
+    async def _go_on(self, form: TextMapping) -> None:
         """Take corrections, begin, or begin anew with another file."""
         if self.work is not None:
             return

@@ -14,7 +14,7 @@ from msgspec import Struct, field
 
 from shroff.events.intake import Submission
 from shroff.events.mapping import Unmatched
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.log.columns.lines import in_runs
 from shroff.log.writer import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared, Writer
 from shroff.runtime.logs import LOG, say
@@ -66,7 +66,7 @@ class IngestReport(Struct):
     seconds: float = 0.0
     tally: BatchTally | None = None  # where metrics are served
     told: Callable[[Prepared], object] | None = None  # of each batch that is durable
-    _pending: dict[str, str] = {}  # by id, see `typed`
+    _pending: TextDict = {}  # by id, see `typed`
 
     @property
     def decisions(self) -> int:

@@ -24,7 +24,7 @@ from shroff.errors import StateError
 from shroff.events.definitions import EventType
 from shroff.events.event import Codec, time_text
 from shroff.features.frames import Frame, joined_key
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.language.expression import Node, ThisField, walk
 from shroff.language.types import Type
 from shroff.language.values import key_text, parse_time
@@ -52,7 +52,7 @@ class EntityRow(NamedTuple):
     as_of: str
     event: str
     definitions: str
-    features: Mapping[str, str]
+    features: TextMapping
 
 
 class OnlineStore(Protocol):
@@ -275,7 +275,7 @@ class _ShownFeatures(msgspec.Struct):
     """The fields read of a decision's document."""
 
     features: dict[str, msgspec.Raw]
-    versions: dict[str, str]
+    versions: TextDict
 
 
 def _features(row: EntityRow, definitions: Definitions) -> EntityFeatures:

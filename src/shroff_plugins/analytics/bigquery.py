@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, TransientError, UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.plugins.databases import is_loopback
 from shroff.plugins.http import Calls, HttpAnswer, reason, target_of
 from shroff.plugins.values import FrozenStruct
@@ -59,7 +59,7 @@ class LoadFile(FrozenStruct):
     table: str
     name: str
     format: str
-    schema: Sequence[Mapping[str, str]]
+    schema: Sequence[TextMapping]
 
 
 class BigQuery:
@@ -205,7 +205,7 @@ class BigQuery:
             return self._call("PUT", session, b"", ask)
         return self._call("PUT", session, b"", ask) if answer.status in _AGAIN else answer
 
-    def _authorized(self, headers: Mapping[str, str] | None) -> dict[str, str]:
+    def _authorized(self, headers: TextMapping | None) -> TextDict:
         return {"Authorization": f"Bearer {self._token}", **(headers or {})}
 
     def _ended(self, id_: str, job: Any) -> str:
@@ -235,7 +235,7 @@ class BigQuery:
         raise StateError(f"BigQuery answers with status {answer.status}: {words}{hint}")
 
     def _call(
-        self, method: str, target: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: str, target: str, body: bytes | None = None, headers: TextMapping | None = None
     ) -> HttpAnswer:
         """Call until there is an answer that is none of being busy. Raises: TransientError after the last try."""
         sent, why = self._authorized(headers), ""

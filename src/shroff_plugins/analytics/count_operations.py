@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import TextDict
 from shroff.plugins.language import day_at, day_named, day_starts_ms, days_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, operation, split_words
 from shroff.plugins.values import replace
@@ -125,7 +126,7 @@ def event_sources(context: ProjectContext) -> list[str]:
 # ---- facts
 
 
-def cut_offs(texts: str | tuple[str, ...]) -> str | dict[str, str]:
+def cut_offs(texts: str | tuple[str, ...]) -> str | TextDict:
     """One time for all features, or a time for each, as `--since` has them. Raises: UsageError."""
     texts = (texts,) if isinstance(texts, str) else texts
     alone = [text for text in texts if "=" not in text]
@@ -151,7 +152,7 @@ class KeyAtMoment(OperationRequest[FactsDocument]):
     key: str
     as_of: str | None = None
     features: Annotated[tuple[str, ...], Param(read=split_words)] = ()
-    since: Annotated[str | dict[str, str] | None, Param(read=cut_offs, is_repeated=True)] = None
+    since: Annotated[str | TextDict | None, Param(read=cut_offs, is_repeated=True)] = None
 
 
 @operation("facts", right="read:decisions", http="POST /analytics/facts", unanswered="No answer is possible")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import TextDict
 from shroff.plugins.events import (
     Entity,
     Event,
@@ -83,7 +84,7 @@ class FactsDocument(OperationAnswer):
     as_of: TimeText
     events: int
     features: dict[str, Scalar]
-    left_out: dict[str, str]
+    left_out: TextDict
     NEXT: ClassVar = ("shroff features",)
 
     def text(self) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 
+from shroff.json_types import TextDict
 from shroff.plugins.features import Codes, Frame, values_of
 from shroff.plugins.lake import LakeReader
 from shroff.plugins.language import (
@@ -119,7 +120,7 @@ def _leaf(node: Node) -> Evaluate:
 
 def _counted_or_why(
     question: FigureQuestion, figures: Sequence[Figure], definitions: Definitions, history: Callable[[], History]
-) -> tuple[dict[str, tuple[Value, ...]], dict[str, str]]:
+) -> tuple[dict[str, tuple[Value, ...]], TextDict]:
     """The values of figures, and why the others cannot be counted: all in one pass, each alone where that fails."""
     found, why = dict[str, tuple[Value, ...]](), dict[str, str]()
     try:

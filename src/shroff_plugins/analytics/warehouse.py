@@ -26,7 +26,7 @@ from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict
 from shroff.plugins.lake import LakeReader, Write, damaged, read_manifest, sorted_by_place
 from shroff.plugins.project import unfinished, write_lines
 from shroff.plugins.values import FrozenStruct
@@ -77,7 +77,7 @@ class WarehouseFiles(Struct):
     files: dict[str, int] = {}
     rows: dict[str, int] = {}
     manifests: dict[str, int] = {}
-    schemas: dict[str, list[dict[str, str]]] = {}
+    schemas: dict[str, list[TextDict]] = {}
     log: str = ""
     paths: list[tuple[str, str, Path]] = []
 
@@ -116,7 +116,7 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
     found = WarehouseFiles()
     if reader is not None:
         found.log, found.manifests = reader.state.log, {"0": reader.state.number}
-    fields: dict[str, dict[str, dict[str, str]]] = {}
+    fields: dict[str, dict[str, TextDict]] = {}
     empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if _kind(name) in KINDS}
     for name, table in empty.items():
         _widen(fields, name, _loadable(table).schema, REQUIRED)
@@ -149,7 +149,7 @@ def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
     return {name: sorted_by_place(_joined(name, tables)) for name, tables in sorted(parts.items())}
 
 
-def column_of(column: pa.Field, required: frozenset[str]) -> dict[str, str]:
+def column_of(column: pa.Field, required: frozenset[str]) -> TextDict:
     """A column as BigQuery's schema has it.
 
     Raises: StateError where BigQuery has no such type.
@@ -230,9 +230,7 @@ def _line(row: JsonMapping) -> bytes:
     return to_json({name: value for name, value in row.items() if value is not None}) + b"\n"
 
 
-def _widen(
-    fields: dict[str, dict[str, dict[str, str]]], table: str, schema: pa.Schema, required: frozenset[str]
-) -> None:
+def _widen(fields: dict[str, dict[str, TextDict]], table: str, schema: pa.Schema, required: frozenset[str]) -> None:
     """Add columns to what is known of a table."""
     known = fields.setdefault(table, {})
     for column in schema:

@@ -5,7 +5,7 @@ The endpoint answers `POST URL/chat/completions` as OpenAI's does; Ollama, vLLM 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import Problem, RefusalError, TransientError
+from shroff.json_types import TextMapping
 from shroff.plugins.adapters import System
 from shroff.plugins.http import Calls, reason, target_of
 from shroff.plugins.loader import AddedFile, FileContext, YamlNode, read_shape
@@ -68,7 +69,7 @@ class Completion(msgspec.Struct):
     choices: list[Choice]
 
 
-def ask(context: ProjectContext, settings: Mapping[str, str] | None, system: str, said: Sequence[str]) -> str:
+def ask(context: ProjectContext, settings: TextMapping | None, system: str, said: Sequence[str]) -> str:
     """The model's answer to a conversation, in which it spoke second.
 
     Raises: NoAnswerError where no model is set, or its endpoint refuses; TransientError where it does not answer.
@@ -98,7 +99,7 @@ def ask(context: ProjectContext, settings: Mapping[str, str] | None, system: str
         raise NoAnswerError(f"what {at.hostname} answers is no chat completion; look at `url` in {FILE}") from None
 
 
-def load(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> Mapping[str, str]:
+def load(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> TextMapping:
     """The settings, variables of the environment not replaced."""
     found: Any = None if node is None else read_shape(node, SHAPE, problems, FILE)
     return found or {}

@@ -10,13 +10,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from threading import Condition, Thread
 from typing import Any
 
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
+from shroff.json_types import TextMapping
 from shroff.plugins.adapters import (
     Decoder,
     Health,
@@ -139,7 +140,7 @@ class PubsubPullSource(MergingSource):
 
     # ---- the contract
 
-    def start(self, offsets: Mapping[str, str]) -> None:
+    def start(self, offsets: TextMapping) -> None:
         stored = {name: split_offset(offsets.get(name, "0")) for name in self._parts}
         read = {name: _number_of(offset) for name, (offset, _) in stored.items()}
         self._look()
@@ -155,11 +156,11 @@ class PubsubPullSource(MergingSource):
             if part.pulling is None:
                 self._pull(part)
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[Standing]:
         self._look()
         return [Standing(name, None, is_counted=False) for name in sorted(self._parts)]
 
-    def acknowledge(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: TextMapping) -> None:
         for name in self._parts.keys() & offsets.keys():
             number, token = _number_of(split_offset(offsets[name])[0])
             if token == self._token:

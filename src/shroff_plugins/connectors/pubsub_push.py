@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Lock
 
 import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.errors import TransientError, UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.plugins.adapters import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError
 
 try:
@@ -48,7 +48,7 @@ _HEADERS = {
 class _PushedMessage(msgspec.Struct, rename="camel"):
     message_id: str
     data: str = ""
-    attributes: dict[str, str] | None = None
+    attributes: TextDict | None = None
     publish_time: str = ""
     ordering_key: str = ""
 
@@ -79,7 +79,7 @@ class PubsubSource:
         self._tokens: dict[str, int] = {}  # that were verified, and when each ends in seconds
         self._lock = Lock()
 
-    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
+    def verified(self, headers: TextMapping, body: bytes, now_ms: int) -> Push:
         authorization = headers.get("authorization", "")
         if authorization[: len(_SCHEME)].lower() != _SCHEME or authorization.count(".") != _DOTS:
             raise PushRefusedError(FORBIDDEN, "the request has no OpenID token: turn on authentication in Pub/Sub")
@@ -168,7 +168,7 @@ def _wrapped(body: bytes) -> Push:
     return Push(MESSAGE, message.message_id, content, told, "message", found.subscription)
 
 
-def _unwrapped(headers: Mapping[str, str], body: bytes) -> Push:
+def _unwrapped(headers: TextMapping, body: bytes) -> Push:
     """A message without a wrapping; its id is there where the subscription writes metadata."""
     envelope = {name: headers[header] for name, header in _HEADERS.items() if headers.get(header)}
     topic = envelope.get("subscription", "")

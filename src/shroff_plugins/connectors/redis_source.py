@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from shroff.errors import SchemasAwayError, StateError, TransientError, UsageError
+from shroff.json_types import TextMapping
 from shroff.plugins.adapters import (
     Decoder,
     Health,
@@ -114,7 +115,7 @@ class RedisSource(MergingSource):
 
     # ---- the contract
 
-    def start(self, offsets: Mapping[str, str]) -> None:
+    def start(self, offsets: TextMapping) -> None:
         self.merge.clear()
         for part in self._parts.values():
             offset, before = split_offset(offsets.get(part.stream, FIRST))
@@ -123,7 +124,7 @@ class RedisSource(MergingSource):
         self._read(dict.fromkeys(self._parts, 0))
         self._leads()
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[Standing]:
         streams = {stream: Position.parse(split_offset(offsets.get(stream, FIRST))[0]) for stream in self._parts}
         replies = self._server.ask_all(
             [words for stream, at in streams.items() for words in _asked(stream, at.id, 1)], in_one_moment=True
@@ -136,10 +137,10 @@ class RedisSource(MergingSource):
             found.append(_standing(stream, at, read, summary, is_there=bool(there)))
         return sorted(found)
 
-    def acknowledge(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: TextMapping) -> None:
         """Nothing to tell: a stream knows nothing of its readers."""
 
-    def trim(self, offsets: Mapping[str, str]) -> None:
+    def trim(self, offsets: TextMapping) -> None:
         """Remove entries before these offsets from the streams, where the settings say so; about, which is quick."""
         if not self._trims:
             return

@@ -11,7 +11,6 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -19,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from shroff.errors import TransientError, UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.plugins.adapters import (
     BAD,
     CHALLENGE,
@@ -82,7 +81,7 @@ class SnsSource:
         folder = options.get("certificates")
         self._certificates = Certificates(fetch if folder is None else partial(_in_folder, Path(folder)))
 
-    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
+    def verified(self, headers: TextMapping, body: bytes, now_ms: int) -> Push:
         if self._password:
             self._check_password(headers)
         if headers.get(_RAW, "").lower() == "true":
@@ -123,7 +122,7 @@ class SnsSource:
                 "Ask SNS to send it again."
             ) from None
 
-    def _raw(self, headers: Mapping[str, str], body: bytes) -> Push:
+    def _raw(self, headers: TextMapping, body: bytes) -> Push:
         """A message in raw delivery, which has no signature: the password in the address is all that is known."""
         if not self._password:
             words = "raw delivery is not signed: turn it off in SNS, or set a password for this source"
@@ -139,7 +138,7 @@ class SnsSource:
             words = f"the topic {topic[:_SHOWN_MAX]!r} is not one of this source"
             raise PushRefusedError(FORBIDDEN, words, "the topic is not one of this source")
 
-    def _check_password(self, headers: Mapping[str, str]) -> None:
+    def _check_password(self, headers: TextMapping) -> None:
         if not headers.get("authorization", "").lower().startswith("basic "):
             raise PushRefusedError(CHALLENGE, "send the user and password of this source")  # SNS does, when it is asked
         user, _, password = self._password.partition(":")

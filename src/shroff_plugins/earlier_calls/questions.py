@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from shroff.errors import Problem, nearest
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.plugins import loader as loading
 from shroff.plugins.language import DeclaredNames, Node, RowValue, Scope, walk
 from shroff.plugins.loader import FileContext, YamlMapping, YamlNode
@@ -50,7 +50,7 @@ class FactsAsked(msgspec.Struct, forbid_unknown_fields=True):
     key: str
     as_of: str | None = None
     features: list[str] = []
-    since: str | dict[str, str] | None = None
+    since: str | TextDict | None = None
 
 
 class FlagsAsked(msgspec.Struct, forbid_unknown_fields=True):

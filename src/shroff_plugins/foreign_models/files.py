@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from shroff.errors import RegistryError, UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.plugins.models import (
     BROKEN,
     LIGHTGBM,
@@ -310,9 +310,7 @@ def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
     )
 
 
-def _categories_of_lightgbm(
-    told: Mapping[str, str], trees: Sequence[str], behind: str
-) -> dict[int, tuple[str, ...] | None]:
+def _categories_of_lightgbm(told: TextMapping, trees: Sequence[str], behind: str) -> dict[int, tuple[str, ...] | None]:
     """The features that are split by categories; their texts where pandas had them."""
     infos = told.get("feature_infos", "").split()
     split = {place for place, info in enumerate(infos) if not info.startswith("[") and info != "none"}

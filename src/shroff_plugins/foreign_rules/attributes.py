@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import field
 
 from shroff.errors import nearest
+from shroff.json_types import TextMapping
 from shroff.plugins.events import Events, Field
 from shroff.plugins.features import Feature
 from shroff.plugins.language import (
@@ -49,7 +50,7 @@ _WORDS = {
     TRUTH: "is_3d_secure is_3d_secure_authenticated has_liability_shift is_new_card_on_customer is_disposable_email "
     "is_anonymous_ip is_my_login_ip is_checkout is_off_session is_recurring has_cryptogram",
 }
-KINDS: Final[Mapping[str, str]] = {name: kind for kind, names in _WORDS.items() for name in names.split()}
+KINDS: Final[TextMapping] = {name: kind for kind, names in _WORDS.items() for name in names.split()}
 FIELD_TYPES = {TEXT: "text?", EXACT: "text?", COUNTRY: "text?", NUMBER: "number?", TRUTH: "boolean?"}
 _CASES = {TEXT: "lower", COUNTRY: "upper"}  # how Radar compares texts; all others as they are written
 # Other names under which a project may have the same field, or the same entity.
@@ -99,11 +100,11 @@ class Mapped(FrozenStruct):
     detector's outcomes.
     """
 
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    entities: Mapping[str, str] = field(default_factory=dict)
-    lists: Mapping[str, str] = field(default_factory=dict)
-    charges: Mapping[str, str] = field(default_factory=dict)
-    outcomes: Mapping[str, str] = field(default_factory=dict)
+    attributes: TextMapping = field(default_factory=dict)
+    entities: TextMapping = field(default_factory=dict)
+    lists: TextMapping = field(default_factory=dict)
+    charges: TextMapping = field(default_factory=dict)
+    outcomes: TextMapping = field(default_factory=dict)
 
 
 class Meaning(FrozenStruct):

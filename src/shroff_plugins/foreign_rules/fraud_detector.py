@@ -15,6 +15,7 @@ from typing import NoReturn
 import msgspec
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import TextDict
 from shroff_plugins.foreign_rules.attributes import EXACT, Attributes, Meaning, RadarTarget
 from shroff_plugins.foreign_rules.rule_import import EFFECTS, Outcome, RadarOptions, RuleCarrier
 from shroff_plugins.foreign_rules.syntax import Attribute, Condition, Place, RadarError, RadarRule, Written
@@ -116,7 +117,7 @@ def _read(text: str, file: str) -> _Export:
 class _Variables(Attributes):
     """Finds what `$variables` are in a project: those of the mapping, or fields of these names."""
 
-    def __init__(self, target: RadarTarget, types: dict[str, str]) -> None:
+    def __init__(self, target: RadarTarget, types: TextDict) -> None:
         super().__init__(target)
         self._types = types
 
@@ -137,7 +138,7 @@ class _Variables(Attributes):
 class _DetectorCarrier(RuleCarrier):
     """Carries rules of a detector over, one after the other."""
 
-    def __init__(self, target: RadarTarget, options: RadarOptions, types: dict[str, str]) -> None:
+    def __init__(self, target: RadarTarget, options: RadarOptions, types: TextDict) -> None:
         super().__init__(target, options, _Variables(target, types))
 
     def carry(self, rule: RadarRule, outcomes: Sequence[str], *, is_first: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shroff.errors import DefinitionError, Problem, UsageError
+from shroff.json_types import TextDict
 from shroff.plugins.loader import in_quotes
 from shroff.plugins.project import Definitions, lines_ended, read_text
 from shroff.plugins.values import FrozenStruct
@@ -28,7 +29,7 @@ class Imported(FrozenStruct):
 
     event: str
     outcome: Outcome
-    files: dict[str, str]
+    files: TextDict
 
 
 def import_rules(
@@ -94,7 +95,7 @@ def _mapped(path: Path) -> Mapped:
 # ---- as text
 
 
-def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: bool) -> dict[str, str]:
+def _files(path: Path, event: str, outcome: Outcome, *, is_shadow: bool, apart: bool) -> TextDict:
     rules = {rule.id: _rule(rule, event, is_shadow=is_shadow) for rule in outcome.carried}
     name = "".join(sign if sign.isalnum() and sign.isascii() else "_" for sign in path.stem.lower()[:100]).strip("_")
     name = "rules" if name in {"", "features", "policy", "shroff", "events", "model"} else name

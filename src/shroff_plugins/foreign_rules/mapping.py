@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shroff.errors import Problem, nearest
+from shroff.json_types import TextDict
 from shroff.plugins.loader import YamlMapping, mapping, scalar
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import EXPRESSION, NAME, mapping_shape, own_names
@@ -52,7 +53,7 @@ def load_mapping(text: str, file: str, problems: list[Problem]) -> Mapped:
     return Mapped(attributes, entities, _named(top, "lists", problems), charges, _named(top, "outcomes", problems))
 
 
-def _named(top: YamlMapping, name: str, problems: list[Problem]) -> dict[str, str]:
+def _named(top: YamlMapping, name: str, problems: list[Problem]) -> TextDict:
     """The texts under one key, by their names."""
     found = mapping(top.get(name), problems, name)
     texts = {}

@@ -8,13 +8,14 @@ over a block rule; here a rule's decline is never canceled, so what is allowed i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
 from msgspec import Struct
 
 from shroff.errors import Problem, nearest
+from shroff.json_types import TextMapping
 from shroff.plugins.language import (
     BOOLEAN,
     ExpressionError,
@@ -48,7 +49,7 @@ from shroff_plugins.foreign_rules.syntax import (
     attributes_of,
 )
 
-EFFECTS: Final[Mapping[str, str]] = {"block": "decline", "review": "review", "allow": "allow", "3ds": "challenge"}
+EFFECTS: Final[TextMapping] = {"block": "decline", "review": "review", "allow": "allow", "3ds": "challenge"}
 ID_LENGTH_MAX = 100
 _SPAN_MAX = 30  # characters of a number of seconds, minutes or hours
 _SIGNS = {"=": "=="}

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import resources
@@ -18,6 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from shroff.errors import StorageError, UsageError
+from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 
 PIECE_BYTES = 4 * 1024 * 1024
@@ -110,7 +111,7 @@ def _version(path: str, form: re.Pattern[str]) -> tuple[int, str]:
 
 
 def dumped(
-    words: Sequence[str], variables: Mapping[str, str], secret: str, begun: bytes = b""
+    words: Sequence[str], variables: TextMapping, secret: str, begun: bytes = b""
 ) -> Generator[bytes, None, None]:
     """What a program writes, in pieces of 4 MB. Raises: StorageError where it fails, also after the last piece.
 
@@ -127,7 +128,7 @@ def dumped(
         yield from iter(lambda: _read(process.stdout), b"")
 
 
-def feed(words: Sequence[str], variables: Mapping[str, str], secret: str, pieces: Iterable[bytes]) -> None:
+def feed(words: Sequence[str], variables: TextMapping, secret: str, pieces: Iterable[bytes]) -> None:
     """Let a program read these pieces. Raises: StorageError where it fails; as `pieces`, and it is ended first."""
     with _running(words, variables, secret, stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -142,12 +143,7 @@ def feed(words: Sequence[str], variables: Mapping[str, str], secret: str, pieces
 
 @contextmanager
 def _running(
-    words: Sequence[str],
-    variables: Mapping[str, str],
-    secret: str,
-    *,
-    stdin: int | None = None,
-    stdout: int | None = None,
+    words: Sequence[str], variables: TextMapping, secret: str, *, stdin: int | None = None, stdout: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     with TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603 - a program that the settings name

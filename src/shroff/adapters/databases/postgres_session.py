@@ -20,7 +20,7 @@ from shroff.adapters.databases.server_url import VERIFIED, ServerUrl
 from shroff.adapters.log.rows import RowTable
 from shroff.adapters.log.sql_text import SqlWording
 from shroff.errors import ShroffError, StorageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.runtime.texts import ESCAPE, escaped, unescaped
 
 _PIECE_BYTES = 32_000_000  # of one statement; PostgreSQL takes up to a gigabyte
@@ -240,9 +240,7 @@ _NAME = "(pid || ' ' || extract(epoch FROM backend_start))"
 
 def parameters(url: ServerUrl) -> JsonObject:
     """Connection parameters of psycopg: TLS, and detection of a peer that has vanished."""
-    files: dict[str, str] = {
-        key: url.options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in url.options
-    }
+    files: TextDict = {key: url.options[key] for key in ("sslrootcert", "sslcert", "sslkey") if key in url.options}
     if url.ssl_mode == VERIFIED and "sslrootcert" not in files:
         files["sslrootcert"] = "system"  # the certificates that this machine trusts
     return {

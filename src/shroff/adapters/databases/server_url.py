@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from shroff.errors import UsageError, nearest
+from shroff.json_types import TextDict
 from shroff.runtime.values import frozen
 
 # Names that become part of SQL: short enough for every server, with room for the names of tables behind a prefix.
@@ -27,7 +28,7 @@ class ServerUrl:
     database: str
     user: str
     password: str = field(repr=False)
-    options: dict[str, str] = field(repr=False)
+    options: TextDict = field(repr=False)
 
     @property
     def place(self) -> str:

@@ -15,12 +15,12 @@ from sqlalchemy import Column, Connection, Table, delete, func, insert, select, 
 
 from shroff.jobs.due_times import ScheduleMark
 from shroff.jobs.job import KEPT, OPEN, STATES, Job
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.people.sql import Change, SchemaPart, scripted, tables_of
 from shroff.people.store import PeopleStore
 
 VERSION = 1  # of the tables: the number of the last script
-_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+_COLUMNS: Final[TextMapping] = MappingProxyType(
     {  # as people/tables.py has them
         "jobs": "id:t kind:t params:t who:t schedule:t due_ms:i state:t attempt:i retries:i timeout_ms:i made_ms:i "
         "begins_ms:i begun_ms:i ended_ms:i lease_ms:i is_stopping:i step:t done:i total:i lines_:t result:t why:t",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class KafkaCluster:
         self._refusal, self._was_let_in = "", True
 
 
-def _passed_through(client: Mapping[str, str], what: str) -> dict[str, str]:
+def _passed_through(client: TextMapping, what: str) -> TextDict:
     for name in client:
         why = _REFUSED.get(name, "it is not text" if name.endswith("_cb") else "")
         if why:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.errors import ShroffError, StorageError, TransientError, UsageError
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Found, Listed, bucket_and_prefix, check_name
 
@@ -116,7 +116,7 @@ class BucketObjects:
         account: str = "",
         proxy: str = "",
         ca: str = "",
-        options: dict[str, str] | None = None,
+        options: TextDict | None = None,
     ) -> None:
         if parts := _ABFSS.fullmatch(address):
             address, account = f"az://{parts[1]}{parts[3] or ''}", parts[2]

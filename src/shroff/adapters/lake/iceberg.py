@@ -10,7 +10,7 @@ that takes two seconds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
@@ -22,7 +22,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.lake.publication import TableChange, TableHead, TableNote, TablesAwayError, TableStoppedError
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import RetriedObjects
@@ -50,7 +50,7 @@ class CatalogSettings(FrozenStruct):
 
     catalog: str
     namespace: str
-    properties: Mapping[str, str]
+    properties: TextMapping
 
 
 class IcebergTables:
@@ -152,7 +152,7 @@ class IcebergTables:
             "'shroff lake publish'"
         )
 
-    def _told(self, table: str, found: Table) -> Mapping[str, str]:
+    def _told(self, table: str, found: Table) -> TextMapping:
         """The properties of the newest snapshot. Raises: TableStoppedError where it is of another lake or program."""
         named = self._named(table)
         name, cure = f"{table}: the Iceberg table {named}", self._cure(named)
@@ -171,7 +171,7 @@ class IcebergTables:
     # ---- one commit
 
     def _commit(
-        self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], told: dict[str, str]
+        self, table: str, head: TableHead, change: TableChange, columns: list[pa.Schema], told: TextDict
     ) -> int:
         """Carry out a change in one transaction of the catalog; gives the version behind it."""
         transaction = self._created(table, columns.pop(0)) if head.version < 0 else self._begun(table)
@@ -328,7 +328,7 @@ def _expire(table: Table) -> None:
                 table.io.delete(snapshot.manifest_list)
 
 
-def settings_in(options: JsonMapping, folder: Path, lake: Mapping[str, str]) -> CatalogSettings:
+def settings_in(options: JsonMapping, folder: Path, lake: TextMapping) -> CatalogSettings:
     """Filled settings as they are used: a file of SQLite from the project's folder, and the server of the lake.
 
     Args:

@@ -24,6 +24,7 @@ from shroff.adapters.log.sql_text import SqlWording, overlapping
 from shroff.adapters.log.sums import NOT_AS_WRITTEN, decision_sum, flag_sum, hit_sum, record_sum
 from shroff.arrays import Ints
 from shroff.errors import PrunedError, StateError, StorageError
+from shroff.json_types import TextDict
 from shroff.streams.batch_check import taken_id, taken_key, taken_value, taken_waiting
 from shroff.streams.log import (
     Batch,
@@ -241,7 +242,7 @@ class LogQuestions(ABC):
         rows = self._ask(self.wording.offset, (source, part), "t")
         return str(rows[0][0]) if rows else None
 
-    def offsets(self, source: str) -> dict[str, str]:
+    def offsets(self, source: str) -> TextDict:
         """How far each part of the source was read."""
         return dict(self._ask(self.wording.offsets, (source,), "tt"))
 
@@ -256,9 +257,9 @@ class LogQuestions(ABC):
         rows = self._ask(self.wording.stuck, (*after, sink, sink, int(is_due), limit), STUCK_SHAPE)
         return [StuckRow(*(*row[:-1], bool(row[-1]))) for row in rows]
 
-    def personal(self, type: str, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    def personal(self, type: str, ids: Sequence[str]) -> dict[str, TextDict]:
         """Personal values of the events of one type with these ids, by id and field."""
-        found: dict[str, dict[str, str]] = {}
+        found: dict[str, TextDict] = {}
         for id_, name, value in self._with_ids(self.wording.personal, "ttt", ids, type):
             found.setdefault(id_, {})[name] = value
         return found

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus, urlencode, urlsplit
 from shroff.adapters.databases.server_url import is_loopback
 from shroff.adapters.http_calls import Calls, basic, reason, target_of
 from shroff.errors import SignInError, TransientError, UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.people.access import Role
 from shroff.people.oidc import Claims, texts_of
 from shroff.project.settings.system import System
@@ -203,7 +203,7 @@ class OidcProvider:
         _check_secure(url)
         return url
 
-    def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, JsonObject]:
+    def _fetch(self, method: str, url: str, headers: TextDict, body: bytes = b"") -> tuple[int, JsonObject]:
         """An answer that is JSON, with its status; an empty one where it is something else. Raises: TransientError."""
         parts = urlsplit(url)
         client = self._calls.client(parts.scheme, parts.hostname or "", parts.port, answer_bytes_max=ANSWER_BYTES_MAX)

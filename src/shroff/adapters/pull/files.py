@@ -24,7 +24,7 @@ from shroff.adapters.lake.bucket import BucketEntry, BucketObjects
 from shroff.config import make_folder, private
 from shroff.errors import NotThereYetError, TransientError, UsageError, covered
 from shroff.events.formats.encodings import format_by_name, is_text_name
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict
 from shroff.language.values import parse_duration
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 from shroff.streams.settings import BUCKET
@@ -142,7 +142,7 @@ class UrlList(PulledSource):
 
     def __init__(self, url: str, place: PullPlace) -> None:
         self._url, self._place, self._downloads = url, place, place.folder
-        self._lines: dict[str, str] = {}  # as the list has them, by the names that the log has
+        self._lines: TextDict = {}  # as the list has them, by the names that the log has
         self.source = place.source_of(_named(url))
 
     def names(self) -> list[str]:

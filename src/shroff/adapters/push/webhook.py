@@ -13,7 +13,7 @@ from msgspec.json import decode as from_json
 
 from shroff import webhooks
 from shroff.errors import InputError, UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.values import parse_duration
 from shroff.streams.push import FORBIDDEN, MESSAGE, Fetch, Push, PushRefusedError
 
@@ -45,8 +45,8 @@ class WebhookSource:
         if not all(self._keys):
             raise UsageError("a secret is empty.")
 
-    def verified(self, headers: Mapping[str, str], body: bytes, now_ms: int) -> Push:
-        by_form: Mapping[str, Callable[[Mapping[str, str], bytes, int], tuple[str, int | None]]] = {
+    def verified(self, headers: TextMapping, body: bytes, now_ms: int) -> Push:
+        by_form: Mapping[str, Callable[[TextMapping, bytes, int], tuple[str, int | None]]] = {
             "standard": self._standard,
             "stripe": self._stripe,
             "github": self._github,
@@ -64,7 +64,7 @@ class WebhookSource:
     def confirm(self, push: Push) -> None:
         raise AssertionError(f"a webhook has no subscription: {push.kind}")
 
-    def _standard(self, headers: Mapping[str, str], body: bytes, now_s: int) -> tuple[str, int | None]:
+    def _standard(self, headers: TextMapping, body: bytes, now_s: int) -> tuple[str, int | None]:
         refused = InputError([("", "")])
         for secret in self._secrets:
             try:
@@ -74,7 +74,7 @@ class WebhookSource:
                 refused = error
         raise PushRefusedError(FORBIDDEN, str(refused))
 
-    def _stripe(self, headers: Mapping[str, str], body: bytes, now_s: int) -> tuple[str, int | None]:
+    def _stripe(self, headers: TextMapping, body: bytes, now_s: int) -> tuple[str, int | None]:
         parts = [word.strip().partition("=") for word in headers.get("stripe-signature", "").split(",")]
         stamps = [value for name, _, value in parts if name == "t"]
         if len(stamps) != 1 or _SECONDS.fullmatch(stamps[0]) is None:
@@ -84,12 +84,12 @@ class WebhookSource:
         self._check([value for name, _, value in parts if name == "v1"], stamps[0].encode() + b"." + body)
         return _id_of(body), int(stamps[0])
 
-    def _github(self, headers: Mapping[str, str], body: bytes, _now_s: int) -> tuple[str, int | None]:
+    def _github(self, headers: TextMapping, body: bytes, _now_s: int) -> tuple[str, int | None]:
         algorithm, _, value = headers.get("x-hub-signature-256", "").partition("=")
         self._check([value] if algorithm == "sha256" else [], body)
         return headers.get("x-github-delivery", ""), None
 
-    def _adyen(self, _headers: Mapping[str, str], body: bytes, _now_s: int) -> tuple[str, int | None]:
+    def _adyen(self, _headers: TextMapping, body: bytes, _now_s: int) -> tuple[str, int | None]:
         try:
             items = [each["NotificationRequestItem"] for each in from_json(body)["notificationItems"]]
             id_, signed = f"{items[0]['pspReference']}/{items[0]['eventCode']}", list[tuple[str, str]]()

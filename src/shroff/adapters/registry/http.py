@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 from shroff.adapters.http_calls import Calls, basic, reason
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.formats.schemas import Registered
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict
 
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
 _KIND = "application/vnd.schemaregistry.v1+json"
@@ -163,7 +163,7 @@ def _where(address: str) -> _Where:
     )
 
 
-def _login(where: _Where) -> dict[str, str]:
+def _login(where: _Where) -> TextDict:
     if not where.user and not where.password:
         return {}
     return {"Authorization": basic(where.user, where.password)}

@@ -10,7 +10,7 @@ from msgspec.json import decode as from_json
 from shroff.errors import UsageError
 from shroff.events.event import canonical_value, time_text
 from shroff.events.mapping import MappedRow, row_leaf, value_at
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.language.checker import check
 from shroff.language.expression import RowValue
 from shroff.language.names import DeclaredNames, Scope
@@ -21,7 +21,7 @@ from shroff.streams.sink import Outgoing
 Read = Callable[[MappedRow], Any]
 
 
-def document_readers(document: Mapping[str, str]) -> dict[str, Read]:
+def document_readers(document: TextMapping) -> dict[str, Read]:
     """Readers of each value of a document. Raises: UsageError with the name whose expression is none."""
     return {name: _reader(name, text) for name, text in document.items()}
 

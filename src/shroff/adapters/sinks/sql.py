@@ -10,7 +10,7 @@ holds an address with its password, nor a statement with its values.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from shroff.adapters.databases.sql_database import (
     value_column,
 )
 from shroff.errors import UsageError
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.streams.sink import Outgoing, Undelivered, refused_by_halves
 
 # Of columns that somebody chose; all others are texts.
@@ -129,7 +129,7 @@ def _flag_row(row: Outgoing) -> JsonObject:
     }
 
 
-def _chosen_values(row: Outgoing, columns: Mapping[str, str]) -> JsonObject:
+def _chosen_values(row: Outgoing, columns: TextMapping) -> JsonObject:
     """The values of columns that somebody chose: `fields.amount` is one value as text."""
     parts = {
         "fields": row.fields or b"{}",
@@ -169,7 +169,7 @@ class SqlSink:
         Raises: UsageError where there is no such kind of database, or its library is not installed.
         """
         takes_flags = options.get("take") == "flags"
-        self._chosen: Mapping[str, str] = options.get("columns", {})
+        self._chosen: TextMapping = options.get("columns", {})
         self._row = _flag_row if takes_flags else _decision_row
         columns = _flag_columns() if takes_flags else _decision_columns()
         own = [column.name for column in columns]

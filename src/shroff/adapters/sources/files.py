@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Self
@@ -13,6 +13,7 @@ from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
+from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Refused
 from shroff.streams.source import Health, Standing, Taken
@@ -81,13 +82,13 @@ class FileSource:
     def _opened(self, path: Path) -> Lines:
         return self._lay_out(read_lines(path, self._format), path.name, self._type)
 
-    def start(self, offsets: Mapping[str, str]) -> None:
+    def start(self, offsets: TextMapping) -> None:
         self.close()
         self._error = None
         for part, path in self._paths.items():
             self._waiting.append(_File(part, path, offsets.get(part)))
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[Standing]:
         """Nobody is to be asked: what waits in a file is known when it was read."""
         return []
 
@@ -115,7 +116,7 @@ class FileSource:
             self._waiting.popleft().close()
         return []
 
-    def acknowledge(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: TextMapping) -> None:
         """Nothing: files do not change by being read."""
 
     def refuse(self, refused: Sequence[Refused]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster, let_go
@@ -19,6 +19,7 @@ from shroff.adapters.sources.kafka_parts import LOOKED_S, Partitions, gone
 from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
+from shroff.json_types import TextDict, TextMapping
 from shroff.project.settings.system import System
 from shroff.runtime import traces
 from shroff.streams.log import Refused
@@ -68,7 +69,7 @@ class KafkaSource(MergingSource):
         self._rebalances, self._has_fetched = 0, False  # `_has_fetched`: since the merge was filled last
         self._looked_s = self._committed_s = 0.0
         self._vain_s = NEVER_S  # when brokers were asked last and did not answer
-        self._hints: dict[str, str] = {}
+        self._hints: TextDict = {}
 
     def __repr__(self) -> str:
         return f"<KafkaSource {self._cluster.brokers}>"
@@ -79,7 +80,7 @@ class KafkaSource(MergingSource):
 
     # ---- the contract
 
-    def start(self, offsets: Mapping[str, str]) -> None:
+    def start(self, offsets: TextMapping) -> None:
         self._connect()
         found = self._partitions.found(self._consumer, ANSWER_S, self._letters.topic)
         ids = self._partitions.ids(found, ANSWER_S)
@@ -91,7 +92,7 @@ class KafkaSource(MergingSource):
         self._take_on(parts)
         self._looked_s = time.monotonic()
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[Standing]:
         self._connect()
         found = self._partitions.found(self._consumer, LOOKED_S, self._letters.topic, is_patient=False)
         seen, ends = self._partitions.seen(self._consumer, found, offsets)
@@ -100,7 +101,7 @@ class KafkaSource(MergingSource):
                 self._parts[key].ends_at(end, is_read=False)
         return seen
 
-    def acknowledge(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: TextMapping) -> None:
         self._hints |= offsets
         if time.monotonic() - self._committed_s >= COMMIT_S:
             self._commit()

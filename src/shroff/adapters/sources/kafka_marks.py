@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Self
 
 from shroff.adapters.kafka.client import KafkaCluster, library
 from shroff.errors import StateError
+from shroff.json_types import TextDict
 from shroff.streams.source import split_offset, stored_offset
 
 NO_EPOCH = -1
@@ -75,14 +76,14 @@ class Epochs:
         return self._changes[0][1] if self._changes and self._changes[0][0] <= offset else NO_EPOCH
 
 
-def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within_s: float) -> dict[str, str]:
+def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within_s: float) -> TextDict:
     """The ids of topics, without those that have none or are not shown to this user.
 
     Raises: TransientError where nobody answers.
     """
     confluent = library("source")
     asked = admin.describe_topics(confluent.TopicCollection(list(topics)), request_timeout=within_s)
-    found: dict[str, str] = {}
+    found: TextDict = {}
     for topic, future in asked.items():
         try:
             id_ = str(future.result().topic_id).translate(_AS_KAFKA)

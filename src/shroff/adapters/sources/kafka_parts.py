@@ -12,6 +12,7 @@ from shroff.adapters.kafka.topics import no_topics
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
 from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, KafkaPartition, Key
 from shroff.errors import StateError, TransientError, UsageError
+from shroff.json_types import TextDict, TextMapping
 from shroff.project.settings.system import System
 from shroff.streams.settings import TOPIC
 from shroff.streams.source import Standing
@@ -97,8 +98,8 @@ class Partitions:
         self,
         consumer: Any,
         found: Mapping[Key, str | None],
-        offsets: Mapping[str, str],
-        ids: Mapping[str, str],
+        offsets: TextMapping,
+        ids: TextMapping,
         *,
         is_running: bool = False,
     ) -> list[KafkaPartition]:
@@ -137,7 +138,7 @@ class Partitions:
         return parts
 
     def seen(
-        self, consumer: Any, found: Mapping[Key, str | None], offsets: Mapping[str, str]
+        self, consumer: Any, found: Mapping[Key, str | None], offsets: TextMapping
     ) -> tuple[list[Standing], dict[Key, int]]:
         """How partitions stand by offsets, those too that their topics do not have any more; and where each ends."""
         bounds = self._bounds(consumer, list(found), is_needed=False)
@@ -166,7 +167,7 @@ class Partitions:
             return Standing(name, end - read.offset)
         return Standing(name, end - begin, str(gone(KafkaPartition(key, None, read, end, is_new=False), begin, end)))
 
-    def ids(self, found: Iterable[Key], within_s: float) -> dict[str, str]:
+    def ids(self, found: Iterable[Key], within_s: float) -> TextDict:
         """The ids of the topics of partitions, as far as brokers have and show them.
 
         Raises: TransientError where nobody answers.
@@ -174,7 +175,7 @@ class Partitions:
         self._admin = self._admin or self._cluster.admin()
         return topic_ids(self._cluster, self._admin, {topic for topic, _ in found}, within_s)
 
-    def replaced(self, ids: Mapping[str, str]) -> StateError | None:
+    def replaced(self, ids: TextMapping) -> StateError | None:
         """The error for a topic that was made anew while it is read, by the ids that topics have now."""
         for part in self.by_name.values():
             read = KafkaMark(part.next, part.topic_id)
@@ -286,7 +287,7 @@ def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
     )
 
 
-def _check_there(found: Mapping[Key, str | None], offsets: Mapping[str, str]) -> None:
+def _check_there(found: Mapping[Key, str | None], offsets: TextMapping) -> None:
     """Raises: StateError where a partition was read that its topic does not have any more."""
     topics = {topic for topic, _ in found}
     names = {f"{topic}/{partition}" for topic, partition in found}

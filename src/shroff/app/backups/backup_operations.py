@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from shroff import config
 from shroff.errors import TransientError
 from shroff.events.event import time_text
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.operations.declaration import OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
 from shroff.runtime.texts import argument, bytes_text, headed, many
 
@@ -87,7 +87,7 @@ class BackupEntry(msgspec.Struct):
     bytes: int
     program: str
     secrets: list[str]
-    positions: dict[str, str]
+    positions: TextDict
 
     @classmethod
     def of(cls, point: BackupPoint) -> BackupEntry:
@@ -160,7 +160,7 @@ class CreatedBackup(OfVault):
     at: str | UnsetType = UNSET
     program: str | UnsetType = UNSET
     secrets: list[str] | UnsetType = UNSET
-    positions: dict[str, str] | UnsetType = UNSET
+    positions: TextDict | UnsetType = UNSET
 
     def text(self) -> str:
         return f"{self.backups}: {'nothing changed.' if self.number is None else line_of(self)}"

@@ -23,6 +23,7 @@ from shroff.app.backups import project_files
 from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
 from shroff.app.backups.vault import FILE_FORMAT, BackedUpLog, BackupPoint, Vault
 from shroff.errors import StorageError, UsageError
+from shroff.json_types import TextDict
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import whole_file
@@ -54,7 +55,7 @@ class StoredNow(NamedTuple):
     at_ms: int
     log: BackedUpLog | None
     files: dict[str, StoredFile]
-    secrets: dict[str, str]
+    secrets: TextDict
 
 
 class BackupWriter:
@@ -225,7 +226,7 @@ class BackupWriter:
         at = (changes.at.salt, changes.at.frames, changes.at.check)
         return BackedUpLog(changes.page_bytes, changes.pages, at, None, changed, last_seq)
 
-    def _scan(self, found: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], dict[str, str]]:
+    def _scan(self, found: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], TextDict]:
         """The project's files, of which those that changed are stored; and the fingerprints of secrets."""
         stored, secret = project_files.files(self._folder)
         for name in stored:

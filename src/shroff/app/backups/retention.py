@@ -16,7 +16,7 @@ from shroff.app.backups.vault import BackupPoint, Vault, read_key
 from shroff.app.lakes import Lakes
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import DAY_MS, show_duration
 from shroff.runtime.progress import Progress
 from shroff.runtime.values import FrozenStruct
@@ -91,7 +91,7 @@ def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBacku
     """
     vault.open()
     numbers, sizes = vault.numbers(), vault.pieces()
-    read: dict[str, str] = {}  # why each piece cannot be used; empty where it can
+    read: TextDict = {}  # why each piece cannot be used; empty where it can
     damaged: dict[int, str] = {}
     before: tuple[int, str] = (0, "")
     looked = set(numbers[-1:])  # at the log of these, the newest first, until one is sound

@@ -27,6 +27,7 @@ from msgspec.json import encode as to_json
 
 from shroff.config import FOLDER_MODE
 from shroff.errors import StorageError, UsageError
+from shroff.json_types import TextDict
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects
 
@@ -93,7 +94,7 @@ class BackupPoint(FrozenStruct):
     program: str
     log: BackedUpLog | None
     files: dict[str, tuple[int, list[str]]] | None  # permissions and pieces; None as at the point before
-    secrets: dict[str, str]  # fingerprints of files that are never in a backup
+    secrets: TextDict  # fingerprints of files that are never in a backup
     bytes: int  # stored with this point
 
     @property

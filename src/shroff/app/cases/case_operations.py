@@ -32,7 +32,7 @@ from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, TooLa
 from shroff.cases.filters import LARGEST
 from shroff.errors import LogBusyError
 from shroff.events.event import TimeText, time_text
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import parse_time
 from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome_co, Param, group, operation
 from shroff.operations.pagination import BadQueryError, Cursor, cursor_of, next_of
@@ -108,7 +108,7 @@ class CaseQuery(OperationRequest[Outcome_co]):
     filter: Annotated[str, Param(is_local=True)] = ""
 
     @property
-    def query(self) -> dict[str, str]:
+    def query(self) -> TextDict:
         given = {name: value for name in filters.KEYS if (value := getattr(self, name))}
         return filters.query_of(filters.query_text(self.filter)) | given
 

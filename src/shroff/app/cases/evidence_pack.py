@@ -10,7 +10,7 @@ from msgspec.json import decode as from_json
 
 from shroff.app.cases.prior_payments import ELEMENTS, element_fields
 from shroff.engine.stored import decision_document
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.models.reports.pages import page
 from shroff.runtime.logs import without_cards
 
@@ -27,7 +27,7 @@ _AS_THEY_ARE = frozenset({"receipt", "versions", "device"})  # hashes and ids of
 def evidence_pack(
     log: Log,
     definitions: Definitions,
-    named: Mapping[str, str],
+    named: TextMapping,
     record: Record,
     stages: Sequence[DisputeStage],
     evidence: PriorEvidence,

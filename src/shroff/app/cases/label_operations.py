@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 from shroff.cases.labels import HeldAnswers
 from shroff.errors import UsageError, ended, nearest
 from shroff.events.event import TimeText, time_text
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.operations.declaration import OperationRequest, Param, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import argument, headed, many, one_line, table
 
@@ -59,7 +59,7 @@ class RecordLabels(OperationRequest["LabelAnswer"]):
     days: int | None = None
 
     @property
-    def fields(self) -> dict[str, str]:
+    def fields(self) -> TextDict:
         """The fields of one label that are given."""
         return {name: value for name in FIELDS if (value := getattr(self, name)) is not None}
 
@@ -218,7 +218,7 @@ def _delay(found: Maturity) -> LabelDelay:
     return LabelDelay.of((text.rstrip(), "shroff label --conflicts"), as_of=at, **counts, days=days)
 
 
-def _recorded(labelling: Labelling, reference: str, verdict: str, fields: dict[str, str]) -> LabelCounts:
+def _recorded(labelling: Labelling, reference: str, verdict: str, fields: TextDict) -> LabelCounts:
     from shroff.events.definitions import SOURCES, VERDICTS
     from shroff.log.writer import DUPLICATE, REFUSED, WAITING
 

@@ -7,7 +7,7 @@ parcel address and login.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 
 import msgspec
@@ -19,7 +19,7 @@ from shroff.events.definitions import EventType
 from shroff.events.event import Event, TimeText, time_text
 from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.language.expression import ThisField
 from shroff.language.values import DAY_MS
 from shroff.log.history import Records
@@ -62,7 +62,7 @@ class PriorEvidence(msgspec.Struct, kw_only=True, frozen=True):
     payments: list[PriorPayment] = []
 
 
-def element_fields(type_: EventType, named: Mapping[str, str]) -> dict[str, str]:
+def element_fields(type_: EventType, named: TextMapping) -> TextDict:
     """The field of an event type for the card and each element; those without one are left out.
 
     It is the one that `evidence` of `cases` in shroff.yaml names, else one whose name says what it is.
@@ -81,9 +81,7 @@ class PriorPayments:
     `named` is `evidence` of `cases` in shroff.yaml.
     """
 
-    def __init__(
-        self, log: Log, definitions: Definitions, named: Mapping[str, str], as_of_ms: int | None = None
-    ) -> None:
+    def __init__(self, log: Log, definitions: Definitions, named: TextMapping, as_of_ms: int | None = None) -> None:
         self._log, self._definitions, self._named, self._as_of_ms = log, definitions, named, as_of_ms
         self._records = Records(definitions.events, definitions.settings.money_places)
         self._events = KeyEvents(log, definitions, self._records)
@@ -192,7 +190,7 @@ def _days(record: Record, past: Record) -> int:
     return record.time_ms // DAY_MS - past.time_ms // DAY_MS
 
 
-def _elements(record: Record, fields: Mapping[str, str]) -> dict[str, str]:
+def _elements(record: Record, fields: TextMapping) -> TextDict:
     """The values of the elements, however they are spelled."""
     values = _fields(record)
     return {

@@ -18,7 +18,7 @@ from msgspec.json import decode as from_json
 
 from shroff.errors import Problem, UsageError, nearest
 from shroff.jobs.job import JobError, ParamsError
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import Mapping as YamlMapping
 from shroff.operations import manifest
@@ -195,7 +195,7 @@ def schedule_problems(tree: Node | None, schedules: Mapping[str, Schedule]) -> l
     return problems
 
 
-def with_schedules(files: Mapping[str, str], loaded: Loaded) -> Loaded:
+def with_schedules(files: TextMapping, loaded: Loaded) -> Loaded:
     """A loaded project with the mistakes in the jobs of its schedules."""
     if loaded.definitions is None or FILE not in files:
         return loaded
@@ -208,7 +208,7 @@ def with_schedules(files: Mapping[str, str], loaded: Loaded) -> Loaded:
 
 
 @cache
-def paths_of(params: type[msgspec.Struct]) -> dict[str, str]:
+def paths_of(params: type[msgspec.Struct]) -> TextDict:
     """The parameters that are paths, each with the folder in the project that it is below."""
     found = {}
     for field in msgspec.structs.fields(params):

@@ -14,7 +14,7 @@ from shroff.app.parts import ProjectPart
 from shroff.errors import LogBusyError, TransientError, UsageError
 from shroff.events.event import time_text
 from shroff.events.intake import READ
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.runtime.texts import argument, one_line, table
 from shroff.runtime.values import replace
@@ -79,7 +79,7 @@ class SourceParts(ProjectPart):
         """Get the state of the parts of a source, by name. Raises: as `Source.look`."""
         from shroff.log.read_positions import known
 
-        offsets: dict[str, str] = {}
+        offsets: TextDict = {}
         begin = f"{READ}/{name}/"
         if self._log.exists():
             with self._log.reading() as log:
@@ -87,7 +87,7 @@ class SourceParts(ProjectPart):
                 offsets = known(log.offsets(system.kind)) | {part.removeprefix(begin): at for part, at in own.items()}
         return self._look(system, known(offsets))
 
-    def _look(self, system: System, offsets: Mapping[str, str]) -> list[Standing]:
+    def _look(self, system: System, offsets: TextMapping) -> list[Standing]:
         with closing(self._outside.open_source(system)) as source:
             return source.look(offsets)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.app.live.webhook_sources import SourceFiles
+from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import kept_offset
 from shroff.streams.pull import PULLED
@@ -95,7 +96,7 @@ class PulledFiles:
                 words = f"{file} is suspicious: {progress.suspicious}. 'shroff quarantine list' shows them"
                 yield named.name, words, progress.since_ms
 
-    def known(self, name: str) -> Mapping[str, str]:
+    def known(self, name: str) -> TextMapping:
         """How far each file of a source is, as the log has it."""
         if not self._context.log.exists():
             return {}

@@ -12,14 +12,13 @@ from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, checked, intake_of
 from shroff.errors import DefinitionError, UsageError
+from shroff.json_types import TextMapping
 from shroff.log.active_files import ACTIVE, NOTICES, is_live, notice_files, renewed, taken_up
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from shroff.app.context import ProjectContext
     from shroff.log.writer import Writer
     from shroff.project.settings.systems import Systems
@@ -128,4 +127,4 @@ class _Afresh(FrozenStruct):
     """A project whose files were read anew, and what they have beside versions."""
 
     project: ProjectContext
-    beside: Mapping[str, str]
+    beside: TextMapping

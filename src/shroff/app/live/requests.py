@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from shroff.app.live.request_inbox import Inboxes
 from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
+from shroff.json_types import TextMapping
 from shroff.people.audit import Action
 from shroff.project.definitions import HASHED
 from shroff.streams.log import Batch, InboxRequest, Log
@@ -76,7 +77,7 @@ class WriterRequests(ProjectPart):
         with self._log.reading() as log:
             yield log
 
-    def files_in_force(self) -> Mapping[str, str]:
+    def files_in_force(self) -> TextMapping:
         """The project's files as the log has them in force; none where there is no log, or none that can be read."""
         from shroff.log.history import control_at
 

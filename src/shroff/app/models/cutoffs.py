@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
@@ -13,6 +12,7 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked_with
 from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.json_types import TextDict, TextMapping
 from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
 from shroff.runtime.values import FrozenStruct
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.rules.definitions import Rule
     from shroff.training.cutoffs import Cutoffs, WhatIf
 
-Costs = Mapping[str, str]
+Costs = TextMapping
 NO_COSTS: Final[Costs] = {}
 APPLY = "thresholds.apply"  # in the audit log
 CUTS = ("review_at", "decline_at")
@@ -60,22 +60,22 @@ class EndedExperiment(NamedTuple):
 class CutoffsChange(FrozenStruct):
     """A change of thresholds and costs as the audit log has it."""
 
-    before: Mapping[str, str]
-    after: Mapping[str, str]
+    before: TextMapping
+    after: TextMapping
 
     @classmethod
     def of(cls, row: AuditEntry) -> CutoffsChange:
         """As a row has it."""
-        return cls(*(from_json(text or "{}", type=dict[str, str]) for text in (row.before, row.after)))
+        return cls(*(from_json(text or "{}", type=TextDict) for text in (row.before, row.after)))
 
     @staticmethod
-    def cuts(side: Mapping[str, str]) -> Cuts:
+    def cuts(side: TextMapping) -> Cuts:
         """The thresholds of one side."""
         review_at, decline_at = (float(side[name]) if name in side else None for name in CUTS)
         return review_at, decline_at
 
     @staticmethod
-    def costs(side: Mapping[str, str]) -> dict[str, str]:
+    def costs(side: TextMapping) -> TextDict:
         """The costs of one side that changed."""
         return {name: side[name] for name in ("missed_fraud", *AMOUNTS) if name in side}
 
@@ -193,7 +193,7 @@ class ScoreCutoffs(ProjectPart):
         text = self._policy_text()
         return text, with_costs(with_cutoffs(text, event, *cuts), event, costs)
 
-    def costs(self, event: str, what_if: WhatIf) -> dict[str, str]:
+    def costs(self, event: str, what_if: WhatIf) -> TextDict:
         """The costs of a what-if that differ from policy.yaml, in its notation."""
         from shroff.project.policy_text import costs_of
 
@@ -209,7 +209,7 @@ class ScoreCutoffs(ProjectPart):
         """The rules that an experiment switches."""
         return [rule for rule in self._definitions.rules if ends and rule.drawn_as == ends.name]
 
-    def _switched(self, rules: list[Rule]) -> dict[str, str]:
+    def _switched(self, rules: list[Rule]) -> TextDict:
         """The files of rules in which each acts for all keys as it does in arm B, by their names."""
         from shroff.rules import texts
 
@@ -236,7 +236,7 @@ class ScoreCutoffs(ProjectPart):
         return self._context.registry.read(champion.id, champion.digest)
 
 
-def _cuts_told(cuts: Cuts) -> dict[str, str]:
+def _cuts_told(cuts: Cuts) -> TextDict:
     return {name: str(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
 
 

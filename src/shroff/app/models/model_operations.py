@@ -14,7 +14,7 @@ from msgspec.structs import asdict, astuple
 from shroff.app.models.promotion import Deployment, ListedModel, gates_text
 from shroff.app.models.training_operations import TrainedModel
 from shroff.errors import UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.models.in_force import Promotion
 from shroff.models.registry import REPORT, GateResult, UnknownModelError
 from shroff.operations.declaration import (
@@ -155,7 +155,7 @@ class Model(OperationAnswer):
     promotions: list[PromotionRecord]
     manifest: Annotated[JsonObject, msgspec.Meta(description="`manifest.json`: how the model was made.")]
     files: list[str]
-    damaged: dict[str, str]
+    damaged: TextDict
     redefined: tuple[str, ...]
 
     def text(self) -> str:

@@ -15,6 +15,7 @@ from shroff.app.project_files import intake_of
 from shroff.errors import TransientError, UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.sorting import in_order_of_arrival
+from shroff.json_types import TextDict
 from shroff.language.expression import RowValue, walk
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.pull import SETTLED_MS
@@ -211,7 +212,7 @@ class Watch:
             self._files.record(name, done, progress)
         return report
 
-    def _trained(self, name: str, brought_by: dict[str, str], appended: IngestReport | None) -> FileReport:
+    def _trained(self, name: str, brought_by: TextDict, appended: IngestReport | None) -> FileReport:
         options = self._options
         try:
             found = self._training.train(
@@ -244,7 +245,7 @@ class Watch:
             f"{words} If the file has labels in a column, map them under label in events.yaml and add --labels-inside."
         )
 
-    def _made_before(self, name: str, brought_by: dict[str, str]) -> FileReport | None:
+    def _made_before(self, name: str, brought_by: TextDict) -> FileReport | None:
         """The model that a process made for this file before it was killed; promoted now if it did not come to that."""
         context = self._context
         for summary in context.registry.summaries():

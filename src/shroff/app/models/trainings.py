@@ -13,6 +13,7 @@ from shroff.app.live.ingest import scratch_log
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import file_format
+from shroff.json_types import TextMapping
 from shroff.runtime.entry_points import IMPORTERS, entries, load_entry
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from shroff.training.train import Steps, TrainingRun, TrainReport
     from shroff.worker.ingest import IngestReport
 
-Inputs = str | Path | Sequence[str] | Mapping[str, str]
+Inputs = str | Path | Sequence[str] | TextMapping
 NOT_ASKED = "--promote was not given"
 REFUSED_SHOWN = 3
 NO_EVENTS = "There are no events to train on: add events and labels with 'shroff ingest FILE --labels FILE'."
@@ -46,7 +47,7 @@ class TrainOptions(FileOptions, total=False):
     promote: bool
     by: str
     steps: Steps | None
-    brought_by: Mapping[str, str] | None
+    brought_by: TextMapping | None
     cluster: Cluster | None
 
 
@@ -77,7 +78,7 @@ class Training(ProjectPart):
         promote: bool = False,
         by: str = "",
         steps: Steps | None = None,
-        brought_by: Mapping[str, str] | None = None,
+        brought_by: TextMapping | None = None,
         cluster: Cluster | None = None,
         **given: Unpack[FileOptions],
     ) -> TrainReport:

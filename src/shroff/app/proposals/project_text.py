@@ -31,7 +31,7 @@ from shroff.app.proposals.roles import (
 )
 from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.types import NUMBER_PLACES, UNITS_MAX, places_of
 
 ENTITIES_MAX = 4
@@ -48,7 +48,7 @@ TEMPLATES = {  # of the files, in the order in which they are written
 class Proposal(NamedTuple):
     """The files of a project by their names, and what in them was guessed."""
 
-    files: dict[str, str]
+    files: TextDict
     guesses: list[str]
 
 

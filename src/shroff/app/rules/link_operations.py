@@ -16,6 +16,7 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import Hub, KeyLink, LinkedKey, Ring, UnknownEntityError, entity_links, linked_key
 from shroff.features.key_texts import stored_text
+from shroff.json_types import TextDict
 from shroff.language.expression import Aggregate, aggregates
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.audit import Action
@@ -238,7 +239,7 @@ def linked_entity(definitions: Definitions, entity: str) -> str:
     return definitions.events.table_keys.get(RINGS, entity) if entity == RING else entity
 
 
-def _write(project: Project, changes: dict[str, str]) -> None:
+def _write(project: Project, changes: TextDict) -> None:
     from shroff.app.people import ProjectPeople
     from shroff.app.project_files import checked_with
 
@@ -259,7 +260,7 @@ def _csv(entity: str, rings: Sequence[Ring]) -> str:
     return out.getvalue()
 
 
-def _declared(definitions: Definitions, files: dict[str, str], entity: str, key: str) -> str:
+def _declared(definitions: Definitions, files: TextDict, entity: str, key: str) -> str:
     """The text of events.yaml with the table declared. Raises: UsageError where another one has its name."""
     text = files.get("events.yaml", "")
     columns = f"{{ {entity}: {key}, ring: text, cards: integer, frauds: integer, spent: money }}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
@@ -12,6 +11,7 @@ from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, sch
 from shroff.events.definitions import EventType, Settings
 from shroff.events.formats.schemas import Registered, SchemaRegistry
 from shroff.events.mapping import Mapper
+from shroff.json_types import TextDict, TextMapping
 from shroff.runtime.values import FrozenStruct, replace
 
 UNCHANGED = "unchanged"
@@ -69,7 +69,7 @@ def subject_of(topic: str) -> str:
     return f"{topic}-value"
 
 
-def subjects_of(topics: Mapping[str, str], settings: Settings) -> dict[str, str]:
+def subjects_of(topics: TextMapping, settings: Settings) -> TextDict:
     """The subject of each event type, by the topics of all.
 
     Types that share a topic have one each, which has the schema's name in it (TopicRecordNameStrategy in Confluent's

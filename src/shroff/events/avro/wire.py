@@ -18,7 +18,7 @@ from shroff.events.formats.lines import Line, Read
 from shroff.events.formats.schemas import SchemaRegistry
 from shroff.events.formats.wire import MESSAGE_BYTES_MAX, oversize
 from shroff.events.mapping import LABEL
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.language.types import Type
 from shroff.language.values import Value
 
@@ -119,9 +119,7 @@ class AvroEncoder:
         topics: The topic of each type that is written.
     """
 
-    def __init__(
-        self, registry: SchemaRegistry, events: Events, topics: Mapping[str, str], *, settings: Settings
-    ) -> None:
+    def __init__(self, registry: SchemaRegistry, events: Events, topics: TextMapping, *, settings: Settings) -> None:
         self._registry, self._settings = registry, settings
         self._subjects = subjects_of(topics, settings)
         self._types = {**events.types, LABEL: events.label_input}

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from shroff.features.naive import aggregate_values
 from shroff.features.online.value_codec import pack, pack_numbers, unpack, unpack_numbers
+from shroff.json_types import TextDict
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, ThisField
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
@@ -115,7 +116,7 @@ class ScanState(Struct):
     def restore(self, snapshot: bytes | memoryview) -> None:
         """Continue from a snapshot of a history of the same aggregates. Equal texts are one object again."""
         names, counts, times, columns = unpack(snapshot)
-        texts: dict[str, str] = {}
+        texts: TextDict = {}
         values = [
             [texts.setdefault(text, text) if type(text) is str else text for text in unpack(column)]
             for column in columns

@@ -17,6 +17,7 @@ import shroff
 from shroff.engine.let_through import LetThrough
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.events.labels import VerdictInForce
+from shroff.json_types import TextDict
 from shroff.log.history import Control
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of
 from shroff.project.definitions import Definitions
@@ -41,8 +42,8 @@ class Saved(FrozenStruct):
 class _Head(msgspec.Struct, array_like=True):
     """The first part: all state but the engine's."""
 
-    files: dict[str, str]
-    versions: dict[str, str]
+    files: TextDict
+    versions: TextDict
     watermark_ms: int | None
     standings: list[tuple[str, str, str, int]]
     let_through: list[

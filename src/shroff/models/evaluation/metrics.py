@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
+from shroff.json_types import TextDict
 from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
 from shroff.runtime.entry_points import METRICS, installed
@@ -143,7 +144,7 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
     return found | _money(judged, terms, weight)
 
 
-def why_not(judged: Judged, terms: Terms) -> dict[str, str]:
+def why_not(judged: Judged, terms: Terms) -> TextDict:
     """Reason for each metric that `measure` cannot compute."""
     count, frauds = len(judged.rows), int(np.count_nonzero(judged.rows.frauds))
     no_rows = "no test row has a verdict" if count == 0 else ""

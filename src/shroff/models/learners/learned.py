@@ -9,6 +9,7 @@ import numpy as np
 from msgspec import field
 
 from shroff.arrays import Floats
+from shroff.json_types import TextDict, TextMapping
 from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, InputColumn
 from shroff.runtime.values import FrozenStruct
@@ -41,7 +42,7 @@ class LearningPlan(FrozenStruct):
     threads: int = 1
 
     @classmethod
-    def of(cls, parameters: Mapping[str, str], seed: int, threads: int = 1) -> Self:
+    def of(cls, parameters: TextMapping, seed: int, threads: int = 1) -> Self:
         """The plan with parameters as model.yaml has them."""
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
 
@@ -54,7 +55,7 @@ class Learned(FrozenStruct):
     gains: Floats
     trees: int
     parameters: dict[str, object]
-    libraries: dict[str, str]
+    libraries: TextDict
     remarks: tuple[str, ...] = field(default=())
     gives: str = LOG_ODDS
 
@@ -81,7 +82,7 @@ class Fitted(FrozenStruct):
     importance: dict[str, float]
     trees: int
     parameters: dict[str, object]
-    libraries: dict[str, str]
+    libraries: TextDict
     remarks: tuple[str, ...] = ()
     best_iteration: int | None = None
     gives: str = LOG_ODDS

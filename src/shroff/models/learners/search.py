@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from shroff.errors import UsageError
+from shroff.json_types import TextDict, TextMapping
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import Calibration
 from shroff.models.evaluation.metrics import average_precision
@@ -79,11 +80,11 @@ class Trial(FrozenStruct):
     """Parameters of a trial, and its average precision (NaN if undefined)."""
 
     number: int
-    parameters: dict[str, str]
+    parameters: TextDict
     value: float
 
 
-Proposals = Generator[dict[str, str], Trial, None]  # parameters out, the trial that they came to in
+Proposals = Generator[TextDict, Trial, None]  # parameters out, the trial that they came to in
 
 
 class SearchResult(FrozenStruct):
@@ -95,7 +96,7 @@ class SearchResult(FrozenStruct):
         method: `optuna` or `random`.
     """
 
-    parameters: dict[str, str]
+    parameters: TextDict
     trials: tuple[Trial, ...]
     method: str
 
@@ -134,7 +135,7 @@ def search(
     end_s = np.inf if bounds.seconds is None else time.monotonic() + bounds.seconds
     trials: list[Trial] = []
     limit = TRIALS if bounds.trials is None else bounds.trials
-    told: dict[str, str] = {}
+    told: TextDict = {}
     next(proposals)
     while free or not trials:
         parameters = {**settings.parameters, **told}
@@ -154,7 +155,7 @@ def best_of(trials: tuple[Trial, ...] | list[Trial]) -> Trial:
 
 def _judge(
     given: TrainingSet, known: KnownRows, settings: ModelSettings, threads: int, growing: Growing | None
-) -> Callable[[Mapping[str, str]], float]:
+) -> Callable[[TextMapping], float]:
     rows, verdicts = in_time_order(given, known)
     tried, stopped = round(len(rows) * TRIED_SHARE), round(len(rows) * STOPPED_SHARE)
     kept = thinned(verdicts[:stopped], settings.negatives_kept, settings.seed)
@@ -168,7 +169,7 @@ def _judge(
             "Widen split.train in model.yaml, or leave search out."
         )
 
-    def value(parameters: Mapping[str, str]) -> float:
+    def value(parameters: TextMapping) -> float:
         plan = LearningPlan.of(parameters, settings.seed, threads)
         fitted = fit(settings.learner, early, verdicts[kept], None, plan, stop=stop, growing=growing)
         margins = loaded(fitted, Calibration(), 1.0).margins(columns_for(fitted.inputs, late))

@@ -7,7 +7,7 @@ rows, with as many trees; so it has learned from the newest frauds too.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from msgspec.json import encode as to_json
 from threadpoolctl import threadpool_limits
 
 from shroff.arrays import Floats, Ints, Ints8
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
 from shroff.models.evaluation.folds import Learn, Score
@@ -86,7 +86,7 @@ def train(
     given: TrainingSet,
     known: KnownRows,
     settings: ModelSettings,
-    parameters: Mapping[str, str],
+    parameters: TextMapping,
     threads: int = 1,
     growing: Growing | None = None,
 ) -> Trained:
@@ -134,7 +134,7 @@ def train(
 
 
 def learn_by(
-    settings: ModelSettings, parameters: Mapping[str, str], threads: int = 1, growing: Growing | None = None
+    settings: ModelSettings, parameters: TextMapping, threads: int = 1, growing: Growing | None = None
 ) -> Learn:
     """Train function for `folds.evaluate`."""
 

@@ -7,13 +7,14 @@ stands in it: as 0, or, where missing values or zeros were set apart in training
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from shroff.arrays import Ints
 from shroff.errors import RegistryError
+from shroff.json_types import TextDict, TextMapping
 from shroff.models.model import InputColumn
 from shroff.models.trees.forest import CategorySet, Forest, Precision, Tree, check_inputs, forest_of
 from shroff.models.trees.layout import ABSENT_LEFT, ABSENT_RIGHT, ABSENT_ZERO, ZERO_LEFT, ZERO_RIGHT
@@ -54,7 +55,7 @@ def forest_of_lightgbm(data: bytes, inputs: Sequence[InputColumn], *, best_itera
     return forest_of(trees, 0.0, _ARITHMETIC, inputs)
 
 
-def _blocks(data: bytes) -> Iterator[dict[str, str]]:
+def _blocks(data: bytes) -> Iterator[TextDict]:
     """The head and each tree, as keys and values."""
     text = data.decode("utf-8", "replace").replace("\r\n", "\n")
     body, found, _ = text.partition("\nend of trees")
@@ -69,7 +70,7 @@ def _key_and_value(line: str) -> tuple[str, str]:
     return key, value
 
 
-def _check_head(head: Mapping[str, str], inputs: Sequence[InputColumn]) -> None:
+def _check_head(head: TextMapping, inputs: Sequence[InputColumn]) -> None:
     objective = head.get("objective", "")
     if head.get("num_class") != "1" or head.get("num_tree_per_iteration") != "1":
         raise RegistryError("the model has several classes; train it on one, fraud or not")
@@ -82,7 +83,7 @@ def _check_head(head: Mapping[str, str], inputs: Sequence[InputColumn]) -> None:
     check_inputs(int(head.get("max_feature_idx", -1)) + 1, head.get("feature_names", "").split(), inputs)
 
 
-def _tree(block: Mapping[str, str]) -> Tree:
+def _tree(block: TextMapping) -> Tree:
     """A tree: inner nodes first, as there, then its leaves, which links count down from -1."""
     if block.get("is_linear", "0") != "0":
         raise RegistryError("the model has linear leaves (linear_tree); train it without them")
@@ -122,7 +123,7 @@ def _ways(decisions: Ints) -> Ints:
     return np.where(kinds == _MISSING_IS_ZERO, np.where(is_left, ZERO_LEFT, ZERO_RIGHT), ways)
 
 
-def _members(block: Mapping[str, str], place: int) -> Ints:
+def _members(block: TextMapping, place: int) -> Ints:
     """The codes of a set, which is kept as words of 32 bits."""
     bounds = _words(block["cat_boundaries"])
     words = _words(block["cat_threshold"])[bounds[place] : bounds[place + 1]].astype("<u4")

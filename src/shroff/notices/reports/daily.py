@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms, parse_money
 from shroff.notices.added_reports import added_reports
 from shroff.notices.definitions import Notice
@@ -80,10 +80,10 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
     }
 
 
-def _outcomes(services: NoticeServices, found: Figures, language: str) -> list[dict[str, str]]:
+def _outcomes(services: NoticeServices, found: Figures, language: str) -> list[TextDict]:
     settings, words = services.definitions.settings, WORDS[language]
 
-    def row(name: str, count: int, units: int) -> dict[str, str]:
+    def row(name: str, count: int, units: int) -> TextDict:
         money = money_text(units, settings.money_places, settings.currency, language)
         return {"name": name, "count": count_text(count, language), "money": money}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.notices.definitions import RECEIPT, Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.store import Due, Question
@@ -191,7 +191,7 @@ def _receipt_of(due: Due, outcome: str, answer: str) -> str:
     return outcome if due.kind == "decision" else due.kind
 
 
-def _receipt_heads(items: Sequence[JsonMapping], count: int, words: Mapping[str, str], day: str) -> dict[str, str]:
+def _receipt_heads(items: Sequence[JsonMapping], count: int, words: TextMapping, day: str) -> TextDict:
     """The amount, the subject and the heading of a receipt of so many things."""
     amount = items[0]["show"].get("amount", words["none"])
     if count > 1:

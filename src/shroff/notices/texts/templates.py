@@ -8,7 +8,6 @@ line. HTML shows what it is given as text, and loads nothing: no picture, no sty
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from jinja2 import BaseLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError, meta, nodes
 
 from shroff.errors import UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.notices.added_reports import added_reports
 from shroff.notices.texts.mails import RenderedText
 from shroff.notices.texts.sandbox import Sandbox, check_own
@@ -52,7 +51,7 @@ class TextError(UsageError):
 class NoticeTemplates:
     """The templates of a project, by the names of files: `notices/customer.de.txt.j2`."""
 
-    def __init__(self, files: Mapping[str, str]) -> None:
+    def __init__(self, files: TextMapping) -> None:
         self._own = {
             name[len(FOLDER) :]: text
             for name, text in files.items()
@@ -182,7 +181,7 @@ def _limited(template: Template, name: str, values: JsonMapping) -> str:
 class _TemplateLoader(BaseLoader):
     """The project's own templates, then those that come with shroff. No other file can be named."""
 
-    def __init__(self, own: Mapping[str, str]) -> None:
+    def __init__(self, own: TextMapping) -> None:
         self._own = own
 
     def get_source(self, environment: Any, template: str) -> tuple[str, str | None, Any]:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from shroff.errors import nearest
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.notices.added_reports import added_reports
 from shroff.notices.definitions import OF_EVENTS, RECEIPT, Notice
 from shroff.notices.texts.templates import NoticeTemplates, TextError
@@ -37,7 +37,7 @@ _ITEMS = {
     "`show`, and `named` with `event`, `rule`, `entity`, `key`, `reason` and `outcome`.",
     "more": "Number of messages beyond `items`.",
 }
-NAMES_OF: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+NAMES_OF: Final[Mapping[str, TextMapping]] = MappingProxyType(
     {
         "question": _ALL
         | _EVENT

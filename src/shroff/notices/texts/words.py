@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from typing import Final, TypeVar
 
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 
 LANGUAGES = ("en", "de")
 Value = TypeVar("Value")
@@ -46,4 +46,4 @@ DAYS: Final[Mapping[str, Sequence[str]]] = _ByLanguage("days", "Days of the week
 MARKS: Final[Mapping[str, Sequence[str]]] = _ByLanguage(
     "marks", "Signs between thousands and before places, by language."
 )
-WORDS: Final[Mapping[str, Mapping[str, str]]] = _ByLanguage("words", "Words of the texts by language, by their names.")
+WORDS: Final[Mapping[str, TextMapping]] = _ByLanguage("words", "Words of the texts by language, by their names.")

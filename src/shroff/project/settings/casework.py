@@ -13,7 +13,7 @@ import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.errors import nearest
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.checker import check
 from shroff.language.expression import Node, Score, ThisField
 from shroff.language.keys import (
@@ -234,13 +234,13 @@ class CaseSettings(FrozenStruct):
     """
 
     outcomes: tuple[str, ...] = ("review",)
-    about: Mapping[str, str] = msgspec.field(default_factory=dict)
-    until: Mapping[str, str] = msgspec.field(default_factory=dict)
+    about: TextMapping = msgspec.field(default_factory=dict)
+    until: TextMapping = msgspec.field(default_factory=dict)
     within_ms: int = DAY_MS
     lock_ms: int = LOCK_MS
     second_look: float = SECOND_LOOK
-    evidence: Mapping[str, str] = msgspec.field(default_factory=dict)
-    checklists: Mapping[str, Mapping[str, Mapping[str, str]]] = msgspec.field(default_factory=dict)
+    evidence: TextMapping = msgspec.field(default_factory=dict)
+    checklists: Mapping[str, Mapping[str, TextMapping]] = msgspec.field(default_factory=dict)
     macros: Mapping[str, JsonMapping] = msgspec.field(default_factory=dict)
     queues: Mapping[str, JsonMapping] = msgspec.field(default_factory=dict)
     teams: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)

@@ -5,12 +5,12 @@ None of it decides anything: like what says where things are, it is in no versio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import field
 
 from shroff.errors import nearest
+from shroff.json_types import TextMapping
 from shroff.language.keys import DURATION, NAME, Many, One, Required, choice, mapping_shape, own_names
 from shroff.language.shapes import load_shape
 from shroff.language.values import DAY_MS
@@ -88,7 +88,7 @@ class SummarySettings(FrozenStruct):
 
     url: str
     event: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: TextMapping = field(default_factory=dict)
     amount: str = "amount"
     every_ms: int = EVERY_MS
     by: str = INGEST_TIME

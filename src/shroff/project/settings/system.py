@@ -7,7 +7,7 @@ from typing import Any
 
 from shroff import config
 from shroff.errors import Problem, UsageError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.shapes import Plain
 from shroff.language.values import parse_duration
 from shroff.language.yaml.text import Mapping as YamlMapping
@@ -41,7 +41,7 @@ class System(FrozenStruct):
         return self.text("start", default_of("sink", self.kind, "start")) == "now"
 
     @property
-    def registry(self) -> Mapping[str, str]:
+    def registry(self) -> TextMapping:
         """The settings of the schema registry, its address under `url`; empty where none is named."""
         found = self.options.get("registry", {})
         return {"url": found} if isinstance(found, str) else found
@@ -90,7 +90,7 @@ def single_of(found: Plain) -> tuple[str, JsonMapping]:
     return kind, mapping_of(options)
 
 
-def registry_mistake(settings: Mapping[str, str]) -> str:
+def registry_mistake(settings: TextMapping) -> str:
     """Mistakes in the settings of a schema registry, in words; empty where there are none."""
     if "key" in settings and "cert" not in settings:
         return "registry: key belongs to the certificate in cert:, which is missing."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from typing import Any, ClassVar, TypeVar, cast
 
 import pytest
+
+from shroff.json_types import TextMapping
 
 ODD_IDS = (
     "",
@@ -35,7 +37,7 @@ ODD_IDS = (
 class Contract:
     """The base of contract suites. `unsupported` names promises that the adapter cannot keep, each with its why."""
 
-    unsupported: ClassVar[Mapping[str, str]] = {}
+    unsupported: ClassVar[TextMapping] = {}
 
 
 _Test = TypeVar("_Test", bound=Callable[..., None])

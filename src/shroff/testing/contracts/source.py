@@ -16,6 +16,7 @@ from msgspec.json import encode as to_json
 from shroff.errors import SchemasAwayError, StateError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder, JsonDecoder
+from shroff.json_types import TextDict, TextMapping
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
 from shroff.streams.source import Source, Taken
@@ -186,8 +187,8 @@ class SourceContract(Contract):
         for part in (first, second):
             outside.put(part, [message(n) for n in range(30)])
         source = start()
-        seen: list[tuple[dict[str, str], dict[str, int]]] = []
-        offsets: dict[str, str] = {}
+        seen: list[tuple[TextDict, dict[str, int]]] = []
+        offsets: TextDict = {}
         counts = dict.fromkeys(outside.parts, 0)
         while sum(counts.values()) < 60:
             for taken in source.poll(1, 5.0):
@@ -414,7 +415,7 @@ class SourceContract(Contract):
             outside.put(part, [message(n, at=time + 5 * at) for n, time in enumerate(times)])
         source = start()
         whole = places(read(source, 60))
-        offsets: dict[str, str] = {}
+        offsets: TextDict = {}
         found: list[tuple[str, int]] = []
         for count in (35, 1, 1, 1, 1):
             source.start(offsets)
@@ -462,7 +463,7 @@ class AwayAtTimes(JsonDecoder):
         return found
 
 
-def started(open: Opens, offsets: Mapping[str, str] | None = None, *, decoder: Decoder | None = None) -> Source:
+def started(open: Opens, offsets: TextMapping | None = None, *, decoder: Decoder | None = None) -> Source:
     """A source that was opened and reads behind these offsets; from the beginning without any."""
     source = open(decoder)
     source.start(offsets or {})
@@ -514,7 +515,7 @@ def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True)
     return found
 
 
-def read_from(source: Source, offsets: Mapping[str, str]) -> None:
+def read_from(source: Source, offsets: TextMapping) -> None:
     """Start, and poll a few times."""
     source.start(offsets)
     for _ in range(5):

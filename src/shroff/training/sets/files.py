@@ -17,7 +17,7 @@ import shroff
 from shroff.errors import StorageError
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.log.columns.tables import Way
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import ModelSettings
@@ -106,7 +106,7 @@ def _manifest(
     made: SetInProgress,
     fold: SetFold,
     seen: _Seen,
-    files: dict[str, str],
+    files: TextDict,
 ) -> SetManifest:
     rows = seen.rows
     in_force = labels_in_force(made.labels, made.shape.as_of_ms, rows)

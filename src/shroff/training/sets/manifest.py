@@ -8,6 +8,7 @@ import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.errors import StorageError, UsageError
+from shroff.json_types import TextDict
 from shroff.runtime.values import FrozenStruct
 from shroff.training.roles import SetFold
 
@@ -89,9 +90,9 @@ class SetManifest(FrozenStruct):
     fold: SetFold
     inputs: list[SetInput]
     slices: list[str]
-    versions: dict[str, str]
-    program: dict[str, str]
-    files: dict[str, str]
+    versions: TextDict
+    program: TextDict
+    files: TextDict
 
 
 def read_manifest(place: Path) -> SetManifest:
@@ -142,7 +143,7 @@ class _Format(msgspec.Struct):
     format: int
 
 
-def _short(versions: dict[str, str], name: str) -> str:
+def _short(versions: TextDict, name: str) -> str:
     return versions.get(name, "none")[:12]
 
 

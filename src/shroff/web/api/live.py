@@ -15,6 +15,7 @@ from shroff.cases.case_queries import COUNTED_S
 from shroff.cases.filters import QUEUE
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import TextMapping
 from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.live_metrics import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.operations.pagination import BadQueryError
@@ -176,7 +177,7 @@ def _quantiles(latencies: Latencies) -> dict[str, float | None]:
     return {name: latencies.quantile_ms(share) for name, share in QUANTILES.items()}
 
 
-def period_of(query: Mapping[str, str]) -> Period:
+def period_of(query: TextMapping) -> Period:
     """The period that is asked for. Raises: ProblemError where there is none of this name."""
     found = PERIODS.get(query.get("period", FIRST))
     if found is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypedDict
 import msgspec
 
 from shroff.events.event import TimeText, time_text
+from shroff.json_types import TextDict
 from shroff.people.access import Right
 from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Json, Request, decoded
@@ -30,8 +31,8 @@ class PostedAlert(msgspec.Struct, rename="camel", frozen=True):
     status: Literal["firing", "resolved"]
     fingerprint: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     starts_at: Annotated[datetime, msgspec.Meta(tz=True)]
-    labels: dict[str, str]
-    annotations: dict[str, str] = {}
+    labels: TextDict
+    annotations: TextDict = {}
 
 
 class PostedAlerts(FrozenStruct):
@@ -82,7 +83,7 @@ def _urgency(alert: FiringAlert) -> tuple[int, str, str]:
 
 
 def _firing(alert: PostedAlert, now_ms: int) -> FiringAlert:
-    def text(values: dict[str, str], name: str) -> str | None:
+    def text(values: TextDict, name: str) -> str | None:
         return values.get(name, "")[:TEXT_MAX] or None
 
     url = text(alert.annotations, "runbook_url")

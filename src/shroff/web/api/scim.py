@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.json import decode as from_json
 from starlette.responses import Response
 
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.people import directory
 from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request
@@ -59,7 +59,7 @@ async def resource(service: Service, request: Request) -> Response:
     return Json(_shown(place, entry), 200 if id_ else 201, {"location": place + entry.id}, MEDIA_TYPE)
 
 
-def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str]) -> JsonObject:
+def _read(desk: Desk, place: str, kind: str, id_: str, query: TextMapping) -> JsonObject:
     """One, or a page of those that fit the filter."""
     dropped = query.get("excludedAttributes", "").split(",")
     with desk.store.look() as look:
@@ -81,7 +81,7 @@ def _read(desk: Desk, place: str, kind: str, id_: str, query: Mapping[str, str])
     }
 
 
-def _number(query: Mapping[str, str], name: str, default: int) -> int:
+def _number(query: TextMapping, name: str, default: int) -> int:
     """A number of a query. Raises: ScimError where it is none."""
     text = query.get(name, "")
     if not re.fullmatch("-?[0-9]{0,9}", text):

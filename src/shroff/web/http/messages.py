@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, TypeVar
 from urllib.parse import parse_qsl
@@ -17,6 +16,7 @@ from starlette.datastructures import Headers, QueryParams
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 
+from shroff.json_types import TextDict, TextMapping
 from shroff.web.http.problems import ProblemError, problem
 from shroff.web.http.proxies import Proxies
 
@@ -50,7 +50,7 @@ FORM_FIELDS_MAX = 1_000
 NO_PROXIES = Proxies()
 
 
-class Form(dict[str, str]):
+class Form(TextDict):
     """The fields of a form; one that was not sent is empty."""
 
     def __missing__(self, name: str) -> str:
@@ -141,7 +141,7 @@ class Request(requests.Request):
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @property
-    def path_params(self) -> dict[str, str]:
+    def path_params(self) -> TextDict:
         """Values of the address for the names in braces of its route: texts alone."""
         return super().path_params
 
@@ -159,13 +159,13 @@ class Request(requests.Request):
         return self._query_params
 
     @property
-    def cookies(self) -> dict[str, str]:
+    def cookies(self) -> TextDict:
         """Cookies by name, of those that come twice the first. Quotes around a value are part of it: ours have none.
 
         Starlette takes quotes off by the standard library: with Python 3.11.7, 9 s for one header of 64 KB.
         """
         pairs = (word.partition("=") for word in self.headers.get("cookie", "").split(";", COOKIES_MAX))
-        found: dict[str, str] = {}
+        found: TextDict = {}
         for name, _, value in pairs:
             found.setdefault(name.strip(), value.strip())
         return found
@@ -264,7 +264,7 @@ class Json(Response, Generic[Document]):
         self,
         content: Document | msgspec.Raw,
         status_code: int = 200,
-        headers: Mapping[str, str] | None = None,
+        headers: TextMapping | None = None,
         media_type: str | None = None,
     ) -> None:
         super().__init__(to_json(content), status_code, headers, media_type)
@@ -295,6 +295,6 @@ def precondition(request: Request) -> str:
     raise ProblemError(428, "no-precondition", "If-Match is missing", words)
 
 
-def tagged(tag: str) -> dict[str, str]:
+def tagged(tag: str) -> TextDict:
     """The header that names the version of what is shown, if it has one: a change sends it back in If-Match."""
     return {"etag": f'"{tag}"'} if tag else {}

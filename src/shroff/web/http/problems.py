@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import NotRequired, TypedDict, Unpack, cast
 
@@ -16,6 +16,7 @@ from shroff.errors import (
     TransientError,
     UsageError,
 )
+from shroff.json_types import TextMapping
 
 PROBLEMS_MAX = 100  # mistakes of definitions in one answer
 RETRY_AFTER = {"retry-after": "1"}
@@ -73,7 +74,7 @@ class ProblemError(Exception):
         code: str,
         title: str,
         detail: str,
-        headers: Mapping[str, str] | None = None,
+        headers: TextMapping | None = None,
         **more: Unpack[ProblemMore],
     ) -> None:
         super().__init__(detail)

@@ -14,6 +14,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import Response
 
 from shroff.errors import nearest
+from shroff.json_types import TextMapping
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, check_known
 from shroff.runtime.values import FrozenStruct, frozen
@@ -56,8 +57,8 @@ class RouteDoc(FrozenStruct):
     meaning: str
     body: Any = None
     problems: Mapping[int, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    query: TextMapping = field(default_factory=dict)
+    headers: TextMapping = field(default_factory=dict)
     media_type: str = "text/plain"
     is_many: bool = False
     is_by_event: bool = False

@@ -11,7 +11,7 @@ from shroff.events.event import Scalar
 from shroff.events.readers import ID_LENGTH_MAX
 from shroff.explain.explanation import Explanation
 from shroff.explain.model import InputPart
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.field_types import Bounds
 from shroff.language.values import to_real
 from shroff.project.policy import OUTCOMES
@@ -76,7 +76,7 @@ class Decision(TypedDict):
     rules: list[str]
     shadow_rules: list[str]
     features: dict[str, Scalar]
-    versions: dict[str, str]
+    versions: TextDict
     receipt: Annotated[str, msgspec.Meta(pattern="^sha256:[0-9a-f]{64}$")]
     amount: NotRequired[str | None]
     original: NotRequired[str | None]
@@ -117,7 +117,7 @@ class Adopted(TypedDict):
     why_not: str | None
 
 
-def ref(name: str) -> dict[str, str]:
+def ref(name: str) -> TextDict:
     """A schema that the document has under this name."""
     return {"$ref": f"#/components/schemas/{name}"}
 

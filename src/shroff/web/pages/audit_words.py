@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from shroff.events.event import time_text
+from shroff.json_types import TextMapping
 from shroff.web.pages.words import lasting
 
 INSTANT_MS_MIN = 10**11  # of a name in `_ms`: smaller numbers are durations, greater ones times since 1970
@@ -60,7 +60,7 @@ def action_words(action: str) -> str:
     return _ACTIONS.get(action) or f"{verb} {noun}".replace("_", " ").strip().capitalize()
 
 
-def changes_of(before: object, after: object, names: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def changes_of(before: object, after: object, names: TextMapping) -> list[tuple[str, str, str]]:
     """Changes of an action: name, old and new value of each field that differs. `names` has users by id."""
     if isinstance(before, dict) and isinstance(after, dict):
         named = [name for name in {**before, **after} if name not in _TAGS]
@@ -77,7 +77,7 @@ def _name(name: str) -> str:
     return name.removesuffix("_ms").replace("_", " ")
 
 
-def _text(value: Any, names: Mapping[str, str], of: str = "") -> str:
+def _text(value: Any, names: TextMapping, of: str = "") -> str:
     """A value in words: times in UTC, durations with their unit, users by their names; empty parts are left out."""
     match value:
         case None:

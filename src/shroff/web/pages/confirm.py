@@ -6,14 +6,13 @@ that the mail did not say, no other page learns where it came from, and nobody m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from starlette.responses import HTMLResponse, Response
 
 from shroff.errors import ShroffError, TransientError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.notices.questions import ANSWERS, WORDS_MAX
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.access import network_of
@@ -121,7 +120,7 @@ def _as_asked(request: Request, values: JsonObject) -> JsonObject:
     return {"words": WORDS[wanted], "language": wanted, "others": others, "help": help_}
 
 
-def _rendered(kind: str, values: JsonObject, status: int, headers: Mapping[str, str] = HEADERS) -> Response:
+def _rendered(kind: str, values: JsonObject, status: int, headers: TextMapping = HEADERS) -> Response:
     name = f"confirm_{kind}.html" if kind in ASKING else "confirm_end.html"
     text = environment().get_template(name).render(**values, kind=kind)
     return HTMLResponse(text, status, headers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -19,7 +19,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import summary_in
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal, written_amount
 from shroff.log.later_labels import places_between
 from shroff.monitoring.day_figures import OutcomeTally, amount_reader
@@ -221,7 +221,7 @@ def _cells(line: DecisionLine) -> list[str]:
     return [*named, "; ".join(summary.names.values()), details, " ".join(document["rules"]), line.reason]
 
 
-def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, dict[str, str]]:
+def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, TextDict]:
     """Which decisions are asked for, and by which filters. Raises: ProblemError."""
     given = {name: request.query_params.get(name, "").strip() for name in FILTERS}
     given["zone"] = (given["zone"] or days_zone(service, request)) if given["day"] else ""
@@ -230,7 +230,7 @@ def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, dict[st
     return _wanted(request.query_params.get("outcome", NOT_APPROVED), given), given
 
 
-def _wanted(which: str, given: Mapping[str, str]) -> DecisionsWanted:
+def _wanted(which: str, given: TextMapping) -> DecisionsWanted:
     """Which decisions are asked for. Raises: ProblemError."""
     if which not in WHICH or given["label"] not in ("", *LABELS):
         raise BadQueryError(f"outcome: one of {', '.join(WHICH)}; label: one of {', '.join(LABELS)}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.monitoring.live_metrics import RuleHitRate
 from shroff.people.access import Right, Who
 from shroff.runtime.values import FrozenStruct
@@ -120,7 +120,7 @@ async def stream(service: Service, request: Request) -> Response:
 
 
 @lru_cache(maxsize=4 * len(PERIODS))
-def _rendered(found: LiveLook, service: Service, cases: CasesOpen, may_check: bool) -> Mapping[str, str]:  # noqa: FBT001 - a key
+def _rendered(found: LiveLook, service: Service, cases: CasesOpen, may_check: bool) -> TextMapping:  # noqa: FBT001 - a key
     """The parts of the page, made once for all who are shown the same."""
     screen = screen_of(service, found, cases, may_check)
     module = environment().get_template("live_parts.html").module

@@ -21,7 +21,7 @@ from shroff.app.notice_operations import (
     UnknownNoticeError,
 )
 from shroff.errors import ShroffError, TransientError, UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.notices.definitions import OF_EVENTS
 from shroff.notices.questions import PATH
 from shroff.notices.store import FAILED, OPEN, STATES
@@ -36,7 +36,7 @@ from shroff.web.pages.decision import decision_path
 from shroff.web.pages.renderer import POLICY, page, see_other
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from shroff.notices.definitions import Notice
     from shroff.notices.mailbox import StoredMail
@@ -196,7 +196,7 @@ async def _notice(
     return _framing(await page(service, request, "notice.html", **values, **kind, to=to))
 
 
-def _of(given: Mapping[str, str]) -> PreviewOf:
+def _of(given: TextMapping) -> PreviewOf:
     return PreviewOf(given.get("event", ""), given.get("day", ""))
 
 

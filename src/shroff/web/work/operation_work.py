@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from msgspec.json import encode as to_json
 
 from shroff.app import project as app
 from shroff.errors import ShroffError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, ProgressSteps
 from shroff.runtime import logs
@@ -38,7 +38,7 @@ class SaidProblem(msgspec.Struct):
     code: str
     title: str
     detail: str
-    headers: Mapping[str, str] | None
+    headers: TextMapping | None
     more: ProblemMore
 
 

@@ -22,6 +22,7 @@ from msgspec import Struct, field
 from shroff.engine.step import SequencedBatch
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Coded
+from shroff.json_types import TextDict
 from shroff.language.columns import values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
@@ -146,7 +147,7 @@ class WorkerCounts(Struct):
 
     counts: IngestReport = field(default_factory=IngestReport)
     latencies: Latencies = field(default_factory=Latencies)
-    offsets: dict[str, str] = {}
+    offsets: TextDict = {}
     health: Health = field(default_factory=Health)
     state: str = RESTORING
     has_begun: bool = False

@@ -15,6 +15,7 @@ from itertools import chain
 
 from shroff.errors import StateError
 from shroff.events.intake import READ, Submission
+from shroff.json_types import TextMapping
 from shroff.log.columns.lines import sent_of
 from shroff.log.read_positions import known
 from shroff.log.writer import Answer
@@ -71,11 +72,11 @@ class SeveralSources:
 
     # ---- the contract
 
-    def start(self, offsets: Mapping[str, str]) -> None:
+    def start(self, offsets: TextMapping) -> None:
         for reader in self.readers:
             reader.begin_at(reader.own(offsets))
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[Standing]:
         """Raises: what one fails with that waiting will not mend."""
         return list(chain.from_iterable(reader.look(offsets) for reader in self.readers))
 
@@ -88,7 +89,7 @@ class SeveralSources:
                 return found
             self._wait(left_s)
 
-    def acknowledge(self, offsets: Mapping[str, str]) -> None:
+    def acknowledge(self, offsets: TextMapping) -> None:
         for reader in self.readers:
             reader.thread.later(reader.source.acknowledge, reader.own(offsets))
 
@@ -108,7 +109,7 @@ class SeveralSources:
             {reader.label: reader.failing for reader in self.readers},
         )
 
-    def trim(self, offsets: Mapping[str, str]) -> None:
+    def trim(self, offsets: TextMapping) -> None:
         for reader in self.readers:
             if isinstance(reader.source, Trimming):
                 reader.thread.later(reader.source.trim, reader.own(offsets))

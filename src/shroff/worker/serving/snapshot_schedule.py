@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from shroff.errors import StorageError
+from shroff.json_types import TextDict
 from shroff.log.state.snapshots import EVERY
 from shroff.log.writer import SnapshotWriter, Writer
 from shroff.streams.source import Trimming
@@ -21,7 +22,7 @@ class SnapshotSchedule:
         self, writer: Writer, source: object, work: WorkerCounts, options: WorkerOptions, tell: Callable[[str], None]
     ) -> None:
         self._writer, self._source, self._work, self._options, self._tell = writer, source, work, options, tell
-        self._under_way: tuple[SnapshotWriter, dict[str, str]] | None = None  # with how far the source was read then
+        self._under_way: tuple[SnapshotWriter, TextDict] | None = None  # with how far the source was read then
         self._begun_s, self._next_s = time.monotonic(), 0.0
 
     def attend(self, now_s: float, drain: Callable[[], None], *, is_searching: bool) -> None:
@@ -82,7 +83,7 @@ class SnapshotSchedule:
         else:
             self._saved(saved.seq, offsets)
 
-    def _saved(self, seq: int, offsets: dict[str, str]) -> None:
+    def _saved(self, seq: int, offsets: TextDict) -> None:
         self._writer.saved(seq)
         self._work.snapshots += 1
         if isinstance(self._source, Trimming):

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.events.intake import READ
+from shroff.json_types import TextDict, TextMapping
 from shroff.log.writer import DUPLICATE, LATE, REFUSED, UNTAKEN
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import replace
@@ -88,9 +89,9 @@ class EarlierPositions:
 
     def __init__(self, label: str, claims: Mapping[str, Collection[str]]) -> None:
         self._label, self._claims = label, claims
-        self.known: dict[str, str] = {}
+        self.known: TextDict = {}
 
-    def adopt(self, positions: Mapping[str, str]) -> None:
+    def adopt(self, positions: TextMapping) -> None:
         """Have those that may be of this source."""
         self.known = {part: at for part, at in positions.items() if self._label in self._claimed(part)}
 
@@ -168,7 +169,7 @@ class NamedReader:
         self.retry, self.news, self.health = Backoff(), ReadNews(), Health()
         self.error: ShroffError | None = None
         self.before = EarlierPositions(label, claims)
-        self._reached: dict[str, str] = {}
+        self._reached: TextDict = {}
         self._is_begun = self.is_filled = self.is_drained = self.is_slow = self._was_failing = False
         self._told: tuple[str, int | None] = "", None
         self._absent_s: float | None = None
@@ -191,7 +192,7 @@ class NamedReader:
         """Whether waiting alone will not mend it."""
         return self.error is not None and not isinstance(self.error, TransientError)
 
-    def own(self, offsets: Mapping[str, str]) -> dict[str, str]:
+    def own(self, offsets: TextMapping) -> TextDict:
         """Those of its parts, by the names that it has for them."""
         begin = f"{self.name}/"
         return {part.removeprefix(begin): offset for part, offset in offsets.items() if part.startswith(begin)}
@@ -208,7 +209,7 @@ class NamedReader:
 
     # ---- its thread
 
-    def begin_at(self, offsets: dict[str, str]) -> None:
+    def begin_at(self, offsets: TextDict) -> None:
         """Begin again behind these offsets: what was polled since is given again."""
         if self.task is not None:
             wait([self.task])
@@ -304,7 +305,7 @@ class NamedReader:
         found.failing, found.waiting = now
         return found
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[Standing]:
         """How its parts stand; as one that nobody answers for, where it cannot be reached. Raises: as `Source.look`."""
         if self.error is not None and self.is_lasting:
             raise self.error
@@ -322,7 +323,7 @@ class NamedReader:
 
 
 def _filled(
-    source: Source, limit: int, offsets: Mapping[str, str] | None, before: EarlierPositions
+    source: Source, limit: int, offsets: TextMapping | None, before: EarlierPositions
 ) -> tuple[list[Taken] | None, Health]:
     """On the source's thread: begin, where it is to begin behind these offsets, and fill its merge."""
     if offsets is not None:

@@ -16,6 +16,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import DefinitionError, Problem, UsageError, nearest
+from shroff.json_types import TextDict, TextMapping
 from shroff.plugins.operations import Progress
 from shroff.plugins.project import sync_folder
 from shroff.plugins.values import FrozenStruct
@@ -267,7 +268,7 @@ def run_model(connection: Any, model: MartModel, begin: str) -> None:
 
 
 def described(
-    connection: Any, models: Sequence[MartModel], signatures: Mapping[str, str], views: Collection[str]
+    connection: Any, models: Sequence[MartModel], signatures: TextMapping, views: Collection[str]
 ) -> list[BuiltMart]:
     """The models as they are in a connection: their columns, rows and tests.
 
@@ -329,15 +330,15 @@ def _described(connection: Any, model: MartModel, columns: list[BuiltColumn], si
     )
 
 
-def _columns(connection: Any, name: str, comments: Mapping[str, str] | None = None) -> list[BuiltColumn]:
+def _columns(connection: Any, name: str, comments: TextMapping | None = None) -> list[BuiltColumn]:
     rows = connection.execute(f"DESCRIBE {identifier(name)}").fetchall()
     return [BuiltColumn(row[0], row[1], (comments or {}).get(row[0], "")) for row in rows]
 
 
-def _signatures(models: Sequence[MartModel], lake: ViewFiles) -> dict[str, str]:
+def _signatures(models: Sequence[MartModel], lake: ViewFiles) -> TextDict:
     """Of each model what tells its SQL, that of what it reads, and the columns of the lake from others."""
     lakes = {folder: [f"{field.name} {field.type}" for field in table.schema] for folder, table in lake.empty.items()}
-    found: dict[str, str] = {}
+    found: TextDict = {}
     for model in models:
         parts = [lakes, model.sql, model.by_day, [found.get(read.name, "") for read in model.reads]]
         found[model.name] = sha256(json.dumps(parts).encode()).hexdigest()

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from msgspec import field
 
 from shroff.errors import DefinitionError, Problem, nearest
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.plugins.loader import YamlMapping, read_shape
 from shroff.plugins.loader import read_yaml as read
 from shroff.plugins.settings import NAME_PATTERN
@@ -57,7 +57,7 @@ class MartModel(FrozenStruct):
     file: str
     sql: str
     description: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: TextMapping = field(default_factory=dict)
     reads: tuple[TableRead, ...] = ()
     tests: tuple[MartTest, ...] = ()
     by_day: str = ""
@@ -68,7 +68,7 @@ class MartModel(FrozenStruct):
         return Problem(self.file, line, column, "", message, hint)
 
 
-def load_models(files: Mapping[str, str], views: Collection[str]) -> list[MartModel]:
+def load_models(files: TextMapping, views: Collection[str]) -> list[MartModel]:
     """The models in an order in which each comes behind what it reads.
 
     Args:
@@ -192,13 +192,13 @@ def place_at(text: str, offset: int) -> tuple[int, int]:
     return before.count("\n") + 1, len(before) - before.rfind("\n")
 
 
-def _described(sql: str) -> tuple[str, dict[str, str]]:
+def _described(sql: str) -> tuple[str, TextDict]:
     """What the comments on top say: of the model first, and then of each column as `-- status: what it means`.
 
     A line that is indented goes on with the one above.
     """
     words: list[str] = []
-    columns: dict[str, str] = {}
+    columns: TextDict = {}
     last = ""
     for line in sql.splitlines():
         if not line.startswith("--"):

@@ -24,6 +24,7 @@ from shroff.app.rules.backtests import RunBacktest
 from shroff.app.rules.rule_files import TEXT_BYTES_MAX
 from shroff.backtest.document import BacktestReport
 from shroff.errors import UsageError
+from shroff.json_types import TextDict
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.http.messages import Json, Request, decoded
@@ -56,7 +57,7 @@ class BacktestRequest(msgspec.Struct, forbid_unknown_fields=True, rename={"start
     Without `wait` it runs in the background.
     """
 
-    rules: dict[str, str] = {}
+    rules: TextDict = {}
     policy: str | None = None
     model: str | None = None
     start: str | None = None
@@ -105,7 +106,7 @@ class KeptBacktest(msgspec.Struct):
     """A back-test as it is kept, with the draft's files, to run it again."""
 
     run: BacktestRun
-    rules: dict[str, str]
+    rules: TextDict
 
 
 class Backtests(Struct):

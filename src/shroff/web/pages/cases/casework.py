@@ -15,6 +15,7 @@ from shroff.cases.filters import KEYS, query_of, query_text
 from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
+from shroff.json_types import TextDict, TextMapping
 from shroff.language.values import show_decimal
 from shroff.people.access import Who
 from shroff.runtime.values import FrozenStruct
@@ -64,7 +65,7 @@ def newest_alerts(desk: CaseService, cases: Sequence[Case]) -> dict[int, Sequenc
         return {case.number: looks.alerts(case.number, EVENTS_MAX) for case in cases}
 
 
-def where_of(given: Mapping[str, str]) -> Where:
+def where_of(given: TextMapping) -> Where:
     """Where somebody is, by the query of a page. Raises: UsageError."""
     return Where(query_text(urlencode([(name, given[name]) for name in KEYS if given.get(name)])), _row(given))
 
@@ -74,7 +75,7 @@ def where_from(form: Form) -> Where:
     return Where(query_text(form["filter"]), _row(form))
 
 
-def _row(given: Mapping[str, str]) -> int:
+def _row(given: TextMapping) -> int:
     row = whole(given.get("row", "")) or 0
     return row if row <= ROW_MAX else 0
 
@@ -344,7 +345,7 @@ def _did(kind: str, verdict: str, *, is_whole: bool) -> str:
     return {"snooze": "snoozed", "claim": "claimed"}[kind]
 
 
-def filter_fields(where: Where) -> dict[str, str]:
+def filter_fields(where: Where) -> TextDict:
     """The filter by its keys, each there."""
     given = query_of(where.filter)
     return {name: given.get(name, "") for name in KEYS}

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import changes_of, learnt_sentence, matrix, other_reasons, sentence
+from shroff.json_types import TextDict
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.api.decisions import summaries_of
@@ -33,7 +34,7 @@ ROWS_SHOWN = 25
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def worth(report: BacktestReport | None) -> dict[str, str] | None:
+def worth(report: BacktestReport | None) -> TextDict | None:
     """What a backtest says of its draft, where that can be activated; None while it runs."""
     if report is None:
         return None
@@ -53,7 +54,7 @@ def worth(report: BacktestReport | None) -> dict[str, str] | None:
     return _advised(says, "good", "Worth it: the gain is beyond chance.")
 
 
-def _advised(says: str, kind: str = "good", advice: str = "") -> dict[str, str]:
+def _advised(says: str, kind: str = "good", advice: str = "") -> TextDict:
     return {"says": says, "kind": kind, "advice": advice}
 
 
@@ -130,7 +131,7 @@ async def show(service: Service, request: Request) -> Response:
     )
 
 
-async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> dict[str, str]:
+async def _rules(service: Service, of: str, run: BacktestRun, again: str) -> TextDict:
     """The files of rules of what was chosen, and its name. Raises: ProblemError.
 
     Args:

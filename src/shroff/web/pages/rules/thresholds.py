@@ -24,7 +24,7 @@ from shroff.app.models.threshold_operations import (
     what_if_of,
 )
 from shroff.errors import DefinitionError, UsageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextMapping
 from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import AuditEntry
@@ -96,7 +96,7 @@ async def apply(service: Service, request: Request) -> Response:
     return see_other(f"{PATH}?{urlencode(which | {'said': 'done' if done.in_force else 'waits'})}")
 
 
-def _wanted(query: Mapping[str, str]) -> ShowThresholds:
+def _wanted(query: TextMapping) -> ShowThresholds:
     """What a query asks for. Raises: UsageError."""
     given = {field.name: query[field.wire] for field in show_thresholds.fields_in("query") if query.get(field.wire)}
     wanted = cast("ShowThresholds", show_thresholds.read(given))
@@ -105,7 +105,7 @@ def _wanted(query: Mapping[str, str]) -> ShowThresholds:
 
 
 async def _page(
-    service: Service, request: Request, query: Mapping[str, str], mistake: str = "", typed: Mapping[str, str] = NOTHING
+    service: Service, request: Request, query: TextMapping, mistake: str = "", typed: TextMapping = NOTHING
 ) -> Response:
     why_not, shown, others, proposal = "", None, list[str](), None
     event, cutoffs, wanted = query.get("event", ""), service.project.cutoffs, _wanted(query)
@@ -215,7 +215,7 @@ def _cut(form: Form, name: str) -> float | None:
 # ---- what is shown
 
 
-def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: Mapping[str, str]) -> Shown:
+def shown_of(answer: CheapestThresholds, wanted: ShowThresholds, which: TextMapping) -> Shown:
     """What the page shows of thresholds.
 
     `which` is what a query must name so that the same is weighed, `moved` the costs that are not those of policy.yaml.
