@@ -92,7 +92,7 @@ def test_a_process_that_ran_through_many_tests_is_not_counted_with_the_one_in_wh
 def test_what_took_too_long_fails_the_run_and_is_said_at_its_end(monkeypatch, capsys, before):
     timing = Timing(None)
     report: Any = SimpleNamespace(nodeid="tests/grown/test_a.py::test_b", duration=0.1, when="teardown", keywords={})
-    report.spent_s = (0.1, 0.0)
+    report.spent_s, report.unit_s = (0.1, 0.0), UNIT_S
     timing.pytest_runtest_logreport(report)
     session: Any = SimpleNamespace(exitstatus=before)
     timing.pytest_unconfigure()
