@@ -151,17 +151,22 @@ def test_entra_id_sends_capitals_texts_for_booleans_and_paths(desk):
     assert user(desk, name).display_name == "Ann Lee"
     assert sent(desk, "Users", id_)["name"]["familyName"] == "updatedFamilyName"
 
-    flat = {"name.givenName": "Ann", 'emails[type eq "home"].value': "ann@home.example", "title": "x"}
+    flat = {"name.GIVENNAME": "Ann", 'emails[type eq "home"].value': "ann@home.example", "title": "x"}
     send(desk, "PATCH", "Users", operations({"op": "Replace", "value": flat}), id_)
     assert sent(desk, "Users", id_)["name"]["givenName"] == "Ann"
     assert [email["type"] for email in sent(desk, "Users", id_)["emails"]] == ["work", "home"]
+    other = {"op": "replace", "path": 'Emails[Type eq "HOME"].Value', "value": "lee@home.example"}
+    named = {"op": "replace", "path": "name", "value": {"FamilyName": "Lee"}}
+    send(desk, "PATCH", "Users", operations(other, named), id_)
+    assert sent(desk, "Users", id_)["emails"][1] == {"type": "home", "value": "lee@home.example"}
+    assert sent(desk, "Users", id_)["name"]["familyName"] == "Lee"
 
     send(desk, "PATCH", "Users", operations({"op": "Replace", "path": "active", "value": "False"}), id_)
     assert user(desk, name).is_disabled
     send(desk, "PATCH", "Users", operations({"op": "Replace", "path": "Active", "value": "True"}), id_)
     assert not user(desk, name).is_disabled
 
-    send(desk, "PATCH", "Groups", operations({"op": "Remove", "path": "members", "value": [{"value": id_}]}), group)
+    send(desk, "PATCH", "Groups", operations({"op": "Remove", "path": "members", "value": [{"Value": id_}]}), group)
     assert user(desk, name).is_disabled
 
 
@@ -328,6 +333,8 @@ def test_users_who_signed_in_before_are_the_same_ones_when_they_are_sent(desk):
         ('emails[not (type eq "work")]', []),
         ('userName gt "b" and id le "user-2"', ["user-2"]),
         ('members[value sw "user"]', ["user-2"]),
+        (r'userName eq "\u0061nn@bank.org" and name.FAMILYNAME eq "\u004cee"', ["user-1"]),
+        ('Emails[TYPE eq "work"].Value ew ".org"', ["user-1"]),
     ],
 )
 def test_a_filter_finds_what_the_rfc_says(text, found):

@@ -33,7 +33,7 @@ GROUPS = "Groups"
 ENTRIES_MAX = 20_000  # of each kind
 OPERATIONS_MAX = 1_000  # of a PATCH
 _PATH = re.compile(r'(?:urn:[\w:.-]+:)?(\w+)(?:\[(\w+) eq "?([^"\]]*)"?\])?(?:\.(\w+))?')
-_TEXT = r'"(?:[^"\\\x00-\x1f]|\\["\\/])*"'
+_TEXT = r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"'
 _WORD = re.compile(rf"({_TEXT}|[()\[\]]|[\w.:$-]+)\s*")  # of a filter
 _FILTER_MAX, _BRACKETS_MAX = 2_000, 50
 _COMPARISONS: dict[str, Callable[[str, str], bool]] = {
@@ -88,6 +88,19 @@ class Sent(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 _NAMES = {name.lower(): name for name in (*Sent.__struct_encode_fields__, "id")}
+_PARTS = {name.lower(): name for name in "familyName givenName middleName honorificPrefix honorificSuffix".split()}
+
+
+def _part(name: str) -> str:
+    """The name of a part, such as `value`, as RFC 7643 writes it: providers may write names in any case."""
+    return _PARTS.get(name.lower(), name.lower())
+
+
+def _with_parts(value: Any) -> Any:
+    """The value of an attribute, its parts named as RFC 7643 does."""
+    if isinstance(value, list):
+        return [_with_parts(item) for item in value]
+    return {_part(name): part for name, part in value.items()} if isinstance(value, dict) else value
 
 
 def find(look: PeopleQueries, kind: str, id_: str) -> DirectoryEntry:
@@ -125,7 +138,7 @@ def in_order(entries: Iterable[JsonObject], path: str, *, is_down: bool) -> list
 def _attribute(path: str) -> tuple[str, str]:
     """The name of an attribute and of a part of it. Raises: KeyError for one that is not kept."""
     name, _, part = path.rpartition(":")[2].partition(".")
-    return _NAMES[name.lower()], part
+    return _NAMES[name.lower()], _part(part)
 
 
 def _linked(words: list[str], *, link: str = "or", is_item: bool = False) -> Test:
@@ -148,12 +161,12 @@ def _term(words: list[str], *, is_item: bool) -> Test:
     if word == "(":
         words.append(word)
         return _within(words, "()", is_item=is_item)
-    name, part = (word, "") if is_item else _attribute(word)
+    name, part = (_part(word), "") if is_item else _attribute(word)
     if words[-1:] == ["["]:
         if is_item or name not in {"name", "emails", "members"}:
             raise ValueError(word)
         having = _within(words, "[]", is_item=True)
-        part = words.pop()[1:] if words[-1:] and words[-1].startswith(".") else part
+        part = _part(words.pop()[1:]) if words[-1:] and words[-1].startswith(".") else part
     verb = "pr" if having and (not words or words[-1].lower() in _LINKS) else words.pop().lower()
     if verb == "pr":
         return lambda entry: bool(_values(entry, name, part, having) or (entry.get(name) and not (having or part)))
@@ -187,8 +200,7 @@ def _values(entry: JsonMapping, name: str, part: str, having: Test | None = None
 
 
 def _same(item: JsonObject, key: str, wanted: str) -> bool:
-    found = str(item.get(key, ""))
-    return found == wanted or (key not in {"id", "externalId"} and found.casefold() == wanted.casefold())
+    return str(item.get(key, "")).casefold() == wanted.casefold()
 
 
 def patched(before: JsonObject, body: JsonObject) -> JsonObject:
@@ -211,7 +223,8 @@ def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
     found, is_gone = _PATH.fullmatch(path), verb == "remove"
     if found is None or verb not in {"add", "replace", "remove"}:
         raise ValueError(path)
-    name, key, wanted, part = found.groups()
+    name, key, wanted, part = found.groups("")
+    key, part, given = _part(key), _part(part), _with_parts(given)
     name = _NAMES.get(name.lower())
     if name in {"emails", "members"}:
         items = before.get(name) or []
@@ -267,7 +280,7 @@ def _sent(method: str, raw: bytes, before: JsonObject) -> Sent:
     try:
         body = from_json(raw, type=JsonObject)
         body = patched(before, body) if method == "PATCH" else body
-        kept = {_NAMES.get(name.lower(), ""): value for name, value in body.items() if value is not None}
+        kept = {_NAMES.get(name.lower(), ""): _with_parts(value) for name, value in body.items() if value is not None}
         return msgspec.convert({"active": active, **kept}, Sent, strict=False)  # Entra ID sends "False"
     except msgspec.DecodeError as error:
         raise ScimError("invalidValue", str(error)) from None

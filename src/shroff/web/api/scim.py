@@ -61,7 +61,7 @@ async def resource(service: Service, request: Request) -> Response:
 
 def _read(desk: Desk, place: str, kind: str, id_: str, query: TextMapping) -> JsonObject:
     """One, or a page of those that fit the filter."""
-    dropped = query.get("excludedAttributes", "").split(",")
+    dropped = query.get("excludedAttributes", "").lower().replace(" ", "").split(",")
     with desk.store.look() as look:
         if id_:
             return _shown(place, directory.find(look, kind, id_), dropped)
@@ -84,7 +84,7 @@ def _read(desk: Desk, place: str, kind: str, id_: str, query: TextMapping) -> Js
 def _number(query: TextMapping, name: str, default: int) -> int:
     """A number of a query. Raises: ScimError where it is none."""
     text = query.get(name, "")
-    if not re.fullmatch("-?[0-9]{0,9}", text):
+    if not re.fullmatch("-?[0-9]{0,18}", text):
         raise directory.ScimError("invalidValue", f"{name}: {text[:40]!r} is not a whole number")
     return int(text) if text.strip("-") else default
 
@@ -107,7 +107,7 @@ def _shown(place: str, entry: DirectoryEntry, dropped: Collection[str] = ()) -> 
 
 
 def _without(document: JsonObject, dropped: Collection[str]) -> JsonObject:
-    return {name: value for name, value in document.items() if name not in dropped}
+    return {name: value for name, value in document.items() if name.lower() not in dropped}
 
 
 def refused(error: ProblemError) -> Response:
