@@ -223,9 +223,9 @@ def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
     found, is_gone = _PATH.fullmatch(path), verb == "remove"
     if found is None or verb not in {"add", "replace", "remove"}:
         raise ValueError(path)
-    name, key, wanted, part = found.groups("")
+    named, key, wanted, part = found.groups("")
     key, part, given = _part(key), _part(part), _with_parts(given)
-    name = _NAMES.get(name.lower())
+    name = _NAMES.get(named.lower())
     if name in {"emails", "members"}:
         items = before.get(name) or []
         if key:
