@@ -103,6 +103,11 @@ def token_in(message: EmailMessage) -> str:
     return found[1]
 
 
+def token_of(file: Path) -> str:
+    """The token of the link that a mail of the built-in mailbox has."""
+    return token_in(message_from_bytes(file.read_bytes(), policy=SMTP))
+
+
 class Bank:
     """The bank in a folder; `changes` replace its files."""
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+from itertools import product
 
 import pytest
 
+from shroff.cli.main import run as cli
 from shroff.errors import TransientError
 from shroff.notices.mailer import Unmailed
 from shroff.people.store import AuditFilter, rows_of
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages import mails
-from tests.support.telling import Bank, notice, payment
+from shroff.web.table import PAGES, ROUTES
+from tests.support.telling import Bank, notice, payment, token_of
 from tests.support.webs import Asker, Browser, Steps, asker, let_in
 from tests.web.test_confirm import EVIL, says
 
 pytestmark = pytest.mark.slow
 
 FROM = "/mails/kept/"
+LINK = f"https://bank.example/confirm/{64 * 'x'}"
 
 
 def run(bank: Bank, steps: Steps) -> None:
@@ -50,8 +54,9 @@ def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path)
         assert "no answer yet" in says(listed)
         assert "1 mail has no answer yet." in says(listed)
         (path,) = set(re.findall(rf'href="({FROM}[0-9a-f]+)"', listed.body.decode()))
-        shown = (await browser.get(path)).body.decode()
-        (link,) = set(re.findall(r'href="(/confirm/[A-Za-z0-9_-]{64})"', shown))
+        (file,) = bank.project.context.paths.mail.iterdir()
+        assert f"It is in the file .shroff/mail/{file.name} of the project" in says(await browser.get(path))
+        link = f"/confirm/{token_of(file)}"
         assert "Was this you?" in says(await browser.get(link))
         assert (await browser.post(link, {"answer": "no"})).status == 200
         for answered in ("/mails", path):
@@ -61,6 +66,53 @@ def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path)
         assert (await browser.get("/mails/kept/..%2F..%2Flog")).status == 404
 
     run(bank, steps)
+
+
+PARTS = {"event": ["payment"], "entity": ["card"], "key": ["c-1"], "rule": ["large"]}
+
+
+def test_a_link_that_answers_is_in_no_answer_of_the_service_or_a_command_but_that_which_hands_it_over(tmp_path, capsys):
+    texts = {
+        "customer.html.j2": '<a title=x href="{{ link }}">{{ link }}</a>',
+        "customer.txt.j2": "Subject: hi\n\n{{ link }}\n",
+    }
+    bank = Bank(tmp_path, {f"notices/{name}": text for name, text in texts.items()})
+    bank.pay()
+    kept(bank)
+    files = [*bank.project.context.paths.mail.iterdir()]
+    tokens = [token_of(file) for file in files]
+    names = ["customer", *(file.stem for file in files)]
+    ids = ["p-1", "1", *(letter.id for letter in bank.letters())]
+    routes = [route for route in (*ROUTES, *PAGES) if route.method == "GET" and route.right is not None]
+    shown = dict[str, str]()
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        for route in routes:
+            parts = re.findall(r"{(\w+)}", route.path)
+            for values in product(*({"name": names, "id": ids, **PARTS}.get(part, ["1"]) for part in parts)):
+                path = re.sub(r"{\w+}", "{}", route.path).format(*values)
+                if not path.endswith("/stream"):
+                    shown[path] = (await browser.get(path)).body.decode(errors="replace")
+        shown["messages"] = "\n".join(asks.told)
+
+    run(bank, steps)
+    for command in COMMANDS.strip().splitlines():
+        cli(["-C", str(bank.folder), *command.split()])
+        shown[command] = "".join(capsys.readouterr())
+
+    assert len(tokens) == 1
+    assert [path for path, text in shown.items() if any(token in text for token in tokens)] == []
+    assert sum("[the link, left out]" in text for text in shown.values()) == 3, "each mail, its HTML and its JSON"
+
+
+COMMANDS = """
+audit
+decisions list
+doctor
+notices letters
+notices list
+notices preview customer
+"""
 
 
 def test_of_many_mails_the_newest_are_counted(tmp_path, monkeypatch):
@@ -103,13 +155,13 @@ def test_the_html_of_a_mail_runs_and_loads_nothing_and_is_no_part_of_the_page(tm
 def test_a_refused_letter_is_shown_with_its_reason_and_sent_again_by_a_button(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()
-    bank.post.failing = [(Unmailed("ann@customers.example", "550 no such mailbox"),)]
+    bank.post.failing = [(Unmailed("ann@customers.example", f"550 no such mailbox {LINK}"),)]
     bank.tell()
     (letter,) = bank.letters()
 
     async def steps(asks: Asker, browser: Browser) -> None:
         shown = await browser.get("/mails/letters?state=refused")
-        assert "550 no such mailbox" in says(shown)
+        assert "550 no such mailbox [the link, left out]" in says(shown)
         assert "1 message needs attention" in says(await browser.get("/mails/letters"))
         assert (await browser.get("/mails/letters?state=other")).status == 400
         again = f"/mails/letters/{letter.id}/retry"

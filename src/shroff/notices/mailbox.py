@@ -1,4 +1,7 @@
-"""The built-in mailbox: mails that lie as files in the project's state, to be read on a screen, and removed."""
+"""The built-in mailbox: mails that lie as files in the project's state, to be read on a screen, and removed.
+
+Whoever has a customer's link answers as the customer, so what is read here has no link: only the file has it.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,14 @@ from shroff.runtime.values import FrozenStruct
 NAME = re.compile(r"[0-9a-f]{24}")
 ENDING = ".eml"
 BYTES_MAX = 4 * 1024 * 1024  # of a file that is looked at
+_LINK = re.compile(r"""(href=)?(["']?)[^\s"'<>]{0,300}/confirm(?:/|%2F)([\w-]{64})[^\s"'<>]*""")
 
 
 class StoredMail(FrozenStruct):
-    """One mail of the mailbox; `name` is that of its file, without the ending."""
+    """One mail of the mailbox, its texts without the customer's link, to whose question `token` leads.
+
+    `name` is that of its file, without the ending.
+    """
 
     name: str
     subject: str
@@ -27,6 +34,7 @@ class StoredMail(FrozenStruct):
     at_ms: int
     text: str
     html: str
+    token: str
 
 
 def kept_mails(folder: Path, limit: int = 100) -> list[StoredMail]:
@@ -72,6 +80,15 @@ def _written(folder: Path) -> Iterator[tuple[float, Path]]:
                 continue
 
 
+def without_link(text: str) -> str:
+    """A text, plain or HTML, with words in place of a customer's link.
+
+    >>> without_link("550 blocked: https://bank.example/confirm/" + 64 * "x")
+    '550 blocked: [the link, left out]'
+    """
+    return _LINK.sub(lambda link: f"{'title=' if link[1] else ''}{link[2]}[the link, left out]", text)
+
+
 def parts_of(data: bytes) -> tuple[str, str, str]:
     """Subject, plain text and HTML of a mail."""
     message = message_from_bytes(data, policy=SMTP)
@@ -87,7 +104,9 @@ def _read(path: Path) -> StoredMail | None:
         data = path.read_bytes()
         message = message_from_bytes(data, policy=SMTP)
         at_ms = round(parsedate_to_datetime(str(message["Date"])).timestamp() * 1_000)
-        subject, text, html = parts_of(data)
-        return StoredMail(path.stem, subject, str(message["From"]), str(message["To"]), at_ms, text, html)
+        parts = parts_of(data)
+        token = next((link[3] for part in parts if (link := _LINK.search(part))), "")
+        subject, text, html = map(without_link, parts)
+        return StoredMail(path.stem, subject, str(message["From"]), str(message["To"]), at_ms, text, html, token)
     except (OSError, ValueError, TypeError, LookupError):
         return None

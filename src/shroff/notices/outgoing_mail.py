@@ -20,6 +20,7 @@ from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import NoticeEvent
+from shroff.notices.mailbox import without_link
 from shroff.notices.mailer import DoubtError, Mail, Mailer
 from shroff.notices.notification_routes import addresses_of, keys_of, quiet_end_ms
 from shroff.notices.questions import PATH, token_of
@@ -221,7 +222,7 @@ class Sending:
             wait_ms = min(AWAY_MS << min(times, 20), AWAY_MS_MAX)
             if isinstance(error, AwayError):
                 wait_ms = max(wait_ms, min(round(error.after_s * 1_000), AWAY_MS_MAX))
-            self._away[way] = Away(str(error), since_ms, now_ms + wait_ms, times + 1)
+            self._away[way] = Away(_short(str(error)), since_ms, now_ms + wait_ms, times + 1)
         self._let_go([key for key in self._open if key[0] == way])
 
     def _let_go(self, keys: Sequence[tuple[str, int]]) -> None:
@@ -418,5 +419,5 @@ def _way(notice: Notice) -> str:
 
 
 def _short(reason: str) -> str:
-    """A reason as it is kept: nothing that looks like a card, no address, and not too much."""
-    return covered(with_masked(reason))[:REASON_MAX]
+    """A reason as it is kept: nothing that looks like a card, no address, no customer's link, and not too much."""
+    return covered(with_masked(without_link(reason)))[:REASON_MAX]

@@ -6,7 +6,6 @@ cannot become a part of the page around it.
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,7 +22,6 @@ from shroff.app.notice_operations import (
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.json_types import JsonObject, TextMapping
 from shroff.notices.definitions import OF_EVENTS
-from shroff.notices.questions import PATH
 from shroff.notices.store import FAILED, OPEN, STATES
 from shroff.notices.texts.mails import one_line
 from shroff.operations.pagination import cursor_of, next_of, parted
@@ -49,7 +47,6 @@ IN_FRAME = (
     "sandbox allow-popups allow-popups-to-escape-sandbox"
 )
 _FRAMING = f"{POLICY}; frame-src 'self'"
-_LINK = re.compile(re.escape(PATH) + r"([A-Za-z0-9_-]{64})(?![A-Za-z0-9_-])")
 
 
 class PreviewOf(NamedTuple):
@@ -70,13 +67,11 @@ async def mailbox(service: Service, request: Request) -> Response:
 
 
 async def mail(service: Service, request: Request) -> Response:
-    """One of them, with the way to the page that it leads to."""
+    """One of them. The customer's link is left out: only the file has it."""
     found = await _kept(service, request)
-    link = _LINK.search(found.text)
     asked = (await service.in_thread(_asked, service, [found])).get(found.name)
-    return _framing(
-        await page(service, request, "mail.html", mail=found, link=link and link[0], asked=asked, masked=masked)
-    )
+    folder = service.project.notice_files.mail_folder
+    return _framing(await page(service, request, "mail.html", mail=found, folder=folder, asked=asked, masked=masked))
 
 
 def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, JsonObject]:
@@ -84,9 +79,8 @@ def _asked(service: Service, mails: Iterable[StoredMail]) -> dict[str, JsonObjec
 
     Empty where these cannot be read.
     """
-    links = {stored_mail.name: link[1] for stored_mail in mails if (link := _LINK.search(stored_mail.text))}
     with suppress(ShroffError):
-        asked = {name: service.confirming.asked(token) for name, token in links.items()}
+        asked = {mail.name: service.confirming.asked(mail.token) for mail in mails if mail.token}
         named = (event.partition("/") for _, event in asked.values() if event)
         events = {f"{type_}/{id_}": (type_, id_) for type_, _, id_ in named}
         with service.cases.store.look() as look:
