@@ -39,6 +39,27 @@ TEXTS = """() => {
             texts.push(walk.currentNode.data);
     return texts.join(" ").replace(/[ \\n]+/g, " ");
 }"""
+# What tables and days of a screen are not: a column without a value, a time in a log without its day, a field of the
+# browser that writes days in the order of its own language.
+FORMS = """() => {
+    const shown = (element) => element.checkVisibility({ visibilityProperty: true });
+    const found = [];
+    for (const table of document.querySelectorAll("table:has(thead)")) {
+        const heads = [...table.tHead.rows[0].cells];
+        const all = [...table.tBodies].flatMap((body) => [...body.rows]);
+        const rows = all.filter((row) => row.cells.length === heads.length);
+        const empty = (cell) => !cell.textContent.trim() && !cell.querySelector("svg, input, select, textarea, button");
+        heads.forEach((head, at) => {
+            if (rows.length && shown(head) && rows.every((row) => empty(row.cells[at])))
+                found.push(`the column '${head.textContent}' has no value: ${table.caption?.textContent}`);
+        });
+    }
+    for (const time of document.querySelectorAll(".table:not(.cases) time"))
+        if (!/[A-Z][a-z]+/.test(time.textContent)) found.push(`a time of a log without its day: ${time.textContent}`);
+    for (const field of document.querySelectorAll("input[type=date]:not(.calendar + input)"))
+        found.push(`a day in the order of the browser's language: ${field.outerHTML}`);
+    return found;
+}"""
 JUDGED = Path(__file__).with_name("judged.js")
 
 
@@ -88,6 +109,8 @@ class Looker:
         for pattern, words in WRONG.items():
             for found in re.finditer(pattern, texts):
                 self._note(f"{words}: {texts[max(0, found.start() - 40) : found.end() + 20]}")
+        for words in self.page.evaluate(FORMS):
+            self._note(words)
         for (width, height), scheme in ((DESK, "light"), (PHONE, "dark")):  # a theme is of colours alone
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours on their way are none

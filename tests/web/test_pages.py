@@ -24,6 +24,7 @@ from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
 from shroff.web.table import PAGES
 from shroff.web.work.reasons import FirstReasons
+from tests.docs.pages import ROOT
 from tests.laws.test_currencies import FILES
 from tests.support.projects import write_files
 from tests.support.webs import PASSWORD, Asker, Browser, Steps, asker, first_link, let_in
@@ -558,6 +559,22 @@ def test_every_template_can_be_read():
     for name in environment().list_templates():
         environment().get_template(name)
     assert set(FILTERS) <= set(environment().filters)
+
+
+def test_commands_stand_on_pages_in_one_form():
+    """Below a panel, or where a page is empty: what strays elsewhere reads like something of the page."""
+    words = (ROOT / "src/shroff/operations/commands.txt").read_text(encoding="utf-8").splitlines()
+    command = re.compile(rf"\bshroff (?:{'|'.join(re.escape(line.split()[0]) for line in words if line.strip())})\b")
+    form = re.compile(r"\{\{ parts\.(?:by_)?command\(.*?\) \}\}")
+    pages = [path for path in sorted((ROOT / "src").rglob("templates/*.html")) if "parts.by_" in path.read_text()]
+    stray = {
+        path.name: found
+        for path in (ROOT / "src").rglob("templates/*.html")
+        if (found := command.findall(form.sub("", path.read_text(encoding="utf-8"))))
+    }
+
+    assert len(pages) > 20
+    assert stray == {}
 
 
 # ---- words

@@ -144,23 +144,25 @@ const timeZone = ownZone() || Intl.DateTimeFormat().resolvedOptions().timeZone;
 const written = (at, options) => new Intl.DateTimeFormat("en-GB", { timeZone, ...options }).format(at);
 const yearOf = (at) => written(at, { year: "numeric" });
 
-/** A moment as the house writes it: the time today, the day this year, the year before. */
-export function moment(at, form = "") {
+/** A moment as the house writes it: the time today, the day this year, the year before. In logs all have their day. */
+export function moment(at, form = "", isDated = false) {
   const now = new Date();
   const clock = written(at, { hour: "2-digit", minute: "2-digit", second: form === "minute" ? undefined : "2-digit" });
   const day = written(at, { day: "numeric", month: "long", ...(yearOf(at) === yearOf(now) ? {} : { year: "numeric" }) });
-  if (day === written(now, { day: "numeric", month: "long" })) {
+  if (form !== "day" && !isDated && day === written(now, { day: "numeric", month: "long" })) {
     return clock;
   }
   return form === "day" ? day : `${day}, ${clock}`;
 }
+
+const DATED = ".table:not(.cases), .rows"; // logs are read days later, and printed
 
 /** Put all times below an element into the viewer's zone. */
 export function localTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const at = new Date(element.dateTime);
     if (!Number.isNaN(at.valueOf())) {
-      element.textContent = moment(at, element.dataset.form);
+      element.textContent = moment(at, element.dataset.form, element.closest(DATED) !== null);
       element.title = element.dateTime;
     }
   }
@@ -207,6 +209,50 @@ export function namedCells(root = document) {
     for (const row of table.querySelectorAll("tbody tr, tfoot tr")) {
       [...row.cells].forEach((cell, at) => cell.tagName === "TD" && cell.colSpan === 1 && heads[at] && (cell.dataset.head = heads[at]));
     }
+  }
+  hideEmptyColumns(root);
+}
+
+/** Whether a cell shows nothing, and no script will fill it. */
+const isEmpty = (cell) => cell.textContent.trim() === "" && !cell.querySelector("svg, img, input, select, textarea, button") && !cell.matches("[data-why], :has([data-why])");
+
+/** A column in which no row has a value is left out, and comes back with its first value. */
+function hideEmptyColumns(root) {
+  for (const table of root.querySelectorAll("table:has(thead)")) {
+    const heads = [...table.tHead.rows[0].cells];
+    const rows = [...table.rows].filter((row) => row.parentElement !== table.tHead && row.cells.length === heads.length);
+    heads.forEach((head, at) => {
+      const cells = rows.map((row) => row.cells[at]);
+      const isLeftOut = cells.length > 0 && cells.every(isEmpty);
+      [head, ...cells].forEach((cell) => (cell.hidden = isLeftOut));
+    });
+  }
+}
+
+/** Days are typed as 2026-03-07, whatever the browser's language: its own field would write them in that language's
+ * order. Its calendar is one press away. Without a script the browser's field remains. */
+function isoDays(root = document) {
+  for (const field of root.querySelectorAll("input[type=date]")) {
+    const calendar = document.createElement("input");
+    Object.assign(calendar, { type: "date", tabIndex: -1, ariaHidden: "true" });
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", className: "calendar", ariaLabel: "Calendar", title: "Calendar" });
+    button.innerHTML = `<svg class="icon" aria-hidden="true"><use href="${new URL("icons.svg#calendar", import.meta.url)}"/></svg>`;
+    Object.assign(field, { type: "text", pattern: "\\d{4}-\\d{2}-\\d{2}", placeholder: "YYYY-MM-DD", maxLength: 10, title: "Year-month-day", autocomplete: "off" });
+    field.classList.add("day-of");
+    const around = document.createElement("span");
+    around.className = "day-field";
+    const framed = field.closest("label") ?? field;
+    framed.before(around);
+    around.append(framed, button, calendar);
+    button.addEventListener("click", () => {
+      calendar.value = field.value;
+      calendar.showPicker();
+    });
+    calendar.addEventListener("change", () => {
+      field.value = calendar.value;
+      ["input", "change"].forEach((name) => field.dispatchEvent(new Event(name, { bubbles: true })));
+    });
   }
 }
 
@@ -304,6 +350,7 @@ export function prepare() {
   }
   localTimes();
   namedCells();
+  isoDays();
   showHints();
   fillWhys();
 }
