@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
-from ruamel.yaml import YAML
+import yaml
 
 import shroff
 from bench.marts import build_example, write_lake
@@ -468,7 +468,7 @@ def test_dbt_gets_the_files_that_count_as_sources(bank, capsys):
     shutil.copy(one, one.with_name("stray.parquet"))
     assert run(["-C", str(bank), "marts", "dbt", "--out", str(bank / "sources.yml"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tables"] == 2
-    (source,) = YAML(typ="safe").load(bank / "sources.yml")["sources"]
+    (source,) = yaml.safe_load((bank / "sources.yml").read_text())["sources"]
     locations = {table["name"]: table["config"]["external_location"].format() for table in source["tables"]}
     assert str(duckdb.sql(f"SELECT sum(amount) FROM {locations['payment']}").fetchall()[0][0]) == "2.20"
     assert Marts(project.context).sources() == (bank / "sources.yml").read_text(encoding="utf-8")

@@ -90,9 +90,9 @@ DISTRIBUTIONS = {
     "google.pubsub_v1": "google-cloud-pubsub",
     "opentelemetry": "opentelemetry-sdk",
     "opentelemetry.exporter": "opentelemetry-exporter-otlp-proto-http",
-    "ruamel": "ruamel-yaml",
     "sklearn": "scikit-learn",
     "xgboost": "xgboost-cpu",
+    "yaml": "pyyaml",
 }
 # Parts that nothing but their own extra imports; every other module must import an extra's library when it needs it.
 OF_EXTRAS = ("shroff.adapters", "shroff.testing", "shroff.events.avro.values", "shroff_plugins.")
@@ -234,5 +234,5 @@ def test_the_source_distribution_holds_what_make_and_the_tests_need(tmp_path):
 
 
 def normal(requirement: str) -> str:
-    """A requirement's name as the index writes it: `ruamel-yaml` of `ruamel.yaml>=0.18`."""
+    """A requirement's name as the index writes it: `backports-zstd` of `backports.zstd>=1.0`."""
     return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()

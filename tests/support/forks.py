@@ -163,7 +163,6 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     alone = type("ReadOnce", (definitions.ReadOnce,), {"__slots__": ()})
     patch(definitions, "ReadOnce", alone)  # what a call makes that is given none, and nobody has afterwards
     patch(definitions, "_declared", _declared_once(definitions._declared, alone))
-    patch(yamltext, "read_plain", _read_plain_once(yamltext.read_plain))
     patch(checker, "parse", lru_cache(maxsize=EXPRESSIONS_KEPT)(checker.parse))
     patch(Environment, "__init__", _compiling_once(Environment.__init__))
     patch(ruletests, "check", _tested_once(ruletests.check))
@@ -269,11 +268,6 @@ def _routes_once(make: Callable[[], list[Route]]) -> Callable[[], list[Route]]:
         return [*kept[0][1]]
 
     return made
-
-
-def _read_plain_once(read: Callable[[str, str], Node | None]) -> Callable[[str, str], Node | None]:
-    kept = lru_cache(maxsize=TEXTS_KEPT)(read)
-    return lambda text, file: (read if len(text) > TEXT_MAX else kept)(text, file)
 
 
 def _compiling_once(begin: Callable[..., None]) -> Callable[..., None]:

@@ -7,13 +7,12 @@ are refused with their place, and so is what nests too deep.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from shroff.errors import Problem
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from shroff.language.yaml.slips import Edit, EditedText, Slip, in_quotes, is_cut, values_in_flow
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 # The limit that the language has for expressions, taken for files too.
 DEPTH_MAX = 40
@@ -27,8 +26,6 @@ _COMMENT = re.compile(r"([ \t]+)(#[^\n]*)")
 _PROPERTY = re.compile(r"(?:&[^\s,\[\]{}]*|!\S*)\s*")
 _COLON = re.compile(r"\s*:")
 _DASH = re.compile(r"\s*(?:#[^\n]*\n\s*)*-")
-# The last character is U+10FFFF.
-_TOO_FAR = re.compile(r"\\U(?!000|0010)[0-9A-Fa-f]{8}")
 
 
 class Break(FrozenStruct):
@@ -57,15 +54,17 @@ class Reading:
         self.flow_start, self.flow_depth = -1, 0
         self.cut_flows: dict[int, None] = {}
         self.last_start = self.last_end = 0
-        self.events = _events(draft.text)
+        import yaml  # takes 10 ms, which a program that reads no file is spared
+
+        self.events = iter(yaml.parse(draft.text, yaml.CSafeLoader))
         self.broken: Break | None = None
         self.node: Node | None = None
         try:
             self.node = self.document()
         except _UnreadableError:
             pass
-        except _parser_errors() as error:
-            self.broken = _break_of(error, draft.text, self.last_start)
+        except yaml.MarkedYAMLError as error:
+            self.broken = _break_of(error, self.last_start)
 
     def document(self) -> Node | None:
         """The file's node; None where it is empty."""
@@ -126,16 +125,15 @@ class Reading:
         """Read a mapping's keys and values; gives the event that ends it."""
         lines: dict[str, int] = {}
         while _kind(event := next(self.events)) != "MappingEnd":
-            key = self.node_of(event, path, depth=depth + 1, empty_at=event.start_mark.index)
-            name = key.text if isinstance(key, Scalar) else "?"
+            name = event.value if _kind(event) == "Scalar" else "?"
             inner = f"{path}.{name}" if path else name
+            key = self.node_of(event, inner, depth=depth + 1, empty_at=event.start_mark.index)
             colon = _COLON.match(self.draft.text, self.last_end)
             empty_at = colon.end() if colon else self.last_end
             value = self.node_of(next(self.events), inner, depth=depth + 1, empty_at=empty_at)
             if not isinstance(key, Scalar):
                 self.add(key.problem("a key must be text"))
                 continue
-            key = replace(key, path=inner)
             if name in lines:
                 self.add(key.problem(f"the key {name!r} is used twice; the first is in line {lines[name]}"))
             elif name == "<<" and key.style == "plain":
@@ -176,7 +174,7 @@ class Reading:
     def after_properties(self, event: Any, path: str) -> int:
         """Where the node itself begins; refuses the anchor and the tag before it."""
         place: int = event.start_mark.index
-        if event.anchor is None and event.ctag is None:
+        if event.anchor is None and event.tag is None:
             return place
         while (found := _PROPERTY.match(self.draft.text, place)) is not None:
             message = f"{'anchors' if found[0][0] == '&' else 'tags'} are refused: {found[0].strip()}"
@@ -211,28 +209,10 @@ class Reading:
         ]
 
 
-def _events(text: str) -> Iterator[Any]:
-    from ruamel.yaml import YAML
-
-    return iter(YAML(typ="safe", pure=True).parse(text))
-
-
-def _parser_errors() -> tuple[type[Exception], ...]:
-    from ruamel.yaml.error import YAMLError
-
-    # The last two are from `chr`, of an escape such as \U99999999.
-    return YAMLError, ValueError, OverflowError
-
-
-def _break_of(error: Exception, text: str, last_start: int) -> Break:
-    problem = getattr(error, "problem_mark", None)
-    context = getattr(error, "context_mark", None)
-    if isinstance(error, ValueError | OverflowError):
-        escape = _TOO_FAR.search(text, last_start)
-        return Break("an escape that names no character", escape.start() if escape else last_start, -1)
-    words = str(getattr(error, "problem", None) or error)
-    return Break(words, problem.index if problem else last_start, context.index if context else -1)
+def _break_of(error: Any, last_start: int) -> Break:
+    problem, context = error.problem_mark, error.context_mark
+    return Break(error.problem, problem.index if problem else last_start, context.index if context else -1)
 
 
 def _kind(event: Any) -> str:
-    return type(event).__name__.removesuffix("Event")
+    return type(event).__name__[:-5]  # without "Event"
