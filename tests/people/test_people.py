@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
@@ -18,7 +22,7 @@ from shroff.people import links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
 from shroff.people.passwords import Passwords
-from shroff.people.store import Desk, User, UserSession, rows_of
+from shroff.people.store import Attempts, Desk, User, UserSession, rows_of
 from shroff.project.settings.systems import SignInSettings
 from shroff.runtime.values import replace
 
@@ -549,6 +553,28 @@ def test_attempts_of_yesterday_count_no_more(desk, ann, clock):
 
     fail(desk)
     assert signed(desk)
+
+
+@given(st.lists(st.integers(7, 60), min_size=40, max_size=80))
+def test_mistakes_that_are_far_apart_pause_nobody_and_a_guesser_gets_no_more_than_the_rate(minutes):
+    """An office makes a mistake every seven minutes at most; a guesser tries as soon as the pause is over."""
+    count, now_ms = Attempts(b"", 0, 0, 0), 0
+    change: Any = SimpleNamespace(find=lambda *_: count)
+    for quiet in minutes:
+        now_ms += quiet * 60_000
+        _, _, count = throttle._counted(change, throttle.BY_ADDRESS, "6.6.6.6", now_ms)
+        assert count.until_ms == now_ms
+    tried, end_ms = 0, now_ms + 24 * 3_600_000
+    while now_ms < end_ms:
+        _, _, count = throttle._counted(change, throttle.BY_NAME, "ann", now_ms)
+        now_ms, tried = max(count.until_ms, now_ms + 1), tried + 1
+    assert tried <= throttle.BY_NAME.free + 110
+
+
+def test_a_person_who_is_signed_in_and_types_wrong_codes_pauses_nobody_else(desk):
+    for number in range(throttle.BY_ADDRESS.free + 1):
+        throttle.begin(desk, f"name{number} factor", "")
+    throttle.begin(desk, "ann factor", "")
 
 
 # ---- links

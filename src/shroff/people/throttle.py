@@ -19,14 +19,18 @@ FORGOTTEN_MS = 24 * 3_600_000  # after so long without an attempt, those before 
 
 
 class AttemptLimit(FrozenStruct):
-    """So many attempts are free; each one behind them doubles the pause, which begins with a second."""
+    """So many attempts are free; each one behind them doubles the pause, which begins with a second.
+
+    One attempt is forgotten in each `forgets_ms`: mistakes of months would add up where people sign in every day.
+    """
 
     kind: str
     free: int
+    forgets_ms: int
 
 
-BY_NAME = AttemptLimit("name", 5)
-BY_ADDRESS = AttemptLimit("address", 30)  # an office has one address
+BY_NAME = AttemptLimit("name", 5, 3_600_000)
+BY_ADDRESS = AttemptLimit("address", 30, 6 * 60_000)  # an office has one address
 _NOBODY = Who("program", "nobody", "nobody", Role.VIEWER, RIGHTS[Role.VIEWER] - RIGHTS[Role.VIEWER])
 
 
@@ -66,8 +70,9 @@ def pause_ms(limit: AttemptLimit, count: int) -> int:
     return 0 if over < 0 else min(1_000 << min(over, 20), PAUSE_MS_MAX)
 
 
-def _limits(name: str, address: str) -> tuple[tuple[AttemptLimit, str], tuple[AttemptLimit, str]]:
-    return (BY_NAME, name), (BY_ADDRESS, network_of(address))
+def _limits(name: str, address: str) -> list[tuple[AttemptLimit, str]]:
+    """What an attempt counts for; one without an address, of somebody who is signed in, for the name alone."""
+    return [(BY_NAME, name)] + [(BY_ADDRESS, network_of(address))] * bool(address)
 
 
 def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tuple[AttemptLimit, Attempts, Attempts]:
@@ -76,8 +81,10 @@ def _counted(change: Change, limit: AttemptLimit, text: str, now_ms: int) -> tup
     before = change.find(Attempts, hash_) or Attempts(hash_, 0, now_ms, 0)
     if now_ms - before.last_at_ms > FORGOTTEN_MS:
         before = Attempts(hash_, 0, now_ms, 0)
-    count = before.count + 1
-    return limit, before, Attempts(hash_, count, now_ms, now_ms + pause_ms(limit, count))
+    forgotten = max(now_ms - before.last_at_ms, 0) // limit.forgets_ms
+    count = max(before.count - forgotten, 0) + 1
+    since_ms = before.last_at_ms + forgotten * limit.forgets_ms if count > 1 else now_ms
+    return limit, before, Attempts(hash_, count, since_ms, now_ms + pause_ms(limit, count))
 
 
 def _hash(limit: AttemptLimit, text: str) -> bytes:
