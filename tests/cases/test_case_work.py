@@ -149,8 +149,9 @@ def test_a_case_is_claimed_first_by_the_people_of_its_queue(tmp_path):
         assert [case and case.number for case in claimed] == [3, 1, None]  # his own, then others', never closed ones
         with pytest.raises(UsageError, match="case 2 is in the queue closed, which only its teams answer"):
             dispositions.decide(at.desk, BEN, 2, "fraud")
-        with pytest.raises(UsageError, match="only its teams"):
-            case_actions.move(at.desk, BEN, 2, "default")
+        for act, given in ((case_actions.move, "default"), (case_actions.assign, "ben"), (case_actions.reopen, "why")):
+            with pytest.raises(UsageError, match="only its teams"):
+                act(at.desk, BEN, 2, given)
         case_actions.assign(at.desk, ANN, 2, "ben")
         assert case_actions.claim_next(at.desk, BEN, CaseFilter(queues=("closed",))).number == 2
         case_actions.release(at.desk, BEN, 2)

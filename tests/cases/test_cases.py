@@ -259,6 +259,18 @@ def test_too_late_to_undo_is_said_and_changes_nothing(tmp_path):
         assert at.case().state == CLOSED
 
 
+def test_labels_are_written_of_answers_whose_case_joined_a_ring_meanwhile(tmp_path):
+    with services(tmp_path) as at:
+        at.raised(alert(1, "b"), alert(2, "b"), alert(3, "a"), alert(4, "a"))
+        dispositions.decide(at.desk, ANN, 2, "fraud", event="payment/p-3")
+        dispositions.decide(at.desk, ANN, 1, "genuine", event="payment/p-1")
+        assert case_actions.join(at.desk, ANN, "ring", "card", lambda key: "a") == 1
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert sorted(label[:2] for label in at.labels()) == [("payment/p-1", "genuine"), ("payment/p-3", "fraud")]
+
+
 def test_one_event_is_answered_by_itself_and_the_last_one_closes_the_case(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1, stake=100), alert(2, stake=30), alert(3, stake=7))

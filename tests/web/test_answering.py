@@ -13,7 +13,8 @@ import pytest
 
 from shroff.app.cases import side_effects
 from shroff.app.cases.side_effects import CaseListEntry
-from shroff.errors import NotAllowedError
+from shroff.cases import dispositions
+from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS, parse_time
 from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter, rows_of
@@ -47,8 +48,8 @@ def bank(tmp_path: Path) -> Path:
     return tmp_path / "bank"
 
 
-async def send(browser: Browser, path: str, body: object) -> Answered:
-    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+async def send(browser: Browser, path: str, body: object, **more: str) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*", **more}
     return await browser.send("POST", path, msgspec.json.encode(body), headers)
 
 
@@ -91,7 +92,7 @@ def test_an_answer_blocks_a_card_and_one_undo_takes_both_back(bank, page):
 
         await undo(browser)
         assert (await state(browser), blocked(asks)) == ("open", [])
-        assert acts(asks, "case.", "list.") == ["case.decide", "list.change", "case.undo", "list.change"]
+        assert acts(asks, "case.", "list.") == ["list.change", "case.decide", "case.undo", "list.change"]
 
     run(bank, steps)
 
@@ -153,6 +154,28 @@ def test_programs_answer_with_an_entry_of_a_list_and_undo_both(bank):
         with pytest.raises(NotAllowedError, match="edit:lists"):  # as a key that may only work on cases
             side_effects.checked(acting, asks.service.cases, [CaseListEntry(LIST, "c-9", "x")], "")
         assert (await state(browser), blocked(asks)) == ("open", [])
+
+    run(bank, steps)
+
+
+def test_a_card_is_blocked_before_its_case_closes_and_set_free_where_the_case_does_not(bank, monkeypatch):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        seen: list[int] = []
+
+        def somebody_was_first(*_: object, **__: object) -> None:
+            seen.append(len(blocked(asks)))
+            raise UsageError("somebody was first")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(dispositions, "decide", somebody_was_first)
+            refused = await send(browser, DECIDE, {"verdict": "fraud", "lists": [ENTRY]})
+        assert (refused.status, seen, blocked(asks), await state(browser)) == (400, [1], [], "open")
+        wrong = {**ENTRY, "value": "c-9", "expires_at": "soon"}
+        refused = await send(browser, DECIDE, {"verdict": "fraud", "lists": [ENTRY, wrong]})
+        assert (refused.status, blocked(asks), await state(browser)) == (422, [], "open")
+        changes = acts(asks, "list.")
+        stale = await send(browser, DECIDE, {"verdict": "fraud", "lists": [ENTRY]}, **{"if-match": '"0.0"'})
+        assert (stale.status, acts(asks, "list.")) == (409, changes)
 
     run(bank, steps)
 

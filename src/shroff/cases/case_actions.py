@@ -121,7 +121,7 @@ def assign(desk: CaseService, who: Who, number: int, to: str, tag: str = "") -> 
     Raises: as `claim`; UsageError where there is no such user, or they may not work on cases.
     """
     with desk.changing(who) as hand:
-        case = hand.case(number, tag)
+        case = hand.answerable(hand.case(number, tag))
         if not case.is_open:
             raise CaseChangedError(case)
         return _assigned(hand, case, to)
@@ -255,7 +255,7 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
     """
     words = text_of(why, "why it is reopened")
     with desk.changing(who) as hand:
-        case = hand.case(number, tag)
+        case = hand.answerable(hand.case(number, tag))
         if case.state != CLOSED:
             raise UsageError(f"case {number} is {case.state}; only a closed one can be reopened.")
         withdraw(hand.change, number)

@@ -188,9 +188,13 @@ class CaseTransaction(FrozenStruct):
             raise CaseChangedError(found)
         if found.is_barred(self.who.id):
             raise UsageError(ANOTHER.format(number))
-        if found.queue in self.closed and found.assignee != self.who.id:
-            raise UsageError(f"case {number} is in the queue {found.queue}, which only its teams answer.")
-        return found
+        return self.answerable(found)
+
+    def answerable(self, case: Case) -> Case:
+        """The case, checked: its queue is open to the caller, or it is assigned to them. Raises: UsageError."""
+        if case.queue in self.closed and case.assignee != self.who.id:
+            raise UsageError(f"case {case.number} is in the queue {case.queue}, which only its teams answer.")
+        return case
 
     def put(self, before: Case, what: str, words: str = "", **changes: Any) -> Case:
         """Change a case, with its version, its history and the record. Gives it as it is now."""

@@ -261,6 +261,13 @@ class CaseReader(CaseFigures):
         found = (_rows(self._connection, select(table).where(table.c.event_hash.in_(part))) for part in _parts(hashes))
         return sorted((_alert(row) for rows in found for row in rows), key=lambda alert: alert.place)
 
+    def alerts_at(self, places: Collection[tuple[int, str]]) -> list[Alert]:
+        """The alerts at these places, in whatever case they are by now."""
+        table = self._tables.case_alerts
+        parts = _parts([seq for seq, _ in places])
+        rows = (row for part in parts for row in _rows(self._connection, select(table).where(table.c.seq.in_(part))))
+        return sorted((found for found in map(_alert, rows) if found.place in places), key=lambda alert: alert.place)
+
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         """The newest history entries of a case, oldest first."""
         table = self._tables.case_history

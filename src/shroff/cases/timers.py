@@ -93,13 +93,8 @@ def _put_aside(desk: CaseService, change: CaseChange, pending: Pending, why: str
 def _write(desk: CaseService, change: CaseChange, pending: Pending, body: Body, who: Who) -> None:
     """Ask the log for the labels of an answer, and draw which of its cases are looked at again."""
     now_ms = desk.now_ms()
-    found = dict.fromkeys(body.events)
-    for undoable in body.cases:
-        answered = {tuple(alert) for alert in undoable.alerts}
-        found |= {
-            (alert.event, alert.id): None for alert in change.alerts(undoable.case, ALL) if alert.place in answered
-        }
-    events = list(found)
+    answered = {place for undoable in body.cases for place in undoable.alerts}
+    events = list(dict.fromkeys([*body.events, *((alert.event, alert.id) for alert in change.alerts_at(answered))]))
     named = [f"{event}/{id_}" for event, id_ in events]
     for start in range(0, len(events), ROWS_MAX):
         part = events[start : start + ROWS_MAX]

@@ -345,10 +345,13 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
     """
     entries = [*request.lists, *side_effects.blocked(project, desk, request.block, request.reason)]
     also = side_effects.checked(project, desk, entries, request.refund, request.reason)
-    acted = dispositions.decide(
-        desk, who, request.number, request.verdict, tag=request.tag, event=request.event, also=also
-    )
-    changes = side_effects.written(project, desk, acted, also)
+    if also.listed:
+        with desk.changing(who) as hand:
+            hand.open_case(request.number, request.tag)
+    with side_effects.writing(project, also) as changes:
+        acted = dispositions.decide(
+            desk, who, request.number, request.verdict, tag=request.tag, event=request.event, also=also
+        )
     answer = decided(desk, project, acted, changes)
     if also.refund and not project.cases.are_carried_out:
         answer.__dict__["refund"] = money(desk, also.refund)
@@ -384,8 +387,8 @@ class AnswerEvent(OperationRequest["CasesActed"]):
 def answer_event(desk: CaseService, project: Project, who: Who, request: AnswerEvent) -> CasesActed:
     """Answer an event that is in no case; its label is written as those of a case."""
     also = side_effects.checked(project, desk, request.lists, request.refund, request.reason)
-    acted = dispositions.answer_event(desk, who, request.event, request.id, request.verdict, also=also)
-    side_effects.written(project, desk, acted, also)
+    with side_effects.writing(project, also):
+        acted = dispositions.answer_event(desk, who, request.event, request.id, request.verdict, also=also)
     return CasesActed(cases=[], failed=[], undo=acted.undo, undo_until=time_text(acted.until_ms))
 
 

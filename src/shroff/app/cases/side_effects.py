@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from shroff.cases import dispositions
 from shroff.cases.pending_changes import ListAddition, SideEffects, refund_units
 from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
@@ -67,17 +67,21 @@ def checked(
     return SideEffects(reason, refund_units(refund, desk.money_places), tuple(listed))
 
 
-def written(project: Project, desk: CaseService, acted: dispositions.CaseAction, also: SideEffects) -> list[ListChange]:
-    """Write the entries of lists that go with an answer; where one cannot be written, the answer is undone, too."""
+@contextmanager
+def writing(project: Project, also: SideEffects) -> Iterator[list[ListChange]]:
+    """Write the entries of lists that go with an answer, before the answer that is given within.
+
+    Where an entry or the answer is refused, the entries are taken out again. A kill between both leaves the entry and
+    an open case, which somebody answers: never an answer whose card nobody blocked.
+    """
     changes: list[ListChange] = []
-    for at, entry in enumerate(also.listed):
-        try:
-            changes.append(project.lists.add(entry.list, _entry(project, entry)))
-        except ShroffError:
-            dispositions.undo(desk, project.context.who, acted.undo)
-            take_out(project, also.listed[:at])
-            raise
-    return changes
+    try:
+        for entry in also.listed:
+            changes.append(project.lists.add(entry.list, _entry(project, entry)))  # noqa: PERF401 - as far as it came
+        yield changes
+    except ShroffError:
+        take_out(project, also.listed[: len(changes)])
+        raise
 
 
 def take_out(project: Project, entries: Sequence[ListAddition]) -> None:
