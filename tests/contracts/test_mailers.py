@@ -238,13 +238,30 @@ def test_what_may_be_taken_later_is_no_refusal(said, error):
         assert type(raised.value) is error
 
 
-@pytest.mark.parametrize("where", ["MAIL", "RCPT", "DATA", "end"])
+@pytest.mark.parametrize("where", ["RCPT", "DATA", "end"])
 def test_what_is_refused_for_good_says_why(where):
     refusing = answers(**{where: "554 5.7.1 we\x07 take none"})
     with Scripted(refusing) as server, closing(SmtpMailer({"smtp": server.url, "security": "plain"})) as mailer:
         (refused,) = mailer.send(mail())
 
     assert refused == Unmailed("ann@customers.example", f"{server.url} answered 554 5.7.1 we take none")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"MAIL": "530 5.7.0 authentication required"},
+        {"MAIL": "550 5.1.0 sender rejected"},
+        {"RCPT": "530 5.7.0 authentication required"},
+    ],
+)
+def test_an_account_that_is_refused_is_for_people_to_mend_and_judges_no_mail(said):
+    with (
+        Scripted(answers(**said)) as server,
+        closing(SmtpMailer({"smtp": server.url, "security": "plain"})) as mailer,
+        pytest.raises(UsageError, match=f"answered {''.join(said.values())}"),
+    ):
+        mailer.send(mail())
 
 
 def test_a_password_that_is_wrong_is_for_people_to_mend_and_is_not_shown():

@@ -343,6 +343,29 @@ def test_of_a_mail_that_is_twice_in_doubt_people_are_told_and_it_stays(tmp_path)
     assert [letter.state for letter in bank.letters()] == [UNKNOWN]
 
 
+def test_what_failed_before_anything_was_sent_is_no_doubt(tmp_path, monkeypatch):
+    bank = Bank(tmp_path)
+    bank.pay()
+
+    def broken(*_: object) -> None:
+        raise KeyError("a mistake of the program")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sending, "_written", broken)
+        for _ in range(3):
+            bank.tell(later_ms=HOUR_MS // 2)
+            assert [(letter.state, letter.doubts) for letter in bank.letters()] == [(OPEN, 0)]
+    for _ in range(3):
+        monkeypatch.setattr(bank.services, "open_mailer", broken)
+        bank.tell(later_ms=HOUR_MS // 2)
+        assert [(letter.state, letter.doubts) for letter in bank.letters()] == [(OPEN, 0)]
+    assert "a mistake of the program" in bank.letters()[0].reason
+    monkeypatch.setattr(bank.services, "open_mailer", lambda: bank.post)
+    bank.tell(later_ms=HOUR_MS)
+
+    assert len(bank.post.mails) == 1
+
+
 def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_once(tmp_path):
     bank = Bank(tmp_path)
     bank.pay()

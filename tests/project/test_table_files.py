@@ -24,6 +24,7 @@ from shroff.events.loader import load_events
 from shroff.language.lookups.table import LookUpTable
 from shroff.language.yaml import text as yamltext
 from shroff.log.version_switch import check_inputs_unchanged
+from shroff.project import table_files
 from shroff.project.table_files import load_table
 from shroff.runtime import contents
 from tests.laws.test_cluster_replay import lake_of, spread_over
@@ -124,6 +125,15 @@ def test_a_file_that_is_wrong_is_named_with_its_cure(tmp_path, files, file, word
 
     assert named == file
     assert words in told
+
+
+@pytest.mark.parametrize("first", [39, 40, 41])
+def test_what_unpacks_to_more_than_the_limit_is_refused_wherever_its_parts_end(tmp_path, monkeypatch, first):
+    monkeypatch.setattr(table_files, "_UNPACKED_MAX", 40)
+    parts = gzip.compress(TABLE[:first].encode()) + gzip.compress(TABLE.encode() * 100)
+    ((_, told),) = mistakes(written(tmp_path, {"tables/ip.csv.gz": parts}))
+
+    assert told.startswith("it holds more than")
 
 
 def test_a_database_without_its_library_is_refused_with_the_command_that_installs_it(tmp_path, monkeypatch):

@@ -307,11 +307,13 @@ def test_who_shows_no_key_that_holds_waits_for_an_answer_beyond_a_pace_and_other
         for _ in range(at_once + 1):
             assert (await asks.ask("GET", "/metrics", key="of nobody", address="198.51.100.7")).status == 401
         assert waits == [0.0] * at_once + [1 / UNKNOWN_RATE]
+        assert (await asks.ask("GET", "/metrics", key="of nobody", address="198.51.100.7")).status == 401
+        assert waits[-1] == 2 / UNKNOWN_RATE, "those that wait at once, wait one behind the other"
 
         await asks.ask("GET", "/metrics", key="of nobody", address="203.0.113.9")
         assert waits[-1] == 0.0
         assert (await asks.ask("GET", "/metrics", address="198.51.100.7")).status == 200
-        assert len(waits) == at_once + 2
+        assert len(waits) == at_once + 3
 
     run(bank, steps)
 
@@ -326,6 +328,42 @@ def test_who_sends_much_is_remembered_while_many_others_come():
     assert pace.wait_s_of("one more", 2) == 0
     assert pace.wait_s_of("much", 2) == 2
     assert len(pace._buckets) == SENDERS_MAX
+
+
+def test_who_waits_takes_what_is_sent_later_up_to_a_limit():
+    now_s = 0.0
+    pace = Pace(1.0, lambda: now_s, waits_s_max=3.0)
+
+    assert [pace.wait_s_of("a", 1) for _ in range(7)] == [0, 0, 1, 2, 3, 4, 4]
+    now_s = 4.0
+    assert [pace.wait_s_of("a", 1) for _ in range(2)] == [0, 1]
+
+
+def test_what_is_done_for_many_waits_for_no_sender_and_its_failure_reaches_all(bank, monkeypatch):
+    async def steps(asks: Asker, _: Spoken) -> None:
+        serves, senders = asks.service, list[str]()
+
+        def broken(_steps: object) -> None:
+            raise RuntimeError("a mistake of the program")
+
+        async def in_thread(function: Callable[..., object], *arguments: object) -> object:
+            senders.append(SENDER.get())
+            return function(*arguments)
+
+        monkeypatch.setattr(serves, "in_thread", in_thread)
+        monkeypatch.setattr(serves, "_take_steps", broken)
+        SENDER.set("me")
+        gone, *both = [asyncio.ensure_future(serves.changed(lambda _change, _now_ms: None)) for _ in range(3)]
+        await asyncio.sleep(0)
+        gone.cancel()
+        found = await asyncio.wait_for(asyncio.gather(*both, return_exceptions=True), 120)
+        assert (senders, [str(error) for error in found]) == ([""], ["a mistake of the program"] * 2)
+
+        monkeypatch.setattr(serves.health, "look", lambda **_: senders.append(SENDER.get()))
+        await serves.health.known(in_thread)
+        assert senders[1:] == ["", ""]
+
+    run(bank, steps)
 
 
 @pytest.mark.parametrize("said", ['"\\' * 8_000, 'for="' + "a" * 2_000 + '",for=198.51.100.9'], ids=["open", "long"])

@@ -33,6 +33,7 @@ from shroff.worker.inbox import (
     DROP,
     LABELS,
     RETRY,
+    WATERMARK,
     InboxServer,
     answers_of,
     ask,
@@ -145,6 +146,25 @@ def test_requests_are_carried_out_in_the_order_of_their_numbers(desk):
     assert msgspec.json.decode(desk.result(dropped)) == 1
     assert [desk.answer(number).kind for number in (first, second)] == ["refused", "refused"]
     assert [entry.place for _, entry in desk.log.refused_list()] == ["2"]
+
+
+def test_a_watermark_is_set_back_once_though_the_writer_is_killed_right_behind_the_commit(desk, monkeypatch):
+    at_ms, append = desk.log.watermark_ms() - 1, desk.log.append
+    number = desk.ask(WATERMARK, msgspec.json.encode((at_ms, "a mistyped year")))
+
+    def killed(batch: Batch) -> None:
+        append(batch)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.log, "append", killed)
+    with pytest.raises(KeyboardInterrupt):
+        desk.inbox.serve()
+    monkeypatch.undo()
+    InboxServer(desk.log, writer(desk.log), intake_of, desk.load, desk.reader).serve()
+
+    seq, set_back = msgspec.json.decode(desk.result(number))
+    assert (seq, set_back["because"]) == (desk.log.last_seq(), "a mistyped year")
+    assert len(desk.log.controls()) == 2
 
 
 # ---- what cannot be read

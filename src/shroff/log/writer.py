@@ -35,7 +35,7 @@ from shroff.log.state.snapshots import Saved, restore, save
 from shroff.log.unique_index import index
 from shroff.models.in_force import FILE, read_in_force
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Batch, Log, LogReader, Offset
+from shroff.streams.log import Batch, Log, LogReader, Offset, Reply
 from shroff.streams.snapshots import Snapshots
 
 __all__ = [
@@ -195,8 +195,13 @@ class Writer:
             self.definitions, watermark_ms, self._now_ms(), partial(unknown, self._log), self._holder(watermark_ms)
         )
 
-    def set_watermark(self, at_ms: int, because: str) -> SetBack:
+    def set_watermark(
+        self, at_ms: int, because: str, replies: Callable[[int, SetBack], Iterable[Reply]] = lambda *_: ()
+    ) -> SetBack:
         """Set the watermark back by a control event; state is made anew from the log, as if nothing had leapt.
+
+        Args:
+            replies: Gives what is committed with it, by its place in the log.
 
         Raises: UsageError where it would not go back, or a time is beyond the clock; PrunedError where older events
             have left the store and no lake has them, with the day from which it would be exact. Nothing is written.
@@ -219,7 +224,8 @@ class Writer:
         folded.engine.let_through = state.engine.let_through
         self.give_up_snapshot()
         self._state, self._saved_seq = None, 0
-        self._log.append(Batch(records=[record], watermark_ms=at_ms, at_ms=now_ms))
+        given = [*replies(record.seq, set_back)]
+        self._log.append(Batch(records=[record], watermark_ms=at_ms, at_ms=now_ms, replies=given))
         self._seq += 1
         self._state = folded
         return set_back

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
@@ -64,15 +64,17 @@ class Away(FrozenStruct):
 
 
 class _Ready(Struct):
-    """A letter that was written: who takes it by which lane, and what came of that.
+    """A letter that was written: who opens its way, who takes it there, and what came of that.
 
     `outcome` is the error, or what is to be told of it though it left; None where it was not tried.
     """
 
     letter: OutgoingMessage
     way: str
-    hand_over: Callable[[str, int], str]
+    opens: Callable[[], Any]
+    hand_over: Callable[[Any], str]
     outcome: Exception | str | None = None
+    is_out: bool = False  # or may be
 
 
 class LetterGoneError(ShroffError):
@@ -150,11 +152,11 @@ class Sending:
     def _ready(self, letter: OutgoingMessage, notice: Notice | None) -> _Ready:
         """A letter as it will leave; one that cannot be written has its outcome already."""
         if notice is None:
-            return _Ready(letter, "", _nobody, LetterGoneError("the notice is no longer there"))
+            return _Ready(letter, "", _nobody, str, LetterGoneError("the notice is no longer there"))
         try:
-            return _Ready(letter, _way(notice), self._written_for(notice, letter))
+            return _Ready(letter, _way(notice), *self._written_for(notice, letter))
         except Exception as error:  # noqa: BLE001 - kept with the letter; what is a mistake is raised behind all others
-            return _Ready(letter, _way(notice), _nobody, error)
+            return _Ready(letter, _way(notice), _nobody, str, error)
 
     def _hand_over(self, ready: Sequence[_Ready]) -> None:
         """Have letters leave, those of one lane one after the other; by one lane until the first mail has left."""
@@ -173,7 +175,9 @@ class Sending:
             if self._services.now_ms() > letter.letter.claimed_ms - CLAIM_MS // 2:
                 return
             try:
-                letter.outcome = letter.hand_over(way, lane)
+                opened = self._open.get((way, lane)) or self._open.setdefault((way, lane), letter.opens())
+                letter.is_out = True
+                letter.outcome = letter.hand_over(opened)
             except Exception as error:  # noqa: BLE001 - as above
                 letter.outcome = error
                 if isinstance(error, AwayError | UsageError) or not _is_told(error):
@@ -201,7 +205,8 @@ class Sending:
             if letter.doubts:
                 return _done(letter, UNKNOWN, f"{TWICE}: {reason}", now_ms)
             return _put_off(replace(letter, doubts=1), reason, now_ms)
-        return _put_off(letter, str(outcome), now_ms) if isinstance(outcome, TransientError | UsageError) else letter
+        is_unsent = not message.is_out or isinstance(outcome, TransientError | UsageError)
+        return _put_off(letter, str(outcome), now_ms) if is_unsent else letter
 
     def _is_held(self, letter: OutgoingMessage, notice: Notice) -> bool:
         """Whether its notice tells nothing at this hour: a letter that was put off may have come into one."""
@@ -272,39 +277,21 @@ class Sending:
 
     # ---- what leaves
 
-    def _written_for(self, notice: Notice, letter: OutgoingMessage) -> Callable[[str, int], str]:
-        """Render a message; gives the function that sends it, which returns a remark where it was sent with one."""
+    def _written_for(self, notice: Notice, letter: OutgoingMessage) -> tuple[Callable[[], Any], Callable[[Any], str]]:
+        """Render a message; gives what opens its way, and what sends it, which returns a remark where it was sent with
+        one.
+        """
         if notice.channel == "mail":
             mail, trouble = self._mail(notice, letter)
-            return partial(self._mailed, mail, f"{SHIPPED} {trouble}" if trouble else "")
+            return self._services.open_mailer, partial(_mailed, mail, f"{SHIPPED} {trouble}" if trouble else "")
         due = self._dues_of(letter)[0]
         document = self._letters.document(notice, due, self._log)
         if document is None:
             raise LetterGoneError("its event is no longer there")
         id_, body = document
-        return (
-            partial(_put, self._services, notice, id_, body)
-            if notice.channel == "lake"
-            else partial(self._call, notice, due, body)
-        )
-
-    def _mailed(self, mail: Mail, trouble: str, way: str, lane: int) -> str:
-        mailer = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.open_mailer())
-        refused = cast("Mailer", mailer).send(mail)
-        words = "; ".join(f"{recipient.address}: {recipient.reason}" for recipient in refused)
-        if len(refused) == len(mail.recipients):
-            raise _AllRefusedError(words)
-        return "; ".join(said for said in (words, trouble) if said)
-
-    def _call(self, notice: Notice, due: Due, body: bytes, way: str, lane: int) -> str:
-        hook = self._open.get((way, lane)) or self._open.setdefault((way, lane), self._services.hook(notice))
-        type_, _, id_ = due.event.partition("/")
-        row = _Keyed(0, 0, due.kind, *(type_, id_), "", body, due=due.key)
-        for undelivered in cast("Sink", hook).send([row]):
-            if undelivered.may_pass:
-                raise TransientError(undelivered.reason)
-            raise _AllRefusedError(undelivered.reason)
-        return ""
+        if notice.channel == "lake":
+            return _nobody, partial(_put, self._services, notice, id_, body)
+        return partial(self._services.hook, notice), partial(_call, due, body)
 
     def _mail(self, notice: Notice, letter: OutgoingMessage) -> tuple[Mail, str]:
         """The mail of a letter, and why it has not the project's own text, where that failed.
@@ -395,7 +382,25 @@ def _put_off(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessa
     return replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason))
 
 
-def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _way: str, _lane: int) -> str:
+def _mailed(mail: Mail, trouble: str, mailer: Mailer) -> str:
+    refused = mailer.send(mail)
+    words = "; ".join(f"{recipient.address}: {recipient.reason}" for recipient in refused)
+    if len(refused) == len(mail.recipients):
+        raise _AllRefusedError(words)
+    return "; ".join(said for said in (words, trouble) if said)
+
+
+def _call(due: Due, body: bytes, hook: Sink) -> str:
+    type_, _, id_ = due.event.partition("/")
+    row = _Keyed(0, 0, due.kind, *(type_, id_), "", body, due=due.key)
+    for undelivered in hook.send([row]):
+        if undelivered.may_pass:
+            raise TransientError(undelivered.reason)
+        raise _AllRefusedError(undelivered.reason)
+    return ""
+
+
+def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _nobody: None) -> str:
     """Put a document into the lake; equal documents have the same path."""
     from shroff.lake.documents import named
 
@@ -406,8 +411,8 @@ def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _way: 
     return ""
 
 
-def _nobody(_way: str, _lane: int) -> str:
-    raise AssertionError("it was not written")
+def _nobody() -> None:
+    """Nobody takes what is put into the lake, or was not written."""
 
 
 def _called(run: Callable[[], None]) -> None:

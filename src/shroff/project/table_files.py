@@ -155,15 +155,15 @@ def _unpacked(file: str, data: bytes, problems: list[Problem]) -> bytes:
     with suppress(zlib.error):
         while data := data.lstrip(b"\0"):  # a file may have several parts, and zeros behind them
             unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            made += unpacker.decompress(data, _UNPACKED_MAX - len(made))
-            if not unpacker.eof:
+            made += unpacker.decompress(data, _UNPACKED_MAX + 1 - len(made))  # 0 would be no limit
+            if not unpacker.eof or len(made) > _UNPACKED_MAX:
                 break
             data = unpacker.unused_data
     if not data and made:
         return bytes(made)
     words = (
         f"it holds more than {_UNPACKED_MAX >> 20} MiB."
-        if len(made) >= _UNPACKED_MAX
+        if len(made) > _UNPACKED_MAX
         else "it is no whole file of gzip."
     )
     problems.append(Problem(file, 0, 0, "", words))

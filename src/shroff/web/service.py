@@ -27,7 +27,7 @@ from shroff.web.api.operator_alerts import OperatorAlerts
 from shroff.web.api.rules.backtests import Backtests
 from shroff.web.http.address import ActiveSettings, Address
 from shroff.web.http.authentication import Gate, Pace
-from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
+from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, beside, too_many
 from shroff.web.http.streaming import Streams
 from shroff.web.metrics import Requests, of_service, tally_of
 from shroff.web.work.helper_processes import CaseKeeper
@@ -68,7 +68,8 @@ SIGN_INS_OF_SENDER_MAX = 20  # of one address: an office has one
 COPIES_MAX = 2  # requests that ask what would be decided, at a time: each takes copies of the process
 LOOK_S = 0.005  # between two looks for a reply, longer each time,
 LOOK_S_MAX = 0.1  # up to this
-UNKNOWN_RATE = 100.0  # requests a second of one network that show no key or session; those beyond wait
+UNKNOWN_RATE = 100.0  # requests a second of one network that show no key or session; those beyond wait,
+UNKNOWN_S_MAX = 60.0  # one behind the other, up to this
 FETCH_RATE = 1.0  # a second that requests of one network cause, of what verifies requests
 STRANGERS_RATE = 20.0  # pages a second of one address without a key; those of two seconds may come at once
 RATE = 50_000.0  # events a second of one key
@@ -158,7 +159,7 @@ class Service:
         self.signing = Turns("signing in", SIGN_IN_THREADS, SIGN_IN_S_MAX, SIGN_INS_OF_SENDER_MAX)
         self.tell, self.routes = tell, routes
         self.confirming = project.notices.confirming()
-        self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE)
+        self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE, waits_s_max=UNKNOWN_S_MAX)
         self.fetches = Pace(FETCH_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
         self.queue = RequestQueue(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
@@ -439,20 +440,19 @@ class Service:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._steps.append((step, done))
         if self._recording is None or self._recording.done():
-            self._recording = asyncio.ensure_future(self._record())
+            self._recording = beside(self._record())
         await done
 
     async def _record(self) -> None:
         while self._steps:
             now, self._steps = self._steps, []
+            failure = None
             try:
                 await self.in_thread(self._take_steps, [step for step, _ in now])
-            except ShroffError as error:
-                for _, done in now:
-                    done.set_exception(error)
-            else:
-                for _, done in now:
-                    done.set_result(None)
+            except Exception as error:  # noqa: BLE001 - raised by each that waits
+                failure = error
+            for done in [done for _, done in now if not done.done()]:  # but by none that is gone
+                done.set_exception(failure) if failure else done.set_result(None)
 
     def _take_steps(self, steps: Sequence[Step]) -> None:
         now_ms = self.project.context.now_ms()

@@ -341,8 +341,7 @@ class InboxServer:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
             elif request.kind == WATERMARK:
                 at_ms, because = from_json(request.body, type=tuple[int, str])
-                set_back = self._writer.set_watermark(at_ms, because)
-                self._log.append(Batch(replies=[_reply(request.number, (self._writer.seq, set_back))]))
+                self._writer.set_watermark(at_ms, because, lambda *done: [_reply(request.number, done)])
             elif request.kind == LINES:
                 self._take(request, from_json(request.body, type=forwarded_input.HandedLines))
             elif request.kind == ADOPT:

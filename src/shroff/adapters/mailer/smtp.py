@@ -22,12 +22,14 @@ _TAKEN = 250
 _RECIPIENT_TAKEN = (250, 251)
 _CLOSING = 421
 _FOR_GOOD = 500
+_UNAUTHENTICATED = 530  # in answer to whatever comes first
 
 
 class SmtpMailer:
     """A mail server, by SMTP with STARTTLS (smtp://) or TLS from the start (smtps://).
 
-    What is refused by a number from 500 on is refused for good; from 400 on it may be taken later. Over `smtp://` no
+    A recipient or a mail that is refused by a number from 500 on is refused for good, and the account that sends it is
+    for people to mend; from 400 on it may be taken later. Over `smtp://` no
     mail and no password leaves before TLS is there, unless `is_plain`: then only what the server offers is used.
     """
 
@@ -92,7 +94,7 @@ class SmtpMailer:
         code, text = connection.mail(mail.sender)
         if code != _TAKEN:
             self._reset()
-            return self._answered(code, text, mail.recipients)
+            return self._answered(code, text, ())
         refused: list[Unmailed] = []
         later: TransientError | None = None
         for recipient in mail.recipients:
@@ -113,13 +115,18 @@ class SmtpMailer:
         return refused
 
     def _answered(self, code: int, text: bytes | str, recipients: Sequence[str]) -> list[Unmailed]:
-        """What a refusal means. Raises: TransientError where it may work later, AwayError where the server closes."""
+        """What a refusal means, of all mails where no recipients are named. Raises: TransientError where it may work
+        later, AwayError where the server closes, UsageError where it refuses the account.
+        """
         words = f"{self._where} answered {code} {_words(text)}"
         if code == _CLOSING:
             self.close()
             raise AwayError(words)
         if code < _FOR_GOOD:
             raise TransientError(words)
+        if code == _UNAUTHENTICATED or not recipients:
+            self.close()
+            raise UsageError(f"{words}. Fix 'mail' in shroff.yaml")
         return [Unmailed(recipient, words) for recipient in recipients]
 
     def greet(self) -> str:

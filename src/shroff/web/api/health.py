@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypedDict
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import TimeText, time_text
@@ -14,6 +14,7 @@ from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right
 from shroff.runtime.values import Fresh, FrozenStruct
 from shroff.web.api.operator_alerts import FiringAlert
+from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
 from shroff.worker.outbox import LAKE, Deliveries
@@ -29,7 +30,7 @@ FIXED_FRESH_S = 10.0
 AGAIN_S = 5.0  # and at least, for who wants another one now
 OLD_S = 600.0  # from when on a look says nothing of now
 PATIENCE_S = 0.05  # for which a page waits for a new look before it shows what is known
-InThread: TypeAlias = "Callable[[Callable[[], HealthLook]], Awaitable[HealthLook]]"
+InThread: TypeAlias = "Callable[[Callable[[], HealthLook]], Coroutine[Any, Any, HealthLook]]"
 LEAVING_S = 2.0  # for which the state of deliveries serves everybody
 _ORDER = {WRONG: 0, NOTE: 1}
 _HARM_FIRST = frozenset({"log", "rows", "project", "folder", "hash", "write-ahead", "store"})
@@ -91,7 +92,7 @@ class HealthBoard:
         """
         task = self._beside
         if task is None or (task.done() and task.exception() is None):  # one that failed is told once
-            task = self._beside = asyncio.ensure_future(in_thread(lambda: self.look(is_now=is_now)))
+            task = self._beside = beside(in_thread(lambda: self.look(is_now=is_now)))
         if (await asyncio.wait({task}, timeout=PATIENCE_S))[0]:
             self._beside = None if self._beside is task else self._beside
             return Known(task.result(), is_looking=False)

@@ -15,6 +15,7 @@ from shroff.log.writer import DUPLICATE, REFUSED
 from shroff.people.access import network_of
 from shroff.streams.push import CHALLENGE, MESSAGE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.web.api.events import check_rate_of, shown
+from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import PROBLEM, Json, Request
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.http.routes import Route, RouteDoc
@@ -128,7 +129,7 @@ async def _fetched(service: Service, request: Request, named: NamedSource, sourc
     if key not in fetches:
         if len(fetches) >= FETCHES_MAX or service.fetches.wait_s_of(network_of(request.address), 1):
             raise TransientError("too many requests to verify at once; send it again")
-        fetches[key] = asyncio.ensure_future(service.in_thread(source.fetch, url))
+        fetches[key] = beside(service.in_thread(source.fetch, url))
         fetches[key].add_done_callback(lambda done: (fetches.pop(key), done.cancelled() or done.exception()))
     await asyncio.shield(fetches[key])
 

@@ -61,14 +61,15 @@ class Pace:
     Args:
         rate: Events a second, of which those of two seconds may come at once; a request that is larger passes where
             nothing was sent for so long.
+        waits_s_max: Whoever has to wait for no longer is taken to send then, and the next one waits behind.
     """
 
-    def __init__(self, rate: float, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._rate, self._clock_s = rate, clock_s
+    def __init__(self, rate: float, clock_s: Callable[[], float] = time.monotonic, *, waits_s_max: float = 0.0) -> None:
+        self._rate, self._clock_s, self._waits_s_max = rate, clock_s, waits_s_max
         self._buckets: dict[str, _Bucket] = {}
 
     def wait_s_of(self, sender: str, events: int) -> float:
-        """Take so many events from what a sender may send; gives for how long they wait instead, 0 for not."""
+        """Take so many events from what a sender may send; gives for how long they wait, 0 for not."""
         now_s, full = self._clock_s(), 2 * self._rate
         bucket = self._buckets.pop(sender, None) or _Bucket(full, now_s)
         if len(self._buckets) >= SENDERS_MAX:
@@ -76,8 +77,7 @@ class Pace:
         self._buckets[sender] = bucket  # behind all others: the first is the one that sent nothing for longest
         bucket.left = min(full, bucket.left + (now_s - bucket.at_s) * self._rate)
         bucket.at_s = now_s
-        needed = min(events, full)
-        if bucket.left < needed:
-            return (needed - bucket.left) / self._rate
-        bucket.left -= events
-        return 0.0
+        wait_s = max(0.0, min(events, full) - bucket.left) / self._rate
+        if wait_s <= self._waits_s_max:
+            bucket.left -= events
+        return wait_s

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextvars import ContextVar
-from typing import Final, TypeVar
+from contextvars import Context, ContextVar
+from typing import Any, Final, TypeVar
 from weakref import WeakValueDictionary
 
 from msgspec import Struct, field
@@ -113,6 +113,11 @@ class Turns:
     def end(self) -> None:
         """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def beside(work: Coroutine[Any, Any, One]) -> asyncio.Task[One]:
+    """A task of no sender, for a result that several requests wait for."""
+    return asyncio.get_running_loop().create_task(work, context=Context())
 
 
 def too_many(words: str) -> ProblemError:

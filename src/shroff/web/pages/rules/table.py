@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterable
 from contextlib import suppress
@@ -25,6 +24,7 @@ from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.rules.texts import form_of
 from shroff.web.api.decisions import summaries_of
+from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open
@@ -171,7 +171,7 @@ def count_hits(service: Service) -> None:
     if looks.kept.counting is None or looks.kept.counting.done():
         with suppress(Exception):  # what failed there fails for whoever looks as well, and is told them
             _ = looks.kept.counting and looks.kept.counting.result()
-        looks.kept.counting = asyncio.ensure_future(service.in_thread(partial(looks.follow, is_whole=True)))
+        looks.kept.counting = beside(service.in_thread(partial(looks.follow, is_whole=True)))
 
 
 def _days(look: RuleLook, today: int) -> Bars | None:
