@@ -94,6 +94,7 @@ def bank(tmp_path: Path) -> Path:
     return bank
 
 
+@pytest.mark.sample(3)  # random events against one definition
 @pytest.mark.parametrize("where", ["log", "lake", "both", "pruned"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_counts_are_those_of_the_definition_wherever_events_lie(bank: Path, seed: int, where: str):
@@ -153,6 +154,7 @@ def append(bank: Path, events: list[dict[str, Any]], names: list[str], size: int
             writer.write(given[at : at + size])
 
 
+@pytest.mark.sample(2)  # where events lie is tried above, too
 @pytest.mark.parametrize("where", ["log", "lake", "both", "pruned"])
 def test_counts_by_source_are_those_of_the_definition_and_old_events_have_none(bank: Path, where: str) -> None:
     events, chance = lines(5), random.Random(where)

@@ -42,6 +42,7 @@ def log_of(payments: int) -> MemoryStore:
     return store
 
 
+@pytest.mark.sample(2)  # the contract of places is tried at each
 @pytest.mark.parametrize("place", ["folder", *SCHEMES])
 def test_writers_at_once_make_one_lake(place: str, tmp_path: Path, request: pytest.FixtureRequest):
     make, store = at(place, tmp_path, request), log_of(40)

@@ -215,6 +215,7 @@ def undo_is_over(bank: Served) -> None:
             change.put_pending(replace(item, due_ms=0))
 
 
+@pytest.mark.sample(1)  # the other steps are tried at both widths
 @pytest.mark.parametrize("width", WIDTHS)
 def test_who_disagrees_in_a_second_look_hands_the_case_to_a_third_person(bank, opened, width):
     ann, ben, cem = (opened(name, width) for name in ("ann", "ben", "cem"))

@@ -116,6 +116,7 @@ def test_an_old_event_again_is_answered_and_its_label_joins_and_another_content_
 
 
 # Kills at the writes of its files are those of tests/recovery/test_file_writes.
+@pytest.mark.sample(2)  # kills at each write: recovery/test_file_writes
 @pytest.mark.parametrize(
     "step", [*PRUNE_STEPS, *(pytest.param(text, marks=pytest.mark.long) for text in ("lake", "snapshot"))]
 )

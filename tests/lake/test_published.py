@@ -119,6 +119,7 @@ smoke_of = {
 CAMPAIGN = [pytest.param("iceberg", seed, marks=pytest.mark.long) for seed in range(1, 9)]
 
 
+@pytest.mark.sample(2)  # seeds of two formats
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "seed"), [*(("delta", seed) for seed in range(times(2, 5))), ("iceberg", 0), *CAMPAIGN]

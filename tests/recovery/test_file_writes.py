@@ -193,6 +193,7 @@ def points(writes: list[str]) -> list[tuple[int, bool]]:
 
 
 # Of `train`, which promotes as well, and of commits of a log, others try what kills a `promote`.
+@pytest.mark.sample(2)  # all write by the same few functions
 @pytest.mark.parametrize(
     "name", [pytest.param(item, marks=pytest.mark.long) if item == "promote" else item for item in WRITERS]
 )

@@ -58,6 +58,7 @@ def breaking(
             time.sleep(chance.uniform(0.05, 0.4))
 
 
+@pytest.mark.sample(1)  # one client reaches both
 @pytest.mark.parametrize("place", ["s3", "gcs"])
 def test_a_lake_behind_a_network_that_breaks_has_each_row_once(
     place: str, tmp_path: Path, request: pytest.FixtureRequest

@@ -108,6 +108,7 @@ def progress_of(project: Path, folder: Path) -> list[Progress]:
     return [msgspec.json.decode(text, type=Progress) for text in texts if text is not None]
 
 
+@pytest.mark.sample(1)  # commits that are killed at every step: test_kill
 @pytest.mark.slow
 @pytest.mark.parametrize("step", TRIED_STEPS)
 def test_kills_at_a_step_of_a_commit_change_nothing(
@@ -125,6 +126,7 @@ def test_kills_at_a_step_of_a_commit_change_nothing(
     assert [item.state for item in progress_of(project, folder)] == [DONE] * 3
 
 
+@pytest.mark.sample(2)  # each is a kill between the same commits
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", WORK)
 def test_kills_between_commits_change_nothing(folder: Path, tmp_path: Path, moment: str) -> None:

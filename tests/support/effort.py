@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar
 
 PROFILE: Final = os.environ.get("SHROFF_TEST_PROFILE", "default")
@@ -53,6 +53,23 @@ def some_of_each(cases: Collection[Case], kind: Callable[[Case], object], every:
             found.append(case)
         seen[kind(case)] += 1
     return found
+
+
+def drawn_long(cases: Mapping[str, int], seed: object) -> set[str]:
+    """Tests that one run of `make test` leaves to the next ones and to `make test-long`.
+
+    Args:
+        cases: Names of tests that are marked `sample`, with how many of each function's a run tries.
+        seed: Of the run, which says it in its first line: the same seed draws the same tests.
+    """
+    functions: dict[str, list[str]] = {}
+    for name in sorted(cases):
+        functions.setdefault(name.partition("[")[0], []).append(name)
+    left = set[str]()
+    for function, names in functions.items():
+        tried = random.Random(f"{seed} {function}").sample(names, min(len(names), cases[names[0]]))
+        left.update(set(names) - set(tried))
+    return left
 
 
 def quickest_s(call: Callable[[], object], tries: int = 3) -> float:

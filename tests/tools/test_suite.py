@@ -19,6 +19,7 @@ import pytest
 
 from tests.architecture import sources
 from tests.support import forks, workers
+from tests.support.effort import drawn_long
 from tests.support.timing import (
     CORES,
     LEEWAY,
@@ -103,6 +104,16 @@ def test_what_took_too_long_fails_the_run_and_is_said_at_its_end(monkeypatch, ca
 
     assert session.exitstatus == pytest.ExitCode.TESTS_FAILED
     assert "tests/grown took 0 s of a processor, and its budget is 0 s" in capsys.readouterr().out
+
+
+def test_a_run_draws_its_sample_by_its_seed_and_a_few_runs_try_every_case():
+    cases = {f"tests/a.py::test_kill[{number}]": 2 for number in range(5)} | {"tests/a.py::test_alone[1]": 3}
+    tried = [cases.keys() - drawn_long(cases, seed) for seed in range(20)]
+
+    assert all(sum("test_kill" in name for name in names) == 2 for names in tried)
+    assert all("tests/a.py::test_alone[1]" in names for names in tried)
+    assert set().union(*tried) == cases.keys()
+    assert drawn_long(dict(reversed(cases.items())), 7) == drawn_long(cases, 7), "an order by chance draws the same"
 
 
 def test_every_folder_has_a_budget(root: Path):
@@ -209,19 +220,9 @@ def in_workers(folder: Path, module: str = MODULE, count: int = 2, more: str = "
     (folder / "conftest.py").write_text(dedent(WORKERS))
     for number in range(3):
         (folder / f"test_{number}.py").write_text(dedent(module))
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        more,
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:randomly",
-        "--basetemp=base",
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", more, "-p", "no:cacheprovider", "--basetemp=base"]
     env = {**os.environ, "NOTES": str(folder / "notes"), "COUNT": str(count), "PYTHONPATH": str(suite.ROOT)}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a plugin of others is not looked at, and they take three seconds
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
