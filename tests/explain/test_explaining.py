@@ -138,7 +138,7 @@ def test_inputs_made_of_one_field_are_one_reason_that_names_them(bank):
     assert reasons["payment.at"]["contribution"] == pytest.approx(sum(part["contribution"] for part in parts), abs=2e-6)
     assert parts[0]["input"] == "hour(payment.at)"
     assert re.fullmatch(
-        r"at 17:30 UTC, normally (not )?(before|between) .*:\d\d for this card", reasons["payment.at"]["text"]
+        r"at 17:30 UTC, normally (not )?(before|between) .*:\d\d UTC for this card", reasons["payment.at"]["text"]
     )
     assert "inputs" not in reasons["payment.amount"]
 
@@ -231,19 +231,19 @@ def test_a_value_that_is_missing_is_usual_where_it_was_often_missing(lacking, is
 @pytest.mark.parametrize(
     ("function", "earlier", "now", "words", "is_usual"),
     [
-        ("hour", [*range(10, 22)] * 2, 3, "not before 10:00", False),
-        ("hour", [*range(10, 22)] * 2, 23, "before 22:00", False),
-        ("hour", [*range(10, 22)] * 2, 12, "between 10:00 and 21:59", True),
-        ("hour", [22, 23, 0, 1] * 5, 0, "between 22:00 and 01:59", True),
-        ("hour", [22, 23, 0, 1] * 5, 12, "between 22:00 and 01:59", False),
+        ("hour", [*range(10, 22)] * 2, 3, "not before 10:00 UTC", False),
+        ("hour", [*range(10, 22)] * 2, 23, "before 22:00 UTC", False),
+        ("hour", [*range(10, 22)] * 2, 12, "between 10:00 and 21:59 UTC", True),
+        ("hour", [22, 23, 0, 1] * 5, 0, "between 22:00 and 01:59 UTC", True),
+        ("hour", [22, 23, 0, 1] * 5, 12, "between 22:00 and 01:59 UTC", False),
         ("hour", [*range(24)], 3, "at any hour", True),
-        ("hour", [*range(12, 24)], 12, "not before 12:00", True),
-        ("hour", [0, 1, 2] * 3, None, "before 03:00", False),
-        ("hour", [9] * 5, 9, "between 09:00 and 09:59", True),
-        ("weekday", [0, 1, 2, 3, 4] * 5, 6, "Monday to Friday", False),
-        ("weekday", [4, 5, 6, 0] * 5, 5, "Friday to Monday", True),
+        ("hour", [*range(12, 24)], 12, "not before 12:00 UTC", True),
+        ("hour", [0, 1, 2] * 3, None, "before 03:00 UTC", False),
+        ("hour", [9] * 5, 9, "between 09:00 and 09:59 UTC", True),
+        ("weekday", [0, 1, 2, 3, 4] * 5, 6, "Monday to Friday (UTC)", False),
+        ("weekday", [4, 5, 6, 0] * 5, 5, "Friday to Monday (UTC)", True),
         ("weekday", [*range(7)], 5, "on any day", True),
-        ("weekday", [5, 6] * 5, 1, "on Saturday or Sunday", False),
+        ("weekday", [5, 6] * 5, 1, "on Saturday or Sunday (UTC)", False),
     ],
 )
 def test_normal_hours_and_weekdays_read_as_people_say_them(function, earlier, now, words, is_usual):

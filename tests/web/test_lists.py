@@ -163,7 +163,7 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
         assert "A step less" in far
         assert (await browser.get("/links?entity=cart&key=c-1")).status == 404
         line = (await browser.get("/links/ring?entity=card&key=c-2")).body.decode()
-        assert '<a href="/links?entity=card&amp;key=c-2">Ring of 3 cards over 1 device</a>' in line
+        assert '<a href="/links?entity=card&amp;key=c-2">In a ring of 3 cards over 1 device</a>' in line
 
     run(bank, steps)
 

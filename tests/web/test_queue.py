@@ -334,7 +334,7 @@ def test_a_row_a_panel_and_a_case_say_whose_card_who_was_paid_how_much_and_why(b
         title = f"1,234.50 EUR to {merchant}"
         assert f'<span class="part">{merchant},</span>' in queue_page
         assert f'<h3 class="peek-head">{title}</h3>' in panel
-        assert "Answers cover 1 payment, <b>" in panel
+        assert "Answer <b>1 payment</b>, <b>" in panel
         assert f"<h1>{title}</h1>" in case_page
         first = re.search(r"<p><b>(.*?)</b></p>", panel)
         assert first is not None
@@ -360,7 +360,7 @@ def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
         number = (await browser.get("/api/v1/cases?text=p-0")).json()["cases"][0]["id"]
         shown = (await browser.get(first)).body.decode()
         assert f'<a href="/cases/{number}" data-key="o"' in shown
-        assert f"Closes case {number}." in shown
+        assert f"which closes case {number}</p>" in shown
         assert "up to this payment</h2>" in shown
         before = (await browser.get("/api/v1/cases?state=closed")).json()["totals"]["count"]
         assert (await form(browser, f"{first}/answer", first, verdict="genuine"))[:2] == (303, first)
@@ -372,7 +372,7 @@ def test_a_decision_is_answered_on_its_page_in_its_case_or_by_a_label(bank):
         assert 'class="toast"' in after
         assert (await form(browser, f"{first}/answer", first, verdict="fraud"))[0] == 409
 
-        assert "No case: writes a label." in (await browser.get(plain)).body.decode()
+        assert "no case, writes a label" in (await browser.get(plain)).body.decode()
         assert (await form(browser, f"{plain}/answer", plain, verdict="maybe"))[0] == 400
         assert (await form(browser, f"{plain}/answer", plain, verdict="fraud"))[:2] == (303, plain)
         late = replace(asks.service.cases, now_ms=lambda: int(time.time() * 1_000) + 60_000)

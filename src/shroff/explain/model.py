@@ -302,7 +302,8 @@ class Story(FrozenStruct):
             return _Range(words + share, is_usual=value == top)
         numbers = [float(value) for value in values if isinstance(value, int | float)]
         if wording.clock:
-            return _on_clock(wording.clock, numbers, value)
+            found = _on_clock(wording.clock, numbers, value)
+            return found if " any " in found.words else replace(found, words=found.words + wording.after)
         low, high = _ends(numbers)
         whole = node.type.kind != "real"
         least, most = (teller.value(node.type, int(number) if whole else number, wording) for number in (low, high))

@@ -256,8 +256,8 @@ class _KeyTexts:
         return EventLine(event, summary, self.verdict(event.record), path, who, path_of_who, further)
 
     def links(self, name: str) -> list[JsonObject]:
-        """Linked keys with their newest event that shares something, and what they share: entity, name and path."""
-        return [
+        """Linked keys, frauds first, with their newest event that shares something, and what: entity, name and path."""
+        found = [
             {
                 "title": self.title(name, neighbour.key),
                 "path": entity_path(name, neighbour.key),
@@ -268,6 +268,7 @@ class _KeyTexts:
             }
             for neighbour in self._found.links.neighbours
         ]
+        return sorted(found, key=lambda link: link["newest"].verdict != FRAUD)
 
     def _note(self, record: Record) -> None:
         """Keep the names that an event has for its keys."""

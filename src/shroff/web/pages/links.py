@@ -22,6 +22,7 @@ from shroff.web.pages.renderer import page, part
 from shroff.web.pages.words import money
 
 if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
     from shroff.web.service import Service
 
 PATH = "/links"
@@ -32,7 +33,8 @@ ROWS_MAX = 200
 
 async def show(service: Service, request: Request) -> Response:
     """The links of a key; without one, the question for it."""
-    query, entities = request.query_params, service.project.definitions.events.entities
+    query, definitions = request.query_params, service.project.definitions
+    entities = definitions.events.entities
     name, key, number = (
         query.get("entity") or next(iter(entities), ""),
         query.get("key", "").strip(),
@@ -43,7 +45,8 @@ async def show(service: Service, request: Request) -> Response:
     found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide")) if key else None
     graph = None
     if found and found.links:
-        found.links.sort(key=lambda link: f"{link.via}={link.value}" not in pinned)
+        found.links.sort(key=lambda link: (f"{link.via}={link.value}" not in pinned, not link.frauds))
+        found.members[1:] = sorted(found.members[1:], key=lambda member: not member.frauds)
         graph = await service.in_thread(_graph, name, found, pinned)
     return await page(
         service,
@@ -55,9 +58,9 @@ async def show(service: Service, request: Request) -> Response:
         steps=steps,
         steps_max=STEPS_MAX,
         found=found,
-        ring=_ring(name, found) if found else "",
+        ring=_ring(definitions, name, found) if found else "",
         graph=graph,
-        has_via=has_via(service.project.definitions, name) if found else True,
+        has_via=has_via(definitions, name) if found else True,
         drawn=DRAWN_MAX,
         rows=ROWS_MAX,
         hidden=query.getlist("hide"),
@@ -70,7 +73,8 @@ async def ring(service: Service, request: Request) -> Response:
     """The ring of a key in one line, for the page of a case."""
     name, key = (request.query_params.get(field, "") for field in ("entity", "key"))
     found = await service.in_thread(_found, service, name, key, STEPS_MAX, [])
-    return part(service, request, "ring.html", ring=_ring(name, found), path=ring_path(PATH, name, key))
+    shown = _ring(service.project.definitions, name, found)
+    return part(service, request, "ring.html", ring=shown, path=ring_path(PATH, name, key))
 
 
 def ring_path(path: str, name: str, key: str) -> str:
@@ -95,14 +99,15 @@ def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int
     return f"{PATH}?{urlencode([('entity', name), ('key', key), ('steps', steps), *pairs])}"
 
 
-def _ring(name: str, found: Neighbourhood) -> str:
-    """The ring in words; empty for a key that is linked to none."""
+def _ring(definitions: Definitions, name: str, found: Neighbourhood) -> str:
+    """The ring in words, where `via` links; else how many keys share values. Empty for a key that is linked to none."""
     values = Counter[str]()
     for via, count in found.over.items():
         values[_field(via)] += count
     over = [many(count, noun, f"{noun}es" if noun.endswith("s") else "") for noun, count in values.items()]
+    what = "In a ring of" if has_via(definitions, name) else "Shared values link"
     keys = many(min(found.ring, RING_MAX), name.replace("_", " "))
-    return f"ring of {'more than ' * (found.ring > RING_MAX)}{keys} over {', '.join(over)}" if over else ""
+    return f"{what} {'more than ' * (found.ring > RING_MAX)}{keys} over {', '.join(over)}" if over else ""
 
 
 def _field(via: str) -> str:
@@ -126,7 +131,7 @@ def _graph(name: str, found: Neighbourhood, pinned: Sequence[str]) -> LinkGraph:
             values_of[key].append(at)
     linked = [(other, values_of[other.key]) for other in others]
     linked.sort(key=lambda pair: first > 0 and pair[1][0] >= first)
-    linked[:DRAWN_MAX] = sorted(linked[:DRAWN_MAX], key=lambda pair: pair[1])
+    linked[:DRAWN_MAX] = sorted(linked[:DRAWN_MAX], key=lambda pair: (not pair[0].frauds, pair[1]))
     through = [at for at, link in enumerate(links) if link.step == 1]
     return link_graph(drawn(own, through), [drawn(*pair) for pair in linked], DRAWN_MAX, ROW)
 

@@ -130,6 +130,7 @@ async def letters(service: Service, request: Request) -> Response:
         "again": FAILED,
         "leaving": leaving,
         "open": OPEN,
+        "are_files": service.project.context.systems.mails_are_files,
     }
     return await page(service, request, "letters.html", **shown, **more)
 
