@@ -15,18 +15,22 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import SMTP
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from playwright.sync_api import Page
 
-from shroff.examples.bank import bank
+from shroff.examples.bank import bank_from, stretch_upto
+from shroff.runtime.values import replace
 from tools.browser import browser
 
 ROOT: Final = Path(__file__).parent.parent
@@ -42,6 +46,7 @@ morning_features: { kind: features, cron: "0 5 * * 1-5", zone: Europe/Berlin, pa
 """
 STREAMED: Final = ("live", "queue", "case", "organizations")  # a stream of theirs stays open
 PROJECT: Final[ContextVar[Path]] = ContextVar("project")  # that is served
+LAST_DAY: Final = 1_200  # payments of a bank of 60,000
 QUALITY: Final = 80  # a page is below 100 kB then, and its text still sharp; PNG takes twice as much
 
 
@@ -147,13 +152,20 @@ def drift(page: Page) -> None:
 
 
 def disputes(page: Page) -> None:
-    page.goto("/decisions")
+    """Of payments that are weeks old, each over its whole amount."""
+    page.goto("/entities")
     page.evaluate("""async () => {
         const days = (count) => new Date(Date.now() + count * 86400000).toISOString();
-        const paths = [...document.querySelectorAll("tbody th a")].slice(0, 5).map((link) => link.pathname);
-        const disputes = paths.map((path, at) => ({
-            event: path.split("/").slice(2).join("/"), stage: "dispute", known_at: days(0), due: days(6 * at - 1),
-            network: "visa", code: "10.4", amount: `${40 + 7 * at}.90`,
+        const of = async (path) => (await fetch(`/api/v1${path}`)).json();
+        const cards = [...document.querySelectorAll("tbody th a")].slice(0, 5).map((link) => link.pathname);
+        const payments = await Promise.all(cards.map(async (card) => {
+            const { timeline } = await of(`${card}?limit=50`);
+            const { event, id } = timeline.at(-1);
+            return of(`/decisions/${event}/${id}`);
+        }));
+        const disputes = payments.map((payment, at) => ({
+            event: `${payment.event}/${payment.id}`, stage: "dispute", known_at: days(-2 - at), due: days(6 * at - 1),
+            network: "visa", code: "10.4", amount: payment.amount,
         }));
         const headers = {
             "X-CSRF-Token": document.querySelector("meta[name=csrf]").content, "Content-Type": "application/json",
@@ -271,7 +283,9 @@ def why(page: Page) -> None:
         folder, file = Path(scratch, "bank"), Path(scratch, "burst.jsonl")
         shroff("init", folder, "--template", "payments")
         where = {"card": "c-7", "merchant": "m-7", "terminal": "t-7", "country": "DE", "channel": "web"}
-        paid = [{**where, "paid_at": f"2026-03-01T10:0{at}:00Z", "amount": f"1.0{at}"} for at in range(1, 6)]
+        begun = datetime.now(UTC) - timedelta(minutes=8)
+        times = [f"{begun + timedelta(minutes=at):%Y-%m-%dT%H:%M:%SZ}" for at in range(5)]
+        paid = [{**where, "paid_at": time, "amount": f"1.0{at}"} for at, time in enumerate(times, 1)]
         file.write_text("".join(json.dumps({**event, "payment_id": f"p-{at}"}) + "\n" for at, event in enumerate(paid)))
         shroff("-C", folder, "ingest", file, "--as", "payment")
         key = shroff("-C", folder, "keys", "create", "shop", "--role", "admin").split()[0]
@@ -287,7 +301,9 @@ def organizations(page: Page) -> None:
     password = secrets.token_urlsafe()
     with tempfile.TemporaryDirectory(prefix="shroff-organizations-") as scratch:
         home, file = Path(scratch, "home"), Path(scratch, "payments.jsonl")
-        file.write_text("".join(json.dumps(payment.event) + "\n" for payment in bank(6_000, seed=3)))
+        stretch = stretch_upto(60_000, 3, int(time.time() * 1_000))
+        newest = bank_from(60_000, 3, replace(stretch, skipped=stretch.skipped + 60_000 - LAST_DAY))
+        file.write_text("".join(json.dumps(payment.event) + "\n" for payment in islice(newest, LAST_DAY)))
         shroff("init", home, "--template", "blank")
         shroff("-C", home, "users", "add", "ben", "--role", "member", "--password-stdin", given=password)
         for name in ("north", "south"):

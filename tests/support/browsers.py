@@ -60,6 +60,12 @@ FORMS = """() => {
         found.push(`a day in the order of the browser's language: ${field.outerHTML}`);
     return found;
 }"""
+# What is cut off and cannot be scrolled to; a field scrolls with its caret, and `data-cut` says that it is on purpose.
+CLIPPED = """() => [...document.body.querySelectorAll("*")].filter((node) => {
+    const style = getComputedStyle(node), isMeant = node.closest("[data-cut], svg, .unseen, input, select");
+    const isCut = /hidden|clip/.test(style.overflowX) && node.scrollWidth > node.clientWidth + 1;
+    return isCut && !isMeant && style.textOverflow !== "ellipsis" && node.clientWidth > 1 && node.checkVisibility();
+}).map((node) => `${node.outerHTML.slice(0, 120)}: ${node.textContent.trim().slice(0, 60)}`)"""
 JUDGED = Path(__file__).with_name("judged.js")
 
 
@@ -117,6 +123,8 @@ class Looker:
             wide = self.page.evaluate("document.documentElement.scrollWidth")
             if wide > width:
                 self._note(f"it is {wide} px wide on a screen of {width} px")
+            for clipped in self.page.evaluate(CLIPPED):
+                self._note(f"cut off without a scrollbar at {width} px: {clipped}")
             self._judge(f"{scheme} at {width} px", is_first=scheme == "light")
 
     def _judge(self, where: str, *, is_first: bool) -> None:

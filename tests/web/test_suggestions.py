@@ -37,7 +37,7 @@ def test_a_search_is_queued_and_its_rule_goes_into_shadow_by_one_key(tmp_path):
         tested_to=day(8),
         tried=1,
         rules=[rule],
-        drop=[DroppableRule("old", "it never hits", "0.00", 0)],
+        drop=[DroppableRule("old", "it never hits", "0.00", 0), DroppableRule("dear", "it costs more", "20.00", 5)],
     )
 
     async def steps(asks: Asker, browser: Browser) -> None:
@@ -55,10 +55,14 @@ def test_a_search_is_queued_and_its_rule_goes_into_shadow_by_one_key(tmp_path):
             "99.2\N{NO-BREAK SPACE}% to 100.0",
             "165,921.11",
             "large",
-            "It never hits",
+            "It costs more",
+            'href="/rules/dear#history"',
+            "1 rule changes no decision",
             "Try in shadow",
         ):
             assert said in shown
+        assert shown.index("it never hits") > shown.index("It costs more"), "what saves nothing is folded below"
+        assert 'href="/rules/old#history"' not in shown
         unknown = await browser.post("/suggestions/shadow", token | {"rule": "another"})
         assert (unknown.status, "no longer suggests" in unknown.body.decode()) == (422, True)
         gone = await browser.post("/suggestions/shadow", token | {"rule": rule.id})

@@ -26,7 +26,7 @@ from shroff.people.user_operations import (
     SignOutUser,
     UserLink,
 )
-from shroff.people.users import PEOPLE
+from shroff.people.users import PEOPLE, all_users
 from shroff.web.api.projects import FILTERS, audit_query
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.problems import ProblemError
@@ -211,7 +211,9 @@ async def revoke_key(service: Service, request: Request) -> Response:
 async def approvals(service: Service, request: Request, mistake: str = "", done: str = "") -> Response:
     """Page of the changes that wait for a second person."""
     shown = await service.run(request, ShowApprovals())
-    return await page(service, request, "approvals.html", shown=shown, me=request.who.name, mistake=mistake, done=done)
+    roles = {user.name: user.role for user in await service.in_thread(all_users, service.desk)}
+    said = {"me": request.who.name, "mistake": mistake, "done": done}
+    return await page(service, request, "approvals.html", shown=shown, roles=roles, **said)
 
 
 async def answer_approval(service: Service, request: Request) -> Response:

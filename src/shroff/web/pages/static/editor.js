@@ -34,6 +34,9 @@ const formView = form.querySelector("[data-form]");
 const textView = form.querySelector("[data-text]");
 const fields = ruleForm(formView, known, typed);
 
+// long lines go on below, so the text is as high as what stands behind it, and two lines more
+new ResizeObserver(() => (area.style.minHeight = `${shown.offsetHeight + 44}px`)).observe(shown);
+
 // ---- what stands behind the text
 
 function element(tag, className, ...inside) {
