@@ -10,9 +10,9 @@ SHARED = Key("zone", "A zone.", ANY)
 
 
 def test_words_and_shapes_give_the_keys_that_they_describe():
-    declared = mapping_shape(
-        """a fence: it is
-        long
+    class Fence:
+        """A fence: it is
+        long.
 
         from: The first day: on it,
             it stands.
@@ -21,14 +21,14 @@ def test_words_and_shapes_give_the_keys_that_they_describe():
         lasts: How long.
             Default: 7d,
                 or more
-        """,
-        from_=Required(ANY),
-        zone=SHARED,
-        lasts=DURATION,
-        more=(Key("last", "A key of several mappings.", WHOLE),),
-    )
+        """
 
-    assert declared == MappingShape(
+        from_ = Required(ANY)
+        zone = SHARED
+        lasts = DURATION
+        more = (Key("last", "A key of several mappings.", WHOLE),)
+
+    assert mapping_shape(Fence) == MappingShape(
         "a fence: it is long",
         (
             Key("from", "The first day: on it, it stands.", ANY, is_required=True, examples=("2027-12-31", "a: b")),
@@ -44,4 +44,9 @@ def test_words_and_shapes_give_the_keys_that_they_describe():
 )
 def test_words_and_shapes_of_other_keys_are_refused(words: str, message: str):
     with pytest.raises(ValueError, match=message):
-        mapping_shape(f"a fence\n\n{words}", a=ANY, b=ANY)
+        mapping_shape(type("Fence", (), {"__doc__": f"A fence.\n\n{words}", "a": ANY, "b": ANY}))
+
+
+@pytest.mark.parametrize(("first", "what"), [("A URL.", "a URL"), ("Quiet hours.", "quiet hours"), ("CSV.", "CSV")])
+def test_what_it_is_goes_on_in_a_sentence(first: str, what: str):
+    assert mapping_shape(type("Fence", (), {"__doc__": first})).what == what

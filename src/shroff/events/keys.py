@@ -78,74 +78,81 @@ ARRIVED = Key(
     EXPRESSION,
     examples=("row.loaded_at",),
 )
-MAPPING = replace(
-    mapping_shape(
-        """expressions over `row`, one a field
 
-        when: A line has this type if the condition is true; the first type with a true `when` gets it.
-            Example: row.eventType == 'SAVING'
-        """,
-        zone=ZONE,
-        arrived=ARRIVED,
-        when=EXPRESSION,
-    ),
-    named=EXPRESSION,
-    pattern=NAME_PATTERN,
-)
+
+class _RowExpressions:
+    """Expressions over `row`, one a field.
+
+    when: A line has this type if the condition is true; the first type with a true `when` gets it.
+        Example: row.eventType == 'SAVING'
+    """
+
+    zone = ZONE
+    arrived = ARRIVED
+    when = EXPRESSION
+
+
+MAPPING = replace(mapping_shape(_RowExpressions), named=EXPRESSION, pattern=NAME_PATTERN)
 SEPARATORS = {",": ",", ";": ";", "tab": "\t", "|": "|"}  # as they are written, and what stands in the file
 NAME_OF_COLUMN = One("a name of a column", kinds=(TEXT, NUMBER, TRUTH))
 CSV_SETTINGS = {"decimal": (".", ","), "separator": tuple(SEPARATORS)}
-JSON_MAPPING = replace(
-    MAPPING,
-    keys=mapping_shape(
-        """JSON lines
 
-        each: An array of the message, each item of which is an event: `item` is the item, `row` the whole message. A
-            field without an expression is taken from the item, or from the message if the item lacks it. A message
-            without items gives no event and is counted. A field of this name is mapped instead.
-            Example: row.notificationItems
-        """,
-        mapping=MAPPING.keys,
-        each=EXPRESSION,
-    ).keys,
-)
-CSV_MAPPING = replace(
-    MAPPING,
-    keys=mapping_shape(
-        r"""CSV
 
-        decimal: What stands before the places of a decimal, as people write it. Columns of numbers and money and the
-            functions `money`, `number` and `integer` then also read groups of thousands, `(1.00)` and `1.00-` as
-            negative, and drop a currency sign: `'.'` reads `$1,234.50`, `','` reads `1.250,00 €`, not `12.50`. Left
-            out, only plain decimals such as `1234.50` are read. A field of this name is mapped instead.
-            Example: '.'
-            Example: ','
-        separator: What must stand between the columns; a file with another separator is refused before its first line.
-            Left out, the header decides. A field of this name is mapped instead.
-            Example: ';'
-            Example: tab
-        columns: The names of the columns, for a file without a header line. A field of this name is mapped instead,
-            unless this is a list.
-            Example: [card, at, amount]
-        skip: How many lines stand before the header, or before the data with `columns`. A line `sep=;` of Excel is
-            understood without it. A field of this name is mapped instead.
-            Default: 0
-            Example: 3
-        missing: Words that mean missing: whole cells, compared without the blanks around them. The empty text always
-            does. A field of this name is mapped instead, unless this is a list.
-            Default: ['']
-            Example: ['', 'NULL', '\N', 'NaN', '-']
-        """,
-        mapping=MAPPING.keys,
-        decimal=choice(*CSV_SETTINGS["decimal"]),
-        separator=choice(*CSV_SETTINGS["separator"]),
-        columns=Many("names of columns", NAME_OF_COLUMN),
-        skip=WHOLE,
-        missing=Many("words", One("a word", may_be_empty=True, kinds=(TEXT, NUMBER, TRUTH))),
-    ).keys,
-)
-FROM = mapping_shape(
-    """file formats with their mappings
+class _JsonLines:
+    """JSON lines.
+
+    each: An array of the message, each item of which is an event: `item` is the item, `row` the whole message. A
+        field without an expression is taken from the item, or from the message if the item lacks it. A message
+        without items gives no event and is counted. A field of this name is mapped instead.
+        Example: row.notificationItems
+    """
+
+    mapping = MAPPING.keys
+    each = EXPRESSION
+
+
+JSON_MAPPING = replace(MAPPING, keys=mapping_shape(_JsonLines).keys)
+
+
+class _Csv:
+    r"""CSV.
+
+    decimal: What stands before the places of a decimal, as people write it. Columns of numbers and money and the
+        functions `money`, `number` and `integer` then also read groups of thousands, `(1.00)` and `1.00-` as
+        negative, and drop a currency sign: `'.'` reads `$1,234.50`, `','` reads `1.250,00 €`, not `12.50`. Left
+        out, only plain decimals such as `1234.50` are read. A field of this name is mapped instead.
+        Example: '.'
+        Example: ','
+    separator: What must stand between the columns; a file with another separator is refused before its first line.
+        Left out, the header decides. A field of this name is mapped instead.
+        Example: ';'
+        Example: tab
+    columns: The names of the columns, for a file without a header line. A field of this name is mapped instead,
+        unless this is a list.
+        Example: [card, at, amount]
+    skip: How many lines stand before the header, or before the data with `columns`. A line `sep=;` of Excel is
+        understood without it. A field of this name is mapped instead.
+        Default: 0
+        Example: 3
+    missing: Words that mean missing: whole cells, compared without the blanks around them. The empty text always
+        does. A field of this name is mapped instead, unless this is a list.
+        Default: ['']
+        Example: ['', 'NULL', '\N', 'NaN', '-']
+    """
+
+    mapping = MAPPING.keys
+    decimal = choice(*CSV_SETTINGS["decimal"])
+    separator = choice(*CSV_SETTINGS["separator"])
+    columns = Many("names of columns", NAME_OF_COLUMN)
+    skip = WHOLE
+    missing = Many("words", One("a word", may_be_empty=True, kinds=(TEXT, NUMBER, TRUTH)))
+
+
+CSV_MAPPING = replace(MAPPING, keys=mapping_shape(_Csv).keys)
+
+
+class _FileFormats:
+    """File formats with their mappings.
 
     zone: The time zone of times without an offset, such as `2026-03-01 10:00:00`, of all formats that do not say
         another.
@@ -161,16 +168,21 @@ FROM = mapping_shape(
         Example: { card: row.card_id }
     avro: Maps a line of Avro to the fields. A field without an expression takes the column of its name.
         Example: { card: row.card_id }
-    """,
-    zone=ZONE.shape,
-    arrived=EXPRESSION,
-    csv=CSV_MAPPING,
-    json=JSON_MAPPING,
-    parquet=MAPPING,
-    avro=MAPPING,
-)
-EVENT_TYPE = mapping_shape(
-    """an event type
+    """
+
+    zone = ZONE.shape
+    arrived = EXPRESSION
+    csv = CSV_MAPPING
+    json = JSON_MAPPING
+    parquet = MAPPING
+    avro = MAPPING
+
+
+FROM = mapping_shape(_FileFormats)
+
+
+class _EventType:
+    """An event type.
 
     id: The field with the event's id, a required text. The same id with the same content is the same event; with other
         content it is refused.
@@ -195,25 +207,33 @@ EVENT_TYPE = mapping_shape(
         Default: the first money field, then fields whose names contain merchant, country, city, channel or device; five
         at most
         Example: [amount, merchant, country, channel, device]
-    """,
-    id=Required(NAME),
-    time=Required(NAME),
-    decide=SWITCH,
-    fields=Required(FIELDS),
-    from_=FROM,
-    summary=Many("fields", NAME),
-)
-LABEL = mapping_shape(
-    """the built-in type of labels
+    """
+
+    id = Required(NAME)
+    time = Required(NAME)
+    decide = SWITCH
+    fields = Required(FIELDS)
+    from_ = FROM
+    summary = Many("fields", NAME)
+
+
+EVENT_TYPE = mapping_shape(_EventType)
+
+
+class _LabelType:
+    """The built-in type of labels.
 
     from: Mappings of file lines to labels, by file format.
     disputes: Mappings of the lines that `shroff disputes import` reads, by file format: to event, stage, known_at, due,
         network, code, dispute, reason, amount and verdict. Stages count from `known_at` on; `arrived` is not used.
         Example: { csv: { event: "row['Charge ID']", stage: lower(row.Status), known_at: row.Created } }
-    """,
-    from_=FROM,
-    disputes=FROM,
-)
+    """
+
+    from_ = FROM
+    disputes = FROM
+
+
+LABEL = mapping_shape(_LabelType)
 ENTITY_KEY = Either((EXPRESSION, Many("several of them", EXPRESSION)))
 ENTITIES = own_names(
     "who features are about",
@@ -223,44 +243,47 @@ ENTITIES = own_names(
 MMDB_COLUMN = One(
     "a type and the path of the column in a MaxMind database", r"^[a-z].*\sfrom\s+[A-Za-z_][\w.\[\]]*\s*$"
 )
-COLUMNS = replace(
-    mapping_shape(
-        """columns with their types, the first column the key
 
-        from: The column that says from which time on a row is valid.
-            Example: valid_from
-        """,
-        from_=NAME,
-    ),
-    named=Either((FIELD_TYPE, choice(*TABLE_KINDS), MMDB_COLUMN)),
-    pattern=NAME_PATTERN,
+
+class _Columns:
+    """Columns with their types, the first column the key.
+
+    from: The column that says from which time on a row is valid.
+        Example: valid_from
+    """
+
+    from_ = NAME
+
+
+COLUMNS = replace(
+    mapping_shape(_Columns), named=Either((FIELD_TYPE, choice(*TABLE_KINDS), MMDB_COLUMN)), pattern=NAME_PATTERN
 )
 TABLES = own_names("look-up tables", COLUMNS)
-EVENTS = replace(
-    mapping_shape(
-        """event types by their names, and these keys
 
-        label: Labels: the outcome of events that became known later. The type is built in; set only its file mappings
-            here.
-        entities: Entities, which features are about, with their key fields. An event whose key is missing belongs to no
-            entity.
-            Example: { card: { payment: card }, device_card: { payment: [device, card] } }
-        tables: Look-up tables, each a file tables/NAME.csv, .csv.gz, .parquet or .mmdb. The type of the first column
-            says how a key is looked up: `text`, `integer` or `choice(...)` by equal values; `prefix` by the longest row
-            that a text begins with; `suffix` by the longest that ends it at a dot; `network` by the longest that holds
-            an address; two first columns of `prefix` or of `network` are the ends of a range. With `from: valid_from`
-            behind the key, a row is valid from the time in this column on, until
-            the next row of its key. In a MaxMind database a column is what its path leads to: `text from
-            country.iso_code`.
-            Example: { bins: { bin: prefix, country: text }, ip: { network: network, country: text } }
-            Example: { ip: { low: network, high: network, country: text } }
-            Example: { fx: { currency: text, from: valid_from, rate: number(12) } }
-        """,
-        label=LABEL,
-        entities=ENTITIES,
-        tables=TABLES,
-    ),
-    named=EVENT_TYPE,
-    pattern=NAME_PATTERN,
-    reserved=RESERVED,
-)
+
+class _EventTypes:
+    """Event types by their names, and these keys.
+
+    label: Labels: the outcome of events that became known later. The type is built in; set only its file mappings
+        here.
+    entities: Entities, which features are about, with their key fields. An event whose key is missing belongs to no
+        entity.
+        Example: { card: { payment: card }, device_card: { payment: [device, card] } }
+    tables: Look-up tables, each a file tables/NAME.csv, .csv.gz, .parquet or .mmdb. The type of the first column
+        says how a key is looked up: `text`, `integer` or `choice(...)` by equal values; `prefix` by the longest row
+        that a text begins with; `suffix` by the longest that ends it at a dot; `network` by the longest that holds
+        an address; two first columns of `prefix` or of `network` are the ends of a range. With `from: valid_from`
+        behind the key, a row is valid from the time in this column on, until
+        the next row of its key. In a MaxMind database a column is what its path leads to: `text from
+        country.iso_code`.
+        Example: { bins: { bin: prefix, country: text }, ip: { network: network, country: text } }
+        Example: { ip: { low: network, high: network, country: text } }
+        Example: { fx: { currency: text, from: valid_from, rate: number(12) } }
+    """
+
+    label = LABEL
+    entities = ENTITIES
+    tables = TABLES
+
+
+EVENTS = replace(mapping_shape(_EventTypes), named=EVENT_TYPE, pattern=NAME_PATTERN, reserved=RESERVED)

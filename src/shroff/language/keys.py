@@ -107,34 +107,38 @@ class Required(FrozenStruct):
     shape: Shape | None
 
 
-def mapping_shape(words: str, /, **shapes: Shape | Required | Key | tuple[Key, ...] | None) -> MappingShape:
-    """A mapping by what people read of it, laid out as a docstring, and by the shapes of its keys, in their order.
+def mapping_shape(declared: type) -> MappingShape:
+    """A mapping by a class: its docstring is what people read of it, its attributes are the shapes of its keys.
 
-    The first line says what it is. Then comes the meaning of each key, and on lines of their own its default and
-    examples. A name that is a word of Python has `_` behind it among the shapes. Keys that stand in several mappings
-    are given as they are, one or a tuple of them in the place of a shape.
+    The first sentence of the docstring says what it is. Then comes the meaning of each key, and on lines of their own
+    its default and examples. A name that is a word of Python has `_` behind it among the attributes. Keys that stand in
+    several mappings are given as they are, one or a tuple of them in the place of a shape.
 
     Raises: ValueError where words and shapes are not about the same keys.
 
-    >>> fence = mapping_shape(
-    ...     '''a fence
+    >>> class Fence:
+    ...     '''A fence.
     ...
     ...     from: The first day on which
     ...         it stands.
     ...         Example: 2027-12-31
     ...     height: Its height in metres.
     ...         Default: 2
-    ...     ''',
-    ...     from_=Required(ANY),
-    ...     height=WHOLE,
-    ... )
-    >>> fence.required, fence.keys[0].meaning, fence.keys[0].examples, fence.keys[1].default
-    (('from',), 'The first day on which it stands.', ('2027-12-31',), '2')
+    ...     '''
+    ...
+    ...     from_ = Required(ANY)
+    ...     height = WHOLE
+    >>> fence = mapping_shape(Fence)
+    >>> fence.what, fence.required, fence.keys[0].meaning, fence.keys[0].examples, fence.keys[1].default
+    ('a fence', ('from',), 'The first day on which it stands.', ('2027-12-31',), '2')
     """
-    what, _, text = cleandoc(words).partition("\n\n")
+    what, _, text = cleandoc(declared.__doc__ or "").partition("\n\n")
+    what = " ".join(what.split()).removesuffix(".")
     told = dict(_KEY_WORDS.findall(text))
     keys: list[Key] = []
-    for named, shape in shapes.items():
+    for named, shape in vars(declared).items():
+        if named.startswith("__"):
+            continue
         if isinstance(shape, Key | tuple):
             keys += [shape] if isinstance(shape, Key) else shape
             continue
@@ -150,7 +154,8 @@ def mapping_shape(words: str, /, **shapes: Shape | Required | Key | tuple[Key, .
         keys.append(Key(name, meaning, shape, is_required, "".join(default), tuple(examples)))
     if told:
         raise ValueError(f"{what}: no shape of {', '.join(told)}")
-    return MappingShape(" ".join(what.split()), tuple(keys))
+    # "A fence" and "Quiet hours" go on in the middle of a sentence; CSV keeps its capitals
+    return MappingShape(what[:1].lower() + what[1:] if what[:2].istitle() else what, tuple(keys))
 
 
 _KEY_WORDS = re.compile(r"^(\S+): (.*(?:\n .*)*)", re.MULTILINE)

@@ -212,32 +212,42 @@ def _limits(what: str, value: Shape, at_most: str, at_least: str = "") -> Mappin
 
 
 SHARE_LIMITS = _limits("limits of a share; higher is better", SCORE, "0.99", "0.5")
-CUT_SHARE_LIMITS = mapping_shape(
-    """limits of a share at a threshold; higher is better
+
+
+class _ShareLimits:
+    """Limits of a share at a threshold; higher is better.
 
     at: The threshold: events with at least this score count as predicted fraud. For rules and outcomes, reviewed or
         declined events do.
         Example: 0.5
-    """,
-    at=Required(SCORE),
-    limits=SHARE_LIMITS.keys,
-)
+    """
+
+    at = Required(SCORE)
+    limits = SHARE_LIMITS.keys
+
+
+CUT_SHARE_LIMITS = mapping_shape(_ShareLimits)
 LEAST_SHARE = _limits("the limit of a share; lower is better", SCORE, "0.02")
 MONEY_LIMITS = _limits("limits in the project's money; higher is better", DECIMAL, "100000", "1000")
 LEAST_MONEY = _limits("the limit in the project's money; lower is better", DECIMAL, "1000")
 LONGEST = _limits("the limit of a duration", DURATION, "1ms")
 LEAST_RATIO = _limits("the limit of a ratio", DECIMAL, "1.5")
-SEGMENTS = mapping_shape(
-    """segments, and the limit of their ratio
+
+
+class _Segments:
+    """Segments, and the limit of their ratio.
 
     by: What parts events into segments: fields by name, or expressions, as in `slices`, to which they are added.
         Example: [country]
     false_positive_ratio: Limit of the ratio. The gate fails if the data show a higher one with 95 % confidence.
         Example: { at_most: 1.5 }
-    """,
-    by=Required(Many("fields and expressions", ANY)),
-    false_positive_ratio=Required(LEAST_RATIO),
-)
+    """
+
+    by = Required(Many("fields and expressions", ANY))
+    false_positive_ratio = Required(LEAST_RATIO)
+
+
+SEGMENTS = mapping_shape(_Segments)
 _TEST = choice(REQUIRED)
 
 
@@ -361,8 +371,10 @@ PARAMETER_KEYS = MappingShape(
 
 ALL = "all"  # inputs that a model can read
 INPUT = One("an expression, or a pattern such as card.*", kinds=(TEXT, NUMBER, TRUTH))
-SPLIT = mapping_shape(
-    """time folds for training and testing
+
+
+class _TimeFolds:
+    """Time folds for training and testing.
 
     train: Length of the training period of a fold.
         Default: 28d
@@ -376,36 +388,51 @@ SPLIT = mapping_shape(
     folds: Number of folds, each one test period before the next.
         Default: 4
         Example: 4
-    """,
-    train=DURATION,
-    delay=DURATION,
-    test=DURATION,
-    folds=WHOLE,
-)
-CAPACITY = mapping_shape(
-    """review capacity
+    """
+
+    train = DURATION
+    delay = DURATION
+    test = DURATION
+    folds = WHOLE
+
+
+SPLIT = mapping_shape(_TimeFolds)
+
+
+class _ReviewCapacity:
+    """Review capacity.
 
     by: The entity whose keys are reviewed.
         Example: card
     k: Number of keys per day.
         Example: 100
-    """,
-    by=Required(NAME),
-    k=Required(WHOLE),
-)
-SEARCH = mapping_shape(
-    """the bounds of a parameter search
+    """
+
+    by = Required(NAME)
+    k = Required(WHOLE)
+
+
+CAPACITY = mapping_shape(_ReviewCapacity)
+
+
+class _ParameterSearch:
+    """The bounds of a parameter search.
 
     trials: Maximum number of trials.
         Example: 50
     time: Time limit for starting trials.
         Example: 10m
-    """,
-    trials=WHOLE,
-    time=DURATION,
-)
-MODEL = mapping_shape(
-    """the model of an event type that is decided
+    """
+
+    trials = WHOLE
+    time = DURATION
+
+
+SEARCH = mapping_shape(_ParameterSearch)
+
+
+class _Model:
+    """The model of an event type that is decided.
 
     purpose: What the model is for, and what it must not be used for; its card begins with it.
         Default: none
@@ -457,21 +484,24 @@ MODEL = mapping_shape(
     seed: Random seed.
         Default: 1
         Example: 7
-    """,
-    purpose=ANY,
-    inputs=Either((choice(ALL), Many("expressions and patterns", INPUT))),
-    label_delay=DURATION,
-    learner=choice(*LEARNERS),
-    split=SPLIT,
-    capacity=CAPACITY,
-    gates=Either((GATES, choice(NO_GATES))),
-    parameters=PARAMETER_KEYS,
-    search=SEARCH,
-    calibration=choice(*CALIBRATIONS),
-    negatives=PERCENT,
-    friendly_fraud=Many("reasons", ANY),
-    slices=Many("fields and expressions", INPUT),
-    give_away=Many("inputs and patterns", INPUT),
-    seed=WHOLE,
-)
+    """
+
+    purpose = ANY
+    inputs = Either((choice(ALL), Many("expressions and patterns", INPUT)))
+    label_delay = DURATION
+    learner = choice(*LEARNERS)
+    split = SPLIT
+    capacity = CAPACITY
+    gates = Either((GATES, choice(NO_GATES)))
+    parameters = PARAMETER_KEYS
+    search = SEARCH
+    calibration = choice(*CALIBRATIONS)
+    negatives = PERCENT
+    friendly_fraud = Many("reasons", ANY)
+    slices = Many("fields and expressions", INPUT)
+    give_away = Many("inputs and patterns", INPUT)
+    seed = WHOLE
+
+
+MODEL = mapping_shape(_Model)
 MODELS = own_names("event types with their models", MODEL)

@@ -32,38 +32,41 @@ OUTCOMES = ("approve", "challenge", "review", "decline")
 ADDRESS = One("a mail address", r"^[^\s@,;<>\"()]+@[^\s@,;<>\"()]+$")
 TIME_OF_DAY = One("a time of day such as 07:30", r"^([01]\d|2[0-3]):[0-5]\d$")
 ZONE = One("a time zone such as Europe/Berlin", r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
-_OF_THE_EVENT = mapping_shape(
-    """a value from the event
+
+
+class _ValueFromEvent:
+    """A value from the event.
 
     field: A field of the event; personal fields are allowed.
         Example: email
     look_up: An expression over the event, such as a column of a look-up table.
         Example: tables.contacts[this.card].email
-    """,
-    field=NAME,
-    look_up=EXPRESSION,
-).keys
-FROM_EVENT = MappingShape("a value from the event", _OF_THE_EVENT, is_single=True)
-TO = Either(
-    (
-        ADDRESS,
-        Many("addresses", ADDRESS),
-        replace(
-            mapping_shape(
-                """a recipient from the event, or a role
+    """
 
-                role: All users with this role and a mail address.
-                    Example: analyst
-                """,
-                of_the_event=_OF_THE_EVENT,
-                role=choice("admin", "analyst", "author", "viewer"),
-            ),
-            is_single=True,
-        ),
-    )
-)
-QUIET = mapping_shape(
-    """quiet hours without messages; messages from these hours are sent together at their end
+    field = NAME
+    look_up = EXPRESSION
+
+
+_OF_THE_EVENT = mapping_shape(_ValueFromEvent).keys
+FROM_EVENT = MappingShape("a value from the event", _OF_THE_EVENT, is_single=True)
+
+
+class _RecipientFromEvent:
+    """A recipient from the event, or a role.
+
+    role: All users with this role and a mail address.
+        Example: analyst
+    """
+
+    of_the_event = _OF_THE_EVENT
+    role = choice("admin", "analyst", "author", "viewer")
+
+
+TO = Either((ADDRESS, Many("addresses", ADDRESS), replace(mapping_shape(_RecipientFromEvent), is_single=True)))
+
+
+class _QuietHours:
+    """Quiet hours without messages; messages from these hours are sent together at their end.
 
     from: Start of the quiet hours.
         Example: 22:00
@@ -71,25 +74,46 @@ QUIET = mapping_shape(
         Example: 07:00
     zone: Time zone of these times; by default the project's.
         Example: Europe/Berlin
-    """,
-    from_=Required(TIME_OF_DAY),
-    to=Required(TIME_OF_DAY),
-    zone=ZONE,
-)
-LIMIT = mapping_shape(
-    """rate limit per recipient and rule
+    """
+
+    from_ = Required(TIME_OF_DAY)
+    to = Required(TIME_OF_DAY)
+    zone = ZONE
+
+
+QUIET = mapping_shape(_QuietHours)
+
+
+class _RateLimit:
+    """Rate limit per recipient and rule.
 
     count: Maximum number of mails in the time `per`.
         Example: 3
     per: The time for the limit. Messages above it are combined into one mail at its end; further questions to a
         customer are not sent.
         Example: 1h
-    """,
-    count=Required(WHOLE),
-    per=Required(DURATION),
-)
-NOTICE = mapping_shape(
-    """a notice
+    """
+
+    count = Required(WHOLE)
+    per = Required(DURATION)
+
+
+LIMIT = mapping_shape(_RateLimit)
+
+
+class _TextsByLanguage:
+    """Texts by language.
+
+    en: English text.
+    de: German text.
+    """
+
+    en = ANY
+    de = ANY
+
+
+class _Notice:
+    """A notice.
 
     on: What triggers the notice: `flag` (a rule with `notify` hits), `decision`, `answer` (of a customer), `case` (a
         case opens), `sent` and `refused` (delivery results of another notice), `failure` (of the service), `spike` (a
@@ -168,49 +192,50 @@ NOTICE = mapping_shape(
         Default: 20
     verbose: true: also sent if there is nothing to report, so that silence means a problem. For digests.
         Default: false
-    """,
-    on=choice(*ON),
-    event=NAME,
-    outcomes=Many("outcomes", choice(*OUTCOMES)),
-    of=Many("notices", NAME),
-    answers=Many("answers", choice("yes", "no", "wrong", "upheld", "overturned")),
-    when=EXPRESSION,
-    within=DURATION,
-    to=TO,
-    channel=choice(*CHANNELS),
-    url=HTTP,
-    secret=ANY,
-    format=choice(*FORMATS),
-    folder=One("a folder: small letters, digits, _ and -", r"^[a-z][a-z0-9_-]{0,62}$"),
-    file=DOCUMENT_NAME,
-    document=own_names("names with expressions", EXPRESSION, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"),
-    show=own_names("names with expressions", EXPRESSION),
-    ask=SWITCH,
-    reasons=own_names(
-        "texts by rule, feature or field",
-        mapping_shape("texts by language\n\nen: English text.\nde: German text.", en=ANY, de=ANY),
-        pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,199}$",
-    ),
-    lasts=DURATION,
-    digest=DURATION,
-    limit=LIMIT,
-    quiet=QUIET,
-    more=tuple(key for report in added_reports().values() for key in report.keys),
-    every=choice("day", "week"),
-    at=TIME_OF_DAY,
-    zone=Either((ZONE, FROM_EVENT)),
-    language=Key(
+    """
+
+    on = choice(*ON)
+    event = NAME
+    outcomes = Many("outcomes", choice(*OUTCOMES))
+    of = Many("notices", NAME)
+    answers = Many("answers", choice("yes", "no", "wrong", "upheld", "overturned"))
+    when = EXPRESSION
+    within = DURATION
+    to = TO
+    channel = choice(*CHANNELS)
+    url = HTTP
+    secret = ANY
+    format = choice(*FORMATS)
+    folder = One("a folder: small letters, digits, _ and -", r"^[a-z][a-z0-9_-]{0,62}$")
+    file = DOCUMENT_NAME
+    document = own_names("names with expressions", EXPRESSION, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")
+    show = own_names("names with expressions", EXPRESSION)
+    ask = SWITCH
+    reasons = own_names(
+        "texts by rule, feature or field", mapping_shape(_TextsByLanguage), pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,199}$"
+    )
+    lasts = DURATION
+    digest = DURATION
+    limit = LIMIT
+    quiet = QUIET
+    more = tuple(key for report in added_reports().values() for key in report.keys)
+    every = choice("day", "week")
+    at = TIME_OF_DAY
+    zone = Either((ZONE, FROM_EVENT))
+    language = Key(
         "language",
         f"The language of the texts: {' or '.join(LANGUAGES)}, or a value from the event.",
         Either((choice(*LANGUAGES), FROM_EVENT)),
         default="en",
         examples=("de", "{ field: language }"),
-    ),
-    texts=NAME,
-    times_usual=WHOLE,
-    least=WHOLE,
-    verbose=SWITCH,
-)
+    )
+    texts = NAME
+    times_usual = WHOLE
+    least = WHOLE
+    verbose = SWITCH
+
+
+NOTICE = mapping_shape(_Notice)
 NOTICE_FILE = ProjectFile(
     "notice", "notices/*.yaml", "Notifications: triggers, recipients, channels and texts.", NOTICE
 )

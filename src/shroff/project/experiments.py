@@ -18,8 +18,9 @@ from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import replace
 
-EXPERIMENT_KEYS = mapping_shape(
-    """an experiment
+
+class _Experiment:
+    """An experiment.
 
     name: An id that no rule has or had. Decisions record it.
     share: The share of keys in arm B, chosen by a hash of name and key.
@@ -27,12 +28,15 @@ EXPERIMENT_KEYS = mapping_shape(
     rules: Rules of the same entity that differ in arm B. true: a rule in shadow acts in arm B. false: an active rule
         runs in shadow in arm B.
         Example: { many_payments: true, night: false }
-    """,
-    name=Required(NAME),
-    share=Required(PERCENT),
-    by=Required(NAME),
-    rules=own_names("rules and whether they act in arm B", SWITCH),
-).keys
+    """
+
+    name = Required(NAME)
+    share = Required(PERCENT)
+    by = Required(NAME)
+    rules = own_names("rules and whether they act in arm B", SWITCH)
+
+
+EXPERIMENT_KEYS = mapping_shape(_Experiment).keys
 
 
 def load_experiment(

@@ -38,8 +38,10 @@ SEED = Key(
     is_required=True,
     examples=("2f1d0c5be49a77c1",),
 )
-EXPLORE = mapping_shape(
-    """exploration: a share of the score's declines that is approved to get labels
+
+
+class _Exploration:
+    """Exploration: a share of the score's declines that is approved to get labels.
 
     share: Share of events to explore, chosen by a hash of seed and id. Only events declined by the score alone are
         candidates, never those declined by a rule.
@@ -54,17 +56,21 @@ EXPLORE = mapping_shape(
     instead: The outcome of an explored event instead of `decline`; other effects of rules still apply.
         Default: approve
         Example: review
-    """,
-    share=Required(PERCENT),
-    at_most_a_day=Required(WHOLE),
-    amount_at_most=Required(DECIMAL),
-    expires=Required(One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$")),
-    seed=SEED,
-    instead=choice(*INSTEAD),
-)
+    """
 
-SAMPLE = mapping_shape(
-    """sample of approvals: a share of approved events that analysts review to find missed fraud
+    share = Required(PERCENT)
+    at_most_a_day = Required(WHOLE)
+    amount_at_most = Required(DECIMAL)
+    expires = Required(One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"))
+    seed = SEED
+    instead = choice(*INSTEAD)
+
+
+EXPLORE = mapping_shape(_Exploration)
+
+
+class _ApprovalSample:
+    """Sample of approvals: a share of approved events that analysts review to find missed fraud.
 
     share: Share of approved events to review, chosen by a hash of seed and id.
         Example: 0.5%
@@ -73,12 +79,15 @@ SAMPLE = mapping_shape(
         Example: 10%
     uncertain_from: Score from which an approval is uncertain.
         Example: 0.30
-    """,
-    share=Required(PERCENT),
-    uncertain_share=PERCENT,
-    uncertain_from=SCORE,
-    seed=SEED,
-)
+    """
+
+    share = Required(PERCENT)
+    uncertain_share = PERCENT
+    uncertain_from = SCORE
+    seed = SEED
+
+
+SAMPLE = mapping_shape(_ApprovalSample)
 
 
 @frozen

@@ -27,19 +27,26 @@ from shroff.runtime.values import FrozenStruct, replace
 Codes: TypeAlias = Ints8
 OUTCOMES = ("approve", "challenge", "review", "decline")  # from weak to strong
 WITHOUT_MODEL = ("rules", "review")
-SCORES = mapping_shape(
-    """thresholds of the score
+
+
+class _ScoreThresholds:
+    """Thresholds of the score.
 
     review_at: Review events with at least this score.
         Example: 0.60
     decline_at: Decline events with at least this score; not below `review_at`.
         Example: 0.92
-    """,
-    review_at=SCORE,
-    decline_at=SCORE,
-)
-COSTS = mapping_shape(
-    """costs of errors and reviews, in the project's money
+    """
+
+    review_at = SCORE
+    decline_at = SCORE
+
+
+SCORES = mapping_shape(_ScoreThresholds)
+
+
+class _ErrorCosts:
+    """Costs of errors and reviews, in the project's money.
 
     missed_fraud: Cost of a fraud that was approved.
         Default: the first money field
@@ -51,23 +58,33 @@ COSTS = mapping_shape(
     reviews_a_day: Review capacity in events per day. Thresholds respect it on the average day; `recall_at_budget` uses
         it for each day.
         Example: 100
-    """,
-    missed_fraud=EXPRESSION,
-    false_decline=DECIMAL,
-    review=DECIMAL,
-    reviews_a_day=WHOLE,
-)
-EXPERIMENTS = mapping_shape(
-    """an experiment on the policy
+    """
+
+    missed_fraud = EXPRESSION
+    false_decline = DECIMAL
+    review = DECIMAL
+    reviews_a_day = WHOLE
+
+
+COSTS = mapping_shape(_ErrorCosts)
+
+
+class _PolicyExperiment:
+    """An experiment on the policy.
 
     score: Thresholds of the score in arm B.
         Default: those of arm A
-    """,
-    experiment=EXPERIMENT_KEYS,
-    score=SCORES,
-)
-POLICY = mapping_shape(
-    """the policy of an event type
+    """
+
+    experiment = EXPERIMENT_KEYS
+    score = SCORES
+
+
+EXPERIMENTS = mapping_shape(_PolicyExperiment)
+
+
+class _Policy:
+    """The policy of an event type.
 
     score: Thresholds of the model's score. By default, rules alone decide.
         Example: { review_at: 0.60, decline_at: 0.92 }
@@ -89,15 +106,18 @@ POLICY = mapping_shape(
     release_below: Amount limit for releases, in the project's money: an event held for challenge or review is released
         when its customer confirms it and its amount is below this limit. By default, confirmations release nothing.
         Example: 100.00
-    """,
-    score=SCORES,
-    without_model=choice(*WITHOUT_MODEL),
-    costs=COSTS,
-    explore=EXPLORE,
-    sample=SAMPLE,
-    experiment=EXPERIMENTS,
-    release_below=DECIMAL,
-)
+    """
+
+    score = SCORES
+    without_model = choice(*WITHOUT_MODEL)
+    costs = COSTS
+    explore = EXPLORE
+    sample = SAMPLE
+    experiment = EXPERIMENTS
+    release_below = DECIMAL
+
+
+POLICY = mapping_shape(_Policy)
 POLICIES = own_names("event types with their policies", POLICY)
 
 

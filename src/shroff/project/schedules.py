@@ -38,8 +38,10 @@ TIMEOUT_MS_MIN = 1_000
 TIMEOUT_MS_MAX = 7 * 86_400_000
 SKIP, LAST, ALL, QUEUE = "skip", "last", "all", "queue"
 NO_LIBRARY = "schedules need the extra 'jobs': pip install 'shroff[jobs]'."
-SCHEDULE = mapping_shape(
-    """a schedule
+
+
+class _Schedule:
+    """A schedule.
 
     kind: The kind of job to run, as listed by `shroff jobs kinds`.
         Example: marts
@@ -66,17 +68,20 @@ SCHEDULE = mapping_shape(
         Default: skip
     paused: true: the schedule does not run.
         Default: false
-    """,
-    kind=Required(One("a kind of job", r"^[a-z][a-z0-9-]{0,49}$")),
-    cron=Required(One("a cron expression")),
-    zone=One("a time zone"),
-    params=own_names("parameters by name", Either((ANY, Many("values", ANY))), pattern="^[a-z][a-z0-9_]{0,99}$"),
-    catch_up=choice(SKIP, LAST, ALL),
-    timeout=DURATION,
-    retries=WHOLE,
-    overlap=choice(SKIP, QUEUE),
-    paused=SWITCH,
-)
+    """
+
+    kind = Required(One("a kind of job", r"^[a-z][a-z0-9-]{0,49}$"))
+    cron = Required(One("a cron expression"))
+    zone = One("a time zone")
+    params = own_names("parameters by name", Either((ANY, Many("values", ANY))), pattern="^[a-z][a-z0-9_]{0,99}$")
+    catch_up = choice(SKIP, LAST, ALL)
+    timeout = DURATION
+    retries = WHOLE
+    overlap = choice(SKIP, QUEUE)
+    paused = SWITCH
+
+
+SCHEDULE = mapping_shape(_Schedule)
 SCHEDULES = own_names("schedules by name", SCHEDULE)
 
 

@@ -29,8 +29,10 @@ _TEST_EVENT = MappingShape(
     pattern=NAME_PATTERN,
     is_single=True,
 )
-TEST = mapping_shape(
-    """a test
+
+
+class _Test:
+    """A test.
 
     name: The test's description, for people.
         Example: two quick round trips
@@ -38,13 +40,18 @@ TEST = mapping_shape(
         Example: [{ payment: { card: c1, at: 2026-03-01T10:00:00Z, amount: 1.00 } }]
     hits: For each event of the rule's type, whether the rule hits; for a table, the row that hits, or false.
         Example: [false, true]
-    """,
-    name=Required(ANY),
-    events=Required(Many("events", _TEST_EVENT)),
-    hits=Required(Many("true, false or a row, each", ANY)),
-)
-RULE = mapping_shape(
-    r"""a rule
+    """
+
+    name = Required(ANY)
+    events = Required(Many("events", _TEST_EVENT))
+    hits = Required(Many("true, false or a row, each", ANY))
+
+
+TEST = mapping_shape(_Test)
+
+
+class _Rule:
+    r"""A rule.
 
     id: The rule's id and reason code. It must be unique; never reuse it for a different condition.
         Example: card_testing
@@ -82,20 +89,23 @@ RULE = mapping_shape(
     bands: A table whose column `points` is the sum of the scorecard.
         Example: "points | effect\n>= 20 | review"
     tests: Tests of the rule, run by `shroff check`.
-    """,
-    id=Required(One("a name", "^[a-z][a-z0-9_]{0,199}$")),
-    on=Required(NAME),
-    by=Required(NAME),
-    when=EXPRESSION,
-    reason=ANY,
-    effect=choice(*EFFECTS),
-    notify=ANY,
-    shadow=SWITCH,
-    expires=One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$"),
-    rollout=PERCENT,
-    table=ANY,
-    scorecard=ANY,
-    bands=ANY,
-    tests=Many("tests", TEST),
-)
+    """
+
+    id = Required(One("a name", "^[a-z][a-z0-9_]{0,199}$"))
+    on = Required(NAME)
+    by = Required(NAME)
+    when = EXPRESSION
+    reason = ANY
+    effect = choice(*EFFECTS)
+    notify = ANY
+    shadow = SWITCH
+    expires = One("a day such as 2027-12-31", r"^\d{4}-\d{1,2}-\d{1,2}$")
+    rollout = PERCENT
+    table = ANY
+    scorecard = ANY
+    bands = ANY
+    tests = Many("tests", TEST)
+
+
+RULE = mapping_shape(_Rule)
 RULES = Many("rules", RULE)

@@ -33,8 +33,9 @@ DOCUMENT_NAME = One(
 )
 OUTSIDE_NAME = One("a name of letters, digits, '.', '_', ':' and '-'", r"^[A-Za-z0-9._:-]{1,200}$")
 
-HTTP_CALLS = mapping_shape(
-    """settings of outgoing HTTP calls
+
+class _OutgoingCalls:
+    """Settings of outgoing HTTP calls.
 
     proxy: The HTTP proxy for calls, or `none`. By default, from the environment variables HTTPS_PROXY, HTTP_PROXY and
         NO_PROXY.
@@ -43,24 +44,32 @@ HTTP_CALLS = mapping_shape(
         Example: certs/ca.pem
     timeout: Time limit of a call, from the first byte to the end of the response.
         Default: 10s
-    """,
-    proxy=One("an address such as http://proxy.bank:3128, or none", rf"^(none|http://\S+|{VARIABLE})$"),
-    ca=FILE,
-    timeout=DURATION,
-)
+    """
+
+    proxy = One("an address such as http://proxy.bank:3128, or none", rf"^(none|http://\S+|{VARIABLE})$")
+    ca = FILE
+    timeout = DURATION
+
+
+HTTP_CALLS = mapping_shape(_OutgoingCalls)
 CALLS = HTTP_CALLS.keys  # of whatever is called over HTTP
-BUCKET = mapping_shape(
-    """a bucket
+
+
+class _Bucket:
+    """A bucket.
 
     endpoint: The URL of a server other than the cloud's.
     region: The region of the bucket.
     account: The Azure storage account. By default, from the environment variable AZURE_STORAGE_ACCOUNT_NAME.
         Example: mybank
-    """,
-    endpoint=HTTP,
-    region=OUTSIDE_NAME,
-    account=OUTSIDE_NAME,
-).keys
+    """
+
+    endpoint = HTTP
+    region = OUTSIDE_NAME
+    account = OUTSIDE_NAME
+
+
+BUCKET = mapping_shape(_Bucket).keys
 TAKE = Key("take", "Records to send.", choice("decisions", "flags"), default="decisions", examples=("flags",))
 BEGIN = "Start position of a new sink: the first decision of the log, or only decisions from now on."
 START = Key("start", BEGIN, choice("first", "now"), default="first", examples=("now",))

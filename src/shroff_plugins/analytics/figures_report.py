@@ -22,18 +22,22 @@ if TYPE_CHECKING:
     from shroff.plugins.events import Settings
     from shroff.plugins.project import Definitions, ProjectContext
 
-KEYS = mapping_shape(
-    """KEYS
+
+class _ReportFigures:
+    """Figures and funnels of a report.
 
     figures: The figures of a report, in the order of the mail; they replace the counts of decisions.
         Example: { savers: { distinct: user, event: saving } }
     funnels: Funnels of funnels.yaml for the report. It shows the drop-off of each step beside the mean of the three
         previous days.
         Example: [onboarding]
-    """,
-    figures=FIGURES,
-    funnels=Many("funnels", NAME),
-).keys
+    """
+
+    figures = FIGURES
+    funnels = Many("funnels", NAME)
+
+
+KEYS = mapping_shape(_ReportFigures).keys
 NAMES = {
     "day": "The day, such as `5 January`.",
     "span": "The days of the charts, such as `30 December to 5 January`.",

@@ -21,8 +21,10 @@ FILE = "funnels.yaml"
 STEPS = (2, 20)  # of a funnel
 FUNNELS_MAX = 200
 AFTER, EVER = "after", "ever"
-STEP = mapping_shape(
-    """a step
+
+
+class _FunnelStep:
+    """A step.
 
     name: The step's name. By default its event types.
         Example: logged_in
@@ -31,13 +33,18 @@ STEP = mapping_shape(
         Example: [login, payment]
     where: Only events with this condition, an expression over `this`.
         Example: this.name == 'USER_LOGGED_IN'
-    """,
-    name=NAME,
-    event=Required(Either((NAME, Many("event types", NAME)))),
-    where=EXPRESSION,
-)
-FUNNEL = mapping_shape(
-    """a funnel
+    """
+
+    name = NAME
+    event = Required(Either((NAME, Many("event types", NAME))))
+    where = EXPRESSION
+
+
+STEP = mapping_shape(_FunnelStep)
+
+
+class _Funnel:
+    """A funnel.
 
     user: The user: an entity with a key in all event types of the steps, or a field of all.
         Example: customer
@@ -50,13 +57,16 @@ FUNNEL = mapping_shape(
         Default: after
     split: Splits all numbers by the values of this field.
         Example: channel
-    """,
-    user=Required(NAME),
-    steps=Required(Many("steps", Either((NAME, STEP)))),
-    within=DURATION,
-    next=choice(AFTER, EVER),
-    split=NAME,
-)
+    """
+
+    user = Required(NAME)
+    steps = Required(Many("steps", Either((NAME, STEP))))
+    within = DURATION
+    next = choice(AFTER, EVER)
+    split = NAME
+
+
+FUNNEL = mapping_shape(_Funnel)
 FUNNELS = own_names("funnels by name", FUNNEL)
 
 

@@ -39,8 +39,20 @@ _EVENTS = Either((NAME, Many("event types", NAME)))
 _WHERE = Key(
     "where", "Only events with this condition, an expression over `this`.", EXPRESSION, examples=("this.amount >= 100",)
 )
-FIGURE = mapping_shape(
-    """a figure
+
+
+class _SameUsers:
+    """Events of the same users.
+
+    event: The event types.
+    """
+
+    event = _EVENTS
+    where = _WHERE
+
+
+class _Figure:
+    """A figure.
 
     label: The label of the figure in the mail.
         Default: its name
@@ -66,38 +78,29 @@ FIGURE = mapping_shape(
         Default: money for amounts, else number
     hidden: true: not shown; for use in other figures.
         Default: false
-    """,
-    label=ANY,
-    event=_EVENTS,
-    where=_WHERE,
-    distinct=NAME,
-    also=Either(
-        (
-            NAME,
-            mapping_shape(
-                """events of the same users
+    """
 
-                event: The event types.
-                """,
-                event=_EVENTS,
-                where=_WHERE,
-            ),
-        )
-    ),
-    sum=EXPRESSION,
-    days=Key(
+    label = ANY
+    event = _EVENTS
+    where = _WHERE
+    distinct = NAME
+    also = Either((NAME, mapping_shape(_SameUsers)))
+    sum = EXPRESSION
+    days = Key(
         "days",
         f"Number of days, up to {DAYS_MAX}; the last is the day of the report.",
         WHOLE,
         default="1",
         examples=("7",),
-    ),
-    fact=ANY,
-    key=ANY,
-    value=EXPRESSION,
-    as_=choice(*AS),
-    hidden=SWITCH,
-)
+    )
+    fact = ANY
+    key = ANY
+    value = EXPRESSION
+    as_ = choice(*AS)
+    hidden = SWITCH
+
+
+FIGURE = mapping_shape(_Figure)
 FIGURES = own_names("figures by name", FIGURE)
 
 

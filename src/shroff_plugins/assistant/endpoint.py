@@ -28,8 +28,10 @@ FILE = "assistant.yaml"
 TIMEOUT = "2m"
 ANSWER_BYTES_MAX = 256 * 1024
 OFF = f"no language model is set: write its url and model into {FILE}"
-SHAPE = mapping_shape(
-    """a language model
+
+
+class _LanguageModel:
+    """A language model.
 
     url: The endpoint of the model; `/chat/completions` is added.
         Example: http://localhost:11434/v1
@@ -37,12 +39,15 @@ SHAPE = mapping_shape(
         Example: qwen3:14b
     token: The token that the endpoint asks for.
         Example: ${ASSISTANT_TOKEN}
-    """,
-    url=Required(HTTP),
-    model=Required(ANY),
-    token=ANY,
-    calls=CALLS,
-)
+    """
+
+    url = Required(HTTP)
+    model = Required(ANY)
+    token = ANY
+    calls = CALLS
+
+
+SHAPE = mapping_shape(_LanguageModel)
 
 
 class NoAnswerError(RefusalError):

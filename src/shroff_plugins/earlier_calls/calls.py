@@ -48,8 +48,10 @@ DECISION_TYPES: Final[Mapping[str, Type]] = {
     "receipt": TEXT,
 }
 _ANY_NAME = r"^\S(.{0,98}\S)?$"
-CALL = mapping_shape(
-    """a call about an event
+
+
+class _EventCall:
+    """A call about an event.
 
     event: The event type of the body, a decided type.
         Example: payment
@@ -67,13 +69,16 @@ CALL = mapping_shape(
         `decision.seq`, `decision.receipt`, `this` and the features of the decision. A list of features, such as
         `card.*` for all of an entity, gives an object.
         Example: { prediction: 1 when decision.outcome != 'approve' else 0 }
-    """,
-    event=Required(NAME),
-    write=SWITCH,
-    lists=own_names("lists with the names of their values", Many("names", ANY), pattern=_ANY_NAME),
-    fields=own_names("expressions by field", EXPRESSION),
-    answer=Required(own_names("names of the answer", Either((EXPRESSION, Many("features", ANY))), pattern=_ANY_NAME)),
-)
+    """
+
+    event = Required(NAME)
+    write = SWITCH
+    lists = own_names("lists with the names of their values", Many("names", ANY), pattern=_ANY_NAME)
+    fields = own_names("expressions by field", EXPRESSION)
+    answer = Required(own_names("names of the answer", Either((EXPRESSION, Many("features", ANY))), pattern=_ANY_NAME))
+
+
+CALL = mapping_shape(_EventCall)
 CALLS = own_names(
     "paths with their calls", Either((CALL, QUESTION, SENDING)), pattern=PATH_PATTERN.replace("^", f"^(?!{_OURS})", 1)
 )

@@ -132,8 +132,10 @@ KINDS: Final[Mapping[str, CallKind]] = {**READS, **SENDS}
 _ANY_NAME = r"^\S(.{0,98}\S)?$"
 _OBJECT = own_names("expressions by name", EXPRESSION, pattern=_ANY_NAME)
 _ANSWER = own_names("names of the answer", Either((EXPRESSION, _OBJECT)), pattern=_ANY_NAME)
-QUESTION = mapping_shape(
-    """a call that reads
+
+
+class _QueryCall:
+    """A call that reads.
 
     reads: What the call reads: `counts` of events, `facts` (features of a key at a point in time), `flags` of a key,
         drop-off and recovery of `funnels`, or `events` of a key. Nothing is written. The call needs the permission
@@ -144,17 +146,18 @@ QUESTION = mapping_shape(
         Example: get
     unread: Names in a request that are ignored. Any other unknown name is refused, with its path.
         Example: [accountId]
-    """,
-    reads=Required(choice(*READS)),
-    method=choice(*METHODS),
-    many=Key(
+    """
+
+    reads = Required(choice(*READS))
+    method = choice(*METHODS)
+    many = Key(
         "many",
         f"The list in the body, of 1 to {ITEMS_MAX} objects, each one a query; the answer is then a list, too.",
         ANY,
         examples=("eventsAndDatesList",),
-    ),
-    unread=Many("names", ANY),
-    ask=Key(
+    )
+    unread = Many("names", ANY)
+    ask = Key(
         "ask",
         "The parameters of the query, each an expression over `row`, the request; a plain `row.x` passes lists "
         "and objects unchanged. "
@@ -166,8 +169,8 @@ QUESTION = mapping_shape(
         own_names("the query by its names", Either((EXPRESSION, Many("a list of expressions", EXPRESSION), _OBJECT))),
         is_required=True,
         examples=("{ entity: \"'user'\", key: row.userId }",),
-    ),
-    each=Key(
+    )
+    each = Key(
         "each",
         "The items of a list response: for each row found, names with an expression over `row`, and over the "
         "request as `row.request`. "
@@ -178,8 +181,8 @@ QUESTION = mapping_shape(
         ),
         _ANSWER,
         examples=("{ event_type: row.type, event_count: row.count }",),
-    ),
-    answer=Key(
+    )
+    answer = Key(
         "answer",
         "Instead of `each`: names, each with an expression or an object of expressions; or one expression for the "
         "whole response. "
@@ -188,12 +191,16 @@ QUESTION = mapping_shape(
         ),
         Either((EXPRESSION, _ANSWER)),
         examples=("{ matched: row.features['user.matched_48h'] }",),
-    ),
-)
+    )
+
+
+QUESTION = mapping_shape(_QueryCall)
 
 _BY_NAME = {key.name: key for key in QUESTION.keys}
-SENDING = mapping_shape(
-    """a call that sends a mail
+
+
+class _MailCall:
+    """A call that sends a mail.
 
     sends: What the call sends: a `mail`. The call needs the right `send:notices`. With a header `Idempotency-Key`, a
         repeated request sends nothing.
@@ -204,20 +211,23 @@ SENDING = mapping_shape(
     answer: The response after the mail server has accepted the mail: one expression, or names with expressions, over
         `row.sent` (number of recipients) and `row.request`.
         Example: { sent: row.sent }
-    """,
-    sends=Required(choice(*SENDS)),
-    recipients=Key(
+    """
+
+    sends = Required(choice(*SENDS))
+    recipients = Key(
         "recipients",
         f"The allowed recipients, 1 to {RECIPIENTS_MAX} addresses. A request with any other is refused, and "
         "nothing is sent.",
         Many("addresses", ANY),
         is_required=True,
         examples=("[analysts@bank.example]",),
-    ),
-    unread=_BY_NAME["unread"],
-    ask=Required(_BY_NAME["ask"].shape),
-    answer=Required(_BY_NAME["answer"].shape),
-)
+    )
+    unread = _BY_NAME["unread"]
+    ask = Required(_BY_NAME["ask"].shape)
+    answer = Required(_BY_NAME["answer"].shape)
+
+
+SENDING = mapping_shape(_MailCall)
 
 Part = Node | tuple["Part", ...] | Mapping[str, "Part"]
 

@@ -10,8 +10,10 @@ from shroff.plugins.settings import EXPRESSION, NAME, mapping_shape, own_names
 from shroff_plugins.foreign_rules.attributes import ENTITIES, Mapped
 
 _ANY_NAME = r"^\S.{0,199}$"
-MAPPING = mapping_shape(
-    """a mapping of attributes and outcomes
+
+
+class _RadarMapping:
+    """A mapping of attributes and outcomes.
 
     attributes: Radar attributes as expressions over the event, its features and the score. Name metadata with its
         colons.
@@ -25,13 +27,16 @@ MAPPING = mapping_shape(
         Example: { declined: payment.result == 'declined' }
     outcomes: Effects for outcomes of Amazon Fraud Detector: allow, challenge, review or decline.
         Example: { send_to_team: review }
-    """,
-    attributes=own_names("expressions by attribute", EXPRESSION, pattern=_ANY_NAME),
-    entities=own_names("entities by their Radar names", NAME),
-    lists=own_names("lists by their Radar names", NAME, pattern=_ANY_NAME),
-    charges=own_names("conditions by authorized, declined and blocked", EXPRESSION),
-    outcomes=own_names("effects by outcome", NAME, pattern=_ANY_NAME),
-)
+    """
+
+    attributes = own_names("expressions by attribute", EXPRESSION, pattern=_ANY_NAME)
+    entities = own_names("entities by their Radar names", NAME)
+    lists = own_names("lists by their Radar names", NAME, pattern=_ANY_NAME)
+    charges = own_names("conditions by authorized, declined and blocked", EXPRESSION)
+    outcomes = own_names("effects by outcome", NAME, pattern=_ANY_NAME)
+
+
+MAPPING = mapping_shape(_RadarMapping)
 CHARGES = ("authorized", "declined", "blocked")
 
 

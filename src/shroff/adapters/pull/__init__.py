@@ -15,28 +15,31 @@ def _placed(options: JsonMapping, folder: Path) -> JsonMapping:
     return options if "://" in place else {**options, "from": str(folder / place)}
 
 
+class _NewFiles:
+    """New files.
+
+    from: A folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or the URL of a text with a list
+        of files.
+        Example: s3://mybank/exports
+    markers: Whether a file is complete only if a file with its name and `.done`, or a file `_SUCCESS`, is beside
+        it.
+        Default: false
+    settled: How long a file of a folder must be unchanged to count as complete. Objects of a bucket are always
+        complete.
+        Default: 2s
+        Example: 1m
+    """
+
+    from_ = Required(One("a folder or an address", r"^\S+$"))
+    markers = choice("false", "true")
+    settled = DURATION
+    bucket = BUCKET
+    calls = CALLS
+
+
 FILES = AdapterSettings(
     "Files of a folder, a bucket, or a list behind a URL: CSV, JSON lines, Parquet or Avro. Each file is taken once.",
-    mapping_shape(
-        """new files
-
-        from: A folder, s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, or the URL of a text with a list
-            of files.
-            Example: s3://mybank/exports
-        markers: Whether a file is complete only if a file with its name and `.done`, or a file `_SUCCESS`, is beside
-            it.
-            Default: false
-        settled: How long a file of a folder must be unchanged to count as complete. Objects of a bucket are always
-            complete.
-            Default: 2s
-            Example: 1m
-        """,
-        from_=Required(One("a folder or an address", r"^\S+$")),
-        markers=choice("false", "true"),
-        settled=DURATION,
-        bucket=BUCKET,
-        calls=CALLS,
-    ),
+    mapping_shape(_NewFiles),
     placed=_placed,
     is_called=True,
 )

@@ -16,32 +16,35 @@ def _kafka_at(parts: SplitResult) -> JsonObject:
     return {"brokers": parts.netloc, "topics": {"any": topic}}
 
 
+class _KafkaCluster:
+    """A Kafka cluster with its topics.
+
+    topics: The topic of each event type. In a topic under `any`, each message names its own type.
+        Example: { payment: payments }
+    labels: The topic of labels.
+        Default: NAME.labels, if it exists
+    group: The consumer group whose offsets the brokers' tools show.
+        Default: shroff-NAME
+    start: Start position in a new partition.
+        Default: earliest
+    gone: Handling of unread messages that a topic no longer has: the worker stops, or skips them and records the
+        gap in quarantine.
+        Default: stop
+    """
+
+    brokers = BROKERS
+    topics = Required(own_names("event types with their topics", Either((TOPIC, Many("several topics", TOPIC)))))
+    labels = TOPIC
+    group = TOPIC
+    dead_letters = Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("payments.refused",))
+    start = choice("earliest", "latest")
+    gone = choice("stop", "skip")
+    client = CLIENT
+
+
 KAFKA = AdapterSettings(
     "Topics of a Kafka cluster.",
-    mapping_shape(
-        """a Kafka cluster with its topics
-
-        topics: The topic of each event type. In a topic under `any`, each message names its own type.
-            Example: { payment: payments }
-        labels: The topic of labels.
-            Default: NAME.labels, if it exists
-        group: The consumer group whose offsets the brokers' tools show.
-            Default: shroff-NAME
-        start: Start position in a new partition.
-            Default: earliest
-        gone: Handling of unread messages that a topic no longer has: the worker stops, or skips them and records the
-            gap in quarantine.
-            Default: stop
-        """,
-        brokers=BROKERS,
-        topics=Required(own_names("event types with their topics", Either((TOPIC, Many("several topics", TOPIC))))),
-        labels=TOPIC,
-        group=TOPIC,
-        dead_letters=Key("dead_letters", DEAD_LETTERS, TOPIC, examples=("payments.refused",)),
-        start=choice("earliest", "latest"),
-        gone=choice("stop", "skip"),
-        client=CLIENT,
-    ),
+    mapping_shape(_KafkaCluster),
     schemes={"kafka": None},
     form="kafka://HOST:PORT/TOPIC",
     from_address=_kafka_at,

@@ -53,8 +53,110 @@ Matcher = Callable[["Event", float | None, Collection[str]], bool]  # of an even
 DEFAULT, MINE = "default", "mine"  # names of no queue: cases that no queue takes, and all but those of other teams
 NEXT = ("verdict", "escalate", "snooze")  # what a macro may do with a case
 TAG = One("a tag", "^[a-z0-9][a-z0-9_.:-]{0,39}$")
-CASES = mapping_shape(
-    """case settings
+
+
+class _ChecklistItem:
+    """An item of a checklist.
+
+    text: What the analyst ticks.
+    required: A case closes only once this is ticked.
+        Default: false
+    """
+
+    text = Required(ANY)
+    required = SWITCH
+
+
+class _Macro:
+    """A macro: one of verdict, escalate and snooze, or none of them.
+
+    verdict: The answer.
+    escalate: The reason with which the case is escalated.
+    snooze: How long the case is snoozed.
+        Example: 1d
+    note: A note to add.
+    tags: Tags to add.
+        Example: [stolen]
+    """
+
+    verdict = choice("fraud", "genuine", "unclear")
+    escalate = ANY
+    snooze = DURATION
+    note = ANY
+    tags = Many("tags", TAG)
+
+
+class _CaseQueue:
+    """A queue of cases.
+
+    when: A condition on fields and score of the event that opens the case.
+        Example: this.amount > 1000 and score > 0.5
+    rules: Takes the case only if one of these rules hit the event.
+        Example: [card_testing]
+    teams: Who claims its cases first: users in all of these teams. Default: everybody.
+        Example: [senior, french]
+    only: Nobody else answers its cases, except admins and those to whom one is assigned.
+        Default: false
+    due: Time limit of its alerts, in place of `within`.
+        Example: 1h
+    """
+
+    when = EXPRESSION
+    rules = Many("rules", NAME)
+    teams = Many("teams", NAME)
+    only = SWITCH
+    due = DURATION
+
+
+class _Rule:
+    """A rule that closes cases.
+
+    when: A condition on fields and score, which holds for every event of the case.
+        Example: score < 0.2 and this.amount < 20
+    rules: One of these rules hit every event of the case.
+        Example: [first_payment]
+    after: How long nobody has touched the case, since its newest event.
+        Default: 0s
+        Example: 2h
+    verdict: The verdict of the case. No label is written for it. By default, there is none.
+    sample: Share of these cases that stays open for people.
+        Default: 5%
+        Example: 10%
+    from: The first day on which the rule acts.
+        Example: 2026-12-01
+    at_most: The rule acts only where the 95 % confidence interval of fraud among such cases is below this.
+        Default: 1%
+        Example: 0.5%
+    """
+
+    when = Required(EXPRESSION)
+    rules = Many("rules", NAME)
+    after = DURATION
+    verdict = choice("genuine", "unclear")
+    sample = PERCENT
+    from_ = One("a day such as 2026-12-01", "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$")
+    at_most = PERCENT
+
+
+class _EvidenceFields:
+    """Fields of evidence.
+
+    card: The field with the card.
+    device: The field with the device.
+    ip: The field with the IP address.
+    address: The field with the parcel address.
+    login: The field with the login or account.
+    """
+
+    card = NAME
+    device = NAME
+    ip = NAME
+    address = NAME
+    login = NAME
+
+
+class _CaseSettings:
+    """Case settings.
 
     outcomes: Outcomes that raise an alert, in addition to rules with `notify: analysts`.
         Default: [review]
@@ -89,121 +191,25 @@ CASES = mapping_shape(
         Example: { small: { when: score < 0.2 and this.amount < 20, after: 2h } }
     evidence: Fields of the evidence on disputes, where their names do not say what they are.
         Example: { device: fp, address: drop_off }
-    """,
-    outcomes=Many("outcomes", choice(*RAISING)),
-    about=own_names("event types with an entity", NAME),
-    until=own_names("event types with a field of them", NAME),
-    within=DURATION,
-    lock=DURATION,
-    second_look=PERCENT,
-    checklists=own_names(
-        "entities, queues and rules with a checklist",
-        own_names(
-            "items of a checklist",
-            mapping_shape(
-                """an item of a checklist
+    """
 
-                text: What the analyst ticks.
-                required: A case closes only once this is ticked.
-                    Default: false
-                """,
-                text=Required(ANY),
-                required=SWITCH,
-            ),
-        ),
-    ),
-    macros=own_names(
-        "macros",
-        mapping_shape(
-            """a macro: one of verdict, escalate and snooze, or none of them
+    outcomes = Many("outcomes", choice(*RAISING))
+    about = own_names("event types with an entity", NAME)
+    until = own_names("event types with a field of them", NAME)
+    within = DURATION
+    lock = DURATION
+    second_look = PERCENT
+    checklists = own_names(
+        "entities, queues and rules with a checklist", own_names("items of a checklist", mapping_shape(_ChecklistItem))
+    )
+    macros = own_names("macros", mapping_shape(_Macro))
+    queues = own_names("queues", mapping_shape(_CaseQueue), reserved=(DEFAULT, MINE))
+    teams = own_names("teams", Many("user names", ANY))
+    auto_close = own_names("rules that close cases", mapping_shape(_Rule))
+    evidence = mapping_shape(_EvidenceFields)
 
-            verdict: The answer.
-            escalate: The reason with which the case is escalated.
-            snooze: How long the case is snoozed.
-                Example: 1d
-            note: A note to add.
-            tags: Tags to add.
-                Example: [stolen]
-            """,
-            verdict=choice("fraud", "genuine", "unclear"),
-            escalate=ANY,
-            snooze=DURATION,
-            note=ANY,
-            tags=Many("tags", TAG),
-        ),
-    ),
-    queues=own_names(
-        "queues",
-        mapping_shape(
-            """a queue of cases
 
-            when: A condition on fields and score of the event that opens the case.
-                Example: this.amount > 1000 and score > 0.5
-            rules: Takes the case only if one of these rules hit the event.
-                Example: [card_testing]
-            teams: Who claims its cases first: users in all of these teams. Default: everybody.
-                Example: [senior, french]
-            only: Nobody else answers its cases, except admins and those to whom one is assigned.
-                Default: false
-            due: Time limit of its alerts, in place of `within`.
-                Example: 1h
-            """,
-            when=EXPRESSION,
-            rules=Many("rules", NAME),
-            teams=Many("teams", NAME),
-            only=SWITCH,
-            due=DURATION,
-        ),
-        reserved=(DEFAULT, MINE),
-    ),
-    teams=own_names("teams", Many("user names", ANY)),
-    auto_close=own_names(
-        "rules that close cases",
-        mapping_shape(
-            """a rule that closes cases
-
-            when: A condition on fields and score, which holds for every event of the case.
-                Example: score < 0.2 and this.amount < 20
-            rules: One of these rules hit every event of the case.
-                Example: [first_payment]
-            after: How long nobody has touched the case, since its newest event.
-                Default: 0s
-                Example: 2h
-            verdict: The verdict of the case. No label is written for it. By default, there is none.
-            sample: Share of these cases that stays open for people.
-                Default: 5%
-                Example: 10%
-            from: The first day on which the rule acts.
-                Example: 2026-12-01
-            at_most: The rule acts only where the 95 % confidence interval of fraud among such cases is below this.
-                Default: 1%
-                Example: 0.5%
-            """,
-            when=Required(EXPRESSION),
-            rules=Many("rules", NAME),
-            after=DURATION,
-            verdict=choice("genuine", "unclear"),
-            sample=PERCENT,
-            from_=One("a day such as 2026-12-01", "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"),
-            at_most=PERCENT,
-        ),
-    ),
-    evidence=mapping_shape(
-        """fields of evidence
-
-        card: The field with the card.
-        device: The field with the device.
-        ip: The field with the IP address.
-        address: The field with the parcel address.
-        login: The field with the login or account.
-        """,
-        card=NAME,
-        device=NAME,
-        ip=NAME,
-        address=NAME,
-        login=NAME,
-    ),
-)
+CASES = mapping_shape(_CaseSettings)
 
 
 class CaseCheck(FrozenStruct):

@@ -10,8 +10,10 @@ from shroff.project.settings.systems_keys import SYSTEMS
 LANGUAGE_VERSION = "1"
 UNTAKEN = ("skip", "quarantine")
 CURRENCY = One("a currency such as EUR", "^[A-Z]{3}$")
-MONEY = mapping_shape(
-    """a currency with its decimal places
+
+
+class _Currency:
+    """A currency with its decimal places.
 
     currency: The currency, as three capital letters.
         Example: ZAR
@@ -20,13 +22,18 @@ MONEY = mapping_shape(
     rates: The table of rates, declared in events.yaml: what one unit of each other currency is in this one, from a time
         on. Fields of the type `money in FIELD` are converted by it.
         Example: fx
-    """,
-    currency=Required(CURRENCY),
-    places=choice(*"012345678"),
-    rates=NAME,
-)
-SETTINGS = mapping_shape(
-    """the project's settings
+    """
+
+    currency = Required(CURRENCY)
+    places = choice(*"012345678")
+    rates = NAME
+
+
+MONEY = mapping_shape(_Currency)
+
+
+class _ProjectSettings:
+    """The project's settings.
 
     shroff: The version of the language.
         Example: 1
@@ -58,15 +65,18 @@ SETTINGS = mapping_shape(
         Example: { about: { payment: card }, within: 4h }
     summaries: Five-minute summaries that `shroff summaries` writes into SQL tables.
         Example: { url: sqlite:///summaries.db, columns: { country: country } }
-    """,
-    shroff=Required(choice(LANGUAGE_VERSION)),
-    name=Required(ANY),
-    money=Required(Either((CURRENCY, MONEY))),
-    lateness=DURATION,
-    ahead=Either((DURATION, choice("off"))),
-    untaken=choice(*UNTAKEN),
-    zone=One("a time zone"),
-    systems=SYSTEMS,
-    cases=CASES,
-    summaries=SUMMARIES,
-)
+    """
+
+    shroff = Required(choice(LANGUAGE_VERSION))
+    name = Required(ANY)
+    money = Required(Either((CURRENCY, MONEY)))
+    lateness = DURATION
+    ahead = Either((DURATION, choice("off")))
+    untaken = choice(*UNTAKEN)
+    zone = One("a time zone")
+    systems = SYSTEMS
+    cases = CASES
+    summaries = SUMMARIES
+
+
+SETTINGS = mapping_shape(_ProjectSettings)

@@ -39,8 +39,10 @@ OWN_COLUMNS = (
     "fraud_count",
     "confirmed_fraud_count",
 )
-SUMMARIES = mapping_shape(
-    """summaries in SQL tables
+
+
+class _Summaries:
+    """Summaries in SQL tables.
 
     url: The database URL: sqlite:///FILE (relative to the project's folder), postgresql:// or mariadb://.
         Example: sqlite:///summaries.db
@@ -67,20 +69,23 @@ SUMMARIES = mapping_shape(
         Default: transaction_summaries
     fraud_table: The table of events decided as fraud.
         Default: fraud_summaries
-    """,
-    url=Required(ADDRESS),
-    event=NAME,
-    amount=NAME,
-    columns=own_names(
+    """
+
+    url = Required(ADDRESS)
+    event = NAME
+    amount = NAME
+    columns = own_names(
         "columns with a field of the event", NAME, reserved=OWN_COLUMNS, pattern=r"^[a-z_][a-z0-9_]{0,62}$"
-    ),
-    every=DURATION,
-    by=choice(INGEST_TIME, EVENT_TIME),
-    delay=DURATION,
-    fraud=Many("outcomes", choice("approve", "challenge", "review", "decline")),
-    table=TABLE,
-    fraud_table=TABLE,
-)
+    )
+    every = DURATION
+    by = choice(INGEST_TIME, EVENT_TIME)
+    delay = DURATION
+    fraud = Many("outcomes", choice("approve", "challenge", "review", "decline"))
+    table = TABLE
+    fraud_table = TABLE
+
+
+SUMMARIES = mapping_shape(_Summaries)
 
 
 class SummarySettings(FrozenStruct):

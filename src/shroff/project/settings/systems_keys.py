@@ -45,8 +45,27 @@ from shroff.streams.settings import (
 URL = One("an address such as kafka://localhost:9092/payments", rf"^([a-z][a-z0-9+]*:|{VARIABLE}$)")
 STORE_URL = One("an address such as postgresql://shroff@localhost/shroff", rf"^([a-z]+:\S*|{VARIABLE})$")
 FORMATS = ("json", "avro")
-SOURCE_KEYS = mapping_shape(
-    """any live source
+
+
+class _SchemaRegistry:
+    """A schema registry with its URL.
+
+    url: The registry's URL.
+        Example: https://registry.bank:8081
+    cert: Client certificate for the registry (PEM).
+        Example: certs/shroff.pem
+    key: The private key file, without a password. By default, the key is in the `cert` file.
+        Example: certs/shroff.key
+    """
+
+    url = Required(HTTP)
+    calls = CALLS
+    cert = FILE
+    key = FILE
+
+
+class _LiveSource:
+    """Any live source.
 
     format: The encoding of messages.
         Default: json
@@ -61,35 +80,21 @@ SOURCE_KEYS = mapping_shape(
         A backlog is in time order without it.
         Default: 0s
         Example: 200ms
-    """,
-    format=choice(*FORMATS),
-    registry=Either(
-        (
-            HTTP,
-            mapping_shape(
-                """a schema registry with its URL
+    """
 
-                url: The registry's URL.
-                    Example: https://registry.bank:8081
-                cert: Client certificate for the registry (PEM).
-                    Example: certs/shroff.pem
-                key: The private key file, without a password. By default, the key is in the `cert` file.
-                    Example: certs/shroff.key
-                """,
-                url=Required(HTTP),
-                calls=CALLS,
-                cert=FILE,
-                key=FILE,
-            ),
-        )
-    ),
-    late=choice("refuse", "keep"),
-    wait=DURATION,
-).keys
+    format = choice(*FORMATS)
+    registry = Either((HTTP, mapping_shape(_SchemaRegistry)))
+    late = choice("refuse", "keep")
+    wait = DURATION
+
+
+SOURCE_KEYS = mapping_shape(_LiveSource).keys
 MAILS_KEPT = "30d"
 _NAMED_ADDRESS = One("a mail address, with or without a name", r"^[^\r\n]+@[^\r\n]+$")
-MAIL_KEYS = mapping_shape(
-    """all mails
+
+
+class _Mails:
+    """All mails.
 
     from: The sender address of mails.
         Default: shroff@localhost
@@ -98,12 +103,17 @@ MAIL_KEYS = mapping_shape(
         a mail is known for that long.
         Default: 30d
         Example: 7d
-    """,
-    from_=_NAMED_ADDRESS,
-    keep=DURATION,
-).keys
-WEB = mapping_shape(
-    """web address and appearance of the service
+    """
+
+    from_ = _NAMED_ADDRESS
+    keep = DURATION
+
+
+MAIL_KEYS = mapping_shape(_Mails).keys
+
+
+class _WebAddress:
+    """Web address and appearance of the service.
 
     url: The public URL of the service. Links in mails begin with it, for customers and users, and OpenID Connect
         providers redirect to it. Forms are accepted only from this origin; with https, cookies are marked secure.
@@ -127,16 +137,21 @@ WEB = mapping_shape(
         senders can forge it. The TLS flag is in x-forwarded-proto for the first, and in the header itself for the
         second.
         Default: x-forwarded-for
-    """,
-    url=HTTP,
-    name=ANY,
-    help=ANY,
-    proxies=NETWORKS,
-    networks=NETWORKS,
-    proxy_header=choice("x-forwarded-for", "forwarded"),
-)
-NAMED_SOURCE_KEYS = mapping_shape(
-    """a source under a name
+    """
+
+    url = HTTP
+    name = ANY
+    help = ANY
+    proxies = NETWORKS
+    networks = NETWORKS
+    proxy_header = choice("x-forwarded-for", "forwarded")
+
+
+WEB = mapping_shape(_WebAddress)
+
+
+class _NamedSource:
+    """A source under a name.
 
     events: Event types from a source, and `label` if it brings labels. Each type's `from` in events.yaml maps the
         messages or rows; with several types, their `when` selects. By default all types, without labels. A live source
@@ -151,44 +166,56 @@ NAMED_SOURCE_KEYS = mapping_shape(
     id: For pushed sources, the origin of event ids: the sender's message id (`message`), so that a repeated message is
         one event, or the message's content (`row`), by `from.json`.
         Default: message
-    """,
-    events=Many("a list of event types", One("an event type", NAME_PATTERN)),
-    others=One("skip, quarantine or an event type", NAME_PATTERN),
-    id=choice("message", "row"),
-).keys
-STORE = mapping_shape(
-    """a store with its URL
+    """
+
+    events = Many("a list of event types", One("an event type", NAME_PATTERN))
+    others = One("skip, quarantine or an event type", NAME_PATTERN)
+    id = choice("message", "row")
+
+
+NAMED_SOURCE_KEYS = mapping_shape(_NamedSource).keys
+
+
+class _Store:
+    """A store with its URL.
 
     url: The database URL.
         Example: postgresql://shroff@localhost/shroff
     lease: How long the log stays reserved for a worker that no longer responds, before another may take over.
         Default: 3s
-    """,
-    url=Required(ADDRESS),
-    lease=DURATION,
-)
-DOCUMENTS = own_names(
-    "folders with their content",
-    mapping_shape(
-        """one kind of documents
+    """
 
-        of: Content: `decisions`, `flags`, `labels`, or an event type.
-        lines: Number of documents per file, one per line. By default, each document has a file of its own, named by its
-            id.
-        sources: For labels: only those from these sources.
-            Example: [chargeback]
-        file: File name of a single document, without `.json`; `{id}` is replaced by its id.
-            Default: {id}
-            Example: '{id}_transaction'
-        """,
-        of=Required(One("a name", NAME_PATTERN)),
-        lines=WHOLE,
-        sources=Many("sources", choice("chargeback", "analyst", "customer", "import")),
-        file=DOCUMENT_NAME,
-    ),
-)
-CATALOG = mapping_shape(
-    """a catalog of Apache Iceberg
+    url = Required(ADDRESS)
+    lease = DURATION
+
+
+STORE = mapping_shape(_Store)
+
+
+class _DocumentKind:
+    """One kind of documents.
+
+    of: Content: `decisions`, `flags`, `labels`, or an event type.
+    lines: Number of documents per file, one per line. By default, each document has a file of its own, named by its
+        id.
+    sources: For labels: only those from these sources.
+        Example: [chargeback]
+    file: File name of a single document, without `.json`; `{id}` is replaced by its id.
+        Default: {id}
+        Example: '{id}_transaction'
+    """
+
+    of = Required(One("a name", NAME_PATTERN))
+    lines = WHOLE
+    sources = Many("sources", choice("chargeback", "analyst", "customer", "import"))
+    file = DOCUMENT_NAME
+
+
+DOCUMENTS = own_names("folders with their content", mapping_shape(_DocumentKind))
+
+
+class _IcebergCatalog:
+    """A catalog of Apache Iceberg.
 
     name: The name of the catalog, in pyiceberg's own configuration, too.
         Default: shroff
@@ -197,15 +224,20 @@ CATALOG = mapping_shape(
         Example: fraud
     properties: Settings of the catalog and its files by the names that pyiceberg gives them, such as `type` and `uri`.
         Example: { type: rest, uri: 'https://catalog.mybank', token: '${CATALOG_TOKEN}' }
-    """,
-    name=One("a name", NAME_PATTERN),
-    namespace=One(
+    """
+
+    name = One("a name", NAME_PATTERN)
+    namespace = One(
         "names of letters, digits and '_' with dots between them", r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,5}$"
-    ),
-    properties=MappingShape("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$"),
-)
-LAKE = mapping_shape(
-    """a lake with its location
+    )
+    properties = MappingShape("settings by their names", named=ANY, pattern=r"^[a-z][a-zA-Z0-9._-]{0,99}$")
+
+
+CATALOG = mapping_shape(_IcebergCatalog)
+
+
+class _Lake:
+    """A lake with its location.
 
     to: A folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
         Example: s3://mybank/shroff
@@ -218,16 +250,21 @@ LAKE = mapping_shape(
     delta: Also publish each commit as Delta Lake tables.
         Default: false
     catalog: Also publish each commit as tables of an Apache Iceberg catalog.
-    """,
-    to=Required(One("a folder or an address", r"^\S+$")),
-    every=DURATION,
-    layout=choice("parquet", "json", "both"),
-    documents=DOCUMENTS,
-    delta=SWITCH,
-    catalog=CATALOG,
-)
-ONLINE = mapping_shape(
-    """a Redis server with features
+    """
+
+    to = Required(One("a folder or an address", r"^\S+$"))
+    every = DURATION
+    layout = choice("parquet", "json", "both")
+    documents = DOCUMENTS
+    delta = SWITCH
+    catalog = CATALOG
+
+
+LAKE = mapping_shape(_Lake)
+
+
+class _RedisServer:
+    """A Redis server with features.
 
     url: The server.
         Example: redis://localhost:6379/1
@@ -237,14 +274,19 @@ ONLINE = mapping_shape(
         Example: 90d
     entities: Entities whose features are written; by default all.
         Example: [card, device]
-    """,
-    url=Required(ADDRESS),
-    prefix=OUTSIDE_NAME,
-    ttl=DURATION,
-    entities=Many("entities", One("a name", NAME_PATTERN)),
-)
-SNAPSHOTS = mapping_shape(
-    """when state is saved, and where
+    """
+
+    url = Required(ADDRESS)
+    prefix = OUTSIDE_NAME
+    ttl = DURATION
+    entities = Many("entities", One("a name", NAME_PATTERN))
+
+
+ONLINE = mapping_shape(_RedisServer)
+
+
+class _StateSaves:
+    """When state is saved, and where.
 
     every: Time between snapshots.
         Default: 10m
@@ -253,23 +295,31 @@ SNAPSHOTS = mapping_shape(
     kept: Number of snapshots to keep.
         Default: 2
     to: Location for copies: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
-    """,
-    every=DURATION,
-    events=WHOLE,
-    kept=WHOLE,
-    to=One("a place", r"^\S+$"),
-)
-BACKUP = mapping_shape(
-    """backups with their location
+    """
+
+    every = DURATION
+    events = WHOLE
+    kept = WHOLE
+    to = One("a place", r"^\S+$")
+
+
+SNAPSHOTS = mapping_shape(_StateSaves)
+
+
+class _Backups:
+    """Backups with their location.
 
     to: Location of backups: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
     key: File with the encryption key, 64 hexadecimal digits. By default, backups are not encrypted.
     tools: Folder of the database's backup programs, such as pg_dump. By default, they are on PATH.
-    """,
-    to=Required(One("a place", r"^\S+$")),
-    key=FILE,
-    tools=FILE,
-)
+    """
+
+    to = Required(One("a place", r"^\S+$"))
+    key = FILE
+    tools = FILE
+
+
+BACKUP = mapping_shape(_Backups)
 LAKE_PLACE = One(
     "a folder, or an address such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix", r"^\S+$"
 )
@@ -398,8 +448,27 @@ def mail(named: frozenset[str] | None = None) -> Shape:
     return MappingShape("settings of outgoing mails", (*keys, *MAIL_KEYS))
 
 
-SYSTEMS = mapping_shape(
-    """where things are
+class _SchemeLimits:
+    """Limits of card schemes.
+
+    fraud_count: The limit of fraud by count.
+        Example: 0.9%
+    fraud_money: The limit of fraud by money.
+        Example: 0.9%
+    dispute_count: The limit of disputes by count.
+        Example: 0.9%
+    dispute_money: The limit of disputes by money.
+        Example: 0.9%
+    """
+
+    fraud_count = PERCENT
+    fraud_money = PERCENT
+    dispute_count = PERCENT
+    dispute_money = PERCENT
+
+
+class _Systems:
+    """Where things are.
 
     source: The source of live events: a URL, or a kind with its settings.
         Example: kafka://localhost:9092/payments
@@ -440,40 +509,27 @@ SYSTEMS = mapping_shape(
         Example: s3://mybank-backups/shroff
     keep: Retention of events in the store. After a snapshot, older ones move to the lake; their ids stay known forever.
         Example: 400d
-    """,
-    source=Late(source),
-    sources=Late(sources),
-    store=Late(store),
-    lake=Late(lake),
-    online=Late(online),
-    sinks=Late(sinks),
-    sign_in=SIGN_IN,
-    sessions=SESSIONS,
-    http=HTTP_CALLS,
-    mail=Late(mail),
-    web=WEB,
-    second_person=Many(
-        "changes that need approval", choice("rules", "lists", "silences", "models", "thresholds", "users")
-    ),
-    scheme_limits=mapping_shape(
-        """limits of card schemes
+    """
 
-        fraud_count: The limit of fraud by count.
-            Example: 0.9%
-        fraud_money: The limit of fraud by money.
-            Example: 0.9%
-        dispute_count: The limit of disputes by count.
-            Example: 0.9%
-        dispute_money: The limit of disputes by money.
-            Example: 0.9%
-        """,
-        fraud_count=PERCENT,
-        fraud_money=PERCENT,
-        dispute_count=PERCENT,
-        dispute_money=PERCENT,
-    ),
-    metrics=METRICS,
-    snapshots=Late(snapshots),
-    backup=Late(backup),
-    keep=DURATION,
-).keys
+    source = Late(source)
+    sources = Late(sources)
+    store = Late(store)
+    lake = Late(lake)
+    online = Late(online)
+    sinks = Late(sinks)
+    sign_in = SIGN_IN
+    sessions = SESSIONS
+    http = HTTP_CALLS
+    mail = Late(mail)
+    web = WEB
+    second_person = Many(
+        "changes that need approval", choice("rules", "lists", "silences", "models", "thresholds", "users")
+    )
+    scheme_limits = mapping_shape(_SchemeLimits)
+    metrics = METRICS
+    snapshots = Late(snapshots)
+    backup = Late(backup)
+    keep = DURATION
+
+
+SYSTEMS = mapping_shape(_Systems).keys

@@ -19,8 +19,21 @@ _SUM = re.compile(rf"(?:({_NAME})\.)?(sum|count|min|max)\((\*|{_NAME})\)")
 _NUMBER = r"-?[0-9]{1,30}(\.[0-9]{1,8})?"
 COLUMN = One("a column", rf"^{_NAME}$")
 SIDE = One("a sum as sum(amount) or payments.count(*), or a number", rf"^({_SUM.pattern}|{_NUMBER})$")
-CHECKS = mapping_shape(
-    """tests of a mart
+
+
+class _LabelsAndValues:
+    """Labels and values.
+
+    labels: The labels of the bars.
+    values: The lengths of the bars.
+    """
+
+    labels = Required(COLUMN)
+    values = Required(COLUMN)
+
+
+class _MartTests:
+    """Tests of a mart.
 
     not_null: Columns without missing values.
     unique: Columns without duplicate values; a list within the list means the combination of these columns.
@@ -29,25 +42,20 @@ CHECKS = mapping_shape(
     equal_sums: Pairs that must be equal.
     by_day: The column with the day. If set, only days with new files are rebuilt.
     chart: The columns of the chart.
-    """,
-    not_null=Many("a list of columns", COLUMN),
-    unique=Many("a list of columns", Either((COLUMN, Many("a list of columns", COLUMN)))),
-    accepted_values=own_names("columns with their values", Many("a list of values", ANY), pattern=f"^{_NAME}$"),
-    relationships=own_names(
-        "columns", One("a column as customers.customer", rf"^{_NAME}\.{_NAME}$"), pattern=f"^{_NAME}$"
-    ),
-    equal_sums=Many("a list of pairs", Many("a list of two sums", SIDE)),
-    by_day=COLUMN,
-    chart=mapping_shape(
-        """labels and values
+    """
 
-        labels: The labels of the bars.
-        values: The lengths of the bars.
-        """,
-        labels=Required(COLUMN),
-        values=Required(COLUMN),
-    ),
-)
+    not_null = Many("a list of columns", COLUMN)
+    unique = Many("a list of columns", Either((COLUMN, Many("a list of columns", COLUMN))))
+    accepted_values = own_names("columns with their values", Many("a list of values", ANY), pattern=f"^{_NAME}$")
+    relationships = own_names(
+        "columns", One("a column as customers.customer", rf"^{_NAME}\.{_NAME}$"), pattern=f"^{_NAME}$"
+    )
+    equal_sums = Many("a list of pairs", Many("a list of two sums", SIDE))
+    by_day = COLUMN
+    chart = mapping_shape(_LabelsAndValues)
+
+
+CHECKS = mapping_shape(_MartTests)
 Named = tuple[str, str, Node]  # a model, a column of it, and where it is written
 
 

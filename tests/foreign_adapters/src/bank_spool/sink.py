@@ -10,23 +10,23 @@ from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
 from shroff.plugins.settings import FILE, WHOLE, AdapterSettings, Required, mapping_shape
 
 
+class SpoolSettings:
+    """A file of lines.
+
+    file: Where lines are added.
+        Example: out/decisions.jsonl
+    longest: The longest row that is taken, in bytes.
+        Default: 100000
+    """
+
+    file = Required(FILE)
+    longest = WHOLE
+
+
 class SpoolSink:
     """A file of lines. Durable when `send` returns."""
 
-    settings = AdapterSettings(
-        "Lines of a file.",
-        mapping_shape(
-            """a file of lines
-
-            file: Where lines are added.
-                Example: out/decisions.jsonl
-            longest: The longest row that is taken, in bytes.
-                Default: 100000
-            """,
-            file=Required(FILE),
-            longest=WHOLE,
-        ),
-    )
+    settings = AdapterSettings("Lines of a file.", mapping_shape(SpoolSettings))
     wants_fields = False
     places_max = 500
 
