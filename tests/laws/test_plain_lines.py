@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from io import BytesIO
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ from shroff.events.formats.lines import Line
 from shroff.events.intake import Submission
 from shroff.events.validation import EventValidator
 from shroff.log.columns.lines import EventRun, LineOrigin
-from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
+from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom, joined_texts
 from tests.support.effort import examples, times
 from tests.support.projects import definitions
 
@@ -184,6 +185,63 @@ def test_tokens_that_are_no_values_are_left_to_the_door(field: str):
     for at in found:
         assert bodies[at] == by_the_door(raws[at])[1]
     assert len(found) < len(raws) / 4
+
+
+BODY = {
+    "id": "p1",
+    "at": "2026-03-01T10:00:00Z",
+    "amount": "5.00",
+    "a_name_of_more_letters_than_a_vector_has": 7,
+    "channel": "pos",
+    "note": "é" * 16,
+}
+LONG = definitions({"events.yaml": f"{EVENTS}    a_name_of_more_letters_than_a_vector_has: integer?\n", **OTHERS})
+
+
+@pytest.mark.parametrize("end", ['"', "\\n", "\n", "\t", "é", "\\u00e9", "\0", " "])
+def test_a_text_ends_where_json_says_at_any_distance(end: str):
+    """With bodies as a log has them, behind whose last line no more stands."""
+    texts = ["x" * size + end + "," + "y" * (size // 2) for size in range(70)]
+    raws = [b'{"amount":"5.00","at":"2026-03-01T10:00:00Z","id":"p1","note":"%s"}\n' % text.encode() for text in texts]
+    data = np.frombuffer(b"".join(raws), np.uint8)
+    ends = np.array(list(map(len, raws))).cumsum() - 1
+    read = ReadLines.scanned([b""] * len(raws), LineForm(TYPE, None), data, np.append(0, ends[:-1] + 1), ends)
+    note = TYPE.at("note")
+    found = zip(read.firsts[note].tolist(), read.lasts[note].tolist(), strict=True)
+
+    if end in {"é", " "}:
+        assert [data[first:last].tobytes().decode() for first, last in found] == texts
+    assert bool(read.is_odd.all()) is (end not in {"é", " "}) is bool(read.is_odd.any())
+
+
+def test_a_line_with_any_byte_changed_or_cut_is_read_as_json_says_or_left_to_the_door():
+    type_, validator = LONG.events.types["payment"], EventValidator(LONG.events, LONG.settings)
+    whole = [json.dumps(BODY, ensure_ascii=False, separators=marks).encode() for marks in ((",", ":"), (" ,", ": "))]
+    whole.append(json.dumps(dict(reversed(BODY.items())), ensure_ascii=False).encode())
+    raws = [line[:cut] for line in whole for cut in range(len(line)) if line[:cut].decode(errors="ignore")]
+    raws = [raw for raw in raws if raw.decode(errors="replace").encode() == raw]
+    changes = ('"', "\\", ",", ":", "{", "}", "[1]", "0", "-", "\n", " ", "\0", "é", '"note":"z",', "")
+    for line in whole:
+        text = line.decode()
+        raws += [f"{text[:at]}{to}{text[at + 1 :]}".encode() for at in range(len(text)) for to in changes]
+    read = ReadLines.of([*whole, *raws], LineForm(type_, TextRoom()))
+    bodies, codec = read.bodies(), Codec(type_)
+    taken = sorted({*range(len(whole) + len(raws))} - {*read.odd})
+
+    assert taken[: len(whole)] == list(range(len(whole)))
+    assert len(taken) > 500
+    for at in taken:
+        raw = [*whole, *raws][at]
+        assert doubled_key(raw) is None
+        assert bodies[at] == codec.encode(validator.admit("payment", json.loads(raw), is_strict=False)), raw
+
+
+def test_a_field_that_no_line_has_is_not_read_by_the_name_that_stands_for_it():
+    form = LineForm(TYPE, TextRoom())
+    form.sent = joined_texts([b'"\0":' if name == "note" else b'"%s":' % name.encode() for name in TYPE.field_names])
+    read = ReadLines.of([b'{"id":"p1","at":1772323200000,"amount":"5.00","\0":"x"}' + b" " * 40], form)
+
+    assert read.odd == [0]
 
 
 def test_the_law_sees_an_amount_that_is_not_as_it_is_stored(monkeypatch: pytest.MonkeyPatch):

@@ -112,11 +112,16 @@ def places_between(log: LogReader, start_ms: int, end_ms: int, lateness_ms: int)
 
     Cost: some 20 looks at single events, however long the log is.
     """
-    last = log.last_seq()
-    begin_ms = start_ms - lateness_ms
-    after, _ = _turn(log, begin_ms, floor_of(log, begin_ms, last), last)
+    last, after = log.last_seq(), place_before(log, start_ms, lateness_ms)
     _, upto = _turn(log, end_ms + lateness_ms, after, last)
     return after, min(upto, last)
+
+
+def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
+    """A place behind which all events of a time and later stand. Cost: half of it."""
+    last, begin_ms = log.last_seq(), start_ms - lateness_ms
+    after, _ = _turn(log, begin_ms, floor_of(log, begin_ms, last), last)
+    return after
 
 
 def floor_of(log: LogReader, moment_ms: int, upto: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import accumulate, groupby, pairwise
 from operator import sub
+from struct import Struct
 from typing import NamedTuple, cast
 from zlib import crc32
 
@@ -38,7 +39,7 @@ _NUMBERS = (
     "<u4"  # three for each record: bytes of its line, how far before the end of that its id begins, and bytes of it
 )
 _TIMES = "<i8"  # milliseconds since the record before, and since 1970 for the first
-_NUMBER_BYTES = 20  # of the three and the time
+_ROW = Struct("<3Iq")  # the three and the time
 _HEAD_BYTES = 4  # for how many bytes the ids have that stand apart
 _KINDS = {b"e": "event", b"l": "label", b"c": "control"}
 
@@ -82,8 +83,10 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
     parts = list[bytes]()
     for first, count, data in _blocks(frame, range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS))):
         text = decompress(data)
-        sizes = of_planes(text, "I", count, _HEAD_BYTES)  # lines stand last
-        begin, end = (len(text) - sum(sizes[max(at - first, 0) :]) for at in (start, stop))
+        begin, end = _apart_at(count) + int.from_bytes(text[:_HEAD_BYTES], "little"), len(text)
+        if start > first or stop < first + count:
+            sizes = of_planes(text, "I", count, _HEAD_BYTES)
+            begin, end = (end - sum(sizes[max(at - first, 0) :]) for at in (start, stop))
         parts.append(text[begin:end])
     return b"".join(parts)
 
@@ -106,7 +109,7 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
     Raises: DamagedFrameError where the frame is not as it was written.
     """
     wanted = range(frame.first, frame.seq + 1) if places is None else within(places, frame.first, frame.seq)
-    blocks = (block for block, _ in groupby(wanted, lambda seq: (seq - frame.first) // BLOCK_ROWS))  # behind the sum
+    blocks = (block for block, _ in groupby((seq - frame.first) // BLOCK_ROWS for seq in wanted))  # behind the sum
     for first, count, data in _blocks(frame, blocks):
         text, times, starts, id_starts, id_sizes = _read(data, count)
         begin = frame.first + first
@@ -135,14 +138,19 @@ def _read(data: bytes, count: int) -> tuple[bytes, list[int], list[int], list[in
 
     Behind the beginnings of lines stands where the last one ends.
     """
-    text, at = decompress(data), _HEAD_BYTES + _NUMBER_BYTES * count
-    sizes, behind, id_sizes = (of_planes(text, "I", count, _HEAD_BYTES + column * count) for column in (0, 4, 8))
-    times = list(accumulate(of_planes(text, "q", count, _HEAD_BYTES + 12 * count)))
-    starts = list(accumulate(sizes, initial=len(text) - sum(sizes)))
+    text, at = decompress(data), _apart_at(count)
+    numbers = np.frombuffer(text, np.uint8, at - _HEAD_BYTES, _HEAD_BYTES).reshape(_ROW.size, count)
+    sizes, behind, id_sizes, passed = zip(*_ROW.iter_unpack(numbers.T.tobytes()), strict=True)
+    times, starts = list(accumulate(passed)), list(accumulate(sizes, initial=len(text) - sum(sizes)))
     id_starts = list(map(sub, starts[1:], behind))
     for row in [row for row, size in enumerate(behind) if not size] if starts[0] > at else ():
         id_starts[row], at = at, at + id_sizes[row]
     return text, times, starts, id_starts, id_sizes
+
+
+def _apart_at(count: int) -> int:
+    """Where ids that stand apart begin in a block of so many records."""
+    return _HEAD_BYTES + _ROW.size * count
 
 
 def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFrame]:

@@ -13,11 +13,10 @@ import numpy as np
 
 from shroff.arrays import Bytes, Ints
 from shroff.features.kernels.native import native
-from shroff.features.kernels.numbers import compiled, intrinsic_of
+from shroff.features.kernels.numbers import VECTOR_BYTES, compiled, first_of, intrinsic_of, vector_at, vector_in
 
 _COMMA = np.uint8(44)
 _COLON = np.uint8(58)
-VECTOR_BYTES = 32
 _NEWLINE = np.uint8(10)
 _GROUP_BITS = 32  # above them stands the group of a text, below them the number of its pieces
 _SAME_BITS = 8
@@ -108,21 +107,6 @@ def count_pieces(given: Any, ends: Any, cuts: Any, sizes: Any, rows: Any, pieces
         at, pieces[row] = np.uint64(ends[row]), count
 
 
-def _vector_at(context: Any, builder: Any, signature: Any, arguments: Any, array: int) -> Any:
-    """Where the vector of an array begins, by the argument behind it."""
-    from llvmlite import ir
-
-    made = context.make_array(signature.args[array])(context, builder, arguments[array])
-    vector = ir.VectorType(ir.IntType(8), VECTOR_BYTES)
-    return builder.bitcast(builder.gep(made.data, [arguments[array + 1]]), vector.as_pointer())
-
-
-def _read(*at: Any) -> Any:
-    read = at[1].load(_vector_at(*at))
-    read.align = 1
-    return read
-
-
 def _ends_among(builder: Any, read: Any) -> Any:
     """A bit for each byte of a vector, set where a piece ends."""
     from llvmlite import ir
@@ -132,21 +116,14 @@ def _ends_among(builder: Any, read: Any) -> Any:
     return builder.bitcast(builder.or_(*ends), ir.IntType(VECTOR_BYTES))
 
 
-def _first_of(builder: Any, bits: Any) -> Any:
-    """How many bits stand before the first that is set; all where none is."""
-    from llvmlite import ir
-
-    return builder.zext(builder.cttz(bits, ir.Constant(ir.IntType(1), 0)), ir.IntType(64))
-
-
 def _copy_vector(typing_context: Any, out: Any, to: Any, source: Any, at: Any) -> Any:
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         given = context, builder, signature, arguments
-        read = _read(*given, 2)
-        builder.store(read, _vector_at(*given, 0)).align = 1
-        return _first_of(builder, _ends_among(builder, read))
+        read = vector_in(*given, 2)
+        builder.store(read, vector_at(*given, 0)).align = 1
+        return first_of(builder, _ends_among(builder, read))
 
     return types.int64(out, types.int64, source, types.int64), generate
 
@@ -156,12 +133,12 @@ def _compare_vectors(typing_context: Any, source: Any, at: Any, other_source: An
     from numba import types
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        reads = [_read(context, builder, signature, arguments, array) for array in (0, 2)]
+        reads = [vector_in(context, builder, signature, arguments, array) for array in (0, 2)]
         bits, word = ir.IntType(VECTOR_BYTES), ir.IntType(64)
         differs = builder.bitcast(builder.icmp_unsigned("!=", *reads), bits)
         same = builder.and_(builder.not_(differs), builder.sub(differs, bits(1)))
         ends = builder.zext(builder.ctpop(builder.and_(_ends_among(builder, reads[0]), same)), word)
-        return builder.or_(builder.shl(ends, word(_SAME_BITS)), _first_of(builder, differs))
+        return builder.or_(builder.shl(ends, word(_SAME_BITS)), first_of(builder, differs))
 
     return types.int64(source, types.int64, other_source, types.int64), generate
 

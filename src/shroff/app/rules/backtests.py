@@ -226,12 +226,11 @@ class LogBacktests(ProjectPart):
 
     def _begin(self, kept: _CountedEvents, definitions: Definitions, log: Log) -> None:
         """Set the moment of the count, and cut the places of its days into stretches."""
-        from shroff.backtest.report_builder import first_place
-        from shroff.log.later_labels import last_moment
+        from shroff.log.later_labels import last_moment, place_before
         from shroff.log.state.fold import lateness_of
 
         kept.as_of_ms, upto = last_moment(log, self._context.now_ms()) or 0, log.last_seq()
-        first = first_place(log, kept.as_of_ms - COUNTED_MS + 1, lateness_of(log, definitions), upto) - 1
+        first = place_before(log, kept.as_of_ms - COUNTED_MS, lateness_of(log, definitions))
         size = COUNTED_FIRST
         while upto > first or not kept.stretches:
             kept.stretches.append(_CountedStretch(max(first, upto - size), upto))
@@ -249,10 +248,10 @@ class LogBacktests(ProjectPart):
         """Compute columns of a stretch that are not there yet, of its events behind a time."""
         import numpy as np
 
-        from shroff.backtest.report_builder import first_place
         from shroff.language.columns import Column
         from shroff.log.columns.stored import LineReader, log_columns
         from shroff.log.columns.tables import Way, rounds_of
+        from shroff.log.later_labels import place_before
         from shroff.log.state.fold import lateness_of, reach_ms
         from shroff.training.sets.rows import minor_units
         from shroff.training.sets.wanted import features_read
@@ -267,7 +266,7 @@ class LogBacktests(ProjectPart):
         begins_ms = min((int(frame.times.min()) for _, frame in mine), default=behind_ms)
         back_ms, before = reach_ms([item.node for item in read], definitions), log.pruned_to()
         if back_ms is not None and not reads_labels and not lateness_ms.leaps:
-            before = first_place(log, begins_ms - back_ms, lateness_ms, stretch.after) - 1 if back_ms else stretch.after
+            before = place_before(log, begins_ms - back_ms, lateness_ms) if back_ms else stretch.after
         past = log_columns(log, definitions, stretch.after, after=before, reader=reader)
         answers: dict[str, list[Column]] = {name: [] for name in wanted}
         with closing(rounds_of(definitions, read, lateness_ms, rule.on, Way())) as engine:

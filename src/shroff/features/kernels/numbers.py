@@ -20,6 +20,7 @@ import numpy as np
 Word: TypeAlias = Any
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 DIGEST_LENGTH = 16
+VECTOR_BYTES = 32
 # What the shared kernels are made from, below the package. A kernel of another room adds its own file.
 KERNEL_FILES = (
     "features/kernels/*.py",
@@ -97,6 +98,29 @@ def intrinsic_of(function: Callable[..., Any]) -> Later:
         return intrinsic(function)
 
     return Later(make, function)
+
+
+def vector_at(context: Any, builder: Any, signature: Any, arguments: Any, array: int) -> Any:
+    """Where the vector of an array begins, by the argument behind it."""
+    from llvmlite import ir
+
+    made = context.make_array(signature.args[array])(context, builder, arguments[array])
+    vector = ir.VectorType(ir.IntType(8), VECTOR_BYTES)
+    return builder.bitcast(builder.gep(made.data, [arguments[array + 1]]), vector.as_pointer())
+
+
+def vector_in(*at: Any) -> Any:
+    """The vector there, aligned or not."""
+    read = at[1].load(vector_at(*at))
+    read.align = 1
+    return read
+
+
+def first_of(builder: Any, bits: Any) -> Any:
+    """How many bits stand before the first that is set; all where none is."""
+    from llvmlite import ir
+
+    return builder.zext(builder.cttz(bits, ir.Constant(ir.IntType(1), 0)), ir.IntType(64))
 
 
 @cache

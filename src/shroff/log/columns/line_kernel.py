@@ -7,6 +7,7 @@ is odd, and goes through validation, which has the last word on it.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from shroff.engine.kernels.texts import copy_text, write_number
 from shroff.events.event import YEAR_1000_MS, YEAR_10000_MS
 from shroff.features.kernels.native import native
-from shroff.features.kernels.numbers import Word, compiled
+from shroff.features.kernels.numbers import VECTOR_BYTES, Word, compiled, first_of, intrinsic_of, vector_in
 from shroff.log.columns.kernel import (
     BACKSLASH,
     CLOSE,
@@ -68,9 +69,39 @@ TRUE = np.frombuffer(b"true", np.uint8)
 FALSE = np.frombuffer(b"false", np.uint8)
 
 
+def _count_letters(typing_context: Any, data: Any, at: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        read = vector_in(context, builder, signature, arguments, 0)
+        compared = zip(("<", "==", "=="), (_FIRST_LETTER, QUOTE, BACKSLASH), strict=True)
+        ends = [builder.icmp_unsigned(how, read, read.type([letter] * VECTOR_BYTES)) for how, letter in compared]
+        return first_of(builder, builder.bitcast(reduce(builder.or_, ends), ir.IntType(VECTOR_BYTES)))
+
+    return types.int64(data, types.int64), generate
+
+
+def _count_same(typing_context: Any, data: Any, at: Any, others: Any, other: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        reads = [vector_in(context, builder, signature, arguments, array) for array in (0, 2)]
+        differs = builder.icmp_unsigned("!=", *reads)
+        return first_of(builder, builder.bitcast(differs, ir.IntType(VECTOR_BYTES)))
+
+    return types.int64(data, types.int64, others, types.int64), generate
+
+
+# How many of so many bytes stand before the first that a text without escapes does not have; and before the first that
+# differs at two places.
+_letters, _same = intrinsic_of(_count_letters), intrinsic_of(_count_same)
+
+
 @compiled
 def _behind_blanks(data: Any, at: Word, end: Word) -> Word:
-    while at < end and (data[at] == SPACE or data[at] == NEWLINE or data[at] == _TAB or data[at] == _RETURN):
+    while at < end and data[at] <= SPACE and data[at] in (SPACE, NEWLINE, _TAB, _RETURN):
         at += 1
     return at
 
@@ -78,6 +109,10 @@ def _behind_blanks(data: Any, at: Word, end: Word) -> Word:
 @compiled
 def _end_of_letters(data: Any, at: Word) -> Word:
     """Where a text without escapes ends; there stands no quotation mark where it is no such text."""
+    count = VECTOR_BYTES
+    while count == VECTOR_BYTES and at + VECTOR_BYTES <= len(data):
+        count = _letters(data, at)
+        at += count
     while data[at] >= _FIRST_LETTER and data[at] != QUOTE and data[at] != BACKSLASH:
         at += 1
     return at
@@ -179,12 +214,18 @@ def _is_plain_line(
     while True:
         if at >= end or data[at] != QUOTE:
             return False
-        first, at = at + 1, _end_of_letters(data, at + 1)
-        number = _field_of(data, first, at, names, name_ends, expected)
-        if data[at] != QUOTE or (not passes if number < 0 else states[number, row] != UNSEEN):
-            return False
-        at = _behind_blanks(data, at + 1, end)
-        if at >= end or data[at] != COLON:
+        number, begin = expected, name_ends[expected]
+        size = name_ends[expected + 1] - begin
+        is_near = size <= VECTOR_BYTES <= len(data) - at and names[begin + 1] >= _FIRST_LETTER
+        if is_near and _same(data, at, names, begin) >= size:
+            at += size - 1
+        else:
+            first, at = at + 1, _end_of_letters(data, at + 1)
+            number = _field_of(data, first, at, names, name_ends, expected)
+            if data[at] != QUOTE:
+                return False
+            at = _behind_blanks(data, at + 1, end)
+        if at >= end or data[at] != COLON or (not passes if number < 0 else states[number, row] != UNSEEN):
             return False
         at = _behind_blanks(data, at + 1, end)
         is_text = data[at] == QUOTE
@@ -201,9 +242,12 @@ def _is_plain_line(
         if at > end:
             return False
         if number >= 0:
-            values[number, row], states[number, row] = _value_of(
-                data, first, last, is_text, plan[number], choices, choice_ends
-            )
+            if is_text and plan[number, KIND] == TEXT and first < last <= first + plan[number, SIZE]:
+                states[number, row] = THERE
+            else:
+                values[number, row], states[number, row] = _value_of(
+                    data, first, last, is_text, plan[number], choices, choice_ends
+                )
             if states[number, row] == ODD:
                 return False
             firsts[number, row] = first
