@@ -50,6 +50,7 @@ def figures_fit(found: dict[str, Any]) -> None:
     rules_fit(found)
     model_fits(found)
     example_fits(found)
+    example_names_the_model(found)
 
 
 def outcomes_fit(found: dict[str, Any]) -> None:
@@ -96,28 +97,45 @@ def model_fits(found: dict[str, Any]) -> None:
 
 
 def example_fits(found: dict[str, Any]) -> None:
-    """The example is a caught fraud with its reasons and features."""
+    """The example is a caught fraud with the reasons of its rules and its features."""
     example = found["example"]
     kinds = {payment.event["payment_id"]: payment.fraud for payment in bank(EVENTS, found["seed"])}
     of_rules = [reason["code"] for reason in example["reasons"] if reason["kind"] == "rule"]
-    of_model = [reason for reason in example["reasons"] if reason["kind"] == "model"]
 
     assert example["outcome"] != "approve"
     assert of_rules == example["rules"]
-    assert max(reason["contribution"] for reason in of_model) > 0
-    assert all(reason["text"] for reason in of_model)
-    assert example["versions"]["model"] == found["model"]["id"]
     assert "card.payments_1h" in example["features"]
     assert found["example_fraud"] == kinds[example["id"]] is not None
 
 
-def test_the_figures_fit_each_other():  # one test, so that one worker of a run makes one demo
-    found = summary()
+def example_names_the_model(found: dict[str, Any]) -> None:
+    """The example has the reasons of the model in force."""
+    of_model = [reason for reason in found["example"]["reasons"] if reason["kind"] == "model"]
 
-    figures_fit(found)
+    assert max(reason["contribution"] for reason in of_model) > 0
+    assert all(reason["text"] for reason in of_model)
+    assert found["example"]["versions"]["model"] == found["model"]["id"]
+
+
+@pytest.mark.long  # in each run those below, and in test_demo_screens those of its model, which takes most of the time
+def test_the_figures_fit_each_other():
+    figures_fit(summary())
+
+
+@pytest.mark.parametrize("past", [6_000, pytest.param(60_000, marks=pytest.mark.long)])
+def test_once_tells_its_figures_serves_nothing_and_leaves_nothing(past, tmp_path, monkeypatch):
+    monkeypatch.setenv(forks.SET, f"shroff.cli.demo.PAST_EVENTS={past} {os.environ.get(forks.SET, '')}")
+    ran = demo("--once", "--json", "--events", str(EVENTS), temporary=tmp_path)
+
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    outcomes_fit(found)
+    rules_fit(found)
+    example_fits(found)
     assert found["url"] is None
     assert found["project"] is None
     assert (found["cases"], found["asked"]) == (0, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.long

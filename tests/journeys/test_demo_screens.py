@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.journeys.test_cases import CASES, labels, until
-from tests.journeys.test_demo import served_demo
+from tests.journeys.test_demo import example_names_the_model, model_fits, rules_fit, served_demo
 from tests.support.browsers import DESK, Looker, chromium
 from tests.support.patience import PATIENCE_MS
 from tests.support.telling import token_of
@@ -58,6 +58,8 @@ def first_mail(page: Page) -> None:
 
 def test_from_the_printed_address_to_a_decided_case_and_a_customers_answer(tmp_path):
     with served_demo(tmp_path) as (_, found), chromium() as browser:
+        for fit in (rules_fit, model_fits, example_names_the_model):
+            fit(found)
         here = browser.new_context(viewport={"width": DESK[0], "height": DESK[1]})
         here.set_default_timeout(PATIENCE_MS)
         page = here.new_page()
