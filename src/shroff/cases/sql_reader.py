@@ -61,11 +61,11 @@ from shroff.cases.case import (
 from shroff.cases.sql_tables import CaseTables
 from shroff.engine.let_through import SAMPLED
 from shroff.language.values import DAY_MS
+from shroff.people.sql import parts_of
 from shroff.runtime.texts import escaped
 from shroff.runtime.values import replace
 
 _ANSWERS = ("decided", "undone")  # what tells in a history whether somebody answered
-AT_ONCE = 500  # values in one list of a statement
 _RENAMED = {"key": "key_", "rule": "rule_", "look": "look_", "case": "case_"}  # words of SQL
 CASE_COLUMNS = tuple(_RENAMED.get(name, name) for name in Case.__struct_fields__)
 ALERT_COLUMNS = tuple(_RENAMED.get(name, name) for name in Alert.__struct_fields__)
@@ -206,7 +206,7 @@ class CaseReader(CaseFigures):
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
         """Existing cases with these numbers."""
         table = self._tables.cases
-        found = (_rows(self._connection, select(table).where(table.c.number.in_(part))) for part in _parts(numbers))
+        found = (_rows(self._connection, select(table).where(table.c.number.in_(part))) for part in parts_of(numbers))
         return {row[0]: Case(*row) for rows in found for row in rows}
 
     def queue(self, wanted: CaseFilter, order: str = "due", after: Cursor | None = None, limit: int = 50) -> list[Case]:
@@ -243,7 +243,7 @@ class CaseReader(CaseFigures):
     def open_about(self, abouts: Collection[bytes]) -> dict[bytes, Case]:
         """The newest case that is not closed about each of these."""
         found: dict[bytes, Case] = {}
-        for part in _parts(abouts):
+        for part in parts_of(abouts):
             rows = self._connection.execute(_open_about(self._tables), {"abouts": part}).all()
             found |= {bytes(row[1]): Case(*row) for row in rows}
         return found
@@ -257,14 +257,15 @@ class CaseReader(CaseFigures):
     def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
         """The alerts of these events, by type and id."""
         table = self._tables.case_alerts
-        hashes = [event_hash(event, id_) for event, id_ in events]
-        found = (_rows(self._connection, select(table).where(table.c.event_hash.in_(part))) for part in _parts(hashes))
-        return sorted((_alert(row) for rows in found for row in rows), key=lambda alert: alert.place)
+        parts = parts_of([event_hash(event, id_) for event, id_ in events])
+        asked = (select(table).where(table.c.event_hash.in_(part)) for part in parts)
+        rows = (row for part in asked for row in _rows(self._connection, part))
+        return sorted(map(_alert, rows), key=lambda alert: alert.place)
 
     def alerts_at(self, places: Collection[tuple[int, str]]) -> list[Alert]:
         """The alerts at these places, in whatever case they are by now."""
         table = self._tables.case_alerts
-        parts = _parts([seq for seq, _ in places])
+        parts = parts_of([seq for seq, _ in places])
         rows = (row for part in parts for row in _rows(self._connection, select(table).where(table.c.seq.in_(part))))
         return sorted((found for found in map(_alert, rows) if found.place in places), key=lambda alert: alert.place)
 
@@ -419,12 +420,6 @@ def _open_about(tables: CaseTables) -> Select[Any]:
     table = tables.cases
     asked = select(table).where(table.c.about.in_(bindparam("abouts", expanding=True)), table.c.state.in_(UNCLOSED))
     return asked.order_by(table.c.number)
-
-
-def _parts(values: Collection[Any]) -> Iterator[list[Any]]:
-    listed = list(dict.fromkeys(values))
-    for start in range(0, len(listed), AT_ONCE):
-        yield listed[start : start + AT_ONCE]
 
 
 def event_hash(event: str, id_: str) -> bytes:

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 
-from shroff.json_types import JsonMapping, JsonObject, TextMapping
+from shroff.json_types import JsonMapping
 from shroff.notices.store import (
     DROPPED,
     NO_ONE,
@@ -24,25 +24,25 @@ from shroff.notices.store import (
     QuestionCounts,
 )
 from shroff.people.sql import Change as PeopleChange
-from shroff.people.sql import SchemaPart, scripted, tables_of
+from shroff.people.sql import Records, SchemaPart, parts_of, scripted, tables_by_type
 from shroff.people.store import PeopleStore
 
 VERSION = 2  # of the tables: the number of the last script
-_KEYS_MAX = 200  # in one statement
-_COLUMNS: Final[TextMapping] = MappingProxyType(
-    {  # as people/tables.py has them
-        "notice_dues": "key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:i letter:t",
-        "notice_letters": "id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i doubts:i "
-        "claimed_ms:i done_ms:i reason:t shown:t",
-        "notice_questions": "id:t letter:t notice:t event:t receipt:t who:h made_ms:i ends_ms:i answer:t "
-        "answered_ms:i is_released:i words:t",
+_NOTICES_MAX = 200  # whose oldest letter is looked at
+_COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
+    {  # as people/sql.py has them
+        Due: "notice_dues key_:t notice:t kind:t event:t rule:t told:t at_ms:i due_ms:i is_held:b letter:t",
+        OutgoingMessage: "notice_letters id:t notice:t rule:t who:h made_ms:i due_ms:i dues:t state:t attempts:i "
+        "doubts:i claimed_ms:i done_ms:i reason:t shown:t",
+        Question: "notice_questions id:t letter:t notice:t event:t receipt:t who:h made_ms:i ends_ms:i answer:t "
+        "answered_ms:i is_released:b words:t",
     }
 )
 
 
 @cache
-def _tables() -> Mapping[str, Table]:
-    return tables_of(_COLUMNS)
+def _tables() -> Mapping[type, Table]:
+    return tables_by_type(_COLUMNS)
 
 
 PART = SchemaPart("notices", VERSION, partial(scripted, "migrations_notices", VERSION))
@@ -83,34 +83,33 @@ class NoticeStore:
         self._people.close()
 
 
-class NoticeLook:
+class NoticeLook(Records):
     """Questions to the store, on one connection."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, found = connection, _tables()
-        self._dues, self._letters = found["notice_dues"], found["notice_letters"]
-        self._questions = found["notice_questions"]
+        super().__init__(connection, _tables())
+        self._dues, self._letters, self._questions = (self._tables[kind] for kind in _COLUMNS)
 
     def due(self, key: str) -> Due | None:
         """The due of this key."""
-        return self.dues_of([key]).get(key)
+        return self.find(Due, key)
 
     def dues_of(self, keys: Collection[str]) -> dict[str, Due]:
         """The dues of these keys; those that are not there are left out."""
-        return {row[0]: _due(row) for row in self._rows(self._dues, keys)}
+        return {due.key: due for due in self._at(Due, keys)}
 
     def dues(self, now_ms: int, limit: int = 500) -> list[Due]:
         """Pending notices that are due by now, the longest waiting first, of one moment in the order of the log."""
         table = self._dues
         asked = select(table).where(table.c.letter == WAITING, table.c.due_ms <= now_ms)
         by_place = table.c.due_ms, func.length(table.c.key_), table.c.key_  # a key ends with its place in the log
-        return [_due(row) for row in self._connection.execute(asked.order_by(*by_place).limit(limit))]
+        return self._all(Due, asked.order_by(*by_place).limit(limit))
 
     def waiting(self, notice: str, limit: int = 500) -> list[Due]:
         """Pending notices of a name, due now or later, the longest waiting first."""
         table = self._dues
         asked = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
-        return [_due(row) for row in self._connection.execute(asked.order_by(table.c.at_ms, table.c.key_).limit(limit))]
+        return self._all(Due, asked.order_by(table.c.at_ms, table.c.key_).limit(limit))
 
     def count_waiting(self) -> int:
         """How much waits to become letters."""
@@ -126,14 +125,13 @@ class NoticeLook:
 
     def letter(self, id: str) -> OutgoingMessage | None:
         """The letter of this id."""
-        return self.letters_of([id]).get(id)
+        return self.find(OutgoingMessage, id)
 
     def failing(self) -> list[OutgoingMessage]:
         """The oldest letter of each notice that was put off, where none of that notice left since it was made."""
         table, oldest = self._letters, dict[str, OutgoingMessage]()
         asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
-        for row in self._connection.execute(asked.limit(_KEYS_MAX)):
-            letter = _letter(row)
+        for letter in self._all(OutgoingMessage, asked.limit(_NOTICES_MAX)):
             oldest.setdefault(letter.notice, letter)
         newest = select(func.max(table.c.done_ms)).where(table.c.state == SENT)
         sent = {name: self._connection.execute(newest.where(table.c.notice == name)).scalar() for name in oldest}
@@ -141,7 +139,7 @@ class NoticeLook:
 
     def letters_of(self, ids: Collection[str]) -> dict[str, OutgoingMessage]:
         """The letters of these ids; those that are not there are left out."""
-        return {row[0]: _letter(row) for row in self._rows(self._letters, ids)}
+        return {letter.id: letter for letter in self._at(OutgoingMessage, ids)}
 
     def open_letters(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[OutgoingMessage]:
         """Letters that are to leave by now and that nobody is sending, the longest waiting first.
@@ -152,9 +150,7 @@ class NoticeLook:
         asked = select(table).where(table.c.state == OPEN, table.c.due_ms <= now_ms, table.c.claimed_ms <= now_ms)
         if without:
             asked = asked.where(table.c.notice.not_in(sorted(without)))
-        return [
-            _letter(row) for row in self._connection.execute(asked.order_by(table.c.due_ms, table.c.id).limit(limit))
-        ]
+        return self._all(OutgoingMessage, asked.order_by(table.c.due_ms, table.c.id).limit(limit))
 
     def letters(
         self, states: Collection[str] = (), *, before: tuple[int, str] | None = None, limit: int = 100
@@ -167,13 +163,12 @@ class NoticeLook:
         if before is not None:
             made_ms, id_ = before
             asked = asked.where(or_(table.c.made_ms < made_ms, and_(table.c.made_ms == made_ms, table.c.id < id_)))
-        asked = asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit)
-        return [_letter(row) for row in self._connection.execute(asked)]
+        return self._all(OutgoingMessage, asked.order_by(table.c.made_ms.desc(), table.c.id.desc()).limit(limit))
 
     def letters_about(self, events: Collection[str]) -> list[OutgoingMessage]:
         """The letters that tell of any of these events, beside others or alone, oldest first."""
         dues, ids = self._dues, list[str]()
-        for part in _parts(events):
+        for part in parts_of(events):
             asked = select(dues.c.letter).where(dues.c.event.in_(part), dues.c.letter.not_in((WAITING, PASSED)))
             ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
         return sorted(self.letters_of(ids).values(), key=lambda message: (message.made_ms, message.id))
@@ -191,7 +186,7 @@ class NoticeLook:
 
     def question(self, id: str) -> Question | None:
         """The question of this id."""
-        return next(map(_question, self._rows(self._questions, [id])), None)
+        return self.find(Question, id)
 
     def asked_between(self, start_ms: int, end_ms: int, now_ms: int) -> QuestionCounts:
         """Results so far of the questions asked in [start, end)."""
@@ -206,7 +201,7 @@ class NoticeLook:
     def appeals(self) -> list[Question]:
         """The appeals that nobody has decided."""
         table = self._questions
-        return [_question(row) for row in self._connection.execute(select(table).where(table.c.answer == "wrong"))]
+        return self._all(Question, select(table).where(table.c.answer == "wrong"))
 
     def last_made_ms(self, notice: str) -> int:
         """When the newest letter of a notice was made; 0 where there is none."""
@@ -216,13 +211,7 @@ class NoticeLook:
 
     def questions_about(self, events: Collection[str]) -> list[Question]:
         """The questions about any of these events, oldest first."""
-        found = map(_question, self._rows(self._questions, events, "event"))
-        return sorted(found, key=lambda question: (question.made_ms, question.id))
-
-    def _rows(self, table: Table, keys: Collection[str], by: int | str = 0) -> Iterator[Any]:
-        """The rows of these keys, which are a table's first column."""
-        for part in _parts(keys):
-            yield from self._connection.execute(select(table).where(table.c[by].in_(part)))
+        return sorted(self._at(Question, events, "event"), key=lambda question: (question.made_ms, question.id))
 
 
 class NoticeChange(NoticeLook):
@@ -243,14 +232,14 @@ class NoticeChange(NoticeLook):
     def add_dues(self, dues: Sequence[Due]) -> int:
         """Keep many of them; gives how many were new."""
         known = self.dues_of([due.key for due in dues])
-        found = {due.key: _values(self._dues, due) for due in dues if due.key not in known}
+        found = {due.key: self._values(due) for due in dues if due.key not in known}
         if found:
             self._connection.execute(insert(self._dues), list(found.values()))
         return len(found)
 
     def hold(self, keys: Sequence[str], due_ms: int) -> None:
         """Hold what waits back until then."""
-        self._set(keys, {"due_ms": due_ms, "is_held": 1})
+        self._set(keys, {"due_ms": due_ms, "is_held": True})
 
     def take(self, keys: Sequence[str], letter: str) -> None:
         """Assign pending notices to this letter."""
@@ -280,10 +269,10 @@ class NoticeChange(NoticeLook):
         A question that was not answered is answered by nobody any more: its link was signed over who was asked.
         """
         told, questions = self._letters, self._questions
-        for part in _parts(letters):
+        for part in parts_of(letters):
             nobody = {"who": NO_ONE, "shown": "", "reason": ""}
             self._connection.execute(update(told).where(told.c.id.in_(part)).values(nobody))
-        for part in _parts(events):
+        for part in parts_of(events):
             self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE, words=""))
 
     def sweep(self, before_ms: int) -> None:
@@ -295,48 +284,14 @@ class NoticeChange(NoticeLook):
 
     def _set(self, keys: Sequence[str], values: JsonMapping) -> None:
         table = self._dues
-        for part in _parts(keys):
+        for part in parts_of(keys):
             asked = update(table).where(table.c.key_.in_(part), table.c.letter == WAITING)
             self._connection.execute(asked.values(values))
 
     def _put(self, table: Table, rows: Sequence[OutgoingMessage | Question]) -> None:
-        known = {row[0] for row in self._rows(table, [row.id for row in rows])}
-        fresh = [_values(table, row) for row in rows if row.id not in known]
-        if fresh:
+        key, ids = table.c[0], [row.id for row in rows]
+        known = {row[0] for part in parts_of(ids) for row in self._connection.execute(select(key).where(key.in_(part)))}
+        if fresh := [self._values(row) for row in rows if row.id not in known]:
             self._connection.execute(insert(table), fresh)
-        if known:
-            changed = update(table).where(table.c[0] == bindparam("of"))
-            self._connection.execute(
-                changed, [{"of": row.id, **_values(table, row)} for row in rows if row.id in known]
-            )
-
-
-def _parts(keys: Collection[str]) -> Iterator[list[str]]:
-    """Keys, each once, so many at a time as one statement takes."""
-    listed = list(dict.fromkeys(keys))
-    return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
-
-
-def _values(table: Table, row: Due | OutgoingMessage | Question) -> JsonObject:
-    """The columns of a value, in the order of its fields; flags are numbers in every database."""
-    found = [getattr(row, name) for name in type(row).__match_args__]
-    plain = [int(value) if isinstance(value, bool) else value for value in found]
-    return dict(zip(table.c.keys(), plain, strict=True))
-
-
-def _due(row: Any) -> Due:
-    fields = list(row)
-    fields[8] = bool(fields[8])
-    return Due(*fields)
-
-
-def _letter(row: Any) -> OutgoingMessage:
-    fields = list(row)
-    fields[3] = bytes(fields[3])
-    return OutgoingMessage(*fields)
-
-
-def _question(row: Any) -> Question:
-    fields = list(row)
-    fields[5], fields[10] = bytes(fields[5]), bool(fields[10])
-    return Question(*fields)
+        if changed := [{"of": row.id, **self._values(row)} for row in rows if row.id in known]:
+            self._connection.execute(update(table).where(key == bindparam("of")), changed)

@@ -316,7 +316,7 @@ def _new(desk: Desk, who: Who, change: Change, sent: Sent) -> User:
     user = change.user_named(users.known_name(sent.user_name))
     if user is None:
         return users.add(desk, who, sent.user_name, Role.VIEWER, **sent.shown)
-    if not user.subject or change.find(DirectoryEntry, user.id):
+    if not user.subject or change.find(DirectoryEntry, user.id) is not None:
         raise _taken(user.name)
     return user
 

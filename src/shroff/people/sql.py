@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, partial
 from hmac import compare_digest
 from importlib import resources
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -45,6 +47,7 @@ from shroff.people.store import (
 from shroff.runtime.values import replace
 
 Kept = TypeVar("Kept")
+_KEYS_MAX = 500  # in one statement
 VERSION = 5  # of the tables of people: the number of the last script
 
 _NO_HEAD = (
@@ -73,21 +76,44 @@ _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
 @cache
 def tables() -> Mapping[type, Table]:
     """The tables of people, by what they keep; the first column of each is its key."""
-    named = {kind: text.partition(" ")[::2] for kind, text in _COLUMNS.items()}
-    made = tables_of(dict(named.values()))
-    return {kind: made[name] for kind, (name, _) in named.items()}
+    return tables_by_type(_COLUMNS)
 
 
-class PeopleQueries:
+class Records:
+    """Values in the tables of one database: a table for each type, a column for each field, the key first."""
+
+    def __init__(self, connection: Connection, by_type: Mapping[type, Table]) -> None:
+        self._connection, self._tables = connection, by_type
+
+    def find(self, kind: Callable[..., Kept], key: object) -> Kept | None:
+        """The value of this type and key: a number, an id, or the hash of a token."""
+        table = self._tables[cast("type", kind)]
+        return self._first(kind, select(table).where(table.c[0] == key))
+
+    def _at(self, kind: Callable[..., Kept], keys: Collection[Any], by: int | str = 0) -> Iterator[Kept]:
+        """The values of these keys, or of these in another column, in no order; those that are not there left out."""
+        table = self._tables[cast("type", kind)]
+        for part in parts_of(keys):
+            yield from self._all(kind, select(table).where(table.c[by].in_(part)))
+
+    def _all(self, kind: Callable[..., Kept], asked: Select[Any]) -> list[Kept]:
+        return [kind(*row) for row in self._connection.execute(asked)]
+
+    def _first(self, kind: Callable[..., Kept], asked: Select[Any]) -> Kept | None:
+        row = self._connection.execute(asked).fetchone()
+        return None if row is None else kind(*row)
+
+    def _values(self, row: Any) -> JsonObject:
+        """The columns of a value."""
+        values = (getattr(row, name) for name in type(row).__match_args__)
+        return dict(zip(self._tables[type(row)].c.keys(), values, strict=True))
+
+
+class PeopleQueries(Records):
     """Questions to the store."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection, self._tables = connection, tables()
-
-    def find(self, kind: type[Row], key: object) -> Row | None:
-        """The row of this kind and key, which is its first field: a number, an id, or the hash of a token."""
-        table = self._tables[kind]
-        return self._first(kind, select(table).where(table.c[0] == key))
+        super().__init__(connection, tables())
 
     def users(self) -> list[User]:
         """All users, by their names."""
@@ -140,13 +166,6 @@ class PeopleQueries:
             asked = asked.where(table.c.number < before)
         order = table.c.number.desc() if is_newest_first else table.c.number
         return self._all(AuditEntry, asked.order_by(order).limit(limit))
-
-    def _all(self, kind: Callable[..., Kept], asked: Select[Any]) -> list[Kept]:
-        return [kind(*row) for row in self._connection.execute(asked)]
-
-    def _first(self, kind: Callable[..., Kept], asked: Select[Any]) -> Kept | None:
-        row = self._connection.execute(asked).fetchone()
-        return None if row is None else kind(*row)
 
 
 class Change(PeopleQueries):
@@ -249,10 +268,6 @@ class Change(PeopleQueries):
         run("INSERT INTO inbox (number, kind, body, at_ms) VALUES (%s, %s, %s, %s)", (number, *values))
         return number
 
-    def _values(self, row: Any) -> JsonObject:
-        values = (getattr(row, name) for name in type(row).__match_args__)
-        return dict(zip(self._tables[type(row)].c.keys(), values, strict=True))
-
     def _check_free(self, user: User, own: int | None) -> None:
         """Raises: UsageError where another user has this name or subject."""
         named = self.user_named(user.name)
@@ -311,7 +326,7 @@ class _Converted(TypeDecorator[Any]):
 
 
 KINDS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
-    {  # whole numbers, texts, hashes, flags, texts that may be empty, roles, scopes
+    {  # whole numbers, texts, hashes, flags, texts that may be empty, roles, scopes, lists of texts
         "i": BigInteger,
         "t": Text,
         "h": LargeBinary,
@@ -319,8 +334,15 @@ KINDS: Final[Mapping[str, Callable[[], Any]]] = MappingProxyType(
         "e": partial(_Converted, Text, lambda text: text or None, lambda text: text or ""),
         "r": partial(_Converted, Text, str, Role),
         "s": partial(_Converted, Text, " ".join, lambda text: tuple(map(Right, text.split()))),
+        "l": partial(_Converted, Text, lambda texts: to_json(texts).decode(), lambda text: tuple(from_json(text))),
     }
 )
+
+
+def parts_of(keys: Collection[Kept]) -> Iterator[list[Kept]]:
+    """Keys, each once, so many at a time as one statement takes."""
+    listed = list(dict.fromkeys(keys))
+    return (listed[at : at + _KEYS_MAX] for at in range(0, len(listed), _KEYS_MAX))
 
 
 class SchemaPart(NamedTuple):
@@ -337,6 +359,13 @@ class SchemaPart(NamedTuple):
     version: int
     statements: Callable[[str, int], Iterable[str]]
     first: Callable[[Connection], None] = lambda _: None
+
+
+def tables_by_type(described: Mapping[type, str]) -> Mapping[type, Table]:
+    """The tables of values, each described by its name and columns, by the types of the values."""
+    named = {kind: text.partition(" ")[::2] for kind, text in described.items()}
+    made = tables_of(dict(named.values()))
+    return {kind: made[name] for kind, (name, _) in named.items()}
 
 
 def tables_of(

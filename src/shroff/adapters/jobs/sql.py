@@ -9,8 +9,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
-from msgspec.json import decode as from_json
-from msgspec.json import encode as to_json
 from sqlalchemy import Column, Connection, Table, delete, func, insert, select, update
 
 from shroff.jobs.due_times import ScheduleMark
@@ -21,10 +19,10 @@ from shroff.people.store import PeopleStore
 
 VERSION = 1  # of the tables: the number of the last script
 _COLUMNS: Final[TextMapping] = MappingProxyType(
-    {  # as people/tables.py has them
+    {  # as people/sql.py has them
         "jobs": "id:t kind:t params:t who:t schedule:t due_ms:i state:t attempt:i retries:i timeout_ms:i made_ms:i "
-        "begins_ms:i begun_ms:i ended_ms:i lease_ms:i is_stopping:i step:t done:i total:i lines_:t result:t why:t",
-        "job_schedules": "name:t seen_ms:i is_paused:i",
+        "begins_ms:i begun_ms:i ended_ms:i lease_ms:i is_stopping:b step:t done:i total:i lines_:l result:t why:t",
+        "job_schedules": "name:t seen_ms:i is_paused:b",
     }
 )
 
@@ -89,7 +87,7 @@ class JobLook:
 
     def marks(self) -> dict[str, ScheduleMark]:
         """How far each schedule is."""
-        return {row[0]: ScheduleMark(row[1], bool(row[2])) for row in self._connection.execute(select(self._marks))}
+        return {row[0]: ScheduleMark(*row[1:]) for row in self._connection.execute(select(self._marks))}
 
     def _light(self) -> list[Column[Any]]:
         return [column for column in self._jobs.columns if column.name not in {"lines_", "result"}]
@@ -119,19 +117,15 @@ class JobChange(JobLook):
 
     def mark(self, name: str, mark: ScheduleMark) -> None:
         """Keep how far a schedule is."""
-        values = {"seen_ms": mark.seen_ms, "is_paused": int(mark.is_paused)}
+        values = {"seen_ms": mark.seen_ms, "is_paused": mark.is_paused}
         changed = self._connection.execute(update(self._marks).where(self._marks.c.name == name).values(values))
         if changed.rowcount == 0 and name not in self.marks():
             self._connection.execute(insert(self._marks).values(name=name, **values))
 
 
 def _values(job: Job) -> JsonObject:
-    found = msgspec.structs.asdict(job)
-    found["lines_"] = to_json(found.pop("lines")).decode()
-    return {**found, "is_stopping": int(job.is_stopping)}
+    return dict(zip(_tables()["jobs"].c.keys(), msgspec.structs.astuple(job), strict=True))
 
 
 def _job(row: Mapping[Any, Any]) -> Job:
-    found = dict(row)
-    lines = tuple(from_json(found.pop("lines_", "[]"), type=list[str]))
-    return Job(**{**found, "is_stopping": bool(found["is_stopping"])}, lines=lines)
+    return Job(**{name.rstrip("_"): value for name, value in row.items()})
