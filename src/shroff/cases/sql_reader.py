@@ -267,7 +267,7 @@ class CaseReader(CaseFigures):
         table = self._tables.case_alerts
         parts = parts_of([seq for seq, _ in places])
         rows = (row for part in parts for row in _rows(self._connection, select(table).where(table.c.seq.in_(part))))
-        return sorted((found for found in map(_alert, rows) if found.place in places), key=lambda alert: alert.place)
+        return sorted((alert for alert in map(_alert, rows) if alert.place in places), key=lambda alert: alert.place)
 
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         """The newest history entries of a case, oldest first."""

@@ -24,7 +24,7 @@ from shroff.notices.store import (
     QuestionCounts,
 )
 from shroff.people.sql import Change as PeopleChange
-from shroff.people.sql import Records, SchemaPart, parts_of, scripted, tables_by_type
+from shroff.people.sql import StoredValues, SchemaPart, parts_of, scripted, tables_by_type
 from shroff.people.store import PeopleStore
 
 VERSION = 2  # of the tables: the number of the last script
@@ -83,7 +83,7 @@ class NoticeStore:
         self._people.close()
 
 
-class NoticeLook(Records):
+class NoticeLook(StoredValues):
     """Questions to the store, on one connection."""
 
     def __init__(self, connection: Connection) -> None:

@@ -79,7 +79,7 @@ def tables() -> Mapping[type, Table]:
     return tables_by_type(_COLUMNS)
 
 
-class Records:
+class StoredValues:
     """Values in the tables of one database: a table for each type, a column for each field, the key first."""
 
     def __init__(self, connection: Connection, by_type: Mapping[type, Table]) -> None:
@@ -109,7 +109,7 @@ class Records:
         return dict(zip(self._tables[type(row)].c.keys(), values, strict=True))
 
 
-class PeopleQueries(Records):
+class PeopleQueries(StoredValues):
     """Questions to the store."""
 
     def __init__(self, connection: Connection) -> None:
