@@ -24,7 +24,7 @@ from shroff.notices.store import (
     QuestionCounts,
 )
 from shroff.people.sql import Change as PeopleChange
-from shroff.people.sql import StoredValues, SchemaPart, parts_of, scripted, tables_by_type
+from shroff.people.sql import SchemaPart, StoredValues, parts_of, scripted, tables_by_type
 from shroff.people.store import PeopleStore
 
 VERSION = 2  # of the tables: the number of the last script
