@@ -95,12 +95,18 @@ def is_imported(parts):
     return False
 
 
+def is_of_settings(module, node):
+    """Whether it is the text of a mapping in a project file, whose names are those of the file."""
+    return isinstance(node, ast.ClassDef) and f"mapping_shape({node.name})" in module.text
+
+
 def unresolved(modules, names):
     return [
         f"{module.name}: {dotted}"
         for module in modules
         for node in module.nodes
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and not is_of_settings(module, node)
         for dotted in DOTTED.findall(ast.get_docstring(node) or "")
         if not names.leads_somewhere(dotted)
     ]
@@ -113,12 +119,14 @@ def test_every_dotted_name_in_a_docstring_leads_somewhere():
 
 
 def test_a_name_that_leads_nowhere_is_found():
+    settings = 'class _Fence:\n    """A fence.\n\n    high: As `costs.review`.\n    """\nmapping_shape(_Fence)'
     text = (
         '"""See `box.lid`, `box.Lid.open`, `box.Lid.shut`, `ast.parse`, `ast.sparse`, `row.amount`, `log.db.yaml`."""'
     )
     modules = [
         Module("shroff.attic.box", is_package=False, text="class Base:\n    def open(self): ...\nclass Lid(Base): ..."),
         Module("shroff.attic.shelf", is_package=False, text=text),
+        Module("shroff.attic.fence", is_package=False, text=settings),
     ]
 
     found = unresolved(modules, Names(modules))

@@ -1,4 +1,4 @@
-"""The keys of shroff.yaml that say where things are, in one table for `check` and the reference.
+"""The keys of shroff.yaml that say where things are, for `check` and the reference; long because they are one table.
 
 Adapters declare the keys below their names (`project.settings.installed`). No version, event or receipt has any of it.
 """
