@@ -268,7 +268,7 @@ def test_a_damaged_log_is_named_when_it_is_backed_up_and_when_that_backup_is_ver
     with log.open("r+b") as file:
         file.seek((page - 1) * size)
         file.write(b"damaged" * 400)
-    assert run([*of_bank, "create", "--full", "--at", str(tmp_path / "vault")]) == 0
+    assert run([*of_bank, "create", "--full", "--at", str(tmp_path / "vault")]) == 1
     assert "the log in this backup is damaged" in capfd.readouterr().err
 
     found = verified(vault(tmp_path / "vault")).damaged

@@ -16,8 +16,10 @@ from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, in_share
+from shroff.models.evaluation import exploration
 from shroff.people.store import AuditFilter
 from shroff.project.definitions import load_definitions
+from shroff.runtime.values import replace
 from tests.support.telling import FILES, NOW_MS, Bank, payment
 
 RULES = """
@@ -176,7 +178,7 @@ def test_a_better_policy_wins_and_equal_ones_do_not(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("promote", [False, True])
-def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, *, promote: bool):
+def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, monkeypatch, *, promote: bool):
     night = "- { id: night, on: payment, by: card, when: this.amount < 1, effect: review }\n"
     bank = trial(tmp_path, night, cards=40)
     bank.write({"policy.yaml": f"payment:\n{COSTS}{TRY}".replace("large: true", "large: true, night: false")})
@@ -193,12 +195,17 @@ def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, *, promote: bo
         bank.project.run(EndExperiment(rule="stricter", promote=promote))
     bank.write({"rules/large.yaml": both})
     reason, arm, files = ("proven", "B", "rules/large.yaml, policy.yaml") if promote else ("", "A", "policy.yaml")
+    monkeypatch.setattr(exploration, "TWO_SIDED", 1e9)  # nothing is proven
     ended = bank.project.run(EndExperiment(rule="stricter", reason=reason, promote=promote))
     words = f"Experiment stricter ended: all keys get arm {arm}. Written: {files}."
     cuts = "  score: { review_at: 0.5 }\n" if promote else ""
     switched = DRAFT.replace(", shadow: true", "") + night.replace("review }", "review, shadow: true }")
     paid = [payment(f"later-{at}", amount, card=f"c-{at}") for at, amount in enumerate(["5.00", "200.00", "0.50"])]
 
+    assert "Arm B is better." in found.text()
+    assert replace(found, low="-20.00", high="-10.00").verdict == "Arm A is better."
+    told = bank.project.context.warnings
+    assert sum("Neither arm is proven better yet." in line for line in told) == promote, "who promotes is told so"
     assert ended.text() == f"{words} {ended.why_not or 'All is active now.'}"
     assert (tmp_path / "rules" / "large.yaml").read_text() == (switched if promote else both)
     assert bank.pay(*paid) == (["approve", "review", "approve"] if promote else ["approve", "approve", "review"])

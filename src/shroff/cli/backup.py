@@ -35,6 +35,8 @@ def create(session: Session, follow: bool, every_s: float, place: str | None, ke
     A log in PostgreSQL is backed up by pg_dump, in full each time. It has no --follow: for the changes in between, use
     WAL archiving.
 
+    Exit status 1 if the log in the backup is damaged: it was made, and those before it are still needed.
+
     Examples:
         shroff backup create
         shroff backup create --follow --every 5

@@ -153,9 +153,10 @@ class CreateBackup(OfBackups["CreatedBackup"]):
 
 
 class CreatedBackup(OfVault):
-    """The backup that was made; `number` is null where nothing changed."""
+    """The backup that was made; `number` is null where nothing changed, `damage` is why its log cannot be trusted."""
 
     number: int | None = None
+    damage: str | UnsetType = UNSET
     kind: str | UnsetType = UNSET
     at: str | UnsetType = UNSET
     program: str | UnsetType = UNSET
@@ -168,6 +169,9 @@ class CreatedBackup(OfVault):
     def hints(self) -> Sequence[str]:
         return f"shroff backup verify{_at(self.report)}", f"shroff backup list{_at(self.report)}"
 
+    def exit_status(self) -> int:
+        return 0 if self.damage is UNSET else 1
+
 
 @operation("backup create", right="read:audit", has_command=False)
 def create_backup(project: Project, warn: Warn, request: CreateBackup) -> CreatedBackup:
@@ -178,9 +182,10 @@ def create_backup(project: Project, warn: Warn, request: CreateBackup) -> Create
     with open_vault(project.context, request) as (vault, told), writer_of(project.context, vault) as writer:
         if (made := writer.create(is_full=request.is_full)) is None:
             return CreatedBackup.of(**told([]))
+    entry = msgspec.structs.asdict(BackupEntry.of(made))
     if made.is_full and made.log and (words := damage_of(project.context.log.reading)):
         warn(f"{DAMAGED}: {words}")
-    entry = msgspec.structs.asdict(BackupEntry.of(made))
+        entry["damage"] = words
     if made.secrets:
         warn(f"not in the backup, keep copies elsewhere: {', '.join(entry['secrets'])}")
     return CreatedBackup.of(**told([made]) | entry)

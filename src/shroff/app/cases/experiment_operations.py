@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
     from shroff.app.models.cutoffs import ScoreCutoffs
     from shroff.app.project import Project
-    from shroff.operations.declaration import ProgressSteps
+    from shroff.operations.declaration import ProgressSteps, Warn
     from shroff.project.definitions import Definitions
 
 OF_KEYS = 1_000  # to which money refers
@@ -64,7 +65,13 @@ class Experiment(OperationAnswer):
         heads = ("arm", *SHOWN, f"cost per {OF_KEYS:,} keys")
         rows = [[arm.value, *(getattr(arm, name) for name in SHOWN), arm.cost_per_1000] for arm in self.arms]
         found = f"Arm B of {self.rule} saves {self.saved} ({self.low} to {self.high}) of {OF_KEYS:,} keys."
-        return f"{table(rows, heads)}\n\n{found} All are mature from {self.mature_from} on."
+        return f"{table(rows, heads)}\n\n{found} {self.verdict} All are mature from {self.mature_from} on."
+
+    @property
+    def verdict(self) -> str:
+        """Which arm is better, where the interval leaves 0 out."""
+        arm = "B" if float(self.low) > 0 else "A" if float(self.high) < 0 else ""
+        return f"Arm {arm} is better." if arm else "Neither arm is proven better yet."
 
 
 class NoExperimentError(RefusalError):
@@ -173,10 +180,13 @@ class EndExperiment(OperationRequest[AppliedCutoffs]):
     http="POST /experiments/end",
     refusals=(NoExperimentError,),
 )
-def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: EndExperiment) -> AppliedCutoffs:
+def end_experiment(
+    project: Project, cutoffs: ScoreCutoffs, definitions: Definitions, warn: Warn, request: EndExperiment
+) -> AppliedCutoffs:
     """End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote that of arm B.
 
-    With --promote, 'shadow' changes in the files of the rules that arm B switches.
+    With --promote, 'shadow' changes in the files of the rules that arm B switches; if arm B is not the better one by
+    'shroff experiment', a warning says so.
 
     Examples:
         shroff end-experiment stricter
@@ -186,6 +196,11 @@ def end_experiment(cutoffs: ScoreCutoffs, definitions: Definitions, request: End
     event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
+    if request.promote:
+        with suppress(NoExperimentError):  # too few labels yet
+            found = project.run(ShowExperiment(rule=name))
+            if float(found.low) <= 0:
+                warn(f"{found.verdict} Arm B saves {found.saved} ({found.low} to {found.high}) of {OF_KEYS:,} keys.")
     policy = definitions.policy(event).of([EXPERIMENT] if request.promote else [])
     ends = EndedExperiment(name, request.promote)
     return cutoffs.write(event, (policy.review_at, policy.decline_at), reason=reason, ends=ends)
