@@ -87,10 +87,15 @@ def at(path: str) -> Callable[[Page], object]:
     return go
 
 
+def open_cases(page: Page) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = page.request.get("/api/v1/cases?state=open&limit=100").json()["cases"]
+    return found
+
+
 def case(page: Page) -> None:
-    page.goto("/queue")
-    page.locator("tr[data-row] th a").first.click()
-    page.wait_for_url("**/cases/**")
+    """A case of several events: what its answer covers is then more than a decision's."""
+    most = max(open_cases(page), key=lambda case: case["alerts"])
+    page.goto(f"/cases/{most['id']}")
 
 
 def decision(page: Page) -> None:
@@ -106,9 +111,12 @@ def entity(page: Page) -> None:
 
 
 def links(page: Page) -> None:
-    entity(page)
-    page.get_by_role("link", name="All links").click()
-    page.wait_for_url("**/links?**")
+    """The links of the first key with a case that has some, best with a fraud among them."""
+    for sought in (".links .of-fraud", ".links"):
+        for case in open_cases(page):
+            page.goto(f"/links?entity={case['entity']}&key={case['key']}")
+            if page.locator(sought).count():
+                return
 
 
 def draft(page: Page) -> None:

@@ -48,6 +48,8 @@ MORE = (
     "/decisions?outcome=all",
     "/decisions/payment/p-7",
     "/entities/card/c-1",
+    "/links?entity=card&key=c-1",
+    "/changes",
     "/labels?period=all",
     "/thresholds?review=9",
     "/lists/blocked_cards",

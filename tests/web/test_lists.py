@@ -155,7 +155,15 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
             for more in ("", "&hide=payment.device%3Dd-1", "&pin=payment.device%3Dd-1", "&steps=9")
         ]
         assert "In a ring of 3 cards over 1 device." in drawn
+        await call(browser, "POST", "/api/v1/events/payment", PAYMENT | {"payment_id": "d-2", "device": "d-2"})
+        shared = (await browser.get("/links?entity=device&key=d-1")).body.decode()
+        assert "Shared values link 2 devices over" in shared  # no feature of a device has `via`: no ring
         assert '<a href="/entities/card/c-3">c-3</a>' in drawn
+        fraud = {"event": "payment/c-3", "verdict": "fraud", "source": "chargeback", "known_at": PAYMENT["paid_at"]}
+        assert (await call(browser, "POST", "/api/v1/labels", fraud)).status == 200
+        first = (await browser.get(path)).body.decode()
+        assert first.count('class=" of-fraud"') == 1
+        assert first.index('href="/entities/card/c-3">c-3</a>') < first.index('href="/entities/card/c-2">c-2</a>')
         assert 'href="/links?entity=card&amp;key=c-1&amp;steps=1&amp;hide=payment.device%3Dd-1" data-key="h"' in drawn
         assert "No links" in hidden
         assert '<a class="plain" href="/links?entity=card&amp;key=c-1&amp;steps=1">payment.device=d-1</a>' in hidden
