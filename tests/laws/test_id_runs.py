@@ -10,13 +10,14 @@ from itertools import chain, combinations
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids import id_index
-from shroff.adapters.log.ids.entries import digests_of, halves_of
+from shroff.adapters.log.ids.entries import digests_of, entries_of, found_in, halves_of, part_with, parts_of
 from shroff.adapters.log.ids.filters import Filters, filter_of
 from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.rows import RowTable, id_digest, ids_by_type, places_by_type
@@ -79,6 +80,19 @@ def short(length: int) -> Any:
 steps = st.lists(
     st.tuples(st.integers(1, 30), st.sampled_from(["add", "add", "add", "undo", "prune", "open"])), max_size=20
 )
+
+
+def test_a_part_has_the_digests_of_its_entries_and_none_that_begins_inside_one():
+    (digest, twice, other), lacking = digests_of("payment", ["a", "b", "c"]), bytes(16)
+    seqs = {digest: 7, twice: 300, other: (1 << 48) - 1}
+    entries = np.concatenate([entries_of(seqs), entries_of({twice: 5})])
+    ((key, part, _),) = parts_of(3, 0, entries)
+    inside = [part[at : at + 16] for at in range(1, len(part) - 16) if at % 22]
+
+    assert key == 3 << 32
+    assert sorted(found_in(part, [other, lacking, twice, digest])) == sorted([*seqs.items(), (twice, 5)])
+    assert [*found_in(part, [packed[7::-1] + packed[:7:-1] for packed in inside])] == []
+    assert {part_with(digest, 3, bits) & 0xFFFFFFFF for bits in (0, 1, 8)} == {0, digest[0] >> 7, digest[0]}
 
 
 @settings(max_examples=examples(200))

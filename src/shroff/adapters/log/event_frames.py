@@ -22,9 +22,9 @@ from shroff.adapters.log.frames import (
     BLOCK_ROWS,
     FRAME_ROWS,
     DamagedFrameError,
+    columns_of,
     decompress,
     in_parts,
-    of_planes,
     parts_of,
     planes,
     within,
@@ -85,7 +85,7 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
         text = decompress(data)
         begin, end = _apart_at(count) + int.from_bytes(text[:_HEAD_BYTES], "little"), len(text)
         if start > first or stop < first + count:
-            sizes = of_planes(text, "I", count, _HEAD_BYTES)
+            sizes, *_ = columns_of(_ROW, text, count, _HEAD_BYTES)
             begin, end = (end - sum(sizes[max(at - first, 0) :]) for at in (start, stop))
         parts.append(text[begin:end])
     return b"".join(parts)
@@ -139,8 +139,7 @@ def _read(data: bytes, count: int) -> tuple[bytes, list[int], list[int], list[in
     Behind the beginnings of lines stands where the last one ends.
     """
     text, at = decompress(data), _apart_at(count)
-    numbers = np.frombuffer(text, np.uint8, at - _HEAD_BYTES, _HEAD_BYTES).reshape(_ROW.size, count)
-    sizes, behind, id_sizes, passed = zip(*_ROW.iter_unpack(numbers.T.tobytes()), strict=True)
+    sizes, behind, id_sizes, passed = columns_of(_ROW, text, count, _HEAD_BYTES)
     times, starts = list(accumulate(passed)), list(accumulate(sizes, initial=len(text) - sum(sizes)))
     id_starts = list(map(sub, starts[1:], behind))
     for row in [row for row, size in enumerate(behind) if not size] if starts[0] > at else ():

@@ -11,7 +11,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, groupby, pairwise
-from struct import calcsize
+from struct import Struct
 from struct import pack as pack_numbers
 from struct import unpack_from as unpack_numbers
 from threading import local
@@ -40,6 +40,7 @@ _ALONE: Final[dict[int, int]] = _COVERED | {zstd.CompressionParameter.checksum_f
 # Four for each document: the size of what is its own, its pattern, how far before its end the digits of its receipt
 # stood (0 for none), and bytes of its receipt.
 _NUMBERS, _NUMBER_BYTES = "<u4", 4
+_ROW = Struct("<4I")
 _of_thread = local()  # its compressors: making one takes 9 µs
 
 
@@ -167,13 +168,10 @@ def planes(*columns: Array) -> Bytes:
     return np.concatenate([column.view(np.uint8).reshape(-1, column.itemsize).T for column in columns])
 
 
-def of_planes(text: bytes, kind: str, count: int, start: int) -> Sequence[int]:
-    """The numbers of a column that `planes` wrote here; `kind` as `struct` has it. Cost: 3 µs for 64 of four bytes."""
-    size = calcsize(f"<{kind}")
-    numbers = bytearray(size * count)
-    for byte in range(size):
-        numbers[byte::size] = text[start + byte * count : start + (byte + 1) * count]
-    return unpack_numbers(f"<{count}{kind}", numbers)
+def columns_of(row: Struct, text: bytes, count: int, start: int = 0) -> Iterator[tuple[int, ...]]:
+    """The columns that `planes` wrote here, of so many rows. Cost: 10 µs for 64 rows of 20 bytes."""
+    numbers = np.frombuffer(text, np.uint8, row.size * count, start).reshape(row.size, count)
+    return zip(*row.iter_unpack(numbers.T.tobytes()), strict=True)
 
 
 def outcome_lines(outcomes: bytes) -> bytes:
@@ -201,9 +199,7 @@ def unpack(frame: DecisionFrame, places: Sequence[int] | None = None) -> Iterato
     for block, group in groupby(_lines(outcomes, wanted), lambda line: line[0] // BLOCK_ROWS):
         lines, text = list(group), decompress(frame.data[begins[block + 1] : begins[block + 2]])
         in_block = min(BLOCK_ROWS, count - block * BLOCK_ROWS)
-        sizes, of_rows, behind, receipt_sizes = (
-            of_planes(text, "I", in_block, column * in_block) for column in range(0, 4 * _NUMBER_BYTES, _NUMBER_BYTES)
-        )
+        sizes, of_rows, behind, receipt_sizes = columns_of(_ROW, text, in_block)
         ends = list(accumulate(sizes, initial=4 * _NUMBER_BYTES * in_block))
         receipt_ends = list(accumulate(receipt_sizes, initial=sum(held[:block])))
         rows = [row % BLOCK_ROWS for row, _ in lines]

@@ -62,8 +62,7 @@ def by_texts(own: Bytes, rows: Ints, patterns: Patterns) -> tuple[bytes, list[in
 
     Cost: 30 µs, and 1 ns a byte.
     """
-    fixed = np.diff(np.append(0, patterns.ends)[patterns.firsts])  # bytes of each pattern
-    texts = np.empty(int((rows[:, 1] - rows[:, 0] + fixed[rows[:, 2]]).sum()), np.uint8)
+    texts = np.empty(len(own) + len(rows) * len(patterns.fixed), np.uint8)  # at most
     text_ends = np.empty(len(rows), np.int64)
     put_together(own, rows, *patterns, texts, text_ends)
     return texts[: text_ends[-1]].tobytes(), text_ends.tolist()

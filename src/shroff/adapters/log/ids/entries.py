@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import pairwise
 from typing import Final
@@ -48,28 +48,35 @@ def bits_of(size: int) -> int:
     return max((size // _PART).bit_length() - 1, 0)
 
 
-def part_of(heads: Numbers, run: Numbers | int, bits: Numbers | int) -> Numbers:
-    """The part of a run that a digest, by its first half, is in."""
-    less = np.uint64(32) - np.asarray(bits, np.uint64)
-    first = np.asarray(run, np.uint64) << np.uint64(32)
-    parts: Numbers = (heads >> np.uint64(32) >> less) + first
-    return parts
+def part_with(digest: bytes, run: int, bits: int) -> int:
+    """The part of a run that a digest is in."""
+    return (run << 32) + (int.from_bytes(digest[:4], "big") >> 32 - bits)
 
 
 def parts_of(run: int, bits: int, entries: Numbers) -> list[tuple[int, bytes, int]]:
     """The parts of a run that has these entries, which are in order, with their sums."""
-    every = np.arange((1 << bits) + 1) + (run << 32)
-    edges = np.searchsorted(part_of(entries[:, 0], run, bits), every.astype(np.uint64)) * _ENTRY
+    every = np.arange((1 << bits) + 1)
+    parts = entries[:, 0] >> np.uint64(32) >> np.uint64(32 - bits)
+    edges = np.searchsorted(parts, every.astype(np.uint64)) * _ENTRY
     data = entries.astype("<u8").view(np.uint8).reshape(-1, 24)[:, :_ENTRY].tobytes()
-    found = zip(every.tolist(), pairwise(edges.tolist()), strict=False)
+    found = zip((every + (run << 32)).tolist(), pairwise(edges.tolist()), strict=False)
     return [(key, part := data[start:stop], part_sum(key, part)) for key, (start, stop) in found]
 
 
-def unpacked(parts: Sequence[bytes], heads: Numbers | None = None) -> Numbers:
-    """The entries of parts, or only those whose digests begin with one of these halves."""
+def found_in(part: bytes, digests: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Those of digests that a part has, with their sequence numbers. Cost: 1 µs each."""
+    for digest in digests:
+        packed = digest[7::-1] + digest[:7:-1]
+        at = part.find(packed)
+        while at >= 0:
+            if at % _ENTRY == 0:
+                yield digest, int.from_bytes(part[at + len(packed) : at + _ENTRY], "little")
+            at = part.find(packed, at + 1)
+
+
+def unpacked(parts: Sequence[bytes]) -> Numbers:
+    """The entries of parts."""
     found = np.frombuffer(b"".join(parts), _PACKED)
-    if heads is not None:
-        found = found[np.isin(found["head"], heads)]
     return np.column_stack((found["head"], found["tail"], found["end"] >> np.uint64(16)))
 
 
