@@ -116,6 +116,22 @@ def test_a_run_draws_its_sample_by_its_seed_and_a_few_runs_try_every_case():
     assert drawn_long(dict(reversed(cases.items())), 7) == drawn_long(cases, 7), "an order by chance draws the same"
 
 
+@pytest.mark.slow
+def test_each_kernel_is_compiled_by_one_of_two_processes(monkeypatch, tmp_path):
+    asks = "import shroff.features.kernels.native as n; n.Native.keep = lambda kernel: print(kernel.path); "
+    by = [
+        subprocess.run([forks.PYTHON, "-c", asks + code], capture_output=True, text=True, check=True).stdout.split()
+        for code in (*suite.KERNELS, "from shroff.cli.demo_kernels import keep_kernels; keep_kernels()")
+    ]
+    theirs, others, every = map(set, by)
+
+    assert theirs | others == every
+    assert not theirs & others
+    loads = f"{asks}{suite.KERNELS[1]}; import sys; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, check=True).stdout
+    assert not {f"{suite.AT_IMPORT}{name}" for name in ("windows", "rules")} & set(said.split())
+
+
 def test_every_folder_has_a_budget(root: Path):
     folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").rglob("test_*.py")}
 
