@@ -22,6 +22,7 @@ import pytest
 from shroff.adapters.databases import sqlite_file, write_ahead
 from shroff.adapters.databases.sqlite_file import storage_error
 from shroff.adapters.log import compaction
+from shroff.adapters.log import sqlite as sqlite_log
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, SqliteLog
 from shroff.adapters.log.sums import line_of
@@ -758,6 +759,35 @@ def test_what_is_erased_is_in_no_byte_of_the_files(tmp_path):
     assert found() > 0
     log.append(Batch(erased=[("payment", f"p-{number}") for number in range(500)]))
     assert found() == 0
+    assert log._ask("PRAGMA secure_delete") == [(0,)]
+    log.close()
+
+
+@pytest.mark.parametrize("is_opened_anew", [False, True])
+def test_what_is_erased_while_a_reader_holds_the_file_is_gone_when_the_reader_has_ended(
+    tmp_path, monkeypatch, is_opened_anew
+):
+    monkeypatch.setattr(sqlite_log, "BUSY_S", 0.0)
+    monkeypatch.setattr(write_ahead, "_AGAIN_S", 0.0)
+    log = SqliteLog(tmp_path / "log.db")
+    value = "ann.was.here@example.org"
+    log.append(Batch(personal=[PersonalValue("payment", "p-1", "email", value)]))
+
+    def found() -> int:
+        return sum(file.read_bytes().count(value.encode()) for file in tmp_path.iterdir())
+
+    with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM offsets").fetchall()
+        log.append(Batch(erased=[("payment", "p-1")]))
+        if is_opened_anew:
+            log.close()
+            log = SqliteLog(tmp_path / "log.db")
+        log.maintain()
+        assert found() > 0
+        reader.execute("ROLLBACK")
+        log.maintain()
+        assert found() == 0
     log.close()
 
 

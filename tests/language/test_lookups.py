@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from itertools import combinations
 from random import Random
 
 import numpy as np
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.errors import Problem
+from shroff.language.lookups import intervals
+from shroff.language.lookups.intervals import IntervalIndex, KeyColumn, range_interval
 from shroff.language.lookups.table import key_interval
 from shroff.language.names import TableShape
 from shroff.language.types import TEXT
@@ -270,3 +273,32 @@ def test_ends_of_different_lengths_are_filled_and_what_the_fill_says_falls_away(
         "b",
         "c",
     ]
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+@pytest.mark.parametrize("most", [3, 1_000])
+def test_ranges_that_overlap_are_told_up_to_a_limit_and_fill_no_memory(monkeypatch, is_reversed, most):
+    monkeypatch.setattr(intervals, "_OVERLAPS_MAX", most)
+    for seed in range(20):
+        random = Random(seed)
+        given = [sorted(random.sample(range(60), 2)) for _ in range(random.randrange(1, 9))]
+        ranges = sorted({(low, high) for low, high in given}, reverse=is_reversed)
+        overlapping = {
+            (at, other)
+            for (at, (low, high)), (other, (least, last)) in combinations(enumerate(ranges), 2)
+            if low <= last and least <= high
+        }
+        _, found = index_of(ranges)
+
+        assert {(min(pair), max(pair)) for pair in found} <= overlapping
+        assert bool(found) == bool(overlapping)
+    index, found = index_of(sorted(((low, 9_999) for low in range(200)), reverse=is_reversed))
+    assert len(found) >= min(most, 199)
+    assert most > 3 or len(index.key_of) < 40
+
+
+def index_of(ranges: list[tuple[int, int]]) -> tuple[IntervalIndex, list[tuple[int, int]]]:
+    keys = KeyColumn()
+    for low, high in ranges:
+        keys.add(range_interval("network", str(low), str(high)))
+    return IntervalIndex.of("network", keys)

@@ -292,12 +292,18 @@ def test_quiet_hours_over_midnight_end_when_they_say(now, until):
 
 
 def test_silence_is_told_where_a_digest_is_verbose(tmp_path):
-    bank = Bank(tmp_path, notice(f"{TEAM}digest: 1h\nverbose: true\n"))
+    verbose = f"{TEAM}digest: 1h\nverbose: true\n"
+    bank = Bank(tmp_path, {**notice(verbose), **notice(verbose, "other")})
     bank.pay(payment(amount="5.00"))
     bank.tell(later_ms=HOUR_MS)
 
-    assert subjects(bank) == ["small: nothing to tell"]
+    assert subjects(bank) == ["small: nothing to tell"] * 2
     assert "Nothing to report since the last of these mails." in text_of(bank.post.read[0])
+    bank.pay(*(payment(f"p-{number}", "5.00") for number in (2, 3)))
+    bank.project.label("payment/p-1", "genuine", source="import")
+    bank.tell(later_ms=HOUR_MS)
+    checked = [re.findall(r"checked (\d+) events", text_of(mail)) for mail in bank.post.read]
+    assert checked == [["1"], ["1"], ["2"], ["2"]], "of each notice since its own last mail, whatever process wrote it"
 
 
 # ---- on the way

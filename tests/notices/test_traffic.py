@@ -103,6 +103,27 @@ def test_takeover_mules_and_a_slow_drip_show_in_what_is_not_usual_for_customers(
         assert found[0].bucket * BUCKET_MS > began_ms - BUCKET_MS, kind
 
 
+def test_what_is_unusual_for_a_customer_is_found_from_sums_and_in_little_memory():
+    random = Random(5)
+    customer, told, paid, time_ms = Customer(0), [], [], 0
+    for _ in range(400):
+        time_ms += random.randrange(HOUR_MS)
+        units = random.choice([100, 100, 100, 3_000])
+        recent = [(at, spent) for at, spent in paid if at > time_ms - 6 * HOUR_MS] + [(time_ms, units)]
+        mean = sum(spent for _, spent in paid) / max(len(paid), 1)
+        is_much = len(paid) > 4 <= len(recent) and sum(spent for _, spent in recent) >= 12 * mean > 0
+        paid.append((time_ms, units))
+        told.append((customer.unusual("d", units, time_ms)[1] is not None, is_much))
+    assert [found for found, _ in told] == [wanted for _, wanted in told]
+    assert {wanted for _, wanted in told} == {True, False}
+
+    hot = [customer.unusual(f"d-{number}", 1, time_ms + number) for number in range(5_000)]
+    assert max(len(customer.recent), len(customer.devices)) <= 100
+    assert hot[0][0] is not None
+    assert hot[-1][0] is None, "one with so many devices has no usual one"
+    assert customer.unusual("d", 1, time_ms + 5_000)[0] is None
+
+
 @pytest.mark.slow
 def test_a_burst_that_no_rule_knows_is_mailed_with_the_decisions_behind_it(tmp_path):
     bank = Bank(tmp_path, TYPED | notice("on: traffic\nto: [team@bank.example]\n", "traffic"))

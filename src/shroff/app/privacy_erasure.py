@@ -5,6 +5,7 @@ No event, no decision and no receipt changes, since none of them ever had these 
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.app.cases.project_cases import ProjectCases
+from shroff.app.live.quarantine import QuarantineEntries
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.event import time_text
@@ -188,7 +190,8 @@ def _record(late: LateEvent) -> LogRecord:
 
 def _mentioned(log: Log, text: str, key: Key) -> tuple[int, ...]:
     needles = {text.encode(), *(part.encode() for part in key if isinstance(part, str))} - {b""}
-    return tuple(number for number, refused in log.refused_list() if any(needle in refused.raw for needle in needles))
+    entries = chain.from_iterable(QuarantineEntries.parts(log))
+    return tuple(number for number, refused in entries if any(needle in refused.raw for needle in needles))
 
 
 # ---- the right of access

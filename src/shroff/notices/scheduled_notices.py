@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
+from msgspec.json import decode as from_json
+
 from shroff.events.definitions import Field
 from shroff.events.summary import amount_field
 from shroff.features.frames import Frame
@@ -14,6 +16,7 @@ from shroff.language.columns import values_of
 from shroff.language.expression import ThisField
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, day_at
 from shroff.log.columns.stored import log_columns
+from shroff.log.event_notes import DayCounts
 from shroff.log.later_labels import places_between
 from shroff.log.unmatched_files import unmatched_of
 from shroff.monitoring.doctor import WRONG, look_at_waiting
@@ -65,7 +68,6 @@ class Watching:
         self._customers = dict[tuple[str, str], Customer]()
         self._newest = dict[str | None, str]()  # customer by what is not usual
         self._flags_to = self._traffic_to = -1
-        self._told_to = log.last_seq()
         self._stamp: object = None
         self._files: list[str] = []  # that are not active, and since when
         self._since_ms = 0
@@ -113,10 +115,14 @@ class Watching:
                 continue
             with self._store.look() as look:
                 is_quiet = not look.waiting(notice.name, 1)
-                last_ms = look.last_made_ms(notice.name)
+                last_ms, last = look.last_made_ms(notice.name), look.newest_due(notice.name, "nothing")
             if is_quiet and now_ms - last_ms >= notice.digest_ms:
-                last, self._told_to = self._told_to, self._log.last_seq()
-                due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told={"count": self._told_to - last})
+                counts, before = DayCounts(self._log, self._log.pruned_to()).read_on(self._log), Counter[str]()
+                if last is not None:
+                    before.update(from_json(last.told).get("events", {}))
+                events = {type_: counts.of(type_) for type_ in self._services.definitions.events.decided}
+                told = {"count": sum(events.values()) - sum(before[type_] for type_ in events), "events": events}
+                due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=told)
                 yield replace(due, due_ms=now_ms)
 
     # ---- spikes

@@ -111,6 +111,12 @@ class NoticeLook(StoredValues):
         asked = select(table).where(table.c.letter == WAITING, table.c.notice == notice)
         return self._all(Due, asked.order_by(table.c.at_ms, table.c.key_).limit(limit))
 
+    def newest_due(self, notice: str, kind: str) -> Due | None:
+        """The last of a kind that a notice told, or will tell."""
+        table = self._dues
+        asked = select(table).where(table.c.notice == notice, table.c.kind == kind).order_by(table.c.at_ms.desc())
+        return self._first(Due, asked.limit(1))
+
     def count_waiting(self) -> int:
         """How much waits to become letters."""
         table = self._dues

@@ -5,13 +5,13 @@ Attacks that are no burst show in what is not usual for a customer: a new device
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, field
 
 from shroff.arrays import Floats
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, show_decimal
@@ -26,6 +26,7 @@ NEW_DEVICE = "new to its customer"
 SPENDING = "with 12 times its mean payment in 6 hours"
 NEW_MS = 3 * DAY_MS  # for which a device is new, and a customer without it is known before
 SPENT, PAYMENTS = 12, 4  # mean payments, and by how many within the window
+DEVICES_MAX, RECENT_MAX = 50, 100  # of a customer: with more devices none is new, and with more payments all is usual
 FALSE_ALARMS = 0.1  # a week, of all values together, where nothing happens but by chance
 DEVIATIONS = 4.0  # of a Poisson number; below, nothing is looked at more closely
 VALUES_MAX = 10_000  # of a field; one with more is no category
@@ -44,23 +45,27 @@ class UnusualCount(NamedTuple):
 
 
 class Customer(Struct):
-    """The events of a customer so far: 500 bytes."""
+    """The events of a customer so far: 500 bytes mostly, 20 KB at most."""
 
     first_ms: int
     payments: int = 0
     units: int = 0
     devices: dict[Value, int] = {}  # and their first events
-    recent: list[tuple[int, int]] = []  # times and amounts of the window
+    recent: deque[tuple[int, int]] = field(default_factory=deque)  # times and amounts of the window
+    spent: int = 0  # within it
 
     def unusual(self, device: Value, amount: Value, time_ms: int) -> tuple[str | None, str | None]:
         """Take one more event, and say whether it is of a new device, and whether far more is spent than usual."""
         units = amount if isinstance(amount, int) else 0
-        new_ms = self.devices.setdefault(device, time_ms)
+        if len(self.devices) < DEVICES_MAX:
+            self.devices.setdefault(device, time_ms)
+        new_ms = self.devices.get(device, self.first_ms)
         is_new = device is not None and self.first_ms + NEW_MS < new_ms and time_ms < new_ms + NEW_MS
-        earlier = [paid for paid in self.recent if paid[0] > time_ms - LONG * BUCKET_MS]
-        self.recent = [*earlier, (time_ms, units)]
-        spent = sum(paid for _, paid in self.recent) * self.payments
-        is_much = self.payments > PAYMENTS <= len(self.recent) and spent >= SPENT * self.units > 0
+        while self.recent and (self.recent[0][0] <= time_ms - LONG * BUCKET_MS or len(self.recent) >= RECENT_MAX):
+            self.spent -= self.recent.popleft()[1]
+        self.recent.append((time_ms, units))
+        self.spent += units
+        is_much = self.payments > PAYMENTS <= len(self.recent) and self.spent * self.payments >= SPENT * self.units > 0
         self.payments, self.units = self.payments + 1, self.units + units
         return NEW_DEVICE if is_new else None, SPENDING if is_much else None
 

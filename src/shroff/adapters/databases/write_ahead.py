@@ -49,6 +49,7 @@ class Checkpoints:
         self._file = -1
         self._known, self._salt = 0, b""  # frames of the round with this salt at the last checkpoint
         self._again_s = 0.0
+        self._has_erased = True  # that is to be cut off, or may have: a process before this one may have erased
 
     def tend(self) -> None:
         """Checkpoint where it is time to, between two batches.
@@ -56,6 +57,10 @@ class Checkpoints:
         A reader that holds the file for long keeps frames from moving: it is tried again after each further 8 MB, and
         when the reader has ended what is left of a long file is cut off. Cost: some microseconds mostly.
         """
+        if self._has_erased and time.monotonic() >= self._again_s:
+            self.end()
+            with turn_of(self._path):
+                self.cut()
         if not self._waits(_BESIDE_PAGES):
             if self._is_long() and time.monotonic() >= self._again_s:
                 self._checkpoint()
@@ -65,6 +70,12 @@ class Checkpoints:
         if self._under_way is not None and not self._under_way.done() and not self._waits(_WAITING_PAGES):
             return
         self._checkpoint()
+
+    def cut(self) -> None:
+        """Checkpoint all and cut the write-ahead log off; where a reader holds it, `tend` tries it again."""
+        self.end()  # which would keep it from its work
+        self._has_erased = bool(self._ask("PRAGMA wal_checkpoint(TRUNCATE)")[0][0])
+        self._again_s = time.monotonic() + _AGAIN_S
 
     def end(self) -> None:
         """Wait for the one on its own thread, if one was begun."""

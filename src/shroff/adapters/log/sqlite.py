@@ -147,9 +147,9 @@ class SqliteLog(SqliteQuestions):
                 raise
         self._count_rows(batch)
         if batch.erased:
-            self._checkpoints.end()  # which would keep the next one from its work
+            self._ask("PRAGMA secure_delete = OFF")
             self._ask(f"PRAGMA busy_timeout = {round(BUSY_S * 1_000)}")  # it waits for whoever reads these pages
-            self._ask("PRAGMA wal_checkpoint(TRUNCATE)")  # older pages in the write-ahead log have it still
+            self._checkpoints.cut()  # older pages in the write-ahead log have it still
             self._ask("PRAGMA busy_timeout = 0")
         self._on_step("after commit")
 

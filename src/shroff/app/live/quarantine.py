@@ -48,6 +48,13 @@ class QuarantineEntries(ProjectPart):
             fixed = self.fixed(log, entries)
         return [(number, entry, fixed.get(number)) for number, entry in reversed(entries)]
 
+    @staticmethod
+    def parts(log: Log) -> Iterator[list[tuple[int, Refused]]]:
+        """Read all entries of a log, oldest first, some at a time: their bytes may not fit into memory together."""
+        numbers = log.refused_numbers()
+        for at in range(0, len(numbers), TOGETHER):
+            yield log.refused(numbers[at : at + TOGETHER])
+
     def retry(self, numbers: Sequence[int], files: Sequence[Path] = ()) -> list[Retried]:
         """Retry quarantined entries, all of them without numbers; entries that are refused again stay.
 

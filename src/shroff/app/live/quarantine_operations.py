@@ -135,10 +135,11 @@ def list_quarantine(quarantine: QuarantineEntries, log: Log, request: ListQuaran
     Examples:
         shroff quarantine list
     """
-    entries = log.refused_list()
-    fixed = quarantine.fixed(log, entries)
-    shown = [_entry(number, entry, fixed_by=fixed.get(number)) for number, entry in entries]
-    return AllQuarantined(count=len(entries), fixed=len(fixed), entries=shown)
+    shown, fixed = list[QuarantineEntry](), dict[int, str]()
+    for entries in quarantine.parts(log):
+        fixed |= quarantine.fixed(log, entries)
+        shown += [_entry(number, entry, fixed_by=fixed.get(number)) for number, entry in entries]
+    return AllQuarantined(count=len(shown), fixed=len(fixed), entries=shown)
 
 
 class ShowNewestQuarantined(OperationRequest["QuarantinePage"]):

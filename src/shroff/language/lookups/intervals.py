@@ -21,6 +21,7 @@ from shroff.language.values import Value
 
 KEY_BYTES_MAX = 255  # of a prefix or suffix; a name has 253
 _MAPPED = bytes(10) + b"\xff\xff"  # before an IPv4 address in IPv6
+_OVERLAPS_MAX = 1_000  # of one table; each is held against all that hold its values
 _WIDTHS = (4, 16)  # bytes of an address
 _BEFORE_ZERO, _NINE = ord("0") - 1, ord("9")
 
@@ -197,7 +198,10 @@ class IntervalIndex(NamedTuple):
 
     @classmethod
     def of(cls, kind: str, keys: KeyColumn) -> tuple[IntervalIndex, list[tuple[int, int]]]:
-        """The index of keys, each of which is there once; and pairs of one length that hold the same values."""
+        """The index of keys, each of which is there once; and pairs of one length that hold the same values.
+
+        Where there are too many pairs it ends, so that such a table costs no memory, and the index is of no use.
+        """
         overlaps: list[tuple[int, int]] = []
         nodes = (array("i"), array("i"))
         families, lengths = np.frombuffer(keys.families, np.uint8), np.frombuffer(keys.lengths, np.uint16)
@@ -287,6 +291,8 @@ def _swept(
     stack, owners = [-1], array("i", [-1])
     rows = zip(order.tolist(), numbers.tolist(), lengths[numbers].tolist(), strict=True)
     for edge, number, length in rows:
+        if len(overlaps) >= _OVERLAPS_MAX:  # no use: the table is refused
+            break
         key = (length, number)
         level = bisect_left(active, key)
         if edge >= first_start:
@@ -301,7 +307,7 @@ def _swept(
             nodes[1].append(stack[-1])
             stack.append(len(nodes[0]) - 1)
         owners.append(stack[-1])
-    places = np.concatenate([np.zeros(1, edges.dtype), edges[order]])
+    places = np.concatenate([np.zeros(1, edges.dtype), edges[order[: len(owners) - 1]]])
     is_last = np.append(places[1:] != places[:-1], True)  # of the edges at one place
     return places[is_last], np.frombuffer(owners, np.int32)[is_last]
 
