@@ -46,7 +46,7 @@ morning_features: { kind: features, cron: "0 5 * * 1-5", zone: Europe/Berlin, pa
 """
 STREAMED: Final = ("live", "queue", "case", "organizations")  # a stream of theirs stays open
 PROJECT: Final[ContextVar[Path]] = ContextVar("project")  # that is served
-LAST_DAY: Final = 1_200  # payments of a bank of 60,000
+LAST_DAYS: Final = 6_000  # payments of a bank of 60,000: about six days
 QUALITY: Final = 80  # a page is below 100 kB then, and its text still sharp; PNG takes twice as much
 
 
@@ -310,8 +310,8 @@ def organizations(page: Page) -> None:
     with tempfile.TemporaryDirectory(prefix="shroff-organizations-") as scratch:
         home, file = Path(scratch, "home"), Path(scratch, "payments.jsonl")
         stretch = stretch_upto(60_000, 3, int(time.time() * 1_000))
-        newest = bank_from(60_000, 3, replace(stretch, skipped=stretch.skipped + 60_000 - LAST_DAY))
-        file.write_text("".join(json.dumps(payment.event) + "\n" for payment in islice(newest, LAST_DAY)))
+        newest = bank_from(60_000, 3, replace(stretch, skipped=stretch.skipped + 60_000 - LAST_DAYS))
+        file.write_text("".join(json.dumps(payment.event) + "\n" for payment in islice(newest, LAST_DAYS)))
         shroff("init", home, "--template", "blank")
         shroff("-C", home, "users", "add", "ben", "--role", "member", "--password-stdin", given=password)
         for name in ("north", "south"):
