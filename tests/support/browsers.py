@@ -48,7 +48,9 @@ FORMS = """() => {
         const heads = [...table.tHead.rows[0].cells];
         const all = [...table.tBodies].flatMap((body) => [...body.rows]);
         const rows = all.filter((row) => row.cells.length === heads.length);
-        const empty = (cell) => !cell.textContent.trim() && !cell.querySelector("svg, input, select, textarea, button");
+        const comes = "[data-why], [aria-busy]"; // reasons are filled in one by one
+        const empty = (cell) => !cell.textContent.trim() && !cell.matches(comes)
+            && !cell.querySelector(`svg, input, select, textarea, button, ${comes}`);
         heads.forEach((head, at) => {
             if (rows.length && shown(head) && rows.every((row) => empty(row.cells[at])))
                 found.push(`the column '${head.textContent}' has no value: ${table.caption?.textContent}`);

@@ -188,7 +188,9 @@ export async function fillWhys(root = document) {
   for (const cell of root.querySelectorAll("[data-why]")) {
     const path = cell.dataset.why;
     delete cell.dataset.why;
+    cell.setAttribute("aria-busy", "true"); // on its way: its column is not empty
     const made = await part(path).catch(() => null);
+    cell.removeAttribute("aria-busy");
     if (made) {
       cell.replaceChildren(made);
     }
@@ -214,7 +216,7 @@ export function namedCells(root = document) {
 }
 
 /** Whether a cell shows nothing, and no script will fill it. */
-const isEmpty = (cell) => cell.textContent.trim() === "" && !cell.querySelector("svg, img, input, select, textarea, button") && !cell.matches("[data-why], :has([data-why])");
+const isEmpty = (cell) => cell.textContent.trim() === "" && !cell.querySelector("svg, img, input, select, textarea, button") && !cell.matches("[data-why], [aria-busy], :has([data-why], [aria-busy])");
 
 /** A column in which no row has a value is left out, and comes back with its first value. */
 function hideEmptyColumns(root) {
