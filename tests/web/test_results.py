@@ -18,6 +18,7 @@ from tests.web.test_pages import PAYMENT, RULE, TEMPLATE
 
 pytestmark = pytest.mark.slow
 DAY = PAYMENT["paid_at"][:10]
+HOUR_MS = 3_600_000
 
 
 def run(folder: Path, steps: Steps) -> None:
@@ -90,3 +91,21 @@ def test_chosen_decisions_are_not_all_read_for_one_page_and_totals_of_an_arm_are
 
     assert (part.lines, part.looked_to > 0) == ([], True)
     assert [found.is_whole for found in totals] == [True, False]
+
+
+def test_the_pages_of_a_day_begin_at_its_end_and_end_at_its_begin(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None})
+    bank.pay(*(payment(f"p-{number}", "20.00", at=NOW_MS - (60 - number) * HOUR_MS) for number in range(60)))
+    with bank.project.log.reading() as log:
+        for first in range(-10, 70, 7):
+            start_ms = NOW_MS - (60 - first) * HOUR_MS
+            wanted, upto, found = (
+                DecisionsWanted("all", starts_ms=(start_ms, start_ms + 9 * HOUR_MS)),
+                log.last_seq(),
+                [],
+            )
+            while upto:
+                part = decisions._read(bank.project, log, wanted, upto, None, 5, looked_at=30)
+                found, upto = [*found, *(line.row.id for line in part.lines)], part.looked_to
+                assert found or not upto, "the first page shows what there is"
+            assert found == [f"p-{number}" for number in range(59, -1, -1) if first <= number < first + 9]

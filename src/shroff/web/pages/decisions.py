@@ -356,7 +356,12 @@ def _read(
     looked_at: int = LOOKED_AT,
 ) -> DecisionsPart:
     lines: list[DecisionLine] = []
-    end, least = upto, max(0, upto - looked_at)
+    first, end = 0, upto
+    if wanted.starts_ms is not None:
+        lateness_ms = project.definitions.settings.lateness_ms
+        first, last = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1], lateness_ms)
+        end = min(upto, last)
+    least = max(first, end - looked_at)
     if chosen is not None:
         least = int(chosen[0][chosen[0] <= upto][:-looked_at].max(initial=0))
     while end > least and len(lines) < most:
@@ -379,7 +384,7 @@ def _read(
     if len(lines) > most:
         lines = lines[:most]
         end = lines[-1].row.seq - 1
-    return DecisionsPart(lines, end)
+    return DecisionsPart(lines, end if end > first else 0)
 
 
 def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[DecisionLine]:
