@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shroff.errors import Problem
+from shroff.errors import Problem, UsageError
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read, whole_text
 from tests.support.effort import examples, quickest_s
 
@@ -343,6 +343,14 @@ def test_lines_where_text_is_expected_are_refused():
         ("card:\n\tn: 1\n", 2, 1, "tab"),
         ("- id: a\n\ton: b\n", 2, 1, "tab"),
         ("a: b\n  \tc: d\n", 2, 3, "tab"),
+        ("a:\tb\n", 1, 3, "tab"),
+        ("a: 1 \t# x\n", 1, 6, "tab"),
+        ("reason: a\tb\n", 1, 10, "tab"),
+        ('a: "b"\t\n', 1, 7, "tab"),
+        ("-\tid: x\n", 1, 2, "tab"),
+        ("- a\n-\tb\n", 2, 2, "tab"),
+        ("a: 1\n...\nb: 2\n", 3, 1, "a second one begins here"),
+        ('a: "\\xzz"\n', 1, 7, "escape"),
         ("a:\n  - b\n c: d\n", 3, 2, "indentation"),
         ("a: 1\nb c\nd: e\n", 2, 1, "': '"),
         ("a: 'x' # y\n  z: 1\n", 2, 3, "indentation"),
@@ -363,6 +371,31 @@ def test_a_doubled_key_keeps_its_first_value():
     assert node is not None
     assert plain(node) == {"a": "1"}
     assert len(problems) == 1
+
+
+@pytest.mark.parametrize("text", ['a: "x\ty" # c\td\n', "a: |\n  x\ty # \tz\nb: 1\n", "a: 1 # t\tu\n#\tx\nb: 'c\td'\n"])
+def test_a_tab_in_a_quoted_text_a_block_or_a_comment_is_text(text):
+    problems: list[Problem] = []
+
+    assert read(text, "f.yaml", problems) is not None
+    assert problems == []
+
+
+def test_keys_that_are_aliases_are_refused_each_by_its_name():
+    problems: list[Problem] = []
+    read("*a : b\n*b : c\n", "f.yaml", problems)
+
+    assert [problem.message.partition(";")[0] for problem in problems] == [
+        "aliases are refused: *a",
+        "aliases are refused: *b",
+    ]
+
+
+def test_a_parser_without_libyaml_is_refused_with_the_cure(monkeypatch):
+    monkeypatch.setattr("yaml.__with_libyaml__", False)
+
+    with pytest.raises(UsageError, match="--only-binary pyyaml"):
+        read("a: b\n", "f.yaml", [])
 
 
 def test_tabs_are_said_once_with_how_many_lines_have_them():

@@ -294,7 +294,7 @@ def test_quiet_hours_over_midnight_end_when_they_say(now, until):
 def test_silence_is_told_where_a_digest_is_verbose(tmp_path):
     verbose = f"{TEAM}digest: 1h\nverbose: true\n"
     bank = Bank(tmp_path, {**notice(verbose), **notice(verbose, "other")})
-    bank.pay(payment(amount="5.00"))
+    bank.pay(payment("p-old", "5.00", at=bank.clock_ms - 48 * HOUR_MS), payment(amount="5.00"))
     bank.tell(later_ms=HOUR_MS)
 
     assert subjects(bank) == ["small: nothing to tell"] * 2
@@ -303,7 +303,7 @@ def test_silence_is_told_where_a_digest_is_verbose(tmp_path):
     bank.project.label("payment/p-1", "genuine", source="import")
     bank.tell(later_ms=HOUR_MS)
     checked = [re.findall(r"checked (\d+) events", text_of(mail)) for mail in bank.post.read]
-    assert checked == [["1"], ["1"], ["2"], ["2"]], "of each notice since its own last mail, whatever process wrote it"
+    assert checked == [["1"], ["1"], ["2"], ["2"]], "since the last mail of each notice, the first of its hour"
 
 
 # ---- on the way

@@ -174,6 +174,8 @@ def test_a_card_is_blocked_before_its_case_closes_and_set_free_where_the_case_do
         refused = await send(browser, DECIDE, {"verdict": "fraud", "lists": [ENTRY, wrong]})
         assert (refused.status, blocked(asks), await state(browser)) == (422, [], "open")
         changes = acts(asks, "list.")
+        other = await send(browser, DECIDE, {"verdict": "fraud", "event": "payment/p-none", "lists": [ENTRY]})
+        assert (other.status, acts(asks, "list.")) == (404, changes)
         stale = await send(browser, DECIDE, {"verdict": "fraud", "lists": [ENTRY]}, **{"if-match": '"0.0"'})
         assert (stale.status, acts(asks, "list.")) == (409, changes)
 

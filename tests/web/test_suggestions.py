@@ -37,7 +37,7 @@ def test_a_search_is_queued_and_its_rule_goes_into_shadow_by_one_key(tmp_path):
         tested_to=day(8),
         tried=1,
         rules=[rule],
-        drop=[DroppableRule("old", "it never hits", "0.00", 0), DroppableRule("dear", "it costs more", "20.00", 5)],
+        drop=[DroppableRule("old", "it never hits", "0.000", 0), DroppableRule("dear", "it costs more", "20.00", 5)],
     )
 
     async def steps(asks: Asker, browser: Browser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from msgspec.json import encode as to_json
@@ -115,6 +116,23 @@ def decide(
     with desk.changing(who) as hand:
         case, undoable = _decided(desk, hand, number, verdict, tag, event)
         return _kept(hand, "decide", [case], Body([undoable], verdict, also.reason.strip(), also), desk.undo_ms)
+
+
+def check_decision(
+    desk: CaseService, who: Who, number: int, verdict: str, tag: str, event: str, also: SideEffects
+) -> None:
+    """Try what `decide` would do, and take it back: for what must not be written for an answer that is refused.
+
+    Raises: as `decide`.
+    """
+    check_answer(verdict, also)
+    with suppress(_TriedError), desk.changing(who) as hand:
+        _decided(desk, hand, number, verdict, tag, event)
+        raise _TriedError
+
+
+class _TriedError(Exception):
+    """Ends a transaction that was only to show whether it can be done."""
 
 
 def run_macro(desk: CaseService, who: Who, number: int, name: str, *, tag: str = "") -> CaseAction:

@@ -8,6 +8,7 @@ A transaction for each letter, and an event read for each, were most of the time
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -425,4 +426,5 @@ def _way(notice: Notice) -> str:
 
 def _short(reason: str) -> str:
     """A reason as it is kept: nothing that looks like a card, no address, no customer's link, and not too much."""
-    return covered(with_masked(without_link(reason)))[:REASON_MAX]
+    whole = re.sub(r"=\r?\n", "", reason)  # a line that quoted-printable cut, as servers quote it
+    return covered(with_masked(without_link(whole)))[:REASON_MAX]

@@ -117,11 +117,17 @@ class Watching:
                 is_quiet = not look.waiting(notice.name, 1)
                 last_ms, last = look.last_made_ms(notice.name), look.newest_due(notice.name, "nothing")
             if is_quiet and now_ms - last_ms >= notice.digest_ms:
-                counts, before = DayCounts(self._log, self._log.pruned_to()).read_on(self._log), Counter[str]()
-                if last is not None:
-                    before.update(from_json(last.told).get("events", {}))
-                events = {type_: counts.of(type_) for type_ in self._services.definitions.events.decided}
-                told = {"count": sum(events.values()) - sum(before[type_] for type_ in events), "events": events}
+                definitions = self._services.definitions
+                counts = DayCounts(self._log, self._log.pruned_to()).read_on(self._log)
+                events = {type_: counts.of(type_) for type_ in definitions.events.decided}
+                before = {} if last is None else from_json(last.told).get("events", {})
+                count = sum(max(events[type_] - before.get(type_, 0), 0) for type_ in events)
+                if not before:  # the first one tells of the time that it stands for, not of the whole log
+                    places = places_between(
+                        self._log, now_ms - notice.digest_ms, now_ms + 1, definitions.settings.lateness_ms
+                    )
+                    count = sum(map(len, self._log.decisions_after(*places)))
+                told = {"count": count, "events": events}
                 due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=told)
                 yield replace(due, due_ms=now_ms)
 

@@ -36,6 +36,7 @@ from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import parse_time
 from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome_co, Param, group, operation
 from shroff.operations.pagination import BadQueryError, Cursor, cursor_of, next_of
+from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import replace
 
@@ -346,8 +347,7 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
     entries = [*request.lists, *side_effects.blocked(project, desk, request.block, request.reason)]
     also = side_effects.checked(project, desk, entries, request.refund, request.reason)
     if also.listed:
-        with desk.changing(who) as hand:
-            hand.open_case(request.number, request.tag)
+        dispositions.check_decision(desk, who, request.number, request.verdict, request.tag, request.event, also)
     with side_effects.writing(project, also) as changes:
         acted = dispositions.decide(
             desk, who, request.number, request.verdict, tag=request.tag, event=request.event, also=also
@@ -387,6 +387,8 @@ class AnswerEvent(OperationRequest["CasesActed"]):
 def answer_event(desk: CaseService, project: Project, who: Who, request: AnswerEvent) -> CasesActed:
     """Answer an event that is in no case; its label is written as those of a case."""
     also = side_effects.checked(project, desk, request.lists, request.refund, request.reason)
+    who.require(Right.WRITE_LABELS)
+    dispositions.check_answer(request.verdict, also)
     with side_effects.writing(project, also):
         acted = dispositions.answer_event(desk, who, request.event, request.id, request.verdict, also=also)
     return CasesActed(cases=[], failed=[], undo=acted.undo, undo_until=time_text(acted.until_ms))

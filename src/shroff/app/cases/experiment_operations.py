@@ -11,7 +11,7 @@ from msgspec.structs import asdict
 
 from shroff.app.cases.result_operations import LabelsAsOf, ResultRow, mature_after_ms, result_row
 from shroff.app.models.cutoffs import AppliedCutoffs, EndedExperiment
-from shroff.errors import RefusalError, nearest
+from shroff.errors import RefusalError, ShroffError, nearest
 from shroff.language.values import day_at, show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
@@ -197,7 +197,7 @@ def end_experiment(
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
     if request.promote:
-        with suppress(NoExperimentError):  # too few labels yet
+        with suppress(ShroffError):  # too few labels yet, or a lake that is away: it warns, and refuses nothing
             found = project.run(ShowExperiment(rule=name))
             if float(found.low) <= 0:
                 warn(f"{found.verdict} Arm B saves {found.saved} ({found.low} to {found.high}) of {OF_KEYS:,} keys.")

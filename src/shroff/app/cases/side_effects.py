@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from shroff.cases.pending_changes import ListAddition, SideEffects, refund_units
-from shroff.errors import ShroffError, UsageError
+from shroff.errors import UsageError
 from shroff.people.access import Right
 from shroff.people.audit import Action
 from shroff.project.lists import Entry, ListChange
@@ -79,7 +79,7 @@ def writing(project: Project, also: SideEffects) -> Iterator[list[ListChange]]:
         for entry in also.listed:
             changes.append(project.lists.add(entry.list, _entry(project, entry)))  # noqa: PERF401 - as far as it came
         yield changes
-    except ShroffError:
+    except Exception:
         take_out(project, also.listed[: len(changes)])
         raise
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from shroff.errors import Problem
+from shroff.errors import Problem, UsageError
 from shroff.language.yaml.nodes import Mapping, Node, Scalar, Sequence
 from shroff.language.yaml.slips import Edit, EditedText, Slip, in_quotes, is_cut, values_in_flow
 from shroff.runtime.values import FrozenStruct
@@ -23,6 +23,7 @@ CONTROL = re.compile("[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00
 
 _STYLES = {"": "plain", "'": "single", '"': "double", "|": "literal", ">": "folded"}
 _COMMENT = re.compile(r"([ \t]+)(#[^\n]*)")
+_COMMENTS = re.compile(r"(?:^|(?<=[ \t]))#[^\n]*", re.MULTILINE)
 _PROPERTY = re.compile(r"(?:&[^\s,\[\]{}]*|!\S*)\s*")
 _COLON = re.compile(r"\s*:")
 _DASH = re.compile(r"\s*(?:#[^\n]*\n\s*)*-")
@@ -50,12 +51,19 @@ class Reading:
         self.draft, self.file = draft, file
         self.problems: list[Problem] = []
         self.said: list[Edit] = []
+        # From where to where quoted and block texts stand, in which tabs are text.
+        self.texts: list[tuple[int, int]] = []
         # Where the outermost open `{` or `[` begins, -1 outside; those with a value that a comma cut.
         self.flow_start, self.flow_depth = -1, 0
         self.cut_flows: dict[int, None] = {}
         self.last_start = self.last_end = 0
         import yaml  # takes 10 ms, which a program that reads no file is spared
 
+        if not yaml.__with_libyaml__:
+            raise UsageError(
+                "PyYAML was built here without libyaml: install it as a wheel, with "
+                "'pip install --force-reinstall --only-binary pyyaml pyyaml'."
+            )
         self.events = iter(yaml.parse(draft.text, yaml.CSafeLoader))
         self.broken: Break | None = None
         self.node: Node | None = None
@@ -125,7 +133,7 @@ class Reading:
         """Read a mapping's keys and values; gives the event that ends it."""
         lines: dict[str, int] = {}
         while _kind(event := next(self.events)) != "MappingEnd":
-            name = event.value if _kind(event) == "Scalar" else "?"
+            name = event.value if _kind(event) == "Scalar" else f"*{event.anchor}" if _kind(event) == "Alias" else "?"
             inner = f"{path}.{name}" if path else name
             key = self.node_of(event, inner, depth=depth + 1, empty_at=event.start_mark.index)
             colon = _COLON.match(self.draft.text, self.last_end)
@@ -161,6 +169,7 @@ class Reading:
             self.said.append(edit)
             self.add(made.problem(edit.message))
             return made
+        self.texts += [(start, end)] * bool(style)
         comment = None if style else _COMMENT.match(draft.text, end)
         words, gap = (comment[2].rstrip(), comment[1]) if comment else (None, " ")
         made = Scalar(text, line, column, path, self.file, _STYLES[style or ""], words, draft.text[start:end], gap)
@@ -190,6 +199,17 @@ class Reading:
         found = (values_in_flow(self.draft.text, start) for start in self.cut_flows)
         slips = [slip for values in found if values is not None for slip in values[1]]
         return slips[: PROBLEMS_MAX - len(self.draft.edits)]
+
+    def stray_tab(self) -> int:
+        """Where the first tab stands that is in no quoted or block text and in no comment; -1 for nowhere."""
+        if "\t" not in self.draft.text:
+            return -1
+        left, parts = 0, list[str]()
+        for start, end in self.texts:
+            parts += [self.draft.text[left:start], "x" * (end - start)]
+            left = end
+        plain = "".join(parts) + self.draft.text[left:]
+        return _COMMENTS.sub(lambda comment: "x" * len(comment[0]), plain).find("\t")
 
     def refuse(self, index: int, path: str, message: str) -> None:
         line, column = self.draft.line_and_column(self.draft.back(index))

@@ -41,6 +41,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         job=newest,
         made_ms=done.ended_ms if done else None,
         known=known,
+        idle_ids={rule.id for rule in found.drop if not float(rule.money)} if found else set(),
         mistake=mistake,
     )
 
