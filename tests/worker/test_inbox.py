@@ -19,7 +19,6 @@ from shroff.adapters.people import database as people_database
 from shroff.app import privacy_erasure
 from shroff.app import project as app
 from shroff.app.live import quarantine
-from shroff.app.live.quarantine import QuarantineEntries
 from shroff.app.project_log import ProjectLog
 from shroff.cli.main import run
 from shroff.cli.session import Session
@@ -229,7 +228,7 @@ def test_a_retry_is_judged_by_the_files_as_they_are_now(desk):
 def test_quarantine_is_listed_and_searched_some_entries_at_a_time(desk, monkeypatch):
     desk.log.append(Batch(refused=[refused(f"{number}", GOOD) for number in range(5)]))
     monkeypatch.setattr(quarantine, "TOGETHER", 2)
-    parts = list(QuarantineEntries.parts(desk.log))
+    parts = list(quarantine.refused_parts(desk.log))
 
     assert [[number for number, _ in part] for part in parts] == [[1, 2], [3, 4], [5]]
     assert privacy_erasure._mentioned(desk.log, "p8", ()) == (1, 2, 3, 4, 5)

@@ -14,7 +14,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.app.cases.project_cases import ProjectCases
-from shroff.app.live.quarantine import QuarantineEntries
+from shroff.app.live.quarantine import refused_parts
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.events.event import time_text
@@ -190,7 +190,7 @@ def _record(late: LateEvent) -> LogRecord:
 
 def _mentioned(log: Log, text: str, key: Key) -> tuple[int, ...]:
     needles = {text.encode(), *(part.encode() for part in key if isinstance(part, str))} - {b""}
-    entries = chain.from_iterable(QuarantineEntries.parts(log))
+    entries = chain.from_iterable(refused_parts(log))
     return tuple(number for number, refused in entries if any(needle in refused.raw for needle in needles))
 
 

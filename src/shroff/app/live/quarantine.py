@@ -35,6 +35,13 @@ SAME_MIN = 2
 VALUES_MAX = 500  # of one input that are looked for
 
 
+def refused_parts(log: Log) -> Iterator[list[tuple[int, Refused]]]:
+    """Read all entries of a log, oldest first, some at a time: their bytes may not fit into memory together."""
+    numbers = log.refused_numbers()
+    for at in range(0, len(numbers), TOGETHER):
+        yield log.refused(numbers[at : at + TOGETHER])
+
+
 class QuarantineEntries(ProjectPart):
     """Quarantine: refused input."""
 
@@ -47,13 +54,6 @@ class QuarantineEntries(ProjectPart):
             entries = log.refused(numbers[-most:])
             fixed = self.fixed(log, entries)
         return [(number, entry, fixed.get(number)) for number, entry in reversed(entries)]
-
-    @staticmethod
-    def parts(log: Log) -> Iterator[list[tuple[int, Refused]]]:
-        """Read all entries of a log, oldest first, some at a time: their bytes may not fit into memory together."""
-        numbers = log.refused_numbers()
-        for at in range(0, len(numbers), TOGETHER):
-            yield log.refused(numbers[at : at + TOGETHER])
 
     def retry(self, numbers: Sequence[int], files: Sequence[Path] = ()) -> list[Retried]:
         """Retry quarantined entries, all of them without numbers; entries that are refused again stay.

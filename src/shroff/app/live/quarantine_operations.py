@@ -135,8 +135,10 @@ def list_quarantine(quarantine: QuarantineEntries, log: Log, request: ListQuaran
     Examples:
         shroff quarantine list
     """
+    from shroff.app.live.quarantine import refused_parts
+
     shown, fixed = list[QuarantineEntry](), dict[int, str]()
-    for entries in quarantine.parts(log):
+    for entries in refused_parts(log):
         fixed |= quarantine.fixed(log, entries)
         shown += [_entry(number, entry, fixed_by=fixed.get(number)) for number, entry in entries]
     return AllQuarantined(count=len(shown), fixed=len(fixed), entries=shown)
