@@ -30,6 +30,7 @@ from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CaseFilter
 from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, TooLateError
 from shroff.cases.filters import LARGEST
+from shroff.cases.pending_changes import check_answer
 from shroff.errors import LogBusyError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonObject, TextDict
@@ -388,7 +389,7 @@ def answer_event(desk: CaseService, project: Project, who: Who, request: AnswerE
     """Answer an event that is in no case; its label is written as those of a case."""
     also = side_effects.checked(project, desk, request.lists, request.refund, request.reason)
     who.require(Right.WRITE_LABELS)
-    dispositions.check_answer(request.verdict, also)
+    check_answer(request.verdict, also)
     with side_effects.writing(project, also):
         acted = dispositions.answer_event(desk, who, request.event, request.id, request.verdict, also=also)
     return CasesActed(cases=[], failed=[], undo=acted.undo, undo_until=time_text(acted.until_ms))
