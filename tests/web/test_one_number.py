@@ -223,6 +223,10 @@ async def outcomes_analytics(bank: Bank) -> object:
     return dict(zip(BY_AMOUNT.values(), map(int, told), strict=True))
 
 
+async def no_on_page(bank: Bank) -> object:
+    return sum(map(int, numbers(r" No (\d+) and (\d+) unasked", await bank.text("/labels"))))
+
+
 async def outcomes_decisions(bank: Bank) -> object:
     text = await bank.text(f"/decisions?outcome=all&day={DAY}&zone={ZONE}", "All decisions of this day")
     return {item: number(rf"(?i){item}[^\d;]*? (\d+) , [\d.,]+ EUR")(text) for item in BY_AMOUNT.values()}
@@ -407,7 +411,7 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
     },
     "customers who said no in seven days": {
         "what was sent": value(3),
-        "Labels": shown("/labels", r"No (\d+) \d+ by mail"),
+        "Labels": no_on_page,
         "API": api("/labels", "customers", "no"),
     },
     "customers' no that a stronger label confirmed": {
