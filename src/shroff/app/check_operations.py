@@ -101,9 +101,8 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
     features = definitions.features if definitions else {}
     return ProjectChecked.of(
         (text, following),
+        report,
         ok=report.is_ok,
-        errors=report.errors,
-        warnings=report.warnings,
         features=[
             {"name": name, "type": str(feature.type), "cost": feature.cost} for name, feature in features.items()
         ],
@@ -112,7 +111,6 @@ def check_project(project: Project, systems: Systems, request: CheckProject) -> 
             {"event": model.event, "learner": model.learner, "inputs": [input_.name for input_ in model.inputs]}
             for model in (definitions.models.values() if definitions else ())
         ],
-        tests=report.tests,
         lines=lines or UNSET,
     )
 

@@ -114,11 +114,4 @@ def verify_log(history: DecisionHistory, log: ProjectLog, progress: ProgressStep
             total = len(names) * reader.last_seq()
     counted = progress.counting("computing, events", total)
     found: Verification = history.verify(names, request.sample, counted, last=request.last)
-    return VerifiedLog.of(
-        (found, request),
-        events=found.events,
-        mismatches=found.mismatches,
-        first_mismatch=found.first_mismatch,
-        unread=found.unread,
-        seconds=round(time.monotonic() - began, 3),
-    )
+    return VerifiedLog.of((found, request), found, seconds=round(time.monotonic() - began, 3))

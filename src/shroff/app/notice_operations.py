@@ -14,6 +14,7 @@ from shroff.notices.store import FAILED, OPEN, STATES, OutgoingMessage
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, Record, group, operation
 from shroff.operations.pagination import LIMIT, BadQueryError, Cursor, Limit, cursor_of, next_of, parted
 from shroff.runtime.texts import cut, many, one_line, table
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.notice_files import NoticeFiles, SentLetters
@@ -99,13 +100,11 @@ def list_notices(files: NoticeFiles, request: ListNotices) -> Notices:
     """
     return Notices(
         notices=[
-            NoticeShown(
-                name=notice.name,
-                on=notice.on,
+            showing(
+                NoticeShown,
+                notice,
                 event=notice.event or None,
-                channel=notice.channel,
                 to=notice.recipient,
-                asks=notice.asks,
                 digest_s=notice.digest_ms / 1_000 if notice.digest_ms else None,
                 has_quiet_hours=bool(notice.quiet),
                 verbose=notice.is_verbose,
@@ -251,13 +250,11 @@ class LetterShown(OperationAnswer):
 
 
 def _letter(letter: OutgoingMessage) -> LetterShown:
-    return LetterShown(
-        id=letter.id,
-        notice=letter.notice,
+    return showing(
+        LetterShown,
+        letter,
         rule=letter.rule or None,
         to=letter.shown,
-        state=letter.state,
-        attempts=letter.attempts,
         made=time_text(letter.made_ms),
         due=time_text(letter.due_ms) if letter.state == OPEN else None,
         done=time_text(letter.done_ms) if letter.done_ms else None,
@@ -368,7 +365,7 @@ class Mailbox(OperationAnswer):
 
 
 def _kept(mail: StoredMail) -> KeptMail:
-    return KeptMail(name=mail.name, subject=mail.subject, sender=mail.sender, to=mail.to, at=time_text(mail.at_ms))
+    return showing(KeptMail, mail, at=time_text(mail.at_ms))
 
 
 @operation("notices mailbox", right="send:notices", http="GET /mailbox", has_command=False)
@@ -438,9 +435,9 @@ def list_questions(letters: SentLetters, request: ListQuestions) -> Questions:
     """List the questions to customers about a decision, and their answers."""
     return Questions(
         questions=[
-            QuestionShown(
-                notice=question.notice,
-                event=question.event,
+            showing(
+                QuestionShown,
+                question,
                 asked=time_text(question.made_ms),
                 until=time_text(question.ends_ms),
                 answer=question.answer or None,

@@ -23,7 +23,7 @@ from shroff.backtest.report import UNKNOWABLE
 from shroff.backtest.tally import SEED, Money, balance, cells, changed_rows, gone_rules, rules_at, rules_of
 from shroff.backtest.training_overlap import learnt_of, learnt_remarks, learnt_rows, unscored
 from shroff.errors import UsageError
-from shroff.events.event import time_text
+from shroff.events.event import time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.types import TIME, money
 from shroff.language.values import show_decimal
@@ -98,7 +98,7 @@ def backtest(
             learnt = learnt_rows(verdicts.versions, judged)
         report = _report(log, draft, verdicts, learnt, judges_models=how.judges_models)
         report.draft, report.as_of = list(names), time_text(as_of_ms)
-        report.start, report.end = (None if ms is None else time_text(ms) for ms in (start_ms, end_ms))
+        report.start, report.end = (time_text_or_none(ms) for ms in (start_ms, end_ms))
         report.changed_rows = changed(report, ROWS)
         report.seconds = round(time.monotonic() - began, 3)
         return report

@@ -19,7 +19,7 @@ from msgspec.structs import asdict
 
 from shroff import __version__, config
 from shroff.errors import COVERED, ShroffError
-from shroff.events.event import time_text
+from shroff.events.event import time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import plain_of
@@ -131,7 +131,7 @@ def _counts(log: OpenLog) -> JsonObject:
             if found is None:
                 return {"log": "none yet"}
             newest_ms = found.watermark_ms()
-            newest = None if newest_ms is None else time_text(newest_ms)
+            newest = time_text_or_none(newest_ms)
             return {
                 "records": found.last_seq(),
                 "newest_event": newest,

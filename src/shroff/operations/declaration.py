@@ -35,7 +35,7 @@ from shroff.errors import RefusalError
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct, replace, showing
 
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
@@ -136,9 +136,9 @@ class ReportAnswer(OperationAnswer, Generic[Value], dict=True):
     """The JSON of a report, with the report itself for texts, pages and Python."""
 
     @classmethod
-    def of(cls, report: Value, **fields: Any) -> Self:
-        """The answer with these fields."""
-        answer = cls(**fields)
+    def of(cls, report: Value, *shown: object, **fields: Any) -> Self:
+        """The answer with these fields; others that it needs are those of the report, or of what else it shows."""
+        answer = showing(cls, report, *shown, **fields)
         answer.__dict__["report"] = report
         return answer
 

@@ -11,7 +11,7 @@ from threading import RLock
 from typing import Any, Generic, TypeVar, cast, dataclass_transform
 
 import msgspec
-from msgspec import structs
+from msgspec import NODEFAULT, structs
 
 Kind = TypeVar("Kind")
 Value = TypeVar("Value")
@@ -35,6 +35,18 @@ def replace(value: Value, /, **changes: Any) -> Value:
     """The same value with other fields: of a dataclass or of a struct."""
     with_fields: Any = structs.replace if isinstance(value, msgspec.Struct) else dataclasses.replace
     return cast("Value", with_fields(value, **changes))
+
+
+def showing(kind: Callable[..., Value], /, *shown: object, **fields: Any) -> Value:
+    """A struct of a kind with these fields; others that it needs are attributes of what it shows, by their names.
+
+    Of several that have an attribute the first one gives it.
+    """
+    of: Any = kind
+    with_default = zip(of.__struct_fields__[::-1], of.__struct_defaults__[::-1], strict=False)
+    needed = {*of.__struct_fields__}.difference(name for name, default in with_default if default is not NODEFAULT)
+    found = {name: getattr(source, name) for source in reversed(shown) for name in needed if hasattr(source, name)}
+    return kind(**found | fields)
 
 
 class Fresh(Generic[Value]):

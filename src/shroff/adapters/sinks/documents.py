@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
-from shroff.events.event import canonical_value, time_text
+from shroff.events.event import canonical_value, time_text_or_none
 from shroff.events.mapping import MappedRow, row_leaf, value_at
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.language.checker import check
@@ -41,7 +41,7 @@ def mapped_document(row: Outgoing, readers: Mapping[str, Read]) -> JsonObject:
     columns = {
         **from_json(row.body),
         "fields": from_json(row.fields or b"{}"),
-        **{name: None if at_ms is None else time_text(at_ms) for name, at_ms in moments.items()},
+        **{name: time_text_or_none(at_ms) for name, at_ms in moments.items()},
     }
     line = MappedRow("", 0, columns)
     return {name: read(line) for name, read in readers.items()}

@@ -13,7 +13,7 @@ from shroff.app.cases.customer_questions import CaseQuestion
 from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened
 from shroff.cases.case import Case as StoredCase
 from shroff.cases.case_queries import Detail, refunded_by, shown
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer
@@ -316,10 +316,6 @@ def money(desk: CaseService, units: int | None) -> Money | None:
     return None if units is None else Money(show_decimal(units, desk.money_places), desk.currency)
 
 
-def _time(at_ms: int | None) -> str | None:
-    return None if at_ms is None else time_text(at_ms)
-
-
 def _score(millionths: int | None) -> float | None:
     return None if millionths is None else millionths / SCORE_PARTS
 
@@ -336,8 +332,8 @@ def fields_of(desk: CaseService, case: StoredCase) -> JsonObject:
         "due": time_text(case.due_ms),
         "left_s": (case.due_ms - desk.now_ms()) // 1_000,
         "assignee": Person(case.assignee, case.assignee_name) if case.assignee else None,
-        "lock_until": _time(case.lock_ms),
-        "snoozed_until": _time(case.snoozed_ms),
+        "lock_until": time_text_or_none(case.lock_ms),
+        "snoozed_until": time_text_or_none(case.snoozed_ms),
         "outcome": case.outcome or None,
         "score": _score(case.score),
         "rule": case.rule or None,
@@ -345,7 +341,7 @@ def fields_of(desk: CaseService, case: StoredCase) -> JsonObject:
         "stake": money(desk, case.stake),
         "customer": case.customer or None,
         "verdict": case.verdict or None,
-        "closed": _time(case.closed_ms),
+        "closed": time_text_or_none(case.closed_ms),
         "closed_by": Person(case.closed_by, case.closed_name) if case.closed_ms is not None else None,
         "second_look": case.look == SECOND,
         "disagreement": case.look == DISPUTED,
@@ -380,8 +376,8 @@ def _alert(desk: CaseService, alert: Alert) -> CaseAlert:
         reason=alert.reason,
         amount=money(desk, alert.stake),
         verdict=alert.verdict or None,
-        decided=_time(alert.decided_ms),
-        label=AlertLabel(alert.label, alert.label_source, _time(alert.label_ms)) if alert.label else None,
+        decided=time_text_or_none(alert.decided_ms),
+        label=AlertLabel(alert.label, alert.label_source, time_text_or_none(alert.label_ms)) if alert.label else None,
         customer=alert.customer or None,
     )
 

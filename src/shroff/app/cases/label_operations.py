@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from shroff.cases.labels import HeldAnswers
 from shroff.errors import UsageError, ended, nearest
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject, TextDict
 from shroff.operations.declaration import OperationRequest, Param, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import argument, headed, many, one_line, table
@@ -356,11 +356,7 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
         events=together.events,
         in_force=dict(sorted(together.in_force.items())),
         came=[
-            LabelsOfSource(
-                came.source,
-                dict(sorted(came.verdicts.items())),
-                None if came.newest_ms is None else time_text(came.newest_ms),
-            )
+            LabelsOfSource(came.source, dict(sorted(came.verdicts.items())), time_text_or_none(came.newest_ms))
             for came in together.came
         ],
         conflicts=len(together.conflicts),

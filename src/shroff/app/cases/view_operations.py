@@ -13,7 +13,7 @@ from shroff.app.cases.case_answers import CaseTotals, Person, money
 from shroff.app.cases.case_operations import time_of
 from shroff.cases import case_queries
 from shroff.cases.desk import NoViewError
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText, time_text_or_none
 from shroff.operations.declaration import InvalidRequestError, OperationAnswer, OperationRequest, operation
 
 if TYPE_CHECKING:
@@ -142,6 +142,6 @@ def show_capacity(desk: CaseService, who: Who, request: ShowCapacity) -> Capacit
         open=CaseTotals(found.open.count, money(desk, found.open.stake)),
         closed_an_hour=closed,
         opened_an_hour=opened,
-        clear_at=None if found.clear_at_ms is None else time_text(found.clear_at_ms),
+        clear_at=time_text_or_none(found.clear_at_ms),
         second_looks=SecondLooks(looks.waiting, looks.disputed, looks.decided, looks.agreed, looks.rate),
     )

@@ -16,6 +16,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.access import Who
 from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
 from shroff.runtime.texts import cut, one_line, table
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState
@@ -91,21 +92,17 @@ class JobDocument(OperationAnswer):
 
 def document_of(job: Job) -> JobDocument:
     """A job for programs."""
-    return JobDocument(
-        id=job.id,
+    return showing(
+        JobDocument,
+        job,
         url=url_of(job),
-        kind=job.kind,
         params=job.arguments,
         by=from_json(job.who, type=Who).name if job.who else None,
         schedule=job.schedule or None,
-        state=job.state,
-        attempt=job.attempt,
         due_at_ms=job.due_ms,
         begun_at_ms=job.begun_ms or None,
         ended_at_ms=job.ended_ms or None,
         step=job.step or None,
-        done=job.done,
-        total=job.total,
         log=list(job.lines),
         result=from_json(job.result) if job.result else None,
         why=job.why or None,

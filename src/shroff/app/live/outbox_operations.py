@@ -12,6 +12,7 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
 from shroff.runtime.texts import cut, many, one_line, table
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.sink_delivery import Sinks
@@ -92,18 +93,8 @@ def _trouble(trouble: Trouble | None) -> SinkTrouble | None:
 def _row(row: StuckRow, body: str | UnsetType = UNSET) -> StuckRowShown:
     from shroff.worker.outbox import key_text
 
-    return StuckRowShown(
-        row=key_text(row.key),
-        sink=row.sink,
-        kind=row.kind,
-        event=f"{row.event}/{row.id}",
-        seq=row.seq,
-        reason=row.reason,
-        attempts=row.attempts,
-        at=time_text(row.at_ms),
-        is_due=row.is_due,
-        body=body,
-    )
+    named = f"{row.event}/{row.id}"
+    return showing(StuckRowShown, row, row=key_text(row.key), event=named, at=time_text(row.at_ms), body=body)
 
 
 # ---- looking

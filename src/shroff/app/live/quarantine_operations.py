@@ -15,6 +15,7 @@ from shroff.events.event import TimeText, time_text
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
 from shroff.runtime.texts import cut, headed, many, one_line
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.quarantine import QuarantineEntries
@@ -85,8 +86,8 @@ def _entry(number: int, entry: Refused, **more: Any) -> QuarantineEntry:
     from shroff.events.formats.lines import line_and_row
 
     line, row = line_and_row(entry.place)
-    found = {"place": line, "row": row, "source": entry.source, "type": entry.type, "reason": entry.reason}
-    return QuarantineEntry(number=number, at=time_text(entry.at_ms), **found | more)
+    found = {"place": line, "row": row} | more
+    return showing(QuarantineEntry, entry, number=number, at=time_text(entry.at_ms), **found)
 
 
 # ---- looking

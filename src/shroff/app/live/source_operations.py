@@ -12,11 +12,12 @@ from msgspec import UNSET, UnsetType
 
 from shroff.app.live.webhook_sources import JudgedMessage
 from shroff.errors import TransientError, UsageError
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import parse_time
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
 from shroff.runtime.texts import many, one_line, table
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.position_operations import SourceParts
@@ -137,9 +138,11 @@ def list_sources(
         shroff sources list --json
     """
     rows = [
-        SourceShown(
-            name=named.name,
-            kind=named.system.kind,
+        showing(
+            SourceShown,
+            named,
+            named.system,
+            counts,
             path=f"/hooks/{named.name}",
             events=named.events,
             others=named.others,
@@ -148,50 +151,45 @@ def list_sources(
                 {"topic": subscription.topic, "state": subscription.state, "at": time_text(subscription.at_ms)}
                 for subscription in subscriptions
             ],
-            **_messages(counts),
+            **_times(counts),
         )
         for named, counts, subscriptions in pushed.all()
     ]
     rows += [
-        SourceShown(
-            name=named.name,
-            kind=named.system.kind,
+        showing(
+            SourceShown,
+            named,
+            named.system,
+            counts,
             events=named.events,
             others=named.others,
-            last_sync=_time(counts.received_ms),
+            last_sync=time_text_or_none(counts.received_ms),
             set_aside=[{"file": file, "why": progress.why} for file, progress in aside.items()],
             suspicious=[
                 {"file": file, "why": progress.suspicious, "since": time_text(progress.since_ms)}
                 for file, progress in suspicious.items()
             ],
-            **_counts(counts),
         )
         for named, counts, aside, suspicious in pulled.all()
     ]
     rows += [
-        SourceShown(
+        showing(
+            SourceShown,
+            system,
+            counts,
             name=name,
-            kind=system.kind,
             state="failing" if counts.failing else "not read yet" if counts.received_ms is None else "read",
-            failing={"why": counts.failing, "since": _time(counts.failing_ms)} if counts.failing else None,
+            failing={"why": counts.failing, "since": time_text_or_none(counts.failing_ms)} if counts.failing else None,
             waiting=counts.waiting,
-            **_messages(counts),
+            **_times(counts),
         )
         for name, system, counts in source.named()
     ]
     return NamedSources(sources=rows)
 
 
-def _messages(counts: SourceCounts) -> Document:
-    return {"last_message": _time(counts.received_ms), "last_event": _time(counts.event_ms), **_counts(counts)}
-
-
-def _counts(counts: SourceCounts) -> Document:
-    return {name: getattr(counts, name) for name in ("appended", "duplicates", "quarantined", "skipped")}
-
-
-def _time(at_ms: int | None) -> str | None:
-    return None if at_ms is None else time_text(at_ms)
+def _times(counts: SourceCounts) -> Document:
+    return {"last_message": time_text_or_none(counts.received_ms), "last_event": time_text_or_none(counts.event_ms)}
 
 
 class CheckSources(OperationRequest["SourceTroubles"]):

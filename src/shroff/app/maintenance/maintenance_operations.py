@@ -10,6 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import bytes_text, one_line
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.maintenance.health import HealthChecks
@@ -120,4 +121,4 @@ def save_snapshot(retention: Retention, progress: ProgressSteps, request: SaveSn
         shroff -C mybank snapshot --json
     """
     saved = retention.snapshot(progress.counting("restoring state, events"))
-    return SavedSnapshot(file=str(saved.file), seq=saved.seq, bytes=saved.bytes, seconds=round(saved.seconds, 3))
+    return showing(SavedSnapshot, saved, file=str(saved.file), seconds=round(saved.seconds, 3))

@@ -9,7 +9,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.people.audit import Action
 
@@ -101,11 +101,11 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
     with project.log.reading() as log:
         at_ms = log.watermark_ms()
         if at_ms is None or at_ms <= until_ms:
-            return Watermark(watermark=None if at_ms is None else time_text(at_ms), clock=clock)
+            return Watermark(watermark=time_text_or_none(at_ms), clock=clock)
         found = look_beyond(log, project.definitions, until_ms)
     if found is None:
         return Watermark(watermark=time_text(at_ms), clock=clock)
-    proposed = None if found.before_ms is None else time_text(found.before_ms)
+    proposed = time_text_or_none(found.before_ms)
     return Watermark(watermark=time_text(at_ms), clock=clock, event=found.event, seq=found.seq, proposed=proposed)
 
 

@@ -102,9 +102,7 @@ def measure_drift(health: HealthChecks, progress: ProgressSteps, request: Measur
     )
     answer = DriftAnswer.of(
         report,
-        event=report.event,
         as_of=time_text(report.as_of_ms),
-        model=report.model,
         reference=report.reference.as_document(),
         recent=report.recent.as_document(),
         limit=LIMIT,
@@ -113,9 +111,7 @@ def measure_drift(health: HealthChecks, progress: ProgressSteps, request: Measur
         inputs=[
             {**asdict(drift), "has_moved": drift.has_moved, "is_unclear": drift.is_unclear} for drift in report.found
         ],
-        redefined=report.redefined,
         label_delay_days=dict(zip(("reference", "recent"), report.label_delay_days, strict=True)),
-        remarks=report.remarks,
     )
     answer.__dict__["fails"] = request.fail
     return answer

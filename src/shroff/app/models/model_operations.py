@@ -28,7 +28,7 @@ from shroff.operations.declaration import (
 )
 from shroff.people.audit import checked_reason
 from shroff.runtime.texts import argument, many, one_line, table
-from shroff.runtime.values import replace
+from shroff.runtime.values import replace, showing
 
 if TYPE_CHECKING:
     from shroff.app.models.promotion import Promotions
@@ -217,18 +217,14 @@ def show_model(models: Promotions, definitions: Definitions, request: ShowModel)
     if request.card is not None:
         write_lines(request.card, [[models.card(request.id).encode()]])
     metrics = slices_told(definitions, stored.event, stored.metrics)
-    return Model(
-        id=stored.id,
-        event=stored.event,
-        role=details.role,
-        digest=stored.digest,
-        gates=stored.gates,
+    return showing(
+        Model,
+        stored,
+        details,
         metrics=with_money(metrics, definitions.settings.money_places),
         promotions=[PromotionRecord(*astuple(promotion)) for promotion in details.promotions],
-        manifest=stored.manifest,
         files=sorted(stored.files),
         damaged=dict(stored.damaged),
-        redefined=details.redefined,
     )
 
 

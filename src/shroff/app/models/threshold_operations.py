@@ -173,16 +173,13 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
             elsewhere = OutOfFoldCost(**told(asdict(there)) | {"folds": folds})
         answer = cls.of(
             report,
-            model=report.model,
-            event=report.event,
-            review_at=best.review_at,
-            decline_at=best.decline_at,
+            best,
+            costs,
             expected_cost=best.cost,
             expected_cost_low=money_text(costs.cost_low, places),
             expected_cost_high=money_text(costs.cost_high, places),
             elsewhere=elsewhere,
             elsewhere_why_not=costs.why_not,
-            drawn=costs.drawn,
             cost_without_score=money_text(costs.without.cost, places),
             review_at_interval=costs.reviews_at,
             decline_at_interval=costs.declines_at,
@@ -194,11 +191,6 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
             reviews_by_rules=costs.without.reviews,
             rules_beyond_people=report.is_beyond_people,
             reviews_busiest_day=costs.reviews_most,
-            days_over=costs.days_over,
-            days=costs.days,
-            events=report.events,
-            frauds=report.frauds,
-            share=report.share,
         )
         answer.__dict__["tag"] = tag
         return answer

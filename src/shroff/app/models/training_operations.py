@@ -121,7 +121,6 @@ class TrainedModel(ReportAnswer["TrainReport"]):
         """The answer of a report."""
         from shroff.training.measured import metrics_document, with_money
 
-        names = ("rows", "fraud", "immature", "gates", "passed", "promoted", "why_not")
         return cls.of(
             report,
             model=report.stored.id,
@@ -129,7 +128,6 @@ class TrainedModel(ReportAnswer["TrainReport"]):
             as_of=time_text(report.as_of_ms),
             seconds=round(report.seconds, 3),
             **with_money(metrics_document(report.evaluation, report.leak), report.evaluation.money_places)
-            | {name: getattr(report, name) for name in names}
             | {"remarks": [*report.remarks]},
             **more,
         )

@@ -123,8 +123,6 @@ def _answer(report: SetReport, **more: Any) -> BuiltTrainingSet:
             "untaken": left.untaken,
             "first": [{"file": line.source, "line": line.place, "reason": line.reason} for line in left.first],
         },
-        remarks=report.remarks,
-        manifest=report.manifest,
         **more,
     )
 

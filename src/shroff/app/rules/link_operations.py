@@ -22,6 +22,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.audit import Action
 from shroff.project.definitions import computed_of
 from shroff.runtime.texts import many, one_line, shown, table
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -123,11 +124,7 @@ def show_links(log: ProjectLog, definitions: Definitions, request: ShowLinks) ->
     with log.reading() as reader:
         as_of_ms = (reader.watermark_ms() or 0) if as_of_ms is None else as_of_ms
         found = entity_links(reader, definitions, request.entity, as_of_ms).of(key, as_of_ms, request.steps)
-    links, hubs, members, ring, *_ = found
-    at = time_text(as_of_ms)
-    return EntityLinksAnswer(
-        entity=request.entity, key=text, as_of=at, links=links, hubs=hubs, members=members, ring=ring
-    )
+    return showing(EntityLinksAnswer, request, found, key=text, as_of=time_text(as_of_ms))
 
 
 # ---- rings

@@ -11,12 +11,13 @@ from shroff.app.rules.agreements import ChangeAsked
 from shroff.app.rules.draft_operations import AdoptedFile, adopted, recorder
 from shroff.app.rules.rule_files import NoRuleError, subject_of
 from shroff.errors import RefusalError
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
 from shroff.rules.texts import tag_of
 from shroff.runtime.texts import argument, headed, many
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
@@ -172,8 +173,7 @@ def show_rules(rule_looks: RuleLooks, definitions: Definitions, request: ShowRul
     found = rule_looks.all(is_whole=True)
     since_ms = rule_looks.records.since_ms
     return RuleStates(
-        since=None if since_ms is None else time_text(since_ms),
-        rules=[RuleState(**_fields(look, definitions)) for look in found],
+        since=time_text_or_none(since_ms), rules=[RuleState(**_fields(look, definitions)) for look in found]
     )
 
 
@@ -208,19 +208,16 @@ def _fields(look: RuleLook, definitions: Definitions) -> JsonObject:
         "in_force": look.is_in_force,
         "trial": None if look.standing is None else look.standing.trial or None,
         "draft": None if look.draft is None else look.draft.tag,
-        "changed_at": None if look.changed_at_ms is None else time_text(look.changed_at_ms),
+        "changed_at": time_text_or_none(look.changed_at_ms),
         "record": _counts(look.record, definitions.settings.money_places),
     }
 
 
 def _counts(record: RuleRecord, places: int) -> RuleCounts:
-    return RuleCounts(
-        hits=record.hits,
-        in_shadow=record.in_shadow,
+    return showing(
+        RuleCounts,
+        record,
         fraud=record.frauds,
-        genuine=record.genuine,
-        unclear=record.unclear,
-        immature=record.immature,
         **record.precision,
         money=show_decimal(record.amount_minor, places),
         fraud_money=show_decimal(record.fraud_minor, places),

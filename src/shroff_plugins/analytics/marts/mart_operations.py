@@ -27,6 +27,7 @@ from shroff.plugins.operations import (
     operation,
     table,
 )
+from shroff.plugins.values import showing
 from shroff_plugins.analytics.marts.project_marts import Marts
 
 if TYPE_CHECKING:
@@ -79,11 +80,9 @@ class MartEntry(msgspec.Struct, kw_only=True):
 
 
 def _entry(mart: BuiltMart, **more: Any) -> MartEntry:
-    return MartEntry(
-        name=mart.name,
-        kind=mart.kind,
-        rows=mart.rows,
-        tests=mart.tests,
+    return showing(
+        MartEntry,
+        mart,
         failed=len(mart.failures),
         failures=[MartFailure(*failure) for failure in mart.failures],
         **more,
