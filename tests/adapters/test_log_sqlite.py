@@ -14,6 +14,7 @@ from contextlib import closing, suppress
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
@@ -625,7 +626,7 @@ def test_rows_that_cannot_be_framed_stay_rows(path, monkeypatch, way):
 @pytest.mark.parametrize(
     "change",
     [
-        "data = CAST(substr(data, 1, 90) || x'00' || substr(data, 92) AS BLOB)",
+        "data = CAST(substr(data, 1, 90) || x'a5' || substr(data, 92) AS BLOB)",
         "receipts = CAST(x'5a' || substr(receipts, 2) AS BLOB)",
         "receipts = substr(receipts, 1, length(receipts) - 1)",
         "outcomes = CAST(outcomes || x'00' AS BLOB)",
@@ -643,14 +644,14 @@ def test_a_frame_that_has_changed_is_told_by_its_places(path, change):
         with pytest.raises(StorageError, match=r"decisions at sequence numbers [12] to (299|300) differ from those"):
             list(log.decisions_after())
         with pytest.raises(StorageError, match=r"sequence numbers [12] to (299|300) differ"):
-            log.decisions("payment", ["p-7"])
+            log.decisions("payment", ["p-7", "p-298"])  # of the first block and of the last
         assert log.decisions("payment", ["p-301"]) == {"p-301": payments(301, 1).decisions[0]}
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        "data = CAST(substr(data, 1, 900) || x'00' || substr(data, 902) AS BLOB)",
+        "data = CAST(substr(data, 1, length(data) - 20) || x'a55a' || substr(data, length(data) - 17) AS BLOB)",
         "data = CAST(x'02' || substr(data, 2) AS BLOB)",
         "data = substr(data, 1, length(data) - 9)",
         "first_seq = 2",
@@ -670,8 +671,31 @@ def test_a_frame_of_records_that_has_changed_is_told_by_its_places(path, change)
             with pytest.raises(StorageError, match=told):
                 list(read(after))
         with pytest.raises(StorageError, match=r"sequence numbers [12] to (299|300) differ"):
-            log.find("payment", ["p-7"])
+            log.find("payment", ["p-7", "p-298"])  # of the first block and of the last
         assert log.find("payment", ["p-301"]) == {"p-301": payments(301, 1).records[0]}
+
+
+def test_decisions_of_records_that_were_read_need_no_look_at_the_index_of_ids(path):
+    logged(path, batch := payments(1, 300))
+    ids = ["p-7", "p-298"]
+    with closing(SqliteLog(path, read_only=True)) as log, patch.object(log._ids, "_read", return_value={}) as asked:
+        log.records_at([7, 298, 300])
+
+        assert list(log.decisions("payment", ids).values()) == [batch.decisions[6], batch.decisions[297]]
+        assert not asked.called
+        assert log.decisions("login", ids) == log.decisions("payment", [*ids, "p-9"]) == {}
+        assert asked.call_count == 2
+
+
+def test_a_reader_asks_again_which_runs_of_ids_there_are_when_others_have_written(path):
+    with closing(SqliteLog(path)) as writer, closing(SqliteLog(path, read_only=True)) as log:
+        with patch.object(log, "_ask", wraps=log._ask) as asked, patch.object(log._ids, "_ask", asked):
+            for first in (1, 301):
+                writer.append(payments(first, 300))
+                for _ in range(3):
+                    assert len(log.find("payment", [f"p-{first}", f"p-{first + 299}"])) == 2
+            runs = [call for call in asked.call_args_list if call.args[0] == log.wording.id_runs]
+        assert len(runs) == 2
 
 
 def test_who_reads_lines_of_a_frame_that_is_pruned_meanwhile_is_told(tmp_path, monkeypatch):

@@ -120,7 +120,7 @@ QUESTIONS = [
 
 @pytest.mark.slow
 def test_it_finds_what_reading_the_log_finds_up_to_any_place(bank, monkeypatch):
-    monkeypatch.setattr(key_events, "_FIRST_BLOCK", 4)
+    monkeypatch.setattr(KeyEvents.backwards, "__defaults__", (4,))
     take_in_parts(bank, EVENTS, 200)  # batches of few events and of many, as rows of the index and put together
     project = app.open(bank)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
-from itertools import compress, pairwise
+from itertools import accumulate, compress, pairwise
 from unittest.mock import patch
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -84,6 +86,29 @@ def test_a_frame_is_refused_as_soon_as_its_bytes_differ():
         list(event_frames.unpack(frame._replace(data=frame.data[:-1]), [3]))
 
 
+@pytest.mark.parametrize("wanted", [[21], [14, 560], None])
+def test_a_changed_byte_of_a_frame_of_decisions_changes_nothing_that_is_given(wanted):
+    rows = [DecisionRow(7 * n, "", "", "ok", bytes([n % 251] * 32), b"%d,%d" % (n, n * n)) for n in range(1, 90)]
+    frame, chance = frames.pack(rows), random.Random(1)
+    expected = [
+        (row.seq, row.outcome, row.receipt, row.document) for row in rows if wanted is None or row.seq in wanted
+    ]
+    for name in ("outcomes", "receipts", "data"):
+        whole, refused = getattr(frame, name), 0
+        places = [0, len(whole) - 1, *chance.sample(range(len(whole)), 60)]
+        for at in places:
+            changed = bytearray(whole)
+            changed[at] ^= 4
+            try:
+                assert list(frames.unpack(frame._replace(**{name: bytes(changed)}), wanted)) == expected
+            except frames.DamagedFrameError:
+                refused += 1
+        assert refused == len(places) or (wanted == [21] and name != "outcomes" and refused), "but in another block"
+    for other in (frame._replace(crc=frame.crc ^ 1), frame._replace(first=8), frame._replace(seq=6)):
+        with pytest.raises(frames.DamagedFrameError):
+            list(frames.unpack(other, wanted))
+
+
 def test_damaged_places_of_a_frame_take_no_memory_before_they_are_refused():
     frame = event_frames.pack([Record(seq, "event", "payment", "p", 1, b"{}", True) for seq in (1, 2)])
     tracemalloc.start()
@@ -155,9 +180,11 @@ def content_of(rows: list[DecisionRow]) -> tuple[bytes, bytes, list[bytes], list
 def shown(frame: frames.DecisionFrame) -> tuple[bytes, bytes, list[bytes], list[int]]:
     lines = frames.outcome_lines(frame.outcomes)
     blocks = -(-lines.count(b"\n") // frames.BLOCK_ROWS)
-    begins, held = frames.parts_of(frame.data, 1 + blocks, blocks)
-    parts = [frames.decompress(frame.data[start:end]) for start, end in pairwise(begins)]
-    return lines, frame.receipts, parts, list(held)
+    before = crc32(b"%d %d%s" % (frame.first, frame.seq, frame.outcomes))
+    parts = frames.parts_of(frame.data, before, frame.crc, 1 + blocks, blocks)
+    ends = list(accumulate(parts.beside, initial=0))
+    beside = [b"", *(frame.receipts[start:end] for start, end in pairwise(ends))]
+    return lines, frame.receipts, list(map(parts.text, range(1 + blocks), beside)), list(parts.beside)
 
 
 documents = st.tuples(

@@ -217,6 +217,16 @@ def test_a_reader_whose_runs_are_replaced_or_pruned_while_it_asks_finds_what_is_
         assert found == ({} if what == "pruned" else {name: seq for seq, name in enumerate(names, 1)})
 
 
+def test_a_reader_looks_in_the_largest_runs_first_and_in_no_other_once_it_has_found_all():
+    with small_runs(**SMALL), closing((runs := Runs()).shell):
+        first, last = add(runs.writer, 1, 70)[:3], add(runs.writer, 71, 20)[-3:]
+        with patch.object(runs.reader, "_keys", wraps=runs.reader._keys) as asked:
+            for ids, times in ((first, 1), (last, 2), ([*first, *last], 2)):
+                asked.reset_mock()
+                assert list(runs.reader.places("payment", ids)) == ids
+                assert [len(call.args[0]) for call in asked.call_args_list] == [len(ids), 3][:times]
+
+
 def test_a_list_that_is_changed_is_looked_for_as_it_is_then():
     with closing((runs := Runs()).shell):
         ids = ["p-1"]

@@ -9,11 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from msgspec import field
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.engine.stored import decision_document
+from shroff.engine.stored import stored
 from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.events.summary import EventSummary, summary_of
@@ -158,7 +158,10 @@ class EntityLook:
 
     def _is_before(self, entity: str, key: Key, before: int | None) -> bool:
         """Whether all events of a key are before a place: else an earlier page has it."""
-        return before is None or all(place < before for place in self._events.index.places(entity, key)[-1:])
+        if before is None:
+            return True
+        (places,) = self._events.index.places([(entity, key)]).values()
+        return all(place < before for place in places[-1:])
 
     def totals(self, entity: str, text: str) -> KeyTotals:
         """The newest events of a key, at most TOTALS_MAX. Raises: as `timeline`."""
@@ -213,18 +216,18 @@ class EntityLook:
     def _newest(self, end: int, entity: str, key: Key, count: int) -> tuple[list[Record], int]:
         """At least so many events of a key, or all, newest first, up to a place; and behind which it looked."""
         found, looked_to = list[Record](), end
-        for start, records in self._backwards(end, {entity: [key]}):
+        for start, records in self._backwards(end, {entity: [key]}, count):
             looked_to = start
             found += records
             if len(found) >= count:
                 break
         return sorted(found, key=lambda record: -record.seq), looked_to
 
-    def _backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+    def _backwards(self, end: int, wanted: Wanted, *first: int) -> Iterator[tuple[int, list[Record]]]:
         """As `KeyEvents.backwards`; where the lake cannot be reached, it ends at the last place that lies in it."""
         looked_to = end
         try:
-            for looked_to, records in self._events.backwards(end, wanted):
+            for looked_to, records in self._events.backwards(end, wanted, *first):
                 yield looked_to, records
         except (TransientError, PrunedError):
             if looked_to > self._log.pruned_to():
@@ -290,12 +293,20 @@ class EntityLook:
         return {row.seq: row for rows in found for row in rows.values()}
 
 
+class _ShownParts(Struct):
+    """The parts of a decision that a list of events shows."""
+
+    features: JsonObject
+    score: float | None
+    rules: tuple[str, ...]
+
+
 def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
     if row is None:
         return KeyEvent(record)
-    document, prefix = decision_document(row), f"{entity}."
-    features = {name: value for name, value in document["features"].items() if name.startswith(prefix)}
-    return KeyEvent(record, row.outcome, document["score"], tuple(document["rules"]), features)
+    shown, prefix = stored(row.document, _ShownParts, f"the decision at sequence number {row.seq}"), f"{entity}."
+    features = {name: value for name, value in shown.features.items() if name.startswith(prefix)}
+    return KeyEvent(record, row.outcome, shown.score, shown.rules, features)
 
 
 def _text_of(key: Key) -> str:

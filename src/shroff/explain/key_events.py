@@ -17,9 +17,9 @@ from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Log, Record
 
-_FIRST_BLOCK = 64  # events that are read at once at first; most callers need no more
+_FIRST_BLOCK = 64  # events that are read at once at first, where the caller does not say how many it needs
 _BLOCK = 1_024
-_MANY = 128  # events of a key: of fewer it is sooner read which are in the window
+_MANY = 8  # events of a key that are read sooner than it is looked for the first of them in the window
 MOST = 16_384  # records that one decision looks back at: more are folded sooner by columns
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
 
@@ -55,22 +55,21 @@ class KeyEvents:
         self._log, self.index = log, KeyLookup(log, definitions)
         self.keyed = KeyFinder(definitions, records)
 
-    def backwards(self, end: int, wanted: Wanted) -> Iterator[tuple[int, list[Record]]]:
+    def backwards(self, end: int, wanted: Wanted, first: int = _FIRST_BLOCK) -> Iterator[tuple[int, list[Record]]]:
         """The events of any of these keys up to a place, newest first, in parts.
 
         Each comes with the place behind which all was looked at so far, at last 0. An entity or a key that is taken
         out of `wanted` meanwhile is looked for no more. Nothing comes of an entity that no writer has indexed yet.
 
+        Args:
+            first: How many are read at once at first.
+
         Cost: a query of the index for each key, and 50 µs an event; see `KeyParts.places`.
         """
         known = {name: self.index.has(name, end) for name in wanted}
-        places = {
-            (entity, key): self._upto(self.index.places(entity, key), end)
-            for entity, keys in wanted.items()
-            for key in keys
-            if known[entity]
-        }
-        pruned, size = self._log.pruned_to(), _FIRST_BLOCK
+        found = self.index.places([(entity, key) for entity, keys in wanted.items() for key in keys if known[entity]])
+        places = {named: self.upto(at, end) for named, at in found.items()}
+        pruned, size = self._log.pruned_to(), first
         while tails := [at[-size:] for (name, key), at in places.items() if key in wanted.get(name, ()) and len(at)]:
             block = np.unique(np.concatenate(tails))[-size:]
             if block[-1] <= pruned < end:
@@ -78,11 +77,12 @@ class KeyEvents:
             block = block[block > pruned] if block[-1] > pruned else block
             end, size = int(block[0]) - 1, min(2 * size, _BLOCK)
             yield end, self._these(block, wanted)
-            places = {name: self._upto(at, end) for name, at in places.items()}
+            places = {name: self.upto(at, end) for name, at in places.items()}
         if all(known.values()):
             yield 0, []
 
-    def _upto(self, places: Ints, end: int) -> Ints:
+    def upto(self, places: Ints, end: int) -> Ints:
+        """Those of ascending places that are up to one."""
         return places[: np.searchsorted(places, end, "right")]
 
     def _these(self, places: Ints, wanted: Wanted) -> list[Record]:
@@ -97,7 +97,7 @@ class KeyEvents:
     def first_needed(self, places: Ints, start_ms: float) -> int:
         """Index of a place whose event is no newer than `start_ms`, so that what is before it is not read; else 0.
 
-        At most `_MANY` too many remain. Cost: a look at an event for each halving.
+        At most `_MANY` too many remain. Cost: a look at an event for each halving, 0.1 ms.
         """
         near, far = len(places) - 1, 0  # newer than that, and older
         if near < _MANY or math.isinf(start_ms) or self._time_at(places[0]) > start_ms:
@@ -135,14 +135,13 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
         return None
     found = [np.zeros(0, np.int64)]
     # No event before one that was not late is newer than it by more than the lateness.
-    for entity, start_ms in _windows(used, event.time_ms - lateness_of(log, definitions)).items():
-        if entity in keys:
-            places = events.index.places(entity, keys[entity])
-            places = places[: np.searchsorted(places, end, "right")]
-            found.append(places[events.first_needed(places, start_ms) :])
-    for entity in {aggregate.entity for aggregate in used if aggregate.event == "label"} & keys.keys():
-        places = events.index.places(entity, keys[entity], of_labels=True)
-        found.append(places[: np.searchsorted(places, end, "right")])
+    starts = _windows(used, event.time_ms - lateness_of(log, definitions))
+    for (entity, _), places in events.index.places((name, keys[name]) for name in starts.keys() & keys.keys()).items():
+        places = events.upto(places, end)
+        found.append(places[events.first_needed(places, starts[entity]) :])
+    labeled = {aggregate.entity for aggregate in used if aggregate.event == "label"} & keys.keys()
+    of_labels = events.index.places([(name, keys[name]) for name in labeled], of_labels=True)
+    found += [events.upto(places, end) for places in of_labels.values()]
     needed = np.unique(np.concatenate(found)).tolist()
     return None if len(needed) > most else [past for _, past in sorted(log.records_at(needed).items())]
 

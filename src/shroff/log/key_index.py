@@ -6,7 +6,7 @@ old form stays for decisions of before, and the writer that starts with the new 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from hashlib import blake2b
 from typing import Any
@@ -138,10 +138,14 @@ class KeyLookup:
         upto = self._covered.get(self._forms[entity].hex(), -1)
         return upto is None or upto >= end
 
-    def places(self, entity: str, key: Key, *, of_labels: bool = False) -> Ints:
-        """The places of a key's events, or of their labels, in order; see `Log.key_places`."""
-        hashed = key_hash(self._forms[entity], key[0] if len(key) == 1 else key, of_labels=of_labels)
-        return self._log.key_places([hashed])[hashed]
+    def places(self, keys: Iterable[tuple[str, Key]], *, of_labels: bool = False) -> dict[tuple[str, Key], Ints]:
+        """By entity and key the places of the key's events, or of their labels, in order; see `Log.key_places`."""
+        hashes = {
+            (entity, key): key_hash(self._forms[entity], key[0] if len(key) == 1 else key, of_labels=of_labels)
+            for entity, key in keys
+        }
+        found = self._log.key_places(hashes.values()) if hashes else {}
+        return {named: found[hashed] for named, hashed in hashes.items()}
 
 
 def covered(log: Outbox) -> Mapping[str, int | None]:

@@ -132,7 +132,9 @@ class LogQuestions(ABC):
         return [Indexed(*row) for row in self._ask(self.wording.indexed, shape="ttt")]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """The decisions of events of one type with these ids. Cost in SQLite: 4 µs each, and 0.6 ms for each frame."""
+        """The decisions of events of one type with these ids. Cost in SQLite: 4 µs each, 0.15 ms for each frame,
+        and 20 µs for each run of ids where the record was not just read.
+        """
         names = {seq: (type, id_) for id_, seq in self._places(type, ids).items()}
         if not names:
             return {}

@@ -140,7 +140,8 @@ class PriorPayments:
     def _undisputed(self, record: Record, entity: str, key: Key) -> Iterator[Record]:
         """Payments of the card in the days, that were not declined, checks of the card, disputed or fraud."""
         oldest_ms = record.time_ms - (DAYS.stop + 1) * DAY_MS - self._lateness_ms
-        places = self._events.index.places(entity, key, of_labels=True).tolist()
+        (found,) = self._events.index.places([(entity, key)], of_labels=True).values()
+        places = found.tolist()
         bad = {event for label in self._log.records_at(places).values() for event in self._doubted(label)}
         money = next(
             (field.name for field in self._definitions.events.types[record.type].fields if field.type.kind == "money"),
