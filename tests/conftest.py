@@ -21,7 +21,7 @@ from shroff.project.settings.casework import SECOND_LOOK
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.support import delays, forks, pages, servers, timing, workers
-from tests.support.effort import IS_LONG, drawn_long, examples
+from tests.support.effort import IS_LONG, drawn_long, examples, share_of
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 from tools import example_plugins
 
@@ -154,19 +154,23 @@ def root() -> Path:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse a skip that gives no reason; mark what needs a real server, and what of a contract is for a campaign.
 
-    So is what this run did not draw of the cases of a test that is marked `sample`.
+    So is what this run did not draw of what is marked `sample`.
 
     What is marked `first` comes before what was shuffled.
     """
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
-    samples = {
-        item.nodeid: int(mark.args[0])
-        for item in items
-        if (mark := item.get_closest_marker("sample")) and not item.get_closest_marker("long")
+    smoke = [item for item in items if is_smoke(item) and not item.get_closest_marker("long")]
+    shares = {
+        item.nodeid: [
+            share_of(item.nodeid, node.nodeid, *mark.args, **mark.kwargs)
+            for node, mark in item.iter_markers_with_node("sample")
+        ]
+        for item in smoke
     }
-    left = drawn_long(samples, config.getoption("randomly_seed", default=0))
+    left = drawn_long(shares, config.getoption("randomly_seed", default=0))
+    kept = {id(item) for item in smoke if item.nodeid not in left}
     for item in items:
-        if not is_smoke(item) or item.nodeid in left:
+        if id(item) not in kept:
             item.add_marker("long")
         if "server" in getattr(item, "fixturenames", ()):
             item.add_marker("server")

@@ -27,7 +27,7 @@ from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tests.support.trained import fitted_to
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 PASSWORD = "correct horse battery"
 WIDTHS = (DESK[0], PHONE[0])

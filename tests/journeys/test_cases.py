@@ -20,7 +20,7 @@ from shroff.people.access import Role
 from tests.support.patience import PATIENCE_S
 from tests.support.served import SHROFF, Served, key_of, served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 RULE = """

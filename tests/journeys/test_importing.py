@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from shroff.cli.main import run
 from tests.support.learnable import FILES, make_project, write_days
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 TEXTS = ("web", "shop")
 POLICY = """

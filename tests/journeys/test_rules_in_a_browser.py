@@ -18,7 +18,7 @@ from tests.support.browsers import DESK, PHONE, chromium
 from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"

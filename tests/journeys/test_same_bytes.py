@@ -23,6 +23,8 @@ from confluent_kafka.admin import AdminClient
 from shroff.app import project as app
 from tests.support.served import served
 
+pytestmark = pytest.mark.sample(3)
+
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "paysim"
 PAYSIM = "paysim_sample_51392.csv"
 HEAD = (

@@ -34,7 +34,7 @@ from tools.servers.proxy import Proxy
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "payments"
 NAMES = (f"several-{os.getpid()}-{number}" for number in itertools.count())
 EVENTS = 2_000
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from tools.servers.process import wait_until
 
 from .harness import TRIED_STEPS, ended, forked, make_project, write_events
 
+pytestmark = pytest.mark.sample(4)
+
 EVENTS = 1_200
 BATCH_SIZE = 16
 SHROFF = forks.SHROFF

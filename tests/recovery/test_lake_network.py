@@ -27,7 +27,7 @@ from tools.servers.proxy import Proxy
 
 FAULTS = times(8, 20)
 LONGEST_S = 600.0
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2, of="kills by one test")]
 
 
 def through(place: str, prefix: str, request: pytest.FixtureRequest) -> tuple[Callable[[str], Objects], str]:

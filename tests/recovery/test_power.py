@@ -28,6 +28,8 @@ from tests.support.recording import Recording
 from .blackout import Files, Moment, Run, finished, loss, record
 from .harness import Contents, make_project, write_events
 
+pytestmark = pytest.mark.sample(6)
+
 EVENTS = 300
 PARTS = 4
 TORN_SEEDS = range(50, 50 + times(1, 3))

@@ -34,6 +34,8 @@ from tests.support.recording import files_in, put_files, recording
 from .blackout import Files
 from .harness import make_project, write_events
 
+pytestmark = pytest.mark.sample(3)
+
 EVENTS = 60
 ROUNDS = (1, 3, 1, 2, 1, 4, 1)  # requests between two looks into the inbox
 DROPPING = (4, 9)  # requests that remove an entry from quarantine; all others bring a label

@@ -26,7 +26,7 @@ from .harness import ended, forked
 
 __all__ = ["bank", "databases", "made"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 KILLS = times(3, 100)
 
 

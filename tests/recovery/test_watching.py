@@ -33,6 +33,8 @@ from tools.amplitude import API_KEY, SECRET_KEY, amplitude
 
 from .harness import TRIED_STEPS, Contents, contents, in_a_process
 
+pytestmark = pytest.mark.sample(3)
+
 BATCH_SIZE = 64
 DRAWINGS = 2
 SMALL = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")

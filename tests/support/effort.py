@@ -10,8 +10,8 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from typing import Final, TypeVar
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, NamedTuple, TypeVar
 
 PROFILE: Final = os.environ.get("SHROFF_TEST_PROFILE", "default")
 IS_LONG: Final = PROFILE != "default"
@@ -55,21 +55,47 @@ def some_of_each(cases: Collection[Case], kind: Callable[[Case], object], every:
     return found
 
 
-def drawn_long(cases: Mapping[str, int], seed: object) -> set[str]:
+class Share(NamedTuple):
+    """What a test that is marked `sample` is drawn with: a group, what is drawn of it, and how many of these."""
+
+    group: str
+    unit: str
+    drawn: int
+
+
+def share_of(test: str, place: str, drawn: int, of: str = "") -> Share:
+    """How a test is drawn whose function, class or module, at `place`, is marked `sample(drawn)`.
+
+    A function's cases are drawn one by one, and of a class or a module the functions with all their cases. What is
+    marked `of` the same words, wherever it stands, is drawn whole: functions, or modules with all that they make first.
+    """
+    function = test.partition("[")[0]
+    is_function = place == test
+    if of:
+        return Share(of, function if is_function else place, drawn)
+    return Share(function, test, drawn) if is_function else Share(place, function, drawn)
+
+
+def drawn_long(cases: Mapping[str, Sequence[Share]], seed: object) -> set[str]:
     """Tests that one run of `make test` leaves to the next ones and to `make test-long`.
 
     Args:
-        cases: Names of tests that are marked `sample`, with how many of each function's a run tries.
+        cases: Names of tests that are marked `sample`, with what each mark draws them with: all of them must.
         seed: Of the run, which says it in its first line: the same seed draws the same tests.
     """
-    functions: dict[str, list[str]] = {}
-    for name in sorted(cases):
-        functions.setdefault(name.partition("[")[0], []).append(name)
-    left = set[str]()
-    for function, names in functions.items():
-        tried = random.Random(f"{seed} {function}").sample(names, min(len(names), cases[names[0]]))
-        left.update(set(names) - set(tried))
-    return left
+    groups: dict[tuple[str, int], set[str]] = {}
+    for shares in cases.values():
+        for share in shares:
+            groups.setdefault((share.group, share.drawn), set()).add(share.unit)
+    drawn = {
+        (group, n): set(random.Random(f"{seed} {group}").sample(sorted(units), min(len(units), n)))
+        for (group, n), units in groups.items()
+    }
+    return {
+        name
+        for name, shares in cases.items()
+        if any(share.unit not in drawn[share.group, share.drawn] for share in shares)
+    }
 
 
 def quickest_s(call: Callable[[], object], tries: int = 3) -> float:

@@ -19,7 +19,7 @@ import pytest
 
 from tests.architecture import sources
 from tests.support import forks, workers
-from tests.support.effort import drawn_long
+from tests.support.effort import Share, drawn_long, share_of
 from tests.support.timing import (
     CORES,
     LEEWAY,
@@ -107,11 +107,28 @@ def test_what_took_too_long_fails_the_run_and_is_said_at_its_end(monkeypatch, ca
 
 
 def test_a_run_draws_its_sample_by_its_seed_and_a_few_runs_try_every_case():
-    cases = {f"tests/a.py::test_kill[{number}]": 2 for number in range(5)} | {"tests/a.py::test_alone[1]": 3}
+    def shares(names: list[str], place: str = "", drawn: int = 2, of: str = "") -> dict[str, list[Share]]:
+        return {name: [share_of(name, place or name, drawn, of)] for name in names}
+
+    kills = [f"tests/a.py::test_kill[{number}]" for number in range(5)]
+    module = [f"tests/b.py::test_{function}[{case}]" for function in "abcd" for case in (1, 2, 3)]
+    demos = [f"tests/{name}.py::test_{number}" for name in "cde" for number in (1, 2)]
+    both = [f"tests/f.py::test_{function}[{case}]" for function in "ab" for case in (1, 2)]
+    cases = shares(kills) | shares(["tests/a.py::test_alone[1]"], drawn=3) | shares(module, "tests/b.py")
+    for name in demos:
+        cases |= shares([name], name.partition("::")[0], 1, "demos")
+    for name in both:
+        cases[name] = [share_of(name, name, 1), share_of(name, "tests/f.py", 1)]
     tried = [cases.keys() - drawn_long(cases, seed) for seed in range(20)]
 
-    assert all(sum("test_kill" in name for name in names) == 2 for names in tried)
-    assert all("tests/a.py::test_alone[1]" in names for names in tried)
+    for names in tried:
+        assert len(names & set(kills)) == 2
+        assert "tests/a.py::test_alone[1]" in names
+        assert len(of_module := names & set(module)) == 6
+        assert len({name.partition("[")[0] for name in of_module}) == 2, "functions are drawn with all their cases"
+        assert len(of_demos := names & set(demos)) == 2
+        assert len({name.partition("::")[0] for name in of_demos}) == 1, "a module is drawn whole"
+        assert len(names & set(both)) == 1, "of a function that is drawn, a case"
     assert set().union(*tried) == cases.keys()
     assert drawn_long(dict(reversed(cases.items())), 7) == drawn_long(cases, 7), "an order by chance draws the same"
 
