@@ -40,6 +40,8 @@ from tests.support.effort import examples
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.objects import FaultyObjects, MemoryObjects
 
+pytestmark = pytest.mark.sample(5)
+
 DOCUMENTS = {
     "transaction": DocumentFolder("a"),
     "decided": DocumentFolder("decisions", lines=3),
