@@ -10,7 +10,7 @@ from typing import NoReturn
 import pytest
 
 from shroff.app import project as app
-from shroff.app.rules.agreements import Author
+from shroff.app.rules.agreements import KEPT, Author, PendingApproval
 from shroff.cli.main import run
 from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time
@@ -219,14 +219,26 @@ def test_who_asked_for_a_silence_before_somebody_else_did_has_a_hand_in_it_and_c
     for author in (ann, ben):
         with pytest.raises(NotAllowedError):
             bank.silence_requests.approve("large", "c1", wish.tag, author, lambda: None)
-    assert [(request.key, request.note) for request in bank.silence_requests.all()] == [
+    assert [(request.change["key"], request.change["note"]) for request in bank.silence_requests.all()] == [
         ("c1", "says b"),
         ("c2", "another card"),
     ]
     bank.silence_requests.approve("large", "c1", wish.tag, cem, lambda: None)
 
     assert [(silence.key, silence.by) for silence in bank.silences.all()] == [("c1", "b")]
-    assert [request.key for request in bank.silence_requests.all()] == ["c2"]
+    assert [request.change["key"] for request in bank.silence_requests.all()] == ["c2"]
+
+
+def test_silences_that_wait_are_told_with_all_changes_and_push_none_of_them_out(tmp_path):
+    bank, ann = project(tmp_path / "small", FILES), Author("user-a", "a")
+    back = PendingApproval("rule large", {"seq": 1}, "roll back", [ann], bank.context.now_ms())
+    bank.agreements.put(back, None)
+    for number in range(KEPT + 1):
+        bank.silence_requests.ask("large", f"c{number}", UNTIL, "a wedding", [ann], lambda: None)
+
+    assert bank.agreements.asked("rule large") == [back]
+    told = [waiting.document for waiting in bank.agreements.all()][1]
+    assert (told["subject"], told["says"], told["by"]) == ("card c0", f"silence large until {UNTIL}", "a")
 
 
 def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from shroff.app.cases.case_answers import CaseSilenced, fields_of
 from shroff.app.cases.case_operations import CHANGES, ChangeOfCase
-from shroff.app.rules.agreements import Author
+from shroff.app.rules.agreements import OF_SILENCE, Author, PendingApproval
 from shroff.app.rules.list_files import WRITTEN
 from shroff.cases import case_actions, case_queries
 from shroff.errors import NotAllowedError, UsageError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from shroff.app.project import Project
-    from shroff.app.rules.silence_requests import PendingSilence
     from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
     from shroff.cases.desk import CaseService
@@ -65,7 +64,7 @@ def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase)
     told = {"until": request.until}
     if project.silences.need_second_person:
         recorded = _record(desk, project, case, rule, "silence_ask", told, why)
-        authors = project.agreements.authors(of_two=True)[::-1]
+        authors = project.agreements.authors(of_two=True)
         project.silence_requests.ask(rule, case.key, request.until, why, authors, recorded)
         return _answer(desk, case, WAITS)
     recorded = _record(desk, project, case, rule, "silence", told, why)
@@ -119,7 +118,7 @@ def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd
     pending = pending_silences(project, case).get(rule)
     if pending is None:
         raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
-    before = {"until": pending.until}
+    before = {"until": pending.change["until"]}
     recorded = _record(desk, project, case, rule, "silence_drop", before)
     project.silence_requests.drop(rule, case.key, recorded)
     return _answer(desk, case, "")
@@ -146,12 +145,10 @@ def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
     return CaseSilenced(**shown, alerts=case.alerts, in_force=not why_not, why_not=why_not or None)
 
 
-def pending_silences(project: Project, case: Case) -> dict[str, PendingSilence]:
+def pending_silences(project: Project, case: Case) -> dict[str, PendingApproval]:
     """Silences of a case's entity that wait for a second person: by the ids of the rules."""
-    whose = (case.entity, case.key)
-    return {
-        request.rule: request for request in project.silence_requests.all() if (request.entity, request.key) == whose
-    }
+    requests = project.agreements.asked(f"{OF_SILENCE}{case.entity} {case.key}")
+    return {request.change["rule"]: request for request in requests}
 
 
 def silences_of(project: Project, case: Case, now_ms: int) -> dict[str, Silence]:

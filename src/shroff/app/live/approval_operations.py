@@ -68,9 +68,6 @@ def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approv
                 note = draft.note
                 subject, authors = f"rule {draft.id}", note.authors or [NOBODY]
                 waits.append(PendingApproval(subject, {}, "activate the draft", authors, note.saved_at_ms))
-    for silence in project.silence_requests.all():
-        subject, says = f"{silence.entity} {silence.key}", f"silence {silence.rule} until {silence.until}"
-        waits.append(PendingApproval(subject, {}, says, silence.authors[::-1], project.context.now_ms()))
     return Approvals(approvals=[change.document for change in waits])
 
 

@@ -1,4 +1,4 @@
-"""Approvals by a second person, where shroff.yaml asks for two: changes of lists, rules back.
+"""Approvals by a second person, where shroff.yaml asks for two: changes of lists, rules back, silences.
 
 Whoever else signs in and asks for the very same approves it. Until then it lies in a file beside the log, and nothing
 of it is active.
@@ -33,7 +33,8 @@ Kept = TypeVar("Kept")
 LEDGER = "asked.json"
 OWN = frozenset({"reason", "by", "password", "code"})  # what a second person need not repeat
 LASTS_MS = 7 * DAY_MS  # what nobody approved by then is to be asked for again
-KEPT = 100  # the newest: each may be a whole list
+KEPT = 100  # the newest but silences: each may be a whole list
+OF_SILENCE = "silence of "  # how the subject of a silence begins, as no other does
 
 UNKNOWN_MAKER = (
     "a second person approves this here, and no user of the service made this key, so nobody knows who wrote it; "
@@ -81,7 +82,7 @@ class ChangeAsked(TypedDict):
 class PendingApproval(FrozenStruct):
     """A change that waits for a second person. `subject` is what it changes, `authors` are the users who requested it.
 
-    `change` is how, as JSON; `says` the same in words.
+    `change` is how, as JSON; `says` the same in words; `ends_ms` is when a silence ends, and so its request.
     """
 
     subject: str
@@ -89,6 +90,7 @@ class PendingApproval(FrozenStruct):
     says: str
     authors: list[Author]
     at_ms: int
+    ends_ms: int = 0
 
     @property
     def by(self) -> str:
@@ -99,7 +101,7 @@ class PendingApproval(FrozenStruct):
         """The request as callers see it."""
         return {
             "etag": self.tag,
-            "subject": self.subject,
+            "subject": self.subject.removeprefix(OF_SILENCE),
             "says": self.says,
             "by": self.by,
             "at": time_text(self.at_ms),
@@ -134,10 +136,14 @@ class Agreements(ProjectPart):
             return True
         with config.editing(self._paths):
             self._people.record(Action("change.ask", subject, None, {"says": says}))
-            others = [approval for approval in self.all() if approval.tag != wanted.tag]
-            asked = [*others, replace(wanted, authors=[*earlier, *authors])]
-            keep(self._asked_file, asked[-KEPT:])
+            self.put(replace(wanted, authors=[*earlier, *authors]), known)
         return False
+
+    def put(self, wanted: PendingApproval, known: PendingApproval | None) -> None:
+        """Store a request in place of the one that is known; for who holds the lock of the project's files."""
+        asked = [*(approval for approval in self.all() if approval != known), wanted]
+        gone = [approval for approval in asked if not approval.ends_ms][:-KEPT]
+        keep(self._asked_file, [approval for approval in asked if approval not in gone])
 
     def need(self, kind: str, subject: str, change: JsonMapping) -> str:
         """Let the caller go on where somebody else requested the same change, and give their name; reasons may differ.
@@ -187,7 +193,8 @@ class Agreements(ProjectPart):
         """List all waiting requests, oldest first."""
         cure = "Delete it: changes that wait for approval must then be requested again"
         found = read_kept(self._asked_file, list[PendingApproval], cure)
-        return [approval for approval in found if approval.at_ms + LASTS_MS > self._context.now_ms()]
+        now_ms = self._context.now_ms()
+        return [approval for approval in found if (approval.ends_ms or approval.at_ms + LASTS_MS) > now_ms]
 
     @property
     def _asked_file(self) -> Path:
