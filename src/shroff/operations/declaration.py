@@ -103,7 +103,10 @@ class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_field
 
 
 class OperationAnswer(msgspec.Struct, kw_only=True):
-    """Result of an operation. Its fields are the JSON of command and route alike. `NEXT` has commands to run next."""
+    """Result of an operation. Its fields are the JSON of command and route alike. `NEXT` has commands to run next.
+
+    What an answer keeps beside its JSON, for its text, is an attribute without annotation in a class with `dict=True`.
+    """
 
     NEXT: ClassVar[Sequence[str]] = ()
 

@@ -201,10 +201,11 @@ class CaseList(OperationAnswer, dict=True):
     totals: CaseTotals
     next: str | None
     NEXT: ClassVar = ("shroff cases show NUMBER", "shroff serve")
+    apart = ""
 
     def text(self) -> str:
         stake = "" if self.totals.stake is None else f", {self.totals.stake} at stake"
-        apart = f": {self.__dict__['apart']}" if self.__dict__.get("apart") else ""
+        apart = f": {self.apart}" if self.apart else ""
         told = reading(self)
         rows = [
             (
@@ -254,6 +255,7 @@ class CaseDecided(OperationAnswer, dict=True):
     undo: int | UnsetType = UNSET
     undo_until: TimeText | UnsetType = UNSET
     NEXT: ClassVar = ("shroff cases list",)
+    refund = ""
 
     def etag(self) -> str:
         return self.case.tag
@@ -261,7 +263,7 @@ class CaseDecided(OperationAnswer, dict=True):
     def text(self) -> str:
         verdict = f" as {self.case.verdict}" if self.case.verdict else ""
         listed = "".join(f" {change.value} is in {change.list}." for change in self.lists)
-        refund = f" A refund of {self.__dict__['refund']} is recorded." if self.__dict__.get("refund") else ""
+        refund = f" A refund of {self.refund} is recorded." if self.refund else ""
         return f"Case {self.case.id} is {self.case.state}{verdict}.{listed}{refund}"
 
 

@@ -175,7 +175,7 @@ def show_cases(desk: CaseService, definitions: Definitions, who: Who, request: S
         if found.cases and not request.query.get("state"):
             apart = {state: replace(wanted, states=states) for state, states in filters.APART.items()}
             counts = {state: case_queries.count(desk, who, narrowed) for state, narrowed in apart.items()}
-            answer.__dict__["apart"] = ", ".join(f"{count:,} {state}" for state, count in counts.items())
+            answer.apart = ", ".join(f"{count:,} {state}" for state, count in counts.items())
     return answer
 
 
@@ -355,7 +355,7 @@ def decide_case(desk: CaseService, project: Project, who: Who, request: DecideCa
         )
     answer = decided(desk, project, acted, changes)
     if also.refund and not project.cases.are_carried_out:
-        answer.__dict__["refund"] = money(desk, also.refund)
+        answer.refund = f"{money(desk, also.refund)}"
     return answer
 
 

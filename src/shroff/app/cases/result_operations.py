@@ -150,9 +150,10 @@ class Results(OperationAnswer, dict=True):
     declines: DeclineValue | None = None
     missed_fraud: MissedFraudRate | None = None
     limits: list[SchemeRatio] = msgspec.field(default_factory=list)
+    format = ""
 
     def text(self) -> str:
-        if self.__dict__["format"] == "csv":
+        if self.format == "csv":
             return b"".join(csv_lines(self)).decode().rstrip("\n")
         from shroff.models.reports.pages import page
 
@@ -214,7 +215,7 @@ def show_results(
     answer = Results(
         as_of=time_text(curve.as_of_ms), by=by, zone=zone, currency=definitions.settings.currency, rows=[], total=None
     )
-    answer.__dict__["format"] = request.format
+    answer.format = request.format
     if not len(events.times_ms):
         return answer
     oldest, newest = (day_at(int(end), zone) for end in (events.times_ms.min(), events.times_ms.max()))

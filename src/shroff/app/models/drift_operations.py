@@ -52,6 +52,7 @@ class DriftAnswer(ReportAnswer["DriftReport"]):
     redefined: tuple[str, ...]
     label_delay_days: dict[str, float | None]
     remarks: tuple[str, ...]
+    fails = False
 
     def text(self) -> str:
         report: DriftReport = self.report
@@ -78,7 +79,7 @@ class DriftAnswer(ReportAnswer["DriftReport"]):
         return [*([f"shroff train --as {argument(self.event)}"] if self.moved else []), "shroff doctor"]
 
     def exit_status(self) -> int:
-        return 1 if self.moved and self.__dict__["fails"] else 0
+        return 1 if self.moved and self.fails else 0
 
 
 @operation("drift", right="read:definitions", is_long=True)
@@ -113,7 +114,7 @@ def measure_drift(health: HealthChecks, progress: ProgressSteps, request: Measur
         ],
         label_delay_days=dict(zip(("reference", "recent"), report.label_delay_days, strict=True)),
     )
-    answer.__dict__["fails"] = request.fail
+    answer.fails = request.fail
     return answer
 
 

@@ -150,6 +150,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
     chosen_on_these_events: bool = True
     in_force: bool | UnsetType = UNSET
     why_not: str | UnsetType | None = UNSET
+    tag = ""
 
     @classmethod
     def measured(cls, report: Cutoffs, tag: str = "") -> CheapestThresholds:
@@ -192,12 +193,11 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
             rules_beyond_people=report.is_beyond_people,
             reviews_busiest_day=costs.reviews_most,
         )
-        answer.__dict__["tag"] = tag
+        answer.tag = tag
         return answer
 
     def etag(self) -> str:
-        tag: str = self.__dict__["tag"]
-        return tag
+        return self.tag
 
     def text(self) -> str:
         costs, best, currency = self.report.found, self.report.found.best, self._currency

@@ -53,14 +53,15 @@ class BuiltTrainingSet(ReportAnswer["SetReport"]):
     equal: bool | UnsetType = UNSET
     differing: tuple[str, ...] | UnsetType = UNSET
     why: tuple[str, ...] | UnsetType = UNSET
+    asked = ""
 
     def text(self) -> str:
         if self.equal is UNSET:
             return _text(self.report)
         if self.equal:
-            return f"{self.__dict__['asked']}: identical bytes, rebuilt in {self.report.seconds:.1f} s."
+            return f"{self.asked}: identical bytes, rebuilt in {self.report.seconds:.1f} s."
         why = [f"  {one_line(words)}" for words in self.why or ["its input has not changed"]]
-        return "\n".join([f"{self.__dict__['asked']}: different bytes in {', '.join(self.differing or ())}.", *why])
+        return "\n".join([f"{self.asked}: different bytes in {', '.join(self.differing or ())}.", *why])
 
     def hints(self) -> Sequence[str]:
         return [f"shroff training-set --again {argument(self.folder)}"] if self.equal is UNSET else []
@@ -102,7 +103,7 @@ def write_training_set(
                 raise UsageError("--again takes event, order, moment and fold from the manifest: leave them out.")
             built = training_sets.again(request.again, out=request.out, way=way, **given)
             answer = _answer(built.report, equal=built.is_equal, differing=built.differing, why=built.why)
-            answer.__dict__["asked"] = request.again
+            answer.asked = str(request.again)
             return answer
         if request.out is None:
             raise UsageError("a training set needs a folder: add --out FOLDER.")
