@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 from shroff.errors import nearest
 from shroff.language import syntax
@@ -22,7 +21,7 @@ from shroff.language.expression import (
     walk,
 )
 from shroff.language.names import Scope
-from shroff.language.syntax import ExpressionError, Syntax
+from shroff.language.syntax import Syntax, refuse
 from shroff.language.types import Type
 from shroff.runtime.values import replace
 
@@ -33,7 +32,7 @@ CheckTree = Callable[[Syntax, Scope, str | None], Node]
 def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> Aggregate:
     """Type-check one aggregate. Raises: ExpressionError with position and hint."""
     if scope.entity is None:
-        _fail(call, f"aggregates stand in features and rules, not in {scope.what}")
+        refuse(call, f"aggregates stand in features and rules, not in {scope.what}")
     row = AGGREGATES[call.name]
     event = _event_type(call, row, scope)
     argument = None
@@ -42,7 +41,7 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
         _check_argument(call, row.takes, argument.type)
     condition = check_tree(call.where, replace(scope, is_where=True), event) if call.where is not None else None
     if condition is not None and condition.type.kind not in {"boolean", "missing"}:
-        _fail(call.where or call, f"'where' takes true or false, this is {condition.type}")
+        refuse(call.where or call, f"'where' takes true or false, this is {condition.type}")
     modifiers = _modifiers(call, scope, event)
     over, delayed = modifiers.get("over"), modifiers.get("delayed")
     is_last = over is not None and over.word == "over last"
@@ -76,19 +75,19 @@ def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> s
             or len(call.arguments[0].parts) != 1
         ):
             at = call.arguments[0] if call.arguments else call
-            _fail(at, f"{call.name} takes an event type", f"Write {call.name}(payment where …).")
+            refuse(at, f"{call.name} takes an event type", f"Write {call.name}(payment where …).")
         if row.needs_where and call.where is None:
-            _fail(call, f"{call.name} takes a condition", f"Write {call.name}(payment where …).")
+            refuse(call, f"{call.name} takes a condition", f"Write {call.name}(payment where …).")
         name = call.arguments[0]
         _known_event(name, str(name), scope)
         return str(name)
     wanted = 2 if row.has_rank else 1
     if len(call.arguments) != wanted:
-        _fail(call, f"{call.name} takes {wanted} argument{'s' if wanted > 1 else ''}, not {len(call.arguments)}")
+        refuse(call, f"{call.name} takes {wanted} argument{'s' if wanted > 1 else ''}, not {len(call.arguments)}")
     found: dict[str, syntax.DottedName] = {}
     for name in _names(call.arguments[0]):
         if name.parts[0] == "this":
-            _fail(name, "'this' is allowed only in the 'where' of an aggregate")
+            refuse(name, "'this' is allowed only in the 'where' of an aggregate")
         if (
             name.parts[0] not in {*scope.names.entities, "lists", "tables", "row"}
             or name.parts[0] in scope.names.events
@@ -96,16 +95,16 @@ def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> s
             _known_event(name, name.parts[0], scope)
             found.setdefault(name.parts[0], name)
     if len(found) > 1:
-        _fail(call.arguments[0], f"an aggregate is over one event type; this one reads {' and '.join(found)}")
+        refuse(call.arguments[0], f"an aggregate is over one event type; this one reads {' and '.join(found)}")
     if not found:
-        _fail(call.arguments[0], f"{call.name} takes a field of an event type, such as payment.amount")
+        refuse(call.arguments[0], f"{call.name} takes a field of an event type, such as payment.amount")
     return next(iter(found))
 
 
 def _known_event(name: syntax.DottedName, event: str, scope: Scope) -> None:
     known = {*scope.names.events, "label"}
     if event not in known:
-        _fail(name, f"{event!r} is not an event type.", nearest(event, known))
+        refuse(name, f"{event!r} is not an event type.", nearest(event, known))
 
 
 def _names(tree: Syntax) -> Iterator[syntax.DottedName]:
@@ -130,10 +129,10 @@ def _check_argument(call: syntax.FunctionCall, takes: frozenset[str], type_: Typ
     if type_.kind in takes:
         return
     if type_.kind == "real":
-        _fail(
+        refuse(
             call, f"{call.name} over a real would depend on the order of its additions.", "Declare the field as number."
         )
-    _fail(call, f"{call.name} takes {', '.join(sorted(takes))}, not {type_}")
+    refuse(call, f"{call.name} takes {', '.join(sorted(takes))}, not {type_}")
 
 
 def _result_type(row: AggregateRow, argument: Node | None) -> Type:
@@ -147,10 +146,10 @@ def _rank(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTree) -> tup
     q = check_tree(call.arguments[1], scope, None)
     if AGGREGATES[call.name].state == "looks":
         if not isinstance(q, Literal) or q.type.kind != "integer" or not 1 <= int(q.value or 0) <= _NUMBER_MAX:
-            _fail(call.arguments[1], f"the second argument of {call.name} is a whole number from 1, written out")
+            refuse(call.arguments[1], f"the second argument of {call.name} is a whole number from 1, written out")
         return int(q.value or 0), 1
     if not isinstance(q, Literal) or not q.type.is_exact or not 0 <= int(q.value or 0) <= 10**q.type.places:
-        _fail(call.arguments[1], f"the second argument of {call.name} is a number from 0 to 1, written out")
+        refuse(call.arguments[1], f"the second argument of {call.name} is a number from 0 to 1, written out")
     return int(q.value or 0), 10**q.type.places
 
 
@@ -160,25 +159,25 @@ def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str,
     for modifier in call.modifiers:
         word = "over" if modifier.word == "over last" else modifier.word
         if word in found:
-            _fail(modifier, f"'{word}' is used twice")
+            refuse(modifier, f"'{word}' is used twice")
         found[word] = modifier
     over, delayed = found.get("over"), found.get("delayed")
     is_last = over is not None and over.word == "over last"
     if delayed and is_last:
-        _fail(delayed, "'delayed' goes with 'over' a duration, not with 'over last n'")
+        refuse(delayed, "'delayed' goes with 'over' a duration, not with 'over last n'")
     if delayed and over is None:
-        _fail(delayed, "'delayed' goes with 'over' a duration", "Write over 7d delayed 7d.")
+        refuse(delayed, "'delayed' goes with 'over' a duration", "Write over 7d delayed 7d.")
     if call.via is not None:
         _check_window_of_links(call, call.via, found)
     elif delayed and "including this" in found:
-        _fail(delayed, "'including this' does not go with 'delayed', whose window has ended before this event")
+        refuse(delayed, "'including this' does not go with 'delayed', whose window has ended before this event")
     if "of each source" in found and event != "label":
-        _fail(found["of each source"], f"'of each source' is for labels, which have sources; {event} has none")
+        refuse(found["of each source"], f"'of each source' is for labels, which have sources; {event} has none")
     if "since flag" in found:
         if not scope.since_flag:
-            _fail(found["since flag"], "'since flag' is for rules, which have flags; a feature has none")
+            refuse(found["since flag"], "'since flag' is for rules, which have flags; a feature has none")
         if is_last or delayed:
-            _fail(
+            refuse(
                 found["since flag"],
                 "'since flag' goes with 'over' a duration or nothing, not with 'over last' or 'delayed'",
             )
@@ -188,10 +187,10 @@ def _modifiers(call: syntax.FunctionCall, scope: Scope, event: str) -> dict[str,
 def _check_window_of_links(call: syntax.FunctionCall, via: Syntax, modifiers: dict[str, syntax.Modifier]) -> None:
     for word in ("since flag", "matching"):
         if word in modifiers:
-            _fail(modifiers[word], f"'{word}' does not go with 'via'")
+            refuse(modifiers[word], f"'{word}' does not go with 'via'")
     over = modifiers.get("over")
     if over is None or over.word == "over last":
-        _fail(over or via, f"'via' in {call.name} needs 'over' a duration", "Write over 30d after the bracket.")
+        refuse(over or via, f"'via' in {call.name} needs 'over' a duration", "Write over 30d after the bracket.")
 
 
 def _via(call: syntax.FunctionCall, event: str, scope: Scope, check_tree: CheckTree) -> Via:
@@ -199,18 +198,18 @@ def _via(call: syntax.FunctionCall, event: str, scope: Scope, check_tree: CheckT
     assert call.via is not None
     names = [name for name in _names(call.via) if name.parts[0] not in {"this", "lists", "tables"}]
     if not names:
-        _fail(call.via, "'via' takes a field of an event type, such as payment.device")
+        refuse(call.via, "'via' takes a field of an event type, such as payment.device")
     source = names[0].parts[0]
     _known_event(names[0], source, scope)
     if event not in {"label", source}:
-        _fail(names[0], f"'via' takes a field of {event}, whose events are aggregated, not of {source}")
+        refuse(names[0], f"'via' takes a field of {event}, whose events are aggregated, not of {source}")
     if event == "label" and source not in scope.names.decided:
-        _fail(names[0], f"'via' takes a field of the events that have labels, not of {source}")
+        refuse(names[0], f"'via' takes a field of the events that have labels, not of {source}")
     if source not in scope.names.entities.get(scope.entity or "", frozenset()):
-        _fail(names[0], f"{source} has no key of {scope.entity}.", f"Add {source} to entities.{scope.entity}.")
+        refuse(names[0], f"{source} has no key of {scope.entity}.", f"Add {source} to entities.{scope.entity}.")
     operand = check_tree(call.via, scope, source)
     if any(isinstance(part, ThisField | ItemFeature) for part in walk(operand)):
-        _fail(call.via, "'via' reads fields of the linked events, not 'this' and no features")
+        refuse(call.via, "'via' reads fields of the linked events, not 'this' and no features")
     return Via(operand.type, source, operand, call.up_to.amount if call.up_to else VIA_UP_TO)
 
 
@@ -222,24 +221,24 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
         else:
             has_key = event in names.entities.get(entity, frozenset())
         if not has_key:
-            _fail(
+            refuse(
                 call,
                 f"{event} has no key of {entity}.",
                 f"Add {event} to entities.{entity} in events.yaml, or use 'matching'.",
             )
         return None
     if len(matching.name.parts) != 2 or matching.name.parts[0] != event:
-        _fail(matching.name, f"'matching' takes a field of {event}, such as {event}.receiver")
+        refuse(matching.name, f"'matching' takes a field of {event}, such as {event}.receiver")
     field = matching.name.parts[1]
     if field not in names.events.get(event, {}):
-        _fail(
+        refuse(
             matching.name,
             names.no_field(str(matching.name), field, (event,)),
             nearest(field, names.events.get(event, {})),
         )
     type_ = names.events[event][field]
     if type_.hashing != names.keys.get(entity, type_).hashing:
-        _fail(matching.name, f"one of {matching.name} and the key of {entity} is hashed, so they never match.")
+        refuse(matching.name, f"one of {matching.name} and the key of {entity} is hashed, so they never match.")
     return field
 
 
@@ -247,19 +246,15 @@ def _check_needs(call: syntax.FunctionCall, aggregate: Aggregate) -> None:
     if reads_features(aggregate.condition) and (aggregate.since_flag or aggregate.event == "label"):
         what = "a 'since flag' aggregate" if aggregate.since_flag else "an aggregate over labels"
         hint = "Compare with the feature outside the bracket."
-        _fail(call.where or call, f"the condition of {what} reads no features of 'this'.", hint)
+        refuse(call.where or call, f"the condition of {what} reads no features of 'this'.", hint)
     if aggregate.over_ms is not None or aggregate.last_n is not None or not looks_at_each(aggregate):
         return
     if AGGREGATES[call.name].scans:
-        _fail(call, f"{call.name} looks at each event and so needs a window.", "Write over 30d after the bracket.")
+        refuse(call, f"{call.name} looks at each event and so needs a window.", "Write over 30d after the bracket.")
     if not compares_with_this(aggregate):
         return
-    _fail(
+    refuse(
         call,
         "a condition that compares with 'this' looks at each event and so needs a window.",
         "Write over 30d after the bracket.",
     )
-
-
-def _fail(at: syntax.Span, message: str, hint: str = "") -> NoReturn:
-    raise ExpressionError(message, at.start, at.end, hint)

@@ -28,7 +28,7 @@ from shroff.language.functions import (
 from shroff.language.names import Scope
 from shroff.language.parser import parse
 from shroff.language.printer import text_of as expression_text
-from shroff.language.syntax import ExpressionError, Syntax
+from shroff.language.syntax import ExpressionError, Syntax, refuse
 from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MAX, REAL, TEXT, TIME, Type, number
 from shroff.language.values import parse_decimal, rescale_half_even, to_real
 from shroff.runtime.values import replace
@@ -45,7 +45,7 @@ def check(text: str, scope: Scope, wanted: Type | None = None) -> Node:
     node = check_tree(tree, scope)
     if wanted is not None and node.type not in (wanted, NOTHING):
         article = "an" if node.type.kind == "integer" else "a"
-        raise ExpressionError(f"{scope.what} must be {wanted}, this is {article} {node.type}", tree.start, tree.end)
+        refuse(tree, f"{scope.what} must be {wanted}, this is {article} {node.type}")
     return node
 
 
@@ -131,11 +131,11 @@ class _Checker:
         try:
             digits, places = parse_decimal(tree.text)
         except ValueError as error:
-            self.fail(tree, str(error))
+            refuse(tree, str(error))
         if places > PLACES_MAX:
-            self.fail(tree, f"a number has at most {PLACES_MAX} places")
+            refuse(tree, f"a number has at most {PLACES_MAX} places")
         if abs(digits) > 10**30:
-            self.fail(tree, "the number is too large")
+            refuse(tree, "the number is too large")
         return typed.Literal(number(places) if "." in tree.text else INTEGER, digits)
 
     def name(self, name: syntax.DottedName) -> Node:
@@ -147,7 +147,7 @@ class _Checker:
         if first == "score" and len(name.parts) == 1:
             return self.score(name)
         if first == "lists":
-            self.fail(name, f"{name} is a list; ask 'x in {name}'")
+            refuse(name, f"{name} is a list; ask 'x in {name}'")
         if first in names.events or first == "label":
             return self.event_field(name)
         if first in names.entities:
@@ -171,9 +171,9 @@ class _Checker:
 
     def this_field(self, name: syntax.DottedName) -> Node:
         if not self.scope.this:
-            self.fail(name, f"there is no event 'this' in {self.scope.what}")
+            refuse(name, f"there is no event 'this' in {self.scope.what}")
         if len(name.parts) != 2:
-            self.fail(name, "'this' is the event being decided; name one of its fields, as this.amount")
+            refuse(name, "'this' is the event being decided; name one of its fields, as this.amount")
         return self.field_of(name, self.scope.this, name.parts[1])
 
     def field_of(self, name: syntax.DottedName, events: tuple[str, ...], field: str) -> typed.ThisField:
@@ -182,32 +182,32 @@ class _Checker:
         types = {shape[field] for shape in shapes if field in shape}
         if not types:
             known = sorted({known for shape in shapes for known in shape})
-            self.fail(name, self.scope.names.no_field(str(name), field, events), nearest(field, known))
+            refuse(name, self.scope.names.no_field(str(name), field, events), nearest(field, known))
         if len(types) > 1:
             listed = ", ".join(
                 f"{shape[field]} in {event}" for event, shape in zip(events, shapes, strict=True) if field in shape
             )
-            self.fail(name, f"{name} has several types: {listed}")
+            refuse(name, f"{name} has several types: {listed}")
         return typed.ThisField(types.pop(), field)
 
     def score(self, name: syntax.DottedName) -> Node:
         if not self.scope.reads_score or self.item is not None:
-            self.fail(name, f"score is read by rules and the policy, not by {self.scope.what}")
+            refuse(name, f"score is read by rules and the policy, not by {self.scope.what}")
         return typed.Score(REAL)
 
     def event_field(self, name: syntax.DottedName) -> Node:
         event, fields = name.parts[0], name.parts[1:]
         if not fields:
-            self.fail(name, f"{event} is an event type; name one of its fields, or count({event})")
+            refuse(name, f"{event} is an event type; name one of its fields, or count({event})")
         if self.item is not None:
             if event != self.item:
-                self.fail(name, f"an aggregate is over one event type; this one reads {self.item} and {event}")
+                refuse(name, f"an aggregate is over one event type; this one reads {self.item} and {event}")
             return self.item_field(name, event, ".".join(fields))
         if len(fields) > 1 or event == "label":
-            self.fail(name, f"{name} can be read inside an aggregate only")
+            refuse(name, f"{name} can be read inside an aggregate only")
         if event not in self.scope.this:
             options = " or ".join(self.scope.this) or "none"
-            self.fail(
+            refuse(
                 name,
                 f"{name} stands outside an aggregate, where the event is {options}.",
                 f"Write count({event}) or last({name}).",
@@ -219,7 +219,7 @@ class _Checker:
         if event == "label":
             shape.update(self.labelled_fields())
         if field not in shape:
-            self.fail(name, self.scope.names.no_field(str(name), field, (event,)), nearest(field, shape))
+            refuse(name, self.scope.names.no_field(str(name), field, (event,)), nearest(field, shape))
         return typed.ItemField(shape[field], field)
 
     def labelled_fields(self) -> dict[str, Type]:
@@ -232,16 +232,16 @@ class _Checker:
 
     def feature(self, name: syntax.DottedName) -> Node:
         if self.scope.feature is None:
-            self.fail(name, f"features cannot be read in {self.scope.what}")
+            refuse(name, f"features cannot be read in {self.scope.what}")
         type_ = self.feature_type(name)
         if self.item is not None and not self.scope.is_where:
-            self.fail(name, f"inside an aggregate a feature is read as it was: write {name} of {self.item}")
+            refuse(name, f"inside an aggregate a feature is read as it was: write {name} of {self.item}")
         return typed.FeatureValue(type_, str(name))
 
     def feature_type(self, name: syntax.DottedName) -> Type:
         found = self.scope.feature(str(name)) if self.scope.feature and len(name.parts) == 2 else None
         if found is None:
-            self.fail(
+            refuse(
                 name,
                 f"{self.scope.what} reads {str(name)!r}, which no feature declares.",
                 nearest(str(name), self.scope.feature_names()),
@@ -252,23 +252,23 @@ class _Checker:
 
     def of(self, tree: syntax.Of) -> Node:
         if self.item is None:
-            self.fail(tree, "'of' stands inside an aggregate: sum(user.matched of withdrawal) over 30d")
+            refuse(tree, "'of' stands inside an aggregate: sum(user.matched of withdrawal) over 30d")
         if str(tree.event) != self.item:
-            self.fail(tree.event, f"an aggregate is over one event type; this one reads {self.item} and {tree.event}")
+            refuse(tree.event, f"an aggregate is over one event type; this one reads {self.item} and {tree.event}")
         return typed.ItemFeature(self.feature_type(tree.feature), str(tree.feature))
 
     def lookup(self, tree: syntax.TableLookup) -> Node:
         tables = self.scope.names.tables
         table = ".".join(tree.table.parts[1:])
         if table not in tables:
-            self.fail(tree.table, f"no table {table!r} is declared.", nearest(table, tables))
+            refuse(tree.table, f"no table {table!r} is declared.", nearest(table, tables))
         shape, column = tables[table], str(tree.column)
         if column not in shape.columns:
-            self.fail(tree.column, f"table {table} has no column {column!r}.", nearest(column, shape.columns))
+            refuse(tree.column, f"table {table} has no column {column!r}.", nearest(column, shape.columns))
         key = self.check(tree.key)
         check_key(tree.key, key, shape.key)
         if not _can_become(key.type, shape.key):
-            self.fail(tree.key, f"the key of table {table} is {shape.key}, this is {key.type}")
+            refuse(tree.key, f"the key of table {table} is {shape.key}, this is {key.type}")
         return typed.Lookup(shape.columns[column], table, column, convert(key, shape.key))
 
     # ---- operators
@@ -278,7 +278,7 @@ class _Checker:
         if tree.operator == "not":
             return typed.Not(BOOLEAN, self.boolean(operand, tree.operand, "not"))
         if not (operand.type.is_numeric or operand.type.kind == "duration"):
-            self.fail(tree, f"'-' takes a number, this is {operand.type}")
+            refuse(tree, f"'-' takes a number, this is {operand.type}")
         if isinstance(operand, typed.Literal) and isinstance(operand.value, int):
             return typed.Literal(operand.type, -operand.value)
         return typed.Negative(operand.type, operand)
@@ -286,7 +286,7 @@ class _Checker:
     def boolean(self, node: Node, tree: Syntax, operator: str) -> Node:
         if node.type.kind not in {"boolean", "missing"}:
             hint = f"Write {expression_text(node)} == true." if isinstance(node, typed.RowValue) else ""
-            self.fail(tree, f"{operator!r} takes true or false, this is {node.type}.", hint)
+            refuse(tree, f"{operator!r} takes true or false, this is {node.type}.", hint)
         return convert(node, BOOLEAN)
 
     def binary(self, tree: syntax.Binary) -> Node:
@@ -310,7 +310,7 @@ class _Checker:
                 return self.compare(tree, left, right)
 
     def mismatch(self, tree: syntax.Binary, left: Node, right: Node, hint: str = "") -> NoReturn:
-        self.fail(tree, f"'{tree.operator}' does not take {left.type} and {right.type}.", hint)
+        refuse(tree, f"'{tree.operator}' does not take {left.type} and {right.type}.", hint)
 
     def compare(self, tree: syntax.Binary, left: Node, right: Node) -> Node:
         left, right = self.of_row(left, (right,)), self.of_row(right, (left,))
@@ -353,7 +353,7 @@ class _Checker:
             return typed.Arithmetic(REAL, "*", convert(left, REAL), convert(right, REAL))
         places = a.places + b.places
         if places > PLACES_MAX:
-            self.fail(
+            refuse(
                 tree,
                 f"the product would have {places} places; at most {PLACES_MAX} are exact.",
                 "Put round(x, places) around a side.",
@@ -385,21 +385,21 @@ class _Checker:
         values = [_beside_row(value, operand) for value in values]
         for value, written in zip(values, tree.values or (), strict=True):
             if comparable_type((operand.type, value.type)) is None:
-                self.fail(written, f"the list has {value.type}, what is looked for is {operand.type}")
+                refuse(written, f"the list has {value.type}, what is looked for is {operand.type}")
         check_comparison(tree, operand, *values)
         type_ = comparable_type((operand.type, *(value.type for value in values)))
         if type_ is None:
-            self.fail(tree, "the values of a list have one type")
+            refuse(tree, "the values of a list have one type")
         return typed.InValues(BOOLEAN, convert(operand, type_), tuple(convert(value, type_) for value in values))
 
     def project_list(self, name: syntax.DottedName, operand: Node, written: Syntax) -> Node:
         lists, list_ = self.scope.names.lists, ".".join(name.parts[1:])
         if list_ not in lists:
-            self.fail(
+            refuse(
                 name, f"there is no list {list_!r}, since there is no file lists/{list_}.csv.", nearest(list_, lists)
             )
         if not (operand.type.is_text or operand.type.kind == "missing"):
-            self.fail(written, f"a list holds text, what is looked for is {operand.type}")
+            refuse(written, f"a list holds text, what is looked for is {operand.type}")
         check_list(written, operand)
         return typed.InList(BOOLEAN, operand, list_)
 
@@ -413,7 +413,7 @@ class _Checker:
         for end, operator, written in ((low, ">=", tree.low), (high, "<=", tree.high)):
             type_ = comparable_type((operand.type, end.type))
             if type_ is None or type_.kind not in _ORDERED | {"missing"}:
-                self.fail(written, f"the range has {end.type}, what is looked for is {operand.type}")
+                refuse(written, f"the range has {end.type}, what is looked for is {operand.type}")
             sides.append(typed.Compare(BOOLEAN, operator, convert(operand, type_), convert(end, type_)))
         return typed.Logic(BOOLEAN, "and", *sides)
 
@@ -423,7 +423,7 @@ class _Checker:
         # A name that functions have too, as `min` and `max`, is an aggregate with one argument, a function with more
         if tree.name in AGGREGATES and not (tree.name in FUNCTIONS and len(tree.arguments) > 1):
             if self.item is not None:
-                self.fail(
+                refuse(
                     tree, f"an aggregate stands inside another one; make {tree.name}(…) a feature and read it with 'of'"
                 )
             return check_aggregate(tree, self.scope, check_tree)
@@ -433,9 +433,9 @@ class _Checker:
             known = [*FUNCTIONS, ORIGINAL_AMOUNT, *AGGREGATES]
             at = syntax.Span(tree.start, tree.name_end)
             hint = OF_OTHERS.get(tree.name.lower()) or nearest(tree.name, known)
-            raise ExpressionError(f"there is no function {tree.name!r}.", at.start, at.end, hint)
+            refuse(at, f"there is no function {tree.name!r}.", hint)
         if tree.where is not None or tree.via is not None or tree.modifiers:
-            self.fail(
+            refuse(
                 tree.modifiers[0] if tree.modifiers else tree,
                 f"{tree.name} is a function; 'via', 'where' and windows belong to aggregates",
             )
@@ -445,14 +445,14 @@ class _Checker:
         """`original(payment.amount)`: the field beside it, which has the amount as it was sent."""
         name = tree.arguments[0] if len(tree.arguments) == 1 else None
         if not isinstance(name, syntax.DottedName) or tree.where is not None or tree.via is not None or tree.modifiers:
-            self.fail(tree, f"{ORIGINAL_AMOUNT} takes one field of money, as {ORIGINAL_AMOUNT}(this.amount)")
+            refuse(tree, f"{ORIGINAL_AMOUNT} takes one field of money, as {ORIGINAL_AMOUNT}(this.amount)")
         node = self.check(name)
         beside = f"{name.parts[-1]}.{ORIGINAL_AMOUNT}"
         try:
             return self.name(replace(name, parts=(*name.parts[:-1], beside)))
         except ExpressionError:
             words = f"{name} is {node.type} and no amount in another currency"
-            self.fail(name, words, "Declare it in events.yaml as money in FIELD, the field of its currency.")
+            refuse(name, words, "Declare it in events.yaml as money in FIELD, the field of its currency.")
 
     def function(self, tree: syntax.FunctionCall) -> Node:
         arguments = tuple(self.check(argument) for argument in tree.arguments)
@@ -461,7 +461,7 @@ class _Checker:
             for node in arguments
         )
         if any(argument.type.kind == "missing" for argument in known):
-            self.fail(tree, f"{tree.name} of the literal missing is always missing")
+            refuse(tree, f"{tree.name} of the literal missing is always missing")
         try:
             signature = FUNCTIONS[tree.name].sign(known, self.scope.names.money_places)
         except SignatureError as error:
@@ -488,6 +488,3 @@ class _Checker:
             return node
         signature = FUNCTIONS["number"].sign((Argument(node.type),), self.scope.names.money_places)
         return typed.Call(signature.type, "number", (node,), self.options("number", signature))
-
-    def fail(self, at: syntax.Span, message: str, hint: str = "") -> NoReturn:
-        raise ExpressionError(message, at.start, at.end, hint)

@@ -30,6 +30,7 @@ from shroff.language.syntax import (
     Unary,
     Within,
     WordLiteral,
+    refuse,
 )
 from shroff.language.values import parse_duration
 from shroff.runtime.values import FrozenStruct
@@ -75,7 +76,7 @@ def parse(text: str) -> Syntax:
     if parser.token.kind != "end":
         raise parser.unexpected("an operator or the end")
     if _levels(tree) > DEPTH_MAX:
-        raise ExpressionError(f"the expression has more than {DEPTH_MAX} levels", tree.start, tree.end)
+        refuse(tree, f"the expression has more than {DEPTH_MAX} levels")
     return tree
 
 
@@ -241,12 +242,8 @@ class _Parser:
             return Within(operand.start, high.end, negated, operand, low=low, high=high)
         if isinstance(low, DottedName) and low.parts[0] == "lists":
             return Within(operand.start, low.end, negated, operand, list=low)
-        raise ExpressionError(
-            "'in' takes a list, a range or a list of the project",
-            low.start,
-            low.end,
-            "Write ['a', 'b'], 1 .. 5 or lists.NAME.",
-        )
+        hint = "Write ['a', 'b'], 1 .. 5 or lists.NAME."
+        raise ExpressionError("'in' takes a list, a range or a list of the project", low.start, low.end, hint)
 
     def sum(self) -> Syntax:
         left = self.product()

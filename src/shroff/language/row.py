@@ -90,7 +90,7 @@ class _RowCompiler(FrozenStruct):
                 operand = self.compile(node.operand)
                 return _negative(operand, is_real=node.type.kind == "real")
             case typed.Compare():
-                return _compare(COMPARISONS[node.operator], self.compile(node.left), self.compile(node.right))
+                return _both(COMPARISONS[node.operator], self.compile(node.left), self.compile(node.right))
             case typed.Logic():
                 make = _and if node.operator == "and" else _or
                 return make(self.compile(node.left), self.compile(node.right))
@@ -134,10 +134,9 @@ class _RowCompiler(FrozenStruct):
     def arithmetic(self, node: typed.Arithmetic) -> Evaluate:
         left, right = self.compile(node.left), self.compile(node.right)
         if node.operator == "/":
-            return _quotient(left, right)
-        if node.type.kind == "real":
-            return _real(_EXACT[node.operator], left, right)
-        return _exact(_EXACT[node.operator], left, right)
+            return _both(_quotient, left, right)
+        calculate, bounded = _EXACT[node.operator], _finite if node.type.kind == "real" else _wide
+        return _both(lambda a, b: bounded(calculate(a, b)), left, right)
 
     def in_values(self, node: typed.InValues) -> Evaluate:
         operand = self.compile(node.operand)
@@ -255,13 +254,15 @@ def _negative(operand: Evaluate, *, is_real: bool) -> Evaluate:
     return lambda row: None if (value := operand(row)) is None else _wide(-value)
 
 
-def _compare(compare: Callable[[Any, Any], bool], left: Evaluate, right: Evaluate) -> Evaluate:
-    def evaluate(row: Any) -> bool | None:
+def _both(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
+    """What two values give; None where one is missing."""
+
+    def evaluate(row: Any) -> Any:
         a = left(row)
         if a is None:
             return None
         b = right(row)
-        return None if b is None else compare(a, b)
+        return None if b is None else calculate(a, b)
 
     return evaluate
 
@@ -288,42 +289,11 @@ def _or(left: Evaluate, right: Evaluate) -> Evaluate:
     return evaluate
 
 
-def _exact(calculate: Callable[[int, int], int], left: Evaluate, right: Evaluate) -> Evaluate:
-    def evaluate(row: Any) -> int | None:
-        a = left(row)
-        if a is None:
-            return None
-        b = right(row)
-        return None if b is None else _wide(calculate(a, b))
-
-    return evaluate
+def _finite(value: float) -> float | None:
+    result = value + 0.0
+    return result if math.isfinite(result) else None
 
 
-def _real(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
-    def evaluate(row: Any) -> float | None:
-        a = left(row)
-        if a is None:
-            return None
-        b = right(row)
-        if b is None:
-            return None
-        result = calculate(a, b) + 0.0
-        return result if math.isfinite(result) else None
-
-    return evaluate
-
-
-def _quotient(left: Evaluate, right: Evaluate) -> Evaluate:
+def _quotient(a: float, b: float) -> float | None:
     """float(A) / float(B), one float division; exact operands are integers with equal decimal places."""
-
-    def evaluate(row: Any) -> float | None:
-        a = left(row)
-        if a is None:
-            return None
-        b = right(row)
-        if b is None or b == 0:
-            return None
-        result = float(a) / float(b) + 0.0
-        return result if math.isfinite(result) else None
-
-    return evaluate
+    return _finite(float(a) / float(b)) if b else None

@@ -6,6 +6,8 @@ not known here; `checker` turns this tree into a typed one.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from shroff.runtime.values import FrozenStruct
 
 
@@ -24,6 +26,11 @@ class SpoiledError(ExpressionError):
 class Span(FrozenStruct):
     start: int
     end: int
+
+
+def refuse(at: Span, message: str, hint: str = "") -> NoReturn:
+    """Raises: ExpressionError at a part of an expression."""
+    raise ExpressionError(message, at.start, at.end, hint)
 
 
 class NumberLiteral(Span, frozen=True):
