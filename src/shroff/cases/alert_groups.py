@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 
 from shroff.cases.alert_rules import strength
-from shroff.cases.case import CHECKED, ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened
+from shroff.cases.case import CHECKED, ESCALATED, FRAUD, OPEN, SNOOZED, Alert, Case, Happened, least
 from shroff.runtime.values import FrozenStruct, replace
 
 WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
@@ -64,7 +64,7 @@ def with_alert(case: Case, alert: Alert, woken: str = OPEN) -> Case:
 
     Its version stays: who decides says which alerts were seen.
     """
-    before, now = (strength(case.outcome), _least(case.score)), (strength(alert.outcome), _least(alert.score))
+    before, now = (strength(case.outcome), least(case.score)), (strength(alert.outcome), least(alert.score))
     leads = alert if case.alerts == 0 or now > before else case
     is_woken = case.state == SNOOZED
     is_taken = case.auto_close == alert.auto_close or case.auto_close.endswith(CHECKED)
@@ -95,10 +95,6 @@ def recounted(case: Case, alerts: Sequence[Alert]) -> Case:
         due_ms=min((alert.due_ms for alert in waiting or alerts), default=case.due_ms),
         customer=FRAUD if FRAUD in said else said[-1] if said else "",
     )
-
-
-def _least(value: int | None) -> int:
-    return -1 if value is None else value
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -346,3 +346,8 @@ class Agreement(FrozenStruct, gc=False):
 def about_of(entity: str, key: str) -> bytes:
     """SHA-256 that identifies one key of an entity."""
     return hashlib.sha256(f"{entity}\x00{key}".encode("utf-8", "surrogatepass")).digest()
+
+
+def least(value: int | None) -> int:
+    """A score or an amount to order by; below all others where it is missing."""
+    return -1 if value is None else value

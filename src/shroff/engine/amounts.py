@@ -55,7 +55,7 @@ class AmountWriter:
         if not self._fields:
             return []
         amount, original, currency, rate = (field for _, field in self._fields)
-        converted, sent = (_rows_of(frame.field(field.name, field.type), rows) for field in (amount, original))
+        converted, sent = (frame.field(field.name, field.type).take(rows) for field in (amount, original))
         currencies, code_of = _different(frame, currency, rows)
         rates, rate_of = _different(frame, rate, rows)
         unrated = np.where(sent.valid & ~converted.valid & (rate_of == 0), code_of, 0)
@@ -86,15 +86,11 @@ def _rest_text(rest: int) -> bytes:
     return f'{show_number(rest, ORIGINAL_PLACES).removeprefix("0")}"'.encode()
 
 
-def _rows_of(column: Column, rows: Array | slice) -> Column:
-    return Column(column.values[rows], column.valid[rows])
-
-
 def _different(frame: Frame, field: Field, rows: Array | slice) -> tuple[list[Any], Array]:
     """The different texts of a field, and which of them each row has, counted from 1; 0 where it is missing."""
     coded = frame.coded(field.name)
     if coded is None:
-        column = _rows_of(frame.field(field.name, field.type), rows)
+        column = frame.field(field.name, field.type).take(rows)
         known = {value: at for at, value in enumerate(dict.fromkeys(column.values.tolist()), 1)}
         codes = np.fromiter(map(known.__getitem__, column.values.tolist()), np.int64, len(column.values))
         return list(known), np.where(column.valid, codes, 0)

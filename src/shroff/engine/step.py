@@ -308,7 +308,7 @@ class Engine:
                 continue
             name = f"rule {rule.id} reason {at}"
             column = frame.computed[name] if name in aggregated else frame.evaluate(part)
-            values = values_of(_at(column, rows))
+            values = values_of(column.take(rows))
             parts.append([show(value, part.type, self.definitions.settings.money_places) for value in values])
         return ["".join(texts) for texts in zip(*parts, strict=True)]
 
@@ -358,7 +358,3 @@ def _unrated_rows(conversion: Conversion, batch: SequencedBatch) -> list[int]:
         assert isinstance(original, Column)
         rows |= original.valid & ~amount.valid
     return rows.nonzero()[0].tolist()
-
-
-def _at(column: Column, rows: list[int]) -> Column:
-    return Column(column.values[rows], column.valid[rows])

@@ -39,7 +39,7 @@ class Column(FrozenStruct):
     def __len__(self) -> int:
         return len(self.valid)
 
-    def take(self, rows: Array | slice) -> Column:
+    def take(self, rows: Array | slice | list[int]) -> Column:
         return Column(self.values[rows], self.valid[rows])
 
 

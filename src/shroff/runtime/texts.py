@@ -235,3 +235,8 @@ def unescaped(text: str) -> str:
         part if number == 0 else {"0": "\0", "S": ESCAPE}[part[0]] + part[1:]
         for number, part in enumerate(text.split(ESCAPE))
     )
+
+
+def cost_interval(low: float | None, high: float | None) -> str:
+    """The 95 % interval of a cost, behind it; empty where there is none."""
+    return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from itertools import product
 
 import msgspec
-from msgspec.json import decode as from_json
 
 from shroff.app.proposals.roles import field_of
 from shroff.engine.stored import decision_document
 from shroff.events.definitions import EventType
 from shroff.events.event import Event, TimeText, time_text
+from shroff.explain.entities import fields_of
 from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key
 from shroff.json_types import JsonObject, TextDict, TextMapping
@@ -154,7 +154,7 @@ class PriorPayments:
                 if past.type == record.type
                 and _days(record, past) in DAYS
                 and f"{past.type}/{past.id}" not in bad
-                and float(_fields(past).get(money) or 1) != 0
+                and float(fields_of(past).get(money) or 1) != 0
             ]
             rows = self._log.decisions(record.type, [past.id for past in near])
             yield from (past for past in near if past.id not in rows or rows[past.id].outcome != "decline")
@@ -163,7 +163,7 @@ class PriorPayments:
 
     def _doubted(self, label: Record) -> Iterator[str]:
         """The event of a label that was known at the moment and says that it is fraud or disputed."""
-        said = _fields(label)
+        said = fields_of(label)
         if self._as_of_ms is not None and label.time_ms > self._as_of_ms:
             return
         if said["verdict"] == "fraud" or said["source"] == "chargeback":
@@ -176,14 +176,9 @@ class PriorPayments:
             time=time_text(past.time_ms),
             days=_days(record, past),
             matches=matches,
-            fields=_fields(past),
+            fields=fields_of(past),
             receipt=None if row is None else decision_document(row)["receipt"],
         )
-
-
-def _fields(record: Record) -> JsonObject:
-    found: JsonObject = from_json(record.body)
-    return found
 
 
 def _days(record: Record, past: Record) -> int:
@@ -193,7 +188,7 @@ def _days(record: Record, past: Record) -> int:
 
 def _elements(record: Record, fields: TextMapping) -> TextDict:
     """The values of the elements, however they are spelled."""
-    values = _fields(record)
+    values = fields_of(record)
     return {
         name: " ".join(str(values[fields[name]]).casefold().split())
         for name in ELEMENTS

@@ -17,7 +17,7 @@ from shroff.json_types import JsonObject
 from shroff.models.registry import UnknownModelError
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.people.audit import REASON_MAX, checked_reason
-from shroff.runtime.texts import many, one_line, table
+from shroff.runtime.texts import cost_interval, many, one_line, table
 from shroff.runtime.values import Fresh, FrozenStruct
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
     def text(self) -> str:
         costs, best, currency = self.report.found, self.report.found.best, self._currency
         other = "." if costs.now is None else f", with the policy as it is {costs.now.cost:,.2f}."
-        cost = f"{best.cost:,.2f}{currency} a day{_interval(costs.cost_low, costs.cost_high)}"
+        cost = f"{best.cost:,.2f}{currency} a day{cost_interval(costs.cost_low, costs.cost_high)}"
         part = "" if self.share == 1 else f" ({self.share:.1%} of all, randomly sampled)"
         tested = f"{many(self.events, 'tested event')}{part} of {many(self.days, 'day')}"
         lines = [
@@ -250,7 +250,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         there = self.report.found.elsewhere
         if there is None:
             return [*lines, f"{CHOSEN_HERE} There is no out-of-fold estimate: {self.elsewhere_why_not}."]
-        cost = f"{there.cost:,.2f}{self._currency} a day{_interval(there.low, there.high)}"
+        cost = f"{there.cost:,.2f}{self._currency} a day{cost_interval(there.low, there.high)}"
         what = f"{there.frauds_stopped:.0%} of the frauds stopped, {there.reviews:.1f} reviews a day on average"
         lines.append(CHOSEN_HERE)
         lines.append(f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}.")
@@ -294,10 +294,6 @@ def _between(cuts: Cuts | None) -> str:
     if cuts is None or cuts == (None, None):
         return ""
     return f"  (95 %: {_cut(cuts[0])} to {_cut(cuts[1])})"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"
 
 
 @operation(

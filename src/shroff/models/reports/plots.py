@@ -14,6 +14,7 @@ from shroff.models.evaluation.thresholds import Thresholds
 from shroff.models.model import LOG_ODDS
 from shroff.models.model_contributions import Dependence
 from shroff.models.reports.pages import FRAUD, MARK, REF, ChartAxis, ChartLine, drawn, short, steps_of
+from shroff.runtime.texts import cost_interval
 
 INPUTS_SHOWN = 15
 DEPENDENCES_SHOWN = 8
@@ -62,7 +63,7 @@ def cost_chart(found: Thresholds | None, currency: str) -> Markup:
     under = f"Cheapest: {found.best.cost:,.2f} a day"
     under += "" if found.best.review_at is None else f", reviewing from {found.best.review_at:.6g}"
     under += "" if found.best.decline_at is None else f", declining from {found.best.decline_at:.6g}"
-    under = f"{under}{_interval(found.cost_low, found.cost_high)}.{_elsewhere(found)}"
+    under = f"{under}{cost_interval(found.cost_low, found.cost_high)}.{_elsewhere(found)}"
     return drawn("xy", "Cost of a day", x, y, lines, under)
 
 
@@ -71,14 +72,10 @@ def _elsewhere(found: Thresholds) -> str:
     there = found.elsewhere
     if there is None:
         return f" Chosen on these same events, so it is optimistic. There is no out-of-fold estimate: {found.why_not}."
-    interval = _interval(there.low, there.high)
+    interval = cost_interval(there.low, there.high)
     return (
         f" Chosen on these same events, so it is optimistic. Out-of-fold estimate: {there.cost:,.2f} a day{interval}."
     )
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f" (95 %: {low:,.2f} to {high:,.2f})"
 
 
 def importance_bars(gains: Mapping[str, float], found: Sequence[Dependence]) -> Markup:

@@ -29,7 +29,7 @@ class Backoff:
     """When something that failed is tried again: after a pause that doubles, up to a longest one."""
 
     def __init__(self) -> None:
-        self._next_s, self._pause_s = 0.0, PAUSES_S[0]
+        self.worked()
 
     @property
     def is_due(self) -> bool:

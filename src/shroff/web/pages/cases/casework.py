@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from shroff.app.cases.customer_questions import Asked, asked_about, foremost
 from shroff.cases import case_queries
 from shroff.cases.alert_rules import strength
-from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened
+from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened, least
 from shroff.cases.filters import KEYS, query_of, query_text
 from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import ShroffError, UsageError
@@ -283,11 +283,7 @@ def tops_of(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int
 
 
 def _weight(alert: Alert) -> tuple[int, int, int, int]:
-    return strength(alert.outcome), _least(alert.score), _least(alert.stake), alert.seq
-
-
-def _least(value: int | None) -> int:
-    return -1 if value is None else value
+    return strength(alert.outcome), least(alert.score), least(alert.stake), alert.seq
 
 
 def _looked(service: Service, alert: Alert) -> Looked | None:
