@@ -535,7 +535,7 @@ def test_a_model_is_shown_with_its_slices_in_words_and_in_their_order(bank: Path
         "amount above 1,200.00 EUR",
     ]
     assert [[cell.strip() for cell in line if cell][3:] for line in lines] == [
-        ["0.2500", "2.00% (1.00% to 4.00%)", "-", *more] for more in ([], [], ["worse than the champion"])
+        ["0.2500", "2.00 % (1.00 % to 4.00 %)", "-", *more] for more in ([], [], ["worse than the champion"])
     ]
 
 
@@ -566,7 +566,7 @@ def test_a_card_says_what_its_folder_and_the_log_say_and_a_promotion_writes_it(
     assert "Not for credit." in text
     assert "AUC ROC 0.9100 0.8600 to 0.9600" in text
     assert "calibration error at most 0.02 0.04 ✗ failed" in text
-    assert "payment.channel: &lt;web&gt; 1,200 7 0.2500 2.00% 1.00% to 4.00%" in text
+    assert "payment.channel: &lt;web&gt; 1,200 7 0.2500 2.00 % 1.00 % to 4.00 %" in text
     assert "Few." in text
     assert "champion ann calibration_ error at most 0.02, by ann: small &amp; new" in text
 

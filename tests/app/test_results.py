@@ -334,7 +334,7 @@ def test_rules_reviews_and_limits_of_schemes_are_those_of_the_month(tmp_path):
     ratios = {limit.name: (round(limit.ratio or 0, 4), limit.days_left) for limit in found.limits}
     # of ten approved payments p-2 and p-3 are frauds, p-3 of 20.00 of 230.00 is disputed
     assert ratios == {"fraud_count": (0.2, None), "dispute_count": (0.1, 0), "dispute_money": (0.087, None)}
-    assert "dispute by count: 10.00% of at most 10.00%; until the limit: 0 days." in found.text()
+    assert "dispute by count: 10.00 % of at most 10.00 %; until the limit: 0 days." in found.text()
 
 
 def test_a_review_over_midnight_counts_for_the_day_on_which_it_ended(tmp_path):

@@ -221,7 +221,7 @@ def test_a_rule_is_shown_on_past_cases_before_it_is_approved(tmp_path):
     assert (small.may_act, small.state, small.closed, sure.past.cases) == (False, "new", 0, 0)
     assert bank.project.run(ShowCloseRules(days=1)).rules[0].past == small.past
     answer((5, "genuine"), (6, "genuine"))
-    with pytest.raises(UsageError, match=r"Fraud among those is 25.00% \(4.56% to 69.94%\)"):
+    with pytest.raises(UsageError, match=r"Fraud among those is 25.00 % \(4.56 % to 69.94 %\)"):
         bank.project.run(ApproveCloseRule(rule="small"))
     with pytest.raises(UsageError, match=r"no rule 'smal' under auto_close. Did you mean small\?"):
         bank.project.run(ApproveCloseRule(rule="smal"))

@@ -186,7 +186,7 @@ def test_what_the_system_declined_is_said():
     found = evaluate(noisy_set(3_000, outcomes=outcomes), settings(), TERMS, by_input())
 
     assert sum(fold.declined for fold in found.folds) == pytest.approx(len(found.tested.rows) / 10, rel=0.05)
-    assert "(10.0%) were declined by the system itself" in found.remarks[0]
+    assert "(10.0 %) were declined by the system itself" in found.remarks[0]
 
 
 @pytest.mark.slow

@@ -44,8 +44,8 @@ def test_a_window_over_another_key_that_is_no_longer_than_live_messages_may_over
     "minutes, state, words",
     [
         ([1, 2, 3], OK, "the last 3 events are in order of time"),
-        ([1, 2, 1, 3], OK, "of the last 4 events 1 came behind a newer one, by 1m at most, and 99% by 0ms at most"),
-        ([9, 1, 2, 9], NOTE, "by 8m at most, and 99% by 7m at most; windows .* are as short: amount.n_5m"),
+        ([1, 2, 1, 3], OK, "of the last 4 events 1 came behind a newer one, by 1m at most, and 99 % by 0ms at most"),
+        ([9, 1, 2, 9], NOTE, "by 8m at most, and 99 % by 7m at most; windows .* are as short: amount.n_5m"),
     ],
 )
 def test_doctor_says_how_far_the_log_is_out_of_order_and_which_windows_are_as_short(minutes, state, words):

@@ -17,6 +17,7 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.people import keys, links, users
 from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter
+from shroff.runtime.texts import percent
 from shroff.web.http.authentication import gate_of
 from shroff.web.http.static import static, static_files
 from shroff.web.pages import entity
@@ -604,6 +605,15 @@ def test_commands_stand_on_pages_in_one_form():
 )
 def test_values_are_written_in_one_way(said, wanted):
     assert said == wanted
+
+
+def test_a_percentage_has_a_space_before_its_sign_wherever_people_read_it():
+    """Formats of Python write none: `percent` does, and pages and the terminal say the same."""
+    files = [path for path in (ROOT / "src").rglob("*.*") if path.suffix in {".py", ".txt", ".html", ".j2"}]
+    found = {path.name for path in files if re.search(r":[-+,]*\.\d%\}", path.read_text(encoding="utf-8"))}
+
+    assert not found
+    assert (percent(0.1), percent(0.0234, "+.1")) == ("10 %", "+2.3 %")
 
 
 def test_a_time_is_in_utc_for_machines_and_for_people_without_scripts():

@@ -18,6 +18,7 @@ from shroff.cli.progress import beside, redrawn
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
 from shroff.operations.declaration import AsEvent, OperationRequest, Param
+from shroff.runtime.texts import percent
 
 if TYPE_CHECKING:
     from shroff.events.formats.lines import Meter
@@ -194,7 +195,7 @@ def _progress(done: Production, sender: Sender, meter: Meter, rate: float) -> st
     share = meter.share()
     parts = [f"sending: {done.sent:,} events, {rate:,.0f} a second"]
     if share is not None:
-        parts.append(f"{share:.0%} of the file")
+        parts.append(f"{percent(share)} of the file")
     if done.behind_s > 1:
         parts.append(f"{done.behind_s:,.0f} s late")
     if done.refused:

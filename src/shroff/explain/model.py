@@ -405,7 +405,7 @@ def _spaced(name: str) -> str:
 def _drawn(exploration: JsonMapping, decided: str) -> str:
     """What a draw came to, in a sentence."""
     if exploration["explored"]:
-        share = f"{exploration['propensity']:.4%}".rstrip("0%").rstrip(".")
+        share = f"{100 * exploration['propensity']:.4f}".rstrip("0").rstrip(".")
         if exploration["would_be"] == "approve":
             return f" It was drawn for the sample of approvals, as {share} % of such approvals are."
         return f" It was approved for exploration, as {share} % of such declines are: {decided}."

@@ -13,6 +13,7 @@ from shroff.language.values import show_duration
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.system import System
+from shroff.runtime.texts import percent
 from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
     most_ms = behind_ms[int(SHARE * (len(behind_ms) - 1))]
     words = (
         f"of the last {len(behind_ms):,} events {count:,} came behind a newer one, by {show_duration(behind_ms[-1])} "
-        f"at most, and {SHARE:.0%} by {show_duration(most_ms)} at most"
+        f"at most, and {percent(SHARE)} by {show_duration(most_ms)} at most"
     )
     found = short_windows(definitions, source, max(most_ms, bound_ms(source)))
     if not found:

@@ -104,6 +104,11 @@ def many(count: int, singular: str, more: str = "") -> str:
     return f"{count:,} {singular if count == 1 else more or singular + 's'}"
 
 
+def percent(share: float, form: str = ".0") -> str:
+    """`10 %`, as pages have it too; `form` is a number's format, such as `+.1`."""
+    return f"{share:{form}%}".replace("%", " %")
+
+
 def shown(value: object) -> str:
     """A value of a decision for people: reals short, missing as a word."""
     if value is None:

@@ -110,7 +110,7 @@ class FunnelDocument(OperationAnswer):
                     row.step,
                     *_value(row.value),
                     row.users,
-                    "" if row.conversion is None else f"{row.conversion:.1%}",
+                    "" if row.conversion is None else f"{100 * row.conversion:.1f} %",
                     *row.taken,
                 )
                 for row in steps

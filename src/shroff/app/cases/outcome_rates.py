@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from shroff.runtime.texts import percent
+
 
 class OutcomeRate(msgspec.Struct):
     """A share of events with its 95 % confidence interval (Wilson)."""
@@ -13,7 +15,8 @@ class OutcomeRate(msgspec.Struct):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.share:.2%} ({self.low:.2%} to {self.high:.2%})"
+        share, low, high = (percent(value, ".2") for value in (self.share, self.low, self.high))
+        return f"{share} ({low} to {high})"
 
     @classmethod
     def of(cls, part: int, whole: int) -> OutcomeRate | None:

@@ -29,7 +29,7 @@ from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start
 from shroff.monitoring.day_figures import STOPPED
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
-from shroff.runtime.texts import table
+from shroff.runtime.texts import percent, table
 from shroff.runtime.values import replace
 from shroff.runtime.whole_files import csv_line
 
@@ -418,8 +418,8 @@ def _figures(row: ResultRow) -> JsonObject:
 
 
 def changed(share: float | None) -> str:
-    """A change for people, such as +3.2%; empty where none is known."""
-    return "" if share is None else f"{share:+.1%}"
+    """A change for people, such as +3.2 %; empty where none is known."""
+    return "" if share is None else percent(share, "+.1")
 
 
 def _shown(row: ResultRow) -> tuple[str, ...]:

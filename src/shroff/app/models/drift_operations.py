@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
-from shroff.runtime.texts import argument, one_line, table
+from shroff.runtime.texts import argument, one_line, percent, table
 
 if TYPE_CHECKING:
     from shroff.app.maintenance.health import HealthChecks
@@ -122,5 +122,5 @@ def _row(drift: Drift) -> tuple[str, ...]:
     test = "-" if drift.statistic is None else f"{drift.test} {drift.statistic:.3g}"
     p_value = "-" if drift.p_value is None else f"{drift.p_value:.2g}"
     mark = "moved" if drift.has_moved else "too few" if drift.is_unclear else ""
-    shares = (f"{share:.1%}" for share in (drift.missing_now, drift.missing_before, drift.unseen))
+    shares = (percent(share, ".1") for share in (drift.missing_now, drift.missing_before, drift.unseen))
     return drift.name, mark, f"{drift.psi:.3f}", f"{drift.psi_by_chance:.3f}", test, p_value, *shares

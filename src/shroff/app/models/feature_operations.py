@@ -18,7 +18,7 @@ from shroff.language.values import Value
 from shroff.log.history import Records
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, operation
 from shroff.project.dependency_hash import read_by, teller_of
-from shroff.runtime.texts import headed, many
+from shroff.runtime.texts import headed, many, percent
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ class FeatureProfiles(OperationAnswer):
             (
                 each.name,
                 each.type,
-                "" if each.missing is None else f"{each.missing:.1%}",
+                "" if each.missing is None else percent(each.missing, ".1"),
                 *(
                     (each.low, each.median, each.high)
                     if each.median
-                    else (", ".join(f"{value} {share:.0%}" for value, share in each.frequent), "", "")
+                    else (", ".join(f"{value} {percent(share)}" for value, share in each.frequent), "", "")
                 ),
                 ", ".join(each.read_by),
             )

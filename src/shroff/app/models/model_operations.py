@@ -27,7 +27,7 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.people.audit import checked_reason
-from shroff.runtime.texts import argument, many, one_line, table
+from shroff.runtime.texts import argument, many, one_line, percent, table
 from shroff.runtime.values import replace, showing
 
 if TYPE_CHECKING:
@@ -194,7 +194,11 @@ def _slices_text(slices: Sequence[JsonObject]) -> str:
 
 
 def _rate_text(rate: dict[str, float] | None) -> str:
-    return "-" if rate is None else "{mean:.2%} ({low:.2%} to {high:.2%})".format(**rate)
+    return (
+        "-"
+        if rate is None
+        else "{} ({} to {})".format(*(percent(rate[name], ".2") for name in ("mean", "low", "high")))
+    )
 
 
 @operation("models show", right="read:definitions", http="GET /models/{id}", refusals=[UnknownModelError])

@@ -17,7 +17,7 @@ from shroff.json_types import JsonObject
 from shroff.models.registry import UnknownModelError
 from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
 from shroff.people.audit import REASON_MAX, checked_reason
-from shroff.runtime.texts import cost_interval, many, one_line, table
+from shroff.runtime.texts import cost_interval, many, one_line, percent, table
 from shroff.runtime.values import Fresh, FrozenStruct
 
 if TYPE_CHECKING:
@@ -203,14 +203,14 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         costs, best, currency = self.report.found, self.report.found.best, self._currency
         other = "." if costs.now is None else f", with the policy as it is {costs.now.cost:,.2f}."
         cost = f"{best.cost:,.2f}{currency} a day{cost_interval(costs.cost_low, costs.cost_high)}"
-        part = "" if self.share == 1 else f" ({self.share:.1%} of all, randomly sampled)"
+        part = "" if self.share == 1 else f" ({percent(self.share, '.1')} of all, randomly sampled)"
         tested = f"{many(self.events, 'tested event')}{part} of {many(self.days, 'day')}"
         lines = [
             f"{self.model} on {tested}, {self.frauds:,} of them frauds:",
             f"  review_at   {_cut(best.review_at)}{_between(costs.reviews_at)}",
             f"  decline_at  {_cut(best.decline_at)}{_between(costs.declines_at)}",
             f"That costs {cost}; without a score it is {costs.without.cost:,.2f}{other}",
-            f"{best.frauds_stopped:.0%} of the frauds are stopped; {self._reviews()}.",
+            f"{percent(best.frauds_stopped)} of the frauds are stopped; {self._reviews()}.",
             *self._notes(),
             f"Intervals resample {one_line(self.drawn)}.",
             "",
@@ -251,7 +251,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         if there is None:
             return [*lines, f"{CHOSEN_HERE} There is no out-of-fold estimate: {self.elsewhere_why_not}."]
         cost = f"{there.cost:,.2f}{self._currency} a day{cost_interval(there.low, there.high)}"
-        what = f"{there.frauds_stopped:.0%} of the frauds stopped, {there.reviews:.1f} reviews a day on average"
+        what = f"{percent(there.frauds_stopped)} of the frauds stopped, {there.reviews:.1f} reviews a day on average"
         lines.append(CHOSEN_HERE)
         lines.append(f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}.")
         if there.cost > self.report.found.without.cost:
@@ -271,7 +271,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
                 _cut(point.decline_at),
                 *(f"{amount:,.2f}" for amount in (point.cost, point.missed, point.false_declines)),
                 f"{point.reviews:.1f}",
-                f"{point.frauds_stopped:.0%}",
+                percent(point.frauds_stopped),
                 "▆" * round(BAR * point.cost / most if most else 0) + (" ◂ cheapest" if point == best else ""),
             )
             for point in shown

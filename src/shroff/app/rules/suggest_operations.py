@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 from shroff.events.event import Event, TimeText, canonical_value, time_text
 from shroff.language.values import DAY_MS, show_decimal, show_duration
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
-from shroff.runtime.texts import many, table
+from shroff.runtime.texts import many, percent, table
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
@@ -123,9 +123,9 @@ class RuleSuggestions(OperationAnswer):
         for rule in self.rules:
             lines += [
                 f"\n{rule.id}: {rule.words}\n  {rule.text}",
-                f"  {many(rule.hits, 'hit')}, precision {rule.precision:.1%} ({rule.precision_low:.1%} to "
-                f"{rule.precision_high:.1%}), earns {rule.money} ({rule.money_low} to {rule.money_high}) "
-                f"{self.currency}".rstrip(),
+                f"  {many(rule.hits, 'hit')}, precision {percent(rule.precision, '.1')} "
+                f"({percent(rule.precision_low, '.1')} to {percent(rule.precision_high, '.1')}), "
+                f"earns {rule.money} ({rule.money_low} to {rule.money_high}) {self.currency}".rstrip(),
             ]
         if self.drop:
             rows = [(rule.id, rule.why, rule.money, f"{rule.reviews:,}") for rule in self.drop]

@@ -23,6 +23,7 @@ from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, T
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
 from shroff.models.sets import FRAUD, RecordedDecisions, TrainingSet
+from shroff.runtime.texts import percent
 from shroff.runtime.values import FrozenStruct, replace
 
 Score = Callable[[TrainingSet], Floats]
@@ -321,8 +322,8 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
     if declined:
         share = declined / len(tested.rows)
         remarks.append(
-            f"{declined:,} of {len(tested.rows):,} test rows ({share:.1%}) were declined by the system itself. Their "
-            "labels come from reviews only, and what would have followed is unknown: both are biased."
+            f"{declined:,} of {len(tested.rows):,} test rows ({percent(share, '.1')}) were declined by the system "
+            "itself. Their labels come from reviews only, and what would have followed is unknown: both are biased."
         )
     drawn = given.recorded.stands_for
     if drawn is not None and (drawn[tested.rows] > 0).any():
