@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -24,6 +25,16 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
             assert path is not None
             listed = (await browser.get(path[1].replace("&amp;", "&"))).body.decode()
             assert listed.count('<th scope="row"') >= int(path[2])
+        project = asks.service.project
+        with project.log.reading() as log:
+            hits = [hit for rows in log.hits_after() for hit in rows if hit.rule == "stricter" and not hit.shadow]
+            ids = [record.id for record in log.records_at([hit.seq for hit in hits]).values()]
+        reasons = [await asyncio.to_thread(project.history.first_reason, "payment", id_) for id_ in ids[:5]]
+        assert reasons, "an arm is the reason of no decision, and no rule to people"
+        assert "stricter" not in {reason and reason.code for reason in reasons}
+        for path in ("/rules", "/live", "/entities", f"/entities/card/{hits[0].key}"):
+            seen = (await browser.get(path)).body.decode()
+            assert "stricter" not in seen, path
         assert "Promote arm B" in shown
         assert "Promoting turns large on for all keys." in shown
         assert (await browser.post("/experiments", token)).headers["location"] == "/experiments?rule=stricter"

@@ -16,7 +16,7 @@ from shroff import config
 from shroff.cases import case_queries
 from shroff.cases.case import CaseFilter
 from shroff.examples.bank import BankLabel, Payment
-from shroff.examples.demo import BANK, FIELDS, NO_RATE, REVIEW, SUMMARY, TABLE, TABLE_ROWS
+from shroff.examples.demo import BANK, EXPERIMENT, FIELDS, NO_RATE, REVIEW, SUMMARY, TABLE, TABLE_ROWS
 from shroff.language.values import parse_time
 from shroff.notices import notification_worker
 from shroff.people import keys, links, users
@@ -58,6 +58,7 @@ def declare_names(project: Project) -> None:
     edit(folder / "events.yaml", r"(?m)^entities:$", f"{TABLE}\n\nentities:")
     edit(folder / "events.yaml", r"(?m)^(    device: .*\n)", rf"\1{FIELDS}")
     edit(folder / "events.yaml", r"(?m)^  summary: .*$", f"  summary: [{', '.join(SUMMARY)}]")
+    edit(folder / "policy.yaml", r"(?m)^payment:\n", rf"\g<0>{EXPERIMENT}")
     edit(folder / QUESTIONS_FILE, r"(?m)(^# An address.*\n)(^#.*\n)*^to: .*$", "to: { field: email }")
     shown = "show: { amount: this.amount, merchant: this.merchant_name, card: this.card_label }"
     edit(folder / QUESTIONS_FILE, r"(?m)^show: .*$", shown)

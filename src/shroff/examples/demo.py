@@ -63,6 +63,7 @@ NO_RATE = """\
       - payment: { at: 2026-01-05T10:00:00Z, card: c, merchant: m, currency: CHF, amount: 5, country: CH, channel: pos }
       hits: [true]
 """
+EXPERIMENT = "  experiment: { name: fewer_reviews, share: 20%, by: card, rules: { customer_said_no: false } }\n"
 SUMMARY = ("amount", "merchant_name", "city", "country", "channel", "device_name")
 
 

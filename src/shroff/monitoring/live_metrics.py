@@ -16,6 +16,7 @@ from shroff.engine.let_through import DRAWS
 from shroff.explain.explanation import Usual
 from shroff.json_types import JsonObject, TextMapping
 from shroff.language.values import DAY_MS
+from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -120,6 +121,7 @@ class Pulse:
         self._newest: deque[Stopped] = deque(maxlen=NEWEST)
         self._shadow: set[str] = set()
         self._rules_now: Sequence[str] = ()
+        self._draws = DRAWS
         self._from = self._to = self._floor = 0  # places (from, to] are counted, and it goes back to the floor
         self._end_ms = 0
         self._has_begun = False
@@ -130,7 +132,8 @@ class Pulse:
         types = definitions.events.types.values()
         found = {type_.name: [field.name for field in type_.fields if field.type.kind == _MONEY] for type_ in types}
         last, amounts = log.last_seq(), {name: fields[0] for name, fields in found.items() if fields}
-        self._rules_now = [rule.id for rule in definitions.rules]
+        self._draws = DRAWS | {rule.id for rule in definitions.rules if rule.effect == EXPERIMENT}
+        self._rules_now = [rule.id for rule in definitions.rules if rule.id not in self._draws]
         if not self._has_begun or last - self._to > LOOKED_BACK:
             self._begin(last)
         self._end_ms = max(self._end_ms, log.watermark_ms() or 0)
@@ -186,7 +189,7 @@ class Pulse:
                     )
         for hits in log.hits_after(after, upto):
             for hit in hits:
-                if hit.rule not in DRAWS:
+                if hit.rule not in self._draws:
                     known[hit.seq][0].hits[hit.rule] += 1
                     (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
         return list(stopped), max((at_ms for _, at_ms, _ in known.values()), default=None)

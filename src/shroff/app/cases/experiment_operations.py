@@ -7,6 +7,7 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
 from shroff.app.cases.result_operations import LabelsAsOf, ResultRow, mature_after_ms, result_row
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
     from shroff.app.models.cutoffs import ScoreCutoffs
     from shroff.app.project import Project
-    from shroff.operations.declaration import ProgressSteps, Warn
+    from shroff.operations.declaration import ProgressSteps
     from shroff.project.definitions import Definitions
 
 OF_KEYS = 1_000  # to which money refers
@@ -181,7 +182,7 @@ class EndExperiment(OperationRequest[AppliedCutoffs]):
     refusals=(NoExperimentError,),
 )
 def end_experiment(
-    project: Project, cutoffs: ScoreCutoffs, definitions: Definitions, warn: Warn, request: EndExperiment
+    project: Project, cutoffs: ScoreCutoffs, definitions: Definitions, request: EndExperiment
 ) -> AppliedCutoffs:
     """End an experiment of policy.yaml: all keys get the policy of arm A, or with --promote that of arm B.
 
@@ -196,11 +197,13 @@ def end_experiment(
     event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
+    warning: str | UnsetType = UNSET
     if request.promote:
         with suppress(ShroffError):  # too few labels yet, or a lake that is away: it warns, and refuses nothing
             found = project.run(ShowExperiment(rule=name))
             if float(found.low) <= 0:
-                warn(f"{found.verdict} Arm B saves {found.saved} ({found.low} to {found.high}) of {OF_KEYS:,} keys.")
+                saved = f"Arm B saves {found.saved} ({found.low} to {found.high}) of {OF_KEYS:,} keys."
+                warning = f"{found.verdict} {saved}"
     policy = definitions.policy(event).of([EXPERIMENT] if request.promote else [])
-    ends = EndedExperiment(name, request.promote)
+    ends = EndedExperiment(name, request.promote, warning)
     return cutoffs.write(event, (policy.review_at, policy.decline_at), reason=reason, ends=ends)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
+from msgspec import UNSET, UnsetType
 from msgspec.json import decode as from_json
 
 from shroff import config
@@ -37,17 +38,19 @@ WRITTEN = "The thresholds are written; they become active with the next command 
 
 
 class AppliedCutoffs(ReportAnswer[tuple[str, str]]):
-    """Whether they are active in the log yet."""
+    """Whether they are active in the log yet, and a warning where arm B was promoted and is not proven better."""
 
     in_force: bool
     why_not: str | None
+    warning: str | UnsetType = UNSET
     NEXT: ClassVar = ("shroff results", "shroff audit list")
 
     def etag(self) -> str:
         return self.report[0]
 
     def text(self) -> str:
-        return f"{self.report[1]} {'All is active now.' if self.in_force else self.why_not}"
+        warning = f" {self.warning}" if self.warning else ""
+        return f"{self.report[1]} {'All is active now.' if self.in_force else self.why_not}{warning}"
 
 
 class EndedExperiment(NamedTuple):
@@ -55,6 +58,7 @@ class EndedExperiment(NamedTuple):
 
     name: str
     is_promoted: bool
+    warning: str | UnsetType = UNSET
 
 
 class CutoffsChange(FrozenStruct):
@@ -171,7 +175,8 @@ class ScoreCutoffs(ProjectPart):
         in_force, why_not = self._requests.put_in_force(WRITTEN)
         words = f"Experiment {ends.name} ended: all keys get arm {'AB'[ends.is_promoted]}. " if ends else ""
         words += f"Written: {', '.join(files)}."
-        return AppliedCutoffs.of((self.policy_tag, words), in_force=in_force, why_not=why_not or None)
+        warning = ends.warning if ends else UNSET
+        return AppliedCutoffs.of((self.policy_tag, words), in_force=in_force, why_not=why_not or None, warning=warning)
 
     @property
     def folder(self) -> Path:

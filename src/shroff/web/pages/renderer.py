@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from shroff.errors import ShroffError
 from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
+from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.logs import failure
 from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Form, Request
@@ -182,7 +183,8 @@ def _page(
     zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name)
     currency = service.project.definitions.settings.currency
-    common = {"seen": seen, "currency": currency, "organizations": None, "told": request.told}
+    arms = [rule.id for rule in service.project.definitions.rules if rule.effect == EXPERIMENT]  # no rules to people
+    common = {"seen": seen, "currency": currency, "arms": arms, "organizations": None, "told": request.told}
     status = 422 if status == 200 and shown.get("mistake") else status
 
     def panels(path: str) -> list[str]:
