@@ -68,6 +68,13 @@ CLIPPED = """() => [...document.body.querySelectorAll("*")].filter((node) => {
     const isCut = /hidden|clip/.test(style.overflowX) && node.scrollWidth > node.clientWidth + 1;
     return isCut && !isMeant && style.textOverflow !== "ellipsis" && node.clientWidth > 1 && node.checkVisibility();
 }).map((node) => `${node.outerHTML.slice(0, 120)}: ${node.textContent.trim().slice(0, 60)}`)"""
+# Links that look like the words around them: of their colour, without a line, an edge or a ground of their own.
+UNSEEN_LINKS = """() => [...document.querySelectorAll("main a[href]:not([aria-current])")].filter((link) => {
+    const own = getComputedStyle(link), around = getComputedStyle(link.parentElement), none = /transparent|, 0\\)$/;
+    const isDrawn = !none.test(own.backgroundColor) || parseFloat(own.borderTopWidth) > 0;
+    const isLined = own.textDecorationLine !== "none" && !none.test(own.textDecorationColor);
+    return link.textContent.trim() && own.color === around.color && !isDrawn && !isLined && link.checkVisibility();
+}).map((link) => link.outerHTML.slice(0, 120))"""
 JUDGED = Path(__file__).with_name("judged.js")
 
 
@@ -119,6 +126,8 @@ class Looker:
                 self._note(f"{words}: {texts[max(0, found.start() - 40) : found.end() + 20]}")
         for words in self.page.evaluate(FORMS):
             self._note(words)
+        for link in self.page.evaluate(UNSEEN_LINKS):
+            self._note(f"a link that looks like text: {link}")
         for (width, height), scheme in ((DESK, "light"), (PHONE, "dark")):  # a theme is of colours alone
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours on their way are none

@@ -39,7 +39,10 @@ def test_what_moved_leads_to_its_feature_and_a_measurement_is_queued(tmp_path):
         config.write_text(file, msgspec.json.encode(DriftRecord(looks={"payment": LOOK}, alerts=(alert,))).decode())
         shown = await page()
         for said in (
-            "Payment: <b>1</b> of 4 values drifted",
+            "1 of 4 values drifted",
+            '<input type="hidden" name="kind" value="train">',
+            'value=\'{"event": "payment"}\'',
+            ">Train again<",
             'href="/features?event=payment#card.payments_1h"',
             'href="/features?event=payment&amp;try=payment.amount"',
             'href="/models/m-1"',

@@ -150,7 +150,7 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
         counted = page.partition('id="counted"')[2].partition("</section>")[0]
 
         assert "payment.device</span> d-1" in counted
-        assert '<a class="plain" href="/entities/card/c-2">c-2</a>, ' in counted
+        assert '<a href="/entities/card/c-2">c-2</a>, ' in counted
         path = "/links?entity=card&key=c-1"
         drawn, hidden, pinned, far = [
             (await browser.get(f"{path}{more}")).body.decode()
@@ -168,7 +168,7 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
         assert first.index('href="/entities/card/c-3">c-3</a>') < first.index('href="/entities/card/c-2">c-2</a>')
         assert 'href="/links?entity=card&amp;key=c-1&amp;steps=1&amp;hide=payment.device%3Dd-1" data-key="h"' in drawn
         assert "No links" in hidden
-        assert '<a class="plain" href="/links?entity=card&amp;key=c-1&amp;steps=1">payment.device=d-1</a>' in hidden
+        assert '<a href="/links?entity=card&amp;key=c-1&amp;steps=1">payment.device=d-1</a>' in hidden
         assert "Unpin" in pinned
         assert "A step less" in far
         assert (await browser.get("/links?entity=cart&key=c-1")).status == 404

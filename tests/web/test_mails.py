@@ -52,7 +52,7 @@ def test_the_mailbox_shows_the_mail_the_way_to_its_page_and_the_answer(tmp_path)
         listed = await browser.get("/mails")
         assert "Was this you? 189.90 EUR on 28 May" in says(listed)
         assert "no answer yet" in says(listed)
-        assert "1 mail has no answer yet." in says(listed)
+        assert "No answer yet 1 of 1 question " in says(listed)
         (path,) = set(re.findall(rf'href="({FROM}[0-9a-f]+)"', listed.body.decode()))
         (file,) = bank.project.context.paths.mail.iterdir()
         assert f"It is in the file .shroff/mail/{file.name} of the project" in says(await browser.get(path))
@@ -124,7 +124,7 @@ def test_of_many_mails_the_newest_are_counted(tmp_path, monkeypatch):
     kept(bank)
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        assert "2 of the newest 2 mails have no answer yet." in says(await browser.get("/mails"))
+        assert "No answer yet 2 of the newest 2 questions" in says(await browser.get("/mails"))
 
     run(bank, steps)
 

@@ -422,8 +422,8 @@ PLACES: dict[str, dict[str, Callable[[Bank], Awaitable[object]]]] = {
     "precision of a rule, in percent": {
         "what was sent": value(50),  # of its mature hits, one was fraud and one genuine; the young ones do not count
         "Rules": shown("/rules", r"over_200 .*? (\d+) % \(\d+ % to \d+ %\)"),
-        "Rule": shown("/rules/over_200", r"Precision (\d+) %"),
-        "Hits": shown("/rules/over_200/hits", r"Precision (\d+) %"),
+        "Rule": shown("/rules/over_200", r"Precision of older hits (\d+) %"),
+        "Hits": shown("/rules/over_200/hits", r"Precision of older hits (\d+) %"),
         "API": precision_by_api,
         "back-test by API": precision_in_backtest,
         "shroff backtest": printed("backtest", "--rows", "0", of=lambda found: precision_of(found["rules"])),

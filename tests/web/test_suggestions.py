@@ -56,6 +56,7 @@ def test_a_search_is_queued_and_its_rule_goes_into_shadow_by_one_key(tmp_path):
             "165,921.11",
             "large",
             "It costs more",
+            "Frauds hit",
             'href="/rules/dear#history"',
             "1 rule changes no decision",
             "Try in shadow",

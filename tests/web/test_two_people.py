@@ -134,6 +134,20 @@ def test_one_page_has_all_that_waits_and_who_asked_does_not_approve(bank):
         yes = {"approve": True}
         assert [(await call(who, "PUT", path, yes)).status for who in (look, browser)] == [403, 403]
         assert (await call(ben, "PUT", "/api/v1/approvals/x", yes)).status == 404
+        for change in ({"role": "admin", "display_name": "Ada"}, {"disabled": False}):
+            assert (await call(browser, "PATCH", "/api/v1/users/eve", change)).status == 403
+        cuts = {"reason": "cheaper", "review_at": 0.5, "decline_at": 0.9}
+        head = {"if-match": "*", "content-type": "application/json", "x-csrf-token": await browser.csrf()}
+        await browser.send("PUT", "/api/v1/thresholds/payment", msgspec.json.encode(cuts), {**head, "accept": "*/*"})
+        page = await page_of(browser, "/approvals")
+        for earlier in (
+            "role from viewer to admin, display name from eve to Ada",
+            "disabled from yes to no",
+            "review at from none to 0.5, decline at from none to 0.9",
+        ):
+            assert earlier in page, earlier
+        for asked in (await call(browser, "GET", "/api/v1/approvals")).json()["approvals"][3:]:
+            await call(browser, "PUT", f"/api/v1/approvals/{asked['etag']}", {"approve": False})
         page = await page_of(browser, "/approvals")
         assert (page.count(">Withdraw<"), page.count(">Approve<")) == (3, 0)
 
@@ -148,7 +162,7 @@ def test_one_page_has_all_that_waits_and_who_asked_does_not_approve(bank):
         left = (await call(ben, "GET", "/api/v1/approvals")).json()["approvals"]
         assert [change["etag"] for change in left] == [model["etag"]]
         told = [row.action for row in rows_of(asks.service.desk.store) if row.action.startswith("change.")]
-        assert told == [*["change.ask"] * 4, "change.withdraw"]
+        assert told == [*["change.ask"] * 7, *["change.withdraw"] * 4]
 
         assert (await send(browser, "/settings/users/ben", do="disable")).status == 303
         (ci,) = [key for key in keys_module.all_keys(asks.service.desk) if key.name == "ci"]

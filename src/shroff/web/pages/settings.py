@@ -211,9 +211,9 @@ async def revoke_key(service: Service, request: Request) -> Response:
 async def approvals(service: Service, request: Request, mistake: str = "", done: str = "") -> Response:
     """Page of the changes that wait for a second person."""
     shown = await service.run(request, ShowApprovals())
-    roles = {user.name: user.role for user in await service.in_thread(all_users, service.desk)}
-    said = {"me": request.who.name, "mistake": mistake, "done": done}
-    return await page(service, request, "approvals.html", shown=shown, roles=roles, **said)
+    users = {user.name: user for user in await service.in_thread(all_users, service.desk)}
+    said = {"me": request.who.name, "mistake": mistake, "done": done, "policy": service.project.definitions.policy}
+    return await page(service, request, "approvals.html", shown=shown, users=users, **said)
 
 
 async def answer_approval(service: Service, request: Request) -> Response:

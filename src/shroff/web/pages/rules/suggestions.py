@@ -31,8 +31,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
     newest, done, found = await service.in_thread(_newest, service)
     if found is not None:
         found.rules.sort(key=lambda rule: -float(rule.money))
-    drafts = {draft.id for draft in await service.in_thread(service.project.drafts.all)}
-    known = drafts | {rule.id for rule in service.project.definitions.rules}
+    known = {look.id: look for look in await service.in_thread(service.project.rule_looks.all)}
     return await page(
         service,
         request,
