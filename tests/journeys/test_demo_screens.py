@@ -25,7 +25,8 @@ SAYS = {
     "/models": " scores each payment. ",
     "/thresholds": "The scores from which each payment is reviewed or declined. ",
     "/labels": "Whether events were fraud, as known by now. ",
-    "/mails": " no answer yet. ",
+    "/mails": "Open one to read it, or its case to decide.",
+    "/experiments": "fewer_reviews",
     "/settings/users": "Who may sign in, and what each role may do: 1 user, ",
     "/me": "Guest, signed in as guest with the role admin. ",
 }

@@ -223,8 +223,9 @@ def learn_from_past(
 def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tally, Callable[[Sequence[Answer]], None]]:
     """Figures, and what adds a batch to them."""
     from shroff.examples.demo import Tally
+    from shroff.rules.keys import EXPERIMENT
 
-    tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
+    tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules if rule.effect != EXPERIMENT})
 
     def on_batch(answers: Sequence[Answer]) -> None:
         tally.add(answers)

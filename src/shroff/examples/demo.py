@@ -266,7 +266,8 @@ class Tally:
             kind = self.kinds.setdefault(fraud.kind, Caught())
             (kind.missed if found == APPROVE else kind.caught).add(fraud.amount_minor)
         # 98 in 100 are hit by no rule, and need not be read.
-        rules = () if NO_RULES in document else from_json(document, type=_Rules).rules
+        hits = () if NO_RULES in document else from_json(document, type=_Rules).rules
+        rules = tuple(rule for rule in hits if rule in self.rules)  # an arm of an experiment is none
         by_rules = outcome([self.rules[rule].effect for rule in rules], Policy()) if rules else APPROVE
         self.rules_alone.add(by_rules, fraud)
         for rule in rules:
