@@ -21,7 +21,7 @@ from markupsafe import escape
 
 from shroff.app import project as app
 from shroff.backtest.document import BacktestReport
-from shroff.backtest.fold import RuleMatches
+from shroff.backtest.engine import RuleMatches
 from shroff.backtest.outcomes import outcomes_by_columns
 from shroff.backtest.report import UNKNOWABLE, page, sentence
 from shroff.backtest.report_builder import JudgedPeriod, backtest, changed, first_place, write_changed

@@ -21,10 +21,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from shroff.backtest import fold as backtest_fold
+from shroff.backtest import engine as backtest_engine
 from shroff.backtest import outcomes as backtest_judged
 from shroff.backtest import plan as backtest_plan
-from shroff.backtest.fold import RuleMatches
+from shroff.backtest.engine import RuleMatches
 from shroff.backtest.outcomes import JudgedRange, judge
 from shroff.backtest.plan import DraftComparison, Stretch, computations, kept_rules, versions_of
 from shroff.engine.let_through import LET_THROUGH
@@ -271,11 +271,11 @@ def hits_of_the_past(old: Callable[..., Any]) -> Callable[..., Any]:
 # What is broken, how, and the number of a history that shows it. Where the generator has changed, one soon after does.
 BREAKS = [
     pytest.param(
-        "BacktestFold._past_of", lambda old: lambda self, piece, after: None, 15, id="what was only taken is decided"
+        "BacktestEngine._past_of", lambda old: lambda self, piece, after: None, 15, id="what was only taken is decided"
     ),
     pytest.param("backtest_plan._is_same", lambda old: lambda *_, **__: True, 3, id="a rule of that id is kept"),
     pytest.param(
-        "BacktestFold._hits_of",
+        "BacktestEngine._hits_of",
         lambda old: lambda self, rule, seqs, decided: all_of(old(self, rule, seqs, decided)),
         2,
         id="shadow has effect",
@@ -291,7 +291,7 @@ BREAKS = [
 def test_the_law_catches_a_backtest_that_is_wrong(name: str, broken: Any, first: int, monkeypatch: pytest.MonkeyPatch):
     owner, _, attribute = name.rpartition(".")
     modules = {"backtest_plan": backtest_plan, "ReadLines": ReadLines}
-    place = modules.get(owner) or getattr(backtest_fold, owner)
+    place = modules.get(owner) or getattr(backtest_engine, owner)
     monkeypatch.setattr(place, attribute, broken(getattr(place, attribute)))
 
     with pytest.raises(AssertionError, match="the backtest says something else"):

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from shroff.arrays import Bools, Floats, Ints
-from shroff.backtest.fold import NO_WORDS, BacktestFold, RecordedHits, RuleMatches, TypeRows
+from shroff.backtest.engine import NO_WORDS, BacktestEngine, RecordedHits, RuleMatches, TypeRows
 from shroff.backtest.plan import (
     DecidingVersion,
     DraftComparison,
@@ -126,7 +126,7 @@ def judge(
     decided = [version.then for version in versions]
     kept = kept_rules(draft, decided)
     stretches = [Stretch(version.start, version.end, version.draft) for version in versions]
-    types = BacktestFold(log, stretches, kept, past).run(take, computing)
+    types = BacktestEngine(log, stretches, kept, past).run(take, computing)
     without = None if is_recorded(versions) else _without_draft(log, versions, types, past, computing)
     judged = {
         name: _judged(rows, without.get(name) if without else None, versions[-1], span, labels[name], past)
@@ -155,11 +155,11 @@ def _without_draft(
     known = {name: {rule: hit for rule, hit in rows.hits.items() if rule in shared} for name, rows in types.items()}
     kept = kept_rules(base, [version.then for version in versions])
     stretches = [Stretch(version.start, version.end, version.base) for version in versions]
-    fold = BacktestFold(log, stretches, kept, past, known, has_scores=not has_same_scores)
+    engine = BacktestEngine(log, stretches, kept, past, known, has_scores=not has_same_scores)
     explores_alike = all(base.policy(name).explore == draft.policy(name).explore for name in types)
-    if not fold.computes and explores_alike:
-        return fold.beside(types)
-    found = fold.run(lambda _: None, computing)
+    if not engine.computes and explores_alike:
+        return engine.beside(types)
+    found = engine.run(lambda _: None, computing)
     if not has_same_scores:
         return found
     return {name: replace(rows, scores=types[name].scores) for name, rows in found.items() if name in types}

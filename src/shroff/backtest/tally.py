@@ -10,7 +10,7 @@ import numpy as np
 
 from shroff.arrays import Bools, Floats, Ints
 from shroff.backtest.document import ReportBalance, ReportCell, ReportHits, ReportRule, ReportSide, ReportWeek
-from shroff.backtest.fold import NO_WORDS, RuleMatches
+from shroff.backtest.engine import NO_WORDS, RuleMatches
 from shroff.backtest.outcomes import JudgedEvents
 from shroff.language.values import DAY_MS
 from shroff.models.evaluation.exploration import rule_precision

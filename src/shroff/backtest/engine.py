@@ -1,4 +1,4 @@
-"""One side of a backtest folded over a log: where its rules hit, and its scores, by columns wherever that can be."""
+"""The engine of a backtest: decides one side over a log, by columns wherever that can be; rule hits and scores."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TypeRows(FrozenStruct):
     explored_before: Days
 
 
-class BacktestFold:
+class BacktestEngine:
     """One side of a backtest, in force from behind the place `after` up to `upto`, folded over a log.
 
     Cost: reading the log's columns, the batch engine for what is computed, and the online engine for rules that look
