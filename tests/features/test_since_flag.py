@@ -14,7 +14,7 @@ from shroff.features.key_texts import read_key
 from shroff.features.naive import Naive
 from shroff.features.online import window_state
 from shroff.features.online.engine import FEW, Online
-from shroff.features.online.group_state import Links
+from shroff.features.online.group_keys import Links
 from shroff.features.online.since_flag_kernel import RuleByKernel
 from shroff.language.columns import values_of
 from shroff.language.values import key_text

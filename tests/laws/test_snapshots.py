@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from shroff.events.labels import LogEvent
 from shroff.features.frames import Codes
-from shroff.features.online import group_state
+from shroff.features.online import group_keys
 from shroff.features.online.engine import Online
-from shroff.features.online.group_state import Links
+from shroff.features.online.group_keys import Links
 from shroff.features.online.value_codec import pack, unpack
 from shroff.language.columns import values_of
 from shroff.log.writer import Writer
@@ -176,7 +176,7 @@ def test_the_law_catches_pairs_that_are_not_linked_again(monkeypatch):
         return links
 
     monkeypatch.setattr(Links, "extend", only_new)
-    monkeypatch.setattr(group_state, "Links", noted)
+    monkeypatch.setattr(group_keys, "Links", noted)
 
     # Rare among others: a hit must find a pair that is not its own.
     must_be_caught(lambda parts: parts, lambda random: ("", FORGETS_PAIRS))

@@ -26,6 +26,7 @@ from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
 from shroff.log import batch_in_progress as draft_module
+from shroff.log import batch_labels as labels_module
 from shroff.log import writer as writer_module
 from shroff.log.unmatched_files import unmatched_of
 from shroff.log.writer import Answer, Writer
@@ -329,7 +330,7 @@ def interrupted(
 ) -> tuple[Writer, list[Answer], int]:
     """An ingest stopped by Ctrl-C at a line of the code that prepares and commits; gives how many lines ran."""
     one, told, ran = Writer(log, project, lambda: NOW_MS), list[Answer](), 0
-    files = {ingest_module.__file__, writer_module.__file__, draft_module.__file__}
+    files = {module.__file__ for module in (ingest_module, writer_module, draft_module, labels_module)}
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal ran

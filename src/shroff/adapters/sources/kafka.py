@@ -13,13 +13,12 @@ from typing import Any
 
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster, let_go
 from shroff.adapters.kafka.dead_letters import KafkaDeadLetters
-from shroff.adapters.sources.kafka_marks import KafkaMark
 from shroff.adapters.sources.kafka_part import KafkaPartition
-from shroff.adapters.sources.kafka_parts import LOOKED_S, Partitions, gone
-from shroff.errors import SchemasAwayError, ShroffError, StateError, TransientError, UsageError
+from shroff.adapters.sources.kafka_parts import LOOKED_S, OffsetHints, Partitions
+from shroff.errors import SchemasAwayError, TransientError, UsageError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
-from shroff.json_types import TextDict, TextMapping
+from shroff.json_types import TextMapping
 from shroff.project.settings.system import System
 from shroff.runtime import traces
 from shroff.streams.log import Refused
@@ -27,16 +26,11 @@ from shroff.streams.merge import Merge, MergingSource, Run
 from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
 
 FETCHED = 4_096  # messages that are taken over from the library at once
-LINES_MAX = 200_000  # that wait here for their turn, of all parts together
-BYTES_MAX = 64 * 1024 * 1024
-PART_LINES_MIN = 1_000
-PART_BYTES_MIN = 1024 * 1024
 WAIT_S = 0.1  # the longest single wait for a message
 LOOK_S = 30.0  # between two looks for new partitions
 AWAY_S = 5.0  # so long brokers are not asked for that which did not answer
 NEVER_S = float("-inf")
 PATIENCE_S = 30.0  # so long the others wait for a partition that has messages and gives none
-COMMIT_S = 1.0  # between two hints to the brokers
 AGAIN_S = 0.2
 TOMBSTONE = "the message has no value: it is a tombstone, which has no effect here"
 _GONE = {"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"}
@@ -67,9 +61,9 @@ class KafkaSource(MergingSource):
         self._begun: list[Taken] = []
         self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
         self._rebalances, self._has_fetched = 0, False  # `_has_fetched`: since the merge was filled last
-        self._looked_s = self._committed_s = 0.0
+        self._looked_s = 0.0
         self._vain_s = NEVER_S  # when brokers were asked last and did not answer
-        self._hints: TextDict = {}
+        self._hints = OffsetHints(self._cluster, self._partitions)
 
     def __repr__(self) -> str:
         return f"<KafkaSource {self._cluster.brokers}>"
@@ -102,16 +96,14 @@ class KafkaSource(MergingSource):
         return seen
 
     def acknowledge(self, offsets: TextMapping) -> None:
-        self._hints |= offsets
-        if time.monotonic() - self._committed_s >= COMMIT_S:
-            self._commit()
+        self._hints.add(self._consumer, offsets)
 
     def refuse(self, refused: Sequence[Refused]) -> None:
         self._letters.send(refused)
 
     def health(self) -> Health:
         is_known = self._parts and self._consumer is not None
-        lag = sum(self._lag(part) for part in self._parts.values()) if is_known else None
+        lag = sum(part.lag(self._consumer, self.merge) for part in self._parts.values()) if is_known else None
         waiting = [f"{part.name}: {part.trouble}" for part in self._parts.values() if part.trouble]
         words, merge = (*self._cluster.words, *waiting), self.merge
         return Health(lag, self._cluster.errors, self._rebalances, words, merge.overtaken, merge.overtaken_ms)
@@ -119,9 +111,7 @@ class KafkaSource(MergingSource):
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            self._consumer = consumer
-            self._commit()
-            self._consumer = None
+            self._hints.commit(consumer)
             let_go(consumer)
         self._letters.close()
 
@@ -201,10 +191,10 @@ class KafkaSource(MergingSource):
         for part, (lines, sent_ms) in made.items():
             part.came()
             self.merge.add(part.name, lines, sent_ms)
-            self._hold(part)
+            part.hold(self._consumer, self.merge, len(self._parts))
 
     def _take_error(self, message: Any) -> None:
-        """What the library says of a partition in place of a message. Raises: what `_gone` gives."""
+        """What the library says of a partition in place of a message. Raises: `Partitions.lost`."""
         error = message.error()
         part = self._parts.get((message.topic(), message.partition()))
         if part is None:
@@ -212,66 +202,20 @@ class KafkaSource(MergingSource):
         elif error.name() == "_PARTITION_EOF":
             part.ends_at(message.offset())
         elif error.name() in _GONE:
-            raise self._gone(part)
+            raise self._partitions.lost(self._consumer, part)
         else:
             self._cluster.failed(error)
             part.trouble = self._cluster.words_of(error)
 
-    def _gone(self, part: KafkaPartition) -> ShroffError:
-        """The error for messages that are gone."""
-        bounds = self._partitions.bounds(self._consumer, [part])
-        begin, end = bounds.get((part.topic, part.partition), (part.next, part.next))
-        error = gone(part, begin, end)
-        if begin <= part.next <= end:  # the brokers know by its epoch, and a new start would not
-            self._partitions.cut[part.name] = error
-        return self._stopped(error)
-
-    def _stopped(self, error: StateError) -> ShroffError:
-        """The same, so that it ends reading; or so that it begins again, where what is gone is to be skipped."""
-        return TransientError(str(error)) if self._partitions.skips else error
-
-    def _hold(self, part: KafkaPartition) -> None:
-        """Do not fetch a part that has enough here; fetch it again when half of that is gone, or the others need it."""
-        lines, n = self.merge.lines(part.name), len(self._parts)
-        share = max(lines * n / max(LINES_MAX, n * PART_LINES_MIN), part.bytes * n / max(BYTES_MAX, n * PART_BYTES_MIN))
-        is_needed = self.merge.needs(part.name)
-        if share > 1 and not is_needed and not part.is_held:
-            self._consumer.pause([part.position])
-            part.is_held = True
-        elif (share < 0.5 or is_needed) and part.is_held:
-            self._consumer.resume([part.position])
-            part.is_held = False
-
     # ---- giving on
 
     def find_out(self) -> bool:
-        if self._has_fetched:
-            return self._passes(time.monotonic())
-        self._has_fetched = True
-        self._fetch(0)  # it may be here already
-        return True
-
-    def taken(self, runs: Sequence[Run]) -> list[Taken]:
-        """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
-        left = {name: self.merge.lines(name) for name, _, _ in runs}
-        were = Counter(left)
-        for name, lines, _ in runs:
-            were[name] += len(lines)
-        for name, stay in left.items():
-            part = self._partitions.by_name[name]
-            part.bytes = part.bytes * stay // were[name]
-            if part.is_held:
-                self._hold(part)
-        found = []
-        for name, lines, before in runs:
-            part, last = self._partitions.by_name[name], lines[-1].number
-            were[name] -= len(lines)
-            mark = part.mark(last + 1 if were[name] else part.next, last, before)
-            found.append(Taken(name, part.type, self._decoder.format, lines, mark))
-        return found
-
-    def _passes(self, now_s: float) -> bool:
         """Whether all that others wait for can be passed by: they have nothing more, or gave nothing for too long."""
+        if not self._has_fetched:
+            self._has_fetched = True
+            self._fetch(0)  # it may be here already
+            return True
+        now_s = time.monotonic()
         waits_for = [self._partitions.by_name[name] for name in self.merge.waits_for]
         unsure = [part for part in waits_for if part.next >= part.end and now_s - part.certain_s > CERTAIN_S]
         if unsure and now_s - self._vain_s > AWAY_S:
@@ -287,12 +231,31 @@ class KafkaSource(MergingSource):
             self.merge.pass_by(part.name)
         return len(passed) == len(waits_for)
 
+    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+        """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
+        left = {name: self.merge.lines(name) for name, _, _ in runs}
+        were = Counter(left)
+        for name, lines, _ in runs:
+            were[name] += len(lines)
+        for name, stay in left.items():
+            part = self._partitions.by_name[name]
+            part.bytes = part.bytes * stay // were[name]
+            if part.is_held:
+                part.hold(self._consumer, self.merge, len(self._parts))
+        found = []
+        for name, lines, before in runs:
+            part, last = self._partitions.by_name[name], lines[-1].number
+            were[name] -= len(lines)
+            mark = part.mark(last + 1 if were[name] else part.next, last, before)
+            found.append(Taken(name, part.type, self._decoder.format, lines, mark))
+        return found
+
     # ---- beside it
 
     def _look_around(self) -> None:
         """Find partitions that are new, now and then; they begin at their first message.
 
-        Raises: as `_stopped`, where a topic is another one than before.
+        Raises: as `Partitions.stopped`, where a topic is another one than before.
         """
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_S:
@@ -306,31 +269,13 @@ class KafkaSource(MergingSource):
             return
         replaced = self._partitions.replaced(ids)
         if replaced is not None:
-            raise self._stopped(replaced)
+            raise self._partitions.stopped(replaced)
         new = [key for key in found if key not in self._parts]
         if new:
             parts = self._partitions.opened(self._consumer, {key: found[key] for key in new}, {}, ids, is_running=True)
             self._consumer.incremental_assign([part.position for part in parts])
             self._take_on(parts)
             self._rebalances += 1
-
-    def _commit(self) -> None:
-        self._committed_s = time.monotonic()
-        hints, self._hints = self._hints, {}
-        positions = [
-            self._partitions.by_name[name].at(KafkaMark.parse(name, offset).offset)
-            for name, offset in hints.items()
-            if name in self._partitions.by_name
-        ]
-        if positions and self._consumer is not None:
-            self._partitions.commit(self._consumer, positions)
-
-    def _lag(self, part: KafkaPartition) -> int:
-        waiting = self.merge.lines(part.name)
-        if part.is_at_end:
-            return waiting
-        end: int = self._consumer.get_watermark_offsets(part.position, cached=True)[1]
-        return waiting + max(end, part.end, part.next) - max(part.next, 0)
 
 
 _SIZES = {

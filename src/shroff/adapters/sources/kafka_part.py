@@ -7,8 +7,13 @@ from typing import Any
 
 from shroff.adapters.kafka.client import library
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, KafkaMark
+from shroff.streams.merge import Merge
 
 UNKNOWN = -1
+LINES_MAX = 200_000  # that wait here for their turn, of all parts together
+BYTES_MAX = 64 * 1024 * 1024
+PART_LINES_MIN = 1_000
+PART_BYTES_MIN = 1024 * 1024
 BEGINNING = -2  # as the library writes it in place of an offset
 
 Key = tuple[str, int]  # topic and partition
@@ -102,3 +107,27 @@ class KafkaPartition:
             return False
         self.trouble = f"it has messages but returned none for {patience_s:.0f} s, so the others continue without it"
         return True
+
+    def hold(self, consumer: Any, merge: Merge, count: int) -> None:
+        """Fetch nothing more where enough waits here; fetch again when half of that is gone, or the others need it.
+
+        Args:
+            count: Of the partitions that share the room.
+        """
+        lines = merge.lines(self.name) * count / max(LINES_MAX, count * PART_LINES_MIN)
+        share = max(lines, self.bytes * count / max(BYTES_MAX, count * PART_BYTES_MIN))
+        is_needed = merge.needs(self.name)
+        if share > 1 and not is_needed and not self.is_held:
+            consumer.pause([self.position])
+            self.is_held = True
+        elif (share < 0.5 or is_needed) and self.is_held:
+            consumer.resume([self.position])
+            self.is_held = False
+
+    def lag(self, consumer: Any, merge: Merge) -> int:
+        """How many messages were not given on yet, by what the library knows."""
+        waiting = merge.lines(self.name)
+        if self.is_at_end:
+            return waiting
+        end: int = consumer.get_watermark_offsets(self.position, cached=True)[1]
+        return waiting + max(end, self.end, self.next) - max(self.next, 0)

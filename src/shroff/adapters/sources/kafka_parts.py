@@ -11,7 +11,7 @@ from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, known_topic
 from shroff.adapters.kafka.topics import no_topics
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
 from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, KafkaPartition, Key
-from shroff.errors import StateError, TransientError, UsageError
+from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.json_types import TextDict, TextMapping
 from shroff.project.settings.system import System
 from shroff.streams.settings import TOPIC
@@ -28,6 +28,7 @@ LOOKED_S = 3.0  # so long an answer may take that somebody asks for who is there
 ASSIGNED_WITHIN_S = 5.0  # the library has begun to read what it was told to
 ASSIGNED_LOOK_S = 0.005
 NEEDED_S = 10.0  # so long brokers may take to say where partitions begin and end
+COMMIT_S = 1.0  # between two hints to the brokers
 AT_ONCE_S = 1.0  # where nothing hangs on it
 _END = -1
 
@@ -84,7 +85,7 @@ class Partitions:
     def _required(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool) -> Any:
         """The metadata of a topic. Raises: NoTopicError, and as `found`."""
         metadata = self._metadata(consumer, topic, within_s, is_patient=is_patient)
-        error = topic_error(self._cluster, topic, metadata, lambda: self._names(consumer, within_s))
+        error = topic_error(self._cluster, topic, metadata, lambda: list(consumer.list_topics(timeout=within_s).topics))
         if error is not None:
             raise error
         return metadata
@@ -192,6 +193,18 @@ class Partitions:
         found.gap = str(error).partition(". ")[0]
         return found
 
+    def lost(self, consumer: Any, part: KafkaPartition) -> ShroffError:
+        """The error for messages of a part that are gone while it is read."""
+        begin, end = self.bounds(consumer, [part]).get((part.topic, part.partition), (part.next, part.next))
+        error = gone(part, begin, end)
+        if begin <= part.next <= end:  # the brokers know by its epoch, and a new start would not
+            self.cut[part.name] = error
+        return self.stopped(error)
+
+    def stopped(self, error: StateError) -> ShroffError:
+        """The same, so that it ends reading; or so that it begins again, where what is gone is to be skipped."""
+        return TransientError(str(error)) if self.skips else error
+
     def have_checked(self, consumer: Any, parts: Iterable[KafkaPartition]) -> None:
         """Have the library ask brokers whether they still have what was read of these parts, which are just assigned.
 
@@ -244,13 +257,6 @@ class Partitions:
             if answer.error is None and answer.offset >= 0
         }
 
-    def commit(self, consumer: Any, positions: list[Any]) -> None:
-        """Let the brokers' tools see how far was read; a hint, so whatever fails is nothing."""
-        try:
-            consumer.commit(offsets=positions, asynchronous=True)
-        except library("source").KafkaException as error:
-            self._cluster.failed(error.args[0])
-
     def _metadata(self, consumer: Any, topic: str, within_s: float, *, is_patient: bool = False) -> Any:
         try:
             found = known_topic(consumer, topic, within_s=within_s, is_patient=is_patient)
@@ -259,8 +265,35 @@ class Partitions:
         self._cluster.let_in()
         return found
 
-    def _names(self, consumer: Any, within_s: float) -> list[str]:
-        return list(consumer.list_topics(timeout=within_s).topics)
+
+class OffsetHints:
+    """Offsets for the brokers' tools, which show how far was read; whatever fails is nothing."""
+
+    def __init__(self, cluster: KafkaCluster, partitions: Partitions) -> None:
+        self._cluster, self._partitions = cluster, partitions
+        self._offsets: TextDict = {}
+        self._committed_s = 0.0
+
+    def add(self, consumer: Any, offsets: TextMapping) -> None:
+        """Have these offsets committed, at most once a second."""
+        self._offsets |= offsets
+        if time.monotonic() - self._committed_s >= COMMIT_S:
+            self.commit(consumer)
+
+    def commit(self, consumer: Any) -> None:
+        """Commit what was added since."""
+        self._committed_s = time.monotonic()
+        offsets, self._offsets = self._offsets, {}
+        positions = [
+            self._partitions.by_name[name].at(KafkaMark.parse(name, offset).offset)
+            for name, offset in offsets.items()
+            if name in self._partitions.by_name
+        ]
+        try:
+            if positions and consumer is not None:
+                consumer.commit(offsets=positions, asynchronous=True)
+        except library("source").KafkaException as error:
+            self._cluster.failed(error.args[0])
 
 
 def anew(name: str, read: KafkaMark) -> StateError:

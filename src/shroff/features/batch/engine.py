@@ -19,7 +19,8 @@ from shroff.features.batch.feed import GroupFeed
 from shroff.features.batch.rounds import Rounds
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
-from shroff.features.online.group_state import GroupState, SharedCodes
+from shroff.features.online.group_keys import SharedCodes
+from shroff.features.online.group_state import GroupState
 from shroff.language.row import Reference
 from shroff.runtime.values import replace
 

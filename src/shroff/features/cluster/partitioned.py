@@ -43,7 +43,8 @@ from shroff.features.cluster.spilled import Spilled
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
-from shroff.features.online.group_state import GroupState, SharedCodes
+from shroff.features.online.group_keys import SharedCodes
+from shroff.features.online.group_state import GroupState
 from shroff.features.online.scan_state import ScanState
 from shroff.features.online.value_codec import pack, unpack
 from shroff.features.online.window_state import HistoryPlan, WindowState

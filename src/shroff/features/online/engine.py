@@ -21,7 +21,8 @@ from shroff.features.computed import Computed
 from shroff.features.frames import Frame, frames_of, masked, times_of
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
-from shroff.features.online.group_state import GroupState, SharedCodes
+from shroff.features.online.group_keys import SharedCodes
+from shroff.features.online.group_state import GroupState
 from shroff.features.online.row_engine import RowEngine
 from shroff.features.online.row_reads import Row, RowReads
 from shroff.features.online.since_flag import SinceFlag

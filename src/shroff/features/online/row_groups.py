@@ -98,13 +98,13 @@ class RowGroup:
         if ask is not None:
             fills += [self._words_fill(at, node, reads) for at, node in enumerate(kernel.operands, self._series)]
         link = None if via is None or insert is None else reads.evaluate(via.operand)
-        is_linked, link_codes, key_at = via is not None, self.group.link_codes, self._series - OF_KEY
+        is_linked, link_codes, key_at = via is not None, self.group.keys.link_codes, self._series - OF_KEY
         words, there = self._words, self._there
         room = history.room(1)
         arguments = self._times, self._inserts, self._asks, self._values, self._kept
         deliver = self._delivery(reads, places, *room)
         is_one = insert is not None and not self.group.key.pairs and self.group.key.matching is None  # the same key
-        codes, now = self.group.codes, self._now
+        codes, now = self.group.keys.codes, self._now
         insert_view, ask_view, time_view, time_at = self._insert, self._ask, self._time, reads.time_at
 
         def step(row: Row) -> None:
@@ -205,7 +205,7 @@ class RowGroup:
             else:
                 plain.append((number, at, floats if kind == "real" else words))
         hide, note_sums = self._hiding(reads, places), self._noting_sums(reads)
-        sums = self.group.sums
+        sums = self.group.remarks.sums
 
         def deliver(row: Row) -> None:
             for number, at, view in plain:
@@ -225,7 +225,12 @@ class RowGroup:
     # ---- where each event is looked at, in Python
 
     def _look_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
-        look, codes, sums, link_codes = self.group.look, self.group.codes, self.group.sums, self.group.link_codes
+        look, codes, sums, link_codes = (
+            self.group.look,
+            self.group.keys.codes,
+            self.group.remarks.sums,
+            self.group.keys.link_codes,
+        )
         assert look is not None
         aggregates = self.group.group.aggregates
         via, is_seen = self.group.key.via, self.group.key.event == reads.type.name

@@ -29,7 +29,7 @@ class SinceFlag:
     def __init__(self, wanted: Computed, groups: list[GroupState], entity: Entity, *, is_told: bool) -> None:
         self.wanted, self.groups, self._entity = wanted, groups, entity
         self._is_told = is_told  # the histories' answers too, for the reason of the rule
-        self.keys = groups[0].entity_codes
+        self.keys = groups[0].keys.entity_codes
         program = rule_program(wanted, groups)
         self.rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
 

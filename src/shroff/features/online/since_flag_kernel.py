@@ -14,7 +14,8 @@ from shroff.features.frames import Codes, Frame
 from shroff.features.kernels import operations as layout
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.operations import OUTSIDE
-from shroff.features.online.group_state import Feed, GroupState, this_fields
+from shroff.features.online.group_remarks import this_fields
+from shroff.features.online.group_state import Feed, GroupState
 from shroff.features.online.since_flag_rows import Values, condition, values_at
 from shroff.features.online.value_codec import encode
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
@@ -165,8 +166,8 @@ class RuleByKernel:
     def _note_sums(self, batch: _Batch, frames: Mapping[str, Frame]) -> None:
         """Note the sums that are missing for their size."""
         for at, group in enumerate(self.groups):
-            if group.sums:
-                group.note_sums(batch.valid[int(self._groups[at, layout.FIRST_OUT]) :], batch.asks[at], frames)
+            if group.remarks.sums:
+                group.remarks.note_sums(batch.valid[int(self._groups[at, layout.FIRST_OUT]) :], batch.asks[at], frames)
 
     def _values_at(self, batch: _Batch, row: int) -> Values:
         """What all histories answered at a row."""
@@ -184,8 +185,8 @@ class RuleByKernel:
             if self._heaps[at] is not heap or self._groups[at, layout.HEAP_SIZE] != len(heap):
                 self._heaps[at] = heap
                 self._groups[at, [layout.HEAP, layout.HEAP_SIZE]] = heap.ctypes.data, len(heap)
-            if group.links is not None:
-                last, before = group.links.last, group.links.before
+            if group.keys.links is not None:
+                last, before = group.keys.links.last, group.keys.links.before
                 known = last.ctypes.data, len(last), before.ctypes.data, len(before)
                 self._groups[at, [layout.LINKS, layout.LINKS_SIZE, layout.NEXTS, layout.NEXTS_SIZE]] = known
 

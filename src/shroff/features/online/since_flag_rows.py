@@ -10,7 +10,8 @@ from shroff.arrays import Bytes, Ints
 from shroff.features.computed import Computed
 from shroff.features.frames import Frame
 from shroff.features.kernels.operations import ASKED, HIT, NO_HIT, UNKNOWN
-from shroff.features.online.group_state import Feed, GroupState, LookRows, this_fields
+from shroff.features.online.group_remarks import this_fields
+from shroff.features.online.group_state import Feed, GroupState, LookRows
 from shroff.features.online.value_codec import decode
 from shroff.language.columns import values_of
 from shroff.language.expression import Aggregate, Node
@@ -60,7 +61,7 @@ class RuleByRows(FrozenStruct):
                     group.clear(key)
         for group, fed, looked in zip(self.groups, feeds, looks, strict=True):
             asks = looked[1] if looked is not None else [] if fed is None else fed.asks.tolist()
-            group.note_missing(_answers(group, seen), asks, frames)
+            group.remarks.note_missing(_answers(group, seen), asks, frames)
         return lambda frames: self._tell(seen, frames)
 
     def _tell(self, seen: Sequence[Values], frames: Mapping[str, Frame]) -> None:

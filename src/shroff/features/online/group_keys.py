@@ -1,0 +1,140 @@
+"""Keys of one group of aggregates: their codes at the events of a batch, and the pairs of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from msgspec import Struct, field
+
+from shroff.arrays import Ints
+from shroff.events.definitions import Events
+from shroff.events.labels import LabelEvent
+from shroff.features.frames import Codes, Frame, joined_key
+from shroff.features.online.link_state import linked_codes
+from shroff.features.plan import Group
+from shroff.language.columns import values_of
+from shroff.language.expression import ItemField, Node, ThisField, walk
+from shroff.language.row import Reference
+from shroff.runtime.values import FrozenStruct
+
+
+class SharedCodes(FrozenStruct):
+    """Codes that the groups of an engine share: of keys, by entity and names of a pair, and of texts."""
+
+    keys: dict[Any, Codes] = field(default_factory=dict[Any, Codes])
+    texts: Codes = field(default_factory=Codes)
+
+
+class GroupKeys:
+    """Codes of the keys of a group's events; `entity_codes` and `links` are there where a rule's hits clear keys."""
+
+    def __init__(self, group: Group, shared: SharedCodes, events: Events, reference: Reference) -> None:
+        self.key, self._asked_at = group.key, group.asked_at
+        entity, via = group.key.entity, group.key.via
+        space = (entity, tuple(item for item, _ in group.key.pairs))
+        self.codes = shared.keys.setdefault(space, Codes())
+        self.link_codes = self.codes if via is None else shared.keys.setdefault(("via", via), Codes())
+        self.linked = partial(linked_codes, group.key, (self.codes, self.link_codes), events, reference)
+        self.links: Links | None = None
+        if group.key.rule is not None:
+            self.entity_codes = shared.keys.setdefault((entity, ()), Codes())
+            self.links = Links(self.codes, self.entity_codes) if group.key.pairs else None
+
+    def inserts(self, frames: Mapping[str, Frame], size: int) -> Ints:
+        """Key codes of the events that enter the history; -1 for all others."""
+        codes = np.full(size, -1, np.int64)
+        frame = frames.get(self.key.event)
+        if frame is None:
+            return codes
+        found = self._insert_codes(frame)
+        if self.key.event == "label" and not self.key.each_source:
+            changes = np.array([isinstance(event, LabelEvent) and event.changes for event in frame.events], np.bool_)
+            found = np.where(changes, found, -1)
+        codes[frame.places] = found
+        return codes
+
+    def asks(self, frames: Mapping[str, Frame], size: int) -> Ints:
+        """Key codes of the events that ask; -1 where nobody asks or the key is missing."""
+        codes = np.full(size, -1, np.int64)
+        for event in self._asked_at & frames.keys():
+            frame = frames[event]
+            if not self.key.pairs:
+                codes[frame.places] = frame.key_codes(self.key.entity, self.codes)
+                continue
+            keys = frame.key_values(self.key.entity)
+            codes[frame.places] = self._pair_codes(keys, [_asked(this, frame) for _, this in self.key.pairs])
+        return codes
+
+    def _insert_codes(self, frame: Frame) -> Ints:
+        matching = None
+        if self.key.matching is not None:
+            type_ = next(declared.type for declared in frame.type.fields if declared.name == self.key.matching)
+            matching = ItemField(type_, self.key.matching)
+        if not self.key.pairs:
+            entity = self.key.entity
+            return frame.value_codes(matching, self.codes) if matching else frame.key_codes(entity, self.codes)
+        keys = values_of(frame.evaluate(matching)) if matching else frame.key_values(self.key.entity)
+        return self._pair_codes(keys, [values_of(frame.evaluate(item)) for item, _ in self.key.pairs])
+
+    def _pair_codes(self, keys: list[Any], parts: list[list[Any]]) -> Ints:
+        return self.codes.of(joined_key([keys, *parts], len(keys)))
+
+
+def _asked(this: Node, frame: Frame) -> list[Any]:
+    """The asking side of a pair key at each event: missing where a field that it reads is.
+
+    Where it is missing all the same, no event is its equal: () is the value of none.
+    """
+    column = frame.evaluate(this)
+    values = values_of(column)
+    if isinstance(this, ThisField) or column.valid.all():
+        return values
+    valids = [frame.field(node.name, node.type).valid for node in walk(this) if isinstance(node, ThisField)]
+    there = np.logical_and.reduce(valids)
+    return [() if value is None and is_there else value for value, is_there in zip(values, there, strict=True)]
+
+
+_FIRST_ROOM = 64
+
+
+class Links(Struct):
+    """Chains of pair codes: `last` has the newest pair of each key, `before` the one before each pair; -1: none.
+
+    All of it follows from the dictionary of pairs, so a snapshot need not have it.
+    """
+
+    pairs: Codes
+    keys: Codes
+    last: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
+    before: Ints = field(default_factory=lambda: np.full(_FIRST_ROOM, -1, np.int64))
+    _linked: int = 0
+    _values: list[Any] | None = None  # the dictionary's values that are linked: others after a restore
+
+    def extend(self) -> None:
+        """Link the pairs that came since."""
+        values = self.pairs.values
+        if values is not self._values:
+            self._values, self._linked = values, 0
+            self.last.fill(-1)
+        for pair in range(self._linked, len(values)):
+            key = self.keys.add(values[pair][0])
+            self.last, self.before = _with_room(self.last, key), _with_room(self.before, pair)
+            self.before[pair] = self.last[key]
+            self.last[key] = pair
+        self._linked = len(values)
+
+    def of(self, key: int) -> Iterator[int]:
+        """The pairs of a key."""
+        pair = int(self.last[key]) if key < len(self.last) else -1
+        while pair >= 0:
+            yield pair
+            pair = int(self.before[pair])
+
+
+def _with_room(array: Ints, place: int) -> Ints:
+    if place < len(array):
+        return array
+    return np.concatenate([array, np.full(max(len(array), place + 1 - len(array)), -1, np.int64)])

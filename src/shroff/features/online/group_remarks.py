@@ -1,0 +1,77 @@
+"""Remarks of one group of aggregates: values that it leaves out, and sums that are missing for their size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from shroff.arrays import Bools, Bytes, Ints
+from shroff.features.batch.remarks import Remarks
+from shroff.features.frames import Frame
+from shroff.features.plan import Group, SeriesKey, series_of
+from shroff.language.aggregates import AGGREGATES
+from shroff.language.expression import Aggregate, Node, ThisField, walk
+from shroff.language.values import Value
+from shroff.runtime.values import replace
+
+
+class GroupRemarks:
+    """Notes for the features and rules of a group; `sums` are those of its aggregates that are totals."""
+
+    def __init__(self, group: Group, remarks: Remarks | None) -> None:
+        self._group, self._remarks = group, remarks
+        self.sums = [at for at, aggregate in enumerate(group.aggregates) if AGGREGATES[aggregate.function].is_total]
+        self._sum_rows = np.array(self.sums, np.int64)
+
+    def note_left_out(self, key: SeriesKey, frame: Frame, inserts: Ints, left_out: Bools) -> None:
+        """Note values of a series that do not fit, of events that come into the history."""
+        left_out = left_out & (inserts[frame.places] >= 0)
+        if self._remarks is None or not left_out.any():
+            return
+        for aggregate, askers in self._group.askers.items():
+            series = series_of(aggregate)
+            if series is None or replace(series, where=None) != replace(key, where=None):
+                continue
+            if series.where == key.where:
+                self._remarks.leave_out(askers, frame.rows[left_out])
+            elif self._group.key.is_look and series.where is not None:
+                # what else its condition asks, each look will know
+                taken = frame.evaluate(series.where).values.astype(np.bool_)
+                self._remarks.leave_out(askers, frame.rows[left_out & taken])
+
+    def note_sums(self, valid: Bytes, asks: Ints, frames: Mapping[str, Frame]) -> None:
+        """Note sums that were asked for with a key and are missing all the same: they are outside 64 bits.
+
+        Args:
+            valid: Which answers are there, a row for each aggregate of the group.
+        """
+        if self._remarks is None or not self.sums or valid.take(self._sum_rows, 0).all():
+            return
+        for at in self.sums:
+            missing = (asks >= 0) & (valid[at] == 0)
+            for event in self._group.asked_at & frames.keys() if missing.any() else ():
+                frame, aggregate = frames[event], self._group.aggregates[at]
+                outside = missing[frame.places]
+                for node in this_fields(aggregate):
+                    outside = outside & frame.field(node.name, node.type).valid
+                self._remarks.miss_sums(self._group.askers[aggregate], frame, outside)
+
+    def note_missing(self, answers: Sequence[Sequence[Value]], asks: list[int], frames: Mapping[str, Frame]) -> None:
+        """The same for answers that are values, a list for each row of the batch."""
+        if self.sums and answers:
+            valid = np.array([[value is not None for value in values] for values in answers], np.uint8)
+            self.note_sums(valid.T, np.array(asks, np.int64), frames)
+
+    def note_operand(self, node: Node, frame: Frame, left_out: Bools) -> None:
+        """Note values of an operand that do not fit."""
+        if self._remarks is not None:
+            for aggregate, askers in self._group.askers.items():
+                if node in walk(aggregate):
+                    self._remarks.leave_out(askers, frame.rows[left_out])
+
+
+def this_fields(aggregate: Aggregate) -> list[ThisField]:
+    """The fields of `this` that an aggregate's condition reads: where one is missing, so is the aggregate."""
+    found = walk(aggregate.condition) if aggregate.condition is not None else ()
+    return list(dict.fromkeys(node for node in found if isinstance(node, ThisField)))

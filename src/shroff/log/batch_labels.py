@@ -1,0 +1,239 @@
+"""Labels of a batch in progress: each is joined to its event, or waits until that arrives."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from shroff.engine.step import SequencedEvent
+from shroff.events.event import Event, time_text
+from shroff.events.intake import Submission
+from shroff.events.labels import LogEvent, VerdictInForce
+from shroff.events.unique import Named
+from shroff.events.validation import LabelInput, label_refusal
+from shroff.features.key_texts import Hits
+from shroff.log.dedup_lookup import Key, KnownRecords, NameKey
+from shroff.log.history import label_id, label_key, waiting_body, waiting_label
+from shroff.log.prepared import DUPLICATE, TAKEN, WAITING, Answer
+from shroff.log.state.fold import Folded
+from shroff.runtime.values import FrozenStruct
+from shroff.streams.log import Batch, Kind, Record, Refused, WaitingLabel
+
+
+class SequencedRows(Struct):
+    """Records of a batch up to the last sequence number, and its events by their ids and unique values."""
+
+    known: KnownRecords
+    seq: int
+    records: list[Record] = []
+    placed: list[SequencedEvent] = []
+    events: dict[Key, tuple[Event, Record]] = {}
+    named: dict[NameKey, tuple[Event, Record]] = {}
+
+    def append(
+        self, kind: Kind, event: LogEvent, body: bytes, hits: Hits | None = None, *, is_decided: bool = False
+    ) -> Record:
+        """Give an event or label the next sequence number."""
+        self.seq += 1
+        record = Record(self.seq, kind, event.type, event.id, event.time_ms, body, is_decided)
+        self.records.append(record)
+        self.placed.append(SequencedEvent(self.seq, event, body, hits))
+        return record
+
+    def named_record(self, key: NameKey) -> Record | None:
+        """The event that has this value of a unique field."""
+        return self.named[key][1] if key in self.named else self.known.unique.get(key)
+
+
+class _Early(FrozenStruct):
+    """A label of this batch whose event has not arrived, and how the log keeps it if none does."""
+
+    label: LabelInput
+    answer: Answer
+    waiting: WaitingLabel
+
+
+class BatchLabels:
+    """Takes the labels of one batch.
+
+    `early` are those whose event has not arrived, by their ids; `met` is that of `Prepared`.
+
+    Args:
+        rows: Where labels follow the events of the batch.
+        refuse: Refuses a submission.
+    """
+
+    def __init__(
+        self,
+        state: Folded,
+        rows: SequencedRows,
+        batch: Batch,
+        refuse: Callable[[Submission, str], Answer],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._state, self._rows, self._known, self._batch = state, rows, rows.known, batch
+        self._refuse, self._now_ms, self._unique = refuse, now_ms, state.records.unique
+        self.early: dict[str, _Early] = {}
+        self._early_of: dict[NameKey, list[str]] = defaultdict(list)
+        self.met: dict[str, int] = {}
+        self._places: dict[str, int] = {}
+        self._repeated: list[Answer] = []
+
+    def take(self, submission: Submission, label: LabelInput) -> Answer:
+        """Take a label: join it to its event, or keep it until that comes."""
+        places = self._state.records.money_places
+        forms = self._unique.forms
+        lacking = next((name for name, _ in label.unique if (label.event_type or "", name) not in forms), "")
+        if lacking:
+            return self._refuse(submission, f"{lacking}: no unique field of {label.event_type} in the active version")
+        event, record = self._event_of(label)
+        label = label if record is None else label.dated(record.time_ms)
+        id_ = label_id(label, places, "" if record is None else record.id)
+        misfit = self._misfit(label, event) if event is not None and label.unique else ""
+        if not misfit and self._is_known(id_):
+            answer = Answer(DUPLICATE, "label", id_, is_label=True)
+            self._repeated.append(answer)
+            return answer
+        if record is None:
+            return self._wait(submission, label, id_)
+        event = event or self._decoded(record)
+        misfit = misfit or _too_early(label, event)
+        if misfit:
+            return self._refuse(submission, misfit)
+        seq = self._join(label, id_, event, record.body)
+        standing = self._state.standings[f"{event.type}/{event.id}"]
+        in_force = standing.verdict, standing.source
+        return Answer(TAKEN, "label", id_, seq, is_label=True, in_force=in_force)
+
+    def _event_of(self, label: LabelInput) -> tuple[Event | None, Record | None]:
+        """The event that a label names by its id, else by a unique field, and its record.
+
+        One that is found by its id alone in the log is not read yet, since most labels that come again need it not.
+        """
+        type_ = label.event_type or ""
+        key = type_, label.event_id
+        if label.event_id:
+            if key in self._rows.events:
+                return self._rows.events[key]
+            if key in self._known.records:
+                record = self._known.records[key]
+                return self._decoded(record) if label.unique else None, record
+        for name, value in label.unique:
+            named = type_, name, value
+            if named in self._rows.named:
+                return self._rows.named[named]
+            if named in self._known.unique:
+                record = self._known.unique[named]
+                return self._decoded(record), record
+        return None, None
+
+    def _decoded(self, record: Record) -> Event:
+        found = self._state.records.decode(record)
+        assert isinstance(found, Event)
+        return found
+
+    def _misfit(self, label: LabelInput, event: Event) -> str:
+        """Why an event is not all that a label says of it; nothing where it is."""
+        if label.event_id and label.event_id != event.id:
+            return f"event: it is not {event.type} {event.id!r}, which {label.unique[0][0]} names"
+        has = dict(self._unique.keys(event))
+        for name, value in label.unique:
+            if has.get(name) != value:
+                key = event.type, name, value
+                other = self._rows.named_record(key)
+                whose = "" if other is None else f"; this is that of {event.type} {other.id!r}"
+                return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
+        return ""
+
+    def _wait(self, submission: Submission, label: LabelInput, id_: str) -> Answer:
+        """Keep a label until its event arrives, by the event's id if it has one."""
+        type_, name, value = key = label_key(label)
+        answer = Answer(WAITING, "label", id_, is_label=True)
+        body = waiting_body(label, self._state.records.money_places, self._now_ms())
+        origin = submission.source, submission.place, submission.raw()
+        waiting = WaitingLabel(type_, value, id_, body, *origin, name, submission.header)
+        self.early[id_] = _Early(label, answer, waiting)
+        self._early_of[key].append(id_)
+        return answer
+
+    def join_waiting(self, names: Iterable[Named], event: Event, body: bytes) -> None:
+        """Append the labels that wait for an event: by id, then by each unique field, in order of arrival.
+
+        So where batches end makes no difference: what waits in the log came before what this batch brought.
+        """
+        for name, value in names:
+            key = event.type, name, value
+            for waiting in self._known.waiting.pop(key, ()):
+                self._join_stored(waiting, event, body)
+            for label_id_ in self._early_of.pop(key, ()):
+                self._join_early(label_id_, event, body)
+
+    def _is_known(self, id_: str) -> bool:
+        """Whether a label is in the log, in this batch, or waits for its event."""
+        known = self._known
+        if id_ in self._places or id_ in self.early or ("label", id_) in known.records:
+            return True
+        return id_ in known.waiting_ids and id_ not in self.met
+
+    def _join_stored(self, waiting: WaitingLabel, event: Event, body: bytes) -> None:
+        """Append a label that had waited, right after its event; one that does not fit it is refused now."""
+        settings = self._state.engine.definitions.settings
+        sent = waiting_label(waiting.body, settings.money_places)
+        label = sent.dated(event.time_ms)
+        self._batch.joined.append(waiting.id)
+        # Beyond the limits are those of a program that did not keep them, and amounts under other places of money.
+        reason = label_refusal(label, settings) or self._misfit(label, event) or _too_early(label, event)
+        if reason:
+            self.met[waiting.id] = 0
+            self._refuse_waiting(waiting, reason)
+        else:
+            is_other = bool(waiting.field) or label.known_at_ms != sent.known_at_ms
+            id_ = label_id(label, settings.money_places, event.id) if is_other else waiting.id
+            self.met[waiting.id] = self._places.get(id_) or self._join(label, id_, event, body)
+
+    def _join_early(self, id_: str, event: Event, body: bytes) -> None:
+        """The same for a label of this batch, whose answer then has the result."""
+        early = self.early.pop(id_)
+        label, answer = early.label.dated(event.time_ms), early.answer
+        reason = self._misfit(label, event) or _too_early(label, event)
+        if reason:
+            answer.reason = reason
+            self._refuse_waiting(early.waiting, reason)
+        else:
+            known_as = label_id(label, self._state.records.money_places, event.id)
+            answer.seq = self._places.get(known_as) or self._join(label, known_as, event, body)
+        self.met[id_] = answer.seq
+
+    def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:
+        """Refuse a label as if it had come now: the same line again is then the same entry."""
+        of = waiting
+        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, self._now_ms(), of.header))
+
+    def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
+        """Append a label to its event; gives its sequence number."""
+        state = self._state
+        named = f"{event.type}/{event.id}"
+        current = state.standings.get(named)
+        new = VerdictInForce(label.verdict, label.source, label.known_at_ms)
+        takes_over = current is None or current.gives_way_to(new)
+        changes = takes_over and (current is None or current.verdict != new.verdict)
+        joined, stored = state.records.join(label, id_, event, body, changes=changes)
+        if takes_over:
+            state.standings[named] = new
+        self._places[id_] = seq = self._rows.append("label", joined, stored).seq
+        return seq
+
+    def fill_repeated(self) -> None:
+        """Give labels that came again the sequence numbers of the first ones."""
+        for answer in self._repeated:
+            record = self._known.records.get(("label", answer.id))
+            answer.seq = self._places.get(answer.id, record.seq if record is not None else 0)
+
+
+def _too_early(label: LabelInput, event: Event) -> str:
+    if label.known_at_ms >= event.time_ms:
+        return ""
+    known, happened = time_text(label.known_at_ms), time_text(event.time_ms)
+    return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"
