@@ -9,10 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
-from shroff.app.proposals.roles import is_category
 from shroff.app.rules.attackers import INVENTED_START_MS, AttackedType
 from shroff.events.definitions import Field
 from shroff.events.event import Event
+from shroff.events.field_roles import is_category
 from shroff.language.field_types import FieldType
 from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS

@@ -196,18 +196,6 @@ class SentLetters(ProjectPart):
             where = mailer.greet() if isinstance(mailer, MailServer) else self._systems.mailer.kind
         return Finding("mail server", OK, f"{where} answers")
 
-    def sweep(self) -> int:
-        from shroff.notices.mailbox import remove_older
-
-        kept_ms = self._systems.mails_kept_ms
-        return remove_older(self._paths.mail, self._context.now_ms() - kept_ms)
-
-    def remove(self, id: str) -> None:
-        from shroff.notices.mailbox import kept_of
-
-        for path in kept_of(self._paths.mail, [id]):
-            path.unlink(missing_ok=True)
-
     def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
         """Delete stored mails about these events, and the records of all recipients.
 

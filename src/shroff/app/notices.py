@@ -15,7 +15,6 @@ from shroff.app.live.webhook_sources import PushedSources
 from shroff.app.notice_files import SENDER
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, intake_of
-from shroff.app.proposals.roles import field_of, is_category
 from shroff.errors import DefinitionError
 from shroff.events import hash_keys
 from shroff.language.values import day_named
@@ -82,8 +81,8 @@ class NoticeViews(ProjectPart):
             self._estimates,
             ProjectCases(self._context).backlog,
             lambda notice, day: notice.count_report(self._context, day),
-            self._letters.sweep,
-            self._letters.remove,
+            self._paths.mail,
+            systems.mails_kept_ms,
             lambda files: load_definitions(files, self._log.hasher, read=self._context.read_once).or_raise(),
             self._context.taken,
             self.services,
@@ -91,8 +90,6 @@ class NoticeViews(ProjectPart):
             partial(config.file_stamps, self._paths.folder),
             self._source_troubles,
             partial(failing_schedules, self._context),
-            is_category,
-            field_of,
         )
 
     def _estimates(self, zone: str) -> list[tuple[str, str, str]]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from shroff.errors import ShroffError
 from shroff.notices.customer_confirmation import settle_appeals
 from shroff.notices.facts import Facts
+from shroff.notices.mailbox import remove_older
 from shroff.notices.notification_routes import plan
 from shroff.notices.outgoing_mail import Away, Sending
 from shroff.notices.scheduled_notices import Watching
@@ -183,7 +184,7 @@ class NoticeWorker:
             self._sweep_s = now_s + SWEEP_EVERY_S
             with store.change() as change:
                 change.sweep(self._services.now_ms() - TOLD_KEPT_MS)
-            self._services.sweep_mails()
+            remove_older(self._services.mail_folder, self._services.now_ms() - self._services.mails_kept_ms)
 
     def _fail(self, error: Exception) -> None:
         """Wait, and begin anew with new connections."""

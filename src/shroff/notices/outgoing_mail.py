@@ -21,7 +21,7 @@ from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import NoticeEvent
-from shroff.notices.mailbox import without_link
+from shroff.notices.mailbox import file_name, without_link
 from shroff.notices.mailer import DoubtError, Mail, Mailer
 from shroff.notices.notification_routes import addresses_of, keys_of, quiet_end_ms
 from shroff.notices.questions import PATH, token_of
@@ -274,7 +274,7 @@ class Sending:
             change.put_letters(kept)
             change.add_dues(dues)
         for letter in forgotten:
-            self._services.remove_mail(letter.id)
+            (self._services.mail_folder / file_name(letter.id)).unlink(missing_ok=True)
 
     # ---- what leaves
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from msgspec.json import decode as from_json
 
 from shroff.events.definitions import Field
+from shroff.events.field_roles import field_of, is_category
 from shroff.events.summary import amount_field
 from shroff.features.frames import Frame
 from shroff.language.columns import values_of
@@ -186,12 +187,12 @@ class Watching:
         buckets = (frame.times // BUCKET_MS).tolist()
         columns: list[tuple[str, list[Value]]] = [("", [""] * len(frame))]
         for field in frame.type.fields:
-            if field == amount or self._services.is_category(field):
+            if field == amount or is_category(field):
                 shown: list[Value] = [
                     amount_band(value, places) if isinstance(value, int) else value for value in read(field)
                 ]
                 columns.append((field.name, shown))
-        on, *keys = (self._services.field_of(frame.type.fields, role) for role in ("device", *CUSTOMER))
+        on, *keys = (field_of(frame.type.fields, role) for role in ("device", *CUSTOMER))
         of = next(filter(None, keys), None)
         found = list[tuple[str | None, str | None]]()
         for customer, device, units, time_ms in zip(

@@ -6,13 +6,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import date
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from shroff.cases.case_queries import Backlog
 from shroff.engine.stored import telling_damage
 from shroff.errors import StorageError
-from shroff.events.definitions import Field
 from shroff.json_types import TextMapping
 from shroff.log.active_files import ActiveFilesInUse
 from shroff.log.history import Control
@@ -45,8 +45,7 @@ class NoticeServices:
         estimates: Of each week whose labels still come, in a zone: its first day, and the 90 % interval of its fraud.
         backlog: What waits for people now.
         count_report: Counts the report of a plug-in that a notice names, on a day: JSON.
-        sweep_mails: Removes mails that lie as files for longer than they are kept; gives how many.
-        remove_mail: Removes the mail of this id, where it lies as a file.
+        mail_folder: Where mails lie as files, for as long as `mails_kept_ms`.
         load: Definitions of files by their names, which are well.
         taken: Which notices this process works with, and how often it took up others.
         again: The project as notices see it now.
@@ -54,8 +53,6 @@ class NoticeServices:
         file_stamps: What shows that one of them has changed.
         source_troubles: What keeps messages of sources away or is bad of them, with the name of each, and since when.
         failing_schedules: The schedules whose newest run failed, with why.
-        is_category: Whether many events share the values of a field, and no value is a person's.
-        field_of: The first field whose name says that it has a role.
     """
 
     definitions: Definitions
@@ -75,8 +72,8 @@ class NoticeServices:
     estimates: Callable[[str], Sequence[tuple[str, str, str]]]
     backlog: Callable[[], Backlog]
     count_report: Callable[[Notice, date], bytes]
-    sweep_mails: Callable[[], int]
-    remove_mail: Callable[[str], None]
+    mail_folder: Path
+    mails_kept_ms: int
     load: Callable[[TextMapping], Definitions]
     taken: ActiveFilesInUse
     again: Callable[[], NoticeServices]
@@ -84,8 +81,6 @@ class NoticeServices:
     file_stamps: Callable[[], Sequence[Hashable]]
     source_troubles: Callable[[], Iterable[tuple[str, str, int]]]
     failing_schedules: Callable[[], Iterable[tuple[str, str]]]
-    is_category: Callable[[Field], bool]
-    field_of: Callable[[Iterable[Field], str], Field | None]
     _taken: int = field(default=0, init=False)
     _control: Control = field(default_factory=Control, init=False, repr=False)
     _seen: int = field(default=0, init=False)
@@ -103,6 +98,7 @@ class NoticeServices:
         with self._lock:
             self.definitions, self.notices, self.texts = now.definitions, now.notices, now.texts
             self.sender, self.mail_from, self._taken = now.sender, now.mail_from, number
+            self.mails_kept_ms = now.mails_kept_ms
         return True
 
     def in_force(self, log: Log) -> Definitions:

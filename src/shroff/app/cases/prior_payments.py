@@ -12,10 +12,10 @@ from itertools import product
 
 import msgspec
 
-from shroff.app.proposals.roles import field_of
 from shroff.engine.stored import decision_document
 from shroff.events.definitions import EventType
 from shroff.events.event import Event, TimeText, time_text
+from shroff.events.field_roles import field_of
 from shroff.explain.entities import fields_of
 from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key

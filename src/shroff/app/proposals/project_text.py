@@ -15,7 +15,6 @@ from typing import NamedTuple
 from shroff.app.proposals.profile import FileColumn, profile_of
 from shroff.app.proposals.roles import (
     FRAUD,
-    KEYS,
     TAKEN,
     TYPE,
     Draft,
@@ -29,6 +28,7 @@ from shroff.app.proposals.roles import (
     time_of,
     types_of,
 )
+from shroff.events.field_roles import KEYS
 from shroff.events.keys import SEPARATORS
 from shroff.events.mapping import MAPPING_OF
 from shroff.json_types import JsonMapping, JsonObject, TextDict

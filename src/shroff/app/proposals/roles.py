@@ -12,14 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress, pairwise
-from typing import TYPE_CHECKING
 
 from shroff.app.proposals.profile import FileColumn, FileProfile
+from shroff.events.field_roles import KEYS, is_named
 from shroff.events.keys import RESERVED
 from shroff.language.types import CODES, ORIGINAL_PLACES, UNITS_MAX
-
-if TYPE_CHECKING:
-    from shroff.events.definitions import Field
 
 TYPE = "payment"
 TYPES_MAX = 8
@@ -54,42 +51,6 @@ _EPOCHS = (  # how many numbers since 1970 are taken, by their size
     (range(10**14, 10**16), "time(left({}, 13))", "microseconds since 1970"),
     (range(10**17, 10**19), "time(left({}, 13))", "nanoseconds since 1970"),
 )
-# Words of a name, as in `card_no`; those of ids, amounts and labels may also end a longer word. What is `known` nobody
-# knows when the event comes.
-_WORDS = dict(
-    line.split(" ", 1)
-    for line in r"""
-event (^|_)(transaction|trans|trx|txn|tx|payment|pay|order|event|purchase|sale|transfer|insert|psp)
-id (id|uuid|guid)$|(^|_)(ref|reference|number|num|no|nr|key|psp)(_|$)
-time time|date|(^|_)(at|on|ts|dt|when|created|epoch)(_|$)|(^|_)(date|time|datum|wann|zeit|fecha)
-other_time birth|dob|expir|update|modif|settle|due|until|valid|since|regist|receiv|upload|process|end(_|$)
-counted (^|_)(time|step|day|hour|minute|week|month|seconds?)$|dt$|elapsed
-type (^|_)(type|event|kind|action|activity)(_(name|type))?$
-amount amount|amt(_|$)|betrag|importe|montant|valor(_|$)
-money (^|_)(euros?|total|value|price|sum|paid|gross|cost|spent|money|balance|fee|tax|charge|limit|income)|balance
-not_amount old|new|before|after|avg|mean|limit|fee|tax|count|ratio|balance|rate|score|lat(_|$)|lon
-no_money (^|_)((v|pca?|feature)_?\d+|lat|latitude|lon|long|lng|longitude|age|score|rate|ratio|percent|pct)(_|$)
-currency (^|_)(currency|curr?|ccy)(_|$)|currency
-label fraud|betrug|chargeback|(^|_)(label|target|class|is_bad|verdict|laundering|suspicious)(_|$)
-known fraud|betrug|chargeback|dispute|laundering
-card (^|_)(card|karte|carte|tarjeta|cc|pan)(_|$)|card_?(no|num|id|hash)
-account account|acct|iban|(^|_)(acc|konto|cuenta|compte)(_|$)|name_orig
-customer customer|client|kunde|cust(_|$)|user|member|payer|sender|holder_id|(^|_)(nid|party)(_|$)
-merchant merchant|shop|store|vendor|seller|terminal|haendler|(^|_)handler(_|$)|payee|receiver|recipient|beneficiary|name_dest
-device device|fingerprint|imei
-network (^|_)(ip|ip_?address|ip_?addr)(_|$)
-mail (^|_)e?_?mail(_|$)
-parcel ^(?!.*(method|fee|cost|time|date|_at$|_on$)).*(parcel|ship|deliver)
-address ^(?!.*(mail|billing)).*address
-login login
-no_key type|group|categ|country|city|zip|gender|code|status|channel|kind|bin(_|$)|brand|balance|network(_|$)|present|entry|job|lang|version|model|currency|year|latitude|longitude|(^|_)population|(^|_)(age|counts?|lat|long?|lng|modes?|os|pop|state)(_|$)
-digits (^|_)(bin|iin|blz|plz|zip|zip_?code|post_?code|postal_?code|sort_?code|mcc)(_|$)
-business merchant|shop|store|vendor|seller|terminal
-written message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax)(_|$)
-personal (^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|birth_?date|date_of_birth|customer_name|holder_name)(_|$)""".strip().splitlines()  # noqa: E501 - a pattern is one line
-)
-PERSONS = ("card", "account", "customer", "device", "network", "mail")
-KEYS = ("card", "account", "customer", "merchant", "device", "network", "mail")
 
 
 @dataclass(eq=False)
@@ -138,30 +99,6 @@ def slug(path: Sequence[str]) -> str:
 
 def has(column: FileColumn, word: str) -> bool:
     return is_named(slug(column.path[-1:]), word)
-
-
-def is_named(name: str, role: str) -> bool:
-    """Whether the name of a field says that it has a role."""
-    return re.search(_WORDS[role], name) is not None
-
-
-def field_of(fields: Iterable[Field], role: str) -> Field | None:
-    """The first field of a text whose name says that it has a role."""
-    texts = (field for field in fields if field.type.is_text)
-    return next((field for field in texts if is_named(field.name, role) and not is_named(field.name, "no_key")), None)
-
-
-def is_category(field: Field) -> bool:
-    """Whether many events share the values of a field, by its type and name, and no value is a person's."""
-    if field.shape.is_unique or field.shape.is_hashed:
-        return False
-    name = field.name.removesuffix("_code")  # of a customer it is a key, of a country none
-    not_persons = is_named(name, "no_key") or (
-        is_named(name, "business") and not any(is_named(name, role) for role in ("address", "written", *PERSONS))
-    )
-    not_shared = ("id", "personal", "address", "parcel", "written", *KEYS)
-    is_text = field.type.is_text and (not_persons or not any(is_named(name, role) for role in not_shared))
-    return field.type.kind == "choice" or is_text
 
 
 def label_of(draft: Draft) -> FileColumn | None:

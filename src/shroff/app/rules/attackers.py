@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Struct
 
-from shroff.app.proposals.roles import KEYS, field_of, is_named
 from shroff.errors import UsageError
 from shroff.events.event import Event
+from shroff.events.field_roles import KEYS, field_of, is_named
 from shroff.language.expression import Aggregate, Compare, Literal, ThisField, unconverted, walk
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value
 from shroff.project.dependency_hash import read_by
