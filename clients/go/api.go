@@ -2303,25 +2303,25 @@ type RuleDrafts struct {
 
 // RuleFileShown: A file of rules.
 type RuleFileShown struct {
-	Etag  string       `json:"etag"`
 	File  string       `json:"file"`
+	Etag  string       `json:"etag"`
 	Rules []RuleOfFile `json:"rules"`
 }
 
 // RuleFileText: A file of rules with its text.
 type RuleFileText struct {
-	Etag  string       `json:"etag"`
 	File  string       `json:"file"`
+	Etag  string       `json:"etag"`
 	Rules []RuleOfFile `json:"rules"`
 	Text  string       `json:"text"`
 }
 
-// RuleFileWritten: The written rule file.
+// RuleFileWritten: The written rule file; `in_force` says whether it is active in the log yet.
 type RuleFileWritten struct {
-	Etag    string       `json:"etag"`
 	File    string       `json:"file"`
-	InForce bool         `json:"in_force"`
+	Etag    string       `json:"etag"`
 	Rules   []RuleOfFile `json:"rules"`
+	InForce bool         `json:"in_force"`
 	WhyNot  *string      `json:"why_not"`
 }
 
@@ -3582,7 +3582,7 @@ func (c *Client) PostRulesRuleBack(ctx context.Context, rule string, body RuleRe
 	return
 }
 
-// GetRulesRuleDraft: Get one draft with its text.
+// GetRulesRuleDraft: Show the text of a draft.
 func (c *Client) GetRulesRuleDraft(ctx context.Context, rule string) (answer RuleDraftText, err error) {
 	err = c.call(ctx, "GET", "/api/v1/rules/"+part(rule)+"/draft", nil, nil, nil, &answer)
 	return

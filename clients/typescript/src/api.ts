@@ -2426,25 +2426,25 @@ export interface RuleDrafts {
 
 /** A file of rules. */
 export interface RuleFileShown {
-  etag: string;
   file: string;
+  etag: string;
   rules: RuleOfFile[];
 }
 
 /** A file of rules with its text. */
 export interface RuleFileText {
-  etag: string;
   file: string;
+  etag: string;
   rules: RuleOfFile[];
   text: string;
 }
 
-/** The written rule file. */
+/** The written rule file; `in_force` says whether it is active in the log yet. */
 export interface RuleFileWritten {
-  etag: string;
   file: string;
-  in_force: boolean;
+  etag: string;
   rules: RuleOfFile[];
+  in_force: boolean;
   why_not: string | null;
 }
 
@@ -3350,7 +3350,7 @@ export class Api extends Transport {
     return this.call("POST", `/api/v1/rules/${part(rule)}/back`, { body });
   }
 
-  /** Get one draft with its text. */
+  /** Show the text of a draft. */
   getRulesRuleDraft(rule: string): Promise<RuleDraftText> {
     return this.call("GET", `/api/v1/rules/${part(rule)}/draft`);
   }

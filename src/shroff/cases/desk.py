@@ -244,8 +244,10 @@ def _differing(before: Case, now: Case, told: Collection[str]) -> tuple[JsonObje
 def seen_of(case: Case, tags: str) -> int:
     """Sequence number of the newest alert that was seen of a case, by tags with commas between.
 
-    -1 where none of them is of the case's version. Raises: UsageError where none is a tag.
+    -1 where none of them is of the case's version; * is whichever there is. Raises: UsageError where none is a tag.
     """
+    if tags == "*":
+        return case.last_seq
     parts = [match for tag in tags.split(",") if (match := _TAG.fullmatch(tag))]
     if not parts:
         raise UsageError(f"{tags[:40]!r} is not the tag of a case: send the tag that you read.")

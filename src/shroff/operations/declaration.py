@@ -62,8 +62,9 @@ class Param(FrozenStruct):
         is_repeated: Whether an option with `read` may be given several times.
         is_secret: A command reads it from standard input, with the flag; a required one is asked for at the terminal.
         is_etag: The version that is to be changed: over HTTP the header If-Match, its tags with commas between them, or
-            nothing for whichever there is.
+            * for whichever there is.
         is_optional: That header may be left out.
+        may_be_new: In its place there may be If-None-Match: * for what is new; the value is empty then.
         asks: A command asks at the terminal whether this, with its parameters, is meant; the flag says so.
         in_query: Over HTTP it is in the query, also of a method that has a body.
         is_remote: Not for command lines.
@@ -83,6 +84,7 @@ class Param(FrozenStruct):
     in_query: bool = False
     is_remote: bool = False
     is_optional: bool = False
+    may_be_new: bool = False
     asks: str = ""
 
 

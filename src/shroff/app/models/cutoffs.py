@@ -12,7 +12,7 @@ from msgspec.json import decode as from_json
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked_with
-from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.app.rules.rule_files import ChangedMeanwhileError, is_version
 from shroff.json_types import TextDict, TextMapping
 from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
@@ -148,7 +148,7 @@ class ScoreCutoffs(ProjectPart):
         from shroff.project.policy_text import POLICY, costs_of, without_experiment
 
         with config.editing(self._paths):
-            if tag and self.policy_tag not in tag.split(","):
+            if tag and not is_version(tag, self.policy_tag):
                 raise ChangedMeanwhileError(f"{POLICY} was changed meanwhile; run the command again.")
             known, drawn = self._definitions.policy(event), self._drawn(ends)
             self._context.reload()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 
@@ -14,7 +14,14 @@ from shroff.errors import NotAllowedError, Problem, RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
-from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
+from shroff.operations.declaration import (
+    InvalidRequestError,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    group,
+    operation,
+)
 from shroff.people.audit import Action, checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import headed, many
@@ -89,6 +96,9 @@ class RuleDraftText(RuleDraft, rename={"source": "text", "tag": "etag"}):
     def text(self) -> str:
         return self.source.rstrip("\n")
 
+    def etag(self) -> str:
+        return self.tag
+
 
 class DraftMistake(msgspec.Struct):
     """An error or warning with its position in a text; `instead` is the suggested word, if known."""
@@ -162,7 +172,7 @@ class ShowDraft(OperationRequest[RuleDraftText]):
     rule: str
 
 
-@operation("drafts show", right="read:definitions")
+@operation("drafts show", right="read:definitions", http="GET /rules/{rule}/draft", refusals=[NoDraftError])
 def show_draft(drafts: RuleDraftFiles, request: ShowDraft) -> RuleDraftText:
     """Show the text of a draft.
 
@@ -323,10 +333,14 @@ def write_draft(
 
 
 class DropDraft(OperationRequest["DroppedDraft"]):
-    """A draft to delete, by its version."""
+    """A draft to delete, by its version.
+
+    Args:
+        etag: The ETag of the version that you read.
+    """
 
     rule: str
-    etag: str
+    etag: Annotated[str, Param(is_etag=True)]
 
 
 class DroppedDraft(OperationAnswer):
@@ -335,7 +349,13 @@ class DroppedDraft(OperationAnswer):
     dropped: str
 
 
-@operation("drafts drop", right="edit:rules", has_command=False)
+@operation(
+    "drafts drop",
+    right="edit:rules",
+    http="DELETE /rules/{rule}/draft",
+    has_command=False,
+    refusals=(NoDraftError, ChangedMeanwhileError, InvalidRequestError),
+)
 def drop_draft(
     drafts: RuleDraftFiles, rules: Rules, people: ProjectPeople, requests: WriterRequests, request: DropDraft
 ) -> DroppedDraft:

@@ -44,7 +44,7 @@ TOLD_MAX = 50  # entries of one change that the audit log holds whole; of more i
 
 
 class SecondPersonError(RefusalError):
-    """Silences need approval by a second person here."""
+    """Approval by a second person is needed here."""
 
     status, code, title = 409, "second-person", "This needs a second person"
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
 from shroff.app.rules.agreements import ChangeAsked
 from shroff.app.rules.draft_operations import AdoptedFile, adopted, recorder
+from shroff.app.rules.list_files import SecondPersonError
 from shroff.app.rules.rule_files import NoRuleError, subject_of
-from shroff.errors import RefusalError
+from shroff.errors import DefinitionError, RefusalError
 from shroff.events.event import TimeText, time_text, time_text_or_none
+from shroff.explain.hit_records import RulePrecision
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
-from shroff.operations.declaration import OperationAnswer, OperationRequest, group, operation
+from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.people.audit import Action
 from shroff.rules.texts import tag_of
 from shroff.runtime.texts import argument, headed, many
 from shroff.runtime.values import showing
@@ -22,14 +26,17 @@ from shroff.runtime.values import showing
 if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
     from shroff.app.people import ProjectPeople
+    from shroff.app.project import Project
     from shroff.app.rules.agreements import Agreements
     from shroff.app.rules.rule_drafts import RuleDraftFiles
-    from shroff.app.rules.rule_files import Rules
+    from shroff.app.rules.rule_files import RuleFile, Rules
     from shroff.app.rules.rule_looks import RuleLook, RuleLooks
     from shroff.explain.hit_records import RuleRecord
     from shroff.project.definitions import Definitions
+    from shroff.rules.definitions import Rule
 
 BODY_BYTES_MAX = 64 * 1024
+FILE_BYTES_MAX = 2 * 1024 * 1024
 
 group(
     "rules",
@@ -314,3 +321,150 @@ def restore_rule(
     put = rules.put_back(id_, text, look.home, before)
     agreements.forget(subject)
     return adopted(requests, put)
+
+
+# ---- files
+
+
+class RuleOfFile(RulePrecision):
+    """A rule and its statistics. `fraud` and `genuine` count mature hits."""
+
+    id: str
+    on: str
+    by: str
+    effect: str
+    shadow: bool
+    rollout: float
+    notify: str | None
+    tests: int
+    hits: int
+    fraud: int
+    genuine: int
+
+
+class RuleFileShown(OperationAnswer, rename={"tag": "etag"}):
+    """A file of rules."""
+
+    file: str
+    tag: str
+    rules: list[RuleOfFile]
+
+    def etag(self) -> str:
+        return self.tag
+
+
+class RuleFiles(OperationAnswer):
+    """All files of rules."""
+
+    files: list[RuleFileShown]
+
+
+class RuleFileText(RuleFileShown, rename={"source": "text", "tag": "etag"}):
+    """A file of rules with its text."""
+
+    source: str
+
+
+class RuleFileWritten(RuleFileShown, rename={"tag": "etag"}):
+    """The written rule file; `in_force` says whether it is active in the log yet."""
+
+    in_force: bool
+    why_not: str | None
+
+
+class NoRuleFileError(RefusalError):
+    """There is no such file of rules."""
+
+    status, code, title = 404, "no-rules", "There is no such file of rules"
+
+
+class ShowRuleFiles(OperationRequest[RuleFiles]):
+    """All files of rules."""
+
+
+class ShowRuleFile(OperationRequest[RuleFileText]):
+    """One file of rules."""
+
+    file: str
+
+
+class WriteRuleFile(OperationRequest[RuleFileWritten], rename={"source": "text"}):
+    """A file's new text.
+
+    Args:
+        etag: The ETag of the version that you read.
+    """
+
+    file: str
+    source: str
+    etag: Annotated[str, Param(is_etag=True, may_be_new=True)]
+
+
+@operation("rules files", right="read:definitions", http="GET /rules", has_command=False)
+def show_rule_files(project: Project, request: ShowRuleFiles) -> RuleFiles:
+    """List the rule files."""
+    _count_hits(project)
+    return RuleFiles(files=[RuleFileShown(**_of_file(project, file)) for file in project.rules.files()])
+
+
+@operation(
+    "rules file", right="read:definitions", http="GET /rules/{file}", has_command=False, refusals=[NoRuleFileError]
+)
+def show_rule_file(project: Project, request: ShowRuleFile) -> RuleFileText:
+    """Get one rule file with its text."""
+    if (found := project.rules.file(request.file)) is None:
+        raise NoRuleFileError(f"there is no file rules/{request.file}")
+    _count_hits(project)
+    return RuleFileText(**_of_file(project, found), source=found.text)
+
+
+@operation(
+    "rules write",
+    right="edit:rules",
+    http="PUT /rules/{file}",
+    schema="NewRuleFile",
+    has_command=False,
+    is_check=True,
+    body_bytes_max=FILE_BYTES_MAX,
+    refusals=[SecondPersonError],
+)
+def write_rule_file(project: Project, request: WriteRuleFile) -> RuleFileWritten:
+    """Replace the text of a rule file: it is checked with its tests, written, and made active."""
+    if project.drafts.need_second_person:
+        raise SecondPersonError("a second person approves rules here; write a draft, by PUT /api/v1/rules/{rule}/draft")
+    before = project.rules.file(request.file)
+
+    def recorded(file: str, new: str) -> None:
+        old = None if before is None else before.tag
+        project.people.record(Action("rules.put", f"rules/{file}", old, new))
+
+    project.rules.write(request.file, request.source, request.etag, recorded)
+    done, now = adopted(project.requests, request.file), project.rules.file(request.file)
+    assert now is not None
+    return RuleFileWritten(**_of_file(project, now), in_force=done.in_force, why_not=done.why_not)
+
+
+def _count_hits(project: Project) -> None:
+    with suppress(DefinitionError):  # a file can be read, and mended, whatever is wrong with it
+        project.rule_looks.follow(is_whole=True)
+
+
+def _of_file(project: Project, file: RuleFile) -> JsonObject:
+    def shown(rule: Rule) -> RuleOfFile:
+        found = project.rule_looks.records.record(rule.id, project.definitions)
+        return {
+            "id": rule.id,
+            "on": rule.on,
+            "by": rule.by,
+            "effect": rule.effect,
+            "shadow": rule.is_shadow,
+            "rollout": rule.rollout,
+            "notify": rule.notify,
+            "tests": len(rule.tests),
+            "hits": found.hits,
+            "fraud": found.frauds,
+            "genuine": found.genuine,
+            **found.precision,
+        }
+
+    return {"file": file.name, "tag": file.tag, "rules": [shown(rule) for rule in file.rules]}

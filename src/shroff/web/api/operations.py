@@ -27,7 +27,7 @@ from shroff.operations.declaration import (
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.web.http.concurrency_limits import ConcurrencyLimits
-from shroff.web.http.messages import ANY, BODY_BYTES_MAX, Json, Request, decoded, tagged, tags_of
+from shroff.web.http.messages import BODY_BYTES_MAX, Json, Request, decoded, precondition, tagged
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, api
 
@@ -59,8 +59,12 @@ def route_of(declared: Operation[..., Any]) -> Route:
 
     query = {field.wire: field.about.help for field in declared.fields_in("query")}
     problems = {refusal.status: getdoc(refusal) or "" for refusal in declared.refusals}
-    if declared.fields_in("header"):
+    headers = dict[str, str]()
+    for field in declared.fields_in("header"):
         problems |= {412: "It has been changed since.", 428: "If-Match is missing."}
+        headers |= {"If-Match": field.about.help} | (
+            {"If-None-Match": "*: it is new."} if field.about.may_be_new else {}
+        )
     return api(declared.method, declared.path, Right(declared.right), handle)(
         declared.summary,
         " ".join((getdoc(declared.answer) or "").partition("\n\n")[0].split()),
@@ -70,7 +74,7 @@ def route_of(declared: Operation[..., Any]) -> Route:
         answer=declared.answer,
         status=declared.status,
         others={409: (declared.conflict, declared.answer)} if declared.conflict else {},
-        headers={"If-Match": etag.about.help} if (etag := next(iter(declared.fields_in("header")), None)) else {},
+        headers=headers,
         required=[field.wire for field in declared.fields_in("query") if field.is_required],
     )
 
@@ -81,10 +85,7 @@ async def read(service: Service, declared: Operation[..., Any], request: Request
         request_field.name: _in_path(declared, request, request_field) for request_field in declared.fields_in("path")
     }
     for field in declared.fields_in("header"):
-        if not (tags := tags_of(request)) and not field.about.is_optional:
-            words = "send the ETag of what you read as If-Match"
-            raise ProblemError(428, "no-precondition", "If-Match is missing", words)
-        given[field.name] = "" if ANY in tags else ",".join(tags)
+        given[field.name] = precondition(request, field.about)
     if declared.query is not None:
         known = {request_field.wire for request_field in declared.fields_in("query")}
         query = {name: text for name, text in request.query_params.items() if name in known}
@@ -159,7 +160,7 @@ class OperationThreads:
 
         def adopt() -> str:
             assert loop is not None
-            return asyncio.run_coroutine_threadsafe(self._service.adopted(), loop).result()
+            return asyncio.run_coroutine_threadsafe(self._service.writer.adopted(), loop).result()
 
         service, wait = self._service, adopt if loop is not None else None
         return service.project.acting_as(who, service.desk, wait, service.cases, asked_at)

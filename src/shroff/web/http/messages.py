@@ -21,6 +21,7 @@ from shroff.web.http.problems import ProblemError, problem
 from shroff.web.http.proxies import Proxies
 
 if TYPE_CHECKING:
+    from shroff.operations.declaration import Param
     from shroff.people.access import Who
     from shroff.people.sessions import SignedIn
 
@@ -276,23 +277,22 @@ def refused(error: ProblemError) -> Response:
     return Json(document, error.status, error.headers, PROBLEM)
 
 
-def tags_of(request: Request) -> list[str]:
-    """The tags of If-Match, bare, as many as there are: weak ones count as strong, and quotes may be left out."""
-    text = request.headers.get("if-match", "")
-    return [quoted or plain for quoted, plain in _TAG.findall(text)]
+def precondition(request: Request, about: Param) -> str:
+    """The versions that a change is for: tags of If-Match with commas between; none for what is new.
 
+    Tags are bare, as many as there are: weak ones count as strong, and quotes may be left out.
 
-def precondition(request: Request) -> str:
-    """The versions that a change is for: tags of If-Match with commas between; none for a PUT with If-None-Match: *.
-
-    Raises: ProblemError with 428 where neither is sent.
+    Raises: ProblemError with 428 where none is sent.
     """
-    if request.method == "PUT" and request.headers.get("if-none-match", "").strip() == ANY:
+    if about.may_be_new and request.headers.get("if-none-match", "").strip() == ANY:
         return ""
-    if tags := tags_of(request):
-        return ",".join(tags)
-    words = "send the ETag of what you read as If-Match, or If-None-Match: * for what is new"
-    raise ProblemError(428, "no-precondition", "If-Match is missing", words)
+    tags = [quoted or plain for quoted, plain in _TAG.findall(request.headers.get("if-match", ""))]
+    if not (tags or about.is_optional):
+        words = (
+            "send the ETag of what you read as If-Match" + ", or If-None-Match: * for what is new" * about.may_be_new
+        )
+        raise ProblemError(428, "no-precondition", "If-Match is missing", words)
+    return ",".join(tags)
 
 
 def tagged(tag: str) -> TextDict:

@@ -110,13 +110,6 @@ class Label(TypedDict):
     amount: NotRequired[Annotated[Any, msgspec.Meta(extra_json_schema={**_MONEY, "type": [*_MONEY["type"], "null"]})]]
 
 
-class Adopted(TypedDict):
-    """State of a change: active in the log, or the reason why not yet."""
-
-    in_force: bool
-    why_not: str | None
-
-
 def ref(name: str) -> TextDict:
     """A schema that the document has under this name."""
     return {"$ref": f"#/components/schemas/{name}"}

@@ -27,7 +27,7 @@ from shroff.people.user_operations import (
     UserLink,
 )
 from shroff.people.users import PEOPLE, all_users
-from shroff.web.api.projects import FILTERS, audit_query
+from shroff.web.api.audit_log import FILTERS, audit_query
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, Screen

@@ -12,13 +12,10 @@ from shroff.app.rules.draft_operations import (
     CountDraft,
     DraftCheck,
     DraftCount,
-    DropDraft,
-    DroppedDraft,
     RuleDraftChecked,
-    RuleDraftText,
-    ShowDraft,
     WriteDraft,
 )
+from shroff.operations.declaration import Param
 from shroff.people.access import Right
 from shroff.rules.texts import RuleForm
 from shroff.web.http.messages import Json, Request, decoded, precondition, tagged
@@ -40,24 +37,13 @@ class FormBody(DraftBody):
     form: RuleForm | None = None
 
 
-async def draft(service: Service, request: Request) -> Json[RuleDraftText]:
-    """One draft, with its text."""
-    found = await service.run(request, ShowDraft(rule=request.path_params["rule"]))
-    return Json(found, headers=tagged(found.tag))
-
-
 async def put_draft(service: Service, request: Request) -> Json[RuleDraftChecked]:
     """Keep a text as a draft, mistakes and all; says what they are."""
-    id_, tag = request.path_params["rule"], precondition(request)
+    id_, tag = request.path_params["rule"], precondition(request, Param(may_be_new=True))
     given = decoded(await request.body(BODY_BYTES_MAX), DraftBody)
     found = await service.run(request, WriteDraft(rule=id_, source=given.text, etag=tag))
     said = await service.checked(request.who, service.of_draft, CheckDraft(rule=id_, source=found.source))
     return Json(RuleDraftChecked(**msgspec.structs.asdict(found), check=said), headers=tagged(found.tag))
-
-
-async def delete_draft(service: Service, request: Request) -> Json[DroppedDraft]:
-    """Delete a draft, and its trial."""
-    return Json(await service.run(request, DropDraft(rule=request.path_params["rule"], etag=precondition(request))))
 
 
 async def check(service: Service, request: Request) -> Json[DraftCheck]:
@@ -79,21 +65,12 @@ _DRAFT = "/rules/{rule}/draft"
 _MATCH = {"If-Match": "The ETag of the version that you read.", "If-None-Match": "*: the draft is new."}
 
 ROUTES = (
-    api("GET", _DRAFT, Right.READ_DEFINITIONS, draft)(
-        "Get one draft with its text.", "The draft; the header ETag has its tag.", problems={404: ""}
-    ),
     api("PUT", _DRAFT, Right.EDIT_RULES, put_draft)(
         "Save the draft of a rule, even if it has errors. Nothing becomes active.",
         "The draft, its ETag, and its errors and warnings.",
         DraftBody,
         {412: "The draft has been changed since.", 428: "If-Match is missing."},
         headers=_MATCH,
-    ),
-    api("DELETE", _DRAFT, Right.EDIT_RULES, delete_draft)(
-        "Delete a draft and its trial.",
-        "The deleted draft's rule.",
-        problems={400: "", 404: "", 412: "The draft has been changed since.", 422: "", 428: "If-Match is missing."},
-        headers={"If-Match": "The ETag of the version that you read."},
     ),
     api("POST", f"{_DRAFT}/check", Right.READ_DEFINITIONS, check)(
         "Check an unsaved text: errors with line and column, test results, the rule in words, and as a form.",

@@ -576,7 +576,7 @@ public class Api extends Transport {
         return call("POST", "/api/v1/rules/" + part(rule) + "/back", Map.of(), body, new TypeReference<Types.AdoptedFile>() {});
     }
 
-    /** Get one draft with its text. */
+    /** Show the text of a draft. */
     public Types.RuleDraftText getRulesRuleDraft(String rule) {
         return call("GET", "/api/v1/rules/" + part(rule) + "/draft", Map.of(), null, new TypeReference<Types.RuleDraftText>() {});
     }

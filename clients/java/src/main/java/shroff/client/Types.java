@@ -2378,25 +2378,25 @@ public interface Types {
     /** A file of rules. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleFileShown(
-            @JsonProperty("etag") String etag,
             @JsonProperty("file") String file,
+            @JsonProperty("etag") String etag,
             @JsonProperty("rules") List<RuleOfFile> rules) {}
 
     /** A file of rules with its text. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleFileText(
-            @JsonProperty("etag") String etag,
             @JsonProperty("file") String file,
+            @JsonProperty("etag") String etag,
             @JsonProperty("rules") List<RuleOfFile> rules,
             @JsonProperty("text") String text) {}
 
-    /** The written rule file. */
+    /** The written rule file; `in_force` says whether it is active in the log yet. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleFileWritten(
-            @JsonProperty("etag") String etag,
             @JsonProperty("file") String file,
-            @JsonProperty("in_force") Boolean inForce,
+            @JsonProperty("etag") String etag,
             @JsonProperty("rules") List<RuleOfFile> rules,
+            @JsonProperty("in_force") Boolean inForce,
             @JsonProperty("why_not") String whyNot) {}
 
     /** All files of rules. */
