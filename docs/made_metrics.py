@@ -54,7 +54,7 @@ def metrics_page() -> str:
 
 def collectors_of_page() -> list[list[Any]]:
     """The collectors of each group, of a process that has done nothing."""
-    service: Any = SimpleNamespace(queue=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0))
+    service: Any = SimpleNamespace(writer=SimpleNamespace(queue=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0)))
     return [
         [Requests(), QueueMetrics(service)],
         [WorkMetrics(WorkerCounts, lambda: False)],

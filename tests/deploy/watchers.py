@@ -50,7 +50,10 @@ def everything() -> tuple[list[Collector], WorkerCounts]:
         {("payment", "m-1"): 0.0},
         {"payment": (0.0, 0, 60.0)},
     )
-    requests, service = of.Requests(), SimpleNamespace(queue=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0))
+    requests, service = (
+        of.Requests(),
+        SimpleNamespace(writer=SimpleNamespace(queue=SimpleNamespace(waiting=0, age_s=0.0, turned_away=0))),
+    )
     requests.add("POST", "/api/v1/events", 200, 0.01)
     made = [of.WorkMetrics(lambda: work, lambda: True), of.QueueMetrics(service), StoreMetrics(lambda: look)]
     return [requests, *made, of.BuildMetrics(), of.EarlierMetrics(lambda: work)], work

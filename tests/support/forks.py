@@ -184,9 +184,10 @@ def make_patient(patch: Callable[[object, str, object], None]) -> None:
     where many work, that comes of the machine.
     """
     from shroff.web import server, service
+    from shroff.web.work import writer_client
     from shroff.worker import request_loop, writer_tasks
 
-    for module in (service, request_loop, writer_tasks):
+    for module in (writer_client, request_loop, writer_tasks):
         IMPATIENT.append((module, "PATIENCE_S", vars(module)["PATIENCE_S"]))
         patch(module, "PATIENCE_S", PATIENCE_S)
     patch(server, "Limits", partial(service.Limits, age_s_max=PATIENCE_S))

@@ -116,14 +116,14 @@ def confirmations(bank: Path) -> list[tuple[str, str, str]]:
 
 def test_a_signed_message_is_decided_once_under_its_own_id(bank, outside):
     async def steps(asks: Asker) -> None:
-        decided = asks.service.decided
+        decided = asks.service.writer.decided
 
         async def saved_meanwhile(*given: Any) -> Any:
             answers = await decided(*given)
             await asyncio.to_thread(asks.service.pushed.save)  # before the answers are counted
             return answers
 
-        asks.service.decided = saved_meanwhile
+        asks.service.writer.decided = saved_meanwhile
         first = await post(asks, "topic", posted(Message=saving()))
         assert (first.status, first.json()["state"], first.json()["id"]) == (200, "appended", "m-1")
         for version in "12":  # SNS sends it again, and somebody replays it

@@ -131,7 +131,7 @@ def test_who_does_not_lead_reads_the_verdicts_of_flags_from_the_log(bank):
         await asks.ask("POST", "/api/v1/events/payment", [payment(number) for number in range(2)])
         await asks.ask("PATCH", "/api/v1/flags/3-any_payment", {"accuracy": "FALSE_ALARM"})
         leads = [(await asks.ask("GET", path)).json()["flags"] for path in (flags, key)]
-        asks.service.queue.pause("this service stands by")
+        asks.service.writer.queue.pause("this service stands by")
         stands_by = [(await asks.ask("GET", path)).json()["flags"] for path in (flags, key)]
 
         assert [lead["accuracy"] for lead in leads[0]] == ["FALSE_ALARM", "PENDING_CONFIRMATION"]

@@ -561,7 +561,7 @@ def test_health_and_metrics_say_how_it_is(bank):
 
 def test_a_service_that_is_not_ready_says_so_in_a_problem_document(bank):
     async def steps(asks: Asker) -> None:
-        asks.service.queue.pause("this service restores its state")
+        asks.service.writer.queue.pause("this service restores its state")
         found = await asks.ask("GET", "/health/ready", key="")
 
         assert found.status == 503

@@ -17,8 +17,8 @@ import pytest
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.log.writer import Writer
-from shroff.web import service
 from shroff.web.api import events
+from shroff.web.work import writer_client
 from shroff.worker.request_bodies import RequestReader
 from tests.support.webs import Asker, asker
 from tests.support.wire import Answer, Spoken, connected
@@ -142,17 +142,17 @@ def test_who_goes_away_gets_no_answer_and_the_event_is_decided(bank):
 
 def test_what_is_turned_away_says_so(bank):
     async def steps(asks: Asker, spoken: Spoken) -> None:
-        asks.service.queue.close("it is not taken now")
+        asks.service.writer.queue.close("it is not taken now")
         found = await spoken.ask(request(PAYMENT))
         assert found[0] == 503
         assert found[1]["retry-after"] == "1"
-        assert asks.service.queue.turned_away == 1
+        assert asks.service.writer.queue.turned_away == 1
 
     run(bank, steps)
 
 
 def test_who_waits_for_too_long_is_told_and_the_decision_is_made(bank, monkeypatch):
-    monkeypatch.setattr(service, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(writer_client, "PATIENCE_S", 0.05)
     commit = Writer.commit
 
     def slowly(self: Writer, prepared: Any) -> None:
@@ -166,7 +166,7 @@ def test_who_waits_for_too_long_is_told_and_the_decision_is_made(bank, monkeypat
         assert status == 503
         assert "send the events again with the same ids" in msgspec.json.decode(body)["detail"]
         await asyncio.sleep(0.6)  # brief: it is committed, or soon
-        monkeypatch.setattr(service, "PATIENCE_S", 120.0)
+        monkeypatch.setattr(writer_client, "PATIENCE_S", 120.0)
         assert (await spoken.ask(request(PAYMENT)))[0] == 200
 
     run(bank, steps)

@@ -62,7 +62,7 @@ class QueueMetrics:
         self._service = service
 
     def collect(self) -> Iterator[Family]:
-        queue = self._service.queue
+        queue = self._service.writer.queue
         yield gauge("shroff_waiting", "Events that wait for their decision.", queue.waiting)
         yield gauge("shroff_waiting_age_seconds", "Waiting time of the oldest of these events.", queue.age_s)
         words = "Requests rejected because they would have waited too long."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -11,11 +10,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-import msgspec
-
 from shroff.app.live.webhook_sources import ServedPushes
 from shroff.cases.case_queries import QueueCount
-from shroff.errors import ShroffError, TransientError
+from shroff.errors import ShroffError
 from shroff.log.flags import VerdictsInForce
 from shroff.people.directory import sync_roles
 from shroff.runtime.progress import unheard
@@ -27,29 +24,23 @@ from shroff.web.api.operator_alerts import OperatorAlerts
 from shroff.web.api.rules.backtests import Backtests
 from shroff.web.http.address import ActiveSettings, Address
 from shroff.web.http.authentication import Gate, Pace
-from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, beside, too_many
+from shroff.web.http.concurrency_limits import ConcurrencyLimits, Turns, too_many
 from shroff.web.http.streaming import Streams
 from shroff.web.metrics import Requests, of_service, tally_of
 from shroff.web.work.helper_processes import CaseKeeper
 from shroff.web.work.operation_processes import CHECK_S_MAX
 from shroff.web.work.reasons import FirstReasons
-from shroff.worker.inbox import ADOPT, LEFT, result_of
+from shroff.web.work.store_changes import StoreChanges
+from shroff.web.work.writer_client import WriterClient
 from shroff.worker.request_bodies import RequestReader
-from shroff.worker.request_loop import AWAY, PATIENCE_S
-from shroff.worker.request_queue import PendingRequest, RequestQueue, TurnedAwayError
 from shroff.worker.serving.counts import LEADING, RESTORING, WorkerCounts
-from shroff.worker.writer_tasks import LATER, WriterTasks, answers_of, asking
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.events.intake import Submission
-    from shroff.log.writer import Answer, Writer
+    from shroff.log.writer import Writer
     from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.people.access import Who
-    from shroff.people.audit import Act
-    from shroff.people.sql import Change
     from shroff.people.store import Desk
-    from shroff.streams.log import Log
     from shroff.web.http.messages import Request
     from shroff.web.http.routes import Route
     from shroff.web.organizations import Organizations
@@ -65,9 +56,7 @@ CHECKS_OF_SENDER_MAX = 4  # the one under way and those that wait for it
 SIGN_IN_THREADS = 2  # as many as hash passwords at once
 SIGN_IN_S_MAX = 15.0
 SIGN_INS_OF_SENDER_MAX = 20  # of one address: an office has one
-COPIES_MAX = 2  # requests that ask what would be decided, at a time: each takes copies of the process
-LOOK_S = 0.005  # between two looks for a reply, longer each time,
-LOOK_S_MAX = 0.1  # up to this
+LOOK_S = 0.005  # between two looks for whether it serves
 UNKNOWN_RATE = 100.0  # requests a second of one network that show no key or session; those beyond wait,
 UNKNOWN_S_MAX = 60.0  # one behind the other, up to this
 FETCH_RATE = 1.0  # a second that requests of one network cause, of what verifies requests
@@ -76,7 +65,6 @@ RATE = 50_000.0  # events a second of one key
 
 One = TypeVar("One")
 Check: TypeAlias = "Callable[[Any], Any]"
-Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
 
 
 class Limits(FrozenStruct):
@@ -162,29 +150,23 @@ class Service:
         self.strangers, self.unknown = Pace(STRANGERS_RATE), Pace(UNKNOWN_RATE, waits_s_max=UNKNOWN_S_MAX)
         self.fetches = Pace(FETCH_RATE)
         self.pace, self.requests = Pace(self.limits.rate), Requests()
-        self.queue = RequestQueue(self._answered, waiting_max=self.limits.waiting_max, age_s_max=self.limits.age_s_max)
+        self.writer = WriterClient(self)
         if options.stands_by:
-            self.queue.close("this service is on standby; send the request to the active one")
-        self.reader: RequestReader | None = None
-        self._label_reader: RequestReader | None = None
+            self.writer.queue.close("this service is on standby; send the request to the active one")
         self.work = WorkerCounts()
         self.measured = of_service(self)
         self.streams, self.verdicts, self.operator_alerts = Streams(), VerdictsInForce(), OperatorAlerts()
         self.health, self.reasons = HealthBoard(project), FirstReasons(project)
         self.board, self.queue_count = Board(project, lambda: self.work, self.cases), QueueCount(self.cases)
         self.is_ending = False
-        self._writer_tasks = WriterTasks()
-        self._copies = asyncio.Semaphore(COPIES_MAX)
         self.jobs = project.jobs.desk(desk.store)
         self.backtests = Backtests(project.context.paths.state)
-        self._steps: list[tuple[Step, asyncio.Future[None]]] = []
-        self._recording: asyncio.Future[None] | None = None
+        self.changes = StoreChanges(project.context, desk.store, self.in_thread)
         self.pushed = ServedPushes(project.context)
         self._stop = Event()
         self._thread: Thread | None = None
-        self._keeper = CaseKeeper(project, self.cases, self.queue.wake, tell)
+        self._keeper = CaseKeeper(project, self.cases, self.writer.queue.wake, tell)
         self._error: Exception | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._held = ExitStack()
 
     # ---- what the settings say that are active
@@ -221,13 +203,13 @@ class Service:
 
         Raises: UsageError for a sink that cannot be as it is set.
         """
-        self._loop = loop = asyncio.get_running_loop()
+        self.writer.loop = loop = asyncio.get_running_loop()
         self.pushed.open()
         answerer = self._held.enter_context(
             self.project.live.answerer(
-                self.queue,
+                self.writer.queue,
                 self._begun,
-                self._writer_tasks.attend,
+                self.writer.tasks.attend,
                 stands_by=self.options.stands_by,
                 stop=self._stop,
                 tell=self.tell,
@@ -260,12 +242,12 @@ class Service:
             answerer.run()
         except Exception as error:  # noqa: BLE001 - it ends the service, which raises it
             self._error = error
-        self.queue.end("the service is stopping" if self._error is None else "the service has failed")
+        self.writer.queue.end("the service is stopping" if self._error is None else "the service has failed")
 
     def hand_over(self) -> None:
         """Decide the queued submissions, then release the log to a standby; turn later ones away. For any thread."""
         self._stop.set()
-        self.queue.wake()
+        self.writer.queue.wake()
 
     def end(self) -> None:
         """Decide what is in line, and let go of the log and all else. Raises: what ended the work before."""
@@ -287,10 +269,10 @@ class Service:
     def _begun(self, writer: Writer) -> RequestReader:
         """On the thread of the log: this process leads. What was read before counts where events are read as then."""
         sync_roles(self.desk, self.tell)
-        now, before = writer.definitions, self.reader
+        now, before = writer.definitions, self.writer.reader
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
             intake = self.project.taking.intake(keeps_hashes=False)
-            before = self.reader = RequestReader(now, intake, self.project.context.now_ms, self.tell)
+            before = self.writer.reader = RequestReader(now, intake, self.project.context.now_ms, self.tell)
         return before
 
     @property
@@ -301,7 +283,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether posts are taken now."""
-        is_leading = self.work.state == LEADING and self.queue.is_open
+        is_leading = self.work.state == LEADING and self.writer.queue.is_open
         return is_leading and not self.is_ending and self._error is None
 
     # ---- for routes
@@ -339,145 +321,3 @@ class Service:
             # Where it changed files of the project, they are read here, and not when the event loop asks for them.
             with suppress(ShroffError):
                 _ = self.project.context.loaded
-
-    async def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
-        """Results of these submissions, once they are durable; they are done even if nobody waits any more.
-
-        Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
-        """
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-        def told() -> None:
-            if not waiter.done():
-                waiter.set_result(None)
-
-        post = PendingRequest(submissions, reader, told)
-        self.queue.put(post)
-        late = asyncio.get_running_loop().call_later(PATIENCE_S, told)
-        try:
-            await waiter
-        finally:
-            late.cancel()
-        if len(post.answers) < len(submissions):
-            raise TransientError(post.failure or AWAY)
-        return post.answers
-
-    async def foreseen(self, submissions: Sequence[Submission]) -> list[Answer]:
-        """Preview of each submission if it came alone now. Raises: TransientError where that takes too long."""
-        async with self._copies:
-            asked = await self.run_writer_task(asking(submissions))
-            return await self.in_thread(answers_of, asked, len(submissions))
-
-    async def run_writer_task(self, task: Callable[[Writer, Log], One]) -> One:
-        """Result of a task that the thread of the log does between two batches.
-
-        Raises: TurnedAwayError where this service does not lead the log; TransientError where it takes too long.
-        """
-        if not self.is_ready:
-            raise TurnedAwayError(self.queue.why_closed, is_overload=False)
-        done = self._writer_tasks.put(task)
-        self.queue.wake()
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await asyncio.wrap_future(done)
-        except TimeoutError:
-            raise TransientError(LATER) from None
-
-    def reader_now(self) -> RequestReader:
-        """Reader of posted events. Raises: TurnedAwayError where this service has not led the log yet."""
-        if self.reader is None:
-            raise TurnedAwayError(self.queue.why_closed, is_overload=False)
-        return self.reader
-
-    def label_reader(self) -> RequestReader:
-        """Reader of labels: values that look like hashes are ones, as decisions and exports show them."""
-        definitions = self.project.definitions
-        if self._label_reader is None or self._label_reader.definitions is not definitions:
-            intake = self.project.taking.intake(keeps_hashes=True)
-            self._label_reader = RequestReader(definitions, intake, self.project.context.now_ms)
-        return self._label_reader
-
-    async def asked_of_log(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
-        """Results of requests to the active writer, recorded in the transaction that asks, where it is not yet.
-
-        Raises: UsageError where one was refused; TransientError where it takes too long, and is done later.
-        """
-        numbers = await self.in_thread(self._ask, act, kind, bodies)
-        self.queue.wake()
-        end_s, wait_s = time.monotonic() + PATIENCE_S, LOOK_S
-        while (replies := await self.in_thread(self._replies, numbers)) is None:
-            if time.monotonic() > end_s:
-                raise TransientError(f"the active writer has not run this request yet. {LEFT}")
-            await asyncio.sleep(wait_s)  # and not in a thread: others need those
-            wait_s = min(wait_s * 1.5, LOOK_S_MAX)
-        return replies
-
-    async def adopted(self) -> str:
-        """Have the log take the project's files up, from the next event on; why that waits, empty where it does not.
-
-        The files are written by now: whatever goes wrong here, they come into force later.
-        """
-        try:
-            await self.asked_of_log(None, ADOPT, [b"null"])
-        except ShroffError as error:
-            return str(error)
-        return ""
-
-    async def recorded(self, act: Act) -> None:
-        """Put an act into the record, durable on return."""
-        await self.changed(lambda change, now_ms: change.audit(act, now_ms))
-
-    def record_now(self, act: Act) -> None:
-        """The same, for a thread: what it is about to do is in the record first. Raises: where it cannot be."""
-        with self.desk.store.change() as change:
-            change.audit(act, self.project.context.now_ms())
-
-    async def changed(self, step: Step) -> None:
-        """Change what is kept of people, durable on return; what many requests change at once, in one transaction.
-
-        `step` must not raise: it would undo the others.
-        """
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._steps.append((step, done))
-        if self._recording is None or self._recording.done():
-            self._recording = beside(self._record())
-        await done
-
-    async def _record(self) -> None:
-        while self._steps:
-            now, self._steps = self._steps, []
-            failure = None
-            try:
-                await self.in_thread(self._take_steps, [step for step, _ in now])
-            except Exception as error:  # noqa: BLE001 - raised by each that waits
-                failure = error
-            for done in [done for _, done in now if not done.done()]:  # but by none that is gone
-                done.set_exception(failure) if failure else done.set_result(None)
-
-    def _take_steps(self, steps: Sequence[Step]) -> None:
-        now_ms = self.project.context.now_ms()
-        with self.desk.store.change() as change:
-            for step in steps:
-                step(change, now_ms)
-
-    def _ask(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[int]:
-        now_ms = self.project.context.now_ms()
-        with self.desk.store.change() as change:
-            if act is not None:
-                change.audit(act, now_ms)
-            return [change.ask(kind, body, now_ms) for body in bodies]
-
-    def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
-        """Replies to all of them; None while one waits."""
-        with self.project.log.reading() as log:
-            found = [log.reply_to(number) for number in numbers]
-        there = [reply for reply in found if reply is not None]
-        return None if len(there) < len(found) else [result_of(reply) for reply in there]
-
-    def _answered(self, requests: list[PendingRequest]) -> None:
-        """On the thread of the log: one call tells the loop of all posts of a batch."""
-        assert self._loop is not None
-        try:
-            self._loop.call_soon_threadsafe(lambda: [post.told() for post in requests])
-        except RuntimeError:  # the loop has ended: nobody waits any more
-            return

@@ -206,7 +206,7 @@ async def _sent(service: Service, request: Request, call: AskingCall, mail: Mail
         words = f"{KEY}: it has {KEY_LENGTH_MAX} characters at most"
         raise ProblemError(400, "bad-header", "A header cannot be read", words)
     to = list(dict.fromkeys(mail.to))
-    await service.recorded(Act(request.who, "mail.send", f"call {call.path}", None, {"recipients": len(to)}))
+    await service.changes.record(Act(request.who, "mail.send", f"call {call.path}", None, {"recipients": len(to)}))
     letters = service.project.letters
     try:
         refused = await service.in_thread(letters.send_once, call.path, to, mail.subject, mail.text, key)

@@ -104,7 +104,7 @@ def _handle(path: str) -> Handle:
     made: list[tuple[RequestReader, CallReader]] = []
 
     async def handle(service: Service, request: Request) -> Response:
-        reader = service.reader_now()
+        reader = service.writer.reader_now()
         if not made or made[0][0] is not reader:
             made[:] = [(reader, _call_reader(path, reader.definitions))]
         return await _answered(service, request, reader, made[0][1])
@@ -135,7 +135,8 @@ async def _answered(service: Service, request: Request, reader: RequestReader, c
         words = str(InputError(mistakes))
         errors = at_paths(mistakes)
         raise ProblemError(UNPROCESSABLE, "invalid-event", "The event was refused", words, errors=errors)
-    (answer,) = await (service.decided((submission,), reader) if call.writes else service.foreseen((submission,)))
+    writer, alone = service.writer, (submission,)
+    (answer,) = await (writer.decided(alone, reader) if call.writes else writer.foreseen(alone))
     status, body = shown(answer, mistakes)
     if status != 200:
         return Response(body, status, media_type=PROBLEM)

@@ -74,7 +74,7 @@ class Labelled(TypedDict):
 
 async def post_events(service: Service, request: Request) -> Response:
     """One event, a list or JSON lines: decided, durable, answered."""
-    reader = service.reader_now()
+    reader = service.writer.reader_now()
     type_name = _type_name(reader, request)
     answered = request.headers.get(ANSWERED, "")
     if answered and answered not in OUTCOMES:
@@ -105,7 +105,7 @@ async def post_labels(service: Service, request: Request) -> Response:
     said = request.headers.get(KNOWN_AT, "")
     if said not in {"", SENT}:
         raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
-    reader, is_as_sent = service.label_reader(), said == SENT
+    reader, is_as_sent = service.writer.label_reader(), said == SENT
     raw, is_list, are_lines = await _body(request)
     submissions, mistakes = await _read(
         service, reader, LABEL, raw, request.who.id, is_list=is_list, are_lines=are_lines
@@ -127,7 +127,7 @@ async def taken_labels(service: Service, who: Who, submissions: Sequence[Submiss
     act = Act(who, "label.add", subject, None, after[:LABELS_TOLD])
     places = service.project.definitions.settings.money_places
     bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
-    results = await service.asked_of_log(act, LABELS, bodies)
+    results = await service.writer.ask(act, LABELS, bodies)
     return [answer for result in results for answer in answers_of(result)]
 
 
@@ -140,7 +140,7 @@ def _labelled(label: LabelInput) -> str:
 
 async def score(service: Service, request: Request) -> Response:
     """Preview the decision of one event or of each of a list, if it came alone now."""
-    reader = service.reader_now()
+    reader = service.writer.reader_now()
     type_name = _type_name(reader, request)
     if is_explanation_asked(request):
         words = "omit explain=1: only decisions in the log can be explained"
@@ -153,7 +153,7 @@ async def score(service: Service, request: Request) -> Response:
         words = f"at most {AT_ONCE_MAX} events are scored in one request, and this one has {len(submissions)}"
         raise ProblemError(413, "too-many", "There are too many events", words)
     check_rate(service, request, len(submissions))
-    answers = await service.foreseen(submissions)
+    answers = await service.writer.foreseen(submissions)
     seen = [shown(*answered) for answered in zip(answers, mistakes, strict=True)]
     found = [(status, foreseen_json(body) if status == 200 else body) for status, body in seen]
     return _response(found, is_list=is_list, are_lines=are_lines)
@@ -181,13 +181,13 @@ async def _taken(
         own: list[tuple[str, str]] = []
         submission = await read_one(service, reader.one, type_name, raw, request.who.id, own)
         check_rate(service, request, 1)
-        (answer,) = await service.decided((submission,), reader)
+        (answer,) = await service.writer.decided((submission,), reader)
         return _response([shown(answer, own)], is_list=False, are_lines=False)
     submissions, mistakes = await _read(
         service, reader, type_name, raw, request.who.id, is_list=True, are_lines=are_lines
     )
     check_rate(service, request, len(submissions))
-    answers = await service.decided(submissions, reader) if submissions else []
+    answers = await service.writer.decided(submissions, reader) if submissions else []
     return await _listed(service, shown, answers, mistakes, is_list=True, are_lines=are_lines)
 
 

@@ -144,7 +144,7 @@ async def _subscribed(service: Service, named: NamedSource, source: PushSource, 
 
 
 async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
-    reader = service.reader_now()
+    reader = service.writer.reader_now()
     messages = service.pushed.reader(reader.definitions)
     submissions = messages.read(named, push)
     counts = service.pushed.counts(named.name)
@@ -157,7 +157,7 @@ async def _taken(service: Service, named: NamedSource, push: Push) -> Response:
         counts.add(counts.skipped, messages.found_in(named, push), len(submissions) - len(taken))
     if not taken:
         return Json({"state": SKIPPED})
-    answers = await service.decided(taken, reader)
+    answers = await service.writer.decided(taken, reader)
     items = [_counted(counts, submission, answer) for submission, answer in zip(taken, answers, strict=True)]
     if named.system.kind == "webhook" and all(answer.kind == REFUSED for answer in answers):
         status, body = shown(answers[0], taken[0].mistakes)

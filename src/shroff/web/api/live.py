@@ -196,7 +196,7 @@ def look_now(service: Service, period: Period) -> LiveLook:
     def leaving() -> Deliveries:
         return service.health.leaving(service.work.sinks)
 
-    return service.board.look(period, service.queue.waiting, service.queue.age_s, leaving)
+    return service.board.look(period, service.writer.queue.waiting, service.writer.queue.age_s, leaving)
 
 
 class OutcomeCount(TypedDict):

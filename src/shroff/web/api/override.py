@@ -38,7 +38,7 @@ async def kept(service: Service, who: Who, document: bytes, answered: str) -> by
         after = {"answered": answered, "decided": decision["outcome"]}
         change.audit(Act(who, "event.answered", f"{event}/{id_}", None, after), now_ms)
 
-    await service.changed(keep)
+    await service.changes.make(keep)
     return _beside(document, found[0])
 
 

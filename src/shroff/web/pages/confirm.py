@@ -64,7 +64,7 @@ async def answer(service: Service, request: Request) -> Response:
     except ShroffError as error:
         return _away(service, request, error)
     if page.kind in {"yes", "no", "wrong"}:
-        service.queue.wake()  # the label waits in the log's inbox
+        service.writer.queue.wake()  # the label waits in the log's inbox
     return _page(page, request, status=ANSWERED.get(page.kind, 0) if said or page.kind in ASKING else 0)
 
 

@@ -164,12 +164,12 @@ async def judge(service: Service, request: Request) -> Json[FlagShown]:
         "known_at": time_text(service.project.context.now_ms()),
         **({"reason": given.reason} if given.reason else {}),
     }
-    reader = service.label_reader()
+    reader = service.writer.label_reader()
     submission = undated(reader.one(LABEL, to_json(label), request.who.id))
     then = document(row, before)
     act = Act(request.who, "flag.judge", f"flag {then['id']}", then["accuracy"], given.accuracy)
     places = service.project.definitions.settings.money_places
-    (result,) = await service.asked_of_log(act, LABELS, [labels_request([submission], places)])
+    (result,) = await service.writer.ask(act, LABELS, [labels_request([submission], places)])
     status, body = label_shown(answers_of(result)[0])
     if status != 200:
         return Json(msgspec.Raw(body), status, media_type=PROBLEM)
@@ -201,7 +201,7 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Verd
 
     if not wanted:
         return {}
-    return await (service.run_writer_task(standing) if service.is_ready else service.in_thread(read))
+    return await (service.writer.run(standing) if service.is_ready else service.in_thread(read))
 
 
 def known_key(project: Project, entity: str, key: str) -> str:

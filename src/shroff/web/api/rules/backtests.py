@@ -150,7 +150,7 @@ class Backtests(Struct):
         run.start, run.end, run.as_of = draft.start, draft.end, draft.as_of
         self.going[run.id] = KeptBacktest(run, draft.rules)
         try:
-            await service.recorded(act_of(who, run, draft))
+            await service.changes.record(act_of(who, run, draft))
         except BaseException:
             del self.going[run.id]
             raise
@@ -280,7 +280,7 @@ async def backtest(service: Service, request: Request) -> Json[BacktestReport] |
         await service.backtests.begin(service, request.who, asked, run)
         return Json(run, 202, {"location": f"{API}/backtests/{run.id}"})
     async with service.backtests.at_once():
-        await service.recorded(act_of(request.who, run, asked))
+        await service.changes.record(act_of(request.who, run, asked))
         return Json(await computed(service, asked, run))
 
 

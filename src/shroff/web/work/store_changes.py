@@ -1,0 +1,64 @@
+"""Changes of what is kept of people and their acts, as routes ask for them: many at once are one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from shroff.web.http.concurrency_limits import beside
+
+if TYPE_CHECKING:
+    from shroff.app.context import ProjectContext
+    from shroff.people.audit import Act
+    from shroff.people.sql import Change
+    from shroff.people.store import PeopleStore
+
+Step: TypeAlias = "Callable[[Change, int], object]"  # is given the moment of the change
+
+
+class StoreChanges:
+    """Changes of a store. For one event loop.
+
+    Args:
+        in_thread: Runs a function that waits for the store.
+    """
+
+    def __init__(
+        self, context: ProjectContext, store: PeopleStore, in_thread: Callable[..., Coroutine[Any, Any, None]]
+    ) -> None:
+        self._context, self._store, self._in_thread = context, store, in_thread
+        self._steps: list[tuple[Step, asyncio.Future[None]]] = []
+        self._making: asyncio.Future[None] | None = None
+
+    async def record(self, act: Act) -> None:
+        """Put an act into the audit log, durable on return."""
+        await self.make(lambda change, now_ms: change.audit(act, now_ms))
+
+    async def make(self, step: Step) -> None:
+        """Make a change, durable on return; what many requests change at once, in one transaction.
+
+        `step` must not raise: it would undo the others.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._steps.append((step, done))
+        if self._making is None or self._making.done():
+            self._making = beside(self._make_all())
+        await done
+
+    async def _make_all(self) -> None:
+        while self._steps:
+            now, self._steps = self._steps, []
+            failure = None
+            try:
+                await self._in_thread(self._take_steps, [step for step, _ in now])
+            except Exception as error:  # noqa: BLE001 - raised by each that waits
+                failure = error
+            for done in [done for _, done in now if not done.done()]:  # but by none that is gone
+                done.set_exception(failure) if failure else done.set_result(None)
+
+    def _take_steps(self, steps: Sequence[Step]) -> None:
+        now_ms = self._context.now_ms()
+        with self._store.change() as change:
+            for step in steps:
+                step(change, now_ms)

@@ -1,0 +1,151 @@
+"""The writer of the log as routes see it: events to decide, tasks between two batches, and requests of its inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from shroff.errors import ShroffError, TransientError
+from shroff.worker.inbox import ADOPT, LEFT, result_of
+from shroff.worker.request_bodies import RequestReader
+from shroff.worker.request_loop import AWAY, PATIENCE_S
+from shroff.worker.request_queue import PendingRequest, RequestQueue, TurnedAwayError
+from shroff.worker.writer_tasks import LATER, WriterTasks, answers_of, asking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import msgspec
+
+    from shroff.events.intake import Submission
+    from shroff.log.writer import Answer, Writer
+    from shroff.people.audit import Act
+    from shroff.streams.log import Log
+    from shroff.web.service import Service
+
+COPIES_MAX = 2  # requests that ask what would be decided, at a time: each takes copies of the process
+LOOK_S = 0.005  # between two looks for a reply, longer each time,
+LOOK_S_MAX = 0.1  # up to this
+
+One = TypeVar("One")
+
+
+class WriterClient:
+    """What routes ask of the writer, which works on a thread of its own. For the event loop.
+
+    `reader` reads posted events; None until this process has led the log. `loop` is that of the service.
+    """
+
+    def __init__(self, service: Service) -> None:
+        limits, self._service, self._project = service.options.limits, service, service.project
+        self.queue = RequestQueue(self._answered, waiting_max=limits.waiting_max, age_s_max=limits.age_s_max)
+        self.tasks, self._copies = WriterTasks(), asyncio.Semaphore(COPIES_MAX)
+        self.reader: RequestReader | None = None
+        self._label_reader: RequestReader | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    async def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
+        """Results of these submissions, once they are durable; they are done even if nobody waits any more.
+
+        Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
+        """
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told() -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        post = PendingRequest(submissions, reader, told)
+        self.queue.put(post)
+        late = asyncio.get_running_loop().call_later(PATIENCE_S, told)
+        try:
+            await waiter
+        finally:
+            late.cancel()
+        if len(post.answers) < len(submissions):
+            raise TransientError(post.failure or AWAY)
+        return post.answers
+
+    async def foreseen(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """Preview of each submission if it came alone now. Raises: TransientError where that takes too long."""
+        async with self._copies:
+            asked = await self.run(asking(submissions))
+            return await self._service.in_thread(answers_of, asked, len(submissions))
+
+    async def run(self, task: Callable[[Writer, Log], One]) -> One:
+        """Result of a task that the thread of the log does between two batches.
+
+        Raises: TurnedAwayError where this service does not lead the log; TransientError where it takes too long.
+        """
+        if not self._service.is_ready:
+            raise TurnedAwayError(self.queue.why_closed, is_overload=False)
+        done = self.tasks.put(task)
+        self.queue.wake()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await asyncio.wrap_future(done)
+        except TimeoutError:
+            raise TransientError(LATER) from None
+
+    def reader_now(self) -> RequestReader:
+        """Reader of posted events. Raises: TurnedAwayError where this service has not led the log yet."""
+        if self.reader is None:
+            raise TurnedAwayError(self.queue.why_closed, is_overload=False)
+        return self.reader
+
+    def label_reader(self) -> RequestReader:
+        """Reader of labels: values that look like hashes are ones, as decisions and exports show them."""
+        definitions = self._project.definitions
+        if self._label_reader is None or self._label_reader.definitions is not definitions:
+            intake = self._project.taking.intake(keeps_hashes=True)
+            self._label_reader = RequestReader(definitions, intake, self._project.context.now_ms)
+        return self._label_reader
+
+    async def ask(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[msgspec.Raw]:
+        """Results of requests to the active writer, recorded in the transaction that asks, where it is not yet.
+
+        Raises: UsageError where one was refused; TransientError where it takes too long, and is done later.
+        """
+        numbers = await self._service.in_thread(self._put, act, kind, bodies)
+        self.queue.wake()
+        end_s, wait_s = time.monotonic() + PATIENCE_S, LOOK_S
+        while (replies := await self._service.in_thread(self._replies, numbers)) is None:
+            if time.monotonic() > end_s:
+                raise TransientError(f"the active writer has not run this request yet. {LEFT}")
+            await asyncio.sleep(wait_s)  # and not in a thread: others need those
+            wait_s = min(wait_s * 1.5, LOOK_S_MAX)
+        return replies
+
+    async def adopted(self) -> str:
+        """Have the log take the project's files up, from the next event on; why that waits, empty where it does not.
+
+        The files are written by now: whatever goes wrong here, they come into force later.
+        """
+        try:
+            await self.ask(None, ADOPT, [b"null"])
+        except ShroffError as error:
+            return str(error)
+        return ""
+
+    def _put(self, act: Act | None, kind: str, bodies: Sequence[bytes]) -> list[int]:
+        now_ms = self._project.context.now_ms()
+        with self._service.desk.store.change() as change:
+            if act is not None:
+                change.audit(act, now_ms)
+            return [change.ask(kind, body, now_ms) for body in bodies]
+
+    def _replies(self, numbers: Sequence[int]) -> list[msgspec.Raw] | None:
+        """Replies to all of them; None while one waits."""
+        with self._project.log.reading() as log:
+            found = [log.reply_to(number) for number in numbers]
+        there = [reply for reply in found if reply is not None]
+        return None if len(there) < len(found) else [result_of(reply) for reply in there]
+
+    def _answered(self, requests: list[PendingRequest]) -> None:
+        """On the thread of the log: one call tells the loop of all posts of a batch."""
+        assert self.loop is not None
+        try:
+            self.loop.call_soon_threadsafe(lambda: [post.told() for post in requests])
+        except RuntimeError:  # the loop has ended: nobody waits any more
+            return
