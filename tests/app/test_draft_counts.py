@@ -12,7 +12,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
-from shroff.app.rules import backtests
+from shroff.app.rules import backtest_operations
 from shroff.app.rules.draft_operations import CountDraft, DraftCount
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank
@@ -118,10 +118,12 @@ def test_a_first_count_reads_the_newest_events_and_their_windows_and_later_ones_
     whole = SqliteLog.lines
     wanted = {when: counted(project, when) for when in WHENS}
     monkeypatch.setattr(SqliteLog, "lines", lines)
-    monkeypatch.setattr(backtests, "COUNTED_FIRST", 20)
-    monkeypatch.setattr(backtests, "COUNT_KEPT_MS", 2**60)  # so that no turn ends meanwhile
+    monkeypatch.setattr(backtest_operations, "COUNTED_FIRST", 20)
+    monkeypatch.setattr(backtest_operations, "COUNT_KEPT_MS", 2**60)  # so that no turn ends meanwhile
     for when, places in WHENS.items():
-        monkeypatch.setattr(backtests, "_counted", lru_cache(backtests.__dict__["_counted"].__wrapped__))
+        monkeypatch.setattr(
+            backtest_operations, "_counted", lru_cache(backtest_operations.__dict__["_counted"].__wrapped__)
+        )
         read.clear()
         found = [counted(project, when)]
         looked_at = set().union(*read)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from shroff.app.privacy_erasure import Erasing
     from shroff.app.project_log import ProjectLog
     from shroff.app.rules.agreements import Agreements
-    from shroff.app.rules.backtests import LogBacktests
+    from shroff.app.rules.backtest_operations import LogBacktests
     from shroff.app.rules.list_files import ListFiles
     from shroff.app.rules.rule_drafts import RuleDraftFiles
     from shroff.app.rules.rule_files import Rules
@@ -106,7 +106,7 @@ class ProjectParts:
         self.context = self._context = context
 
     agreements: Agreements = part("rules.agreements:Agreements")
-    backtests: LogBacktests = part("rules.backtests:LogBacktests")
+    backtests: LogBacktests = part("rules.backtest_operations:LogBacktests")
     cases: ProjectCases = part("cases.project_cases:ProjectCases")
     cutoffs: ScoreCutoffs = part("models.cutoffs:ScoreCutoffs")
     drafts: RuleDraftFiles = part("rules.rule_drafts:RuleDraftFiles")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from shroff.app.live.label_intake import LabelOptions
     from shroff.app.models.classifiers import Classifier
     from shroff.app.models.trainings import TrainOptions
-    from shroff.app.rules.backtests import BacktestOptions
+    from shroff.app.rules.backtest_operations import BacktestOptions
     from shroff.backtest.document import BacktestReport
     from shroff.cases.desk import CaseService
     from shroff.explain.explanation import Explained

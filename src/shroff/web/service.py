@@ -161,7 +161,7 @@ class Service:
         self.is_ending = False
         self.jobs = project.jobs.desk(desk.store)
         self.backtests = Backtests(project.context.paths.state)
-        self.changes = StoreChanges(project.context, desk.store, self.in_thread)
+        self.changes = StoreChanges(project, desk.store, self.in_thread)
         self.pushed = ServedPushes(project.context)
         self._stop = Event()
         self._thread: Thread | None = None

@@ -25,12 +25,13 @@ from shroff.operations.declaration import (
 from shroff.people.audit import Action, checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import headed, many
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
     from shroff.app.people import ProjectPeople
     from shroff.app.rules.agreements import Agreements
-    from shroff.app.rules.backtests import LogBacktests
+    from shroff.app.rules.backtest_operations import LogBacktests
     from shroff.app.rules.rule_drafts import Checked, RuleDraftFiles, StoredDraft
     from shroff.app.rules.rule_files import Before, Rules
     from shroff.app.rules.rule_looks import RuleLooks
@@ -280,9 +281,7 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
         warnings=[mistake(problem, lines) for problem in checked.warnings[:SAID_MAX]],
         says=says,
         tests=[
-            DraftTest(
-                test.name, test.events, test.problem is None, None if test.problem is None else test.problem.message
-            )
+            showing(DraftTest, test, passed=test.problem is None, problem=test.problem and test.problem.message)
             for test in checked.tests[:SAID_MAX]
         ],
         more={name: max(0, len(list_) - SAID_MAX) for name, list_ in lists.items()},

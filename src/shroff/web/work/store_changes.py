@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from shroff.web.http.concurrency_limits import beside
 
 if TYPE_CHECKING:
-    from shroff.app.context import ProjectContext
+    from shroff.app.project import Project
     from shroff.people.audit import Act
     from shroff.people.sql import Change
     from shroff.people.store import PeopleStore
@@ -25,9 +25,9 @@ class StoreChanges:
     """
 
     def __init__(
-        self, context: ProjectContext, store: PeopleStore, in_thread: Callable[..., Coroutine[Any, Any, None]]
+        self, project: Project, store: PeopleStore, in_thread: Callable[..., Coroutine[Any, Any, None]]
     ) -> None:
-        self._context, self._store, self._in_thread = context, store, in_thread
+        self._project, self._store, self._in_thread = project, store, in_thread
         self._steps: list[tuple[Step, asyncio.Future[None]]] = []
         self._making: asyncio.Future[None] | None = None
 
@@ -58,7 +58,7 @@ class StoreChanges:
                 done.set_exception(failure) if failure else done.set_result(None)
 
     def _take_steps(self, steps: Sequence[Step]) -> None:
-        now_ms = self._context.now_ms()
+        now_ms = self._project.context.now_ms()
         with self._store.change() as change:
             for step in steps:
                 step(change, now_ms)

@@ -20,7 +20,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff import config
-from shroff.app.rules.backtests import RunBacktest
+from shroff.app.rules.backtest_operations import RunBacktest
 from shroff.app.rules.rule_files import TEXT_BYTES_MAX
 from shroff.backtest.document import BacktestReport
 from shroff.errors import UsageError
