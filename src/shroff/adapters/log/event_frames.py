@@ -8,9 +8,10 @@ docs/reference/log-format.md has the format.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
-from itertools import accumulate, groupby, pairwise
+from itertools import accumulate, pairwise
 from operator import sub
 from struct import Struct
 from typing import NamedTuple, cast
@@ -18,7 +19,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.frames import BLOCK_ROWS, FRAME_ROWS, columns_of, in_parts, parts_of, planes, within
+from shroff.adapters.log.frames import BLOCK_ROWS, FRAME_ROWS, columns_of, in_parts, parts_of, planes
 from shroff.adapters.log.patterns import as_lines, places_in
 from shroff.adapters.log.sums import head_of, line_of
 from shroff.streams.log import Kind, Record
@@ -71,13 +72,12 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
 
     Raises: DamagedFrameError where the frame is not as it was written.
     """
-    start, stop = max(after + 1 - frame.first, 0), min(upto, frame.seq) + 1 - frame.first
     parts = list[bytes]()
-    for first, count, text in _blocks(frame, range(start // BLOCK_ROWS, -(-stop // BLOCK_ROWS))):
+    for first, count, text, seqs in _blocks(frame, range(after + 1, upto + 1)):
         begin, end = _apart_at(count) + int.from_bytes(text[:_HEAD_BYTES], "little"), len(text)
-        if start > first or stop < first + count:
+        if len(seqs) < count:
             sizes, *_ = columns_of(_ROW, text, count, _HEAD_BYTES)
-            begin, end = (end - sum(sizes[max(at - first, 0) :]) for at in (start, stop))
+            begin, end = (end - sum(sizes[at - first :]) for at in (seqs[0], seqs[-1] + 1))
         parts.append(text[begin:end])
     return b"".join(parts)
 
@@ -99,12 +99,8 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
 
     Raises: DamagedFrameError where the frame is not as it was written.
     """
-    wanted = range(frame.first, frame.seq + 1) if places is None else within(places, frame.first, frame.seq)
-    blocks = (block for block, _ in groupby((seq - frame.first) // BLOCK_ROWS for seq in wanted))  # behind the sum
-    for first, count, text in _blocks(frame, blocks):
-        begin = frame.first + first
-        seqs = within(wanted, begin, begin + count - 1)
-        for seq, place in zip(seqs, _placed(text, count, [seq - begin for seq in seqs]), strict=True):
+    for first, count, text, seqs in _blocks(frame, places):
+        for seq, place in zip(seqs, _placed(text, count, [seq - first for seq in seqs]), strict=True):
             start, stop, id_start, id_size, time_ms = place
             body = text.index(b" ", start) + 1
             head, type_, is_decided = _head(text[start:body])
@@ -113,14 +109,18 @@ def unpack(frame: EventFrame, places: Sequence[int] | None = None, kind: Kind | 
                 yield Record(seq, head, type_, id_, time_ms, text[body : stop - 1], is_decided)
 
 
-def _blocks(frame: EventFrame, wanted: Iterable[int]) -> Iterator[tuple[int, int, bytes]]:
-    """These blocks of a frame: the row with which each begins, how many it has, and its text."""
-    rows = frame.seq + 1 - frame.first
+def _blocks(frame: EventFrame, places: Sequence[int] | None) -> Iterator[tuple[int, int, bytes, Sequence[int]]]:
+    """The blocks that have some of these places: the first one of each, how many it has, its text, and those."""
+    end = frame.seq + 1
     before = _sum(frame.first, frame.seq, frame.labels, frame.controls)
-    parts = parts_of(frame.data, before, frame.crc, -(-rows // BLOCK_ROWS))
-    for block in wanted:
-        first = block * BLOCK_ROWS
-        yield first, min(BLOCK_ROWS, rows - first), parts.text(block)
+    parts = parts_of(frame.data, before, frame.crc, -(-(end - frame.first) // BLOCK_ROWS))
+    places = range(frame.first, end) if places is None else places
+    start, stop = bisect_left(places, frame.first), bisect_left(places, end)
+    while start < stop:
+        block = (places[start] - frame.first) // BLOCK_ROWS
+        first, begin = frame.first + block * BLOCK_ROWS, start
+        start = bisect_left(places, first + BLOCK_ROWS, begin, stop)
+        yield first, min(BLOCK_ROWS, end - first), parts.text(block), places[begin:start]
 
 
 def _placed(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int, int, int, int]]:
