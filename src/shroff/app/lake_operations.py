@@ -10,6 +10,7 @@ import msgspec
 from shroff.errors import UsageError
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Outcome_co, Param, group, operation
 from shroff.runtime.texts import many
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.decision_history import DecisionHistory
@@ -217,10 +218,7 @@ def list_lake_files(lake: Lakes, request: ListLakeFiles) -> ListedLakeFiles:
     """
     with lake.open(request.to) as opened:
         named, state, start = opened.files(request.folder), opened.state, opened.address.rstrip("/")
-        files = [
-            LakeFile(f"{start}/{file.path}", file.rows, file.bytes, file.sha256, file.first, file.last)
-            for file in named
-        ]
+        files = [showing(LakeFile, file, file=f"{start}/{file.path}") for file in named]
         return ListedLakeFiles(lake=opened.address, manifest=state.number, upto=state.upto, files=files)
 
 

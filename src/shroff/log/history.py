@@ -29,7 +29,7 @@ from shroff.language.yaml import text as yamltext
 from shroff.log.prepared import typed_id
 from shroff.runtime.contents import check_stored
 from shroff.runtime.texts import edit_of
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct, replace, showing
 from shroff.streams.log import DecisionRow, Log, LogReader, Record, WaitingLabel
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def waiting_row(waiting: WaitingLabel) -> ListedWaiting:
     """A waiting label for a list. Raises: StorageError where it is damaged."""
     found = stored(waiting.body, _WaitingLabel, "a waiting label")
     event = f"{found.event_type}/{found.event_id}" if found.event_id else found.event_type
-    return ListedWaiting(event, found.unique, found.verdict, found.source, found.known_at_ms, found.arrived_ms)
+    return showing(ListedWaiting, found, event=event)
 
 
 def _units(text: str, money_places: int) -> int:

@@ -20,7 +20,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct, replace, showing
 from shroff.streams.lake import Found, Objects, RetriedObjects, damaged
 from shroff.streams.settings import ALONE
 
@@ -263,12 +263,9 @@ def keep_checkpoint(objects: RetriedObjects, state: LakeState) -> LakeState:
     """Put a checkpoint where one is due; gives the state that knows of it. Equal states give equal bytes."""
     if state.number < state.checkpoint + CHECKPOINT_EVERY:
         return state
-    checkpoint = Checkpoint(
-        number=state.number,
-        upto=state.upto,
-        is_whole=state.is_whole,
-        log=state.log,
-        tip=state.tip,
+    checkpoint = showing(
+        Checkpoint,
+        state,
         files=[state.files[path] for path in sorted(state.files)],
         replaced=[Replaced(path, state.replaced[path]) for path in sorted(state.replaced)],
     )

@@ -16,6 +16,7 @@ from shroff.events.event import time_text
 from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, table
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -120,16 +121,14 @@ def restore_backup(project: Project, progress: ProgressSteps, request: RestoreBa
         found = restore(vault, folder, to_ms=to_ms, secrets=request.secrets, into=into, progress=counted)
     return Restored.of(
         into.url is not None,
+        found,
         folder=str(request.folder),
-        number=found.number,
         at=time_text(found.at_ms),
         seq=found.last_seq,
-        files=found.files,
         missing_secrets=list(found.missing),
         damaged=list(found.damaged),
         held_letters=found.held,
         file=f"{vault.address}/{point_name(found.number)}",
-        bytes=found.bytes,
         seconds=round(time.monotonic() - began, 3),
     )
 
@@ -222,6 +221,6 @@ def migrate_tables(project: Project, request: MigrateTables) -> MigratedTables:
         program=__version__,
         backup=number,
         seconds=round(time.monotonic() - began, 3),
-        tables=[MigratedTable(part.database, part.part, part.found, part.known, part.action) for part in planned],
+        tables=[showing(MigratedTable, part, tables=part.part) for part in planned],
         **made,
     )

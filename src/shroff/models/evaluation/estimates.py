@@ -15,7 +15,7 @@ from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_pr
 from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, ends, times_for
 from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.keys import metric_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 CARD_PRECISION = "card_precision_at_k"
 BUDGET_RECALL = "recall_at_budget"
@@ -148,9 +148,7 @@ def _add_by_day(
     )
     values = [_ratio(a.sum(), b.sum()) for a, b in zip(above, below, strict=True)]
     estimate = _estimate(name, values, drawn, blocks.count, why)
-    found.by_name[name] = Estimate(
-        estimate.mean, estimate.low, estimate.high, estimate.spread, estimate.folds, _plain(best), estimate.why
-    )
+    found.by_name[name] = replace(estimate, best=_plain(best))
     found.drawn[name], found.blocks[name] = drawn, blocks.count
 
 

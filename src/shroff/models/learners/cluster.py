@@ -23,7 +23,7 @@ from shroff.arrays import Floats, Floats32
 from shroff.errors import StateError, StorageError
 from shroff.json_types import JsonMapping
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, weights_of
 from shroff.models.learners.xgboost import (
     BOOSTED,
     FILE,
@@ -34,7 +34,6 @@ from shroff.models.learners.xgboost import (
     log_loss,
     number_of,
     settings_of,
-    weights_of,
 )
 from shroff.runtime.values import FrozenStruct
 

@@ -14,6 +14,8 @@ from shroff.models.learners.filed import Values
 from shroff.models.model import LOG_ODDS, InputColumn
 from shroff.runtime.values import FrozenStruct
 
+WHOLE = frozenset(["depth", "leaves", "bins"])  # parameters that are whole numbers
+
 
 class TrainingRows(FrozenStruct):
     """Input of a learner: a row for each event, a column for each input, by time.
@@ -45,6 +47,16 @@ class LearningPlan(FrozenStruct):
     def of(cls, parameters: TextMapping, seed: int, threads: int = 1) -> Self:
         """The plan with parameters as model.yaml has them."""
         return cls({name: float(text) for name, text in parameters.items()}, seed, threads)
+
+
+def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:
+    """Weight of each row; frauds have their own weight."""
+    return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
+
+
+def named(told: Mapping[str, float], names: TextMapping) -> dict[str, float]:
+    """Parameters by the names that a library has for them."""
+    return {name: int(told[ours]) if ours in WHOLE else told[ours] for ours, name in names.items() if ours in told}
 
 
 class Learned(FrozenStruct):

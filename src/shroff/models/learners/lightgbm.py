@@ -11,7 +11,7 @@ import numpy as np
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, named, weights_of
 
 FILE = "model.txt"
 _NAMES = {
@@ -26,7 +26,6 @@ _NAMES = {
     "l1": "lambda_l1",
     "l2": "lambda_l2",
 }
-_WHOLE = frozenset(["depth", "leaves", "bins"])
 BOOSTED: Final[Mapping[str, float]] = {
     "leaves": 31,
     "depth": 6,
@@ -86,16 +85,15 @@ def _settings(plan: LearningPlan, told: Mapping[str, float]) -> JsonObject:
         "force_row_wise": True,
         "bagging_freq": 1,
         "verbosity": -1,
-        **{name: int(told[ours]) if ours in _WHOLE else told[ours] for ours, name in _NAMES.items() if ours in told},
+        **named(told, _NAMES),
     }
 
 
 def _set(library: Any, rows: TrainingRows, part: slice, told: Mapping[str, float], like: Any = None) -> Any:
-    weights = rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
     return library.Dataset(
         np.asfortranarray(rows.matrix(part)),
         rows.frauds[part],
-        weight=weights[part],
+        weight=weights_of(rows, told)[part],
         reference=like,
         categorical_feature=[place for place, input_ in enumerate(rows.inputs) if input_.kind == CATEGORY],
         params={"verbosity": -1, "max_bin": int(told["bins"]), "feature_pre_filter": False},

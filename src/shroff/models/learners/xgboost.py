@@ -21,7 +21,7 @@ from shroff.arrays import Floats, Floats32
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import spans
-from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, named, weights_of
 from shroff.models.model import LOG_ODDS, PROBABILITY
 
 FILE = "model.json"
@@ -37,7 +37,6 @@ _NAMES = {
     "l1": "reg_alpha",
     "l2": "reg_lambda",
 }
-_WHOLE = frozenset(["depth", "leaves", "bins"])
 # Shallow and slow: frauds are few, and deep trees learn single cards by heart.
 BOOSTED: Final[Mapping[str, float]] = {
     "depth": 5,
@@ -103,7 +102,7 @@ def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float
         "seed": plan.seed,
         "nthread": plan.threads,
         "verbosity": 0,
-        **{name: int(told[ours]) if ours in _WHOLE else told[ours] for ours, name in _NAMES.items() if ours in told},
+        **named(told, _NAMES),
     }
     if "leaves" in told:
         settings["grow_policy"] = "lossguide"
@@ -113,11 +112,6 @@ def settings_of(rows: TrainingRows, plan: LearningPlan, told: Mapping[str, float
     else:
         settings["colsample_bytree"] = told["columns"]
     return settings
-
-
-def weights_of(rows: TrainingRows, told: Mapping[str, float]) -> Floats:
-    """Weight of each row; frauds have their own weight."""
-    return rows.weights * np.where(rows.frauds > 0, told.get("positive_weight", 1.0), 1.0)
 
 
 def kinds_of(rows: TrainingRows) -> list[str]:

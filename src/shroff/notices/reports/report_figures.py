@@ -17,7 +17,7 @@ from shroff.monitoring.day_figures import CUSTOMER, QUARTER_MS, DayFigures, figu
 from shroff.notices.definitions import Notice
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Due
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct, replace, showing
 from shroff.streams.log import LogReader
 
 _NOT_COUNTED = msgspec.Raw(b"null")
@@ -129,8 +129,9 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
     hours = Counter[int]()
     for quarter, count in found.quarters.items():
         hours[datetime.fromtimestamp(quarter * QUARTER_MS / 1_000, UTC).astimezone(day.zone).hour] += count
-    waits = services.backlog()
-    return Figures(
+    return showing(
+        Figures,
+        services.backlog(),
         counts=dict(found.decided.counts),
         money=dict(found.decided.money),
         hours=dict(hours),
@@ -139,11 +140,6 @@ def _figures(services: NoticeServices, day: Day, log: LogReader) -> Figures:
         false_alarms=false_alarms,
         yes=found.labels[CUSTOMER, "genuine"],
         no=found.labels[CUSTOMER, "fraud"],
-        open=waits.open,
-        late=waits.late,
-        escalated=waits.escalated,
-        stake=waits.stake,
-        left_ms=waits.left_ms,
         known=dict(services.known_by(AGES_DAYS)),
         found_money=FoundMoney(caught_money, found.fraud.money["approve"], false_money)
         if has_amounts(services.definitions)

@@ -23,6 +23,7 @@ from shroff.operations import manifest
 from shroff.operations.declaration import OPERATIONS, ProgressSteps
 from shroff.runtime import logs
 from shroff.runtime.process_wide import give_way
+from shroff.runtime.values import showing
 from shroff.web.http.problems import ProblemMore, of_error
 
 NICENESS = 5  # it gives way to what is decided, and somebody waits for it
@@ -103,10 +104,7 @@ def _answer(project: app.Project, name: str, values: JsonObject) -> SaidLine:
         answer = project.run(msgspec.convert(values, declared.request), teller)
         teller.end()
     except ShroffError as error:
-        found = of_error(error)
-        return SaidLine(
-            problem=SaidProblem(found.status, found.code, found.title, found.detail, found.headers, found.more)
-        )
+        return SaidLine(problem=showing(SaidProblem, of_error(error)))
     return SaidLine(answer=msgspec.Raw(to_json(answer)))
 
 
