@@ -16,7 +16,7 @@ from shroff.replay.compare import verify_online
 from shroff.runtime.values import replace
 from shroff.streams.log import LateEvent
 from tests.support.log_memory import MemoryLog
-from tests.support.projects import FILES, definitions, payment, submission, writer
+from tests.support.projects import FILES, definitions, intake_of, payment, submission, writer
 
 EVENTS = """
 payment:
@@ -160,6 +160,50 @@ def test_erase_takes_away_one_key_and_changes_no_receipt(project, capsys):
     assert {row["id"]: row["receipt"] for row in project.decisions().to_pylist()} == before
     assert project.verify().mismatches == 0
     assert project.erasing.erase("card", "4111111111111").erased == 0
+
+
+EARLIER = (
+    EVENTS.replace("card: { payment: card }", "card: { payment: card, signup: card }")
+    + """
+signup:
+  id: id
+  time: at
+  fields: { id: text, at: time, card: text hashed, other: text? hashed, email: text personal }
+"""
+)
+LATER = {
+    "gone": EVENTS,
+    "renamed": EARLIER.replace("signup:", "join:"),
+    "other key": EARLIER.replace("signup: card", "signup: other"),
+    "no key": EARLIER.replace(", signup: card", ""),
+}
+
+
+@pytest.mark.parametrize("later", list(LATER.values()), ids=list(LATER))
+def test_events_of_types_and_keys_that_were_declared_earlier_are_erased_and_shown_too(project, later):
+    events, row = project.context.paths.folder / "events.yaml", ROWS[0] | {"email": "ann@example.org"}
+    events.write_text(EARLIER)
+    project.context.reload()
+    signup = {name: row[name] for name in ("at", "card", "email")}
+    project.decide(
+        [signup | {"id": id_, "card": card} for id_, card in (("s1", row["card"]), ("s2", "other"))], as_type="signup"
+    )
+    with project.log.writing() as (held, _):
+        held.keeps_late = True
+        fields = signup | {"id": "late", "at": "2025-01-01T00:00:00Z", "card": project.log.hasher(row["card"])}
+        old = intake_of(project.definitions).submit(
+            "signup", fields, source="test", place="9", raw=msgspec.json.encode(fields), is_strict=False
+        )
+        held.write([old])
+    events.write_text(later)
+    project.context.reload()
+    project.decide([row], as_type="payment")
+
+    named = [(event["event"], event["fields"]["email"]) for event in project.erasing.all_of("card", row["card"])]
+    assert sorted(named) == [(name, "ann@example.org") for name in ("payment/p0", "signup/late", "signup/s1")]
+    assert project.erasing.erase("card", row["card"]).erased == 3
+    with project.log.reading() as log:
+        assert sorted(log.personal("signup", ["s1", "s2", "late"])) == ["s2"]
 
 
 def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(project, capsys):

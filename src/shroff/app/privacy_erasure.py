@@ -5,9 +5,10 @@ No event, no decision and no receipt changes, since none of them ever had these 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -16,12 +17,12 @@ from msgspec.json import encode as to_json
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.live.quarantine import refused_parts
 from shroff.app.parts import ProjectPart
-from shroff.errors import UsageError
+from shroff.errors import DefinitionError, UsageError
 from shroff.events.event import time_text
 from shroff.explain.key_events import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
 from shroff.json_types import JsonObject
-from shroff.log.history import Records
+from shroff.log.history import Records, events_of
 from shroff.operations.declaration import (
     OperationAnswer,
     OperationRequest,
@@ -32,12 +33,12 @@ from shroff.operations.declaration import (
     operation,
 )
 from shroff.people.audit import Action
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import LateEvent, Log
 from shroff.streams.log import Record as LogRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from shroff.app.project import Project
     from shroff.cases.case_erasure import WrittenNotes
@@ -79,16 +80,16 @@ class Erasing(ProjectPart):
             is_dry: Only count.
 
         Raises: UsageError for an entity that there is not.
-        Cost: one pass over the log. It works beside a writer, and where no field is declared personal.
+        Cost: one pass over the log, by all versions of the event types. It works beside a writer, and where no field
+            is declared personal.
         """
         self._requests.needs_log("so nothing lies beside one")
-        definitions = self._definitions
-        wanted = _key(definitions, self._log.hasher, entity, key)
         events = erased = mails = letters = 0
         names: list[str] = []
         of = self.pseudonym(entity, key)
         with self._log.reading() as log:
-            for named in _events_of(log, definitions, entity, wanted, progress):
+            wanted = _sought(log, self._definitions, self._log.hasher, entity, key)
+            for named in _events_of(log, wanted, progress):
                 events += len(named)
                 there = _with_personal(log, named)
                 erased += len(there)
@@ -114,10 +115,10 @@ class Erasing(ProjectPart):
 
     def all_of(self, entity: str, key: str, progress: Callable[[int], None] | None = None) -> list[JsonObject]:
         """Each event with this key, with its personal fields, decision and labels. Raises and costs as `erase`."""
-        definitions = self._definitions
-        wanted, found = _key(definitions, self._log.hasher, entity, key), dict[str, JsonObject]()
+        found = dict[str, JsonObject]()
         with self._log.reading() as log:
-            for named in _events_of(log, definitions, entity, wanted, progress):
+            wanted = _sought(log, self._definitions, self._log.hasher, entity, key)
+            for named in _events_of(log, wanted, progress):
                 for type_ in dict.fromkeys(type_ for type_, _ in named):
                     ids = [id_ for of, id_ in named if of == type_]
                     beside, decisions = log.personal(type_, ids), log.decisions(type_, ids)
@@ -144,25 +145,56 @@ class Erasing(ProjectPart):
         self._requests.ask(ERASE, to_json(named), action, erase)
 
 
-def _key(definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> Key:
-    """The key that is meant. Raises: UsageError."""
-    return stored_key(definitions.events, hasher, entity, key_of(definitions.events, entity, text))
+class _Sought(NamedTuple):
+    """A key as one version of the event types has it."""
+
+    keyed: KeyFinder
+    entity: str
+    key: Key
 
 
-def _events_of(
-    log: Log, definitions: Definitions, entity: str, key: Key, progress: Callable[[int], None] | None
-) -> Iterator[list[Named]]:
+_SoughtByType = dict[str, dict[str, _Sought]]  # and, in each event type, by its fields and the parts of the key
+
+
+def _sought(log: Log, definitions: Definitions, hasher: Callable[[str], str], entity: str, text: str) -> _SoughtByType:
+    """The key in a text, by today's event types and by all that were active in the log. Raises: UsageError."""
+    places, found = definitions.settings.money_places, _SoughtByType()
+    for events in (definitions.events, *events_of(log, places)):
+        with suppress(UsageError):  # it had other parts, or there was no such entity
+            key = stored_key(events, hasher, entity, key_of(events, entity, text))
+            keyed = KeyFinder(replace(definitions, events=events), Records(events, places))
+            for type_, parts in events.entities[entity].keys.items():
+                version = repr((events.types[type_].fields, parts))
+                found.setdefault(type_, {}).setdefault(version, _Sought(keyed, entity, key))
+    if not found:
+        key_of(definitions.events, entity, text)
+    return found
+
+
+def _events_of(log: Log, wanted: _SoughtByType, progress: Callable[[int], None] | None) -> Iterator[list[Named]]:
     """The events with this key, kept late ones too, in lists of at most `AT_ONCE`."""
-    records = Records(definitions.events, definitions.settings.money_places)
-    keyed = KeyFinder(definitions, records)
     named: list[Named] = []
     for part in _all(log, progress):
-        named += [(event.type, event.id) for event in part if keyed.has(event, entity, key)]
+        named += [(event.type, event.id) for event in part if _has(event, wanted.get(event.type, {}).values())]
         while len(named) >= AT_ONCE:
             yield named[:AT_ONCE]
             del named[:AT_ONCE]
     if named:
         yield named
+
+
+def _has(record: LogRecord, wanted: Collection[_Sought]) -> bool:
+    """Whether a record has the key by any version. Raises: DefinitionError where no version can read it."""
+    unread: list[DefinitionError] = []
+    for keyed, entity, key in wanted:
+        try:
+            if keyed.has(record, entity, key):
+                return True
+        except DefinitionError as error:
+            unread.append(error)
+    if unread and len(unread) == len(wanted):
+        raise unread[0]
+    return False
 
 
 def _with_personal(log: Log, named: Sequence[Named]) -> list[Named]:
@@ -188,8 +220,9 @@ def _record(late: LateEvent) -> LogRecord:
     return LogRecord(0, "event", late.type, late.id, late.time_ms, late.body, decided=False)
 
 
-def _mentioned(log: Log, text: str, key: Key) -> tuple[int, ...]:
-    needles = {text.encode(), *(part.encode() for part in key if isinstance(part, str))} - {b""}
+def _mentioned(log: Log, text: str, wanted: _SoughtByType) -> tuple[int, ...]:
+    parts = chain.from_iterable(sought.key for versions in wanted.values() for sought in versions.values())
+    needles = {text.encode(), *(part.encode() for part in parts if isinstance(part, str))} - {b""}
     entries = chain.from_iterable(refused_parts(log))
     return tuple(number for number, refused in entries if any(needle in refused.raw for needle in needles))
 

@@ -430,10 +430,10 @@ def texts_of(log: LogReader, name: str) -> list[str]:
     return list(found)
 
 
-def events_of(log: LogReader) -> Iterator[Events]:
+def events_of(log: LogReader, money_places: int = 0) -> Iterator[Events]:
     """Distinct event types and entities of all versions that were active in this log, in order."""
     for text in texts_of(log, "events.yaml"):
-        yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), 0, [])
+        yield load_events(yamltext.read(text, "events.yaml", []), frozenset(), money_places, [])
 
 
 @lru_cache(maxsize=64)
