@@ -10,6 +10,8 @@ import shutil
 import sqlite3
 import stat
 from contextlib import closing, contextmanager
+from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -18,6 +20,7 @@ from shroff.adapters.log import sqlite
 from shroff.adapters.log.postgresql import PostgresLog
 from shroff.app import project as app
 from shroff.app.backups import creation, restoration
+from shroff.app.backups.backup_operations import CreateBackup, follow_backups
 from shroff.app.backups.creation import BackupWriter
 from shroff.app.backups.restoration import IN_DOUBT, point_at, restore
 from shroff.app.backups.retention import KeepRules, finding, listed, pruned, verified, writer_of
@@ -522,6 +525,105 @@ def test_old_backups_are_removed_by_rules(tmp_path, rules, left):
     assert spare not in place.pieces()
 
 
+@pytest.fixture
+def kept(tmp_path):
+    """A place with nine backups, of which one in the middle is full and the newest one has a piece."""
+    place = vault(tmp_path / "vault")
+    place.begin("id", "bank")
+    piece = place.put(b"a file of the newest")
+    for point in full_and_tails(20_000, 20_001, 20_002):
+        place.add(replace(point, files={"a": (0o600, [piece])}) if point.number == 7 else point)
+    return place
+
+
+def stored(place):
+    return [item.name for item in place._objects.list()]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ESTALE, errno.EACCES, errno.EMFILE])
+@pytest.mark.parametrize("name", ["points", "pieces"])
+def test_a_folder_that_cannot_be_listed_is_no_empty_one_and_nothing_is_removed(kept, monkeypatch, name, code):
+    there, scandir = stored(kept), os.scandir
+
+    def fails(path):
+        if str(path).endswith(name):
+            raise OSError(code, os.strerror(code), str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.scandir", fails)
+        with pytest.raises(StorageError, match=f"{name} in .*: {os.strerror(code)}"):
+            pruned(kept, KeepRules(all_ms=0, days=0, months=0), 20_003 * DAY_MS)
+        with pytest.raises(StorageError):
+            stored(kept)
+
+    assert stored(kept) == there
+
+
+@pytest.mark.parametrize("number", [2, 7])
+def test_a_backup_that_cannot_be_read_now_is_not_damaged_and_nothing_is_removed(kept, monkeypatch, number):
+    there, read = stored(kept), Path.read_bytes
+
+    def fails(path):
+        if path.name == f"{number:012d}":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return read(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fails)
+        assert listed(kept)[1].keys() == {number}, "a list tells of it, and of the others"
+        with pytest.raises(StorageError, match=f"{number:012d} in .*: Stale"):
+            pruned(kept, KeepRules(all_ms=0, days=0, months=0), 20_003 * DAY_MS)
+
+    assert stored(kept) == there
+
+
+def test_a_piece_that_cannot_be_read_now_is_not_removed_to_be_stored_again(kept, monkeypatch):
+    there = stored(kept)
+    kept.is_distrusting = True
+
+    def fails(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", fails)
+        with pytest.raises(StorageError):
+            kept.put(b"a file of the newest")
+
+    assert stored(kept) == there
+
+
+def test_pieces_stay_where_it_is_not_known_which_are_needed(kept, tmp_path):
+    spare, now_ms = kept.put(b"of a backup in the making"), 20_003 * DAY_MS
+
+    assert pruned(kept, KeepRules(), now_ms, is_alone=False) == ([], 0)
+    newest = tmp_path / "vault" / "points" / "000000000007"
+    whole = newest.read_bytes()
+    newest.write_bytes(b"damaged")
+    assert pruned(kept, KeepRules(), now_ms) == ([], 0)
+    newest.write_bytes(whole)
+    assert pruned(kept, KeepRules(), now_ms)[0] == []
+    assert spare not in kept.pieces(), "now it is known"
+    for number in kept.numbers():
+        kept.remove_point(number)
+    pruned(kept, KeepRules(), now_ms)
+    assert kept.pieces(), "a place without any backup"
+
+
+def test_follow_goes_on_where_old_backups_cannot_be_removed(bank, tmp_path, monkeypatch):
+    stop, told = Event(), []
+
+    def fails(*_, **__):
+        stop.set()
+        raise StorageError("the point 1 cannot be read")
+
+    monkeypatch.setattr("shroff.app.backups.retention.pruned", fails)
+    request = CreateBackup(place=str(tmp_path / "vault"))
+    follow_backups(bank.project.context, request, 0.1, say=lambda _: None, warn=told.append, stop=stop)
+
+    assert told == ["shroff: no old backup is removed: the point 1 cannot be read"]
+
+
 @pytest.mark.slow
 def test_doctor_says_how_old_the_newest_backup_is(bank, tmp_path):
     assert finding(bank.project.context).words == "this project was never backed up"
@@ -561,6 +663,10 @@ def test_the_commands_do_the_same(bank, tmp_path, capfd):
         found = json.loads(capfd.readouterr().out)
         assert (found["file"], found["seq"]) == (f"{place}/points/000000000001", 2)
         assert {"bytes", "seconds"} <= found.keys()
+    spare = vault(tmp_path / "vault", bytes.fromhex("7f" * 32)).put(b"of a backup in the making")
+    for words, is_left in ((elsewhere, True), (of_bank, False)):
+        assert run([*words, "prune", "--at", place, "--key", key]) == 0
+        assert (spare in vault(tmp_path / "vault").pieces()) == is_left
     assert run([*of_bank, "prune", "--keep", "1"]) == 2
     assert "--keep: '1' is not a duration" in capfd.readouterr().err
     piece = next(path for path in (tmp_path / "vault" / "pieces").rglob("*") if path.is_file())

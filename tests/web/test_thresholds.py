@@ -332,6 +332,32 @@ def test_without_a_name_the_champion_is_weighed(bank):
     run(bank, steps)
 
 
+def test_a_promoted_champion_and_applied_costs_show_at_once(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        project = asks.service.project
+        stored = project.context.registry.read("m-1")
+        project.context.registry.write({**stored.manifest, "id": "m-2"}, dict(stored.files))
+        waived = [gate.words for gate in (await asyncio.to_thread(project.models.promote, "m-1")).failed]
+
+        async def promoted(id_: str) -> str:
+            await asyncio.to_thread(lambda: project.models.promote(id_, waive=waived, reason="a test", by="ann"))
+            return (await browser.get("/api/v1/thresholds", accept="*/*")).json()["model"]
+
+        await asyncio.to_thread(project.models.shadow, "m-2")
+        assert [await promoted("m-1"), await promoted("m-2")] == ["m-1", "m-2"]
+        assert (await asyncio.to_thread(project.models.rollback)).champion == "m-1"
+        assert b'href="/models/m-1"' in (await browser.get("/thresholds")).body
+
+        policy = bank / "policy.yaml"
+        policy.write_text(policy.read_text().replace("reviews_a_day: 100", "reviews_a_day: 2"))
+        old = (await browser.get("/api/v1/thresholds", accept="*/*")).json()
+        project.context.reload()
+        new = (await browser.get("/api/v1/thresholds", accept="*/*")).json()
+        assert (old["reviews_a_day"], new["reviews_a_day"]) == (100.0, 2.0)
+
+    run(bank, steps)
+
+
 def test_who_may_not_set_cut_offs_sees_them_and_no_form(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         desk, admin = asks.service.desk, asks.service.project.context.who

@@ -82,7 +82,7 @@ class FolderObjects:
         start = self._folder / check_name(folder) if folder else self._folder
         found: list[Listed] = []
         with self._telling(folder or "the folder"):
-            for place, folders, files in os.walk(start):
+            for place, folders, files in os.walk(start, onerror=_unlisted):
                 folders[:] = [folder_name for folder_name in folders if not folder_name.startswith(".")]
                 here = Path(place)
                 for file in files:
@@ -158,6 +158,12 @@ class FolderObjects:
                 f"{name} in {self._folder}: {error.strerror or error}. Check free space, write permission and "
                 f"support for hard links there; then run it again"
             ) from error
+
+
+def _unlisted(error: OSError) -> None:
+    """Raise where a folder cannot be listed: by itself `os.walk` takes it for an empty one."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _clear(folder: Path) -> None:

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shroff import config
-from shroff.errors import TransientError
+from shroff.errors import StorageError, TransientError
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject, TextDict
 from shroff.operations.declaration import OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
@@ -217,7 +217,10 @@ def follow_backups(
                     if point.is_full and point.log and (words := damage_of(context.log.reading)):
                         warn(f"shroff: {DAMAGED}: {words}")
                     elif point.is_full:  # once a day, as it reads every point
-                        pruned(vault, KeepRules(), context.now_ms())
+                        try:
+                            pruned(vault, KeepRules(), context.now_ms())
+                        except StorageError as error:  # a backup was made all the same
+                            warn(f"shroff: no old backup is removed: {error}")
                 wait_s = every_s
             except TransientError as error:
                 warn(f"shroff: {error} The next try is in {TRIED_AGAIN_S:.0f} s.")
@@ -369,6 +372,9 @@ class PrunedBackups(OfVault, kw_only=True):
 def prune_backups(project: Project, request: PruneBackups) -> PrunedBackups:
     """Remove old backups. The newest full backup and its tail always stay.
 
+    While a backup cannot be read, nothing is removed. Outside the project's folder no space is freed, since the
+    project may be making a backup: its next 'prune' removes what no backup needs any more.
+
     Examples:
         shroff backup prune
         shroff backup prune --keep 3d --days 14 --months 6 --dry-run
@@ -380,6 +386,6 @@ def prune_backups(project: Project, request: PruneBackups) -> PrunedBackups:
     has_project = (context.paths.folder / config.PROJECT_FILE).is_file()
     rules = KeepRules(named_duration("--keep", request.keep), request.days, request.months)
     with open_vault(context, request) as (vault, told), writer_of(context, vault) if has_project else nullcontext():
-        gone, freed = pruned(vault, rules, context.now_ms(), is_dry=request.is_dry)
+        gone, freed = pruned(vault, rules, context.now_ms(), is_dry=request.is_dry, is_alone=has_project)
         found = told(vault.readable()[0]) | {"bytes": freed}
     return PrunedBackups.of(**found, removed=gone, dry_run=request.is_dry)

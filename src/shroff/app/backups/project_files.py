@@ -63,7 +63,7 @@ def _walk(folder: Path) -> Iterator[str]:
     Raises: StorageError where a folder in it cannot be read.
     """
     seen, state = set[Path](), folder / STATE_FOLDER
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=unreadable):
         here = Path(place)
         if (real := here.resolve()) in seen:  # a link to a folder around it
             folders.clear()
@@ -81,7 +81,8 @@ def _walk(folder: Path) -> Iterator[str]:
                 yield (here / name).relative_to(folder).as_posix()
 
 
-def _unreadable(error: OSError) -> None:
+def unreadable(error: OSError) -> None:
+    """Raises: StorageError where a folder cannot be listed; one that was removed since is fine."""
     if not isinstance(error, FileNotFoundError):  # removed since
         raise StorageError(f"{error.filename} cannot be read: {error.strerror}") from None
 

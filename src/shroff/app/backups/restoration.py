@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 from shroff import config
 from shroff.app.backups.creation import BackupNote, pages_of, write_note
-from shroff.app.backups.project_files import LOG_FILE, fingerprint
+from shroff.app.backups.project_files import LOG_FILE, fingerprint, unreadable
 from shroff.app.backups.server_logs import restore_log, restored_tool
 from shroff.app.backups.sqlite_pages import apply_pages
 from shroff.app.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Vault
@@ -280,7 +280,7 @@ def _hold_letters(database: Path) -> int:
 
 def _sync(folder: Path) -> None:
     """Make all files durable, before the folder gets its name."""
-    for place, _, names in os.walk(folder):
+    for place, _, names in os.walk(folder, onerror=unreadable):
         for name in names:
             with (Path(place) / name).open("rb") as file:
                 os.fsync(file.fileno())

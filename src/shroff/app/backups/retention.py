@@ -12,7 +12,7 @@ from shroff import config
 from shroff.app.backups.creation import BackupWriter, read_note
 from shroff.app.backups.restoration import log_damage
 from shroff.app.backups.server_logs import ServerBackupWriter, dump_tool
-from shroff.app.backups.vault import BackupPoint, Vault, read_key
+from shroff.app.backups.vault import BackupPoint, DamagedError, Vault, read_key
 from shroff.app.lakes import Lakes
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
@@ -127,17 +127,27 @@ def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBacku
     return VerifiedBackups(len(numbers), len(read), sum(sizes.values()), damaged)
 
 
-def pruned(vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False) -> tuple[list[int], int]:
+def pruned(
+    vault: Vault, rules: KeepRules, now_ms: int, *, is_dry: bool = False, is_alone: bool = True
+) -> tuple[list[int], int]:
     """Remove backups by rules; gives their numbers, and the bytes of pieces that nothing needs any more.
 
     The newest full backup and all behind it stay. Damaged points before it go, and the tails that need them, since
     nothing can restore them. Points go before pieces, the newest first, so that whatever is left of an interrupted
-    call can be restored, and the next call finishes it. Call it while no backup is made.
+    call can be restored, and the next call finishes it. Pieces stay while it is not known which are needed: where a
+    backup that stays is damaged, where there is none, or where another process may make one.
+
+    Args:
+        is_alone: Whether no other process makes a backup: the lock of the project is held.
+
+    Raises: StorageError where a backup cannot be read, which says nothing of what it needs; as `Vault.open`.
     """
-    points, damaged = listed(vault)
+    vault.open()
+    points, damaged = vault.readable(DamagedError)
     gone = sorted({point.number for point in _gone(points, rules, now_ms)} | _useless(points, damaged))
     needed = set().union(*(_pieces(point) for point in points if point.number not in gone))
-    spare = {name: size for name, size in vault.pieces().items() if name not in needed}
+    is_known = is_alone and points and damaged.keys() <= set(gone)
+    spare = {name: size for name, size in vault.pieces().items() if name not in needed} if is_known else {}
     if not is_dry:
         for number in reversed(gone):
             vault.remove_point(number)

@@ -45,6 +45,10 @@ Read = TypeVar("Read")
 Asked = TypeVar("Asked")
 
 
+class DamagedError(StorageError):
+    """Something in a backup is missing or altered, as against what cannot be read now."""
+
+
 class BackupLabel(FrozenStruct):
     """Whose backups a place has. `proof` shows whether a key is the one they are encrypted with."""
 
@@ -173,7 +177,7 @@ class Vault:
         if name in self._known and self.is_distrusting:
             try:
                 self.get(name)
-            except StorageError:
+            except DamagedError:
                 self.remove_piece(name)
         if name not in self._known:
             packed = self._closed(zlib.compress(data, PACKED), name)
@@ -190,10 +194,10 @@ class Vault:
         return list(_ahead(self.put, pieces, WRITERS))
 
     def get(self, name: str) -> bytes:
-        """A piece. Raises: StorageError where it is missing, or not what was stored."""
+        """A piece. Raises: DamagedError where it is missing or not what was stored; StorageError as `Objects.get`."""
         found = self._objects.get(_piece(name))
         if found is None:
-            raise StorageError(f"{self.address}: the piece {name} is missing, so this backup is incomplete. {_CURE}")
+            raise DamagedError(f"{self.address}: the piece {name} is missing, so this backup is incomplete. {_CURE}")
         packed = zlib.decompressobj()
         try:
             data = packed.decompress(self._opened(found.data, name), PIECE_BYTES_MAX)
@@ -224,7 +228,7 @@ class Vault:
         return [int(name) for name in names if name.isdecimal()]
 
     def point(self, number: int) -> tuple[BackupPoint, str]:
-        """A point, and its hash. Raises: StorageError where it is missing or altered."""
+        """A point, and its hash. Raises: DamagedError where it is altered; StorageError where it cannot be read."""
         found = self._objects.get(point_name(number))
         if found is None:
             raise StorageError(f"{self.address}: the point {number} is missing. {_CURE}")
@@ -235,16 +239,19 @@ class Vault:
         if point.number != number:
             raise self._altered(point_name(number))
         if self.label is not None and point.project != self.label.id:
-            raise StorageError(f"{self.address}: {point_name(number)} is of another project. {_CURE}")
+            raise DamagedError(f"{self.address}: {point_name(number)} is of another project. {_CURE}")
         return point, digest.decode()
 
-    def readable(self) -> tuple[list[BackupPoint], dict[int, str]]:
-        """Points that can be read, oldest first; and why each other one cannot, by its number."""
+    def readable(self, told: type[StorageError] = StorageError) -> tuple[list[BackupPoint], dict[int, str]]:
+        """Points that can be read, oldest first; and why each other one cannot, by its number.
+
+        Raises: StorageError of any other kind than is `told`.
+        """
 
         def read(number: int) -> BackupPoint | str:
             try:
                 return self.point(number)[0]
-            except StorageError as error:
+            except told as error:
                 return str(error)
 
         numbers = self.numbers()
@@ -309,8 +316,8 @@ class Vault:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise self._altered(name) from None
 
-    def _altered(self, name: str) -> StorageError:
-        return StorageError(f"{self.address}: {name} was truncated or altered. {_CURE}")
+    def _altered(self, name: str) -> DamagedError:
+        return DamagedError(f"{self.address}: {name} was truncated or altered. {_CURE}")
 
 
 _CURE = "'shroff backup verify' shows which backups can be restored"

@@ -14,6 +14,7 @@ from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked_with
 from shroff.app.rules.rule_files import ChangedMeanwhileError, is_version
 from shroff.json_types import TextDict, TextMapping
+from shroff.models.in_force import version_of
 from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
 from shroff.runtime.values import FrozenStruct
@@ -183,9 +184,11 @@ class ScoreCutoffs(ProjectPart):
         """The project's."""
         return self._paths.folder
 
-    def active_ids(self) -> tuple[str, ...]:
-        """The models that have a role."""
-        return tuple(model.id for model in self._models.all() if model.role)
+    @property
+    def basis(self) -> tuple[str, ...]:
+        """Changes with the models in force, and with the costs and settings that were read."""
+        versions, models = self._definitions.versions, self._definitions.models
+        return version_of(self._models.in_force()), versions.definitions, versions.policy, repr(models)
 
     def model_ids(self) -> list[str]:
         """The models that can be named where none is active, the newest first."""

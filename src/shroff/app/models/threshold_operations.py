@@ -319,7 +319,7 @@ def show_thresholds(cutoffs: ScoreCutoffs, request: ShowThresholds) -> CheapestT
     """
     if request.apply:
         return _weighed(cutoffs, request)
-    key = (cutoffs.folder, cutoffs.policy_tag, cutoffs.active_ids(), to_json(request))
+    key = (cutoffs.folder, cutoffs.policy_tag, cutoffs.basis, to_json(request))
     return _KEPT.get(key, lambda: _weighed(cutoffs, request))
 
 
