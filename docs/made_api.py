@@ -83,7 +83,10 @@ def _client() -> str:
     """The methods of `shroff.client.Client`, as its docstrings have them."""
     words = (
         "`shroff.client` (extra `client`) has `Client(url, key, timeout=10.0)`, and `AsyncClient` with the same "
-        "methods as coroutines. Both are context managers.\n\n"
+        "methods as coroutines. Both are context managers. What the service did not take (429, 503, no connection) is "
+        "sent again until `timeout` is over. When an answer is lost, events, labels, scores and calls other than POST "
+        "and PATCH are sent again. Any other call, such as a note, raises `UnavailableError`: it may have been taken."
+        "\n\n"
     )
     rows = []
     for name, method in vars(Client).items():

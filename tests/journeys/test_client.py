@@ -13,14 +13,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from shroff import Decision
 from shroff.app import project as app
-from shroff.client import AsyncClient, Client, NotAllowedError, RefusedError, StandIn, TimedOutError, UnavailableError
+from shroff.app.cases.case_operations import NoteCase
+from shroff.app.jobs.job_operations import ListJobs, ListKinds, NewJob
+from shroff.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    NotAllowedError,
+    RefusedError,
+    StandIn,
+    TimedOutError,
+    UnavailableError,
+)
 from shroff.config import TEMPLATE_FOLDER
+from shroff.people.key_operations import RevokeKey
 from shroff.people.store import AuditFilter
 from tests.support import forks
 from tests.support.patience import PATIENCE_S
@@ -162,6 +175,62 @@ def dripping(answer: bytes) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         thread.join()
+
+
+@contextmanager
+def losing(answer: bytes) -> Iterator[tuple[str, list[str]]]:
+    """A service that takes each call and loses its first answer; and what it took."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length", 0)))
+            taken.append(self.requestline)
+            self.wfile.write(answer if len(taken) > 1 else b"")
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer
+
+        def log_message(self, *_: object) -> None: ...
+
+    taken: list[str] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", taken
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+FINE = b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\nconnection: close\r\n\r\nnull"
+
+
+@pytest.mark.parametrize(
+    ("ask", "times"),
+    [
+        (lambda client: client.send(NoteCase(1, text="a")), 1),
+        (lambda client: client.send(NewJob("train")), 1),
+        (lambda client: client.send(ListKinds()), 2),
+        (lambda client: client.send(RevokeKey("a")), 2),
+        (lambda client: client.decide("payment", payment(1)), 2),
+        (lambda client: client.decide_many("payment", [payment(1)]), 2),
+        (lambda client: client.score("payment", payment(1)), 2),
+        (lambda client: client.label("payment/p-1", "fraud"), 2),
+    ],
+)
+def test_after_a_lost_answer_only_what_may_be_taken_twice_is_sent_again(ask, times: int):
+    with losing(FINE) as (url, taken), Client(url, "key", timeout=PATIENCE_S) as client:
+        with pytest.raises(UnavailableError if times == 1 else (ClientError, ValueError)):  # the second is no document
+            ask(client)
+
+    assert len(taken) == times
+
+
+def test_a_job_that_is_queued_is_no_error(service):
+    with Client(service.url, service.key, timeout=PATIENCE_S) as client:
+        job = client.send(NewJob("marts"))
+
+        assert [shown.id for shown in client.send(ListJobs()).jobs] == [job.id]
 
 
 def test_a_service_that_is_away_is_tried_again_until_there_is_no_time(service):

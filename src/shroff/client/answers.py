@@ -3,7 +3,7 @@
 ClientError
 ├── RefusedError        the event or label: its id is taken, or it has mistakes; `errors` has the path of each
 ├── NotAllowedError     the key is not known, or may not do this
-├── UnavailableError    not now: it was tried again until there was no more time
+├── UnavailableError    not now: it was tried again until there was no more time, if it may be sent twice
 └── TimedOutError       no answer within the timeout; what was sent may have been taken
 """
 
@@ -51,7 +51,11 @@ class NotAllowedError(ClientError):
 
 
 class UnavailableError(ClientError):
-    """The service could not take it now, for as long as it was tried. The same again, by the same id, is harmless."""
+    """The service could not take it now, for as long as it was tried. The same again, by the same id, is harmless.
+
+    A change without an id, such as a note or a new key, is not sent again after its answer was lost: look whether it
+    was made.
+    """
 
 
 class TimedOutError(ClientError):

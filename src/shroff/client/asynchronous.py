@@ -45,7 +45,7 @@ class AsyncClient:
 
     def __init__(self, url: str, key: str, *, timeout: float = TIMEOUT_S) -> None:
         httpx = library()
-        self._failed = httpx.TransportError
+        self._failed, self._unsent = httpx.TransportError, httpx.ConnectError
         limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         headers = {"authorization": f"Bearer {key}"}
         self._http = httpx.AsyncClient(base_url=url, headers=headers, limits=limits)
@@ -163,7 +163,7 @@ class AsyncClient:
         return from_json(await self.sent(call), type=JsonObject)
 
     async def sent(self, call: calls.ClientCall, timeout: float | None = None) -> bytes:
-        """The body of the answer; what is not taken now is tried again until there is no more time."""
+        """The body of the answer; what was not taken, or may be sent twice, is tried again until there is no more time."""
         end_s, tries = time.monotonic() + (self._timeout if timeout is None else timeout), 0
         while True:
             left_s = end_s - time.monotonic()
@@ -178,9 +178,11 @@ class AsyncClient:
                 raise TimedOutError(f"{call.method} {call.path}: no answer in time") from None
             except self._failed as error:
                 wait_s, failure = retry_s({}, tries), UnavailableError(f"{call.method} {call.path}: {error}")
+                if not call.is_repeatable and not isinstance(error, self._unsent):
+                    raise failure from None
             else:
                 body: bytes = answered.content
-                if answered.status_code == 200:
+                if answered.is_success:
                     return body
                 found = error_of(answered.status_code, body)
                 if not isinstance(found, UnavailableError):

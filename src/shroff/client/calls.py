@@ -17,7 +17,7 @@ from msgspec.json import encode as to_json
 from shroff.client.answers import ClientError
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
 API = "/api/v1"
 JSON = "application/json"
@@ -25,28 +25,37 @@ LINES = "application/x-ndjson"
 
 
 class ClientCall(FrozenStruct):
-    """One request."""
+    """One request.
+
+    `has_id` says that the same again is the same: the service knows an event and a label by their ids.
+    """
 
     method: str
     path: str
     body: bytes = b""
     headers: TextMapping = field(default_factory=dict)
     query: TextMapping = field(default_factory=dict)
+    has_id: bool = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it may be sent again after its answer was lost: it may have been taken."""
+        return self.has_id or self.method not in {"POST", "PATCH"}
 
     def answered(self, outcome: str) -> ClientCall:
         """The same, which says what was answered in the decision's place."""
-        return ClientCall(self.method, self.path, self.body, {**self.headers, "shroff-answered": outcome}, self.query)
+        return replace(self, headers={**self.headers, "shroff-answered": outcome})
 
 
 def event(name: str, fields: JsonMapping, *, verb: str = "events") -> ClientCall:
     """One event."""
-    return ClientCall("POST", f"{API}/{verb}/{quoted(name)}", encoded(fields), {"content-type": JSON})
+    return ClientCall("POST", f"{API}/{verb}/{quoted(name)}", encoded(fields), {"content-type": JSON}, has_id=True)
 
 
 def events(name: str, many: Iterable[JsonMapping]) -> ClientCall:
     """Many events, as JSON lines."""
     body = b"\n".join(map(encoded, many))
-    return ClientCall("POST", f"{API}/events/{quoted(name)}", body, {"content-type": LINES})
+    return ClientCall("POST", f"{API}/events/{quoted(name)}", body, {"content-type": LINES}, has_id=True)
 
 
 def label(named: str, verdict: str, known_at: datetime | str | None, more: JsonMapping) -> ClientCall:
@@ -54,7 +63,7 @@ def label(named: str, verdict: str, known_at: datetime | str | None, more: JsonM
     at = datetime.now(UTC) if known_at is None else known_at
     headers = {"content-type": JSON, **({"shroff-known-at": "sent"} if known_at is None else {})}
     fields = {"event": named, "verdict": verdict, "known_at": at, **{k: v for k, v in more.items() if v is not None}}
-    return ClientCall("POST", f"{API}/labels", encoded(fields), headers)
+    return ClientCall("POST", f"{API}/labels", encoded(fields), headers, has_id=True)
 
 
 def decision(name: str, id_: str, more: str = "") -> ClientCall:
