@@ -32,7 +32,8 @@ class AmplitudeServer:
 
     Attributes:
         events: By the hour of their upload, such as `20260301T07`; bytes stand for a file as it is.
-        failures: Statuses of the next answers, in turn; 0 is an answer that is cut off.
+        failures: Statuses of the next answers, in turn; 0 is an answer that is cut off, 1 one that stops half
+            way and stays open.
         hours_max: More hours at once are answered with 400, as more than 4 GB are.
     """
 
@@ -55,7 +56,7 @@ class AmplitudeServer:
             return made.getvalue()
 
     def answer(self, target: str, login: str) -> tuple[int, bytes]:
-        """Status and body of an answer; a status of 0 for one that ends too early."""
+        """Status and body of an answer; a status of 0 or 1 as in `failures`."""
         self.asked.append(target)
         match = _TARGET.fullmatch(target)
         if login != basic(API_KEY, SECRET_KEY):
@@ -63,7 +64,7 @@ class AmplitudeServer:
         if match is None:
             return 405, b""
         status = self.failures.pop(0) if self.failures else 200
-        if status not in {0, 200}:
+        if status not in {0, 1, 200}:
             return status, b""
         if int(match[4]) - int(match[2]) >= self.hours_max:
             return 400, b""
@@ -84,10 +85,12 @@ def amplitude() -> Iterator[AmplitudeServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, body = state.answer(self.path, self.headers.get("Authorization", ""))
-            self.send_response(status or 200)
+            self.send_response(max(status, 200))
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body if status else body[: len(body) // 2])
+            self.wfile.write(body if status > 1 else body[: len(body) // 2])
+            if status == 1:
+                self.rfile.read(1)  # until the other side ends it
 
         def log_message(self, *_: object) -> None: ...
 

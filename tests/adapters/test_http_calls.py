@@ -130,6 +130,27 @@ def test_an_answer_that_drips_ends_when_its_time_is_over():
             provider_of(System("oidc", told))._fetch("POST", received.url, {}, b"{}")
 
 
+@pytest.mark.parametrize("head", [b"Content-Length: 10000", b"Content-Length: 10000\r\nConnection: close", b"X: y"])
+def test_a_body_that_drips_or_is_cut_off_is_no_answer(head):
+    with receiver() as received, client(received, timeout_s=0.5, answer_bytes_max=20_000) as caller:  # brief: given up
+        received.answers = [head + b"\r\n\r\n"]
+        with pytest.raises(TimeoutError, match=r"no answer within 0\.5 s"):
+            caller.call("POST", "/", b"1")
+    with receiver() as received:
+        received.answers = [(200, {"Content-Length": "9", "Connection": "close"})] * 2
+        with client(received) as caller, pytest.raises(OSError, match="its answer was cut off"):
+            caller.call("POST", "/", b"2")
+        with client(received, wants_body=False) as caller:
+            assert caller.call("POST", "/", b"3").status == 200
+
+
+def test_a_status_is_an_answer_where_no_body_is_wanted_however_that_drips():
+    with receiver() as received, client(received, timeout_s=1.0, wants_body=False) as caller:  # brief: it never ends
+        received.answers = [b"Content-Length: 10000\r\n\r\n"]
+
+        assert caller.call("POST", "/", b"1").status == 200
+
+
 def client(received, timeout_s=120.0, **options):
     port = int(received.url.rpartition(":")[2].partition("/")[0])
     return closing(Calls(timeout_s=timeout_s).client("http", "127.0.0.1", port, **{"answer_bytes_max": 100, **options}))

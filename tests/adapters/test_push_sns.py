@@ -153,7 +153,6 @@ def test_a_china_region_has_its_own_address():
             "exactly one PEM certificate",
         ),
         (b"x" + certificate(), "exactly one PEM certificate"),
-        (b"<html>", "exactly one PEM certificate"),
         (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "not a certificate"),
     ],
 )
@@ -277,8 +276,11 @@ def test_addresses_that_anybody_names_are_asked_a_few_times_a_minute_and_the_kno
     assert len(known._refused) <= sns_certificates.KNOWN_MAX
 
 
-def test_a_certificate_that_is_not_there_is_asked_for_again_after_a_minute():
-    clock, there = [0.0], dict[str, bytes]()
+@pytest.mark.parametrize(
+    "there", [{}, {CERTIFICATE: certificate()[:600]}, {CERTIFICATE: b""}, {CERTIFICATE: b"<html>"}]
+)
+def test_a_certificate_that_is_not_there_or_not_whole_is_asked_for_again_after_a_minute(there):
+    clock, there = [0.0], dict(there)
     known = Certificates(there.__getitem__, lambda: clock[0])
     known.fetch(CERTIFICATE)
     with pytest.raises(TransientError):

@@ -134,6 +134,15 @@ def test_a_day_that_is_too_large_comes_in_parts(bank: Path, server: AmplitudeSer
     assert counts(sync(bank))["2026-03-01"] == (24, 0, 0)
 
 
+def test_a_day_that_takes_too_long_comes_in_parts(bank: Path, server: AmplitudeServer):
+    (bank / "shroff.yaml").write_text((bank / "shroff.yaml").read_text() + "      timeout: 1s\n")  # brief: it stalls
+    server.events |= {"20260301T07": [event(1)], "20260301T23": [event(2)]}
+    server.failures = [1]
+
+    assert counts(sync(bank))["2026-03-01"] == (2, 0, 0)
+    assert server.asked[1].endswith("start=20260301T00&end=20260301T11")
+
+
 def test_what_is_cut_off_is_asked_for_again(bank: Path, server: AmplitudeServer):
     server.events |= {"20260301T07": [event(1)]}
     server.failures = [0, 0]

@@ -16,6 +16,8 @@ import pytest
 
 from shroff.app import project as app
 from shroff.app.models import promotion
+from shroff.app.models.model_operations import ChangeModel
+from shroff.app.models.promotion import Promotions
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, Problem, StateError, StorageError, UsageError
 from shroff.models.in_force import FILE, InForce, read_in_force, text_of, version_of
@@ -460,6 +462,20 @@ def test_a_broken_champion_is_rolled_back_from(bank: Path):
 
     assert (done.champion, done.before, done.in_force) == ("m-1", "m-2", True)
     assert decide(bank, 3)[0]["versions"]["model"] == "m-1"
+
+
+def test_of_two_people_who_roll_one_model_back_at_once_the_second_is_refused(bank: Path, monkeypatch):
+    project = app.open(bank)
+    project.models.promote("m-1")
+    project.models.promote("m-2")
+    looked = project.models.one("m-2")
+    monkeypatch.setattr(Promotions, "one", lambda *_: looked)  # both looked before the first was done
+    ask = ChangeModel("m-2", "rollback", "it declines too much")
+
+    assert project.run(ask).champion == "m-1"
+    with pytest.raises(UsageError, match="m-2 is not the champion; only the champion can be rolled back"):
+        project.run(ask)
+    assert json.loads((bank / FILE).read_text())["payment"]["champion"]["id"] == "m-1"
 
 
 def test_a_model_that_cannot_be_loaded_is_not_promoted(bank: Path):

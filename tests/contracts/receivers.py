@@ -15,7 +15,8 @@ from typing import Any
 class Received:
     """What came, and what is answered: the next of `answers`, else what `judge` says.
 
-    An answer is a status, with headers where it has any; `hang`, `reset` and `drip` are none.
+    An answer is a status, with headers where it has any; `hang`, `reset` and `drip` are none; bytes are
+    a head whose body drips.
     """
 
     calls: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
@@ -50,10 +51,12 @@ class _Handler(BaseHTTPRequestHandler):
         if answer == "reset":
             self.connection.close()
         if answer == "drip":
-            self._drip()
-        if not isinstance(answer, str):
+            self._drip(b"X-Filler: ")
+        if isinstance(answer, bytes):
+            self._drip(answer)
+        if not isinstance(answer, str | bytes):
             self._answer(answer, body)
-        self.close_connection = self.close_connection or isinstance(answer, str)
+        self.close_connection = self.close_connection or isinstance(answer, str | bytes)
 
     def _answer(self, answer: Any, body: bytes) -> None:
         status, headers = answer if isinstance(answer, tuple) else (answer, {})
@@ -66,8 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ok")
 
-    def _drip(self) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 10_000:
+    def _drip(self, head: bytes) -> None:
+        for byte in b"HTTP/1.1 200 OK\r\n" + head + b"x" * 10_000:
             try:
                 self.wfile.write(bytes([byte]))
             except OSError:

@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from threading import Timer
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from shroff.adapters.databases.server_url import is_loopback
@@ -143,10 +143,13 @@ class HttpClient:
 
     def _called(self, method: str, target: str, body: bytes | None, headers: TextMapping) -> HttpAnswer:
         connection = self._connection = self._connection or self._made()
-        with CallDeadline(connection, self._timeout_s):
+        with CallDeadline(connection, self._timeout_s) as deadline:
             connection.request(method, target, body, dict(headers))
             answer = connection.getresponse()
             data = answer.read(self._answer_bytes_max + 1) if self._wants_body else self._read_away(answer)
+            deadline.is_over = deadline.is_over and self._wants_body
+        if self._wants_body and answer.length and len(data) <= self._answer_bytes_max:
+            raise OSError("its answer was cut off")  # an early end, which `read` takes for the end
         if not answer.isclosed():
             answer.close()
             self.close()
@@ -184,24 +187,26 @@ class CallDeadline:
     """Ends a call that is not over in time, however slowly an answer drips: the client's timeout is for each read."""
 
     def __init__(self, connection: HTTPConnection, within_s: float) -> None:
-        self._connection, self._within_s, self._is_over = connection, within_s, False
+        self._connection, self._within_s, self.is_over = connection, within_s, False
         self._timer = Timer(within_s, self._end)
         self._timer.daemon = True
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
+        if self._connection.sock is None:
+            self._connection.connect()  # which has a timeout of its own
+        self._socket = self._connection.sock  # the connection lets go of it where it ends with the answer
         self._timer.start()
+        return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        if self._is_over and error is not None:
+        if self.is_over:  # also without an error: what was cut off may look like an end
             raise TimeoutError(f"no answer within {self._within_s:g} s")
 
     def _end(self) -> None:
-        self._is_over = True
-        socket = self._connection.sock
-        if socket is not None:
-            with suppress(OSError):
-                socket.shutdown(2)  # both ways: a thread that reads is woken
+        self.is_over = True
+        with suppress(OSError):
+            self._socket.shutdown(2)  # both ways: a thread that reads is woken
 
 
 def reason(error: Exception) -> str:

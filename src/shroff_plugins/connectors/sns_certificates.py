@@ -111,7 +111,12 @@ def _put(known: dict[str, One], url: str, found: One) -> None:
 
 
 def certificate_of(pem: bytes) -> Certificate:
-    """The certificate in a file. Raises: ValueError where it is not exactly one, or not one of SNS."""
+    """The certificate in a file.
+
+    Raises: LookupError where none came whole; ValueError where it is not exactly one, or not one of SNS.
+    """
+    if b"-----END CERTIFICATE-----" not in pem:
+        raise LookupError("cut off")
     if _ONE_PEM.fullmatch(pem) is None:
         raise ValueError("SigningCertURL must return exactly one PEM certificate")
     try:

@@ -511,11 +511,9 @@ def change_model(models: Promotions, who: Who, record: Record, request: ChangeMo
     details = models.one(id_)
     if request.do not in {"promote", "shadow", "unshadow", "rollback"}:
         raise UsageError("do: it is promote, shadow, unshadow or rollback.")
-    if request.do == "rollback" and details.role != "champion":
-        raise UsageError(f"{id_} is not the champion; only the champion can be rolled back.")
     record(f"model {id_}", after={"do": request.do, "reason": reason})
     if request.do == "promote":
         return models.promote(id_, waive=request.waive, reason=reason if request.waive else "", by=who.name)
     if request.do == "rollback":
-        return models.rollback(details.stored.event)
+        return models.rollback(details.stored.event, champion=id_)
     return models.shadow(id_, stop=request.do == "unshadow")

@@ -259,18 +259,20 @@ class Promotions(ProjectPart):
         now = self.in_force().get(details.stored.event, InForce())
         return card_of(details, now, controls, self._definitions)
 
-    def rollback(self, event: str = "", *, by: str = "") -> Deployment:
+    def rollback(self, event: str = "", *, champion: str = "", by: str = "") -> Deployment:
         """Return to the previous champion; without one, rules alone decide. `event` is optional with one model.
 
-        `by`: the user, for the audit log.
+        `champion`: the model to roll back, if it must be this one. `by`: the user, for the audit log.
 
         Its gates are not checked, so a rollback is possible whenever the model can be loaded.
 
-        Raises: UsageError if no model is active.
+        Raises: UsageError if no model is active, or another than `champion` is.
         """
         event = self.one_event(event, is_logged=True)
 
         def back(found: InForce, then: InForce) -> InForce:
+            if champion and role_of(found, champion) != "champion":
+                raise UsageError(f"{champion} is not the champion; only the champion can be rolled back.")
             changed = found if is_rollback(then, found) else rolled_back(found, event)
             if changed.champion is not None:
                 self._context.registry.load(changed.champion.id, changed.champion.digest)
