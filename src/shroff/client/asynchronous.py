@@ -163,7 +163,7 @@ class AsyncClient:
         return from_json(await self.sent(call), type=JsonObject)
 
     async def sent(self, call: calls.ClientCall, timeout: float | None = None) -> bytes:
-        """The body of the answer; what was not taken, or may be sent twice, is tried again until there is no more time."""
+        """The body of the answer; what was not taken, or may be sent twice, is tried until there is no more time."""
         end_s, tries = time.monotonic() + (self._timeout if timeout is None else timeout), 0
         while True:
             left_s = end_s - time.monotonic()
