@@ -9,6 +9,7 @@ import pytest
 from shroff.explain import hit_records
 from shroff.explain.hit_records import HitRecords
 from shroff.language.values import DAY_MS
+from shroff.monitoring.live_metrics import Pulse
 from tests.support.telling import NOW_MS, Bank, payment
 
 pytestmark = pytest.mark.slow
@@ -104,3 +105,32 @@ def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
 
         assert records.now_ms == records.last_ms
         assert records.is_immature(event, bank.project.definitions)
+
+class _Leapt:
+    """A log whose watermark is another."""
+
+    def __init__(self, log, by_ms):
+        self._log, self._by_ms = log, by_ms
+
+    def watermark_ms(self):
+        return self._log.watermark_ms() + self._by_ms
+
+    def __getattr__(self, name):
+        return getattr(self._log, name)
+
+
+def test_after_a_watermark_is_set_back_figures_are_of_the_time_that_it_is_set_to(tmp_path):
+    bank, records, pulse = Bank(tmp_path), HitRecords(), Pulse()
+    pay(bank, 1, 1)
+    seen = []
+    with closing(bank.project.log.open(read_only=True)) as log:
+        for number, by_ms in enumerate((0, 1_500 * DAY_MS, 0), start=2):
+            pay(bank, number, 1)
+            leapt = _Leapt(log, by_ms)
+            records.follow(leapt, bank.project.definitions)
+            while pulse.follow(leapt, bank.project.definitions):
+                pass
+            seen.append((records.now_ms - log.watermark_ms(), pulse.figures(DAY_MS, DAY_MS).decided))
+
+    assert seen == [(0, 2), (1_500 * DAY_MS, 0), (0, 4)]
+    assert ids_of(records) == ["p-1", "p-2", "p-3", "p-4"]

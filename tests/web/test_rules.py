@@ -21,7 +21,7 @@ from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import sentence
 from shroff.cli.main import run as command
 from shroff.config import TEMPLATE_FOLDER
-from shroff.errors import LogBusyError
+from shroff.errors import LogBusyError, StorageError
 from shroff.explain import hit_records
 from shroff.explain.hit_records import RuleRecord
 from shroff.language.expression import Literal
@@ -461,6 +461,34 @@ def test_a_backtest_goes_on_by_itself_and_is_kept(bank):
         assert (await asks.ask("POST", "/api/v1/backtests", {"rule": "nobody"})).status == 404
 
     run(bank, steps)
+
+
+def test_a_backtest_that_fails_or_cannot_be_kept_holds_no_place_and_says_why(bank, monkeypatch):
+    async def steps(asks: Asker) -> None:
+        async def ended() -> list[dict[str, Any]]:
+            for _ in range(2_400):
+                if not asks.service.backtests.going:
+                    return (await asks.ask("GET", "/api/v1/backtests")).json()["backtests"]
+                await asyncio.sleep(0.05)
+            raise AssertionError("it holds its place")
+
+        async def fails(*_: object) -> None:
+            fails_at_once()
+
+        monkeypatch.setattr("shroff.web.api.rules.backtests.computed", fails)
+        await asks.ask("POST", "/api/v1/backtests", {"wait": False})
+        assert [(shown["state"], shown["why_not"]) for shown in await ended()] == [
+            ("failed", "no space left on the disk")
+        ]
+        monkeypatch.setattr("shroff.config.write_text", fails_at_once)
+        await asks.ask("POST", "/api/v1/backtests", {"wait": False})
+        assert len(await ended()) == 1
+
+    run(bank, steps)
+
+
+def fails_at_once(*_: object) -> None:
+    raise StorageError("no space left on the disk")
 
 
 # ---- pages

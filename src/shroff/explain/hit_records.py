@@ -144,7 +144,8 @@ class HitRecords(Struct):
 
     def _follow(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
         last = log.last_seq()
-        if self._upto < 0 or last - self._upto > min(AFRESH, LOOK_BACK):
+        is_set_back = (log.watermark_ms() or 0) < self.last_ms
+        if self._upto < 0 or last - self._upto > min(AFRESH, LOOK_BACK) or is_set_back:
             self._begin(log, last)
         if last > self._upto:
             self._go_on(log, definitions, last)
@@ -215,7 +216,7 @@ class HitRecords(Struct):
         self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None
         self.by_rule.clear()
         self._labeled.clear()
-        self._upto = self.from_seq = last
+        self._upto, self.from_seq, self.now_ms = last, last, 0
         self._floor = max(0, last - LOOK_BACK, log.pruned_to())
         self._note_moment(log)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -12,6 +13,9 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
 
 _LOOKED_AT = 256  # places, for the next event
 _EVENT = re.compile(rb"(?m)^e")
@@ -104,21 +108,25 @@ def told_of(later: LaterLabel) -> list[str]:
 # ---- places by times
 
 
-def places_between(log: LogReader, start_ms: int, end_ms: int, lateness_ms: int) -> tuple[int, int]:
-    """Places (after, upto] of a log with all events of [start, end), and some others.
+def places_between(log: LogReader, start_ms: int, end_ms: int, definitions: Definitions) -> tuple[int, int]:
+    """Places (after, upto] of a log with all events of [start, end), and some others, whatever version let them in.
 
-    Args:
-        lateness_ms: How far an event may be behind the greatest time before it.
-
-    Cost: some 20 looks at single events, however long the log is.
+    Cost: some 20 looks at single events, however long the log is, and a pass over its versions.
     """
+    from shroff.log.state.fold import lateness_of
+
+    lateness_ms = lateness_of(log, definitions)
     last, after = log.last_seq(), place_before(log, start_ms, lateness_ms)
     _, upto = _turn(log, end_ms + lateness_ms, after, last)
     return after, min(upto, last)
 
 
 def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:
-    """A place behind which all events of a time and later stand. Cost: half of it."""
+    """A place behind which all events of a time and later stand.
+
+    Args:
+        lateness_ms: How far an event may be behind the greatest time before it.
+    """
     last, begin_ms = log.last_seq(), start_ms - lateness_ms
     after, _ = _turn(log, begin_ms, floor_of(log, begin_ms, last), last)
     return after

@@ -134,9 +134,9 @@ class Pulse:
         last, amounts = log.last_seq(), {name: fields[0] for name, fields in found.items() if fields}
         self._draws = DRAWS | {rule.id for rule in definitions.rules if rule.effect == EXPERIMENT}
         self._rules_now = [rule.id for rule in definitions.rules if rule.id not in self._draws]
-        if not self._has_begun or last - self._to > LOOKED_BACK:
+        before_ms, self._end_ms = self._end_ms, log.watermark_ms() or 0
+        if not self._has_begun or last - self._to > LOOKED_BACK or self._end_ms < before_ms:  # it was set back
             self._begin(last)
-        self._end_ms = max(self._end_ms, log.watermark_ms() or 0)
         oldest_ms = self._end_ms - HELD_MS
         start, self._to = self._to, min(last, self._to + BLOCK)
         if start < self._to:

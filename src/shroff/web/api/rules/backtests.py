@@ -23,10 +23,11 @@ from shroff import config
 from shroff.app.rules.backtest_operations import RunBacktest
 from shroff.app.rules.rule_files import TEXT_BYTES_MAX
 from shroff.backtest.document import BacktestReport
-from shroff.errors import UsageError
+from shroff.errors import ShroffError, UsageError
 from shroff.json_types import TextDict
 from shroff.people.access import Right
 from shroff.people.audit import Act
+from shroff.runtime.logs import failure
 from shroff.web.http.messages import Json, Request, decoded
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import API, api
@@ -169,11 +170,17 @@ class Backtests(Struct):
             run.state = "done"
         except ProblemError as error:
             run.state, run.why_not = "failed", error.detail
+        except (ShroffError, OSError) as error:
+            run.state, run.why_not = "failed", str(error)
         finally:
             if run.state in {"waiting", "running"}:
                 run.state, run.why_not = "failed", "the service stopped meanwhile"
-            await asyncio.to_thread(self._keep, self.going[run.id])
-            self.going.pop(run.id, None)
+            try:
+                await asyncio.to_thread(self._keep, self.going[run.id])
+            except (ShroffError, OSError) as error:  # the result is lost, and holds no place
+                service.tell(failure("a backtest is not kept", error))
+            finally:
+                self.going.pop(run.id, None)
 
     def _keep(self, kept: KeptBacktest) -> None:
         config.make_folder(self.folder)
