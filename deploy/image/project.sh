@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prepare the project in the working folder before shroff starts: the init container of deploy/helm.
+# Prepare the project in the working folder before shroff starts: the init container of deploy/helm, and the
+# task 'files' of deploy/terraform.
 #
 #   project.sh "" TEMPLATE        make a project of TEMPLATE, where there is none
 #   project.sh SOURCE TEMPLATE    bring the files of the folder SOURCE, such as a mounted ConfigMap. A file that an earlier

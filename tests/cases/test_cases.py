@@ -938,6 +938,10 @@ def test_an_address_says_which_cases():
         assert filters.wanted_of({"min_stake": text}, ANN, desk).stake_from == 1_250
         assert refund_units(text, 2) == 1_250
     assert (refund_units("1.688,04", 2), refund_units("1.5", 2)) == (168_804, 150)
+    for text in ("12.500", "12.500 KWD", "KWD 12.500"):
+        assert refund_units(text, 3) == 12_500
+    with pytest.raises(UsageError, match="refund"):
+        refund_units("12,500 KWD", 3)
     assert filters.wanted_of({"min_stake": "9" * 60}, ANN, desk).stake_from == 2**62
     for wrong in ({"state": "opn"}, {"min_stake": "x"}, {"due_within": "soon"}, {"customer": "yes"}):
         with pytest.raises(UsageError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 
 import pytest
 from confluent_kafka import Producer
@@ -486,3 +487,20 @@ def test_a_fault_is_planted_for_each_check(cloud):
     every, faults = CLOUDS[cloud]
 
     assert {check for check, *_ in faults} == set(every)
+
+
+@pytest.mark.parametrize("run", [RUN, AWS_RUN])
+def test_a_release_of_files_leaves_lists_as_people_changed_them(tmp_path, run):
+    (words,) = re.findall(r'"(.*/project .* && shroff check)"', (checks.DEPLOY / "terraform" / run).read_text())
+    bank, image = tmp_path / "bank", tmp_path / "image"
+    for folder in (bank, image):
+        (folder / "lists").mkdir(parents=True)
+    (image / "lists" / "blocked.csv").write_text("of Git\n")
+    (image / "shroff.yaml").write_text("shroff: 1\n")
+    (bank / "lists" / "blocked.csv").write_text("blocked in the service\n")
+    words = words.replace("/opt", str(checks.DEPLOY / "image")).replace("shroff check", ":")
+    words = words.replace(" /project ", f" {image} ")
+    subprocess.run(["/bin/sh", "-euc", words], cwd=bank, check=True)
+
+    assert (bank / "lists" / "blocked.csv").read_text() == "blocked in the service\n"
+    assert (bank / "shroff.yaml").read_text() == "shroff: 1\n"

@@ -106,6 +106,7 @@ def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
         assert records.now_ms == records.last_ms
         assert records.is_immature(event, bank.project.definitions)
 
+
 class _Leapt:
     """A log whose watermark is another."""
 

@@ -14,13 +14,14 @@ import pytest
 from markupsafe import escape
 
 from shroff.config import TEMPLATE_FOLDER
+from shroff.notices.usual_counts import amount_band
 from shroff.people import keys, links, users
 from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter
 from shroff.runtime.texts import percent
 from shroff.web.http.authentication import gate_of
 from shroff.web.http.static import static, static_files
-from shroff.web.pages import entity
+from shroff.web.pages import decisions, entity
 from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import FILTERS, lasting, moment, money, share, signed
 from shroff.web.table import PAGES
@@ -634,3 +635,10 @@ def test_a_theme_changes_colours_alone_so_nothing_is_wider_in_one_of_them():
     assert sum(len(asked.findall(text)) for text in texts.values()) == 1
     assert [name for name, text in others.items() if "prefers-color-scheme" in text] == []
     assert {rule.strip() for rule in themed} == {"color-scheme: light;", "color-scheme: dark;"}
+
+
+def test_amounts_of_money_with_three_places_are_asked_for_as_they_are_shown():
+    low, high = amount_band(123_456, 3).split(" to ")
+    wanted = decisions._wanted("all", dict.fromkeys(decisions.FILTERS, "") | {"min_amount": low, "max_amount": high}, 3)
+
+    assert (str(wanted.min_amount), str(wanted.max_amount)) == ("100.000", "999.999")

@@ -173,17 +173,25 @@ def divide_half_even(dividend: int, divisor: int) -> int:
 def written_amount(text: str, places: int) -> str:
     """An amount that people wrote, as events have it; empty where the text is none.
 
-    One comma or point before three digits is that of thousands.
+    One comma or point before three digits is that of thousands. Of money with three places the point is the decimal
+    one, as our pages write it, and one comma may be either: that is no amount.
 
     >>> [written_amount(text, 2) for text in ("1,661.9 EUR", "1.688,04", "707,99 €", "p-1")]
     ['1661.90', '1688.04', '707.99', '']
+    >>> [written_amount(text, 3) for text in ("12.500 KWD", "1,661.900", "1.661.900", "12,500")]
+    ['12.500', '1661.900', '1661900.000', '']
     """
     found = _AMOUNT.fullmatch(text.strip())
     if found is None:
         return ""
     number = found[1].strip()
     whole, sign, part = number, "", ""
-    if not _AMOUNT_GROUPED.fullmatch(number) and (signs := [letter for letter in number if letter in ",."]):
+    signs, is_grouped = [letter for letter in number if letter in ",."], _AMOUNT_GROUPED.fullmatch(number)
+    if is_grouped and places >= 3 and len(signs) == 1:
+        is_grouped = None
+        if signs == [","]:
+            return ""
+    if signs and not is_grouped:
         whole, sign, part = number.rpartition(signs[-1])
     if (sign and (sign in whole or not part.isdecimal())) or not (
         whole.isdecimal() or _AMOUNT_GROUPED.fullmatch(whole)

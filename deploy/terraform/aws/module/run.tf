@@ -19,7 +19,7 @@ locals {
       size    = var.training_size
     }
     files = { # started by hand after a release of the project's files
-      shell   = "cp -R /project/. . && shroff check"
+      shell   = "/opt/project.sh /project '' && shroff check"
       secrets = ["SHROFF_DB_PASSWORD"]
       size    = var.service_size
     }

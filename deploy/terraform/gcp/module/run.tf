@@ -48,7 +48,7 @@ locals {
     }
     files = { # started by hand after a release of the project's files
       schedule = null
-      command  = "cp -R /project/. . && shroff check"
+      command  = "/opt/project.sh /project '' && shroff check"
       secrets  = []
       buckets  = []
       size     = var.service_size

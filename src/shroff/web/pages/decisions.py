@@ -55,7 +55,6 @@ _BLOCK = 2_000
 ChosenDecisions: TypeAlias = "tuple[Ints, list[tuple[int, int]]]"  # as `LabelReports.decisions_with`
 NOT_APPROVED = "not-approved"
 WHICH = (NOT_APPROVED, *OUTCOMES, "all")
-MONEY_DIGITS = 6  # behind the point
 FILTERS = (
     *("event", "rule", "day", "last", "zone", "min_score", "min_amount", "max_amount", "text"),
     *("label", "as_of", "field", "value", "arm"),
@@ -227,10 +226,11 @@ def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, TextDic
     given["zone"] = (given["zone"] or days_zone(service, request)) if given["day"] else ""
     if given["field"] not in ("", *(fields := result_fields(service.project.definitions))):
         raise BadQueryError(f"field: one of {', '.join(fields)}")
-    return _wanted(request.query_params.get("outcome", NOT_APPROVED), given), given
+    which, places = request.query_params.get("outcome", NOT_APPROVED), service.project.definitions.settings.money_places
+    return _wanted(which, given, places), given
 
 
-def _wanted(which: str, given: TextMapping) -> DecisionsWanted:
+def _wanted(which: str, given: TextMapping, places: int) -> DecisionsWanted:
     """Which decisions are asked for. Raises: ProblemError."""
     if which not in WHICH or given["label"] not in ("", *LABELS):
         raise BadQueryError(f"outcome: one of {', '.join(WHICH)}; label: one of {', '.join(LABELS)}")
@@ -241,7 +241,7 @@ def _wanted(which: str, given: TextMapping) -> DecisionsWanted:
         starts_ms = day_starts_ms(day, days_of(day, last), given["zone"]) if day and last else None
         least = _score_of(given["min_score"]) if given["min_score"] else None
         low, high = (
-            Decimal(written_amount(given[name], MONEY_DIGITS)) if given[name] else None
+            Decimal(written_amount(given[name], places)) if given[name] else None
             for name in ("min_amount", "max_amount")
         )
     except UsageError as error:  # there is no such time zone
