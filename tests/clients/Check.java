@@ -55,6 +55,9 @@ public final class Check {
         result.put("events", shop.timeline().size());
         result.put("retried", retried.outcome());
         result.put("late", List.of(late.outcome(), late.isStandIn()));
+        long senders = Thread.getAllStackTraces().keySet().stream()
+                .filter(thread -> thread.getName().equals("shroff sender")).count();
+        result.put("senders", senders);
         result.put("waited", (System.nanoTime() - began) / 1e9);
         System.out.println(new ObjectMapper().writeValueAsString(result));
         System.exit(0); // the event that got no answer is still sent again

@@ -10,6 +10,9 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 
 /**
  * Calls one service with one key; may be used by several threads. An event's id makes it safe to send again: the same id
@@ -20,7 +23,10 @@ public final class Client extends Api implements AutoCloseable {
     private static final Duration AGAIN = Duration.ofSeconds(60);
     private static final TypeReference<Types.Decision> DECISION = new TypeReference<>() {};
 
+    private static final int SENDERS = 4; // of events at once that were answered by a fallback
+
     private final Set<CompletableFuture<Types.Decision>> pending = ConcurrentHashMap.newKeySet();
+    private final ExecutorService senders = Executors.newFixedThreadPool(SENDERS, Client::sender);
 
     /** One place of a list: a decision, or why there is none. */
     public record Result(Types.Decision decision, ShroffException.Refused refused) {}
@@ -57,7 +63,7 @@ public final class Client extends Api implements AutoCloseable {
         } catch (ShroffException.TimedOut | ShroffException.Unavailable error) {
             Map<String, String> answered = Map.of("Shroff-Answered", otherwise);
             CompletableFuture<Types.Decision> late = CompletableFuture.supplyAsync(
-                    () -> read(post("events", event, fields, answered, AGAIN), DECISION));
+                    () -> read(post("events", event, fields, answered, AGAIN), DECISION), senders);
             pending.add(late);
             late.whenComplete((decision, failure) -> pending.remove(late));
             return new Answer(otherwise, null, late);
@@ -103,9 +109,20 @@ public final class Client extends Api implements AutoCloseable {
     /** Waits until events that were answered by a fallback are taken, for a minute at most. */
     @Override
     public void close() {
-        for (CompletableFuture<Types.Decision> late : pending) {
-            late.handle((decision, failure) -> decision).join();
+        senders.shutdown();
+        try {
+            senders.awaitTermination(AGAIN.toSeconds(), TimeUnit.SECONDS);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
         }
+        senders.shutdownNow();
+        pending.forEach(late -> late.cancel(false));
+    }
+
+    private static Thread sender(Runnable task) {
+        Thread thread = new Thread(task, "shroff sender");
+        thread.setDaemon(true);
+        return thread;
     }
 
     private String post(String verb, String event, Map<String, ?> fields, Map<String, String> headers, Duration timeout) {
