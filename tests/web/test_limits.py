@@ -36,6 +36,7 @@ from shroff.web.http.routes import Route
 from shroff.web.service import UNKNOWN_RATE, Service
 from shroff.web.work import operation_processes
 from shroff.web.work.operation_processes import DraftCheckers
+from tests.support import forks
 from tests.support.webs import Asker, asker
 from tests.support.wire import Spoken, connected
 from tests.web.test_wire import request
@@ -194,7 +195,7 @@ def test_a_draft_is_checked_in_another_process_which_is_ended_where_it_takes_too
         assert checkers.run(rule) == project.run(rule)
         assert checkers.run(mistaken).mistakes
         (process,) = (checker._process for checker in checkers._all)
-        os.kill(process.pid, signal.SIGSTOP)
+        os.kill(forks.pid_of(process), signal.SIGSTOP)
         monkeypatch.setattr(operation_processes, "CHECK_S_MAX", 0.01)
         with pytest.raises(ProblemError) as refused:
             checkers.run(plain)
