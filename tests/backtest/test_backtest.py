@@ -153,6 +153,7 @@ def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):
 
     assert report.immature == 6
     assert report.balance.new.frauds_stopped == 0
+    assert report.balance.days == 0, "what is too young says nothing of a day"
     assert (rules["large"]["immature"], rules["large"]["precision"]) == (3, None)
 
 

@@ -639,16 +639,23 @@ def test_many_are_claimed_and_snoozed(tmp_path):
 # ---- second looks
 
 
-def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path):
-    with services(tmp_path, second_look=1.0) as at:
+@pytest.mark.parametrize("by_macro", [False, True])
+def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path, by_macro):
+    macros = {"sure": {"verdict": "fraud", "note": "it is fraud"}}
+    with services(tmp_path, second_look=1.0, macros=macros) as at:
         at.raised(alert(1))
-        dispositions.decide(at.desk, ANN, 1, "fraud")
+        if by_macro:
+            dispositions.run_macro(at.desk, ANN, 1, "sure")
+        else:
+            dispositions.decide(at.desk, ANN, 1, "fraud")
         at.now_ms += 8_000
         carry_out(at.desk)
         assert (at.case().state, at.case().look, at.case().verdict) == (OPEN, 1, "")
         found = case_queries.detail(at.desk, BEN, 1)
         assert (found.case.first_by, found.case.first_verdict, found.alerts[0].decided_by) == ("", "", "")
         assert "fraud" not in str(found)
+        assert "sure" not in str(found.history)
+        assert case_queries.hidden(at.desk, ["payment/p-1", "payment/p-2"]) == {"payment/p-1"}
         assert case_actions.claim_next(at.desk, ANN) is None
         with pytest.raises(UsageError, match="another analyst"):
             dispositions.decide(at.desk, ANN, 1, "genuine")
@@ -708,8 +715,8 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
             query.name: (query.answered, query.closed, query.looks, query.agreed)
             for query in case_queries.team(at.desk, ANN, 0)
         }
-        answered = {"Cleo": (1, 1, 0, 0), "Ann": (1, 0, 0, 0), "Ben": (1, 0, 0, 0)}
-        assert team == answered, "a case counts as closed for who closed it last"
+        answered = {"Cleo": (1, 1, 0, 0), "Ann": (1, 0, 0, 0), "Ben": (1, 0, 1, 0)}
+        assert team == answered, "a case counts as closed for who closed it last, and as a look for who disagreed"
 
 
 @pytest.mark.parametrize(("second", "look"), [(BEN, 0), (ANN, 1)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import re
 import shutil
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,11 +16,14 @@ import pytest
 from shroff.app.cases import side_effects
 from shroff.app.cases.side_effects import CaseListEntry
 from shroff.cases import dispositions
+from shroff.cases.desk import CaseService
+from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS, parse_time
 from shroff.people.access import Right, Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.project.lists import Entry
+from shroff.runtime.values import replace
 from tests.support.webs import Answered, Asker, Browser, who
 from tests.support.webs import run as run_empty
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
@@ -225,6 +230,48 @@ def test_an_answer_outside_of_any_case_can_be_undone_too(bank):
         assert (blocked(asks), acts(asks, "label.", "refund.")) == ([], [])
 
     run_empty(bank, steps)
+
+
+def test_refunds_of_an_event_outside_of_any_case_are_added(bank):
+    (bank / "rules" / "any.yaml").unlink()
+    page = "/decisions/payment/p-0"
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await send(browser, "/api/v1/events/payment", {**PAYMENT, "payment_id": "p-0", "card": CARD})
+        for refund in ("10", "20.50"):
+            await form(browser, f"{page}/answer", page, verdict="fraud", refund=refund)
+            await asyncio.to_thread(carry_out, later(asks))
+        assert "Refunded30.50" in shown_in(await browser.get(page))
+
+    run_empty(bank, steps)
+
+
+def test_before_a_second_look_no_page_around_the_case_tells_the_first_answer(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as settings:
+        settings.write("cases: { second_look: 100% }\n")
+    decision, entity = "/decisions/payment/p-0", f"/entities/card/{quote(CARD, safe='')}"
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        with asks.service.desk.store.change() as change:
+            change.add_user(replace(change.users()[0], number=0, name="ben", display_name="Ben"))
+        assert (await form(browser, f"{decision}/answer", decision, verdict="fraud", refund="12.50"))[0] == 303
+        await asyncio.to_thread(carry_out, later(asks))
+        for _ in range(12_000):
+            if len((await asyncio.to_thread(asks.service.project.labels)).to_pylist()) == 1:
+                break
+            await asyncio.sleep(0.05)
+        assert (await browser.get("/api/v1/cases/1")).json()["second_look"]
+        shown = shown_in(await browser.get(decision))
+        assert "Refunded" not in shown
+        assert "by analyst" not in shown
+        assert "1 fraud" not in shown_in(await browser.get(entity))
+
+    run(bank, steps)
+
+
+def later(asks: Asker) -> CaseService:
+    """The desk of the service a minute later, when no answer can be undone any more."""
+    return replace(asks.service.cases, now_ms=lambda: int(time.time() * 1_000) + 60_000)
 
 
 def shown_in(found: Answered) -> str:

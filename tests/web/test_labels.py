@@ -293,6 +293,10 @@ def test_a_file_that_is_too_large_is_refused(bank):
 
 
 def test_decided_events_without_a_label_are_counted_by_age(bank):
+    types = bank / "events.yaml"
+    signup = "signup: { id: signup_id, time: at, fields: { signup_id: text, at: time } }\n"
+    types.write_text(signup + types.read_text(encoding="utf-8"), encoding="utf-8")
+
     async def steps(asks: Asker, browser: Browser) -> None:
         days = ("2026-01-05", "2026-03-01", "2026-03-20", "2026-04-09", "2026-04-10")
         events = [{**payment(at), "paid_at": f"{day}T08:00:00Z"} for at, day in enumerate(days)]
@@ -300,6 +304,15 @@ def test_decided_events_without_a_label_are_counted_by_age(bank):
         assert [figure["events"] for figure in (await figures(browser))["without_label"]] == [2, 1, 1, 1]
         await post(browser, "/api/v1/labels", said(0, "fraud", "analyst", 31))
         assert [figure["events"] for figure in (await figures(browser))["without_label"]] == [2, 1, 1, 0]
-        assert "30 to 90 days" in (await browser.get("/labels")).body.decode()
+        await post(
+            browser,
+            "/api/v1/events/signup",
+            *({"signup_id": f"s-{at}", "at": "2026-01-30T08:00:00Z"} for at in range(3)),
+        )
+        signups = ({**said(0, "fraud", "analyst", 31), "event": f"signup/s-{at}"} for at in range(3))
+        await post(browser, "/api/v1/labels", *signups)
+        shown = (await browser.get("/labels")).body.decode()
+        assert "30 to 90 days" in shown
+        assert "20.0\N{NO-BREAK SPACE}% of the decided events have one" in shown, "not four of eight"
 
     run(bank, steps)

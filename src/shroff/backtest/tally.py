@@ -131,7 +131,8 @@ def balance(
         by_day += np.bincount(day, worth[counted], len(by_day))
         mature_by_day += np.bincount(day, minlength=len(by_day))
     labelled = sum(int(np.count_nonzero(events.labels[counted] != NO_LABEL)) for events, counted in parts)
-    ends = _interval(by_day) if labelled else None
+    known = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]  # of younger days nothing counts
+    ends = _interval(known) if labelled else None
     low, high = (None, None) if ends is None else (money(round(end)) for end in ends)
     return ReportBalance(
         _side([(events, events.old, counted) for events, counted in parts], money),
@@ -139,7 +140,7 @@ def balance(
         money(round(float(by_day.sum()))) if labelled else None,  # without a label nothing is known of their worth
         low,
         high,
-        len(by_day),
+        len(known),
         sum(map(len, days)),
         int(mature_by_day.sum()),
         labelled,

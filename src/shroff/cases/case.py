@@ -314,7 +314,7 @@ class CaseActivity(FrozenStruct, gc=False):
 
 
 class Closer(FrozenStruct, gc=False):
-    """Closed cases of one person: how many, and of second looks how many agreed with the first.
+    """Closed cases of one person: how many; and second looks, and how many of these agreed with the first.
 
     `answered` are the cases in which they answered, whoever closed them last.
     """

@@ -11,6 +11,7 @@ from msgspec.json import decode as from_json
 from shroff.cases.case import (
     ESCALATED,
     SAMPLE,
+    SECOND,
     STATES,
     Agreement,
     Alert,
@@ -30,6 +31,7 @@ from shroff.cases.case_history import ESCALATING, REFUNDED, SECOND_LOOK, told_by
 from shroff.cases.desk import UNDO_MS, CaseService, NoCaseError, NoViewError
 from shroff.cases.filters import BUILT_IN, QUEUE, WAITING, order_of, query_of, query_text, queue_of, wanted_of
 from shroff.errors import UsageError
+from shroff.events.definitions import ANALYST
 from shroff.language.values import DAY_MS
 from shroff.people.access import Right, Who
 from shroff.people.audit import Act
@@ -43,7 +45,7 @@ VIEWS_MAX = 50  # of one person
 COUNTED_S = 5.0
 KINDS_OF_QUEUE = 2  # cases to work on now, and snoozed ones
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
-_HIDDEN = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
+_HIDDEN = ("decided", "undone", "macro", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
 
 class QueuePage(FrozenStruct):
@@ -193,7 +195,7 @@ def detail(desk: CaseService, who: Who, number: int) -> Detail:
         if case is None:
             raise NoCaseError(f"there is no case {number}.")
         found = Detail(case, look.alerts(number), look.history(number), look.attached(number))
-    return _blind(found) if case.look == 1 else found
+    return _blind(found) if case.look == SECOND else found
 
 
 def histories(desk: CaseService, who: Who, numbers: Iterable[int]) -> dict[int, Sequence[Happened]]:
@@ -212,22 +214,32 @@ def escalation(history: Sequence[Happened]) -> Happened | None:
 
 def shown(case: Case) -> Case:
     """A case as anybody may see it: without the first answer while another one is wanted."""
-    return replace(case, first_by="", first_verdict="") if case.look == 1 else case
+    return replace(case, first_by="", first_verdict="") if case.look == SECOND else case
+
+
+def blind(alert: Alert) -> Alert:
+    """An alert without an analyst's answer."""
+    own = {"label": "", "label_source": "", "label_ms": None} if alert.label_source == ANALYST else {}
+    return replace(alert, decided_ms=None, decided_by="", **own)
+
+
+def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
+    """Which of these events, `TYPE/ID`, are in a case whose first answer is hidden: another one is wanted."""
+    with desk.store.look() as look:
+        alerts = look.alerts_of([(type_, id_) for type_, _, id_ in (name.partition("/") for name in events)])
+        cases = look.cases({alert.case for alert in alerts})
+    return {alert.named for alert in alerts if (case := cases.get(alert.case)) and case.look == SECOND}
 
 
 def _blind(found: Detail) -> Detail:
-    """The case without the first answer."""
-    alerts = [
-        replace(
-            alert,
-            decided_ms=None,
-            decided_by="",
-            **{"label": "", "label_source": "", "label_ms": None} if alert.label_source == "analyst" else {},
-        )
-        for alert in found.alerts
+    """The case without the first answer, and without a macro that may have given it, with the note of the macro."""
+    before = [None, *(row.what for row in found.history)]
+    history = [
+        row
+        for row, last in zip(found.history, before, strict=False)
+        if row.what not in _HIDDEN and (row.what, last) != ("note", "macro")
     ]
-    history = [row for row in found.history if row.what not in _HIDDEN]
-    return Detail(shown(found.case), alerts, history, found.files)
+    return Detail(shown(found.case), [blind(alert) for alert in found.alerts], history, found.files)
 
 
 def refunded_by(history: Iterable[Happened]) -> int:

@@ -58,6 +58,7 @@ from shroff.cases.case import (
     Totals,
     View,
 )
+from shroff.cases.case_history import DISAGREED
 from shroff.cases.sql_tables import CaseTables
 from shroff.engine.let_through import SAMPLED
 from shroff.language.values import DAY_MS
@@ -96,7 +97,10 @@ class CaseFigures:
         return CaseActivity(answered, closed, count(cases.c.opened_ms))
 
     def closers(self, start_ms: int) -> Sequence[Closer]:
-        """Cases that each person closed, and answered in, since a moment; most closed first."""
+        """Cases that each person closed, and answered in, since a moment; most closed first.
+
+        A second look that disagreed is closed by a third person, and counts for the second all the same.
+        """
         table, closed = self._tables.cases, func.count()
         is_look = table.c.look_ == DONE
         looks = func.sum(case_when((is_look, 1), else_=0))
@@ -109,6 +113,12 @@ class CaseFigures:
         }
         for who, name, answered in _answered(self._connection, self._tables.case_history, start_ms):
             found[str(who)] = replace(found.get(str(who), Closer(str(name), 0, 0, 0)), answered=int(answered))
+        history = self._tables.case_history
+        disputes = select(table.c.first_by).where(table.c.number == history.c.case_, history.c.what == DISAGREED)
+        for (both,) in _rows(self._connection, disputes.where(history.c.at_ms >= start_ms)):
+            second = str(both).rpartition(" ")[2]
+            if second in found:
+                found[second] = replace(found[second], looks=found[second].looks + 1)
         return sorted(found.values(), key=lambda person: (-person.closed, -person.answered, person.name))
 
     def closings(self, mark: str, closed_name: str, since_ms: int) -> dict[bool, tuple[int, int, int, int]]:

@@ -61,9 +61,9 @@ class LabelLook(FrozenStruct):
     """All that the screen shows. Labels behind place `counted_after` are counted, up to `counted_to`.
 
     `came` is what came in the asked period up to the newest label; `by_day` counts labels and frauds of each of its
-    days, from `first_day` on. `without_label` counts the decided events that have none, by `AGES`. `asked` is what came
-    of the questions that were mailed in that period, else in seven days, by the clock; `answers` are the labels of
-    customers in it, by verdict, however they came. `waits` may be more than what is listed.
+    days, from `first_day` on. `without_label` counts those of the `decided` events that have none, by `AGES`. `asked`
+    is what came of the questions that were mailed in that period, else in seven days, by the clock; `answers` are the
+    labels of customers in it, by verdict, however they came. `waits` may be more than what is listed.
     """
 
     counted_after: int = 0
@@ -78,6 +78,7 @@ class LabelLook(FrozenStruct):
     answers: Mapping[str, int] = field(default_factory=dict)
     waits: int = 0
     waiting: Sequence[ListedWaiting] = ()
+    decided: int = 0
 
 
 class LabelStatistics(Struct):
@@ -208,6 +209,7 @@ class LabelReports(ProjectPart):
                 _answers(labels, asked_ms),
                 waits,
                 [waiting_row(row) for row in rows],
+                self._kept.decided.total(),
             )
 
     def _followed(self, log: Log) -> LabelsInMemory:

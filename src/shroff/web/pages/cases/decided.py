@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
 from starlette.responses import Response
 
 from shroff.app.cases.case_operations import AnswerEvent, DecideCase
-from shroff.cases.case_queries import refunded_by
+from shroff.cases.case import SECOND
+from shroff.cases.case_queries import blind, refunded_by
 from shroff.cases.desk import CaseChangedError
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import PAID
@@ -83,7 +85,10 @@ async def show(service: Service, request: Request, changed: Case | None = None, 
 
 
 def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
-    """The newest case that the event is in; None where it raised none, or who looks may not see cases."""
+    """The newest case that the event is in; None where it raised none, or who looks may not see cases.
+
+    Before a second look its alert has no answer.
+    """
     if not who.may(Right.READ_CASES):
         return None
     with service.cases.store.look() as look:
@@ -92,18 +97,23 @@ def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
             return None
         alert = max(alerts, key=lambda alert: alert.case)
         case = look.case(alert.case)
-    return None if case is None else InCase(line_of(service.cases, who, case), alert)
+    if case is None:
+        return None
+    return InCase(line_of(service.cases, who, case), blind(alert) if case.look == SECOND else alert)
 
 
 def _refunded(service: Service, in_case: InCase | None, event: str, id_: str) -> str:
     """Outcome returned to the customer: with answers to its case, or to the event alone; empty for none."""
     if in_case is not None:
+        if in_case.line.case.look == SECOND:
+            return ""
         with service.cases.store.look() as look:
             return amount(service.cases, refunded_by(look.history(in_case.line.case.number)) or None) or ""
     wanted = AuditFilter(action="refund.record", subject=f"{event}/{id_}")
     with service.desk.store.look() as people:
         rows = people.record(wanted)
-    return ", ".join(from_json(row.after)["refund"].partition(" ")[0] for row in rows)
+    sums = [Decimal(from_json(row.after)["refund"].partition(" ")[0]) for row in rows]
+    return str(sum(sums)) if sums else ""
 
 
 def _together(project: Project, found: Looked, row: DecisionRow) -> list[JsonObject]:
