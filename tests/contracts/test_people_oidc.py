@@ -8,7 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,10 +22,11 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.oidc import Clocks, OidcProvider
 from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import SignInError, TransientError, UsageError
-from shroff.people import oidc, sessions, users
-from shroff.people.access import Role, local
+from shroff.people import keys, oidc, sessions, users
+from shroff.people.access import RIGHTS, Right, Role, local
 from shroff.people.audit import sealing
 from shroff.people.store import Desk, rows_of
+from shroff.people.users import as_who
 from tests.support.providers import claimed, provider_started, sent_back
 
 HERE = "http://127.0.0.1:8000/login/oidc"
@@ -136,6 +137,20 @@ def test_another_role_at_the_provider_ends_what_was_open(desk: Desk, issuer: str
         visited(desk, provider(issuer), "u-3")
     assert sessions.signed_in(desk, second.token) is None
     assert [row.action for row in rows_of(desk.store)][-1] == "user.no_role"
+
+
+def test_the_keys_of_a_user_follow_the_role_at_the_provider(desk: Desk, issuer: str) -> None:
+    def after(*groups: str) -> list[frozenset[Right]]:
+        claimed(issuer, "u-8", preferred_username="eli", groups=groups)
+        with suppress(SignInError):
+            who = as_who(visited(desk, provider(issuer), "u-8").user)
+            if not keys.all_keys(desk):
+                keys.create(desk, who, "deploy", Role.ADMIN)
+        return [keys.as_who(key).rights for key in keys.all_keys(desk) if key.revoked_at_ms is None]
+
+    assert after("fraud-leads") == [RIGHTS[Role.ADMIN]]
+    assert after("fraud-team") == [RIGHTS[Role.ANALYST] | RIGHTS[Role.SERVICE]]
+    assert after() == []
 
 
 def test_a_name_that_somebody_has_with_a_password_stays_theirs(desk: Desk, issuer: str) -> None:

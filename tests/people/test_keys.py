@@ -136,6 +136,33 @@ def test_the_keys_of_a_user_who_is_disabled_or_removed_end_and_so_do_those_made_
     assert ended() == {own.id, with_it.id, foreign.id, beside.id}
 
 
+def test_a_change_of_role_takes_from_the_keys_of_a_user_what_they_may_no_longer_do_themselves(desk):
+    ann = users.as_who(users.add(desk, ROOT, "ann", Role.ADMIN))
+    users.add(desk, ROOT, "ben", Role.ADMIN)
+    deploy, _ = keys.create(desk, ann, "deploy", Role.ADMIN)
+    keys.create(desk, ann, "till", Role.SERVICE)
+    keys.create(desk, ann, "okta", Role.ADMIN, scopes=[Right.PROVISION_USERS])
+    keys.create(desk, keys.as_who(deploy), "inner", Role.ANALYST, scopes=[Right.READ_PERSONAL, Right.SCORE])
+    keys.create(desk, ROOT, "apart", Role.ADMIN)
+    users.set_role(desk, ROOT, "ann", Role.VIEWER)
+    service = RIGHTS[Role.SERVICE]
+    left = {
+        "deploy": RIGHTS[Role.VIEWER] | service,
+        "till": service,
+        "inner": {Right.SCORE},
+        "apart": RIGHTS[Role.ADMIN],
+    }
+
+    def valid() -> dict[str, frozenset[Right]]:
+        return {key.name: keys.as_who(key).rights for key in keys.all_keys(desk) if key.revoked_at_ms is None}
+
+    assert valid() == left
+    actions = [row.action for row in rows_of(desk.store)][-4:]
+    assert sorted(actions) == ["key.limit", "key.limit", "key.revoke", "user.role"]
+    users.set_role(desk, ROOT, "ann", Role.ADMIN)
+    assert valid() == left
+
+
 def test_a_key_made_with_a_key_that_was_revoked_before_ends_with_the_user_behind_both(desk):
     ann, ben = (users.as_who(users.add(desk, ROOT, name, Role.ADMIN)) for name in ("ann", "ben"))
     own, _ = keys.create(desk, ann, "deploy", Role.ADMIN)

@@ -157,17 +157,27 @@ def revoke(desk: Desk, who: Who, id_or_name: str, *, with_made: bool = False) ->
     with desk.store.change() as change:
         key = _named(change.keys(), id_or_name, desk.now_ms())
         if with_made:
-            revoke_of(change, who, f"key {key.id}", desk.now_ms())
+            limit_to(None, change, who, f"key {key.id}", desk.now_ms())
         return key if key.revoked_at_ms is not None else _revoked(change, who, key, desk.now_ms())
 
 
-def revoke_of(change: Change, who: Who, maker: str, now_ms: int) -> None:
-    """End the keys that somebody made, and those that were made with them."""
+def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: int) -> None:
+    """Let the keys that somebody made, and those made with them, do no more than their maker may in this role.
+
+    Rights of the role service stay, since programs of the organization have them. A key without rights ends; all do
+    where there is no role any more.
+    """
+    kept = RIGHTS[role] | RIGHTS[Role.SERVICE] if role else frozenset()
     for key in change.keys():  # noqa: SIM118 - no mapping
         if key.made_by == maker:
-            if key.revoked_at_ms is None:
+            rights = as_who(key).rights
+            if key.revoked_at_ms is None and not rights & kept:
                 _revoked(change, who, key, now_ms)
-            revoke_of(change, who, f"key {key.id}", now_ms)
+            elif key.revoked_at_ms is None and rights - kept:
+                now = replace(key, scopes=tuple(sorted(rights & kept)))
+                change.put(now)
+                change.audit(Act(who, "key.limit", f"key {key.id}", shown(key), shown(now)), now_ms)
+            limit_to(role, change, who, f"key {key.id}", now_ms)
 
 
 def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 from shroff.errors import SignInError, UsageError
-from shroff.people import directory
+from shroff.people import directory, keys
 from shroff.people.access import Role, strongest
 from shroff.people.audit import Act
 from shroff.people.sessions import SignedIn, open_session
@@ -165,6 +165,7 @@ def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role:
     if now.role != user.role:
         now = replace(now, stamp=user.stamp + 1)
         change.end_sessions(user.number)
+        keys.limit_to(role, change, as_who(now), user.name, now_ms)
     if now != user:
         change.put_user(now)
         change.audit(Act(as_who(now), "user.claims", f"user {user.name}", shown(user), shown(now)), now_ms)
@@ -172,11 +173,13 @@ def _synced_user(desk: Desk, change: Change, subject: str, claims: Claims, role:
 
 
 def _turn_out(desk: Desk, subject: str) -> None:
-    """End what is open of somebody whom the provider gives no role any more."""
+    """End what is open of somebody whom the provider gives no role any more, and the keys that they made."""
     with desk.store.change() as change:
         user = change.user_known_as(subject)
-        if user is not None and change.end_sessions(user.number):
-            change.audit(Act(as_who(user), "user.no_role", f"user {user.name}", None, None), desk.now_ms())
+        if user is not None:
+            keys.limit_to(None, change, as_who(user), user.name, desk.now_ms())
+            if change.end_sessions(user.number):
+                change.audit(Act(as_who(user), "user.no_role", f"user {user.name}", None, None), desk.now_ms())
 
 
 def _new(change: Change, subject: str, claims: Claims, role: Role, now_ms: int) -> User:

@@ -91,7 +91,10 @@ def check_texts(display_name: str, email: str) -> None:
 
 
 def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
-    """Give another role; the user's sessions end. Raises: NotAllowedError; UsageError, for the last admin too."""
+    """Give another role; the user's sessions end, and the keys that they made do no more than they now may.
+
+    Raises: NotAllowedError; UsageError, for the last admin too.
+    """
     known_role(role.value)
 
     def now(user: User) -> User:
@@ -190,7 +193,7 @@ def delete(desk: Desk, who: Who, name: str) -> User:
         user = in_look(change, known)
         _check_admins(change, user)
         change.remove_user(user.number)
-        keys.revoke_of(change, who, known, desk.now_ms())
+        keys.limit_to(None, change, who, known, desk.now_ms())
         change.audit(Act(who, "user.delete", f"user {user.name}", shown(user)), desk.now_ms())
     return user
 
@@ -248,8 +251,8 @@ def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], 
                 change.put(replace(key, made_by=after.name))
         if after.stamp != before.stamp:
             change.end_sessions(after.number)
-        if after.is_disabled:
-            keys.revoke_of(change, who, known, desk.now_ms())
+        if after.is_disabled or after.role is not before.role:
+            keys.limit_to(None if after.is_disabled else after.role, change, who, after.name, desk.now_ms())
         change.audit(Act(who, action, f"user {known}", shown(before), shown(after)), desk.now_ms())
     return after
 
