@@ -21,7 +21,7 @@ from shroff.project.settings.casework import SECOND_LOOK
 from shroff.runtime.process_wide import calm_libraries
 from tests.recovery.faults_table import SEED, Row, seed, table
 from tests.support import delays, forks, pages, servers, timing, workers
-from tests.support.effort import IS_LONG, drawn_long, examples, share_of
+from tests.support.effort import IS_LONG, Share, drawn_long, examples, share_of
 from tests.support.servers import azure, gcs, kafka, mail, mariadb, mongo, postgres, pubsub, redis, registry, s3, server
 from tools import example_plugins
 
@@ -83,9 +83,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the servers of a whole run early, so that no test waits for them."""
+    """Start the servers of a whole run early, so that no test waits for them; of those that are built, later, one."""
     if os.environ.get(timing.JUDGED) == "all":
-        servers.start_all(session.config._tmp_path_factory.getbasetemp())
+        servers.start_all(session.config._tmp_path_factory.getbasetemp(), servers.KINDS.keys() - servers.BUILT)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -101,6 +101,13 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         gc.set_threshold(*SELDOM)
         if not session.config.pluginmanager.hasplugin("shroff-workers"):  # their pages are shared
             pages.gather()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start what the run drew of the servers that are built first."""
+    if os.environ.get(timing.JUDGED) == "all":
+        kinds = {kind for item in session.items for kind in servers.built(item)}
+        servers.start_all(session.config._tmp_path_factory.getbasetemp(), kinds)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -154,7 +161,7 @@ def root() -> Path:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Refuse a skip that gives no reason; mark what needs a real server, and what of a contract is for a campaign.
 
-    So is what this run did not draw of what is marked `sample`.
+    So is what this run did not draw of what is marked `sample`, and of the servers that must be built.
 
     What is marked `first` comes before what was shuffled.
     """
@@ -165,6 +172,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             share_of(item.nodeid, node.nodeid, *mark.args, **mark.kwargs)
             for node, mark in item.iter_markers_with_node("sample")
         ]
+        + [Share("built servers", kind, 1) for kind in servers.built(item)]
         for item in smoke
     }
     left = drawn_long(shares, config.getoption("randomly_seed", default=0))

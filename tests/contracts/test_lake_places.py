@@ -24,6 +24,8 @@ from tests.support.objects import MemoryObjects
 from tools.servers.keep import Kept
 from tools.servers.objects import S3, Azure
 
+pytestmark = pytest.mark.sample(29)
+
 BUCKET = "shroff-lake-contract"
 SECRET = "wJalrXUtnFEMI-not-to-be-seen"
 

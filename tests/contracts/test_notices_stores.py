@@ -24,6 +24,8 @@ from tests.support.contracts.notices import NoticesContract
 from tests.support.contracts.people import SEAL
 from tools.servers.keep import Kept
 
+pytestmark = pytest.mark.sample(17)
+
 
 class TestSqliteNotices(NoticesContract):
     kind: type[NoticeStore] = NoticeStore

@@ -23,6 +23,8 @@ from tests.support.patience import PATIENCE_S
 from tests.support.pubsubs import PubsubDesk
 from tools.servers.pubsub import Pubsub
 
+pytestmark = pytest.mark.sample(19)
+
 
 class Subscriptions(Outside):
     """Two topics with a subscription each."""

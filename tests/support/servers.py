@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,10 @@ from tests.support.patience import PATIENCE_S
 from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.keep import Kept, kept
 from tools.servers.kinds import KINDS
+
+# What a new machine builds, or fetches in thousands of files, before its first start: 100, 35 and 26 s of a processor.
+# A run draws one of them, with all of its tests.
+BUILT: Final = frozenset({"mongo", "pubsub", "azure"})
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +42,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kept]:
     return found
 
 
-def start_all(folder: Path) -> None:
-    """Start a server of each kind, side by side and beside the run, which waits for those that it asks for."""
+def built(item: pytest.Item) -> set[str]:
+    """The kinds among `BUILT` that a test asks for, itself or by a parameter."""
+    given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return BUILT & {*getattr(item, "fixturenames", ()), *(value for value in given if isinstance(value, str))}
+
+
+def start_all(folder: Path, kinds: Iterable[str]) -> None:
+    """Start servers of these kinds, side by side and beside the run, which waits for those that it asks for."""
     owner = os.getpid()
     if os.fork():
         return  # this process is forked again, and so has no threads
-    starting = [threading.Thread(target=_start, args=(kind, folder / "servers", owner)) for kind in KINDS]
+    starting = [threading.Thread(target=_start, args=(kind, folder / "servers", owner)) for kind in kinds]
     for item in starting:
         item.start()
     for item in starting:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from tests.architecture import sources
-from tests.support import forks, workers
+from tests.support import forks, servers, workers
 from tests.support.effort import Share, drawn_long, share_of
 from tests.support.timing import (
     CORES,
@@ -131,6 +131,15 @@ def test_a_run_draws_its_sample_by_its_seed_and_a_few_runs_try_every_case():
         assert len(names & set(both)) == 1, "of a function that is drawn, a case"
     assert set().union(*tried) == cases.keys()
     assert drawn_long(dict(reversed(cases.items())), 7) == drawn_long(cases, 7), "an order by chance draws the same"
+
+
+def test_a_run_draws_one_of_the_servers_that_must_be_built_however_it_is_asked_for():
+    by_fixture: Any = SimpleNamespace(fixturenames=["tmp_path", "mongo"])
+    by_parameter: Any = SimpleNamespace(fixturenames=[], callspec=SimpleNamespace(params={"place": "azure", "n": 2}))
+    of_another: Any = SimpleNamespace(fixturenames=["kafka"])
+
+    assert [servers.built(item) for item in (by_fixture, by_parameter, of_another)] == [{"mongo"}, {"azure"}, set()]
+    assert servers.KINDS.keys() > servers.BUILT
 
 
 @pytest.mark.slow
