@@ -163,6 +163,7 @@ def test_a_tag_is_released_only_if_package_chart_and_changelog_agree(clone):
 
 
 @pytest.mark.slow
+@pytest.mark.sample(1, of="deployments that take seconds")
 def test_an_image_is_promoted_by_a_pull_request_first_to_staging_then_to_production(clone, tmp_path):
     root, run = clone
     subprocess.run(["git", "init", "-q", "--bare", tmp_path / "origin"], check=True)

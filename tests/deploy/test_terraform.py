@@ -424,6 +424,7 @@ def test_no_fault_is_found(cloud):
 
 
 @pytest.mark.slow
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("cloud", CLOUDS)
 def test_each_planted_fault_is_found(tmp_path, cloud):
     planted, lost = tmp_path / "deploy", []

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
@@ -51,8 +52,11 @@ def built(item: pytest.Item) -> set[str]:
 def start_all(folder: Path, kinds: Iterable[str]) -> None:
     """Start servers of these kinds, side by side and beside the run, which waits for those that it asks for."""
     owner = os.getpid()
-    if os.fork():
-        return  # this process is forked again, and so has no threads
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # once collected there are threads of libraries, which wait
+        pid = os.fork()
+    if pid:
+        return  # this process is forked again, and so has no threads of ours
     starting = [threading.Thread(target=_start, args=(kind, folder / "servers", owner)) for kind in kinds]
     for item in starting:
         item.start()
