@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from shroff.cases.alert_groups import gather
 from shroff.cases.alert_rules import AlertRules, RecentDecisions, said_by
@@ -18,12 +18,12 @@ from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
 from shroff.cases.label_feed import FeedLabel, heard
 from shroff.engine.let_through import SAMPLED
-from shroff.people.sql import Change
 from shroff.project.settings.casework import CaseSettings
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
+    from shroff.cases.desk import NotesEscalations
     from shroff.cases.sql import CaseChange, CaseStore
 
 PLACES = 50_000  # read between two looks at anything else: 30 ms where few are alerts
@@ -42,13 +42,6 @@ class Opening(FrozenStruct):
     at_ms: int
     event: str
     why: str
-
-
-class Tells(Protocol):
-    """Is given what opened, in the transaction that opens it; what it raises undoes that transaction."""
-
-    def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
-        """One case opened."""
 
 
 def take_in(
@@ -108,7 +101,7 @@ class AlertConsumer:
         settings: CaseSettings,
         money_places: int,
         now_ms: Callable[[], int],
-        tells: Tells | None = None,
+        tells: NotesEscalations | None = None,
         recent: RecentDecisions | None = None,
     ) -> None:
         self._log, self._store, self._now_ms, self._tells = log, store, now_ms, tells

@@ -98,7 +98,7 @@ class NotesEscalations(Protocol):
     """Keeps the notification of an escalation to a user, in the transaction that escalates the case."""
 
     def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
-        """A case that people should know of, as `alert_consumer.Tells`."""
+        """A case that opened, in the transaction that opens it; what this raises undoes that transaction."""
 
     def escalated(self, change: Change, *, case: Case, event: str, why: str) -> None:
         """`case` as it is now, assigned to the user; `event` is its newest, such as `payment/p-1`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.streams.log import PRUNED_AT_ONCE, DecisionRow, Log, Record
@@ -20,12 +20,7 @@ READ = 4_096
 LINES = 65_536
 
 
-class _Placed(Protocol):
-    @property
-    def seq(self) -> int: ...
-
-
-Row = TypeVar("Row", bound=_Placed)
+Row = TypeVar("Row", Record, DecisionRow)
 Name = TypeVar("Name")
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import Protocol
 
 import numpy as np
 from msgspec.json import decode as from_json
@@ -48,14 +47,10 @@ FILES = {XGBOOST: "model.json", LIGHTGBM: "model.txt", LOGISTIC: "logistic.json"
 _CURE = "restore the model's folder from a backup, or train the model again"
 
 
-class _Contributions(Protocol):
-    def of(self, columns: Floats) -> Floats: ...
-
-
 class LoadedModel:
     """A model that scores; keeps the promises of `models.model.Model`."""
 
-    def __init__(self, manifest: JsonMapping, digest: str, body: _ModelFile) -> None:
+    def __init__(self, manifest: JsonMapping, digest: str, body: _Trees | _Regression) -> None:
         self.id: str = manifest["id"]
         self.event: str = manifest["event"]
         self.digest = digest
@@ -101,20 +96,10 @@ class LoadedModel:
         return np.array(columns, np.float64, order="C")
 
 
-class _ModelFile(Protocol):
-    """A model's file, decoded."""
-
-    @property
-    def inputs(self) -> tuple[InputColumn, ...]: ...
-    def margins(self, columns: Floats) -> Floats: ...
-    def contributions(self, columns: Floats) -> Floats: ...
-    def cuts(self) -> Cuts | None: ...
-
-
 class _Trees(FrozenStruct):
     inputs: tuple[InputColumn, ...]
     forest: Forest
-    explained: _Contributions | None
+    explained: XgboostContributions | LightgbmContributions | None
 
     def margins(self, columns: Floats) -> Floats:
         return margins_of(self.forest, columns)
@@ -169,7 +154,7 @@ def load_model(manifest_bytes: bytes, files: Mapping[str, bytes]) -> LoadedModel
         raise RegistryError(f"{name} of model {manifest['id']}: {error}") from error
 
 
-def _body_of(manifest: JsonMapping, data: bytes) -> _ModelFile:
+def _body_of(manifest: JsonMapping, data: bytes) -> _Trees | _Regression:
     inputs = _inputs_of(manifest)
     best = manifest.get("best_iteration")
     if manifest["format"] == XGBOOST:

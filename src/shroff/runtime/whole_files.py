@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from shroff.errors import StorageError, UsageError
 
@@ -203,37 +203,33 @@ def _unwritten(out: Path, error: OSError, rest: str) -> StorageError:
     return StorageError(f"{out} cannot be written: {error.strerror or error}. {rest}; {cure}")
 
 
-class Digest(Protocol):
-    """A hash of `hashlib`."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take the next bytes."""
-
-
 class _Digested:
     """A file to write into, each byte of which a digest takes too."""
 
     closed = False
 
-    def __init__(self, file: BinaryIO, digest: Digest) -> None:
-        self._file, self._digest = file, digest
+    def __init__(self, file: BinaryIO, take: Callable[[bytes], object]) -> None:
+        self._file, self._take = file, take
 
     def write(self, data: bytes) -> int:
-        self._digest.update(data)
+        self._take(data)
         return self._file.write(data)
 
     def flush(self) -> None:
         self._file.flush()
 
 
-def write_tables(out: Path, schema: pa.Schema, tables: Iterable[pa.Table], digest: Digest | None = None) -> int:
+def write_tables(
+    out: Path, schema: pa.Schema, tables: Iterable[pa.Table], digest: Callable[[bytes], object] | None = None
+) -> int:
     """Write Arrow tables into one Parquet file, one while the next is made; gives the number of rows.
 
     Small tables are gathered, so that a row group is as large as a reader wants it. A column that the schema has as
     decimal64 may be decimal128 in some table: then it is in the whole file, and what was written before is rewritten.
 
     Args:
-        digest: Takes the bytes of the file as they are written; not where the schema has a decimal64.
+        digest: Takes the bytes of the file as they are written, as `update` of a hash does; not where the schema has a
+            decimal64.
     """
     from concurrent.futures import ThreadPoolExecutor
 

@@ -14,6 +14,7 @@ from msgspec import field
 from prometheus_client.utils import floatToGoString
 
 from shroff.runtime.values import FrozenStruct
+from shroff.worker.serving.counts import Buckets, Latencies
 
 SERIES_MAX = 500  # of one family: rules, models and sinks beyond are left out
 Samples = Mapping[Any, float]  # by the values of their labels
@@ -28,17 +29,8 @@ class Collector(Protocol):
         """They as they are now; called from any thread."""
 
 
-class Histogram(Protocol):
-    """How many values were at most each bound, and their sum."""
-
-    sum: float
-
-    def shown(self) -> Sequence[tuple[str, float]]:
-        """Counts up to each bound, in order; the last bound is `+Inf`."""
-
-
 class Family(FrozenStruct):
-    """A metric with a sample for each set of labels: a number, or a `Histogram`.
+    """A metric with a sample for each set of labels: a number, or counts up to each bound.
 
     Args:
         type: `gauge`, `counter` or `histogram`.
@@ -68,7 +60,7 @@ class Family(FrozenStruct):
         return "\n".join([*lines, ""])
 
     def _of_histogram(
-        self, labels: Sequence[str], found: Histogram, exemplars: Mapping[str, Exemplar]
+        self, labels: Sequence[str], found: Latencies | Buckets, exemplars: Mapping[str, Exemplar]
     ) -> Iterator[str]:
         before = "".join(f"{label}," for label in labels if label < "le=")
         behind = "".join(f",{label}" for label in labels if label > "le=")
@@ -115,6 +107,6 @@ def counters(name: str, meaning: str, labels: Sequence[str], samples: Samples) -
     return Family(name.removesuffix("_total"), "counter", meaning, labels, samples)
 
 
-def histograms(name: str, meaning: str, labels: Sequence[str], found: Mapping[Any, Histogram]) -> Family:
+def histograms(name: str, meaning: str, labels: Sequence[str], found: Mapping[Any, Latencies | Buckets]) -> Family:
     """A histogram for each set of labels."""
     return Family(name, "histogram", meaning, labels, found)

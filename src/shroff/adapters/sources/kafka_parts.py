@@ -195,7 +195,8 @@ class Partitions:
 
     def lost(self, consumer: Any, part: KafkaPartition) -> ShroffError:
         """The error for messages of a part that are gone while it is read."""
-        begin, end = self.bounds(consumer, [part]).get((part.topic, part.partition), (part.next, part.next))
+        key = part.topic, part.partition
+        begin, end = self._bounds(consumer, [key], is_needed=False).get(key, (part.next, part.next))
         error = gone(part, begin, end)
         if begin <= part.next <= end:  # the brokers know by its epoch, and a new start would not
             self.cut[part.name] = error
@@ -222,10 +223,6 @@ class Partitions:
                     if error.args[0].name() != "_STATE" or time.monotonic() > until_s:
                         raise self._cluster.raised(error, f"{part.name} cannot be read") from None
                 time.sleep(ASSIGNED_LOOK_S)
-
-    def bounds(self, consumer: Any, parts: Iterable[KafkaPartition]) -> dict[Key, tuple[int, int]]:
-        """The first offset of each and the one behind its last message, as far as the brokers say so at once."""
-        return self._bounds(consumer, [(part.topic, part.partition) for part in parts], is_needed=False)
 
     def ends(self, consumer: Any, parts: Iterable[KafkaPartition]) -> dict[Key, int]:
         """The offset behind the last message of each, as far as the brokers say so at once."""

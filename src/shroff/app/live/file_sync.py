@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.json import encode as to_json
 
@@ -90,12 +90,8 @@ class _FileLines:
             yield submission
 
 
-class ReadFile(Protocol):
-    """Gives the lines of a file; without the labels of its own events where it is only looked into."""
-
-    def __call__(
-        self, name: str, path: Path, *, is_look: bool = False
-    ) -> AbstractContextManager[Iterator[Submission]]: ...
+# Gives the lines of a file, by its name and path; with `is_look` without the labels of its own events.
+ReadFile: TypeAlias = "Callable[..., AbstractContextManager[Iterator[Submission]]]"
 
 
 class FileTaking:

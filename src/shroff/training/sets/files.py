@@ -89,9 +89,9 @@ def write_set(
         categories = [name for name, kind in made.shape.inputs if kind == CATEGORY]
         digests = {name: hashlib.sha256() for name in (ROWS, LABELS)}
         rows = seen.through(_even(made.tables), categories)
-        seen.rows = write_tables(folder / ROWS, made.shape.schema, rows, digests[ROWS])
+        seen.rows = write_tables(folder / ROWS, made.shape.schema, rows, digests[ROWS].update)
         table = _labels_table(made.labels)
-        write_tables(folder / LABELS, table.schema, _even([table]), digests[LABELS])
+        write_tables(folder / LABELS, table.schema, _even([table]), digests[LABELS].update)
         files = {name: digest.hexdigest() for name, digest in digests.items()}
         manifest = _manifest(definitions, settings, source, made, made.roles.fold, seen, files)
     with unfinished(folder / MANIFEST) as part:
