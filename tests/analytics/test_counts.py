@@ -145,8 +145,8 @@ def append(bank: Path, events: list[dict[str, Any]], names: list[str], size: int
     intake = intake_of(context, keeps_hashes=False)
     given = [
         intake.submit(type_, fields, source=WHERE[name], place="1", raw=b"", is_strict=True)
-        for one, name in zip(events, names, strict=True)
-        for type_, fields in one.items()
+        for event, name in zip(events, names, strict=True)
+        for type_, fields in event.items()
     ]
     with context.log.writing() as (writer, _):
         writer.by = "kafka"
@@ -171,13 +171,13 @@ def test_counts_by_source_are_those_of_the_definition_and_old_events_have_none(b
     first, last = date(2026, 3, 28), date(2026, 3, 31)
     told = [
         {type_: {**fields, "source": name}}
-        for one, name in zip(events, names, strict=True)
-        for type_, fields in one.items()
+        for event, name in zip(events, names, strict=True)
+        for type_, fields in event.items()
     ]
     for zone in ("UTC", "Europe/Berlin"):
         assert counted(project, first, last, zone=zone, by="source") == by_definition(told, first, last, zone, "source")
     for name in WHERE:
-        some = [one for one, of in zip(events, names, strict=True) if of == name]
+        some = [event for event, of in zip(events, names, strict=True) if of == name]
         assert counted(project, first, last, source=name) == by_definition(some, first, last, "UTC")
         by_channel = counted(project, first, last, source=name, by="channel")
         assert by_channel == by_definition(some, first, last, "UTC", "channel")

@@ -128,7 +128,7 @@ def test_facts_are_what_the_definition_gives_at_a_probe(texts: Any, made: tuple[
 
         assert found.features == {name: truth[name] for name in found.features}
         assert found.features.keys() | found.left_out.keys() == {
-            name for name, one in project.features.items() if one.entity == entity
+            name for name, feature in project.features.items() if feature.entity == entity
         }
         assert found.events == 0 or key[0] != "never"
 

@@ -331,7 +331,7 @@ def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
 
 
 def group(rows: Sequence[Any]) -> list[list[Any]]:
-    return [list(found) for _, found in groupby(rows, key=lambda one: (one["day"], one["step"]))]
+    return [list(found) for _, found in groupby(rows, key=lambda row: (row["day"], row["step"]))]
 
 
 def test_a_user_counts_for_the_value_of_the_step_at_which_they_dropped_off(shop: Path):

@@ -464,8 +464,8 @@ def test_a_query_ends_by_its_limit_of_memory(tmp_path):
 
 def test_dbt_gets_the_files_that_count_as_sources(bank, capsys):
     project = brought(bank, payment(1, 1), payment(2, 2))
-    one = next((bank / "lake" / "events").rglob("*.parquet"))
-    shutil.copy(one, one.with_name("stray.parquet"))
+    path = next((bank / "lake" / "events").rglob("*.parquet"))
+    shutil.copy(path, path.with_name("stray.parquet"))
     assert run(["-C", str(bank), "marts", "dbt", "--out", str(bank / "sources.yml"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tables"] == 2
     (source,) = yaml.safe_load((bank / "sources.yml").read_text())["sources"]

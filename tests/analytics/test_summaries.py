@@ -204,9 +204,9 @@ def test_values_beyond_the_limit_are_counted_together_and_the_most_frequent_stay
     settings = SummarySettings("", "payment", {"land": "land"})
     tallies = summaries.Tallies(settings, [0, EVERY_MS], 2)
     tallies.add(MemoryReader("a", "b", "b", "c", "c", "d", None), [summaries.PlacedWindow(1, 9, 0)], set())
-    one, none = tallies.rows()
+    first, none = tallies.rows()
 
-    assert one.all.counts == {"land": {"(other)": 3, "b": 2, "c": 2}}
+    assert first.all.counts == {"land": {"(other)": 3, "b": 2, "c": 2}}
     assert (none.all.count, none.all.average) == (0, None)
 
 

@@ -86,7 +86,7 @@ def sync(bank: Path, **how: Any) -> list[SyncedFile]:
 def counts(found: list[SyncedFile]) -> dict[str, tuple[int, int, int]]:
     """Of each day the events appended, duplicates, and lines in quarantine."""
     reports = {item.name: item.appended.events for item in found if item.appended is not None}
-    return {name: (one.appended, one.duplicates, one.quarantined) for name, one in reports.items()}
+    return {name: (report.appended, report.duplicates, report.quarantined) for name, report in reports.items()}
 
 
 def kept(bank: Path) -> list[str]:
@@ -343,9 +343,9 @@ def test_so_many_hours_may_be_lost_as_the_settings_say(bank: Path, server: Ampli
 def archive_of(name: str, content: bytes, mode: int = 0) -> bytes:
     with io.BytesIO() as made:
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as opened:
-            one = zipfile.ZipInfo(name)
-            one.external_attr = mode << 16
-            opened.writestr(one, content)
+            zip_info = zipfile.ZipInfo(name)
+            zip_info.external_attr = mode << 16
+            opened.writestr(zip_info, content)
         return made.getvalue()
 
 

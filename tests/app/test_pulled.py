@@ -173,8 +173,8 @@ def fill(bank: Path, numbers: Sequence[int], **changes: Any) -> None:
         with database.begun() as connection:
             at = [datetime(2026, 3, 1, 12, number // 60, number % 60, tzinfo=UTC) for number in numbers]
             found = [
-                {**row(one % 60), "id": f"p{one}", "n": one, "at": at_, **changes}
-                for one, at_ in zip(numbers, at, strict=True)
+                {**row(number % 60), "id": f"p{number}", "n": number, "at": at_, **changes}
+                for number, at_ in zip(numbers, at, strict=True)
             ]
             connection.execute(insert(TABLE), found)
 

@@ -289,8 +289,8 @@ def test_the_command_silences_shows_and_ends(tmp_path, capsys):
         return json.loads(capsys.readouterr().out)
 
     assert asked("add", "large", "c1", "--until", until, "--note", "a wedding")["list"] == "silence.large"
-    (one,) = asked()["silences"]
-    assert (one["rule"], one["entity"], one["key"], one["note"]) == ("large", "card", "c1", "a wedding")
+    (silence,) = asked()["silences"]
+    assert (silence["rule"], silence["entity"], silence["key"], silence["note"]) == ("large", "card", "c1", "a wedding")
     assert asked("end", "large", "c1")["what"] == "removed"
     assert asked()["silences"] == []
 

@@ -282,7 +282,7 @@ def test_sums_are_exact_whatever_their_size(largest: int):
     random = Random(3)
     amounts = [random.randint(-largest, largest) for _ in range(1_000)]
     codes = [random.randrange(3) for _ in amounts]
-    wanted = [sum(one for one, code in zip(amounts, codes, strict=True) if code == at) for at in range(4)]
+    wanted = [sum(amount for amount, code in zip(amounts, codes, strict=True) if code == at) for at in range(4)]
 
     assert exact_sums(np.array(codes), np.array(amounts, np.int64), 4) == wanted
 
@@ -367,8 +367,8 @@ def project(tmp_path: Path) -> app.Project:
     amounts = ["150.00", "250.00", "10.00"]
     opened.decide(
         [
-            {"id": f"p{at}", "at": f"2026-03-01T12:0{at}:00Z", "card": "c", "amount": one}
-            for at, one in enumerate(amounts)
+            {"id": f"p{at}", "at": f"2026-03-01T12:0{at}:00Z", "card": "c", "amount": amount}
+            for at, amount in enumerate(amounts)
         ],
         as_type="payment",
     )

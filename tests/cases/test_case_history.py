@@ -259,7 +259,7 @@ def test_a_denial_asks_for_a_new_answer_about_its_own_event_alone(tmp_path, is_o
         said = ("genuine", "analyst", NOW_MS + 1_000)
         labels = [denial(3, of=1, known_ms=NOW_MS + 2_000), FeedLabel(4, "payment/p-2", *said)]
         if not is_denied_first:
-            labels = [replace(one, seq=seq) for seq, one in enumerate(reversed(labels), 3)]
+            labels = [replace(label, seq=seq) for seq, label in enumerate(reversed(labels), 3)]
         for part in [labels] if is_one_step else [labels[:1], labels[1:]]:
             at.heard(labels=part)
         with at.desk.store.look() as look:

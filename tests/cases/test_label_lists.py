@@ -176,7 +176,7 @@ def test_young_events_do_not_make_the_curve_too_steep():
         if day + delay <= end:
             parts += fraud(number, day, delay)
             seen.append(delay)
-    parts.sort(key=lambda one: (one.event.time_ms if one.event else one.label.known_at_ms, one.event is None))
+    parts.sort(key=lambda part: (part.event.time_ms if part.event else part.label.known_at_ms, part.event is None))
     found = days(log_of(*parts), days=20, as_of_ms=START_MS + end * DAY_MS)
 
     truth = [day / 20 for day in range(21)]

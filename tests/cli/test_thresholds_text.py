@@ -34,8 +34,8 @@ def ruled(count: int) -> Weighed:
 
 
 def test_reviews_stay_within_the_limit_in_the_mean_and_the_days_above_it_are_told():
-    one = found_of(made_up(5), TERMS)
-    found, document = one.found, msgspec.to_builtins(CheapestThresholds.measured(one))
+    finding = found_of(made_up(5), TERMS)
+    found, document = finding.found, msgspec.to_builtins(CheapestThresholds.measured(finding))
     by_day = np.bincount(made_up(5).rows.days, made_up(5).scores >= (found.best.review_at or 2), DAYS)
     declined = np.bincount(made_up(5).rows.days, made_up(5).scores >= (found.best.decline_at or 2), DAYS)
     reviews = by_day - declined
@@ -43,18 +43,20 @@ def test_reviews_stay_within_the_limit_in_the_mean_and_the_days_above_it_are_tol
     assert 0 < found.best.reviews <= 5 < found.reviews_most == reviews.max()
     assert found.days_over == np.count_nonzero(reviews > 5) > 0
     told = f"{found.best.reviews:.1f} reviews a day on average, of a capacity of 5"
-    assert f"{told}; {found.reviews_most} on the busiest day; {found.days_over} days of 20 above that." in text(one)
-    assert "NOTE" not in text(one)
+    assert f"{told}; {found.reviews_most} on the busiest day; {found.days_over} days of 20 above that." in text(finding)
+    assert "NOTE" not in text(finding)
     assert (document["reviews_a_day"], document["days_over"]) == (5, found.days_over)
     assert (document["reviews_by_rules"], document["rules_beyond_people"]) == (0.0, False)
 
 
 def test_rules_that_ask_for_more_than_people_can_do_are_told():
-    one = found_of(ruled(200), TERMS)
+    finding = found_of(ruled(200), TERMS)
 
-    assert one.found.best.reviews > 5, "rules have them, whatever people can do"
-    assert "NOTE: rules alone require 10.0 reviews a day; the review capacity is 5 (costs.reviews_a_day" in text(one)
-    assert CheapestThresholds.measured(one).rules_beyond_people
+    assert finding.found.best.reviews > 5, "rules have them, whatever people can do"
+    assert "NOTE: rules alone require 10.0 reviews a day; the review capacity is 5 (costs.reviews_a_day" in text(
+        finding
+    )
+    assert CheapestThresholds.measured(finding).rules_beyond_people
     assert not found_of(ruled(100), TERMS).is_beyond_people, "as many as people can do are not too many"
 
 
@@ -75,8 +77,8 @@ def test_columns_of_money_name_the_currency():
 
 
 def test_the_cheapest_cut_offs_are_told_with_their_cost_and_marked_on_the_curve():
-    one = found_of(made_up(5), TERMS)
-    best, lines = one.found.best, text(one).splitlines()
+    finding = found_of(made_up(5), TERMS)
+    best, lines = finding.found.best, text(finding).splitlines()
     (cheapest,) = [line.split() for line in lines if line.endswith("◂ cheapest")]
 
     assert lines[0] == "m-1 on 400 tested events of 20 days, 40 of them frauds:"
@@ -84,25 +86,25 @@ def test_the_cheapest_cut_offs_are_told_with_their_cost_and_marked_on_the_curve(
     assert lines[1].split()[:2] == ["review_at", f"{best.review_at:g}"]
     assert lines[2].split()[:2] == ["decline_at", f"{best.decline_at:g}"]
     assert lines[3].startswith(f"That costs {best.cost:,.2f} EUR a day (95 %: ")
-    assert f"; without a score it is {one.found.without.cost:,.2f}" in lines[3]
+    assert f"; without a score it is {finding.found.without.cost:,.2f}" in lines[3]
     assert lines[4].startswith(f"{best.frauds_stopped:.0%} of the frauds are stopped; ")
     assert cheapest[:3] == [f"{best.review_at:g}", f"{best.decline_at:g}", f"{best.cost:,.2f}"]
 
 
 def test_the_out_of_fold_estimate_says_why_there_is_none_and_when_it_is_worse_than_no_score():
-    one = found_of(made_up(5), TERMS)
+    finding = found_of(made_up(5), TERMS)
 
     def told(cost: float) -> str:
         there = OutOfFold(cost, 0.5, 1_200.25, 2.5, 0.25, ())
-        return text(replace(one, found=replace(one.found, elsewhere=there)))
+        return text(replace(finding, found=replace(finding.found, elsewhere=there)))
 
-    assert f"There is no out-of-fold estimate: {one.found.why_not}." in text(one)
+    assert f"There is no out-of-fold estimate: {finding.found.why_not}." in text(finding)
     assert (
         "tested on that one: 100.00 EUR a day (95 %: 0.50 to 1,200.25): 25% of the frauds stopped, 2.5 reviews"
         in told(100)
     )
-    assert "more than without a score" not in told(one.found.without.cost)
-    assert "That is more than without a score: 40 frauds may be too few" in told(one.found.without.cost + 1)
+    assert "more than without a score" not in told(finding.found.without.cost)
+    assert "That is more than without a score: 40 frauds may be too few" in told(finding.found.without.cost + 1)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ class TestOutboxMailer(MailerContract):
         return OutboxMailer({"folder": place})
 
     def arrived(self, place: str) -> list[bytes]:
-        return [one.read_bytes() for one in sorted(Path(place).iterdir(), key=lambda one: one.stat().st_mtime_ns)]
+        return [path.read_bytes() for path in sorted(Path(place).iterdir(), key=lambda path: path.stat().st_mtime_ns)]
 
     @contextmanager
     def away(self, place: str) -> Iterator[Mailer]:

@@ -46,7 +46,9 @@ class TestFolderMailer(MailerContract):
         return self.kind(Path(place))
 
     def arrived(self, place: str) -> list[bytes]:
-        return [one.read_bytes() for one in sorted(Path(place).glob("*.eml"), key=lambda one: one.stat().st_mtime_ns)]
+        return [
+            path.read_bytes() for path in sorted(Path(place).glob("*.eml"), key=lambda path: path.stat().st_mtime_ns)
+        ]
 
     @contextmanager
     def away(self, place: str) -> Iterator[Mailer]:

@@ -275,7 +275,7 @@ class Bad:
         now_s = int(time.time())
         claims = {"iss": self.issuer, "aud": "shroff", "sub": "u-1", "iat": now_s, "exp": now_s + 60}
         claims |= {"nonce": self.nonce, "groups": ["fraud-team"], "preferred_username": "ann"} | self.changes
-        token = self.token({name: one for name, one in claims.items() if one is not None})
+        token = self.token({name: claim for name, claim in claims.items() if claim is not None})
         return {"id_token": token, "access_token": "a"}
 
 

@@ -197,7 +197,7 @@ class TestTable(PullContract):
             beside = {"file": number, "amount": Decimal("12.30")}
             at = [datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(seconds=row["n"]) for row in rows]
             connection.execute(
-                insert(self.table), [{**one, **beside, "at": at_} for one, at_ in zip(rows, at, strict=True)]
+                insert(self.table), [{**row, **beside, "at": at_} for row, at_ in zip(rows, at, strict=True)]
             )
 
     def test_stretches_are_so_long_as_asked_but_for_rows_of_one_value(self) -> None:
@@ -309,11 +309,11 @@ def test_the_contract_rejects_a_source_that_breaks_it(kind: type[Folder], tmp_pa
         def opened(self, taken: Sequence[str]) -> PulledSource:
             return kind(self.folder / "in", place(self.folder, taken), settled_ms=0)
 
-    one = Broken()
-    one.folder = tmp_path
+    broken = Broken()
+    broken.folder = tmp_path
     (tmp_path / "in").mkdir()
     with pytest.raises(AssertionError):
-        getattr(one, BROKEN[kind])()
+        getattr(broken, BROKEN[kind])()
 
 
 def test_a_place_that_is_none_is_told(tmp_path: Path):

@@ -369,7 +369,7 @@ class TestTopics:
         with closing(KafkaSink(place, {"brokers": kafka.address, **routes})) as sink:
             sink.mark()
             with pytest.raises(UsageError, match=f"there is no topic no_{place}. Make the topics"):
-                sink.send([replace(row(seq), outcome=one) for seq, one in enumerate(OUTCOMES, 1)])
+                sink.send([replace(row(seq), outcome=outcome) for seq, outcome in enumerate(OUTCOMES, 1)])
 
     @pytest.mark.parametrize(
         "options",

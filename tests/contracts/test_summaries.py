@@ -71,8 +71,8 @@ def test_rows_and_views_are_the_same_in_every_database(address: str, settings: S
             START_MS + EVERY_MS: 0,
         }
         assert store.followed() == (7, START_MS + 2 * EVERY_MS)
-    one, none = rows_of(address, settings.table)
-    assert one == {
+    first, none = rows_of(address, settings.table)
+    assert first == {
         "window_start": START_MS,
         "window_end": START_MS + EVERY_MS,
         "revision": 0,

@@ -45,7 +45,7 @@ def command_faults(words: Sequence[str], services: Sequence[str], deploy: Path, 
     """Why a command cannot work; also if nothing here knows its program."""
     words = without_prefix(words)
     more = ["--help"] if is_inline else []
-    ours = [at for at, one in enumerate(words) if one in PROGRAMS or (one, at) == ("shroff", 0)]
+    ours = [at for at, word in enumerate(words) if word in PROGRAMS or (word, at) == ("shroff", 0)]
     kinds = {" ".join(words[:1]), " ".join(words[:2])}
     if words[:2] == ["docker", "compose"]:
         yield from _of_compose(words, services)
@@ -72,7 +72,7 @@ def command_faults(words: Sequence[str], services: Sequence[str], deploy: Path, 
 def _of_compose(words: Sequence[str], services: Sequence[str]) -> Iterator[str]:
     profiles = [after for before, after in itertools.pairwise(words) if before == "--profile"]
     yield from (f"{PAGE}: there is no profile {profile}" for profile in profiles if profile not in checks.PROFILES)
-    action = next((at for at, one in enumerate(words) if one in {"run", "exec"}), 0)
+    action = next((at for at, word in enumerate(words) if word in {"run", "exec"}), 0)
     if action:
         called = [word for word in words[action + 1 :] if word not in {"--rm", "-T"}]
         if called[0] not in services:

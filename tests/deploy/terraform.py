@@ -203,7 +203,7 @@ def due_hours(schedule: str) -> tuple[int, ...]:
     """The hours of the first day of a month at which a schedule is due, by the library that reads schedules.yaml."""
     begin = datetime(2026, 3, 1, tzinfo=UTC)
     due = itertools.takewhile(
-        lambda one: one <= begin + timedelta(days=1), CronSim(schedule, begin - timedelta(seconds=1))
+        lambda moment: moment <= begin + timedelta(days=1), CronSim(schedule, begin - timedelta(seconds=1))
     )
     return tuple(item.hour for item in due)
 
@@ -229,8 +229,8 @@ def kept_in_state(main: hcl.Module, place: str) -> list[str]:
     """Passwords that would stand in Terraform's state: only arguments that are written and not kept may have them."""
     return [
         f"{place}: {kind}.{name}: {key} would stand in the state"
-        for (kind, name), one in main.resources.items()
-        for key in one
+        for (kind, name), resource in main.resources.items()
+        for key in resource
         if re.search(r"(?i)password|secret_(data|string)", key) and not re.search("_wo(_version)?$", key)
     ]
 

@@ -234,20 +234,22 @@ def rights(deploy: Path) -> list[str]:
     """Roles that are too wide, or given to an account that is not the part's own."""
     main = _module(deploy)
     found = []
-    for (kind, name), one in main.resources.items():
+    for (kind, name), resource in main.resources.items():
         if not kind.endswith(("_iam_member", "_iam_binding", "_iam_policy")):
             continue
         if not kind.endswith("_iam_member"):
             found.append(f"{MODULE}: {kind}.{name}: rights are given one by one, by iam_member")
-        loop = str(one.get("for_each", ""))
-        roles = re.findall(r"roles/[\w.]+", loop) if one.get("role") == "${each.key}" else [one.get("role", "")]
+        loop = str(resource.get("for_each", ""))
+        roles = (
+            re.findall(r"roles/[\w.]+", loop) if resource.get("role") == "${each.key}" else [resource.get("role", "")]
+        )
         allowed = PROJECT_ROLES.keys() if kind == "google_project_iam_member" else ROLES
         found += [f"{MODULE}: {kind}.{name}: {role} is too wide" for role in roles if role not in allowed]
         if not re.fullmatch(
             r'\$\{google_service_account\.part\[("[\w-]+"|each\.value\.part|each\.key)\]\.member\}',
-            str(one.get("member")),
+            str(resource.get("member")),
         ):
-            found.append(f"{MODULE}: {kind}.{name}: it is given to {one.get('member')}")
+            found.append(f"{MODULE}: {kind}.{name}: it is given to {resource.get('member')}")
     accounts = {str(container.get("service_account")) for container in hcl_containers(main)}
     if accounts != {
         '${google_service_account.part["service"].email}',
@@ -276,12 +278,12 @@ def alerts(deploy: Path) -> list[str]:
         {"monitoring_notification_channels": [channel]}
     ]:
         found.append(f"{MODULE}/watch.tf: nobody is notified of the budget")
-    for name, one in main.locals["alerts"].items():
-        if not re.search(r'metric\.type="[\w./]+" AND resource\.type="\w+"', one["filter"]):
+    for name, alert in main.locals["alerts"].items():
+        if not re.search(r'metric\.type="[\w./]+" AND resource\.type="\w+"', alert["filter"]):
             found.append(f"{MODULE}/watch.tf: {name}: a filter needs metric.type and resource.type")
-        if one["compare"] not in {"COMPARISON_GT", "COMPARISON_LT"} or not re.fullmatch(r"\d+s", one["duration"]):
+        if alert["compare"] not in {"COMPARISON_GT", "COMPARISON_LT"} or not re.fullmatch(r"\d+s", alert["duration"]):
             found.append(f"{MODULE}/watch.tf: {name}: comparison or duration")
-        if (one["aligner"] == "ALIGN_FRACTION_TRUE") != (one["compare"] == "COMPARISON_LT"):
+        if (alert["aligner"] == "ALIGN_FRACTION_TRUE") != (alert["compare"] == "COMPARISON_LT"):
             found.append(f"{MODULE}/watch.tf: {name}: only a share of good answers is bad where it is low")
     (asked,) = main.one("google_monitoring_uptime_check_config.ready")["http_check"]
     if (asked.get("use_ssl"), asked.get("validate_ssl")) != (True, True):

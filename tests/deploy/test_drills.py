@@ -9,7 +9,7 @@ from tools import drills
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("drill", drills.DRILLS, ids=lambda one: one.name)
+@pytest.mark.parametrize("drill", drills.DRILLS, ids=lambda drill: drill.name)
 def test_a_fault_raises_its_alert_and_loses_and_doubles_nothing(drill, tmp_path, monkeypatch):
     monkeypatch.delenv(forks.FOLDER, raising=False)  # a process that another one runs for it cannot be frozen
 

@@ -60,29 +60,29 @@ def answer(connection: socket.socket) -> bytes:
 
 EVENT = chunk(json.dumps(PAYMENT).encode())
 ATTACKS: dict[str, tuple[Attack, tuple[int, ...]]] = {
-    "a header without an end": (lambda one: (request(one, EVENTS), b"x: ", *[b"a" * MIB] * 8), (431, 400)),
-    "many headers": (lambda one: (request(one, EVENTS), b"x: y\r\n" * 200_000), (431, 400)),
-    "an address without an end": (lambda one: (b"GET /" + b"a" * MIB,), (431, 400)),
+    "a header without an end": (lambda service: (request(service, EVENTS), b"x: ", *[b"a" * MIB] * 8), (431, 400)),
+    "many headers": (lambda service: (request(service, EVENTS), b"x: y\r\n" * 200_000), (431, 400)),
+    "an address without an end": (lambda service: (b"GET /" + b"a" * MIB,), (431, 400)),
     "a chunk extension without an end": (
-        lambda one: (request(one, EVENTS, JSON + CHUNKED), b"\r\n1;", b"a" * MIB),
+        lambda service: (request(service, EVENTS, JSON + CHUNKED), b"\r\n1;", b"a" * MIB),
         (400, 502),
     ),
     "a trailer without an end": (
-        lambda one: (request(one, EVENTS, JSON + CHUNKED), b"\r\n" + EVENT + b"0\r\nx: ", b"a" * MIB),
+        lambda service: (request(service, EVENTS, JSON + CHUNKED), b"\r\n" + EVENT + b"0\r\nx: ", b"a" * MIB),
         (400, 502),
     ),
     "chunks of one byte": (
-        lambda one: (request(one, EVENTS, JSON + CHUNKED), b"\r\n", chunk(b" ") * 200_000, EVENT, b"0\r\n\r\n"),
+        lambda service: (request(service, EVENTS, JSON + CHUNKED), b"\r\n", chunk(b" ") * 200_000, EVENT, b"0\r\n\r\n"),
         (200, 400, 502),
     ),
     "a key in a trailer": (
-        lambda one: (
-            request(one, EVENTS, JSON + CHUNKED + "trailer: authorization\r\n", key=""),
-            b"\r\n" + EVENT + b"0\r\nauthorization: Bearer " + one.key.encode() + b"\r\n\r\n",
+        lambda service: (
+            request(service, EVENTS, JSON + CHUNKED + "trailer: authorization\r\n", key=""),
+            b"\r\n" + EVENT + b"0\r\nauthorization: Bearer " + service.key.encode() + b"\r\n\r\n",
         ),
         (401,),
     ),
-    "no HTTP": (lambda one: (b"\x16\x03\x01" + b"\x00" * MIB,), (400, 431)),
+    "no HTTP": (lambda service: (b"\x16\x03\x01" + b"\x00" * MIB,), (400, 431)),
 }
 
 

@@ -47,7 +47,7 @@ class Account:
         self.said: list[dict[str, Any]] = []
         self.fails = 0
         real = self.function._client
-        monkeypatch.setattr(self.function, "_client", lambda one: self if one in {"ecs", "sns"} else real(one))
+        monkeypatch.setattr(self.function, "_client", lambda name: self if name in {"ecs", "sns"} else real(name))
 
     def bucket(self, kind: str) -> str:
         return f"{self.name}-{kind}"

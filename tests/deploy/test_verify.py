@@ -51,7 +51,7 @@ def filled(value: Any) -> Any:
         return {key: filled(one) for key, one in value.items()}
     if isinstance(value, list):
         return [filled(item) for item in value]
-    text = re.sub(r'\$\{aws_s3_bucket\.bucket\["(\w+)"\]\.bucket\}', lambda one: bucket(one[1]), str(value))
+    text = re.sub(r'\$\{aws_s3_bucket\.bucket\["(\w+)"\]\.bucket\}', lambda match: bucket(match[1]), str(value))
     return aws.arn(text)
 
 

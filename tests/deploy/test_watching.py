@@ -203,7 +203,7 @@ def test_each_panel_of_cards_finds_something_in_a_real_mariadb(tmp_path, mariadb
         for panel in board["panels"]:
             (target,) = panel["targets"]
             query = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 < '2100-01-01'", target["rawSql"])
-            cursor.execute(re.sub("transaction_summaries|fraud_summaries", lambda one: tables[one[0]], query))
+            cursor.execute(re.sub("transaction_summaries|fraud_summaries", lambda match: tables[match[0]], query))
             found[panel["title"]] = len(cursor.fetchall())
 
     assert min(found.values()) > 0, found
@@ -224,7 +224,7 @@ def test_a_trial_begins_at_the_limit_of_its_alert_or_just_below_it():
 
 
 def test_a_metric_that_is_renamed_is_missed_by_alerts_and_dashboards(monkeypatch):
-    renamed = {name.replace("shroff_waits", "shroff_awaits"): one for name, one in watching.metrics().items()}
+    renamed = {name.replace("shroff_waits", "shroff_awaits"): metric for name, metric in watching.metrics().items()}
     monkeypatch.setattr(watching, "metrics", lambda: renamed)
 
     assert "prometheus/rules.yaml: the program has no metric shroff_waits" in watching.watch(checks.DEPLOY)

@@ -170,7 +170,8 @@ def dashboards(deploy: Path) -> list[str]:
             found += unknown(file, query, recorded)
             shown |= {metrics()[name][0] for name, _ in re.findall(NAMED, query) if name in metrics()}
         lines += [
-            f"      - {{ record: 'x{len(lines) + at}', expr: {quoted(one)} }}" for at, one in enumerate(queries(board))
+            f"      - {{ record: 'x{len(lines) + at}', expr: {quoted(query)} }}"
+            for at, query in enumerate(queries(board))
         ]
     with tempfile.TemporaryDirectory() as made:
         text = "\n".join(["groups:", "  - name: panels", "    rules:", *lines])

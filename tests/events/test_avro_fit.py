@@ -144,15 +144,15 @@ def test_labels_need_what_names_their_event():
 
 def test_schemas_that_differ_for_readers_alone_are_the_same():
     events, settings = project("x: money, y: 'choice(a, b)'")
-    one = schema_of(events.types["payment"], settings)
+    schema = schema_of(events.types["payment"], settings)
     without = {
-        **one,
+        **schema,
         "doc": "sales",
-        "fields": [{k: v for k, v in each.items() if k != "doc"} for each in one["fields"]],
+        "fields": [{k: v for k, v in each.items() if k != "doc"} for each in schema["fields"]],
     }
 
-    assert is_same(schema_text(one), json.dumps(without, indent=4))
-    assert not is_same(schema_text(one), json.dumps({**one, "fields": one["fields"][:-1]}))
+    assert is_same(schema_text(schema), json.dumps(without, indent=4))
+    assert not is_same(schema_text(schema), json.dumps({**schema, "fields": schema["fields"][:-1]}))
 
 
 def test_another_project_of_the_same_types_is_read_by_names_like_any_other():

@@ -97,12 +97,12 @@ def test_the_amount_of_a_label_keeps_its_worth_and_its_id_when_money_gets_more_p
     before, after = project(), project(places=3)
     payment, label = (sent(before, "payment", PAYMENT), sent(before, "label", LABEL))
     writer(log, before).write([label] if is_early else [payment, label])
-    one = writer(log, after)
+    log_writer = writer(log, after)
     if is_early:
-        one.write([sent(after, "payment", PAYMENT)])
-    (again,) = one.write([sent(after, "label", LABEL)])
+        log_writer.write([sent(after, "payment", PAYMENT)])
+    (again,) = log_writer.write([sent(after, "label", LABEL)])
     (record,) = [item for records in log.read() for item in records if item.kind == "label"]
-    found = one.state.records.decode(record)
+    found = log_writer.state.records.decode(record)
 
     assert isinstance(found, LabelEvent)
     assert found.values[5] == 12_340

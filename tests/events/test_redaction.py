@@ -116,11 +116,11 @@ def stored(log: Log, type_name: str = "payment") -> list[dict[str, object]]:
     ],
 )
 def test_no_spelling_keeps_a_secret_in_a_json_line(mapping, text, secret):
-    (one,) = read(hashing(mapping), text)
+    (submission,) = read(hashing(mapping), text)
 
-    assert one.refusal
-    assert secret not in one.raw().decode()
-    assert b"hashed:" in one.raw()
+    assert submission.refusal
+    assert secret not in submission.raw().decode()
+    assert b"hashed:" in submission.raw()
 
 
 @pytest.mark.parametrize(
@@ -128,16 +128,16 @@ def test_no_spelling_keeps_a_secret_in_a_json_line(mapping, text, secret):
 )
 def test_no_spelling_keeps_a_secret_in_a_csv_line(encoding, cell):
     text = f"id,at,card,amount\n1,2026-03-01T12:00:00Z,{cell},bad\n".encode(encoding)
-    (one,) = read(hashing(), text, format="csv")
+    (submission,) = read(hashing(), text, format="csv")
 
-    assert b"Meier" not in one.raw()
-    assert one.raw().startswith(b"1,2026-03-01T12:00:00Z,hashed:")
-    assert one.raw().endswith(b",bad\n")
+    assert b"Meier" not in submission.raw()
+    assert submission.raw().startswith(b"1,2026-03-01T12:00:00Z,hashed:")
+    assert submission.raw().endswith(b",bad\n")
 
 
 def test_a_short_secret_leaves_the_rest_of_its_line_whole():
-    (one,) = read(hashing(more=", pin: text hashed"), line(card="12", pin="9912", amount="bad"))
-    kept = msgspec.json.decode(one.raw())
+    (submission,) = read(hashing(more=", pin: text hashed"), line(card="12", pin="9912", amount="bad"))
+    kept = msgspec.json.decode(submission.raw())
 
     assert kept == {"id": "1", "at": "2026-03-01T12:00:00Z", "card": mask("12"), "pin": mask("9912"), "amount": "bad"}
 
@@ -145,9 +145,9 @@ def test_a_short_secret_leaves_the_rest_of_its_line_whole():
 def test_a_project_without_hashed_fields_keeps_the_bytes():
     project = load_definitions(FILES).or_raise()
     text = b'{ "id":"1", "at": "4111111111111111",\t"amount": "bad" }\r\n'
-    (one,) = read(project, text)
+    (submission,) = read(project, text)
 
-    assert one.raw() == text
+    assert submission.raw() == text
 
 
 def test_a_label_line_does_not_keep_the_clear_id_that_it_names():
@@ -172,26 +172,28 @@ def test_a_label_of_no_type_is_not_shown_where_an_id_is_hashed():
             + "order:\n  id: id\n  time: at\n  decide: true\n  fields: { id: text, at: time }\n"
         },
     )
-    (one,) = read(project, msgspec.json.encode(label), as_type="label")
+    (submission,) = read(project, msgspec.json.encode(label), as_type="label")
 
-    assert NUMBER not in (one.refusal or "")
-    assert "Did you mean payment" in (one.refusal or "")
-    assert NUMBER.encode() not in one.raw()
+    assert NUMBER not in (submission.refusal or "")
+    assert "Did you mean payment" in (submission.refusal or "")
+    assert NUMBER.encode() not in submission.raw()
 
 
 def test_a_label_line_does_not_keep_the_secrets_of_the_event_on_the_same_line():
     label = {"event": "payment/1", "verdict": "none", "known_at": "2026-03-02T12:00:00Z", "card": NUMBER}
-    (one,) = read(hashing(), msgspec.json.encode(label), as_type="label")
+    (submission,) = read(hashing(), msgspec.json.encode(label), as_type="label")
 
-    assert NUMBER.encode() not in one.raw()
+    assert NUMBER.encode() not in submission.raw()
 
 
 def test_what_a_type_declares_clear_stays_clear_though_another_type_hashes_it():
     events = TYPE.format(mapping="{ }", more="", id="text hashed")
     login = "login:\n  id: id\n  time: at\n  fields: { id: text, at: time, wait: duration }\n"
-    (one,) = read(hashing(changes={"events.yaml": events + login}), line(id="login-1", wait="bad"), as_type="login")
+    (submission,) = read(
+        hashing(changes={"events.yaml": events + login}), line(id="login-1", wait="bad"), as_type="login"
+    )
 
-    assert msgspec.json.decode(one.raw())["id"] == "login-1"
+    assert msgspec.json.decode(submission.raw())["id"] == "login-1"
 
 
 @pytest.mark.parametrize(
@@ -199,19 +201,19 @@ def test_what_a_type_declares_clear_stays_clear_though_another_type_hashes_it():
     [("{ bin: row.card }", ", bin: integer", "bin"), ("{ card: row.bin }", ", bin: integer", "bin")],
 )
 def test_a_message_shows_no_value_of_a_column_that_a_hashed_field_reads(mapping, more, name):
-    (one,) = read(hashing(mapping, more=more), line(card="4111-1111", bin="4111-1111", amount="1.00"))
+    (submission,) = read(hashing(mapping, more=more), line(card="4111-1111", bin="4111-1111", amount="1.00"))
 
-    assert f"{name}: expected" in (one.refusal or "")
-    assert "4111" not in (one.refusal or "")
+    assert f"{name}: expected" in (submission.refusal or "")
+    assert "4111" not in (submission.refusal or "")
 
 
 def test_a_line_nested_too_deep_for_the_readable_form_is_kept_all_the_same():
     deep = '{"a":' * 450 + "1" + "}" * 450
     text = line(card=NUMBER, amount="bad").replace('"bad"', f'"bad","x":{deep}')
-    (one,) = read(hashing(), text)
+    (submission,) = read(hashing(), text)
 
-    assert NUMBER.encode() not in one.raw()
-    assert one.raw().count(b'"a"') == 450
+    assert NUMBER.encode() not in submission.raw()
+    assert submission.raw().count(b'"a"') == 450
 
 
 # ---- lines that were not read, or not taken
@@ -226,13 +228,13 @@ def test_a_line_nested_too_deep_for_the_readable_form_is_kept_all_the_same():
     ],
 )
 def test_a_line_that_cannot_be_read_keeps_no_number_and_no_mail_address(text, format):
-    (one,) = read(hashing(), text, format=format)
-    kept = one.raw()
+    (submission,) = read(hashing(), text, format=format)
+    kept = submission.raw()
 
     assert b"doe@" not in kept
     assert b"1111-11111111" not in kept
     assert b"2026-03-01T12:00:00Z" in kept
-    assert (one.refusal or "").endswith("parts of the line were hashed")
+    assert (submission.refusal or "").endswith("parts of the line were hashed")
 
 
 @pytest.mark.parametrize(
@@ -268,16 +270,16 @@ login:
     json: { when: "row.kind == 'login'", at: "time(row.at, '%Y-%m-%d')" }
 """
     more = {"events.yaml": TYPE.format(mapping=when, more="", id="text") + login, **QUARANTINES}
-    log, (one,) = refused_then_retried(hashing(when, QUARANTINES), hashing(when, more), text, as_type=None)
+    log, (submission,) = refused_then_retried(hashing(when, QUARANTINES), hashing(when, more), text, as_type=None)
 
-    assert one.outcome == "taken"
+    assert submission.outcome == "taken"
     assert [row["id"] for row in stored(log, "login")] == ["1234567890"]
 
 
 def test_a_misspelled_type_keeps_no_secret_of_the_object_under_it():
-    (one,) = read(hashing(), msgspec.json.encode({"paymnt": {"id": "1234567890", "card": NUMBER}}), as_type=None)
+    (submission,) = read(hashing(), msgspec.json.encode({"paymnt": {"id": "1234567890", "card": NUMBER}}), as_type=None)
 
-    assert msgspec.json.decode(one.raw()) == {"paymnt": {"id": "1234567890", "card": mask(NUMBER)}}
+    assert msgspec.json.decode(submission.raw()) == {"paymnt": {"id": "1234567890", "card": mask(NUMBER)}}
 
 
 @pytest.mark.parametrize(
@@ -307,18 +309,18 @@ def test_a_misspelled_type_keeps_no_secret_of_the_object_under_it():
 )
 def test_what_nothing_declares_is_not_kept_in_clear(as_type, text, kept):
     project = hashing("{ country: row.pay.country, when: \"row.kind == 'pay'\" }", QUARANTINES, more=", country: text?")
-    (one,) = read(project, text, as_type=as_type)
-    found = msgspec.json.decode(one.raw())
+    (submission,) = read(project, text, as_type=as_type)
+    found = msgspec.json.decode(submission.raw())
 
-    assert one.refusal
+    assert submission.refusal
     assert {name: found[name] for name in kept} == kept
 
 
 def test_what_nothing_declared_is_the_same_card_where_the_mapping_is_mended():
     text = line(cardd=NUMBER, amount="5.00")
-    log, (one,) = refused_then_retried(hashing(), hashing("{ card: row.cardd }"), text)
+    log, (submission,) = refused_then_retried(hashing(), hashing("{ card: row.cardd }"), text)
 
-    assert one.outcome == "decided"
+    assert submission.outcome == "decided"
     assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
 
 
@@ -327,9 +329,9 @@ def test_what_nothing_declared_is_the_same_card_where_the_mapping_is_mended():
 
 def test_a_retry_gives_the_key_that_the_mapping_gave():
     text = line(card="4111 1111 1111 1111", amount="5.001")
-    log, (one,) = refused_then_retried(hashing(SPACES_OUT), hashing(SPACES_OUT, THREE_PLACES), text)
+    log, (submission,) = refused_then_retried(hashing(SPACES_OUT), hashing(SPACES_OUT, THREE_PLACES), text)
 
-    assert one.outcome == "decided"
+    assert submission.outcome == "decided"
     assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
 
 
@@ -339,11 +341,11 @@ def test_a_retry_of_a_csv_line_gives_the_key_that_the_mapping_gave(separator: st
     text = ",".join(columns) + "\n1,2026-03-01T12:00:00Z,4111 1111 1111 1111,5.001\n"
     header = {"x.csv": CsvHeader(columns, separator)}
     then = hashing(SPACES_OUT, THREE_PLACES)
-    log, (one,) = refused_then_retried(
+    log, (submission,) = refused_then_retried(
         hashing(SPACES_OUT), then, text.replace(",", separator), headers=header, format="csv"
     )
 
-    assert one.outcome == "decided"
+    assert submission.outcome == "decided"
     assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
 
 
@@ -362,9 +364,11 @@ def test_a_retry_of_a_line_that_nobody_took_gives_the_key_that_the_mapping_gives
     spaces_out = SPACES_OUT.removesuffix("}")
     none, some = (f"{spaces_out}, when: \"row.kind == '{kind}'\" }}" for kind in ("x", "pay"))
     text = line(kind="pay", card="4111 1111 1111 1111", amount="5.00")
-    log, (one,) = refused_then_retried(hashing(none, QUARANTINES), hashing(some, QUARANTINES), text, as_type=None)
+    log, (submission,) = refused_then_retried(
+        hashing(none, QUARANTINES), hashing(some, QUARANTINES), text, as_type=None
+    )
 
-    assert one.outcome == "decided"
+    assert submission.outcome == "decided"
     assert [row["card"] for row in stored(log)] == [mask(NUMBER)]
 
 
@@ -378,27 +382,27 @@ def test_a_retry_of_a_line_that_nobody_took_gives_the_key_that_the_mapping_gives
 )
 def test_a_retry_that_needs_a_clear_value_that_was_not_kept_is_refused(before, after, more):
     text = line(card="4111 1111 1111 1111", amount="5.001")
-    log, (one,) = refused_then_retried(hashing(before, more=more), hashing(after, THREE_PLACES, more=more), text)
+    log, (submission,) = refused_then_retried(hashing(before, more=more), hashing(after, THREE_PLACES, more=more), text)
 
-    assert one.stays
-    assert "its clear value was not kept" in one.reason
+    assert submission.stays
+    assert "its clear value was not kept" in submission.reason
     assert stored(log) == []
 
 
 @pytest.mark.parametrize("card", [int(NUMBER), {"number": NUMBER}, "4" * 70_000])
 def test_a_hashed_value_that_was_refused_by_itself_is_not_taken_in_the_form_of_its_hash(card):
-    log, (one,) = refused_then_retried(hashing(), hashing(), line(card=card, amount="5.00"))
+    log, (submission,) = refused_then_retried(hashing(), hashing(), line(card=card, amount="5.00"))
 
-    assert one.stays
+    assert submission.stays
     assert stored(log) == []
 
 
 def test_a_mark_is_seen_by_nobody_but_a_retry():
     mark = {"payment.card": {"of": "replace(row.card, ' ', '')", "value": mask("other")}}
-    (one,) = read(hashing(SPACES_OUT), line(card="4111 1111", amount="5.00", **{MARK: mark}))
+    (submission,) = read(hashing(SPACES_OUT), line(card="4111 1111", amount="5.00", **{MARK: mark}))
 
-    assert one.event is not None
-    assert mask("41111111") in one.event.values
+    assert submission.event is not None
+    assert mask("41111111") in submission.event.values
 
 
 @pytest.mark.parametrize("project", [hashing(), load_definitions(FILES).or_raise()])
@@ -406,9 +410,11 @@ def test_a_line_that_names_its_own_type_can_be_tried_again(project):
     fields = {"id": "1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.001"}
     files = {**project.files, **THREE_PLACES}
     then = load_definitions(files, mask).or_raise()
-    log, (one,) = refused_then_retried(project, then, msgspec.json.encode({"payment": fields}).decode(), as_type=None)
+    log, (submission,) = refused_then_retried(
+        project, then, msgspec.json.encode({"payment": fields}).decode(), as_type=None
+    )
 
-    assert one.outcome == "decided"
+    assert submission.outcome == "decided"
     assert [row["amount"] for row in stored(log)] == ["5.001"]
 
 
@@ -416,9 +422,9 @@ def test_a_line_whose_one_column_has_the_name_of_its_type_is_no_line_that_names_
     mapping = "{ id: row.payment.id, at: row.payment.at, card: row.payment.card, amount: row.payment.amount }"
     fields = {"id": "1", "at": "2026-03-01T12:00:00Z", "card": "c", "amount": "5.001"}
     text = msgspec.json.encode({"payment": fields}).decode()
-    log, (one,) = refused_then_retried(hashing(mapping), hashing(mapping, THREE_PLACES), text)
+    log, (submission,) = refused_then_retried(hashing(mapping), hashing(mapping, THREE_PLACES), text)
 
-    assert one.outcome == "decided"
+    assert submission.outcome == "decided"
     assert [row["card"] for row in stored(log)] == [mask("c")]
 
 
@@ -426,14 +432,14 @@ def test_a_single_label_that_was_refused_can_be_tried_again():
     log, project = MemoryLog(), hashing(id_type="text hashed")
     fields = {"event": "payment/1", "verdict": "fraudulent", "known_at": "2026-03-01T13:00:00Z"}
     raw = msgspec.json.encode({"label": fields})
-    one = intake(project).submit("label", fields, source="shroff label", place="1", raw=raw, is_strict=True)
+    submission = intake(project).submit("label", fields, source="shroff label", place="1", raw=raw, is_strict=True)
     keeper = writer(log, project)
-    keeper.write([one])
+    keeper.write([submission])
     ((_, entry),) = log.refused_list()
     (again,) = retry(log, keeper, intake(project), [], {})
 
     assert msgspec.json.decode(entry.raw)["label"]["event"] == f"payment/{mask('1')}"
-    assert again.reason == one.refusal  # the same words: its fields were found
+    assert again.reason == submission.refusal  # the same words: its fields were found
 
 
 # ---- names, files, lists

@@ -189,7 +189,7 @@ def test_the_stream_is_the_bank_with_its_labels_and_tells_the_frauds_to_the_trut
         payment.event["payment_id"] for payment in payments
     ]
     assert sum(submission.label is not None for submission in submissions) == len(list(labels(payments, 1)))
-    assert {id: one.kind for id, one in truth.frauds.items()} == {
+    assert {id: fraud.kind for id, fraud in truth.frauds.items()} == {
         payment.event["payment_id"]: payment.fraud for payment in payments if payment.fraud
     }
     assert all(item.amount_minor / 100 == float(item.event["amount"]) for item in truth.frauds.values())

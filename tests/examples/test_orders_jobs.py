@@ -28,13 +28,13 @@ def test_each_week_is_a_file_behind_the_one_before_and_a_seed_gives_the_same_byt
 
     assert seen == [1] * 4
     assert [path.name for path in made.files] == [f"batch-0{number}.parquet" for number in range(1, 5)]
-    for one, two, three in zip(
+    for file, two, three in zip(
         (*made.files, made.labels_file),
         (*again.files, again.labels_file),
         (*other.files, other.labels_file),
         strict=True,
     ):
-        assert one.read_bytes() == two.read_bytes() != three.read_bytes()
+        assert file.read_bytes() == two.read_bytes() != three.read_bytes()
     parts = pipeline.partitions(made)
     assert sum(part["orders"] for part in parts) == made.orders
     assert 1_200 < made.orders < 2_000

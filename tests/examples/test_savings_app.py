@@ -73,15 +73,15 @@ def rows(folder: Path, table: str) -> list[dict[str, Any]]:
 def moves(folder: Path) -> list[Move]:
     """The savings and withdrawals that SNS brought, in order."""
     found = []
-    for number, one in enumerate(lines(folder / "sent/sns.jsonl")):
-        context = json.loads(one["context"])
+    for number, line in enumerate(lines(folder / "sent/sns.jsonl")):
+        context = json.loads(line["context"])
         text = context.get("savedAmount", context.get("withdrawalAmount"))
         if text is not None:
             count, unit, _ = text.split("::")
             sent = abs(int(count)) * UNITS[unit]
             cents = sent.quantize(Decimal("0.01"), ROUND_HALF_EVEN)
             is_in = "savedAmount" in context
-            found.append(Move(f"m-{number}", one["userId"], is_in, one["timestamp"], cents, sent, one["context"]))
+            found.append(Move(f"m-{number}", line["userId"], is_in, line["timestamp"], cents, sent, line["context"]))
     return found
 
 

@@ -73,7 +73,7 @@ def payments(found: Definitions, rows: Iterable[tuple[str | None, str, int | Non
 def remarked(found: Definitions, events: Sequence[Event], size: int, past: Hits | None = None) -> Found:
     """The remarks of a run in batches of one size, added up as a log does."""
     engine, log = Engine(found), MemoryLog()
-    placed = [SequencedEvent(seq, one, b"{}", past) for seq, one in enumerate(events, start=1)]
+    placed = [SequencedEvent(seq, event, b"{}", past) for seq, event in enumerate(events, start=1)]
     for start in range(0, len(placed), size):
         part = placed[start : start + size]
         records = [Record(item.seq, "event", item.event.type, item.event.id, 0, b"{}", decided=True) for item in part]
@@ -253,14 +253,20 @@ def test_a_writer_commits_remarks_with_the_batch_that_brought_them():
     wrote = writer(log, scaled)
     wrote.write([payment(1, amount="5.00"), payment(2, 1, amount="9999999.00")])
     wrote.write([payment(3, 2, amount="9999999.00")], decide=False)
-    (one,) = log.remarks()
+    (remark,) = log.remarks()
     log.close()
 
-    assert (one.what, one.asker, one.count, one.first_seq, one.last_seq) == (LEFT_OUT, "card.scaled", 2, 3, 4)
-    assert one.last_ms - one.first_ms == 60_000
+    assert (remark.what, remark.asker, remark.count, remark.first_seq, remark.last_seq) == (
+        LEFT_OUT,
+        "card.scaled",
+        2,
+        3,
+        4,
+    )
+    assert remark.last_ms - remark.first_ms == 60_000
     again = MemoryLog(log.store)
     writer(again, scaled)
-    assert again.remarks() == [one], "what is folded was remarked before"
+    assert again.remarks() == [remark], "what is folded was remarked before"
 
 
 def test_doctor_says_what_was_left_out_since_when_and_what_to_do():

@@ -157,10 +157,10 @@ def test_many_keys_make_the_heap_of_a_rule_grow_in_the_middle_of_a_batch(monkeyp
     declared = definitions(project("card", "count(payment) over 1s since flag including this >= 3"))
     events = [Event("payment", f"p{at}", at, (f"p{at}", at, f"c{at * 7 % 3_000}", 500)) for at in range(9_000)]
     computed = computed_of(declared)
-    one = Online(declared.events, computed, declared.reference, 10**6)
+    online = Online(declared.events, computed, declared.reference, 10**6)
     other = Online(declared.events, computed, declared.reference, 10**6)
 
-    (whole,) = one.compute(events).values()
+    (whole,) = online.compute(events).values()
     parts = [next(iter(other.compute(events[at : at + 500]).values())) for at in range(0, 9_000, 500)]
 
     assert values_of(whole.computed["rule r"]) == [

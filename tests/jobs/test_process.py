@@ -110,7 +110,7 @@ def test_a_process_that_lost_its_lease_leaves_and_changes_nothing(desks, monkeyp
     desk = desks.open(now=True)
     id_ = desk.begin(ADMIN, "marts", {}).id
     job = desk.claim()
-    desk.end(id_, 1, lambda one, now_ms: jobs.lost(one, now_ms, "gone"))
+    desk.end(id_, 1, lambda job, now_ms: jobs.lost(job, now_ms, "gone"))
     assert desk.claim().attempt == 2
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: late)
     process.JobProcess(app.open_exactly(desks.folder), desk, job, left.append).work(

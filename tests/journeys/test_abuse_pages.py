@@ -220,9 +220,9 @@ def test_a_browser_runs_nothing_of_what_others_wrote(service):
     with chromium() as found:
         page = found.new_page()
         page.add_init_script("window.evil = () => { window.ran = true }")
-        page.on("dialog", lambda one: told.append(one.message))
-        page.on("console", lambda one: told.append(one.text))
-        page.on("pageerror", lambda one: told.append(str(one)))
+        page.on("dialog", lambda message: told.append(message.message))
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda message: told.append(str(message)))
         page.context.add_cookies([{"name": COOKIE, "value": token, "url": service.url}])
         for number, text in enumerate(EVIL):
             one = evil_payment(number, text)

@@ -136,9 +136,9 @@ def test_many_are_decided_at_once_and_one_undo_takes_all_back(project):
 def test_a_label_is_written_once_though_the_service_is_killed_between_answer_and_label(project):
     with served(project) as service:
         with service.client() as admin, analyst(service, "ann") as ann:
-            one = raise_cases(admin, 1)[0]
-            events = [alert["event"] for alert in ann.get(f"{CASES}/{one['id']}").json()["alerts"]]
-            answered = ann.post(f"{CASES}/{one['id']}/decide", json={"verdict": "fraud"})
+            case = raise_cases(admin, 1)[0]
+            events = [alert["event"] for alert in ann.get(f"{CASES}/{case['id']}").json()["alerts"]]
+            answered = ann.post(f"{CASES}/{case['id']}/decide", json={"verdict": "fraud"})
         service.kill()
     assert answered.status_code == 200
     assert labels(project) == []
@@ -146,7 +146,7 @@ def test_a_label_is_written_once_though_the_service_is_killed_between_answer_and
     with served(project) as service:
         written = until(lambda: found if len(found := labels(project)) >= len(events) else None)
         with service.client() as admin:
-            now = admin.get(f"{CASES}/{one['id']}").json()
+            now = admin.get(f"{CASES}/{case['id']}").json()
         service.kill()
     with served(project) as service:
         carried_out = subprocess.run([SHROFF, "-C", project, "cases", "list"], check=False, timeout=120)

@@ -117,35 +117,39 @@ JSON = "content-type: application/json\r\n"
 COOKIE = 'cookie: shroff_session="' + "\\" * 60_000 + '"\r\n'
 Attack = Callable[[Served], tuple[bytes, ...]]
 ATTACKS: dict[str, tuple[Attack, int]] = {
-    "a header of 64 KiB": (lambda one: (request(one, EVENTS), b"x: " + b"a" * 65_536 + b"\r\n\r\n"), 431),
-    "101 headers": (lambda one: (request(one, EVENTS), b"x: y\r\n" * 98 + b"\r\n"), 431),
-    "99 headers": (lambda one: (request(one, "/health/live", method="GET"), b"x: y\r\n" * 96, b"\r\n"), 200),
-    "a long address": (lambda one: (request(one, "/" + "a" * 17_000, method="GET"), b"\r\n"), 414),
+    "a header of 64 KiB": (lambda service: (request(service, EVENTS), b"x: " + b"a" * 65_536 + b"\r\n\r\n"), 431),
+    "101 headers": (lambda service: (request(service, EVENTS), b"x: y\r\n" * 98 + b"\r\n"), 431),
+    "99 headers": (lambda service: (request(service, "/health/live", method="GET"), b"x: y\r\n" * 96, b"\r\n"), 200),
+    "a long address": (lambda service: (request(service, "/" + "a" * 17_000, method="GET"), b"\r\n"), 414),
     "a body above 16 MiB": (
-        lambda one: (request(one, EVENTS, f"{JSON}content-length: {17 * MIB}\r\n"), b"\r\n", *[b" " * MIB] * 17),
+        lambda service: (
+            request(service, EVENTS, f"{JSON}content-length: {17 * MIB}\r\n"),
+            b"\r\n",
+            *[b" " * MIB] * 17,
+        ),
         413,
     ),
     "chunks above 16 MiB": (
-        lambda one: (request(one, EVENTS, JSON + CHUNKED), b"\r\n", *[chunk(b" " * MIB)] * 20, b"0\r\n\r\n"),
+        lambda service: (request(service, EVENTS, JSON + CHUNKED), b"\r\n", *[chunk(b" " * MIB)] * 20, b"0\r\n\r\n"),
         413,
     ),
     "a body that nobody reads": (
-        lambda one: (request(one, "/health/live", CHUNKED), b"\r\n", *[chunk(b" " * MIB)] * 20, b"0\r\n\r\n"),
+        lambda service: (request(service, "/health/live", CHUNKED), b"\r\n", *[chunk(b" " * MIB)] * 20, b"0\r\n\r\n"),
         405,
     ),
-    "a cookie of escapes": (lambda one: (request(one, "/queue", COOKIE, method="GET", key=""), b"\r\n"), 303),
+    "a cookie of escapes": (lambda service: (request(service, "/queue", COOKIE, method="GET", key=""), b"\r\n"), 303),
     "a form of nobody known": (
-        lambda one: (
-            request(one, "/login", f"content-type: application/x-www-form-urlencoded\r\ncontent-length: {MIB}\r\n"),
+        lambda service: (
+            request(service, "/login", f"content-type: application/x-www-form-urlencoded\r\ncontent-length: {MIB}\r\n"),
             b"\r\n" + b"%41=" * (MIB // 4),
         ),
         413,
     ),
-    "many empty events": (lambda one: (posted(one, b"[" + b"{}," * 9_999 + b"{}]"),), 200),
-    "a deep event": (lambda one: (posted(one, b'{"card":' + b"[" * 1_000_000),), 422),
-    "a webhook above 1 MiB": (lambda one: (called(one, b"{" * (MIB + 1)),), 413),
-    "a forged webhook of 1 MiB": (lambda one: (called(one, b"{" * MIB),), 403),
-    "no HTTP": (lambda one: (b"\x16\x03\x01\x00",), 400),
+    "many empty events": (lambda service: (posted(service, b"[" + b"{}," * 9_999 + b"{}]"),), 200),
+    "a deep event": (lambda service: (posted(service, b'{"card":' + b"[" * 1_000_000),), 422),
+    "a webhook above 1 MiB": (lambda service: (called(service, b"{" * (MIB + 1)),), 413),
+    "a forged webhook of 1 MiB": (lambda service: (called(service, b"{" * MIB),), 403),
+    "no HTTP": (lambda service: (b"\x16\x03\x01\x00",), 400),
 }
 
 

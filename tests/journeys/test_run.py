@@ -94,7 +94,7 @@ def test_a_file_of_the_same_name_with_other_content_is_read_from_its_start(bank,
 def test_no_line_of_the_log_is_about_one_event_decided_or_refused(bank, start, monkeypatch):
     payments = Path("../payments.jsonl").read_bytes().splitlines(keepends=True)[:400]
     Path("../payments.jsonl").write_bytes(
-        b"".join(b"{}\n" if number % 2 else one for number, one in enumerate(payments))
+        b"".join(b"{}\n" if number % 2 else payment for number, payment in enumerate(payments))
     )
     monkeypatch.setenv("SHROFF_LOG_FORMAT", "json")
     told, logged = start(*FROM).communicate()

@@ -98,11 +98,11 @@ def test_an_incompatible_schema_is_shown_beside_ours_with_the_field_named(folder
         ["amount", "boolean", "decimal(16,", "2)", "cannot", "be", "read"],
     ]
     code, document = asked("schema", "check", path)
-    (one,) = document["types"]
-    assert (code, document["ok"], one["readable"]) == (1, False, False)
-    assert [misfit["field"] for misfit in one["misfits"]] == ["amount"]
-    assert one["theirs"] == with_field("amount", "boolean")
-    assert one["ours"]["fields"][3]["type"]["logicalType"] == "decimal"
+    (type_,) = document["types"]
+    assert (code, document["ok"], type_["readable"]) == (1, False, False)
+    assert [misfit["field"] for misfit in type_["misfits"]] == ["amount"]
+    assert type_["theirs"] == with_field("amount", "boolean")
+    assert type_["ours"]["fields"][3]["type"]["logicalType"] == "decimal"
 
 
 def test_diff_goes_field_by_field(folder, asked):

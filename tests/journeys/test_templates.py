@@ -117,11 +117,11 @@ def test_a_template_has_an_example_of_each_type_that_is_answered_at_once(templat
     answers = []
     for path in examples:
         fields = json.loads(path.read_text(encoding="utf-8"))
-        one = project.taking.intake(keeps_hashes=False).submit(
+        submission = project.taking.intake(keeps_hashes=False).submit(
             path.stem, fields, source="test", place="1", raw=path.read_bytes(), is_strict=True
         )
         with project.log.writing() as (writer, _):
-            answers += writer.write([one])
+            answers += writer.write([submission])
 
     assert [path.stem for path in examples] == sorted(types)
     kinds = ["decided" if project.definitions.events.types[name].is_decided else "taken" for name in sorted(types)]
@@ -240,7 +240,7 @@ def test_orders_know_the_ten_before_them(made, tmp_path):
     file = tmp_path / "orders.csv"
     file.write_text(ORDERS.lstrip(), encoding="utf-8")
     report = project.ingest([file], as_type="order")
-    features = {id_: one["features"] for id_, one in decisions(project).items()}
+    features = {id_: decision["features"] for id_, decision in decisions(project).items()}
 
     def column(name):
         return [feature[name] for feature in features.values()]
@@ -405,8 +405,8 @@ def test_paysim_rules_on_the_shuffled_sample_have_the_known_precision_and_recall
     rows = duckdb.sql(f"SELECT isFraud = 1 FROM read_csv('{file}')").fetchall()
     fraud = {f"{file.name}:{number}" for number, (is_fraud,) in enumerate(rows, 1) if is_fraud}
     hit = {"large_transfer": set(), "account_emptied": set()}
-    for id_, one in decisions(project).items():
-        for rule in one["rules"]:
+    for id_, decision in decisions(project).items():
+        for rule in decision["rules"]:
             hit[rule].add(id_)
     measured = {
         rule: (round(len(ids & fraud) / len(ids), 3), round(len(ids & fraud) / len(fraud), 3))

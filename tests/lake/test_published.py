@@ -78,7 +78,7 @@ def pay(log: MemoryLog, first: int, count: int) -> None:
         for n in range(first, first + count)
     ]
     writer = projects.writer(log)
-    writer.write([submission("payment", 100 + first + n, one) for n, one in enumerate(fields)])
+    writer.write([submission("payment", 100 + first + n, field) for n, field in enumerate(fields)])
     writer.write([label(100 + first, f"payment/n{first}", "fraud", "chargeback", "2026-03-20T00:00:00Z")])
 
 
@@ -89,8 +89,8 @@ def pay_with(log: MemoryLog, field: str, id_: str) -> None:
     fields = {"id": id_, "at": "2026-03-02T10:00:00Z", "card": "c", "amount": "1.00"}
     raw = json.dumps(fields).encode()
     intake = Intake(project.events, project.settings, None)
-    one = intake.submit("payment", fields, source="test", place=id_, raw=raw, is_strict=False)
-    Writer(log, project, lambda: NOW_MS).write([one])
+    submission = intake.submit("payment", fields, source="test", place=id_, raw=raw, is_strict=False)
+    Writer(log, project, lambda: NOW_MS).write([submission])
 
 
 def seqs(objects: MemoryObjects, paths: Any) -> Counter[tuple[str, int, int]]:

@@ -96,7 +96,7 @@ def test_events_arrive_as_they_were_sent_by_avro_and_by_json(found):
     arrived = {}
     for format, encoder in encoders.items():
         sent_bytes = [encoder.value("payment", dict(zip(names, row, strict=True))) for row in rows]
-        lines = [decoders[format].line(at, one) for at, one in enumerate(sent_bytes, 1)]
+        lines = [decoders[format].line(at, raw) for at, raw in enumerate(sent_bytes, 1)]
         arrived[format] = taken(lines, format, events, SETTINGS)
 
     for format, submissions in arrived.items():
@@ -167,7 +167,9 @@ MANY = {
 }
 
 
-NULLABLE = [lambda one: ["null", one], lambda one: [one, "null"]] * 8 + [lambda one: ["null", one, "null"]]
+NULLABLE = [lambda schema: ["null", schema], lambda schema: [schema, "null"]] * 8 + [
+    lambda schema: ["null", schema, "null"]
+]
 
 
 @st.composite
@@ -233,7 +235,7 @@ def as_told(registry, events, messages, as_type="payment", *, in_runs):
     if not in_runs:
         inflow._forms = SimpleNamespace(take=lambda _count, *, are_records: False)
     decoder = AvroDecoder(registry, events, as_type, settings=SETTINGS)
-    lines = [decoder.line(at, one) for at, one in enumerate(messages)]
+    lines = [decoder.line(at, message) for at, message in enumerate(messages)]
     found = inflow.submissions([Taken("payments/0", as_type, "avro", lines, "")])
     codecs = {name: Codec(type_) for name, type_ in events.types.items()}
     told = [

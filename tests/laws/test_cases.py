@@ -126,28 +126,28 @@ class Cases(RuleBasedStateMachine):
         if not self.cases:
             return
         number = data.draw(st.sampled_from(sorted(self.cases)))
-        one = self.cases[number]
-        event = data.draw(st.sampled_from(sorted(one.answers)))
+        case = self.cases[number]
+        event = data.draw(st.sampled_from(sorted(case.answers)))
         self.seq += 1
         opened = self.at.denied(self.seq, event, self.now_ms)
         assert [found.case for found in opened] == (
-            [number] if one.state == "closed" and not self._is_fraud(event) else []
+            [number] if case.state == "closed" and not self._is_fraud(event) else []
         )
-        one.denied.add(event)
+        case.denied.add(event)
         if not self._is_fraud(event):
-            one.answers[event] = ""
-            one.told += 1
-            if one.state == "closed":
+            case.answers[event] = ""
+            case.told += 1
+            if case.state == "closed":
                 self._change(number, state="open", who="", verdict="")
             else:
-                self._change(number, state=one.free if one.state == "snoozed" else one.state)
+                self._change(number, state=case.free if case.state == "snoozed" else case.state)
 
     def _is_fraud(self, event: int) -> bool:
         return any(case.answers.get(event) == "fraud" for case in self.cases.values())
 
     def _raised(self, key: str) -> Plain:
         """The case that has the alert of this place now."""
-        open_ones = [number for number, one in self.cases.items() if one.key == key and one.state != "closed"]
+        open_ones = [number for number, case in self.cases.items() if case.key == key and case.state != "closed"]
         number = open_ones[-1] if open_ones else len(self.cases) + 1
         one = self.cases.setdefault(number, Plain(key))
         one.answers[self.seq] = ""
@@ -195,7 +195,7 @@ class Cases(RuleBasedStateMachine):
     def next_is_claimed(self, who: Who) -> None:
         found = case_actions.claim_next(self.at.desk, who)
         self._lapse()
-        free = [number for number, one in self.cases.items() if one.state == "open" and one.who in {"", who.id}]
+        free = [number for number, case in self.cases.items() if case.state == "open" and case.who in {"", who.id}]
         expected = min(free, key=lambda number: (min(self._waiting(number)), number), default=None)
         assert (found and found.number) == expected
         if expected is not None:
@@ -334,7 +334,7 @@ class Cases(RuleBasedStateMachine):
             return
         found = self.at.cases()
         assert {case.number: (case.key, case.state, case.assignee, case.version, case.verdict) for case in found} == {
-            number: (one.key, one.state, one.who, one.version, one.verdict) for number, one in self.cases.items()
+            number: (case.key, case.state, case.who, case.version, case.verdict) for number, case in self.cases.items()
         }
         for case in found:
             one = self.cases[case.number]
@@ -359,8 +359,8 @@ class Cases(RuleBasedStateMachine):
         return [seq for seq, answer in self.cases[number].answers.items() if not answer]
 
     def _copy(self, number: int) -> Plain:
-        one = self.cases[number]
-        return replace(one, answers=dict(one.answers), denied=set(one.denied))
+        case = self.cases[number]
+        return replace(case, answers=dict(case.answers), denied=set(case.denied))
 
     def _may(self, number: int, who: Who) -> type[UsageError] | None:
         """What somebody is told who would change an open case; None where they may."""
@@ -389,16 +389,16 @@ class Cases(RuleBasedStateMachine):
         self.cases[number] = replace(self.cases[number], version=self.cases[number].version + 1, **changes)
 
     def _take(self, number: int, who: Who) -> None:
-        one, until_ms = self.cases[number], self.now_ms + LOCK_MS
-        if one.state == "claimed" and one.who == who.id:
-            one.until_ms = until_ms
+        case, until_ms = self.cases[number], self.now_ms + LOCK_MS
+        if case.state == "claimed" and case.who == who.id:
+            case.until_ms = until_ms
         else:
             self._change(number, state="claimed", who=who.id, until_ms=until_ms)
 
     def _lapse(self) -> None:
-        for number, one in self.cases.items():
-            if one.state in {"claimed", "snoozed"} and one.until_ms <= self.now_ms:
-                self.cases[number] = replace(one, state=one.free, who=one.given)
+        for number, case in self.cases.items():
+            if case.state in {"claimed", "snoozed"} and case.until_ms <= self.now_ms:
+                self.cases[number] = replace(case, state=case.free, who=case.given)
 
     def _answer(self, number: int, who: Who, verdict: str, call: Callable[[], Any], seq: int | None) -> None:
         done = self._does(number, who, call)
@@ -407,12 +407,12 @@ class Cases(RuleBasedStateMachine):
 
     def _answered(self, number: int, verdict: str, seq: int | None) -> tuple[int, int, Plain, list[int]]:
         before, events = self._copy(number), self._waiting(number) if seq is None else [seq]
-        one = self.cases[number]
-        one.answers |= dict.fromkeys(events, verdict)
+        case = self.cases[number]
+        case.answers |= dict.fromkeys(events, verdict)
         if self._waiting(number):
             self._change(number)
         else:
-            worst = next(name for name in ("fraud", "unclear", "genuine") if name in one.answers.values())
+            worst = next(name for name in ("fraud", "unclear", "genuine") if name in case.answers.values())
             verdict = verdict if seq is None else worst
             self._change(number, state="closed", who="", verdict=verdict, free="open", given="")
         return number, self.cases[number].version, before, events

@@ -217,11 +217,11 @@ def by_rows(case: Case) -> Rows:
     lines = Lines("parquet", tuple(case.batch.schema.names), lines_of(case.batch, range(1, 100)), lambda: None)
     intake = Intake(Events({"payment": case.type}), Settings(), hasher)
     admitted, refused = [], []
-    for at, one in enumerate(intake.submissions(lines, "f.parquet", "payment")):
-        if one.event is None:
-            refused.append((at, one.refusal or ""))
+    for at, submission in enumerate(intake.submissions(lines, "f.parquet", "payment")):
+        if submission.event is None:
+            refused.append((at, submission.refusal or ""))
         else:
-            admitted.append((at, one.event.values))
+            admitted.append((at, submission.event.values))
     return admitted, refused
 
 

@@ -56,8 +56,10 @@ def posted(given_: Given) -> list[object]:
     """The answers to contents that are posted as lists and as lines, several of them decided at once; and the log."""
     contents, labels, hours, size = given_
     log, answered = MemoryLog(), list[object]()
-    one, now_ms = writer(log, CHANGES), START_MS + hours * HOUR_MS
-    one.write([RequestReader(PROJECT, INTAKE, lambda: now_ms).one("label", each, "me") for each in labels.splitlines()])
+    log_writer, now_ms = writer(log, CHANGES), START_MS + hours * HOUR_MS
+    log_writer.write(
+        [RequestReader(PROJECT, INTAKE, lambda: now_ms).one("label", each, "me") for each in labels.splitlines()]
+    )
     reader = RequestReader(PROJECT, INTAKE, lambda: now_ms)
     queue = RequestQueue(lambda _: None)
     queue.open(reader)
@@ -75,7 +77,7 @@ def posted(given_: Given) -> list[object]:
         queue.put(requests[-1][0])
     while parts := queue.take(size, 0.0):
         found = together(request.submissions[start:stop] for request, start, stop in parts)
-        queue.answer(parts, one.write(found))
+        queue.answer(parts, log_writer.write(found))
     for request, mistakes in requests:
         bodies = [shown(*each) for each in zip(request.answers, mistakes, strict=True)]
         answered += [[status for status, _ in bodies], _response(bodies, is_list=True, are_lines=False).body]
@@ -109,8 +111,10 @@ def polled(given_: Given, sent: Iterable[bytes] | None = None, decoder: Decoder 
     """The same of contents that are messages of three parts, of which two polls are decided at once."""
     contents, labels, hours, size = given_
     log, now_ms = MemoryLog(), START_MS + hours * HOUR_MS
-    one, told = writer(log, CHANGES), list[object]()
-    one.write([RequestReader(PROJECT, INTAKE, lambda: now_ms).one("label", each, "me") for each in labels.splitlines()])
+    log_writer, told = writer(log, CHANGES), list[object]()
+    log_writer.write(
+        [RequestReader(PROJECT, INTAKE, lambda: now_ms).one("label", each, "me") for each in labels.splitlines()]
+    )
     inflow, decoder = Inflow(INTAKE, PROJECT, lambda: now_ms, is_live=True), decoder or JsonDecoder()
     messages = iter(enumerate(sent or [line for content in contents for line in content.split(b"\n")]))
     while some := [list(islice(messages, size)) for _ in range(2)]:
@@ -129,7 +133,7 @@ def polled(given_: Given, sent: Iterable[bytes] | None = None, decoder: Decoder 
                 for offset, raw in poll
             ]
             gathered = together([gathered, inflow.submissions(taken)] if taken else [gathered])
-        answers = one.write(gathered)
+        answers = log_writer.write(gathered)
         told.append([list(sent_of(gathered)), list(answers)])
     return [told, *state(log)]
 

@@ -224,14 +224,25 @@ def test_any_decision_computed_again_has_its_receipt(some: list[Version], made: 
 
 
 CHANGES = [
-    pytest.param(lambda one: one if one.over_ms is None else replace(one, over_ms=one.over_ms + 1), id="left"),
-    pytest.param(lambda one: replace(one, delay_ms=max(one.delay_ms - 1, 0)), id="right edge"),
-    pytest.param(lambda one: replace(one, including=False), id="including this"),
-    pytest.param(lambda one: replace(one, since_flag=False), id="since flag"),
-    pytest.param(lambda one: replace(one, matching=None), id="matching"),
-    pytest.param(lambda one: replace(one, each_source=False), id="of each source"),
-    pytest.param(lambda one: one if one.last_n is None else replace(one, last_n=one.last_n + 1), id="last n"),
-    pytest.param(lambda one: one if AGGREGATES[one.function].needs_where else replace(one, condition=None), id="where"),
+    pytest.param(
+        lambda aggregate: aggregate if aggregate.over_ms is None else replace(aggregate, over_ms=aggregate.over_ms + 1),
+        id="left",
+    ),
+    pytest.param(lambda aggregate: replace(aggregate, delay_ms=max(aggregate.delay_ms - 1, 0)), id="right edge"),
+    pytest.param(lambda aggregate: replace(aggregate, including=False), id="including this"),
+    pytest.param(lambda aggregate: replace(aggregate, since_flag=False), id="since flag"),
+    pytest.param(lambda aggregate: replace(aggregate, matching=None), id="matching"),
+    pytest.param(lambda aggregate: replace(aggregate, each_source=False), id="of each source"),
+    pytest.param(
+        lambda aggregate: aggregate if aggregate.last_n is None else replace(aggregate, last_n=aggregate.last_n + 1),
+        id="last n",
+    ),
+    pytest.param(
+        lambda aggregate: (
+            aggregate if AGGREGATES[aggregate.function].needs_where else replace(aggregate, condition=None)
+        ),
+        id="where",
+    ),
 ]
 
 

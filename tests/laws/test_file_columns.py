@@ -201,7 +201,7 @@ def mixed(path: Path, rows: list[Any]) -> Path:
         return path
     columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
     types = (pa.string(), pa.string(), pa.int64(), pa.string())
-    table = pa.table([pa.array(one, of) for one, of in zip(columns, types, strict=True)], ["kind", *names])
+    table = pa.table([pa.array(column, of) for column, of in zip(columns, types, strict=True)], ["kind", *names])
     pyarrow.csv.write_csv(table, path) if path.suffix == ".csv" else pq.write_table(table, path, row_group_size=4)
     return path
 
@@ -314,13 +314,15 @@ def test_codes_stay_what_they_are_when_the_table_grows():
     st.lists(
         st.one_of(
             st.lists(st.one_of(st.none(), st.text("12-", max_size=2), st.just(str(-(2**63)))), max_size=30).map(
-                lambda one: pa.array(one, pa.string())
+                lambda values: pa.array(values, pa.string())
             ),
-            st.lists(st.integers(-3, 12), max_size=30).map(lambda one: pa.array(one, pa.int8())),
+            st.lists(st.integers(-3, 12), max_size=30).map(lambda values: pa.array(values, pa.int8())),
             st.lists(st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1]), max_size=30).map(
-                lambda one: pa.array(one, pa.int64())
+                lambda values: pa.array(values, pa.int64())
             ),
-            st.lists(st.one_of(st.none(), st.integers(0, 3)), max_size=30).map(lambda one: pa.array(one, pa.uint64())),
+            st.lists(st.one_of(st.none(), st.integers(0, 3)), max_size=30).map(
+                lambda values: pa.array(values, pa.uint64())
+            ),
         ),
         max_size=6,
     )

@@ -89,7 +89,7 @@ def naive(log: MemoryLog, after: int) -> dict[int, tuple[dict[str, bool], str]]:
 
 def found(records: HitRecords) -> dict[int, tuple[dict[str, bool], str]]:
     """The same, as it was counted."""
-    return {seq: (one.rules, one.verdict) for seq, one in records.events.items()}
+    return {seq: (event.rules, event.verdict) for seq, event in records.events.items()}
 
 
 def shown(records: HitRecords) -> object:

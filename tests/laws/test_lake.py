@@ -106,7 +106,9 @@ def assert_is_the_log(objects: Any, log: Log) -> LakeState:
     assert rows_of(LakeReader(patient)) == rows_of(log)
     records, decisions, flags, _ = rows_of(log)
     documents = {path.name: patient.get(path.name) for name in DOCUMENTS for path in patient.list(name)}
-    found = sorted((name.partition("/")[0], line) for name, one in documents.items() for line in one.data.splitlines())
+    found = sorted(
+        (name.partition("/")[0], line) for name, document in documents.items() for line in document.data.splitlines()
+    )
     told = [msgspec.json.decode(record.body) for record in records if record.kind == "label"]
     labels = [notice for notice in told if notice["source"] in {"chargeback", "customer"}]
     kept = ("event", "verdict", "source", "known_at", "reason", "amount")
@@ -391,7 +393,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 @given(
     rows=st.lists(
-        st.fixed_dictionaries({name: st.none() | one for name, one in VALUES.items()}), min_size=1, max_size=12
+        st.fixed_dictionaries({name: st.none() | value for name, value in VALUES.items()}), min_size=1, max_size=12
     )
 )
 def test_values_of_any_form_come_out_as_they_are(rows: list[dict[str, Any]]):

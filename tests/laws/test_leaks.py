@@ -65,7 +65,7 @@ def source(definitions: Definitions, history: list[LogEvent], size: int = 64) ->
 
 def generated(features: str, seed: int, length: int) -> tuple[Definitions, ModelSettings, HistorySource, int]:
     definitions = computing_project(features)
-    readable = [name for name, one in definitions.features.items() if "payment" in one.events]
+    readable = [name for name, feature in definitions.features.items() if "payment" in feature.events]
     split = Split(train_ms=20, delay_ms=2, test_ms=10, folds=2)
     given = settings_of(definitions, [*readable, "payment.country", "payment.points", "payment.ratio"], split, 5)
     history = history_of(seed, length)
@@ -124,7 +124,7 @@ def made_up() -> list[LogEvent]:
             verdict = random.choice(["fraud", "fraud", "genuine"])
             said = (f"payment/p{number}", verdict, "chargeback", known_ms, None, None)
             events.append(LabelEvent(f"payment/p{number}#1", known_ms, said, event, changes=True))
-    return sorted(events, key=lambda one: one.time_ms)
+    return sorted(events, key=lambda event: event.time_ms)
 
 
 @pytest.fixture(scope="module")

@@ -191,18 +191,18 @@ def left_by(
         answers.extend(some)
         assert [some[at] for at in range(len(some))] == list(some)
 
-    one = writer(log, CHANGES)
-    one.keeps_late = keeps_late
+    log_writer = writer(log, CHANGES)
+    log_writer.keeps_late = keeps_late
     intake = Intake(PROJECT.events, PROJECT.settings, None)
     for number, (type_, content) in enumerate(files):
         with read_stream(BytesIO(content), format, name="x") as lines:
             read = submissions_in_runs if in_runs else Intake.submissions
             found = [(f"{number}.{format}", read(intake, lines, f"{number}.{format}", type_))]
-            submissions = arranged(found, one, order="file")
+            submissions = arranged(found, log_writer, order="file")
             if labels and type_ in {"payment", None}:
                 known = Intake.submissions(intake, read_stream(BytesIO(labels), "jsonl"), "labels.jsonl", "label")
                 submissions = with_labels(submissions, known)
-            ingest(one, submissions, batch_size=size, on_batch=told)
+            ingest(log_writer, submissions, batch_size=size, on_batch=told)
     parts = log.decisions_after, log.flags_after, log.hits_after
     beside = log.refused_list(), log.outbox(10_000), log.remarks(), log.waiting_all(), log.offsets("event sources")
     return [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts), beside, answers]
@@ -362,13 +362,13 @@ def test_files_that_overlap_are_told_the_same(size: int, as_type: str | None):
 
     def told(read: Any) -> list[str]:
         log, overlaps, intake = MemoryLog(), Overlaps(), Intake(PROJECT.events, PROJECT.settings, None)
-        one = writer(log, CHANGES)
+        log_writer = writer(log, CHANGES)
         inputs = [
             (name, read(intake, read_stream(BytesIO(text.encode()), "jsonl"), name, as_type))
             for name, text in files.items()
         ]
-        found = overlaps.noted(arranged(inputs, one, overlaps=overlaps))
-        ingest(one, found, batch_size=size, on_batch=overlaps.count)
+        found = overlaps.noted(arranged(inputs, log_writer, overlaps=overlaps))
+        ingest(log_writer, found, batch_size=size, on_batch=overlaps.count)
         return overlaps.warnings()
 
     with runs_of(size):

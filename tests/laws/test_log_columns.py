@@ -61,7 +61,7 @@ def test_columns_hold_what_the_records_say(made: Made):
         pieces = list(log_columns(log, definitions))
         found = rows_of(log, definitions)
 
-    assert found == {seq: one.values for seq, one in events.items() if isinstance(one, Event)}
+    assert found == {seq: event.values for seq, event in events.items() if isinstance(event, Event)}
     labels = {piece.after + 1 + row: label.values for piece in pieces for row, label in piece.labels}
     assert labels == {record.seq: events[record.seq].values for record in records if record.kind == "label"}
     assert np.concatenate([piece.decided for piece in pieces]).tolist() == [record.decided for record in records]

@@ -220,7 +220,7 @@ def test_a_page_ends_at_the_lake_where_that_cannot_be_reached():
 def test_the_law_catches_a_lake_that_forgets_a_place(monkeypatch: pytest.MonkeyPatch):
     class Forgetful(LakeReader):
         def records_at(self, places: Any) -> Any:
-            return {seq: one for seq, one in super().records_at(places).items() if seq % 2}
+            return {seq: record for seq, record in super().records_at(places).items() if seq % 2}
 
     log, objects, history = MemoryLog(), MemoryObjects(), history_of(7, 40)
     whole = WholeLog(log, lambda: lake_of(objects))

@@ -114,7 +114,7 @@ def test_the_first_answer_in_time_stands_and_does_something_once(tmp_path_factor
         if wanted is State.OPEN:
             first[number] = said
     with store.look() as look:
-        answers = {number: look.question(one.id).answer for number, one in enumerate(QUESTIONS)}
+        answers = {number: look.question(question.id).answer for number, question in enumerate(QUESTIONS)}
     with closing(SqliteLog(folder / "log.db")) as log:
         asked = len(log.asked())
     store.close()

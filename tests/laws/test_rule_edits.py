@@ -79,7 +79,7 @@ def versions_of(begun: Sequence[MadeOf], edits: Sequence[Edit]) -> list[Definiti
     files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": FEATURES}
     files |= {"lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES, "lists/asked.csv": LIST.format("x")}
     rules, read = dict(enumerate(begun)), ReadOnce()
-    files |= {f"rules/r{at}.yaml": text_of_rule(at, one, 0) for at, one in rules.items()}
+    files |= {f"rules/r{at}.yaml": text_of_rule(at, rule, 0) for at, rule in rules.items()}
     found, past = [load_definitions(dict(files), read=read).or_raise()], [(dict(files), dict(rules))]
     for what, at, seed, made in edits:
         if what in {"said", "rule"}:

@@ -120,7 +120,9 @@ def load_without_models(features: str) -> tuple[str, ...]:
     files = {"shroff.yaml": SHROFF, "events.yaml": EVENTS + TABLES, "features.yaml": features}
     files |= {"lists/blocked.csv": BLOCKED, "tables/places.csv": PLACES}
     found = load_definitions(files).or_raise()
-    return tuple(name for name, one in found.features.items() if "payment" in one.events and not one.type.is_text)
+    return tuple(
+        name for name, feature in found.features.items() if "payment" in feature.events and not feature.type.is_text
+    )
 
 
 @pytest.fixture(name="models")

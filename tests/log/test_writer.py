@@ -129,10 +129,10 @@ def test_labels_are_joined_seen_by_later_events_and_never_twice():
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_labels_of_older_events_are_taken_beside_events_that_come_twice(repeats):
     log = MemoryLog()
-    one = writer(log)
-    one.write([payment(1), payment(2)])
+    log_writer = writer(log)
+    log_writer.write([payment(1), payment(2)])
     labels = [label(n, f"payment/p{n}", "fraud", "chargeback", "2026-03-01T12:30:00Z") for n in (1, 2)]
-    answers = one.write([*[payment(3, 1)] * (1 + repeats), *labels[:repeats]])
+    answers = log_writer.write([*[payment(3, 1)] * (1 + repeats), *labels[:repeats]])
 
     assert [answer.kind for answer in answers[-repeats:]] == ["taken"] * repeats
     assert log.waiting_all() == []
@@ -174,15 +174,15 @@ def test_a_label_of_a_day_is_known_at_its_start_or_at_its_event_on_that_day(is_f
     #  2026-03-01                |      on that day: known at the event
     #  2026-03-02                       |  at the start of the day
     log = MemoryLog()
-    one = writer(log)
+    log_writer = writer(log)
     labels = [label(2, "p1", "fraud", "analyst", "2026-03-01"), label(3, "p1", "genuine", "chargeback", "2026-03-02")]
     rows = [*labels, payment(1, 10)] if is_first else [payment(1, 10), *labels]
     for row in rows:
-        one.write([row])
+        log_writer.write([row])
 
     known = [time_text(row.time_ms) for rows in log.read() for row in rows if row.type == "label"]
     assert known == ["2026-03-01T12:10:00Z", "2026-03-02T00:00:00Z"]
-    assert [answer.kind for answer in one.write(labels)] == ["duplicate", "duplicate"]
+    assert [answer.kind for answer in log_writer.write(labels)] == ["duplicate", "duplicate"]
 
 
 def test_a_label_of_the_day_before_its_event_is_refused():
@@ -203,9 +203,9 @@ def test_a_label_known_before_its_event_is_refused():
 
 def test_events_taken_without_deciding_count_in_windows_and_are_not_decided():
     log = MemoryLog()
-    one = writer(log)
-    taken = one.write([payment(1, 0, amount="150.00")], decide=False)
-    decided = one.write([payment(2, 1)])
+    log_writer = writer(log)
+    taken = log_writer.write([payment(1, 0, amount="150.00")], decide=False)
+    decided = log_writer.write([payment(2, 1)])
 
     assert taken[0].kind == "taken"
     assert [row for rows in log.hits_after() for row in rows] == []
@@ -238,12 +238,12 @@ class FailingLog(MemoryLog):
 
 def test_state_is_thrown_away_when_a_commit_fails():
     log = FailingLog()
-    one = writer(log)
-    one.write([payment(1)])
+    log_writer = writer(log)
+    log_writer.write([payment(1)])
     with pytest.raises(StorageError):
-        one.write([payment(2, 1)])
+        log_writer.write([payment(2, 1)])
     with pytest.raises(StateError, match="open the project again"):
-        one.write([payment(3, 2)])
+        log_writer.write([payment(3, 2)])
     restored = writer(log).write([payment(4, 3)])
 
     assert documents(restored)[0]["features"]["card.payments_1h"] == 1
@@ -252,15 +252,15 @@ def test_state_is_thrown_away_when_a_commit_fails():
 def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
     """Watermark and windows had moved on, and good input went to quarantine as too late for a log without it."""
     log = MemoryLog()
-    one = writer(log)
-    one.write([payment(1)])
-    engine = one.state.engine
+    log_writer = writer(log)
+    log_writer.write([payment(1)])
+    engine = log_writer.state.engine
     found, engine.step = engine.step, interrupting
     with pytest.raises(KeyboardInterrupt):
-        one.write([payment(1), payment(2, 60 * 11)])
+        log_writer.write([payment(1), payment(2, 60 * 11)])
     engine.step = found
     with pytest.raises(StateError, match="open the project again"):
-        one.write([payment(3, 60)])
+        log_writer.write([payment(3, 60)])
 
     assert log.refused_list() == []
     assert log.last_seq() == 2
@@ -273,28 +273,28 @@ def interrupting(batch: Sequence[SequencedEvent]) -> Effects:
 
 def test_a_batch_is_not_prepared_beside_one_that_is_not_committed():
     log = MemoryLog()
-    one = writer(log)
-    first = one.prepare([payment(1)])
+    log_writer = writer(log)
+    first = log_writer.prepare([payment(1)])
     with pytest.raises(StateError, match="not committed"):
-        one.prepare([payment(2, 1)])
-    one.commit(first)
-    (after,) = documents(one.write([payment(3, 2)]))
+        log_writer.prepare([payment(2, 1)])
+    log_writer.commit(first)
+    (after,) = documents(log_writer.write([payment(3, 2)]))
 
     assert after["features"]["card.payments_1h"] == 1
 
 
 def test_a_batch_drafted_beside_a_commit_knows_what_that_one_brings():
     log, plain = MemoryLog(), MemoryLog()
-    one = writer(log)
+    log_writer = writer(log)
     fraud = label(3, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
     first = [payment(1), payment(2, 1), fraud]
     then = [payment(2, 1), payment(1, amount="7.00"), payment(3, 60), fraud]
     then.append(label(5, "payment/p2", "fraud", "analyst", "2026-03-01T13:30:00Z"))
-    opened = one.prepare(first)
-    known = one.look_up(then)
-    following = one.prepare(then, known=known)
-    one.commit(opened)
-    one.commit(following)
+    opened = log_writer.prepare(first)
+    known = log_writer.look_up(then)
+    following = log_writer.prepare(then, known=known)
+    log_writer.commit(opened)
+    log_writer.commit(following)
     other = writer(plain)
     expected = [other.write(first), other.write(then)]
 
@@ -306,14 +306,14 @@ def test_a_batch_drafted_beside_a_commit_knows_what_that_one_brings():
 
 def test_a_failed_commit_takes_the_batch_that_was_drafted_beside_it_along():
     log = MemoryLog()
-    one = writer(log)
-    opened = one.prepare([payment(1)])
-    following = one.prepare([payment(2, 1)], known=one.look_up([payment(2, 1)]))
+    log_writer = writer(log)
+    opened = log_writer.prepare([payment(1)])
+    following = log_writer.prepare([payment(2, 1)], known=log_writer.look_up([payment(2, 1)]))
     log.append, append = failing, log.append
     with pytest.raises(StorageError):
-        one.commit(opened)
+        log_writer.commit(opened)
     log.append = append
-    for use in (lambda: one.commit(following), lambda: one.write([payment(3)]), lambda: one.state):
+    for use in (lambda: log_writer.commit(following), lambda: log_writer.write([payment(3)]), lambda: log_writer.state):
         with pytest.raises(StateError):
             use()
 
@@ -326,33 +326,33 @@ def failing(batch: Batch) -> None:
 
 
 def test_nothing_is_looked_up_beside_waiting_labels_that_are_not_in_the_log():
-    one = writer(MemoryLog())
+    log_writer = writer(MemoryLog())
     early = label(1, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
-    opened = one.prepare([early])
-    assert not one.looks_ahead
-    one.commit(opened)
-    joined = one.prepare([payment(1)])
-    assert not one.looks_ahead
-    one.commit(joined)
+    opened = log_writer.prepare([early])
+    assert not log_writer.looks_ahead
+    log_writer.commit(opened)
+    joined = log_writer.prepare([payment(1)])
+    assert not log_writer.looks_ahead
+    log_writer.commit(joined)
 
-    assert one.looks_ahead
+    assert log_writer.looks_ahead
 
 
 def test_what_was_looked_up_elsewhere_is_not_drafted():
-    one = writer(MemoryLog())
-    known = one.look_up([payment(1)])
-    one.write([payment(1)])
+    log_writer = writer(MemoryLog())
+    known = log_writer.look_up([payment(1)])
+    log_writer.write([payment(1)])
     with pytest.raises(StateError, match="look them up again"):
-        one.prepare([payment(1)], known=known)
+        log_writer.prepare([payment(1)], known=known)
 
 
 def test_only_the_next_batch_is_committed():
     log = MemoryLog()
-    one = writer(log)
-    first = one.prepare([payment(1)])
-    one.commit(first)
+    log_writer = writer(log)
+    first = log_writer.prepare([payment(1)])
+    log_writer.commit(first)
     with pytest.raises(StateError, match="does not follow the log"):
-        one.commit(first)
+        log_writer.commit(first)
 
     assert log.last_seq() == 2
 
@@ -360,17 +360,17 @@ def test_only_the_next_batch_is_committed():
 def test_a_duplicate_label_is_answered_with_its_place():
     log = MemoryLog()
     known = label(2, "payment/p1", "fraud", "analyst", "2026-03-01T12:30:00Z")
-    one = writer(log)
-    one.write([payment(1), known])
-    (again,) = one.write([known])
+    log_writer = writer(log)
+    log_writer.write([payment(1), known])
+    (again,) = log_writer.write([known])
 
     assert (again.kind, again.seq) == ("duplicate", 3)
 
 
 def test_labels_that_wait_cost_one_question_for_each_batch(monkeypatch: pytest.MonkeyPatch):
     log, asked = MemoryLog(), list[int]()
-    one = writer(log)
-    one.write([label(0, "payment/x0", "fraud", "analyst", "2026-03-01T12:30:00Z")])
+    log_writer = writer(log)
+    log_writer.write([label(0, "payment/x0", "fraud", "analyst", "2026-03-01T12:30:00Z")])
     ask = log.waiting_with_ids
 
     def counted(ids: Iterable[str]) -> list[WaitingLabel]:
@@ -379,7 +379,7 @@ def test_labels_that_wait_cost_one_question_for_each_batch(monkeypatch: pytest.M
 
     monkeypatch.setattr(log, "waiting_with_ids", counted)
     labels = [label(at, f"payment/x{at}", "fraud", "analyst", "2026-03-01T12:30:00Z") for at in range(20)]
-    answers = one.write(labels)
+    answers = log_writer.write(labels)
 
     assert asked == [20]
     assert [answer.kind for answer in answers] == ["duplicate"] + ["waiting"] * 19

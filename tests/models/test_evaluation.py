@@ -192,10 +192,10 @@ def test_what_the_system_declined_is_said():
 @pytest.mark.slow
 def test_equal_seeds_give_equal_evaluations():
     given = noisy_set(3_000)
-    one, same, other = (evaluate(given, settings(seed=seed), TERMS, by_input()).metrics for seed in (1, 1, 2))
+    first, same, other = (evaluate(given, settings(seed=seed), TERMS, by_input()).metrics for seed in (1, 1, 2))
 
-    assert one == same
-    assert one["auc_roc"].low != other["auc_roc"].low
+    assert first == same
+    assert first["auc_roc"].low != other["auc_roc"].low
 
 
 @pytest.mark.slow

@@ -95,7 +95,9 @@ def drawn_ensemble(random, modes, steps, *, trees=None, columns=WIDTH):
             if is_leaf:
                 for key, one in zip(targets, (tree, node, 0, float(np.float32(random.normal()))), strict=True):
                     targets[key].append(one)
-    told = {f"nodes_{key}": one for key, one in nodes.items()} | {f"target_{key}": one for key, one in targets.items()}
+    told = {f"nodes_{key}": node for key, node in nodes.items()} | {
+        f"target_{key}": target for key, target in targets.items()
+    }
     base = {} if random.random() < 0.5 else {"base_values": [float(np.float32(random.normal()))]}
     before, name = steps
     node = helper.make_node(

@@ -56,12 +56,12 @@ def test_the_same_rows_give_the_same_bytes_for_any_number_of_threads(learner):
 @pytest.mark.parametrize("learner", ["xgboost", "forest", "lightgbm", "isolation"])
 def test_another_seed_gives_another_model(learner):
     given = noisy_set()
-    one, other = (
+    first, other = (
         fit(learner, given.inputs, verdicts_of(given), None, LearningPlan.of(SMALL[learner], seed)).files
         for seed in (1, 2)
     )
 
-    assert one != other
+    assert first != other
 
 
 @pytest.mark.parametrize("learner", LEARNERS)

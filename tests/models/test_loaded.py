@@ -373,7 +373,7 @@ def test_a_model_whose_features_have_other_names_is_explained_by_place():
         boosted(), lambda learner: learner.update(feature_names=["a", "b"], feature_types=["float", "float"])
     )
     rows = np.array([[1.0, -np.inf, 1e300], [0.0, 1.0, np.nan]])
-    called = tuple(replace(one, feature=name) for one, name in zip(NUMBERS, "ab", strict=True))
+    called = tuple(replace(number, feature=name) for number, name in zip(NUMBERS, "ab", strict=True))
 
     found = loaded(XGBOOST, data, called).contributions(rows)
 

@@ -257,18 +257,18 @@ def test_cut_offs_take_the_score_that_equals_them():
     ],
 )
 def test_a_metric_without_a_value_has_a_reason(frauds, metric, why):
-    one = judged([0.5] * len(frauds), frauds)
+    report = judged([0.5] * len(frauds), frauds)
 
-    assert np.isnan(measure(one, Terms())[metric])
-    assert why_not(one, Terms())[metric] == why
+    assert np.isnan(measure(report, Terms())[metric])
+    assert why_not(report, Terms())[metric] == why
 
 
 @given(scored())
 def test_each_metric_has_either_a_value_or_a_reason(case):
     scores, frauds, _ = case
     for terms in (Terms(), Terms(0.3, 0.7), Terms(None, 0.7)):
-        one = judged(scores, frauds, terms=terms)
-        found, reasons = measure(one, terms), why_not(one, terms)
+        report = judged(scores, frauds, terms=terms)
+        found, reasons = measure(report, terms), why_not(report, terms)
 
         assert {name for name, value in found.items() if np.isnan(value)} == set(reasons)
 
@@ -298,11 +298,11 @@ def test_rows_without_any_key_are_said_to_be_taken_as_independent():
 
 
 def test_equal_seeds_give_equal_drawings():
-    one, same, other = (list(drawings(5, seed, 3)) for seed in (1, 1, 2))
+    first, same, other = (list(drawings(5, seed, 3)) for seed in (1, 1, 2))
 
-    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
-    assert not all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    assert {float(lots.sum()) for lots in one} == {5.0}
+    assert all(np.array_equal(a, b) for a, b in zip(first, same, strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+    assert {float(lots.sum()) for lots in first} == {5.0}
 
 
 def test_large_sets_are_drawn_less_often():
@@ -360,9 +360,9 @@ def test_an_interval_holds_the_truth_as_often_as_it_says():
     for seed in range(24):
         bad = lots.random(150) < 0.3
         scores = np.repeat(np.where(bad, lots.normal(1, 1, 150), lots.normal(0, 1, 150)), 10)
-        one = judged(scores, np.repeat(bad, 10))
+        report = judged(scores, np.repeat(bad, 10))
         for blocks in (key_blocks([np.repeat(np.arange(150), 10)]), key_blocks([np.full(1_500, -1)])):
-            found = estimate([one], Terms(), None, blocks, seed).by_name["auc_roc"]
+            found = estimate([report], Terms(), None, blocks, seed).by_name["auc_roc"]
             inside[blocks.kind] += found.low <= 0.7602 <= found.high  # how often N(1, 1) lies above N(0, 1)
 
     assert inside["key"] >= 21

@@ -52,13 +52,13 @@ def costs_one_by_one(given: Weighed, terms: Terms, review_at: float | None, decl
     cuts = _cut(review_at), _cut(decline_at)
     found = []
     for at in range(len(given)):
-        one = RowsOfFold(
+        rows_of_fold = RowsOfFold(
             *(column[at : at + 1] for column in (given.rows.frauds, given.rows.amounts)), *[np.zeros(1)] * 2
         )
         fixed = Fixed(
             *(part[at : at + 1] for part in (given.fixed.declined, given.fixed.allowed, given.fixed.reviewed))
         )
-        found.append(naive_cost(given.scores[at : at + 1].tolist(), one, terms, fixed, *cuts)[0])
+        found.append(naive_cost(given.scores[at : at + 1].tolist(), rows_of_fold, terms, fixed, *cuts)[0])
     return found
 
 

@@ -64,12 +64,12 @@ def listening() -> Any:
 
 def test_variables_that_are_not_set_are_one_finding_with_their_keys_and_what_reads_them_is_not_asked(tmp_path, capsys):
     project = bank(tmp_path / "bank", EVERYTHING)
-    (one,) = found(project)["variables"]
+    (variable,) = found(project)["variables"]
     status = run(["-C", str(tmp_path / "bank"), "doctor"])
     printed = capsys.readouterr().out
 
-    assert (one.state, status) == ("wrong", 1)
-    assert one.words == (
+    assert (variable.state, status) == ("wrong", 1)
+    assert variable.words == (
         "3 variables of the environment are not set: BROKERS (source.kafka.brokers); "
         "KAFKA_PASSWORD (source.kafka.client.sasl.password, sinks.copy.mongodb.url); "
         "HOOK_SECRET (sinks.hook.webhook.secret)"
@@ -176,15 +176,18 @@ def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path,
 
 
 def test_parts_for_which_nobody_answers_are_a_note():
-    one = source_finding("kafka", [Standing("p/0", 3), Standing("p/1", None)])
+    finding = source_finding("kafka", [Standing("p/0", 3), Standing("p/1", None)])
 
-    assert (one.state, one.words) == ("note", "kafka: no answer from p/1")
+    assert (finding.state, finding.words) == ("note", "kafka: no answer from p/1")
 
 
 def test_a_source_that_counts_nothing_answers_all_the_same():
-    one = source_finding("pubsub_pull", [Standing("payments", None, is_counted=False)])
+    finding = source_finding("pubsub_pull", [Standing("payments", None, is_counted=False)])
 
-    assert (one.state, one.words) == ("ok", "pubsub_pull answers: 1 part; the number of waiting messages is unknown")
+    assert (finding.state, finding.words) == (
+        "ok",
+        "pubsub_pull answers: 1 part; the number of waiting messages is unknown",
+    )
 
 
 def test_a_lake_that_nobody_wrote_yet_is_a_note_and_one_that_cannot_be_had_is_wrong(tmp_path):
@@ -248,9 +251,9 @@ def test_a_mail_server_that_is_away_is_wrong_and_one_that_answers_is_named(tmp_p
 )
 def test_a_disk_without_room_or_without_inodes_is_wrong(tmp_path, monkeypatch, free, state, words):
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_frsize=4096, **free))
-    one = look_at_folder("state", tmp_path)
+    finding = look_at_folder("state", tmp_path)
 
-    assert (one.state, one.words.partition(str(tmp_path))[2].strip(": ")) == (state, words)
+    assert (finding.state, finding.words.partition(str(tmp_path))[2].strip(": ")) == (state, words)
 
 
 # ---- connections

@@ -102,11 +102,11 @@ def test_whatever_a_text_says_a_mail_has_the_headers_of_one_mail(subject, body):
 
 def test_the_same_mail_has_the_same_bytes():
     written = RenderedText("s", "t", "<p>h</p>")
-    one, other = (
+    first, other = (
         mail_of(written, id="m-1", sender="a@b.example", recipients=["c@d.example"], made_ms=1_000) for _ in range(2)
     )
 
-    assert one == other
+    assert first == other
 
 
 @pytest.mark.parametrize("sender", ["", "Bank", "Bank <x>", "a@b.example, c@d.example"])
@@ -269,7 +269,7 @@ def test_whatever_a_notice_gives_its_template_may_be_named(tmp_path, monkeypatch
     for name in notices:
         bank.project.notices.preview(name)
 
-    assert given == {name: set(names_for(one)) for name, one in notices.items()}
+    assert given == {name: set(names_for(notice)) for name, notice in notices.items()}
     assert {notice.text_kind for notice in notices.values()} == set(NAMES_OF)
 
 

@@ -196,11 +196,11 @@ def test_times_are_the_customers_own_and_words_in_the_language_that_is_set(tmp_p
     bank.pay(payment(zone="America/New_York"), payment("p-2", zone="no/zone", email="bea@customers.example"))
     texts = {mail["To"]: text_of(mail) for mail in bank.tell().read}
     other = texts.pop("bea@customers.example")
-    (one,) = texts.values()
+    (text,) = texts.values()
 
-    assert "Donnerstag, 28. Mai 2026, 16:25 Uhr, Zeit in New York" in one
+    assert "Donnerstag, 28. Mai 2026, 16:25 Uhr, Zeit in New York" in text
     assert "20:25 Uhr, UTC" in other
-    assert "189,90\N{NO-BREAK SPACE}EUR" in one
+    assert "189,90\N{NO-BREAK SPACE}EUR" in text
 
 
 # ---- digests, limits, quiet hours
@@ -521,7 +521,7 @@ def test_a_text_that_fails_gives_way_to_that_of_shroff_and_somebody_is_told(tmp_
     asked, told = bank.post.read
     letters = {letter.notice: letter for letter in bank.letters()}
     assert asked["Subject"].startswith("Was this you?")
-    assert {name: one.state for name, one in letters.items()} == {"customer": SENT, "trouble": SENT}
+    assert {name: letter.state for name, letter in letters.items()} == {"customer": SENT, "trouble": SENT}
     assert "notices/customer.txt.j2: UndefinedError" in letters["customer"].reason
     assert "notices/customer.txt.j2" in str(told["Subject"])
     assert [(item.subject, item.state) for item in bank.project.health.doctor() if "customer.txt.j2" in item.words] == [
@@ -547,9 +547,9 @@ def test_two_processes_hand_a_letter_over_once(tmp_path):
     bank.tell()
     bank.clock_ms += HOUR_MS
     with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
-        one, other = Sending(bank.services, store, log), Sending(bank.services, store, log)
+        sending, other = Sending(bank.services, store, log), Sending(bank.services, store, log)
         (letter,) = bank.letters()
-        assert len(one._claimed([letter])) == 1
+        assert len(sending._claimed([letter])) == 1
         assert other._claimed([letter]) == []
         assert other.send() == 0
         bank.clock_ms += CLAIM_MS

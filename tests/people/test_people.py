@@ -126,7 +126,7 @@ def test_a_right_that_is_missing_is_refused_by_its_name():
 
 def test_nobody_changes_users_without_the_right(desk, ann):
     now = signed(desk)
-    (one,) = sessions.open_sessions(desk)
+    (session,) = sessions.open_sessions(desk)
     key = replace(NOBODY, kind="key", id="key-1", name="ann")  # of a program that is called as a user is
     before = told(desk), users.all_users(desk)
     calls = [
@@ -141,8 +141,8 @@ def test_nobody_changes_users_without_the_right(desk, ann):
         lambda: links.for_password(desk, NOBODY, "ann"),
         lambda: links.for_signing_in(desk, NOBODY, "ann"),
         lambda: users.set_password(desk, key, "ann", OTHER),
-        lambda: sessions.end_named(desk, NOBODY, one.id),
-        lambda: sessions.end_named(desk, key, one.id),
+        lambda: sessions.end_named(desk, NOBODY, session.id),
+        lambda: sessions.end_named(desk, key, session.id),
         lambda: sessions.end_named(desk, NOBODY, "x"),
     ]
     for call in calls:
@@ -150,7 +150,7 @@ def test_nobody_changes_users_without_the_right(desk, ann):
             call()
 
     assert (told(desk), users.all_users(desk)) == before
-    assert sessions.end_named(desk, now.who, one.id) == one, "one's own needs no right"
+    assert sessions.end_named(desk, now.who, session.id) == session, "one's own needs no right"
     assert sessions.signed_in(desk, now.token) is None
 
 

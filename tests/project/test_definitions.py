@@ -97,7 +97,7 @@ def test_another_notice_makes_no_rule_new_and_one_that_a_rule_needs_is_missed():
     more = load_definitions({**files, "notices/other.yaml": "text: Good day\n"}, read=read).or_raise()
     without = load_definitions({**FILES, "rules/large.yaml": rule}, read=read)
 
-    assert [one is other for one, other in zip(first.rules, more.rules, strict=True)] == [True]
+    assert [rule is other for rule, other in zip(first.rules, more.rules, strict=True)] == [True]
     assert [problem.message for problem in without.problems] == ["'big' is nobody to tell and no notice."]
 
 

@@ -33,7 +33,7 @@ def test_only_completed_transfers_count(statement, as_type):
 @pytest.mark.parametrize("form", ["jsonl", "parquet"])
 def test_so_it_is_in_every_format_that_has_a_short_way(statement, form, tmp_path):
     rows = [{"receipt": f"R{n}", "at": f"2026-01-16T00:{n:02}:00Z", "account": "a", "amount": "1.00"} for n in range(4)]
-    rows = [one | {"status": "Failed" if n % 2 else "Completed"} for n, one in enumerate(rows)]
+    rows = [row | {"status": "Failed" if n % 2 else "Completed"} for n, row in enumerate(rows)]
     events = statement / "events.yaml"
     events.write_text(events.read_text().replace("csv:", "json:" if form == "jsonl" else "parquet:"))
     file = tmp_path / f"rows.{form}"

@@ -179,7 +179,7 @@ def started_as_users_do(
             "setpriv",
             ["setpriv", "--pdeathsig", "KILL", str(SHROFF), *command],
             {**os.environ, **surroundings.env, **(env or {})},
-            file_actions=[(os.POSIX_SPAWN_DUP2, one, number) for number, one in enumerate(files)],
+            file_actions=[(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)],
         )
     return Process(pid, ("shroff", *command), None)
 
@@ -252,8 +252,8 @@ def _run(
         assert library_.surroundings(surroundings.encode()) == 0, "the surroundings are not there"
         os.setsid()
         os.environ.update(env)
-        for number, one in enumerate(files):
-            os.dup2(one, number)
+        for number, file in enumerate(files):
+            os.dup2(file, number)
         os.closerange(3, 256)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -130,8 +130,8 @@ class StreamWorld(World):
 
     def begin(self, count: int = WAYS) -> None:
         """Start the workers that are not running; each has its own way to the store."""
-        for way, one in enumerate(self.workers[:count]):
-            if one is None or not one.is_running:
+        for way, worker in enumerate(self.workers[:count]):
+            if worker is None or not worker.is_running:
                 self.workers[way] = self.worker = self.stable.start(
                     ["-C", str(self.place), "run", "--standby"],
                     self.surroundings,
@@ -163,8 +163,8 @@ class StreamWorld(World):
         until = time.monotonic() + self.within_s
         while time.monotonic() < until:
             pid = leader_pid(self.servers.store, self.name)
-            for way, one in enumerate(self.workers):
-                if one is not None and one.pid == pid:
+            for way, worker in enumerate(self.workers):
+                if worker is not None and worker.pid == pid:
                     return way
             time.sleep(_until_next_look_s(until - time.monotonic(), self.within_s))
         raise AssertionError(f"nobody led for {self.within_s} s:\n{self.last_words()}")
@@ -179,11 +179,11 @@ class StreamWorld(World):
 
     def signal_to(self, way: int, number: int) -> None:
         """Send one of the workers a signal. One that ends it has ended it when this returns."""
-        one = self.workers[way]
-        assert one is not None
-        one.signal(number)
+        worker = self.workers[way]
+        assert worker is not None
+        worker.signal(number)
         if number in ENDING:
-            one.wait()
+            worker.wait()
 
     def until(self, is_met: Callable[[], bool], what: str) -> None:
         """Wait until something holds, however bad all is."""

@@ -99,11 +99,11 @@ class OpenLoop:
     async def _look(self) -> None:
         """Keep to the one that is ready; where that one is not, ask the others."""
         while True:
-            for port in sorted(self._ports, key=lambda one: one != self._port):
+            for port in sorted(self._ports, key=lambda port: port != self._port):
                 if await _Wire(port).is_ready():
                     self._port = port
-                    for one in self._wires:
-                        one.leave(port)
+                    for wire in self._wires:
+                        wire.leave(port)
                     break
             await asyncio.sleep(LOOK_S)
 

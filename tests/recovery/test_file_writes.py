@@ -188,7 +188,9 @@ def look(folder: Path) -> None:
 
 def points(writes: list[str]) -> list[tuple[int, bool]]:
     """Before which writes a command is killed, and where half of a file is left: all, or some from first to last."""
-    every = [(at, torn) for at, one in enumerate(writes, 1) for torn in (False, True)[: 1 + one.startswith("sync /")]]
+    every = [
+        (at, torn) for at, write in enumerate(writes, 1) for torn in (False, True)[: 1 + write.startswith("sync /")]
+    ]
     return every if IS_LONG else [every[len(every) * (2 * number + 1) // (2 * KILLS)] for number in range(KILLS)]
 
 

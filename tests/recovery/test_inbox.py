@@ -223,9 +223,9 @@ def test_a_request_that_nobody_waits_for_is_carried_out_by_the_next_that_writes(
     project = app.open(bank)
     intake = project.taking.intake(keeps_hashes=True)
     fields = {"event": "payment/p-7", "verdict": "fraud", "reason": ASKED, "known_at": "2027-01-01T00:00:00Z"}
-    one = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
+    submission = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
     with project.log.reading() as log:
-        log.ask(LABELS, labels_request([one], intake.money_places), project.context.now_ms())
+        log.ask(LABELS, labels_request([submission], intake.money_places), project.context.now_ms())
     ended(forked(lambda: ingest(bank, events)))
 
     assert labels_of(bank) == {"p-7": 1}

@@ -125,8 +125,8 @@ def asked_for(project: app.Project, number: int) -> tuple[str, bytes]:
         return DROP, drop_request([DROPPING.index(number) + 1])
     intake = project.taking.intake(keeps_hashes=True)
     fields = {"event": f"payment/p-{number}", "verdict": "fraud", "known_at": "2027-01-01T00:00:00Z"}
-    one = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
-    return LABELS, labels_request([one], intake.money_places)
+    submission = intake.submit("label", fields, source="test", place="1", raw=b"{}", is_strict=True)
+    return LABELS, labels_request([submission], intake.money_places)
 
 
 def loss(project: app.Project, run: Run, told: dict[str, int], image: Files) -> str:

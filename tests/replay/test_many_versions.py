@@ -115,12 +115,12 @@ def test_one_wrong_decision_is_found_and_those_behind_it_are_compared(engine):
 @pytest.mark.parametrize("engine", ["online", "batch"])
 def test_a_hit_by_the_list_of_another_version_is_found(engine):
     log = grown(9)
-    at, hit = next((at, one) for at, one in enumerate(log.store.hits) if one.rule == "blocked" and one.seq > 20)
+    at, hit = next((at, hit) for at, hit in enumerate(log.store.hits) if hit.rule == "blocked" and hit.seq > 20)
     beside = next(
         seq for seq in log.store.decisions if seq > hit.seq and seq not in {record.seq for record in log.store.hits}
     )
     log.store.hits[at] = replace(hit, seq=beside)
-    log.store.hits.sort(key=lambda one: one.seq)
+    log.store.hits.sort(key=lambda hit: hit.seq)
 
     found, _ = looked_at(log, ENGINES[engine])
 

@@ -171,7 +171,7 @@ def test_a_file_system_without_links_gives_a_new_file_all_the_same(tmp_path, mon
 def test_bytes_are_synced_before_the_name_and_the_name_last(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(
-        os, "fsync", lambda one: done.append("folder" if stat.S_ISDIR(os.fstat(one).st_mode) else "file")
+        os, "fsync", lambda handle: done.append("folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else "file")
     )
     with whole_file(tmp_path / "durable", on_step=done.append) as file:
         file.write(b"one")

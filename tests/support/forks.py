@@ -450,8 +450,8 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
     code = 70
     try:
         umask, is_ignoring, folder, count, *more = data.split(b"\0")
-        for number, one in enumerate(files[:3]):
-            os.dup2(one, number)
+        for number, file in enumerate(files[:3]):
+            os.dup2(file, number)
         alive = fcntl.fcntl(files[3], fcntl.F_DUPFD_CLOEXEC, 200)
         connection.close()
         os.closerange(3, 200)
@@ -479,9 +479,9 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
                 place, _, value = constant.partition("=")
                 module, _, constant_name = place.rpartition(".")
                 was = getattr(importlib.import_module(module), constant_name)
-                for name, one in list(sys.modules.items()):  # those, too, that took it from there
-                    if name.startswith("shroff.") and getattr(one, constant_name, None) is was:
-                        setattr(one, constant_name, type(was)(value))
+                for name, file in list(sys.modules.items()):  # those, too, that took it from there
+                    if name.startswith("shroff.") and getattr(file, constant_name, None) is was:
+                        setattr(file, constant_name, type(was)(value))
             program()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1

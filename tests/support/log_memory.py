@@ -117,7 +117,7 @@ class MemoryLog:
         """The same as text, a line each."""
         for records in self.read(after, upto, size):
             heads = (f"{record.kind[0]}{record.decided:d}{record.type} ".encode() for record in records)
-            yield b"".join(b"%s%s\n" % (head, one.body) for head, one in zip(heads, records, strict=True))
+            yield b"".join(b"%s%s\n" % (head, record.body) for head, record in zip(heads, records, strict=True))
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """Place and outcome of decisions, as lines."""
@@ -444,7 +444,7 @@ class MemoryLog:
         store.outbox.update({row.key: row for row in batch.outbox})
         store.offsets.update({(each.source, each.part): each.offset for each in batch.offsets})
         dropped = set(batch.dropped)
-        store.refused = {key: one for key, one in store.refused.items() if one[0] not in dropped}
+        store.refused = {key: entry for key, entry in store.refused.items() if entry[0] not in dropped}
         for remark in batch.remarks:
             _add(store.remarks, remark)
         for reply in batch.replies:

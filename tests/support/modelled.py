@@ -13,6 +13,6 @@ from shroff.project.definitions import Definitions
 def inputs_of(definitions: Definitions, event: str, texts: Iterable[str]) -> tuple[ModelInput, ...]:
     """Typed expressions over `this`, named as they are written."""
     names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
-    types = {name: one.type for name, one in definitions.features.items()}
+    types = {name: feature.type for name, feature in definitions.features.items()}
     scope = Scope(names, what="an input", this=(event,), feature=types.get)
     return tuple(ModelInput(text, check(text, scope)) for text in texts)

@@ -163,8 +163,8 @@ def test_threads_and_what_comes_later_do_not_change_a_byte(
     bank.training_sets.write(tmp_path / "later", as_of=AS_OF)
 
     assert bytes_of(tmp_path / "by 1") == bytes_of(tmp_path / "by 2") == bytes_of(tmp_path / "later")
-    one, two = ((tmp_path / name / MANIFEST).read_bytes() for name in ("by 1", "by 2"))
-    assert one == two
+    first, two = ((tmp_path / name / MANIFEST).read_bytes() for name in ("by 1", "by 2"))
+    assert first == two
     assert rows(tmp_path / "by 1").num_rows > 1_000
 
 
@@ -277,7 +277,7 @@ CHANGES: list[tuple[dict[str, str], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "words"), CHANGES, ids=lambda one: one if isinstance(one, str) else "")
+@pytest.mark.parametrize(("changes", "words"), CHANGES, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_has_changed_is_named(bank: app.Project, tmp_path: Path, changes: dict[str, str], words: str) -> None:
     bank.training_sets.write(tmp_path / "set", as_of=AS_OF)
     again = changed(bank, **changes).training_sets.again(tmp_path / "set")

@@ -78,7 +78,7 @@ def test_too_little_history_is_said_once_with_how_much_is_needed(tmp_path: Path,
 def test_trials_are_read_as_the_loader_reads_them(tmp_path: Path, days: Path, trials: str):
     model = FILES["model.yaml"] + f"  search: {{ trials: {trials} }}\n"
     seen: list[int] = []
-    steps = Steps(trials=lambda one: seen.append(one.number))
+    steps = Steps(trials=lambda trial: seen.append(trial.number))
     bank(tmp_path, days, model=model).train(steps=steps)
 
     assert seen == [1, 2]

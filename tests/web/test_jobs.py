@@ -75,8 +75,8 @@ def test_what_no_kind_takes_is_refused_with_its_path(bank, body, status, path):
 
 def test_schedules_run_now_and_are_paused_on_the_screen_and_by_programs(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
-        (one,) = (await call(browser, "GET", SCHEDULES)).json()["schedules"]
-        assert (one["schedule"], one["paused"], one["last"]) == ("nightly", False, None)
+        (schedule,) = (await call(browser, "GET", SCHEDULES)).json()["schedules"]
+        assert (schedule["schedule"], schedule["paused"], schedule["last"]) == ("nightly", False, None)
         page = (await browser.get("/jobs")).body.decode()
         assert "nightly" in page
         assert "No jobs yet" in page

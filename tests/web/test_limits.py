@@ -100,18 +100,18 @@ def test_an_address_has_only_so_many_connections_at_once_and_a_trusted_proxy_any
 
     async def said(at: tuple[str, int]) -> bytes:
         try:
-            one = Spoken(*await asyncio.open_connection(*at))
+            spoken = Spoken(*await asyncio.open_connection(*at))
         except ConnectionError:  # refused before the client had noticed that it was connected
             return b""
         try:
-            one.writer.write(LIVE)
-            return await asyncio.wait_for(one.reader.readexactly(12), 120)
+            spoken.writer.write(LIVE)
+            return await asyncio.wait_for(spoken.reader.readexactly(12), 120)
         except (ConnectionError, asyncio.IncompleteReadError):
             return b""
         finally:
-            one.writer.close()
+            spoken.writer.close()
             with suppress(ConnectionError):
-                await one.writer.wait_closed()
+                await spoken.writer.wait_closed()
 
     asyncio.run(whole())
 

@@ -347,13 +347,13 @@ def test_cases_are_changed_by_who_has_seen_them_and_those_that_are_none_have_fai
             if len(found) == 2:
                 break
             await asyncio.sleep(0.05)
-        one, other = found
-        path = f"/api/v1/cases/{one['id']}"
+        first, other = found
+        path = f"/api/v1/cases/{first['id']}"
 
-        for matched in (f'"x-9", W/"{one["tag"]}"', "*"):
+        for matched in (f'"x-9", W/"{first["tag"]}"', "*"):
             claimed = await asks.ask("POST", f"{path}/claim", headers={"if-match": matched})
             assert claimed.status == 200, claimed.body
-        assert (await asks.ask("POST", f"{path}/release", headers={"if-match": f'"{one["tag"]}"'})).status == 409
+        assert (await asks.ask("POST", f"{path}/release", headers={"if-match": f'"{first["tag"]}"'})).status == 409
         assert (await asks.ask("GET", "/api/v1/cases?limit=2")).json()["next"] is None
         assert (await asks.ask("GET", "/api/v1/cases?limit=1")).json()["next"] is not None
 

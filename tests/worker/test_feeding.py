@@ -200,7 +200,7 @@ def test_an_event_of_a_long_list_that_the_engine_fails_at_is_found_and_all_other
 
     run(bank, steps)
 
-    assert [at for at, one in enumerate(answers) if "outcome" not in one] == [17]
+    assert [at for at, answer in enumerate(answers) if "outcome" not in answer] == [17]
     assert stored(bank)[0] == sorted(f"p-{number}" for number in range(LIVE_MIN) if number != 17)
     assert (failed[0], failed[-1][1], set(cut) >= {LIVE_MIN // 16, 1}) == ((True, LIVE_MIN), 1, True), (failed, cut)
 

@@ -73,8 +73,8 @@ class Desk:
         return self.reader().ask(kind, body, NOW_MS)
 
     def label(self, number: int, event: str, verdict: str = "fraud") -> int:
-        one = label(number, event, verdict, "analyst", "2026-04-01T00:00:00Z")
-        return self.ask(LABELS, labels_request([one], 2))
+        label_line = label(number, event, verdict, "analyst", "2026-04-01T00:00:00Z")
+        return self.ask(LABELS, labels_request([label_line], 2))
 
     def serve_until(self, number: int) -> None:
         deadline = time.monotonic() + 120
@@ -132,8 +132,8 @@ def test_a_label_that_the_door_refused_goes_to_quarantine_once(desk):
 
 
 def test_a_label_of_a_type_that_is_not_in_force_is_refused(desk):
-    one = label(1, "p1", "fraud", "analyst", "2026-04-01T00:00:00Z")
-    of_refund = replace(one, label=replace(one.label, event_type="refund"))
+    label_line = label(1, "p1", "fraud", "analyst", "2026-04-01T00:00:00Z")
+    of_refund = replace(label_line, label=replace(label_line.label, event_type="refund"))
     number = desk.ask(LABELS, labels_request([of_refund], 2))
     desk.inbox.serve()
 

@@ -154,9 +154,9 @@ def test_more_than_one_percent_of_late_lines_stop_an_ingest_however_short_it_is(
 ):
     found = [on_day(20, 0), *(on_day(1, 1 + at) for at in range(late))]
     found += [on_day(20, len(found) + at, at) for at in range(lines - len(found))]
-    one = writer(MemoryLog())
+    log_writer = writer(MemoryLog())
     try:
-        list(arranged([("a.csv", found)], one))
+        list(arranged([("a.csv", found)], log_writer))
     except UsageError:
         was_stopped = True
     else:
@@ -177,8 +177,8 @@ def test_late_lines_that_the_log_has_already_stop_nothing():
 def test_late_lines_that_stand_twice_in_the_files_stop_nothing():
     #  a.csv   day 1: 0 … 29    day 20    day 1: 0 … 29 again         b.csv   day 1: 0 … 29 once more
     old, new = [on_day(1, number, number) for number in range(30)], on_day(20, 99)
-    one = writer(MemoryLog())
-    report = ingest(one, arranged([("a.csv", [*old, new, *old]), ("b.csv", old)], one))
+    log_writer = writer(MemoryLog())
+    report = ingest(log_writer, arranged([("a.csv", [*old, new, *old]), ("b.csv", old)], log_writer))
 
     assert (report.events.appended, report.events.duplicates, report.events.quarantined) == (31, 60, 0)
 
@@ -212,9 +212,9 @@ def read_slowly(submissions: Sequence[Submission]) -> Iterator[Submission]:
 
 def test_the_log_is_never_called_beside_a_commit():
     log = WatchedLog()
-    one = writer(log)
+    log_writer = writer(log)
     files = [("a.csv", [on_day(5, at, at) for at in range(64)]), ("b.csv", read_slowly([on_day(1, 100)]))]
-    report = ingest(one, arranged(files, one, order="file"), batch_size=8)
+    report = ingest(log_writer, arranged(files, log_writer, order="file"), batch_size=8)
 
     assert report.events.read == 65
     assert log.clashes == []
@@ -237,8 +237,8 @@ class PatientLog(MemoryLog):
 
 def test_a_batch_is_decided_while_the_one_before_is_committed():
     log = PatientLog(batches=4)
-    one = writer(log)
-    step, decided = one.state.engine.step, list[int]()
+    log_writer = writer(log)
+    step, decided = log_writer.state.engine.step, list[int]()
 
     def told(batch: Sequence[SequencedEvent]) -> Effects:
         if decided:
@@ -246,8 +246,8 @@ def test_a_batch_is_decided_while_the_one_before_is_committed():
         decided.append(len(batch))
         return step(batch)
 
-    one.state.engine.step = told
-    ingest(one, [on_day(5, at, at) for at in range(32)], batch_size=8)
+    log_writer.state.engine.step = told
+    ingest(log_writer, [on_day(5, at, at) for at in range(32)], batch_size=8)
 
     assert log.met == [True, True, True]
     assert decided == [8, 8, 8, 8]
@@ -282,10 +282,10 @@ def test_labels_before_their_events_and_lines_again_in_the_next_batch_are_as_in_
 @pytest.mark.parametrize("size", [1, 3, 4, 100])
 def test_what_was_read_before_an_error_is_committed_and_told(size: int):
     log, told = MemoryLog(), list[Answer]()
-    one = writer(log)
-    lines = arranged([("x.csv.gz", breaking([payment(number) for number in range(4)]))], one)
+    log_writer = writer(log)
+    lines = arranged([("x.csv.gz", breaking([payment(number) for number in range(4)]))], log_writer)
     with pytest.raises(UsageError, match="not whole"):
-        ingest(one, lines, batch_size=size, on_batch=told.extend)
+        ingest(log_writer, lines, batch_size=size, on_batch=told.extend)
 
     assert ids(log) == [answer.id for answer in told] == ["p0", "p1", "p2", "p3"]
 
@@ -318,9 +318,9 @@ class FailingLog(MemoryLog):
 
 
 def test_a_failed_commit_is_told_though_reading_fails_as_well():
-    one = writer(FailingLog(commits=1))
+    log_writer = writer(FailingLog(commits=1))
     with pytest.raises(StorageError, match="disk is full") as raised:
-        ingest(one, breaking([payment(number) for number in range(4)]), batch_size=4)
+        ingest(log_writer, breaking([payment(number) for number in range(4)]), batch_size=4)
 
     assert isinstance(raised.value.__context__, UsageError)
 
@@ -329,7 +329,7 @@ def interrupted(
     log: MemoryLog, project: Definitions, submissions: Sequence[Submission], after_lines: int
 ) -> tuple[Writer, list[Answer], int]:
     """An ingest stopped by Ctrl-C at a line of the code that prepares and commits; gives how many lines ran."""
-    one, told, ran = Writer(log, project, lambda: NOW_MS), list[Answer](), 0
+    writer, told, ran = Writer(log, project, lambda: NOW_MS), list[Answer](), 0
     files = {module.__file__ for module in (ingest_module, writer_module, draft_module, labels_module)}
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -345,12 +345,12 @@ def interrupted(
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        ingest(one, submissions, batch_size=2, on_batch=told.extend)
+        ingest(writer, submissions, batch_size=2, on_batch=told.extend)
     except KeyboardInterrupt:
         pass
     finally:
         sys.settrace(before)
-    return one, told, ran
+    return writer, told, ran
 
 
 @pytest.mark.slow
@@ -362,18 +362,18 @@ def test_an_interruption_at_any_line_leaves_no_state_that_the_log_does_not_have(
     *_, lines = interrupted(MemoryLog(), project, submissions, 0)
     for at in range(1, lines + 1):
         log = MemoryLog()
-        one, told, _ = interrupted(log, project, submissions, at)
+        first, told, _ = interrupted(log, project, submissions, at)
         stored = set(ids(log))
 
         assert {answer.id for answer in told} <= stored
         try:
-            after = one.write([last])
+            after = first.write([last])
         except StateError as error:
             assert "open the project again" in str(error)  # noqa: PT017 (where it is raised at all)
             continue
         kept += 1
         assert documents(after)[0]["features"]["card.payments_1h"] == len(stored)
-        assert one.state.watermark_ms == log.watermark_ms()
+        assert first.state.watermark_ms == log.watermark_ms()
     assert lines > 200
     assert 0 < kept < lines
 
@@ -406,9 +406,9 @@ def test_a_label_that_waited_and_does_not_fit_its_event_is_counted_as_quarantine
 
 def test_one_that_waited_since_an_earlier_ingest_is_counted_too():
     log = MemoryLog()
-    one = writer(log)
-    first = ingest(one, [known(1, "payment/p1", "2026-02-01T12:00:00Z")])
-    second = ingest(one, islice([payment(1)], 1))
+    log_writer = writer(log)
+    first = ingest(log_writer, [known(1, "payment/p1", "2026-02-01T12:00:00Z")])
+    second = ingest(log_writer, islice([payment(1)], 1))
 
     assert (first.labels.pending, first.labels.quarantined) == (1, 0)
     assert (second.labels.read, second.labels.quarantined) == (0, 1)

@@ -100,7 +100,7 @@ def test_events_of_all_come_in_order_of_time_and_each_by_its_source(place):
         "read/app/payments/0": "2",
     }
     assert work.offsets == place.log.offsets("read")
-    assert {name: (one.appended, one.waiting) for name, one in news.items()} == {"cards": (2, 0), "app": (2, 0)}
+    assert {name: (state.appended, state.waiting) for name, state in news.items()} == {"cards": (2, 0), "app": (2, 0)}
 
 
 def test_a_source_that_is_away_holds_the_others_up_for_a_while_only_and_is_read_when_it_is_back(place, monkeypatch):

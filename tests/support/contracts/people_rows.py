@@ -35,11 +35,11 @@ class PeopleRowsContract(Contract):
 
     def test_sessions_are_kept_changed_and_ended(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
-        one = UserSession(_hash("1"), 1, 3, NOW_MS, NOW_MS, NOW_MS + 5, "1.2.3.4")
-        two, other = replace(one, hash=_hash("2")), replace(one, hash=_hash("3"), user=2)
-        seen = replace(one, seen_at_ms=NOW_MS + 4)
+        user_session = UserSession(_hash("1"), 1, 3, NOW_MS, NOW_MS, NOW_MS + 5, "1.2.3.4")
+        two, other = replace(user_session, hash=_hash("2")), replace(user_session, hash=_hash("3"), user=2)
+        seen = replace(user_session, seen_at_ms=NOW_MS + 4)
         with store.change() as change:
-            for session in (one, two, other, seen):
+            for session in (user_session, two, other, seen):
                 change.put(session)
         with store.look() as look:
             assert [look.find(UserSession, _hash(name)) for name in "1234"] == [seen, two, other, None]
@@ -68,16 +68,16 @@ class PeopleRowsContract(Contract):
 
     def test_attempts_are_kept_and_forgotten(self, tmp_path: Path) -> None:
         store = self.make_store(tmp_path)
-        one, two = Attempts(_hash("1"), 1, NOW_MS, 0), Attempts(_hash("2"), 2, NOW_MS, NOW_MS + 9)
-        more = replace(one, count=2, until_ms=NOW_MS + 1)
+        attempts, two = Attempts(_hash("1"), 1, NOW_MS, 0), Attempts(_hash("2"), 2, NOW_MS, NOW_MS + 9)
+        more = replace(attempts, count=2, until_ms=NOW_MS + 1)
         with store.change() as change:
-            for found in (one, two, more):
+            for found in (attempts, two, more):
                 change.put(found)
             change.take(Attempts, two.hash)
             change.take(Attempts, two.hash)
 
         with store.look() as look:
-            assert [look.find(Attempts, one.hash), look.find(Attempts, two.hash)] == [more, None]
+            assert [look.find(Attempts, attempts.hash), look.find(Attempts, two.hash)] == [more, None]
         store.close()
 
     def test_what_was_answered_in_the_place_of_a_decision_is_kept_by_its_event(self, tmp_path: Path) -> None:
