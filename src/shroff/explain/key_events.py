@@ -9,10 +9,10 @@ import numpy as np
 
 from shroff.arrays import Ints
 from shroff.events.event import Event, canonical_value
-from shroff.features.naive import Key, Naive
+from shroff.features.naive import Key
 from shroff.language.expression import Aggregate, ItemFeature, ThisField, aggregates, walk
 from shroff.log.history import Records
-from shroff.log.key_index import KeyLookup
+from shroff.log.key_index import KeyHasher, KeyLookup
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.streams.log import Log, Record
@@ -29,15 +29,15 @@ class KeyFinder:
 
     def __init__(self, definitions: Definitions, records: Records) -> None:
         self._definitions, self._records = definitions, records
-        self._naive = Naive(definitions.events, (), definitions.reference)
+        self._hasher = KeyHasher(definitions)
 
     def keys(self, event: Event, entities: Iterable[str]) -> dict[str, Key]:
         """The key of each of these entities at an event; those without one are left out."""
-        found = {entity: self._naive.key(entity, event) for entity in sorted(entities)}
+        found = {entity: self._hasher.key(entity, event) for entity in sorted(entities)}
         return {entity: key for entity, key in found.items() if key is not None}
 
     def has(self, record: Record, entity: str, key: Key) -> bool:
-        """Whether a record of an event has this key. Cost: 1 µs where its bytes show that it has not, else 20."""
+        """Whether a record of an event has this key. Cost: 1 µs where its bytes show that it has not, else 8."""
         parts = self._definitions.events.entities[entity].keys.get(record.type, ())
         is_near = bool(parts) and all(
             canonical_value(value, part.type, 2).encode() in record.body
@@ -45,7 +45,7 @@ class KeyFinder:
             if isinstance(part, ThisField) and part.type.is_text
         )
         event = self._records.decode(record) if is_near else None
-        return event is not None and self._naive.key(entity, event) == key
+        return event is not None and self._hasher.key(entity, event) == key
 
 
 class KeyEvents:

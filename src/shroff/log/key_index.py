@@ -102,18 +102,22 @@ class KeyHasher:
         return np.fromiter(map(known.__getitem__, values), np.uint64, len(values))
 
     def _of_event(self, event: LogEvent) -> Iterator[int]:
-        is_label = isinstance(event, LabelEvent)
-        if isinstance(event, LabelEvent):
-            event = event.of
         for entity, form in self._forms.items():
-            key = tuple(read(event) for read in self._reader(entity, event.type))
-            if key and None not in key:
-                yield key_hash(form, key[0] if len(key) == 1 else key, of_labels=is_label)
+            key = self.key(entity, event)
+            if key is not None:
+                yield key_hash(form, key[0] if len(key) == 1 else key, of_labels=isinstance(event, LabelEvent))
+
+    def key(self, entity: str, event: LogEvent) -> Key | None:
+        """The entity's key at an event; a label has that of its event. None where a part is missing."""
+        event = event.of if isinstance(event, LabelEvent) else event
+        key = tuple([read(event) for read in self._reader(entity, event.type)])
+        return None if not key or None in key else key
 
     def _reader(self, entity: str, type_: str) -> list[Evaluate]:
         """What reads each part of an entity's key from an event of this type."""
         if (entity, type_) not in self._readers:
-            names = self._events.types[type_].field_names
+            parts = self._events.entities[entity].keys.get(type_, ())
+            names = self._events.types[type_].field_names if parts else ()
             at = {name: place for place, name in enumerate(names)}
 
             def leaf(node: Node) -> Evaluate:
@@ -121,7 +125,6 @@ class KeyHasher:
                 place = at.get(node.name)
                 return lambda event: None if place is None else event.values[place]
 
-            parts = self._events.entities[entity].keys.get(type_, ())
             self._readers[entity, type_] = [compile_row(part, leaf, self._reference) for part in parts]
         return self._readers[entity, type_]
 
