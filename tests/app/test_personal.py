@@ -11,6 +11,7 @@ import shroff
 from shroff.cases import case_actions
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError
+from shroff.people.audit import Act
 from shroff.people.store import AuditFilter, rows_of
 from shroff.replay.compare import verify_online
 from shroff.runtime.values import replace
@@ -229,6 +230,29 @@ def test_erase_finds_what_people_wrote_in_cases_and_takes_it_away_when_asked(pro
         assert (act.after, key in act.subject) == ('{"cases":1,"files":1,"notes":1}', False)
     assert run([*folder, "erase", "card", "4111111111111"]) == 0
     assert "1 note and 1 file in 1 case about these events (2): kept; '--notes' removes" in capsys.readouterr().out
+
+
+def test_words_of_silences_and_escalations_are_notes_and_go_with_the_names_of_files(project, tmp_path):
+    project.decide([ROWS[0] | {"amount": "500.00"}], as_type="payment")
+    who, key, out = project.context.who, "4111111111110", tmp_path / "ann.json"
+    act = Act(who, "rule.silence", "rule large", None, None)
+    with project.cases.open() as desk:
+        case_actions.attach(desk, who, 1, "ann-smith.txt", "text/plain", b"Ann")
+        for what in (case_actions.SILENCED, case_actions.SILENCE_ASKED):
+            case_actions.silenced(desk, act, 1, "large, Ann is on her honeymoon", what)
+        case_actions.escalate(desk, who, 1, "Ann may be her sister")
+        case_actions.silenced(desk, act, 1, "large", case_actions.SILENCE_ENDED)
+    folder = ["-C", str(project.context.paths.folder)]
+    assert run([*folder, "person", "export", "card", key, "--out", str(out)]) == 0
+    assert run([*folder, "erase", "card", key, "--notes"]) == 0
+
+    (case,) = json.loads(out.read_text())["cases"]
+    assert {line["what"] for line in case["notes"]} == {"silenced", "silence_asked", "escalated"}
+    with project.people.open() as people, project.cases.desk(people).store.look() as look:
+        words = [entry.words for entry in look.history(1)]
+    assert "large" in words
+    assert not [text for text in words if "nn" in text]
+    assert project.cases.written_about(["payment/p0"]).notes == 0
 
 
 def test_all_that_is_stored_about_a_person_is_one_file_and_nothing_of_others(project, tmp_path, capsys):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from shroff.adapters.mailer.folder import FolderMailer
 from shroff.cli.main import run
 from shroff.language.values import DAY_MS
 from shroff.notices.mailer import Mail, Unmailed
-from shroff.notices.store import NO_ONE, SENT
+from shroff.notices.store import NO_ONE, SENT, Due
 from shroff.people.store import AuditFilter
 from tests.support.telling import FILES, Bank, payment
 
@@ -78,6 +80,21 @@ def test_what_is_erased_of_mails_is_told_and_recorded_without_whom(tmp_path, cap
 
     assert row.after == '{"letters":1,"mails":1}'
     assert "c-1" not in row.subject
+
+
+def test_erasing_takes_the_words_of_an_escalation_and_of_a_mail_server_and_leaves_those_of_rules(tmp_path):
+    bank, _ = mailed(tmp_path, "c-1", "c-2")
+    told = {"user": {"case": 1, "user": "user-1"}, "of": {"of": "customer"}, "rule": {"case": 1}}
+    with bank.project.notice_files.told() as store:
+        with store.change() as change:
+            for number, (key, more) in product(range(2), told.items()):
+                words = msgspec.json.encode(more | {"words": f"to c-{number}@customers.example"}).decode()
+                change.add_due(Due(f"team/{key}-{number}", "team", "case", f"payment/p-{number}", "", words, 1, 1))
+        bank.project.erasing.erase("card", "c-1")
+        with store.look() as look:
+            dues = look.dues_of([f"team/{key}-{number}" for number, key in product(range(2), told)])
+
+    assert {key for key, due in dues.items() if '"words":""' in due.told} == {"team/user-0", "team/of-0"}
 
 
 @pytest.mark.parametrize(("keep", "left"), [("", 29 * DAY_MS), ("keep: 2d, ", 1 * DAY_MS)])

@@ -208,14 +208,14 @@ class SentLetters(ProjectPart):
         with self._notice_files.told() as store:
             with store.look() as look:
                 letters = [letter.id for letter in look.letters_about(events)]
-                asked = look.questions_about(events)
+                asked, worded = look.questions_about(events), look.worded_about(events)
             ids = [
                 *letters,
                 *(question.letter for question in asked if question.letter),
                 *map(preview_id, self._notice_files.declared),
             ]
             files = kept_of(self._paths.mail, ids)
-            if of is not None and (files or letters or asked):
+            if of is not None and (files or letters or asked or worded):
                 told = {"mails": len(files), "letters": len(letters)}
                 with store.change() as change:
                     change.people.audit(Act(self._context.who, "mail.erase", of, None, told), self._context.now_ms())

@@ -277,6 +277,7 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
     """
     from shroff.app.cases.case_operations import ShowCase
     from shroff.app.notice_files import NoticeFiles
+    from shroff.cases.case import WRITTEN
     from shroff.cases.case_erasure import numbers_about
     from shroff.config import private
 
@@ -299,7 +300,8 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
         "made": time_text(project.context.now_ms()),
         "events": events,
         "cases": [
-            {name: case[name] for name in ("id", "state", "opened", "outcome", "notes", "files")}
+            {name: case[name] for name in ("id", "state", "opened", "outcome", "files")}
+            | {"notes": [line for line in case["history"] if line["what"] in WRITTEN and line["words"]]}
             | {"alerts": [alert for alert in case["alerts"] if alert["event"] in names]}
             for case in cases
         ],

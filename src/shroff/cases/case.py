@@ -182,7 +182,8 @@ class Case(FrozenStruct, gc=False):
         return self.state == CLAIMED and self.assignee != who and self.lock_ms is not None and self.lock_ms > now_ms
 
 
-WRITTEN = ("note", "escalated", "reopened")  # what happens to a case with words that somebody wrote
+# What happens to a case with words that somebody wrote.
+WRITTEN = ("note", "escalated", "reopened", "silenced", "silence_asked")
 
 
 class Happened(FrozenStruct, gc=False):

@@ -106,10 +106,10 @@ class CaseChange(CaseReader):
         return Attached(number, *parts)
 
     def forget(self, cases: Collection[int]) -> None:
-        """Remove the words of `case.WRITTEN` from the history of cases, and their files."""
+        """Remove the words of `case.WRITTEN` from the history of cases, and their files with their names."""
         history, files = self._tables.case_history, self._tables.case_files
         for case in cases:
-            is_written = (history.c.case_ == case) & history.c.what.in_(WRITTEN)
+            is_written = (history.c.case_ == case) & history.c.what.in_((*WRITTEN, "attached"))
             self._connection.execute(update(history).where(is_written).values({"words": ""}))
             self._connection.execute(delete(files).where(files.c.case_ == case))
 

@@ -8,6 +8,8 @@ from functools import cache, partial
 from types import MappingProxyType
 from typing import Final
 
+from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 
 from shroff.json_types import JsonMapping
@@ -179,6 +181,11 @@ class NoticeLook(StoredValues):
             ids += [str(row[0]) for row in self._connection.execute(asked.distinct())]
         return sorted(self.letters_of(ids).values(), key=lambda message: (message.made_ms, message.id))
 
+    def worded_about(self, events: Collection[str]) -> list[Due]:
+        """What tells of these events with words of people or of a mail server: escalations, and letters that ended."""
+        told = {due: from_json(due.told or "{}") for due in self._at(Due, events, "event")}
+        return [due for due, more in told.items() if more.get("words") and {"user", "of"} & more.keys()]
+
     def sent_since(self, notice: str, rule: str, who: bytes, since_ms: int) -> list[int]:
         """When letters of this notice and rule to these recipients were made after a moment, oldest first.
 
@@ -270,7 +277,7 @@ class NoticeChange(NoticeLook):
         self._put(self._questions, [question])
 
     def forget(self, letters: Sequence[str], events: Collection[str]) -> None:
-        """Keep nothing of whom these letters were for, nor of who was asked about these events.
+        """Keep nothing of whom these letters were for, of who was asked about these events, or of words about them.
 
         A question that was not answered is answered by nobody any more: its link was signed over who was asked.
         """
@@ -280,6 +287,9 @@ class NoticeChange(NoticeLook):
             self._connection.execute(update(told).where(told.c.id.in_(part)).values(nobody))
         for part in parts_of(events):
             self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE, words=""))
+        for due in self.worded_about(events):
+            wordless = to_json(from_json(due.told) | {"words": ""}).decode()
+            self._connection.execute(update(self._dues).where(self._dues.c.key_ == due.key).values(told=wordless))
 
     def sweep(self, before_ms: int) -> None:
         """Let go of dues, done letters and questions that ended, all from before a moment."""
