@@ -439,3 +439,13 @@ def test_a_key_that_a_second_person_approved_ends_with_who_asked_for_it(desk):
     assert keys.all_keys(desk)[0].revoked_at_ms is None
     users.disable(desk, ROOT, "ann")
     assert keys.all_keys(desk)[0].revoked_at_ms is not None
+
+
+@pytest.mark.parametrize("turned", [users.disable, users.delete, lambda *who: users.set_role(*who, Role.VIEWER)])
+def test_who_asked_for_a_key_and_may_do_less_since_then_gets_none_by_an_approval(desk, turned):
+    ann, ben = (users.as_who(users.add(desk, ROOT, name, Role.ADMIN)) for name in ("ann", "ben"))
+    turned(desk, ben, ann.name)
+    with pytest.raises(NotAllowedError, match="ann asked for this key"):
+        create_key(desk, ben, ann.name, CreateKey(name="ci", role="admin"))
+
+    assert keys.all_keys(desk) == []

@@ -62,13 +62,17 @@ def create(
         lasts_ms: After which it opens nothing any more; None for never.
         made_by: With whom it ends: who asked for it, where `who` is the second person.
 
-    Raises: NotAllowedError, also for a key that could do more than who makes it; UsageError where a scope is not of
-        the role, or the name will not do.
+    Raises: NotAllowedError, also for a key that could do more than who makes it or asked for it; UsageError where a
+        scope is not of the role, or the name will not do.
     """
     who.require(Right.MANAGE_KEYS)
     key, text = _new(desk, who, name, role, scopes=scopes, lasts_ms=lasts_ms)
     key = replace(key, made_by=made_by or key.made_by)
     with desk.store.change() as change:
+        asked = change.user_named(made_by) if made_by else None
+        may = RIGHTS[asked.role] if asked is not None and not asked.is_disabled else frozenset()
+        if made_by and not as_who(key).rights <= may:
+            raise NotAllowedError(f"{made_by} asked for this key, and may no longer do what it can")
         change.put(key)
         change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), desk.now_ms())
     return key, text
