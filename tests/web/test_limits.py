@@ -352,10 +352,10 @@ def test_what_is_done_for_many_waits_for_no_sender_and_its_failure_reaches_all(b
             senders.append(SENDER.get())
             return function(*arguments)
 
-        monkeypatch.setattr(serves, "in_thread", in_thread)
-        monkeypatch.setattr(serves, "_take_steps", broken)
+        monkeypatch.setattr(serves.changes, "_in_thread", in_thread)
+        monkeypatch.setattr(serves.changes, "_take_steps", broken)
         SENDER.set("me")
-        gone, *both = [asyncio.ensure_future(serves.changed(lambda _change, _now_ms: None)) for _ in range(3)]
+        gone, *both = [asyncio.ensure_future(serves.changes.make(lambda _change, _now_ms: None)) for _ in range(3)]
         await asyncio.sleep(0)
         gone.cancel()
         found = await asyncio.wait_for(asyncio.gather(*both, return_exceptions=True), 120)
