@@ -171,3 +171,67 @@ async def until(holds: Callable[[], bool]) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("that never came")
+
+
+TWO = FILES["shroff.yaml"] + "second_person: [rules]\n"
+BLOCKED = """
+- id: blocked
+  on: payment
+  by: card
+  when: this.card in lists.blocked
+  effect: decline
+"""
+
+
+def test_an_act_in_the_service_makes_only_the_files_active_that_it_writes(tmp_path):
+    files = {"rules/blocked.yaml": BLOCKED, "lists/blocked.csv": "value,note,added_by,expires_at\n"}
+    bank = Bank(tmp_path, {**files, "shroff.yaml": TWO})
+    bank.pay()
+    (tmp_path / "payment.ndjson").write_text("{}")
+    bank.project.ingest(tmp_path / "payment.ndjson", as_type="payment")
+
+    async def steps() -> None:
+        async with asker(tmp_path, now_ms=lambda: bank.clock_ms) as asks:
+
+            async def waiting() -> list[str]:
+                return [change["file"] for change in (await asks.ask("GET", "/api/v1/changes")).json()["changes"]]
+
+            (tmp_path / "rules/large.yaml").write_text(STRICTER)
+            (tmp_path / "notices/customer.txt.j2").write_text("Subject: own\n\n{{ link }}")
+            etag = (await asks.ask("GET", "/api/v1/changes")).json()["etag"]
+            assert (await asks.ask("POST", "/api/v1/changes/apply", {"etag": etag})).status == 403
+            entry = {"value": "bad", "note": "stolen"}
+            added = await asks.ask("POST", "/api/v1/lists/blocked/entries", entry, key="analyst")
+            assert (added.json()["in_force"], added.json()["others"]) == (True, []), added.body
+            assert await outcome(asks, "bad") == "decline"
+            assert await outcome(asks, "p-2") == "approve", "the rule on the disk was refused"
+            assert await waiting() == ["rules/large.yaml", "notices/customer.txt.j2"]
+            assert (await asks.ask("POST", "/api/v1/quarantine/retry", {"numbers": [1]})).status == 200
+            assert await waiting() == ["rules/large.yaml", "notices/customer.txt.j2"]
+            assert asks.service.project.definitions.files["rules/large.yaml"] == RULES, "it shows what decides"
+            (tmp_path / "events.yaml").write_text(FILES["events.yaml"].replace("zone: text?", "zone: text?, x: text?"))
+            retried = await asks.ask("POST", "/api/v1/quarantine/retry", {"numbers": [1]})
+            assert b"Start it again" in retried.body
+
+    asyncio.run(steps())
+
+
+def test_a_file_that_needs_other_changed_files_waits_until_those_are_applied(tmp_path):
+    bank = Bank(tmp_path)
+    bank.pay()
+    rule = "- id: many\n  on: payment\n  by: card\n  when: card.many > 0\n  effect: decline\n"
+
+    async def steps() -> None:
+        async with asker(tmp_path, now_ms=lambda: bank.clock_ms) as asks:
+            (tmp_path / "features.yaml").write_text("card:\n  many: count(payment) over 1h\n")
+            put = await asks.ask("PUT", "/api/v1/rules/many.yaml", {"text": rule}, headers={"if-none-match": "*"})
+            assert (put.status, put.json()["in_force"]) == (200, False), put.body
+            assert "needs changes of other files that are not active: rules/many.yaml" in put.json()["why_not"]
+            assert await outcome(asks, "p-4") == "approve"
+            etag = (await asks.ask("GET", "/api/v1/changes")).json()["etag"]
+            assert (await asks.ask("POST", "/api/v1/changes/apply", {"etag": etag})).json()["applied"]
+            assert await outcome(asks, "p-2") == "approve"
+            again = await asks.ask("POST", "/api/v1/events/payment", payment("p-3", "50.00", card="p-2"))
+            assert again.json()["outcome"] == "decline"
+
+    asyncio.run(steps())

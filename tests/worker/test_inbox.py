@@ -62,7 +62,7 @@ class Desk:
         self.files: dict[str, str | None] = dict(changes or {})
         self.inbox = InboxServer(self.log, self.writer, intake_of, self.load, self.reader)
 
-    def load(self) -> Definitions:
+    def load(self, _: object = None) -> Definitions:
         files = {**FILES, **self.files}
         return load_definitions({name: text for name, text in files.items() if text is not None}).or_raise()
 
@@ -319,7 +319,7 @@ def test_a_version_that_fails_on_the_log_is_refused_and_the_old_one_goes_on(desk
 @pytest.mark.parametrize("failure", [LogBusyError("the log is held"), StorageError("the disk fails")])
 @pytest.mark.parametrize("where", ["load", "reader"])
 def test_a_version_that_cannot_be_had_now_is_refused_and_the_writer_goes_on(desk, monkeypatch, failure, where):
-    def fail() -> None:
+    def fail(_: object = None) -> None:
         raise failure
 
     monkeypatch.setattr(version_switch, "NEAR", 0)

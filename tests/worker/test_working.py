@@ -65,7 +65,7 @@ class Place:
             self.on_open()
         return _Log(self, read_only=read_only)
 
-    def definitions(self) -> Definitions:
+    def definitions(self, _: object = None) -> Definitions:
         return definitions(self.files)
 
     def follow(self, log: Log) -> str:

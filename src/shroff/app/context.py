@@ -57,7 +57,7 @@ class ProjectContext:
     asked_at: str = ""  # the address at which this caller reaches the service
     desk: Desk | None = None  # people and the record, where a service has them open
     case_service: CaseService | None = None  # cases, where a service has them open, and carries out what is due
-    adopt: Callable[[], str] | None = None  # how a service makes the files active; gives why that waits
+    adopt: Callable[[list[str] | None], str] | None = None  # as `WriterClient.adopted`, where a service has it
     read_once: ReadOnce = field(default_factory=ReadOnce)  # shared by all that this process opens of the project
     taken: ActiveFilesInUse = field(default_factory=ActiveFilesInUse)  # shared as well
     files_read: MadeOnce[Loaded] = field(default_factory=MadeOnce)

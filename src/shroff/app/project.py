@@ -102,7 +102,7 @@ class _Parts(ProjectParts):
         self,
         who: Who,
         desk: Desk | None = None,
-        adopt: Callable[[], str] | None = None,
+        adopt: Callable[[list[str] | None], str] | None = None,
         cases: CaseService | None = None,
         asked_at: str = "",
     ) -> Project:
@@ -110,7 +110,7 @@ class _Parts(ProjectParts):
 
         Args:
             desk: Where the service has people and the record open.
-            adopt: Has the service's writer make the project's files active; gives why that waits.
+            adopt: Has the service's writer make files active, None: all; gives why that waits.
             cases: Where the service has cases open.
             asked_at: The address at which this person reaches the service.
         """

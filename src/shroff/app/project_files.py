@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.system_names import id_problems, name_problems, unread_mappings
-from shroff.errors import DefinitionError, Problem, ShroffError, ended
+from shroff.errors import DefinitionError, Problem, ShroffError, UsageError, ended
 from shroff.events.intake import Intake
 from shroff.events.redaction import keeping_hashed
 from shroff.json_types import TextDict, TextMapping
 from shroff.log import ruletests
 from shroff.log.active_files import NOTICES, FileDifference, beside, changes, followed
 from shroff.monitoring.live_order import warnings_of
-from shroff.project.definitions import Definitions, Loaded, load_definitions
+from shroff.project.definitions import Definitions, Loaded, is_deciding, load_definitions
 from shroff.project.file_kinds import added_files
 from shroff.project.loader import MadeOnce, files_of, line_of
 from shroff.project.scoring import problems_of
@@ -101,6 +101,25 @@ def checked_with(context: ProjectContext, changes: TextMapping, without: Collect
     there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
     files = {name: text for name, text in there.items() if name not in without}
     return checked(replace(context, files_read=MadeOnce(_loaded(context, files | changed))))
+
+
+def as_active(context: ProjectContext, active: TextMapping, names: Collection[str]) -> ProjectContext:
+    """The project with the files of these names as they are now, and others that decide as they are active.
+
+    Raises: UsageError where those need changes of the others.
+    """
+    there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
+    now = {} if context.loaded.definitions is None else context.definitions.files
+    files = {name: text for name, text in there.items() if name in names or not is_deciding(name)}
+    for name in active.keys() - set(names):
+        files[name] = there.get(name, "") if now.get(name) == active[name] else active[name]
+    found = replace(context, files_read=MadeOnce(_loaded(context, files)))
+    try:
+        checked(found).require_models()
+    except DefinitionError as error:
+        words = f"this needs changes of other files that are not active: {error.problems[0]}. Apply those first"
+        raise UsageError(words) from None
+    return found
 
 
 def intake_of(context: ProjectContext, *, keeps_hashes: bool, definitions: Definitions | None = None) -> Intake:

@@ -353,7 +353,7 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
     if any(policy.arm_b for policy in policies.values()):
         versions = replace(versions, rules=_hash(f"{versions.rules} {versions.policy}".encode()))
     carried = {
-        **{name: _carried(name, files[name], trees) for name in files if _counts(name)},
+        **{name: _carried(name, files[name], trees) for name in files if is_deciding(name)},
         **{f"notices/{rule.notify}.yaml": "" for rule in rules if rule.notify in notices},
     }
     asked = LookUps()
@@ -378,9 +378,10 @@ def _notices(files: Iterable[str]) -> list[str]:
     return sorted(name[len(start) : -len(end)] for name in files if name.startswith(start) and name.endswith(end))
 
 
-def _counts(name: str) -> bool:
+def is_deciding(name: str) -> bool:
+    """Whether a version has the file of this name."""
     is_yaml = name in DECIDING or name.startswith("rules/")
-    return is_yaml or is_table(name) or name == in_force.FILE
+    return is_yaml or is_table(name) or name == in_force.FILE or is_list(name)
 
 
 def _place(problem: Problem) -> tuple[str, int, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import Any
@@ -65,6 +66,7 @@ class _Retry(msgspec.Struct):
 
     numbers: list[int]
     headers: dict[str, CsvHeader]
+    files: list[str] | None = None
 
 
 class _Saved(msgspec.Struct):
@@ -106,9 +108,9 @@ def labels_request(submissions: Iterable[Submission], money_places: int) -> byte
     return to_json(forwarded_input.given(submissions, money_places))
 
 
-def retry_request(numbers: Sequence[int], headers: Mapping[str, CsvHeader]) -> bytes:
-    """The body of a request to bring entries of quarantine back in."""
-    return to_json(_Retry(list(numbers), dict(headers)))
+def retry_request(numbers: Sequence[int], headers: Mapping[str, CsvHeader], files: list[str] | None = None) -> bytes:
+    """The body of a request to bring entries of quarantine back in; files become active before, None: all."""
+    return to_json(_Retry(list(numbers), dict(headers), files))
 
 
 def drop_request(numbers: Sequence[int], *, is_all: bool = False) -> bytes:
@@ -198,7 +200,8 @@ class InboxServer:
 
     Args:
         intake: Makes what reads refused input again, for a version.
-        load: Gives the project's definitions as its files have them now; raises DefinitionError.
+        load: Gives the project's definitions as files of these names have them now, the others as they are active;
+            for None as all have them. Raises DefinitionError.
         opened: Opens the log to read, beside the writer.
         decoder: Makes what reads refused messages of the live source (see `quarantine_retry.retry`).
         took_up: Told that the files are in force; gives what the log keeps of that beside the version.
@@ -209,7 +212,7 @@ class InboxServer:
         log: Log,
         writer: Writer,
         intake: Callable[[Definitions], Intake],
-        load: Callable[[], Definitions],
+        load: Callable[[list[str] | None], Definitions],
         opened: Callable[[], Log],
         decoder: Decoders = lambda: None,
         took_up: Callable[[], Sequence[Offset]] = tuple,
@@ -333,7 +336,7 @@ class InboxServer:
         try:
             if request.kind in _BY_THE_LOG:
                 _BY_THE_LOG[request.kind](self._log, request)
-            elif request.kind in {RETRY, ADOPT, WATERMARK} and not self.adopts(self._load):
+            elif request.kind in {RETRY, ADOPT, WATERMARK} and not self.adopts(partial(self._load, _files(request))):
                 return False
             elif request.kind == RETRY:
                 self._retry(request, from_json(request.body, type=_Retry))
@@ -466,6 +469,12 @@ def tend_outbox(log: Log, request: InboxRequest) -> bytes:
 
 
 _BY_THE_LOG = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
+
+
+def _files(request: InboxRequest) -> list[str] | None:
+    """The files that become active with a request; None: all."""
+    found = None if request.kind == WATERMARK else from_json(request.body, type=_Retry | list[str] | None)
+    return found.files if isinstance(found, _Retry) else found
 
 
 def _unknown(request: InboxRequest, why: str) -> str:

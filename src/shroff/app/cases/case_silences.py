@@ -18,6 +18,8 @@ from shroff.events.event import TimeText
 from shroff.json_types import JsonObject
 from shroff.operations.declaration import operation
 from shroff.people.audit import Act
+from shroff.project.lists import file_of
+from shroff.rules.silences import list_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +71,7 @@ def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase)
         return _answer(desk, case, WAITS)
     recorded = _record(desk, project, case, rule, "silence", told, why)
     project.silences.write(rule, case.key, request.until, note=why, by=who.name, before=recorded)
-    return _in_force(desk, project, case)
+    return _in_force(desk, project, case, rule)
 
 
 class SilenceApproval(ChangeOfCase["CaseSilenced"], kw_only=True):
@@ -94,7 +96,7 @@ def approve_silence(desk: CaseService, project: Project, request: SilenceApprova
     case = case_queries.detail(desk, who, request.number).case
     recorded = _record(desk, project, case, rule, "silence", {"approved": request.etag})
     project.silence_requests.approve(rule, case.key, request.etag, Author(who.id, who.name), recorded)
-    return _in_force(desk, project, case)
+    return _in_force(desk, project, case, rule)
 
 
 class SilenceEnd(ChangeOfCase["CaseSilenced"], kw_only=True):
@@ -114,7 +116,7 @@ def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd
         before = {"until": silence.until}
         recorded = _record(desk, project, case, rule, "silence_end", before)
         project.silences.write_end(rule, silence.key, recorded)
-        return _in_force(desk, project, case)
+        return _in_force(desk, project, case, rule)
     pending = pending_silences(project, case).get(rule)
     if pending is None:
         raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
@@ -135,8 +137,8 @@ def _record(
     return lambda *_: case_actions.silenced(desk, act, case.number, words, HAPPENED[verb])
 
 
-def _in_force(desk: CaseService, project: Project, case: Case) -> CaseSilenced:
-    _, why_not = project.requests.put_in_force(WRITTEN)
+def _in_force(desk: CaseService, project: Project, case: Case, rule: str) -> CaseSilenced:
+    _, why_not = project.requests.put_in_force(WRITTEN, [file_of(list_of(rule))])
     return _answer(desk, case, why_not)
 
 

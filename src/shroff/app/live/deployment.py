@@ -184,7 +184,7 @@ class FileDeployment(FileVersions):
         if found:
             files = [change.file for change in found]
             self._people.record(Action("project.apply", "project", None, {"files": files}))
-            _, why_not = requests.put_in_force(WAITS, rows_alone=False)
+            _, why_not = requests.put_in_force(WAITS, None, rows_alone=False)
             with self._log.reading() as log:
                 bodies = [record.body.decode() for record in log.controls()]
             remove_unnamed(self._context.paths.tables, [*bodies, *self._context.definitions.files.values()])

@@ -67,7 +67,8 @@ class QuarantineEntries(ProjectPart):
         self._check(numbers)
         headers = {path.name: header for path in files if (header := self._header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
-        return retried_of(self._requests.ask(RETRY, retry_request(numbers, headers), action))
+        body = retry_request(numbers, headers, self._requests.taken([]))
+        return retried_of(self._requests.ask(RETRY, body, action))
 
     def _check(self, numbers: Sequence[int]) -> None:
         """Raises: UsageError for what is no entry, before anything is asked and recorded."""

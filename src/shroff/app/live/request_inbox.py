@@ -10,10 +10,11 @@ from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.live.routes import sink_routes
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
-from shroff.app.project_files import FileVersions, checked, intake_of
+from shroff.app.project_files import FileVersions, as_active, checked, intake_of
 from shroff.errors import DefinitionError, UsageError
 from shroff.json_types import TextMapping
 from shroff.log.active_files import ACTIVE, NOTICES, is_live, notice_files, renewed, taken_up
+from shroff.log.version_switch import check_inputs_unchanged
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset
@@ -41,8 +42,13 @@ class Inboxes(ProjectPart):
 
         loaded: list[_Afresh] = []
 
-        def load() -> Definitions:
+        def load(names: list[str] | None) -> Definitions:
             fresh = self._context.afresh()
+            if names is not None:
+                if not names:  # a retry, of input that may be read in another way only after a restart
+                    check_inputs_unchanged(writer.definitions, fresh.definitions)
+                loaded[:] = [_Afresh(as_active(fresh, writer.definitions.files, names), None)]
+                return loaded[0].project.definitions
             definitions = checked(fresh)
             definitions.require_models()
             loaded[:] = [self._renewed(fresh, log) if is_running else _Afresh(fresh, FileVersions(fresh).beside())]
@@ -116,7 +122,7 @@ class Inboxes(ProjectPart):
 
     def _took_up(self, found: _Afresh, log: Log, *, is_running: bool) -> list[Offset]:
         """Work with what the files have now; gives what the log is to keep of that."""
-        offsets = taken_up(log, found.beside, is_running=is_running)
+        offsets = [] if found.beside is None else taken_up(log, found.beside, is_running=is_running)
         self._context.files_read.put(found.project.loaded)
         if offsets and is_running:
             self._take_over(found.project.systems)
@@ -124,7 +130,7 @@ class Inboxes(ProjectPart):
 
 
 class _Afresh(FrozenStruct):
-    """A project whose files were read anew, and what they have beside versions."""
+    """A project whose files were read anew, and what they have beside versions; None where that is not taken up."""
 
     project: ProjectContext
-    beside: TextMapping
+    beside: TextMapping | None

@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING
 
+from msgspec.json import encode as to_json
+
 from shroff.app.live.request_inbox import Inboxes
 from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError, LogBusyError, ShroffError, UsageError, ended
@@ -100,12 +102,14 @@ class WriterRequests(ProjectPart):
         return set()
 
     def put_in_force(
-        self, written: str, *, rows_alone: bool = True, known: CheckedFiles | None = None
+        self, written: str, files: list[str] | None, *, rows_alone: bool = True, known: CheckedFiles | None = None
     ) -> tuple[bool, str]:
-        """Have the project's files as they are now put in force; whether they are, and why not.
+        """Have files that were written put in force; whether they are, and why not. None: all files as they are now.
 
         The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
         waits, and never that nothing was done.
+
+        A command puts all in force. In a service somebody may not apply other files, and a second person may have to.
 
         Args:
             rows_alone: Nothing but rows of lists may have changed.
@@ -114,19 +118,23 @@ class WriterRequests(ProjectPart):
         from shroff.worker.inbox import ADOPT
 
         if self._context.adopt is not None:
-            why_not = self._context.adopt()
+            why_not = self._context.adopt(files)
             return not why_not, why_not
         if not self._log.exists():
             return False, "this project has no log yet; its files become active with the first event"
         self._context.waits(written)
         try:
             if not (rows_alone and self._rows_in_force(known)):
-                self.ask(ADOPT, b"null")
+                self.ask(ADOPT, to_json(self.taken(files)))
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot become active: {error.problems[0]}"
         except ShroffError as error:
             return False, str(error)
         return True, ""
+
+    def taken(self, files: list[str] | None) -> list[str] | None:
+        """The files that become active with an act that wrote these: of a command all (None), which may apply them."""
+        return None if self._context.asked_by is None else files
 
     def _rows_in_force(self, known: CheckedFiles | None) -> bool:
         """Put rows of lists in force that no state is made of, where nobody writes the log; False where it takes more.

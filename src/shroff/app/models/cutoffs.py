@@ -173,7 +173,7 @@ class ScoreCutoffs(ProjectPart):
             for name, text in files.items():  # policy.yaml last: until then the experiment is there
                 config.write_text(own(self._paths.folder, name), text)
         self._context.reload()
-        in_force, why_not = self._requests.put_in_force(WRITTEN)
+        in_force, why_not = self._requests.put_in_force(WRITTEN, [*files])
         words = f"Experiment {ends.name} ended: all keys get arm {'AB'[ends.is_promoted]}. " if ends else ""
         words += f"Written: {', '.join(files)}."
         warning = ends.warning if ends else UNSET

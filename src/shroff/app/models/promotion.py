@@ -419,7 +419,7 @@ class Promotions(ProjectPart):
             if after != found:
                 config.write_text(own(self._paths.folder, FILE), text)
         self._context.reload()
-        done, why_not = self._requests.put_in_force(WRITTEN)
+        done, why_not = self._requests.put_in_force(WRITTEN, [FILE])
         active = (self._logged() or {}).get(event, InForce()) if done else after
         if active.meaning() != after.meaning():
             done, why_not = False, OVERTAKEN

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 
-from shroff.app.rules.rule_files import ChangedMeanwhileError, NoRuleError, NotApprovedError, subject_of
+from shroff.app.rules.rule_files import FOLDER, ChangedMeanwhileError, NoRuleError, NotApprovedError, subject_of
 from shroff.errors import NotAllowedError, Problem, RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonObject
@@ -360,11 +360,13 @@ def drop_draft(
 ) -> DroppedDraft:
     """Delete a draft and its trial."""
     new_lines, _ = _of_draft(drafts, rules, request.rule)
+    standing = rules.standing(request.rule)
     draft = drafts.one(request.rule)
     told = {"draft": "" if draft is None else draft.tag, "lines": new_lines}
     action = Action("draft.drop", subject_of(request.rule), told)
     drafts.drop(request.rule, request.etag, lambda file, tag: people.record(action))
-    requests.put_in_force(WRITTEN, rows_alone=False)
+    if standing is not None:
+        adopted(requests, standing.file.name)
     return DroppedDraft(dropped=request.rule)
 
 
@@ -462,7 +464,7 @@ def activate_draft(
 
 def adopted(requests: WriterRequests, file: str) -> AdoptedFile:
     """Make a written file active; says whether it is."""
-    in_force, why_not = requests.put_in_force(WRITTEN, rows_alone=False)
+    in_force, why_not = requests.put_in_force(WRITTEN, [f"{FOLDER}{file}"], rows_alone=False)
     return AdoptedFile(file=file, in_force=in_force, why_not=why_not or None)
 
 

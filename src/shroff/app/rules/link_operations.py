@@ -205,7 +205,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         if changes:
             _write(project, changes)
     context.reload()
-    in_force, why_not = project.requests.put_in_force(WRITTEN, rows_alone=False)
+    in_force, why_not = project.requests.put_in_force(WRITTEN, [FILE, "events.yaml"], rows_alone=False)
     with project.log.reading() as log:
         seq = max((record.seq for record in log.controls()), default=0)
     joined = (project.cases.join_rings(context.case_service) or 0) if in_force else 0

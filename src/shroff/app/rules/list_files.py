@@ -100,7 +100,7 @@ class ListFiles(ProjectPart):
             self._people.record(Action("list.make", f"list {name}"))
             self._write_list(name, lists.EMPTY)
         self._context.reload()
-        in_force, why_not = self._requests.put_in_force(WRITTEN)
+        in_force, why_not = self._requests.put_in_force(WRITTEN, [lists.file_of(name)])
         return lists.ListChange(
             list=name, added=0, changed=0, removed=0, in_force=in_force, why_not=why_not or None, what=lists.SAME
         )
@@ -201,7 +201,7 @@ class ListFiles(ProjectPart):
         edit, known = self._written(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
         requests = self._requests
         end = requests.end_of_log()
-        in_force, why_not = requests.put_in_force(WRITTEN, known=known)
+        in_force, why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=known)
         behind = requests.changed_behind(end) if in_force and end else set()
         values = [*(entry.value for entry in put), *out]
         stands = self._stands_for(name, (known or self._definitions).look_ups)

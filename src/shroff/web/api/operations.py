@@ -158,9 +158,9 @@ class OperationThreads:
     def acting(self, who: Who, loop: asyncio.AbstractEventLoop | None = None, asked_at: str = "") -> Project:
         """The project for a caller: acts are recorded as theirs; with the loop, this service's writer adopts files."""
 
-        def adopt() -> str:
+        def adopt(files: list[str] | None) -> str:
             assert loop is not None
-            return asyncio.run_coroutine_threadsafe(self._service.writer.adopted(), loop).result()
+            return asyncio.run_coroutine_threadsafe(self._service.writer.adopted(files), loop).result()
 
         service, wait = self._service, adopt if loop is not None else None
         return service.project.acting_as(who, service.desk, wait, service.cases, asked_at)

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from msgspec.json import encode as to_json
+
 from shroff.errors import ShroffError, TransientError
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
@@ -117,13 +119,13 @@ class WriterClient:
             wait_s = min(wait_s * 1.5, LOOK_S_MAX)
         return replies
 
-    async def adopted(self) -> str:
-        """Have the log take the project's files up, from the next event on; why that waits, empty where it does not.
+    async def adopted(self, files: list[str] | None) -> str:
+        """Have the log take files up, None: all, from the next event on; why that waits, empty where it does not.
 
         The files are written by now: whatever goes wrong here, they come into force later.
         """
         try:
-            await self.ask(None, ADOPT, [b"null"])
+            await self.ask(None, ADOPT, [to_json(files)])
         except ShroffError as error:
             return str(error)
         return ""
