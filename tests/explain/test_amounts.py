@@ -44,9 +44,10 @@ def seen(minutes: float = 0, amount: int | None = 4_200, event: str = "payment")
 
 
 def found_by(
-    when: str = "card.count > 3", by: str = "card", hits: Any = ("r",), **earlier: Any
+    when: str = "card.count > 3", by: str = "card", hits: Any = ("r",), money: str = "EUR", **earlier: Any
 ) -> AmountsBefore | None:
     files = {"events.yaml": EVENTS, "features.yaml": FEATURES, "rules/large.yaml": RULE.format(by=by, when=when)}
+    files["shroff.yaml"] = f"shroff: 1\nname: small\nmoney: {money}\n"
     return amounts_before(definitions(files), "payment", seen(), earlier, hits)
 
 
@@ -154,6 +155,15 @@ def test_the_last_fifteen_minutes_have_a_pane_of_their_own_and_the_event_its_mar
         "3 payments on this card in the last 15 minutes, 147.00\N{NO-BREAK SPACE}EUR together.",
         "2 payments in the 30 days before.",
     ]
+
+
+def test_amounts_that_are_usual_have_the_places_of_the_currency():
+    earlier = [seen(60 + at, 12_345) for at in range(20)]
+    shown = [amount_chart(found_by(card=earlier, money=money), "payment", money) for money in ("KWD", "JPY")]
+
+    assert [one and one.band_says for one in shown] == ["normally up to 12.345", "normally up to 12,345"]
+    assert shown[0]
+    assert "between 12.345 and 12.345\N{NO-BREAK SPACE}KWD" in shown[0].says[1]
 
 
 def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_which_words_do_not_touch():

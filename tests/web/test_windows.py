@@ -189,3 +189,10 @@ def test_features_are_told_in_words_with_sensible_digits(feature, value, title, 
     texts = FeatureTexts(definitions({"features.yaml": FEATURES}))
 
     assert (texts.title(feature), texts.value(feature, value)) == (title, shown)
+
+
+def test_amounts_have_the_places_of_their_currency():
+    dinars = {"shroff.yaml": "shroff: 1\nname: small\nmoney: KWD\n", "features.yaml": FEATURES}
+    shown = [FeatureTexts(definitions(dinars)).value("card.spent", value) for value in ("1674.300", "0.004")]
+
+    assert shown == ["1,674.300\N{NO-BREAK SPACE}KWD", "0.004\N{NO-BREAK SPACE}KWD"]

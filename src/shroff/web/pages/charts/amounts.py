@@ -86,7 +86,7 @@ def amount_chart(
         Spot(end, top(own.value), "this", f"{money(own.value)}, this one", is_left=True),
         [Mark(top(value), f"{value:,.10g}") for value in ticks(y.low, y.high)],
         None if usual is None else (top(usual[1]), round(max(1.5, top(usual[0]) - top(usual[1])), 2)),
-        "" if usual is None or is_near else f"normally up to {money(f'{usual[1]:.2f}')}",
+        "" if usual is None or is_near else f"normally up to {money(Decimal(usual[1]).quantize(own.value))}",
         limit,
         start_ms,
         until_ms,
@@ -114,8 +114,8 @@ def _sentences(
     first = f"{'' if before else least}{many(len(recent))} {of} in the last 15 minutes, {together} together."
     said = [first if len(recent) > 1 else f"No other {noun} {of} in the last 15 minutes."]
     if before:
-        low, high = usual or (0.0, 0.0)
-        range_ = f", nine of ten of them between {money(f'{low:.2f}')} and {money(f'{high:.2f}', currency)}"
+        low, high = (Decimal(end).quantize(found.own.value) for end in usual or (0.0, 0.0))
+        range_ = f", nine of ten of them between {money(low)} and {money(high, currency)}"
         said.append(f"{least}{many(len(before))} in the 30 days before{range_ if usual else ''}.")
     if later:
         since = money(sum((amount.value for amount in later), Decimal(0)), currency)

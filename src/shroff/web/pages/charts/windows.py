@@ -79,7 +79,7 @@ class FeatureTexts:
     def __init__(self, definitions: Definitions) -> None:
         features, settings = definitions.features, definitions.settings
         self._nodes = {name: feature.node for name, feature in features.items()}
-        self._currency = settings.currency
+        self._currency, self._places = settings.currency, settings.money_places
         self._teller = ValueWording(self._nodes.get, settings.currency, settings.money_places)
 
     def title(self, feature: str) -> str:
@@ -103,7 +103,7 @@ class FeatureTexts:
         if wording.clock:
             return self._teller.value(node.type, int(number), wording)
         if node.type.kind == "money" or wording.is_money:
-            return money(f"{number:.2f}", self._currency)
+            return money(f"{number:.{self._places}f}", self._currency)
         return count(int(number)) if number.is_integer() else figure_text(number)
 
 
