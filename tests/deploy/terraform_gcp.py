@@ -109,6 +109,9 @@ def service(deploy: Path) -> list[str]:
             found.append(f"{MODULE}/run.tf: {name}: {image} is not pinned")
     if 'endswith(var.image, ":latest")' not in main.text:
         found.append(f"{MODULE}/variables.tf: the image could be latest")
+    written = yaml.safe_load((deploy / PLACE / "shroff.yaml").read_text(encoding="utf-8"))
+    if written.get("web", {}).get("proxies") != ["169.254.0.0/16"]:  # seen: 169.254.169.126, earlier 169.254.8.129
+        found.append(f"{PLACE}/shroff.yaml: everybody would have the address of Cloud Run's proxy")
     given = set(main.locals["settings"]) | set(main.locals["secrets"])
     return found + terraform.settings(f"{PLACE}/shroff.yaml", deploy, given)
 

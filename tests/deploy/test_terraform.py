@@ -76,6 +76,7 @@ GCP_FAULTS = [
     (gcp.service, "no container has ${LAKE_BUCKET}", MAIN, "LAKE_BUCKET  ", "LAKE_BUCKETS "),
     (gcp.service, "nothing reads ${LAKE_BUCKETS}", MAIN, "LAKE_BUCKET  ", "LAKE_BUCKETS "),
     (gcp.service, "pubsub_pul", "gcp/shroff.yaml", "pubsub_pull:", "pubsub_pul:"),
+    (gcp.service, "address of Cloud Run's proxy", "gcp/shroff.yaml", "169.254.0.0/16", "10.0.0.0/8"),
     (gcp.schedules, "shroff.yaml has no source apps", RUN, "sync app", "sync apps"),
     (gcp.schedules, "amplitude is due at 0 2 * * *", RUN, '"0 3 * * *"', '"0 2 * * *"'),
     (gcp.schedules, "complete 3.0 h after its end", RUN, '"0 3 * * *"', '"0 2 * * *"'),

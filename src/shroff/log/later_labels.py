@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
-from shroff.log.lateness import stretches_of
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
+
+if TYPE_CHECKING:
+    from shroff.project.definitions import Definitions
 
 _LOOKED_AT = 256  # places, for the next event
 _EVENT = re.compile(rb"(?m)^e")
@@ -105,24 +108,17 @@ def told_of(later: LaterLabel) -> list[str]:
 # ---- places by times
 
 
-def places_between(log: LogReader, start_ms: int, end_ms: int) -> tuple[int, int]:
-    """Places (after, upto] of a log with all events of [start, end), and some others.
+def places_between(log: LogReader, start_ms: int, end_ms: int, definitions: Definitions) -> tuple[int, int]:
+    """Places (after, upto] of a log with all events of [start, end), and some others, whatever version let them in.
 
-    Cost: some 20 looks at single events for each lateness that the log had in turn, however long it is.
+    Cost: some 20 looks at single events, however long the log is, and a pass over its versions.
     """
-    stretches, first, upto = stretches_of(log), 0, log.last_seq()
-    for stretch in stretches:
-        begin = max(stretch.after, log.pruned_to())
-        after, _ = _turn(log, start_ms - stretch.late_ms, begin, stretch.upto)
-        if after > begin:
-            first = 0 if any(low < end_ms and high >= start_ms for low, high in stretch.beyond) else after
-            break
-    for stretch in reversed(stretches):
-        if stretch.upto > first:
-            _, upto = _turn(log, end_ms + stretch.later_ms, max(first, stretch.after), stretch.upto)
-            if _event(log, upto - 1, stretch.upto) is not None:
-                break
-    return first, min(upto, log.last_seq())
+    from shroff.log.state.fold import lateness_of
+
+    lateness_ms = lateness_of(log, definitions)
+    last, after = log.last_seq(), place_before(log, start_ms, lateness_ms)
+    _, upto = _turn(log, end_ms + lateness_ms, after, last)
+    return after, min(upto, last)
 
 
 def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:

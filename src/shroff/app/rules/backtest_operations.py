@@ -207,7 +207,7 @@ class LogBacktests(ProjectPart):
         events = hits = amount = 0
         with self._log.reading() as log:
             texts = "".join(config.read_text(folder / name) for name in DECLARED if (folder / name).exists())
-            kept = _counted(folder, first.on, texts, turn)
+            kept = _counted(folder, first.on, f"{texts} {definitions.versions.tables}", turn)
             if not kept.stretches:
                 self._begin(kept, definitions, log)
             has_read, since_ms = False, kept.as_of_ms

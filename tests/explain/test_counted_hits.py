@@ -1,0 +1,28 @@
+"""Hits of a draft that are counted while it is written."""
+
+from __future__ import annotations
+
+from tests.support.telling import FILES, Bank, payment
+
+RULE = """
+- id: abroad
+  on: payment
+  by: card
+  when: count(payment where tables.shops[payment.merchant].zone == 'far') over 1d including this > 0
+  effect: review
+"""
+
+
+def test_a_count_follows_the_table_that_it_reads(tmp_path):
+    events = FILES["events.yaml"] + "tables: { shops: { merchant: text, zone: text } }\n"
+    table = "merchant,zone\nCorvane,near\n"
+    bank = Bank(tmp_path, {"events.yaml": events, "tables/shops.csv": table, "rules/abroad.yaml": RULE})
+    bank.pay(payment("p-1"), payment("p-2"))
+    counts = []
+    for text in (table, table.replace("near", "far")):
+        bank.write({"tables/shops.csv": text})
+        definitions = bank.project.definitions
+        rules = [rule for rule in definitions.rules if rule.id == "abroad"]
+        counts.append(bank.project.backtests.count_hits(rules, definitions).hits)
+
+    assert counts == [0, 2]
