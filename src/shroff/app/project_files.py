@@ -109,10 +109,8 @@ def as_active(context: ProjectContext, active: TextMapping, names: Collection[st
     Raises: UsageError where those need changes of the others.
     """
     there = config.read_files(context.paths.folder, [], text=context.read_once.texts.text)
-    now = {} if context.loaded.definitions is None else context.definitions.files
     files = {name: text for name, text in there.items() if name in names or not is_deciding(name)}
-    for name in active.keys() - set(names):
-        files[name] = there.get(name, "") if now.get(name) == active[name] else active[name]
+    files |= {name: text for name, text in active.items() if name not in names}
     found = replace(context, files_read=MadeOnce(_loaded(context, files)))
     try:
         checked(found).require_models()

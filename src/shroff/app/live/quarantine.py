@@ -67,7 +67,7 @@ class QuarantineEntries(ProjectPart):
         self._check(numbers)
         headers = {path.name: header for path in files if (header := self._header(path)) is not None}
         action = Action("quarantine.retry", "quarantine", None, list(numbers) or "all")
-        body = retry_request(numbers, headers, self._requests.taken([]))
+        body = retry_request(numbers, headers, [] if self._context.asked_by else None)
         return retried_of(self._requests.ask(RETRY, body, action))
 
     def _check(self, numbers: Sequence[int]) -> None:

@@ -125,16 +125,12 @@ class WriterRequests(ProjectPart):
         self._context.waits(written)
         try:
             if not (rows_alone and self._rows_in_force(known)):
-                self.ask(ADOPT, to_json(self.taken(files)))
+                self.ask(ADOPT, to_json(files if self._context.asked_by else None))
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
             return False, f"the project's files cannot become active: {error.problems[0]}"
         except ShroffError as error:
             return False, str(error)
         return True, ""
-
-    def taken(self, files: list[str] | None) -> list[str] | None:
-        """The files that become active with an act that wrote these: of a command all (None), which may apply them."""
-        return None if self._context.asked_by is None else files
 
     def _rows_in_force(self, known: CheckedFiles | None) -> bool:
         """Put rows of lists in force that no state is made of, where nobody writes the log; False where it takes more.
