@@ -288,6 +288,15 @@ def test_an_entity_has_its_events_features_flags_and_neighbours(bank):
     run(bank, steps)
 
 
+def test_a_file_that_was_written_is_answered_so_however_long_the_writer_lets_it_wait(bank, monkeypatch):
+    async def steps(asks: Asker) -> None:
+        monkeypatch.setattr(asks.service.checks, "_seconds_max", 0.0)
+        made = await asks.ask("PUT", "/api/v1/rules/any.yaml", {"text": RULE}, headers={"if-none-match": "*"})
+        assert made.status == 200
+
+    run(bank, steps)
+
+
 def test_rules_are_changed_by_who_has_read_them(bank):
     async def steps(asks: Asker) -> None:
         path = "/api/v1/rules/any.yaml"

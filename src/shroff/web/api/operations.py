@@ -30,6 +30,7 @@ from shroff.web.http.concurrency_limits import ConcurrencyLimits
 from shroff.web.http.messages import BODY_BYTES_MAX, Json, Request, decoded, precondition, tagged
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route, api
+from shroff.worker.request_loop import PATIENCE_S
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -151,7 +152,7 @@ class OperationThreads:
                     _ = self._service.project.context.loaded
 
         if declared.is_check:
-            return await self._service.checks.run(who.id, run)
+            return await self._service.checks.run(who.id, run, wait_s=PATIENCE_S)  # until the writer has it in force
         async with self._turns[declared.name] if declared.is_shared else nullcontext():
             return await self._shares.run(run)
 

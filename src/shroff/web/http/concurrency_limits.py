@@ -82,8 +82,11 @@ class Turns:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="turn")
         self._turns: dict[str, _Turn] = {}
 
-    async def run(self, sender: str, function: Callable[..., One], *arguments: object) -> One:
-        """What a function gives. Raises: ProblemError with 429 or 503 where there is too much, or it takes too long."""
+    async def run(self, sender: str, function: Callable[..., One], *arguments: object, wait_s: float = 0.0) -> One:
+        """What a function gives, which may wait for others so long beside its work.
+
+        Raises: ProblemError with 429 or 503 where there is too much, or it takes too long.
+        """
         turn = self._turns.setdefault(sender, _Turn())
         if turn.count >= self._of_sender_max:
             words = f"{self._what} runs one at a time for each sender, and {turn.count} of yours are not done yet"
@@ -95,7 +98,7 @@ class Turns:
         task = asyncio.ensure_future(self._run(sender, turn, function, arguments))
         task.add_done_callback(_looked_at)
         try:
-            async with asyncio.timeout(self._seconds_max):
+            async with asyncio.timeout(self._seconds_max + wait_s):
                 return await asyncio.shield(task)
         except TimeoutError:
             words = f"{self._what} took more than {self._seconds_max:g} s; try again with less"
