@@ -231,8 +231,8 @@ def test_quarantine_is_listed_and_searched_some_entries_at_a_time(desk, monkeypa
     parts = list(quarantine.refused_parts(desk.log))
 
     assert [[number for number, _ in part] for part in parts] == [[1, 2], [3, 4], [5]]
-    assert privacy_erasure._mentioned(desk.log, "p8", ()) == (1, 2, 3, 4, 5)
-    assert privacy_erasure._mentioned(desk.log, "nobody", ()) == ()
+    assert privacy_erasure._mentioned(desk.log, "p8", {}) == (1, 2, 3, 4, 5)
+    assert privacy_erasure._mentioned(desk.log, "nobody", {}) == ()
 
 
 # ---- versions
