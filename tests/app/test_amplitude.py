@@ -27,8 +27,6 @@ from shroff.worker import ingest
 from shroff_plugins.connectors import amplitude as adapter
 from tools.amplitude import API_KEY, SECRET_KEY, AmplitudeServer, amplitude, packed
 
-pytestmark = pytest.mark.sample(10)
-
 NOW_MS = int(datetime(2026, 3, 4, 3, 0, tzinfo=UTC).timestamp() * 1_000)  # three days have ended three hours ago
 EVENTS = """
 activity:

@@ -29,8 +29,6 @@ from tests.support import learnable
 from tests.support.projects import FILES
 from tests.support.trained import train
 
-pytestmark = pytest.mark.sample(10)
-
 M1 = {"id": "m-1", "digest": "1" * 64}
 ABOVE = GateResult("average_precision", 0.1, "above the champion by more than noise", passed=True)
 COLLAPSE = GateResult("slice_collapse", 0.0, "no slice falls by more than noise", passed=True)

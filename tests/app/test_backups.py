@@ -35,8 +35,6 @@ from shroff.people.audit_operations import VerifyAudit
 from shroff.runtime.values import replace
 from tests.support.telling import NOW_MS, Bank, payment, token_in
 
-pytestmark = pytest.mark.sample(12)
-
 KEY = bytes(range(32))
 
 

@@ -17,8 +17,6 @@ from shroff.monitoring.doctor import OK, WRONG, look_at_rows
 from tests.support.log_rows import everything
 from tests.support.projects import FILES
 
-pytestmark = pytest.mark.sample(4)
-
 CSV = ["--format", "csv"]
 COMMANDS = [
     ["verify"],

@@ -23,8 +23,6 @@ from shroff.project.definitions import load_definitions
 from shroff.runtime.values import replace
 from tests.support.telling import FILES, NOW_MS, Bank, payment
 
-pytestmark = pytest.mark.sample(3)
-
 RULES = """
 - { id: large, on: payment, by: card, when: this.amount > 100, effect: EFFECT, rollout: 40% }
 - { id: quiet, on: payment, by: card, when: this.amount > 1000, effect: review }

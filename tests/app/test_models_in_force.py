@@ -25,8 +25,6 @@ from shroff.models.registry import GateResult, Registry
 from tests.support.projects import FILES, write_files
 from tests.support.trained import train
 
-pytestmark = pytest.mark.sample(19)
-
 DIGEST = "0" * 64
 CHAMPION = {"id": "m-1", "digest": DIGEST}
 POLICY = "payment:\n  score: { review_at: 0.5, decline_at: 0.95 }\n  without_model: review\n"

@@ -15,7 +15,7 @@ from shroff.cli.main import run
 from shroff.errors import UsageError
 from tests.public_cases import FOLDER
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(5)]
+pytestmark = pytest.mark.slow
 TIMES = [datetime(2024, 3, 1) + timedelta(hours=7 * number) for number in range(30)]  # noqa: DTZ001 (as files have them)
 GERMAN = "Kontoauszug;;;\nKonto;DE89;;\n\nTag;Kunde;Betrag;Währung\n" + "".join(
     f"{at:%d.%m.%Y};K{number % 4};1.2{number:02d},50;EUR\n" for number, at in enumerate(TIMES)

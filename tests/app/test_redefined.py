@@ -18,8 +18,6 @@ from shroff.project.dependency_hash import MEANINGS
 from tests.support.learnable import make_project, write_days
 from tests.support.trained import train
 
-pytestmark = pytest.mark.sample(5)
-
 FILES = {
     "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\n",
     "events.yaml": """

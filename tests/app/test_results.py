@@ -26,8 +26,6 @@ from shroff.runtime.values import replace
 from shroff.training.sets.labels import LABELS
 from tests.support.telling import NOW_MS, Bank, payment
 
-pytestmark = pytest.mark.sample(7)
-
 DAYS, DAY = 20, timedelta(1)
 NOW_DAY = date(2026, 5, 28)
 OUTCOMES = {"approved": "approve", "challenged": "challenge", "reviewed": "review", "declined": "decline"}

@@ -35,8 +35,6 @@ from shroff.worker.forwarded_input import HandedLine, HandedLines
 from tests.support import forks
 from tests.support.learnable import A_DAY, FILES, day, make_project, write_days
 
-pytestmark = pytest.mark.sample(17)
-
 QUICK = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
 FIRST = range(7)  # days that are enough to learn from
 ONCE = Options(once=True, settled_ms=0, sleep=lambda _seconds: None)

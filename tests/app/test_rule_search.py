@@ -10,8 +10,6 @@ from shroff.arrays import Bools
 from shroff.language.values import DAY_MS
 from shroff.runtime.values import replace
 
-pytestmark = pytest.mark.sample(3)
-
 COUNT, DAYS = 4_000, 84
 TIMES_MS = np.arange(COUNT) * (DAYS * DAY_MS // COUNT)
 LATER = TIMES_MS >= DAYS * DAY_MS * 5 // 8

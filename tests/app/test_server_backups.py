@@ -38,7 +38,7 @@ from tests.support.telling import FILES, Bank, payment
 from tools.servers.databases import with_postgres_tools
 from tools.servers.keep import Kept
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(6)]
+pytestmark = pytest.mark.slow
 TABLES = "of_backups"
 PROGRAMS = ("pg_dump", "pg_restore")
 VERSION = "pg_dump (PostgreSQL) {}.6"

@@ -22,8 +22,6 @@ from shroff.rules.rule_text import in_words
 from shroff.rules.silences import rule_of
 from tests.support.projects import FILES, write_files
 
-pytestmark = pytest.mark.sample(10)
-
 NOW_MS = parse_time("2026-03-01T12:00:00Z")
 UNTIL = "2026-03-01T13:00:00Z"
 SINCE = """

@@ -56,7 +56,6 @@ def of_its_length(page: Path) -> object:
 
 
 @pytest.mark.slow
-@pytest.mark.sample(27)
 @pytest.mark.parametrize("page", [of_its_length(page) for page in RUNNABLE])
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path):
     names: dict[str, object] = {}

@@ -32,8 +32,6 @@ from tests.laws.projects import (
 from tests.laws.test_engines import NOW_MS, QUICK, Made, Texts, Version, everything, submission
 from tests.support.log_memory import MemoryLog, MemoryStore
 
-pytestmark = pytest.mark.sample(3)
-
 Cuts = tuple[int, int]  # behind so many events the new version is begun to be prepared, and so many later it takes over
 CUTS = st.tuples(st.integers(0, 40), st.integers(0, 20))
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shroff.people.access import local
 from shroff.people.audit import BREAKS_MAX, FIRST, Act, AuditEntry, AuditHead, hash_of, row_of, sealing, verify
 from shroff.runtime.values import replace
-
-pytestmark = pytest.mark.sample(5)
 
 SEAL = sealing(b"the project's key")
 TEXTS = st.text(max_size=20)

@@ -41,8 +41,6 @@ from tests.support.linear import registry
 from tests.support.log_memory import MemoryLog
 from tests.support.objects import MemoryObjects
 
-pytestmark = pytest.mark.sample(4)
-
 LAW = settings(QUICK, max_examples=examples(30, usual=4))
 NO_MODELS = Path("/nonexistent")
 PAYMENTS = 'card:\n  seen: "count(payment) over 1d"\n  spent: "sum(payment.amount) over 5ms"\n'

@@ -24,8 +24,6 @@ from shroff.log.columns.read_lines import LineForm, ReadLines, TextRoom
 from tests.support.effort import times
 from tests.support.projects import write_files
 
-pytestmark = pytest.mark.sample(3)
-
 CODES = "EUR GBP USD PLN JPY KRW ISK KWD BHD TND CHF CZK".split()
 SMALL = frozenset(["USD", "JPY", "KWD", "TND"])  # whose products fit 64 bits
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from shroff.language.expression import Node, ThisField
 from shroff.language.row import compile_row
 from shroff.project.definitions import Loaded, load_definitions
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
+pytestmark = pytest.mark.slow
 
 FILES = {
     "shroff.yaml": "shroff: 1\nname: law\nmoney: EUR\n",

@@ -30,8 +30,6 @@ from tests.laws.test_scored_fold import World, decided, decisions, first_mismatc
 from tests.support.linear import in_force, registry
 from tests.support.log_memory import MemoryLog
 
-pytestmark = pytest.mark.sample(2)
-
 NAME = "trial_of_thresholds"
 RULES = """
 - { id: only_b, on: payment, by: card, effect: challenge, when: this.amount > 1.00, shadow: true }

@@ -30,8 +30,6 @@ from shroff.project.definitions import load_definitions
 from shroff.runtime.progress import ahead
 from tests.support.effort import examples
 
-pytestmark = pytest.mark.sample(8)
-
 LAW = settings(max_examples=examples(150))
 PROJECT = load_definitions(
     {

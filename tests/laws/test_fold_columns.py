@@ -30,8 +30,6 @@ from tests.laws.test_snapshots import STEPS, Step, restarted
 from tests.support.linear import registry
 from tests.support.log_memory import MemoryLog
 
-pytestmark = pytest.mark.sample(3)
-
 STACKED = """
 card:
   n: count(payment) over 20ms

@@ -40,8 +40,6 @@ from tests.support.effort import examples
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.objects import FaultyObjects, MemoryObjects
 
-pytestmark = pytest.mark.sample(5)
-
 DOCUMENTS = {
     "transaction": DocumentFolder("a"),
     "decided": DocumentFolder("decisions", lines=3),

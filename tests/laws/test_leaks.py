@@ -27,8 +27,6 @@ from tests.laws.projects import LATENESS_MS, START_MS, computing_project, histor
 from tests.support.effort import examples
 from tests.support.modelled import inputs_of
 
-pytestmark = pytest.mark.sample(6)
-
 # Each example makes several sets; without shrinking, as a set is made in some milliseconds.
 LAW: Final = settings(max_examples=examples(40, usual=6), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 DAYS: Final = 40

@@ -43,8 +43,6 @@ from tests.support.effort import some, times
 from tests.support.linear import in_force, registry
 from tests.support.log_memory import MemoryLog
 
-pytestmark = pytest.mark.sample(4)
-
 SECRET = "nobody guesses this {}"
 EXPLORE = "  explore: {{ share: {}%, at_most_a_day: {}, amount_at_most: {}, expires: {}, seed: {!r}, instead: {} }}\n"
 

@@ -31,8 +31,6 @@ from tests.support.effort import examples, times
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import definitions, writer
 
-pytestmark = pytest.mark.sample(5)
-
 START_MS = 1_772_409_600_000
 CHANGES = {
     "shroff.yaml": "shroff: 1\nname: runs\nmoney: EUR\nlateness: 2h\n",

@@ -23,8 +23,6 @@ from tests.laws.projects import histories, history_of, project, text_of, version
 from tests.laws.test_engines import QUICK, Made, Version, written
 from tests.laws.test_snapshots import STEPS, Step, restarted
 
-pytestmark = pytest.mark.sample(2)
-
 
 def replayed(log: Log, step: int = 1) -> Counter[str]:
     """Replay every `step`-th decision of a log; gives how many were told, and from how many records of those before."""

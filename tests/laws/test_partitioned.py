@@ -30,8 +30,6 @@ from tests.laws.test_engines import Made, Texts
 from tests.support.backends import HereBackend
 from tests.support.effort import examples, some
 
-pytestmark = pytest.mark.sample(6)
-
 LAW = settings(max_examples=examples(60, usual=20))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
 

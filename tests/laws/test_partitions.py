@@ -36,8 +36,6 @@ from tests.support.projects import definitions
 from tests.support.source_memory import MemorySource, MemoryTopic, MergingMemorySource
 from tests.worker.test_working import Place, decisions
 
-pytestmark = pytest.mark.sample(2)
-
 NOON_MS = 1_772_366_400_000
 PROJECT: Mapping[str, str] = {
     "events.yaml": """

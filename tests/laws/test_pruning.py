@@ -41,8 +41,6 @@ from tests.laws.test_lake import LAKE
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.objects import MemoryObjects
 
-pytestmark = pytest.mark.sample(3)
-
 RULES = "- { id: r0, on: payment, by: card, when: 'payment.amount > 3', effect: review, notify: analysts }\n"
 
 # So many submissions; then nothing, or the lake is written and some of it pruned, behind a snapshot or without one.

@@ -41,8 +41,6 @@ from tests.support.linear import in_force, named, put, registry
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.trained import train
 
-pytestmark = pytest.mark.sample(4)
-
 POLICY = "payment:\n  score: { review_at: 0.55, decline_at: 0.62 }\n  without_model: review\n"
 RULES = (
     "- { id: high, on: payment, by: card, effect: challenge, when: score >= 0.52, reason: 'a score of {score}' }\n",

@@ -23,8 +23,6 @@ from shroff.models.trees.score import corrected, exponential, rounded, sigmoid
 from tests.support.effort import examples
 from tests.support.margins import score_of_margin
 
-pytestmark = pytest.mark.sample(7)
-
 SPECIAL = [0.0, -0.0, 1.0, 1e-45, -1e-45, 1e-38, 2e-36, -2e-36, 1e-35, 1.1e-35, 1e-20, 1e10, -1e10, 3e38, 0.1, -2.5]
 ROWS_ONLY = [np.inf, -np.inf, 1e300, -1e300, 1e-300, 5e-324, np.nan]
 DEPTHS = st.sampled_from([1, 2, 3, 6, 9])

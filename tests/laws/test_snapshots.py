@@ -50,8 +50,6 @@ from tests.laws.test_engines import (
 from tests.support.effort import examples, some
 from tests.support.log_memory import MemoryLog, MemoryStore
 
-pytestmark = pytest.mark.sample(3)
-
 Spoil = Callable[[list[bytes]], Iterable[bytes]]
 Step = tuple[int, bool]  # so many events, and whether state is saved behind them
 STEPS = st.lists(st.tuples(st.integers(1, 25), st.booleans()), min_size=1, max_size=6)

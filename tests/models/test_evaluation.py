@@ -18,8 +18,6 @@ from shroff.models.sets import FRAUD
 from shroff.runtime.values import replace
 from tests.support.training_rows import DAY_MS, HOUR_MS, noisy_set, number, settings, training_set
 
-pytestmark = pytest.mark.sample(12)
-
 TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3)
 
 

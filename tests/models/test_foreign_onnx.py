@@ -28,8 +28,6 @@ from shroff_plugins.foreign_models.onnx_model import LINEAR_BOUND
 from shroff_plugins.foreign_models.trees_written import covered
 from tests.support.effort import examples
 
-pytestmark = pytest.mark.sample(8)
-
 SEEDS = st.integers(0, 2**32 - 1)
 FLOAT = TensorProto.FLOAT
 WIDTH = 3

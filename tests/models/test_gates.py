@@ -16,8 +16,6 @@ from shroff.runtime.values import replace
 from tests.models.test_evaluation import TERMS, by_input, scores_by_input
 from tests.support.training_rows import noisy_set, settings
 
-pytestmark = pytest.mark.sample(8)
-
 GIVEN = noisy_set(3_000, slices={"channel": ["web", "app", "pos"] * 1_000})
 
 

@@ -23,8 +23,6 @@ from shroff.models.model import PROBABILITY, InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Input
 from tests.support.training_rows import category, noisy_set, number, settings
 
-pytestmark = pytest.mark.sample(13)
-
 SMALL = {
     "xgboost": {"trees": "30"},
     "forest": {"trees": "10"},

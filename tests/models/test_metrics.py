@@ -38,8 +38,6 @@ from shroff.models.keys import METRICS_BY_NAME
 from shroff.project.policy import OUTCOMES
 from tests.support.effort import examples
 
-pytestmark = pytest.mark.sample(14)
-
 SCORES = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5, 0.75, 1.0])  # few, so that many are equal
 
 

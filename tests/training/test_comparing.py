@@ -20,7 +20,7 @@ from tests.support.learnable import A_DAY, FILES, make_project, write_days
 from tests.support.projects import definitions
 from tests.support.trained import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(7)]  # its tests share trained models
+pytestmark = pytest.mark.slow  # its tests share trained models
 
 INPUTS = "[payment.amount, payment.channel, card.payments_1d]"
 LEARNT = 16  # days

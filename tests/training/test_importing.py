@@ -17,7 +17,7 @@ from shroff.errors import UsageError
 from shroff.training.foreign.inputs import categories_in, declared_in
 from tests.support.learnable import FILES, make_project, write_days
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(12)]  # its tests share trained models
+pytestmark = pytest.mark.slow  # its tests share trained models
 
 DAYS = 16
 TEXTS = ("web", "shop")

@@ -28,7 +28,7 @@ from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
 from tests.support.learnable import FILES, make_project, write_days
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(11)]  # its tests train models
+pytestmark = pytest.mark.slow  # its tests train models
 
 DAYS = 16
 AS_OF = "2026-03-15"

@@ -18,7 +18,7 @@ from shroff.errors import UsageError
 from shroff.training.train import NOT_DECIDED, Steps
 from tests.support.learnable import A_DAY, FILES, make_project, write_days
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(10)]  # its tests train models
+pytestmark = pytest.mark.slow  # its tests train models
 
 DAYS = 16
 

@@ -21,8 +21,6 @@ from shroff_plugins.analytics.marts.views import ViewFiles
 from shroff_plugins.analytics.pages import counts as screen
 from tests.support.webs import Answered, Asker, Browser, run
 
-pytestmark = pytest.mark.sample(8)
-
 COUNTS = "/api/v1/analytics/event-counts"
 FACTS = "/api/v1/analytics/facts"
 FUNNELS = "/api/v1/analytics/funnels"

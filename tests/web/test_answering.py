@@ -29,7 +29,7 @@ from tests.support.webs import run as run_empty
 from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
 from tests.web.test_queue import form, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
+pytestmark = pytest.mark.slow
 
 LIST = "blocked_cards"
 CARD = f"c-0{EVIL}"

@@ -22,7 +22,7 @@ from shroff.web.table import table
 from tests.support.webs import Asker
 from tests.web.test_web import _quick, run  # noqa: F401 - the fixture is used by its name
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(5)]
+pytestmark = pytest.mark.slow
 
 ORDER = {"customer_id": "c-1", "email": "ann@example.com", "amount": 59.9}
 WRITING = """

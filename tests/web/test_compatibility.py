@@ -20,7 +20,7 @@ from tests.docs.pages import ROOT
 from tests.support.webs import Asker, asker
 from tests.web.test_web import _quick  # noqa: F401 - the fixture is used by its name
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "reference" / "compatibility.md"
 PROJECT = re.compile(r"^.*Project: (?:\[examples/([a-z-]+)\]|the template `([a-z]+)`)", re.MULTILINE)

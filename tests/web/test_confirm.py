@@ -18,7 +18,7 @@ from shroff.web.service import STRANGERS_RATE
 from tests.support.telling import Bank, notice, payment, token_in
 from tests.support.webs import Answered, Asker, Browser, Steps, asker
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(9)]
+pytestmark = pytest.mark.slow
 
 EVIL = '<script>alert("x")</script>{{ 7001 * 7001 }}'
 ASKS = "to: { field: email }\nask: true\nshow: { amount: this.amount, merchant: this.merchant, card: this.card }\n"

@@ -29,8 +29,6 @@ from tests.support.webs import Answered, Asker, Browser, asker, run
 from tests.support.wire import Spoken, connected
 from tools.sns import CERTIFICATE, CONFIRM, NOW_MS, TOPIC, certificate, posted
 
-pytestmark = pytest.mark.sample(11)
-
 LATER = "2026-03-01T12:00:01.000Z"  # than the messages of `posted`
 SOURCES = f"""
 sources:

@@ -20,7 +20,7 @@ from shroff.notices.store import Question
 from shroff.web.service import THREADS
 from tests.support.webs import Answered, Asker, Browser, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(6)]
+pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVIL = "<script>alert(1)</script>"

@@ -24,8 +24,6 @@ from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.web.pages.rules.lists import instant
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker, run
 
-pytestmark = pytest.mark.sample(10)
-
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 LIST = "blocked_cards"
 HEAD = "value,note,added_by,expires_at\n"

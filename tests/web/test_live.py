@@ -30,7 +30,7 @@ from shroff.web.table import PAGES, table
 from shroff.worker.outbox import SinkState, leaving
 from tests.support.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(9)]
+pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVIL = '<script>alert("x")</script>'

@@ -19,7 +19,7 @@ from tests.support.telling import Bank, notice, payment, token_of
 from tests.support.webs import Asker, Browser, Steps, asker, let_in
 from tests.web.test_confirm import EVIL, says
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
+pytestmark = pytest.mark.slow
 
 FROM = "/mails/kept/"
 LINK = f"https://bank.example/confirm/{64 * 'x'}"

@@ -30,7 +30,7 @@ from shroff.web.table import PAGES, ROUTES, gathered, table
 from tests.support.projects import FILES, definitions
 from tests.support.webs import Asker, asker
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(11)]
+pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 RULE = """

@@ -35,7 +35,7 @@ from tests.support.projects import write_files
 from tests.support.telling import text_of
 from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAY, SHOWN_DAY, ZONE = "2026-03-01", "1 March 2026", "Europe/Berlin"  # from 28 February 23:00 to 1 March 23:00 UTC

@@ -35,7 +35,7 @@ from shroff.web.table import table
 from tests.support.served import ME
 from tests.support.webs import FORM, JSON, PASSWORD, Answered, Asker, Browser, asker
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = pytest.mark.slow
 
 SECRET = "Zanzibar"  # in whatever south has that no address names
 SHOWN = (

@@ -34,7 +34,7 @@ from tests.web.test_pages import EVIL, PAYMENT, RULE, TEMPLATE
 from tests.web.test_people import call
 from tests.web.test_two_people import second
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(14)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ from tests.support.served import ME
 from tests.support.webs import Answered, Asker, Browser, asker, owned
 from tests.support.webs import run as run_signed_in
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(12)]
+pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"

@@ -25,7 +25,7 @@ from shroff.web.pages.rules.thresholds import nice
 from tests.support.trained import fitted_to
 from tests.support.webs import Answered, Asker, Browser, run
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(6)]
+pytestmark = pytest.mark.slow
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 WHICH = "model=m-1"

@@ -24,7 +24,7 @@ from tests.support.telling import FILES, Bank, notice, payment, text_of
 from tests.support.webs import Answered, Asker, Browser, Steps, asker
 from tests.web.test_confirm import settled
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
+pytestmark = pytest.mark.slow
 
 WHY = """
 on: answer
