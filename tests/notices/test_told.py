@@ -20,7 +20,7 @@ from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.notices.notification_routes import NO_ADDRESS, NOBODY, quiet_end_ms
 from shroff.notices.notification_worker import begin_behind, begun_at, telling
 from shroff.notices.outgoing_mail import CLAIM_MS, PATIENCE_MS, Sending
-from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN
+from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN, Due
 from shroff.notices.triggers import DecisionsTold
 from shroff.project.lists import Entry
 from shroff.runtime.values import replace
@@ -100,7 +100,7 @@ def test_no_address_is_kept(tmp_path):
     bank.pay()
     bank.tell()
     with bank.project.notice_files.told() as store, store.look() as look:
-        kept = repr((look.letters(), look.due("customer/2-0"), look.questions_about(["payment/p-1"])))
+        kept = repr((look.letters(), look.find(Due, "customer/2-0"), look.questions_about(["payment/p-1"])))
 
     assert "payment/p-1" in kept
     assert "ann@" not in kept

@@ -30,6 +30,7 @@ from shroff.app import project as app
 from shroff.config import TEMPLATE_FOLDER
 from shroff.examples.bank import bank, with_labels
 from shroff.notices.sql import NoticeStore
+from shroff.notices.store import Due
 from shroff.notices.triggers import KIND
 from shroff.runtime.values import replace
 from shroff.streams.log import Record
@@ -80,7 +81,7 @@ def is_told(row: tuple[object, ...], notices: NoticeStore) -> bool:
     if kind != TOLD:
         return str(kind).startswith(KIND)
     with notices.look() as look:
-        return look.due(told_key(row)) is not None
+        return look.find(Due, told_key(row)) is not None
 
 
 def told_key(row: tuple[object, ...]) -> str:

@@ -134,7 +134,7 @@ def make_report(services: NoticeServices, notice: Notice, log: Log, day: date | 
     due = due_for(notice, day, services.now_ms())
     with closing(services.open_store()) as store:
         with store.look() as look:
-            is_known = look.due(due.key) is not None
+            is_known = look.find(Due, due.key) is not None
         if is_known:
             return day, False
         due = reckoned(services, notice, due, log)

@@ -84,7 +84,7 @@ class Watching:
         if not found:
             return 0
         with self._store.look() as look:
-            new = [report for report in found if look.due(report.key) is None]
+            new = [report for report in found if look.find(Due, report.key) is None]
         if not new:
             return 0
         with self._store.change() as change:
@@ -106,7 +106,7 @@ class Watching:
 
     def _is_known(self, due: Due) -> bool:
         with self._store.look() as look:
-            return look.due(due.key) is not None
+            return look.find(Due, due.key) is not None
 
     def _silence(self) -> Iterator[Due]:
         """That there was nothing, where a notice says so: that the rules ran all the same."""

@@ -92,10 +92,6 @@ class NoticeLook(StoredValues):
         super().__init__(connection, _tables())
         self._dues, self._letters, self._questions = (self._tables[kind] for kind in _COLUMNS)
 
-    def due(self, key: str) -> Due | None:
-        """The due of this key."""
-        return self.find(Due, key)
-
     def dues_of(self, keys: Collection[str]) -> dict[str, Due]:
         """The dues of these keys; those that are not there are left out."""
         return {due.key: due for due in self._at(Due, keys)}

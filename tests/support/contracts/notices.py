@@ -68,7 +68,7 @@ class NoticesContract(Contract):
         with store.look() as look:
             found = look.dues(10**15), look.open_letters(10**15), look.letters(), look.question("q"), look.letter("l")
             assert found == ([], [], [], None, None)
-            assert (look.count_waiting(), look.last_made_ms("customer"), look.due("d")) == (0, 0, None)
+            assert (look.count_waiting(), look.last_made_ms("customer"), look.find(Due, "d")) == (0, 0, None)
         store.close()
 
     def test_what_is_kept_is_there_for_another_opening(self, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ class NoticesContract(Contract):
 
         again = self.make_store(tmp_path)
         with again.look() as look:
-            assert look.due("customer/1-0") == due("customer/1-0")
+            assert look.find(Due, "customer/1-0") == due("customer/1-0")
             assert look.letter("l-1") == letter("l-1")
             assert look.question("q-1") == question("q-1")
         again.close()
@@ -94,7 +94,7 @@ class NoticesContract(Contract):
         with store.change() as change:
             assert not change.add_due(due("customer/1-0", 5_000))
         with store.look() as look:
-            found = look.due("customer/1-0")
+            found = look.find(Due, "customer/1-0")
             assert look.dues(10**15) == []
         store.close()
 
@@ -129,12 +129,12 @@ class NoticesContract(Contract):
         with pytest.raises(RuntimeError):
             fail()
         with store.look() as look:
-            assert look.due("customer/1-0") is None
+            assert look.find(Due, "customer/1-0") is None
         with people.change() as change:
             change.audit(Act(WHO, "case.open", "case 1"), 1_000)
             assert store.beside(change).add_due(due("customer/1-0"))
         with store.look() as look, people.look() as head:
-            assert look.due("customer/1-0") == due("customer/1-0")
+            assert look.find(Due, "customer/1-0") == due("customer/1-0")
             assert head.head() is not None
         people.close()
         store.close()
@@ -147,7 +147,7 @@ class NoticesContract(Contract):
             change.take(["customer/2-0"], PASSED)
             change.hold(["customer/1-0", "customer/2-0"], 50_000)
         with store.look() as look:
-            found, passed = look.due("customer/1-0"), look.due("customer/2-0")
+            found, passed = look.find(Due, "customer/1-0"), look.find(Due, "customer/2-0")
             assert look.dues(49_999) == []
             assert [item.key for item in look.dues(50_000)] == ["customer/1-0"]
         store.close()
@@ -328,7 +328,7 @@ class NoticesContract(Contract):
             change.sweep(9_000)
             change.put_question(question("q-new"))
         with store.look() as look:
-            dues = [text for text in ("old", "waiting", "new") if look.due(text) is not None]
+            dues = [text for text in ("old", "waiting", "new") if look.find(Due, text) is not None]
             letters, old = [item.id for item in look.letters()], look.question("q-old")
         with store.change() as change:
             change.sweep(100_000)
