@@ -44,10 +44,12 @@ type AppliedChanges struct {
 	WhyNot  *string      `json:"why_not"`
 }
 
-// AppliedCutoffs: Whether they are active in the log yet.
+// AppliedCutoffs: Whether they are active in the log yet, and a warning where arm B was promoted and is not
+// proven better.
 type AppliedCutoffs struct {
 	InForce bool    `json:"in_force"`
 	WhyNot  *string `json:"why_not"`
+	Warning *string `json:"warning,omitempty"`
 }
 
 // ApprovalAnswer: The result in words. A link or a key that was made is shown this one time.

@@ -142,6 +142,12 @@ def test_a_body_that_drips_or_is_cut_off_is_no_answer(head):
             caller.call("POST", "/", b"2")
         with client(received, wants_body=False) as caller:
             assert caller.call("POST", "/", b"3").status == 200
+        received.answers, received.calls[:] = [200, (200, {"Content-Length": "9", "Connection": "close"})], []
+        with client(received) as caller:
+            caller.call("POST", "/", b"4")
+            with pytest.raises(OSError, match="its answer was cut off"):
+                caller.call("POST", "/", b"5")
+        assert [body for _, body in received.calls] == [b"4", b"5"], "what was answered was done"
 
 
 def test_a_status_is_an_answer_where_no_body_is_wanted_however_that_drips():

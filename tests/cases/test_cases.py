@@ -641,7 +641,7 @@ def test_many_are_claimed_and_snoozed(tmp_path):
 
 @pytest.mark.parametrize("by_macro", [False, True])
 def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path, by_macro):
-    macros = {"sure": {"verdict": "fraud", "note": "it is fraud"}}
+    macros = {"sure": {"verdict": "fraud", "note": "it is fraud"}, "later": {"note": "calls back", "tags": ["phone"]}}
     with services(tmp_path, second_look=1.0, macros=macros) as at:
         at.raised(alert(1))
         if by_macro:
@@ -663,6 +663,9 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
             case_actions.assign(at.desk, BEN, 1, "ann")
 
         at.now_ms += 1_000
+        dispositions.run_macro(at.desk, BEN, 1, "later")
+        found = case_queries.detail(at.desk, BEN, 1)
+        assert [row.words for row in found.history if row.what in {"macro", "note"}] == ["later", "calls back"]
         second = case_actions.claim_next(at.desk, BEN)
         assert second is not None
         dispositions.decide(at.desk, BEN, 1, "genuine", tag=second.tag)

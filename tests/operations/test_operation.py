@@ -21,6 +21,7 @@ from shroff.app.jobs.kinds import kind_named
 from shroff.app.jobs.work import JobRun
 from shroff.app.operations import PARTS, VALUES
 from shroff.app.rules.list_files import ListFiles
+from shroff.app.rules.rule_operations import WriteRuleFile
 from shroff.cli.main import run
 from shroff.cli.operations import command_of
 from shroff.client import calls
@@ -189,6 +190,14 @@ def test_it_is_a_route_with_its_right_before_its_body_and_its_row_before_it_acts
             assert json.loads(rows[1].after)["from"] == "b"
 
     asyncio.run(steps())
+
+
+def test_a_client_says_of_what_is_new_that_it_is():
+    sent = [calls.operation(WriteRuleFile(file="a.yaml", source="x", etag=etag)).headers for etag in ("", "1")]
+    assert [{name: told.get(name) for name in ("if-match", "if-none-match")} for told in sent] == [
+        {"if-match": None, "if-none-match": "*"},
+        {"if-match": '"1"', "if-none-match": None},
+    ]
 
 
 def test_openapi_and_the_reference_tell_of_it(made, bank):

@@ -20,8 +20,6 @@ from .faults_strike import Fault, planned, strike_all
 from .faults_table import Row, seed, table
 from .faults_world import PipeWorld, World
 
-pytestmark = pytest.mark.sample(4)
-
 PIPE_WORLDS = times(1, 7)
 PIPE_FAULTS = PIPE_WORLDS * len(ON_A_PIPE)
 FILE_WORLDS = times(1, 2)

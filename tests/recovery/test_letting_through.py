@@ -25,8 +25,6 @@ from tests.support.trained import train
 
 from .harness import BATCH_SIZE, TRIED_STEPS, Contents, contents, in_a_process, make_project, write_events
 
-pytestmark = pytest.mark.sample(1)
-
 EVENTS = 1_200
 CAP = 3
 KILLS = times(2, 4) * len(TRIED_STEPS)

@@ -43,10 +43,11 @@ export interface AppliedChanges {
   why_not: string | null;
 }
 
-/** Whether they are active in the log yet. */
+/** Whether they are active in the log yet, and a warning where arm B was promoted and is not proven better. */
 export interface AppliedCutoffs {
   in_force: boolean;
   why_not: string | null;
+  warning?: string;
 }
 
 /** The result in words. A link or a key that was made is shown this one time. */

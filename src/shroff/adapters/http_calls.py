@@ -93,6 +93,10 @@ class Calls:
         return _proxy_at(found) if found else None
 
 
+class CutOffError(OSError):
+    """An answer ended early. What it answers was done, and is not sent again."""
+
+
 class HttpAnswer(NamedTuple):
     """An answer, whatever its status; without a body where none is wanted."""
 
@@ -128,7 +132,7 @@ class HttpClient:
                 found = self._called(method, target, body, headers)
             except (OSError, HTTPException) as error:
                 self.close()
-                if not is_kept or isinstance(error, TimeoutError):
+                if not is_kept or isinstance(error, TimeoutError | CutOffError):
                     raise error if isinstance(error, OSError) else OSError(reason(error)) from None
             else:
                 if len(found.body) > self._answer_bytes_max:
@@ -149,7 +153,7 @@ class HttpClient:
             data = answer.read(self._answer_bytes_max + 1) if self._wants_body else self._read_away(answer)
             deadline.is_over = deadline.is_over and self._wants_body
         if self._wants_body and answer.length and len(data) <= self._answer_bytes_max:
-            raise OSError("its answer was cut off")  # an early end, which `read` takes for the end
+            raise CutOffError("its answer was cut off")  # an early end, which `read` takes for the end
         if not answer.isclosed():
             answer.close()
             self.close()

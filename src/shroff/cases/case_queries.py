@@ -45,7 +45,7 @@ VIEWS_MAX = 50  # of one person
 COUNTED_S = 5.0
 KINDS_OF_QUEUE = 2  # cases to work on now, and snoozed ones
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
-_HIDDEN = ("decided", "undone", "macro", REFUNDED)  # of a case's history, while somebody else is to decide it again
+_HIDDEN = ("decided", "undone", REFUNDED)  # of a case's history, while somebody else is to decide it again
 
 
 class QueuePage(FrozenStruct):
@@ -232,13 +232,12 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
 
 
 def _blind(found: Detail) -> Detail:
-    """The case without the first answer, and without a macro that may have given it, with the note of the macro."""
-    before = [None, *(row.what for row in found.history)]
-    history = [
-        row
-        for row, last in zip(found.history, before, strict=False)
-        if row.what not in _HIDDEN and (row.what, last) != ("note", "macro")
-    ]
+    """The case without the first answer, and without earlier macros, which may have given it, and their notes."""
+    words = [row.what for row in found.history]
+    begun = max((at for at, what in enumerate(words) if what == SECOND_LOOK), default=0)
+    macros = [at for at, what in enumerate(words[:begun]) if what == "macro"]
+    unseen = {*macros, *(at + 1 for at in macros if words[at + 1] == "note")}
+    history = [row for at, row in enumerate(found.history) if row.what not in _HIDDEN and at not in unseen]
     return Detail(shown(found.case), [blind(alert) for alert in found.alerts], history, found.files)
 
 

@@ -138,7 +138,12 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
     for case in closed:
         if case.look == DONE and case.verdict != case.first_verdict and able - {case.first_by, case.closed_by}:
             _dispute(desk, change, case, now_ms)
-    drawn = [case for case in closed if case.look == 0 and is_drawn(desk, case) and _is_of_one(change, case)]
+    drawn = [
+        case
+        for case in closed
+        if case.look == 0 and is_drawn(desk, case)
+        if {alert.decided_by for alert in change.alerts(case.number, ALL)} <= {"", case.closed_by}  # of one person
+    ]
     if all(able - {case.closed_by} for case in drawn):
         for case in drawn:
             first: JsonObject = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": SECOND}
@@ -149,11 +154,6 @@ def is_drawn(desk: CaseService, case: Case) -> bool:
     """Whether a case is in the share that is looked at twice: by a keyed hash, so that nobody can foresee it."""
     digest = desk.seal(case.number, case.about)
     return int.from_bytes(digest[:4]) < desk.settings.second_look * _STEPS
-
-
-def _is_of_one(change: CaseChange, case: Case) -> bool:
-    """Whether all that people answered of a case was answered by who closed it."""
-    return {alert.decided_by for alert in change.alerts(case.number, ALL)} <= {"", case.closed_by}
 
 
 def _shown_names(change: CaseChange) -> TextDict:

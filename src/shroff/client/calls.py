@@ -90,7 +90,8 @@ def operation(request: OperationRequest[Any]) -> ClientCall:
     path = declared.path.format(**{name: quoted(str(value)) for name, value in given("path").items()})
     query = {name: _word(value) for name, value in given("query").items() if value is not None}
     tag = "".join(given("header").values())
-    headers = {"if-match": f'"{tag}"'} if tag else {}
+    is_new = not tag and any(field.about.may_be_new for field in declared.fields_in("header"))
+    headers = {"if-match": f'"{tag}"'} if tag else {"if-none-match": "*"} if is_new else {}
     if declared.body is None:
         return ClientCall(declared.method, API + path, b"", headers, query)
     body = to_json(given("body"))

@@ -137,7 +137,7 @@ class Engine:
 
     def _step_by_event(self, batch: Sequence[SequencedEvent], effects: Effects) -> None:
         past = [placed.past_hits for placed in batch]
-        events, is_new = [placed.event for placed in batch], _all_new(past)
+        events, is_new = [placed.event for placed in batch], all(hits is None for hits in past)
         if is_new and self.online.takes_rows(events):
             deciders = [self._decider(event.type) for event in events]
             for decider, placed, row in zip(deciders, batch, self.online.few(events), strict=True):
@@ -315,10 +315,6 @@ class Engine:
 
 def _happened(placed: Sequence[SequencedEvent], row: int) -> EventAt:
     return placed.happened(row) if isinstance(placed, SequencedBatch) else placed[row].happened
-
-
-def _all_new(past: Sequence[Hits | None]) -> bool:
-    return all(hits is None for hits in past)
 
 
 def _remarks(noted: Remarks, batch: Sequence[SequencedEvent]) -> list[Remark]:

@@ -138,7 +138,8 @@ def _rendered(template: str, shown: JsonMapping) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= {"yaml": _yaml, "json": json.dumps, "single_quoted": _single_quoted, "slug": slug}
+    made.filters |= {"yaml": _yaml, "json": json.dumps, "slug": slug}
+    made.filters["single_quoted"] = lambda text: repr(text).replace("\\\\", "\\")
     return made.get_template(f"{template}.yaml.jinja").render(shown)
 
 
@@ -147,10 +148,6 @@ def _verdict(label: FileColumn) -> str:
     words = sorted(label.codes.intersection(map(str.upper, FRAUD))) or ["1"]
     unclear = "" if label.is_full else f"'unclear' when {label.row} is missing else "
     return f"'fraud' when upper({label.row}) in [{', '.join(map(repr, words))}] else {unclear}'genuine'"
-
-
-def _single_quoted(text: str) -> str:
-    return repr(text).replace("\\\\", "\\")
 
 
 def _yaml(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
@@ -270,9 +270,7 @@ def check_of(checked: Checked, text: str) -> DraftCheck:
     if checked.rules and checked.definitions is not None:
         teller = teller_of(checked.definitions)
         says = " ".join(in_words(rule, teller) for rule in checked.rules)
-    lists: dict[str, Sequence[Any]] = {
-        name: getattr(checked, name) for name in ("mistakes", "elsewhere", "warnings", "tests")
-    }
+    lists = {name: getattr(checked, name) for name in ("mistakes", "elsewhere", "warnings", "tests")}
     return DraftCheck(
         ok=checked.is_ok,
         tag=tag_of(text),

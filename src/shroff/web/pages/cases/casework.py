@@ -209,7 +209,11 @@ def events_of(service: Service, alerts: Sequence[Alert], within_s: float | None 
 
 def top_of(alerts: Sequence[Alert]) -> Alert | None:
     """The alert that counts most of those that want an answer; where none does, of all."""
-    return max([alert for alert in alerts if not alert.verdict] or alerts, key=_weight, default=None)
+    return max(
+        [alert for alert in alerts if not alert.verdict] or alerts,
+        key=lambda alert: (strength(alert.outcome), least(alert.score), least(alert.stake), alert.seq),
+        default=None,
+    )
 
 
 class Opened(FrozenStruct):
@@ -280,10 +284,6 @@ def tops_of(service: Service, alerts: Mapping[int, Sequence[Alert]]) -> dict[int
     """For each of some cases, by its number, the event that counts most among its newest alerts."""
     tops = {number: top for number, those in alerts.items() if (top := top_of(those)) is not None}
     return dict(zip(tops, events_of(service, [*tops.values()]), strict=True))
-
-
-def _weight(alert: Alert) -> tuple[int, int, int, int]:
-    return strength(alert.outcome), least(alert.score), least(alert.stake), alert.seq
 
 
 def _looked(service: Service, alert: Alert) -> Looked | None:

@@ -12,6 +12,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 
 /**
@@ -62,8 +63,13 @@ public final class Client extends Api implements AutoCloseable {
             return new Answer(decision.outcome(), decision, CompletableFuture.completedFuture(decision));
         } catch (ShroffException.TimedOut | ShroffException.Unavailable error) {
             Map<String, String> answered = Map.of("Shroff-Answered", otherwise);
-            CompletableFuture<Types.Decision> late = CompletableFuture.supplyAsync(
-                    () -> read(post("events", event, fields, answered, AGAIN), DECISION), senders);
+            CompletableFuture<Types.Decision> late;
+            try {
+                late = CompletableFuture.supplyAsync(
+                        () -> read(post("events", event, fields, answered, AGAIN), DECISION), senders);
+            } catch (RejectedExecutionException closed) { // the answer stands all the same
+                return new Answer(otherwise, null, CompletableFuture.failedFuture(error));
+            }
             pending.add(late);
             late.whenComplete((decision, failure) -> pending.remove(late));
             return new Answer(otherwise, null, late);

@@ -48,11 +48,12 @@ public interface Types {
             @JsonProperty("applied") Boolean applied,
             @JsonProperty("why_not") String whyNot) {}
 
-    /** Whether they are active in the log yet. */
+    /** Whether they are active in the log yet, and a warning where arm B was promoted and is not proven better. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record AppliedCutoffs(
             @JsonProperty("in_force") Boolean inForce,
-            @JsonProperty("why_not") String whyNot) {}
+            @JsonProperty("why_not") String whyNot,
+            @JsonProperty("warning") String warning) {}
 
     /** The result in words. A link or a key that was made is shown this one time. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
