@@ -182,7 +182,7 @@ def fill(bank: Path, numbers: Sequence[int], **changes: Any) -> None:
 def refused(bank: Path) -> list[tuple[str, str]]:
     """Source and place of each line in quarantine."""
     with app.open(bank).log.reading() as log:
-        return [(one.source, one.place) for _, one in log.refused_list()]
+        return [(one.source, one.place) for _, one in log.refused(log.refused_numbers())]
 
 
 def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):

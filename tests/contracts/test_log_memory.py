@@ -224,14 +224,14 @@ class DoublesRefused(MemoryLog):
 
 class KeepsTheFirstReason(MemoryLog):
     def append(self, batch: Batch) -> None:
-        known = {(each.source, each.place, each.raw) for _, each in self.refused_list()}
+        known = {(each.source, each.place, each.raw) for _, each in self.refused(self.refused_numbers())}
         new = [each for each in batch.refused if (each.source, each.place, each.raw) not in known]
         super().append(replace(batch, refused=new))
 
 
 class GivesEntriesAsAsked(MemoryLog):
     def refused(self, numbers: Any) -> Any:
-        entries = dict(self.refused_list())
+        entries = dict(self.refused(self.refused_numbers()))
         return [(number, entries[number]) for number in numbers if number in entries]
 
 

@@ -157,7 +157,7 @@ def test_a_label_line_does_not_keep_the_clear_id_that_it_names():
     keeper.write(read(project, line(id=NUMBER, card="c", amount="1.00")))
     label = {"event": f"payment/{NUMBER}", "verdict": "fraud", "known_at": "2026-02-01T12:00:00Z"}
     (answer,) = keeper.write(read(project, msgspec.json.encode(label), as_type="label"))
-    ((_, entry),) = log.refused_list()
+    ((_, entry),) = log.refused(log.refused_numbers())
 
     assert answer.kind == "refused"
     assert msgspec.json.decode(entry.raw)["event"] == f"payment/{mask(NUMBER)}"
@@ -435,7 +435,7 @@ def test_a_single_label_that_was_refused_can_be_tried_again():
     submission = intake(project).submit("label", fields, source="shroff label", place="1", raw=raw, is_strict=True)
     keeper = writer(log, project)
     keeper.write([submission])
-    ((_, entry),) = log.refused_list()
+    ((_, entry),) = log.refused(log.refused_numbers())
     (again,) = retry(log, keeper, intake(project), [], {})
 
     assert msgspec.json.decode(entry.raw)["label"]["event"] == f"payment/{mask('1')}"

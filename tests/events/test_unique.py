@@ -113,7 +113,7 @@ def test_hashes_of_hashed_fields_are_compared_and_no_message_has_the_clear_value
 
     assert [answer.kind for answer in answers] == ["waiting", "decided", "refused"]
     assert set(log.find_unique("payment", "arn", ["SECRET", "secret"])) == {"SECRET"}
-    assert all("secret" not in str(entry) for entry in log.refused_list())
+    assert all("secret" not in str(entry) for entry in log.refused(log.refused_numbers()))
     assert not log.waiting_all()
 
 
@@ -282,7 +282,7 @@ def test_a_label_that_waited_and_whose_event_has_another_value_goes_to_quarantin
     parts = [label(of, event="p1", arn="A"), payment(of, 1, arn="B")]
     written(of, *([parts] if at_once else [[part] for part in parts]), log=log)
 
-    ((_, entry),) = log.refused_list()
+    ((_, entry),) = log.refused(log.refused_numbers())
     assert entry.reason == "arn: payment 'p1' has another one"
     assert not log.waiting_all()
 
@@ -443,7 +443,7 @@ def test_a_label_line_of_a_hashed_unique_field_keeps_its_hash_in_quarantine_and_
     held.write([intake.submit("payment", PAID, source="t", place="1", raw=b"{}", is_strict=True)])
     held.write(list(intake.submissions(lines, "l.csv", "label")))
 
-    ((number, entry),) = log.refused_list()
+    ((number, entry),) = log.refused(log.refused_numbers())
     assert "lies before the time of payment" in entry.reason
     assert b"clear-1" not in entry.raw
     headers = {"l.csv": CsvHeader(("arn", "verdict", "known_at"))}

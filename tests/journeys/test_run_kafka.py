@@ -108,7 +108,7 @@ def holds_each_message_once(bank, capfd, kafka, topic):
     """Every payment has one decision, every bad message one entry and a letter or more, and all is the same again."""
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
         decided = [row.id for rows in log.decisions_after() for row in rows]
-        refused = [one for _, one in log.refused_list()]
+        refused = [one for _, one in log.refused(log.refused_numbers())]
         offsets = log.offsets("kafka")
 
     assert sorted(decided) == sorted(event.event["payment_id"] for event in made_up(EVENTS, 11))

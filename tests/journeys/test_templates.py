@@ -98,7 +98,7 @@ def decisions(project):
 
 def refused(project):
     with project.log.reading() as log:
-        return [kept for _, kept in log.refused_list()]
+        return [kept for _, kept in log.refused(log.refused_numbers())]
 
 
 def assert_computed_again(project, events, sample=60):

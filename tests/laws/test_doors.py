@@ -44,7 +44,7 @@ def state(log: MemoryLog) -> list[object]:
     rows = [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts)]
     return [
         *rows,
-        log.refused_list(),
+        log.refused(log.refused_numbers()),
         log.outbox(10_000),
         log.remarks(),
         log.waiting_all(),

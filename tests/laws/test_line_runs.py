@@ -202,7 +202,13 @@ def left_by(
                 submissions = with_labels(submissions, known)
             ingest(log_writer, submissions, batch_size=size, on_batch=told)
     parts = log.decisions_after, log.flags_after, log.hits_after
-    beside = log.refused_list(), log.outbox(10_000), log.remarks(), log.waiting_all(), log.offsets("event sources")
+    beside = (
+        log.refused(log.refused_numbers()),
+        log.outbox(10_000),
+        log.remarks(),
+        log.waiting_all(),
+        log.offsets("event sources"),
+    )
     return [list(log.read(size=9_999)), *([row for rows in part() for row in rows] for part in parts), beside, answers]
 
 

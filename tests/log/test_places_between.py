@@ -32,7 +32,7 @@ def test_events_that_an_earlier_lateness_let_in_are_found_by_their_day(tmp_path)
         records = [record for block in log.read(0, log.last_seq()) for record in block if record.kind == "event"]
         for day in range(DAYS):
             start_ms = START_MS + day * DAY_MS
-            after, upto = places_between(log, start_ms, start_ms + DAY_MS, project.definitions)
+            after, upto = places_between(log, start_ms, start_ms + DAY_MS)
 
             seqs = [record.seq for record in records if start_ms <= record.time_ms < start_ms + DAY_MS]
             assert len(seqs) == days.count(day)

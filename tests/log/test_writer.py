@@ -95,7 +95,7 @@ def test_a_duplicate_inside_one_batch_is_answered_with_the_decision_of_the_first
 def test_the_same_id_with_other_content_is_refused_and_kept():
     log = MemoryLog()
     _, refused = writer(log).write([payment(1), payment(2, amount="6.00", id_="p1")])
-    ((_, kept),) = log.refused_list()
+    ((_, kept),) = log.refused(log.refused_numbers())
 
     assert (refused.kind, refused.is_conflict) == ("refused", True)
     assert "'p1'" in refused.reason
@@ -262,7 +262,7 @@ def test_a_batch_that_cannot_be_prepared_takes_its_state_with_it():
     with pytest.raises(StateError, match="open the project again"):
         log_writer.write([payment(3, 60)])
 
-    assert log.refused_list() == []
+    assert log.refused(log.refused_numbers()) == []
     assert log.last_seq() == 2
 
 

@@ -12,7 +12,7 @@ CASE = "29-fixed-by-another"
 
 def fixed(project) -> list[str | None]:
     with project.log.reading() as log:
-        entries = log.refused_list()
+        entries = log.refused(log.refused_numbers())
         found = project.quarantine.fixed(log, entries)
     return [found.get(number) for number, _ in entries]
 

@@ -231,6 +231,6 @@ def contents_of(log: SqliteLog) -> Contents:
         "outbox": [astuple(record) for record in log.outbox(limit=1_000_000)],
         "quarantine": sorted(
             (one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw)
-            for _, one in log.refused_list()
+            for _, one in log.refused(log.refused_numbers())
         ),
     }

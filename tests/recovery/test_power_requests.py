@@ -154,7 +154,7 @@ def carried_out(log: SqliteLog) -> list[int]:
     """The requests of which something is in the log, as often as it is there."""
     labels = [item for batch in log.read() for item in batch if item.kind == "label"]
     labelled = [int(label.body.partition(b'"payment/p-')[2].partition(b'"')[0]) for label in labels]
-    quarantined = {number for number, _ in log.refused_list()}
+    quarantined = {number for number, _ in log.refused(log.refused_numbers())}
     dropped = [request for entry, request in enumerate(DROPPING, start=1) if entry not in quarantined]
     return sorted([*labelled, *dropped])
 

@@ -207,19 +207,16 @@ class MemoryLog:
         with self._held() as store:
             return list(store.waiting.values())
 
-    def refused_list(self) -> list[tuple[int, Refused]]:
-        """Quarantined input with its number, oldest first."""
-        with self._held() as store:
-            return list(store.refused.values())
-
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
         """The entries of these numbers, oldest first; numbers that are not there are left out."""
         wanted = set(numbers)
-        return [entry for entry in self.refused_list() if entry[0] in wanted]
+        with self._held() as store:
+            return [entry for entry in store.refused.values() if entry[0] in wanted]
 
     def refused_numbers(self) -> list[int]:
         """The numbers of all that is in quarantine, oldest first."""
-        return [number for number, _ in self.refused_list()]
+        with self._held() as store:
+            return [number for number, _ in store.refused.values()]
 
     def counts(self) -> Counts:
         """How much is in quarantine, waits, has to leave, is stuck, and came too late."""

@@ -111,7 +111,7 @@ def contents(log: Log) -> list[object]:
         list(chain.from_iterable(log.decisions_after())),
         list(log.flags_after()),
         list(log.hits_after()),
-        log.refused_list(),
+        log.refused(log.refused_numbers()),
         log.waiting_all(),
         log.outbox(),
         log.offset("march.csv", "0"),

@@ -126,7 +126,7 @@ def test_a_label_that_the_door_refused_goes_to_quarantine_once(desk):
     desk.inbox.serve()
 
     assert desk.answer(number).kind == "refused"
-    ((_, entry),) = desk.log.refused_list()
+    ((_, entry),) = desk.log.refused(desk.log.refused_numbers())
     assert "verdict" in entry.reason
     assert msgspec.json.decode(entry.raw)["verdict"] == "guilty"
 
@@ -147,7 +147,7 @@ def test_requests_are_carried_out_in_the_order_of_their_numbers(desk):
 
     assert msgspec.json.decode(desk.result(dropped)) == 1
     assert [desk.answer(number).kind for number in (first, second)] == ["refused", "refused"]
-    assert [entry.place for _, entry in desk.log.refused_list()] == ["2"]
+    assert [entry.place for _, entry in desk.log.refused(desk.log.refused_numbers())] == ["2"]
 
 
 def test_a_watermark_is_set_back_once_though_the_writer_is_killed_right_behind_the_commit(desk, monkeypatch):
@@ -201,7 +201,7 @@ def test_what_is_retried_leaves_quarantine_with_its_event(desk):
     desk.inbox.serve()
 
     assert [(row.place, row.stays) for row in retried_of(desk.result(number))] == [("1", False), ("2", True)]
-    assert [entry.place for _, entry in desk.log.refused_list()] == ["2"]
+    assert [entry.place for _, entry in desk.log.refused(desk.log.refused_numbers())] == ["2"]
     assert set(desk.log.find("payment", ["p8"])) == {"p8"}
 
 
@@ -213,7 +213,7 @@ def test_what_is_dropped_is_gone_and_a_wrong_number_is_said(desk):
     assert msgspec.json.decode(desk.result(first)) == 1
     with pytest.raises(UsageError, match="no entry 2 in quarantine"):
         desk.result(wrong)
-    assert [number for number, _ in desk.log.refused_list()] == [1]
+    assert [number for number, _ in desk.log.refused(desk.log.refused_numbers())] == [1]
 
 
 def test_a_retry_is_judged_by_the_files_as_they_are_now(desk):
@@ -518,7 +518,7 @@ def test_single_labels_and_files_of_them_come_in_beside_a_writer(bank, capsys):
     found = msgspec.json.decode(capsys.readouterr().out)
     assert found == {"read": 5, "appended": 2, "pending": 1, "duplicates": 1, "quarantined": 1}
     with app.open(bank).log.reading() as log:
-        assert (log.asked(), len(log.waiting_all()), len(log.refused_list())) == ([], 1, 1)
+        assert (log.asked(), len(log.waiting_all()), len(log.refused(log.refused_numbers()))) == ([], 1, 1)
 
 
 def test_quarantine_is_mended_beside_a_writer(bank):

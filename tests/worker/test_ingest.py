@@ -401,7 +401,7 @@ def test_a_label_that_waited_and_does_not_fit_its_event_is_counted_as_quarantine
     report = ingest(writer(log), [early, payment(1)], batch_size=size)
 
     assert (report.labels.read, report.labels.pending, report.labels.quarantined) == (1, 0, 1)
-    assert [(kept.source, kept.place) for _, kept in log.refused_list()] == [("test", "1")]
+    assert [(kept.source, kept.place) for _, kept in log.refused(log.refused_numbers())] == [("test", "1")]
 
 
 def test_one_that_waited_since_an_earlier_ingest_is_counted_too():
@@ -424,7 +424,7 @@ def test_dropping_from_quarantine_puts_no_new_version_in_force(project: app.Proj
     changed = app.open_exactly(project.context.paths.folder)
     dropped = changed.quarantine.drop([])
     with changed.log.reading() as log:
-        left, versions = log.refused_list(), len(log.controls())
+        left, versions = log.refused(log.refused_numbers()), len(log.controls())
 
     assert (dropped, left, versions) == (1, [], 1)
 

@@ -76,7 +76,7 @@ def test_an_odd_entry_is_refused_again_and_the_others_come_in(odd, words):
     assert (first.number, first.outcome) == (1, "refused")
     assert words in first.reason
     assert (second.number, second.outcome) == (2, "decided")
-    assert [(one.source, one.raw) for _, one in log.refused_list()] == [(odd.source, odd.raw)]
+    assert [(one.source, one.raw) for _, one in log.refused(log.refused_numbers())] == [(odd.source, odd.raw)]
 
 
 def test_what_is_refused_again_has_its_newest_reason():
@@ -84,7 +84,7 @@ def test_what_is_refused_again_has_its_newest_reason():
     log.append(Batch(refused=[entry(BAD)]))
     (one,) = retried(log)
 
-    ((number, kept),) = log.refused_list()
+    ((number, kept),) = log.refused(log.refused_numbers())
     assert (number, kept.at_ms) == (1, NOW_MS - 5), "nobody sent it again"
     assert kept.reason == one.reason
     assert kept.reason.startswith("amount: expected an amount")
@@ -228,7 +228,7 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
 
     assert dropped == 1
     with bank.log.reading() as log:
-        assert [one.place for _, one in log.refused_list()] == ["9"]
+        assert [one.place for _, one in log.refused(log.refused_numbers())] == ["9"]
     with pytest.raises(UsageError, match="no entry 1 in quarantine"):
         bank.quarantine.drop([1])
 
@@ -297,7 +297,7 @@ def test_nothing_is_read_as_a_whole_to_count_it_or_to_take_one(bank, tmp_path, m
     def fail(*_args: object, **_options: object) -> object:
         raise AssertionError("all of it is read")
 
-    for name in ("refused_list", "waiting_all", "outbox"):
+    for name in ("waiting_all", "outbox"):
         monkeypatch.setattr(SqliteLog, name, fail)
     with monkeypatch.context() as patched:
         patched.setattr(SqliteLog, "read", fail)

@@ -56,13 +56,13 @@ def test_a_label_that_waited_and_does_not_fit_is_refused_as_it_was_read_and_stan
     held = writer(log)
     for part in [[*early(), payment(1)]] if at_once else [early(), [payment(1)]]:
         held.write(part)
-    first = log.refused_list()
+    first = log.refused(log.refused_numbers())
     held.write(early())
 
     ((number, entry),) = first
     assert (entry.source, entry.place, entry.raw) == ("labels.csv", "2 (row 1)", EARLY)
     assert "lies before the time of payment" in entry.reason
-    assert log.refused_list() == first
+    assert log.refused(log.refused_numbers()) == first
     (again,) = retry(log, held, intake(), [], {"labels.csv": CsvHeader(tuple(HEADER.decode().strip().split(",")))})
     assert (again.number, again.reason) == (number, entry.reason)
 
@@ -75,7 +75,7 @@ def test_a_waiting_label_past_the_limits_is_refused_where_its_event_comes(change
 
     assert answer.kind == "decided"
     assert log.waiting_all() == []
-    ((_, entry),) = log.refused_list()
+    ((_, entry),) = log.refused(log.refused_numbers())
     assert (entry.source, entry.place, entry.raw) == ("l.csv", "7", b"raw")
     assert entry.reason.startswith(next(iter(changes)).removesuffix("_ms"))
     log.close()
@@ -91,7 +91,7 @@ def test_a_label_past_the_limits_that_is_asked_for_is_refused_to_quarantine(chan
     desk.inbox.serve()
 
     assert desk.answer(number).kind == "refused"
-    ((_, entry),) = desk.log.refused_list()
+    ((_, entry),) = desk.log.refused(desk.log.refused_numbers())
     assert (entry.source, entry.place, entry.raw) == ("s", "1", b"x")
     assert "amount" not in changes or "an amount in EUR" in entry.reason
     assert desk.log.last_seq() == 2

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from shroff.notices.mailer import Mail
     from shroff.notices.notification_worker import NoticeWorker
     from shroff.notices.services import NoticeServices
-    from shroff.streams.lake import RetriedObjects
     from shroff.streams.log import Log
     from shroff.streams.sink import Sink
     from shroff.streams.sink_cursor import DeliveryHealth, SinkRoute
@@ -76,7 +75,7 @@ class NoticeViews(ProjectPart):
             self._letters.open_mailer,
             self._addresses_of,
             self._hook,
-            self._lake_of_documents,
+            lambda: self._lake.objects_at({"to": LAKE} if self._systems.lake is None else self._systems.lake.options),
             LabelReports(self._context).known_by,
             self._estimates,
             ProjectCases(self._context).backlog,
@@ -117,10 +116,6 @@ class NoticeViews(ProjectPart):
     def _hook(self, notice: Notice) -> Sink:
         options = {"url": notice.url, "secret": notice.secret or notice.url}  # the URL of a chat is its secret
         return self._outside.open_sink(f"{self._definitions.settings.name}-{notice.name}", System("webhook", options))
-
-    def _lake_of_documents(self) -> AbstractContextManager[RetriedObjects]:
-        """The lake, or a folder of the project where none is named."""
-        return self._lake.objects_at({"to": LAKE} if self._systems.lake is None else self._systems.lake.options)
 
     # ---- telling
 

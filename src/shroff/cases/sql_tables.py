@@ -23,18 +23,10 @@ class AnyText(TypeDecorator[str]):
 
     def bind_processor(self, dialect: Dialect) -> Callable[[str | None], str | None]:
         """Each value of each row comes by here, so by one call; `process_bind_param` takes three."""
-        return _escaped
+        return lambda value: None if value is None else escaped(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[str | None], str | None]:
-        return _unescaped
-
-
-def _escaped(value: str | None) -> str | None:
-    return None if value is None else escaped(value)
-
-
-def _unescaped(value: str | None) -> str | None:
-    return None if value is None else unescaped(value)
+        return lambda value: None if value is None else unescaped(value)
 
 
 class CaseTables(FrozenStruct):

@@ -172,7 +172,8 @@ def going_on(host: str, port: int, key: str, going: Iterator[Payment | BankLabel
 
 def _send_all(sender: _Sender, going: Iterator[Payment | BankLabel], stop: Event) -> None:
     for item in going:
-        while (left_s := _moment_s(item) - time.time()) > 0:
+        moment_ms = parse_time(item.event["paid_at" if isinstance(item, Payment) else "known_at"])
+        while (left_s := moment_ms / 1_000 - time.time()) > 0:
             if stop.wait(left_s):
                 return
         while not sender.send(item):
@@ -180,10 +181,6 @@ def _send_all(sender: _Sender, going: Iterator[Payment | BankLabel], stop: Event
                 return
         if stop.is_set():
             return
-
-
-def _moment_s(item: Payment | BankLabel) -> float:
-    return parse_time(item.event["paid_at" if isinstance(item, Payment) else "known_at"]) / 1_000
 
 
 class _Sender:

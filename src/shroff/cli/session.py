@@ -178,14 +178,13 @@ class ExampleGroup(Examples, click.Group):
         leading = next((word for word in args if word not in own), "-")
         bare = leading.startswith("-") and leading not in ctx.help_option_names
         if bare and not self.invoke_without_command and not ctx.resilient_parsing:
-            listing = next((name for name in ("list", "show") if _is_bare(self.commands.get(name))), None)
+            commands = ((name, self.commands.get(name)) for name in ("list", "show"))
+            alone = (
+                name for name, command in commands if command and not any(param.required for param in command.params)
+            )
+            listing = next(alone, None)
             args = ["--help"] if listing is None else [listing, *args]
         return super().parse_args(ctx, args)
-
-
-def _is_bare(command: click.Command | None) -> bool:
-    """Whether a command needs no argument."""
-    return command is not None and not any(param.required for param in command.params)
 
 
 def command(name: str, *, group: click.Group | None = None) -> Callable[[Callable[..., Any]], ExampleCommand]:

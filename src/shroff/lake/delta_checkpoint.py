@@ -104,7 +104,11 @@ def _replayed(objects: RetriedObjects, table: str, last: int, version: int) -> l
             action = json.loads(line)
             now_ms = action.get("commitInfo", {}).get("timestamp", now_ms)
             _apply(kept, action)
-    return [kept[key] for key in sorted(kept) if not _is_forgotten(kept[key], now_ms)]
+    return [
+        kept[key]
+        for key in sorted(kept)
+        if kept[key].get("remove", {}).get("deletionTimestamp", now_ms) >= now_ms - TOMBSTONE_MS
+    ]
 
 
 def _apply(kept: dict[tuple[str, str], Action], action: Action) -> None:
@@ -115,10 +119,6 @@ def _apply(kept: dict[tuple[str, str], Action], action: Action) -> None:
         kept[kind, value["appId"]] = action
     elif kind != "commitInfo":
         kept[kind, ""] = action
-
-
-def _is_forgotten(action: Action, now_ms: int) -> bool:
-    return "remove" in action and action["remove"]["deletionTimestamp"] < now_ms - TOMBSTONE_MS
 
 
 def _pairs(value: Any) -> Any:

@@ -10,17 +10,22 @@ a control event holds as much more (see `features.online.engine.Lateness`).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 import numpy as np
 from msgspec.json import encode as to_json
 
+from shroff.config import PROJECT_FILE
 from shroff.engine.stored import stored
 from shroff.events.event import Event, time_text
 from shroff.features.online.engine import Lateness
 from shroff.json_types import TextDict
 from shroff.language.values import DAY_MS, parse_time, show_duration
+from shroff.language.yaml import text as yamltext
+from shroff.log.history import Control
 from shroff.project.definitions import Definitions
+from shroff.project.settings.loader import load_settings
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
@@ -82,6 +87,45 @@ def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     if not ranges:
         return Lateness(usual_ms)
     return Lateness(usual_ms, max(high for _, high in ranges) - min(span.at_ms for span in found), ranges)
+
+
+@lru_cache(maxsize=64)  # a replay asks for each version that the log ever had
+def written_lateness_ms(text: str) -> int:
+    """The lateness that a text of shroff.yaml says."""
+    return load_settings(yamltext.read(text, PROJECT_FILE, []), []).lateness_ms
+
+
+class LatenessStretch(FrozenStruct):
+    """Places (after, upto] of a log under one lateness.
+
+    An event of it is at most `late_ms` behind the watermark, and any behind it at most `later_ms` behind an event of
+    it. `beyond` are times of events before it that its watermark does not count.
+    """
+
+    after: int
+    upto: int
+    late_ms: int
+    later_ms: int
+    beyond: tuple[tuple[int, int], ...] = ()
+
+
+def stretches_of(log: LogReader) -> list[LatenessStretch]:
+    """The stretches of a log, newest first. Cost: some µs for each control event."""
+    control, found = Control(), list[tuple[int, int, int, tuple[tuple[int, int], ...]]]()
+    beyond: tuple[tuple[int, int], ...] = ()
+    for record in log.controls():
+        control.take(record, PROJECT_FILE)
+        late_ms, back, leap_ms = written_lateness_ms(control.files.get(PROJECT_FILE, "")), set_back_of(record), 0
+        if back is not None:
+            leap_ms, beyond = parse_time(back.was) - back.at_ms, (*beyond, *back.beyond)
+        if leap_ms or not found or late_ms != found[-1][1]:
+            found.append((record.seq, late_ms, leap_ms, beyond))
+    made, upto, later_ms = list[LatenessStretch](), log.last_seq(), 0
+    for after, late_ms, leap_ms, beyond in reversed(found):
+        later_ms = max(late_ms, later_ms)
+        made.append(LatenessStretch(after, upto, late_ms, later_ms, beyond))
+        upto, later_ms = after, later_ms + leap_ms
+    return made
 
 
 def look_beyond(log: Log | LogReader, definitions: Definitions, time_ms: int) -> Holder | None:

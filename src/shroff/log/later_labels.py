@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
+from shroff.log.lateness import stretches_of
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
-
-if TYPE_CHECKING:
-    from shroff.project.definitions import Definitions
 
 _LOOKED_AT = 256  # places, for the next event
 _EVENT = re.compile(rb"(?m)^e")
@@ -95,30 +92,27 @@ class LaterLabels(Struct):
         return LaterLabel(len(later), last_ms, event)
 
 
-def labels_after(log: Log, now_ms: int) -> LaterLabel:
-    """Labels of a log that become known after a time. Cost: as the first call of `LaterLabels`."""
-    return LaterLabels().follow(log, now_ms)
-
-
-def told_of(later: LaterLabel) -> list[str]:
-    """The note of a training about them; nothing where there are none."""
-    return [f"{later.words}. {CORRECT}"] if later.count else []
-
-
 # ---- places by times
 
 
-def places_between(log: LogReader, start_ms: int, end_ms: int, definitions: Definitions) -> tuple[int, int]:
-    """Places (after, upto] of a log with all events of [start, end), and some others, whatever version let them in.
+def places_between(log: LogReader, start_ms: int, end_ms: int) -> tuple[int, int]:
+    """Places (after, upto] of a log with all events of [start, end), and some others.
 
-    Cost: some 20 looks at single events, however long the log is, and a pass over its versions.
+    Cost: some 20 looks at single events for each lateness that the log had in turn, however long it is.
     """
-    from shroff.log.state.fold import lateness_of
-
-    lateness_ms = lateness_of(log, definitions)
-    last, after = log.last_seq(), place_before(log, start_ms, lateness_ms)
-    _, upto = _turn(log, end_ms + lateness_ms, after, last)
-    return after, min(upto, last)
+    stretches, first, upto = stretches_of(log), 0, log.last_seq()
+    for stretch in stretches:
+        begin = max(stretch.after, log.pruned_to())
+        after, _ = _turn(log, start_ms - stretch.late_ms, begin, stretch.upto)
+        if after > begin:
+            first = 0 if any(low < end_ms and high >= start_ms for low, high in stretch.beyond) else after
+            break
+    for stretch in reversed(stretches):
+        if stretch.upto > first:
+            _, upto = _turn(log, end_ms + stretch.later_ms, max(first, stretch.after), stretch.upto)
+            if _event(log, upto - 1, stretch.upto) is not None:
+                break
+    return first, min(upto, log.last_seq())
 
 
 def place_before(log: LogReader, start_ms: int, lateness_ms: int) -> int:

@@ -36,10 +36,6 @@ from shroff.runtime.values import FrozenStruct, replace
 SECONDS_MAX = 5.0  # for the tests of one rule that somebody waits for
 
 
-def _no_line(_problem: Problem) -> str:
-    return ""
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class CheckReport(Printed):
     """Result of `check`. `definitions` is None where there are errors in the files themselves.
@@ -51,7 +47,7 @@ class CheckReport(Printed):
     errors: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     tests: int = 0
-    source_line: Callable[[Problem], str] = field(default=_no_line, compare=False)
+    source_line: Callable[[Problem], str] = field(default=lambda _: "", compare=False)
 
     def __repr__(self) -> str:
         return _text(self)
@@ -187,10 +183,6 @@ class _OverError(Exception):
     """The time for tests is over."""
 
 
-def _never() -> bool:
-    return False
-
-
 class _Runner:
     """Runs tests of rules, each with what its rule reads and nothing else; `lists` are what they ask."""
 
@@ -206,7 +198,7 @@ class _Runner:
         self._reference = replace(definitions.reference, lists=self.lists)
         self._validator = EventValidator(definitions.events, definitions.settings, hasher, definitions.conversion)
 
-    def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = _never) -> Problem | None:
+    def run(self, rule: Rule, test: RuleTest, is_over: Callable[[], bool] = lambda: False) -> Problem | None:
         """The failure of a test, if any. Raises: _OverError as soon as the time is over."""
         definitions, name = self._definitions, rule.computed.name
         naive = Naive(definitions.events, needed([*self._features, rule.computed], [name]), self._reference)

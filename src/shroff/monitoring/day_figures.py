@@ -94,7 +94,7 @@ def figures_by_day(
     """
     days = [DayFigures() for _ in starts_ms[1:]]
     amount_of = amount_reader(definitions)
-    after, upto = places_between(log, starts_ms[0], starts_ms[-1], definitions)
+    after, upto = places_between(log, starts_ms[0], starts_ms[-1])
     if most is not None and upto - after > most:
         raise UsageError(f"these days have {upto - after:,} records; the limit is {most:,}: select fewer days.")
     _add_decided(log, amount_of, starts_ms, days, after, upto)

@@ -124,7 +124,7 @@ class Watching:
                 before = {} if last is None else from_json(last.told).get("events", {})
                 count = sum(max(events[type_] - before.get(type_, 0), 0) for type_ in events)
                 if not before:  # the first one tells of the time that it stands for, not of the whole log
-                    places = places_between(self._log, now_ms - notice.digest_ms, now_ms + 1, definitions)
+                    places = places_between(self._log, now_ms - notice.digest_ms, now_ms + 1)
                     count = sum(map(len, self._log.decisions_after(*places)))
                 told = {"count": count, "events": events}
                 due = due_of(notice, "nothing", f"nothing-{now_ms}", now_ms, told=told)
@@ -224,8 +224,8 @@ class Watching:
         """The end of the log, and the place behind which it is counted: at the start that of a week before."""
         last, now_ms = self._log.last_seq(), self._services.now_ms()
         if before < 0:
-            start_ms = min(now_ms, self._log.watermark_ms() or now_ms) - WEEK * BUCKET_MS
-            week, _ = places_between(self._log, start_ms, now_ms, self._services.definitions)
+            end_ms = self._log.watermark_ms() or now_ms
+            week, _ = places_between(self._log, min(now_ms, end_ms) - WEEK * BUCKET_MS, now_ms)
             before = max(week, last - LOOK_BACK)
         return last, before
 

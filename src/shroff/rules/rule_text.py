@@ -109,7 +109,9 @@ def reason_words(rule: Rule, stored: str, teller: ValueWording) -> str:
         unit = "" if text == MISSING or wording.is_ratio else teller.unit(part.type, wording)
         is_said = isinstance(after, str) and after.startswith(unit)
         is_hour_already = wording.clock == "hour" and isinstance(after, str) and _OF_HOUR.match(after)
-        is_told = _is_count(teller.plain(_bare(part))) or (wording.clock and not is_hour_already)
+        plain = teller.plain(_bare(part))
+        is_count = isinstance(plain, Aggregate) and AGGREGATES[plain.function].is_tally
+        is_told = is_count or (wording.clock and not is_hour_already)
         is_code = part.type.kind == "integer" and not is_told
         said += text if is_code else _read_back(part.type, text, teller, wording)
         said += "" if is_said else unit
@@ -134,10 +136,6 @@ def _read_back(type_: Type, text: str, teller: ValueWording, wording: Wording) -
             length = parse_duration(text.removeprefix("-"))
             return teller.value(type_, -length if text.startswith("-") else length, wording)
     return text
-
-
-def _is_count(node: Node) -> bool:
-    return isinstance(node, Aggregate) and AGGREGATES[node.function].is_tally
 
 
 def _bare(node: Node) -> Node:

@@ -231,9 +231,6 @@ class Inbox(Protocol):
 class Quarantine(Protocol):
     """Input that was refused, kept with its reason."""
 
-    def refused_list(self) -> list[tuple[int, Refused]]:
-        """Quarantined input with its number, oldest first."""
-
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
         """The entries of these numbers, oldest first; numbers that are not there are left out."""
 

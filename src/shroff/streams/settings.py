@@ -103,10 +103,6 @@ def sqlite_in_folder(options: JsonMapping, folder: Path) -> JsonMapping:
     return {**options, "url": f"{SQLITE}{folder}/{url[len(SQLITE) :]}"}
 
 
-def _no_mistake(_options: JsonMapping) -> str:
-    return ""
-
-
 def _as_it_is(options: JsonMapping, _folder: Path) -> JsonMapping:
     return options
 
@@ -142,7 +138,7 @@ class AdapterSettings:
     form: str = ""
     from_address: Callable[[SplitResult], JsonMapping] | None = None
     types: str = ""
-    mistake: Callable[[JsonMapping], str] = _no_mistake
+    mistake: Callable[[JsonMapping], str] = lambda _: ""
     placed: Callable[[JsonMapping, Path], JsonMapping] = _as_it_is
     is_called: bool = False
     is_prepared: bool = False

@@ -181,7 +181,7 @@ class _CheckedQuestion:
         log, known = self._history[0], self._begin.upto
         if not self._is_read:
             return known, log.last_seq()
-        after, upto = places_between(log, int(self._starts_ms[0]), int(self._starts_ms[-1]), self._definitions)
+        after, upto = places_between(log, int(self._starts_ms[0]), int(self._starts_ms[-1]))
         return max(known, after), max(known, upto)
 
     def _files(self) -> Iterator[File]:

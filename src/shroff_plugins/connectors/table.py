@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class TableRows(PulledSource):
 
     def names(self) -> list[str]:
         with self._connected() as (connection, table):
-            taken = sorted((self._ends(table, name) for name in self._place.taken()), key=_by_upper)
+            taken = sorted((self._ends(table, name) for name in self._place.taken()), key=itemgetter(1))
             last = taken[-1] if taken else None
             found = [last] if last is not None else []
             upper = connection.execute(self._next(table, None if last is None else last[1])).scalar()
@@ -175,10 +176,6 @@ def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
         return read(value)
     except (TypeError, ValueError, ArithmeticError):
         return value
-
-
-def _by_upper(ends: tuple[Bound, Bound]) -> Any:
-    return ends[1]
 
 
 def _named(lower: Bound, upper: Bound) -> str:

@@ -216,7 +216,7 @@ class _CallLoader:
                 key.report(self._problems, words, nearest(key.text, known))
                 continue
             expression = loader.expression(value, scope, self._problems)
-            if expression is not None and _reads_line(expression):
+            if expression is not None and not {("file",), ("number",)}.isdisjoint(_paths(expression)):
                 words = "row.file and row.number exist for lines of files only, not in a call."
                 value.report(self._problems, words)
             self._has_mistake = self._has_mistake or expression is None  # then nobody knows what is read
@@ -308,7 +308,3 @@ class _CallLoader:
 
 def _paths(expression: Node) -> Iterator[tuple[str, ...]]:
     return (tuple(map(str, part.path)) for part in walk(expression) if isinstance(part, RowValue))
-
-
-def _reads_line(expression: Node) -> bool:
-    return any(path in {("file",), ("number",)} for path in _paths(expression))

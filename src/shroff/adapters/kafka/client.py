@@ -228,13 +228,10 @@ def known_topic(client: Any, topic: str, *, within_s: float, is_patient: bool = 
     until_s = time.monotonic() + (min(NEW_S, within_s) if is_patient else 0.0)
     while True:
         found = client.list_topics(topic, timeout=within_s).topics.get(topic)
-        if not _is_unknown(found) or time.monotonic() >= until_s:
+        is_unknown = found is None or (found.error is not None and found.error.name() in _UNKNOWN)
+        if not is_unknown or time.monotonic() >= until_s:
             return found
         time.sleep(ASKED_AGAIN_S)
-
-
-def _is_unknown(found: Any) -> bool:
-    return found is None or (found.error is not None and found.error.name() in _UNKNOWN)
 
 
 def topic_error(cluster: KafkaCluster, topic: str, found: Any, known: Callable[[], list[str]]) -> ShroffError | None:

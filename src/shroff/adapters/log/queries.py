@@ -210,10 +210,6 @@ class LogQuestions(ABC):
         """All waiting labels, in the order of their arrival."""
         return _in_order_of_arrival(self._ask(self.wording.waiting_all, shape=WAITING_SHAPE))
 
-    def refused_list(self) -> list[tuple[int, Refused]]:
-        """Quarantined input with its number, oldest first."""
-        return _numbered(self._ask(self.wording.refused_list, shape=REFUSED_SHAPE))
-
     def refused(self, numbers: Sequence[int]) -> list[tuple[int, Refused]]:
         """The entries of these numbers, oldest first; numbers that are not there are left out."""
         return _numbered(sorted(self._with_ids(self.wording.refused_with, REFUSED_SHAPE, numbers)))

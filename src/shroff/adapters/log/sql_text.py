@@ -85,7 +85,6 @@ class SqlWording:
         self.hits = f'SELECT seq, rule, "key", shadow, crc, number FROM hits WHERE {numbered}'
         self.indexed = "SELECT type, field, form FROM unique_fields ORDER BY type, field"
         self.waiting_all = f"SELECT {waiting} FROM waiting_labels"
-        self.refused_list = f"SELECT {_REFUSED} FROM quarantine ORDER BY number"
         self.refused_numbers = "SELECT number FROM quarantine ORDER BY number"
         self.counts = (
             "SELECT (SELECT count(*) FROM quarantine), (SELECT count(*) FROM waiting_labels), "

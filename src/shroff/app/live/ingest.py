@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from shroff.app.context import ProjectContext
-    from shroff.engine.decision import Decision, Undecided
     from shroff.events.formats.lines import Lines
     from shroff.events.intake import Intake, Submission
     from shroff.log.state.fold import Folded
@@ -282,7 +281,8 @@ class EventIngest(ProjectPart):
         from shroff.worker.answers import answer_value
 
         found = self.foreseen(_lines_of(events), "python", as_type=as_type, is_hashed=is_hashed)
-        return AnswerList(_without_place(answer_value(answer, line_of(place))) for place, answer in found)
+        values = (answer_value(answer, line_of(place)) for place, answer in found)
+        return AnswerList(value if isinstance(value, Refusal) else replace(value, seq=None) for value in values)
 
     def look_at(
         self, file: Path, as_type: str | None, labels: Path | None = None, format: str | None = None
@@ -403,7 +403,3 @@ def _lines_of(events: Events) -> Lines:
     from shroff.events.formats.parquet import table_lines
 
     return table_lines(table)
-
-
-def _without_place(found: Decision | Undecided | Refusal) -> Decision | Undecided | Refusal:
-    return found if isinstance(found, Refusal) else replace(found, seq=None)

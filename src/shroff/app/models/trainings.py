@@ -97,7 +97,7 @@ class Training(ProjectPart):
             for the learner.
         """
         from shroff.log.columns.tables import Way
-        from shroff.log.later_labels import labels_after, last_moment, now_of, told_of
+        from shroff.log.later_labels import CORRECT, LaterLabels, last_moment, now_of
         from shroff.replay.clusters import growing_on
         from shroff.replay.notebook import moment_ms
         from shroff.training.sets.sources import log_source
@@ -130,7 +130,8 @@ class Training(ProjectPart):
             told: list[str] = []
             if as_of_ms is None:
                 as_of_ms = last_moment(log, self._context.now_ms())
-                told = told_of(labels_after(log, now_of(log, self._context.now_ms())))
+                later = LaterLabels().follow(log, now_of(log, self._context.now_ms()))
+                told = [f"{later.words}. {CORRECT}"] if later.count else []
             if as_of_ms is None:
                 raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if files else NO_EVENTS)
             report = train_model(

@@ -140,10 +140,6 @@ def _texts(column: Any, type_: Type, *, is_id: bool) -> Read:
 # ---- integers
 
 
-def _integer(_: Type) -> ColumnReader:
-    return _words
-
-
 def _words(column: Any) -> Read:
     """Integers of 64 bits; larger ones are not sure."""
     values = _filled(column, fill=0)
@@ -175,7 +171,7 @@ def _integer_as_float(_: Type) -> ColumnReader:
 
 
 _INTEGER_WAYS: Final[dict[str, Callable[[Type], ColumnReader]]] = {
-    "integer": _integer,
+    "integer": lambda _: _words,
     "money": _scaled_integer,
     "number": _scaled_integer,
     "time": _epoch_ms,

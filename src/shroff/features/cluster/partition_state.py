@@ -14,7 +14,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.arrays import Array, Bools, Ints
+from shroff.arrays import Bools, Ints
 from shroff.errors import StateError, UsageError
 from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
@@ -23,7 +23,7 @@ from shroff.features.frames import Frame, frames_of
 from shroff.features.key_texts import Hits
 from shroff.features.online.engine import Online
 from shroff.features.online.value_codec import pack, unpack
-from shroff.features.plan import Group, Plan, make_plan
+from shroff.features.plan import Plan, make_plan
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, aggregates, walk
 from shroff.language.row import Reference
@@ -200,11 +200,7 @@ def _plan_of(plan: Plan, entity: str) -> Plan:
 
 
 def _asked(plan: Plan, event: str) -> list[Aggregate]:
-    return [aggregate for group in _groups_at(plan, event) for aggregate in group.aggregates]
-
-
-def _groups_at(plan: Plan, event: str) -> Iterator[Group]:
-    return (group for group in plan.groups if event in group.asked_at)
+    return [aggregate for group in plan.groups if event in group.asked_at for aggregate in group.aggregates]
 
 
 def _stacked(aggregate: Aggregate, features: Mapping[str, Computed]) -> Iterator[Aggregate]:
@@ -239,14 +235,11 @@ def _answers(columns: Sequence[Column], count: int) -> Iterator[EntityAnswer]:
                 if value is not None:
                     values[row] += [at, value]
         else:
-            words[:, at] = _as_words(column.values)
+            is_real = column.values.dtype == np.float64
+            words[:, at] = column.values.view(np.int64) if is_real else column.values.astype(np.int64)
     rows = np.concatenate([words.view(np.uint8).reshape(count, -1), valid], axis=1)
     for row, others in zip(rows, values, strict=True):
         yield EntityAnswer(row.tobytes(), pack(others) if others else b"")
-
-
-def _as_words(values: Array) -> Ints:
-    return values.view(np.int64) if values.dtype == np.float64 else values.astype(np.int64)
 
 
 def _columns(asked: Sequence[Aggregate], frame: Frame, given: Sequence[EntityAnswer | None]) -> list[Column]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,9 @@ from shroff.features.online.engine import Lateness, Online
 from shroff.features.plan import make_plan
 from shroff.language.expression import Aggregate, FeatureValue, Node, walk
 from shroff.language.values import DAY_MS
-from shroff.language.yaml import text as yamltext
 from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
-from shroff.log.lateness import set_back_of, with_set_backs
+from shroff.log.lateness import set_back_of, with_set_backs, written_lateness_ms
 from shroff.project.definitions import Definitions, computed_of
-from shroff.project.settings.loader import load_settings
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import LogReader, Record
 
@@ -79,13 +76,8 @@ def lateness_of(log: LogReader, definitions: Definitions) -> Lateness:
     An event that an older version let in must still find what it looks back at, though
     the version that computes it would refuse it. So must one that is in time since the watermark was set back.
     """
-    usual_ms = max([definitions.settings.lateness_ms, *map(_lateness_ms, texts_of(log, "shroff.yaml"))])
+    usual_ms = max([definitions.settings.lateness_ms, *map(written_lateness_ms, texts_of(log, "shroff.yaml"))])
     return with_set_backs(usual_ms, log.controls())
-
-
-@lru_cache(maxsize=64)  # a replay asks for each version that the log ever had
-def _lateness_ms(text: str) -> int:
-    return load_settings(yamltext.read(text, "shroff.yaml", []), []).lateness_ms
 
 
 def fold(

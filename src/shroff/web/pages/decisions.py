@@ -330,7 +330,7 @@ def _add_day(
     """Count the decisions of a day; whether there are few enough for that."""
     assert wanted.starts_ms is not None
     places = definitions.settings.money_places
-    after, upto = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1], definitions)
+    after, upto = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1])
     if upto - after > TOTALS_LOOKED_AT:
         return False
     for start in range(after, upto, _BLOCK):
@@ -358,7 +358,7 @@ def _read(
     lines: list[DecisionLine] = []
     first, end = 0, upto
     if wanted.starts_ms is not None:
-        first, last = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1], project.definitions)
+        first, last = places_between(log, wanted.starts_ms[0], wanted.starts_ms[-1])
         end = min(upto, last)
     least = max(first, end - looked_at)
     if chosen is not None:

@@ -128,11 +128,11 @@ class Tallies:
                     while runs[at].last < record.seq:
                         at += 1
                     if record.kind == "event" and record.type == self._settings.event and runs[at].first <= record.seq:
-                        by_window[self._start_of(record, runs[at])].append(record)
+                        start_ms = runs[at].start_ms
+                        if start_ms is None:
+                            start_ms = window_of(record.time_ms, self._settings.every_ms)
+                        by_window[start_ms].append(record)
                 self._add(by_window, flagged, frauds)
-
-    def _start_of(self, event: Record, run: PlacedWindow) -> int:
-        return window_of(event.time_ms, self._settings.every_ms) if run.start_ms is None else run.start_ms
 
     def _add(self, by_window: Mapping[int, Sequence[Record]], flagged: set[int], frauds: set[str]) -> None:
         prefix = f"{self._settings.event}/"

@@ -62,7 +62,7 @@ class LogContract(
         read = contents(log)
         assert read[:2] == [3, NOW_MS + 3]
         assert read[2:6] == [batch.records, batch.decisions, [batch.flags], [batch.hits]]
-        assert [entry for _, entry in log.refused_list()] == batch.refused
+        assert [entry for _, entry in log.refused(log.refused_numbers())] == batch.refused
         beside = {value.id: {value.field: value.value} for value in batch.personal}
         assert read[7:] == [batch.waiting, batch.outbox, "1", batch.remarks, batch.stuck, beside, batch.late]
         assert all(type(each.decided) is bool for each in next(log.read()))

@@ -72,7 +72,7 @@ class LogQuarantineContract(LogCase):
         others = [refused(place="18"), refused(raw=b""), refused(source="april.csv"), replace(refused(), type="label")]
         log.append(Batch(refused=[*others, refused()]))
 
-        assert [entry for _, entry in log.refused_list()] == [refused(), *others]
+        assert [entry for _, entry in log.refused(log.refused_numbers())] == [refused(), *others]
 
     def test_an_entry_that_is_refused_again_has_the_newest_reason(self, log: Log) -> None:
         log.append(Batch(refused=[refused("1"), refused("2")]))
@@ -80,12 +80,12 @@ class LogQuarantineContract(LogCase):
         newest = replace(refused("1"), reason="it is too late", at_ms=NOW_MS + 5)
         log.append(Batch(refused=[replace(newest, reason="between"), newest]))
 
-        assert log.refused_list() == list(zip(numbers, [newest, refused("2")], strict=True))
+        assert log.refused(log.refused_numbers()) == list(zip(numbers, [newest, refused("2")], strict=True))
 
     def test_entries_are_found_by_their_numbers_and_counted(self, log: Log) -> None:
         log.append(Batch(refused=[refused(str(place)) for place in range(5)]))
         first, *_, last = numbers = log.refused_numbers()
-        entries = log.refused_list()
+        entries = log.refused(log.refused_numbers())
 
         assert numbers == [number for number, _ in entries]
         assert log.refused([last, 10**6, first, last]) == [entries[0], entries[-1]]
@@ -98,11 +98,11 @@ class LogQuarantineContract(LogCase):
 
     def test_a_number_in_quarantine_never_means_another_entry(self, log: Log) -> None:
         log.append(Batch(refused=[refused("1"), refused("2"), refused("3")]))
-        numbers = [number for number, _ in log.refused_list()]
+        numbers = [number for number, _ in log.refused(log.refused_numbers())]
 
         log.append(Batch(dropped=[numbers[2], numbers[0], 10**6]))
-        assert [entry for _, entry in log.refused_list()] == [refused("2")]
+        assert [entry for _, entry in log.refused(log.refused_numbers())] == [refused("2")]
         log.append(Batch(refused=[refused("3")]))
-        kept, new = (number for number, _ in log.refused_list())
+        kept, new = (number for number, _ in log.refused(log.refused_numbers()))
         assert kept == numbers[1]
         assert new > numbers[2]
