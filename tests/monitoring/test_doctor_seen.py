@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shroff.app import project as app
 from shroff.errors import StateError
 from shroff.language.values import HOUR_MS
-from shroff.log.later_labels import LaterLabels, labels_after
+from shroff.log.later_labels import LaterLabels
 from shroff.monitoring.doctor import CHECKED_MS, EarlierFindings
 from shroff.streams.log import Batch, Record
 from shroff.streams.snapshots import Header, Snapshots
@@ -49,11 +49,11 @@ def test_labels_that_are_followed_are_those_that_a_look_alone_finds(steps):
         label(log, now_ms + hours * HOUR_MS)
         now_ms += later * HOUR_MS
         if is_looked_at:
-            assert followed.follow(log, now_ms) == labels_after(log, now_ms)
+            assert followed.follow(log, now_ms) == LaterLabels().follow(log, now_ms)
             back_ms = now_ms - 3 * HOUR_MS  # a clock that was set back
-            assert followed.follow(log, back_ms) == labels_after(log, back_ms)
+            assert followed.follow(log, back_ms) == LaterLabels().follow(log, back_ms)
 
-    assert followed.follow(log, now_ms) == labels_after(log, now_ms)
+    assert followed.follow(log, now_ms) == LaterLabels().follow(log, now_ms)
 
 
 def test_each_label_is_read_once(monkeypatch):
@@ -76,7 +76,7 @@ def test_another_log_in_its_place_is_read_anew():
     label(shorter, NOW_MS + 9)
 
     assert followed.follow(longer, NOW_MS).count == 3
-    assert followed.follow(shorter, NOW_MS) == labels_after(shorter, NOW_MS)
+    assert followed.follow(shorter, NOW_MS) == LaterLabels().follow(shorter, NOW_MS)
 
 
 def test_the_bytes_of_a_snapshot_are_read_once_an_hour(folder):
