@@ -422,7 +422,7 @@ class Cases(RuleBasedStateMachine):
 
     def _write(self, promise: Promise) -> None:
         if promise.kind == "decide":
-            events = [seq for _, _, _, seqs in promise.cases for seq in seqs]
+            events = sorted(seq for _, _, _, seqs in promise.cases for seq in seqs)
             self.labels += [(f"payment/p-{seq}", promise.verdict, "analyst", promise.at_ms) for seq in events]
 
 

@@ -167,7 +167,7 @@ def test_a_file_that_versions_share_is_read_once(monkeypatch):
     log, read, texts = grown(30), yamltext.read, list[str]()
     now = definitions(with_list("another", **{"features.yaml": COUNTED}))
     monkeypatch.setattr(yamltext, "read", lambda text, *more: texts.append(text) or read(text, *more))
-    monkeypatch.setattr(fold, "_lateness_ms", fold._lateness_ms.__wrapped__)
+    monkeypatch.setattr(fold, "written_lateness_ms", fold.written_lateness_ms.__wrapped__)
 
     assert types_of(log) == {"payment": True}
     assert lateness_of(log, now) == now.settings.lateness_ms

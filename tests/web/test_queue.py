@@ -583,7 +583,7 @@ def test_a_silence_that_is_long_in_coming_into_force_stands_in_its_case_all_the_
         raise TransientError("the active writer has not run this request yet")
 
     async def steps(asks: Asker, browser: Browser) -> None:
-        monkeypatch.setattr(asks.service, "asked_of_log", late)
+        monkeypatch.setattr(asks.service.writer, "ask", late)
         given = {"rule": "any_payment", "for": "7d", "text": "a wedding"}
         for path in ("/cases/1/silence", "/cases/1/end-silence"):
             status, _, page = await form(browser, path, "/cases/1", **given)
