@@ -793,6 +793,7 @@ def test_what_is_erased_while_a_reader_holds_the_file_is_gone_when_the_reader_ha
 ):
     monkeypatch.setattr(sqlite_log, "BUSY_S", 0.0)
     monkeypatch.setattr(write_ahead, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(write_ahead, "_LOOK_S", 0.0)
     log = SqliteLog(tmp_path / "log.db")
     value = "ann.was.here@example.org"
     log.append(Batch(personal=[PersonalValue("payment", "p-1", "email", value)]))

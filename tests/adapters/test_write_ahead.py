@@ -21,7 +21,8 @@ PAGES = {"_BESIDE_PAGES": 100, "_CHECKPOINT_PAGES": 150, "_WAITING_PAGES": 200, 
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, pages in PAGES.items():
         monkeypatch.setattr(write_ahead, name, pages)
-    monkeypatch.setattr(write_ahead, "_AGAIN_S", 0.0)
+    for name in ("_AGAIN_S", "_LOOK_S"):
+        monkeypatch.setattr(write_ahead, name, 0.0)
     return tmp_path / "log.db"
 
 
