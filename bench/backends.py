@@ -43,11 +43,11 @@ def measure(folder: Path, sizes: Sequence[int], rounds: int) -> Runs:
     for number in range(rounds + 1):
         for (name, size), runs in taken.items():
             out = folder / f"{name}-{size}.parquet"
-            one = timed(command(folder / f"{size}.parquet", out, name), folder / "project")
+            run = timed(command(folder / f"{size}.parquet", out, name), folder / "project")
             if not filecmp.cmp(out, folder / f"local-{size}.parquet", shallow=False):
                 raise SystemExit(f"{name} writes another file than local")
             if number:
-                runs.append(one)
+                runs.append(run)
     return taken
 
 
@@ -84,13 +84,14 @@ def large(folder: Path, events: int) -> str:
     """One run over more events by `local` and by Dask in many partitions, for the memory of the process."""
     given = folder / "large.parquet"
     write_payments(given, events)
-    one = timed(command(given, folder / "local.parquet", "local"), folder / "project")
+    local = timed(command(given, folder / "local.parquet", "local"), folder / "project")
     other = timed(command(given, folder / "dask.parquet", "dask", 64), folder / "project")
     if not filecmp.cmp(folder / "local.parquet", folder / "dask.parquet", shallow=False):
         raise SystemExit("dask writes another file than local")
     return (
-        f"\n{events:,} events: local {one.seconds:.0f} s and at most {one.peak_bytes / 2**20:,.0f} MiB; dask with 64 "
-        f"partitions {other.seconds:.0f} s and at most {other.peak_bytes / 2**20:,.0f} MiB in the process that gives.\n"
+        f"\n{events:,} events: local {local.seconds:.0f} s and at most {local.peak_bytes / 2**20:,.0f} MiB; "
+        f"dask with 64 partitions {other.seconds:.0f} s and at most {other.peak_bytes / 2**20:,.0f} MiB "
+        "in the process that gives.\n"
     )
 
 

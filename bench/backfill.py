@@ -116,9 +116,9 @@ def as_columns(results: Sequence[tuple[NDArray[np.int64], NDArray[np.uint8]]]) -
 
 def assert_equal(ours: Columns, theirs: Columns, peer: str) -> None:
     """Integers equal, floats to 1e-9; a sum of nothing is 0 with us and may be missing with them."""
-    for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+    for number, (named, other) in enumerate(zip(ours, theirs, strict=True)):
         for name in FUNCTIONS:
-            left = one[name]
+            left = named[name]
             right = np.nan_to_num(other[name]) if name == "sum" else other[name]
             if name in ("count", "sum", "max"):
                 same = np.array_equal(left, right, equal_nan=True)

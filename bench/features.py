@@ -136,9 +136,9 @@ def measure(folder: Path, events: int, rounds: int) -> dict[str, list[Taken]]:
     taken: dict[str, list[Taken]] = {name: [] for name in chosen}
     for number in range(rounds + 1):
         for name, (command, _) in chosen.items():
-            one = timed(command, folder / "project")
+            run = timed(command, folder / "project")
             if number:
-                taken[name].append(one)
+                taken[name].append(run)
         if not number:
             assert_equal(*(out for _, out in chosen.values()))
     return taken
@@ -170,11 +170,11 @@ def large(folder: Path, events: int) -> str:
     """One run over more events, for its memory."""
     given, out = folder / "large.parquet", folder / "large_features.parquet"
     write_payments(given, events)
-    one = timed(shroff(given, out), folder / "project")
+    run = timed(shroff(given, out), folder / "project")
     size = out.stat().st_size / 2**20
     return (
-        f"\n{events:,} events: {one.seconds:.1f} s, {one.processor_seconds:.1f} processor seconds, "
-        f"at most {one.peak_bytes / 2**20:,.0f} MiB of memory; the file has {size:,.0f} MiB.\n"
+        f"\n{events:,} events: {run.seconds:.1f} s, {run.processor_seconds:.1f} processor seconds, "
+        f"at most {run.peak_bytes / 2**20:,.0f} MiB of memory; the file has {size:,.0f} MiB.\n"
     )
 
 

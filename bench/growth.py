@@ -97,7 +97,7 @@ def table(name: str, found: dict[str, list[float]]) -> list[str]:
     lines = [f"| {name} | million events/s, median (range) | beside the first, per round |", "|---|---|---|"]
     first = next(iter(found.values()))
     for case, rate in found.items():
-        ratios = [one / other for one, other in zip(rate, first, strict=True)]
+        ratios = [speed / other for speed, other in zip(rate, first, strict=True)]
         lines.append(f"| {case} | {spread([item / 1e6 for item in rate], '.2f')} | {spread(ratios, '.2f')} |")
     return [*lines, ""]
 

@@ -222,7 +222,7 @@ def compare_features(folder: Path, frame: pd.DataFrame) -> list[str]:
     shroff(folder, "features", "--as", "payment", "--out", str(folder / "features.parquet"))
     table = pq.read_table(folder / "features.parquet")
     identity = next(name for name in table.schema.names if name.endswith("payment_id") or name == "id")
-    ours = table.to_pandas().assign(payment=lambda one: one[identity].astype("int64")).set_index("payment")
+    ours = table.to_pandas().assign(payment=lambda rows: rows[identity].astype("int64")).set_index("payment")
     theirs = frame.set_index("TRANSACTION_ID")
     if not ours.index.equals(theirs.index):
         raise SystemExit("the features are not of the same payments")
@@ -249,12 +249,12 @@ def compare_rows(run: Run, scored: Sequence[pd.Series]) -> str:
     return "; ".join(counts)
 
 
-def interval(one: KeyDays, other: KeyDays, seed: int) -> tuple[float, float]:
+def interval(scored: KeyDays, other: KeyDays, seed: int) -> tuple[float, float]:
     """95 % interval of the difference of CP@100 of two scores: cards drawn again, with replacement.
 
     Of one fold there are seven days only, too few to draw from; a card that is drawn twice is two cards.
     """
-    cards, places = np.unique(one.keys, return_inverse=True)
+    cards, places = np.unique(scored.keys, return_inverse=True)
     lots = np.random.default_rng(seed)
     apart = np.empty(DRAWN)
     for number in range(DRAWN):
@@ -263,14 +263,14 @@ def interval(one: KeyDays, other: KeyDays, seed: int) -> tuple[float, float]:
         start = np.flatnonzero(np.append(True, rows[1:] != rows[:-1]))
         copy = np.arange(len(rows)) - np.repeat(start, np.diff(np.append(start, len(rows))))
         keys = places[rows] * len(cards) + copy
-        drawn = [KeyDays(keys, one.days[rows], part.scores[rows], one.frauds[rows]) for part in (one, other)]
+        drawn = [KeyDays(keys, scored.days[rows], part.scores[rows], scored.frauds[rows]) for part in (scored, other)]
         mine, theirs = (card_precision(part, K).mean() for part in drawn)
         apart[number] = mine - theirs
     return float(np.percentile(apart, 2.5)), float(np.percentile(apart, 97.5))
 
 
 def weighed(
-    frauds: np.ndarray, keys: np.ndarray, one: np.ndarray, other: np.ndarray, seed: int
+    frauds: np.ndarray, keys: np.ndarray, scores: np.ndarray, other: np.ndarray, seed: int
 ) -> dict[str, tuple[Any, ...]]:
     """95 % intervals of the differences of AUC and average precision, whole cards drawn again, with replacement."""
     cards, places = np.unique(keys, return_inverse=True)
@@ -279,7 +279,7 @@ def weighed(
     for number in range(DRAWN):
         weights = np.bincount(lots.integers(0, len(cards), len(cards)), minlength=len(cards))[places].astype(float)
         for name, metric in (("auc_roc", auc_roc), ("average_precision", average_precision)):
-            apart[name][number] = metric(one, frauds, weights) - metric(other, frauds, weights)
+            apart[name][number] = metric(scores, frauds, weights) - metric(other, frauds, weights)
     return {name: tuple(np.percentile(values, [2.5, 97.5])) for name, values in apart.items()}
 
 
@@ -287,12 +287,12 @@ def differences(ours: Run, theirs: Run, customers: pd.Series) -> list[list[tuple
     """Of each fold, for each metric: by how much one is above another on the same rows, and its interval."""
     found = []
     for fold in range(len(WEEKS)):
-        one = ours.tested[ours.tested["fold"] == fold]
-        other = theirs.tested[theirs.tested["fold"] == fold].reindex(one.index)
-        frauds, keys = one["fraud"].to_numpy(), customers.reindex(one.index).to_numpy()
-        days = ((one["time"] - one["time"].min().normalize()) // DAY).to_numpy()
-        shown = [key_days(part["score"].to_numpy(), frauds, days, keys) for part in (one, other)]
-        ends = weighed(frauds, keys, one["score"].to_numpy(), other["score"].to_numpy(), fold)
+        rows = ours.tested[ours.tested["fold"] == fold]
+        other = theirs.tested[theirs.tested["fold"] == fold].reindex(rows.index)
+        frauds, keys = rows["fraud"].to_numpy(), customers.reindex(rows.index).to_numpy()
+        days = ((rows["time"] - rows["time"].min().normalize()) // DAY).to_numpy()
+        shown = [key_days(part["score"].to_numpy(), frauds, days, keys) for part in (rows, other)]
+        ends = weighed(frauds, keys, rows["score"].to_numpy(), other["score"].to_numpy(), fold)
         ends["card_precision_at_k"] = interval(shown[0], shown[1], fold)
         points = [ours.figures()[name][fold] - theirs.figures()[name][fold] for name in METRICS]
         found.append([(point, *ends[name]) for name, point in zip(METRICS, points, strict=True)])
@@ -303,10 +303,10 @@ def best_possible(run: Run, customers: pd.Series) -> list[float]:
     """The CP@100 that perfect scores would reach in each fold."""
     found = []
     for fold in range(len(WEEKS)):
-        one = run.tested[run.tested["fold"] == fold]
-        days = ((one["time"] - one["time"].min().normalize()) // DAY).to_numpy()
+        rows = run.tested[run.tested["fold"] == fold]
+        days = ((rows["time"] - rows["time"].min().normalize()) // DAY).to_numpy()
         shown = key_days(
-            one["score"].to_numpy(), one["fraud"].to_numpy(), days, customers.reindex(one.index).to_numpy()
+            rows["score"].to_numpy(), rows["fraud"].to_numpy(), days, customers.reindex(rows.index).to_numpy()
         )
         found.append(best_card_precision(shown, K))
     return found

@@ -249,7 +249,7 @@ def time_stages(folder: Path, lines: Path) -> Stages:
             read = batches(submissions_in_runs(intake, opened, lines.name, "payment"), BATCH_SIZE)
             for number, seconds in enumerate(islice(_timed(writer, read), STAGED_BATCHES + 1)):
                 if number:  # the first batch loads the kernels
-                    spent = [total + one for total, one in zip(spent, seconds, strict=True)]
+                    spent = [total + duration for total, duration in zip(spent, seconds, strict=True)]
                     count += BATCH_SIZE
     return Stages(*(total / max(count, 1) * 1e6 for total in spent))
 

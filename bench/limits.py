@@ -110,9 +110,9 @@ def again(count: int, sent: Callable[[Target], bytes]) -> Attack:
 
         def send(_: int) -> None:
             while True:
-                with target.connect() as one, suppress(OSError):
-                    one.sendall(whole)
-                    while one.recv(MIB):
+                with target.connect() as connection, suppress(OSError):
+                    connection.sendall(whole)
+                    while connection.recv(MIB):
                         pass
 
         with ThreadPoolExecutor(count) as threads:
@@ -128,15 +128,15 @@ def held(count: int, sent: Callable[[Target], bytes], part: bytes) -> Attack:
         opened: list[socket.socket] = []
         while True:
             while len(opened) < count:
-                one = target.connect()
-                one.sendall(sent(target))
-                opened.append(one)
-            for one in list(opened):
+                connection = target.connect()
+                connection.sendall(sent(target))
+                opened.append(connection)
+            for connection in list(opened):
                 try:
-                    one.sendall(part)
+                    connection.sendall(part)
                 except OSError:
-                    opened.remove(one)
-                    one.close()
+                    opened.remove(connection)
+                    connection.close()
             time.sleep(1)
 
     return attack
@@ -167,16 +167,19 @@ LONG_TEST = (
 ATTACKS: dict[str, Attack] = {
     "nobody else": quiet,
     "2,000 connections that send nothing": held(2_000, lambda _: b"", b""),
-    "2,000 connections with half a head": held(2_000, lambda one: one.head("POST", EVENTS), b"x: y\r\n"),
-    "2,000 slow bodies": held(2_000, lambda one: one.head("POST", EVENTS, "content-length: 9999") + b"\r\n", b" "),
-    "4 bodies of 17 MiB": again(4, lambda one: one.posted(EVENTS, b" " * 17 * MIB)),
+    "2,000 connections with half a head": held(2_000, lambda target: target.head("POST", EVENTS), b"x: y\r\n"),
+    "2,000 slow bodies": held(
+        2_000, lambda target: target.head("POST", EVENTS, "content-length: 9999") + b"\r\n", b" "
+    ),
+    "4 bodies of 17 MiB": again(4, lambda target: target.posted(EVENTS, b" " * 17 * MIB)),
     "4 cookies of 60 KiB of escapes": again(
-        4, lambda one: b'GET /queue HTTP/1.1\r\nhost: x\r\ncookie: shroff_session="' + b"\\" * 60_000 + b'"\r\n\r\n'
+        4, lambda target: b'GET /queue HTTP/1.1\r\nhost: x\r\ncookie: shroff_session="' + b"\\" * 60_000 + b'"\r\n\r\n'
     ),
     "4 sessions that nobody has": again(
-        4, lambda one: b"GET /queue HTTP/1.1\r\nhost: x\r\ncookie: shroff_session=" + b"0" * TOKEN_LENGTH + b"\r\n\r\n"
+        4,
+        lambda target: b"GET /queue HTTP/1.1\r\nhost: x\r\ncookie: shroff_session=" + b"0" * TOKEN_LENGTH + b"\r\n\r\n",
     ),
-    "2 senders of 10,000 empty events": again(2, lambda one: one.posted(EVENTS, b"[" + b"{}," * 9_999 + b"{}]")),
+    "2 senders of 10,000 empty events": again(2, lambda target: target.posted(EVENTS, b"[" + b"{}," * 9_999 + b"{}]")),
     "60,000 mistakes in a draft, 4 at once": again(4, draft(RULE + MISTAKES)),
     "11,000 mistakes in a draft, 4 at once": again(4, draft(RULE + MISTAKES[:130_000].rpartition("\n")[0])),
     "4 forged webhooks of 1 MiB": again(4, called("partner", b"{" * MIB, *NOW)),

@@ -80,7 +80,7 @@ payments and logins in turn, each line naming its type, beside the same lines in
 
 
 def _row(name: str, ours: list[float], clean: list[float]) -> str:
-    ratios = [other / one for one, other in zip(ours, clean, strict=True)]
+    ratios = [other / speed for speed, other in zip(ours, clean, strict=True)]
     return f"| {name} | {spread(ratios, '.2f')} | {spread(ours, '.1f')} |"
 
 
@@ -106,8 +106,8 @@ def in_turn(folder: Path, events: int) -> tuple[dict[str, list[str]], list[str]]
     """Write payments and logins in turn, each naming its type, and a file of each; gives the arguments of ingest."""
     paths = [folder / f"{name}.jsonl" for name in ("payments", "logins", "in turn")]
     with paths[0].open("wb") as payments, paths[1].open("wb") as logins, paths[2].open("wb") as both:
-        for number, one in enumerate(bank(events, seed=1)):
-            event, is_login = one.event, number % 2 == 0
+        for number, payment in enumerate(bank(events, seed=1)):
+            event, is_login = payment.event, number % 2 == 0
             login = {
                 "login_id": f"l{number}",
                 "at": event["paid_at"],
@@ -125,19 +125,19 @@ def written(folder: Path, name: str, kinds: tuple[str, ...], events: int) -> lis
     chance, path, labels = random.Random(1), folder / f"{name}.jsonl", folder / f"{name}-labels.jsonl"
     with path.open("wb") as file, labels.open("wb") as beside:
         late = b""
-        for number, one in enumerate(bank(events, seed=1)):
-            line = msgspec.json.encode(one.event) + b"\n"
+        for number, payment in enumerate(bank(events, seed=1)):
+            line = msgspec.json.encode(payment.event) + b"\n"
             hit = {kind for kind in KINDS if chance.random() < SHARE} & {*kinds}
             if "labels" in hit:
-                known_at = datetime.fromisoformat(one.event["paid_at"]) + timedelta(hours=chance.randrange(2, 400))
-                label = {"event": f"payment/{one.event['payment_id']}", "verdict": "fraud", "known_at": known_at}
+                known_at = datetime.fromisoformat(payment.event["paid_at"]) + timedelta(hours=chance.randrange(2, 400))
+                label = {"event": f"payment/{payment.event['payment_id']}", "verdict": "fraud", "known_at": known_at}
                 beside.write(msgspec.json.encode(label) + b"\n")
             if "bad" in hit:
-                file.write(msgspec.json.encode(one.event | {"payment_id": "bad", "amount": "a lot"}) + b"\n")
+                file.write(msgspec.json.encode(payment.event | {"payment_id": "bad", "amount": "a lot"}) + b"\n")
             if TOO_LATE in kinds and number and chance.random() < TOO_LATE_SHARE:
-                old = datetime.fromisoformat(one.event["paid_at"]) - timedelta(days=60)
+                old = datetime.fromisoformat(payment.event["paid_at"]) - timedelta(days=60)
                 late_event = {"payment_id": f"old-{number}", "paid_at": old.isoformat()}
-                file.write(msgspec.json.encode(one.event | late_event) + b"\n")
+                file.write(msgspec.json.encode(payment.event | late_event) + b"\n")
             if "late" in hit and not late:
                 late = line
                 continue

@@ -177,9 +177,9 @@ def times_table(found: Sequence[Times]) -> str:
 def weights_table(found: Mapping[str, Weight]) -> str:
     """A line for each screen, in kilobytes of 1,000."""
     lines = [f"| first load of | {' | '.join(PARTS)} | all, kB |", "| --- " * (len(PARTS) + 2) + "|"]
-    for name, one in found.items():
-        shown = " | ".join(f"{one.by_part[part] / 1_000:.1f}" for part in PARTS)
-        lines.append(f"| {name} | {shown} | {one.whole / 1_000:.1f} |")
+    for name, weight in found.items():
+        shown = " | ".join(f"{weight.by_part[part] / 1_000:.1f}" for part in PARTS)
+        lines.append(f"| {name} | {shown} | {weight.whole / 1_000:.1f} |")
     return "\n".join(lines)
 
 

@@ -127,13 +127,13 @@ def report(events: int, samples: Sequence[Sample], verified: Sequence[dict[str, 
     places = [sample.place for sample in samples]
     rows = []
     ends = [samples[min(bisect_left(places, events * part // PARTS), len(samples) - 1)] for part in range(PARTS + 1)]
-    for before, one in pairwise(ends):
-        if (count := one.place - before.place) == 0:
+    for before, sample in pairwise(ends):
+        if (count := sample.place - before.place) == 0:
             continue
         rows.append(
-            f"| {one.place:,} | {count / (one.seconds - before.seconds):,.0f} | "
-            f"{(one.processor_seconds - before.processor_seconds) / count * 1e6:.1f} | {one.memory_mb:,.0f} | "
-            f"{one.log_gb * 1e9 / one.place:,.0f} | {one.disk_gb:.1f} |"
+            f"| {sample.place:,} | {count / (sample.seconds - before.seconds):,.0f} | "
+            f"{(sample.processor_seconds - before.processor_seconds) / count * 1e6:.1f} | {sample.memory_mb:,.0f} | "
+            f"{sample.log_gb * 1e9 / sample.place:,.0f} | {sample.disk_gb:.1f} |"
         )
     again = [
         f"| {row['engine']} {row['how']} | {row['events']:,} | {row['mismatches']} | {row['seconds']:,.0f} |"

@@ -48,11 +48,11 @@ def trained(folder: Path, file: Path) -> dict[str, Any]:
 
 
 def cell(metrics: Mapping[str, Any], name: str) -> str:
-    one = metrics.get(name)
-    if one is None or one["mean"] is None:
+    metric = metrics.get(name)
+    if metric is None or metric["mean"] is None:
         return "-"
-    ends = "" if one["low"] is None else f" ({one['low']:.3f} to {one['high']:.3f})"
-    return f"{one['mean']:.3f}{ends}"
+    ends = "" if metric["low"] is None else f" ({metric['low']:.3f} to {metric['high']:.3f})"
+    return f"{metric['mean']:.3f}{ends}"
 
 
 def section(name: str, answer: Mapping[str, Any]) -> list[str]:
@@ -60,7 +60,7 @@ def section(name: str, answer: Mapping[str, Any]) -> list[str]:
     columns = {"model": answer["metrics"]}
     if answer["without_give_away"]:
         columns["model without give-away fields"] = answer["without_give_away"]
-    columns |= {key.replace("_", " "): one["metrics"] for key, one in beside.items()}
+    columns |= {key.replace("_", " "): baseline["metrics"] for key, baseline in beside.items()}
     lines = [f"## {name}", "", f"| metric | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for key, words in METRICS:
         cells = [cell(metrics, key) for metrics in columns.values()]

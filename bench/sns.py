@@ -103,11 +103,11 @@ def run(options: argparse.Namespace, scratch: Path) -> None:
     hooked, posted = hooks(at_ms), posts(at_ms, key)
     served = [str(SHROFF), "-C", str(folder), "serve", "--port", "0", "--rate", "1000000"]
     with running(served, 0) as port:
-        for one in (hooked, posted):
-            load(port, one, 200, int(200 * WARM_S))
+        for calls in (hooked, posted):
+            load(port, calls, 200, int(200 * WARM_S))
         for rate in options.rates:
-            for name, one in (("messages of SNS", hooked), ("posted with a key", posted)):
-                found = load(port, islice(one, int(rate * options.seconds)), rate, int(rate * options.seconds))
+            for name, calls in (("messages of SNS", hooked), ("posted with a key", posted)):
+                found = load(port, islice(calls, int(rate * options.seconds)), rate, int(rate * options.seconds))
                 rows.append(row(name, found))
                 print(rows[-1], flush=True)
     heads = "| work | due/s | answered/s | p50 ms | p90 | p99 | p99.9 | most | answered otherwise |"

@@ -149,9 +149,9 @@ def measure(folder: Path, events: int, rounds: int) -> dict[str, list[Taken]]:
     taken: dict[str, list[Taken]] = {name: [] for name in chosen}
     for number in range(rounds + 1):
         for name, program in chosen.items():
-            one = program.run(folder)
+            run = program.run(folder)
             if number:
-                taken[name].append(one)
+                taken[name].append(run)
         if not number:
             apart(assert_equal, *(program.out for program in chosen.values()))
     return taken
@@ -303,11 +303,11 @@ def feast(folder: Path, environment: Path) -> str:
 def large(folder: Path, events: int) -> str:
     """One run over more events, for its memory."""
     program = ours(folder, apart(write_inputs, folder, events))
-    one = program.run(folder)
+    run = program.run(folder)
     size = sum((folder / "ours" / name).stat().st_size for name in (ROWS, LABELS)) / 2**20
     return (
-        f"\n{events:,} payments: {one.seconds:.1f} s, {one.processor_seconds:.1f} processor seconds, "
-        f"at most {one.peak_bytes / 2**20:,.0f} MiB of memory; the files have {size:,.0f} MiB.\n"
+        f"\n{events:,} payments: {run.seconds:.1f} s, {run.processor_seconds:.1f} processor seconds, "
+        f"at most {run.peak_bytes / 2**20:,.0f} MiB of memory; the files have {size:,.0f} MiB.\n"
     )
 
 

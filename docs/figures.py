@@ -86,5 +86,5 @@ def bare(page: Path) -> list[str]:
     for number, line in enumerate(re.sub(r"`[^`\n]*`", "", text).splitlines(), 1):
         named = " ".join(figure[3] for figure in FIGURE.finditer(line))
         measured = [] if OTHERS.match(line) else MEASURED.findall(FIGURE.sub("", line))
-        found += [f"{number}: {one}" for one in measured if one not in NUMBER.findall(named)]
+        found += [f"{number}: {figure}" for figure in measured if figure not in NUMBER.findall(named)]
     return found

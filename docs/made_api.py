@@ -32,9 +32,9 @@ LIMITS = "\nFor rate limits and other limits of a client see [limits](limits.md)
 
 def api_page() -> str:
     """Routes and shapes."""
-    open_below = ", ".join(f"`/{one}`" for one in OPEN_BELOW)
+    open_below = ", ".join(f"`/{path}`" for path in OPEN_BELOW)
     told = [route for route in ROUTES if route.told is not None]
-    parts = [MADE, "# HTTP API\n\n", INTRODUCTION.format(open=open_below), *(route_part(one) for one in told)]
+    parts = [MADE, "# HTTP API\n\n", INTRODUCTION.format(open=open_below), *(route_part(route) for route in told)]
     parts += [
         "\n## The client for Python\n\n",
         _client(),
@@ -91,7 +91,7 @@ def _client() -> str:
     rows = []
     for name, method in vars(Client).items():
         if not name.startswith("_"):
-            names = ", ".join(one.name for one in list(inspect.signature(method).parameters.values())[1:])
+            names = ", ".join(parameter.name for parameter in list(inspect.signature(method).parameters.values())[1:])
             rows.append((f"`{name}({names})`", (inspect.getdoc(method) or "").partition("\n")[0]))
     return words + markdown_table(("call", "gives"), rows)
 
@@ -104,10 +104,18 @@ def _operations() -> str:
         "arguments. Only operations with a route are available to clients.\n\n"
     )
     rows = []
-    for name, one in sorted(OPERATIONS.items()):
-        fields = ", ".join(field.name if field.is_required else f"{field.name}=..." for field in one.fields)
-        request = f"`{one.request.__module__}.{one.request.__name__}({fields})`"
-        rows.append((name, request, f"`{one.answer_name}`", f"`{one.http}`" if one.http else "", one.summary))
+    for name, operation in sorted(OPERATIONS.items()):
+        fields = ", ".join(field.name if field.is_required else f"{field.name}=..." for field in operation.fields)
+        request = f"`{operation.request.__module__}.{operation.request.__name__}({fields})`"
+        rows.append(
+            (
+                name,
+                request,
+                f"`{operation.answer_name}`",
+                f"`{operation.http}`" if operation.http else "",
+                operation.summary,
+            )
+        )
     return words + markdown_table(("operation", "request", "answer", "route below /api/v1", "does"), rows)
 
 
@@ -120,8 +128,8 @@ def _rights() -> str:
 def _shapes() -> Iterator[str]:
     for name, schema in sorted(shapes(ROUTES).items()):
         rows = []
-        for field, one in schema["properties"].items():
+        for field, shape in schema["properties"].items():
             missing = "" if field in schema.get("required", ()) else "optional"
-            rows.append((f"`{field}`", kind_of(one, _link), missing, one.get("description", "")))
+            rows.append((f"`{field}`", kind_of(shape, _link), missing, shape.get("description", "")))
         words = " ".join(schema.get("description", "").split())
         yield f"\n### {name}\n\n{words}\n\n{markdown_table(('field', 'type', '', 'meaning'), rows)}"

@@ -135,8 +135,8 @@ def tables_of(shape: Shape, title: str) -> Iterator[tuple[str, MappingShape]]:
         case Many(_, item):
             yield from tables_of(item, title)
         case Either(shapes):
-            for one in shapes:
-                yield from tables_of(one, title)
+            for choice in shapes:
+                yield from tables_of(choice, title)
         case Late(make):
             yield from tables_of(make(), title)
 
@@ -206,12 +206,18 @@ def public_calls() -> list[str]:
 
 def call_part(name: str, member: Callable[..., object], head: str = "###") -> str:
     signature, options = inspect.signature(member), options_of(member)
-    parameters = {key: one for key, one in signature.parameters.items() if options is None or key != options[0]}
+    parameters = {
+        key: parameter for key, parameter in signature.parameters.items() if options is None or key != options[0]
+    }
     if options is not None:
         parameters |= inspect.signature(options[1]).parameters
     # A function that is the default would show its address.
-    named = [one for key, one in parameters.items() if key not in HIDDEN]
-    shown = [one.replace(annotation=one.empty) for one in named if not inspect.isfunction(one.default)]
+    named = [parameter for key, parameter in parameters.items() if key not in HIDDEN]
+    shown = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in named
+        if not inspect.isfunction(parameter.default)
+    ]
     text = f"{name}{signature.replace(parameters=shown, return_annotation=signature.empty)}"
     return f"{head} {name}\n\n`project.{text}`\n\n{prose(member, options)}\n"
 
@@ -223,8 +229,8 @@ def options_of(member: Callable[..., object]) -> tuple[str, type] | None:
         return None
     known = vars(sys.modules[member.__module__])
     keys = known[str(last.annotation)[7:-1]].__annotations__.keys() if str(last.annotation)[7:-1] in known else ()
-    found = (one for one in known.values() if inspect.isclass(one) and is_dataclass(one))
-    return next(((last.name, one) for one in found if {item.name for item in fields(one)} == {*keys}), None)
+    found = (kind for kind in known.values() if inspect.isclass(kind) and is_dataclass(kind))
+    return next(((last.name, kind) for kind in found if {item.name for item in fields(kind)} == {*keys}), None)
 
 
 HIDDEN: Final = {

@@ -44,9 +44,14 @@ def metrics_page() -> str:
     parts = [MADE, "# Metrics\n\n", INTRODUCTION]
     for (title, words), collectors in zip(GROUPS, collectors_of_page(), strict=True):
         rows = [
-            (f"`{shown_name(one)}`", one.type, ", ".join(f"`{name}`" for name in labels_of(one)), meaning_of(one))
+            (
+                f"`{shown_name(metric)}`",
+                metric.type,
+                ", ".join(f"`{name}`" for name in labels_of(metric)),
+                meaning_of(metric),
+            )
             for collector in collectors
-            for one in collector.collect()
+            for metric in collector.collect()
         ]
         parts.append(f"\n## {title}\n\n{words}\n\n{markdown_table(('name', 'kind', 'labels', 'meaning'), rows)}")
     return "".join(parts)
@@ -64,18 +69,18 @@ def collectors_of_page() -> list[list[Any]]:
     ]
 
 
-def shown_name(one: Family | Metric) -> str:
+def shown_name(metric: Family | Metric) -> str:
     """A metric's name as Prometheus has it."""
-    return f"{one.name}{'_total' * (one.type == 'counter')}"
+    return f"{metric.name}{'_total' * (metric.type == 'counter')}"
 
 
-def labels_of(one: Family | Metric) -> list[str]:
+def labels_of(metric: Family | Metric) -> list[str]:
     """The labels of a metric."""
-    if isinstance(one, Family):
-        return [*one.labels]
-    return sorted({name for sample in one.samples for name in sample.labels} - {"le"})
+    if isinstance(metric, Family):
+        return [*metric.labels]
+    return sorted({name for sample in metric.samples for name in sample.labels} - {"le"})
 
 
-def meaning_of(one: Family | Metric) -> str:
+def meaning_of(metric: Family | Metric) -> str:
     """What a metric says, as a sentence."""
-    return f"{one.documentation.rstrip('.')}."
+    return f"{metric.documentation.rstrip('.')}."

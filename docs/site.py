@@ -132,8 +132,8 @@ def navigation(titles: dict[Path, str]) -> list[Any]:
 
 def paths(groups: list[Any]) -> Iterator[Path]:
     """The pages of a section's navigation, as paths in docs/."""
-    for one in groups:
-        for part in [one] if isinstance(one, str) else one.values():
+    for group in groups:
+        for part in [group] if isinstance(group, str) else group.values():
             if isinstance(part, str):
                 yield ROOT / "docs" / part
             else:
@@ -143,7 +143,7 @@ def paths(groups: list[Any]) -> Iterator[Path]:
 def list_versions(version: str) -> None:
     """Write versions.json from the folders that are there, and a first page that leads to this version."""
     html = SITE / "html"
-    versions = sorted((one.parent.name for one in html.glob("*/index.html")), reverse=True)
+    versions = sorted((page.parent.name for page in html.glob("*/index.html")), reverse=True)
     listed = [{"version": name, "title": name, "aliases": ["latest"] if name == version else []} for name in versions]
     (html / "versions.json").write_text(json.dumps(listed), encoding="utf-8")
     (html / "index.html").write_text(REDIRECT.format(version), encoding="utf-8")

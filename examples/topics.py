@@ -17,9 +17,9 @@ def make(brokers: str, partitions: Mapping[str, int]) -> None:
     admin = AdminClient({"bootstrap.servers": brokers})
     copies = min(COPIES, len(admin.list_topics(timeout=30).brokers))
     made = admin.create_topics([NewTopic(name, count, copies) for name, count in partitions.items()])
-    for name, one in made.items():
+    for name, future in made.items():
         try:
-            one.result()
+            future.result()
         except KafkaException as error:
             sys.exit(f"topic {name} cannot be made: {error.args[0].str()}")
     print(f"topics: {', '.join(made)}", flush=True)

@@ -389,9 +389,12 @@ def main() -> int:
         if drill.name in (chosen or names):
             with tempfile.TemporaryDirectory() as folder:
                 results.append(run(drill, Path(folder)))
-                one = results[-1]
-                print(f"{drill.name}: alert {one.alert_s:.1f} s, recovered {one.recover_s:.1f} s, ", end="")
-                print(f"{one.sent} sent, {one.again} again, {one.lost} lost, {one.doubled} doubled", flush=True)
+                result = results[-1]
+                print(f"{drill.name}: alert {result.alert_s:.1f} s, recovered {result.recover_s:.1f} s, ", end="")
+                print(
+                    f"{result.sent} sent, {result.again} again, {result.lost} lost, {result.doubled} doubled",
+                    flush=True,
+                )
     if not chosen:
         write_result("drills", page(results))
     return int(any(result.lost or result.doubled for result in results))

@@ -38,9 +38,9 @@ def asked(path: str | None = None) -> int:
         print(f"pip-audit could not ask about {LOCK}: {unasked[0]}")
         return 0
     holes = [(dependency, hole) for dependency in dependencies for hole in dependency.get("vulns", ())]
-    for one, hole in holes:
+    for dependency, hole in holes:
         mended = ", ".join(hole.get("fix_versions", ())) or "no version yet"
-        print(f"{one['name']} {one['version']}: {hole['id']}, mended in {mended}")
+        print(f"{dependency['name']} {dependency['version']}: {hole['id']}, mended in {mended}")
     return 1 if holes else 0
 
 

@@ -40,12 +40,12 @@ def main(project: Path = ROOT / "pyproject.toml", platforms: dict[str, str] = PL
     extras = sorted(optional.keys() - SOURCE_ONLY - {APART})
     pairs = [(name, python) for name in platforms for python in PYTHONS]
     with ThreadPoolExecutor(len(pairs)) as pool:
-        answers = list(pool.map(lambda one: ask(uv, project, extras, platforms[one[0]], one[1]), pairs))
+        answers = list(pool.map(lambda pair: ask(uv, project, extras, platforms[pair[0]], pair[1]), pairs))
         if APART in optional:
             ends = [pair for pair in pairs if pair[1] in {PYTHONS[0], PYTHONS[-1]}]
-            answers += pool.map(lambda one: ask(uv, project, [APART], platforms[one[0]], one[1], lock=None), ends)
+            answers += pool.map(lambda pair: ask(uv, project, [APART], platforms[pair[0]], pair[1], lock=None), ends)
             pairs += ends
-    missing = {one: said for one, (status, said) in zip(pairs, answers, strict=True) if status == NO_SOLUTION}
+    missing = {pair: said for pair, (status, said) in zip(pairs, answers, strict=True) if status == NO_SOLUTION}
     for (name, python), said in missing.items():
         print(f"{name}, Python {python}: {said}")
     if missing:

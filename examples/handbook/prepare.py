@@ -31,7 +31,7 @@ def read(path: Path) -> pa.Table:
     if path.is_dir():
         import pandas as pd
 
-        days = [pd.read_pickle(one) for one in sorted(path.glob("*.pkl"))]  # noqa: S301 - said above
+        days = [pd.read_pickle(file) for file in sorted(path.glob("*.pkl"))]  # noqa: S301 - said above
         table = pa.Table.from_pandas(pd.concat(days, ignore_index=True), preserve_index=False)
     else:
         table = pq.read_table(path)

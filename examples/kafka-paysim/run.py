@@ -85,8 +85,8 @@ def show(stage: Stage) -> None:
         print(f"  topic {name:24} {len(found):7,} decisions")
     print(f"  {'webhook, signed calls':30} {len(alarms):7,} decisions")
     for folder in sorted((stage.folder / "lake").glob("[!.]*/")):
-        files = [one for one in folder.rglob("*") if one.is_file()]
-        kinds = ", ".join(sorted({one.suffix for one in files}))
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        kinds = ", ".join(sorted({file.suffix for file in files}))
         print(f"  {f'lake/{folder.name}/':30} {len(files):7,} files, {kinds}")
     if sent[OUT[0]]:
         first = json.loads(sent[OUT[0]][0])

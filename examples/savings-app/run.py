@@ -81,7 +81,7 @@ def steps(stage: Stage, server: Server, now: datetime) -> None:
     with closing(held), stage.beside(*PROGRAM, "-C", "app", "serve", "--port", str(port)) as service:
         ready(service, port)
         messages = list(app_messages(now))
-        (sent / "sns.jsonl").write_text("".join(json.dumps(one) + "\n" for one in messages), encoding="utf-8")
+        (sent / "sns.jsonl").write_text("".join(json.dumps(message) + "\n" for message in messages), encoding="utf-8")
         print(f"\nSNS posts {len(messages):,} messages: each once, some twice, some forged ...", flush=True)
         show(Counter(post(port, "/hooks/savings_topic", body) for body in posted(messages)))
         print("\nAmplitude's days come later into the same log, as `lateness` allows; one hour is damaged:", flush=True)
@@ -186,9 +186,9 @@ def fill(server: Server, first: str, sent: Path) -> dict[str, Any]:
                 at += timedelta(seconds=chance.randrange(5, 300))
                 number += 1
     for at, events in list(hours.items())[:-1]:
-        hours[at + HOUR] += [{**one, "uuid": f"again-{one['uuid']}"} for one in events[::50]]
-    every = [one for events in hours.values() for one in events]
-    (sent / "amplitude.jsonl").write_text("".join(json.dumps(one) + "\n" for one in every), encoding="utf-8")
+        hours[at + HOUR] += [{**event, "uuid": f"again-{event['uuid']}"} for event in events[::50]]
+    every = [event for events in hours.values() for event in events]
+    (sent / "amplitude.jsonl").write_text("".join(json.dumps(event) + "\n" for event in every), encoding="utf-8")
     server.events |= {f"{at:%Y%m%dT%H}": events for at, events in hours.items()}
     damaged = sorted(server.events)[DAMAGED]
     whole = {damaged: server.events[damaged]}
@@ -261,9 +261,9 @@ def show_mails(project: Path, flags: int) -> None:
     deadline = time.monotonic() + MAILS_S
     while True:
         files = (project / ".shroff/mail").glob("**/*.eml")
-        mails = [message_from_bytes(one.read_bytes(), policy=policy.default) for one in files]
-        to_analysts = sum("analysts@" in str(one["to"]) and "flag" in str(one["subject"]).lower() for one in mails)
-        others = {str(one["to"]).partition("@")[0] for one in mails} - {"analysts"}
+        mails = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
+        to_analysts = sum("analysts@" in str(mail["to"]) and "flag" in str(mail["subject"]).lower() for mail in mails)
+        others = {str(mail["to"]).partition("@")[0] for mail in mails} - {"analysts"}
         if to_analysts >= flags and others == {"operators", "team"}:
             break
         if time.monotonic() > deadline:
@@ -272,7 +272,7 @@ def show_mails(project: Path, flags: int) -> None:
             )
         time.sleep(0.2)
     print(f"\n{flags} flags, and the mails in app/.shroff/mail:", flush=True)
-    show(Counter(f"{one['to']}: {one['subject']}" for one in mails))
+    show(Counter(f"{mail['to']}: {mail['subject']}" for mail in mails))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Mail(OneProcess):
 
     def arrived(self) -> list[bytes]:
         """The mails so far, in the order of their arrival."""
-        files = sorted((self.mails / "new").glob("*"), key=lambda one: one.stat().st_mtime_ns)
+        files = sorted((self.mails / "new").glob("*"), key=lambda file: file.stat().st_mtime_ns)
         return [file.read_bytes() for file in files]
 
     def _made(self) -> Child:

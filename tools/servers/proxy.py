@@ -224,9 +224,9 @@ class _Pair:
             return True
 
 
-def _reset(one: socket.socket) -> None:
+def _reset(connection: socket.socket) -> None:
     """Close with a reset at once, and wake the threads that read from it or write to it, which closing does not."""
     with contextlib.suppress(OSError):
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _HANG_UP)
-        _LIBC.connect(one.fileno(), _NOBODY, len(_NOBODY))
-    one.close()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _HANG_UP)
+        _LIBC.connect(connection.fileno(), _NOBODY, len(_NOBODY))
+    connection.close()

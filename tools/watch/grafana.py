@@ -14,19 +14,19 @@ SUMMARIES: Final = {"type": "mysql", "uid": "${summaries}"}
 COLUMNS, HEIGHT = 24, 8
 
 
-def dashboard_text(one: Dashboard) -> str:
+def dashboard_text(dashboard: Dashboard) -> str:
     """A dashboard as Grafana reads it."""
-    is_sql = one is CARDS
+    is_sql = dashboard is CARDS
     at_x, at_y, panels = 0, 0, []
-    for number, panel in enumerate(one.panels, 1):
+    for number, panel in enumerate(dashboard.panels, 1):
         if at_x + panel.width > COLUMNS:
             at_x, at_y = 0, at_y + HEIGHT
         place = {"x": at_x, "y": at_y, "w": panel.width, "h": HEIGHT}
         panels.append(_panel(panel, number, place, SUMMARIES if is_sql else PROMETHEUS))
         at_x += panel.width
     made = {
-        "uid": f"shroff-{one.name}",
-        "title": f"shroff: {one.title}",
+        "uid": f"shroff-{dashboard.name}",
+        "title": f"shroff: {dashboard.title}",
         "tags": ["shroff"],
         "editable": False,
         "refresh": "30s",
@@ -34,7 +34,7 @@ def dashboard_text(one: Dashboard) -> str:
         "time": {"from": "now-6h", "to": "now"},
         "timezone": "browser",
         "links": [{"type": "dashboards", "tags": ["shroff"], "title": "shroff", "asDropdown": True, "keepTime": True}],
-        "templating": {"list": _variables(one, is_sql=is_sql)},
+        "templating": {"list": _variables(dashboard, is_sql=is_sql)},
         "panels": panels,
     }
     return json.dumps(made, indent=1) + "\n"
@@ -74,13 +74,13 @@ def _panel(panel: Panel, number: int, place: Mapping[str, int], source: Mapping[
     }
 
 
-def _variables(one: Dashboard, *, is_sql: bool) -> list[dict[str, Any]]:
+def _variables(dashboard: Dashboard, *, is_sql: bool) -> list[dict[str, Any]]:
     if is_sql:
         return [{"name": "summaries", "label": "Database", "type": "datasource", "query": "mysql"}]
     chosen = {
         "job": "label_values(shroff_build_info, job)",
         "instance": 'label_values(shroff_build_info{job=~"$job"}, instance)',
-        **one.choices,
+        **dashboard.choices,
     }
     return [
         {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"},

@@ -119,10 +119,10 @@ SLO: Final = "{{ $labels.slo }}"
 RATE: Final = "{{ $value | humanize }}"
 
 
-def burning(one: Objective) -> tuple[Alert, ...]:
+def burning(objective: Objective) -> tuple[Alert, ...]:
     """The two alerts of an objective's label, with the trial of this one: the rules themselves are the same for all."""
-    full = f"{1 / (1 - one.share):.4g}".replace("1000", "1k")
-    labels = JOB | {"slo": one.name}
+    full = f"{1 / (1 - objective.share):.4g}".replace("1000", "1k")
+    labels = JOB | {"slo": objective.name}
     return (
         Alert(
             "ShroffBudgetBurnsFast",
@@ -131,8 +131,8 @@ def burning(one: Objective) -> tuple[Alert, ...]:
             _burns(("1h", "5m", 14.4), ("6h", "30m", 6)),
             f"The error budget of {SLO} burns {RATE} times too fast: it is gone within days",
             Trial(
-                one.wrong,
-                f"The error budget of {one.name} burns {full} times too fast: it is gone within days",
+                objective.wrong,
+                f"The error budget of {objective.name} burns {full} times too fast: it is gone within days",
                 labels=labels,
                 delay=60,
                 back=120,
@@ -148,8 +148,9 @@ def burning(one: Objective) -> tuple[Alert, ...]:
             _burns(("1d", "2h", 3), ("3d", "6h", 1)),
             f"The error budget of {SLO} burns {RATE} times too fast: it is gone before its 30 days are over",
             Trial(
-                one.wrong,
-                f"The error budget of {one.name} burns {full} times too fast: it is gone before its 30 days are over",
+                objective.wrong,
+                f"The error budget of {objective.name} burns {full} times too fast: "
+                "it is gone before its 30 days are over",
                 labels=labels,
                 delay=60,
                 back=460,

@@ -87,7 +87,7 @@ def ended(detail: dict[str, Any]) -> dict[str, str]:
         return {"state": "ignored"}
     if claim["state"] in {"archived", "failed"}:
         return {"state": "duplicate", "key": claim["key"]}
-    status = next((one.get("exitCode") for one in detail["containers"]), None)
+    status = next((container.get("exitCode") for container in detail["containers"]), None)
     state = "archived" if status in {PROMOTED, NOT_PROMOTED} else "failed"
     if state == "archived":
         _archive(claim)

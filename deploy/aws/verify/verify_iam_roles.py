@@ -25,7 +25,7 @@ def check(account: Account) -> Iterator[Finding]:
     iam = account.client("iam")
     pages = iam.get_paginator("list_roles").paginate()
     roles = {
-        one["RoleName"]: one for page in pages for one in page["Roles"] if one["RoleName"].startswith(account.name)
+        role["RoleName"]: role for page in pages for role in page["Roles"] if role["RoleName"].startswith(account.name)
     }
     odd = sorted(set(roles) - {f"{account.name}-{part}" for part in PARTS})
     yield not odd, f"no other roles: {', '.join(odd) or 'none'}"
@@ -35,14 +35,17 @@ def check(account: Account) -> Iterator[Finding]:
             yield False, f"{name}: there is no such role"
             continue
         trust = document(roles[name]["AssumeRolePolicyDocument"])
-        trusted = [one for statement in trust for one in listed(statement["Principal"].get("Service"))]
-        others = [one for statement in trust for one in statement["Principal"] if one != "Service"]
+        trusted = [service for statement in trust for service in listed(statement["Principal"].get("Service"))]
+        others = [kind for statement in trust for kind in statement["Principal"] if kind != "Service"]
         yield trusted == [principal] and not others, f"{name}: trusted by {', '.join(trusted + others)}"
         attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
-        yield not attached, f"{name}: attached policies: {', '.join(one['PolicyName'] for one in attached) or 'none'}"
+        yield (
+            not attached,
+            f"{name}: attached policies: {', '.join(policy['PolicyName'] for policy in attached) or 'none'}",
+        )
         policies = iam.list_role_policies(RoleName=name)["PolicyNames"]
-        found = [iam.get_role_policy(RoleName=name, PolicyName=one)["PolicyDocument"] for one in policies]
-        faults = [why for one in found for statement in document(one) for why in wide(statement)]
+        found = [iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"] for policy in policies]
+        faults = [why for policy in found for statement in document(policy) for why in wide(statement)]
         yield bool(policies) and not faults, f"{name}: too wide: {', '.join(faults) or 'nothing'}"
 
 

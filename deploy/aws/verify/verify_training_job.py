@@ -21,17 +21,17 @@ def check(account: Account) -> Iterator[Finding]:
     yield not image.endswith(":latest") and (":" in image or "@" in image), f"image {image}"
     yield 'train --watch "s3://$RAW_BUCKET/incoming" --once' in command, "it trains on new objects once"
     yield task["taskRoleArn"].endswith(f"/{account.name}-train"), f"role {task['taskRoleArn']}"
-    given = {one["name"]: one["value"] for one in container.get("environment", ())}
+    given = {setting["name"]: setting["value"] for setting in container.get("environment", ())}
     for variable, kind in (("RAW_BUCKET", "raw"), ("MODELS_BUCKET", "models")):
         yield given.get(variable) == account.bucket(kind), f"{variable} is {given.get(variable)}"
-    literal = sorted(one for one in given if "PASSWORD" in one or "SECRET" in one)
+    literal = sorted(variable for variable in given if "PASSWORD" in variable or "SECRET" in variable)
     yield not literal, f"secrets that stand in the task: {', '.join(literal) or 'none'}"
-    secrets = [one["name"] for one in container.get("secrets", ())]
+    secrets = [secret["name"] for secret in container.get("secrets", ())]
     yield "SHROFF_DB_PASSWORD" in secrets, f"secrets: {', '.join(secrets) or 'none'}"
     claims = {"archived": 0, "failed": 0, "started": 0, "starting": 0}
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=account.bucket("processed"), Prefix="claims/")
-    for one in (one for page in pages for one in page.get("Contents", ())):
-        body = s3.get_object(Bucket=account.bucket("processed"), Key=one["Key"])["Body"].read()
+    for claim in (entry for page in pages for entry in page.get("Contents", ())):
+        body = s3.get_object(Bucket=account.bucket("processed"), Key=claim["Key"])["Body"].read()
         claims[json.loads(body)["state"]] += 1
     said = ", ".join(f"{state} {count}" for state, count in claims.items())
     yield not claims["failed"], Seen(f"objects: {said}")

@@ -28,7 +28,7 @@ def check(account: Account) -> Iterator[Finding]:
     for kind in ("object", "ended"):
         name = f"{account.name}-{kind}"
         rule = events.describe_rule(Name=name)
-        targets = [one["Arn"] for one in events.list_targets_by_rule(Rule=name)["Targets"]]
+        targets = [target["Arn"] for target in events.list_targets_by_rule(Rule=name)["Targets"]]
         yield rule["State"] == "ENABLED", f"the rule {name} is {rule['State']}"
         yield targets == [function["FunctionArn"]], f"the rule {name} calls {', '.join(targets) or 'nothing'}"
         if kind == "object":

@@ -26,17 +26,18 @@ def wide(statement: dict[str, Any], *, of_itself: str = "") -> list[str]:
     if statement.get("Effect") == "Deny":
         return []
     actions, resources = listed(statement.get("Action")), listed(statement.get("Resource"))
-    found = [f"the action {one}" for one in actions if _SIGNS & set(one)]
+    found = [f"the action {action}" for action in actions if _SIGNS & set(action)]
     found += [
-        f"everything but {one}" for one in listed(statement.get("NotAction")) + listed(statement.get("NotResource"))
+        f"everything but {allowed}"
+        for allowed in listed(statement.get("NotAction")) + listed(statement.get("NotResource"))
     ]
-    for one in resources:
-        if one == "*" and of_itself in OF_ITSELF:
+    for resource in resources:
+        if resource == "*" and of_itself in OF_ITSELF:
             continue
-        if one == "*" and actions and all(action in ANY_RESOURCE for action in actions):
+        if resource == "*" and actions and all(action in ANY_RESOURCE for action in actions):
             continue
-        if _SIGNS & set(one) and not any(re.fullmatch(ending, one) for ending in ENDINGS):
-            found.append(f"the resource {one}")
+        if _SIGNS & set(resource) and not any(re.fullmatch(ending, resource) for ending in ENDINGS):
+            found.append(f"the resource {resource}")
     return found
 
 
