@@ -64,6 +64,19 @@ def test_values_that_begin_to_be_missing_have_moved():
     assert found.has_moved
 
 
+def test_a_number_that_nearly_all_had_can_fall():
+    """Below it lies a bin of its own, also where it is constant."""
+    before = [number([1.0] * ones + [0.0] * (1_000 - ones)) for ones in (950, 1_000, 300)]
+    found = [drift_of(reference, number([0.0] * 1_000)) for reference in before]
+
+    assert [drift.has_moved for drift in found] == [True, True, True]
+    assert [(row.says, row.before, row.now) for row in found[0].bins] == [
+        ("below 1", 0.05, 1.0),
+        ("up to 1", 0.95, 0.0),
+    ]
+    assert drift_of(number([0.0] * 9), number([-1.0] * 9)).bins[0].says == "below 0"
+
+
 def test_a_new_category_is_told():
     known, later = ("atm", "web"), ("app", "atm", "web")
 

@@ -126,9 +126,9 @@ def _counts(reference: Input, recent: Input) -> tuple[Floats, Floats, float, Seq
         return _category_counts(reference, recent)
     edges = _edges(reference.values[:])
     before, now = (_number_counts(inputs.values[:], edges) for inputs in (reference, recent))
-    ends = [f"{edge:g}" for edge in edges]
-    names = [f"up to {end}" for end in ends] + [f"above {end}" for end in ends[-1:] or ["0"]]
-    return before, now, 0.0, [*names, "missing"]
+    above = np.nextafter(edges, np.inf) + 0.0  # not -0
+    names = [f"below {end:g}" if end in edges else f"up to {edge:g}" for edge, end in zip(edges, above, strict=True)]
+    return before, now, 0.0, [*names, f"above {[0, *edges][-1]:g}", "missing"]
 
 
 def _edges(values: Floats) -> Floats:
@@ -136,7 +136,9 @@ def _edges(values: Floats) -> Floats:
     there = values[~np.isnan(values)]
     if not len(there):
         return np.zeros(0)
-    return np.unique(np.quantile(there, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf"))
+    ends = np.quantile(there, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf")
+    ends, bins = np.unique(ends, return_counts=True)
+    return np.union1d(ends, np.nextafter(ends[bins > 1], -np.inf))
 
 
 def _number_counts(values: Floats, edges: Floats) -> Floats:
