@@ -414,11 +414,13 @@ def test_the_example_of_a_parameter_is_taken_by_its_learners(one):
         assert settings(f"learner: {learner}", f"parameters: {{ {one.name}: {one.example} }}").parameters
 
 
-def test_without_labels_nothing_can_be_searched_for():
-    ((line, _, path, words),) = problems("learner: isolation", "search: { trials: 5 }")
+@pytest.mark.parametrize("learner", ["isolation", "theirs"])
+def test_a_learner_without_labels_or_of_another_package_is_not_searched(learner, monkeypatch):
+    monkeypatch.setattr("shroff.models.definitions.installed", lambda kind: {"theirs": None})
+    ((line, _, path, words),) = problems(f"learner: {learner}", "search: { trials: 5 }")
 
     assert (line, path) == (3, "search")
-    assert words.endswith("so its parameters cannot be compared. Leave search out.")
+    assert words == f"parameters of {learner} cannot be searched for. Leave search out."
 
 
 def test_a_delay_below_the_label_delay_is_told():

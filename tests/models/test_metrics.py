@@ -25,8 +25,6 @@ from shroff.models.evaluation.metrics import (
     Judged,
     RowsOfFold,
     Terms,
-    auc_roc,
-    average_precision,
     calibration_curve,
     calibration_error,
     judge,
@@ -71,14 +69,15 @@ def judged(scores, frauds, **more) -> Judged:
 def test_auc_and_average_precision_are_those_of_scikit_learn(case):
     scores, frauds, weights = case
     both = 0 < (weights * frauds).sum() < weights.sum()
+    terms = Terms(0.25, 0.75, 3.0, 1.0)
 
+    found = measure(judged(scores, frauds, terms=terms), terms, weights)
     if both:
-        assert auc_roc(scores, frauds, weights) == pytest.approx(roc_auc_score(frauds, scores, sample_weight=weights))
-        assert average_precision(scores, frauds, weights) == pytest.approx(
-            average_precision_score(frauds, scores, sample_weight=weights)
-        )
+        assert found["auc_roc"] == pytest.approx(roc_auc_score(frauds, scores, sample_weight=weights))
+        expected = average_precision_score(frauds, scores, sample_weight=weights)
+        assert found["average_precision"] == pytest.approx(expected)
     else:
-        assert np.isnan(auc_roc(scores, frauds, weights))
+        assert np.isnan(found["auc_roc"])
 
 
 @given(scored(), st.randoms(use_true_random=False))

@@ -10,7 +10,8 @@ from shroff.runtime.entry_points import LEARNERS as LEARNER_ENTRIES
 from shroff.runtime.entry_points import installed
 from shroff.runtime.values import FrozenStruct
 
-LEARNERS = ("xgboost", "forest", "lightgbm", "logistic", "isolation")
+SEARCHED = ("xgboost", "forest", "lightgbm", "logistic")  # whose parameters can be searched for
+LEARNERS = (*SEARCHED, "isolation")
 
 
 def learners(name: str) -> tuple[str, ...]:

@@ -15,7 +15,16 @@ from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar
 from shroff.language.yaml.text import Sequence as YamlSequence
-from shroff.models.definitions import LEARNERS, DailyCapacity, ModelGate, ModelInput, ModelSettings, Split, learners
+from shroff.models.definitions import (
+    LEARNERS,
+    SEARCHED,
+    DailyCapacity,
+    ModelGate,
+    ModelInput,
+    ModelSettings,
+    Split,
+    learners,
+)
 from shroff.models.inputs import InputLoader
 from shroff.models.keys import (
     CALIBRATIONS,
@@ -313,9 +322,8 @@ class _ModelLoader:
         found = loader.mapping(node, self._problems, "search", SEARCH)
         if found is None:
             return {}
-        if learner == "isolation":
-            words = "isolation learns without labels, so its parameters cannot be compared."
-            found.report(self._problems, words, "Leave search out.")
+        if learner not in (None, *SEARCHED):
+            found.report(self._problems, f"parameters of {learner} cannot be searched for.", "Leave search out.")
         if not found.entries:
             found.report(self._problems, "search has no bound.", "It takes trials, time.")
         loader.decimal(found.get("trials"), self._problems, "trials", 1, 10**6, is_whole=True)

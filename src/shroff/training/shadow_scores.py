@@ -34,16 +34,11 @@ class Scores(FrozenStruct):
 
     Args:
         seqs: Their places in the log.
-        times_ms: Event times, UTC milliseconds.
         by_model: Scores as decisions show them, NaN never.
     """
 
     seqs: Ints
-    times_ms: Ints
     by_model: Mapping[str, Floats]
-
-    def __len__(self) -> int:
-        return len(self.seqs)
 
 
 def scores_of(
@@ -103,7 +98,7 @@ def _answers(batch: BatchEngine, event: str, names: TextMapping, seqs: Ints, aft
         wanted = mine > after
         if wanted.any():
             columns = {id_: frame.computed[name].values[wanted].astype(np.float64) for id_, name in names.items()}
-            yield Scores(mine[wanted], frame.times[wanted], columns)
+            yield Scores(mine[wanted], columns)
 
 
 def tried_since(log: LogReader, event: str, model: str) -> int | None:

@@ -377,7 +377,7 @@ def _searched(
     bounds = SearchRange(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
     first = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[0]
     train_rows = rows_of(given, first, settings.label_delay_ms).train
-    return search(given, train_rows, settings, bounds, threads, steps.trials, growing).parameters
+    return search(given, train_rows, settings, bounds, threads, steps.trials, growing)
 
 
 def _champion(

@@ -173,23 +173,14 @@ def _called(judged: Judged, at: float) -> Bools:
     return judged.scores >= at if judged.are_probabilities else judged.outcomes >= REVIEW
 
 
-def auc_roc(scores: Floats, frauds: Bools, weights: Floats | None = None) -> float:
-    """Probability that a fraud scores above a genuine row, ties half. NaN without one of them.
-
-    >>> auc_roc(np.array([0.9, 0.5, 0.5, 0.1]), np.array([True, True, False, False]))
-    0.875
-    """
-    return _auc(*_running_of(scores, frauds, weights))
-
-
-def average_precision(scores: Floats, frauds: Bools, weights: Floats | None = None) -> float:
+def average_precision(scores: Floats, frauds: Bools) -> float:
     """The area under precision by recall, by steps of equal scores. NaN without a fraud."""
-    return _average_precision(*_running_of(scores, frauds, weights))
+    return _average_precision(*_running_of(scores, frauds))
 
 
 def precision_by_recall(scores: Floats, frauds: Bools) -> tuple[list[float], list[float]]:
     """Recall and precision down to each score, from the highest; empty without a fraud."""
-    caught, alarms = _running_of(scores, frauds, None)
+    caught, alarms = _running_of(scores, frauds)
     if len(caught) == 0 or caught[-1] == 0:
         return [], []
     return (caught / caught[-1]).tolist(), (caught / (caught + alarms)).tolist()
@@ -230,10 +221,10 @@ def _running(judged: Judged, weights: Floats) -> tuple[Floats, Floats]:
     return caught, np.cumsum(weight)[last] - caught
 
 
-def _running_of(scores: Floats, frauds: Bools, weights: Floats | None) -> tuple[Floats, Floats]:
+def _running_of(scores: Floats, frauds: Bools) -> tuple[Floats, Floats]:
     nothing = np.zeros(len(scores), np.int64)
     judged = judge(RowsOfFold(frauds, nothing.astype(np.float64), nothing, nothing), scores, nothing.astype(np.int8))
-    return _running(judged, np.ones(len(scores)) if weights is None else weights)
+    return _running(judged, np.ones(len(scores)))
 
 
 def _auc(caught: Floats, alarms: Floats) -> float:

@@ -21,7 +21,7 @@ from shroff.models.evaluation.calibration import Calibration
 from shroff.models.evaluation.metrics import average_precision
 from shroff.models.evaluation.windows import KnownRows
 from shroff.models.learners.learned import LearningPlan
-from shroff.models.learners.learner import UNSUPERVISED, columns_for, fit
+from shroff.models.learners.learner import columns_for, fit
 from shroff.models.learners.training import in_time_order, loaded, thinned
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.runtime.values import FrozenStruct
@@ -87,24 +87,6 @@ class Trial(FrozenStruct):
 Proposals = Generator[TextDict, Trial, None]  # parameters out, the trial that they came to in
 
 
-class SearchResult(FrozenStruct):
-    """Result of a search.
-
-    Args:
-        parameters: The best, with those that stood before the search.
-        trials: All that were tried, in order.
-        method: `optuna` or `random`.
-    """
-
-    parameters: TextDict
-    trials: tuple[Trial, ...]
-    method: str
-
-    @property
-    def best(self) -> Trial:
-        return best_of(self.trials)
-
-
 def search(
     given: TrainingSet,
     known: KnownRows,
@@ -113,25 +95,24 @@ def search(
     threads: int = 1,
     progress: Callable[[Trial], None] | None = None,
     growing: Growing | None = None,
-) -> SearchResult:
-    """Search for parameters on the rows of one window; the first trial is the learner's own choice.
+) -> TextDict:
+    """Parameters that are best on the rows of one window, with those that stand; first the learner's own are tried.
 
     Args:
         known: Rows that no test looks at: those that the first fold trains on.
         progress: Told of each trial when it is done.
         growing: Where trees are grown; without it in this process.
 
-    Raises: UsageError where neither trials nor time bound it, for isolation forests, which nothing judges, and where
-        the rows hold nothing to learn from.
+    Raises: UsageError where neither trials nor time bound it, for learners without ranges, such as isolation
+        forests, which nothing judges, and where the rows hold nothing to learn from.
     """
     if bounds.trials is None and bounds.seconds is None:
         raise UsageError("a search needs a bound: write search: { trials: 50 } or { time: 10m } in model.yaml.")
-    if settings.learner in UNSUPERVISED:
-        raise UsageError(f"parameters of {settings.learner} cannot be compared; leave search out.")
+    if settings.learner not in RANGES:
+        raise UsageError(f"parameters of {settings.learner} cannot be searched for; leave search out.")
     free = {name: range_ for name, range_ in RANGES[settings.learner].items() if name not in settings.parameters}
     judge = _judge(given, known, settings, threads, growing)
-    method = "optuna" if find_spec("optuna") is not None else "random"
-    proposals = (_proposed_by_optuna if method == "optuna" else _drawn)(free, settings.seed)
+    proposals = (_drawn if find_spec("optuna") is None else _proposed_by_optuna)(free, settings.seed)
     end_s = np.inf if bounds.seconds is None else time.monotonic() + bounds.seconds
     trials: list[Trial] = []
     limit = TRIALS if bounds.trials is None else bounds.trials
@@ -145,12 +126,8 @@ def search(
         if len(trials) >= limit or time.monotonic() >= end_s:
             break
         told = proposals.send(trials[-1])
-    return SearchResult(best_of(trials).parameters, tuple(trials), method)
-
-
-def best_of(trials: tuple[Trial, ...] | list[Trial]) -> Trial:
-    """The trial of the largest value; of equal ones the first."""
-    return max(trials, key=lambda trial: (-np.inf if np.isnan(trial.value) else trial.value, -trial.number))
+    # Of equal ones the first.
+    return max(trials, key=lambda trial: -np.inf if np.isnan(trial.value) else trial.value).parameters
 
 
 def _judge(
