@@ -120,6 +120,20 @@ def test_models_that_are_not_tried_are_compared_on_common_test_rows(bank: Path, 
     assert {item.verdict for item in found.found} == {"worse"}
 
 
+def test_models_of_other_files_have_no_event_in_common(bank: Path, good: str, tmp_path: Path):
+    """Their places are those of a log that is gone, and say nothing."""
+    lines = [
+        json.loads(line) for line in write_days(tmp_path / "b.jsonl", range(40, 40 + LEARNT)).read_text().splitlines()
+    ]
+    for kind in ("payment", "label"):
+        told = [json.dumps(line[kind]) for line in lines if kind in line]
+        (tmp_path / f"{kind}.jsonl").write_text("\n".join(told), encoding="utf-8")
+    other = app.open(bank).train(files=tmp_path / "payment.jsonl", labels=tmp_path / "label.jsonl").stored.id
+
+    with pytest.raises(UsageError, match="were tested on no common event"):
+        app.open(bank).models.compare(good, other)
+
+
 def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
     capacity = FILES["model.yaml"] + "  capacity: { by: card, k: 3 }\n"
     folder = make_project(tmp_path / "bank", model=capacity)

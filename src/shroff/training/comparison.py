@@ -157,14 +157,15 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
         raise UsageError(f"{champion.id} scores {champion.event}, and {challenger.id} {challenger.event}.")
     tables = [_tested(scorer) for scorer in (champion, challenger)]
     newer = tables[0 if tables[0]["time"].max() > tables[1]["time"].max() else 1]
-    seqs = np.intersect1d(tables[0]["seq"], tables[1]["seq"])
-    if not len(seqs):
+    # A model that was trained on files has places of a log that is gone.
+    ids = np.intersect1d(tables[0]["id"], tables[1]["id"])
+    if not len(ids):
         words = f"{champion.id} and {challenger.id} were tested on no common event"
         raise UsageError(
             f"{words}. Put the newer one in shadow ('shroff models shadow {challenger.id}'), and compare then."
         )
-    scores = [rows["score"][np.searchsorted(rows["seq"], seqs)] for rows in tables]
-    at, places = np.searchsorted(newer["seq"], seqs), definitions.settings.money_places
+    scores = [rows["score"][np.searchsorted(rows["id"], ids)] for rows in tables]
+    at, places = np.searchsorted(newer["id"], ids), definitions.settings.money_places
     read = RowsOfFold(
         newer["fraud"][at],
         newer["amount_minor"][at] / 10.0**places,
@@ -174,7 +175,7 @@ def compare_tested(definitions: Definitions, champion: Stored, challenger: Store
     )
     event = champion.event
     settings = plain_settings(definitions, event, ())
-    told = event, champion.id, challenger.id, TESTED_ON, 0, len(seqs)
+    told = event, champion.id, challenger.id, TESTED_ON, 0, len(ids)
     return _compared(told, read, scores, definitions, settings)
 
 
@@ -223,17 +224,17 @@ def _scores(
 
 
 def _tested(stored: Stored) -> JsonObject:
-    """The test rows of a model, by place; the last fold's where folds overlap."""
+    """The test rows of a model, by id; the last fold's where folds overlap."""
     table = stored_rows(stored)
     if table is None:
         raise UsageError(f"{stored.id} was not trained here and has no test rows to compare on; put it in shadow.")
-    seqs, last = np.unique(table["seq"].to_numpy()[::-1], return_index=True)
+    ids, last = np.unique(table["id"].to_numpy()[::-1], return_index=True)
     rows = len(table) - 1 - last
     columns = {name: table[name].to_numpy()[rows] for name in ("score", "fraud", "amount_minor")}
     columns["key"] = keys_of(table)[rows]
     counts = counts_of(table)
     columns |= {} if counts is None else {"counts": counts[rows]}
-    return {"seq": seqs, "time": table["time"].cast("int64").to_numpy()[rows], **columns}
+    return {"id": ids, "time": table["time"].cast("int64").to_numpy()[rows], **columns}
 
 
 def _compared(
