@@ -17,6 +17,7 @@ from shroff.app.cases import label_reports, result_figures
 from shroff.app.cases.label_reports import LabelReports
 from shroff.app.cases.result_figures import DecidedEvents, explored_declines, final_fraud, period_codes
 from shroff.app.cases.result_operations import ResultRow, ShowResults, csv_lines
+from shroff.app.lake_operations import WriteLake
 from shroff.cases import case_actions, dispositions
 from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.errors import UsageError
@@ -155,6 +156,20 @@ def test_a_look_that_fails_halfway_counts_nothing_twice(bank, monkeypatch):
             bank.project.run(ShowResults())
 
     assert bank.project.run(ShowResults()).total.events == before.events + 1
+
+
+def test_of_a_pruned_log_what_is_left_counts(tmp_path):
+    kept = "shroff: 1\nname: small\nmoney: EUR\nlateness: 1h\nlake: ./lake\nkeep: 3d\n"
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "shroff.yaml": kept})
+    for day in range(DAYS):
+        bank.pay(of_number(day, day % 2))
+    whole = bank.project.run(ShowResults(by="merchant"))
+    bank.project.run(WriteLake())
+    assert bank.project.retention.prune().upto > 0
+
+    cards, merchants = (bank.project.run(ShowResults(by=by)) for by in ("card", "merchant"))
+    assert {row.value for row in cards.rows} < {f"c-{day}" for day in range(DAYS)}
+    assert cards.total.events == merchants.total.events < whole.total.events
 
 
 def test_a_day_without_events_has_no_rates_and_no_change_of_what_is_unknown(tmp_path):

@@ -138,8 +138,8 @@ class LabelReports(ProjectPart):
         definitions = self._definitions
         with self._kept.lock, self._log.reading() as log:
             events = self._kept.events
-            if events is None or events.definitions is not definitions:
-                events = ResultEvents(definitions)
+            if events is None or events.definitions is not definitions or events.pruned_to != log.pruned_to():
+                events = ResultEvents(definitions, log.pruned_to())
             self._kept.events = None  # what fails halfway would be read a second time
             events.follow(log, by, reading)
             self._kept.events = events if events.to <= KEPT_BACK else None

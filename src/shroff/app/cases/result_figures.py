@@ -148,12 +148,13 @@ class DecidedEvents(FrozenStruct):
 class ResultEvents:
     """The decided events of a log, followed: each look reads what came since the one before. For one thread at a time.
 
-    Memory: some 60 bytes an event, its id included, and 8 for each field whose values were asked for. Cost: 1 µs an
-    event, once, and 0.4 ms for each sampled approval if uncertain ones have a share of their own.
+    Where the log was pruned since, it is made anew. Memory: some 60 bytes an event, its id included, and 8 for each
+    field whose values were asked for. Cost: 1 µs an event, once, and 0.4 ms for each sampled approval if uncertain ones
+    have a share of their own.
     """
 
-    def __init__(self, definitions: Definitions) -> None:
-        self.definitions, self.to = definitions, -1
+    def __init__(self, definitions: Definitions, pruned_to: int) -> None:
+        self.definitions, self.to, self.pruned_to = definitions, -1, pruned_to
         self._reader, models = LineReader(definitions), definitions.models
         self._types = {
             name: _TypeEvents(GatheredLabels(name), models[name].friendly_reasons if name in models else ())
