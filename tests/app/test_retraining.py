@@ -121,6 +121,18 @@ def test_a_model_that_passes_is_promoted_where_that_is_asked_and_one_that_fails_
     assert roles == {first.model: "champion", second.model: ""}
 
 
+@pytest.mark.slow
+def test_what_was_rolled_back_stays_so_when_its_file_is_reported_on_again(bank: Path, folder: Path):
+    write_days(folder / "0.jsonl", FIRST)
+    again = Options(once=True, settled_ms=0, promote=True, by="nightly", file="0.jsonl")
+    model = take(bank, folder, again)["0.jsonl"].model
+    app.open(bank).models.rollback()
+    report = take(bank, folder, again)["0.jsonl"]
+
+    assert (report.model, report.promoted, report.has_passed) == (model, False, True)
+    assert app.open(bank).models.one(model).role == ""
+
+
 def test_history_that_is_too_short_is_appended_and_gives_no_model(bank: Path, folder: Path):
     write_days(folder / "0.jsonl", [0])
     found = take(bank, folder)["0.jsonl"]

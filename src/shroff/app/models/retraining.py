@@ -256,13 +256,13 @@ class Watch:
                 break
         else:
             return None
-        return self._of_model(name, stored.id)
+        return self._of_model(name, stored.id, promotes=self._options.promote)
 
-    def _of_model(self, name: str, id_: str) -> FileReport:
+    def _of_model(self, name: str, id_: str, *, promotes: bool = False) -> FileReport:
         """The same, by its id."""
         stored, models = self._context.registry.read(id_), Promotions(self._context)
         deployed: Deployment | None = None
-        if self._options.promote and not models.one(stored.id).role:
+        if promotes and not models.one(stored.id).role:
             deployed = models.promote(stored.id, by=self._options.by)
         why = failure_of(stored.failed) if deployed is None else deployed.failure or deployed.why_not
         is_champion = models.one(stored.id).role == "champion"
