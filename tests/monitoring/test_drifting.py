@@ -179,6 +179,13 @@ def test_a_look_back_changes_nothing_that_is_kept(bank: Path):
     assert read_record(project.context.paths) == before
 
 
+def test_a_look_ahead_keeps_no_later_one_out(bank: Path):
+    more(bank).health.drift(as_of="2026-04-20", recent="35d", reference="10d")
+    more(bank, first=23, times=4).health.drift()
+
+    assert read_record(app.open(bank).context.paths).open_alert("payment") is not None
+
+
 def test_an_input_that_was_declared_anew_is_named(bank: Path, capsys: pytest.CaptureFixture[str]):
     more(bank)
     assert app.open(bank).health.drift().redefined == ()

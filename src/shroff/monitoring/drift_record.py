@@ -82,18 +82,20 @@ class DriftRecord(msgspec.Struct, frozen=True):
         return next((alert for alert in reversed(self.alerts) if alert.event == event and not alert.until), None)
 
 
-def with_look(record: DriftRecord, report: DriftReport, looked_at: str) -> DriftRecord:
+def with_look(record: DriftRecord, report: DriftReport, looked_at: str, newest_ms: int) -> DriftRecord:
     """The record with a report: an alert is raised, goes on, or ends. One older than the last look changes nothing.
 
-    Else who looks back at a quiet month would end an alert of today. Nor does an alert end where there are too few
+    Else who looks back at a quiet month would end an alert of today. A look ahead of the newest event, now or before,
+    is one at that event: it keeps no later one out. Nor does an alert end where there are too few
     events to tell whether what it is about has moved still.
     """
     last = record.looks.get(report.event)
-    if last is not None and parse_time(last.as_of) > report.as_of_ms:
+    as_of_ms = min(report.as_of_ms, newest_ms)
+    if last is not None and as_of_ms < parse_time(last.as_of) <= newest_ms:
         return record
     kept = msgspec.structs.fields(DriftFigure)
     figures = tuple(DriftFigure(*(getattr(drift, field.name) for field in kept)) for drift in report.found)
-    moment = time_text(report.as_of_ms)
+    moment = time_text(as_of_ms)
     before, now = report.reference, report.recent
     rows = before.rows, now.rows
     look = DriftLook(looked_at, moment, report.model, *rows, LIMIT, figures, before.says, now.says)
@@ -121,10 +123,10 @@ def read_record(places: config.ProjectPaths) -> DriftRecord:
         raise StorageError(f"{path} cannot be read: {str(error).rstrip('.')}. {words}") from None
 
 
-def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str) -> None:
+def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str, newest_ms: int) -> None:
     """Write what a report says into the file. Raises: StorageError where that fails; the file is as it was then."""
     with config.editing(places):
-        record = with_look(read_record(places), report, looked_at)
+        record = with_look(read_record(places), report, looked_at, newest_ms)
         config.write_text(places.drift, msgspec.json.format(to_json(record), indent=2).decode() + "\n")
 
 

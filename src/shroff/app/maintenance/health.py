@@ -300,21 +300,20 @@ class HealthChecks(ProjectPart):
             named_duration("recent", recent, is_positive=True),
         )
         with self._log.reading() as log:
-            as_of_ms = moment_ms(as_of)
-            end_ms = log.watermark_ms() if as_of_ms is None else as_of_ms
-            if end_ms is None:
+            as_of_ms, newest_ms = moment_ms(as_of), log.watermark_ms()
+            if newest_ms is None:
                 raise UsageError("the log has no events yet, so there is no drift to measure.")
             report = look_for_drift(
                 definitions,
                 log_source(log, definitions, name),
                 name,
                 self._context.registry.read,
-                as_of_ms=end_ms,
+                as_of_ms=newest_ms if as_of_ms is None else as_of_ms,
                 compared=ComparedPeriods(*lengths, to_newest=as_of_ms is None),
                 reading=reading,
             )
         try:
-            keep_look(self._paths, report, time_text(self._context.now_ms()))
+            keep_look(self._paths, report, time_text(self._context.now_ms()), newest_ms)
         except StorageError as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report
