@@ -280,6 +280,28 @@ def test_a_case_shows_what_came_before_and_after_it_on_its_card_with_its_case_an
     run(bank, steps)
 
 
+def test_row_panel_and_case_say_alike_how_many_payments_wait_and_to_how_many_the_customer_said_no(bank):
+    async def steps(_asks: Asker, browser: Browser) -> None:
+        csrf = {"x-csrf-token": await browser.csrf(), "content-type": "application/json"}
+        more = {**PAYMENT, "payment_id": "p-more", "card": f"c-0{EVIL}"}
+        known_at = time_text(time.time_ns() // 1_000_000)
+        denied = [{"event": "payment/p-more", "verdict": "fraud", "source": "customer", "known_at": known_at}]
+        for path, body in (("events/payment", more), ("labels", denied)):
+            assert (await browser.send("POST", f"/api/v1/{path}", msgspec.json.encode(body), csrf)).status == 200
+        for _ in range(12_000):
+            if "said no to 1 of 2 payments" in (await browser.get("/queue")).body.decode():
+                break
+            await asyncio.sleep(0.05)
+        await form(browser, "/cases/1/decide", event="payment/p-0", verdict="genuine")
+
+        for path in ("/queue", "/queue/peek/1", "/cases/1"):
+            page = re.sub(r"<[^>]*>", " ", (await browser.get(path)).body.decode())
+            assert "said no to 1 of 2 payments" in page, path
+            assert re.search(r"1 of 2 payments\s+to answer", page), path
+
+    run(bank, steps)
+
+
 def test_who_is_here_for_the_first_time_is_told_what_to_do_until_they_have_answered(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         told = "Press <kbd>F</kbd> for fraud"
@@ -658,7 +680,7 @@ def test_cases_that_open_are_told_to_who_looks_at_the_queue_as_its_filter_finds_
 def test_a_case_whose_money_has_gone_has_nothing_at_stake_and_others_have_no_amount(outcome, says):
     case = Case(1, b"", "card", "c-1", 0, 0, outcome=outcome)
 
-    assert QueueLine(case, None, 0, 0.0, "", is_held=False, is_own_look=False).without_stake == says
+    assert QueueLine(case, None, 0, "", is_held=False, is_own_look=False).without_stake == says
 
 
 def test_where_somebody_is_keeps_what_is_a_filter_and_nothing_else():

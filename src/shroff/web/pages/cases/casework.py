@@ -85,7 +85,6 @@ class QueueLine(FrozenStruct):
 
     Args:
         left_s: Seconds until it is due; below 0 where it is late.
-        share: How much of the time between its first event and then is left, in percent.
         whose: Who has it: `you`, a name, or nobody.
         is_held: Somebody else has claimed it, or only the teams of its queue answer it.
         is_own_look: It is up for a second look, and who looks gave the first answer.
@@ -97,7 +96,6 @@ class QueueLine(FrozenStruct):
     case: Case
     stake: str | None
     left_s: int
-    share: float
     whose: str
     is_held: bool
     is_own_look: bool
@@ -144,13 +142,11 @@ def line_of(
 ) -> QueueLine:
     """A case as its viewer sees it; with its history, by whom it was escalated too."""
     now_ms = desk.now_ms()
-    left_ms, whole_ms = case.due_ms - now_ms, max(1, case.due_ms - case.opened_ms)
     whose = "you" if case.assignee == who.id else case.assignee_name
     return QueueLine(
         case_queries.shown(case),
         amount(desk, case.stake),
-        left_ms // 1_000,
-        round(100 * min(1.0, max(0.0, left_ms / whole_ms)), 1),
+        (case.due_ms - now_ms) // 1_000,
         whose if case.state == CLAIMED or case.assignee else "",
         case.is_held_by_another(who.id, now_ms)
         or (case.assignee != who.id and case.queue in desk.foreign(who, closed=True)),

@@ -131,6 +131,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
     focused = lines[min(where.row, len(lines) - 1)] if lines else None
     return {
         "lines": lines,
+        "alerts": alerts,
         "rings": rings,
         "count": totals.count,
         "late": 0 if where.filter else case_queries.count(desk, who, replace(wanted, due_before_ms=desk.now_ms())),
