@@ -250,9 +250,7 @@ def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_sett
 
         assert re.findall(r'href="/decisions/payment/(\w+)"', page) == ["p2", "p1"]
         assert re.findall(r'href="/decisions/payment/(\w+)"', late) == ["p2"]
-        assert (
-            '2 disputes that can still be answered, <b class="bad">1 late</b>. 1 of the 2 below with two prior' in page
-        )
+        assert '2 open disputes, <b class="bad">1 past the due date</b>. Download the evidence' in page
         assert "21.50" in page
         assert "Two undisputed payments share device and ip." in page
         assert 'href="/cases/1"' in page
@@ -261,7 +259,8 @@ def test_the_screen_lists_disputes_by_due_date_with_their_case_and_pack_and_sett
         assert (await browser.get("/disputes?stage=wons")).status == 400
         monkeypatch.setattr("shroff.web.pages.cases.disputes.SHOWN", 1)
         page = (await browser.get("/disputes")).body.decode()
-        assert '<b class="bad">1 late</b>. 0 of the 1 below' in page  # late ones are counted in all pages
+        assert '<b class="bad">1 past the due date</b>' in page, "in all pages"
+        assert "0 of the 1 below" in page
         assert "1 of 2" in page
         link = re.search(r'href="([^"]*)" data-key="n"', page)[1].replace("&amp;", "&")
         more = (await browser.get(link)).body.decode()

@@ -101,7 +101,7 @@ class PriorPayments:
         if entity is None or not isinstance(event, Event):
             return PriorEvidence(eligible=False, why="No entity has the card as its key.")
         if not own.keys() & set(MAIN) or len(own) < 2:
-            return PriorEvidence(eligible=False, why="It has no device or IP address with a second element.")
+            return PriorEvidence(eligible=False, why="It lacks a device or IP address and a second value to compare.")
         key = self._events.keyed.keys(event, [entity]).get(entity)
         found = [] if key is None else sorted(self._undisputed(record, entity, key), key=lambda past: -past.time_ms)
         shared = {

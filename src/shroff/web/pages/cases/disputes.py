@@ -8,8 +8,9 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from shroff.app.cases.dispute_operations import DisputePage, ListDisputes, PackDisputes
-from shroff.events.event import time_text
+from shroff.language.values import parse_time
 from shroff.people.access import Right
+from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.renderer import HTML, page
@@ -40,7 +41,9 @@ async def show(service: Service, request: Request) -> Response:
         found=found,
         cursor=cursor,
         cases=await service.in_thread(_cases, service, request.who, events),
-        now=time_text(service.project.context.now_ms()),
+        summaries=await service.in_thread(summaries_of, service.project, events),
+        now_ms=service.project.context.now_ms(),
+        ms_of=parse_time,
         stage=stage,
         due=due,
         stages=ListDisputes.STAGES,
