@@ -358,8 +358,7 @@ async def precision_by_api(bank: Bank) -> object:
 
 async def held_on_page(bank: Bank) -> object:
     return [
-        int(line)
-        for line in numbers(r"“No” confirmed later \d+ % (\d+) of (\d+) since the start", await bank.text("/labels"))
+        int(line) for line in numbers(r"“No” that was fraud (\d+) of (\d+) since the start", await bank.text("/labels"))
     ]
 
 
