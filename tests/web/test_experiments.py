@@ -41,7 +41,7 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
         assert (tmp_path / "policy.yaml").read_text() == f"payment:\n{COSTS}"
         ended = (await browser.get("/experiments?rule=stricter")).body.decode()
         assert "End the experiment" not in ended
-        assert "of 1,000 keys" in ended
+        assert "per 1,000 " in ended
         assert "No experiment" in (await browser.get("/experiments")).body.decode()
         assert "Not enough labels yet" in (await browser.get("/experiments?rule=other")).body.decode()
 

@@ -45,8 +45,8 @@ def worth(report: BacktestReport | None) -> TextDict | None:
         return _advised(says)
     if (net := Decimal(balance.net)) < 0:
         is_chance = balance.high is not None and Decimal(balance.high) >= 0
-        costs = "no gain is shown, and the loss is within chance" if is_chance else "the draft costs money"
-        return _advised(says, "bad", f"Not worth it: {costs}.")
+        costs = "No gain shown; a loss is possible." if is_chance else "Not worth it: the draft costs money."
+        return _advised(says, "bad", costs)
     if net == 0:
         return _advised(says, "warn", "No gain and no loss: the decisions that change come to 0.")
     if balance.low is None or Decimal(balance.low) <= 0:
@@ -196,7 +196,7 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
 
 
 def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
-    """The answer as a sum: fraud stopped, reviews, false declines, and what that comes to."""
+    """The answer as a sum: fraud caught, reviews, false declines, and what that comes to."""
     balance, costs = report.balance, report.costs
     old, new = balance.old, balance.new
     if balance.net is None:
@@ -204,12 +204,12 @@ def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
     stopped = Decimal(new.fraud_money_stopped) - Decimal(old.fraud_money_stopped)
     interval = "" if balance.low is None or balance.high is None else f"{_money(balance.low)} to {_money(balance.high)}"
     return [
-        (stopped, "fraud stopped", f"{old.frauds_stopped:,} to {new.frauds_stopped:,} frauds"),
-        (_worth(new.reviews - old.reviews, costs.review), "reviews", f"{old.reviews:,} to {new.reviews:,}"),
+        (stopped, "fraud caught", f"{old.frauds_stopped:,} → {new.frauds_stopped:,} frauds"),
+        (_worth(new.reviews - old.reviews, costs.review), "reviews", f"{old.reviews:,} → {new.reviews:,}"),
         (
             _worth(new.false_declines - old.false_declines, costs.false_decline),
             "false declines",
-            f"{old.false_declines:,} to {new.false_declines:,}",
+            f"{old.false_declines:,} → {new.false_declines:,}",
         ),
         (Decimal(balance.net), "together", interval and f"95 % confidence interval {interval}"),
     ]

@@ -83,8 +83,8 @@ def least_precise(looks: Iterable[RuleLook]) -> RuleLook | None:
 
 
 async def begin(service: Service, request: Request) -> Response:
-    """Begin a new rule: on to its editor, where nothing is kept yet."""
-    id_ = (await request.form())["rule"].strip()
+    """Begin a new rule, whose title becomes its id: on to its editor, where nothing is kept yet."""
+    id_ = "_".join(re.findall("[a-z0-9]+", (await request.form())["rule"].lower()))
     return see_other(f"{rule_path(id_)}/draft" if id_ else "/rules")
 
 
