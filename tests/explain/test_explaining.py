@@ -192,7 +192,7 @@ def test_a_score_stands_on_its_scale_and_normal_values_are_not_among_the_reasons
         (round(100 * cuts[1], 1), 0.95),
     )
     shown = re.sub(r"<[^>]*>", "", str(environment().get_template("parts.html").module.score_bar(bar, score)))
-    assert all(words in shown for words in (f"{score:.4f}", "review from 0.5000", "decline from 0.9500"))
+    assert all(words in shown for words in (f"{score:.4f}", "review from ", "0.5000", "decline from ", "0.9500"))
     assert "payment.amount" in {why.code for why in found.whys}
     assert [why.code for why in found.whys if why.is_usual] == []
     assert {item.code for item in found.usual if item.is_usual} == {why.code for why in found.all_whys if why.is_usual}

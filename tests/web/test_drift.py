@@ -47,7 +47,7 @@ def test_what_moved_leads_to_its_feature_and_a_measurement_is_queued(tmp_path):
             'href="/features?event=payment&amp;try=payment.amount"',
             'href="/models/m-1"',
             'href="/labels"',
-            "<b>0.70</b>",
+            "<b>0.700</b>",
             '25.0 %<br><span class="small third">12.5 % before',
             "up to 2 75.0 % and 50.0 %",
             "&lt;b&gt;: 0.0 %, now 3.0 %",

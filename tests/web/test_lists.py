@@ -182,7 +182,7 @@ def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
         await call(browser, "POST", "/api/v1/events/payment", PAYMENT)
         page = (await browser.get("/entities/card/c-1")).body.decode()
         assert f'action="/lists/{LIST}"' in page
-        assert "<dd>none</dd><dd>of 1 that holds a card</dd>" in page
+        assert "<dd>none</dd><dd>of 1 list of card keys</dd>" in page
         assert 'data-says="Block"' in page  # a rule declines who stands there
         assert LIST not in (await browser.get("/entities/merchant/m-1")).body.decode()
         assert 'id="counted"' not in page  # no feature links cards

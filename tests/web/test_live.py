@@ -423,7 +423,8 @@ def test_a_line_and_bars_lie_within_their_box():
 
 
 @pytest.mark.parametrize(
-    ("rate", "said"), [(0.05, "3 a minute"), (2.25, "2.2 a second"), (1_234.0, "1,234 a second"), (0.0, "0 a minute")]
+    ("rate", "said"),
+    [(0.05, "3 a minute"), (2.25, "2.2 a second"), (1_234.0, "1,234 a second"), (0.0133, "48 an hour")],
 )
 def test_a_rate_is_said_in_the_unit_that_fits(rate, said):
     assert per_second(rate) == said

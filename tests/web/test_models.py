@@ -146,7 +146,7 @@ def test_a_model_is_shown_with_its_gates_and_ranges(bank, told):
     async def steps(asks: Asker, browser: Browser) -> None:
         page = (await browser.get("/models/m-1")).body.decode()
         assert "Brier score: <b>0.5</b>, at most 0.1" in page
-        assert "Brier score: the mean squared difference" in page, "each gate and metric has its meaning"
+        assert ">The mean squared difference" in page, "each gate and metric has its meaning"
         assert re.search(r"0\.91</td><td[^>]*>0\.86 to 0\.96", page)
         assert "<h2>Curves</h2>" in page
         assert "<figure>of the report</figure>" in page, "its charts are those of report.html"

@@ -47,7 +47,7 @@ async def show(service: Service, request: Request) -> Response:
     if found and found.links:
         found.links.sort(key=lambda link: (f"{link.via}={link.value}" not in pinned, not link.frauds))
         found.members[1:] = sorted(found.members[1:], key=lambda member: not member.frauds)
-        graph = await service.in_thread(_graph, name, found, pinned)
+        graph = await service.in_thread(_graph, name, found, pinned, definitions.settings.currency)
     return await page(
         service,
         request,
@@ -115,12 +115,12 @@ def _field(via: str) -> str:
     return via.rpartition(".")[2].strip(")").replace("_", " ")
 
 
-def _graph(name: str, found: Neighbourhood, pinned: Sequence[str]) -> LinkGraph:
+def _graph(name: str, found: Neighbourhood, pinned: Sequence[str], currency: str) -> LinkGraph:
     """The nearest keys, those of the same values side by side; the first values are pinned."""
     links, first = found.links, sum(f"{link.via}={link.value}" in pinned for link in found.links)
 
     def drawn(member: LinkedKey, through: list[int]) -> GraphKey:
-        says = ", ".join(filter(None, ("fraud" if member.frauds else member.outcome, money(member.spent))))
+        says = ", ".join(filter(None, ("fraud" if member.frauds else member.outcome, money(member.spent, currency))))
         values = [(_field(links[at].via), str(links[at].value)) for at in through]
         return GraphKey(member.key, says, values, entity_path(name, member.key))
 

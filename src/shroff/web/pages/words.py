@@ -75,7 +75,9 @@ def lasting(seconds: float | None) -> str:
 
 
 def per_second(value: float) -> str:
-    """Such as 12.5 a second, or 3 a minute for what is rarer."""
+    """Such as 12.5 a second, or 3 a minute or 48 an hour for what is rarer."""
+    if value < 1 / 60:
+        return f"{3_600 * value:,.0f} an hour"
     if value < 1:
         return f"{60 * value:,.0f} a minute"
     return f"{value:,.0f} a second" if value >= 100 else f"{value:,.1f} a second"

@@ -50,30 +50,25 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
     shown = [other for other in shown if any(value in shared for value in other.through)]
     height, box = row * max(len(shared), len(shown), 2), row * 4 // 5
 
-    def y(at: int, count: int) -> float:
-        """The upper edge of a box, of so many that are spread over a column."""
-        return round(height * (at + 0.5) / count - box / 2, 1)
+    def y(at: int) -> float:
+        """The upper edge of a box: each column begins at the top, where the key is."""
+        return round(row * (at + 0.5) - box / 2, 1)
 
     def curve(x: int, start: float, to_x: int, end: float) -> str:
         begin, middle = 10 * (x + _WIDTH), 5 * (x + _WIDTH + to_x)
         start, end = round(start + box / 2, 1), round(end + box / 2, 1)
         return f"M{begin} {start}C{middle} {start} {middle} {end} {10 * to_x} {end}"
 
-    boxes, curves = [GraphBox(_LEFT, y(0, 1), _cut(own.title), own.says, is_own=True)], list[str]()
+    boxes, curves = [GraphBox(_LEFT, y(0), _cut(own.title), own.says, is_own=True)], list[str]()
     for at, value in enumerate(shared):
         count = counts[value]
-        place = y(at, len(shared))
+        place = y(at)
         boxes.append(GraphBox(_MIDDLE, place, _cut(value[1]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
-        curves += [curve(_LEFT, y(0, 1), _MIDDLE, place)] if value in own.through else []
+        curves += [curve(_LEFT, y(0), _MIDDLE, place)] if value in own.through else []
         curves += [
-            curve(_MIDDLE, place, _RIGHT, y(number, len(shown)))
-            for number, other in enumerate(shown)
-            if value in other.through
+            curve(_MIDDLE, place, _RIGHT, y(number)) for number, other in enumerate(shown) if value in other.through
         ]
-    boxes += [
-        GraphBox(_RIGHT, y(at, len(shown)), _cut(other.title), other.says, path=other.path)
-        for at, other in enumerate(shown)
-    ]
+    boxes += [GraphBox(_RIGHT, y(at), _cut(other.title), other.says, path=other.path) for at, other in enumerate(shown)]
     return LinkGraph(boxes, curves, height, box)
 
 
