@@ -826,8 +826,8 @@ def test_a_view_is_a_filter_under_a_name(tmp_path):
         assert view.query == "min_stake=100&order=stake"
         counts = {item.view.name: item.count for item in case_queries.views(at.desk, BEN)}
         assert counts == {"Large": 1, "Mine": 1, "Free": 1, "Open": 2} | {
-            name: 0 for name in filters.BUILT_IN if name not in {"Mine", "Free", "Open", "Due in 1 h", SAMPLE}
-        } | {"Due in 1 h": 2}
+            name: 0 for name in filters.BUILT_IN if name not in {"Mine", "Free", "Open", "Late or due in 1 h", SAMPLE}
+        } | {"Late or due in 1 h": 2}
         for name, query in (("Mine", ""), ("", ""), ("x" * 81, ""), ("a", "colour=red"), ("a", "min_stake=much")):
             with pytest.raises(UsageError):
                 case_queries.put_view(at.desk, ANN, name, query)

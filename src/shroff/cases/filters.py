@@ -46,7 +46,7 @@ BUILT_IN: Final[TextMapping] = {
     "Open": "",
     "Mine": "assignee=me",
     "Free": "state=open&assignee=free",
-    "Due in 1 h": "due_within=1h",
+    "Late or due in 1 h": "due_within=1h",
     "Customer said no": "customer=fraud",
     "Snoozed": "state=snoozed",
     "Escalated": "state=escalated",
