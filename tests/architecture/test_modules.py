@@ -35,6 +35,11 @@ def uses(nodes: Iterable[ast.AST]) -> list[tuple[int, str]]:
                 found.append((node.lineno, name))
             case ast.keyword(arg=str(name)) if name in UNSAFE_ARGUMENTS:
                 found.append((node.value.lineno, name))
+            case (
+                ast.List(elts=[ast.Attribute(attr="executable"), *words])
+                | ast.Tuple(elts=[ast.Attribute(attr="executable"), *words])
+            ) if not (words and isinstance(words[0], ast.Constant) and words[0].value == "-P"):
+                found.append((node.lineno, "a Python that imports from the current folder, without -P"))
     return found
 
 
@@ -68,6 +73,8 @@ def test_a_module_above_500_lines_says_why_in_its_first_line():
         "from pickle import loads",
         "import numpy\nnumpy.load('x', allow_pickle=True)",
         "__import__('os')",
+        "run([sys.executable, '-m', 'shroff'])",
+        "command = (sys.executable, '-c', code)",
     ],
 )
 def test_a_use_of_code_as_data_is_found(text):
@@ -76,6 +83,7 @@ def test_a_use_of_code_as_data_is_found(text):
 
 def test_looking_alike_is_not_forbidden():
     text = "import re\nre.compile('a')\nself.evaluate(1)\nfrom ast import literal_eval"
+    text += "\nrun([sys.executable, '-P', '-m', 'shroff'])"
 
     assert forbidden(Module("shroff.planted", is_package=False, text=text)) == []
 

@@ -495,6 +495,7 @@ def _run(files: list[int], data: bytes, connection: socket.socket) -> NoReturn:
 def _interpret(words: list[str]) -> None:
     """Run a program as the interpreter does."""
     sys.path[0:0] = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    words = words[words[0] == "-P" :]  # the current folder is not looked in here anyway
     if words[0] == "-m":
         sys.argv = words[1:]
         runpy.run_module(words[1], run_name="__main__", alter_sys=True)

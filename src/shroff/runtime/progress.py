@@ -32,8 +32,8 @@ def batched(batches: Iterable[Batch], progress: Progress | None) -> Iterator[Bat
             progress(len(batch))
 
 
-def unheard(_words: str) -> None:
-    """Drop a message or a count."""
+def unheard(*_said: object) -> None:
+    """Drop a message, a count or the name of a step."""
 
 
 def ahead(items: Iterator[One]) -> Generator[One, None, None]:

@@ -28,7 +28,7 @@ Process = subprocess.Popen[bytes]
 
 def command_of(folder: str) -> Callable[[Job], Sequence[str]]:
     """The command that starts the process of a job of the project in a folder."""
-    return lambda job: (sys.executable, "-m", "shroff.app.jobs.process", folder, job.id, str(job.attempt))
+    return lambda job: (sys.executable, "-P", "-m", "shroff.app.jobs.process", folder, job.id, str(job.attempt))
 
 
 class JobWorker:

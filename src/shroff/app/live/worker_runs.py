@@ -304,7 +304,7 @@ class WorkerRuns(ProjectPart):
         def leads() -> bool:
             return leader.work.state == LEADING
 
-        shroff: tuple[str, ...] = (sys.executable, "-m", "shroff", "-C", str(self._paths.folder))
+        shroff: tuple[str, ...] = (sys.executable, "-P", "-m", "shroff", "-C", str(self._paths.folder))
 
         found: list[BackgroundTask] = []
         if self._systems.snapshots.text("to"):

@@ -16,6 +16,7 @@ from msgspec.json import encode as to_json
 
 from shroff.app.rules.draft_operations import CountDraft
 from shroff.operations.declaration import OperationRequest, Outcome, operation_of
+from shroff.runtime.progress import unheard
 from shroff.web.http.problems import RETRY_AFTER, ProblemError
 from shroff.web.work.operation_work import BROKEN, SaidLine
 
@@ -46,7 +47,7 @@ class OperationProcess:
 
     def __init__(self, folder: Path, memory_max: int = 0) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - this program
-            [sys.executable, "-m", "shroff.web.work.operation_work", str(folder), str(memory_max)],
+            [sys.executable, "-P", "-m", "shroff.web.work.operation_work", str(folder), str(memory_max)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # see `giving_way`
@@ -57,7 +58,7 @@ class OperationProcess:
         return self._process.poll() is None
 
     def run(
-        self, request: OperationRequest[Outcome], seconds_max: float, told: Told = lambda *_: None, private: str = ""
+        self, request: OperationRequest[Outcome], seconds_max: float, told: Told = unheard, private: str = ""
     ) -> Outcome:
         """The answer of an operation.
 
