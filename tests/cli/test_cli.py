@@ -38,6 +38,7 @@ from shroff.errors import (
 )
 from shroff.operations.manifest import commands as all_commands
 from shroff.runtime import logs
+from tests.support.forks import SHROFF
 
 LEAVES = [(name,) for name in all_commands()] + [("quarantine", name) for name in "list show retry drop".split()]
 
@@ -72,6 +73,43 @@ def test_streams_that_are_closed_change_nothing_else(tmp_path, words, ways):
         assert part.returncode == whole.returncode == 0
         assert part.stdout == (b"" if ">&-" in closed.split() else whole.stdout)
         assert part.stderr == (b"" if "2>&-" in closed else whole.stderr)
+
+
+@pytest.mark.parametrize("words", [["check"], ["check", "--json"], ["--help"], ["nope", "--json"]], ids=" ".join)
+def test_output_that_has_no_room_is_told_in_words(words, tmp_path, monkeypatch, capsys):
+    assert run(["init", str(tmp_path / "bank")]) == 0
+    capsys.readouterr()
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        code = run(["-C", str(tmp_path / "bank"), *words])
+    (told,) = capsys.readouterr().err.splitlines()
+
+    assert code == 3
+    assert "No space left on device. Make room and try again." in told
+    assert "--json" not in words or json.loads(told)["type"] == "storage"
+
+
+def test_words_that_have_no_room_change_nothing_else(tmp_path):
+    for words, code in ((["nope"], 2), (["init", tmp_path / "bank"], 0), (["-C", tmp_path / "bank", "check"], 0)):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run([SHROFF, *words], stderr=full, stdout=subprocess.PIPE, check=False)
+
+        assert done.returncode == code
+    assert b"OK: " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["features", "--as", "payment"], "'--out'"),
+        (["lake", "decide"], "'--out'"),
+        (["rules", "show"], "'RULE'"),
+        (["keys", "create", "till"], "'--role'"),
+    ],
+)
+def test_what_a_command_must_be_given_is_named(words, said, nowhere, capsys):
+    assert run(words) == 2
+    assert f"{said}.\n" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -89,6 +91,26 @@ def test_watching_repeats_until_it_is_ended(
     code, out, _ = shown(capsys, "-C", str(small), "status", "--watch", "5s")
 
     assert (code, asked, out.count("none yet")) == (130, [5, 5], 2)
+
+
+def test_a_terminal_shows_each_picture_while_it_waits_for_the_next(small: Path, monkeypatch: pytest.MonkeyPatch):
+    master, terminal = os.openpty()
+    seen: list[str] = []
+
+    def sleep(_seconds: float) -> None:
+        seen.append(os.read(master, 65_536).decode())
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(status, "time", SimpleNamespace(sleep=sleep))
+    with os.fdopen(terminal, "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        run(["-C", str(small), "status", "--watch", "5s"])
+        monkeypatch.undo()
+    os.close(master)
+
+    assert ["none yet" in text.rpartition("\x1b[2J")[2] for text in seen] == [True] * 3
+    assert [text.startswith("\x1b[H\x1b[2J") for text in seen] == [False, True, True]
 
 
 @pytest.mark.parametrize(

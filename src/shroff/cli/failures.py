@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import Final
 
 import click
 
-from shroff.cli.session import Session, dump
+from shroff.cli.session import Session, dump, give_up
 from shroff.errors import (
     DefinitionError,
     InputError,
@@ -90,6 +89,8 @@ def report(error: BaseException, session: Session) -> int:
         session.flush()
     except BrokenPipeError:
         return _leave_quietly()
+    except OSError as full:  # once: standard output leads nowhere from here on
+        return report(full, session)
     return code
 
 
@@ -157,5 +158,5 @@ def _os_words(error: OSError) -> str:
 
 def _leave_quietly() -> int:
     """Nobody reads on, as in `shroff export decisions | head`: no words, and none from Python at its end either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    give_up(sys.stdout)
     return BROKEN_PIPE

@@ -17,7 +17,7 @@ import shroff
 from shroff import config
 from shroff.cli.failures import report
 from shroff.cli.progress import CompileNote
-from shroff.cli.session import Session
+from shroff.cli.session import Session, give_up
 from shroff.errors import nearest
 from shroff.operations.manifest import commands, is_known, load
 from shroff.runtime import logs
@@ -118,6 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         is_program.set()
     gc.set_threshold(*STARTING)
     code = run(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        sys.stderr.flush()
+    except OSError:
+        give_up(sys.stderr)
     if "duckdb" not in sys.modules:  # which tells of each object that a process leaves behind
         gc.freeze()  # nothing is collected once more, module by module, from a process that ends
     sys.exit(code)

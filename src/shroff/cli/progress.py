@@ -10,6 +10,8 @@ from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from shroff.runtime.progress import unheard
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -58,7 +60,7 @@ def bars(*phases: str | Phase) -> Iterator[list[Callable[[int], None]]]:
     and the time that is left are drawn too.
     """
     if not sys.stderr.isatty():
-        yield [_nothing] * len(phases)
+        yield [unheard] * len(phases)
         return
     drawn = ProgressBars()
     known = [(phase, unknown) if isinstance(phase, str) else phase for phase in phases]
@@ -123,10 +125,6 @@ def redrawn(words: Callable[[], str], every_s: float) -> Callable[[Event], None]
                 drawn.update(task, description=words())
 
     return draw
-
-
-def _nothing(_count: int) -> None:
-    """Draw nothing: nobody watches."""
 
 
 def unknown() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from logging import INFO
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 from msgspec import Struct
@@ -103,10 +104,20 @@ class Session(Struct):
         self.has_written = True
         if sys.stdout.isatty():
             data = harmless(data.decode("utf-8", "backslashreplace")).encode()
-        sys.stdout.buffer.write(data)
+        self._put(sys.stdout.buffer.write, data)
 
     def flush(self) -> None:
-        sys.stdout.flush()
+        self._put(sys.stdout.flush)
+
+    def _put(self, write: Callable[..., object], *data: bytes) -> None:
+        """Write to standard output. Raises: OSError where it takes no more, and leads nowhere from then on."""
+        try:
+            write(*data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            give_up(sys.stdout)
+            raise OSError(error.errno, error.strerror, "standard output") from None
 
     def say(self, text: str, level: int = INFO) -> None:
         """Write lines for people to standard error, safe for a terminal (see `harmless`)."""
@@ -120,10 +131,14 @@ class Session(Struct):
             self.log(text)
 
     def log(self, text: str) -> None:
-        """Write a line of the log: in one piece, since several threads may have something to say."""
-        sys.stdout.flush()
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        """Write a line of the log: in one piece, since several threads may have something to say.
+
+        Where standard error has no room, or nobody reads it, the work goes on.
+        """
+        self.flush()
+        with suppress(OSError):
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     def waits(self, words: str) -> None:
         """Keep what holds if the wait for another process is ended by Ctrl-C."""
@@ -240,6 +255,11 @@ def program_word() -> str:
 
 def same_file(called: str, found: str | None) -> bool:
     return found is not None and Path(called).resolve() == Path(found).resolve()
+
+
+def give_up(stream: TextIO) -> None:
+    """Let a stream lead nowhere, with what waits in it: Python's end says nothing of it then."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def dump(document: object) -> str:

@@ -22,7 +22,7 @@ LOOKS = 20  # blocks of 5,000 log records that are counted for the last hour, ab
 RULES_SHOWN = 3
 LITTLE_DISK = 0.1
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (0, "s"))
-CLEAR = "\x1b[H\x1b[2J"
+CLEAR = b"\x1b[H\x1b[2J"
 Row = tuple[str, str, str]
 
 
@@ -58,7 +58,7 @@ def status(session: Session, watch: str | None) -> None:
         session.flush()
         time.sleep(every_s)
         if sys.stdout.isatty():
-            sys.stdout.write(CLEAR)
+            sys.stdout.buffer.write(CLEAR)  # goes out with the next picture, as it lies before it
 
 
 def _last_hour(project: Project, pulse: Pulse | None = None) -> LiveFigures | None:
