@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from shroff.app.context import ProjectContext
-    from shroff.cases.sql import CaseStore
     from shroff.events.avro.wire import AvroDecoder
     from shroff.events.definitions import Events
     from shroff.events.formats.schemas import SchemaRegistry
@@ -101,12 +100,6 @@ class AdapterFactory(ProjectPart):
         seal = sealing_by(lambda: hash_keys.key_for(self._paths, "shroff audit 1", self._log.refuse_a_second_key))
         store = self._store()
         return SqlPeople(self._paths.log if store is None else config.filled(store.text("url"), "store"), seal)
-
-    def open_cases(self, people: PeopleStore) -> CaseStore:
-        """Where cases are kept: in the database of people, whose store closes it."""
-        from shroff.cases.sql import CaseStore
-
-        return CaseStore(people)
 
     def open_provider(self) -> Provider | None:
         """The OpenID provider by which people sign in, None where there is none. Raises: UsageError as its adapter."""

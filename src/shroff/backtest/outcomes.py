@@ -26,7 +26,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
 from shroff.project.policy import OUTCOMES, Policy, outcome_codes
 from shroff.rules.definitions import Rule
-from shroff.runtime.progress import Progress
+from shroff.runtime.progress import Progress, unheard
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log
 from shroff.training.sets.labels import Codes, GatheredLabels, label_codes, rows_of
@@ -159,7 +159,7 @@ def _without_draft(
     explores_alike = all(base.policy(name).explore == draft.policy(name).explore for name in types)
     if not engine.computes and explores_alike:
         return engine.beside(types)
-    found = engine.run(lambda _: None, computing)
+    found = engine.run(unheard, computing)
     if not has_same_scores:
         return found
     return {name: replace(rows, scores=types[name].scores) for name, rows in found.items() if name in types}

@@ -24,7 +24,7 @@ from shroff.lake.rows import SeqRange, VersionsBySeq, read_span, tables_of
 from shroff.operations.declaration import OperationAnswer
 from shroff.replay.compare import segments
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.progress import Progress
+from shroff.runtime.progress import Progress, unheard
 from shroff.runtime.texts import bytes_text, many
 from shroff.runtime.values import replace
 from shroff.streams.lake import RetriedObjects
@@ -81,10 +81,6 @@ class LakeReport(OperationAnswer):
         return {"upto": self.upto, "files": self.files, "bytes": self.bytes}
 
 
-def _no_step(_step: str) -> None:
-    """Take no notice of a step."""
-
-
 def publish_nothing(_state: LakeState) -> None:
     """Readers have the manifests."""
 
@@ -109,7 +105,7 @@ class LakeWriter:
         log: Log,
         now_ms: Callable[[], int],
         *,
-        on_step: Callable[[str], None] = _no_step,
+        on_step: Callable[[str], None] = unheard,
         places_max: int = PLACES_MAX,
         publish: Callable[[LakeState], None] = publish_nothing,
     ) -> None:

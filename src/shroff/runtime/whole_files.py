@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from shroff.errors import StorageError, UsageError
+from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -68,10 +69,6 @@ class UnsyncedError(OSError):
     """A file is whole under its name, and after a power loss it may be what it was before."""
 
 
-def _no_step(_step: str) -> None:
-    """Nothing watches the steps."""
-
-
 @contextmanager
 def whole_file(
     target: Path,
@@ -80,7 +77,7 @@ def whole_file(
     mode: int = 0o666,
     is_durable: bool = True,
     is_new: bool = False,
-    on_step: Callable[[str], None] = _no_step,
+    on_step: Callable[[str], None] = unheard,
 ) -> Iterator[BinaryIO]:
     """A file to write into, which takes the name of `target` at the end, in one step. Where that fails it goes.
 

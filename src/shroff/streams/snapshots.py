@@ -26,6 +26,7 @@ import msgspec
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
 from shroff.runtime.process_wide import mapped
+from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import whole_file
 
@@ -56,10 +57,6 @@ class Header(FrozenStruct):
     log: str
 
 
-def _no_step(_step: str) -> None:
-    """Take no notice of a step."""
-
-
 class Snapshots:
     """The snapshots in one folder. One process at a time may write or remove: the log's writer.
 
@@ -69,7 +66,7 @@ class Snapshots:
         on_step: Told each of `STEPS` as a write comes to it; for crash tests.
     """
 
-    def __init__(self, folder: Path, *, kept: int = KEPT, on_step: Callable[[str], None] = _no_step) -> None:
+    def __init__(self, folder: Path, *, kept: int = KEPT, on_step: Callable[[str], None] = unheard) -> None:
         self.folder, self._kept, self._on_step = folder, max(kept, 1), on_step
 
     def files(self) -> list[Path]:

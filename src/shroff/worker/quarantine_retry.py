@@ -174,7 +174,7 @@ class _Live:
             raw, seals = unmarked(entry.raw, "jsonl")
             return _only(entry, "avro", read_stream(io.BytesIO(b"\n" + raw), "jsonl")), seals
         line = self._decoder.line(line_and_row(entry.place)[1] or 0, entry.raw)
-        return Lines("avro", None, iter([line]), lambda: None), {}
+        return Lines("avro", None, iter([line])), {}
 
     def close(self) -> None:
         """Let the registry go."""

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 from shroff.config import make_folder
 from shroff.errors import StorageError
+from shroff.runtime.progress import unheard
 from shroff.runtime.whole_files import sync_folder
 from shroff.streams.lake import Found, Listed, check_name, digest
 
@@ -22,10 +23,6 @@ UNFINISHED = ".unfinished"  # a folder of files that nobody sees yet
 UNFINISHED_S = 3_600.0  # nobody writes one object for an hour
 LOCK = ".lock"
 OPENED_MAX = 100  # tries: each but the last lost the folder to a writer that ended just then
-
-
-def _no_step(_step: str) -> None:
-    """Take no notice of a step."""
 
 
 class FolderObjects:
@@ -40,7 +37,7 @@ class FolderObjects:
         on_step: Told each of `STEPS` as an object is written; for crash tests.
     """
 
-    def __init__(self, address: str, *, on_step: Callable[[str], None] = _no_step) -> None:
+    def __init__(self, address: str, *, on_step: Callable[[str], None] = unheard) -> None:
         self._folder = Path(address)
         self._on_step = on_step
         self._is_ready = False

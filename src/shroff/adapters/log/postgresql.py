@@ -15,6 +15,7 @@ from shroff.adapters.log.lease import LEASE_S
 from shroff.adapters.log.rows import APPEND_STEPS, RowTable, digest
 from shroff.adapters.log.server_connection import ServerConnection
 from shroff.errors import StateError, StorageError, UsageError
+from shroff.runtime.progress import unheard
 from shroff.streams.batch_check import next_pruned
 from shroff.streams.log import PRUNED_AT_ONCE, Batch, Reply
 
@@ -51,10 +52,6 @@ _REPLY = (
 _Given = TypeVar("_Given")
 
 
-def no_step(_step: str) -> None:
-    """Take no notice of a step."""
-
-
 class PostgresLog(BatchRows):
     """The event log in PostgreSQL: for a worker and its standby on different machines, and for many readers.
 
@@ -68,7 +65,7 @@ class PostgresLog(BatchRows):
     """
 
     def __init__(
-        self, url: str, *, read_only: bool = False, on_step: Callable[[str], None] = no_step, lease_s: float = LEASE_S
+        self, url: str, *, read_only: bool = False, on_step: Callable[[str], None] = unheard, lease_s: float = LEASE_S
     ) -> None:
         """Open the log; a writer makes its tables where there are none.
 

@@ -29,6 +29,7 @@ from shroff.adapters.log.key_parts import KeyParts
 from shroff.adapters.log.rows import APPEND_STEPS, RowTable
 from shroff.adapters.log.sqlite_queries import SqliteQuestions
 from shroff.errors import StateError, StorageError
+from shroff.runtime.progress import unheard
 from shroff.streams.batch_check import check_epoch, next_pruned
 from shroff.streams.log import PRUNED_AT_ONCE, Batch, Reply
 
@@ -40,10 +41,6 @@ _EMERGENCY_PAGES = 16_384  # 128 MB, where nobody calls `maintain`
 
 
 _Given = TypeVar("_Given")
-
-
-def _no_step(_step: str) -> None:
-    """Take no notice of a step."""
 
 
 class SqliteLog(SqliteQuestions):
@@ -61,7 +58,7 @@ class SqliteLog(SqliteQuestions):
         path: Path,
         *,
         read_only: bool = False,
-        on_step: Callable[[str], None] = _no_step,
+        on_step: Callable[[str], None] = unheard,
         max_bytes: int | None = None,
     ) -> None:
         """Open the log; a writer makes it where there is none.

@@ -25,6 +25,7 @@ from shroff.app.backups.vault import FILE_FORMAT, BackedUpLog, BackupPoint, Vaul
 from shroff.errors import StorageError, UsageError
 from shroff.json_types import TextDict
 from shroff.language.values import DAY_MS
+from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.runtime.whole_files import whole_file
 
@@ -106,7 +107,7 @@ class BackupWriter:
         *,
         is_full: bool = False,
         tail_every_s: float | None = None,
-        made: Callable[[BackupPoint], object] = lambda _: None,
+        made: Callable[[BackupPoint], object] = unheard,
     ) -> BackupPoint | None:
         """Make a backup: the tail where that is enough, else a full one. None where nothing changed.
 

@@ -23,7 +23,7 @@ from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.entry_points import load_entry
-from shroff.runtime.progress import Progress
+from shroff.runtime.progress import Progress, unheard
 from shroff.runtime.values import FrozenStruct
 from shroff.runtime.whole_files import sync_folder
 from shroff.streams.log import Log
@@ -102,8 +102,8 @@ def restore(
     to_ms: int | None = None,
     secrets: Path | None = None,
     into: ServerTarget = BY_SETTINGS,
-    progress: Progress = lambda _: None,
-    on_step: Callable[[str], None] = lambda _: None,
+    progress: Progress = unheard,
+    on_step: Callable[[str], None] = unheard,
 ) -> RestoredProject:
     """Restore a project into a folder that is empty or not there. It appears as a whole or not at all.
 
@@ -261,7 +261,7 @@ def log_damage(vault: Vault, number: int) -> str:
         return ""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
-        _write_log(vault, path, logs, lambda _: None)
+        _write_log(vault, path, logs, unheard)
         with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path)) as connection:
             if 0 < connection.execute("PRAGMA user_version").fetchone()[0] < VERSION:
                 return ""

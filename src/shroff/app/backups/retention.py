@@ -18,7 +18,7 @@ from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import DAY_MS, show_duration
-from shroff.runtime.progress import Progress
+from shroff.runtime.progress import Progress, unheard
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
     return vault.readable()
 
 
-def verified(vault: Vault, progress: Progress = lambda _: None) -> VerifiedBackups:
+def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
     """Read every point and piece, and compare each with its hash. Raises: as `Vault.open`.
 
     The log of the newest point is checked as `doctor` does, and where it is damaged those of full ones before it.

@@ -43,11 +43,12 @@ class ProjectCases(ProjectPart):
     def desk(self, people: Desk) -> CaseService:
         """Get the store of cases with its functions, beside that of people."""
         from shroff.cases.desk import CaseService
+        from shroff.cases.sql import CaseStore
 
         definitions = self._definitions
         budgets = [policy.reviews_a_day for policy in definitions.policies.values() if policy.reviews_a_day is not None]
         return CaseService(
-            self._outside.open_cases(people.store),
+            CaseStore(people.store),
             people.store,
             people.now_ms,
             self.settings,

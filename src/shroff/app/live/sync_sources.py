@@ -207,7 +207,7 @@ class SourceReader:
                 yield in_order_of_arrival(intake.submissions(lines, file), intake.events)
                 return
             intake.lay_out(lines, file)
-            placed = Lines(*(lines.format, lines.columns, self._placed(lines), lines.close), separator=lines.separator)
+            placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close, separator=lines.separator)
             submissions = in_order_of_arrival(intake.submissions(placed, file), intake.events)
             yield (replace(submission, source=self._source) for submission in submissions)
 

@@ -22,6 +22,7 @@ from shroff.project.checked_files import CheckedFiles, checked_files
 from shroff.project.loader import files_of
 from shroff.project.settings.systems import load_systems
 from shroff.rules.silences import rule_of
+from shroff.runtime.progress import unheard
 from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class ListFiles(ProjectPart):
         *,
         is_whole: bool = False,
         makes: bool = False,
-        before: Callable[[lists.Edited], None] = lambda _: None,
+        before: Callable[[lists.Edited], None] = unheard,
     ) -> lists.Edited:
         """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
 

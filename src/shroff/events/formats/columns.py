@@ -125,7 +125,7 @@ class ColumnValidator:
         return events, tuple(refused)
 
     def _submissions(self, lines: Any) -> Any:
-        made = Lines("parquet", self._names, iter(lines), lambda: None)
+        made = Lines("parquet", self._names, iter(lines))
         return self._intake.submissions(made, self._source, self._type_name)
 
 

@@ -13,6 +13,7 @@ from msgspec.json import encode as to_json
 from shroff.events.definitions import CsvLayout
 from shroff.events.raw_values import canonical_json, kept_bytes, with_item
 from shroff.language.expression import Path
+from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
@@ -180,8 +181,8 @@ class Lines:
     `format` is what was read (`csv`, `jsonl`, `parquet`, `avro`); `columns` are the names of the columns in order, None
     for JSON lines, where each line has its own. The file is closed after its last line; one that is left before needs
     `close`, or a `with`. `extent` says how much of a file was read, of a compressed one too; None where that is not
-    known. `separator` parts the columns of CSV. `physical` gives the raw lines of JSON instead, and `records` those of
-    CSV; use one of the two.
+    known. `separator` parts the columns of CSV. Without `close` there is no file to close. `physical` gives the raw
+    lines of JSON instead, and `records` those of CSV; use one of the two.
     """
 
     def __init__(
@@ -189,7 +190,7 @@ class Lines:
         format: str,
         columns: tuple[str, ...] | None,
         lines: Iterator[Line],
-        close: Callable[[], None],
+        close: Callable[[], None] = unheard,
         extent: FileExtent | None = None,
         *,
         separator: str = ",",

@@ -53,7 +53,7 @@ def table_lines(table: pa.Table) -> Lines:
             yield from lines_of(batch, range(before + 1, before + 1 + batch.num_rows))
             before += batch.num_rows
 
-    return Lines("parquet", tuple(table.schema.names), lines(), lambda: None)
+    return Lines("parquet", tuple(table.schema.names), lines())
 
 
 def _check_names(names: Sequence[str], what: object) -> None:

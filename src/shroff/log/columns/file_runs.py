@@ -39,7 +39,7 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
     named = intake.named_types(lines, source, as_type) if type_ is None and lines.physical else []
     if type_ is None and not named:
         return in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events)
-    each = Lines(lines.format, lines.columns, iter(given.popleft, None), _nothing, separator=lines.separator)
+    each = Lines(lines.format, lines.columns, iter(given.popleft, None), separator=lines.separator)
     by_one = intake.submissions(each, source, as_type)
     if lines.records is not None:
         assert type_ is not None
@@ -219,7 +219,3 @@ def _json_line(raws: Sequence[bytes], first: int, lines: Sequence[int], at: int)
 
 def _place(first: int, at: Sequence[int], row: int) -> str:
     return place_of(first + row, at[row])
-
-
-def _nothing() -> None:
-    """There is no file to close."""

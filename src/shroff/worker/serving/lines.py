@@ -191,7 +191,7 @@ class _LineReader:
 
     def _lines(self, lines: Iterator[Line]) -> Lines:
         kind = self._kind
-        return Lines(kind.format, kind.columns, lines, _nothing, separator=kind.separator)
+        return Lines(kind.format, kind.columns, lines, separator=kind.separator)
 
 
 def reason_of(error: Exception, *, shows_words: bool) -> str:
@@ -203,7 +203,3 @@ def reason_of(error: Exception, *, shows_words: bool) -> str:
 
 def _place(lines: Sequence[Line], at: int) -> str:
     return lines[at].place
-
-
-def _nothing() -> None:
-    """There is no file to close."""
