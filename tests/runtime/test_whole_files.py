@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from shroff.errors import StorageError, UsageError
 from shroff.runtime import whole_files
-from shroff.runtime.whole_files import whole_file, write_lines, write_tables
+from shroff.runtime.whole_files import UNFINISHED_S, whole_file, write_lines, write_tables
 
 BATCHES = [[b"one\n", b"two\n"], [b"three\n"]]
 WRITTEN = b"one\ntwo\nthree\n"
@@ -142,6 +143,30 @@ def test_a_file_that_cannot_be_written_leaves_nothing_and_is_as_it_was(tmp_path)
         write_lines(tmp_path / "out", batches())
     assert (tmp_path / "out").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_two_that_write_one_file_and_a_part_of_somebody_else_do_not_meet(tmp_path):
+    (tmp_path / "out.part").write_text("mine")
+
+    def batches(number):
+        yield [b"%d\n" % number] * 10_000
+        if number < 2:
+            write_lines(tmp_path / "out", batches(number + 1))
+        yield [b"%d\n" % number]
+
+    write_lines(tmp_path / "out", batches(1))
+    assert (tmp_path / "out").read_bytes() == b"1\n" * 10_001
+    assert (tmp_path / "out.part").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.part"]
+
+
+def test_what_a_killed_process_left_of_a_file_goes_with_the_next_one(tmp_path):
+    for name, age_s in (("old12345", 2 * UNFINISHED_S), ("new12345", 0)):
+        (tmp_path / f".out.{name}.unfinished").touch()
+        os.utime(tmp_path / f".out.{name}.unfinished", (time.time() - age_s,) * 2)
+    write_lines(tmp_path / "out", BATCHES)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.new12345.unfinished", "out"]
 
 
 def test_what_has_the_name_already_stays_where_a_new_file_is_asked_for(tmp_path):

@@ -11,9 +11,11 @@ import glob
 import io
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+LOST = "lost+found"  # of a volume, which only root can read
 UNFINISHED = "unfinished"  # how the names of files that are being written end
 UNFINISHED_S = 3_600.0  # no process writes one text for an hour
 GROUP_ROWS = 1 << 17  # of a row group, at least
@@ -132,7 +135,7 @@ def _link(part: Path, target: Path) -> None:
 def remove_unfinished(target: Path, now_s: float) -> None:
     """Remove what processes left that were killed while they wrote this file, an hour ago at least."""
     for path in unfinished_files(target.parent, target.name):
-        with suppress(FileNotFoundError):  # another process has just removed it
+        with suppress(OSError):  # another process has just removed it, or it is somebody else's
             if now_s - path.stat().st_mtime > UNFINISHED_S:
                 path.unlink()
 
@@ -155,7 +158,8 @@ def sync_folder(path: Path) -> None:
 def unfinished(out: Path) -> Iterator[Path]:
     """A file beside `out` to write into; it takes the name of `out` at the end, or goes.
 
-    Where `out` is a link, what it leads to is replaced and the link stays.
+    The name meanwhile is one that nobody else has, as of `whole_file`. Where `out` is a link, what it leads to is
+    replaced and the link stays.
 
     Raises: UsageError where it is no file, such as a folder or a device, or its folder is not there; StorageError
         where it cannot be written.
@@ -163,8 +167,9 @@ def unfinished(out: Path) -> Iterator[Path]:
     if is_stream(out):
         raise UsageError(f"{out} is a device or a pipe; this needs a file, which is put together beside its name.")
     target = _target(out)
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.{UNFINISHED}")
     try:
+        remove_unfinished(target, time.time())
         with whole_file(target, part, is_durable=False):
             yield part
             if target.exists():
@@ -387,6 +392,11 @@ def own(folder: Path, name: str) -> Path:
     return path
 
 
+def children(folder: Path) -> list[Path]:
+    """What lies in a folder, but for what the root of a volume has of itself."""
+    return [path for path in folder.iterdir() if path.name != LOST]
+
+
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     """Write files into a new or empty folder; gives their names.
 
@@ -395,7 +405,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[str]:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file. Choose a new folder.")
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and children(folder):
         raise UsageError(f"{folder} is not empty, and init overwrites nothing. Choose a new or an empty folder.")
     is_new = not folder.exists()
     try:
@@ -404,7 +414,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[str]:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(files[file])
     except OSError as error:
-        for child in folder.iterdir() if folder.is_dir() else ():
+        for child in children(folder) if folder.is_dir() else ():
             shutil.rmtree(child) if child.is_dir() else child.unlink()
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
