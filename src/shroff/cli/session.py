@@ -62,13 +62,14 @@ class Session(Struct):
     def empty_folder(self) -> Path | None:
         """The named or the current folder, where it holds nothing and no project is above it; else None."""
         from shroff import config
+        from shroff.runtime.whole_files import children
 
         folder = self.folder or Path.cwd()
         if self.folder is None:
             with suppress(UsageError):
                 config.find_project(folder)
                 return None
-        return folder if folder.is_dir() and not any(folder.iterdir()) else None
+        return folder if folder.is_dir() and not children(folder) else None
 
     def project_or_folder(self) -> Project:
         """The project; where it is lost, its folder or the current one."""

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from shroff.config import make_folder
 from shroff.errors import StorageError
 from shroff.runtime.progress import unheard
-from shroff.runtime.whole_files import sync_folder
+from shroff.runtime.whole_files import LOST, sync_folder
 from shroff.streams.lake import Found, Listed, check_name, digest
 
 STEPS = ("begin", "written", "synced", "named", "done")
@@ -80,7 +80,7 @@ class FolderObjects:
         found: list[Listed] = []
         with self._telling(folder or "the folder"):
             for place, folders, files in os.walk(start, onerror=_unlisted):
-                folders[:] = [folder_name for folder_name in folders if not folder_name.startswith(".")]
+                folders[:] = [folder_name for folder_name in folders if not folder_name.startswith((".", LOST))]
                 here = Path(place)
                 for file in files:
                     if not file.startswith("."):

@@ -229,7 +229,7 @@ class BackupWriter:
 
     def _scan(self, found: dict[str, StoredFile]) -> tuple[dict[str, StoredFile], TextDict]:
         """The project's files, of which those that changed are stored; and the fingerprints of secrets."""
-        stored, secret = project_files.files(self._folder)
+        stored, secret = project_files.files(self._folder, self._is_known)
         for name in stored:
             if (kept := self._file(name)) is not None:
                 found[name] = kept
@@ -241,6 +241,12 @@ class BackupWriter:
                 )
         return found, secrets
 
+    def _is_known(self, name: str) -> bool:
+        """Whether a file is as it was when it was stored."""
+        with suppress(OSError):
+            return name in self._seen and self._seen[name][0] == _mark((self._folder / name).stat())
+        return False
+
     def _file(
         self, name: str, pause_s: float | None = None, pause: Callable[[], object] = lambda: None
     ) -> StoredFile | None:
@@ -249,13 +255,12 @@ class BackupWriter:
         Args:
             pause_s: Between two calls of `pause`; None for none.
         """
+        if self._is_known(name):
+            return self._seen[name][1]
         path = self._folder / name
         try:
             with path.open("rb") as file:
                 state = os.fstat(file.fileno())
-                mark = (state.st_mtime_ns, state.st_size, state.st_ino, state.st_mode)
-                if name in self._seen and self._seen[name][0] == mark:
-                    return self._seen[name][1]
                 is_certain = time.time_ns() - state.st_mtime_ns > CERTAIN_NS
                 blocks, pieces = iter(lambda: file.read(PIECE_PAGES * 8_192), b""), list[str]()
                 while some := self._vault.put_all(_for_a_while(blocks, pause_s)):
@@ -263,7 +268,7 @@ class BackupWriter:
                     pause()
                 found = stat.S_IMODE(state.st_mode), pieces
                 if is_certain:  # else it may be written again, with the same times
-                    self._seen[name] = mark, found
+                    self._seen[name] = _mark(state), found
                 return found
         except FileNotFoundError:
             return None
@@ -285,6 +290,10 @@ class BackupWriter:
 
     def _write_note(self, number: int, at_ms: int) -> None:
         write_note(self._context.paths.state, BackupNote(self._id, self._vault.address, number, at_ms))
+
+
+def _mark(state: os.stat_result) -> tuple[int, ...]:
+    return state.st_mtime_ns, state.st_size, state.st_ino, state.st_mode
 
 
 def _for_a_while(blocks: Iterator[bytes], seconds: float | None) -> Iterator[bytes]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from shroff.config import STATE_FOLDER
 from shroff.errors import StorageError
-from shroff.runtime.whole_files import has_secret_name, leads_out
+from shroff.runtime.whole_files import LOST, UNFINISHED, has_secret_name, leads_out
 
 LOG = "log.db"
 LOG_FILE = f"{STATE_FOLDER}/{LOG}"
@@ -30,15 +30,21 @@ def has_log(folder: Path) -> bool:
     return (folder / LOG_FILE).is_file()
 
 
-def files(folder: Path) -> tuple[list[str], list[str]]:
-    """The files to store, and the secrets and links out of the project. Names are as `rules/velocity.yaml`."""
+def files(folder: Path, is_known: Callable[[str], bool]) -> tuple[list[str], list[str]]:
+    """The files to store, and the secrets and links out of the project. Names are as `rules/velocity.yaml`.
+
+    Args:
+        is_known: Whether a file was stored as it is, so that it is no secret and need not be opened.
+    """
     stored, secret = list[str](), list[str]()
     for name in _walk(folder):
         parts = name.split("/")
-        if parts[0] == STATE_FOLDER and (_is_made_again(parts) or parts[-1].startswith(LOG)):
+        is_made_again = parts[0] == STATE_FOLDER and (_is_made_again(parts) or parts[-1].startswith(LOG))
+        if is_made_again or name.endswith(f".{UNFINISHED}"):
             continue
         home = folder / STATE_FOLDER if parts[0] == STATE_FOLDER else folder
-        named = _is_link_away(home, folder / name) or _is_secret(folder / name, parts)
+        path = folder / name
+        named = not is_known(name) and (_is_link_away(home, path) or _is_secret(path, parts))
         (secret if named else stored).append(name)
     return stored, secret
 
@@ -71,7 +77,9 @@ def _walk(folder: Path) -> Iterator[str]:
         seen.add(real)
         is_top = here == folder
         folders[:] = sorted(
-            name for name in folders if (is_top and name == STATE_FOLDER) or not name.startswith((".", "__pycache__"))
+            name
+            for name in folders
+            if (is_top and name == STATE_FOLDER) or not name.startswith((".", "__pycache__", LOST))
         )
         links = [name for name in folders if (here / name).is_symlink() and here / name != state]
         away = {link for link in links if leads_out(folder, here / link)}
@@ -94,7 +102,7 @@ def _is_made_again(parts: list[str]) -> bool:
 
 def _is_passing(name: str) -> bool:
     """Whether it is a lock, or a file that is being written."""
-    return name.endswith((".lock", ".unfinished", ".part")) or name.rpartition("/")[2].startswith(".")
+    return name.endswith((".lock", ".unfinished")) or name.rpartition("/")[2].startswith(".")
 
 
 def _is_link_away(home: Path, path: Path) -> bool:

@@ -158,8 +158,8 @@ def pruned(
 
 def _useless(points: list[BackupPoint], damaged: Collection[int]) -> set[int]:
     """The numbers of damaged points before the newest full backup, and of the tails that need them."""
-    newest = max((point.number for point in points if point.is_full), default=0)
     full = {point.number for point in points if point.is_full}
+    newest = max(full, default=0)
     found: set[int] = set()
     for number in sorted({point.number for point in points} | set(damaged)):
         if number < newest and (number in damaged or (number - 1 in found and number not in full)):

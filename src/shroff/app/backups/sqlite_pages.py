@@ -90,26 +90,24 @@ class SqlitePages:
 
         Without a position: all pages of the write-ahead log, which complete what `file_blocks` reads from now on.
         """
-        opened = self._open()
-        try:
-            found = self._read(since)
-        except BaseException:
-            opened.close()
-            raise
+        opened, found = self._opened(since)
         self._hold(opened)
         self._last = None if found is None else found.at
         return found
 
     def logged(self) -> PageChanges | None:
         """All pages of the write-ahead log, as `changes` without a position, which then goes on from its last one."""
+        self._beside, found = self._opened(None)  # until the next call: its pages stay where they are
+        return found
+
+    def _opened(self, since: PagePosition | None) -> tuple[sqlite3.Connection, PageChanges | None]:
+        """A read transaction, and what it reads."""
         opened = self._open()
         try:
-            found = self._read(None)
+            return opened, self._read(since)
         except BaseException:
             opened.close()
             raise
-        self._beside = opened  # until the next call: its pages stay where they are
-        return found
 
     def _read(self, since: PagePosition | None) -> PageChanges | None:
         if os.fstat(self._descriptor("")).st_ino != self._path.stat().st_ino:
