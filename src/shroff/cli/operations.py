@@ -191,6 +191,7 @@ def _parameter(field: RequestField) -> click.Parameter:
             shell_complete=offer,
         )
     read = about.read
+    given: JsonObject = {} if field.is_required else {"default": None if read is not None else field.default}
     return click.Option(
         [about.flags or f"--{field.name.replace('_', '-')}", field.name],
         type=kind if read is None else click.STRING,
@@ -198,7 +199,7 @@ def _parameter(field: RequestField) -> click.Parameter:
         multiple=is_many if read is None else about.is_repeated,
         required=field.is_required,
         metavar=about.metavar or None,
-        **({} if field.is_required else {"default": None if read is not None else field.default}),
+        **given,
         callback=None if read is None else lambda _context, _option, text: read(text) if text else None,
         help=about.help,
         show_default=bool(field.default) and kind is not click.BOOL,

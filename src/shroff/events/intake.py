@@ -182,14 +182,14 @@ class Intake:
     def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
         """The type of all these lines of JSON or CSV, where columns are made of it."""
         _check_type(as_type, self.events)
-        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        as_type, reading = self._reading(lines, source, as_type)
         _check_beginning(lines, as_type, reading)
         type_ = self.events.types.get(as_type or "")
         return type_ if type_ is not None and reading.has_columns_of(type_) else None
 
     def named_types(self, lines: Lines, source: str, as_type: str | None) -> list[EventType]:
         """The types of which columns are made, where each of these lines of JSON names its type."""
-        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        as_type, reading = self._reading(lines, source, as_type)
         picker, types = reading.dispatcher, self.events.types.values()
         is_named = as_type is None and not (picker.has_conditions or picker.each or self.events.has_arrivals)
         return [type_ for type_ in types if is_named and reading.has_columns_of(type_)]
@@ -212,7 +212,7 @@ class Intake:
         self, lines: Lines, source: str, as_type: str | None, schema: Avro
     ) -> tuple[EventType, Mapper] | None:
         """The type of a live source's records of Avro of this schema, and its mapping, where a short way is open."""
-        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        as_type, reading = self._reading(lines, source, as_type)
         own = {} if lines.columns is not None else self._own(as_type, reading)
         name, reading = own.get(schema.name, (as_type or "", reading))
         type_ = self.events.types.get(name)
@@ -223,7 +223,13 @@ class Intake:
         return (type_, reading.mappers[name]) if fit(schema, type_, self.settings).is_readable else None
 
     def _reading(
-        self, lines: Lines, source: str, as_type: str | None, seals: RedactedValues | None, *, is_default: bool
+        self,
+        lines: Lines,
+        source: str,
+        as_type: str | None,
+        seals: RedactedValues | None = None,
+        *,
+        is_default: bool = False,
     ) -> tuple[str | None, LineReading]:
         """The reader of a source's lines, and which type it has them be."""
         self.lay_out(lines, source, as_type)
@@ -343,7 +349,7 @@ class Intake:
 
     def items(self, lines: Lines, source: str, as_type: str | None) -> Callable[[Line], Sequence[Line]] | None:
         """Split of a live source's messages into a line for each event; None where each is one event at most."""
-        as_type, reading = self._reading(lines, source, as_type, None, is_default=False)
+        as_type, reading = self._reading(lines, source, as_type)
         return partial(reading.items, as_type=as_type) if reading.dispatcher.each else None
 
     def _own(self, as_type: str | None, reading: LineReading) -> dict[str, tuple[str, LineReading]]:

@@ -119,6 +119,10 @@ class _StatesOrigin(msgspec.Struct):
     folds: tuple[int, ...]
 
 
+def _name(reader: LakeReader, out: Path) -> str:
+    return sha256(repr((reader.objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
+
+
 def decide_on_cluster(
     objects: RetriedObjects,
     opened: Callable[[], Objects],
@@ -138,8 +142,7 @@ def decide_on_cluster(
     if most < 1:
         raise UsageError(f"a micro-batch has at least 1 record, not {most}.")
     reader = LakeReader(objects)
-    name = sha256(repr((objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
-    replay = replay_plan(name, opened, reader, models, cluster.partitions)
+    replay = replay_plan(_name(reader, out), opened, reader, models, cluster.partitions)
     make_folder(out / DECISIONS)
     begin(out / PLAN, reader, replay)
     run = ReplayRun(replay.upto, replay.upto)
@@ -333,8 +336,7 @@ def decide_live(
         except NoLakeError:
             time.sleep(LOOK_S)
             continue
-        name = sha256(repr((objects.address, reader.state.number, str(out))).encode()).hexdigest()[:16]
-        replay = replay_plan(name, opened, reader, models, cluster.partitions, is_live=True)
+        replay = replay_plan(_name(reader, out), opened, reader, models, cluster.partitions, is_live=True)
         begin(out / PLAN, reader, replay)
         decided = DecidedLog(log, ReplayProcess(replay), out / PARTS, now_ms)
         write, has_more = partial(write_part, out / PARTS), partial(decided.has_more, goes_on)

@@ -47,14 +47,14 @@ class LakeReader:
 
     def _take(self, state: LakeState) -> None:
         self.state, objects = state, self.objects
-        if not self.state.number:
+        if not state.number:
             raise NoLakeError(f"there is no lake in {objects.address}; 'shroff lake write' makes one")
-        if not self.state.is_whole:
+        if not state.is_whole:
             raise StateError(f"{objects.address} has JSON documents only, so it cannot replace the log")
-        for path in [path for path in self._held if path not in self.state.files]:
+        for path in [path for path in self._held if path not in state.files]:
             del self._held[path]
         self._files = {}
-        for lake_file in sorted(self.state.files.values(), key=lambda file: (file.first, file.path)):
+        for lake_file in sorted(state.files.values(), key=lambda file: (file.first, file.path)):
             self._files.setdefault(lake_file.kind, []).append(lake_file)
 
     @property

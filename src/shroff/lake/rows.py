@@ -6,7 +6,7 @@ their values as columns, typed by the version of the project that was in force a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -214,25 +214,20 @@ def field_columns(type_: EventType) -> TextDict:
     return found
 
 
-def _controls(records: list[Record]) -> tuple[Ints, pa.Table]:
+def _controls(records: list[Record], more: Iterable[tuple[str, pa.Array]] = ()) -> tuple[Ints, pa.Table]:
+    """Records of any kind, with more columns."""
     times = _times(records)
     columns = _base(records, [record.id for record in records], times)
     columns["type"] = pa.array([record.type for record in records], pa.string())
-    return times, pa.table(columns | {"body": texts_of(_bodies(records))})
+    return times, pa.table({**columns, **dict(more), "body": texts_of(_bodies(records))})
 
 
 def _labels(records: list[Record]) -> tuple[Ints, pa.Table]:
-    times = _times(records)
-    columns = _base(records, [record.id for record in records], times)
-    columns["type"] = pa.array([record.type for record in records], pa.string())
-    said = _decoded(
-        [record.body for record in records],
-        _LabelColumns,
-        lambda row: f"the label at sequence number {records[row].seq}",
+    said = _decoded(_bodies(records), _LabelColumns, lambda row: f"the label at sequence number {records[row].seq}")
+    names = _LabelColumns.__struct_fields__
+    return _controls(
+        records, ((name, pa.array([getattr(label, name) for label in said], pa.string())) for name in names)
     )
-    for name in _LabelColumns.__struct_fields__:
-        columns[name] = pa.array([getattr(label, name) for label in said], pa.string())
-    return times, pa.table(columns | {"body": texts_of(_bodies(records))})
 
 
 def _flags(rows: list[FlagRow]) -> tuple[Ints, pa.Table]:

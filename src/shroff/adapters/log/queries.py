@@ -91,6 +91,10 @@ class LogQuestions(ABC):
         """The only row of a question that gives one integer, or nothing in its place."""
         return self._ask(sql, shape="I")[0]
 
+    def _end_at(self, upto: int | None) -> int:
+        """A place, or the last one."""
+        return self.last_seq() if upto is None else min(upto, self.last_seq())
+
     def last_seq(self) -> int:
         """The last place, 0 where the log is empty."""
         (seq,) = self._one(self.wording.last_seq)
@@ -172,7 +176,7 @@ class LogQuestions(ABC):
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = 65_536) -> Iterator[bytes]:
         """Place and outcome of decisions, as lines. Cost in SQLite: 0.2 µs a decision."""
-        end = self.last_seq() if upto is None else min(upto, self.last_seq())
+        end = self._end_at(upto)
         for start in range(after, end, size):
             stop = min(start + size, end)
             rows = self._ask(self.wording.outcomes, (start, stop), "it")
