@@ -199,7 +199,7 @@ class CaseTransaction(FrozenStruct):
     def put(self, before: Case, what: str, words: str = "", **changes: Any) -> Case:
         """Change a case, with its version, its history and the record. Gives it as it is now."""
         by = {"changed_by": self.who.id, "changed_name": self.who.shown_name, "changed_ms": self.now_ms}
-        now = replace(before, **{**by, **changes}, version=before.version + 1)
+        now = replace(before, **(by | changes), version=before.version + 1)
         self.change.put_cases([now])
         shown_before, shown = _differing(before, now, _TOLD.get(what, ()))
         self.happened(before.number, what, words, shown)

@@ -90,7 +90,7 @@ def run_rule_tests(
     problems = [problem for rule in rules for test in rule.tests if (problem := runner.run(rule, test)) is not None]
     if read is not None and not problems:
         new = {name: {**answers.get(name, {}), **list_.answers} for name, list_ in runner.lists.items()}
-        read.keep("tests", _Passed(definitions, {**answers, **new}))
+        read.keep("tests", _Passed(definitions, answers | new))
     return count, problems
 
 

@@ -320,7 +320,7 @@ class Registry:
             raise _damaged(id_, MANIFEST, str(error)) from None
         if manifest.id != id_:
             raise _damaged(id_, MANIFEST, f"it is of the model {manifest.id!r}")
-        hashes = {**manifest.run.files, **manifest.files}  # the digest does not know what is of a run
+        hashes = manifest.run.files | manifest.files  # the digest does not know what is of a run
         files: dict[str, bytes] = {}
         damaged: TextDict = {}
         for name, wanted in hashes.items():

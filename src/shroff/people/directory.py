@@ -231,7 +231,7 @@ def _apply(before: JsonObject, verb: str, path: str, given: Any) -> None:
         if key:
             hits = [item for item in items if _same(item, key, wanted)]
             new = {part: None if is_gone else given} if part else given
-            given = [] if is_gone and not part else [{**hit, **new} for hit in hits or [{key: wanted}]]
+            given = [] if is_gone and not part else [hit | new for hit in hits or [{key: wanted}]]
         else:
             given = given if isinstance(given, list) else [given] * bool(given)
             values = [item["value"] for item in given]

@@ -114,7 +114,7 @@ class CheckedFiles(FrozenStruct):
             texts[file] = load_list(file, text, []).mapped(stands_for).text if mapped is None else mapped
         now = Versions(**{**self._kept.versions, LISTS: self._read.version(LISTS, texts)})
         others = {name: text for name, text in in_force.items() if not is_list(name)}
-        return ListRows(now, {**others, **texts}, self.look_ups)
+        return ListRows(now, others | texts, self.look_ups)
 
     def keep(self, path: Path, version: str = "") -> None:
         """Keep it for the next process, where that can be written; the version of its lists once that is active."""

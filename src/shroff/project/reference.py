@@ -80,7 +80,7 @@ class EditedEntries(Mapping[str, int | None]):
         rest, changed = was.rest, {value: expires for value, expires in was.new.items() if value not in gone}
         missing = was.gone | {value for value in gone if value in rest}
         there = {value: rest[value] for value in new if value in rest and value not in missing}
-        merged = _merged({**there, **changed}, new.items())
+        merged = _merged(there | changed, new.items())
         if len(rest) >= _LONG and len(merged) + len(missing) <= _CHANGED_MAX:
             return cls(rest, merged, missing)
         copied = dict(rest)  # at once, and not entry by entry

@@ -230,7 +230,7 @@ class MessageMaker:
             return self._label_values(submission.label)
         assert submission.event is not None
         found = dict(zip(self._fields[submission.type], submission.event.values, strict=True))
-        return {**found, **dict(submission.personal)} if submission.personal else found
+        return found | dict(submission.personal) if submission.personal else found
 
     def _label_values(self, label: LabelInput) -> dict[str, Value]:
         found: dict[str, Value] = {

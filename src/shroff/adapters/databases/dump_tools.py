@@ -151,7 +151,7 @@ def _running(
             stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.DEVNULL if stdout is None else stdout,
             stderr=said,
-            env={**os.environ, **variables},
+            env=os.environ | variables,
             start_new_session=True,  # Ctrl-C is for us, who end it
         )
         try:

@@ -206,7 +206,7 @@ class SqlSink:
 
     def _values(self, row: Outgoing) -> JsonObject:
         found = self._row(row)
-        return {**found, **_chosen_values(row, self._chosen)} if self._chosen else found
+        return found | _chosen_values(row, self._chosen) if self._chosen else found
 
     def _write(self, rows: Sequence[JsonMapping]) -> str:
         """Write rows by their keys, all or none; gives why they are refused for good, or nothing."""

@@ -112,7 +112,7 @@ def import_rates(project: Project, request: ImportRates) -> ImportedRates:
     read = [row for row in found if row[0] in CODES and row[1] >= request.start]
     new = {(day, code): rate for code, day, rate in read}
     changed = sum(known[key] != rate for key, rate in new.items() if key in known)
-    lines = [f"{code},{day},{rate}" for (day, code), rate in sorted({**known, **new}.items())]
+    lines = [f"{code},{day},{rate}" for (day, code), rate in sorted((known | new).items())]
     target.parent.mkdir(exist_ok=True)
     config.write_text(target, "\n".join([",".join(columns), *lines, ""]))
     return ImportedRates(

@@ -208,9 +208,12 @@ class GroupState:
         there = valid.view(np.bool_)
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
-            answers, is_there = (np.ascontiguousarray(column[:, frame.places]) for column in (out, there))
-            for at, aggregate in enumerate(self.group.aggregates):
-                column = decode(answers[at], is_there[at], aggregate.type, self.texts)
+            at = frame.places  # `take` needs a tenth of the time of `[:, at]`
+            answers, is_there = (
+                column[:, at] if isinstance(at, slice) else column.take(at, 1) for column in (out, there)
+            )
+            for number, aggregate in enumerate(self.group.aggregates):
+                column = decode(answers[number], is_there[number], aggregate.type, self.texts)
                 if self._reads_this:
                     column = _masked(aggregate, column, frame, self.this_fields[aggregate])
                 frame.aggregates[aggregate] = column

@@ -146,7 +146,7 @@ def _tried(texts: NoticeTemplates, notice: Notice, language: str) -> Iterator[Te
 def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
     """Values of the shapes that the text of a notice is given: what it shows is always text."""
     words, shown = WORDS[language], dict.fromkeys(notice.show, _AMOUNT)
-    given: JsonObject = {**shown, **dict.fromkeys(NAMES_OF[notice.text_kind], "sample")}
+    given: JsonObject = shown | dict.fromkeys(NAMES_OF[notice.text_kind], "sample")
     given |= {"words": words, "language": language, "show": shown, "facts": list(_FACTS), "amount": _AMOUNT}
     found: list[JsonObject]
     if notice.text_kind == "question":
@@ -173,4 +173,4 @@ def samples(notice: Notice, language: str) -> Iterator[JsonObject]:
         }
         may_be_many = bool(notice.digest_ms or notice.limit or notice.quiet)
         found = [{"items": [item], "more": 0}, {"items": [item, item], "more": 2}][: 1 + may_be_many]
-    yield from ({**given, **sample} for sample in found)
+    yield from (given | sample for sample in found)

@@ -148,7 +148,7 @@ class Systems(FrozenStruct):
             usual.pop("ca", None)  # it is for all that are encrypted
         options = {**usual, **own.options}
         files: JsonObject = {name: str(folder / options[name]) for name in ("ca", "cert", "key") if name in options}
-        return System(system.kind, {**options, **files})
+        return System(system.kind, options | files)
 
     @property
     def mails_are_files(self) -> bool:

@@ -40,6 +40,6 @@ ROUTES = (
         "List the audit log, newest first: who did what, with old and new values.",
         "A page of the audit log.",
         problems={400: ""},
-        query={**FILTERS, **PAGED},
+        query=FILTERS | PAGED,
     ),
 )

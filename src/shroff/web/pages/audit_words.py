@@ -63,7 +63,7 @@ def action_words(action: str) -> str:
 def changes_of(before: object, after: object, names: TextMapping) -> list[tuple[str, str, str]]:
     """Changes of an action: name, old and new value of each field that differs. `names` has users by id."""
     if isinstance(before, dict) and isinstance(after, dict):
-        named = [name for name in {**before, **after} if name not in _TAGS]
+        named = [name for name in before | after if name not in _TAGS]
         changed = [name for name in named if before.get(name) != after.get(name)]
         return [
             (_name(name), _text(before.get(name), names, name), _text(after.get(name), names, name)) for name in changed

@@ -213,7 +213,7 @@ class NamedReader:
         """Begin again behind these offsets: what was polled since is given again."""
         if self.task is not None:
             wait([self.task])
-        self.task, self._reached, self.retry, self.error = None, {**self.before.known, **offsets}, Backoff(), None
+        self.task, self._reached, self.retry, self.error = None, self.before.known | offsets, Backoff(), None
         self._is_begun = self.is_filled = self.is_drained = False
         self._absent_s = None
 

@@ -303,7 +303,7 @@ def described_build(connection: Any, models: Sequence[MartModel], built: BuiltMa
     """
     before = {mart.name: mart.signature for mart in built.marts}
     if before != (signatures := _signatures(models, lake)):
-        changed = [name for name in {**before, **signatures} if before.get(name) != signatures.get(name)]
+        changed = [name for name in before | signatures if before.get(name) != signatures.get(name)]
         raise UsageError(f"{', '.join(sorted(changed)[:5])} changed since the last build. Run 'shroff marts build'.")
     create_tables(connection, lake)
     create_views(connection, lake)

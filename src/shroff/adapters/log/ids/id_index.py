@@ -42,7 +42,7 @@ from shroff.streams.log import Record
 
 LEVEL_BITS = 4  # a run of 16 times the size is of the next level
 _AT_ONCE = 1_024  # parts of one question
-_KEPT = 4  # questions whose digests are remembered
+_KEPT = 16  # questions whose digests are remembered: three of a batch with labels, and those of the next
 
 
 class IdRun(NamedTuple):
