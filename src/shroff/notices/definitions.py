@@ -296,10 +296,9 @@ class _NoticeLoader:
             node.report(self._problems, words, "Name it: 'event: payment'.")
             return None
         definitions = self._definitions
-        names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
         types = {name: feature.type for name, feature in definitions.features.items()}
         scope = Scope(
-            names,
+            definitions.names,
             what=f"{what} of a notice",
             this=(self._event,),
             feature=types.get,

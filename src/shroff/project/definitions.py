@@ -114,6 +114,11 @@ class Definitions:
         found: Conversion = self.worked_out["conversion"]
         return found
 
+    @property
+    def names(self) -> DeclaredNames:
+        """What expressions may name."""
+        return self.events.names(frozenset(self.reference.lists), self.settings.money_places)
+
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
 
@@ -175,10 +180,8 @@ class Definitions:
 
         What does not fit the project any more is none of them: that is a mistake, which is told where it is loaded.
         """
-        lists = frozenset(self.reference.lists)
-        names = self.events.names(lists, self.settings.money_places)
         types = {name: feature.type for name, feature in self.features.items()}
-        scope = Scope(names, what="a model", this=(event,), feature=types.get)
+        scope = Scope(self.names, what="a model", this=(event,), feature=types.get)
         nodes: dict[str, Node] = {}
         for name in (input_["name"] for input_ in manifest.get("inputs", ())):
             with suppress(ExpressionError):
@@ -240,11 +243,9 @@ def load_definitions(
     """
     read = ReadOnce() if read is None else read
     if "shroff.yaml" not in files:
+        words = "there is no shroff.yaml in this folder, so it is not a project."
         hint = "Run 'shroff init DIR --template payments' to make a project."
-        return Loaded(
-            None,
-            [Problem("shroff.yaml", 0, 0, "", "there is no shroff.yaml in this folder, so it is not a project.", hint)],
-        )
+        return Loaded(None, [Problem("shroff.yaml", 0, 0, "", words, hint)])
     found: list[Problem] = []
     lists = {name: read.list_file(name, files[name], found) for name in sorted(files) if is_list(name)}
     list_names = frozenset(list_.name for list_ in lists.values())

@@ -70,10 +70,9 @@ class AddedFile(ProjectFile, frozen=True):
     def content(self, text: str | None, definitions: Definitions) -> Any:
         """The content of the file as it is now; None: there is no file. Raises: DefinitionError with every mistake."""
         problems: list[Problem] = []
-        names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
         types = {name: feature.type for name, feature in definitions.features.items()}
         node = None if text is None else read(text, self.place, problems)
-        found = self.load(node, FileContext(definitions.events, names, types), problems)
+        found = self.load(node, FileContext(definitions.events, definitions.names, types), problems)
         if problems:
             raise DefinitionError(problems)
         return found

@@ -83,7 +83,13 @@ class PushSource(Protocol):
         """
 
     def fetch(self, url: str) -> None:
-        """Get what `verified` lacked; may take seconds. Raises: TransientError where it cannot be had now."""
+        """Get what `verified` lacked; may take seconds; nothing by default.
+
+        Raises: TransientError where it cannot be had now.
+        """
 
     def confirm(self, push: Push) -> None:
-        """Tell the sender that its messages are wanted. Raises: TransientError, UsageError where it refuses."""
+        """Tell the sender that its messages are wanted; nothing by default, for one that never asks.
+
+        Raises: TransientError, UsageError where it refuses.
+        """

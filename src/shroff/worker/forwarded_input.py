@@ -105,11 +105,11 @@ def _submission(line: HandedLine, definitions: Definitions, codecs: dict[str, Co
     )
     if bytes(line.event) != b"null":
         if line.type not in codecs:
-            return _refused(found, f"{line.type!r} is not an event type of the active version")
+            return replace(found, refusal=f"{line.type!r} is not an event type of the active version")
         try:
             event = codecs[line.type].decode(bytes(line.event))
         except StateError as error:
-            return _refused(found, f"the active version has other fields: {error}")
+            return replace(found, refusal=f"the active version has other fields: {error}")
         return replace(found, **{"event" if line.refusal is None else "refused": event})
     if line.refusal is not None or bytes(line.label) == b"null":
         return found
@@ -117,8 +117,4 @@ def _submission(line: HandedLine, definitions: Definitions, codecs: dict[str, Co
     words = label_refusal(label, definitions.settings)
     if label.event_type not in definitions.events.types:
         words = f"event: {label.event_type!r} is not an event type of the active version"
-    return _refused(found, words) if words else replace(found, label=label)
-
-
-def _refused(submission: Submission, words: str) -> Submission:
-    return replace(submission, refusal=words)
+    return replace(found, refusal=words) if words else replace(found, label=label)

@@ -184,9 +184,7 @@ class _FigureLoader:
     def __init__(self, definitions: Definitions, known: Mapping[str, Figure], problems: list[Problem]) -> None:
         self._definitions, self._events, self._known = definitions, definitions.events, known
         self._problems = problems
-        self._names = definitions.events.names(
-            frozenset(definitions.reference.lists), definitions.settings.money_places
-        )
+        self._names = definitions.names
 
     def load(self, name: str, tree: YamlMapping) -> Figure | None:
         before = len(self._problems)

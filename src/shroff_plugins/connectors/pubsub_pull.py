@@ -42,7 +42,6 @@ from shroff_plugins.connectors.pubsub import (
     shortened,
     told,
 )
-from shroff_plugins.connectors.settings import pubsub_mistake
 
 try:
     from google.api_core import exceptions as api
@@ -117,7 +116,8 @@ class PubsubPullSource(MergingSource):
 
     def __init__(self, system: System, decoder: Decoder, *, project: str, merge: Merge) -> None:
         self._decoder, self.merge = decoder, merge
-        self._parts = _parts(system)
+        types = system.part_types(system.options["subscriptions"].items(), "subscription")
+        self._parts = {name: _Subscription(name, type_) for name, type_ in types.items()}
         self._flow = pubsub_v1.types.FlowControl(
             max_messages=int(system.text("messages", "5000")),
             max_bytes=int(system.text("bytes", str(64 << 20))),
@@ -332,12 +332,3 @@ def _dead_letter(refused: Refused) -> Any:
     return PubsubMessage(
         data=refused.raw if is_whole else b"", attributes={name: shortened(value) for name, value in said.items()}
     )
-
-
-def _parts(system: System) -> dict[str, _Subscription]:
-    """The subscriptions by their names. Raises: UsageError where one is named twice."""
-    if mistake := pubsub_mistake(system.options):
-        raise UsageError(f"source: {mistake}")
-    named = [(name, None if type_ == "any" else type_) for type_, name in system.options["subscriptions"].items()]
-    named += [(labels, "label")] if (labels := system.text("labels")) else []
-    return {name: _Subscription(name, type_) for name, type_ in named}

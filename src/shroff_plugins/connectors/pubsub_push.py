@@ -17,7 +17,7 @@ from msgspec.json import decode as from_json
 
 from shroff.errors import TransientError, UsageError
 from shroff.json_types import JsonMapping, TextDict, TextMapping
-from shroff.plugins.adapters import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError
+from shroff.plugins.adapters import BAD, FORBIDDEN, MESSAGE, Fetch, FetchNeededError, Push, PushRefusedError, PushSource
 
 try:
     from joserfc import jwt
@@ -61,7 +61,7 @@ class _Wrapped(msgspec.Struct):
 _DECODER = msgspec.json.Decoder(_Wrapped)
 
 
-class PubsubSource:
+class PubsubSource(PushSource):
     """A `PushSource` of push subscriptions.
 
     Args:
@@ -104,9 +104,6 @@ class PubsubSource:
             except (LookupError, JoseError, ValueError, TypeError, KeyError) as error:
                 raise TransientError(f"Google's keys cannot be read ({type(error).__name__})") from None
             self._fetched_s, self._failed_s = self._clock_s(), float("-inf")
-
-    def confirm(self, push: Push) -> None:
-        raise AssertionError(f"Pub/Sub has no subscription to confirm: {push.kind}")
 
     def _check_token(self, token: str, now_s: int) -> None:
         """Raises: PushRefusedError for a token that is not for us; FetchNeededError where its key is not known."""

@@ -100,7 +100,8 @@ class RedisSource(MergingSource):
         self._decoder, self.merge = decoder, merge
         self._field = system.text("field", "event").encode()
         self._dead_letters, self._trims = system.text("dead_letters"), system.text("trim", "false") == "true"
-        self._parts = _parts(system)
+        types = system.part_types(system.options["streams"].items(), "stream")
+        self._parts = {stream: _RedisStream(stream, type_) for stream, type_ in types.items()}
         self._lease = f"shroff:{project}:reads:{','.join(sorted(self._parts))}"
         self._token = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(8)}"
         self._leads_until_s = 0.0
@@ -334,18 +335,3 @@ def _standing(stream: str, at: Position, read: Any, summary: PendingSummary | No
     if at.id == FIRST:
         return Standing(stream, summary.length)
     return Standing(stream, None if at.count is None else summary.added - at.count)
-
-
-def _parts(system: System) -> dict[str, _RedisStream]:
-    """The streams by their names. Raises: UsageError where one is named twice."""
-    named: list[tuple[str, str | None]] = [
-        (stream, None if type_ == "any" else type_) for type_, stream in system.options["streams"].items()
-    ]
-    if labels := system.text("labels"):
-        named.append((labels, "label"))
-    found = {stream: _RedisStream(stream, type_) for stream, type_ in named}
-    if len(found) < len(named):
-        raise UsageError("source: a stream has one type of events. Name it once, under 'any' if it has several.")
-    if system.text("dead_letters") in found:
-        raise UsageError("source: dead letters go to another stream than those that are read.")
-    return found

@@ -72,9 +72,8 @@ def _target(definitions: Definitions, event: str, by: str, mapping: Path | None)
     keyed = [name for name, entity in events.entities.items() if chosen in entity.keys]
     if by and by not in keyed:
         raise UsageError(f"{by!r} is not an entity with a key in {chosen}. There is {', '.join(keyed) or 'none'}.")
-    names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
     mapped = Mapped() if mapping is None else _mapped(mapping)
-    return RadarTarget(chosen, events, definitions.features, names, definitions.settings.currency, mapped)
+    return RadarTarget(chosen, events, definitions.features, definitions.names, definitions.settings.currency, mapped)
 
 
 def _text(path: Path) -> str:

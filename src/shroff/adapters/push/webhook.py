@@ -15,7 +15,7 @@ from shroff import webhooks
 from shroff.errors import InputError, UsageError
 from shroff.json_types import JsonMapping, TextMapping
 from shroff.language.values import parse_duration
-from shroff.streams.push import FORBIDDEN, MESSAGE, Fetch, Push, PushRefusedError
+from shroff.streams.push import FORBIDDEN, MESSAGE, Fetch, Push, PushRefusedError, PushSource
 
 ADYEN = ("pspReference", "originalReference", "merchantAccountCode", "merchantReference")
 ID_MAX = 255  # characters
@@ -23,7 +23,7 @@ _SECONDS = re.compile(r"[0-9]{1,15}")
 _ID = re.compile(r"[!-~]{1,255}")
 
 
-class WebhookSource:
+class WebhookSource(PushSource):
     """A `PushSource` of signed webhooks.
 
     Args:
@@ -57,12 +57,6 @@ class WebhookSource:
             raise PushRefusedError(FORBIDDEN, f"the id of the call must have 1 to {ID_MAX} visible ASCII characters")
         envelope = {"id": id_, "timestamp": seconds, "event": headers.get("x-github-event")}
         return Push(MESSAGE, id_, body, {name: value for name, value in envelope.items() if value})
-
-    def fetch(self, url: str) -> None:
-        raise AssertionError(f"a webhook needs nothing from {url}")
-
-    def confirm(self, push: Push) -> None:
-        raise AssertionError(f"a webhook has no subscription: {push.kind}")
 
     def _standard(self, headers: TextMapping, body: bytes, now_s: int) -> tuple[str, int | None]:
         refused = InputError([("", "")])

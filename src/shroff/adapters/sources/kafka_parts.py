@@ -11,7 +11,7 @@ from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, known_topic
 from shroff.adapters.kafka.topics import no_topics
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
 from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, KafkaPartition, Key
-from shroff.errors import ShroffError, StateError, TransientError, UsageError
+from shroff.errors import ShroffError, StateError, TransientError
 from shroff.json_types import TextDict, TextMapping
 from shroff.project.settings.system import System
 from shroff.streams.settings import TOPIC
@@ -47,7 +47,12 @@ class Partitions:
         self._cluster = cluster
         self._starts_at_end = system.text("start", "earliest") == "latest"
         self.skips = system.text("gone", "stop") == "skip"
-        self._types = _types(system)
+        named = [
+            (type_, topic)
+            for type_, topics in system.options["topics"].items()
+            for topic in ([topics] if isinstance(topics, str) else topics)
+        ]
+        self._types = system.part_types(named, "topic")
         own = f"{project}.labels"
         self._maybe = own if "labels" not in system.options and re.search(TOPIC.pattern, own) else ""
         self._leaderless: set[Key] = set()  # partitions of which all brokers are away
@@ -328,19 +333,3 @@ def _check_there(found: Mapping[Key, str | None], offsets: TextMapping) -> None:
                 f"{name} was read, but topic {topic} no longer has this partition: the topic was recreated. "
                 f"{AGAIN.format(name)}"
             )
-
-
-def _types(system: System) -> dict[str, str | None]:
-    """The event type of each topic, None for one whose messages tell theirs."""
-    named: list[tuple[str, str | None]] = []
-    for type_name, topics in system.options["topics"].items():
-        each = [topics] if isinstance(topics, str) else topics
-        named += [(topic, None if type_name == "any" else type_name) for topic in each]
-    if labels := system.text("labels"):
-        named.append((labels, LABEL))
-    found = dict(named)
-    if len(found) < len(named):
-        raise UsageError("source: a topic has one type of events. Name it once, under 'any' if it has several.")
-    if system.text("dead_letters") in found:
-        raise UsageError("source: dead letters go to another topic than those that are read.")
-    return found

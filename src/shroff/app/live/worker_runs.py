@@ -123,8 +123,7 @@ class WorkerRuns(ProjectPart):
             else outside.open_source(system)
         )
         with closing(opened) as source:
-            sink_routes(self._context)  # what is wrong with a sink is told before anything is taken
-            self._outside.prepare_state()
+            snapshots = self._prepared(tell)
             options = replace(
                 self._options(0.0 if idle_s is None and not is_live else idle_s, ends.get("limit")),
                 keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
@@ -132,8 +131,6 @@ class WorkerRuns(ProjectPart):
                 stands_by=stands_by,
                 decides=not sequences,
             )
-            snapshots = self._snapshots()
-            self._fetch_snapshot(snapshots, tell)
             context = self._sequencer() if sequences else self._context
             place = (
                 _SequencerPlace(context, Snapshots(context.paths.snapshots))
@@ -212,10 +209,7 @@ class WorkerRuns(ProjectPart):
         from shroff.worker.serving.background_tasks import BackgroundTasks
 
         definitions = checked(self._context)
-        sink_routes(self._context)
-        self._outside.prepare_state()
-        snapshots = self._snapshots()
-        self._fetch_snapshot(snapshots, tell)
+        snapshots = self._prepared(tell)
         place, options = _Workplace(self._context, snapshots), replace(self._options(None, None), stands_by=stands_by)
         with ExitStack() as held:
             feed = self._feed(place, held, tell) if reads_source else None
@@ -336,23 +330,22 @@ class WorkerRuns(ProjectPart):
         objects = held.enter_context(self._lake.objects_at(options))
         return SnapshotCopies(objects, first, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
 
-    def _fetch_snapshot(self, snapshots: Snapshots, tell: Callable[[str], None]) -> None:
-        """Bring a copy of a snapshot here that is newer than those that are; without it, a start reads more."""
-        if not self._systems.snapshots.text("to"):
-            return
+    def _prepared(self, tell: Callable[[str], None]) -> Snapshots:
+        """Check sinks, before anything is taken; gives the snapshots, with the newest copy if that is newer than all.
+
+        Without that copy, a start reads more.
+        """
+        sink_routes(self._context)
+        self._outside.prepare_state()
+        snapshots = Snapshots(self._paths.snapshots, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
         try:
             with ExitStack() as held:
-                copies = self._copies(held)
-                if copies is None:
-                    return
-                with closing(self._log.open(read_only=True)) as log:
-                    copies.fetch(snapshots, log.last_seq(), tell)
+                if self._systems.snapshots.text("to") and (copies := self._copies(held)) is not None:
+                    with closing(self._log.open(read_only=True)) as log:
+                        copies.fetch(snapshots, log.last_seq(), tell)
         except (TransientError, StorageError) as error:
             tell(f"no copy of a snapshot was fetched, so more of the log is read: {error}")
-
-    def _snapshots(self) -> Snapshots:
-        kept = int(self._systems.snapshots.text("kept", str(KEPT)))
-        return Snapshots(self._paths.snapshots, kept=kept)
+        return snapshots
 
 
 class _Workplace(FrozenStruct):

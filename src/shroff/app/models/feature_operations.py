@@ -132,9 +132,9 @@ def profile_features(project: Project, request: ProfileFeatures) -> FeatureProfi
 
 
 def _typed(definitions: Definitions, event: str, text: str) -> Node:
-    names = definitions.events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
     types = {name: feature.type for name, feature in definitions.features.items()}
-    scope = Scope(names, what="an expression", this=(event,), feature=types.get, feature_names=lambda: list(types))
+    this, names = (event,), definitions.names
+    scope = Scope(names, what="an expression", this=this, feature=types.get, feature_names=lambda: list(types))
     try:
         return check(text, scope)
     except ExpressionError as error:

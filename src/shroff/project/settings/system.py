@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from shroff import config
@@ -45,6 +45,25 @@ class System(FrozenStruct):
         """The settings of the schema registry, its address under `url`; empty where none is named."""
         found = self.options.get("registry", {})
         return {"url": found} if isinstance(found, str) else found
+
+    def part_types(self, named: Iterable[tuple[str, str]], word: str) -> dict[str, str | None]:
+        """The event type of each part of a source, such as a topic; None for one whose messages tell theirs.
+
+        Args:
+            named: Event types, or `any`, with their parts; those of labels are added.
+            word: What a part is called.
+
+        Raises: UsageError where a part is named twice.
+        """
+        parts = [(part, None if type_ == "any" else type_) for type_, part in named]
+        if labels := self.text("labels"):
+            parts.append((labels, "label"))
+        found = dict(parts)
+        if len(found) < len(parts):
+            raise UsageError(f"source: a {word} has one type of events. Name it once, under 'any' if it has several.")
+        if self.text("dead_letters") in found:
+            raise UsageError(f"source: dead letters go to another {word} than those that are read.")
+        return found
 
     def duration_ms(self, name: str, default: str) -> int:
         """A setting that is a duration, in milliseconds."""

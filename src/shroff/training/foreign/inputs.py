@@ -201,8 +201,7 @@ def read_by(
 def _typed(definitions: Definitions, event: str, listed: Sequence[Declared]) -> list[ModelInput]:
     """The expressions, typed, and refused where no model can read them."""
     problems: list[Problem] = []
-    events = definitions.events
-    names = events.names(frozenset(definitions.reference.lists), definitions.settings.money_places)
+    events, names = definitions.events, definitions.names
     tree = yamltext.read(definitions.files.get("features.yaml", ""), "features.yaml", [])
     _, features = load_features(tree, events, names, [])
     loader = InputLoader(events.types[event], events, features, names, problems, [])
