@@ -48,7 +48,7 @@ class PlainSink:
         for row in rows:
             against = self.against(row)
             if against is not None and against.may_pass:
-                return [against]
+                return [*refused, against]
             if against is None:
                 self.place.rows[row.key] = row
             else:
@@ -80,7 +80,10 @@ class MemorySink(PlainSink):
     def send_marked(self, rows: Sequence[Outgoing], mark: str) -> list[Undelivered]:
         if self.number != self.place.owner:
             raise TransientError("another process delivers to this sink as well")
+        before = dict(self.place.rows)
         refused = self.send(rows)
-        if not any(item.may_pass for item in refused):
+        if refused:
+            self.place.rows = before
+        else:
             self.place.mark = mark
         return refused

@@ -34,7 +34,7 @@ from shroff.log.history import Records
 from shroff.log.writer import Writer
 from shroff.project.definitions import load_definitions
 from shroff.replay.compare import segments
-from shroff.streams.delivering_rows import decisions
+from shroff.streams.delivering_rows import decisions, with_fields
 from shroff.streams.log import Log
 from shroff.testing.contracts.online import OnlineContract, row
 from shroff.worker.online_features import OnlineSink, origin_of, read_features, typed
@@ -157,7 +157,7 @@ def sent(log: Log, store: RedisFeatures, random: Random, after: int = 0) -> None
     while after < last:
         upto = min(after + random.choice([1, 3, 10, 1_000]), last)
         for _ in range(random.choice([1, 1, 2])):
-            sink.send(decisions(log, after, upto, wants_fields=True))
+            sink.send(with_fields(log, decisions(log, after, upto)))
         after = upto if random.random() < 0.9 else max(upto - 5, 0)
 
 
@@ -187,7 +187,7 @@ def test_a_decision_that_shows_nothing_of_a_key_hides_no_earlier_one_in_the_same
             small.writer(log, changes).write([submitted])
     log = MemoryLog(memory, read_only=True)
 
-    OnlineSink(store, log).send(decisions(log, 0, log.last_seq(), wants_fields=True))
+    OnlineSink(store, log).send(with_fields(log, decisions(log, 0, log.last_seq())))
     assert [(item.entity, item.key, item.event) for item in written] == [("card", "c", "payment/p1")]
 
 
@@ -199,7 +199,7 @@ def test_a_feature_that_reads_a_field_of_one_type_is_missing_behind_an_event_of_
         Writer(log, project(features, "", 0), lambda: NOW_MS).write([submission(event) for event in history_of(0, 20)])
     log = MemoryLog(memory, read_only=True)
 
-    OnlineSink(store, log).send(decisions(log, 0, log.last_seq(), wants_fields=True))
+    OnlineSink(store, log).send(with_fields(log, decisions(log, 0, log.last_seq())))
 
     rows = {(row.entity, row.key): row for row in written}
     assert {at: row.as_of_seq for at, row in rows.items()} == {at: seq for at, (seq, _) in last_decided(log).items()}
@@ -270,7 +270,7 @@ def test_the_law_catches_a_sink_that_is_wrong(change, redis, client, place, monk
     )
     Writer(log, made, lambda: NOW_MS).write([submission(event) for event in history_of(3, 60)])
     store = RedisFeatures(redis.address, prefix=place, log="one")
-    OnlineSink(store, log).send(decisions(log, 0, log.last_seq(), wants_fields=True))
+    OnlineSink(store, log).send(with_fields(log, decisions(log, 0, log.last_seq())))
     truth = last_decided(log)
 
     assert truth != {
@@ -400,7 +400,7 @@ def test_the_route_of_a_project_writes_as_its_deliveries_come(bank):
     route = bank.online.route()
     with closing(route.opened()) as sink, bank.log.reading() as log:
         assert sink.wants_fields
-        assert sink.send(decisions(log, 0, log.last_seq(), wants_fields=True)) == []
+        assert sink.send(with_fields(log, decisions(log, 0, log.last_seq()))) == []
 
     assert route.take == "decisions"
     assert bank.online.get("merchant", "m-1").event == "payment/p-2"

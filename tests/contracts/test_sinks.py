@@ -26,7 +26,7 @@ from shroff.errors import UsageError
 from shroff.runtime.values import replace
 from shroff.streams import delivering_rows
 from shroff.streams.sink import MarkedSink, Outgoing, Sink
-from shroff.testing.contracts.sink import PASSWORD, SinkContract, row
+from shroff.testing.contracts.sink import PASSWORD, SinkContract, row, rows
 from tests.contracts.receivers import Received, receiver
 from tests.support.log_memory import MemoryLog
 from tests.support.log_rows import everything, payments
@@ -83,6 +83,23 @@ class TestKafkaSink(SinkContract):
     def poison(self, seq: int) -> Outgoing:
         length = 1_500_000 if seq % 2 else 400_000  # our client does not send the one, the topic not take the other
         return replace(row(seq), body=random.Random(seq).randbytes(length))
+
+    def test_rows_that_only_together_are_too_large_arrive(self, place: str) -> None:
+        sink = self.made(place)
+        sent = [replace(row(seq), body=random.Random(seq).randbytes(60_000)) for seq in range(1, 11)]
+
+        assert sink.send_marked(sent, "log 10") == []
+        sink.close()
+        assert self.arrived(place) == [outgoing.body for outgoing in sent]
+
+    def test_more_rows_than_the_client_keeps_at_once_arrive(self, place: str) -> None:
+        self.made(place).close()
+        client = {"queue.buffering.max.messages": "10"}
+        sink = KafkaSink(place, {"brokers": self.brokers, "topic": place, "client": client})
+
+        assert sink.send(rows(1, 50)) == []
+        sink.close()
+        assert len(self.arrived(place)) == 50
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:
@@ -452,13 +469,13 @@ def test_rows_carry_their_events_fields_and_both_times_where_a_sink_asks():
         batch = everything(first) if first == 1 else payments(4, 2)
         batch.at_ms = at_ms
         log.append(batch)
-    of_all = delivering_rows.decisions(log, 0, 9, wants_fields=True)
+    of_all = delivering_rows.with_fields(log, delivering_rows.decisions(log, 0, 9))
 
     assert [(item.seq, item.at_ms) for item in of_all] == [(1, 1_000), (2, 1_000), (3, 1_000), (4, None), (5, None)]
     assert [(item.fields, item.time_ms) for item in of_all] == [
         (item.body, item.time_ms) for part in log.read() for item in part
     ]
-    assert {flag.at_ms for flag in delivering_rows.flags(log, 0, 9, wants_fields=True)} == {1_000}
+    assert {flag.at_ms for flag in delivering_rows.with_fields(log, delivering_rows.flags(log, 0, 9))} == {1_000}
     assert {decision.at_ms for decision in delivering_rows.decisions(log, 0, 9)} == {None}
 
 

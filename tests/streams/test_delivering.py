@@ -404,6 +404,35 @@ def test_no_place_is_recorded_without_the_rows_that_are_stuck_before_it():
     assert (moved.through, [row.key for row in moved.stuck]) == (3, [("decided", 1, 0)])
 
 
+def test_no_mark_passes_a_row_that_nobody_has():
+    bank = Bank(MemorySink)
+    bank.pay(3)
+    refuse(bank, 2)
+    bank.courier().step()  # which is killed before the store is told
+    assert (bank.place.mark, bank.arrived()) == ("", [])
+    courier = bank.courier()
+    worked_off(courier)
+    assert bank.arrived() == []
+    bank.tell(courier)
+    worked_off(courier)
+
+    assert (bank.place.mark, bank.arrived()) == ("log-1 3", [1, 3])
+    assert [row.key for row in bank.log.stuck()] == [("decided", 2, 0)]
+
+
+def test_where_a_sink_with_marks_refuses_all_nothing_counts_as_delivered():
+    bank = Bank(MemorySink)
+    bank.pay(150)
+    refuse(bank, *range(1, 151))
+    courier = bank.courier()
+    courier.step()
+    bank.now += 100
+    courier.step()
+
+    assert (courier.through, bank.place.mark, bank.log.stuck()) == (0, "", [])
+    assert "150 rows in a row" in courier.trouble.words
+
+
 @pytest.mark.parametrize("minutes_between", [0.5, 3.0])
 def test_a_row_that_the_sink_fails_at_holds_the_others_up_for_a_stated_time(minutes_between):
     #  attempts   1    2   ...   9    10
@@ -493,6 +522,21 @@ def test_a_row_that_was_put_back_leaves_and_is_stuck_no_more():
     assert bank.sent() == [[7], [1]]
     assert [row.key for row in bank.log.stuck()] == [("decided", 8, 0), ("other", 9, 0)]
     assert bank.place.mark == "log-1 1"
+
+
+def test_all_rows_that_were_put_back_leave_a_page_after_the_other(monkeypatch):
+    monkeypatch.setattr(module, "DUE_MAX", 2)
+    bank = Bank()
+    bank.log.append(Batch(stuck=[stuck(seq, is_due=True) for seq in range(1, 6)]))
+    refuse(bank, 1)
+    courier, retrying = bank.courier(), []
+    for _ in range(3):
+        courier.step()
+        retrying.append(courier.retried is not None)
+    bank.tell(courier)
+
+    assert (bank.sent(), retrying) == ([[1], [2], [3], [4], [5]], [True, True, False])
+    assert [row.key for row in bank.log.stuck()] == [("decided", 1, 0)]
 
 
 def test_a_row_that_is_refused_again_is_stuck_again():

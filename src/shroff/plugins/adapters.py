@@ -22,5 +22,5 @@ from shroff.streams.push import (
     PushSource,
 )
 from shroff.streams.sender import Sender, Target
-from shroff.streams.sink import AwayError, Outgoing, Sink, Undelivered
+from shroff.streams.sink import AwayError, Outgoing, Sink, Undelivered, field_reader
 from shroff.streams.source import Health, Source, Standing, Taken, split_offset, stored_offset

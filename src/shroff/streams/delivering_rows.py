@@ -17,22 +17,17 @@ from shroff.streams.sink import Outgoing
 Part = tuple[int, list[Outgoing]]  # rows, and the place that everything is behind once they are delivered
 
 
-def decisions(
-    log: LogReader, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
-) -> list[Outgoing]:
+def decisions(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
     """The decisions at `after < seq <= upto`, of some outcomes or of all. Cost: 1 µs a decision beside reading it."""
-    found = [
+    return [
         Outgoing(row.seq, 0, "decision", row.event, row.id, row.outcome, row.document)
         for rows in log.decisions_after(after, upto)
         for row in rows
         if not outcomes or row.outcome in outcomes
     ]
-    return with_fields(log, found) if wants_fields else found
 
 
-def flags(
-    log: LogReader, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
-) -> list[Outgoing]:
+def flags(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
     """The flags at `after < seq <= upto`, each with its number among those of its place."""
     found: list[Outgoing] = []
     for rows in log.flags_after(after, upto):
@@ -40,20 +35,17 @@ def flags(
             number = found[-1].number + 1 if found and found[-1].seq == row.seq else 1
             event, _, id_ = row.event.partition("/")
             found.append(Outgoing(row.seq, number, "flag", event, id_, "", flag_body(row)))
-    return with_fields(log, found) if wants_fields else found
+    return found
 
 
-def events(
-    log: LogReader, after: int, upto: int, *, outcomes: Collection[str] = (), wants_fields: bool = False
-) -> list[Outgoing]:
+def events(log: LogReader, after: int, upto: int, outcomes: Collection[str] = ()) -> list[Outgoing]:
     """The events at `after < seq <= upto`, decided or not, as the log has them; labels and edits are none."""
-    found = [
+    return [
         Outgoing(record.seq, 0, "event", record.type, record.id, "", record.body)
         for records in log.read(after, upto)
         for record in records
         if record.kind == "event"
     ]
-    return with_fields(log, found) if wants_fields else found
 
 
 def with_fields(log: LogReader, rows: Sequence[Outgoing]) -> list[Outgoing]:

@@ -9,7 +9,10 @@ as well.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import msgspec
+from msgspec.json import encode as to_json
 
 from shroff.errors import TransientError
 from shroff.runtime.values import FrozenStruct
@@ -77,6 +80,18 @@ def refused_by_halves(rows: Sequence[Outgoing], write: Callable[[Sequence[Outgoi
     return refused
 
 
+def field_reader(name: str) -> Callable[[Outgoing], str | None]:
+    """What reads a field of a row's event: as it is where it is a text, else as JSON; None where it has no value."""
+    only = msgspec.defstruct("OneField", [("value", Any, None)], rename={"value": name})
+    decoder: Any = msgspec.json.Decoder(only)
+
+    def read(row: Outgoing) -> str | None:
+        value = decoder.decode(row.fields).value if row.fields else None
+        return value if value is None or isinstance(value, str) else to_json(value).decode()
+
+    return read
+
+
 class AwayError(TransientError):
     """The sink takes nothing now, whatever the row; `after_s` is how long it asks to be left alone."""
 
@@ -118,7 +133,10 @@ class MarkedSink(Sink, Protocol):
         """
 
     def send_marked(self, rows: Sequence[Outgoing], mark: str) -> list[Undelivered]:
-        """As `send`, and with the rows, all or none, the mark. No row may pass later."""
+        """As `send`, and with the rows, all or none, the mark. No row may pass later.
+
+        Where it refuses some, it takes none, and leaves the mark as it is: the others come again without them.
+        """
 
 
 @runtime_checkable

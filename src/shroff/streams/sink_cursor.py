@@ -29,7 +29,7 @@ from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undeliver
 SPAN = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
 IDLE_S = 0.05
 DUE_EVERY_S = 1.0  # how often it is looked for rows that are to be tried again
-DUE_MAX = 100
+DUE_MAX = 100  # of them in one step
 WAIT_S = 0.5  # after the first failure, twice as long after each further one,
 WAIT_S_MAX = 60.0  # up to this
 ASKED_S_MAX = 3_600.0  # what a sink may ask for
@@ -154,10 +154,12 @@ class Courier(msgspec.Struct):
     sent: int = 0
     steps: int = 0  # that went well
     attempts: int = 0
+    retried: StuckKey | None = None  # up to where rows that were put back left again, while there are more
     trouble: Trouble | None = None
     _log: Log | None = None
     _sink: Sink | None = None
     _origin: str = ""
+    _is_marked: bool = False  # whether its sink keeps marks: no mark passes a row that the store does not have as stuck
     _parts: deque[Part] = msgspec.field(default_factory=deque)
     _not_before: float = 0.0
     _due_at: float = 0.0
@@ -171,7 +173,7 @@ class Courier(msgspec.Struct):
 
     def step(self) -> float:
         """Do what is next, one `send` at most; gives how many seconds nothing will be due, 0 where more is."""
-        if self.clock() < self._not_before or len(self._stuck) >= UNRECORDED_MAX:
+        if self.clock() < self._not_before or len(self._stuck) >= (1 if self._is_marked else UNRECORDED_MAX):
             return IDLE_S
         try:
             did = self._work()
@@ -227,17 +229,15 @@ class Courier(msgspec.Struct):
     def _work(self) -> bool:
         log = self._opened_log()
         sink = self._opened_sink(log)
-        if self.clock() >= self._due_at:
+        if self.retried or self.clock() >= self._due_at:
             self._try_again(log, sink)
             self._due_at = self.clock() + DUE_EVERY_S
         if not self._parts:
             upto = min(log.last_seq(), self.through + SPAN)
             if upto <= self.through:
                 return False
-            rows = KINDS[self.route.take](
-                log, self.through, upto, outcomes=self.route.outcomes, wants_fields=sink.wants_fields
-            )
-            self._parts.extend(parts(rows, upto, sink.places_max))
+            rows = KINDS[self.route.take](log, self.through, upto, self.route.outcomes)
+            self._parts.extend(parts(with_fields(log, rows) if sink.wants_fields else rows, upto, sink.places_max))
         through, part = self._parts[0]
         refused, left = self._refused(sink, part, through) if part else ([], [])
         self._parts.popleft()
@@ -263,6 +263,7 @@ class Courier(msgspec.Struct):
         """The sink, and with a new one what it says itself that it has."""
         if self._sink is None:
             self._sink = sink = self.route.opened()
+            self._is_marked = isinstance(sink, MarkedSink)
             if isinstance(sink, MarkedSink):
                 origin, _, place = sink.mark().partition(" ")
                 if origin == self._origin and int(place) > self.through:
@@ -288,8 +289,10 @@ class Courier(msgspec.Struct):
         tried = len(part) if failing is None else part.index(failing.row) + 1  # behind it nothing was sent
         self._count(answers, tried)
         now_ms = self.now_ms()
-        rows = [stuck(self.route.name, answer.row, self._reason(answer), now_ms) for answer in answers]
-        return rows, part[tried:]
+        rows = {answer.row.key: stuck(self.route.name, answer.row, self._reason(answer), now_ms) for answer in answers}
+        # A sink that keeps marks took none of them, and takes the rest with its mark once the store has the refused
+        left = part if rows and self._is_marked else part[tried:]
+        return list(rows.values()), [row for row in left if row.key not in rows]
 
     def _count(self, answers: Sequence[Undelivered], tried: int) -> None:
         """Count rows that are refused one after the other. Raises: TransientError where it cannot be for the rows."""
@@ -318,12 +321,13 @@ class Courier(msgspec.Struct):
         )
 
     def _try_again(self, log: Log, sink: Sink) -> None:
-        """Retry requeued rows, each alone; a rejected row is stuck again."""
-        for row in log.stuck(self.route.name, is_due=True, limit=DUE_MAX):
+        """Retry some requeued rows, each alone; a rejected row is stuck again."""
+        rows = log.stuck(self.route.name, is_due=True, after=self.retried or ("", 0, 0), limit=DUE_MAX)
+        for row in rows:
             if row.key in self._stuck or row.key in self._unstuck:
                 continue  # the store is not told yet
-            rows = [outgoing(row)]
-            answers = self._send(sink, with_fields(log, rows) if sink.wants_fields else rows, self.through)
+            alone = [outgoing(row)]
+            answers = self._send(sink, with_fields(log, alone) if sink.wants_fields else alone, self.through)
             with self._lock:
                 if answers:
                     again = replace(row, reason=answers[0].reason, attempts=row.attempts + 1, is_due=False)
@@ -331,6 +335,7 @@ class Courier(msgspec.Struct):
                 else:
                     self._unstuck.add(row.key)
                     self.sent += 1
+        self.retried = rows[-1].key if len(rows) == DUE_MAX else None
 
     def _fail(self, error: Exception) -> None:
         """Wait, and begin anew: with a new connection, and what the sink then says that it has."""

@@ -11,12 +11,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
-from msgspec.json import encode as to_json
-
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
-from shroff.plugins.adapters import AwayError, Outgoing, Undelivered
+from shroff.plugins.adapters import AwayError, Outgoing, Undelivered, field_reader
 from shroff_plugins.connectors.pubsub import MESSAGE_BYTES_MAX, NEEDS, VALUE_BYTES_MAX, Publisher, size_of, told
 from shroff_plugins.connectors.settings import outcomes_mistake
 
@@ -52,8 +49,7 @@ class PubsubSink:
             raise UsageError(mistake)
         self._topic, self._ordering = str(options["topic"]), str(options.get("ordering_key", ""))
         self.wants_fields = bool(self._ordering) and self._ordering != OUTCOME
-        only = msgspec.defstruct("OneField", [("value", Any, None)], rename={"value": self._ordering or "value"})
-        self._decoder: Any = msgspec.json.Decoder(only)
+        self._read = field_reader(self._ordering)
         self._publisher = Publisher(self._topic)
 
     def prepare(self, partitions: int | None) -> list[str]:
@@ -106,8 +102,7 @@ class PubsubSink:
     def _key(self, row: Outgoing) -> str:
         if self._ordering == OUTCOME:
             return row.outcome
-        value = self._decoder.decode(row.fields).value if self.wants_fields and row.fields else None
-        return "" if value is None else value if isinstance(value, str) else to_json(value).decode()
+        return (self._read(row) if self.wants_fields else None) or ""
 
     def _published(self, sent: Sequence[_Sent]) -> list[Undelivered]:
         """Publish rows of one ordering key; those that Pub/Sub will never take are found by halves."""

@@ -23,13 +23,14 @@ class KafkaDeadLetters:
         """Send these, durable there on return. Raises: TransientError where some could not be sent."""
         if self._producer is None:
             self._producer = self._cluster.producer(message__timeout__ms=str(int(ANSWER_S * 1_000)))
-        failed = self._sent([(message, message.raw) for message in refused])
-        large = [(message, b"") for message, error in failed if error.name() == "MSG_SIZE_TOO_LARGE"]
-        others = [error for _, error in failed if error.name() != "MSG_SIZE_TOO_LARGE"]
-        others += [error for _, error in self._sent(large)]
-        if others:
-            self._cluster.failed(others[0])
-            raise TransientError(f"dead letters cannot be sent to {self.topic}: {self._cluster.words_of(others[0])}")
+        for message, found in self._sent([(message, message.raw) for message in refused]):
+            error = found
+            for raw in (message.raw, b""):  # alone: a batch is refused as a whole, which may be for another's size
+                if error is not None and error.name() == "MSG_SIZE_TOO_LARGE":
+                    error = next((again for _, again in self._sent([(message, raw)])), None)
+            if error is not None:
+                self._cluster.failed(error)
+                raise TransientError(f"dead letters cannot be sent to {self.topic}: {self._cluster.words_of(error)}")
 
     def _sent(self, letters: Sequence[tuple[Refused, bytes]]) -> list[tuple[Refused, Any]]:
         """Send letters with these bytes; gives those that could not be, with the error."""

@@ -15,16 +15,13 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any, Final
 
-import msgspec
-from msgspec.json import encode as to_json
-
 from shroff.adapters.kafka.client import KafkaCluster, let_go
 from shroff.adapters.kafka.topics import prepared
 from shroff.adapters.sinks import route_mistake
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.project.settings.system import System
-from shroff.streams.sink import AwayError, Outgoing, Undelivered, refused_by_halves
+from shroff.streams.sink import AwayError, Outgoing, Undelivered, field_reader, refused_by_halves
 
 try:
     from confluent_kafka import KafkaError, KafkaException, TopicPartition, libversion
@@ -86,6 +83,7 @@ class KafkaSink:
         """
         self._topic, topics, self.wants_fields = _routing(options)
         self._topics, self._home = sorted(topics), min(topics)  # the mark stands under the home
+        self._at_once = self.places_max  # rows that may share a batch, which the topic takes or refuses as a whole
         self._failed: list[Any] = []  # errors of messages since the transaction began
         self._lacking: set[str] = set()  # topics that are not there
         self._cluster = KafkaCluster(System("kafka", options), f"sink {name}")
@@ -140,6 +138,9 @@ class KafkaSink:
                     break
                 self._producer.abort_transaction(COMMIT_S)
                 refused |= {row.row.key: row for row in self._guilty(left)}
+            if mark and refused:
+                self._producer.abort_transaction(COMMIT_S)
+                return list(refused.values())
             if mark:
                 self._keep(mark, rows[-1].seq)
             self._producer.commit_transaction(COMMIT_S)
@@ -184,12 +185,17 @@ class KafkaSink:
         self._failed.clear()
         self._producer.begin_transaction()
         produce, topic = self._producer.produce, self._topic
-        for row in rows:
+        for number, row in enumerate(rows):
+            if number % self._at_once == 0:
+                self._flush()
             to = topic(row)
             if to is None:
                 continue
             headers: _Headers = [("key", row.key), ("seq", str(row.seq)), ("kind", row.kind)]
             try:
+                produce(to, row.body, row.id, headers=headers)
+            except BufferError:  # more than the client keeps
+                self._flush()
                 produce(to, row.body, row.id, headers=headers)
             except KafkaException as error:
                 if error.args[0].code() not in _FOR_GOOD:
@@ -209,15 +215,21 @@ class KafkaSink:
     def _guilty(self, rows: Sequence[Outgoing]) -> list[Undelivered]:
         """Which of these rows the broker will not have: where one of a batch fails, the whole batch does.
 
-        Halves of them are sent in transactions that are aborted, until single rows are found.
+        Halves of them are sent in transactions that are aborted, until single rows are found. Where each is taken
+        alone, fewer share a batch from then on.
         """
+        taken = [1]
 
         def aborted(part: Sequence[Outgoing]) -> str:
             failed = self._begun(part, {})
             self._producer.abort_transaction(COMMIT_S)
+            taken.extend([] if failed else [len(part)])
             return failed
 
-        return refused_by_halves(rows, aborted)
+        refused = refused_by_halves(rows, aborted)
+        if not refused:
+            self._at_once = min(max(taken), max(self._at_once // 2, 1))
+        return refused
 
     def _keep(self, mark: str, place: int) -> None:
         """Put the mark into the open transaction: as the metadata of an offset, which is a place of the log."""
@@ -261,12 +273,11 @@ def _routing(options: JsonMapping) -> tuple[_Topic, Collection[str], bool]:
     rest: str | None = topics.get(ELSE)
     if by == OUTCOME:
         return (lambda row: topics.get(row.outcome, rest)), set(topics.values()), False
-    only_field = msgspec.defstruct("OneField", [("value", Any, None)], rename={"value": by})
-    decoder: Any = msgspec.json.Decoder(only_field)
+    read = field_reader(by)
 
     def by_field(row: Outgoing) -> str | None:
-        value = decoder.decode(row.fields).value if row.fields else None
-        to: str | None = topics.get(value if isinstance(value, str) else to_json(value).decode(), rest)
+        value = read(row)
+        to: str | None = topics.get("null" if value is None else value, rest)
         return to
 
     return by_field, set(topics.values()), True

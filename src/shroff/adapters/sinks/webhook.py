@@ -73,7 +73,7 @@ class WebhookSink:
         for row in rows:
             undelivered = self._judged(row, *self._called(row))
             if undelivered is not None and undelivered.may_pass:
-                return [undelivered]
+                return [*refused, undelivered]
             refused += [undelivered] if undelivered is not None else []
         return refused
 

@@ -75,12 +75,12 @@ class OnlineFeatures(ProjectPart):
 
         For a server that lost its data. A worker can run meanwhile: older values never replace newer ones.
         """
-        from shroff.streams.delivering_rows import decisions
+        from shroff.streams.delivering_rows import decisions, with_fields
 
         with closing(self._opened_sink()) as sink, self._log.reading() as log:
             last = log.last_seq()
             for after in range(0, last, sink.places_max):
-                sink.send(decisions(log, after, min(after + sink.places_max, last), wants_fields=True))
+                sink.send(with_fields(log, decisions(log, after, min(after + sink.places_max, last))))
         return last
 
     def route(self) -> SinkRoute | None:

@@ -133,6 +133,8 @@ class SinkContract(Contract):
         assert sink.send_marked(rows(1, 2), "log-a 2") == []
         assert sink.mark() == "log-a 2"
         assert [undelivered.row.seq for undelivered in sink.send_marked([row(3), self.poison(4)], "log-a 4")] == [4]
+        assert sink.mark() == "log-a 2"  # nobody else has the refused row yet
+        assert sink.send_marked([row(3)], "log-a 4") == []
         sink.close()
 
         assert self._marked(place).mark() == "log-a 4"
