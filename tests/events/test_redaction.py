@@ -87,7 +87,7 @@ def refused_then_retried(
     log = MemoryLog()
     answers = writer(log, first).write(read(first, text, as_type=as_type, format=format))
     assert {answer.kind for answer in answers} == {"refused"}
-    return log, retry(log, writer(log, then), intake(then), [], headers or {})
+    return log, retry(log, writer(log, then), intake(then), log.refused_numbers(), headers or {})
 
 
 def stored(log: Log, type_name: str = "payment") -> list[dict[str, object]]:
@@ -436,7 +436,7 @@ def test_a_single_label_that_was_refused_can_be_tried_again():
     keeper = writer(log, project)
     keeper.write([submission])
     ((_, entry),) = log.refused(log.refused_numbers())
-    (again,) = retry(log, keeper, intake(project), [], {})
+    (again,) = retry(log, keeper, intake(project), log.refused_numbers(), {})
 
     assert msgspec.json.decode(entry.raw)["label"]["event"] == f"payment/{mask('1')}"
     assert again.reason == submission.refusal  # the same words: its fields were found

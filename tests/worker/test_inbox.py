@@ -205,6 +205,23 @@ def test_what_is_retried_leaves_quarantine_with_its_event(desk):
     assert set(desk.log.find("payment", ["p8"])) == {"p8"}
 
 
+def test_many_entries_are_retried_a_page_after_the_other_with_decisions_between(desk, monkeypatch):
+    monkeypatch.setattr(inbox, "PAGE", 2)
+    desk.log.append(Batch(refused=[refused(str(n), GOOD.replace(b"p8", b"r%d" % n)) for n in range(5)]))
+    number = desk.ask(RETRY, retry_request([], {}))
+    desk.inbox.serve()
+    desk.writer.write([payment(9)])
+    assert set(desk.log.find("payment", ["r0", "r1", "r2", "p9"])) == {"r0", "r1", "p9"}
+    assert desk.log.reply_to(number) is None
+    # killed here, and begun anew
+    desk.inbox = InboxServer(desk.log, desk.writer, intake_of, desk.load, desk.reader)
+    desk.inbox.serve()
+    desk.inbox.serve()
+
+    assert [row.number for row in retried_of(desk.result(number))] == [3, 4, 5]
+    assert (desk.log.refused_numbers(), desk.log.asked()) == ([], [])
+
+
 def test_what_is_dropped_is_gone_and_a_wrong_number_is_said(desk):
     desk.log.append(Batch(refused=[refused("1", BAD), refused("2", BAD)]))
     first, wrong = desk.ask(DROP, drop_request([2])), desk.ask(DROP, drop_request([2]))

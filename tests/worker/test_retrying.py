@@ -19,7 +19,6 @@ from shroff.events.formats.lines import CsvHeader
 from shroff.events.intake import Intake
 from shroff.monitoring import doctor_rows
 from shroff.streams.log import Batch, Refused
-from shroff.worker import quarantine_retry
 from shroff.worker.quarantine_retry import Retried, retry
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, at_work, definitions, write_files, writer
@@ -38,7 +37,7 @@ def entry(
 
 def retried(log: MemoryLog, headers: Mapping[str, CsvHeader] | None = None) -> list[Retried]:
     project = definitions()
-    return retry(log, writer(log), Intake(project.events, project.settings, None), [], headers or {})
+    return retry(log, writer(log), Intake(project.events, project.settings, None), log.refused_numbers(), headers or {})
 
 
 @pytest.fixture
@@ -88,15 +87,6 @@ def test_what_is_refused_again_has_its_newest_reason():
     assert (number, kept.at_ms) == (1, NOW_MS - 5), "nobody sent it again"
     assert kept.reason == one.reason
     assert kept.reason.startswith("amount: expected an amount")
-
-
-def test_more_entries_than_a_batch_takes_come_in(monkeypatch):
-    monkeypatch.setattr(quarantine_retry, "GROUP_MAX", 2)
-    log = MemoryLog()
-    log.append(Batch(refused=[entry(GOOD.replace(b"p8", b"p%d" % n), place=str(n)) for n in range(5)]))
-
-    assert [record.number for record in retried(log)] == [1, 2, 3, 4, 5]
-    assert log.counts().refused == 0
 
 
 @pytest.mark.parametrize("card", ["Müller", "c"])

@@ -63,7 +63,9 @@ def test_a_label_that_waited_and_does_not_fit_is_refused_as_it_was_read_and_stan
     assert (entry.source, entry.place, entry.raw) == ("labels.csv", "2 (row 1)", EARLY)
     assert "lies before the time of payment" in entry.reason
     assert log.refused(log.refused_numbers()) == first
-    (again,) = retry(log, held, intake(), [], {"labels.csv": CsvHeader(tuple(HEADER.decode().strip().split(",")))})
+    (again,) = retry(
+        log, held, intake(), log.refused_numbers(), {"labels.csv": CsvHeader(tuple(HEADER.decode().strip().split(",")))}
+    )
     assert (again.number, again.reason) == (number, entry.reason)
 
 

@@ -57,6 +57,7 @@ ROWS_MAX = 1_000  # labels in one request
 PATIENCE_S = 60.0
 QUIET_S = 1.0  # that a wait may last before somebody is told
 LEFT = "The request is queued for the active writer; do not repeat it"
+PAGE = 500  # entries of quarantine that are retried between two batches
 _LOOK_S = 0.05  # how often an idle process looks into its inbox
 _TURN_S = 0.5  # how often one that waits for a reply tries to have the log itself
 
@@ -221,6 +222,7 @@ class InboxServer:
         self._decoder, self._took_up = decoder, took_up
         self._log, self._writer, self._intake, self._load, self._opened = log, writer, intake, load, opened
         self._adoption: Adoption | None = None
+        self._retrying = 0, list[int](), list[Retried]()  # a request, the entries that are left of it, and results
         self._turn = Lock()
         self._error: Exception | None = None
 
@@ -231,7 +233,7 @@ class InboxServer:
     def serve(self) -> None:
         """Process the waiting requests in order; call it between batches.
 
-        Where one waits for a version that is being prepared, all behind it wait, but labels.
+        Where one is not done yet, all behind it wait, but labels.
         """
         labels: list[InboxRequest] = []
         is_waiting = False
@@ -332,14 +334,18 @@ class InboxServer:
     # ---- all else
 
     def _is_done(self, request: InboxRequest) -> bool:
-        """Carry a request out; False where it waits for a version that is being prepared."""
+        """Carry a request out; False where it waits for a version that is being prepared, or is not done yet."""
         try:
             if request.kind in _BY_THE_LOG:
                 _BY_THE_LOG[request.kind](self._log, request)
-            elif request.kind in {RETRY, ADOPT, WATERMARK} and not self.adopts(partial(self._load, _files(request))):
+            elif (
+                request.kind in {RETRY, ADOPT, WATERMARK}
+                and request.number != self._retrying[0]
+                and not self.adopts(partial(self._load, _files(request)))
+            ):
                 return False
             elif request.kind == RETRY:
-                self._retry(request, from_json(request.body, type=_Retry))
+                return self._is_retried(request, from_json(request.body, type=_Retry))
             elif request.kind == SNAPSHOT:
                 self._log.append(Batch(replies=[_reply(request.number, self._saved())]))
             elif request.kind == WATERMARK:
@@ -385,13 +391,20 @@ class InboxServer:
         self._writer.commit(prepared)
         self.count(prepared)
 
-    def _retry(self, request: InboxRequest, asked: _Retry) -> None:
-        intake = self._intake(self._writer.definitions)
+    def _is_retried(self, request: InboxRequest, asked: _Retry) -> bool:
+        """Retry a page of entries; whether there are no more. A process that begins anew finds those that are left."""
+        number, left, tried = self._retrying
+        if number != request.number:
+            left, tried = sorted(set(asked.numbers)) or self._log.refused_numbers(), []
+        page, left = left[:PAGE], left[PAGE:]
 
         def reply(found: list[Retried]) -> list[Reply]:
-            return [_reply(request.number, found)]
+            return [] if left else [_reply(request.number, tried + found)]
 
-        retry(self._log, self._writer, intake, asked.numbers, asked.headers, reply, self._decoder)
+        intake = self._intake(self._writer.definitions)
+        tried += retry(self._log, self._writer, intake, page, asked.headers, reply, self._decoder)
+        self._retrying = request.number, left, tried
+        return not left
 
     def adopts(self, load: Callable[[], Definitions]) -> bool:
         """Activate a version, such as the project's files; False while it is being prepared.

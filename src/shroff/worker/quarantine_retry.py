@@ -20,7 +20,6 @@ from shroff.log.time_slips import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, Quarantine, Refused, Reply
-from shroff.worker.answers import GROUP_MAX
 
 RETRIED = ". Not retried: "  # between the reason of an entry and why its bytes cannot be read again
 _TYPED = ("parquet", "avro")  # formats whose rows are kept as JSON
@@ -53,26 +52,19 @@ def retry(
     reply: Callable[[list[Retried]], list[Reply]] = lambda _found: [],
     decoder: Decoders = lambda: None,
 ) -> list[Retried]:
-    """Retry entries, all of them without numbers; accepted ones leave quarantine in the same batch.
+    """Retry entries in one batch, in which accepted ones leave quarantine; numbers that are not there are left out.
 
     Args:
-        reply: Gives what is replied to a request, to be committed with the last batch.
+        reply: Gives what is replied to a request, to be committed with them.
         decoder: Makes what reads Avro messages of the project's live source; None where that has none.
-
-    Raises: UsageError for a number that is not there.
     """
-    wanted = known_numbers(log, numbers) if numbers else log.refused_numbers()
-    found: list[Retried] = []
-    for at in range(0, max(len(wanted), 1), GROUP_MAX):
-        entries = log.refused(wanted[at : at + GROUP_MAX])
-        prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
-        tried = outcomes(entries, prepared.answers)
-        found += tried
-        prepared.batch.refused = _as_before(prepared.batch.refused, entries)
-        prepared.batch.dropped = [attempt.number for attempt in tried if not attempt.stays]
-        if at + GROUP_MAX >= len(wanted):
-            prepared.batch.replies = reply(found)
-        writer.commit(prepared)
+    entries = log.refused(numbers)
+    prepared = writer.prepare(submissions(entries, intake, headers, decoder), by=UNKNOWN)
+    found = outcomes(entries, prepared.answers)
+    prepared.batch.refused = _as_before(prepared.batch.refused, entries)
+    prepared.batch.dropped = [attempt.number for attempt in found if not attempt.stays]
+    prepared.batch.replies = reply(found)
+    writer.commit(prepared)
     return found
 
 
