@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from shroff.app import project as app
-from shroff.app.live import sync_sources
+from shroff.app.live import archives, sync_sources
 from shroff.app.live.pulled_files import DONE
 from shroff.app.live.sync_sources import NOT_KEPT, SyncedFile
 from shroff.cli.main import run
@@ -201,6 +201,18 @@ def test_what_was_kept_is_taken_again_without_asking(bank: Path, server: Amplitu
     (again,) = sync(bank, first="2026-03-01", from_backup=True)
     assert counts([again]) == {"2026-03-01": (1, 2, 0)}
     assert len(server.asked) == asked, "nobody is asked"
+
+
+def test_a_large_archive_is_kept_in_pieces(bank: Path, server: AmplitudeServer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(archives, "PART_BYTES", 100)
+    server.events |= {"20260301T07": [event(1), event(2)]}
+    sync(bank, first="2026-03-01", last="2026-03-01")
+    pieces = list((bank / ".shroff" / "raw" / "app").glob("*.zip"))
+
+    assert len(pieces) > 2
+    assert max(path.stat().st_size for path in pieces) == 100
+    (again,) = sync(bank, first="2026-03-01", from_backup=True)
+    assert counts([again]) == {"2026-03-01": (0, 2, 0)}
 
 
 def test_of_several_downloads_the_newest_is_taken_again(bank: Path, server: AmplitudeServer):

@@ -1,13 +1,16 @@
 """Archive of downloads by pulled sources, unchanged: in the lake under `raw/`, without a lake beside the log.
 
-Each part has its SHA-256 in its name, and stays. A list beside them says which ones came last.
+Each has its SHA-256 in its name, and stays; behind the first `PART_BYTES` of one stand files of the rest. A list beside
+them says which ones came last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from hashlib import file_digest
+from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
@@ -17,6 +20,7 @@ from shroff.app.lakes import Lakes
 from shroff.config import private
 from shroff.errors import UsageError
 from shroff.streams.pull import NotKeptError
+from shroff.streams.snapshot_copies import PART_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +42,9 @@ class KeptArchives:
         listed, is_written = self._named(f"{name}.json"), False
         with self._places() as (place, *_):
             for file, path in zip(kept, paths, strict=True):
-                place.put(self._named(file), path.read_bytes())
+                with path.open("rb") as opened:
+                    for number, data in enumerate(iter(partial(opened.read, PART_BYTES), b"")):
+                        place.put(self._named(_part(file, number)), data)
             while not is_written:
                 found, data = place.get(listed), to_json(kept)
                 is_written = place.replace(listed, data, found.version) if found else place.put(listed, data)
@@ -72,10 +78,18 @@ class KeptArchives:
     def _brought(self, place: Objects, name: str, folder: Path) -> Path:
         path = folder / name
         with private(path) as file:
-            file.write(found.data if (found := place.get(self._named(name))) else b"")
+            for number in count():
+                if (found := place.get(self._named(_part(name, number)))) is None:
+                    break
+                file.write(found.data)
         if _digest(path) not in name:
             raise UsageError(f"{self._named(name)} is damaged or gone: its SHA-256 is not the one in its name.")
         return path
+
+
+def _part(file: str, number: int) -> str:
+    """The name of a piece; what begins with another word than the archive's name is not taken for one."""
+    return f"part-{number}-{file}" if number else file
 
 
 def _digest(path: Path) -> str:
