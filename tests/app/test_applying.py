@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from threading import Event
 
 import pytest
 
 from shroff.app import project as app
 from shroff.app.live.routes import sink_routes
+from shroff.app.live.sink_delivery import Sinks
+from shroff.app.notice_files import NoticeFiles
 from shroff.errors import DefinitionError, UsageError
 from shroff.log.active_files import NOW, RESTART
 from shroff.log.writer import Writer
 from shroff.monitoring.doctor import OK, WRONG
+from shroff.notices.notification_worker import END_S, NoticeWorker
+from tests.support.patience import PATIENCE_S
 from tests.support.telling import FILES, Bank, notice, payment
 
 RULE = FILES["rules/large.yaml"]
@@ -86,6 +93,23 @@ def test_apply_without_a_process_that_runs_is_done_at_once(tmp_path):
     assert changed(found) == [("rules/large.yaml", "changed", NOW)]
     assert (found.seq, bank.project.versions.unapplied(), bank.project.versions.apply().changed) == (3, [], [])
     assert bank.pay(payment("p-2", "200.00")) == ["approve"]
+
+
+def test_decisions_do_not_wait_for_the_end_of_notices_that_are_gone(tmp_path, monkeypatch):
+    go_on = Event()
+    monkeypatch.setattr(NoticeWorker, "step", lambda _: float(not go_on.wait(PATIENCE_S)))
+    bank = Bank(tmp_path)
+    bank.pay()
+    with bank.project.log.writing() as (_, log), Sinks(bank.project.context).delivering(log) as delivery:
+        monkeypatch.setattr(NoticeFiles, "tells", lambda _: False)
+        delivery._taken = -1  # other files are in force
+        began = time.monotonic()
+        delivery.tend()
+        took_s = time.monotonic() - began
+        go_on.set()
+
+    assert took_s < END_S
+    assert not [thread for thread in threading.enumerate() if thread.name == "notices"]
 
 
 def test_files_with_mistakes_change_nothing(tmp_path):

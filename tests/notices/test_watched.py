@@ -12,15 +12,17 @@ import msgspec
 import pytest
 
 from shroff.adapters.log.frame_queries import FrameQuestions
+from shroff.adapters.sinks.webhook import WebhookSink
 from shroff.cases import case_actions, dispositions
 from shroff.errors import TransientError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
 from shroff.notices.notification_worker import NoticeWorker
+from shroff.notices.outgoing_mail import _call
 from shroff.notices.reports.daily import due_for, report_due
 from shroff.notices.reports.report_figures import day_of
 from shroff.notices.scheduled_notices import Watching
-from shroff.notices.store import REFUSED, SENT
+from shroff.notices.store import REFUSED, SENT, Due
 from shroff.notices.triggers import DecisionsTold
 from shroff.runtime.values import replace
 from shroff.streams.log import Record
@@ -414,6 +416,18 @@ def test_a_webhook_is_called_once_for_each_and_signed(tmp_path, hook, monkeypatc
     assert len({headers["webhook-id"] for headers, _ in hook.calls}) == 2
     assert all(headers["webhook-signature"].startswith("v1,") for headers, _ in hook.calls)
     assert "whsec" not in repr((bank.project.notice_files.declared, bank.letters()))
+
+
+def test_a_key_that_no_header_takes_leaves_under_its_hash(hook):
+    sink = WebhookSink("bank", {"url": hook.url, "secret": "a secret of tests"})
+    for key in ("spike-large-1", "traffic-payment-city-Łódź-1", "traffic-payment-city-a\nb-1"):
+        due = Due(key, "hook", "traffic", "", "", "{}", NOW_MS, NOW_MS)
+        assert [_call(due, b"{}", sink) for _ in range(2)] == ["", ""]
+    sink.close()
+
+    ids = [headers["webhook-id"] for headers, _ in hook.calls]
+    assert ids[0] == "bank-spike-large-1"
+    assert [ids.count(id_) for id_ in ids] == 6 * [2]
 
 
 def test_a_webhook_that_is_away_is_called_again_and_one_that_refuses_is_shown(tmp_path, hook, monkeypatch):

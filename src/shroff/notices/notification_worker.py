@@ -75,6 +75,7 @@ class NoticeWorker:
         self._look_s = self._sweep_s = self._store_s = self._not_before_s = 0.0
         self._waiting = self._appeals_seq = 0
         self.end_s = END_S  # how long an end may take
+        self.stop = Event()  # ends its thread after what it has in hand
 
     # ---- for the log's thread
 
@@ -201,12 +202,8 @@ class NoticeWorker:
 
 def begun_at(log: Log) -> int:
     """The position up to which nothing is sent, kept when notices are first looked at; for the log's writer."""
-    known = log.offset(SOURCE, BEGUN)
-    if known is not None:
-        return kept_offset(SOURCE, BEGUN, known, int)
-    last = log.last_seq()
-    begin_behind(log, last)
-    return last
+    begin_behind(log, log.last_seq())
+    return kept_offset(SOURCE, BEGUN, log.offset(SOURCE, BEGUN) or "", int)
 
 
 def begin_behind(log: Log, seq: int) -> None:
@@ -228,7 +225,8 @@ def telling(
     At the end what is under way is finished, within five seconds; all that is due after `finish_all`.
     Raises: as the log's `append`.
     """
-    teller, stop = NoticeWorker(services, begun_at(log), others), Event()
+    teller = NoticeWorker(services, begun_at(log), others)
+    stop = teller.stop
     end_s: float | None = None
 
     def run() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -360,7 +361,9 @@ class _Keyed(Outgoing, frozen=True, gc=False):
 
     @property
     def key(self) -> str:
-        return self.due
+        """It goes into a header: what no header takes is told by its hash."""
+        due = self.due
+        return due if due.isascii() and due.isprintable() else sha256(due.encode()).hexdigest()
 
 
 class _AllRefusedError(ShroffError):

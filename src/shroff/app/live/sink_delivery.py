@@ -74,7 +74,8 @@ class SinkDelivery:
     def _tell_people(self) -> None:
         """Start sending notices where the active settings have some, and stop where they have none."""
         if NoticeFiles(self._context).tells() != (self._telling is not None):
-            self._held.close()
+            if self._telling is not None:
+                self._telling.stop.set()  # decisions do not wait for its end: that of the lead does
             NoticeViews(self._context).begin_telling(self._log)
             telling = NoticeViews(self._context).telling(self._log, lambda: self._delivery.health(0))
             self._telling = self._held.enter_context(telling)
@@ -144,7 +145,7 @@ class Sinks(ProjectPart):
             delivery = Delivery([Courier(route, self._reader, self._context.now_ms) for route in routes], record)
             try:
                 while not all(
-                    courier.attempts >= TRIES or (courier.steps and courier.through >= target)
+                    courier.attempts >= TRIES or (courier.steps and courier.through >= target and not courier.retried)
                     for courier in delivery.couriers
                 ):
                     delivery.tend()
