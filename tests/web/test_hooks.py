@@ -309,6 +309,22 @@ def test_long_bodies_of_nobody_known_are_held_up_to_a_limit(bank, outside, monke
     served(bank, steps)
 
 
+def test_who_is_made_to_wait_holds_no_place_for_long_bodies(bank, outside, monkeypatch):
+    async def steps(asks: Asker) -> None:
+        held = list[int]()
+
+        def wait_s_of(pace: object, _sender: str, _events: int) -> float:
+            held.extend([asks.service.pushed.long_bodies] if pace is asks.service.unknown else [])
+            return 0.0
+
+        monkeypatch.setattr(type(asks.service.unknown), "wait_s_of", wait_s_of)
+        body = posted(Message="x" * hooks.LONG_BYTES).replace(b"xx", b"xy")
+        assert (await post(asks, "topic", body)).status == 403
+        assert held == [0]
+
+    served(bank, steps)
+
+
 def test_a_webhook_that_is_signed_is_answered_with_the_paths_of_its_mistakes(bank):
     def call(body: bytes, id_: str = "msg-1", at_s: int = NOW_MS // 1_000) -> dict[str, str]:
         return webhooks.headers("s3cret", id_, at_s, body)

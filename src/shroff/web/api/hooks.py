@@ -71,6 +71,9 @@ async def receive(service: Service, request: Request) -> Response:
     named, source = known
     with _place(service, request):
         push = await _verified(service, request, named, source)
+    if isinstance(push, ProblemError):  # its body is gone, and its place is another's
+        await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
+        raise push
     service.pushed.counts(name).received_ms = service.project.context.now_ms()
     check_rate_of(service, f"hooks/{name}", 1)
     try:
@@ -81,8 +84,11 @@ async def receive(service: Service, request: Request) -> Response:
         _save_soon(service, name)
 
 
-async def _verified(service: Service, request: Request, named: NamedSource, source: PushSource) -> Push:
-    """What a request brings. Raises: ProblemError where it is refused; its sender waits for that as for a wrong key."""
+async def _verified(service: Service, request: Request, named: NamedSource, source: PushSource) -> Push | ProblemError:
+    """What a request brings, or why it is refused; its sender waits for that as for a wrong key.
+
+    Raises: ProblemError where the sender has done nothing wrong yet.
+    """
     body = await request.body(BODY_BYTES_MAX)
     headers, now_ms = dict(request.headers), service.project.context.now_ms()
     try:
@@ -94,18 +100,16 @@ async def _verified(service: Service, request: Request, named: NamedSource, sour
     except FetchNeededError:
         raise TransientError("the keys to verify this request are unavailable now") from None
     except PushRefusedError as error:
-        del body  # while its sender waits
         words = error.mistakes[0][1]
-        if error.status == CHALLENGE:  # its sender has done nothing wrong yet
+        if error.status == CHALLENGE:
             headers = {"www-authenticate": f'Basic realm="{named.name}"'}
             raise ProblemError(401, "who-asks", "Send a user and password", words, headers) from None
         counts = service.pushed.counts(named.name)
         counts.add(counts.refused, error.kind)
         _save_soon(service, named.name)
-        await asyncio.sleep(service.unknown.wait_s_of(network_of(request.address), 1))
         is_bad = error.status == 400
         title = "This is not a message of this source" if is_bad else "The signature is not valid"
-        raise ProblemError(error.status, "not-a-message" if is_bad else "not-signed", title, words) from None
+        return ProblemError(error.status, "not-a-message" if is_bad else "not-signed", title, words)
 
 
 @contextmanager
