@@ -263,8 +263,8 @@ class Courier(msgspec.Struct):
         """The sink, and with a new one what it says itself that it has."""
         if self._sink is None:
             self._sink = sink = self.route.opened()
-            self._is_marked = isinstance(sink, MarkedSink)
             if isinstance(sink, MarkedSink):
+                self._is_marked = True
                 origin, _, place = sink.mark().partition(" ")
                 if origin == self._origin and int(place) > self.through:
                     with self._lock:

@@ -140,10 +140,10 @@ class KafkaSink:
                 refused |= {row.row.key: row for row in self._guilty(left)}
             if mark and refused:
                 self._producer.abort_transaction(COMMIT_S)
-                return list(refused.values())
-            if mark:
-                self._keep(mark, rows[-1].seq)
-            self._producer.commit_transaction(COMMIT_S)
+            else:
+                if mark:
+                    self._keep(mark, rows[-1].seq)
+                self._producer.commit_transaction(COMMIT_S)
         except KafkaException as error:
             raise self._told(error) from None
         return list(refused.values())
@@ -223,7 +223,8 @@ class KafkaSink:
         def aborted(part: Sequence[Outgoing]) -> str:
             failed = self._begun(part, {})
             self._producer.abort_transaction(COMMIT_S)
-            taken.extend([] if failed else [len(part)])
+            if not failed:
+                taken.append(len(part))
             return failed
 
         refused = refused_by_halves(rows, aborted)

@@ -72,9 +72,10 @@ class WebhookSink:
         refused: list[Undelivered] = []
         for row in rows:
             undelivered = self._judged(row, *self._called(row))
-            if undelivered is not None and undelivered.may_pass:
-                return [*refused, undelivered]
-            refused += [undelivered] if undelivered is not None else []
+            if undelivered is not None:
+                refused.append(undelivered)
+                if undelivered.may_pass:
+                    break
         return refused
 
     def close(self) -> None:
