@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from hashlib import file_digest
-from itertools import count
 from typing import TYPE_CHECKING
 
 from msgspec.json import decode as from_json
@@ -78,10 +77,10 @@ class KeptArchives:
     def _brought(self, place: Objects, name: str, folder: Path) -> Path:
         path = folder / name
         with private(path) as file:
-            for number in count():
-                if (found := place.get(self._named(_part(name, number)))) is None:
-                    break
+            number = 0
+            while found := place.get(self._named(_part(name, number))):
                 file.write(found.data)
+                number += 1
         if _digest(path) not in name:
             raise UsageError(f"{self._named(name)} is damaged or gone: its SHA-256 is not the one in its name.")
         return path
