@@ -361,7 +361,7 @@ class _Keyed(Outgoing, frozen=True, gc=False):
 
     @property
     def key(self) -> str:
-        """It goes into a header: what no header takes is told by its hash."""
+        """The key of the due, or its hash where no header of a call takes that."""
         due = self.due
         return due if due.isascii() and due.isprintable() else sha256(due.encode()).hexdigest()
 

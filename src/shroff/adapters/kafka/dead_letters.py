@@ -23,8 +23,8 @@ class KafkaDeadLetters:
         """Send these, durable there on return. Raises: TransientError where some could not be sent."""
         if self._producer is None:
             self._producer = self._cluster.producer(message__timeout__ms=str(int(ANSWER_S * 1_000)))
-        for message, found in self._sent([(message, message.raw) for message in refused]):
-            error = found
+        for message, failure in self._sent([(message, message.raw) for message in refused]):
+            error = failure
             for raw in (message.raw, b""):  # alone: a batch is refused as a whole, which may be for another's size
                 if error is not None and error.name() == "MSG_SIZE_TOO_LARGE":
                     error = next((again for _, again in self._sent([(message, raw)])), None)
