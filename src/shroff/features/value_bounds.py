@@ -13,18 +13,18 @@ Bounds = tuple[int, int]  # the least and the greatest value
 BoundsOf = Callable[[Node], Bounds | None]
 
 _NONE = (0, 0)  # of what is no exact number, so that nothing can leave 64 bits
-_WORD = (INTEGER_MIN, INTEGER_MAX)
-_UNITS = (-UNITS_MAX, UNITS_MAX)
+WORD = (INTEGER_MIN, INTEGER_MAX)
+UNITS = (-UNITS_MAX, UNITS_MAX)
 _TIME_MAX = 253_402_300_800_000
 _TIMES = (-_TIME_MAX, _TIME_MAX)
 _FEW = (-(1 << 32), 1 << 32)
 # What validation lets in, and what the log holds: no version reads stored values that are beyond (`events.event`).
 _KINDS: Final[Mapping[str, Bounds]] = {
-    "integer": _WORD,
-    "number": _UNITS,
-    "money": _UNITS,
+    "integer": WORD,
+    "number": UNITS,
+    "money": UNITS,
     "time": _TIMES,
-    "duration": _WORD,
+    "duration": WORD,
 }
 _SMALL = ("length", "digits", "entropy", "distance", "hour", "minute", "weekday", "day", "day_of_month", "month")
 _CALLS: Final[Mapping[str, Bounds]] = {**dict.fromkeys(_SMALL, _FEW), "time": _TIMES}
@@ -76,7 +76,7 @@ def bounds_of(node: Node, leaf: BoundsOf) -> Bounds | None:
         case typed.Lookup():
             return _KINDS[node.type.kind]
         case typed.Aggregate():
-            return _WORD
+            return WORD
         case _:
             return leaf(node)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from shroff.features.kernels.numbers import Word, compiled, high_product, intrinsic_of
+from shroff.features.kernels.numbers import Word, compiled, float_of, high_product, intrinsic_of
 
 
 def _leading_zeros(typing_context: Any, value: Any) -> Any:
@@ -19,19 +19,8 @@ def _leading_zeros(typing_context: Any, value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-def _float_of(typing_context: Any, value: Any) -> Any:
-    from numba import types
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
-
-    return types.float64(types.uint64), generate
-
-
 # Zeros before the first one of a word's bits; 64 for zero.
 leading_zeros = intrinsic_of(_leading_zeros)
-# The float that has these bits.
-float_of = intrinsic_of(_float_of)
 
 
 @compiled
@@ -44,7 +33,7 @@ def rounded_pair(high: Word, low: Word) -> Word:
     # The rest below the top 64 bits can only decide a tie: one bit says that it is there.
     top = (high << shift) | ((low >> one) >> (all_bits - shift))
     top = top | np.uint64((low << shift) != np.uint64(0))
-    return np.float64(top) * float_of((np.uint64(1023 + 64) - shift) << np.uint64(52))
+    return np.float64(top) * float_of(np.int64(1023 + 64 - np.int64(shift)) << 52)
 
 
 @compiled

@@ -298,24 +298,22 @@ def look_at_all(
         if there:
             squares = np.int64(square_high), np.int64(square_low)
             out[target, row] = bits_of(spread(n, squares[0], squares[1], sum_high, sum_low, heap[series + SCALE]))
-    elif MIN <= function <= LAST or function == NTH_LAST:
-        there = n == wanted if is_backward else there
-        out[target, row] = in_order(best) if heap[series + IS_REAL] != 0 else best
     elif function == DISTINCT:
         out[target, row] = best + sum_low
         there = True
-    elif function == MODE:
-        best = most_frequent(heap, values, n)
-        out[target, row] = in_order(best) if heap[series + IS_REAL] != 0 else best
     elif function == MEDIAN and there:
         low, high = select(heap, values, n, (n + 1) >> 1), select(heap, values, n, (n >> 1) + 1)
         median = middle(low, high, heap[series + SCALE], heap[series + IS_REAL] != 0)
         out[target, row] = bits_of(median)
         there = np.isfinite(median)
     elif there:
-        rank = rank_of(n, heap[look + NUMERATOR], heap[look + DENOMINATOR])
-        value = select(heap, values, n, rank)
-        out[target, row] = in_order(value) if heap[series + IS_REAL] != 0 else value
+        if is_backward:
+            there = n == wanted
+        elif function == MODE:
+            best = most_frequent(heap, values, n)
+        elif function == QUANTILE:
+            best = select(heap, values, n, rank_of(n, heap[look + NUMERATOR], heap[look + DENOMINATOR]))
+        out[target, row] = in_order(best) if heap[series + IS_REAL] != 0 else best
     give(heap, values, size_class)
     valid[target, row] = there
     if not there:

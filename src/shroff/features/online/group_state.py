@@ -23,10 +23,10 @@ from shroff.features.online.value_codec import coded_texts, decode, encode
 from shroff.features.online.window_state import WindowState
 from shroff.features.plan import Group, SeriesKey, kernel_plan, whole_series_of
 from shroff.features.programs.scan_plan import scan_plan
+from shroff.features.value_bounds import UNITS, WORD, Bounds
 from shroff.language.columns import Column, column_of, values_of
 from shroff.language.expression import Aggregate, FeatureValue, ItemFeature, ItemField, Node, ThisField, Via, walk
 from shroff.language.row import Reference
-from shroff.language.types import INTEGER_MAX, UNITS_MAX
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct
 
@@ -159,7 +159,7 @@ class GroupState:
             coded, fits = coded_texts(key.argument, frame, self.texts)
             return coded, kept & fits
         column = frame.evaluate(key.argument)
-        coded, fits = encode(column, key.argument.type, largest=largest_of(key))
+        coded, fits = encode(column, key.argument.type, series_bounds(key))
         if fits is not column.valid:
             self.remarks.note_left_out(key, frame, inserts, kept & column.valid & ~fits)
         return coded, kept & fits
@@ -172,7 +172,7 @@ class GroupState:
         if node.type.is_text:
             return coded_texts(node, frame, self.texts)
         column = frame.evaluate(node)
-        coded, fits = encode(column, node.type, largest=INTEGER_MAX)
+        coded, fits = encode(column, node.type)
         if fits is not column.valid:
             self.remarks.note_operand(node, frame, column.valid & ~fits)
         return coded, fits
@@ -298,9 +298,9 @@ def _inserted(
     return (inserts[at], items.get(at, {})) if is_in else None
 
 
-def largest_of(key: SeriesKey) -> int:
-    """The largest whole number that a series takes."""
-    return UNITS_MAX if key.is_limited else INTEGER_MAX
+def series_bounds(key: SeriesKey) -> Bounds:
+    """The bounds of the whole numbers that a series takes."""
+    return UNITS if key.is_limited else WORD
 
 
 def leaves_of_item(aggregate: Aggregate) -> list[Node]:

@@ -12,13 +12,13 @@ import numpy as np
 
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, Remarks
 from shroff.features.kernels.layout import OF_ARRIVAL, OF_KEY, OF_LINK
-from shroff.features.online.group_state import GroupState, largest_of, leaf_name, leaves_of_item, leaves_of_this
+from shroff.features.online.group_state import GroupState, leaf_name, leaves_of_item, leaves_of_this, series_bounds
 from shroff.features.online.link_state import IS_SEEN, LINK
 from shroff.features.online.row_reads import Row, RowReads, joined
 from shroff.features.plan import SeriesKey, series_of
+from shroff.features.value_bounds import WORD, Bounds
 from shroff.language.expression import ItemField, Node, ThisField, fields_of_this, walk
 from shroff.language.row import Evaluate
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN
 from shroff.runtime.values import replace
 
 Fill = Callable[[Row], None]
@@ -139,17 +139,7 @@ class RowGroup:
             return self._filled(at, self._coded(value), where, is_real=False)
         if key.argument.type.kind == "real":
             return self._filled(at, value, where, is_real=True)
-        largest = largest_of(key)
-        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
-        leave_out = self._leaving_out(key, reads)
-
-        def fitting(row: Row) -> int | None:
-            found = value(row)
-            if found is None or lowest <= found <= largest:
-                return found  # type: ignore[no-any-return]  # a whole number, by its type
-            leave_out(row)
-            return None
-
+        fitting = _fitting(value, series_bounds(key), self._leaving_out(key, reads))
         return self._filled(at, fitting, where, is_real=False)
 
     def _words_fill(self, at: int, node: Node, reads: RowReads) -> Fill:
@@ -166,14 +156,7 @@ class RowGroup:
             for feature in asker
         ]
         remarks, number_at = self._remarks, reads.number_at
-
-        def fitting(row: Row) -> int | None:
-            found = value(row)
-            if found is None or INTEGER_MIN <= found <= INTEGER_MAX:
-                return found  # type: ignore[no-any-return]  # as above
-            remarks.note(LEFT_OUT, askers, row[number_at])
-            return None
-
+        fitting = _fitting(value, WORD, lambda row: remarks.note(LEFT_OUT, askers, row[number_at]))
         return self._filled(at, fitting, None, is_real=False)
 
     def _coded(self, value: Evaluate) -> Evaluate:
@@ -243,7 +226,13 @@ class RowGroup:
             reads, [node for aggregate in aggregates for node in leaves_of_this(aggregate)] if ask is not None else []
         )
         looked_at = (
-            [] if insert is None or not is_seen else [self._looked_at(key, reads) for key in self.group.looked_at]
+            [
+                _fitting(reads.evaluate(key.argument), series_bounds(key), self._leaving_out(key, reads))
+                for key in self.group.looked_at
+                if key.argument is not None
+            ]
+            if insert is not None and is_seen
+            else []
         )
         hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
         insert_view = self._insert
@@ -272,19 +261,6 @@ class RowGroup:
                 hide(row)
 
         return step
-
-    def _looked_at(self, key: SeriesKey, reads: RowReads) -> Fill:
-        """What notes a value of a series that is left out."""
-        assert key.argument is not None
-        value, largest, leave_out = reads.evaluate(key.argument), largest_of(key), self._leaving_out(key, reads)
-        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
-
-        def note(row: Row) -> None:
-            found = value(row)
-            if found is not None and not lowest <= found <= largest:
-                leave_out(row)
-
-        return note
 
     # ---- what is missing, and what is told of it
 
@@ -345,6 +321,20 @@ class RowGroup:
             remarks.note(SUM_OUTSIDE, askers, row[number_at])
 
         return note
+
+
+def _fitting(value: Evaluate, bounds: Bounds, leave_out: Fill) -> Evaluate:
+    """A whole number between these bounds; another one is left out."""
+    lowest, largest = bounds
+
+    def fitting(row: Row) -> Any:
+        found = value(row)
+        if found is None or lowest <= found <= largest:
+            return found
+        leave_out(row)
+        return None
+
+    return fitting
 
 
 def _asking(this: Node, reads: RowReads) -> Evaluate:

@@ -20,7 +20,7 @@ from shroff.features.online.since_flag_rows import Values, condition, values_at
 from shroff.features.online.value_codec import encode
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
 from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
-from shroff.language.types import BOOLEAN, INTEGER_MAX
+from shroff.language.types import BOOLEAN
 from shroff.runtime.values import FrozenStruct
 
 
@@ -197,5 +197,5 @@ def _operand(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bytes]:
         codes = frame.value_codes(node, texts)
         return codes, (codes >= 0).astype(np.uint8)
     column = frame.evaluate(node)
-    words, fits = encode(column, node.type, largest=INTEGER_MAX)
+    words, fits = encode(column, node.type)
     return words, np.where(column.valid & ~fits, OUTSIDE, fits).astype(np.uint8)

@@ -10,9 +10,10 @@ import numpy as np
 
 from shroff.arrays import Bools, Ints
 from shroff.features.frames import Codes, Frame
+from shroff.features.value_bounds import WORD, Bounds
 from shroff.language.columns import Column, column_of
 from shroff.language.expression import Node
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
+from shroff.language.types import Type
 
 WIDE = 1  # MessagePack ends at 64 bits; a wider integer is an extension of this number
 _WIDE_BYTES = 17  # a product of two 64-bit integers, and its sign
@@ -69,22 +70,22 @@ def coded_texts(node: Node, frame: Frame, texts: Codes) -> tuple[Ints, Bools]:
     return codes, codes >= 0
 
 
-def encode(column: Column, type_: Type, *, largest: int) -> tuple[Ints, Bools]:
-    """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and not beyond `largest`.
+def encode(column: Column, type_: Type, bounds: Bounds = WORD) -> tuple[Ints, Bools]:
+    """A column, not of texts, as 64-bit numbers for the kernel, and which values are there and between the bounds.
 
     Where all that are there fit, the latter is the column's own `valid`.
     """
     if type_.kind == "real":
         return column.values.view(np.int64), column.valid
+    lowest, largest = bounds
     if column.values.dtype == object:
         listed = column.values.tolist()
-        lowest = INTEGER_MIN if largest == INTEGER_MAX else -largest
         fits = column.valid & np.array([lowest <= value <= largest for value in listed], np.bool_)
         values = np.array([value if fit else 0 for value, fit in zip(listed, fits.tolist(), strict=True)], np.int64)
         return values, column.valid if np.array_equal(fits, column.valid) else fits
     values = column.values.astype(np.int64)
-    if largest < INTEGER_MAX and type_.kind not in {"boolean", "time", "duration"}:
-        inside = (values >= -largest) & (values <= largest)
+    if bounds != WORD:
+        inside = (values >= lowest) & (values <= largest)
         return values, column.valid if inside.all() else column.valid & inside
     return values, column.valid
 
