@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,12 @@ import pytest
 import shroff
 from shroff.app.project import Project
 from shroff.errors import UsageError
+from shroff.explain.past import _read
 from shroff.features.batch import engine as batch
 from shroff.features.batch import feed as batch_feed
 from shroff.features.batch.backfill import Backfill
+from shroff.lake.columns import document_columns
+from shroff.language.values import DAY_MS
 from shroff.log.columns.tables import Way
 from tests.support import projects
 
@@ -123,6 +127,48 @@ def test_an_empty_file_of_events_gives_an_empty_table(project: Project, tmp_path
     (tmp_path / "none.jsonl").write_text("")
 
     assert project.features("payment", files=[tmp_path / "none.jsonl"], engine=engine).num_rows == 0
+
+
+def changed(tmp_path: Path, feature: str) -> Project:
+    """A project whose payments have `days`, with one feature."""
+    (tmp_path / "events.yaml").write_text(EVENTS.replace("amount: money", "amount: money, days: integer"))
+    (tmp_path / "features.yaml").write_text(f"card:\n  {feature}\n")
+    return shroff.open(tmp_path)
+
+
+def of_days(days: list[int]) -> list[dict[str, object]]:
+    fixed = {"at": "2026-03-01T00:00:00Z", "card": "a", "amount": "1.00"}
+    return [{"payment": {"id": f"p{number}", "days": day, **fixed}} for number, day in enumerate(days)]
+
+
+def test_a_time_that_has_no_date_is_missing_in_tables_and_stops_none(project: Project, tmp_path: Path):
+    days = [1, 9_999_999, 10**12, 10**18, -800_000]
+    project = changed(tmp_path, "due: this.at + this.days * 1d")
+    project.decide(of_days(days))
+
+    assert [project.features("payment", engine=engine)["card.due"].null_count for engine in ENGINES] == [4, 4, 4]
+    shown = [json.loads(project.explain(f"payment/p{number}").json())["features"] for number in range(len(days))]
+    assert shown[0]["card.due"] == "2026-03-02T00:00:00Z"
+    assert [bool(seen["card.due"].endswith(" ms")) for seen in shown[1:]] == [True] * 4
+    due = project.definitions.features["card.due"].type
+    documents = [b'{"features":%s,"versions":{}}' % json.dumps(seen).encode() for seen in shown]
+    _, features = document_columns(documents, [("card.due", due)], 2, str)
+    assert features["card.due"].null_count == 4
+    assert _read("card.due", shown[3]["card.due"], due, is_same=True) == 10**18 * DAY_MS + 1_772_323_200_000
+
+
+@pytest.mark.parametrize("function", ["sum", "mean", "std"])
+def test_durations_that_are_too_large_are_left_out_of_a_sum_by_all(function: str, project: Project, tmp_path: Path):
+    days = [5, 7, *[10**15 // DAY_MS + number for number in range(2, 30)]]
+    project = changed(tmp_path, f"waited: {function}(payment.days * 1d) over 1h")
+    project.decide(of_days(days[:10]))  # in columns
+    for event in of_days(days)[10:]:  # and one by one
+        project.decide([event])
+
+    tables = [project.features("payment", engine=engine) for engine in ENGINES]
+    assert tables[0].equals(tables[2])
+    assert tables[1].equals(tables[2])
+    assert project.verify().mismatches == 0
 
 
 def test_an_unknown_type_and_an_unknown_engine_leave_no_file(project: Project, tmp_path: Path):

@@ -36,8 +36,10 @@ TimeText: TypeAlias = Annotated[str, msgspec.Meta(extra_json_schema={"format": "
 Scalar: TypeAlias = str | int | float | bool | None  # a value of a field or feature as JSON has it
 
 SAFE_INTEGER_MAX = 2**53  # beyond it a reader that holds numbers as floats would lose digits
+YEAR_1_MS = -62_135_596_800_000  # RFC 3339 has no year before
 YEAR_1000_MS = -30_610_224_000_000
 YEAR_10000_MS = 253_402_300_800_000
+CALENDAR_MS = YEAR_1_MS, YEAR_10000_MS - 1  # the first and the last millisecond that has a date
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SPELLED_TIME = 20  # characters of 2026-03-01T10:00:00Z
 _SPELLED_TIME_MS = 24  # and of 2026-03-01T10:00:00.250Z
@@ -141,6 +143,11 @@ def read_time(text: str) -> int:
             return parse_time(text)
         return passed.days * DAY_MS + passed.seconds * 1_000 + passed.microseconds // 1_000
     return parse_time(text)
+
+
+def read_shown_time(text: str) -> int:
+    """Read what `time_text` writes, also of a time before the year 1 or after 9999, which has no date."""
+    return int(text[:-3]) if text.endswith(" ms") else read_time(text)
 
 
 class Codec:

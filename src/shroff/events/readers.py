@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from shroff.errors import nearest
-from shroff.events.event import read_time
+from shroff.events.event import YEAR_1_MS, read_time
 from shroff.events.raw_values import (
     Exact,
     Instant,
@@ -43,7 +43,6 @@ ID_LENGTH_MAX = 200  # characters
 TEXT_BYTES_MAX = 65_536
 DECIMAL_LENGTH_MAX = 400  # characters; no number that fits a field needs more
 MONEY_PLACES_MAX = 8
-YEAR_1_MS = -62_135_596_800_000  # RFC 3339 has no year before
 SPAN_MS_MAX = 10**15  # 31,700 years; below it seconds as a float keep every millisecond
 LABEL_CURES = {
     "verdict": "Other words are mapped in events.yaml: label: { from: { csv: { verdict: "

@@ -13,7 +13,7 @@ import msgspec
 
 from shroff.engine.stored import damaged, stored
 from shroff.events.definitions import EventType
-from shroff.events.event import Event, read_time
+from shroff.events.event import Event, read_shown_time
 from shroff.events.summary import PAID
 from shroff.explain.key_events import KeyEvents
 from shroff.features.naive import Key
@@ -203,7 +203,7 @@ def _read(name: str, shown: object, type_: Type, *, is_same: bool) -> Value:
             case "money" | "number":
                 return rescale_half_even(*parse_decimal(str(shown)), type_.places)
             case "time":
-                return read_time(str(shown))
+                return read_shown_time(str(shown))
             case "duration":
                 return round(1_000 * float(str(shown)))
             case "real":

@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from shroff.engine.stored import damaged
+from shroff.events.event import read_shown_time
 from shroff.json_types import JsonObject
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
-from shroff.language.values import parse_decimal, parse_time, rescale_half_even
-from shroff.log.columns.tables import arrow_type
+from shroff.language.types import Type
+from shroff.language.values import parse_decimal, rescale_half_even
+from shroff.log.columns.tables import COLUMN_BOUNDS, arrow_type
 
 DECIMAL_END = 10**38  # a decimal of Arrow has 38 digits; a value beyond is missing in a table
 PART = 4_096  # objects that are read at once
@@ -117,10 +118,12 @@ def _values(found: JsonObject, fields: Fields, schema: pa.Schema) -> JsonObject:
 
 
 def _read(value: Any, type_: Type, wanted: pa.DataType) -> Any:
-    if type_.kind == "integer":  # text beyond 2^53; beyond 64 bits it is missing in a table
-        return number if INTEGER_MIN <= (number := int(value)) <= INTEGER_MAX else None
+    if type_.kind in COLUMN_BOUNDS:  # an integer is a text beyond 2^53
+        low, high = COLUMN_BOUNDS[type_.kind]
+        number = int(value) if type_.kind == "integer" else read_shown_time(value)
+        return number if low <= number <= high else None
     if type_.kind in {"money", "number"}:
         units = rescale_half_even(*parse_decimal(str(value)), wanted.scale)
         return Decimal(f"{units}E-{wanted.scale}") if abs(units) < DECIMAL_END else None
-    readers: dict[str, Callable[[Any], Any]] = {"real": float, "duration": float, "boolean": bool, "time": parse_time}
+    readers: dict[str, Callable[[Any], Any]] = {"real": float, "duration": float, "boolean": bool}
     return readers.get(type_.kind, str)(value)

@@ -22,7 +22,7 @@ from msgspec.json import decode as from_json
 from shroff.engine.stored import stored
 from shroff.errors import StateError
 from shroff.events.definitions import EventType
-from shroff.events.event import Codec, time_text
+from shroff.events.event import Codec, read_shown_time, time_text
 from shroff.features.frames import Frame, joined_key
 from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.language.expression import Node, ThisField, walk
@@ -313,8 +313,7 @@ def typed(value: Any, type_: Type) -> Any:
         case "real":
             return float(value)
         case "time":
-            is_far = str(value).endswith(" ms")  # before the year 1 or after 9999, which has no date
-            return _EPOCH + timedelta(milliseconds=int(value[:-3]) if is_far else parse_time(value))
+            return _EPOCH + timedelta(milliseconds=read_shown_time(value))
         case "duration":
             return timedelta(milliseconds=round(value * 1_000))
         case _:

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shroff.arrays import Array, Bools, Ints
-from shroff.events.event import YEAR_10000_MS
+from shroff.events.event import CALENDAR_MS
 from shroff.events.formats.parquet import row_values, whole_ms
 from shroff.events.raw_values import text_of
-from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, YEAR_1_MS, reader
+from shroff.events.readers import ID_LENGTH_MAX, SPAN_MS_MAX, TEXT_BYTES_MAX, reader
 from shroff.language.columns import column_of
 from shroff.language.types import INTEGER_MAX, UNITS_MAX, Type
 from shroff.runtime.values import FrozenStruct
@@ -87,7 +87,7 @@ def _short_way(found: Any, wanted: WantedField) -> ColumnReader | None:
     if pa.types.is_float64(found) or pa.types.is_float32(found):
         return _float_reader(str(found), type_)
     if pa.types.is_timestamp(found) and type_.kind == "time":
-        return lambda column: _within(whole_ms(column), column, YEAR_1_MS, YEAR_10000_MS - 1)
+        return lambda column: _within(whole_ms(column), column, *CALENDAR_MS)
     if pa.types.is_duration(found) and type_.kind == "duration":
         return lambda column: _within(whole_ms(column), column, -SPAN_MS_MAX, SPAN_MS_MAX)
     if pa.types.is_boolean(found) and type_.kind == "boolean":
@@ -160,7 +160,7 @@ def _scaled_integer(type_: Type) -> ColumnReader:
 def _epoch_ms(_: Type) -> ColumnReader:
     def read(column: Any) -> Read:
         words = _words(column)
-        sure = _between(words.values, YEAR_1_MS, YEAR_10000_MS - 1)
+        sure = _between(words.values, *CALENDAR_MS)
         return Read(words.values, words.there, sure if words.sure is None else sure & words.sure)
 
     return read

@@ -11,6 +11,7 @@ import numpy as np
 
 from shroff.arrays import Array, Ints
 from shroff.errors import UsageError, nearest
+from shroff.events.event import CALENDAR_MS
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.batch.rounds import Rounds, Waiting
 from shroff.features.cluster.partitioned import Cluster, Partitioned
@@ -18,8 +19,9 @@ from shroff.features.computed import Computed, known_engines
 from shroff.features.frames import Frame
 from shroff.features.naive import Naive
 from shroff.features.online.engine import Online
+from shroff.features.value_bounds import WORD
 from shroff.language.columns import Column, column_of
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
+from shroff.language.types import Type
 from shroff.language.values import rescale_half_even
 from shroff.log.state.feature_events import FeatureEvents, WindowState, taken
 from shroff.project.definitions import Definitions, computed_of
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+# Of whole numbers and times in columns; one beyond is missing there.
+COLUMN_BOUNDS = {"integer": WORD, "time": CALENDAR_MS}
 DIGITS = 38  # of a decimal of 128 bits
 NARROW_DIGITS = 18  # and of one of 64
 
@@ -218,21 +222,18 @@ def _table(definitions: Definitions, event: str, ids: pa.Array, seqs: Ints, fram
 
 
 def array_of(column: Column, type_: Type, wanted: pa.DataType) -> pa.Array:
-    """One column in Arrow; integers beyond 64 bits are missing, decimals that do not fit 64 bits get 128."""
+    """One column in Arrow; what is beyond `COLUMN_BOUNDS` is missing, and decimals that do not fit 64 bits get 128."""
     import pyarrow as pa
 
+    if type_.kind in COLUMN_BOUNDS:
+        low, high = COLUMN_BOUNDS[type_.kind]
+        fits = column.valid & (column.values >= low) & (column.values <= high)
+        column = Column(np.where(fits, column.values, 0).astype(np.int64), fits)
     missing = None if column.valid.all() else ~column.valid
     if type_.kind in {"money", "number"}:
         return _decimals(column, type_.places, wanted)
     if type_.kind == "duration":
         return pa.array(column.values.astype(np.float64) / 1_000, wanted, mask=missing)
-    if type_.kind == "integer" and column.values.dtype == object:
-        fits = [INTEGER_MIN <= value <= INTEGER_MAX for value in column.values.tolist()]
-        values = [
-            value if fit and valid else None
-            for value, fit, valid in zip(column.values.tolist(), fits, column.valid, strict=True)
-        ]
-        return pa.array(values, wanted)
     return (
         pa.array(column.values, mask=missing).cast(wanted)
         if type_.kind == "time"
