@@ -9,7 +9,7 @@ from docs.made_files import MADE, markdown_table
 from shroff.app.jobs import desk as job_desk
 from shroff.app.rules import draft_operations, list_csv, list_operations, rule_drafts, rule_files
 from shroff.cases import case_actions, desk, files
-from shroff.events import readers
+from shroff.events import raw_values, readers
 from shroff.jobs import job
 from shroff.language import parser
 from shroff.language.values import show_duration
@@ -139,7 +139,7 @@ def _events() -> list[Row]:
     return [
         ("one event", _bytes(events.ONE_BYTES_MAX), "413"),
         ("events or labels of one request", f"{request_bodies.COUNT_MAX:,}", "422"),
-        ("nested lists and objects", f"{request_bodies.DEPTH_MAX} levels", "422"),
+        ("nested lists and objects", f"{raw_values.REQUEST_DEPTH_MAX} levels", "422"),
         ("text field", _bytes(readers.TEXT_BYTES_MAX), "422"),
         ("id", f"{readers.ID_LENGTH_MAX} characters", "422"),
         ("events of one request to score", f"{writer_tasks.AT_ONCE_MAX}", "413"),

@@ -15,9 +15,19 @@ import pytest
 
 from shroff.errors import UsageError
 from shroff.events.formats import csv_records, encodings
-from shroff.events.formats.encodings import file_format, read_lines, read_stream
+from shroff.events.formats.encodings import file_format, json_columns, read_lines, read_stream
 from shroff.events.formats.lines import Lines, line_and_row
-from shroff.events.raw_values import Float32, Instant, LocalTime, Number, RawDuration, text_of
+from shroff.events.raw_values import (
+    DEPTH_MAX,
+    Float32,
+    Instant,
+    LocalTime,
+    Number,
+    RawDuration,
+    canonical_json,
+    inside,
+    text_of,
+)
 from shroff.events.readers import read_text
 
 PAYSIM = (  # the first lines of paysim_first19998.csv
@@ -33,6 +43,7 @@ AMPLITUDE = (  # of amplitude_export_sample.jsonl
     b'{"$insert_id": "google-ad-1", "city": null, '
     b'"event_properties": {"ad_metrics.cost": 0.528957, "ad_id": 643022056303}}\n'
 )
+DEEP = b"[" * 700 + b"]" * 700
 
 
 def csv_of(content: bytes) -> Lines:
@@ -160,6 +171,7 @@ def test_json_lines_keep_the_digits_of_numbers():
         (b'"4111"', "expected a JSON object, found a text"),
         (b"null", "expected a JSON object, found null"),
         (b'{"a":' * 5_000 + b"1" + b"}" * 5_000, "the line is nested too deep"),
+        (b'{"a":' * (DEPTH_MAX + 1) + b"1" + b"}" * (DEPTH_MAX + 1), "the line is nested too deep"),
     ],
 )
 def test_a_broken_line_of_json_is_an_error_of_that_line(line, words):
@@ -177,6 +189,8 @@ def test_a_broken_line_of_json_is_an_error_of_that_line(line, words):
         (b'{\n  "id": "p1",\n  "amount": 1.10\n}\n', [{"id": "p1", "amount": "1.10"}]),
         (b'[\n  {"id": "p1"},\n  {"id": "p2"}\n]\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'[{"id": "p1"}, 7]', [{"id": "p1"}, "expected a JSON object, found a number"]),
+        (b'[{"a": %s}, {"id": "p2"}]' % DEEP, ["the line is nested too deep", {"id": "p2"}]),
+        (b'[%s, {"id": "p2"}]' % DEEP, ["the line is nested too deep", {"id": "p2"}]),
         (b'{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'\n{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'{"id": \n{"id": "p2"}\n', ["the line is not JSON", {"id": "p2"}]),
@@ -515,3 +529,12 @@ def test_of_json_lines_the_place_is_the_number_unless_lines_are_empty(tmp_path):
 @pytest.mark.parametrize(("place", "found"), [("9 (row 8)", ("9", 8)), ("8", ("8", 8)), ("p/1", ("p/1", None))])
 def test_a_place_gives_its_line_and_its_row_again(place, found):
     assert line_and_row(place) == found
+
+
+def test_what_is_as_deep_as_a_line_may_be_is_written_and_a_text_that_is_deeper_holds_nothing():
+    at_most = b'{"a":' * DEPTH_MAX + b"1" + b"}" * DEPTH_MAX
+    columns, words = json_columns(at_most)
+
+    assert words is None
+    assert canonical_json(columns).encode() == at_most
+    assert inside(DEEP.decode(), 0) is None

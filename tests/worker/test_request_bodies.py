@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from shroff.events.formats.wire import JsonDecoder
 from shroff.events.intake import Intake
+from shroff.events.raw_values import REQUEST_DEPTH_MAX, depth, is_too_deep
 from shroff.features.kernels.native import Native
 from shroff.log.columns import lines as line_runs
 from shroff.log.columns import read_lines
@@ -21,7 +22,7 @@ from shroff.log.columns.read_lines import kernels
 from shroff.replay.compare import verify_online
 from shroff.streams.source import Taken
 from shroff.web.api.events import PARTS_AT_ONCE
-from shroff.worker.request_bodies import COUNT_MAX, DEPTH_MAX, RequestReader, TooMuchError, depth, is_too_deep, pieces
+from shroff.worker.request_bodies import COUNT_MAX, RequestReader, TooMuchError, pieces
 from shroff.worker.serving.lines import Inflow
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, writer
@@ -130,12 +131,18 @@ def test_a_list_that_cannot_be_one_is_refused_as_a_whole(body):
 
 
 def test_what_is_nested_too_deep_is_refused_before_it_is_read():
-    one = reader().one("payment", b"[" * (DEPTH_MAX + 1), "me")
+    one = reader().one("payment", b"[" * (REQUEST_DEPTH_MAX + 1), "me")
 
     assert one.refusal == "it is nested too deep"
 
 
-@given(st.lists(st.sampled_from([1, 2, DEPTH_MAX, DEPTH_MAX + 1, "{" * DEPTH_MAX, "", 0]), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.sampled_from([1, 2, REQUEST_DEPTH_MAX, REQUEST_DEPTH_MAX + 1, "{" * REQUEST_DEPTH_MAX, "", 0]),
+        min_size=1,
+        max_size=4,
+    )
+)
 def test_a_list_with_one_element_that_is_too_deep_is_refused(elements):
     shown = [
         b"[" * element + b"]" * element if isinstance(element, int) and element else msgspec.json.encode(element)

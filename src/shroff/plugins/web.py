@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shroff.events.raw_values import is_too_deep
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.cases.case_files import number_of
@@ -20,4 +21,4 @@ from shroff.web.pages.renderer import days_zone, page, see_other, with_panel
 from shroff.web.pages.words import sentence
 from shroff.web.service import Service
 from shroff.worker.answers import UNPROCESSABLE
-from shroff.worker.request_bodies import Mistakes, RequestReader, is_too_deep
+from shroff.worker.request_bodies import Mistakes, RequestReader

@@ -10,6 +10,7 @@ from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import READ, Intake, OwnTypes, Submission
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
+from shroff.events.raw_values import is_too_deep
 from shroff.events.validation import secret_fields
 from shroff.language.expression import RowValue
 from shroff.language.types import TEXT
@@ -20,7 +21,6 @@ from shroff.runtime.values import replace
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
 from shroff.streams.source import Taken
-from shroff.worker.request_bodies import is_too_deep
 from shroff.worker.serving.lines import Inflow
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 
@@ -16,6 +15,7 @@ from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
+from shroff.events.raw_values import REQUEST_DEPTH_MAX, is_too_deep
 from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import LineOrigin, LiveForms
 from shroff.log.event_notes import POSTED
@@ -24,13 +24,9 @@ from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 
 SOURCE = POSTED
-DEPTH_MAX = 32  # of lists and objects in one another
 COUNT_MAX = 10_000  # events of one request
-_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # one without an end goes on to it: so it is linear
-_SCREEN = re.compile(rb"[^][{}]+")
 _TOO_DEEP = "the list is nested too deep"
 _FIRST = itemgetter(0)
-_FLAT = re.compile(rb"(?:\{\}|\[\])+")  # with nothing inside; 10,000 beside each other are as deep as one
 
 Mistakes = Sequence[tuple[str, str]]  # path and words of each
 
@@ -146,7 +142,7 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
             found = [bytes(document) for document in from_json(raw, type=list[msgspec.Raw])]
         except (ValueError, RecursionError) as error:
             words = f"it is not a JSON list: {error}"
-            raise TooMuchError(_TOO_DEEP if is_too_deep(raw, DEPTH_MAX + 1) else words) from None
+            raise TooMuchError(_TOO_DEEP if is_too_deep(raw, REQUEST_DEPTH_MAX + 1) else words) from None
         if not _are_flat(raw, found) and any(map(is_too_deep, found)):
             raise TooMuchError(_TOO_DEEP)
     if len(found) > COUNT_MAX:
@@ -157,22 +153,4 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
 def _are_flat(raw: bytes, elements: Sequence[bytes]) -> bool:
     """Whether no element of a list can be too deep, as so few brackets are beyond the first of each."""
     firsts = bytes(map(_FIRST, elements))
-    return raw.count(b"{") + raw.count(b"[") - firsts.count(b"{") - firsts.count(b"[") <= DEPTH_MAX
-
-
-def depth(raw: bytes) -> int:
-    """Nesting depth of lists and objects.
-
-    >>> depth(b'{"a": [1, {"b": "[[["}]}')
-    3
-    """
-    deepest = now = 0
-    for part in _FLAT.sub(b"-", _SCREEN.sub(b"", _TEXTS.sub(b"", raw))):
-        deepest = max(deepest, now + (part in b"[{-"))
-        now += 1 if part in b"[{" else -(part in b"]}")
-    return deepest
-
-
-def is_too_deep(raw: bytes, depth_max: int = DEPTH_MAX) -> bool:
-    """Whether the depth exceeds `depth_max`; fast for flat texts."""
-    return raw.count(b"{") + raw.count(b"[") > depth_max and depth(raw) > depth_max
+    return raw.count(b"{") + raw.count(b"[") - firsts.count(b"{") - firsts.count(b"[") <= REQUEST_DEPTH_MAX

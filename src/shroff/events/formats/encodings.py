@@ -29,7 +29,7 @@ from msgspec.json import decode as from_json
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords, Tell
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
-from shroff.events.raw_values import Number, canonical_json, shown
+from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_too_deep, shown
 from shroff.runtime.progress import unheard
 
 FORMATS = ("csv", "jsonl", "parquet", "avro")
@@ -56,6 +56,7 @@ _UNREAD = {  # endings of what people have and nothing here reads: what it is, a
         "of no format that is read; write it as CSV, JSON lines or Parquet",
     ),
 }
+_TOO_DEEP = "the line is nested too deep"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MARK = b"\x1f\x8b"
@@ -247,9 +248,11 @@ def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
 
 def json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
     """The columns of a line, or why it has none."""
+    if is_too_deep(raw, DEPTH_MAX):
+        return None, _TOO_DEEP
     try:
         columns = _decode(raw)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return None, _json_words(raw, error)
     if type(columns) is not dict:
         return None, f"expected a JSON object, found {_kind(columns)}"
@@ -291,7 +294,7 @@ def _document(content: bytes) -> list[object] | None:
 
 
 def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
-    if not may_double(content, document):
+    if not (may_double(content, document) or is_too_deep(content, DEPTH_MAX + 1)):
         yield from (_element(number, None, element) for number, element in enumerate(document, 1))
         return
     is_list = content.lstrip().startswith(b"[")
@@ -301,7 +304,9 @@ def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
 
 
 def _element(number: int, raw: bytes | None, element: object) -> Line:
-    """One element of a document; `raw` are its bytes where it may have a key twice."""
+    """One element of a document; `raw` are its bytes where it may have a key twice, or be too deep."""
+    if raw is not None and is_too_deep(raw, DEPTH_MAX):
+        return Line(number, raw, None, _TOO_DEEP)
     if type(element) is not dict:
         made = canonical_json(element).encode()
         return Line(number, made, None, f"expected a JSON object, found {_kind(element)}")
@@ -368,8 +373,6 @@ def _json_words(raw: bytes, error: Exception) -> str:
         return raw.removeprefix(LOST).decode("utf-8", "replace").strip()
     if len(raw) > LINE_BYTES_MAX:
         return f"the line is longer than {LINE_BYTES_MAX:,} bytes"
-    if isinstance(error, RecursionError):
-        return "the line is nested too deep"
     if isinstance(error, UnicodeDecodeError):
         return "the line is not UTF-8"
     return f"the line is not JSON: {error}"
