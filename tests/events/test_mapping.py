@@ -18,8 +18,9 @@ from shroff.events.definitions import Settings
 from shroff.events.event import Event
 from shroff.events.formats.encodings import read_lines, read_stream
 from shroff.events.intake import Intake, Submission
+from shroff.events.mapped_values import zoned
 from shroff.events.mapping import Dispatcher, MappedRow, Mapper, Picked
-from shroff.events.raw_values import Float32, Instant, Number
+from shroff.events.raw_values import Float32, Instant, LocalTime, Number
 from shroff.events.validation import EventValidator
 from shroff.project.definitions import load_definitions
 from tests.support.avros import avro_file, record
@@ -292,6 +293,13 @@ def test_a_parquet_row_of_the_handbook_is_mapped():
     }
 
     assert admit(NESTED, columns, format="parquet").values == ("0", 1_522_540_831_000, "597", 5_716, None, 0.5)
+
+
+def test_a_local_time_that_has_no_date_is_refused_and_not_its_file():
+    far = LocalTime(253_402_300_800_000)
+
+    assert zoned(far, "Europe/Berlin") is far  # which validation refuses
+    assert zoned(LocalTime(0), "Europe/Berlin") == -3_600_000
 
 
 def test_an_integer_column_of_parquet_can_be_a_text_and_a_json_number_cannot():

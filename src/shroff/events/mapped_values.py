@@ -34,12 +34,12 @@ def of_zone(read: Read, zone: str, *, is_text: bool = True) -> Read:
 
 def zoned(value: Any, zone: str, *, is_text: bool = True) -> Any:
     """A time without an offset as the instant of a zone, any other text without blanks around it."""
-    if type(value) is LocalTime:
-        return Instant(zoned_ms(value, zone))
-    if not is_text or type(value) is not str:
-        return value
-    text = value.strip()
     try:
+        if type(value) is LocalTime:
+            return Instant(zoned_ms(value, zone))
+        if not is_text or type(value) is not str:
+            return value
+        text = value.strip()
         return Instant(parse_time(text, zone)) if is_naive(text) else text
     except (ValueError, OverflowError):
         return value  # which validation refuses
