@@ -128,6 +128,16 @@ def test_what_is_wrong_in_a_table_is_said_at_its_line(old: str, new: str, said: 
     assert said in found[0] or said.startswith("5:")
 
 
+def test_a_table_in_quotes_has_its_lines_where_they_stand():
+    head, rows = "- id: large\n  on: payment\n  by: card\n  ", '"this.amount | effect\\n > 1 | deny\\n > 2 | review"\n'
+    spread = '"this.amount | effect\n\n    > 1 | review\n\n    > 2 | deny"\n'
+
+    folded = ">\n    this.amount | effect\n\n    > 1 | deny\n"
+
+    for table, line in ((rows, "4"), (spread, "8"), (folded, "7")):
+        assert {problem.partition(":")[0] for problem in problems(f"{head}table: {table}")} == {line}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

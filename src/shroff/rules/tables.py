@@ -54,9 +54,11 @@ def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scala
     """The cells of a table, line by line; each is placed at its line."""
     text, found = loader.scalar(block, problems, "a table"), list[list[Scalar]]()
     if text is not None:
-        for line, cells in enumerate(text.text.split("\n"), text.line + 1):
-            row = replace(text, line=line, column=1, style="plain", source=" ")
+        offset = 0
+        for cells in text.text.split("\n"):
+            row = replace(text, line=text.place(offset)[0], column=1, style="plain", source=" ")
             found += [[replace(row, text=cell.strip()) for cell in _BAR.split(cells)]] if cells.strip() else []
+            offset += len(cells) + 1
     problems += [
         cells[0].problem(f"the line has {len(cells)} cells, and the first one {len(found[0])}.")
         for cells in found
