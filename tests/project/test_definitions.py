@@ -29,6 +29,28 @@ def test_a_test_inside_a_rule_makes_no_version():
     assert definitions({"rules/large.yaml": tested}).versions == definitions().versions
 
 
+@pytest.mark.parametrize("key", ["points", "[card, points]", "text(refund.points)"])
+def test_keys_of_an_entity_are_of_the_same_types_at_each_event(key):
+    refund = "refund:\n  id: id\n  time: at\n  fields: { id: text, at: time, card: text, points: integer }\n"
+    events = FILES["events.yaml"].replace("card: { payment: card }", f'card: {{ payment: card, refund: "{key}" }}')
+    events = events.replace('"[card, points]"', "[card, points]")
+    found = [
+        (problem.line, problem.path) for problem in load_definitions({**FILES, "events.yaml": refund + events}).problems
+    ]
+
+    assert found == ([] if key.startswith("text") else [(12, "entities.card")])
+
+
+def test_a_matching_field_has_the_type_of_the_key():
+    files = {
+        "events.yaml": FILES["events.yaml"].replace("card: text?", "card: text?, points: integer"),
+        "features.yaml": "card:\n  seen: count(payment) over 1h matching payment.points\n",
+    }
+
+    (problem,) = load_definitions({**FILES, **files}).problems
+    assert "payment.points is integer and the key of card text, so they never match" in problem.message
+
+
 def test_a_feature_that_is_named_tests_makes_one():
     hour, day = (f"card:\n  tests: count(payment) over {length}\n" for length in ("1h", "1d"))
 

@@ -370,6 +370,9 @@ def _entities(
             if len({field.type.hashing for field in each}) > 1:
                 words = f"{name}: the key is hashed for some event types and not for others, so it is never the same."
                 key.report(problems, words, "Mark the field hashed in each of them, or in none.")
+        if len({tuple(part.type.key_form for part in parts) for parts in keys.values()}) > 1:
+            words = f"{name}: the key has not the same types and number of parts for all event types."
+            key.report(problems, words, "Name the same things in each, in the same order; text(x) makes a text.")
         entities[name] = Entity(name, keys)
     return entities
 

@@ -237,8 +237,11 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
             nearest(field, names.events.get(event, {})),
         )
     type_ = names.events[event][field]
-    if type_.hashing != names.keys.get(entity, type_).hashing:
+    key = names.keys.get(entity, type_)
+    if type_.hashing != key.hashing:
         refuse(matching.name, f"one of {matching.name} and the key of {entity} is hashed, so they never match.")
+    if type_.key_form != key.key_form:
+        refuse(matching.name, f"{matching.name} is {type_} and the key of {entity} {key}, so they never match.")
     return field
 
 

@@ -74,6 +74,11 @@ class Type(FrozenStruct):
     def is_text(self) -> bool:
         return self.kind in {"text", "choice"}
 
+    @property
+    def key_form(self) -> object:
+        """What two types share whose equal values are equal keys."""
+        return self.is_text or (self.is_exact or self.kind, self.places)
+
     def __str__(self) -> str:
         return self.kind
 
