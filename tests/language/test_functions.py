@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import JaroWinkler, Levenshtein
 
 from shroff.language import calls
-from shroff.language.calls import TEXT_LENGTH_MAX, local_ms
+from shroff.language.calls import COMPARED_MAX, TEXT_LENGTH_MAX, local_ms
 from shroff.language.checker import check
 from shroff.language.columns import ColumnSource, column_of, evaluate_columns, values_of
 from shroff.language.expression import Node, RowValue
@@ -210,6 +210,12 @@ def test_a_function_of_missing_is_missing(function):
         ("mod(7, 0)", None),
         ("speed(1_000, 0s)", 3_600.0),
         ("speed(1_000, -1h)", 1.0),
+        ("speed(power(10, 308), 1s)", None),
+        ("integer(9_223_372_036_854_775_807 + 1)", None),
+        ("minute(time('2000-04-02T03:30:59Z'), 'America/St_Johns')", 0),
+        ("minute(time('2000-04-02T03:31:00Z'), 'America/St_Johns')", 1),
+        ("hour(time('2000-04-02T03:30:59Z'), 'America/St_Johns')", 0),
+        ("hour(time('2000-04-02T03:31:00Z'), 'America/St_Johns')", 1),
         ("distance(0, 0, 0, 180)", 20_015_114),
         ("distance(90, 17, -90, 4)", 20_015_114),
         ("distance(52.5, 13.4, 52.5, 13.4)", 0),
@@ -243,6 +249,13 @@ def test_a_function_gives(text, wanted):
 
     assert found == wanted
     assert type(found) is type(wanted)
+
+
+@pytest.mark.parametrize("function", ["similarity", "name_similarity"])
+@pytest.mark.parametrize("text", ["a" * (COMPARED_MAX + 1), "\ufdfa" * COMPARED_MAX, "\u0301\u0316" * 15_000])
+def test_a_text_that_is_too_long_is_compared_with_none(function, text):
+    assert value(f"{function}(row.x, row.y)", x="a" * COMPARED_MAX, y="b" * COMPARED_MAX) == 0.0
+    assert value(f"{function}(row.x, row.y)", x="a", y=text) is None
 
 
 def test_a_run_of_any_characters_costs_no_more_for_being_written_often():

@@ -160,7 +160,7 @@ BREAKS = {
     "codes_of_another_row": (frames, "_cells", cells_of_another_row),
     "at_most_is_below": (columns, "COMPARISONS", columns.COMPARISONS | {"<=": operator.lt}),
     "columns_keep_what_is_not_finite": (columns, "_finite", blind),
-    "rows_keep_more_than_128_bits": (row, "_wide", never_too_wide),
+    "rows_keep_more_than_128_bits": (row, "wide", never_too_wide),
     "int64_wraps_in_columns": (columns, "_largest", lambda values: 0),
     "columns_take_missing_for_false": (columns, "_logic", never_missing),
     "rows_take_missing_for_false": (row, "_among", lambda value, known, *, has_missing: value in known),

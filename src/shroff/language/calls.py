@@ -22,11 +22,12 @@ from operator import eq
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
+from shroff.language.types import WIDE_MIN, Type
 from shroff.language.values import (
     DAY_MS,
     check_integer,
     check_units,
+    finite,
     is_zone,
     parse_integer,
     parse_money,
@@ -36,12 +37,14 @@ from shroff.language.values import (
     rescale_half_even,
     show,
     to_real,
+    wide,
     with_point,
 )
 from shroff.runtime.values import FrozenStruct
 
 Options = tuple[str | int, ...]
 TEXT_LENGTH_MAX: Final = 65_536  # characters of a text that `join` or `replace` makes; a field holds as many bytes
+COMPARED_MAX: Final = 4_096  # code points of a text that `similarity` compares
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _TIME_LENGTH_MAX: Final = 200  # characters of a written time; what is read is kept in a cache
@@ -54,7 +57,6 @@ _HALVINGS: Final = 2
 _SINE: Final = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, -1, -1))
 _COSINE: Final = tuple((-1) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
 _ARC: Final = tuple((-1) ** k / (2 * k + 1) for k in range(12, -1, -1))
-_QUARTERS_SINCE_S: Final = 94_694_400  # 1973-01-01
 _PREFIX_MAX, _PREFIX_WEIGHT, _BONUS_FROM = 4, 0.1, 0.7  # of Winkler's bonus for names that begin alike
 
 
@@ -83,7 +85,7 @@ def make_round(types: tuple[Type, ...], signature: Signature) -> Callable[..., A
 
 def make_floor(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
     if types[0].kind == "real":
-        return lambda value: floor if WIDE_MIN <= (floor := math.floor(value)) <= WIDE_MAX else None
+        return lambda value: wide(math.floor(value))
     unit = 10 ** types[0].places
     return lambda value: value // unit
 
@@ -117,12 +119,7 @@ def make_convert(types: tuple[Type, ...], signature: Signature) -> Callable[...,
         return partial(_whole, type_=found)
     if found.kind == "real":
         return lambda value: check_units(parse_number(repr(value), wanted.places), repr(value))
-    return partial(_rescaled, places=found.places, wanted=wanted.places)
-
-
-def _rescaled(units: int, *, places: int, wanted: int) -> int | None:
-    rescaled = rescale_half_even(units, places, wanted)
-    return rescaled if WIDE_MIN <= rescaled <= WIDE_MAX else None
+    return lambda units: wide(rescale_half_even(units, found.places, wanted.places))
 
 
 def _whole(value: float, *, type_: Type) -> int:
@@ -133,7 +130,7 @@ def _whole(value: float, *, type_: Type) -> int:
     whole, rest = divmod(int(value), int(10**type_.places))
     if rest:
         raise ValueError(f"{to_real(int(value), type_.places)} is not a whole number")
-    return whole
+    return check_integer(whole)
 
 
 def make_time(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
@@ -213,13 +210,15 @@ def _offset_ms(zone: str, second: int) -> int:
 def local_ms(time_ms: int, zone: str) -> int:
     """A UTC instant as milliseconds of the zone's own clock.
 
-    Zones change at full quarters of an hour since 1973, which the cache makes use of;
-    before, some did at any second (Monrovia on 1972-01-07 at 00:44:30).
+    The cache makes use of that a quarter of an hour with one offset at both ends has it all the time. Most zones change
+    between two of them, but not all: St. John's did at 00:01, and Monrovia on 1972-01-07 at 00:44:30.
     """
     if zone == "UTC":
         return time_ms
     second = time_ms // 1_000
-    return time_ms + _offset_ms(zone, second - second % 900 if second >= _QUARTERS_SINCE_S else second)
+    begin = second - second % 900
+    offset_ms = _offset_ms(zone, begin)
+    return time_ms + (offset_ms if offset_ms == _offset_ms(zone, begin + 900) else _offset_ms(zone, second))
 
 
 def make_time_part(part: Callable[[int], int]) -> Make:
@@ -285,11 +284,26 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
+def _of_folded(measure: Callable[..., float]) -> Callable[..., float | None]:
+    """How alike two texts are when folded; None where one is too long, before that or after.
+
+    Two texts of 64 KiB took up to 84 s, and to fold one took 3 s.
+    """
+
+    def likeness(*texts: str) -> float | None:
+        for fold in (str, folded):
+            texts = tuple(map(fold, texts))
+            if max(map(len, texts)) > COMPARED_MAX:
+                return None
+        return measure(*texts)
+
+    return likeness
+
+
 def make_similarity(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
     from rapidfuzz.distance import Levenshtein  # 75 ms that most projects need not wait
 
-    measure: Callable[[str, str], float] = Levenshtein.normalized_similarity
-    return lambda a, b: measure(folded(a), folded(b))
+    return _of_folded(Levenshtein.normalized_similarity)
 
 
 def make_name_similarity(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
@@ -297,12 +311,12 @@ def make_name_similarity(types: tuple[Type, ...], signature: Signature) -> Calla
     from rapidfuzz.distance import Jaro  # 75 ms that most projects need not wait
 
     def similarity(a: str, b: str) -> float:
-        a, b = (" ".join(sorted(folded(name).split())) for name in (a, b))
+        a, b = (" ".join(sorted(name.split())) for name in (a, b))
         jaro = float(Jaro.similarity(a, b))
         same = sum(takewhile(bool, map(eq, a[:_PREFIX_MAX], b)))
         return jaro + same * _PREFIX_WEIGHT * (1.0 - jaro) if jaro > _BONUS_FROM else jaro
 
-    return similarity
+    return _of_folded(similarity)
 
 
 def part(text: str, separator: str, at: int) -> str | None:
@@ -387,25 +401,19 @@ def _unit_vector(lat: float, lon: float) -> tuple[float, float, float]:
     return flat * cosine, flat * sine, up
 
 
-def _as_real(value: Decimal) -> float | None:
-    """The nearest float; None where there is no finite one."""
-    result = float(value) + 0.0
-    return result if math.isfinite(result) else None
-
-
 def log(value: float) -> float | None:
     """Natural logarithm; None of zero and below."""
-    return _as_real(_DECIMAL.ln(Decimal(value))) if value > 0 else None
+    return finite(float(_DECIMAL.ln(Decimal(value)))) if value > 0 else None
 
 
 def exp(value: float) -> float | None:
     """The power of e."""
-    return _as_real(_DECIMAL.exp(Decimal(value)))
+    return finite(float(_DECIMAL.exp(Decimal(value))))
 
 
 def power(base: float, exponent: float) -> float | None:
     """A power; None where it is not a real number. Anything to the power of 0 is 1."""
-    return _as_real(_DECIMAL.power(Decimal(base), Decimal(exponent))) if exponent else 1.0
+    return finite(float(_DECIMAL.power(Decimal(base), Decimal(exponent)))) if exponent else 1.0
 
 
 def entropy(text: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from shroff.language import calls
 from shroff.language.calls import Make, Signature
 from shroff.language.types import BOOLEAN, INTEGER, REAL, TEXT, TIME, Type, money, number
-from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, is_zone
+from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, finite, is_zone
 from shroff.runtime.values import FrozenStruct, replace
 
 
@@ -403,7 +403,8 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
         ("similarity", "similarity(a, b)", _SIGN_TWO_TEXTS, calls.make_similarity),
         (
             "How alike two texts are, 0 to 1, both in NFKC and case folded: 1 less the Levenshtein distance by the "
-            "length of the longer; 1 of two empty texts."
+            f"length of the longer; 1 of two empty texts. Missing where one has more than {calls.COMPARED_MAX:,} code "
+            "points."
         ),
         "similarity('Meier', 'meyer')",
     ),
@@ -412,7 +413,7 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
         (
             "How alike two names are, 0 to 1, whatever the order of their words: Jaro-Winkler of the words, folded as "
             "by `similarity`, sorted and joined by a space; above 0.7, each of up to 4 equal first characters "
-            "adds a tenth of the rest to 1."
+            "adds a tenth of the rest to 1. Missing as there."
         ),
         "name_similarity('Meier, Ann', 'Ann Meier')",
     ),
@@ -434,9 +435,12 @@ _FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
             "speed",
             "speed(meters, duration)",
             _sign_speed,
-            _plain(lambda meters, span_ms: meters * 3_600.0 / max(abs(span_ms), 1_000)),
+            _plain(lambda meters, span_ms: finite(meters * 3_600.0 / max(abs(span_ms), 1_000))),
         ),
-        "Kilometers per hour. Less than a second counts as one second; the sign of the duration does not matter.",
+        (
+            "Kilometers per hour; missing if too large. Less than a second counts as one second; the sign of the "
+            "duration does not matter."
+        ),
         "speed(14_202_000, 2h)",
     ),
     (("log", "log(x)", _sign_reals, _plain(calls.log)), "The natural logarithm; missing of 0 and below.", "log(10)"),

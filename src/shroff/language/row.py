@@ -18,8 +18,8 @@ from shroff.language.calls import Signature
 from shroff.language.expression import Node, reads_item, reads_this
 from shroff.language.functions import FUNCTIONS
 from shroff.language.lookups.table import NO_ROWS, LookUpTable
-from shroff.language.types import WIDE_MAX, WIDE_MIN, Type
-from shroff.language.values import in_share, key_text, to_real
+from shroff.language.types import Type
+from shroff.language.values import finite, in_share, key_text, to_real, wide
 from shroff.runtime.values import FrozenStruct
 
 Evaluate = Callable[[Any], Any]
@@ -129,13 +129,13 @@ class _RowCompiler(FrozenStruct):
         factor = 10 ** (wanted.places - found.places)
         if factor == 1:
             return operand
-        return lambda row: None if (value := operand(row)) is None else _wide(value * factor)
+        return lambda row: None if (value := operand(row)) is None else wide(value * factor)
 
     def arithmetic(self, node: typed.Arithmetic) -> Evaluate:
         left, right = self.compile(node.left), self.compile(node.right)
         if node.operator == "/":
             return _both(_quotient, left, right)
-        calculate, bounded = _EXACT[node.operator], _finite if node.type.kind == "real" else _wide
+        calculate, bounded = _EXACT[node.operator], finite if node.type.kind == "real" else wide
         return _both(lambda a, b: bounded(calculate(a, b)), left, right)
 
     def in_values(self, node: typed.InValues) -> Evaluate:
@@ -237,10 +237,6 @@ def _strict_call(function: Callable[..., Any], arguments: list[Evaluate]) -> Eva
     return evaluate
 
 
-def _wide(value: int) -> int | None:
-    return value if WIDE_MIN <= value <= WIDE_MAX else None
-
-
 def _among(value: Any, known: frozenset[Any], *, has_missing: bool) -> bool | None:
     """`x == a or x == b or …`, three-valued."""
     if value is None:
@@ -251,7 +247,7 @@ def _among(value: Any, known: frozenset[Any], *, has_missing: bool) -> bool | No
 def _negative(operand: Evaluate, *, is_real: bool) -> Evaluate:
     if is_real:
         return lambda row: None if (value := operand(row)) is None else 0.0 - value
-    return lambda row: None if (value := operand(row)) is None else _wide(-value)
+    return lambda row: None if (value := operand(row)) is None else wide(-value)
 
 
 def _both(calculate: Callable[[Any, Any], Any], left: Evaluate, right: Evaluate) -> Evaluate:
@@ -289,11 +285,6 @@ def _or(left: Evaluate, right: Evaluate) -> Evaluate:
     return evaluate
 
 
-def _finite(value: float) -> float | None:
-    result = value + 0.0
-    return result if math.isfinite(result) else None
-
-
 def _quotient(a: float, b: float) -> float | None:
     """float(A) / float(B), one float division; exact operands are integers with equal decimal places."""
-    return _finite(float(a) / float(b)) if b else None
+    return result if b and math.isfinite(result := float(a) / float(b) + 0.0) else None

@@ -20,7 +20,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import UsageError
 from shroff.json_types import TextDict
-from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, Type
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, WIDE_MAX, WIDE_MIN, Type
 
 Value = str | int | float | bool | None
 
@@ -258,6 +258,17 @@ def check_real(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a finite number")
     return value + 0.0  # -0.0 becomes 0.0, so that equal values have equal bytes
+
+
+def wide(value: int) -> int | None:
+    """An exact result; None where it does not fit 128 bits."""
+    return value if WIDE_MIN <= value <= WIDE_MAX else None
+
+
+def finite(value: float) -> float | None:
+    """A result of reals; None where it is infinite or no number."""
+    result = value + 0.0
+    return result if math.isfinite(result) else None
 
 
 def parse_boolean(text: str) -> bool:
