@@ -9,9 +9,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from shroff.engine.fragments import TextPool, object_writer
+from shroff.engine.row_features import RowFeatures
 from shroff.features import frames
 from shroff.features.frames import Coded, Codes, Dictionary, Frame
 from shroff.language import columns, row
@@ -103,6 +105,18 @@ def test_a_value_is_of_its_type_and_within_it(text, seed):
         assert all(WIDE_MIN <= value <= WIDE_MAX for value in values), text
     if wanted is float:
         assert all(np.isfinite(value) and exactly(value) != exactly(-0.0) for value in values), text
+
+
+@settings(max_examples=examples(200, usual=30))
+@given(texts(), SEEDS)
+@example("speed(this.ratio, this.wait)", 1)
+def test_the_documents_of_both_paths_are_equal(text, seed):
+    node, rows, pool = typed(text), rows_of(seed), TextPool()
+    fields = [("card.x", node.type)]
+    alone = [RowFeatures(fields, 2).write([value]) for value in one_by_one(node, rows)]
+    together = object_writer(fields, 2).write(pool, [column_of(all_at_once(node, rows), node.type)], len(rows))
+
+    assert list(pool.cut(together)) == alone, text
 
 
 @settings(max_examples=examples(100, usual=40))

@@ -19,9 +19,8 @@ from shroff.features.computed import Computed, known_engines
 from shroff.features.frames import Frame
 from shroff.features.naive import Naive
 from shroff.features.online.engine import Online
-from shroff.features.value_bounds import WORD
 from shroff.language.columns import Column, column_of
-from shroff.language.types import Type
+from shroff.language.types import INTEGER_MAX, INTEGER_MIN, Type
 from shroff.language.values import rescale_half_even
 from shroff.log.state.feature_events import FeatureEvents, WindowState, taken
 from shroff.project.definitions import Definitions, computed_of
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 
 # Of whole numbers and times in columns; one beyond is missing there.
-COLUMN_BOUNDS = {"integer": WORD, "time": CALENDAR_MS}
+COLUMN_BOUNDS = {"integer": (INTEGER_MIN, INTEGER_MAX), "time": CALENDAR_MS}
 DIGITS = 38  # of a decimal of 128 bits
 NARROW_DIGITS = 18  # and of one of 64
 
