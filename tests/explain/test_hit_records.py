@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from shroff.events.event import time_text
 from shroff.explain import hit_records
 from shroff.explain.hit_records import HitRecords
 from shroff.language.values import DAY_MS
@@ -105,6 +106,21 @@ def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
 
         assert records.now_ms == records.last_ms
         assert records.is_immature(event, bank.project.definitions)
+
+
+def test_a_label_of_the_future_counts_from_the_moment_in_which_it_is_known(tmp_path):
+    bank, records = Bank(tmp_path), HitRecords()
+    pay(bank, 1, 2)
+    later_ms = bank.clock_ms + DAY_MS
+    bank.project.label("payment/p-1", "genuine", source="analyst", known_at=time_text(bank.clock_ms))
+    bank.project.label("payment/p-1", "fraud", source="chargeback", known_at=time_text(later_ms))
+    seen = []
+    with closing(bank.project.log.open(read_only=True)) as log:
+        for clock_ms in (bank.clock_ms, later_ms - 1, later_ms):
+            records.follow(log, bank.project.definitions, clock_ms=clock_ms)
+            seen.append([event.verdict for event in records.events.values()])
+
+    assert seen == [["genuine", ""], ["genuine", ""], ["fraud", ""]]
 
 
 class _Leapt:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -110,7 +111,8 @@ class HitRecords(Struct):
     last_ms: int = 0  # of the newest event
     from_seq: int = 0
     zone: str = "UTC"  # of the days that hits are counted by
-    _clock_ms: int | None = None
+    _limit_ms: float = inf  # up to which labels are known
+    _ahead: list[tuple[str, LabelOfHit]] = []  # labels known only later, by the names of their events
     _upto: int = -1
     _floor: int = 0  # to which it goes back
     _labeled: set[str] = set()  # types of events of which one has a label
@@ -131,11 +133,11 @@ class HitRecords(Struct):
         """Take what the log has had since, then go on back: a block and on for about so long, or until it is whole.
 
         Args:
-            clock_ms: Labels that become known only after now make nothing older; where left out, each is believed.
+            clock_ms: Labels that become known only after now count from then on; where left out, each is believed.
         """
-        self._clock_ms = clock_ms
         end_s = None if within_s is None else time.monotonic() + within_s
         with self._lock:
+            self._limit_ms = inf if clock_ms is None else max(clock_ms, log.watermark_ms() or 0)
             try:
                 self._follow(log, definitions, end_s)
             except BaseException:
@@ -147,7 +149,7 @@ class HitRecords(Struct):
         is_set_back = (log.watermark_ms() or 0) < self.last_ms
         if self._upto < 0 or last - self._upto > min(AFRESH, LOOK_BACK) or is_set_back:
             self._begin(log, last)
-        if last > self._upto:
+        if last > self._upto or self._ahead:
             self._go_on(log, definitions, last)
         if not self.is_whole:
             self._floor = max(self._floor, log.pruned_to())
@@ -214,6 +216,7 @@ class HitRecords(Struct):
 
     def _begin(self, log: Log, last: int) -> None:
         self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None
+        self._ahead.clear()
         self.by_rule.clear()
         self._labeled.clear()
         self._upto, self.from_seq, self.now_ms = last, last, 0
@@ -221,22 +224,28 @@ class HitRecords(Struct):
         self._note_moment(log)
 
     def _go_on(self, log: Log, definitions: Definitions, last: int) -> None:
+        ahead, self._ahead = self._ahead, []
+        self._judge(self._known(ahead), definitions)
         for after in range(self._upto, last, _BLOCK):
             upto = min(after + _BLOCK, last)
             self._add(_hit_events(log, definitions, after, upto), is_older=False)
             self._forget()
-            for name, said in self._labels(log, after, upto).items():
-                if name in self._named:
-                    event = self.events[self._named[name]]
-                    _judge(event, said if event.said is None else event.said.later(said), definitions)
-                elif not self.is_whole:
-                    before = self._unplaced.get(name)
-                    self._unplaced[name] = said if before is None else before.later(said)
+            self._judge(self._labels(log, after, upto), definitions)
         self._made.clear()
         self._upto = last
         self._note_moment(log)
         if self.since_ms is None:
             self._note_since(log)
+
+    def _judge(self, labels: Mapping[str, LabelOfHit], definitions: Definitions) -> None:
+        """Take what came later than all labels before."""
+        for name, said in labels.items():
+            if name in self._named:
+                event = self.events[self._named[name]]
+                _judge(event, said if event.said is None else event.said.later(said), definitions)
+            elif not self.is_whole:
+                before = self._unplaced.get(name)
+                self._unplaced[name] = said if before is None else before.later(said)
 
     def _count_back(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
         has_time = True
@@ -285,18 +294,25 @@ class HitRecords(Struct):
 
     def _labels(self, log: Log, after: int, upto: int) -> dict[str, LabelOfHit]:
         """What the labels of some places say in the end, by the names of their events."""
-        decoder, found = msgspec.json.Decoder(_HitLabel), dict[str, LabelOfHit]()
-        limit_ms = None if self._clock_ms is None else max(self._clock_ms, log.watermark_ms() or 0)
-        for records in log.labels_after(after, upto):
-            for record in records:
-                label = decoder.decode(record.body)
-                known_at_ms = parse_time(label.known_at)
-                if limit_ms is None or known_at_ms <= limit_ms:
-                    self.now_ms = max(self.now_ms, known_at_ms)
-                    self._labeled.add(label.event.partition("/")[0])
-                said = LabelOfHit(VerdictInForce(label.verdict, label.source, known_at_ms), label.reason)
-                before = found.get(label.event)
-                found[label.event] = said if before is None else before.later(said)
+        decoder = msgspec.json.Decoder(_HitLabel)
+        labels = (decoder.decode(record.body) for records in log.labels_after(after, upto) for record in records)
+        return self._known(
+            (of.event, LabelOfHit(VerdictInForce(of.verdict, of.source, parse_time(of.known_at)), of.reason))
+            for of in labels
+        )
+
+    def _known(self, labels: Iterable[tuple[str, LabelOfHit]]) -> dict[str, LabelOfHit]:
+        """The same of labels; those that become known later are kept until then."""
+        found = dict[str, LabelOfHit]()
+        for name, said in labels:
+            known_at_ms = said.standing.known_at_ms
+            if known_at_ms > self._limit_ms:
+                self._ahead.append((name, said))
+                continue
+            self.now_ms = max(self.now_ms, known_at_ms)
+            self._labeled.add(name.partition("/")[0])
+            before = found.get(name)
+            found[name] = said if before is None else before.later(said)
         return found
 
     def _forget(self) -> None:
@@ -331,8 +347,7 @@ def _hit_event(record: Record, rows: Sequence[HitRow], definitions: Definitions)
 
 def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
     """Have an event known as what its labels say in the end."""
-    model = definitions.models.get(event.event)
-    friendly = model.friendly_reasons if model is not None else ()
+    friendly = definitions.friendly_reasons(event.event)
     event.said, event.verdict = said, counted_verdict(said.standing.verdict, said.reason, friendly)
 
 
