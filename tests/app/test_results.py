@@ -23,6 +23,7 @@ from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS
+from shroff.monitoring.day_figures import figures_by_day
 from shroff.runtime.values import replace
 from shroff.training.sets.labels import LABELS
 from tests.support.telling import NOW_MS, Bank, payment
@@ -170,6 +171,20 @@ def test_of_a_pruned_log_what_is_left_counts(tmp_path):
     cards, merchants = (bank.project.run(ShowResults(by=by)) for by in ("card", "merchant"))
     assert {row.value for row in cards.rows} < {f"c-{day}" for day in range(DAYS)}
     assert cards.total.events == merchants.total.events < whole.total.events
+
+
+def test_friendly_fraud_is_genuine_in_results_and_in_the_figures_of_days(tmp_path):
+    model = "payment: { inputs: [payment.amount], friendly_fraud: [friendly] }\n"
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "model.yaml": model})
+    bank.pay(of_number(0, 0), of_number(0, 1))
+    known_at = time_text(NOW_MS)
+    for number, reason in enumerate(("friendly", "stolen")):
+        bank.project.label(f"payment/0-{number}", "fraud", source="chargeback", reason=reason, known_at=known_at)
+
+    with bank.project.log.reading() as log:
+        (day,) = figures_by_day(log, bank.project.definitions, [NOW_MS, NOW_MS + 1])
+    assert (day.fraud.counts.total(), day.genuine.counts.total()) == (1, 1)
+    assert bank.project.run(ShowResults()).total.fraud.count == 1
 
 
 def test_a_day_without_events_has_no_rates_and_no_change_of_what_is_unknown(tmp_path):

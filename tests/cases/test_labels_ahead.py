@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from shroff.app.cases.label_reports import LabelReports
 from shroff.cases import dispositions
 from shroff.cases.desk import UNDO_MS
 from shroff.cases.timers import carry_out
@@ -52,6 +53,17 @@ def test_an_answer_about_an_event_ahead_of_the_clock_is_known_when_that_happens(
     assert known_at(bank)["payment/p-1"] == time_text(NOW_MS + AHEAD_MS)
     assert known_at(bank)["payment/p-2"] == time_text(NOW_MS)
     assert accuracies(bank) == {"payment/p-1": "ACCURATE_PREDICTION", "payment/p-2": "ACCURATE_PREDICTION"}
+
+
+def test_a_label_that_is_known_later_stands_in_no_figure_of_labels_yet(tmp_path):
+    bank = bank_with(tmp_path, payment("p-1"), payment("p-2"))
+    for id_, known_ms in (("p-1", NOW_MS), ("p-2", NOW_MS + AHEAD_MS)):
+        bank.project.label(f"payment/{id_}", "fraud", source="analyst", known_at=time_text(known_ms))
+    look = LabelReports(bank.project.context).look()
+
+    assert sum(count for count, _ in look.by_day) == 1
+    for came in (look.came, look.together.came):
+        assert sum(source.verdicts.total() for source in came) == 1
 
 
 # ---- labels of which nobody says when they became known

@@ -110,10 +110,7 @@ def judge(
         reading: Called with how many records were read.
         computing: Called with how many events something was computed.
     """
-    labels = {
-        name: GatheredLabels(name, draft.models[name].friendly_reasons if name in draft.models else ())
-        for name in draft.events.decided
-    }
+    labels = {name: GatheredLabels(name, draft.friendly_reasons(name)) for name in draft.events.decided}
 
     def take(piece: LogPiece) -> None:
         for gathered in labels.values():

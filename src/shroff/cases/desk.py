@@ -254,10 +254,10 @@ def seen_of(case: Case, tags: str) -> int:
     return max((int(match[2]) for match in parts if int(match[1]) == case.version), default=-1)
 
 
-def text_of(text: str, what: str, *, may_be_empty: bool = False) -> str:
+def text_of(text: str, what: str) -> str:
     """A text that somebody wrote, without blanks around it. Raises: UsageError where it is too long, or empty."""
     found = text.strip()
-    if len(found) > TEXT_MAX or (not found and not may_be_empty):
+    if len(found) > TEXT_MAX or not found:
         raise UsageError(f"{what} has 1 to {TEXT_MAX:,} characters.")
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -174,7 +174,10 @@ def conflicts_in(histories: Histories) -> list[Conflict]:
 
 
 def maturity_in(
-    histories: Histories, as_of_ms: int, days: int | None = None, friendly: Mapping[str, Collection[str]] | None = None
+    histories: Histories,
+    as_of_ms: int,
+    days: int | None = None,
+    friendly: Callable[[str], Collection[str]] = lambda _type: (),
 ) -> Maturity:
     """Number of frauds known n days after their event, by the source that reported them first.
 
@@ -188,7 +191,7 @@ def maturity_in(
     Args:
         histories: Labels, of which those count that were known at `as_of_ms`.
         days: How far the curve goes; None: as far as a tenth of the frauds' events has had time, and a fraud took.
-        friendly: For event types the reasons of labels whose fraud counts as genuine.
+        friendly: Gives for an event type the reasons of labels whose fraud counts as genuine.
 
     Raises: UsageError for days that are none.
     Cost: 5 µs for each fraud.
@@ -198,7 +201,7 @@ def maturity_in(
     frauds = [
         fraud
         for (type_, _), history in histories.items()
-        if (fraud := _fraud(history, as_of_ms, (friendly or {}).get(type_, ()))) is not None
+        if (fraud := _fraud(history, as_of_ms, friendly(type_))) is not None
     ]
     old_enough = [fraud for fraud in frauds if fraud.days <= fraud.age_days]
     last = _last_day(old_enough) if days is None else days
@@ -219,12 +222,12 @@ class Came(Struct):
         return self.verdicts.total()
 
 
-def came_since(histories: Histories, since_ms: int) -> list[Came]:
-    """Labels that became known after a moment, by source, the strongest first; sources without any included."""
+def came_between(histories: Histories, since_ms: int, upto_ms: int) -> list[Came]:
+    """Labels that became known in (since, upto] by source, the strongest first; sources without any included."""
     found = {source: Came(source) for source in SOURCES}
     for history in histories.values():
         for said in history.said:
-            if said.known_at_ms > since_ms:
+            if since_ms < said.known_at_ms <= upto_ms:
                 came = found[said.source]
                 came.verdicts[said.verdict] += 1
                 came.newest_ms = max(came.newest_ms or 0, said.known_at_ms)

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
+from shroff.events.labels import counted_verdict
 from shroff.events.summary import amount_field
 from shroff.json_types import TextDict
 from shroff.language.values import MINUTE_MS, parse_money
@@ -158,12 +159,14 @@ def _add_labels(
             if day is None:
                 continue
             label = from_json(record.body, type=_CountedLabel)
-            if label.event.partition("/")[0] in definitions.events.types:
+            type_ = label.event.partition("/")[0]
+            if type_ in definitions.events.types:
                 days[day].labels[label.source, label.verdict] += 1
                 if label.reason.split()[:2] == DISPUTE:
                     disputed[day].add(label.event)
                 if label.changes:
-                    known[day][label.event] = label.verdict
+                    friendly = definitions.friendly_reasons(type_)
+                    known[day][label.event] = counted_verdict(label.verdict, label.reason, friendly)
     outcomes = _outcomes(log, {name for named in (*known, *disputed) for name in named}, amount_of)
     for figures, verdicts, events in zip(days, known, disputed, strict=True):
         for name in events & outcomes.keys():

@@ -122,6 +122,11 @@ class Definitions:
     def policy(self, event: str) -> Policy:
         return self.policies.get(event, Policy())
 
+    def friendly_reasons(self, event: str) -> frozenset[str]:
+        """The reasons of labels whose fraud counts as genuine."""
+        model = self.models.get(event)
+        return frozenset() if model is None else model.friendly_reasons
+
     def missed_fraud(self, event: str) -> Node | None:
         """Cost of a missed fraud: as the policy says, else the type's first money field."""
         said = self.policy(event).missed_fraud

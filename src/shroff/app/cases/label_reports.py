@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from shroff.app.parts import ProjectPart
 from shroff.arrays import Ints
 from shroff.cases import labels as label_statistics
-from shroff.cases.labels import Came, Conflict, HeldAnswers, LabelsInMemory, Maturity, came_since, maturity_in
+from shroff.cases.labels import Came, Conflict, HeldAnswers, LabelsInMemory, Maturity, came_between, maturity_in
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS, day_number
 from shroff.log.history import ListedWaiting, waiting_row
@@ -25,7 +25,7 @@ from shroff.replay.notebook import moment_ms
 from shroff.runtime.values import Fresh, FrozenStruct
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from shroff.app.cases.result_figures import DecidedEvents, ResultEvents
     from shroff.app.context import ProjectContext
@@ -70,7 +70,7 @@ class LabelLook(FrozenStruct):
     counted_to: int = 0
     newest_ms: int = 0
     together: Together = field(default_factory=Together)
-    came: Sequence[Came] = tuple(came_since({}, 0))
+    came: Sequence[Came] = tuple(came_between({}, 0, 0))
     first_day: int = 0
     by_day: Sequence[tuple[int, int]] = ()
     without_label: Sequence[int] = (0,) * len(AGES)
@@ -121,15 +121,11 @@ class LabelReports(ProjectPart):
             kept.every = labels if labels.to <= KEPT_BACK else kept.every
             if as_of_ms is None:
                 as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._context.now_ms())
-            return maturity_in(labels.histories, as_of_ms or 0, days, self._friendly)
+            return maturity_in(labels.histories, as_of_ms or 0, days, self._definitions.friendly_reasons)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
         """Get the share of frauds known after given numbers of days; ages beyond the curve are left out."""
         return {point.days: point.share for point in self.maturity().points if point.days in ages_days}
-
-    @property
-    def _friendly(self) -> Mapping[str, Collection[str]]:
-        return {name: model.friendly_reasons for name, model in self._definitions.models.items()}
 
     def decided_events(self, by: str, as_of_ms: int, reading: Progress | None = None) -> DecidedEvents:
         """Get all decided events as of a moment, with the values of a field (see `result_figures`)."""
@@ -202,11 +198,11 @@ class LabelReports(ProjectPart):
                 labels.to,
                 newest_ms,
                 together,
-                came_since(labels.histories, since_ms),
+                came_between(labels.histories, since_ms, newest_ms),
                 *_days(labels, since_ms, newest_ms, self._systems.time_zone),
                 _without_label(self._kept.decided, together.labeled, as_of_ms // DAY_MS),
                 asked,
-                _answers(labels, asked_ms),
+                next(of.verdicts for of in came_between(labels.histories, asked_ms, now_ms) if of.source == CUSTOMER),
                 waits,
                 [waiting_row(row) for row in rows],
                 self._kept.decided.total(),
@@ -226,18 +222,12 @@ class LabelReports(ProjectPart):
         return Together(
             len(histories),
             Counter(history.said[history.force].verdict for history in histories.values()),
-            came_since(histories, -1),
+            came_between(histories, -1, as_of_ms),
             label_statistics.conflicts_in(histories)[::-1],
-            maturity_in(histories, as_of_ms, friendly=self._friendly),
+            maturity_in(histories, as_of_ms, friendly=self._definitions.friendly_reasons),
             label_statistics.held_of(histories, CUSTOMER),
             Counter(history.time_ms // DAY_MS for (type_, _), history in histories.items() if type_ in decided),
         )
-
-
-def _answers(labels: LabelsInMemory, since_ms: int) -> Counter[str]:
-    """The labels of customers since a moment, by verdict."""
-    said = (said for history in labels.histories.values() for said in history.said)
-    return Counter(label.verdict for label in said if label.source == CUSTOMER and label.known_at_ms > since_ms)
 
 
 def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int, zone: str) -> tuple[int, list[tuple[int, int]]]:

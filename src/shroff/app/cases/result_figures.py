@@ -155,9 +155,9 @@ class ResultEvents:
 
     def __init__(self, definitions: Definitions, pruned_to: int) -> None:
         self.definitions, self.to, self.pruned_to = definitions, -1, pruned_to
-        self._reader, models = LineReader(definitions), definitions.models
+        self._reader = LineReader(definitions)
         self._types = {
-            name: _TypeEvents(GatheredLabels(name), models[name].friendly_reasons if name in models else ())
+            name: _TypeEvents(GatheredLabels(name), definitions.friendly_reasons(name))
             for name in definitions.events.decided
         }
         self._fields: dict[str, tuple[int, ValueCodes]] = {}

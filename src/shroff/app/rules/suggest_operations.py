@@ -194,7 +194,7 @@ class _EventRules:
             and not read_by([rule.when], definitions.features.get).reads_score
         ]
         self.inputs = list(candidates(definitions, event))
-        friendly = model.friendly_reasons if model else frozenset()
+        friendly = definitions.friendly_reasons(event)
         settings = ModelSettings(
             event, (*self.inputs, *computed), self.delay_ms, "", Split(0, 0, 0, 0), None, (), friendly_reasons=friendly
         )

@@ -67,22 +67,16 @@ def header_of(log: LogReader, folded: Folded) -> Header:
 
 
 def restore(
-    snapshots: Snapshots,
-    log: LogReader,
-    definitions: Definitions,
-    progress: Progress | None = None,
-    upto: int | None = None,
+    snapshots: Snapshots, log: LogReader, definitions: Definitions, progress: Progress | None = None
 ) -> tuple[Folded, int, list[str]]:
     """The state at the end of the log, from the newest snapshot that fits and the events behind it.
-
-    Where somebody else writes the log meanwhile, `upto` names the place that is its end.
 
     Gives with it the snapshot's place, 0 where none fits, and a warning for each that no
     start can use: those are removed, where that can be done. One of other definitions stays, and is passed over.
     """
     start, warnings = saved(snapshots, log, definitions)
     saved_seq = start.seq  # before the fold, which moves it on
-    return fold(log, definitions, upto, progress, start), saved_seq, warnings
+    return fold(log, definitions, None, progress, start), saved_seq, warnings
 
 
 def copies_of(folded: Folded, log: LogReader) -> Callable[[], Folded]:
