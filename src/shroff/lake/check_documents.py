@@ -36,10 +36,7 @@ class DocumentCheck(Struct):
 
 
 def check_documents(
-    objects: RetriedObjects,
-    state: LakeState,
-    rows: LakeReader | Log | None,
-    progress: Callable[[int], None] | None = None,
+    objects: RetriedObjects, state: LakeState, rows: LakeReader | Log | None, progress: Callable[[int], None] | None
 ) -> DocumentCheck:
     """Fetch all documents and compare each with what the rows say.
 

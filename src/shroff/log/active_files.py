@@ -41,7 +41,7 @@ _YAML_NAMES = {"keep_ms": "keep", "mailer": "mail (mailer)", "pulled": "sources 
 _READ = ReadOnce()  # of versions: the next one reads again what differs
 
 
-def kept_definitions(files: TextMapping, load_model: LoadModel | None = None) -> Definitions:
+def kept_definitions(files: TextMapping, load_model: LoadModel | None) -> Definitions:
     """The definitions of a version of the files; the last two are kept, and of the next one what differs is read.
 
     Raises: DefinitionError where the files are invalid.

@@ -404,7 +404,7 @@ def control_at(log: LogReader, seq: int | None = None) -> Control:
     return control
 
 
-def hits_by_place(log: LogReader, upto: int | None = None, after: int = 0) -> Iterator[tuple[int, Hits]]:
+def hits_by_place(log: LogReader, upto: int | None, after: int = 0) -> Iterator[tuple[int, Hits]]:
     """Recorded hits of `after < seq <= upto`, by sequence number."""
     place, rules = 0, dict[str, str | None]()
     for rows in log.hits_after(after, upto):

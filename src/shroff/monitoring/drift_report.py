@@ -117,7 +117,7 @@ def look_for_drift(
     *,
     as_of_ms: int,
     compared: ComparedPeriods,
-    reading: Callable[[int], None] | None = None,
+    reading: Callable[[int], None] | None,
 ) -> DriftReport:
     """Compare the last stretch before a moment with a reference.
 

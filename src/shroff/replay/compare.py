@@ -57,13 +57,13 @@ def segments(log: LogReader, load_model: LoadModel | None = None) -> list[Segmen
     return segments_of(log.controls(upto=last), last, load_model)
 
 
-def segments_after(log: LogReader, after: int, load_model: LoadModel | None = None) -> list[Segment]:
+def segments_after(log: LogReader, after: int, load_model: LoadModel | None) -> list[Segment]:
     """The same behind a place; a stretch that the place lies in begins there."""
     found = segments(log, load_model)
     return [replace(segment, start=max(segment.start, after)) for segment in found if segment.end > after or after == 0]
 
 
-def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None = None) -> list[Segment]:
+def segments_of(controls: Sequence[Record], last: int, load_model: LoadModel | None) -> list[Segment]:
     """The same by all control events up to the place `last`."""
     control, read = Control(), ReadOnce()
     found: list[Segment] = []

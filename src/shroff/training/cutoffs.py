@@ -70,9 +70,7 @@ class Cutoffs(FrozenStruct):
         return limit is not None and self.found.without.reviews > limit
 
 
-def cutoffs_of(
-    definitions: Definitions, settings: ModelSettings | None, stored: Stored, what_if: WhatIf = AS_IT_IS
-) -> Cutoffs:
+def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored: Stored, what_if: WhatIf) -> Cutoffs:
     """The cheapest thresholds for a model, on the rows that its folds were tested on.
 
     The scores are those of the folds' models, which had not seen the rows; the model itself was trained on newer ones.

@@ -137,7 +137,7 @@ def take_past(folded: Folded, records: Sequence[Record]) -> None:
 
 
 def placed_batches(
-    log: LogReader, folded: Folded, upto: int | None = None, decide_after: int | None = None
+    log: LogReader, folded: Folded, upto: int | None, decide_after: int | None = None
 ) -> Iterator[list[SequencedEvent]]:
     """The events behind the place of `folded` with the hits that were recorded.
 
@@ -191,7 +191,7 @@ def _take_label(label: LabelEvent, folded: Folded) -> None:
 # ---- by columns: no object for each event, and the log is read beside the folding
 
 
-def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress | None = None) -> None:
+def _fold_columns(log: LogReader, folded: Folded, upto: int, progress: Progress | None) -> None:
     """Move state on to the place `upto`, which the log has, as `fold` does.
 
     Raises: DefinitionError, StateError where a body cannot be read, PrunedError, as `fold`.

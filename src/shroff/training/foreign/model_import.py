@@ -163,7 +163,7 @@ def refuse_numbers(file: str, foreign: Foreign, *, calibrate: bool) -> None:
 
 
 def checked_scores(
-    file: str, foreign: Foreign, read: ForeignInputs, rows: Path, tolerance: float | None = None
+    file: str, foreign: Foreign, read: ForeignInputs, rows: Path, tolerance: float | None
 ) -> CheckedScores:
     """The scores of a foreign model on given rows, checked. Raises: UsageError where a row is not reproduced."""
     answers = read_rows(rows, read.columns, foreign.names)
