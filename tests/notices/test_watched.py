@@ -253,7 +253,7 @@ def test_the_report_says_what_waits_for_people(tmp_path):
     assert shown[at + 2 : at + 7] == [
         "open cases 1",
         "at stake in them 189.90 EUR",
-        "overdue cases 0",
+        "overdue cases, with escalated ones 0",
         "time left for the next case 13 h 25 min",
         "escalated 1",
     ]
@@ -281,7 +281,7 @@ def test_cases_whose_time_is_over_stand_in_the_report(tmp_path, days, told):
     bank.pay(payment("p-1"))
     shown = lines_of(text_after(bank, days * DAY_MS - NOW_MS % DAY_MS + 7 * HOUR_MS))
 
-    assert "overdue cases 1" in shown
+    assert "overdue cases, with escalated ones 1" in shown
     assert told in shown
     assert "No decision was made in this time." in shown
     assert not any(line.startswith(("00 ", "Decisions by hour", "Outcome ")) for line in shown)

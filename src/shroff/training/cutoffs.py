@@ -36,9 +36,6 @@ class WhatIf(FrozenStruct):
     cuts: Cuts | None = None
 
 
-AS_IT_IS = WhatIf()
-
-
 class Cutoffs(FrozenStruct):
     """Cost and capacity of thresholds of a model's score.
 

@@ -105,11 +105,11 @@ class ScoreCutoffs(ProjectPart):
 
         Raises: UsageError where there is no model, no test rows or no costs.
         """
-        from shroff.training.cutoffs import AS_IT_IS, cutoffs_of
+        from shroff.training.cutoffs import WhatIf, cutoffs_of
 
         stored = self._context.registry.read(model) if model else self._champion(event)
         settings = self._definitions.models.get(stored.event)
-        found = cutoffs_of(self._definitions, settings, stored, what_if or AS_IT_IS)
+        found = cutoffs_of(self._definitions, settings, stored, what_if or WhatIf())
         if not apply:
             return found, None
         best = found.found.best
