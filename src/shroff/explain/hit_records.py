@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct, field
-from msgspec.json import decode as from_json
 
 from shroff.events.labels import VerdictInForce, counted_verdict
-from shroff.json_types import JsonObject
-from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
+from shroff.language.values import day_number, parse_time
+from shroff.log.amounts import amount_reader
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.runtime.values import FrozenStruct
@@ -35,7 +34,6 @@ EVENTS_KEPT = 100_000  # at which a rule hit: some 50 MB
 _BLOCK = 4_096
 AFRESH = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
 _SLACK = 20_000  # above which they are sorted out
-_MONEY = "money"
 
 
 class LabelOfHit(FrozenStruct):
@@ -335,29 +333,16 @@ def _hit_events(log: LogReader, definitions: Definitions, after: int, upto: int)
     for rows in log.hits_after(after, upto):
         for row in rows:
             places[row.seq].append(row)
-    records = log.records_at(places)
-    return [_hit_event(records[seq], rows, definitions) for seq, rows in places.items() if seq in records]
+    records, amount_of = log.records_at(places), amount_reader(definitions)
+    return [_hit_event(records[seq], rows, amount_of) for seq, rows in places.items() if seq in records]
 
 
-def _hit_event(record: Record, rows: Sequence[HitRow], definitions: Definitions) -> HitEvent:
+def _hit_event(record: Record, rows: Sequence[HitRow], amount_of: Callable[[Record], int | None]) -> HitEvent:
     rules = {name: row.shadow for row in rows for name in (row.rule, row.rule.partition(".")[0])}  # a table's, too
-    amount = _amount(record, definitions)
-    return HitEvent(record.seq, record.type, record.id, record.time_ms, amount, rules)
+    return HitEvent(record.seq, record.type, record.id, record.time_ms, amount_of(record), rules)
 
 
 def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
     """Have an event known as what its labels say in the end."""
     friendly = definitions.friendly_reasons(event.event)
     event.said, event.verdict = said, counted_verdict(said.standing.verdict, said.reason, friendly)
-
-
-def _amount(record: Record, definitions: Definitions) -> int | None:
-    """The event's first field of money, in smallest units of today."""
-    type_ = definitions.events.types.get(record.type)
-    name = next((field.name for field in type_.fields if field.type.kind == _MONEY), "") if type_ is not None else ""
-    if not name:
-        return None
-    value = from_json(record.body, type=JsonObject).get(name)
-    if not isinstance(value, str):
-        return None
-    return rescale_half_even(*parse_decimal(value), definitions.settings.money_places)

@@ -18,7 +18,8 @@ from shroff.errors import UsageError
 from shroff.events.labels import counted_verdict
 from shroff.events.summary import amount_field
 from shroff.json_types import TextDict
-from shroff.language.values import MINUTE_MS, parse_money
+from shroff.language.values import MINUTE_MS
+from shroff.log.amounts import amount_reader
 from shroff.log.later_labels import places_between
 from shroff.project.definitions import Definitions
 from shroff.streams.log import LogReader, Record
@@ -61,19 +62,6 @@ class DayFigures(Struct):
     fraud: OutcomeTally = field(default_factory=OutcomeTally)
     genuine: OutcomeTally = field(default_factory=OutcomeTally)
     disputed: OutcomeTally = field(default_factory=OutcomeTally)
-
-
-def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
-    """Reads the amount of an event from its record, in smallest units of money; None where it has none."""
-    places = definitions.settings.money_places
-    fields = {name: amount.name for name, type_ in definitions.events.types.items() if (amount := amount_field(type_))}
-
-    def read(record: Record) -> int | None:
-        name = fields.get(record.type)
-        found = from_json(record.body).get(name) if name else None
-        return None if found is None else parse_money(str(found), places)
-
-    return read
 
 
 def has_amounts(definitions: Definitions) -> bool:
