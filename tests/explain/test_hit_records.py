@@ -123,6 +123,21 @@ def test_a_label_of_the_future_counts_from_the_moment_in_which_it_is_known(tmp_p
     assert seen == [["genuine", ""], ["genuine", ""], ["fraud", ""]]
 
 
+def test_the_amount_of_a_hit_is_the_one_that_the_summary_of_its_event_names(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None})
+    events = (tmp_path / "events.yaml").read_text("utf-8")
+    events = events.replace("amount: money", "fee: money?, amount: money").replace(
+        "  id: id", "  id: id\n  summary: [amount]"
+    )
+    (tmp_path / "events.yaml").write_text(events, "utf-8")
+    bank.pay(payment("p-1", "150.00", fee="1.00"))
+    records = HitRecords()
+    with closing(bank.project.log.open(read_only=True)) as log:
+        records.follow(log, bank.project.definitions)
+
+    assert [event.amount_minor for event in records.events.values()] == [15_000]
+
+
 class _Leapt:
     """A log whose watermark is another."""
 
