@@ -117,14 +117,14 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
 
     By chance one of another key may be among them; it changes no value of the decision. None where they cannot be
     told: where a value depends on earlier hits, on earlier values of features, on another field than the key or on a
-    draw, where records were pruned, and where there are more than `most`.
+    draw, and where there are more than `most`.
 
     Cost: a query of the index for each entity, and 3 µs a record.
     """
     record = log.records_at([seq]).get(seq)
     records = Records(definitions.events, definitions.settings.money_places)
     event = None if record is None else records.decode(record)
-    if record is None or not isinstance(event, Event) or log.pruned_to():
+    if record is None or not isinstance(event, Event):
         return None
     used = asked_of_keys(definitions, event.type)
     if used is None:

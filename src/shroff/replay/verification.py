@@ -84,7 +84,7 @@ def _verify_sample(
 ) -> Verification:
     after, end = span
     limit_s = NAIVE_S if sample is None else None
-    if end > LONG and look_back is not None and not log.pruned_to():
+    if end > LONG and look_back is not None:
         places = _spread(log, after, end, sample or NAIVE_SAMPLE)
         found = verify_by_keys(log, places, look_back, progress, load_model, SampleTime(len(places), limit_s))
         found.sampled = found.events, end - after
