@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import time
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Event
@@ -427,6 +428,38 @@ def test_files_behind_links_and_quick_changes_are_in_the_backup(bank, tmp_path):
         assert "docs/note.txt" in writer.create().files
 
     assert (restore(vault(tmp_path / "vault"), tmp_path / "again").folder / "docs" / "note.txt").read_text() == "b"
+
+
+def test_a_tail_opens_no_file_that_is_as_it_was_and_passes_over_what_a_volume_has_of_itself(
+    bank, tmp_path, monkeypatch
+):
+    old_ns = (time.time_ns() - 10 * creation.CERTAIN_NS,) * 2
+    (bank.folder / "data").mkdir()
+    for path in (bank.folder / "data" / "a.csv", bank.folder / "data" / "b.txt"):
+        path.write_text("PRIVATE")
+        os.utime(path, ns=old_ns)
+    for root in (bank.folder, tmp_path / "vault"):
+        (root / "lost+found").mkdir(parents=True)
+        (root / "lost+found" / "of root").touch()
+    (bank.folder / ".out.csv.12345678.unfinished").touch()
+    opened, open_ = list[str](), Path.open
+
+    def counted(path, *mode, **more):
+        opened.append(path.name)
+        return open_(path, *mode, **more)
+
+    with backing_up(bank, tmp_path / "vault") as writer:
+        full = writer.create()
+        monkeypatch.setattr(Path, "open", counted)
+        writer.create()
+        assert {"a.csv", "b.txt"}.isdisjoint(opened)
+        (bank.folder / "data" / "a.csv").write_text("-----BEGIN PRIVATE KEY-----")
+        tail = writer.create()
+
+    assert {"data/a.csv", "data/b.txt"} <= full.files.keys()
+    assert not any("lost+found" in name or "unfinished" in name for name in full.files)
+    assert "data/b.txt" in tail.files
+    assert "data/a.csv" in tail.secrets
 
 
 @pytest.mark.slow

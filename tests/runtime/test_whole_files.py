@@ -16,7 +16,7 @@ import pytest
 
 from shroff.errors import StorageError, UsageError
 from shroff.runtime import whole_files
-from shroff.runtime.whole_files import UNFINISHED_S, whole_file, write_lines, write_tables
+from shroff.runtime.whole_files import UNFINISHED_S, whole_file, write_folder, write_lines, write_tables
 
 BATCHES = [[b"one\n", b"two\n"], [b"three\n"]]
 WRITTEN = b"one\ntwo\nthree\n"
@@ -167,6 +167,13 @@ def test_what_a_killed_process_left_of_a_file_goes_with_the_next_one(tmp_path):
     write_lines(tmp_path / "out", BATCHES)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.new12345.unfinished", "out"]
+
+
+def test_a_folder_that_is_the_root_of_a_volume_is_an_empty_one(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+
+    assert write_folder(tmp_path, {"shroff.yaml": b"shroff: 1"}) == ["shroff.yaml"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lost+found", "shroff.yaml"]
 
 
 def test_what_has_the_name_already_stays_where_a_new_file_is_asked_for(tmp_path):

@@ -149,13 +149,13 @@ class Vault:
         if bool(label.proof) != (self._key is not None):
             needs = "are encrypted: name the key file" if label.proof else "are not encrypted: leave the key file out"
             raise UsageError(f"the backups at {self.address} {needs} ('key' under 'backup:', or --key).")
-        if self._key is not None and not hmac.compare_digest(label.proof, _proof(self._key, label.id)):
+        if self._key is not None and not hmac.compare_digest(label.proof, _derived(self._key, label.id).hex()):
             raise UsageError(f"the backups at {self.address} were encrypted with another key.")
         return label
 
     def begin(self, id: str, name: str, format: int = FILE_FORMAT) -> BackupLabel:
         """The label, which is made where there is none. Raises: as `open`."""
-        label = BackupLabel(format, id, name, "" if self._key is None else _proof(self._key, id))
+        label = BackupLabel(format, id, name, "" if self._key is None else _derived(self._key, id).hex())
         if self._objects.get(LABEL) is None:
             if any(True for _ in self._objects.list()):
                 raise UsageError(f"{self.address} has other files. Name an empty folder or prefix for backups.")
@@ -358,10 +358,6 @@ def _ahead(read: Callable[[Asked], Read], wanted: Iterable[Asked], most: int) ->
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _proof(key: bytes, id: str) -> str:
-    return hmac.new(key, f"shroff backup {id}".encode(), hashlib.sha256).hexdigest()
 
 
 def _piece(name: str) -> str:
