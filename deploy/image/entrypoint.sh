@@ -7,4 +7,11 @@ if [ -d "${KERNELS:-/opt/shroff/kernels}" ]; then
     mkdir -p "$NUMBA_CACHE_DIR"
     cp -Ru "${KERNELS:-/opt/shroff/kernels}/." "$NUMBA_CACHE_DIR"
 fi
+# Temporary files on a volume outlast a killed process; no work takes two days.
+case ${TMPDIR:-} in
+*/data/tmp)
+    mkdir -p "$TMPDIR"
+    find "$TMPDIR" -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
+    ;;
+esac
 exec shroff "$@"

@@ -1,12 +1,14 @@
 #!/bin/sh
-# Prepare the project in the working folder before shroff starts: the init container of deploy/helm, and the
+# Prepare the project in the working folder, or in FOLDER, which is made, before shroff starts: the init container of deploy/helm, and the
 # task 'files' of deploy/terraform.
 #
-#   project.sh "" TEMPLATE        make a project of TEMPLATE, where there is none
-#   project.sh SOURCE TEMPLATE    bring the files of the folder SOURCE, such as a mounted ConfigMap. A file that an earlier
+#   project.sh "" TEMPLATE [FOLDER]        make a project of TEMPLATE, where there is none
+#   project.sh SOURCE TEMPLATE [FOLDER]    bring the files of the folder SOURCE, such as a mounted ConfigMap. A file that an earlier
 #                                 run brought and that SOURCE no longer has is removed. A list that exists stays as it is.
 set -eu
-source=$1 template=$2
+source=$1 template=$2 folder=${3:-.}
+mkdir -p "$folder"
+cd "$folder"
 
 if [ -z "$source" ]; then
     [ -f shroff.yaml ] || exec shroff init . --template "$template"

@@ -21,6 +21,7 @@ MODULE = f"{PLACE}/module"
 ROLES = {
     "roles/secretmanager.secretAccessor",
     "roles/storage.objectUser",
+    "roles/storage.objectViewer",
     "roles/pubsub.subscriber",
     "roles/pubsub.viewer",
     "roles/pubsub.publisher",

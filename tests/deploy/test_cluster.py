@@ -9,10 +9,12 @@ import threading
 import urllib.request
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import yaml
 
+from shroff.cli.main import EXIT_STATUS
 from tests.deploy import checks, cluster
 from tests.support.effort import some_of_each
 from tests.support.forks import SHROFF
@@ -361,8 +363,8 @@ def config_map(tmp_path):
     return mount
 
 
-def prepared(bank, source):
-    subprocess.run([PROJECT, source, "payments"], cwd=bank, capture_output=True, text=True, check=True)
+def prepared(bank, source, *folder):
+    subprocess.run([PROJECT, source, "payments", *folder], cwd=bank, capture_output=True, text=True, check=True)
 
 
 def test_files_of_a_config_map_become_the_project(tmp_path, config_map):
@@ -385,12 +387,41 @@ def test_files_of_a_config_map_become_the_project(tmp_path, config_map):
 
 @pytest.mark.slow
 def test_without_files_the_first_start_makes_a_project_and_the_next_one_keeps_it(tmp_path):
-    prepared(tmp_path, "")
-    (tmp_path / "shroff.yaml").write_text("changed in the service")
-    prepared(tmp_path, "")
+    prepared(tmp_path, "", "project")
+    (tmp_path / "project/shroff.yaml").write_text("changed in the service")
+    prepared(tmp_path, "", "project")
 
-    assert (tmp_path / "rules/cards.yaml").exists()
-    assert (tmp_path / "shroff.yaml").read_text() == "changed in the service"
+    assert (tmp_path / "project/rules/cards.yaml").exists()
+    assert (tmp_path / "project/shroff.yaml").read_text() == "changed in the service"
+
+
+@pytest.mark.parametrize("name", cluster.TRIED)
+def test_a_first_pod_begins_on_an_empty_volume_and_a_log_has_room_to_be_copied(name):
+    given = [row for row in yaml.safe_load_all((cluster.GOLDEN / f"{name}.yaml").read_text()) if row]
+    for workload, template in cluster.pods(given):
+        volumes = {volume["name"]: volume for volume in template["spec"]["volumes"]}
+        for container in (*template["spec"].get("initContainers", ()), *template["spec"]["containers"]):
+            env = {variable["name"]: variable["value"] for variable in container.get("env", ())}
+            claimed = [
+                mount["mountPath"]
+                for mount in container["volumeMounts"]
+                if "persistentVolumeClaim" in volumes[mount["name"]]
+            ]
+            assert container["name"] == "caddy" or [str(Path(env["TMPDIR"]).parent)] == claimed, workload
+            if container["name"] == "project":
+                assert ([container["workingDir"]], container["command"][3]) == (claimed, "project")
+
+
+def test_an_answer_of_a_job_is_not_asked_for_again_and_backups_of_staging_reach_their_bucket():
+    given = [row for row in yaml.safe_load_all((cluster.GOLDEN / "staging.yaml").read_text()) if row]
+    jobs = [row["spec"]["jobTemplate"]["spec"] for row in given if row["kind"] == "CronJob"]
+    (policy,) = [row["spec"] for row in given if row["kind"] == "NetworkPolicy"]
+    ended = {
+        status for job in jobs for rule in job["podFailurePolicy"]["rules"] for status in rule["onExitCodes"]["values"]
+    }
+
+    assert ended == {int(status) for status, _ in EXIT_STATUS} - {0, 3, 130, 141}
+    assert 443 in {port["port"] for rule in policy["egress"] for port in rule["ports"]}
 
 
 @pytest.mark.slow
@@ -409,5 +440,5 @@ def test_the_chart_brings_files_under_their_paths_and_the_program_takes_them(tmp
     done = subprocess.run([SHROFF, "-C", bank, "check"], capture_output=True, text=True, check=False)
 
     assert [fault for row in given for fault in cluster.schema_faults("", row, ["1.37"])] == []
-    assert pod["initContainers"][0]["command"] == ["/opt/project.sh", "/project", "payments"]
+    assert pod["initContainers"][0]["command"] == ["/opt/project.sh", "/project", "payments", "project"]
     assert (done.returncode, "\nOK: " in done.stdout) == (0, True), done.stdout + done.stderr

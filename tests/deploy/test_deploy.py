@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import urllib.error
 import urllib.request
 import zipfile
@@ -207,6 +208,19 @@ def test_kernels_of_the_image_are_copied_and_those_compiled_since_stay(container
     container(KERNELS=str(made), NUMBA_CACHE_DIR=str(kept))
 
     assert [(kept / "rules" / name).read_text() for name in ("a", "b")] == ["of the image", "compiled here"]
+
+
+def test_temporary_files_on_a_volume_go_after_two_days(container, tmp_path):
+    folder = tmp_path / "data/tmp"
+    container(TMPDIR=str(folder))
+    for name, age_s in (("old", 200_000), ("new", 80_000)):
+        (folder / name).mkdir()
+        os.utime(folder / name, (time.time() - age_s,) * 2)
+        container(TMPDIR=str(tmp_path))  # another place than a volume's own is left alone
+    container(TMPDIR=str(folder))
+
+    assert [path.name for path in folder.iterdir()] == ["new"]
+    assert tmp_path.is_dir()
 
 
 class Answers(BaseHTTPRequestHandler):

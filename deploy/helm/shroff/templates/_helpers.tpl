@@ -53,7 +53,7 @@ securityContext:
 image: {{ include "shroff.image" . }}
 {{ include "shroff.container" . }}
 env:
-  - { name: TMPDIR, value: /tmp }
+  - { name: TMPDIR, value: /data/tmp } # `backup verify` copies a log there
 {{- range $name, $value := .Values.env }}
   - { name: {{ $name }}, value: {{ $value | toString | quote }} }
 {{- end }}

@@ -131,9 +131,9 @@ data "aws_iam_policy_document" "files" {
 
 data "aws_iam_policy_document" "train" {
   source_policy_documents = [data.aws_iam_policy_document.folder.json]
-  statement {
+  statement { # the lake has the old events, where `keep` is set
     actions   = ["s3:GetObject"]
-    resources = ["${aws_s3_bucket.bucket["raw"].arn}/${local.incoming}*"]
+    resources = ["${aws_s3_bucket.bucket["raw"].arn}/${local.incoming}*", "${aws_s3_bucket.bucket["processed"].arn}/lake/*"]
   }
   statement {
     actions   = ["s3:PutObject"]
@@ -141,7 +141,7 @@ data "aws_iam_policy_document" "train" {
   }
   statement {
     actions   = ["s3:ListBucket"]
-    resources = [aws_s3_bucket.bucket["raw"].arn, aws_s3_bucket.bucket["models"].arn]
+    resources = [for kind in ["raw", "processed", "models"] : aws_s3_bucket.bucket[kind].arn]
   }
   statement {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

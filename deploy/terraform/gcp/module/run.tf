@@ -29,6 +29,7 @@ locals {
       command  = "mkdir -p training-sets && /opt/entrypoint.sh training-set --out training-sets/$(date -u +%Y%m%dT%H%M%S) && ls -d training-sets/* | head -n -12 | xargs -r rm -r"
       secrets  = ["database-password"]
       buckets  = []
+      reads    = ["lake"] # where `keep` moved old events
       size     = var.training_size
     }
     training = {
@@ -36,6 +37,8 @@ locals {
       command  = "/opt/entrypoint.sh train --promote --by schedule"
       secrets  = ["database-password"]
       buckets  = []
+      reads    = ["lake"] # as training-set
+      retries  = 0        # a model that is not promoted is an answer, which another try would not change
       size     = var.training_size
     }
     owner = { # started by hand once: the folder belongs to root at first
@@ -57,13 +60,16 @@ locals {
   # The access token of the job's service account, from the metadata server: BigQuery's own library is not in the image.
   token   = "import json,urllib.request as u; print(json.load(u.urlopen(u.Request('http://metadata.google.internal/computeMetadata/v1/instance/service-accounts/default/token', headers={'Metadata-Flavor':'Google'})))['access_token'])"
   service = { secrets = ["database-password", "smtp-password"], buckets = ["lake", "snapshots"] }
-  # Who may read which secret and write which bucket, one row each.
+  # Who may read which secret, and write or read which bucket, one row each.
   parts = merge(local.jobs, { service = local.service })
   may_read = merge([for part, one in local.parts : {
     for secret in one.secrets : "${part}/${secret}" => { part = part, secret = secret }
   }]...)
   may_write = merge([for part, one in local.parts : {
     for bucket in one.buckets : "${part}/${bucket}" => { part = part, bucket = bucket }
+  }]...)
+  may_look = merge([for part, one in local.parts : {
+    for bucket in try(one.reads, []) : "${part}/${bucket}" => { part = part, bucket = bucket }
   }]...)
 }
 
@@ -163,7 +169,7 @@ resource "google_cloud_run_v2_job" "job" {
       service_account       = google_service_account.part[each.key].email
       execution_environment = "EXECUTION_ENVIRONMENT_GEN2"
       timeout               = "21600s"
-      max_retries           = 1
+      max_retries           = try(each.value.retries, 1)
       vpc_access {
         egress = "PRIVATE_RANGES_ONLY"
         network_interfaces {
@@ -254,6 +260,13 @@ resource "google_storage_bucket_iam_member" "write" {
   for_each = local.may_write
   bucket   = google_storage_bucket.bucket[each.value.bucket].name
   role     = "roles/storage.objectUser"
+  member   = google_service_account.part[each.value.part].member
+}
+
+resource "google_storage_bucket_iam_member" "read" {
+  for_each = local.may_look
+  bucket   = google_storage_bucket.bucket[each.value.bucket].name
+  role     = "roles/storage.objectViewer"
   member   = google_service_account.part[each.value.part].member
 }
 
