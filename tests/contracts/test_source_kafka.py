@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
 
 from shroff.adapters.kafka import client as kafka_client
 from shroff.adapters.sources import kafka as source_kafka
@@ -482,6 +491,18 @@ def test_a_dead_letter_beyond_what_the_topic_takes_goes_without_its_bytes(topics
         b"1": (b"", b"3000000 bytes, which are in quarantine"),
         b"2": (b"x" * 6, None),
     }
+
+
+def test_dead_letters_that_only_together_are_too_large_have_their_bytes(topics, opened):
+    limit = ConfigEntry("max.message.bytes", "200000", incremental_operation=AlterConfigOpType.SET)
+    changed = ConfigResource(ConfigResource.Type.TOPIC, topics.refused, incremental_configs=[limit])
+    topics.admin.incremental_alter_configs([changed])[changed].result()
+    source = opened()
+    source.start({})
+    raw = [random.Random(n).randbytes(60_000) for n in range(6)]
+    source.refuse([Refused("payments/0", str(n), "payment", "x", raw[n], 0) for n in range(6)])
+
+    assert sorted(letter["raw"] for letter in topics.dead_letters()) == sorted(raw)
 
 
 def test_a_topic_for_dead_letters_that_is_not_there_is_told(topics, opened, impatient):

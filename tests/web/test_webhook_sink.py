@@ -144,6 +144,13 @@ def test_a_row_that_a_receiver_fails_at_may_pass_and_nothing_goes_ahead_of_it(re
     assert len(received.calls) == 2
 
 
+def test_what_was_refused_for_good_ahead_of_a_row_that_may_pass_is_told_with_it(received, sink):
+    received.answers = [400, 500]
+    refused = sink().send(rows(1, 3))
+
+    assert [(item.row.seq, item.may_pass) for item in refused] == [(1, False), (2, True)]
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
 def test_a_receiver_that_is_busy_or_away_is_waited_for_as_long_as_it_asks(received, sink, status):
     one = sink()
