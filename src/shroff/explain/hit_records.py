@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.json import decode as from_json
 
 from shroff.events.labels import VerdictInForce, counted_verdict
-from shroff.language.values import day_number, parse_time
-from shroff.log.amounts import amount_reader
+from shroff.events.summary import amount_field
+from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.runtime.values import FrozenStruct
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import HitRow, Log, LogReader, Record
 
-__all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord"]
+__all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord", "amount_reader"]
 LOOK_BACK = 500_000  # places of the log
 EVENTS_KEPT = 100_000  # at which a rule hit: some 50 MB
 _BLOCK = 4_096
@@ -346,3 +347,16 @@ def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
     """Have an event known as what its labels say in the end."""
     friendly = definitions.friendly_reasons(event.event)
     event.said, event.verdict = said, counted_verdict(said.standing.verdict, said.reason, friendly)
+
+
+def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
+    """Reads the amount of an event from its record, in smallest units of today's money; None where it has none."""
+    places = definitions.settings.money_places
+    fields = {name: amount.name for name, type_ in definitions.events.types.items() if (amount := amount_field(type_))}
+
+    def read(record: Record) -> int | None:
+        name = fields.get(record.type)
+        found = from_json(record.body).get(name) if name else None
+        return rescale_half_even(*parse_decimal(found), places) if isinstance(found, str) else None
+
+    return read

@@ -17,9 +17,9 @@ from msgspec.json import decode as from_json
 from shroff.errors import UsageError
 from shroff.events.labels import counted_verdict
 from shroff.events.summary import amount_field
+from shroff.explain.hit_records import amount_reader
 from shroff.json_types import TextDict
 from shroff.language.values import MINUTE_MS
-from shroff.log.amounts import amount_reader
 from shroff.log.later_labels import places_between
 from shroff.project.definitions import Definitions
 from shroff.streams.log import LogReader, Record

@@ -124,13 +124,11 @@ class Definitions:
 
     def friendly_reasons(self, event: str) -> frozenset[str]:
         """The reasons of labels whose fraud counts as genuine."""
-        model = self.models.get(event)
-        return frozenset() if model is None else model.friendly_reasons
+        return self.models[event].friendly_reasons if event in self.models else frozenset()
 
     def missed_fraud(self, event: str) -> Node | None:
         """Cost of a missed fraud: as the policy says, else the type's first money field."""
-        said = self.policy(event).missed_fraud
-        if said is not None:
+        if (said := self.policy(event).missed_fraud) is not None:
             return said
         money = [field for field in self.events.types[event].fields if field.type.kind == "money"]
         return ThisField(money[0].type, money[0].name) if money else None
@@ -475,11 +473,7 @@ def _computed_of(definitions: Definitions, also: str | None) -> Sequence[Compute
     features = definitions.features
     decided = frozenset(definitions.events.decided) | ({also} if also else set())
     wanted: dict[str, set[str]] = {name: set(decided & feature.events) for name, feature in features.items()}
-    scores = [
-        computed_score
-        for each in definitions.scoring.values()
-        for computed_score in computed_scores(each, definitions.events)
-    ]
+    scores = [score for each in definitions.scoring.values() for score in computed_scores(each, definitions.events)]
     asked = [(name, rule.on) for rule in definitions.rules for node in _nodes(rule) for name in stacked(node)]
     asked += [(name, event) for score in scores for event in score.events for name in stacked(score.node)]
     nodes = [node for rule in definitions.rules for node in _nodes(rule)]

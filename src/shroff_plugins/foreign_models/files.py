@@ -129,7 +129,7 @@ def _as_json(data: bytes) -> bytes:
     """
     command = [sys.executable, "-P", "-c", _READER]
     try:
-        return subprocess.run(command, input=data, capture_output=True, check=True, timeout=_READ_S).stdout  # noqa: S603
+        return subprocess.run(command, input=data, capture_output=True, check=True, timeout=_READ_S).stdout  # noqa: S603 - ours
     except subprocess.SubprocessError:
         raise UsageError(f"it is not a complete model in UBJSON; save it again, {_XGBOOST_SAVE}") from None
 

@@ -19,9 +19,9 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import summary_in
+from shroff.explain.hit_records import amount_reader
 from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.language.values import day_at, day_starts_ms, days_of, show_decimal, written_amount
-from shroff.log.amounts import amount_reader
 from shroff.log.later_labels import places_between
 from shroff.monitoring.day_figures import OutcomeTally
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of
