@@ -140,6 +140,7 @@ def _events() -> list[Row]:
         ("one event", _bytes(events.ONE_BYTES_MAX), "413"),
         ("events or labels of one request", f"{request_bodies.COUNT_MAX:,}", "422"),
         ("nested lists and objects", f"{raw_values.REQUEST_DEPTH_MAX} levels", "422"),
+        ("the same of a line of a file or a source", f"{raw_values.DEPTH_MAX} levels", "quarantined"),
         ("text field", _bytes(readers.TEXT_BYTES_MAX), "422"),
         ("id", f"{readers.ID_LENGTH_MAX} characters", "422"),
         ("events of one request to score", f"{writer_tasks.AT_ONCE_MAX}", "413"),
