@@ -163,33 +163,33 @@ def client(received, timeout_s=120.0, **options):
 
 
 def test_a_call_is_made_again_on_a_new_connection_but_not_where_its_time_was_over():
-    with receiver() as received, client(received, timeout_s=3.0) as one:  # brief: who hangs must be given up
+    with receiver() as received, client(received, timeout_s=3.0) as caller:  # brief: who hangs must be given up
         received.answers = [200, "reset", 200, "hang"]
-        taken = [one.call("POST", "/", body).body for body in (b"1", b"2")]
+        taken = [caller.call("POST", "/", body).body for body in (b"1", b"2")]
         with pytest.raises(TimeoutError):
-            one.call("POST", "/", b"3")
-        later = one.call("POST", "/", b"4")
+            caller.call("POST", "/", b"3")
+        later = caller.call("POST", "/", b"4")
 
     assert (taken, later.body) == ([b"ok", b"ok"], b"ok")
     assert [body for _, body in received.calls] == [b"1", b"2", b"2", b"3", b"4"]
 
 
 def test_a_redirect_is_an_answer_like_any_other():
-    with receiver() as received, client(received) as one:
+    with receiver() as received, client(received) as caller:
         received.answers = [(307, {"Location": received.url})]
-        answer = one.call("POST", "/", b"1")
+        answer = caller.call("POST", "/", b"1")
 
     assert (answer.status, answer.headers["Location"], len(received.calls)) == (307, received.url, 1)
 
 
 def test_an_answer_is_read_up_to_its_limit_and_a_body_that_nobody_wants_is_no_reason():
     with receiver() as received:
-        with client(received, answer_bytes_max=1) as one:
+        with client(received, answer_bytes_max=1) as caller:
             for _ in range(2):
                 with pytest.raises(OSError, match="its answer is longer than 1 bytes"):
-                    one.call("POST", "/", b"1")
-        with client(received, answer_bytes_max=1, wants_body=False) as one:
-            assert [one.call("POST", "/", b"2").status for _ in range(2)] == [200, 200]
+                    caller.call("POST", "/", b"1")
+        with client(received, answer_bytes_max=1, wants_body=False) as caller:
+            assert [caller.call("POST", "/", b"2").status for _ in range(2)] == [200, 200]
 
     assert [body for _, body in received.calls] == [b"1", b"1", b"2", b"2"]
 

@@ -54,7 +54,7 @@ def lines(seed: int, count: int = 400) -> list[dict[str, Any]]:
             if chance.random() < 0.8:
                 fields["retry"] = chance.random() < 0.5
         found.append({type_: fields})
-    return sorted(found, key=lambda one: next(iter(one.values()))["at"])
+    return sorted(found, key=lambda line: next(iter(line.values()))["at"])
 
 
 def by_definition(
@@ -218,7 +218,7 @@ def test_zeros_give_each_type_a_row_on_each_day(bank: Path):
 
 def test_without_days_the_seven_up_to_the_newest_event_are_counted(bank: Path):
     at = [f"2026-03-{day:02}T23:30:00Z" for day in (1, 3, 4, 10)]
-    ingest(bank, [{"payment": {"id": f"p{n}", "at": one, "amount": "1.00"}} for n, one in enumerate(at)])
+    ingest(bank, [{"payment": {"id": f"p{n}", "at": moment, "amount": "1.00"}} for n, moment in enumerate(at)])
     project = shroff.open(bank)
 
     assert [count.day.day for count in event_counts(project)] == [4, 10]

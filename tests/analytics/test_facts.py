@@ -114,7 +114,7 @@ def test_facts_are_what_the_definition_gives_at_a_probe(texts: Any, made: tuple[
     random, history = Random(seed), projects.history_of(*made)
     project, with_probe = projects.project(texts[0]), with_probes(texts[0])
     log, reading = written(project, history), Records(project.events, 2)
-    history = [one for records in log.read() for record in records if (one := reading.decode(record)) is not None]
+    history = [event for records in log.read() for record in records if (event := reading.decode(record)) is not None]
     seen = [entry.time_ms for entry in history]
     for entity in sorted({feature.entity for feature in project.features.values()}):
         key = random.choice(KEYS[entity])

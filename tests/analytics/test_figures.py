@@ -83,7 +83,7 @@ def lines(seed: int, count: int = 300) -> list[Fields]:
         else:
             of["amount"] = f"{chance.randint(1, 3)}.25"
             found.append({"bought": of | ({"points": chance.randint(0, 9)} if chance.random() < 0.7 else {})})
-    return sorted(found, key=lambda one: next(iter(one.values()))["at"])
+    return sorted(found, key=lambda line: next(iter(line.values()))["at"])
 
 
 # ---- by the definition, one event after the other
@@ -102,18 +102,18 @@ def by_definition(events: Sequence[Fields], day: date, zone: str) -> dict[str, A
     def of(days: int) -> list[tuple[str, Fields]]:
         return list(within(events, day, days, zone))
 
-    opened = {one["user"] for type_, one in of(3) if one.get("name") == "opened" and "user" in one}
-    bought = {one["user"] for type_, one in of(3) if type_ == "bought" and float(one["amount"]) >= 2}
-    sums = [float(one["amount"]) for type_, one in of(1) if type_ == "bought" and one["shop"] == "s"]
+    opened = {fields["user"] for type_, fields in of(3) if fields.get("name") == "opened" and "user" in fields}
+    bought = {fields["user"] for type_, fields in of(3) if type_ == "bought" and float(fields["amount"]) >= 2}
+    sums = [float(fields["amount"]) for type_, fields in of(1) if type_ == "bought" and fields["shop"] == "s"]
     money = round(100 * sum(sums))
     return {
         "events": len(of(1)),
-        "users": len({one["user"] for _, one in of(1) if "user" in one}),
-        "persons_7d": len({(one["user"], one["shop"]) for _, one in of(7) if "user" in one}),
+        "users": len({fields["user"] for _, fields in of(1) if "user" in fields}),
+        "persons_7d": len({(fields["user"], fields["shop"]) for _, fields in of(7) if "user" in fields}),
         "opened_3d": len(opened),
         "opened_and_bought_3d": len(opened & bought),
         "money": money,
-        "points_2d": sum(one.get("points", 0) for _, one in of(2)),
+        "points_2d": sum(fields.get("points", 0) for _, fields in of(2)),
         "share": len(opened & bought) / len(opened) if opened else None,
         "twice": 2 * money,
     }

@@ -242,7 +242,7 @@ def lines(seed: int, count: int = 400) -> list[Fields]:
             if chance.random() < 0.1:
                 del fields["user"]
         found.append({type_: fields})
-    return sorted(found, key=lambda one: next(iter(one.values()))["at"])
+    return sorted(found, key=lambda line: next(iter(line.values()))["at"])
 
 
 def bits_of(funnel: str, type_: str, of: Fields) -> int:
@@ -338,8 +338,8 @@ def test_a_user_counts_for_the_value_of_the_step_at_which_they_dropped_off(shop:
     #  28 March   09:00 step c, web     10:00 step c, not web     29 March  07:00 step c, web    08:00 bought
     at = ["2026-03-28T09:00:00Z", "2026-03-28T10:00:00Z", "2026-03-29T07:00:00Z"]
     steps = [
-        {"step": {"id": f"s{n}", "at": one, "user": "u", "shop": "s", "name": "c", "amount": "9.00", "web": n != 1}}
-        for n, one in enumerate(at)
+        {"step": {"id": f"s{n}", "at": moment, "user": "u", "shop": "s", "name": "c", "amount": "9.00", "web": n != 1}}
+        for n, moment in enumerate(at)
     ]
     bought = {"bought": {"id": "b", "at": "2026-03-29T08:00:00Z", "user": "u", "shop": "s", "amount": "9.00"}}
     ingest(shop, [*steps, bought])
@@ -370,8 +370,8 @@ def test_a_day_has_its_first_moment_and_not_its_last(shop: Path):
     #  28 March 00:00  ann a     29 March 00:00  ben a     30 March 00:00  cy a
     at = ["2026-03-28T00:00:00Z", "2026-03-29T00:00:00Z", "2026-03-30T00:00:00Z"]
     steps = [
-        {"step": {"id": f"s{n}", "at": one, "user": user, "shop": "s", "name": "a", "amount": "9.00"}}
-        for n, (user, one) in enumerate(zip(("ann", "ben", "cy"), at, strict=True))
+        {"step": {"id": f"s{n}", "at": moment, "user": user, "shop": "s", "name": "a", "amount": "9.00"}}
+        for n, (user, moment) in enumerate(zip(("ann", "ben", "cy"), at, strict=True))
     ]
     ingest(shop, steps)
     found = funnel(shroff.open(shop), "typed", "2026-03-28", "2026-03-29")

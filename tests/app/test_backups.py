@@ -384,8 +384,8 @@ def test_tails_are_made_while_a_full_backup_reads_the_log(bank, secrets, tmp_pat
     assert len(paid) == 10
     assert sum(tail.bytes for tail in (first, *tails, full, last)) == sum(vault(place).pieces().values())
     assert verified(vault(place)).damaged == {}
-    for count, one in {7: tails[4], 11: tails[8], 13: last}.items():
-        found = restore(up_to(place, one.number), tmp_path / f"again-{count}", secrets=secrets)
+    for count, tail in {7: tails[4], 11: tails[8], 13: last}.items():
+        found = restore(up_to(place, tail.number), tmp_path / f"again-{count}", secrets=secrets)
         assert receipts(found.folder) == known[:count]
     whole = restore(up_to(place, full.number), tmp_path / "whole", secrets=secrets)
     assert receipts(whole.folder) == known[:12]

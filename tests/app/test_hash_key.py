@@ -158,7 +158,7 @@ def test_lines_of_a_file_whose_name_is_not_utf8_are_taken_and_refused_like_other
 
     assert ingest(project, name) == 4
     with app.open_exactly(project).log.reading() as log:
-        assert [one.source for _, one in log.refused(log.refused_numbers())] == ["b\\xff.jsonl"]
+        assert [entry.source for _, entry in log.refused(log.refused_numbers())] == ["b\\xff.jsonl"]
 
 
 @pytest.mark.parametrize("is_hashed", [True, False])

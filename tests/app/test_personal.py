@@ -142,7 +142,7 @@ def test_what_is_personal_stays_with_its_event_when_a_file_is_sorted(project, tm
     project.ingest(tmp_path / "day.jsonl", as_type="payment", order="time")
 
     with project.log.reading() as log:
-        assert {id_: one["name"] for id_, one in log.personal("payment", ["p0", "p3"]).items()} == {
+        assert {id_: fields["name"] for id_, fields in log.personal("payment", ["p0", "p3"]).items()} == {
             "p0": "Ann 0",
             "p3": "Ann 3",
         }

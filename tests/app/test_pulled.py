@@ -51,7 +51,7 @@ def sync(bank: Path, name: str = "nightly") -> list[SyncedFile]:
 def counts(found: Sequence[SyncedFile]) -> list[tuple[str, int, int, int]]:
     """Of each file the events appended, duplicates, and lines in quarantine."""
     reports = [(item.name, item.appended.events) for item in found if item.appended is not None]
-    return [(name, one.appended, one.duplicates, one.quarantined) for name, one in reports]
+    return [(name, report.appended, report.duplicates, report.quarantined) for name, report in reports]
 
 
 def test_each_file_is_taken_once_in_order_and_each_row_is_counted(bank: Path, capsys: pytest.CaptureFixture[str]):
@@ -182,7 +182,7 @@ def fill(bank: Path, numbers: Sequence[int], **changes: Any) -> None:
 def refused(bank: Path) -> list[tuple[str, str]]:
     """Source and place of each line in quarantine."""
     with app.open(bank).log.reading() as log:
-        return [(one.source, one.place) for _, one in log.refused(log.refused_numbers())]
+        return [(entry.source, entry.place) for _, entry in log.refused(log.refused_numbers())]
 
 
 def test_new_rows_of_a_table_are_taken_and_those_that_came_late(bank: Path):

@@ -163,7 +163,7 @@ def test_an_id_that_begins_with_the_name_of_a_type_is_found_as_it_is(project):
 
 
 @pytest.mark.parametrize(
-    "given", [None, 5, "p1", {"payment": payment(1)}, "series", "lazy", "mixed"], ids=lambda one: str(one)[:10]
+    "given", [None, 5, "p1", {"payment": payment(1)}, "series", "lazy", "mixed"], ids=lambda value: str(value)[:10]
 )
 def test_what_is_neither_a_frame_nor_rows_is_refused_with_words(project, given):
     if given in ("series", "mixed"):

@@ -98,7 +98,7 @@ def test_events_and_labels_may_come_in_files_of_their_own(bank: Path, folder: Pa
     found = take(bank, folder)
 
     assert set(found) == {file.name for file in files}
-    labels = next(one for name, one in found.items() if "labels" in name)
+    labels = next(synced for name, synced in found.items() if "labels" in name)
     assert labels.appended is not None
     assert labels.appended.labels.read == 7 * A_DAY
     assert app.open(bank).labels().num_rows == 7 * A_DAY
@@ -490,9 +490,9 @@ def numbered(bank: Path) -> str:
     for number in FIRST:
         found = day(number)
         frauds = {item["label"]["event"] for item in found if item.get("label", {}).get("verdict") == "fraud"}
-        for one in (item["payment"] for item in found if "payment" in item):
-            values = [one[name] for name in ("at", "card", "amount", "channel")]
-            rows.append(",".join([*values, str(int(f"payment/{one['id']}" in frauds))]))
+        for payment in (item["payment"] for item in found if "payment" in item):
+            values = [payment[name] for name in ("at", "card", "amount", "channel")]
+            rows.append(",".join([*values, str(int(f"payment/{payment['id']}" in frauds))]))
     return "\n".join(["at,card,amount,channel,fraud", *rows, ""])
 
 

@@ -194,7 +194,9 @@ def answers(bank: Path) -> dict[str, str]:
             await let_in(asks, browser)
             found = {path: await browser.get(path) for path in (*paths, *MORE_PATHS)}
             told = {"messages": "\n".join(asks.told)}
-            return told | {path: f"{one.headers}{one.body.decode(errors='replace')}" for path, one in found.items()}
+            return told | {
+                path: f"{answer.headers}{answer.body.decode(errors='replace')}" for path, answer in found.items()
+            }
 
     try:
         return asyncio.run(whole())

@@ -174,15 +174,15 @@ def known(target: str, names: dict[str, int]) -> str | None:
     return next((name for name in (target, target.rpartition(".")[0]) if name in names), None)
 
 
-def running_imports(one: Module) -> set[str]:
+def running_imports(module: Module) -> set[str]:
     checked = [
         node
-        for node in one.nodes
+        for node in module.nodes
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     ]
     lines = {line for node in checked for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     found = set()
-    for node in one.nodes:
+    for node in module.nodes:
         if isinstance(node, ast.ImportFrom) and node.module and node.lineno not in lines:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.Import) and node.lineno not in lines:

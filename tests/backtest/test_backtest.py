@@ -586,7 +586,7 @@ def test_lists_are_as_of_each_event_and_nothing_else_is_charged_to_the_draft(whe
     report = backtest(log, draft, ["drafts/"], period=JudgedPeriod(LATER))
     (judged,) = report.verdicts.types.values()
     old, new = (
-        {id_: OUTCOMES[one] for id_, one in zip(judged.ids.to_pylist(), side, strict=True)}
+        {id_: OUTCOMES[code] for id_, code in zip(judged.ids.to_pylist(), side, strict=True)}
         for side in (judged.old, judged.new)
     )
     _, without = decided_in_parts("this.amount > 1_000_000")

@@ -37,7 +37,7 @@ def answered(folder: Path, broken: str) -> tuple[Bank, list[Refused], list[str]]
         acts = [row.action for row in rows_of(desk.people)]
     bank.project.label("payment/p-3", "genuine", source="customer")  # behind all that waits in the inbox
     with bank.project.log.reading() as log:
-        return bank, [one for _, one in log.refused(log.refused_numbers())], acts
+        return bank, [entry for _, entry in log.refused(log.refused_numbers())], acts
 
 
 RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"

@@ -170,11 +170,11 @@ def test_of_many_approvals_the_rate_holds_the_truth_and_no_longer_that_of_report
 @pytest.mark.slow
 def test_the_synthetic_bank_misses_what_its_sample_says(tmp_path):
     random, small = Random(1), Bank(tmp_path, FILES)
-    paid = {f"p-{at}": one for at, one in enumerate(bank(events=2_000, seed=1))}
+    paid = {f"p-{at}": item for at, item in enumerate(bank(events=2_000, seed=1))}
     small.pay(
         *(
-            payment(id_, str(one.event["amount"]), card=one.event["card"], at=NOW_MS - 10**9 + at)
-            for at, (id_, one) in enumerate(paid.items())
+            payment(id_, str(item.event["amount"]), card=item.event["card"], at=NOW_MS - 10**9 + at)
+            for at, (id_, item) in enumerate(paid.items())
         )
     )
     with small.project.log.reading() as log:
@@ -182,7 +182,7 @@ def test_the_synthetic_bank_misses_what_its_sample_says(tmp_path):
         drawn = {row.seq for hits in log.hits_after() for row in hits if row.rule == SAMPLED}
     approved = [row.id for row in rows]
     sampled = [row.id for row in rows if row.seq in drawn]
-    frauds = {id_ for id_, one in paid.items() if one.fraud}
+    frauds = {id_ for id_, item in paid.items() if item.fraud}
     said = [(id_, "fraud" if id_ in frauds else "genuine", "analyst") for id_ in sampled]
     said += [(id_, "fraud", "chargeback") for id_ in sorted(frauds) if random.random() >= NEVER_REPORTED_RATE]
     names, verdicts, sources = map(list, zip(*said, strict=True))

@@ -27,9 +27,9 @@ def test_dashboards_have_the_name_of_the_project_and_nothing_else_differs(tmp_pa
     shipped = {path.name: json.loads(path.read_text()) for path in (ROOT / "deploy/grafana").glob("*.json")}
 
     assert set(found) == set(shipped) - {"cards.json"}
-    for file, one in found.items():
-        assert one["uid"] == f"{name}-{file.removesuffix('.json')}"
-        assert one["panels"] == shipped[file]["panels"]
+    for file, dashboard in found.items():
+        assert dashboard["uid"] == f"{name}-{file.removesuffix('.json')}"
+        assert dashboard["panels"] == shipped[file]["panels"]
 
 
 @pytest.mark.parametrize(

@@ -231,9 +231,9 @@ def by_batch(log: Log, project: Project) -> dict[int, dict[str, Any]]:
             }
             for frames in engine.answers(5):
                 for name, frame in frames.items():
-                    columns = {one: values_of(column) for one, column in frame.computed.items()}
+                    columns = {feature: values_of(column) for feature, column in frame.computed.items()}
                     for row in range(len(frame)):
-                        values = {one: listed[row] for one, listed in columns.items()}
+                        values = {feature: listed[row] for feature, listed in columns.items()}
                         seq = next(places[name])
                         if seq > start:
                             hits = {

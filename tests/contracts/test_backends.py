@@ -273,9 +273,9 @@ def made_up(rows: int) -> pa.Table:
     )
 
 
-def assert_same(one: Path, other: Path) -> None:
+def assert_same(file: Path, other: Path) -> None:
     """Value by value, floats by their bits."""
-    left, right = pq.read_table(one).combine_chunks(), pq.read_table(other).combine_chunks()
+    left, right = pq.read_table(file).combine_chunks(), pq.read_table(other).combine_chunks()
 
     assert left.schema == right.schema
     for name in left.column_names:

@@ -74,18 +74,18 @@ def is_silent(connection: socket.socket) -> bool:
 
 
 def test_what_is_sent_passes_through_a_proxy_and_its_end_too(proxy: Proxy):
-    with client(proxy) as one:
-        assert said(one, b"hello") == b"hello"
-        one.shutdown(socket.SHUT_WR)
-        assert one.recv(1) == b""
+    with client(proxy) as connection:
+        assert said(connection, b"hello") == b"hello"
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
     assert proxy.n_connections == 1
 
 
 def test_connections_that_are_cut_are_reset_and_new_ones_are_taken(proxy: Proxy):
-    with client(proxy) as one, client(proxy) as other:
-        assert said(one, b"hello") == said(other, b"hello") == b"hello"
+    with client(proxy) as first, client(proxy) as other:
+        assert said(first, b"hello") == said(other, b"hello") == b"hello"
         proxy.cut()
-        for connection in (one, other):
+        for connection in (first, other):
             with pytest.raises(ConnectionResetError):
                 connection.recv(1)
     with client(proxy) as again:
@@ -109,39 +109,39 @@ def test_a_server_that_is_not_there_resets(proxy: Proxy):
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
         #  while connecting or after it: the kernel may tell of the reset before connect has returned
-        with Proxy(port) as before_nobody, pytest.raises(ConnectionResetError), client(before_nobody) as one:
-            one.recv(1)
+        with Proxy(port) as before_nobody, pytest.raises(ConnectionResetError), client(before_nobody) as connection:
+            connection.recv(1)
 
 
 @pytest.mark.parametrize("direction", ["up", "down"])
 def test_half_open_connections_are_silent_and_reset_when_all_is_well(proxy: Proxy, direction: str):
-    with client(proxy) as one:
-        assert said(one, b"hello") == b"hello"
+    with client(proxy) as connection:
+        assert said(connection, b"hello") == b"hello"
         proxy.swallow(direction)
-        one.sendall(b"lost")
-        assert is_silent(one)
+        connection.sendall(b"lost")
+        assert is_silent(connection)
         assert proxy.n_swallowed_bytes == 4
         proxy.heal()
         with pytest.raises(ConnectionResetError):
-            one.recv(1)
+            connection.recv(1)
     with client(proxy) as again:
         assert said(again, b"again") == b"again"
 
 
 def test_what_is_held_arrives_late_and_whole(proxy: Proxy):
-    with client(proxy) as one:
-        assert said(one, b"hello") == b"hello"
+    with client(proxy) as connection:
+        assert said(connection, b"hello") == b"hello"
         proxy.hold("up")
-        one.sendall(b"late")
-        assert is_silent(one)
+        connection.sendall(b"late")
+        assert is_silent(connection)
         proxy.heal()
-        assert one.recv(4_096) == b"late"
+        assert connection.recv(4_096) == b"late"
 
 
 def test_a_delay_and_a_throttle_take_their_time(proxy: Proxy):
     def took_s() -> float:
         started = time.monotonic()
-        assert said(one, b"x" * 100) == b"x" * 100
+        assert said(connection, b"x" * 100) == b"x" * 100
         return time.monotonic() - started
 
     def is_within(least_s: float, most_s: float) -> bool:
@@ -151,7 +151,7 @@ def test_a_delay_and_a_throttle_take_their_time(proxy: Proxy):
             found.append(took_s())
         return least_s <= min(found) and found[-1] < most_s
 
-    with client(proxy) as one:
+    with client(proxy) as connection:
         assert is_within(0.0, 0.1)
         proxy.delay(0.1)
         assert is_within(0.2, 0.5)
@@ -163,22 +163,22 @@ def test_a_delay_and_a_throttle_take_their_time(proxy: Proxy):
 
 
 def test_a_connection_whose_client_does_not_read_is_cut_as_well(proxy: Proxy):
-    with client(proxy) as one:
-        one.settimeout(0.5)  # brief: nobody reads
+    with client(proxy) as connection:
+        connection.settimeout(0.5)  # brief: nobody reads
         with pytest.raises(TimeoutError):
-            one.sendall(bytes(100_000_000))  # the way back is full, then the way there
+            connection.sendall(bytes(100_000_000))  # the way back is full, then the way there
         proxy.cut()
-        received = iter(lambda: one.recv(1 << 20), b"")  # what was on its way, and then the reset
+        received = iter(lambda: connection.recv(1 << 20), b"")  # what was on its way, and then the reset
         with pytest.raises(ConnectionResetError):
             list(received)
 
 
 def test_a_closed_proxy_is_gone(echo: int):
-    with Proxy(echo) as proxy, client(proxy) as one:
-        assert said(one, b"hello") == b"hello"
+    with Proxy(echo) as proxy, client(proxy) as connection:
+        assert said(connection, b"hello") == b"hello"
         proxy.close()
         with pytest.raises(ConnectionResetError):
-            one.recv(1)
+            connection.recv(1)
         with pytest.raises(ConnectionRefusedError):
             client(proxy)
 

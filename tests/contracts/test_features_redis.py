@@ -359,13 +359,13 @@ def test_two_logs_have_different_origins_and_one_always_the_same():
         log = MemoryLog()
         Writer(log, project("", ""), lambda now_ms=now_ms: now_ms).write([])
         logs.append(log)
-    one, two = logs
-    first = origin_of(one)
-    assert first != origin_of(two)
+    own, other = logs
+    first = origin_of(own)
+    assert first != origin_of(other)
     assert len(first) == 16
-    Writer(one, project("", ""), lambda: NOW_MS).write([submission(event) for event in history_of(1, 30)])
+    Writer(own, project("", ""), lambda: NOW_MS).write([submission(event) for event in history_of(1, 30)])
 
-    assert origin_of(one) == first
+    assert origin_of(own) == first
     assert origin_of(MemoryLog()) == ""
 
 

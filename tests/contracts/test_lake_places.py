@@ -69,8 +69,8 @@ class TestMemory(ObjectsContract):
     kind: type[MemoryObjects] = MemoryObjects
 
     def make_objects(self, folder: Path) -> Callable[[], Objects]:
-        one = self.kind()
-        return lambda: one
+        place = self.kind()
+        return lambda: place
 
 
 @pytest.mark.slow
@@ -168,8 +168,8 @@ BROKEN = {
 def test_the_contract_rejects_a_place_that_breaks_it(kind: type[MemoryObjects]):
     contract = TestMemory()
     test = getattr(contract, BROKEN[kind])
-    one = kind()
-    given: dict[str, Any] = {"objects": one, "open": lambda: one, "size": 70_000}
+    place = kind()
+    given: dict[str, Any] = {"objects": place, "open": lambda: place, "size": 70_000}
     asked = {name: given[name] for name in inspect.signature(test).parameters}
 
     with pytest.raises(AssertionError):

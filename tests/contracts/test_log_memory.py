@@ -481,7 +481,7 @@ class ErasesAThousand(MemoryLog):
 
 class LateInOrderOfArrival(MemoryLog):
     def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
-        return [one for key, one in self.store.late.items() if key > (type, id)][:limit]
+        return [event for key, event in self.store.late.items() if key > (type, id)][:limit]
 
 
 class TrimsLateIds(MemoryLog):

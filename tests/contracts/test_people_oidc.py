@@ -241,7 +241,7 @@ class Bad:
 
             def do_POST(self) -> None:
                 size = int(self.headers["Content-Length"])
-                outer.form = {name: one[0] for name, one in parse_qs(self.rfile.read(size).decode()).items()}
+                outer.form = {name: values[0] for name, values in parse_qs(self.rfile.read(size).decode()).items()}
                 outer.authorization = self.headers.get("Authorization", "")
                 self._say(outer.tokens())
 

@@ -117,7 +117,7 @@ def test_messages_of_a_key_are_in_one_partition_and_in_their_order(kafka, topic,
             by_key[key, partition].append(value)
     keyed = {key: batch for (key, _), batch in by_key.items() if key is not None}
     assert len(keyed) == len([1 for key, _ in by_key if key is not None]) == 50
-    assert all(batch == [value for key, value in sent if key == one] for one, batch in keyed.items())
+    assert all(batch == [value for key, value in sent if key == wanted] for wanted, batch in keyed.items())
 
 
 def test_types_have_their_topics_and_others_share_one(topic, opened):

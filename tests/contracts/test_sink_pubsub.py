@@ -56,7 +56,7 @@ class TestPubsubSink(SinkContract):
     def arrived(self, place: str) -> list[bytes]:
         if not self.subscription:
             return []
-        found = sorted(self.desk.waiting(self.subscription), key=lambda one: int(one.attributes["seq"]))
+        found = sorted(self.desk.waiting(self.subscription), key=lambda message: int(message.attributes["seq"]))
         assert all(item.attributes["key"] == f"{item.attributes['seq']}-0" for item in found)
         return [item.data for item in found]
 
@@ -113,7 +113,7 @@ def test_events_leave_as_the_log_has_them_labels_do_not(desk):
     topic = desk.topic()
     subscription = desk.subscription(topic)
     assert PubsubSink("s", {"topic": topic, "take": "events"}).send(rows) == []
-    found = sorted(desk.waiting(subscription), key=lambda one: int(one.attributes["seq"]))
+    found = sorted(desk.waiting(subscription), key=lambda message: int(message.attributes["seq"]))
 
     events = [record for record in records if record.kind == "event"]
     assert 0 < len(events) < len(records)

@@ -81,7 +81,7 @@ def test_a_new_table_has_the_columns_and_the_key_that_it_always_had(kind, reques
     if kind == "sqlite":
         found = run(address, f"PRAGMA table_info({table})")
         shape = [f"{name} {type_} {'NO' if is_there else 'YES'}" for _, name, type_, is_there, _, _ in found]
-        keys = [name for _, name, _, _, _, at in sorted(found, key=lambda one: one[5]) if at]
+        keys = [name for _, name, _, _, _, at in sorted(found, key=lambda column: column[5]) if at]
     else:
         type_ = "data_type" if kind == "postgres" else "column_type"
         columns = "information_schema.columns"

@@ -44,10 +44,10 @@ def place() -> str:
 @cache
 def nowhere() -> int:
     """A port at which nobody listens, and which nobody else gets while this process runs."""
-    one = socket.socket()
-    one.bind(("127.0.0.1", 0))
-    atexit.register(one.close)
-    return int(one.getsockname()[1])
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    atexit.register(listener.close)
+    return int(listener.getsockname()[1])
 
 
 def moved(address: str, port: int) -> str:
@@ -160,11 +160,11 @@ class TestMongoSink(SinkContract):
 
     def arrived(self, place: str) -> list[bytes]:
         with self._collection(place) as collection:
-            documents = sorted(collection.find(), key=lambda one: one["seq"])
-        for one in documents:
-            assert one.pop("_id") == f"payment/{one['id']}"
-            assert one.pop("kind") == "decision"
-            assert msgspec.json.encode(one.pop("fields")) == row(one["seq"]).fields
+            documents = sorted(collection.find(), key=lambda document: document["seq"])
+        for document in documents:
+            assert document.pop("_id") == f"payment/{document['id']}"
+            assert document.pop("kind") == "decision"
+            assert msgspec.json.encode(document.pop("fields")) == row(document["seq"]).fields
         return [msgspec.json.encode(document) for document in documents]
 
     def poison(self, seq: int) -> Outgoing:

@@ -531,7 +531,7 @@ def test_what_is_ahead_of_others_is_held_in_bounds(topics, opened, monkeypatch):
     assert most <= 3 * (1_000 + 500)
     assert numbers(found, ahead) == list(range(12_000))
     assert numbers(found, behind) == list(range(9_000))
-    first_ahead = next(at for at, one in enumerate(found) if one.part == ahead and one.lines)
+    first_ahead = next(at for at, batch in enumerate(found) if batch.part == ahead and batch.lines)
     assert len(numbers(found[:first_ahead], behind)) > 8_900
 
 

@@ -53,7 +53,7 @@ class Subscriptions(Outside):
         told = [
             {name: value.encode() for name, value in item.attributes.items()} | {"raw": item.data} for item in found
         ]
-        return sorted(told, key=lambda one: one["place"])
+        return sorted(told, key=lambda letter: letter["place"])
 
     def close(self) -> None:
         self.desk.close()

@@ -64,7 +64,9 @@ class Streams(Outside):
         self.client.xtrim(part, maxlen=added - count, approximate=False)
 
     def dead_letters(self) -> list[Mapping[str, bytes]]:
-        found = [{name.decode(): value for name, value in one.items()} for _, one in self.client.xrange(self.letters)]
+        found = [
+            {name.decode(): value for name, value in fields.items()} for _, fields in self.client.xrange(self.letters)
+        ]
         return [item | {"raw": item["event"]} for item in found]
 
     def close(self) -> None:

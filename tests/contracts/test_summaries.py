@@ -124,27 +124,27 @@ def test_a_new_table_has_the_columns_that_it_always_had(address: str, settings: 
 
 
 def test_an_older_row_never_takes_the_place_of_a_newer_one(address: str, settings: SummarySettings):
-    with opened(address, settings) as one, opened(address, settings, START_MS + 1) as other:
-        assert one.begin(5) == other.begin(16) == (5, None)
+    with opened(address, settings) as writer, opened(address, settings, START_MS + 1) as other:
+        assert writer.begin(5) == other.begin(16) == (5, None)
 
         assert other.write([window(0, 3)], 16) == 2
-        assert one.write([window(0, 2)], 5) is None
-        assert one.write([window(0, 2)], 9) is None
-        assert one.write([window(0, 4)], 17) == 1
-        assert [one.settle(17, ()), other.settle(16, ())] == [True, True]
+        assert writer.write([window(0, 2)], 5) is None
+        assert writer.write([window(0, 2)], 9) is None
+        assert writer.write([window(0, 4)], 17) == 1
+        assert [writer.settle(17, ()), other.settle(16, ())] == [True, True]
         assert other.followed() == (17, None)
     (row,) = rows_of(address, settings.table)
     assert (row["revision"], row["created_at"], row["transaction_count"]) == (1, START_MS, 4)
 
 
 def test_a_window_of_an_older_position_never_comes_behind_a_settled_one(address: str, settings: SummarySettings):
-    with opened(address, settings) as one, opened(address, settings) as other:
-        one.begin(5)
+    with opened(address, settings) as writer, opened(address, settings) as other:
+        writer.begin(5)
 
         assert other.write([window(0)], 5) == 2
-        assert one.settle(6, [START_MS, START_MS + EVERY_MS]) is False, "another one wrote it, as of 5"
-        assert one.followed() == (5, None)
-        assert one.settle(6, [START_MS + EVERY_MS]) is True
+        assert writer.settle(6, [START_MS, START_MS + EVERY_MS]) is False, "another one wrote it, as of 5"
+        assert writer.followed() == (5, None)
+        assert writer.settle(6, [START_MS + EVERY_MS]) is True
         assert other.write([window(1)], 5) is None, "what the log has from 5 to 6 would never be in it"
         assert other.write([window(1)], 6) == 2
 

@@ -227,7 +227,7 @@ class TestSpark(Training):
         """Those that a daemon of PySpark forked. The ones that computed features are others: their settings differ."""
         daemons = [child for child in psutil.Process().children(recursive=True) if "pyspark.daemon" in child.cmdline()]
         forked = [daemon for daemon in daemons if "pyspark.daemon" in daemon.parent().cmdline()]
-        return [one.pid for one in sorted(forked, key=lambda one: -one.cpu_percent(0.2))]
+        return [daemon.pid for daemon in sorted(forked, key=lambda daemon: -daemon.cpu_percent(0.2))]
 
 
 def rows_judged(bank: Path, id_: str) -> Any:

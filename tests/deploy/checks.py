@@ -271,7 +271,7 @@ def clients(deploy: Path, stage: str) -> list[str]:
     named = re.findall(r'CLIENTS="(.+?)"', (deploy / "README.md").read_text(encoding="utf-8") + stage)
     settings = "".join(path.read_text(encoding="utf-8") for path in deploy.glob("terraform/*/module/data.tf"))
     servers = re.findall(r'"POSTGRES_(\d+)"|engine_version\s+= "(\d+)"', settings)
-    major = max((int(one or other) for one, other in servers), default=0)
+    major = max((int(version or other) for version, other in servers), default=0)
     known = {postgres_dump.PROGRAMS.package.format(major=major)}
     found = [
         f"README.md, {IMAGE}: CLIENTS={text!r}, but terraform/ needs {known}"
@@ -327,8 +327,8 @@ def compose(deploy: Path) -> list[str]:
     if found:
         return found
     services = given["services"]
-    for name, one in services.items():
-        found += [f"{COMPOSE}: {name}: {fault}" for fault in service_faults(name, one, given, deploy)]
+    for name, service in services.items():
+        found += [f"{COMPOSE}: {name}: {fault}" for fault in service_faults(name, service, given, deploy)]
     if {profile for service in services.values() for profile in service.get("profiles", ())} != PROFILES:
         found.append(f"{COMPOSE}: its profiles are not {sorted(PROFILES)}")
     found += kept(services, deploy)
@@ -336,58 +336,60 @@ def compose(deploy: Path) -> list[str]:
     return [*found, *commands(COMPOSE, ours), *addresses(deploy, services), *variables(deploy, services)]
 
 
-def service_faults(name: str, one: dict[str, Any], given: dict[str, Any], deploy: Path) -> Iterator[str]:
-    services, once = given["services"], one.get("restart") == "no"
-    image_name, is_ours = one["image"], "SHROFF_IMAGE" in one["image"]
+def service_faults(name: str, service: dict[str, Any], given: dict[str, Any], deploy: Path) -> Iterator[str]:
+    services, once = given["services"], service.get("restart") == "no"
+    image_name, is_ours = service["image"], "SHROFF_IMAGE" in service["image"]
     if not is_ours and not re.search(r":[\w.-]*\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$|:RELEASE\.\d{4}-", image_name):
         yield f"the image {image_name} is not pinned to one release"
-    user = re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(one.get("user", "")))
+    user = re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(service.get("user", "")))
     if not re.fullmatch(r"[1-9]\d*:\d+", user):
         yield f"user {user or 'of the image'}: must be a number other than root's"
-    if one.get("cap_drop") != ["ALL"] or "no-new-privileges:true" not in one.get("security_opt", ()):
+    if service.get("cap_drop") != ["ALL"] or "no-new-privileges:true" not in service.get("security_opt", ()):
         yield "it must drop all capabilities and gain none"
-    if one.get("privileged") or one.get("network_mode") == "host" or "docker.sock" in json.dumps(one):
+    if service.get("privileged") or service.get("network_mode") == "host" or "docker.sock" in json.dumps(service):
         yield "it must not have the rights of the host"
-    if is_ours and not one.get("read_only"):
+    if is_ours and not service.get("read_only"):
         yield "its root must be read-only"
-    limits = one.get("deploy", {}).get("resources", {}).get("limits", {})
+    limits = service.get("deploy", {}).get("resources", {}).get("limits", {})
     yield from (f"no limit of {kind}" for kind in ("cpus", "memory", "pids") if kind not in limits)
-    has_health = "test" in one.get("healthcheck", {}) and not one["healthcheck"].get("disable")
+    has_health = "test" in service.get("healthcheck", {}) and not service["healthcheck"].get("disable")
     if not has_health and not once and name not in UNCHECKED:
         yield "no health check"
-    if one.get("logging", {}).get("options", {}).get("max-size") is None:
+    if service.get("logging", {}).get("options", {}).get("max-size") is None:
         yield "its log is not rotated"
-    for port in one.get("ports", ()):
+    for port in service.get("ports", ()):
         host, *_, inside = str(port).split(":")
         if host != "127.0.0.1":
             yield f"port {port} is open to other machines"
-        if int(inside) not in listening(name, one):
+        if int(inside) not in listening(name, service):
             yield f"port {port}: it does not listen on {inside}"
-    for variable, value in (one.get("environment") or {}).items():
+    for variable, value in (service.get("environment") or {}).items():
         if re.search(r"(?i)password|secret|token|api_?key", variable) and not re.search("_FILE$|RANDOM", variable):
             yield f"{variable}: a literal secret; name a file"
-        if variable.endswith("_FILE") and (secret := str(value).removeprefix("/run/secrets/")) not in one.get(
+        if variable.endswith("_FILE") and (secret := str(value).removeprefix("/run/secrets/")) not in service.get(
             "secrets", ()
         ):
             yield f"{variable}: the secret {secret} is not given to it"
     yield from (
-        f"the secret {secret} is not declared" for secret in one.get("secrets", ()) if secret not in given["secrets"]
+        f"the secret {secret} is not declared"
+        for secret in service.get("secrets", ())
+        if secret not in given["secrets"]
     )
-    for volume in one.get("volumes", ()):
+    for volume in service.get("volumes", ()):
         source = re.sub(r"\$\{\w+:-(.*)\}", r"\1", volume.rpartition(":/")[0].partition(":/")[0])
         is_file = source.startswith(("./", "../"))
         if is_file and not (deploy / "compose" / source).exists():
             yield f"{source}: no such file"
         if not is_file and source not in given["volumes"]:
             yield f"the volume {source} is not declared"
-    for other, how in one.get("depends_on", {}).items():
+    for other, how in service.get("depends_on", {}).items():
         if other not in services:
             yield f"it depends on {other}, which is no service"
         elif how["condition"] == "service_healthy" and "test" not in services[other].get("healthcheck", {}):
             yield f"it waits for the health of {other}, which has no check"
         elif how["condition"] == "service_completed_successfully" and services[other].get("restart") != "no":
             yield f"it waits for the end of {other}, which starts again"
-        elif how.get("required", True) and not set(one["profiles"]) <= set(services[other]["profiles"]):
+        elif how.get("required", True) and not set(service["profiles"]) <= set(services[other]["profiles"]):
             yield f"it depends on {other}, which another profile starts"
 
 
@@ -408,8 +410,8 @@ def kept(services: dict[str, Any], deploy: Path) -> Iterator[str]:
         yield f"{COMPOSE}: shroff: it has {grace} to save its state, and other time in {UNIT}"
 
 
-def listening(name: str, one: dict[str, Any]) -> set[int]:
-    own = (one.get("environment") or {}).get("KAFKA_LISTENERS", "")
+def listening(name: str, service: dict[str, Any]) -> set[int]:
+    own = (service.get("environment") or {}).get("KAFKA_LISTENERS", "")
     by_setting = {int(port) for port in re.findall(r"//:(\d+)", own)}
     return by_setting or ({serve_port()} if name == "shroff" else PORTS.get(name, set()))
 
@@ -457,9 +459,9 @@ def versions(deploy: Path) -> list[str]:
     kafka = dict.fromkeys(("kafka1", "kafka2", "kafka3"), f"apache/kafka:{KAFKA}")
     wanted = {"registry": REGISTRY_IMAGE} | kafka
     return [
-        f"{COMPOSE}: {name} is not {one}, as in the tests"
-        for name, one in wanted.items()
-        if services[name]["image"] != one
+        f"{COMPOSE}: {name} is not {release}, as in the tests"
+        for name, release in wanted.items()
+        if services[name]["image"] != release
     ]
 
 

@@ -85,22 +85,22 @@ def read_once(read: Callable[..., Any]) -> Callable[..., Any]:
     return read if hasattr(read, "cache_info") else functools.cache(read)
 
 
-def schema_faults(file: str, one: Manifest, versions: Sequence[str] = VERSIONS) -> Iterator[str]:
+def schema_faults(file: str, manifest: Manifest, versions: Sequence[str] = VERSIONS) -> Iterator[str]:
     """What the schema of its kind has against a manifest; unknown fields are faults."""
     import jsonschema
     import kubernetes_validate
 
     kubernetes_validate.utils.schema_contents = read_once(kubernetes_validate.utils.schema_contents)
-    kind = f"{one['apiVersion']}/{one['kind']}"
+    kind = f"{manifest['apiVersion']}/{manifest['kind']}"
     if kind in crds():
-        for error in jsonschema.Draft202012Validator(crds()[kind]).iter_errors(one):
+        for error in jsonschema.Draft202012Validator(crds()[kind]).iter_errors(manifest):
             yield f"{file}: {kind}: {'.'.join(map(str, error.absolute_path))}: {error.message[:200]}"
         return
     for version in versions:
         try:
-            kubernetes_validate.validate(one, version, strict=True)
+            kubernetes_validate.validate(manifest, version, strict=True)
         except (kubernetes_validate.ValidationError, kubernetes_validate.SchemaNotFoundError) as error:
-            yield f"{file}: {kind} {one['metadata']['name']} in Kubernetes {version}: {error.message[:300]}"
+            yield f"{file}: {kind} {manifest['metadata']['name']} in Kubernetes {version}: {error.message[:300]}"
 
 
 def schemas(deploy: Path, names: Sequence[str] = TRIED, versions: Sequence[str] = VERSIONS) -> list[str]:
@@ -153,15 +153,15 @@ def pod_faults(spec: Manifest) -> Iterator[str]:
         yield "it must not have the rights of the host"
 
 
-def container_faults(one: Manifest, runs_on: bool) -> Iterator[str]:
-    given = one.get("securityContext", {})
+def container_faults(container: Manifest, runs_on: bool) -> Iterator[str]:
+    given = container.get("securityContext", {})
     if given.get("capabilities") != {"drop": ["ALL"]} or given.get("allowPrivilegeEscalation") is not False:
         yield "it must drop all capabilities and gain none"
     if given.get("readOnlyRootFilesystem") is not True or given.get("privileged"):
         yield "its root must be read-only"
-    if not re.search(r":\d+\.\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$", one["image"]):
-        yield f"the image {one['image']} is not pinned to one release"
-    amounts = one.get("resources", {})
+    if not re.search(r":\d+\.\d+\.\d+[\w.-]*(@sha256:[0-9a-f]{64})?$", container["image"]):
+        yield f"the image {container['image']} is not pinned to one release"
+    amounts = container.get("resources", {})
     for kind in ("cpu", "memory"):
         asked, most = (amounts.get(key, {}).get(kind) for key in ("requests", "limits"))
         if most is None or asked is None:
@@ -170,10 +170,10 @@ def container_faults(one: Manifest, runs_on: bool) -> Iterator[str]:
             yield f"it asks for {asked} of {kind}, above its limit {most}"
     probes = {"livenessProbe", "readinessProbe"}
     if (
-        runs_on and one.get("ports") and not probes <= one.keys()
+        runs_on and container.get("ports") and not probes <= container.keys()
     ):  # a worker has no port, and ends where it cannot go on
-        yield f"no {' and no '.join(sorted(probes - one.keys()))}"
-    for variable in one.get("env", ()):
+        yield f"no {' and no '.join(sorted(probes - container.keys()))}"
+    for variable in container.get("env", ()):
         is_secret = re.search(r"(?i)password|secret|token|api_?key", variable["name"])
         if is_secret and "value" in variable and not variable["name"].endswith("_FILE"):
             yield f"{variable['name']}: a literal secret"
@@ -355,10 +355,13 @@ def filled(text: str, element: Manifest) -> Manifest:
     return yaml.safe_load(done.stdout) or {}
 
 
-def merged(one: Manifest, patch: Manifest) -> Manifest:
+def merged(manifest: Manifest, patch: Manifest) -> Manifest:
     """A manifest with a patch over it."""
-    both = {key: merged(one[key], value) if isinstance(one.get(key), dict) else value for key, value in patch.items()}
-    return {**one, **both}
+    both = {
+        key: merged(manifest[key], value) if isinstance(manifest.get(key), dict) else value
+        for key, value in patch.items()
+    }
+    return {**manifest, **both}
 
 
 def applications(deploy: Path) -> Iterator[tuple[Manifest, Manifest]]:
@@ -391,9 +394,9 @@ def argo(deploy: Path) -> list[str]:
     except ValueError as error:
         return [*found, f"argocd/applications.yaml: {error}"]
     kinds = set()
-    for element, one in made:
-        name, spec = one["metadata"]["name"], one["spec"]
-        found += schema_faults(f"argocd/applications.yaml: {name}", one)
+    for element, manifest in made:
+        name, spec = manifest["metadata"]["name"], manifest["spec"]
+        found += schema_faults(f"argocd/applications.yaml: {name}", manifest)
         found += [f"argocd/applications.yaml: {name}: {fault}" for fault in application_faults(deploy, spec, project)]
         kinds |= kinds_of(deploy, element["environment"])
         is_automatic = "automated" in spec.get("syncPolicy", {})

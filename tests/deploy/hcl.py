@@ -83,7 +83,7 @@ def parsed(text: str, name: str) -> dict[str, Any]:
 
 def plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {plain(key): plain(one) for key, one in value.items() if key not in NOISE}
+        return {plain(key): plain(item) for key, item in value.items() if key not in NOISE}
     if isinstance(value, list):
         return [plain(item) for item in value]
     if isinstance(value, str) and len(value) > 1 and value[0] == value[-1] == '"':

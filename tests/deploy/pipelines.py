@@ -41,8 +41,8 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
 
 def steps(folder: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """The name of the workflow, that of the job, and each of its steps."""
-    for name, one in read(folder).items():
-        for job, its in one["jobs"].items():
+    for name, workflow in read(folder).items():
+        for job, its in workflow["jobs"].items():
             yield from ((name, job, step) for step in its["steps"])
 
 
@@ -66,12 +66,12 @@ def own(folder: Path) -> list[str]:
             if (tag, pin) != PINS.get(action):
                 found.append(f"{path.name}: {action}@{pin} {tag}: not a commit that was verified")
     given = read(folder)
-    for name, one in given.items():
-        if one.get("permissions") != {}:
+    for name, workflow in given.items():
+        if workflow.get("permissions") != {}:
             found.append(f"{name}.yml: permissions of all jobs must be {{}}")
-        if "pull_request_target" in str(one):
+        if "pull_request_target" in str(workflow):
             found.append(f"{name}.yml: pull_request_target runs changes of strangers with our rights")
-        for job, its in one["jobs"].items():
+        for job, its in workflow["jobs"].items():
             writes = {key for key, value in its.get("permissions", {}).items() if value != "read"}
             if extra := writes - RIGHTS.get((name, job), set()):
                 found.append(f"{name}.yml: {job}: may write {sorted(extra)}")

@@ -33,7 +33,9 @@ def unknown(main: hcl.Module, site: Path) -> Iterator[str]:
             yield f"{kind}.{name}: the provider has no such resource"
             continue
         known = _classes(package / "__init__.py")
-        configs = [one for one, arguments in known.items() if one.endswith("Config") and "for_each" in arguments]
+        configs = [
+            resource for resource, arguments in known.items() if resource.endswith("Config") and "for_each" in arguments
+        ]
         config = max(configs, key=len)  # a resource can be called Config itself
         yield from _body(known, config, body, f"{kind}.{name}")
 

@@ -62,16 +62,16 @@ def references(deploy: Path, cloud: str) -> list[str]:
         roots = {name: hcl.read(deploy / place / name) for name in ENVIRONMENTS}
     except hcl.HclError as error:
         return [f"{place}: {error}"]
-    for name, one in {"module": main, **roots}.items():
-        text = _code(one.text)
-        for kind, known in (("var", one.variables), ("local", one.locals), ("module", one.modules)):
+    for name, part in {"module": main, **roots}.items():
+        text = _code(part.text)
+        for kind, known in (("var", part.variables), ("local", part.locals), ("module", part.modules)):
             used = set(re.findall(rf"\b{kind}\.(\w+)", text))
             found += [f"{place}/{name}: {kind}.{lost} is not declared" for lost in sorted(used - set(known))]
             found += [f"{place}/{name}: {kind}.{idle} is not used" for idle in sorted(set(known) - used)]
         for kind, label in RESOURCE.findall(text):
-            if (kind, label) not in one.resources:
+            if (kind, label) not in part.resources:
                 found.append(f"{place}/{name}: {kind}.{label} is not declared")
-        found += [f"{place}/{name}: variable {at} has no type" for at, of in one.variables.items() if "type" not in of]
+        found += [f"{place}/{name}: variable {at} has no type" for at, of in part.variables.items() if "type" not in of]
     found += [
         f"{place}/module: variable {at} has no description"
         for at, of in main.variables.items()
@@ -266,7 +266,7 @@ def schema_files(template: str) -> dict[str, str]:
         models = load_models(texts, ViewFiles({}, empty).views) if texts else []
         found = write_warehouse(None, Wanted(Path(folder) / "out", "parquet", 0, empty, models)).schemas
     place = f"{TERRAFORM}/gcp/schemas/{template}"
-    return {f"{place}/{name}.json": json.dumps(one, indent=2) + "\n" for name, one in found.items()}
+    return {f"{place}/{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in found.items()}
 
 
 @functools.cache

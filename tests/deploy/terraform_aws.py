@@ -170,12 +170,15 @@ def service(deploy: Path) -> list[str]:
     user = re.findall(r"^USER (\d+):", (deploy / IMAGE).read_text(encoding="utf-8"), re.MULTILINE)[-1]
     if str(main.locals["user"]) != user:
         found.append(f"{MODULE}/main.tf: user {main.locals['user']}, but the image runs as {user}")
-    one = main.one("aws_ecs_service.service")
-    if (one.get("deployment_maximum_percent"), one.get("deployment_minimum_healthy_percent")) != (100, 0):
+    resource = main.one("aws_ecs_service.service")
+    if (resource.get("deployment_maximum_percent"), resource.get("deployment_minimum_healthy_percent")) != (100, 0):
         found.append(f"{place}: a new task must start after the old one has ended: a log has one writer")
-    if one.get("health_check_grace_period_seconds", 0) < 1_800:
+    if resource.get("health_check_grace_period_seconds", 0) < 1_800:
         found.append(f"{place}: a start that reads a long log would be ended")
-    if one.get("desired_count") != "${var.service_count}" or "contains([0, 1], var.service_count)" not in main.text:
+    if (
+        resource.get("desired_count") != "${var.service_count}"
+        or "contains([0, 1], var.service_count)" not in main.text
+    ):
         found.append(f"{place}: a log has one writer, so there is one task")
     if (
         main.one("aws_appautoscaling_target.workers").get("resource_id", "").rpartition("/")[2]
@@ -255,10 +258,10 @@ def hook(deploy: Path) -> list[str]:
     found = []
     if "sns" not in read["sources"].get(source, {}):
         found.append(f"{MODULE}/watch.tf: shroff.yaml has no source {source} of SNS")
-    one = main.one("aws_sns_topic_subscription.hook")
-    if one["protocol"] != "https" or "raw_message_delivery" in one:
+    subscription = main.one("aws_sns_topic_subscription.hook")
+    if subscription["protocol"] != "https" or "raw_message_delivery" in subscription:
         found.append(f"{MODULE}/watch.tf: messages must be signed, and sent by https")
-    if "aws_sqs_queue.undelivered.arn" not in str(one.get("redrive_policy")):
+    if "aws_sqs_queue.undelivered.arn" not in str(subscription.get("redrive_policy")):
         found.append(f"{MODULE}/watch.tf: payments that the service did not take are lost")
     if main.one("aws_sns_topic.topic").get("signature_version") != 2:
         found.append(f"{MODULE}/watch.tf: SNS must sign with SHA-256")
@@ -295,8 +298,8 @@ def network(deploy: Path) -> list[str]:
         found.append(f"{place}: the service is not reached on its port")
     if main.one("aws_db_instance.log").get("publicly_accessible") is not False:
         found.append(f"{MODULE}/data.tf: the database has a public address")
-    for name, one in main.of("aws_ecs_service").items():
-        (net,) = one["network_configuration"]
+    for name, resource in main.of("aws_ecs_service").items():
+        (net,) = resource["network_configuration"]
         if net.get("assign_public_ip") is not False or net["subnets"] != "${aws_subnet.private[*].id}":
             found.append(f"{MODULE}/run.tf: {name} is not in the private subnets")
     if '"assignPublicIp": "DISABLED"' not in (deploy / "aws/trigger/handler.py").read_text(encoding="utf-8"):
@@ -316,8 +319,8 @@ def protection(deploy: Path) -> list[str]:
     main = _module(deploy)
     found = []
     for kind, (argument, value) in ENCRYPTED.items():
-        for name, one in main.of(kind).items():
-            if one.get(argument) != value:
+        for name, resource in main.of(kind).items():
+            if resource.get(argument) != value:
                 found.append(f"{MODULE}: {name} is not encrypted: {argument}")
     if set(main.locals["buckets"]) != {"raw", "processed", "models", "archive"}:
         found.append(f"{MODULE}/data.tf: the buckets are raw, processed, models and archive")
@@ -330,8 +333,8 @@ def protection(deploy: Path) -> list[str]:
     closed = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     if any(block.get(item) is not True for item in closed) or "logs = aws_s3_bucket.logs" not in block["for_each"]:
         found.append(f"{MODULE}/data.tf: a bucket could become public")
-    for name, one in main.of("aws_s3_bucket_versioning").items():
-        if one["versioning_configuration"] != [{"status": "Enabled"}]:
+    for name, versioning in main.of("aws_s3_bucket_versioning").items():
+        if versioning["versioning_configuration"] != [{"status": "Enabled"}]:
             found.append(f"{MODULE}/data.tf: {name}: a bucket keeps no old versions")
     if policy(main, "tls")[0]["Condition"] != {"Bool": {"aws:SecureTransport": ["false"]}}:
         found.append(f"{MODULE}/data.tf: buckets take requests without TLS")
@@ -356,9 +359,9 @@ def alarms(deploy: Path) -> list[str]:
     """Alarms that nobody is told of, or without a meaning; parts without a log."""
     main = _module(deploy)
     place, topic = f"{MODULE}/watch.tf", '${aws_sns_topic.topic["alarms"].arn}'
-    one = main.one("aws_cloudwatch_metric_alarm.alarm")
+    metric_alarm = main.one("aws_cloudwatch_metric_alarm.alarm")
     found = []
-    if one.get("alarm_actions") != [topic] or one.get("ok_actions") != [topic]:
+    if metric_alarm.get("alarm_actions") != [topic] or metric_alarm.get("ok_actions") != [topic]:
         found.append(f"{place}: nobody is notified of alarms")
     if main.one("aws_sns_topic_subscription.operators").get("endpoint") != "${var.operators}":
         found.append(f"{place}: nobody reads the topic of alarms")

@@ -179,8 +179,8 @@ def network(deploy: Path) -> list[str]:
     """What could be reached from outside, other than the service by TLS."""
     main = _module(deploy)
     subnet, found = "${google_compute_subnetwork.net.ip_cidr_range}", []
-    for name, one in main.of("google_compute_firewall").items():
-        if "allow" in one and one != one | WAYS:
+    for name, firewall in main.of("google_compute_firewall").items():
+        if "allow" in firewall and firewall != firewall | WAYS:
             found.append(f"{MODULE}: {name}: it opens more than kafka_ways")
     for name, way in main.locals["kafka_ways"].items():
         if way["from"] not in ({None} if name == "controllers" else {IAP if name == "ui" else subnet}):
@@ -215,11 +215,14 @@ def protection(deploy: Path) -> list[str]:
         for name in kept
         if main.one(name).get("deletion_protection") is not True
     ]
-    for name, one in main.of("google_storage_bucket").items():
-        if one.get("public_access_prevention") != "enforced" or one.get("uniform_bucket_level_access") is not True:
+    for name, bucket in main.of("google_storage_bucket").items():
+        if (
+            bucket.get("public_access_prevention") != "enforced"
+            or bucket.get("uniform_bucket_level_access") is not True
+        ):
             found.append(f"{MODULE}: {name} could become public")
-        old = [rule["condition"][0].get("days_since_noncurrent_time", 0) for rule in one.get("lifecycle_rule", ())]
-        if one.get("versioning") != [{"enabled": True}] or any(days < OLD_DAYS for days in old):
+        old = [rule["condition"][0].get("days_since_noncurrent_time", 0) for rule in bucket.get("lifecycle_rule", ())]
+        if bucket.get("versioning") != [{"enabled": True}] or any(days < OLD_DAYS for days in old):
             found.append(f"{MODULE}: {name} keeps no old versions")
     payments = main.one("google_pubsub_subscription.payments")
     if payments.get("enable_message_ordering") is not True or payments.get("expiration_policy") != [{"ttl": ""}]:

@@ -88,8 +88,8 @@ ELSEWHERE = ("docker login", "docker buildx", "helm push", "uv publish", "gh rel
 
 def script(name, job, words):
     (found,) = {
-        step["run"] for one, its, step in pipelines.steps(pipelines.WORKFLOWS)
-        if (one, its) == (name, job) and words in step.get("run", "")
+        step["run"] for workflow, its, step in pipelines.steps(pipelines.WORKFLOWS)
+        if (workflow, its) == (name, job) and words in step.get("run", "")
     }  # fmt: skip
     return found
 

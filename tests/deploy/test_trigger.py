@@ -269,8 +269,8 @@ def test_training_waits_for_another_one_and_copies_models_when_it_ends_well(
     (tmp_path / "models/m-1").mkdir(parents=True)
     (tmp_path / "models/m-1/model.json").write_text("{}")
     (tmp_path / "models/in_force.json").write_text('["m-1"]')
-    for number, one in enumerate(statuses):
-        (tmp_path / f"status{number}").write_text(str(one))
+    for number, ended in enumerate(statuses):
+        (tmp_path / f"status{number}").write_text(str(ended))
     stub = (
         '#!/bin/sh\necho "$@" >> asked; n=$(($(wc -l < asked) - 1)); read -r status < status$n || :; exit "$status"\n'
     )

@@ -48,7 +48,7 @@ def bucket(kind: str) -> str:
 def filled(value: Any) -> Any:
     """A value of Terraform's with the names that AWS would see."""
     if isinstance(value, dict):
-        return {key: filled(one) for key, one in value.items()}
+        return {key: filled(item) for key, item in value.items()}
     if isinstance(value, list):
         return [filled(item) for item in value]
     text = re.sub(r'\$\{aws_s3_bucket\.bucket\["(\w+)"\]\.bucket\}', lambda match: bucket(match[1]), str(value))

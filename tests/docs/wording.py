@@ -123,7 +123,7 @@ def texts_of(name: str, code: str) -> str:
         return _JINJA.sub(" ", code)
     bare = _COMMENT.sub("", _DOCSTRING.sub(lambda found: "\n" * found[0].count("\n"), code))
     return "\n".join(
-        " | ".join(one for found in _LITERAL.findall(line) if " " in (one := found[0] or found[1]))
+        " | ".join(text for found in _LITERAL.findall(line) if " " in (text := found[0] or found[1]))
         for line in bare.splitlines()
     )
 

@@ -93,20 +93,20 @@ def many(count: int, **of: str) -> list[Submission]:
 
 
 def test_what_the_score_declines_is_let_through_and_says_so(load):
-    (one,) = decide(MemoryLog(), load(policy()), [payment(1)])
+    (decision,) = decide(MemoryLog(), load(policy()), [payment(1)])
 
-    assert one["outcome"] == "approve"
-    assert one["exploration"] == {"explored": True, "propensity": 1, "would_be": "decline"}
+    assert decision["outcome"] == "approve"
+    assert decision["exploration"] == {"explored": True, "propensity": 1, "would_be": "decline"}
 
 
 def test_without_explore_no_byte_of_a_decision_tells_of_it(load):
     plain = "payment:\n  score: { review_at: 0.2, decline_at: 0.50 }\n"
     log = MemoryLog()
-    (one,) = decide(log, load(plain), [payment(1)])
+    (decision,) = decide(log, load(plain), [payment(1)])
 
-    assert one["outcome"] == "decline"
+    assert decision["outcome"] == "decline"
     assert b"explor" not in rows_of(log)[0].document
-    assert list(one)[-1] == "receipt"
+    assert list(decision)[-1] == "receipt"
 
 
 def test_who_is_let_through_depends_on_seed_and_id_alone(load):
@@ -131,10 +131,10 @@ def test_a_rules_decline_stands_and_what_rules_ask_besides_still_holds(load):
 
 @pytest.mark.parametrize("amount, expected", [("9.99", "approve"), ("10.00", "approve"), ("10.01", "decline")])
 def test_the_amount_limit_is_within(load, amount: str, expected: str):
-    (one,) = decide(MemoryLog(), load(policy(amount_at_most="10")), [payment(1, amount=amount)])
+    (decision,) = decide(MemoryLog(), load(policy(amount_at_most="10")), [payment(1, amount=amount)])
 
-    assert one["outcome"] == expected
-    assert ("exploration" in one) == (expected == "approve")
+    assert decision["outcome"] == expected
+    assert ("exploration" in decision) == (expected == "approve")
 
 
 def test_the_amount_is_what_a_missed_fraud_costs_and_one_that_is_missing_is_not_small(load):
@@ -166,9 +166,9 @@ def test_declines_that_no_draw_is_made_of_share_one_verdict(load, monkeypatch: p
 def test_it_ends_with_its_last_day_by_event_time(load):
     #  the payment is of 2026-03-01, the machine's clock of later
     for day, expected in [("2026-02-28", "decline"), ("2026-03-01", "approve")]:
-        (one,) = decide(MemoryLog(), load(policy(expires=day)), [payment(1)])
+        (decision,) = decide(MemoryLog(), load(policy(expires=day)), [payment(1)])
 
-        assert one["outcome"] == expected
+        assert decision["outcome"] == expected
 
 
 def test_no_more_than_the_cap_are_let_through_a_day_and_late_ones_count_on_theirs(load):
@@ -244,10 +244,10 @@ def test_a_replay_gives_the_same_bytes_and_verify_finds_one_that_was_let_through
 
 def test_the_receipt_seals_what_the_draw_came_to(load):
     document = rows_of(_with(load(policy())))[0].document
-    one = msgspec.json.decode(document)
+    decision = msgspec.json.decode(document)
 
     assert document.endswith(b',"exploration":{"explored":true,"propensity":1,"would_be":"decline"}}')
-    assert one["receipt"] != msgspec.json.decode(rows_of(_with(load(policy(share="99%"))))[0].document)["receipt"]
+    assert decision["receipt"] != msgspec.json.decode(rows_of(_with(load(policy(share="99%"))))[0].document)["receipt"]
 
 
 def _with(definitions: Definitions) -> MemoryLog:
@@ -382,19 +382,20 @@ def test_a_backtest_says_what_they_say_of_declines_and_what_they_cost(load):
     log, all_of_them = MemoryLog(), load(policy(instead="approve"))
     decide(log, all_of_them, many(10, amount="30.00"))
     decide(log, all_of_them, [known(0, "fraud"), known(1, "fraud"), known(2, "unclear"), known(3, "genuine")])
-    (one,) = report_of(log, all_of_them).document()["exploration"]
+    (entry,) = report_of(log, all_of_them).document()["exploration"]
 
-    assert (one["event"], one["explored"], one["known"], one["frauds"], one["unclear"]) == ("payment", 10, 9, 2, 1)
-    assert (one["precision"], one["declines"], one["frauds_declined"]) == (0.2222, 9, 2)
-    assert 0 < one["low"] < 0.2222 < one["high"] < 1
-    assert one["cost"] == "60.00"
+    assert (entry["event"], entry["explored"], entry["known"]) == ("payment", 10, 9)
+    assert (entry["frauds"], entry["unclear"]) == (2, 1)
+    assert (entry["precision"], entry["declines"], entry["frauds_declined"]) == (0.2222, 9, 2)
+    assert 0 < entry["low"] < 0.2222 < entry["high"] < 1
+    assert entry["cost"] == "60.00"
     report = report_of(log, all_of_them)
     (said,) = explorations(report)
     assert said == (
         "payment: 10 events that the score would have declined were explored (approved); 9 have labels by now, "
         "2 are frauds. So about "
         "22.2 % of such declines are right (95 % confidence interval "
-        f"{100 * one['low']:.1f} to {100 * one['high']:.1f} %): "
+        f"{100 * entry['low']:.1f} to {100 * entry['high']:.1f} %): "
         "2 frauds of 9. Approving them has cost 60.00 EUR by the labels so far."
     )
     assert "2 frauds of 9" in page(report)
@@ -404,19 +405,19 @@ def test_young_ones_say_nothing_yet_and_cost_what_is_known(load):
     log, all_of_them = MemoryLog(), load(policy())
     decide(log, all_of_them, many(4, amount="30.00"))
     decide(log, all_of_them, [known(0, "fraud")])
-    (one,) = report_of(log, all_of_them, "2026-03-06T00:00:00Z").document()["exploration"]
+    (entry,) = report_of(log, all_of_them, "2026-03-06T00:00:00Z").document()["exploration"]
 
-    assert (one["explored"], one["immature"], one["known"], one["precision"]) == (4, 4, 0, None)
-    assert one["cost"] == "30.00"
+    assert (entry["explored"], entry["immature"], entry["known"], entry["precision"]) == (4, 4, 0, None)
+    assert entry["cost"] == "30.00"
 
 
 def test_a_fraud_that_was_reviewed_first_costs_nothing(load):
     log, looked_at = MemoryLog(), load(policy(instead="review"))
     decide(log, looked_at, many(4))
     decide(log, looked_at, [known(0, "fraud")])
-    (one,) = report_of(log, looked_at).document()["exploration"]
+    (entry,) = report_of(log, looked_at).document()["exploration"]
 
-    assert (one["reviewed"], one["frauds"], one["cost"]) == (4, 1, "0.00")
+    assert (entry["reviewed"], entry["frauds"], entry["cost"]) == (4, 1, "0.00")
 
 
 def test_without_any_a_backtest_says_nothing_of_it(load):
@@ -437,12 +438,12 @@ def test_each_stands_for_as_many_as_its_own_share_says(load):
     decide(log, rare, paid[:150])
     decide(log, often, paid[150:])
     decide(log, often, [known(number, "fraud") for number in range(150, 200)])
-    (one,) = report_of(log, often).document()["exploration"]
+    (entry,) = report_of(log, often).document()["exploration"]
 
-    first = one["explored"] - 50
+    first = entry["explored"] - 50
     assert 5 < first < 30
-    assert one["declines"] == 10 * first + 50
-    assert one["precision"] == round(50 / (10 * first + 50), 4)
+    assert entry["declines"] == 10 * first + 50
+    assert entry["precision"] == round(50 / (10 * first + 50), 4)
 
 
 def test_a_decision_that_lost_its_propensity_is_damage(load):

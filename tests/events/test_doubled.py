@@ -65,7 +65,7 @@ VALUES = st.recursive(
 
 def text_of(value: object, blank: str) -> str:
     if isinstance(value, Pairs):
-        inside = (f"{json.dumps(key)}{blank}:{blank}{text_of(one, blank)}" for key, one in value)
+        inside = (f"{json.dumps(key)}{blank}:{blank}{text_of(item, blank)}" for key, item in value)
         return "{" + f",{blank}".join(inside) + "}"
     if isinstance(value, list):
         return "[" + ",".join(text_of(item, blank) for item in value) + "]"
@@ -75,7 +75,7 @@ def text_of(value: object, blank: str) -> str:
 def has_doubled(value: object) -> bool:
     if isinstance(value, Pairs):
         keys = [key for key, _ in value]
-        return len(set(keys)) < len(keys) or any(has_doubled(one) for _, one in value)
+        return len(set(keys)) < len(keys) or any(has_doubled(item) for _, item in value)
     return isinstance(value, list) and any(map(has_doubled, value))
 
 

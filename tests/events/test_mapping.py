@@ -456,15 +456,15 @@ def test_each_sample_is_read_by_the_project_that_is_for_it(project, file, rows, 
 def test_messages_of_a_savings_app_are_read_as_they_are(message, type_name, id_, account, amount, tmp_path):
     file = tmp_path / "app.jsonl"
     file.write_text(json.dumps({**MESSAGE, **message}).replace("::R", RAND) + "\n", encoding="utf-8")
-    (one,) = sample(TEMPLATE_FOLDER / "savings", file)
+    (line,) = sample(TEMPLATE_FOLDER / "savings", file)
 
-    assert one.type == type_name
+    assert line.type == type_name
     if id_ == "refused":
-        assert "above 0" in str(one.refusal)
+        assert "above 0" in str(line.refusal)
     elif type_name:
-        assert one.event is not None, one.refusal
-        assert id_ in {..., one.event.id.replace(RAND, "::R")}
-        *read, name, context = one.event.values[1:]
+        assert line.event is not None, line.refusal
+        assert id_ in {..., line.event.id.replace(RAND, "::R")}
+        *read, name, context = line.event.values[1:]
         assert read == [MESSAGE["timestamp"], "u1", account, round(amount / 100), amount]
         assert name == message["eventType"]
         sent = message.get("context")
@@ -483,10 +483,10 @@ def test_records_of_paysims_stream_are_read_as_they_are(form, tmp_path):
     else:
         row = {**STREAMED, "newBalanceOrigin": "0.30", "timestamp": "2026-01-01 00:00:00"}
         file.write_text(f"{','.join(row)}\n{','.join(map(str, row.values()))}\n", encoding="utf-8")
-    (one,), (label,) = (sample(TEMPLATE_FOLDER / "paysim", file, as_type) for as_type in ("payment", "label"))
+    (payment,), (label,) = (sample(TEMPLATE_FOLDER / "paysim", file, as_type) for as_type in ("payment", "label"))
 
-    assert one.event is not None, one.refusal
+    assert payment.event is not None, payment.refusal
     assert label.label is not None, label.refusal
     at = STREAMED["timestamp"]
-    assert one.event.values == ("t1", at, "TRANSFER", 18_110, "C1", 18_110, 30, "C2", 0, 1_701_360_050, False)
+    assert payment.event.values == ("t1", at, "TRANSFER", 18_110, "C1", 18_110, 30, "C2", 0, 1_701_360_050, False)
     assert (label.label.event_id, label.label.verdict, label.label.known_at_ms) == ("t1", "fraud", at + 6 * 3_600_000)

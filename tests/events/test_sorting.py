@@ -29,8 +29,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def shown(one: Submission) -> tuple[object, ...]:
-    return one.source, one.place, one.raw(), one.type, one.event, one.label, one.refusal
+def shown(sent: Submission) -> tuple[object, ...]:
+    return sent.source, sent.place, sent.raw(), sent.type, sent.event, sent.label, sent.refusal
 
 
 def mixed() -> list[Submission]:
@@ -45,8 +45,8 @@ def mixed() -> list[Submission]:
     return found
 
 
-def time_of(one: Submission) -> int:
-    return one.event.time_ms if one.event else one.label.known_at_ms if one.label else -1
+def time_of(sent: Submission) -> int:
+    return sent.event.time_ms if sent.event else sent.label.known_at_ms if sent.label else -1
 
 
 @pytest.mark.parametrize("memory_bytes", SIZES)

@@ -203,11 +203,11 @@ def test_a_label_cannot_name_an_event_by_a_value_that_others_may_have_later() ->
 
 
 @pytest.mark.parametrize(
-    "kind, one, same", [("integer", 7, "7"), ("money", "1.5", "1.50"), ("number(3)", "2", "2.000")]
+    "kind, value, same", [("integer", 7, "7"), ("money", "1.5", "1.50"), ("number(3)", "2", "2.000")]
 )
-def test_values_of_any_type_are_compared_as_values(kind, one, same):
+def test_values_of_any_type_are_compared_as_values(kind, value, same):
     of = project(f"ref: {kind}? unique")
-    answers = written(of, [label(of, ref=same)], [payment(of, 1, ref=one), payment(of, 2, ref=same)])
+    answers = written(of, [label(of, ref=same)], [payment(of, 1, ref=value), payment(of, 2, ref=same)])
 
     assert [each.kind for each in answers] == ["waiting", "decided", "refused"]
 

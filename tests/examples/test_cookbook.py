@@ -24,7 +24,7 @@ def rows(head: str) -> dict[str, list[str]]:
     """The rows of a table of the page below its head, by their first cell."""
     lines = PAGE.split(head, 1)[1].splitlines()[1:]
     cells = [re.split(r"\s{2,}|\s*\|\s*", line.strip(" |")) for line in lines if not line.startswith("|--")]
-    return {one[0].strip("`"): one[1:] for one in takewhile(lambda one: len(one) == len(cells[0]), cells)}
+    return {row[0].strip("`"): row[1:] for row in takewhile(lambda row: len(row) == len(cells[0]), cells)}
 
 
 @pytest.mark.parametrize(("head", "body"), SHOWN, ids=[f"{n}-{head[2:]}" for n, (head, _) in enumerate(SHOWN)])

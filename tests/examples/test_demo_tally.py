@@ -63,10 +63,9 @@ def test_kinds_add_up_to_all():
         p3=fraud(3, "stolen_card"),
     )
 
-    assert {kind: (one.caught.amount_minor, one.missed.amount_minor) for kind, one in made.kinds.items()} == {
-        "mule": (100, 20),
-        "stolen_card": (0, 3),
-    }
+    assert {
+        kind: (amounts.caught.amount_minor, amounts.missed.amount_minor) for kind, amounts in made.kinds.items()
+    } == {"mule": (100, 20), "stolen_card": (0, 3)}
 
 
 def test_precision_and_recall():

@@ -30,7 +30,10 @@ def test_names_change_nothing_that_was_drawn_and_are_the_declared_fields():
 def test_amounts_are_in_the_merchants_currency_and_convert_to_what_was_drawn():
     plain = list(bank(EVENTS, 3))
     named = [item.event for item in BankNames(EVENTS, 3).named(bank(EVENTS, 3)) if isinstance(item, Payment)]
-    apart = [abs(Decimal(euros(event)) - Decimal(one.event["amount"])) for event, one in zip(named, plain, strict=True)]
+    apart = [
+        abs(Decimal(euros(event)) - Decimal(payment.event["amount"]))
+        for event, payment in zip(named, plain, strict=True)
+    ]
 
     assert {event["currency"] for event in named} == {"EUR", *RATES}
     assert max(apart) <= Decimal("0.01"), "a penny is more than a cent"

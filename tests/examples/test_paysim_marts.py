@@ -67,7 +67,7 @@ def test_customers_of_equal_values_have_equal_scores_in_the_middle_of_where_they
         scores([times * amount for _, _, times, amount in paid]),
         strict=True,
     )
-    assert found == {who: one for (who, *_), one in zip(paid, each, strict=True)}
+    assert found == {who: score for (who, *_), score in zip(paid, each, strict=True)}
     assert {r for r, _, _ in found.values()} == {1, 2, 3, 4, 5}
 
 

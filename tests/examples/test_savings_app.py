@@ -102,20 +102,20 @@ def flagged(every: list[Move]) -> list[tuple[int, str]]:
     for place, now in enumerate(every):
         for rule in (1, 2, 3) if now.is_in else (4, 5):
             seen = [
-                (at, one)
-                for at, one in enumerate(every[: place + 1])
-                if at > last[rule, now.user] and one.user == now.user and one.is_in == now.is_in
+                (at, move)
+                for at, move in enumerate(every[: place + 1])
+                if at > last[rule, now.user] and move.user == now.user and move.is_in == now.is_in
             ]
-            before = [one.amount for at, one in seen if at < place and now.at_ms - one.at_ms < HALF_YEAR_MS]
+            before = [move.amount for at, move in seen if at < place and now.at_ms - move.at_ms < HALF_YEAR_MS]
             days, hours, most = (30, 48, 3) if rule == 4 else (7, 24, 1)
             if rule == 1:
-                is_hit = any(one.amount > 100_000 for _, one in seen)
+                is_hit = any(move.amount > 100_000 for _, move in seen)
             elif rule == 2:
-                is_hit = sum(one.amount > 50_000 and now.at_ms - one.at_ms < HALF_YEAR_MS for _, one in seen) >= 3
+                is_hit = sum(move.amount > 50_000 and now.at_ms - move.at_ms < HALF_YEAR_MS for _, move in seen) >= 3
             elif rule == 3:
                 is_hit = bool(before) and now.amount * len(before) > 10 * sum(before)
             else:
-                is_hit = sum(matched(at, hours) for at, one in seen if now.at_ms - one.at_ms < days * DAY_MS) > most
+                is_hit = sum(matched(at, hours) for at, move in seen if now.at_ms - move.at_ms < days * DAY_MS) > most
             if is_hit:
                 last[rule, now.user] = place
                 found.append((rule, now.id))
@@ -145,7 +145,7 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     by_id = {item.id: item for item in every}
 
     assert Counter(rule for rule, _ in wanted).keys() == {1, 2, 3, 4, 5}, "each rule is seen at work"
-    assert sorted((rule, one["user_id"], one["account_id"], one["created_at"]) for rule, one in found) == sorted(
+    assert sorted((rule, flag["user_id"], flag["account_id"], flag["created_at"]) for rule, flag in found) == sorted(
         (rule, by_id[id_].user, by_id[id_].user.replace("u-", "a-"), by_id[id_].at_ms) for rule, id_ in wanted
     )
     mails = [path.read_text(encoding="utf-8") for path in (folder / ".shroff/mail").rglob("*.eml")]

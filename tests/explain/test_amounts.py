@@ -130,28 +130,28 @@ def test_what_came_since_the_event_stands_behind_it_and_is_told():
     found = found_by("card.count > 3", card=[seen(5)])
     assert found is not None
     later = [Amount(found.own.time_ms + minutes * MINUTE_MS, Decimal(740)) for minutes in (60, 120)]
-    one = amount_chart(found, "payment", "EUR", later)
-    assert one is not None
+    plot = amount_chart(found, "payment", "EUR", later)
+    assert plot is not None
 
-    assert (one.this.x, one.since, one.end_ms) == (SINCE, SINCE, later[-1].time_ms)
-    assert [dot.x for dot in one.dots][1:] == [SINCE + (END - SINCE) / 2, END]
-    assert "2 payments since then, 1,480\N{NO-BREAK SPACE}EUR together." in one.says
+    assert (plot.this.x, plot.since, plot.end_ms) == (SINCE, SINCE, later[-1].time_ms)
+    assert [dot.x for dot in plot.dots][1:] == [SINCE + (END - SINCE) / 2, END]
+    assert "2 payments since then, 1,480\N{NO-BREAK SPACE}EUR together." in plot.says
     assert chart(card=[seen(5)]).since == 100
 
 
 def test_the_last_fifteen_minutes_have_a_pane_of_their_own_and_the_event_its_mark():
-    one = chart(card=[seen(15 * DAY_MS / MINUTE_MS), seen(15), seen(14.9, 2_100), seen(0, 8_400)])
+    plot = chart(card=[seen(15 * DAY_MS / MINUTE_MS), seen(15), seen(14.9, 2_100), seen(0, 8_400)])
 
-    assert [(dot.kind, dot.x) for dot in one.dots] == [
+    assert [(dot.kind, dot.x) for dot in plot.dots] == [
         ("dot", pytest.approx(EDGE / 2, abs=0.1)),
         ("dot", EDGE),
         ("dot-now", pytest.approx(EDGE, abs=0.5)),
         ("dot-now", END),
     ]
-    assert (one.this.x, one.this.y) == (END, one.dots[0].y)
-    assert all(0 <= dot.y <= 100 for dot in (*one.dots, one.this))
-    assert [row.value for row in one.rows] == [Decimal("42.00"), Decimal("84.00"), Decimal("21.00")]
-    assert one.says[:2] == [
+    assert (plot.this.x, plot.this.y) == (END, plot.dots[0].y)
+    assert all(0 <= dot.y <= 100 for dot in (*plot.dots, plot.this))
+    assert [row.value for row in plot.rows] == [Decimal("42.00"), Decimal("84.00"), Decimal("21.00")]
+    assert plot.says[:2] == [
         "3 payments on this card in the last 15 minutes, 147.00\N{NO-BREAK SPACE}EUR together.",
         "2 payments in the 30 days before.",
     ]
@@ -161,23 +161,23 @@ def test_amounts_that_are_usual_have_the_places_of_the_currency():
     earlier = [seen(60 + at, 12_345) for at in range(20)]
     shown = [amount_chart(found_by(card=earlier, money=money), "payment", money) for money in ("KWD", "JPY")]
 
-    assert [one and one.band_says for one in shown] == ["normally up to 12.345", "normally up to 12,345"]
+    assert [plot and plot.band_says for plot in shown] == ["normally up to 12.345", "normally up to 12,345"]
     assert shown[0]
     assert "between 12.345 and 12.345\N{NO-BREAK SPACE}KWD" in shown[0].says[1]
 
 
 def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_which_words_do_not_touch():
-    one = chart("this.amount > 40", card=[seen(60 + at, 1_000 + 100 * (at % 5)) for at in range(20)])
+    plot = chart("this.amount > 40", card=[seen(60 + at, 1_000 + 100 * (at % 5)) for at in range(20)])
     near = chart("this.amount > 13", card=[seen(60 + at, 1_000 + 100 * (at % 5)) for at in range(20)])
 
-    assert one.band is not None
-    assert (one.band_says, one.limit and one.limit.says) == ("normally up to 14.00", "limit 40.00")
-    assert one.limit is not None
-    assert one.this.y < one.limit.at < one.band[0] < one.band[0] + one.band[1] < 100
-    assert {mark.says: mark.at for mark in one.across}["40"] == one.limit.at
-    assert one.band == pytest.approx((one.dots[0].y, one.dots[4].y - one.dots[0].y))
+    assert plot.band is not None
+    assert (plot.band_says, plot.limit and plot.limit.says) == ("normally up to 14.00", "limit 40.00")
+    assert plot.limit is not None
+    assert plot.this.y < plot.limit.at < plot.band[0] < plot.band[0] + plot.band[1] < 100
+    assert {mark.says: mark.at for mark in plot.across}["40"] == plot.limit.at
+    assert plot.band == pytest.approx((plot.dots[0].y, plot.dots[4].y - plot.dots[0].y))
     assert near.band_says == ""
-    assert one.says == [
+    assert plot.says == [
         "No other payment on this card in the last 15 minutes.",
         "20 payments in the 30 days before, nine of ten of them between 10.00 and 14.00\N{NO-BREAK SPACE}EUR.",
         "Rule r compares amounts with 40.00\N{NO-BREAK SPACE}EUR.",

@@ -71,7 +71,7 @@ def _bank(tmp_path_factory):
 def found(project, text, upto=None, *, may_see=True):
     with project.log.reading() as log:
         part = search_parts(log, project.definitions, text, upto, may_see=may_see)
-    return [one.id for one, _ in part.events], [key[:3] for key in part.keys], part.looked_to
+    return [event.id for event, _ in part.events], [key[:3] for key in part.keys], part.looked_to
 
 
 def matched(project, text):

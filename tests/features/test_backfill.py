@@ -134,7 +134,7 @@ def test_sums_of_a_hot_key_stay_exact_beyond_the_integers_of_floats():
 
     found = backfill(plan, *columns, lateness_ms=0, threads=2)
     expected = WindowState(plan, lateness_ms=0).run(*columns, None)
-    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(np.array_equal(array, other) for array, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.slow
@@ -167,7 +167,7 @@ def test_arrays_that_may_not_be_written_and_truths_are_taken_as_they_are():
         column.flags.writeable = False
 
     found = backfill(PLAN, *columns[:4], columns[4].astype(bool), lateness_ms=0, threads=1)
-    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(np.array_equal(array, other) for array, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -178,7 +178,7 @@ def test_rows_held_together_change_nothing(monkeypatch: pytest.MonkeyPatch, thre
     monkeypatch.setattr(module, "ROWS_PER_TASK", 90)
 
     found = backfill(PLAN, *columns, lateness_ms=0, threads=threads)
-    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(np.array_equal(array, other) for array, other in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -201,7 +201,7 @@ def test_a_key_that_has_nearly_all_rows_is_cut_for_several_threads(
 
     monkeypatch.setattr(Order, "cut", counted)
     found = backfill(PLAN, *columns, lateness_ms=0, threads=threads)
-    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(np.array_equal(array, other) for array, other in zip(found, expected, strict=True))
     assert (cuts > 0) == (threads > 1)
 
 
@@ -227,7 +227,7 @@ def test_only_keys_with_a_late_row_go_through_a_history(monkeypatch: pytest.Monk
     monkeypatch.setattr(WindowState, "run", counted)
     found = backfill(PLAN, times, keys, keys, values, kept, lateness_ms=LATENESS_MS, threads=2)
     assert sum(given) == np.count_nonzero(keys == 7)
-    assert all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
+    assert all(np.array_equal(array, other) for array, other in zip(found, expected, strict=True))
 
 
 def test_late_keys_let_go_of_what_no_row_can_reach():
@@ -266,6 +266,6 @@ def test_a_piece_is_sorted_by_the_keys_of_its_own_rows(monkeypatch: pytest.Monke
     assert max(limits[1:]) <= 50
     whole = backfill(PLAN, *columns, lateness_ms=0, threads=1)
     assert all(
-        np.array_equal(np.concatenate(parts, axis=1), one)
-        for parts, one in zip(zip(*pieces, strict=True), whole, strict=True)
+        np.array_equal(np.concatenate(parts, axis=1), array)
+        for parts, array in zip(zip(*pieces, strict=True), whole, strict=True)
     )

@@ -37,8 +37,8 @@ def test_numbers_come_back_with_their_bits_kinds_and_shapes(queue: Spilled):
     queue.append(given)
     found = queue.popleft()
 
-    for one, other in zip(given[:4], found[:4], strict=True):
-        assert (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+    for array, other in zip(given[:4], found[:4], strict=True):
+        assert (array.dtype, array.shape, array.tobytes()) == (other.dtype, other.shape, other.tobytes())
     assert found[4].tolist() == [2**80, None]
     assert found[5:] == ("a word", None)
 

@@ -85,7 +85,9 @@ def type_text(type_: click.ParamType) -> str:
 def exit_lines(folder: Path) -> Iterator[str]:
     """Each error that a command may raise, with the type of its problem document and its exit status."""
     yield f"documented = {' '.join(status for status, _ in EXIT_STATUS)}"
-    classes = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.ShroffError)]
+    classes = [
+        error for _, error in inspect.getmembers(errors, inspect.isclass) if issubclass(error, errors.ShroffError)
+    ]
     others = [click.ClickException, click.UsageError, click.Abort, OSError, KeyboardInterrupt, MemoryError, ValueError]
     for class_ in [*classes, *others]:
         type_, _, status = _kind(class_.__new__(class_))
@@ -178,7 +180,7 @@ def written(name: str, folder: Path) -> str:
     """The text of a golden file; a value that differs between two runs is written as its type."""
     first, second = (text_of(name, folder / number) for number in ("first", "second"))
     pairs = zip(first.splitlines(), second.splitlines(), strict=True)
-    return "".join(f"{one if one == other else typed(one)}\n" for one, other in pairs)
+    return "".join(f"{line if line == other else typed(line)}\n" for line, other in pairs)
 
 
 def difference(name: str, folder: Path) -> str:

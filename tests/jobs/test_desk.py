@@ -223,9 +223,9 @@ def test_a_lease_that_ends_lets_the_job_begin_again_and_who_lost_it_cannot_end_i
     A ──claim──────────X                        attempt 1, lost
     B        tick ·    lease ends · tick claim ── done     attempt 2
     """
-    one, other = desks.open(), desks.open()
-    id_ = one.begin(ADMIN, "marts", {}).id
-    first = one.claim()
+    desk, other = desks.open(), desks.open()
+    id_ = desk.begin(ADMIN, "marts", {}).id
+    first = desk.claim()
     desks.now_ms += jobs.LEASE_MS - 1
     other.tick()
     assert other.claim() is None
@@ -233,8 +233,8 @@ def test_a_lease_that_ends_lets_the_job_begin_again_and_who_lost_it_cannot_end_i
     other.tick()
     second = other.claim()
     assert (second.id, second.attempt) == (id_, 2)
-    assert one.renew(id_, first.attempt, ("late", 1, 2, ())) is None
-    finish(one, first, jobs.FAILED)
+    assert desk.renew(id_, first.attempt, ("late", 1, 2, ())) is None
+    finish(desk, first, jobs.FAILED)
     assert other.job(id_).state == jobs.RUNNING
     finish(other, second)
     assert other.job(id_).state == jobs.DONE

@@ -27,7 +27,7 @@ def naive(schedule: Schedule, after_ms: int, end_ms: int) -> list[int]:
     at_ms = (after_ms // MINUTE + 1) * MINUTE
     while at_ms <= end_ms:
         at = datetime.fromtimestamp(at_ms / 1_000, ZoneInfo(schedule.zone))
-        if all(one == "*" or int(one) == value for one, value in ((minute, at.minute), (hour, at.hour))):
+        if all(part == "*" or int(part) == value for part, value in ((minute, at.minute), (hour, at.hour))):
             found.append(at_ms)
         at_ms += MINUTE
     return found

@@ -200,10 +200,10 @@ def test_a_job_that_is_killed_begins_again_with_whoever_is_left_and_is_done_once
     worker B ─────────────────────── the lease ends ── begins ── done
     """
     add_nap(monkeypatch)
-    one, other = desks.open(now=True), desks.open(now=True)
-    first = worker(desks, one, tmp_path)
-    id_ = one.begin(ADMIN, "nap", {}).id
-    until(one, first, id_, lambda job: job.step)
+    desk, other = desks.open(now=True), desks.open(now=True)
+    first = worker(desks, desk, tmp_path)
+    id_ = desk.begin(ADMIN, "nap", {}).id
+    until(desk, first, id_, lambda job: job.step)
     (killed,) = first._running.values()
     killed.send_signal(signal.SIGKILL)
     killed.wait()

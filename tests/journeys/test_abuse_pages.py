@@ -181,10 +181,10 @@ def of_ann(service: Served) -> Iterator[httpx2.Client]:
 def test_what_others_wrote_is_text_on_every_page(of_ann, path):
     texts = EVIL if "{" in path or IS_LONG else EVIL[:1]  # a page without a name in its address is the same for each
     for number, text in enumerate(texts):
-        one = evil_payment(number, text)
+        payment = evil_payment(number, text)
         for entity in ("card", "merchant", "device") if "{entity}" in path else ("",):
-            id_ = one["payment_id"] if "{event}" in path else str(number + 1)  # of a decision, or of a case
-            values = {"event": "payment", "id": id_, "entity": entity, "key": one.get(entity, "")}
+            id_ = payment["payment_id"] if "{event}" in path else str(number + 1)  # of a decision, or of a case
+            values = {"event": "payment", "id": id_, "entity": entity, "key": payment.get(entity, "")}
             answer = of_ann.get(filled(path, values, text))
 
             assert answer.status_code < 500, answer.text
@@ -192,8 +192,8 @@ def test_what_others_wrote_is_text_on_every_page(of_ann, path):
                 page = harmless(answer)
                 if "{event}" in path:
                     assert answer.status_code == 200
-                    assert one["merchant"] in page.text
-                    assert one["card"] in page.text or path.endswith("/pack")  # which names no card
+                    assert payment["merchant"] in page.text
+                    assert payment["card"] in page.text or path.endswith("/pack")  # which names no card
                 if "{key}" in path:
                     assert answer.status_code == 200
                     assert values["key"] in page.text
@@ -225,10 +225,10 @@ def test_a_browser_runs_nothing_of_what_others_wrote(service):
         page.on("pageerror", lambda message: told.append(str(message)))
         page.context.add_cookies([{"name": COOKIE, "value": token, "url": service.url}])
         for number, text in enumerate(EVIL):
-            one = evil_payment(number, text)
+            payment = evil_payment(number, text)
             paths = (
-                f"/decisions/payment/{quote(one['payment_id'], safe='')}",
-                f"/entities/card/{quote(one['card'], safe='')}",
+                f"/decisions/payment/{quote(payment['payment_id'], safe='')}",
+                f"/entities/card/{quote(payment['card'], safe='')}",
             )
             for path in ("/decisions", *paths):
                 page.goto(service.url + path)

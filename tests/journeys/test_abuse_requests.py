@@ -426,10 +426,10 @@ def test_sql_in_a_filter_is_a_value_that_nothing_has(service, path):
 def test_sql_in_every_field_is_kept_as_it_is(service):
     with service.client() as client:
         for number, text in enumerate(SQL):
-            one = {**PAYMENT, "payment_id": f"{text} {number}", "card": f"{text} card", "merchant": text}
+            payment = {**PAYMENT, "payment_id": f"{text} {number}", "card": f"{text} card", "merchant": text}
 
-            assert client.post("/api/v1/score/payment", json=one).status_code == 200
-            assert client.get(f"/api/v1/decisions/payment/{quote(one['payment_id'], safe='')}").status_code == 404
+            assert client.post("/api/v1/score/payment", json=payment).status_code == 200
+            assert client.get(f"/api/v1/decisions/payment/{quote(payment['payment_id'], safe='')}").status_code == 404
 
 
 DAYS = {"startDate": "2026-01-01", "endDate": "2026-01-31"}

@@ -514,7 +514,7 @@ def test_lines_csv_and_parquet_hold_the_same_rows(bank, asked, printed, kind, ro
 
 def test_no_spreadsheet_carries_out_what_a_csv_holds(bank, asked, printed):
     evil = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(1)", "\t=1", "-1.50", "c-1"]
-    (bank / "in.jsonl").write_text(lines(*(payment(number, payment_id=one) for number, one in enumerate(evil))))
+    (bank / "in.jsonl").write_text(lines(*(payment(number, payment_id=text) for number, text in enumerate(evil))))
     asked("ingest", "in.jsonl", "--as", "payment")
     ids = [row["id"] for row in csv.DictReader(io.StringIO(printed("export", "events", "--format", "csv")[1]))]
 

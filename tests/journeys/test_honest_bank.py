@@ -105,7 +105,7 @@ def test_a_column_that_tells_is_found_out_whichever_way_it_tells():
     assert best_alone([-float(item) for item in truth], frauds) == 1.0
     assert best_alone([None if item else "12.50" for item in truth], frauds) == 1.0
     assert best_alone(["US" if item else "DE" for item in truth], frauds) == 1.0
-    assert best_alone([50.0 if one else at % 2 * 100.0 for at, one in enumerate(truth)], frauds) == 1.0
+    assert best_alone([50.0 if is_fraud else at % 2 * 100.0 for at, is_fraud in enumerate(truth)], frauds) == 1.0
     assert best_alone(["DE"] * 4_000, frauds) == 0.02
 
 
@@ -118,7 +118,7 @@ def test_no_field_and_no_feature_alone_reaches_an_average_precision_of_one_half(
     found = {name: best_alone(values, bank.frauds) for name, values in bank.columns.items()}
 
     assert len(found) == len(FIELDS) + 5 + 16
-    assert {name: one for name, one in found.items() if one >= 0.5} == {}
+    assert {name: precision for name, precision in found.items() if precision >= 0.5} == {}
 
 
 @pytest.mark.parametrize("seed", SEEDS)

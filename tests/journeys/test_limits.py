@@ -210,7 +210,7 @@ def test_many_connections_that_say_nothing_or_half_of_it_hold_up_nobody(service)
     halves = (b"", b"GET /health/live HTTP/1.1\r\n", request(service, EVENTS, "content-length: 9\r\n") + b"\r\n{")
     with others(service), ExitStack() as open_ones:
         for number in range(300):
-            one = open_ones.enter_context(socket.create_connection((at.hostname, at.port), timeout=120))
-            one.sendall(halves[number % len(halves)])
+            connection = open_ones.enter_context(socket.create_connection((at.hostname, at.port), timeout=120))
+            connection.sendall(halves[number % len(halves)])
         with service.client() as client:
             assert client.get("/health/live").status_code == 200

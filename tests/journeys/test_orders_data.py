@@ -73,7 +73,7 @@ def test_no_field_and_no_feature_of_an_order_alone_reaches_an_average_precision_
     found = {name: best_alone(values, shop.frauds) for name, values in shop.columns.items()}
 
     assert len(found) == len(FIELDS) + 4 + 36
-    assert {name: one for name, one in found.items() if one >= 0.5} == {}
+    assert {name: precision for name, precision in found.items() if precision >= 0.5} == {}
 
 
 @pytest.mark.slow

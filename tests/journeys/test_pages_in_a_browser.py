@@ -32,8 +32,8 @@ TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
 BYTES_MAX = 150_000  # of a page's first load, over the wire
 DAYS_BEFORE = [
-    {**one.event, "payment_id": f"before-{number}"}
-    for number, one in enumerate(made_up(400, seed=4, start_ms=START_MS - 7 * DAY_MS))
+    {**paid.event, "payment_id": f"before-{number}"}
+    for number, paid in enumerate(made_up(400, seed=4, start_ms=START_MS - 7 * DAY_MS))
 ]
 RULE = """
 - id: far_above
@@ -338,7 +338,7 @@ def test_the_first_load_of_a_screen_weighs_little(bank, context, page):
         "/decisions?limit=100",
     ]
     found = weigh(context.browser, [f"{bank.url}{path}" for path in paths], context.storage_state())
-    whole = {path: one.whole for path, one in zip(paths, found, strict=True)}
+    whole = {path: weight.whole for path, weight in zip(paths, found, strict=True)}
     print(*(f"{size / 1_000:6.1f} kB  {path}" for path, size in sorted(whole.items())), sep="\n")
 
     assert {path: size for path, size in whole.items() if size > BYTES_MAX} == {}

@@ -72,7 +72,7 @@ def test_what_is_known_of_each_key_is_what_its_last_decision_shows(redis, client
     for entity, known in truth.items():
         with project.online.open() as reader:
             found = reader.get_all(entity, list(known))
-        assert {key: one.features for key, one in zip(known, found, strict=True)} == known
+        assert {key: answer.features for key, answer in zip(known, found, strict=True)} == known
         assert len(client.keys(f"{name}:{entity}:*")) == len(known)
 
 

@@ -44,8 +44,8 @@ def topic(kafka):
     for made in admin.create_topics([NewTopic(name, PARTITIONS, -1), NewTopic(letters, 1, -1)]).values():
         made.result()
     producer = Producer({"bootstrap.servers": kafka.address, "enable.idempotence": True})
-    for number, one in enumerate(made_up(EVENTS, 11)):
-        producer.produce(name, msgspec.json.encode(one.event), key=one.event["card"])
+    for number, payment in enumerate(made_up(EVENTS, 11)):
+        producer.produce(name, msgspec.json.encode(payment.event), key=payment.event["card"])
         if number % 700 == 350:
             producer.produce(name, BAD[number // 700 % len(BAD)], key=str(number))
     assert producer.flush(120) == 0
@@ -108,7 +108,7 @@ def holds_each_message_once(bank, capfd, kafka, topic):
     """Every payment has one decision, every bad message one entry and a letter or more, and all is the same again."""
     with closing(SqliteLog(bank / ".shroff" / "log.db", read_only=True)) as log:
         decided = [row.id for rows in log.decisions_after() for row in rows]
-        refused = [one for _, one in log.refused(log.refused_numbers())]
+        refused = [entry for _, entry in log.refused(log.refused_numbers())]
         offsets = log.offsets("kafka")
 
     assert sorted(decided) == sorted(event.event["payment_id"] for event in made_up(EVENTS, 11))

@@ -193,7 +193,7 @@ def test_savings_of_three_units_are_read_and_what_is_no_unit_is_refused(made, tm
     reasons = [item.reason for item in refused(project)]
 
     assert (report.untaken, report.events.appended, report.events.quarantined) == (1, 7, 3)
-    assert {id_: one["features"]["account.saved_30d"] for id_, one in found.items()} == {
+    assert {id_: decision["features"]["account.saved_30d"] for id_, decision in found.items()} == {
         "t1": "1000.00",
         "t3": "1000.00",
         "t4": "500.00",

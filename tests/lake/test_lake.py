@@ -139,7 +139,7 @@ def test_features_are_typed_as_the_command_features_types_them():
     write(objects, log)
     definitions = projects.definitions()
     wanted = pa.concat_tables(feature_tables(definitions, "payment", log_batches(log, definitions), 0, Way()))
-    files = [one for name, one in sorted(objects.objects.items()) if name.startswith("features/")]
+    files = [file for name, file in sorted(objects.objects.items()) if name.startswith("features/")]
     found = pa.concat_tables(pq.ParquetFile(pa.BufferReader(data)).read() for data, _ in files).sort_by("seq")
 
     assert found.select(wanted.column_names).equals(wanted)

@@ -163,7 +163,7 @@ def test_a_reader_sees_each_row_once_whatever_is_written_compacted_and_killed(
     there = published.active()
     only_behind_checkpoints(objects)
     read = {table: published.read(table) for table in there}
-    assert sum((rows_of(table, one) for table, one in read.items()), Counter()) == counted
+    assert sum((rows_of(table, rows) for table, rows in read.items()), Counter()) == counted
 
 
 def only_behind_checkpoints(objects: MemoryObjects) -> None:

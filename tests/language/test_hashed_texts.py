@@ -70,8 +70,8 @@ def bank(tmp_path):
 
 
 def bank_events():
-    one = {"card": CARD, "other": CARD, "clear": CARD, "end": CARD[-4:]}
-    return [{"id": str(at), "at": f"2026-03-01T10:0{at}:00Z", **one} for at in range(2)]
+    fields = {"card": CARD, "other": CARD, "clear": CARD, "end": CARD[-4:]}
+    return [{"id": str(at), "at": f"2026-03-01T10:0{at}:00Z", **fields} for at in range(2)]
 
 
 def forms(fields):

@@ -28,23 +28,25 @@ READ_IN_ORDER = PARTS_AT_ONCE // 9  # events of these, of nine fields: a body of
 def inputs(draw: st.DrawFn) -> list[bytes]:
     """Payments in their order; some broken, sent twice, altered, or with a further space that the short way refuses."""
     found = []
-    for number, one in enumerate(bank(EVENTS, seed=draw(st.integers(0, 3)))):
-        line = msgspec.json.encode(one.event)
+    for number, payment in enumerate(bank(EVENTS, seed=draw(st.integers(0, 3)))):
+        line = msgspec.json.encode(payment.event)
         kind = draw(st.sampled_from(["plain"] * 12 + ["spaced", "number", "twice", "other", "broken", "text"]))
         match kind:
             case "spaced":
                 line = line.replace(b",", b", ")
             case "number":
-                line = msgspec.json.encode({**one.event, "amount": msgspec.Raw(str(one.event["amount"]).encode())})
+                line = msgspec.json.encode(
+                    {**payment.event, "amount": msgspec.Raw(str(payment.event["amount"]).encode())}
+                )
             case "broken":
-                line = msgspec.json.encode({**one.event, "payment_id": f"b-{number}", "amount": "1.005"})
+                line = msgspec.json.encode({**payment.event, "payment_id": f"b-{number}", "amount": "1.005"})
             case "text":
                 line = b'"%d"' % number
         found.append(line)
         if kind == "twice":
             found.append(line)
         if kind == "other":
-            found.append(msgspec.json.encode({**one.event, "amount": "0.01"}))
+            found.append(msgspec.json.encode({**payment.event, "amount": "0.01"}))
     return found
 
 

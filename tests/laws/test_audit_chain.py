@@ -93,11 +93,11 @@ def test_rows_that_are_cut_off_at_the_end_are_found(rows: list[AuditEntry], coun
 
 @given(records(least=2), st.data())
 def test_rows_that_change_places_are_found(rows: list[AuditEntry], data: st.DataObject) -> None:
-    one, two = sorted(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=2, max_size=2, unique=True)))
+    earlier, later = sorted(data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=2, max_size=2, unique=True)))
     moved = list(rows)
-    moved[one], moved[two] = moved[two], moved[one]
+    moved[earlier], moved[later] = moved[later], moved[earlier]
 
-    assert verify(moved, head_of(rows), SEAL).breaks[0][0] == one + 1
+    assert verify(moved, head_of(rows), SEAL).breaks[0][0] == earlier + 1
 
 
 @given(records(), ACTS, st.data())
@@ -136,7 +136,7 @@ def test_an_older_copy_that_is_whole_is_found_by_what_was_noted(rows: list[Audit
 
 
 @given(ACTS, ACTS)
-def test_different_acts_have_different_hashes(one: Act, two: Act) -> None:
-    first, second = row_of(one, 1, 0, FIRST), row_of(two, 1, 0, FIRST)
+def test_different_acts_have_different_hashes(act: Act, other: Act) -> None:
+    first, second = row_of(act, 1, 0, FIRST), row_of(other, 1, 0, FIRST)
 
     assert (first.hash == second.hash) == (first == second)

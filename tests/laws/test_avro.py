@@ -192,9 +192,9 @@ def sent_by(registry, fields, more, nullable, drawn, draw, name):
         values[named] = strategy | st.none() if nullable[at] else strategy
     drawn.shuffle(theirs)
     id_ = registry.register(str(drawn.random()), json.dumps(record(*theirs, name=name)))
-    schema = record(*((one, unlogical(type_)) for one, type_ in theirs))
+    schema = record(*((field, unlogical(type_)) for field, type_ in theirs))
     for _ in range(drawn.randint(1, 4)):
-        whole = message(id_, schema, {one: draw(strategy) for one, strategy in values.items()})
+        whole = message(id_, schema, {field: draw(strategy) for field, strategy in values.items()})
         yield damage(whole, drawn) if drawn.random() < 0.2 else whole
 
 

@@ -63,7 +63,7 @@ def put_in_order(rows: list[Row]) -> list[Row]:
 
 
 def equal(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> bool:
-    return all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    return all(np.array_equal(column, other) for column, other in zip(first, second, strict=True))
 
 
 @LAW

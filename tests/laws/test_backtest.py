@@ -146,20 +146,20 @@ def as_then(project: Definitions, base: Definitions, version: Definitions) -> De
     return replace(project, reference=Reference(lists, version.reference.tables), scoring=scoring)
 
 
-def parts_of(one: Drawn) -> tuple[Parts, Parts, Parts]:
+def parts_of(seeded: Drawn) -> tuple[Parts, Parts, Parts]:
     """The history in the parts that were decided alike: as it was, and from a place on with the draft and without."""
-    ends = sorted({0, one.cuts[0], sum(one.cuts[:2]), one.cuts[2], len(one.history)})
+    ends = sorted({0, seeded.cuts[0], sum(seeded.cuts[:2]), seeded.cuts[2], len(seeded.history)})
     was: list[tuple[Definitions, bool, Sequence[LogEvent]]] = []
     with_draft = []
     without = []
     for number, (start, end) in enumerate(pairwise(ends)):
-        events = one.history[start:end]
-        version = one.versions[0] if start < one.cuts[0] else one.versions[-1]
-        decides = number != one.taken
+        events = seeded.history[start:end]
+        version = seeded.versions[0] if start < seeded.cuts[0] else seeded.versions[-1]
+        decides = number != seeded.taken
         was.append((version, decides, events))
-        is_judged = start >= one.cuts[2]
-        for found, side in ((with_draft, one.draft), (without, one.base)):
-            found.append((as_then(side, one.base, version) if is_judged else version, decides, events))
+        is_judged = start >= seeded.cuts[2]
+        for found, side in ((with_draft, seeded.draft), (without, seeded.base)):
+            found.append((as_then(side, seeded.base, version) if is_judged else version, decides, events))
     return was, with_draft, without
 
 
@@ -174,23 +174,23 @@ def written(parts: Parts) -> tuple[MemoryLog, list[int]]:
     return MemoryLog(store, read_only=True), ends
 
 
-def begins_behind(one: Drawn, parts: Parts, ends: list[int]) -> int:
+def begins_behind(seeded: Drawn, parts: Parts, ends: list[int]) -> int:
     """The place behind which the draft is in force."""
     taken = 0
     for (_, _, events), end in zip(parts, [0, *ends], strict=False):
-        if taken >= one.cuts[2]:
+        if taken >= seeded.cuts[2]:
             return end
         taken += len(events)
     return ends[-1] if ends else 0
 
 
-def told(log: MemoryLog, one: Drawn, after: int) -> tuple[tuple[Outcomes, Hits], Outcomes]:
+def told(log: MemoryLog, seeded: Drawn, after: int) -> tuple[tuple[Outcomes, Hits], Outcomes]:
     """What a backtest says of each event that was decided behind a place: with the draft, and without it."""
     outcomes: Outcomes = {}
     without: Outcomes = {}
     hits: Hits = set()
-    base = DraftComparison(one.base, one.load_model)
-    verdicts = judge(log, one.draft, JudgedRange(after, log.last_seq(), NOW_MS), how=base)
+    base = DraftComparison(seeded.base, seeded.load_model)
+    verdicts = judge(log, seeded.draft, JudgedRange(after, log.last_seq(), NOW_MS), how=base)
     for judged in verdicts.types.values():
         ids = judged.ids.to_pylist()
         outcomes |= {(judged.event, id_): OUTCOMES[new] for id_, new in zip(ids, judged.new.tolist(), strict=True)}
@@ -215,14 +215,14 @@ def decided(log: MemoryLog, ids: set[tuple[str, str]]) -> tuple[Outcomes, Hits]:
     }
     found = [row for rows in log.hits_after() for row in rows if row.seq in named]
     hits = {("/".join(named[row.seq]), row.rule, not row.shadow) for row in found}
-    return {one: outcome for one, outcome in outcomes.items() if one in ids}, hits
+    return {event: outcome for event, outcome in outcomes.items() if event in ids}, hits
 
 
-def check(one: Drawn) -> None:
-    was, with_draft, without = parts_of(one)
+def check(seeded: Drawn) -> None:
+    was, with_draft, without = parts_of(seeded)
     log, ends = written(was)
-    after = begins_behind(one, was, ends)
-    found, found_without = told(log, one, after)
+    after = begins_behind(seeded, was, ends)
+    found, found_without = told(log, seeded, after)
     concerned = {(record.type, record.id) for records in log.read(after) for record in records if record.decided}
 
     assert found == decided(written(with_draft)[0], concerned), "the backtest says something else"
@@ -312,15 +312,15 @@ NEVER = """- id: {}
 """
 
 
-def check_nothing_changes(one: Drawn) -> None:
+def check_nothing_changes(seeded: Drawn) -> None:
     """A draft that never hits, and one that is a copy, after rows of lists, thresholds and rules have changed."""
-    log, _ = written(parts_of(one)[0])
-    files = dict(one.base.files)
+    log, _ = written(parts_of(seeded)[0])
+    files = dict(seeded.base.files)
     rules = files.get("rules/r.yaml", "")
     for text in filter(None, [NEVER.format("never"), rules]):
         draft = load_definitions(files, draft=[DraftFile("rules/", "drafts/r.yaml", text)]).or_raise()
         span = JudgedRange(0, log.last_seq(), NOW_MS)
-        for judged in judge(log, draft, span, how=DraftComparison(one.base)).types.values():
+        for judged in judge(log, draft, span, how=DraftComparison(seeded.base)).types.values():
             assert judged.new.tolist() == judged.old.tolist(), "the draft is charged with what is not its own"
 
 

@@ -73,9 +73,9 @@ def by_batch(
         for frames in engine.answers(rows):
             for name, frame in frames.items():
                 mine = places.setdefault(name, (at for at, event in enumerate(history) if event.type == name))
-                columns = {one: values_of(column) for one, column in frame.computed.items()}
+                columns = {feature: values_of(column) for feature, column in frame.computed.items()}
                 for row in range(len(frame)):
-                    values = {one: listed[row] for one, listed in columns.items()}
+                    values = {feature: listed[row] for feature, listed in columns.items()}
                     found[next(mine)] = shown(asked, name, values)
     return found
 

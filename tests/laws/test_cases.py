@@ -116,9 +116,9 @@ class Cases(RuleBasedStateMachine):
     def a_customer_denies_what_nobody_looked_at(self, key: str) -> None:
         self.seq += 1
         self.at.heard(alert(self.seq, key), labels=[denial(self.seq, self.seq, self.now_ms)])
-        one = self._raised(key)
-        one.denied.add(self.seq)
-        one.told += 1
+        case = self._raised(key)
+        case.denied.add(self.seq)
+        case.told += 1
 
     @rule(data=st.data())
     def a_customer_denies_an_event_of_a_case(self, data: st.DataObject) -> None:
@@ -149,11 +149,11 @@ class Cases(RuleBasedStateMachine):
         """The case that has the alert of this place now."""
         open_ones = [number for number, case in self.cases.items() if case.key == key and case.state != "closed"]
         number = open_ones[-1] if open_ones else len(self.cases) + 1
-        one = self.cases.setdefault(number, Plain(key))
-        one.answers[self.seq] = ""
-        if one.state == "snoozed":
-            one.state = one.free
-        return one
+        case = self.cases.setdefault(number, Plain(key))
+        case.answers[self.seq] = ""
+        if case.state == "snoozed":
+            case.state = case.free
+        return case
 
     @rule(ms=st.sampled_from([1, 3_000, 7_999, 8_000, 60_000]))
     def time_goes_by(self, ms: int) -> None:
@@ -211,12 +211,12 @@ class Cases(RuleBasedStateMachine):
         def assign() -> None:
             case_actions.assign(self.at.desk, who, number, to.name.lower() if to else "")
 
-        one = self.cases.get(number)
-        if one is None or one.state == "closed":
-            self._fails(NoCaseError if one is None else CaseChangedError, assign)
+        case = self.cases.get(number)
+        if case is None or case.state == "closed":
+            self._fails(NoCaseError if case is None else CaseChangedError, assign)
             return
         assign()
-        state, given = one.free if one.state == "claimed" else one.state, to.id if to else ""
+        state, given = case.free if case.state == "claimed" else case.state, to.id if to else ""
         self._change(number, state=state, who=given, given=given)
 
     @rule(who=WHO, number=NUMBERS)
@@ -224,8 +224,8 @@ class Cases(RuleBasedStateMachine):
         def release() -> None:
             case_actions.release(self.at.desk, who, number)
 
-        one = self.cases.get(number)
-        if one is not None and one.state in {"open", "snoozed", "escalated"}:
+        case = self.cases.get(number)
+        if case is not None and case.state in {"open", "snoozed", "escalated"}:
             self._fails(UsageError, release)
         elif self._does(number, who, release):
             given = "" if self.cases[number].given == who.id else self.cases[number].given
@@ -238,13 +238,13 @@ class Cases(RuleBasedStateMachine):
 
     @rule(who=WHO, number=NUMBERS, verdict=VERDICTS, is_stale=st.booleans())
     def one_is_answered(self, who: Who, number: int, verdict: str, is_stale: bool) -> None:
-        one = self.cases.get(number)
-        tag = f"{one.version - is_stale}.{self.seq}" if one is not None else ""
+        case = self.cases.get(number)
+        tag = f"{case.version - is_stale}.{self.seq}" if case is not None else ""
 
         def decide() -> dispositions.CaseAction:
             return dispositions.decide(self.at.desk, who, number, verdict, tag=tag)
 
-        if one is not None and is_stale:
+        if case is not None and is_stale:
             self._fails(CaseChangedError, decide)
         else:
             self._answer(number, who, verdict, decide, None)
@@ -274,9 +274,9 @@ class Cases(RuleBasedStateMachine):
         def reopen() -> None:
             case_actions.reopen(self.at.desk, who, number, "again")
 
-        one = self.cases.get(number)
-        if one is None or one.state != "closed":
-            self._fails(NoCaseError if one is None else UsageError, reopen)
+        case = self.cases.get(number)
+        if case is None or case.state != "closed":
+            self._fails(NoCaseError if case is None else UsageError, reopen)
             return
         reopen()
         for kept, promise in list(self.promises.items()):
@@ -284,7 +284,7 @@ class Cases(RuleBasedStateMachine):
                 promise.cases = [each for each in promise.cases if each[0] != number]
                 if not promise.cases:
                     del self.promises[kept]
-        one.answers = dict.fromkeys(one.answers, "")
+        case.answers = dict.fromkeys(case.answers, "")
         self._change(number, state="open", who="", verdict="")
 
     @rule(who=WHO, verdict=VERDICTS)
@@ -337,13 +337,13 @@ class Cases(RuleBasedStateMachine):
             number: (case.key, case.state, case.who, case.version, case.verdict) for number, case in self.cases.items()
         }
         for case in found:
-            one = self.cases[case.number]
-            assert {alert.seq: alert.verdict for alert in self.at.alerts(case.number)} == one.answers
-            assert case.alerts == len(one.answers)
+            plain = self.cases[case.number]
+            assert {alert.seq: alert.verdict for alert in self.at.alerts(case.number)} == plain.answers
+            assert case.alerts == len(plain.answers)
             assert case.stake == (1_000 * len(self._waiting(case.number)) or None)
-            assert case.customer == ("fraud" if one.denied else "")
+            assert case.customer == ("fraud" if plain.denied else "")
             with self.at.desk.store.look() as look:
-                assert sum(row.what == DENIED for row in look.history(case.number)) == one.told
+                assert sum(row.what == DENIED for row in look.history(case.number)) == plain.told
 
     @invariant()
     def labels_are_written_once(self) -> None:
@@ -364,11 +364,11 @@ class Cases(RuleBasedStateMachine):
 
     def _may(self, number: int, who: Who) -> type[UsageError] | None:
         """What somebody is told who would change an open case; None where they may."""
-        one = self.cases.get(number)
-        if one is None:
+        case = self.cases.get(number)
+        if case is None:
             return NoCaseError
-        is_anothers = one.state == "claimed" and one.who != who.id and one.until_ms > self.now_ms
-        return CaseChangedError if one.state == "closed" or is_anothers else None
+        is_anothers = case.state == "claimed" and case.who != who.id and case.until_ms > self.now_ms
+        return CaseChangedError if case.state == "closed" or is_anothers else None
 
     def _does(self, number: int, who: Who, call: Callable[[], Any]) -> Any:
         """Do it where the model says that it can be done, else see it refused."""

@@ -101,8 +101,8 @@ def polled_as_avro(given_: Given) -> list[object]:
     events = ((line, next(INTAKE.submissions(lines_of([line], "jsonl"), "x", "payment")).event) for line in lines)
     names = PROJECT.events.types["payment"].field_names
     sent = (
-        line.raw if one is None else ENCODER.value("payment", dict(zip(names, one.values, strict=True)))
-        for line, one in events
+        line.raw if event is None else ENCODER.value("payment", dict(zip(names, event.values, strict=True)))
+        for line, event in events
     )
     return polled(given_, list(sent), AvroDecoder(REGISTRY, PROJECT.events, settings=PROJECT.settings))
 

@@ -109,9 +109,9 @@ def one_by_one(online: Online, asked: Sequence[Computed], batch: Sequence[LogEve
 def by_columns(online: Online, asked: Sequence[Computed], batch: Sequence[LogEvent]) -> Values:
     rows: Values = [{} for _ in batch]
     for name, frame in online.compute(batch).items():
-        columns = {one: values_of(column) for one, column in frame.computed.items()}
+        columns = {feature: values_of(column) for feature, column in frame.computed.items()}
         for mine, row in enumerate(frame.rows.tolist()):
-            rows[row] = shown(asked, name, {one: values[mine] for one, values in columns.items()})
+            rows[row] = shown(asked, name, {feature: values[mine] for feature, values in columns.items()})
     return rows
 
 

@@ -210,7 +210,7 @@ def mixed(path: Path, rows: list[Any]) -> Path:
 )
 def test_events_of_several_types_in_files_are_taken_alike_by_columns_and_by_events(files, rows):
     with tempfile.TemporaryDirectory() as folder, patch.object(columnar, "EVENTS", rows):
-        paths = [mixed(Path(folder, f"{at}.{ending}"), one) for at, (ending, one) in enumerate(files)]
+        paths = [mixed(Path(folder, f"{at}.{ending}"), content) for at, (ending, content) in enumerate(files)]
         lines = ((path.name, read_lines(path)) for path in paths)
         told, left = LeftOut(), LeftOut()
         truth = [
@@ -227,11 +227,11 @@ def test_events_of_several_types_in_files_are_taken_alike_by_columns_and_by_even
                 columns = [values_of(frame.field(field.name, field.type)) for field in type_.fields]
                 for row, values in zip(frame.rows.tolist(), zip(*columns, strict=True), strict=True):
                     whole[row] = (name, *values)
-            wanted = [len(found) + at + 1 for at, one in enumerate(whole) if one[0] == "payment"]
+            wanted = [len(found) + at + 1 for at, event in enumerate(whole) if event[0] == "payment"]
             assert taken.seqs.tolist() == wanted
             assert taken.ids.to_pylist() == [item[1] for item in whole if item[0] == "payment"]
             found += whole
-        assert [(at, *one) for at, one in enumerate(found, start=1)] == truth
+        assert [(at, *event) for at, event in enumerate(found, start=1)] == truth
         assert counts_of(left) == counts_of(told)
 
 
@@ -403,9 +403,9 @@ def sip_13(data: bytes, key0: int, key1: int) -> tuple[int, int]:
         rounds(1)
         v[0] ^= word
     v[2] ^= 0xEE
-    one = rounds(3)
+    low = rounds(3)
     v[1] ^= 0xDD
-    return one, rounds(3) | 1
+    return low, rounds(3) | 1
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.integers(0, MASK), st.integers(0, MASK))

@@ -202,8 +202,8 @@ events = st.tuples(ids, st.integers(-(2**62), 2**62), texts, st.booleans())
 )
 def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, first, has_labels):
     made = [
-        (head + one.hex().encode() * (1 + (seq % 3 == 0)) * is_there + tail, one, outcome)
-        for seq, (head, one, tail, is_there, outcome) in enumerate(decided)
+        (head + digest.hex().encode() * (1 + (seq % 3 == 0)) * is_there + tail, digest, outcome)
+        for seq, (head, digest, tail, is_there, outcome) in enumerate(decided)
     ]
     names = [str(at) for at in range(len(made))]
     receipts = np.frombuffer(b"".join(item[1] for item in made), np.uint8).reshape(-1, 32)
@@ -215,7 +215,10 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
         receipts,
         JoinedTexts.of([item[0] for item in made]),
     )
-    rows = [DecisionRow(first + at, "p", names[at], one[2], one[1], one[0]) for at, one in enumerate(made)]
+    rows = [
+        DecisionRow(first + at, "p", names[at], decision[2], decision[1], decision[0])
+        for at, decision in enumerate(made)
+    ]
     listed = [
         Record(first + at, "label", "label", id_, time_ms, body, False)
         if has_labels and at % 4 in {0, 3}
@@ -254,12 +257,12 @@ def test_texts_are_found_and_replaced_as_python_does(given_, place):
         JoinedTexts.of(list(each)) for each in (held, [row[1] for row in given_], [b":"] * len(held))
     )
     digits = [digest.hex().encode() for _, digest, _ in given_]
-    behind = [len(one) - one.rfind(digit) if digit else 0 for one, digit in zip(held, digits, strict=True)]
+    behind = [len(text) - text.rfind(digit) if digit else 0 for text, digit in zip(held, digits, strict=True)]
     replaced = {place: b"other", 0: b""} if place < len(held) else {}
 
     assert digits_behind(inside.data, inside.ends, digests.data, digests.ends).tolist() == behind
     assert places_in(inside.data, inside.ends, others.data, others.ends).tolist() == [item.find(b":") for item in held]
-    assert list(inside.but(replaced)) == [replaced.get(at, one) for at, one in enumerate(held)]
+    assert list(inside.but(replaced)) == [replaced.get(at, text) for at, text in enumerate(held)]
     assert [text.encode() for text in ("é", "", "a")] == list(JoinedTexts.written(["é", "", "a"]))
     assert list(JoinedTexts.written(["é", "", "a"], "'é", "'")) == ["'éé'".encode(), "'é'".encode(), "'éa'".encode()]
     assert [list(inside[start:]) for start in range(len(held) + 1)] == [held[start:] for start in range(len(held) + 1)]

@@ -77,8 +77,10 @@ def naive(log: MemoryLog, after: int) -> dict[int, tuple[dict[str, bool], str]]:
     said: dict[str, list[VerdictInForce]] = {}
     for records in log.labels_after(after):
         for record in records:
-            one = msgspec.json.decode(record.body)
-            said.setdefault(one["event"], []).append(VerdictInForce(one["verdict"], one["source"], record.time_ms))
+            label = msgspec.json.decode(record.body)
+            said.setdefault(label["event"], []).append(
+                VerdictInForce(label["verdict"], label["source"], record.time_ms)
+            )
     there = {}
     for seq, hit_by in rules.items():
         held = in_force(said.get(f"payment/p-{seq}", []))

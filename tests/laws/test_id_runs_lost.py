@@ -93,7 +93,7 @@ def test_what_was_stored_is_found_once_and_sealing_goes_on(tmp_path):
             count = log.last_seq()
             assert count in (stored * BATCH, stored * BATCH + BATCH), name
             assert log.damage(60) == "", name
-            assert {id_: one.seq for id_, one in log.find("payment", names).items()} == {
+            assert {id_: row.seq for id_, row in log.find("payment", names).items()} == {
                 id_: seq for seq, id_ in enumerate(names[:count], 1)
             }, name
             for taken in names[:count:97]:

@@ -38,8 +38,8 @@ PINNED = [840_596, 318_398, 196_507]  # states lie under these numbers, so they 
 
 def note(found: Found, frames: Any) -> None:
     for name, frame in frames.items():
-        for one, column in frame.computed.items():
-            values, valid = found.setdefault((name, one), ([], []))
+        for feature, column in frame.computed.items():
+            values, valid = found.setdefault((name, feature), ([], []))
             is_real = column.values.dtype == np.float64
             values += (column.values.view(np.int64) if is_real else column.values).tolist()
             valid += column.valid.tolist()

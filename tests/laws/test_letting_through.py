@@ -111,8 +111,8 @@ def by_definition(log: MemoryLog) -> list[tuple[int, str, dict[str, Any] | None]
 
 def recorded(log: MemoryLog) -> list[tuple[int, str, dict[str, Any] | None]]:
     documents = [(row.seq, row.outcome, msgspec.json.decode(row.document)) for row in decisions(log)]
-    assert all(one["outcome"] == outcome for _, outcome, one in documents)
-    return [(seq, outcome, one.get("exploration")) for seq, outcome, one in documents]
+    assert all(document["outcome"] == outcome for _, outcome, document in documents)
+    return [(seq, outcome, document.get("exploration")) for seq, outcome, document in documents]
 
 
 @LAW

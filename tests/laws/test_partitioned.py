@@ -55,8 +55,8 @@ def bits_by(engine: Rounds, definitions: Definitions, history: Sequence[LogEvent
             engine.add(frames, len(part))
         for frames in engine.answers(10):
             for name, frame in frames.items():
-                for one, column in frame.computed.items():
-                    values, valid = found.setdefault((name, one), ([], []))
+                for feature, column in frame.computed.items():
+                    values, valid = found.setdefault((name, feature), ([], []))
                     is_real = column.values.dtype == np.float64
                     values += (column.values.view(np.int64) if is_real else column.values).tolist()
                     valid += column.valid.tolist()

@@ -113,24 +113,24 @@ predicates = st.one_of(
 )
 
 
-def opposite(word: str, one: Meant) -> Meant:
+def opposite(word: str, meant: Meant) -> Meant:
     def is_so(payment: Payment) -> Truth:
-        found = one[1](payment)
+        found = meant[1](payment)
         return None if found is None else not found
 
-    return f"{word}({one[0]})", is_so
+    return f"{word}({meant[0]})", is_so
 
 
-def joined(word: str, one: Meant, two: Meant) -> Meant:
+def joined(word: str, left: Meant, right: Meant) -> Meant:
     settles = word in {"or", "||"}  # the value of one side that settles it, whatever the other is
 
     def is_so(payment: Payment) -> Truth:
-        found = [part[1](payment) for part in (one, two)]
+        found = [part[1](payment) for part in (left, right)]
         if settles in found:
             return settles
         return None if None in found else not settles
 
-    return f"({one[0]}) {word} ({two[0]})", is_so
+    return f"({left[0]}) {word} ({right[0]})", is_so
 
 
 conditions = st.recursive(

@@ -271,10 +271,10 @@ def test_without_a_model_a_score_is_missing_and_nothing_else_differs(
 
 
 BROKEN = [
-    pytest.param("score", lambda score: lambda one, columns: moved(score(one, columns)), id="another score"),
+    pytest.param("score", lambda score: lambda scorer, columns: moved(score(scorer, columns)), id="another score"),
     pytest.param(
         "node",
-        lambda node: lambda one: node(scoring.Scorer(one.id, one.digest, one.inputs[::-1], one.model)),
+        lambda node: lambda scorer: node(scoring.Scorer(scorer.id, scorer.digest, scorer.inputs[::-1], scorer.model)),
         id="inputs in another order",
     ),
 ]

@@ -251,8 +251,8 @@ def test_the_sigmoid_is_right_within_its_bound(x):
 
 
 @given(st.floats(-750, 750), st.floats(-750, 750))
-def test_a_higher_margin_has_no_lower_score(one, other):
-    low, high = sorted((one, other))
+def test_a_higher_margin_has_no_lower_score(margin, other):
+    low, high = sorted((margin, other))
 
     assert score_of_margin(low, Calibration()) <= score_of_margin(high, Calibration())
 

@@ -69,9 +69,9 @@ def by_restored(definitions: Definitions, history: Sequence[LogEvent], sizes: Se
         at, turn = at + len(batch), turn + 1
         rows: Values = [{} for _ in batch]
         for name, frame in online.compute(batch).items():
-            columns = {one: values_of(column) for one, column in frame.computed.items()}
+            columns = {feature: values_of(column) for feature, column in frame.computed.items()}
             for mine, row in enumerate(frame.rows.tolist()):
-                rows[row] = shown(computed, name, {one: values[mine] for one, values in columns.items()})
+                rows[row] = shown(computed, name, {feature: values[mine] for feature, values in columns.items()})
         found += rows
         before, online = online, engine()
         assert online.layout() == before.layout()

@@ -46,21 +46,21 @@ def made(log: Log, snapshots: Snapshots | None = None) -> Writer:
 
 def poisoned(log: Log, rng: random.Random, snapshots: Snapshots | None = None, size: int = 60) -> int:
     """Events of two days, and behind them some of 2062; gives the newest time before those."""
-    one, newest_ms = made(log, snapshots), NOW_MS
+    writer, newest_ms = made(log, snapshots), NOW_MS
     for number in range(size):
         newest_ms += rng.randrange(24 * 2 * HOUR_MS // size)
-        one.write([payment(number, newest_ms - rng.randrange(2 * HOUR_MS), rng)])
-    before_ms = one.state.watermark_ms
+        writer.write([payment(number, newest_ms - rng.randrange(2 * HOUR_MS), rng)])
+    before_ms = writer.state.watermark_ms
     for number in range(size, size + 30):  # long enough for state to be let go of
-        one.write([payment(number, newest_ms + LEAP_MS + number, rng)])
+        writer.write([payment(number, newest_ms + LEAP_MS + number, rng)])
     if snapshots is not None:
-        one.snapshot()
+        writer.snapshot()
     assert before_ms is not None
-    assert [answer.kind for answer in one.write([payment(9_000, newest_ms, rng)])] == ["refused"]
+    assert [answer.kind for answer in writer.write([payment(9_000, newest_ms, rng)])] == ["refused"]
     return before_ms
 
 
-def goes_on(one: Writer, at_ms: int, rng: random.Random, first: int = 1_000, size: int = 20) -> None:
+def goes_on(writer: Writer, at_ms: int, rng: random.Random, first: int = 1_000, size: int = 20) -> None:
     """Events from there on, up to two hours late, one by one and in batches that are computed by columns."""
     number = first
     while number < first + size:
@@ -69,7 +69,7 @@ def goes_on(one: Writer, at_ms: int, rng: random.Random, first: int = 1_000, siz
             payment(number + at, at_ms + (number + at - first) * 60_000 - rng.randrange(HOUR_MS), rng)
             for at in range(batch)
         ]
-        assert {answer.kind for answer in one.write(rows)} == {"decided"}
+        assert {answer.kind for answer in writer.write(rows)} == {"decided"}
         number += batch
 
 
@@ -157,12 +157,12 @@ def test_a_standby_that_folded_along_the_leap_makes_its_state_anew(tmp_path, mon
             return MemoryLog(log.store, read_only=True)
 
     place, stop, found = Place(), Event(), []
-    one = Standby(place, stop)
-    thread = Thread(target=lambda: found.append(one.lead()))
+    follower = Standby(place, stop)
+    thread = Thread(target=lambda: found.append(follower.lead()))
     thread.start()
-    until(lambda: one.seq >= log.last_seq())
+    until(lambda: follower.seq >= log.last_seq())
     made(log).set_watermark(at_ms, "a mistyped year")
-    until(lambda: one.seq >= log.last_seq())
+    until(lambda: follower.seq >= log.last_seq())
     place.is_led = False
     thread.join(120)
 

@@ -68,7 +68,7 @@ def mismatches(seed: int, features: str = FEATURES, length: int = 60) -> int:
         by_batch(definitions, history, sizes),
         by_batch(definitions, history, [16], as_columns=True),
     ]
-    return sum(one != values for given in found for one, values in zip(given, truth, strict=True))
+    return sum(wanted != values for given in found for wanted, values in zip(given, truth, strict=True))
 
 
 @pytest.mark.slow

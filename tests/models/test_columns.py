@@ -18,9 +18,9 @@ from shroff.models.columns import kind_of, model_column, model_numbers, model_ro
 def read(values: list[Value], type_: Type, categories: list[str] | None = None) -> list[float | None]:
     found = model_column(column_of(values, type_), type_, categories)
 
-    one = model_numbers([type_], [categories or ()])
+    numbers = model_numbers([type_], [categories or ()])
     assert found.dtype == np.float64
-    assert np.array_equal(found, np.array([one([value])[0] for value in values], np.float64), equal_nan=True)
+    assert np.array_equal(found, np.array([numbers([value])[0] for value in values], np.float64), equal_nan=True)
     return [None if np.isnan(value) else value for value in found.tolist()]
 
 

@@ -407,11 +407,11 @@ def test_each_learner_has_its_own_parameters(learner, parameter, nearest):
     assert words == f"{learner} has no parameter {parameter!r}. {nearest}"
 
 
-@pytest.mark.parametrize("one", PARAMETERS, ids=lambda one: one.name)
-def test_the_example_of_a_parameter_is_taken_by_its_learners(one):
-    for learner in one.learners:
-        assert parameters_of(learner)[one.name] is one
-        assert settings(f"learner: {learner}", f"parameters: {{ {one.name}: {one.example} }}").parameters
+@pytest.mark.parametrize("parameter", PARAMETERS, ids=lambda parameter: parameter.name)
+def test_the_example_of_a_parameter_is_taken_by_its_learners(parameter):
+    for learner in parameter.learners:
+        assert parameters_of(learner)[parameter.name] is parameter
+        assert settings(f"learner: {learner}", f"parameters: {{ {parameter.name}: {parameter.example} }}").parameters
 
 
 @pytest.mark.parametrize("learner", ["isolation", "theirs"])
@@ -589,11 +589,11 @@ def test_several_mistakes_are_told_at_once_in_the_order_of_the_file():
 
 
 def test_the_way_a_model_is_made_puts_nothing_in_force():
-    one, two = loaded("payment: {}\n").or_raise(), loaded("payment: { learner: forest }\n").or_raise()
+    plain, forest = loaded("payment: {}\n").or_raise(), loaded("payment: { learner: forest }\n").or_raise()
 
-    assert one.versions == two.versions == load_definitions(FILES).or_raise().versions
-    assert one.files == two.files
-    assert "model.yaml" not in one.files
+    assert plain.versions == forest.versions == load_definitions(FILES).or_raise().versions
+    assert plain.files == forest.files
+    assert "model.yaml" not in plain.files
 
 
 def test_a_list_that_a_model_asks_about_a_hashed_field_is_kept_hashed():

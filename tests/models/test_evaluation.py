@@ -117,14 +117,14 @@ def test_the_best_rule_is_found_and_compared_on_the_same_rows():
     hits = {"good": strong > 1.5, "noise": np.arange(3_000) % 7 == 0, "never": np.zeros(3_000, bool)}
     given = replace(given, recorded=replace(given.recorded, hits=hits))
     found = evaluate(given, settings(), TERMS, by_input())
-    one = found.compared["best_rule"]
+    best = found.compared["best_rule"]
     verdicts = given.verdicts_at(given.as_of_ms)[found.tested.rows]
     picked = hits["good"][found.tested.rows]
 
-    assert one.about == "rule good"
-    assert one.rows == len(found.tested.rows)
-    assert one.metrics["calibration_error"].why == "an outcome is not a probability"
-    assert one.metrics["precision_at_review"].mean == pytest.approx((verdicts[picked] == FRAUD).mean(), abs=0.05)
+    assert best.about == "rule good"
+    assert best.rows == len(found.tested.rows)
+    assert best.metrics["calibration_error"].why == "an outcome is not a probability"
+    assert best.metrics["precision_at_review"].mean == pytest.approx((verdicts[picked] == FRAUD).mean(), abs=0.05)
 
 
 @pytest.mark.slow

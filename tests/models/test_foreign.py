@@ -58,8 +58,8 @@ def loaded(foreign):
         else {"name": f"f{at}", "kind": "number"}
         for at in range(foreign.count)
     ]
-    for one, name in zip(inputs, foreign.names, strict=False):
-        one["feature"] = name
+    for column, name in zip(inputs, foreign.names, strict=False):
+        column["feature"] = name
     hashes = {name: sha256(data).hexdigest() for name, data in foreign.files.items()}
     manifest = {"id": "m-1", "event": "payment", "format": foreign.format, "inputs": inputs, "files": hashes}
     if foreign.best_iteration is not None:
@@ -214,24 +214,24 @@ REFUSED = {
         "not a complete model in UBJSON",
     ),
     "dart": (lambda: boosted(booster="dart"), "'dart', and only 'gbtree'"),
-    "ranking": (lambda: edited(lambda one: one["objective"].update(name="rank:pairwise")), "ranks within groups"),
+    "ranking": (lambda: edited(lambda model: model["objective"].update(name="rank:pairwise")), "ranks within groups"),
     "counts": (lambda: boosted(objective="count:poisson"), "count:poisson, and supported objectives are"),
     "several targets": (
-        lambda: edited(lambda one: one["learner_model_param"].update(num_target="2")),
+        lambda: edited(lambda model: model["learner_model_param"].update(num_target="2")),
         "several classes",
     ),
-    "no trees": (lambda: edited(lambda one: one["gradient_booster"]["model"].update(trees=[])), "has no trees"),
+    "no trees": (lambda: edited(lambda model: model["gradient_booster"]["model"].update(trees=[])), "has no trees"),
     "huge width": (
-        lambda: edited(lambda one: one["learner_model_param"].update(num_feature="99999999")),
+        lambda: edited(lambda model: model["learner_model_param"].update(num_feature="99999999")),
         "99,999,999 features",
     ),
     "tangled": (
-        lambda: edited(lambda one: one["gradient_booster"]["model"]["trees"][3]["parents"].__setitem__(2, 10**9)),
+        lambda: edited(lambda model: model["gradient_booster"]["model"]["trees"][3]["parents"].__setitem__(2, 10**9)),
         "tree 3 of it has links",
     ),
     "huge code": (
         lambda: edited(
-            lambda one: next(t for t in one["gradient_booster"]["model"]["trees"] if t["categories"])[
+            lambda model: next(t for t in model["gradient_booster"]["model"]["trees"] if t["categories"])[
                 "categories"
             ].__setitem__(0, 2**30)
         ),

@@ -89,12 +89,12 @@ def drawn_ensemble(random, modes, steps, *, trees=None, columns=WIDTH):
             made += 0 if is_leaf else 2
             waiting += [] if is_leaf else [(child, depth + 1) for child in children]
             children = children if random.random() < 0.5 else children[::-1]
-            for key, one in zip(nodes, (tree, node, mode, at, value, *children), strict=True):
-                nodes[key].append(one)
+            for key, number in zip(nodes, (tree, node, mode, at, value, *children), strict=True):
+                nodes[key].append(number)
             tracks.append(int(random.random() < 0.5))
             if is_leaf:
-                for key, one in zip(targets, (tree, node, 0, float(np.float32(random.normal()))), strict=True):
-                    targets[key].append(one)
+                for key, number in zip(targets, (tree, node, 0, float(np.float32(random.normal()))), strict=True):
+                    targets[key].append(number)
     told = {f"nodes_{key}": node for key, node in nodes.items()} | {
         f"target_{key}": target for key, target in targets.items()
     }

@@ -38,7 +38,7 @@ def beside(scores, learnt_until_ms=None):
     return evaluate(GIVEN, settings(), TERMS, by_input(), champion=baselines.champion(scores, learnt_until_ms))
 
 
-def one(gate, evaluation=None, **more):
+def judged(gate, evaluation=None, **more):
     (result,) = judge_gates([gate], evaluation or evaluated_alone(), **more)
     return result
 
@@ -47,7 +47,7 @@ def one(gate, evaluation=None, **more):
     "at_least, at_most, passed", [(0.1, None, True), (0.99, None, False), (None, 0.99, True), (None, 0.1, False)]
 )
 def test_a_limit_is_held_or_not(at_least, at_most, passed):
-    result = one(ModelGate("auc_roc", at_least, at_most))
+    result = judged(ModelGate("auc_roc", at_least, at_most))
 
     assert result.passed is passed
     assert result.value == pytest.approx(evaluated_alone().metrics["auc_roc"].mean, abs=1e-6)
@@ -57,8 +57,8 @@ def test_a_limit_is_held_or_not(at_least, at_most, passed):
 def test_a_limit_that_is_met_exactly_is_held():
     mean = evaluated_alone().metrics["auc_roc"].mean
 
-    assert one(ModelGate("auc_roc", at_least=mean)).passed
-    assert one(ModelGate("auc_roc", at_most=mean)).passed
+    assert judged(ModelGate("auc_roc", at_least=mean)).passed
+    assert judged(ModelGate("auc_roc", at_most=mean)).passed
 
 
 def test_each_limit_of_a_gate_is_a_line():
@@ -100,28 +100,28 @@ def test_a_gate_at_a_cut_off_names_it_and_is_held_against_that_one_alone():
 @pytest.mark.slow
 def test_what_was_not_measured_does_not_pass():
     bare = evaluate(GIVEN, settings(capacity=None), Terms(), by_input())
-    result = one(ModelGate("recall_at_review", at_least=0.0), bare)
+    result = judged(ModelGate("recall_at_review", at_least=0.0), bare)
 
     assert (result.value, result.passed, result.note) == (None, False, "policy.yaml has no review_at")
-    assert not one(ModelGate("latency_p99", at_most=1.0)).passed
-    assert not one(ModelGate("leak_test", is_required=True)).passed
+    assert not judged(ModelGate("latency_p99", at_most=1.0)).passed
+    assert not judged(ModelGate("leak_test", is_required=True)).passed
 
 
 @pytest.mark.parametrize("latency_ms, passed", [(0.4, True), (1.0, True), (1.2, False)])
 def test_latency_is_in_milliseconds(latency_ms, passed):
-    result = one(ModelGate("latency_p99", at_most=1.0), latency_p99_ms=latency_ms)
+    result = judged(ModelGate("latency_p99", at_most=1.0), latency_p99_ms=latency_ms)
 
     assert (result.passed, result.limit, result.note) == (passed, "at most 1 ms", "")
 
 
 @pytest.mark.parametrize("passed", [True, False])
 def test_the_leak_test_passes_or_does_not(passed):
-    assert one(ModelGate("leak_test", is_required=True), leak_test_passed=passed).passed is passed
+    assert judged(ModelGate("leak_test", is_required=True), leak_test_passed=passed).passed is passed
 
 
 @pytest.mark.slow
 def test_a_better_model_is_above_the_champion_by_more_than_noise():
-    result = one(ModelGate("average_precision", above_champion_by="noise"), beside_weak())
+    result = judged(ModelGate("average_precision", above_champion_by="noise"), beside_weak())
 
     assert result.passed
     assert result.value > 0.1
@@ -132,8 +132,8 @@ def test_a_better_model_is_above_the_champion_by_more_than_noise():
 def test_noise_is_not_above_the_champion():
     lots = np.random.default_rng(1).normal(size=3_000)
     alike = np.clip(scores_by_input(GIVEN) + 0.02 * lots, 0, 1)
-    result = one(ModelGate("average_precision", above_champion_by="noise"), beside(alike))
-    same = one(ModelGate("average_precision", above_champion_by="noise"), beside_itself())
+    result = judged(ModelGate("average_precision", above_champion_by="noise"), beside(alike))
+    same = judged(ModelGate("average_precision", above_champion_by="noise"), beside_itself())
 
     assert not result.passed
     assert not same.passed
@@ -144,14 +144,14 @@ def test_noise_is_not_above_the_champion():
 def test_a_champion_is_beaten_by_a_number(by, passed):
     champion = beside_weak()
 
-    assert one(ModelGate("average_precision", above_champion_by=by), champion).passed is passed
+    assert judged(ModelGate("average_precision", above_champion_by=by), champion).passed is passed
 
 
 @pytest.mark.slow
 def test_of_what_should_be_small_less_is_better():
     # brier is no metric of keys.py's gates; cost is, and a useless champion costs more.
     champion = beside(np.full(3_000, 0.9))
-    result = one(ModelGate("cost_per_thousand", above_champion_by="noise"), champion)
+    result = judged(ModelGate("cost_per_thousand", above_champion_by="noise"), champion)
 
     assert result.value < 0
     assert result.passed
@@ -160,7 +160,7 @@ def test_of_what_should_be_small_less_is_better():
 @pytest.mark.slow
 def test_without_a_champion_it_is_held_against_what_is_in_force_then():
     gate = ModelGate("average_precision", above_champion_by="noise")
-    strong = one(gate)
+    strong = judged(gate)
     lots = evaluate(GIVEN, settings(), TERMS, lambda *_: lambda rows: np.random.default_rng(7).random(len(rows)))
 
     assert (strong.passed, strong.value) == (
@@ -168,17 +168,19 @@ def test_without_a_champion_it_is_held_against_what_is_in_force_then():
         pytest.approx(evaluated_alone().compared["rules_only"].differences[gate.metric].mean, abs=1e-6),
     )
     assert strong.note.startswith("there is no champion, so against rules alone: 95 % interval +")
-    assert not one(gate, lots).passed
-    assert not one(ModelGate("average_precision", above_champion_by=0.99)).passed
+    assert not judged(gate, lots).passed
+    assert not judged(ModelGate("average_precision", above_champion_by=0.99)).passed
 
 
 def test_where_nothing_was_decided_it_is_held_against_approving_all():
-    compared = {name: one for name, one in evaluated_alone().compared.items() if name == baselines.APPROVE_ALL}
+    compared = {
+        name: baseline for name, baseline in evaluated_alone().compared.items() if name == baselines.APPROVE_ALL
+    }
 
-    found = one(
+    found = judged(
         ModelGate("average_precision", above_champion_by="noise"), replace(evaluated_alone(), compared=compared)
     )
-    alone = one(ModelGate("average_precision", above_champion_by="noise"), replace(evaluated_alone(), compared={}))
+    alone = judged(ModelGate("average_precision", above_champion_by="noise"), replace(evaluated_alone(), compared={}))
 
     assert found.passed
     assert found.note.startswith("there is no champion, so against approving all: ")
@@ -187,7 +189,7 @@ def test_where_nothing_was_decided_it_is_held_against_approving_all():
 
 @pytest.mark.slow
 def test_a_champion_that_knows_every_test_row_cannot_be_beaten():
-    result = one(
+    result = judged(
         ModelGate("average_precision", above_champion_by="noise"), beside(scores_by_input(GIVEN), GIVEN.as_of_ms)
     )
 
@@ -204,9 +206,9 @@ def test_a_slice_that_collapses_does_not_pass():
     fallen = evaluate(given, settings(), TERMS, by_input(), champion=baselines.champion(strong))
     required, limit = ModelGate("slice_collapse", is_required=True), ModelGate("slice_collapse", at_most=0.1)
 
-    assert not one(required, fallen).passed
-    assert "channel web falls by more than noise" in one(required, fallen).note
-    assert not one(limit, fallen).passed
-    assert one(required, beside_itself()).passed
-    assert one(limit, beside_itself()).passed
-    assert one(required).note == "there is no champion yet"
+    assert not judged(required, fallen).passed
+    assert "channel web falls by more than noise" in judged(required, fallen).note
+    assert not judged(limit, fallen).passed
+    assert judged(required, beside_itself()).passed
+    assert judged(limit, beside_itself()).passed
+    assert judged(required).note == "there is no champion yet"

@@ -211,8 +211,8 @@ def test_a_model_knows_only_texts_that_its_own_rows_have():
 
 
 def test_columns_come_in_the_order_of_the_model():
-    one, other = number("a", [1.0]), number("b", [2.0])
-    columns = columns_for([InputColumn("b", "number"), InputColumn("a", "number")], [one, other])
+    first, other = number("a", [1.0]), number("b", [2.0])
+    columns = columns_for([InputColumn("b", "number"), InputColumn("a", "number")], [first, other])
 
     assert [column.tolist() for column in columns] == [[2.0], [1.0]]
 
@@ -310,14 +310,14 @@ def test_a_search_bounded_by_trials_finds_the_same_again(has_optuna, monkeypatch
     given = noisy_set(900)
     told = settings(learner="xgboost", parameters={"depth": "3", "trees": "8"})
     seen = []
-    one = search(given, known_of(given), told, SearchRange(4, None), 1, seen.append)
+    found = search(given, known_of(given), told, SearchRange(4, None), 1, seen.append)
     same = search(given, known_of(given), told, SearchRange(4, None), 2)
 
-    assert one == same
+    assert found == same
     assert [trial.number for trial in seen] == [1, 2, 3, 4]
     assert seen[0].parameters == {"depth": "3", "trees": "8"}  # the learner's own choice comes first
     assert {trial.parameters["depth"] for trial in seen} == {"3"}
-    assert one == max(seen, key=lambda trial: trial.value).parameters
+    assert found == max(seen, key=lambda trial: trial.value).parameters
 
 
 def test_a_search_bounded_by_time_ends():

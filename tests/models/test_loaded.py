@@ -223,13 +223,15 @@ def test_a_model_whose_features_have_other_names_is_of_other_inputs_unless_the_m
         inputs, own = MIXED, learned(LIGHTGBM)
         data = own.replace(b"feature_names=Column_0 Column_1", f"feature_names={' '.join(names)}".encode())
         assert data != own
-    called = tuple(replace(one, feature=name) for one, name in zip(inputs, names, strict=True))
+    called = tuple(replace(column, feature=name) for column, name in zip(inputs, names, strict=True))
     rows = np.array([[1.0, 2.0], [0.0, 1.0]])
 
     with pytest.raises(RegistryError, match=r"made of other features \(amount, merchant\)"):
         loaded(format, data, inputs)
     with pytest.raises(RegistryError, match="in the order amount, merchant"):
-        loaded(format, data, tuple(replace(one, feature=name) for one, name in zip(inputs, names[::-1], strict=True)))
+        loaded(
+            format, data, tuple(replace(column, feature=name) for column, name in zip(inputs, names[::-1], strict=True))
+        )
     assert loaded(format, data, called).margins(rows).tolist() == loaded(format, own, inputs).margins(rows).tolist()
 
 

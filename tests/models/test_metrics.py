@@ -86,10 +86,10 @@ def test_no_metric_depends_on_the_order_of_rows(case, random):
     order = list(range(len(scores)))
     random.shuffle(order)
     terms = Terms(0.25, 0.75, 3.0, 1.0)
-    one = measure(judged(scores, frauds, terms=terms), terms, weights)
+    measured = measure(judged(scores, frauds, terms=terms), terms, weights)
     other = measure(judged(scores[order], frauds[order], terms=terms), terms, weights[order])
 
-    assert other == pytest.approx(one, nan_ok=True)
+    assert other == pytest.approx(measured, nan_ok=True)
 
 
 @given(scored())
@@ -344,12 +344,12 @@ def test_every_interval_holds_what_was_measured(seed):
     ]
     found = estimate(folds, terms, 3, key_blocks([fold.rows.keys for fold in folds], "card"), 1).by_name
 
-    known = {name: one for name, one in found.items() if one.low is not None}
+    known = {name: interval for name, interval in found.items() if interval.low is not None}
     assert {"calibration_error", "brier"} <= known.keys()
-    for name, one in known.items():
-        assert one.low <= one.mean <= one.high, name
+    for name, interval in known.items():
+        assert interval.low <= interval.mean <= interval.high, name
         least, most = (0, 1) if METRICS_BY_NAME[name].kind == "share" else (-np.inf, np.inf)
-        assert least <= one.low <= one.high <= most, name
+        assert least <= interval.low <= interval.high <= most, name
 
 
 @pytest.mark.slow

@@ -116,7 +116,7 @@ def test_no_other_pair_of_cut_offs_is_cheaper(case: tuple[list[float], RowsOfFol
     assert best.cost * found.days == pytest.approx(cost)
     assert best.reviews * found.days == pytest.approx(reviews)
     assert reviews <= room
-    assert cost == pytest.approx(min(one for one, reviews in tried if reviews <= room))
+    assert cost == pytest.approx(min(price for price, reviews in tried if reviews <= room))
 
 
 def _cut(cut: float | None) -> float:

@@ -120,9 +120,9 @@ sinks:
     printed = "".join(capsys.readouterr())
 
     for subject in ("source", "registry", "online", "sink hook", "sink copy", "sink table"):
-        (one,) = every[subject]
-        assert (one.state, bool(one.cure)) == ("wrong", True), one
-        assert "127.0.0.1:9" in one.words
+        (finding,) = every[subject]
+        assert (finding.state, bool(finding.cure)) == ("wrong", True), finding
+        assert "127.0.0.1:9" in finding.words
     assert SECRET not in printed
     assert SECRET not in repr(every)
 
@@ -151,9 +151,9 @@ def test_what_is_raised_is_a_finding_with_a_cure(error):
     def fail() -> Finding:
         raise error
 
-    (one,) = asked([Try("source", fail)], 600.0)
+    (finding,) = asked([Try("source", fail)], 600.0)
 
-    assert (one.state, "no" in one.words, bool(one.cure)) == ("wrong", True, True)
+    assert (finding.state, "no" in finding.words, bool(finding.cure)) == ("wrong", True, True)
 
 
 # ---- the source
@@ -229,8 +229,8 @@ def test_a_mail_server_that_is_away_is_wrong_and_one_that_answers_is_named(tmp_p
     states = []
     for to in (f"smtp://127.0.0.1:{port}", "smtp://u:${PASSWORD}@127.0.0.1:9"):
         monkeypatch.setenv("PASSWORD", SECRET)
-        (one,) = found(bank(tmp_path / "bank", f"mail: {{ smtp: '{to}', security: plain }}\n"))["mail server"]
-        states.append(one)
+        (finding,) = found(bank(tmp_path / "bank", f"mail: {{ smtp: '{to}', security: plain }}\n"))["mail server"]
+        states.append(finding)
 
     assert (states[0].state, f"127.0.0.1:{port} answers" in states[0].words) == ("ok", True)
     assert (states[1].state, "127.0.0.1:9" in states[1].words, bool(states[1].cure)) == ("wrong", True, True)

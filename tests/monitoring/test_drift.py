@@ -115,7 +115,7 @@ def test_what_moved_most_comes_first():
 
 @given(st.lists(st.tuples(st.integers(1, 500), st.integers(1, 500)), min_size=1, max_size=12))
 def test_the_index_is_its_definition(rows: list[tuple[int, int]]):
-    before, now = sum(one for one, _ in rows), sum(other for _, other in rows)
+    before, now = sum(count for count, _ in rows), sum(other for _, other in rows)
     expected = sum((q / now - p / before) * math.log((q / now) / (p / before)) for p, q in rows)
 
     found = stability_index(*np.array(rows, float).T)

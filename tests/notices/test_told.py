@@ -669,7 +669,7 @@ def test_a_digest_that_the_store_cuts_off_goes_on_with_the_rest_and_nobody_gets_
         more = {"amount": "20.00", "at": bank.clock_ms}
         paid = [payment(f"p-{time}-{name}", card=name, email=f"{name}@customers.example", **more) for name in names]
         bank.pay(*paid)
-        told = [(3 * time + at, str(one["id"])) for at, one in enumerate(paid)]
+        told = [(3 * time + at, str(event["id"])) for at, event in enumerate(paid)]
         with closing(DecisionsTold(bank.services, bank.services.notices["receipt"])) as sink:
             sink.send([Outgoing(0, seq, "decision", "payment", id, "approve", b"") for seq, id in told])
 

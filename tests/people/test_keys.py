@@ -383,10 +383,10 @@ def test_it_takes_as_long_to_refuse_a_secret_wherever_it_is_wrong(desk, ring):
     def is_as_long() -> bool:
         took: list[tuple[str, list[int]]] = [(first, []), (last, [])]
         for _ in range(300):
-            for one, times in took:
+            for key, times in took:
                 began = time.perf_counter_ns()
                 with pytest.raises(SignInError):
-                    ring._who(ring._known[id_], one)
+                    ring._who(ring._known[id_], key)
                 times.append(time.perf_counter_ns() - began)
         fast, slow = sorted(sorted(times)[len(times) // 4] for _, times in took)
         return slow < fast * 1.5

@@ -310,19 +310,19 @@ def test_whatever_is_wrong_has_the_same_words_and_costs_a_hash(desk, ann, clock)
 
 
 def test_a_session_belongs_to_its_token_alone(desk, ann):
-    one, two = signed(desk), signed(desk)
+    session, other = signed(desk), signed(desk)
 
-    assert one.token != two.token
-    assert one.csrf != two.csrf
-    assert one.is_own(one.csrf)
-    assert not one.is_own(two.csrf)
-    assert not one.is_own("")
-    assert not one.is_own("\ud800")
-    assert one.token not in one.csrf
+    assert session.token != other.token
+    assert session.csrf != other.csrf
+    assert session.is_own(session.csrf)
+    assert not session.is_own(other.csrf)
+    assert not session.is_own("")
+    assert not session.is_own("\ud800")
+    assert session.token not in session.csrf
     rights = RIGHTS[Role.ANALYST]
     ann_signed_in = Who("user", ann.id, "ann", Role.ANALYST, rights, ann.display_name, since_ms=NOW_MS)
-    assert sessions.signed_in(desk, one.token).who == ann_signed_in
-    for token in ("", one.token[:-1], one.csrf, "\ud800"):
+    assert sessions.signed_in(desk, session.token).who == ann_signed_in
+    for token in ("", session.token[:-1], session.csrf, "\ud800"):
         assert sessions.signed_in(desk, token) is None
 
 

@@ -99,7 +99,7 @@ def test_a_call_is_typed_when_the_project_is_loaded():
     assert found.problems == found.warnings == []
     assert (call.path, call.event, call.writes) == ("/predict/", "payment", False)
     assert call.lists == {"features": ("seconds", "v1", "v2", "_")}
-    types = {name: one.type for name, one in call.answer.items() if not isinstance(one, tuple)}
+    types = {name: field.type for name, field in call.answer.items() if not isinstance(field, tuple)}
     assert [types[name] for name in ("prediction", "doubt", "mean", "land")] == [INTEGER, REAL, REAL, TEXT]
     assert call.answer["features"] == ("card.mean_1h", "card.payments_1h", "card.spent_1h")
 

@@ -448,8 +448,8 @@ def test_edits_give_the_text_that_is_in_force(parts, data):
 
 def test_an_edit_of_another_text_is_damage():
     control, other = Control(), Control()
-    for one, text in ((control, LONG), (other, LONG + "d,,,\n")):
-        one.take(control_event(one.change_to({"lists/a.csv": text}, {}), 1))
+    for state, text in ((control, LONG), (other, LONG + "d,,,\n")):
+        state.take(control_event(state.change_to({"lists/a.csv": text}, {}), 1))
     body = control.change_to({"lists/a.csv": LONG + "c,,,\n"}, {})
 
     with pytest.raises(StorageError, match=r"control event at sequence number 2 .*its edit is not one of lists/a.csv"):

@@ -223,11 +223,11 @@ def test_a_row_of_a_long_list_goes_on_from_what_is_known(tmp_path, monkeypatch, 
     monkeypatch.setattr(reference, "csv_rows", noted)
     monkeypatch.setattr(hash_keys, "hmac", SimpleNamespace(new=counted))
     for put, out in ((["c-x"], []), (["c-y"], []), (["c-3"], []), ([], ["c-7"]), ([], ["c-x"])):
-        one = app.open(folder) if is_new else project
+        opened = app.open(folder) if is_new else project
         for value in put:
-            assert one.lists.add("blocked", Entry(value, "anew")).in_force
+            assert opened.lists.add("blocked", Entry(value, "anew")).in_force
         for value in out:
-            assert one.lists.remove("blocked", value).in_force
+            assert opened.lists.remove("blocked", value).in_force
         if not is_new:  # what a service knows: its files, and those of the log
             context.reload()
             in_force = load_definitions(in_the_log(project), context.log.hasher, read=context.read_once).or_raise()
@@ -291,7 +291,7 @@ def test_what_is_active_is_followed_and_another_log_in_the_same_place_is_read_fr
 def test_a_text_is_kept_while_its_file_is_as_it_was_and_was_not_just_changed(tmp_path, monkeypatch):
     kept, path, read = parse_cache.KeptTexts(), tmp_path / "a.yaml", list[str]()
     bytes_of = config.bytes_of
-    monkeypatch.setattr(config, "bytes_of", lambda one: read.append(str(one)) or bytes_of(one))
+    monkeypatch.setattr(config, "bytes_of", lambda file: read.append(str(file)) or bytes_of(file))
 
     def texts(*contents: str) -> list[str]:
         found = []
@@ -313,7 +313,7 @@ def test_a_text_that_this_process_wrote_is_not_read_for_a_moment_unless_another_
 ):
     kept, path, read = parse_cache.KeptTexts(), tmp_path / "a.csv", list[str]()
     bytes_of = config.bytes_of
-    monkeypatch.setattr(config, "bytes_of", lambda one: read.append(str(one)) or bytes_of(one))
+    monkeypatch.setattr(config, "bytes_of", lambda file: read.append(str(file)) or bytes_of(file))
     monkeypatch.setattr(parse_cache, "SETTLED_NS", 10**15)
     text = "value\nc-1\n"
     config.write_text(path, text)

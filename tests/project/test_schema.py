@@ -556,7 +556,7 @@ def each_key(*, required_only: bool = False) -> list[pytest.param]:
 
 
 def fits(path: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
-    return len(path) == len(wanted) and all(two in {one, "*"} for one, two in zip(path, wanted, strict=True))
+    return len(path) == len(wanted) and all(want in {part, "*"} for part, want in zip(path, wanted, strict=True))
 
 
 def places(node: yamltext.Node | None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], yamltext.Scalar]]:

@@ -79,9 +79,9 @@ def test_settings_that_name_no_system_are_carried_as_written():
 def test_an_event_type_of_the_same_name_as_a_key_counts():
     with_store = EVENTS.replace("payment:", "store:")
 
-    one = load_definitions({"shroff.yaml": BASE, "events.yaml": with_store}).or_raise().versions
+    versions = load_definitions({"shroff.yaml": BASE, "events.yaml": with_store}).or_raise().versions
     other = load_definitions({"shroff.yaml": BASE, "events.yaml": with_store.replace("money", "number")}).or_raise()
-    assert one != other.versions
+    assert versions != other.versions
 
 
 def test_an_address_gives_what_the_settings_written_out_give():

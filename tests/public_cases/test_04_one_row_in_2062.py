@@ -16,7 +16,7 @@ CASE = "04-one-row-in-2062"
 
 def refused(project: app.Project) -> list[tuple[str, str]]:
     with project.log.reading() as log:
-        return [(one.place, one.reason) for _, one in log.refused(log.refused_numbers())]
+        return [(entry.place, entry.reason) for _, entry in log.refused(log.refused_numbers())]
 
 
 def test_the_files_of_the_next_days_come_in(tmp_path):

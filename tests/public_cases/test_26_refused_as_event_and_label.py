@@ -24,7 +24,7 @@ def test_the_retry_brings_the_event_and_its_label(tmp_path, order, names_file_fi
     file, events = folder / "both.csv", folder / "events.yaml"
     report = app.open(folder).ingest([file], as_type="payment", labels=file, order=order)
     with app.open(folder).log.reading() as log:
-        entries = [one for _, one in log.refused(log.refused_numbers())]
+        entries = [entry for _, entry in log.refused(log.refused_numbers())]
     first = {entry.type: entry.reason.partition(":")[0] for entry in entries}
     if names_file_first:  # a retry that cannot read the lines leaves them as they are
         assert [item.stays for item in app.open(folder).quarantine.retry([])] == [True, True]

@@ -110,7 +110,7 @@ def _each_line_once(log: Log, records: Collection[Record], sent: Sent, found: Fo
     ids = Counter((record.type, record.id) for record in records)
     by_bytes = {line.raw: line.name for line in sent.lines.values()}
     waiting = Counter(by_bytes.get(record.raw, "a label that nobody sent") for record in log.waiting_all())
-    refused = Counter((one.source, one.place, one.raw) for _, one in log.refused(log.refused_numbers()))
+    refused = Counter((entry.source, entry.place, entry.raw) for _, entry in log.refused(log.refused_numbers()))
     quarantined = {raw for _, _, raw in refused}
     decided = Counter(row.id for rows in log.decisions_after() for row in rows)
     for line in sent.lines.values():
@@ -139,7 +139,7 @@ def _as_answered(log: Log, sent: Sent, found: Found) -> None:
         elif stored[id_].document != document:
             found.changed.append(f"{id_} was answered with {_shown(document)} and has {_shown(stored[id_].document)}")
     found.changed += sent.contradicted
-    refused = {(one.source, one.place, one.raw) for _, one in log.refused(log.refused_numbers())}
+    refused = {(entry.source, entry.place, entry.raw) for _, entry in log.refused(log.refused_numbers())}
     found.lost += [f"refused and not in quarantine: {entry}" for entry in sent.refused - refused]
 
 

@@ -31,20 +31,20 @@ class Line:
 def lines(events: int, seed: int) -> Iterator[Line]:
     """Payments with their labels, and among them what is broken, altered, far too late, or waits for its event."""
     chance = Random(f"{seed} input")
-    for number, one in enumerate(_events(events, seed, chance)):
-        if isinstance(one, bytes):
-            yield Line(number, "broken", one + b"\n", "", "")
-        elif "verdict" in one:
-            yield Line(number, "label", _raw("label", one), "", label_name(one))
+    for number, sent in enumerate(_events(events, seed, chance)):
+        if isinstance(sent, bytes):
+            yield Line(number, "broken", sent + b"\n", "", "")
+        elif "verdict" in sent:
+            yield Line(number, "label", _raw("label", sent), "", label_name(sent))
         else:
-            yield Line(number, "payment", _raw("payment", one), one["payment_id"], payment_name(one))
+            yield Line(number, "payment", _raw("payment", sent), sent["payment_id"], payment_name(sent))
 
 
 def _events(events: int, seed: int, chance: Random) -> Iterator[dict[str, str] | bytes]:
     """A sender's day. In a hundred payments there are a few of each that is not as it should be."""
-    for number, one in enumerate(with_labels(bank(events, seed), seed)):
-        yield one.event
-        if "verdict" in one.event:
+    for number, item in enumerate(with_labels(bank(events, seed), seed)):
+        yield item.event
+        if "verdict" in item.event:
             continue
         draw = chance.random()
         if draw < 0.01:
@@ -52,15 +52,15 @@ def _events(events: int, seed: int, chance: Random) -> Iterator[dict[str, str] |
         elif draw < 0.02:
             yield b"{ this is no JSON %d" % number
         elif draw < 0.03:
-            yield {**one.event, "channel": "atm" if one.event["channel"] != "atm" else "pos"}
+            yield {**item.event, "channel": "atm" if item.event["channel"] != "atm" else "pos"}
         elif draw < 0.035:  # few, since a file with more than one in a hundred is not taken at all
-            yield {**one.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
+            yield {**item.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
         elif draw < 0.06:  # its event comes within a minute, or never
             waits_for = f"payment/p-{number + chance.randrange(1, 60)}"
             yield {"event": waits_for, "verdict": "fraud", "source": "customer", "known_at": "2027-01-01T00:00:00Z"}
         elif draw < 0.10:  # labels of the bank come weeks later; these come soon, so that there are some
-            soon = {"event": f"payment/{one.event['payment_id']}", "verdict": "genuine", "source": "analyst"}
-            yield {**soon, "known_at": one.event["paid_at"]}
+            soon = {"event": f"payment/{item.event['payment_id']}", "verdict": "genuine", "source": "analyst"}
+            yield {**soon, "known_at": item.event["paid_at"]}
 
 
 def _raw(kind: str, event: dict[str, str]) -> bytes:
@@ -77,15 +77,15 @@ def label_name(fields: dict[str, str]) -> str:
     return f"label {canonical_json({name: fields[name] for name in LABEL_FIELDS})}".replace(".000Z", "Z")
 
 
-def name_of(one: Record) -> str:
+def name_of(record: Record) -> str:
     """What a record of the log is known by."""
-    fields = msgspec.json.decode(one.body)
-    return label_name(fields) if one.kind == "label" else payment_name(fields)
+    fields = msgspec.json.decode(record.body)
+    return label_name(fields) if record.kind == "label" else payment_name(fields)
 
 
-def as_line(one: Record) -> bytes:
+def as_line(record: Record) -> bytes:
     """A record of the log as it would be sent again."""
-    fields = msgspec.json.decode(one.body)
-    if one.kind == "label":
+    fields = msgspec.json.decode(record.body)
+    if record.kind == "label":
         fields = {name: fields[name] for name in LABEL_FIELDS}
-    return _raw("label" if one.kind == "label" else one.type, fields)
+    return _raw("label" if record.kind == "label" else record.type, fields)

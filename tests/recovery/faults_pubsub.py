@@ -79,7 +79,7 @@ class PubsubWorld(World):
         try:
             with self.project.log.reading() as log:
                 self._there = Counter(name_of(item) for part in log.read() for item in part if item.kind != "control")
-                self._there.update(one.raw.decode() for _, one in log.refused(log.refused_numbers()))
+                self._there.update(entry.raw.decode() for _, entry in log.refused(log.refused_numbers()))
                 self._there.update(names[record.raw] for record in log.waiting_all())
         except ShroffError:  # no log yet
             return 0

@@ -164,7 +164,7 @@ def look(out: Path, project: Any) -> Found:
     found = Found()
     files = sorted((out / "decisions").glob("[0-9]*.parquet"))
     ends = [(0, 0), *(tuple(map(int, re.findall(r"\d+", file.stem))) for file in files)]
-    found.wrong += [f"{one[1]} is followed by {other[0]}" for one, other in pairwise(ends) if other[0] != one[1] + 1]
+    found.wrong += [f"{span[1]} is followed by {other[0]}" for span, other in pairwise(ends) if other[0] != span[1] + 1]
     has = Counter(row for file in files for row in _rows_of(file))
     with project.log.reading() as log:
         must = {

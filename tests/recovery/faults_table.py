@@ -74,7 +74,7 @@ def table(rows: Iterable[Row]) -> Iterator[str]:
     lines = [HEADS, *(row.cells() for row in (*kinds, everything))]
     widths = [max(len(line[at]) for line in lines) for at in range(len(HEADS))]
     for number, line in enumerate(lines):
-        padded = [one.ljust(width) if at in TEXTS else one.rjust(width) for at, (one, width) in _cells(line, widths)]
+        padded = [cell.ljust(width) if at in TEXTS else cell.rjust(width) for at, (cell, width) in _cells(line, widths)]
         yield f"| {' | '.join(padded)} |"
         if number == 0:
             rules = ["-" * width if at in TEXTS else f"{'-' * (width - 1)}:" for at, width in enumerate(widths)]

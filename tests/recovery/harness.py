@@ -99,20 +99,20 @@ def keys_told(notices: NoticeStore) -> list[str]:
 def write_events(path: Path, events: int, seed: int) -> Path:
     """Payments with their labels, and among them lines that are broken, sent twice, altered, far too late or early."""
     lines: list[bytes] = []
-    for number, one in enumerate(with_labels(bank(events, seed), seed)):
-        kind = "label" if "verdict" in one.event else "payment"
-        line = msgspec.json.encode({kind: one.event})
+    for number, item in enumerate(with_labels(bank(events, seed), seed)):
+        kind = "label" if "verdict" in item.event else "payment"
+        line = msgspec.json.encode({kind: item.event})
         lines.append(line)
         if number % 97 == 5:
             lines.append(b'{"payment": {"payment_id": "broken-%d", "amount": "1.005"}}' % number)
         if number % 89 == 7:
             lines.append(line)
         if number % 101 == 11 and kind == "payment":
-            lines.append(msgspec.json.encode({kind: {**one.event, "amount": "0.07"}}))
+            lines.append(msgspec.json.encode({kind: {**item.event, "amount": "0.07"}}))
         if number % 103 == 13:
             lines.append(b"{ this is no JSON %d" % number)
         if number % 211 == 17 and kind == "payment":
-            late = {**one.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
+            late = {**item.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
             lines.append(msgspec.json.encode({kind: late}))
         if number % 307 == 19:
             label = {
@@ -230,7 +230,7 @@ def contents_of(log: SqliteLog) -> Contents:
         "unique": unique_of(log, records),
         "outbox": [astuple(record) for record in log.outbox(limit=1_000_000)],
         "quarantine": sorted(
-            (one.source, int(one.place) if one.place.isdigit() else -1, one.place, one.raw)
-            for _, one in log.refused(log.refused_numbers())
+            (entry.source, int(entry.place) if entry.place.isdigit() else -1, entry.place, entry.raw)
+            for _, entry in log.refused(log.refused_numbers())
         ),
     }

@@ -169,10 +169,10 @@ def _hold(bank: Bank, server: Mail, answers: dict[str, tuple[str, int]]) -> None
     assert not [letter for letter in letters if letter.state not in {SENT, UNKNOWN}], [
         letter for letter in letters if letter.state == OPEN
     ]
-    assert sorted(said.values()) == sorted(one for one, _ in answers.values())
+    assert sorted(said.values()) == sorted(answer for answer, _ in answers.values())
     assert record == Counter(list(said))
-    assert labels == Counter((event, {"yes": "genuine", "no": "fraud"}[one]) for event, one in said.items())
-    assert alerts == Counter(event for event, one in said.items() if one == "no")
+    assert labels == Counter((event, {"yes": "genuine", "no": "fraud"}[answer]) for event, answer in said.items())
+    assert alerts == Counter(event for event, answer in said.items() if answer == "no")
     assert len(said) == len(copies)
     assert max(copies.values()) <= 2
     assert sum(copies.values()) - len(copies) <= KILLS

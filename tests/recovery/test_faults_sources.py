@@ -66,7 +66,7 @@ def test_what_a_worker_on_pubsub_is_killed_at_is_taken_once_and_acknowledged(
     world.begin_settled()
     left: list[int] = []
 
-    strikes(world, [*drawn(FAULTS), Fault("pubsub: all acknowledged", lambda one: left.append(one.left()), KILLED)])
+    strikes(world, [*drawn(FAULTS), Fault("pubsub: all acknowledged", lambda world: left.append(world.left()), KILLED)])
     assert left == [0]
 
 

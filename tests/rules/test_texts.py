@@ -110,15 +110,15 @@ def test_what_is_not_one_rule_with_an_effect_is_refused(text):
 
 
 def test_a_new_rule_goes_behind_all_others_and_the_last_leaves_nothing():
-    one = "- id: a\n  on: payment\n"
+    text = "- id: a\n  on: payment\n"
 
-    assert with_rule("", "a", one) == one
-    assert with_rule(one, "b", one.replace("a", "b", 1)).count("\n\n- id: b") == 1
-    assert without_rule(one, "a") == ""
+    assert with_rule("", "a", text) == text
+    assert with_rule(text, "b", text.replace("a", "b", 1)).count("\n\n- id: b") == 1
+    assert without_rule(text, "a") == ""
     with pytest.raises(UsageError, match="one list in brackets"):
-        with_rule("[{ id: a }]", "b", one)
+        with_rule("[{ id: a }]", "b", text)
     with pytest.raises(UsageError, match="not a list of rules"):
-        with_rule("{ id: a }", "b", one)
+        with_rule("{ id: a }", "b", text)
 
 
 BRACED = (

@@ -12,7 +12,7 @@ PARTS = (LogReader, LogBeside, LogWriter, Inbox, Quarantine, Outbox, Lead)
 
 def promised(part: type) -> set[str]:
     return {name for name, _ in inspect.getmembers(part, inspect.isroutine) if not name.startswith("_")} | {
-        name for name, _ in inspect.getmembers(part, lambda one: isinstance(one, property))
+        name for name, _ in inspect.getmembers(part, lambda member: isinstance(member, property))
     }
 
 

@@ -20,8 +20,8 @@ def line(at: int | None, number: int = 0) -> Line:
     return Line(number, b"", None if at is None else {"at": at})
 
 
-def moment(one: Line) -> Any:
-    return None if one.columns is None else one.columns["at"]
+def moment(read: Line) -> Any:
+    return None if read.columns is None else read.columns["at"]
 
 
 def merge(**parts: list[int | None]) -> Merge:
@@ -129,7 +129,7 @@ def test_the_order_is_the_same_wherever_reading_is_begun_again(before):
         made.clear()
         for part, times in parts.items():
             made.open(part, None, kept.get(part, ""))
-            made.add(part, [line(at) for at in times[sum(part == one for one, _ in first) :]])
+            made.add(part, [line(at) for at in times[sum(part == name for name, _ in first) :]])
             made.pass_by(part)
 
         assert first + [(part, at) for part, times in taken(made) for at in times] == whole
@@ -241,7 +241,7 @@ def given_in_pieces(histories: list[Sent], drawn: Random) -> tuple[list[tuple[st
 def test_parts_in_order_of_time_give_that_order_however_they_are_fetched(histories, seed):
     found, made = given_in_pieces(histories, Random(seed))
 
-    want = sorted((one, part, number) for part, lines in enumerate(histories) for number, one in enumerate(lines))
+    want = sorted((time, part, number) for part, lines in enumerate(histories) for number, time in enumerate(lines))
     assert found == [(f"p/{part}", number) for _, part, number in want]
     assert made.overtaken == 0
 
@@ -264,7 +264,7 @@ def test_parts_in_disorder_keep_it_and_add_none_however_they_are_fetched(histori
     for part, lines in enumerate(histories):
         due = list(zip(due_of([at for at, _ in lines]), (sent for _, sent in lines), strict=True))
         reached |= {(f"p/{part}", n): max(due[: n + 1]) for n in range(len(due))}
-    assert found == sorted(reached, key=lambda one: (reached[one], *one))
+    assert found == sorted(reached, key=lambda place: (reached[place], *place))
     assert made.overtaken == 0
 
 

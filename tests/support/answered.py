@@ -115,4 +115,4 @@ def closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     is_open = schema.get("type") == "object" and "properties" in schema
-    return ({"additionalProperties": False} if is_open else {}) | {name: closed(one) for name, one in schema.items()}
+    return ({"additionalProperties": False} if is_open else {}) | {name: closed(part) for name, part in schema.items()}

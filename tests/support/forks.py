@@ -341,11 +341,11 @@ def main(folders: Sequence[Path]) -> None:
     _load()
     gc.collect()
     gc.freeze()
-    for folder, one in zip(folders, listening, strict=True):
+    for folder, listener in zip(folders, listening, strict=True):
         if len(folders) == 1 or not os.fork():
             _write_to(folder)
             pages.gather()
-            return _serve(one, owner, folder / SPENT)
+            return _serve(listener, owner, folder / SPENT)
     os._exit(0)
 
 

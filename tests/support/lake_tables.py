@@ -115,11 +115,11 @@ class Delta(Published):
         return found
 
     def transactions(self, table: str) -> dict[str, int]:
-        told = (one["txn"] for _, one in self._actions(f"{table}/") if "txn" in one)
+        told = (action["txn"] for _, action in self._actions(f"{table}/") if "txn" in action)
         return {notice["appId"]: notice["version"] for notice in told}
 
     def streamed(self) -> int:
-        actions = [one for _, one in self._actions()]
+        actions = [action for _, action in self._actions()]
         assert not any(action["remove"]["dataChange"] for action in actions if "remove" in action)
         added = (action["add"] for action in actions if action.get("add", {}).get("dataChange"))
         return sum(json.loads(row["stats"])["numRecords"] for row in added)

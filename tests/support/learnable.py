@@ -72,7 +72,7 @@ def day(
         verdict = "fraud" if is_fraud else "genuine"
         label = {"event": f"payment/{id_}", "verdict": verdict, "source": "chargeback", "known_at": _text(known)}
         found.append((known, {"label": label}))
-    return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+    return [line for _, line in sorted(found, key=lambda pair: pair[0])]
 
 
 def write_days(path: Path, numbers: Sequence[int], **how: Any) -> Path:

@@ -162,7 +162,7 @@ class MemoryLog:
     def indexed(self) -> list[Indexed]:
         """The unique fields whose values the log knows, of all its events, in the order of type and field."""
         with self._held() as store:
-            return [one for _, one in sorted(store.indexed.items())]
+            return [field for _, field in sorted(store.indexed.items())]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
         """The decisions of events of one type with these ids."""
@@ -226,7 +226,7 @@ class MemoryLog:
     def remarks(self) -> list[Remark]:
         """What people should be told, added up; in the order of `what` and `asker`."""
         with self._held() as store:
-            return [one for _, one in sorted(store.remarks.items())]
+            return [remark for _, remark in sorted(store.remarks.items())]
 
     def ask(self, kind: str, body: bytes, at_ms: int) -> int:
         """Put a request into the inbox; gives its number."""
@@ -288,7 +288,7 @@ class MemoryLog:
     def late_after(self, type: str = "", id: str = "", limit: int = 1_000) -> list[LateEvent]:
         """The kept late events behind this one, in the order of type and id."""
         with self._held() as store:
-            return [one for key, one in sorted(store.late.items()) if key > (type, id)][:limit]
+            return [event for key, event in sorted(store.late.items()) if key > (type, id)][:limit]
 
     def prune(self, upto: int, places: int = PRUNED_AT_ONCE) -> int:
         """Let go of events, labels and decisions up to a place; gives the place that it came to."""
@@ -453,8 +453,8 @@ class MemoryLog:
         store.stuck.update({row.key: row for row in batch.stuck})
         for event in batch.erased:
             store.personal.pop(event, None)
-        for one in batch.personal:
-            store.personal.setdefault((one.type, one.id), {})[one.field] = one.value
+        for personal in batch.personal:
+            store.personal.setdefault((personal.type, personal.id), {})[personal.field] = personal.value
         store.late.update({(late.type, late.id): late for late in batch.late})
         store.bytes += _bytes(batch)
 

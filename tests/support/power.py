@@ -210,9 +210,9 @@ def _above(path: str) -> list[str]:
     return [str(folder) for folder in PurePosixPath(path).parents[:-1]]
 
 
-def _paths(one: _Naming) -> tuple[str, ...]:
-    return (one.old, one.new) if isinstance(one, Moved) else (one.path,)
+def _paths(naming: _Naming) -> tuple[str, ...]:
+    return (naming.old, naming.new) if isinstance(naming, Moved) else (naming.path,)
 
 
-def _folders(one: _Naming) -> set[str]:
-    return {str(PurePosixPath(path).parent) for path in _paths(one)}
+def _folders(naming: _Naming) -> set[str]:
+    return {str(PurePosixPath(path).parent) for path in _paths(naming)}

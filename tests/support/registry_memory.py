@@ -57,6 +57,6 @@ class MemoryRegistry:
         """Nothing is open."""
 
 
-def _same(one: str, other: str) -> bool:
-    found: Mapping[str, Any] = json.loads(one)
+def _same(text: str, other: str) -> bool:
+    found: Mapping[str, Any] = json.loads(text)
     return bool(found == json.loads(other))

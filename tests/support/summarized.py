@@ -122,10 +122,10 @@ def _alike(value: Any) -> Any:
 def summarized(bank: Bank) -> list[tuple[Any, ...]]:
     """The rows that are there, in the form of the definition."""
     found = []
-    for one, other in zip(*(rows_of(bank.address, table) for table in bank.tables), strict=True):
-        assert one["window_start"] == other["window_start"]
-        assert one["window_end"] == other["window_end"] == one["window_start"] + EVERY_MS
-        found.append((one["window_start"], _content(one), one["fraud_count"], _content(other)))
+    for row, other in zip(*(rows_of(bank.address, table) for table in bank.tables), strict=True):
+        assert row["window_start"] == other["window_start"]
+        assert row["window_end"] == other["window_end"] == row["window_start"] + EVERY_MS
+        found.append((row["window_start"], _content(row), row["fraud_count"], _content(other)))
     return found
 
 
@@ -173,7 +173,7 @@ def by_definition(bank: Bank, first_ms: int, last_ms: int, by: str = "ingest_tim
     """The rows of both tables, as read from the definition: event by event, window by window."""
     found, timed = [], [(_time(event, by), event) for event in bank.events]
     for start in range(first_ms, last_ms, EVERY_MS):
-        inside = [one for at_ms, one in timed if start <= at_ms < start + EVERY_MS]
+        inside = [event for at_ms, event in timed if start <= at_ms < start + EVERY_MS]
         frauds = [row for row in inside if Decimal(row["amount"]) > 90]
         found.append((start, _row(bank, inside), len(frauds), _row(bank, frauds)))
     return found

@@ -77,7 +77,7 @@ def play(*events):
 
 def hits(rule, told):
     """At which of the events, counted from 1, a rule hit."""
-    return [number for number, one in enumerate(told, 1) if rule in one.rules]
+    return [number for number, decision in enumerate(told, 1) if rule in decision.rules]
 
 
 # ---- a withdrawal that matches a saving

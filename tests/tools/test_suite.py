@@ -299,15 +299,15 @@ def test_modules_that_are_only_collected_are_all_imported(tmp_path):
 
 def test_modules_that_share_what_takes_seconds_to_make_are_dealt_out_together():
     uses = SimpleNamespace(module=sources.module)
-    one = {"path": Path("tests/web/test_one.py"), "module": SimpleNamespace()}
+    module = {"path": Path("tests/web/test_one.py"), "module": SimpleNamespace()}
     items = [
         SimpleNamespace(**given, get_closest_marker=lambda mark, marks=marks: mark in marks or None)
         for given, marks in (
             ({"path": Path("tests/journeys/test_long.py"), "module": SimpleNamespace()}, ("first", "slow")),
-            (one, ("slow",)),
+            (module, ("slow",)),
             ({"path": Path("tests/recovery/test_kill.py"), "module": SimpleNamespace()}, ("slow",)),
             ({"path": Path("tests/cli/test_hints.py"), "module": uses}, ()),
-            (one | {"path": Path("tests/web/test_two.py")}, ("slow",)),
+            (module | {"path": Path("tests/web/test_two.py")}, ("slow",)),
             ({"path": Path("tests/recovery/test_power.py"), "module": SimpleNamespace()}, ("slow",)),
             ({"path": Path("tests/docs/test_wording.py"), "module": uses}, ()),
         )

@@ -27,7 +27,7 @@ def test_wheels_are_asked_for_and_the_answer_is_told(monkeypatch, capsys, ended,
     monkeypatch.setattr(
         wheels,
         "ask",
-        lambda *one, **apart: asked.append((one[-1], *one[2][:1], *apart)) or (ended, wheels.reason(said)),
+        lambda *given, **apart: asked.append((given[-1], *given[2][:1], *apart)) or (ended, wheels.reason(said)),
     )
     monkeypatch.setenv("CI", ci)
 

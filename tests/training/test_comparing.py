@@ -80,10 +80,10 @@ def test_the_other_way_round_the_difference_turns_its_sign(bank: Path, good: str
     project = tried(bank, good, bad)
     there, back = project.models.compare(good, bad), project.models.compare(bad, good)
 
-    for one, other in zip(there.found, back.found, strict=True):
-        assert one.mean == pytest.approx(-other.mean if other.mean is not None else None)
-        assert one.seen_from == pytest.approx(other.seen_from)
-        assert (one.champion, one.challenger) == (other.challenger, other.champion)
+    for difference, other in zip(there.found, back.found, strict=True):
+        assert difference.mean == pytest.approx(-other.mean if other.mean is not None else None)
+        assert difference.seen_from == pytest.approx(other.seen_from)
+        assert (difference.champion, difference.challenger) == (other.challenger, other.champion)
     assert {item.verdict for item in back.found} == {"better"}
 
 
@@ -138,9 +138,9 @@ def test_tested_rows_are_drawn_by_their_keys(tmp_path: Path):
     capacity = FILES["model.yaml"] + "  capacity: { by: card, k: 3 }\n"
     folder = make_project(tmp_path / "bank", model=capacity)
     app.open(folder).ingest(write_days(tmp_path / "learnt.jsonl", range(LEARNT)))
-    one = app.open(folder).train().stored.id
+    first = app.open(folder).train().stored.id
     (folder / "model.yaml").write_text(capacity.replace(INPUTS, "[payment.channel]"), encoding="utf-8")
-    found = app.open(folder).models.compare(one, app.open(folder).train().stored.id)
+    found = app.open(folder).models.compare(first, app.open(folder).train().stored.id)
 
     assert found.drawn.endswith(" keys: rows of one card depend on each other, so whole keys are resampled")
     assert found.found[0].low is not None
@@ -211,8 +211,8 @@ def test_what_is_seen_from_is_seen_four_times_in_five():
 
     def look(shift: float) -> tuple[float, float, bool]:
         frauds = chance.random(rows) < 0.2
-        one, other = (frauds * strength + chance.normal(0, 1, rows) for strength in (1.0, 1.0 + shift))
-        squeezed = tuple(1 / (1 + np.exp(-scores)) for scores in (one, other))
+        margins, other = (frauds * strength + chance.normal(0, 1, rows) for strength in (1.0, 1.0 + shift))
+        squeezed = tuple(1 / (1 + np.exp(-scores)) for scores in (margins, other))
         read = RowsOfFold(frauds, np.ones(rows), np.zeros(rows, np.int64), np.full(rows, -1))
         found, _ = _paired(read, squeezed, Terms(), plain_settings(definitions(), "payment", ()))
         auc = next(item for item in found if item.name == "auc_roc")

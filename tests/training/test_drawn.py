@@ -243,10 +243,10 @@ def test_test_rows_keep_how_often_they_count_and_cut_offs_are_weighed_so():
     fixed = Fixed(*(part[many] for part in (weighed.fixed.declined, weighed.fixed.allowed, weighed.fixed.reviewed)))
     rows = replace(weighed.rows, counts=None).take(many)
     repeated = Weighed(weighed.scores[many], rows, fixed, weighed.folds[many])
-    one, other = thresholds(weighed, terms, seed=1), thresholds(repeated, terms, seed=1)
-    assert (one.best.review_at, one.best.decline_at) == (other.best.review_at, other.best.decline_at)
-    assert one.best.cost == pytest.approx(other.best.cost)
-    assert one.without.cost == pytest.approx(other.without.cost)
+    chosen, other = thresholds(weighed, terms, seed=1), thresholds(repeated, terms, seed=1)
+    assert (chosen.best.review_at, chosen.best.decline_at) == (other.best.review_at, other.best.decline_at)
+    assert chosen.best.cost == pytest.approx(other.best.cost)
+    assert chosen.without.cost == pytest.approx(other.without.cost)
     plain = judged_rows(
         noisy_set(3_000), evaluate(noisy_set(3_000), told, terms, by_input()), *[nothing.astype(np.int8)] * 2
     )

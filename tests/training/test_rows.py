@@ -302,8 +302,8 @@ def test_a_set_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert_same(built, read)
 
 
-def assert_same(one: TrainingSet, other: TrainingSet) -> None:
-    assert difference_of(one, other) is None
+def assert_same(training: TrainingSet, other: TrainingSet) -> None:
+    assert difference_of(training, other) is None
 
 
 def test_the_manifest_says_what_a_set_was_made_of(tmp_path: Path) -> None:

@@ -97,8 +97,8 @@ def test_rows_have_the_roles_and_labels_by_which_training_itself_takes_them(
     with bank.log.reading() as log:
         given = build_set(bank.definitions, settings, log_source(log, bank.definitions, "payment"), as_of_ms)
     windows = {
-        None if number == 2 and fold is None else number: one
-        for number, one in enumerate(windows_of(settings.split, settings.label_delay_ms, as_of_ms), start=1)
+        None if number == 2 and fold is None else number: window
+        for number, window in enumerate(windows_of(settings.split, settings.label_delay_ms, as_of_ms), start=1)
     }
     wanted = final_window(settings.split, as_of_ms) if fold == "final" else windows[fold if fold is None else int(fold)]
     expected = rows_of(given, wanted, settings.label_delay_ms, wanted.train_start_ms)

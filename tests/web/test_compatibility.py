@@ -50,8 +50,8 @@ def exchanges() -> dict[str, list[Exchange]]:
     by_project: dict[str, list[Exchange]] = {}
     for found in EXCHANGE.finditer(text):
         project = next((name for start, name in reversed(starts) if start < found.start()), starts[0][1])
-        one = Exchange(found[1], found[2], not found[3], found[4], json.loads(found[5]))
-        by_project.setdefault(project, []).append(one)
+        exchange = Exchange(found[1], found[2], not found[3], found[4], json.loads(found[5]))
+        by_project.setdefault(project, []).append(exchange)
     return by_project
 
 
@@ -83,13 +83,13 @@ def test_an_example_answers_the_requests_of_an_earlier_service_as_the_page_says(
     asyncio.run(whole())
 
 
-async def compared(asks: Asker, one: Exchange) -> None:
+async def compared(asks: Asker, exchange: Exchange) -> None:
     """The answer is as shown; the same request again gets it again, and nobody without a key gets any."""
-    key = "admin" if one.has_key else ""
-    found = [await asks.ask(one.method, one.path, one.body.encode(), key=key) for _ in range(2)]
-    nobody = await asks.ask(one.method, one.path, one.body.encode(), key="")
+    key = "admin" if exchange.has_key else ""
+    found = [await asks.ask(exchange.method, exchange.path, exchange.body.encode(), key=key) for _ in range(2)]
+    nobody = await asks.ask(exchange.method, exchange.path, exchange.body.encode(), key="")
 
-    assert holds(one.answer, found[0].json()), (one.path, found[0].json())
+    assert holds(exchange.answer, found[0].json()), (exchange.path, found[0].json())
     assert found[0].status == found[1].status
     assert found[0].json() == found[1].json()
     assert nobody.status == 401

@@ -102,7 +102,7 @@ def stored(bank: Path) -> list[tuple[str, str]]:
 
 def refused(bank: Path) -> list[tuple[str, str]]:
     with app.open(bank).log.reading() as log:
-        return [(one.source, one.place) for _, one in log.refused(log.refused_numbers())]
+        return [(entry.source, entry.place) for _, entry in log.refused(log.refused_numbers())]
 
 
 def confirmations(bank: Path) -> list[tuple[str, str, str]]:

@@ -415,9 +415,9 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
         waits = await asks.ask("POST", entries, entry, key="another")
         assert (waits.status, waits.json()["in_force"]) == (200, False)
         assert "this needs approval by a second person" in waits.json()["why_not"]
-        (one,) = await asked()
-        assert (one["by"], one["says"], await values()) == ("ben", "put c-1 in", [])
-        approve = f"/api/v1/lists/{LIST}/approve", {"etag": one["etag"]}
+        (change,) = await asked()
+        assert (change["by"], change["says"], await values()) == ("ben", "put c-1 in", [])
+        approve = f"/api/v1/lists/{LIST}/approve", {"etag": change["etag"]}
         for key, status in (("another", 403), ("admin", 403)):
             assert (await asks.ask("POST", *approve, key=key)).status == status
         assert (await asks.ask("POST", approve[0], {"etag": "0"}, key="person")).status == 404

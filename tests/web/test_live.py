@@ -348,8 +348,8 @@ def test_a_stream_says_that_it_is_still_there(bank, monkeypatch):
 def test_streams_of_one_session_are_few_and_their_room_comes_back(bank):
     async def steps(asks: Asker, browser: Browser) -> None:
         listeners = [Listener(asks, browser) for _ in range(streaming.OF_SESSION_MAX)]
-        for one in listeners:
-            await one.until(lambda one=one: bool(one.heard))
+        for listener in listeners:
+            await listener.until(lambda listener=listener: bool(listener.heard))
         refused = Listener(asks, browser)
         await refused.task
         assert refused.status == 429

@@ -68,10 +68,10 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
     monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(topic, name="kafka"))
     take = BatchInProgress._event
 
-    def fails(draft: BatchInProgress, one: object, event: object) -> object:
+    def fails(draft: BatchInProgress, submission: object, event: object) -> object:
         if getattr(event, "id", "") == "p-66":
             raise ValueError(f"{NAME} {CARD} {WORD}")
-        return take(draft, one, event)
+        return take(draft, submission, event)
 
     def breaks(*_: object) -> object:
         raise KeyError(f"{NAME} {MAIL}")

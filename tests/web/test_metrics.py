@@ -184,15 +184,15 @@ def test_a_page_has_at_most_2_mb_however_many_names_there_are():
     assert 500_000 < len(shown) < 2_000_000
 
 
-def theirs(one: Family) -> Metric:
+def theirs(family: Family) -> Metric:
     """The same family of prometheus-client, with an object for each sample."""
-    kind = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily, "histogram": HistogramMetricFamily}[one.type]
-    found = kind(one.name, one.documentation, labels=one.labels)
-    for values, sample in sorted(one.samples.items(), key=lambda item: item[0])[:SERIES_MAX]:
-        if one.type == "histogram":
+    kind = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily, "histogram": HistogramMetricFamily}[family.type]
+    found = kind(family.name, family.documentation, labels=family.labels)
+    for values, sample in sorted(family.samples.items(), key=lambda item: item[0])[:SERIES_MAX]:
+        if family.type == "histogram":
             shown = [
-                (bound, count, Exemplar({"trace_id": one.exemplars[bound][0]}, *one.exemplars[bound][1:]))
-                if bound in one.exemplars
+                (bound, count, Exemplar({"trace_id": family.exemplars[bound][0]}, *family.exemplars[bound][1:]))
+                if bound in family.exemplars
                 else (bound, count)
                 for bound, count in sample.shown()
             ]

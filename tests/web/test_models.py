@@ -175,7 +175,7 @@ def test_a_failed_gate_is_shown_as_waived_where_a_promotion_waived_it(bank, monk
             ("champion", (), "waived"),
         ):
             listed_model = ListedModel("m-1", event="payment", failed=("brier",), role=role, unwaived=unwaived)
-            monkeypatch.setattr(Promotions, "all", lambda _, one=listed_model: [one])
+            monkeypatch.setattr(Promotions, "all", lambda _, model=listed_model: [model])
             assert re.findall(r"</svg>1 (\w+)</span>", (await browser.get("/models")).body.decode()) == [says]
 
     run(bank, steps)

@@ -523,11 +523,11 @@ def test_what_the_door_takes_is_what_the_document_says(kind):
 def untyped(schema: object, at: str = "") -> list[str]:
     """Where a schema says nothing: anything, or an object of anything, without a word on what that is."""
     if isinstance(schema, list):
-        return [found for number, one in enumerate(schema) for found in untyped(one, f"{at}/{number}")]
+        return [found for number, part in enumerate(schema) for found in untyped(part, f"{at}/{number}")]
     if not isinstance(schema, dict):
         return []
     is_typed = schema.keys() - {"title", "type"} if schema.get("type") == "object" else schema.keys() - {"title"}
-    inner = {name: one for name, one in schema.items() if name != "default" and (name, one) != ("properties", {})}
+    inner = {name: part for name, part in schema.items() if name != "default" and (name, part) != ("properties", {})}
     return [*([] if is_typed else [at]), *(found for name in inner for found in untyped(inner[name], f"{at}/{name}"))]
 
 
@@ -573,8 +573,8 @@ def test_every_answer_has_a_type(bank):
     answers = {
         f"{method} {path} {status}": content["schema"]
         for path, methods in found["paths"].items()
-        for method, one in methods.items()
-        for status, told in one["responses"].items()
+        for method, operation in methods.items()
+        for status, told in operation["responses"].items()
         for content in told["content"].values()
     }
 

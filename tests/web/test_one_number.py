@@ -562,7 +562,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
             shown = [route.path for route in PAGES if route.method == "GET" and route.right and "{" not in route.path]
             paths = [path for path in shown if not path.endswith("/stream")]
             found = {path: await browser.get(path) for path in (*paths, *MORE_PAGES)}
-            pages = {path: one.body.decode() for path, one in found.items() if "html" in one.headers["content-type"]}
+            pages = {path: page.body.decode() for path, page in found.items() if "html" in page.headers["content-type"]}
             return WhatIsShown(answers, pages)
 
     return asyncio.run(whole())

@@ -158,7 +158,7 @@ def test_a_delivery_has_a_span_in_the_traces_of_its_commits_and_says_if_it_fails
     assert (trace, round(seconds, 3)) == ("c" * 32, 0.15)
     names = [name for name, _, _ in receiver.spans["c" * 32]]
     assert names == ["decide", "commit", "ingest", "deliver", "deliver"]
-    told = [one for name, _, one in receiver.spans["c" * 32] if name == "deliver"]
+    told = [span for name, _, span in receiver.spans["c" * 32] if name == "deliver"]
     assert told == [{"shroff.sink": "decided", "shroff.rows": 3}, {"shroff.sink": "archive", "shroff.rows": 1}]
     assert b"Zebedee" not in receiver.raw
 

@@ -351,15 +351,15 @@ def test_decisions_are_read_explained_and_replayed(bank):
 
 
 def test_a_query_that_is_refused_has_taken_nothing(bank):
-    one, lines = msgspec.json.encode(payment(1)), "application/x-ndjson"
+    body, lines = msgspec.json.encode(payment(1)), "application/x-ndjson"
     path = "/api/v1/events/payment"
 
     async def steps(asks: Asker) -> None:
         refused = [
             await asks.ask("POST", f"{path}?explain=1", [payment(1)]),
-            await asks.ask("POST", f"{path}?explain=1", one, media_type=lines),
-            await asks.ask("POST", f"{path}?explain=yes", one),
-            await asks.ask("POST", f"{path}?x=%ff", one),
+            await asks.ask("POST", f"{path}?explain=1", body, media_type=lines),
+            await asks.ask("POST", f"{path}?explain=yes", body),
+            await asks.ask("POST", f"{path}?x=%ff", body),
             await asks.ask("POST", "/api/v1/labels?x=%ff", LABEL),
         ]
 
@@ -433,17 +433,17 @@ def test_overload_is_answered_at_once_and_nothing_of_it_is_written(bank, monkeyp
     async def steps(asks: Asker) -> None:
         monkeypatch.setattr(SqliteLog, "append", slow)
         posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(40)]
-        for one in islice(asyncio.as_completed(posts), 20):
-            assert (await one).status == 503  # nothing is decided yet
+        for post in islice(asyncio.as_completed(posts), 20):
+            assert (await post).status == 503  # nothing is decided yet
         goes_on.set()
         found = [await post for post in posts]
         turned_away = [item for item in found if item.status == 503]
 
         assert 20 <= len(turned_away) < 40
         assert {item.headers["retry-after"] for item in turned_away} == {"1"}
-        for number, one in enumerate(found):
+        for number, answer in enumerate(found):
             read = await asks.ask("GET", f"/api/v1/decisions/payment/p-{number}")
-            assert read.status == (200 if one.status == 200 else 404)
+            assert read.status == (200 if answer.status == 200 else 404)
 
         assert (await asks.ask("POST", "/api/v1/events/payment", payment(50))).status == 200
 
@@ -492,17 +492,17 @@ def test_a_commit_that_fails_is_done_again_and_then_answered(bank, monkeypatch):
 def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(bank, monkeypatch):
     take = BatchInProgress._event
 
-    def fails(self, one, event):
+    def fails(self, submission, event):
         if event.id == "p-17":
             raise ZeroDivisionError("a mistake of the program")
-        return take(self, one, event)
+        return take(self, submission, event)
 
     async def steps(asks: Asker) -> None:
         monkeypatch.setattr(BatchInProgress, "_event", fails)
         posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(30)]
         found = [await post for post in posts]
 
-        assert [number for number, one in enumerate(found) if one.status != 200] == [17]
+        assert [number for number, answer in enumerate(found) if answer.status != 200] == [17]
         assert "ZeroDivisionError" in found[17].json()["detail"]
         assert any("is quarantined" in words for words in asks.told)
 

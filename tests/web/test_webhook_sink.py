@@ -18,8 +18,8 @@ SECRET = f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}"
 
 @pytest.fixture
 def received():
-    with receiver() as one:
-        yield one
+    with receiver() as server:
+        yield server
 
 
 @pytest.fixture
@@ -108,8 +108,8 @@ def test_a_secret_that_is_none_is_refused_and_not_shown(secret):
 
 
 def test_a_call_has_the_document_and_is_signed(received, sink):
-    one = sink(url=f"{received.url}?a=1")
-    assert one.send(rows(4, 1)) == []
+    hook = sink(url=f"{received.url}?a=1")
+    assert hook.send(rows(4, 1)) == []
 
     ((headers, body),) = received.calls
     assert body == row(4).body
@@ -119,8 +119,8 @@ def test_a_call_has_the_document_and_is_signed(received, sink):
 
 
 def test_calls_use_one_connection(received, sink):
-    one = sink()
-    one.send(rows(1, 20))
+    hook = sink()
+    hook.send(rows(1, 20))
 
     assert (received.connections, len(received.taken)) == (1, 20)
 
@@ -153,20 +153,20 @@ def test_what_was_refused_for_good_ahead_of_a_row_that_may_pass_is_told_with_it(
 
 @pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
 def test_a_receiver_that_is_busy_or_away_is_waited_for_as_long_as_it_asks(received, sink, status):
-    one = sink()
+    hook = sink()
     received.answers = [(status, {"Retry-After": "120"}), (status, {})]
     with pytest.raises(AwayError, match=str(status)) as raised:
-        one.send(rows(1, 2))
+        hook.send(rows(1, 2))
     assert raised.value.after_s == 120
     with pytest.raises(AwayError) as raised:
-        one.send(rows(1, 2))
+        hook.send(rows(1, 2))
 
     assert raised.value.after_s == 0
-    assert one.send(rows(1, 2)) == []
+    assert hook.send(rows(1, 2)) == []
 
 
 def test_a_receiver_may_say_until_when(received, sink):
-    one = sink(now_s=lambda: 1_445_412_400.0)
+    hook = sink(now_s=lambda: 1_445_412_400.0)
     received.answers = [
         (503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}),
         (503, {"Retry-After": "tomorrow"}),
@@ -175,7 +175,7 @@ def test_a_receiver_may_say_until_when(received, sink):
     asked = []
     for _ in range(3):
         with pytest.raises(AwayError) as raised:
-            one.send(rows(1, 1))
+            hook.send(rows(1, 1))
         asked.append(raised.value.after_s)
 
     assert asked == [80, 0, 0]
@@ -192,25 +192,25 @@ def test_a_redirect_is_not_followed(received, sink):
 
 @pytest.mark.parametrize("answer", ["hang", "drip", "reset"])
 def test_an_answer_that_does_not_come_is_waited_for_no_longer_than_the_timeout(received, sink, answer):
-    one = sink(timeout="500ms")
-    settled(lambda: one.send(rows(1, 1)), TransientError)
+    hook = sink(timeout="500ms")
+    settled(lambda: hook.send(rows(1, 1)), TransientError)
     received.answers = [answer, answer, answer]
     began = time.monotonic()
     with pytest.raises(TransientError) as raised:
-        one.send(rows(2, 1))
+        hook.send(rows(2, 1))
 
     assert time.monotonic() - began < PATIENCE_S  # one with the connection that was kept, one with a new one
     assert "key-in-path" not in str(raised.value)
     received.answers.clear()
-    assert settled(lambda: one.send(rows(2, 1)), TransientError) == []
+    assert settled(lambda: hook.send(rows(2, 1)), TransientError) == []
 
 
 def test_a_connection_that_the_receiver_closed_is_made_anew(received, sink):
-    one = sink()
+    hook = sink()
     received.answers = [200, "reset"]
-    one.send(rows(1, 1))
+    hook.send(rows(1, 1))
 
-    assert one.send(rows(2, 1)) == []
+    assert hook.send(rows(2, 1)) == []
     assert received.taken == [row(1).body, row(2).body]
 
 

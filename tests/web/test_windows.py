@@ -41,10 +41,10 @@ def chart_of(*values: Any) -> Window:
     return found.charts[0]
 
 
-def ys(one: Window) -> list[float]:
+def ys(window: Window) -> list[float]:
     """Where the points lie above the bottom, in per cent."""
-    ((_, points),) = one.plot.lines
-    return [round(100 - 100 * float(place.split(",")[1]) / one.plot.height, 1) for place in points.split()]
+    ((_, points),) = window.plot.lines
+    return [round(100 - 100 * float(place.split(",")[1]) / window.plot.height, 1) for place in points.split()]
 
 
 def test_a_key_without_decisions_has_no_windows():
@@ -56,10 +56,10 @@ def test_a_feature_is_a_line_over_the_time_of_its_decisions_oldest_first():
 
     assert found is not None
     assert (found.start_ms, found.end_ms) == (0, 4_000)
-    (one,) = found.charts
-    assert [place.split(",")[0] for place in one.plot.lines[0][1].split()] == ["0.0", "250.0", "1000.0"]
-    assert ys(one) == pytest.approx([50, 25, 100], abs=0.3)
-    assert one.now == "40.00"
+    (chart,) = found.charts
+    assert [place.split(",")[0] for place in chart.plot.lines[0][1].split()] == ["0.0", "250.0", "1000.0"]
+    assert ys(chart) == pytest.approx([50, 25, 100], abs=0.3)
+    assert chart.now == "40.00"
 
 
 def test_what_is_no_number_or_has_one_value_is_told_beside():
@@ -76,19 +76,19 @@ def test_missing_values_leave_no_point():
 
 @pytest.mark.parametrize(("last", "is_far"), [(5, False), (50, True), (0, True)])
 def test_the_band_holds_nine_of_ten_earlier_values_and_the_newest_lies_in_it_or_beside(last, is_far):
-    one = chart_of(4, 5, 5, 6, 6, 4, last)
+    chart = chart_of(4, 5, 5, 6, 6, 4, last)
 
-    assert (one.low, one.high, one.is_far) == (4, 6, is_far)
-    assert one.plot.spots[0].kind == ("dot-bad" if is_far else "dot-now")
-    band = (100 - one.band_top - one.band_height, 100 - one.band_top)  # on the scale of the line
-    assert band == pytest.approx((ys(one)[0], ys(one)[3]), abs=0.2)
-    assert 100 - one.plot.spots[0].y == pytest.approx(ys(one)[-1], abs=0.1)
+    assert (chart.low, chart.high, chart.is_far) == (4, 6, is_far)
+    assert chart.plot.spots[0].kind == ("dot-bad" if is_far else "dot-now")
+    band = (100 - chart.band_top - chart.band_height, 100 - chart.band_top)  # on the scale of the line
+    assert band == pytest.approx((ys(chart)[0], ys(chart)[3]), abs=0.2)
+    assert 100 - chart.plot.spots[0].y == pytest.approx(ys(chart)[-1], abs=0.1)
 
 
 def test_few_earlier_values_say_nothing_of_what_is_normal():
-    one = chart_of(4, 5, 6, 5, 90)
+    chart = chart_of(4, 5, 6, 5, 90)
 
-    assert (one.low, one.is_far) == (None, False)
+    assert (chart.low, chart.is_far) == (None, False)
 
 
 def test_equal_and_empty_values_are_drawn_at_the_bottom_and_nowhere_else():

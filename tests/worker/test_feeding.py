@@ -91,7 +91,7 @@ def stored(folder: Path) -> tuple[list[str], dict[str, str], list[bytes]]:
     """What the log has: the ids that were decided, how far the source was read, and what was refused."""
     with app.open_exactly(folder).log.reading() as log:
         ids = sorted(row.id for rows in log.decisions_after() for row in rows)
-        return ids, log.offsets("kafka"), [one.raw for _, one in log.refused(log.refused_numbers())]
+        return ids, log.offsets("kafka"), [entry.raw for _, entry in log.refused(log.refused_numbers())]
 
 
 def test_messages_are_decided_beside_posts_and_each_of_them_once(bank, topic):
@@ -158,10 +158,10 @@ def test_a_source_that_is_away_holds_up_no_post_and_is_read_when_it_is_back(bank
 def test_a_message_that_the_program_fails_at_is_found_and_all_others_are_decided(bank, topic, monkeypatch):
     take = BatchInProgress._event
 
-    def fails(draft: BatchInProgress, one, event):
+    def fails(draft: BatchInProgress, submission, event):
         if event.id == "p-17":
             raise ZeroDivisionError
-        return take(draft, one, event)
+        return take(draft, submission, event)
 
     monkeypatch.setattr(BatchInProgress, "_event", fails)
     topic.send(PARTS[0], *messages(0, 40))

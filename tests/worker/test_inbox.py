@@ -88,8 +88,8 @@ class Desk:
         return inbox.result_of(reply)
 
     def answer(self, number: int) -> Answer:
-        (one,) = answers_of(self.result(number))
-        return one
+        (answer,) = answers_of(self.result(number))
+        return answer
 
 
 @pytest.fixture
@@ -544,12 +544,12 @@ def test_quarantine_is_mended_beside_a_writer(bank):
     app.open(bank).ingest([lines])
     with at_work(bank) as other:
         assert app.open(bank).quarantine.drop([1]) == 1
-        (one,) = app.open(bank).quarantine.retry([])
+        (result,) = app.open(bank).quarantine.retry([])
         with pytest.raises(UsageError, match="no entry 1 in quarantine"):
             app.open(bank).quarantine.drop([1])
         assert other.definitions is not None
 
-    assert (one.number, one.stays) == (2, True)
+    assert (result.number, result.stays) == (2, True)
 
 
 def test_a_snapshot_is_saved_by_the_process_that_writes(bank, capsys):

@@ -169,7 +169,7 @@ def test_late_lines_that_the_log_has_already_stop_nothing():
     log = MemoryLog()
     old = [on_day(1, number, number) for number in range(30)]
     writer(log).write([*old, on_day(20, 99)])
-    again = ingest(one := writer(log), arranged([("new.csv", [on_day(20, 99)]), ("old.csv", old)], one))
+    again = ingest(door := writer(log), arranged([("new.csv", [on_day(20, 99)]), ("old.csv", old)], door))
 
     assert (again.events.duplicates, again.events.quarantined) == (31, 0)
 
@@ -552,7 +552,7 @@ def test_a_file_of_which_no_line_is_accepted_is_an_error_unless_skipping_was_wri
     assert words in capfd.readouterr().out
     noted = {"card.jsonl": 2} if words == NO_MATCH else {}
     with project.log.reading() as log:
-        assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
+        assert {name: unmatched.lines for name, unmatched in unmatched_of(log).items()} == noted
 
 
 @pytest.mark.parametrize(("kinds", "noted"), [(["Pay", "x"], {"card.jsonl": 2}), (["pay", "x"], {})])
@@ -566,7 +566,7 @@ def test_what_a_worker_noted_of_a_file_goes_on_with_the_next_worker(
     for _ in kinds:
         project.live.run([file], limit=1)
     with project.log.reading() as log:
-        assert {name: one.lines for name, one in unmatched_of(log).items()} == noted
+        assert {name: unmatched.lines for name, unmatched in unmatched_of(log).items()} == noted
 
 
 def _kinds(folder: Path, kinds: list[str]) -> Path:

@@ -62,8 +62,8 @@ def project(tmp_path):
 @pytest.fixture
 def received(monkeypatch):
     monkeypatch.setenv("HOOK_SECRET", "a secret of tests")
-    with receiver() as one:
-        yield one
+    with receiver() as server:
+        yield server
 
 
 # ---- by hand
@@ -384,7 +384,7 @@ def test_the_list_of_what_leaves_has_notices_and_the_lake(tmp_path, capsys):
     assert run(["-C", str(project.context.paths.folder), "outbox", "list", "--json"]) == 0
     listed = {sink["name"]: sink for sink in json.loads(capsys.readouterr().out)["sinks"]}
 
-    assert [(name, one["kind"], one["lag"], one["stuck"]) for name, one in listed.items()] == [
+    assert [(name, sink["kind"], sink["lag"], sink["stuck"]) for name, sink in listed.items()] == [
         ("lake", "parquet", 4, 0),
         ("flagged", "sql", 4, 0),
         ("notice all", "mail", 4, 0),

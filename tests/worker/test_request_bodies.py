@@ -53,28 +53,28 @@ def test_an_event_is_the_same_in_whatever_form_it_is_sent():
 
 def test_every_mistake_comes_with_its_path():
     mistakes: list[tuple[str, str]] = []
-    one = reader().one("payment", raw(amount="x", colour="red", at="soon"), "me", mistakes)
+    submission = reader().one("payment", raw(amount="x", colour="red", at="soon"), "me", mistakes)
 
-    assert one.event is None
-    assert one.refusal
+    assert submission.event is None
+    assert submission.refusal
     assert [path for path, _ in mistakes] == ["at", "amount", "colour"]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"7", b"null", b'{"id": "a", "id": "b"}', b"\xff"])
 def test_what_is_no_object_is_refused_with_its_bytes(body):
     mistakes: list[tuple[str, str]] = []
-    one = reader().one("payment", body, "me", mistakes)
+    submission = reader().one("payment", body, "me", mistakes)
 
-    assert one.event is None
-    assert one.raw() == body
+    assert submission.event is None
+    assert submission.raw() == body
     assert [path for path, _ in mistakes] == [""]
 
 
 def test_an_event_that_is_ahead_of_its_arrival_is_refused():
-    one = reader(now_ms=0).one("payment", raw(), "me")
+    submission = reader(now_ms=0).one("payment", raw(), "me")
 
-    assert one.refusal is not None
-    assert "too early" in one.refusal
+    assert submission.refusal is not None
+    assert "too early" in submission.refusal
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_a_list_that_cannot_be_one_is_refused_as_a_whole(body):
 
 
 def test_what_is_nested_too_deep_is_refused_before_it_is_read():
-    one = reader().one("payment", b"[" * (REQUEST_DEPTH_MAX + 1), "me")
+    submission = reader().one("payment", b"[" * (REQUEST_DEPTH_MAX + 1), "me")
 
-    assert one.refusal == "it is nested too deep"
+    assert submission.refusal == "it is nested too deep"
 
 
 @given(
@@ -160,10 +160,10 @@ def test_a_list_with_one_element_that_is_too_deep_is_refused(elements):
 @pytest.mark.slow
 @given(JSON)
 def test_depth_is_that_of_the_value(value):
-    def deep(one: object) -> int:
-        if isinstance(one, dict):
-            return 1 + max(map(deep, one.values()), default=0)
-        return 1 + max(map(deep, one), default=0) if isinstance(one, list) else 0
+    def deep(part: object) -> int:
+        if isinstance(part, dict):
+            return 1 + max(map(deep, part.values()), default=0)
+        return 1 + max(map(deep, part), default=0) if isinstance(part, list) else 0
 
     assert depth(msgspec.json.encode(value)) == deep(value)
 
@@ -176,13 +176,13 @@ def test_depth_of_anything_is_found(body):
 @pytest.mark.parametrize("are_lines", [True, False])
 def test_what_is_refused_again_and_again_in_a_request_is_read_once(monkeypatch, are_lines):
     parts = [b"{}", raw(), b'{"id":1}', b"{}", b'{"amount":"x"}'] * 50
-    alone, found_alone, one = reader(), list[list[tuple[str, str]]](), RequestReader.one
+    alone, found_alone, read_one = reader(), list[list[tuple[str, str]]](), RequestReader.one
     expected = [alone.one("payment", part, "me", found_alone.append([]) or found_alone[-1]) for part in parts]
     read = Counter[bytes]()
 
     def counted(self: RequestReader, type_name: str, piece: bytes, *more: str) -> object:
         read[piece] += 1
-        return one(self, type_name, piece, *more)
+        return read_one(self, type_name, piece, *more)
 
     monkeypatch.setattr(RequestReader, "one", counted)
     body = b"\n".join(parts) if are_lines else b"[" + b",".join(parts) + b"]"
@@ -202,8 +202,8 @@ def listed(count: int) -> bytes:
     return b"[%s]" % b",".join(raw(id=f"p{number}") for number in range(count))
 
 
-def is_run(one: RequestReader, count: int = LIVE_MIN) -> bool:
-    submissions, _ = one.many("payment", listed(count), "me", are_lines=False)
+def is_run(requests: RequestReader, count: int = LIVE_MIN) -> bool:
+    submissions, _ = requests.many("payment", listed(count), "me", are_lines=False)
     assert [each.event.id for each in submissions if each.event] == [f"p{number}" for number in range(count)]
     return isinstance(submissions, EventRun)
 
@@ -211,16 +211,16 @@ def is_run(one: RequestReader, count: int = LIVE_MIN) -> bool:
 def test_a_long_list_is_read_as_columns_but_never_waits_for_the_compiler(monkeypatch, tmp_path):
     for kernel in kernels():
         kernel.keep()
-    one = reader()
+    requests = reader()
     with monkeypatch.context() as patch:
         lacking = Native("void(int64)", FunctionType(compile("1", "x", "eval"), {}, "lacking"))
         patch.setattr(Native, "path", tmp_path / "x.kernel")
         patch.setattr(line_runs, "kernels", lambda **_: [*kernels(), lacking])
-        assert not is_run(one)
+        assert not is_run(requests)
         (tmp_path / "x.kernel").touch()
-        assert is_run(one)
+        assert is_run(requests)
 
-    assert not is_run(one, LIVE_MIN - 1)
+    assert not is_run(requests, LIVE_MIN - 1)
     assert PARTS_AT_ONCE + 1 < LIVE_MIN, "a list that the event loop reads is no run"
 
 
@@ -241,12 +241,12 @@ def test_where_the_compiled_reader_fails_events_are_read_one_by_one_and_that_is_
     monkeypatch.setattr(line_runs, "kernels", lambda **_: [])
     told, found = list[str](), definitions()
     intake = Intake(found.events, found.settings, str)
-    one = RequestReader(found, intake, lambda: NOW_MS, told.append)
+    requests = RequestReader(found, intake, lambda: NOW_MS, told.append)
     inflow = Inflow(intake, found, lambda: NOW_MS, is_live=True, tell=told.append)
     lines = [JsonDecoder().line(number, raw(id=f"p{number}")) for number in range(LIVE_MIN)]
 
     for _ in range(2):
-        assert not is_run(one)
+        assert not is_run(requests)
         polled = inflow.submissions([Taken("payments/0", "payment", "jsonl", lines, "")])
         assert len([each for each in polled if each.event]) == LIVE_MIN
 

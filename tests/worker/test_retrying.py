@@ -75,17 +75,17 @@ def test_an_odd_entry_is_refused_again_and_the_others_come_in(odd, words):
     assert (first.number, first.outcome) == (1, "refused")
     assert words in first.reason
     assert (second.number, second.outcome) == (2, "decided")
-    assert [(one.source, one.raw) for _, one in log.refused(log.refused_numbers())] == [(odd.source, odd.raw)]
+    assert [(kept.source, kept.raw) for _, kept in log.refused(log.refused_numbers())] == [(odd.source, odd.raw)]
 
 
 def test_what_is_refused_again_has_its_newest_reason():
     log = MemoryLog()
     log.append(Batch(refused=[entry(BAD)]))
-    (one,) = retried(log)
+    (result,) = retried(log)
 
     ((number, kept),) = log.refused(log.refused_numbers())
     assert (number, kept.at_ms) == (1, NOW_MS - 5), "nobody sent it again"
-    assert kept.reason == one.reason
+    assert kept.reason == result.reason
     assert kept.reason.startswith("amount: expected an amount")
 
 
@@ -95,9 +95,9 @@ def test_a_csv_line_comes_back_under_a_header_that_is_no_ascii(card, encoding):
     raw = f"p8,2026-03-01T12:00:00Z,{card},1.00,x\r\n".encode(encoding)
     log = MemoryLog()
     log.append(Batch(refused=[entry(raw, "a.csv")]))
-    (one,) = retried(log, {"a.csv": CsvHeader((*COLUMNS, "Gebühr"))})
+    (result,) = retried(log, {"a.csv": CsvHeader((*COLUMNS, "Gebühr"))})
 
-    assert (one.outcome, one.reason) == ("decided", "")
+    assert (result.outcome, result.reason) == ("decided", "")
     assert card.encode() in log.find("payment", ["p8"])["p8"].body
 
 
@@ -105,18 +105,18 @@ def test_a_csv_line_comes_back_under_a_header_that_is_no_ascii(card, encoding):
 def test_what_no_file_brought_is_json_lines(source):
     log = MemoryLog()
     log.append(Batch(refused=[entry(b"p8,2026\n", source)]))
-    (one,) = retried(log)
+    (result,) = retried(log)
 
-    assert "not JSON" in one.reason
+    assert "not JSON" in result.reason
 
 
 @pytest.mark.parametrize("source", ["march.csv", "march.txt"])
 def test_a_json_object_is_no_line_of_csv_whatever_its_file_is_called(source):
     log = MemoryLog()
     log.append(Batch(refused=[entry(GOOD, source)]))
-    (one,) = retried(log)
+    (result,) = retried(log)
 
-    assert one.outcome == "decided"
+    assert result.outcome == "decided"
 
 
 # ---- in a project
@@ -218,7 +218,7 @@ def test_dropping_all_drops_what_was_there_when_it_was_asked(bank, tmp_path, mon
 
     assert dropped == 1
     with bank.log.reading() as log:
-        assert [one.place for _, one in log.refused(log.refused_numbers())] == ["9"]
+        assert [kept.place for _, kept in log.refused(log.refused_numbers())] == ["9"]
     with pytest.raises(UsageError, match="no entry 1 in quarantine"):
         bank.quarantine.drop([1])
 

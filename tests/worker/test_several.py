@@ -51,9 +51,9 @@ def several(
 ) -> Iterator[SeveralSources]:
     made = definitions({})
     sources = {}
-    for name, one in of.items():
+    for name, topic in of.items():
         merge = merge_of(made.events, made.settings, "jsonl")
-        sources[name] = MergingMemorySource(one, "memory", merge) if isinstance(one, MemoryTopic) else one
+        sources[name] = MergingMemorySource(topic, "memory", merge) if isinstance(topic, MemoryTopic) else topic
     kept = {} if news is None else news
     with closing(SeveralSources(sources, {"memory": claims or {}}, tell, kept.__setitem__)) as found:
         yield found
@@ -190,7 +190,7 @@ def test_dead_letters_go_to_the_source_that_they_came_by_by_its_own_names(place)
 
     assert [(letter.source, letter.raw) for letter in feed["cards"].letters] == [("payments/0", b"bad")]
     assert [(letter.source, letter.raw) for letter in feed["app"].letters] == [("payments/0", b"worse")]
-    assert {one.source for _, one in place.log.refused(place.log.refused_numbers())} == {
+    assert {entry.source for _, entry in place.log.refused(place.log.refused_numbers())} == {
         "read/cards/payments/0",
         "read/app/payments/0",
     }

@@ -50,7 +50,7 @@ def test_hits_money_and_label_delays_are_those_of_the_log():
 
     assert found.all_hits() == {("large", False): 2, ("silent", True): 0}
     assert found.money == {("payment", "approve"): 10.0, ("payment", "review"): 251.5}
-    assert {verdict: one.sum for verdict, one in found.label_s.items()} == {
+    assert {verdict: delays.sum for verdict, delays in found.label_s.items()} == {
         "genuine": 3_600.0,
         "fraud": 3 * DAY_MS / 1_000,
     }
@@ -98,7 +98,7 @@ def test_earlier_names_have_bounded_labels_and_nothing_that_is_hashed(monkeypatc
     found = counted([batch], ("card", "none"))
     hidden = counted([batch], ("card", "amount"), HASHED)
 
-    assert {key: sum(one.counts) for key, one in found.earlier.items()} == {
+    assert {key: sum(counts.counts) for key, counts in found.earlier.items()} == {
         ("c0", ""): 2,
         ("c1", ""): 2,
         ("c2", ""): 2,
@@ -156,6 +156,6 @@ def test_events_that_came_as_columns_are_counted_as_those_one_by_one(named):
     assert run is not None
     columns, rows = (counted([batch], named) for batch in (run, one_by_one))
     assert (columns.money, columns.hits) == (rows.money, rows.hits)
-    assert {key: one.shown() for key, one in columns.earlier.items()} == {
-        key: one.shown() for key, one in rows.earlier.items()
+    assert {key: counts.shown() for key, counts in columns.earlier.items()} == {
+        key: counts.shown() for key, counts in rows.earlier.items()
     }

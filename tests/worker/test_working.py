@@ -207,7 +207,7 @@ def test_a_message_that_cannot_be_read_goes_to_quarantine_with_its_place_and_to_
     work = Worker(place, MemorySource(feed), AT_END).run()
 
     assert (work.quarantined, work.counts.decisions) == (3, 4)
-    entries = [one for _, one in place.log.refused(place.log.refused_numbers())]
+    entries = [entry for _, entry in place.log.refused(place.log.refused_numbers())]
     assert [(entry.source, entry.place) for entry in entries] == [("payments/0", place) for place in ("3", "4", "5")]
     assert feed.letters == entries
 
@@ -262,7 +262,7 @@ def test_a_line_of_a_file_is_held_against_the_clock_as_well(place):
     work = Worker(place, MemorySource(topic(5)), AT_END, is_live=False).run()
 
     assert (work.counts.decisions, work.quarantined) == (0, 5)
-    assert all("too early" in one.reason for _, one in place.log.refused(place.log.refused_numbers()))
+    assert all("too early" in entry.reason for _, entry in place.log.refused(place.log.refused_numbers()))
 
 
 def test_a_type_that_there_is_not_ends_the_worker(place):
@@ -476,7 +476,7 @@ def test_whatever_fails_and_whoever_takes_over_each_message_is_taken_once_in_the
         in_part = [msgspec.json.decode(text)["id"] for text in sent if text.startswith(b'{"amount":')]
         mine = [record for record in ids(place.log) if record in set(in_part)]
         assert mine == list(dict.fromkeys(in_part)), f"the order of {part}"
-    refused = {(one.source, one.raw) for _, one in place.log.refused(place.log.refused_numbers())}
+    refused = {(entry.source, entry.raw) for _, entry in place.log.refused(place.log.refused_numbers())}
     assert ("payments/0", b"{ no JSON") in refused
     if len(feed.parts) == 1:
         undisturbed = Place(tmp_path / "undisturbed")
@@ -505,7 +505,7 @@ def test_a_line_that_the_door_fails_at_is_refused_by_itself(place, monkeypatch):
     monkeypatch.setattr(EventValidator, "admit_with_personal", failing)
     work = Worker(place, MemorySource(poisoned(100, 0, 41, 42, 99)), AT_END).run()
 
-    entries = [one for _, one in place.log.refused(place.log.refused_numbers())]
+    entries = [entry for _, entry in place.log.refused(place.log.refused_numbers())]
     assert [(entry.source, entry.place) for entry in entries] == [("payments/0", at) for at in ("0", "41", "42", "99")]
     assert {entry.reason for entry in entries} == {
         "shroff cannot process it (ValueError: a marker); please report this"
@@ -535,7 +535,7 @@ def test_a_message_that_deciding_fails_at_is_found_and_refused_and_the_others_go
     source = MemorySource(poisoned(300, 5, 150, 299))
     work = Worker(place, source, WorkerOptions(batch_size=size, until_idle_s=0.0), tell=told.append).run()
 
-    assert [one.place for _, one in place.log.refused(place.log.refused_numbers())] == ["5", "150", "299"]
+    assert [entry.place for _, entry in place.log.refused(place.log.refused_numbers())] == ["5", "150", "299"]
     assert len(ids(place.log)) == 297
     assert (work.unbearable, work.counts.decisions, work.quarantined) == (3, 297, 3)
     assert work.restored <= 9, "each is found among 300 in three steps"
@@ -553,7 +553,7 @@ def test_a_message_that_the_commit_fails_at_is_found_and_refused(place):
     place.on_append = fail
     work = Worker(place, MemorySource(poisoned(200, 120), random=Random(7)), AT_END).run()
 
-    assert [one.place for _, one in place.log.refused(place.log.refused_numbers())] == ["120"]
+    assert [entry.place for _, entry in place.log.refused(place.log.refused_numbers())] == ["120"]
     assert (work.unbearable, work.counts.decisions) == (1, 199)
 
 

@@ -229,7 +229,7 @@ class CaseContract(Contract):
                     parts += part
 
         assert parts == whole
-        assert whole == sorted(given, key=lambda one: _sorted_by(one, order))
+        assert whole == sorted(given, key=lambda case: _sorted_by(case, order))
 
     def test_a_filter_finds_what_it_names(self, tmp_path: Path) -> None:
         given = [
@@ -271,13 +271,13 @@ class CaseContract(Contract):
                 change.add_alerts(alerts)
 
             with store.look() as look:
-                for one, numbers in wanted.items():
-                    assert [found.number for found in look.queue(one)] == numbers, one
+                for query, numbers in wanted.items():
+                    assert [found.number for found in look.queue(query)] == numbers, query
                     stakes = [given[number - 1].stake for number in numbers]
                     there = [stake for stake in stakes if stake is not None]
                     oldest_ms = min((given[number - 1].opened_ms for number in numbers), default=None)
-                    assert look.totals(one) == Totals(len(numbers), sum(there) if there else None, oldest_ms), one
-                    assert look.count(one) == len(numbers), one
+                    assert look.totals(query) == Totals(len(numbers), sum(there) if there else None, oldest_ms), query
+                    assert look.count(query) == len(numbers), query
             assert store.changes == 1
 
     def test_of_cases_about_one_key_the_newest_that_is_not_closed_is_found(self, tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ class CaseContract(Contract):
             change.add_cases(given)
             found = change.open_about([about_of("card", key) for key in "abcd"] * 400)
 
-            assert {about: one.number for about, one in found.items()} == {
+            assert {about: case.number for about, case in found.items()} == {
                 about_of("card", "a"): 2,
                 about_of("card", "b"): 4,
             }
@@ -457,21 +457,21 @@ _ABOUT = (
 )
 
 
-def _cursor(one: Case, order: str) -> Cursor:
+def _cursor(case: Case, order: str) -> Cursor:
     """Where a part ended: the value as it is, of a missing one -1."""
-    value = _sorted_by(one, order)[0]
-    return value if order in ("due", "urgent") else -value, one.number
+    value = _sorted_by(case, order)[0]
+    return value if order in ("due", "urgent") else -value, case.number
 
 
-def _sorted_by(one: Case, order: str) -> tuple[int, int]:
+def _sorted_by(case: Case, order: str) -> tuple[int, int]:
     if order == "newest":
-        return -one.number, 0
+        return -case.number, 0
     if order == "due":
-        return one.due_ms, one.number
+        return case.due_ms, case.number
     if order == "urgent":
-        return urgency(one, NOW_MS + 1), one.number
-    value = one.stake if order == "stake" else one.score
-    return -(-1 if value is None else value), one.number
+        return urgency(case, NOW_MS + 1), case.number
+    value = case.stake if order == "stake" else case.score
+    return -(-1 if value is None else value), case.number
 
 
 @dataclass

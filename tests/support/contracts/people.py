@@ -86,7 +86,7 @@ class PeopleContract(PeopleRowsContract):
         with closing(self.make_store(tmp_path)) as store, store.look() as look:
             assert seen == kept
             assert [replace(item, number=0) for item in kept] == given
-            assert look.users() == sorted(kept, key=lambda one: one.name)
+            assert look.users() == sorted(kept, key=lambda user: user.name)
             assert [look.user_named(item.name) for item in kept] == kept
             assert [look.user_known_as(item.subject) for item in kept if item.subject] == [k for k in kept if k.subject]
             assert look.user_named("nobody") is None
@@ -225,7 +225,7 @@ class PeopleContract(PeopleRowsContract):
             act(f"s {text}\x00\u2028\ud800"[:500], after={"text": text, "list": [1, None, True]}) for text in TEXTS
         ]
         with store.change() as change:
-            rows = [change.audit(one, NOW_MS + number) for number, one in enumerate(given)]
+            rows = [change.audit(act, NOW_MS + number) for number, act in enumerate(given)]
         store.close()
         again = self.make_store(tmp_path)
 

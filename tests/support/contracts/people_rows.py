@@ -122,8 +122,8 @@ class PeopleRowsContract(Contract):
             (Act(ann, "sign_in", "user ann"), NOW_MS + 3),
         ]
         with store.change() as change:
-            for one, at_ms in acts:
-                change.audit(one, at_ms)
+            for act, at_ms in acts:
+                change.audit(act, at_ms)
 
         def numbers(wanted: AuditFilter, **more: int) -> list[int]:
             with store.look() as look:
