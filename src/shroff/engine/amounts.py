@@ -68,7 +68,7 @@ class AmountWriter:
         )
         pieces = texts.add_all([*self._pieces, b","])
         *before, end = (pieces.take(np.array([at])) for at in range(len(self._pieces) + 1))
-        return [*(part for name, value in zip(before, shown, strict=True) for part in (name, *value)), end]
+        return [*(part for prefix, slices in zip(before, shown, strict=True) for part in (prefix, *slices)), end]
 
     def _original(self, texts: TextPool, column: Column, count: int) -> list[Slices]:
         """An original amount as `canonical_value` writes it: its whole units by the kernel, and what stands around."""

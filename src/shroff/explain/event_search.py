@@ -73,7 +73,7 @@ def search_parts(
     there = log.records_at(first)
     is_all = end <= log.pruned_to()
     events = [(there[place], places[place]) for place in first if place in there]
-    return PartFound(events, [(*key, *record) for key, record in keys.items()][:FOUND_MAX], 0 if is_all else end)
+    return PartFound(events, [(*key, *named) for key, named in keys.items()][:FOUND_MAX], 0 if is_all else end)
 
 
 def _people(log: Log, start: int, end: int, fields: _SearchFields) -> dict[int, tuple[bytes, str]]:

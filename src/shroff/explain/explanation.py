@@ -154,7 +154,7 @@ def explain(
     for name in (name for name in definitions.feature_names(row.event) if name in document["features"]):
         feature = definitions.features[name]
         key = keys.get(feature.entity)
-        usual = _usual(name, (name.shown for name in earlier.get(feature.entity, ())), feature.type.kind)
+        usual = _usual(name, (decision.shown for decision in earlier.get(feature.entity, ())), feature.type.kind)
         shown = None if key is None else key_text(key[0] if len(key) == 1 else key)
         text = as_written(None if feature.place is None else feature.place.text, feature.node)
         lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))

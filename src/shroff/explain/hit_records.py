@@ -171,14 +171,14 @@ class HitRecords(Struct):
         counts = dict.fromkeys(("fraud", "genuine", "unclear", "immature"), 0)
         amount = fraud = 0
         days: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
-        for node in found:
-            verdict = self._verdict(node, definitions)
+        for hit in found:
+            verdict = self._verdict(hit, definitions)
             counts[verdict] += 1
-            amount += node.amount_minor or 0
-            fraud += (node.amount_minor or 0) if verdict == "fraud" else 0
-            day = days[day_number(node.time_ms, self.zone)]
+            amount += hit.amount_minor or 0
+            fraud += (hit.amount_minor or 0) if verdict == "fraud" else 0
+            day = days[day_number(hit.time_ms, self.zone)]
             day[0] += 1
-            day[1] += node.verdict == "fraud"
+            day[1] += hit.verdict == "fraud"
         first, last = min(days), max(*days, day_number(self.last_ms, self.zone))
         return RuleRecord(
             len(found),

@@ -268,14 +268,14 @@ def amounts_before(
     if own is None:
         return None
     entities = dict.fromkeys([*(rule.by for rule in hit), *definitions.events.entities])
-    for entity in (record for record in entities if not any(word in record for word in PAID)):
+    for entity in (entity for entity in entities if not any(word in entity for word in PAID)):
         past = earlier.get(entity, ())
         amounts = [_amount(record, name, shape) for record in past if record.event == event]
         found = [amount for amount in amounts if amount and own.time_ms - REACH_MS < amount.time_ms <= own.time_ms]
         if found:
             limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)
-            rule, limit = next((name for name in limits if name[1] is not None), ("", None))
-            ordered = sorted(found, key=lambda event: event.time_ms)
+            rule, limit = next((pair for pair in limits if pair[1] is not None), ("", None))
+            ordered = sorted(found, key=lambda amount: amount.time_ms)
             is_cut = len(past) == EARLIER_MAX and own.time_ms - REACH_MS < past[0].time_ms
             return AmountsBefore(entity, own, ordered, is_cut, rule, limit)
     return None

@@ -180,7 +180,7 @@ def clock_words_of(teller: ValueWording, node: Node, form: tuple[str, str] = AS_
         return ""
     call, held = found
     every = range(ROUNDS[call.function])
-    fits = [path for path in every if (path in held) == is_true]
+    fits = [number for number in every if (number in held) == is_true]
     if not fits or len(fits) == len(every):
         return ""
     zone, what = zone_words(call), teller.noun(call.arguments[0])

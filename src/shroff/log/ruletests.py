@@ -142,7 +142,7 @@ class _Passed(FrozenStruct):
             (was.settings, now.settings),
             (was.reference.tables, now.reference.tables),
         )
-        return all(rule is other for rule, other in both) and all(
+        return all(part is other for part, other in both) and all(
             answer_of(lists.get(name, {}), value) == answer
             for name, answers in self.answers.items()
             for value, answer in answers.items()

@@ -76,7 +76,7 @@ def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: 
     def found() -> Iterator[Sequence[Submission]]:
         dated = ((run, _row_times(run, until_ms)) for run in in_runs(submissions).runs)
         for run, slips in slip_rows(dated, definitions.settings.lateness_ms):
-            yield [refused(event) if at in slips else event for at, event in enumerate(run)] if slips else run
+            yield [refused(row) if at in slips else row for at, row in enumerate(run)] if slips else run
 
     return InRuns(found())
 

@@ -357,9 +357,7 @@ def _champions_gone(before: str | None, definitions: Definitions) -> list[str]:
     """Warning that the file with the champions is missing (a rollback does not remove it)."""
     if before is None or FILE in definitions.files:
         return []
-    champions = [
-        (event, scoring.champion.id) for event, scoring in read_in_force(before, []).items() if scoring.champion
-    ]
+    champions = [(event, force.champion.id) for event, force in read_in_force(before, []).items() if force.champion]
     return [
         f"{FILE} no longer exists, so {id_} is no longer the champion of {event}, and no score counts. "
         f"Restore the file, or run 'shroff models promote {id_}'."

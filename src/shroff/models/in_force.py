@@ -86,7 +86,7 @@ class InForce(FrozenStruct, forbid_unknown_fields=True, omit_defaults=True):
 
     def unwaived(self, id_: str, failed: Sequence[str]) -> tuple[str, ...]:
         """The failed gates of a model, by name, that no promotion of it waived, whatever the limit was then."""
-        waived = {result.gate for promotion in self.champions if promotion.id == id_ for result in promotion.waived}
+        waived = {waiver.gate for promotion in self.champions if promotion.id == id_ for waiver in promotion.waived}
         return tuple(gate for gate in failed if gate not in waived)
 
     @property

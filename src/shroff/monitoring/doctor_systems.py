@@ -47,9 +47,9 @@ class AddedChecks(Protocol):
 
 def asked(tries: Sequence[Try], limit_s: float) -> list[Finding]:
     """Check all systems in parallel; one that has not answered in time is unreachable. Cost: the limit at most."""
-    found = [_Answer(record.ask) for record in tries]
+    found = [_Answer(attempt.ask) for attempt in tries]
     until_s = time.monotonic() + limit_s
-    return [_finding(ask, answer, until_s, limit_s) for ask, answer in zip(tries, found, strict=True)]
+    return [_finding(attempt, answer, until_s, limit_s) for attempt, answer in zip(tries, found, strict=True)]
 
 
 def within(limit_s: float, ask: Callable[[], Given], what: str) -> Given:

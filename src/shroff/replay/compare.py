@@ -224,7 +224,7 @@ def compare_marks(
     if recorded == computed:
         return
     stored, again = set(recorded), set(computed)
-    for seq, row in sorted(stored ^ again, key=lambda record: record[0]):
+    for seq, row in sorted(stored ^ again, key=lambda pair: pair[0]):
         sides = (f"{what} {row}", f"no {what}") if (seq, row) in stored else (f"no {what}", f"{what} {row}")
         result.differ(Mismatch(what, "", seq, engine, *sides))
 

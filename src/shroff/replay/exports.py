@@ -67,7 +67,7 @@ def with_personal(kind: ExportKind, events: Events, names: Sequence[str]) -> Exp
         return kind
     if kind is not KINDS["events"]:
         raise UsageError(f"personal fields lie beside events; {kind.name} have none.")
-    known = {record.name for type_ in events.types.values() for record in type_.personal}
+    known = {field.name for type_ in events.types.values() for field in type_.personal}
     for name in names:
         if name not in known:
             hint = nearest(name, known) or f"There is {', '.join(sorted(known)) or 'none'}."

@@ -139,11 +139,11 @@ def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None)
     """
     in_force: dict[tuple[str, str], tuple[VerdictInForce, int, tuple[Value, ...]]] = {}
     for batch in known_by(log_batches(log, definitions), moment_ms(as_of)):
-        for seq, record in batch:
-            if isinstance(record, LabelEvent):
-                key, new = (record.of.type, record.of.id), standing_of(record)
+        for seq, event in batch:
+            if isinstance(event, LabelEvent):
+                key, new = (event.of.type, event.of.id), standing_of(event)
                 if key not in in_force or in_force[key][0].gives_way_to(new):
-                    in_force[key] = new, seq, record.values
+                    in_force[key] = new, seq, event.values
     label = definitions.events.label
     fields = [label.fields[label.at(name)] for name in _LABEL_FIELDS]
     ordered = sorted((seq, key, values) for key, (_, seq, values) in in_force.items())

@@ -51,7 +51,7 @@ class _VersionStretch:
     @property
     def computed(self) -> list[Computed]:
         """All that is compared: without what reasons show."""
-        reasons = {record.name for rule in self.definitions.rules for record in rule.reason_computed()}
+        reasons = {feature.name for rule in self.definitions.rules for feature in rule.reason_computed()}
         return [feature for feature in computed_of(self.definitions) if feature.name not in reasons]
 
     def is_like(self, other: _VersionStretch) -> bool:

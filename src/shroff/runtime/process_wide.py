@@ -156,8 +156,8 @@ def one_heap() -> None:
         return
     with suppress(AttributeError):
         setting = ctypes.CDLL(None).mallopt
-        for name, value in _ONE_HEAP:
-            setting(name, value)
+        for option, value in _ONE_HEAP:
+            setting(option, value)
     pa.set_memory_pool(pa.system_memory_pool())
 
 

@@ -260,7 +260,7 @@ def _paired(
         return (), ""
     blocks = key_blocks([rows.keys], settings.capacity.entity if settings.capacity else "")
     theirs, ours = (
-        estimate([judge(rows, model, terms.outcomes(model))], terms, None, blocks, settings.seed) for model in scores
+        estimate([judge(rows, side, terms.outcomes(side))], terms, None, blocks, settings.seed) for side in scores
     )
     frauds = int(np.count_nonzero(rows.frauds))
     found = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
@@ -307,7 +307,7 @@ def _text(found: Comparison) -> str:
     if found.needs:
         return "\n".join([*lines, "", f"  {one_line(found.needs)}."])
     heads = ("", found.champion, found.challenger, "difference", "95 %", "", "seen from", "frauds wanted")
-    lines += ["", table([_row(row) for row in found.found], heads), ""]
+    lines += ["", table([_row(paired) for paired in found.found], heads), ""]
     lines.append("  `seen from`: the smallest difference that these labels detect with 80 % power.")
     lines.append("  `frauds wanted`: known frauds needed to detect the measured difference.")
     return "\n".join(lines)

@@ -181,7 +181,7 @@ def _cut(definitions: Definitions, settings: ModelSettings, source: HistorySourc
     """The source without all records of after a moment."""
 
     def taken() -> Iterator[FeatureEvents]:
-        return (known_at(event, at_ms, definitions, settings.event) for event in source.taken())
+        return (known_at(batch, at_ms, definitions, settings.event) for batch in source.taken())
 
     return replace(
         source, taken=taken, labels=lambda: [label for label in source.labels() if label.known_at_ms <= at_ms]
@@ -302,14 +302,14 @@ class _Turned(FrozenStruct):
 
     def _taken(self, definitions: Definitions, source: HistorySource) -> Iterator[FeatureEvents]:
         rng = np.random.default_rng(self.seed)
-        for event in source.taken():
-            if "label" not in event.frames:
-                yield event
+        for batch in source.taken():
+            if "label" not in batch.frames:
+                yield batch
                 continue
-            frame = event.frames["label"]
+            frame = batch.frames["label"]
             events = [self._label(label, rng) for label in frame.events]
             turned = Frame(frame.type, events, frame.rows, definitions.events, definitions.reference)
-            yield replace(event, frames={**event.frames, "label": turned})
+            yield replace(batch, frames={**batch.frames, "label": turned})
 
     def _label(self, label: LogEvent, rng: np.random.Generator) -> LogEvent:
         if not isinstance(label, LabelEvent) or label.time_ms <= self.at_ms:

@@ -62,13 +62,13 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
         "metrics": {name: asdict(estimate) for name, estimate in evaluation.metrics.items()},
         "baselines": {
             name: {
-                "about": row.about,
-                "rows": row.rows,
-                "frauds": row.frauds,
-                "metrics": {metric: asdict(value) for metric, value in row.metrics.items()},
-                "above": {metric: asdict(value) for metric, value in row.differences.items()},
+                "about": baseline.about,
+                "rows": baseline.rows,
+                "frauds": baseline.frauds,
+                "metrics": {metric: asdict(estimate) for metric, estimate in baseline.metrics.items()},
+                "above": {metric: asdict(difference) for metric, difference in baseline.differences.items()},
             }
-            for name, row in evaluation.compared.items()
+            for name, baseline in evaluation.compared.items()
         },
         "folds": [asdict(fold) for fold in evaluation.folds],
         "slices": [asdict(slice_) for slice_ in evaluation.slices],

@@ -52,7 +52,7 @@ def _runs_with_labels(
             dated, times = dated_events(run)
             lines = dated.tolist()
         else:
-            found = [(at, event.moment_ms) for at, event in enumerate(run) if event.event is not None]
+            found = [(at, submission.moment_ms) for at, submission in enumerate(run) if submission.event is not None]
             lines, times = [at for at, _ in found], np.array([moment_ms for _, moment_ms in found], np.int64)
         newest, before, labels = np.maximum.accumulate(times), list[int](), list[Submission]()
         while following is not None and len(newest):

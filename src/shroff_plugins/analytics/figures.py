@@ -220,8 +220,8 @@ class _UserTally(_DayCounts):
                 yield name, _fields(counted.where) | user_fields(self._events, self.figure.distinct, name)
 
     def add(self, frame: Frame, at: Ints, inside: Bools) -> None:
-        for name, seen in self._seen.items():
-            kept = _kept(name, frame, inside)
+        for counted, seen in self._seen.items():
+            kept = _kept(counted, frame, inside)
             if kept is not None:
                 users = user_codes(frame, self.figure.distinct, self._events, self._codes)
                 kept &= users >= 0
@@ -230,7 +230,8 @@ class _UserTally(_DayCounts):
     def over(self, first: int, last: int) -> int:
         if not self._found:
             self._found = {
-                name: np.unique(np.concatenate([np.zeros(0, np.int64), *seen])) for name, seen in self._seen.items()
+                counted: np.unique(np.concatenate([np.zeros(0, np.int64), *seen]))
+                for counted, seen in self._seen.items()
             }
         found, *also = (_users_of(rows, first, last) for rows in self._found.values())
         return len(found) if not also else len(np.intersect1d(found, also[0], assume_unique=True))

@@ -223,7 +223,7 @@ class _FigureLoader:
         return Figure(name, type_, fact=fact, key=_text(tree, "key"), **_shown(tree))
 
     def _of_value(self, name: str, tree: YamlMapping) -> Figure | None:
-        types = {figure_of(certificate.name): certificate.type for certificate in self._known.values()}
+        types = {figure_of(figure.name): figure.type for figure in self._known.values()}
         names = DeclaredNames(entities={_SCOPE: frozenset()}, money_places=self._names.money_places)
         scope = Scope(names, what="the value of a figure", feature=types.get, feature_names=lambda: list(types))
         written = tree.get("value")

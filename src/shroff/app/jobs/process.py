@@ -64,8 +64,8 @@ class JobProcess:
             end = self._worked(kind)
         finally:
             self._over.set()
-            for name, handler in before.items():
-                signal.signal(name, handler)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         beating.join()
         self._keep(end)
 

@@ -385,8 +385,8 @@ class Promotions(ProjectPart):
     def _event_tried(self, id_: str) -> str:
         """The event type of a model that has a role; its folder need not be there."""
         for known in (self.in_force(), self._logged() or {}):
-            for event, certificate in known.items():
-                if role_of(certificate, id_):
+            for event, force in known.items():
+                if role_of(force, id_):
                     return event
         raise UsageError(f"{id_} is neither in shadow nor a challenger. 'shroff models list' shows the roles.")
 

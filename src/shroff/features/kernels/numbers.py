@@ -75,7 +75,7 @@ def settle(function: Kernel) -> Kernel:
 
 def _names(code: CodeType) -> set[str]:
     inside = [co_const for co_const in code.co_consts if isinstance(co_const, CodeType)]
-    return {*code.co_names, *(name for node in inside for name in _names(node))}
+    return {*code.co_names, *(name for part in inside for name in _names(part))}
 
 
 def compiled(function: Kernel) -> Kernel:

@@ -76,10 +76,10 @@ def lines_of(
     There is a slack behind the last. Where there is no form, or the record is not so plain, the line is empty.
     """
     numbers = {shape: at for at, shape in enumerate(dict.fromkeys(shape for shape in forms if shape is not None))}
-    plans, symbols = [number.plan.copy() for number in numbers], list[bytes]()
-    for column, plan in zip(numbers, plans, strict=True):
+    plans, symbols = [shape.plan.copy() for shape in numbers], list[bytes]()
+    for shape, plan in zip(numbers, plans, strict=True):
         plan[plan[:, kernel.KIND] == kernel.SYMBOL, kernel.FIRST : kernel.STOP + 1] += len(symbols)
-        symbols += column.symbols
+        symbols += shape.symbols
     which = np.fromiter((-1 if shape is None else numbers[shape] for shape in forms), np.int64, len(forms))
     ends = np.fromiter(map(len, messages), np.int64).cumsum()
     room = sum(shape.room + len(form.sent[0]) for shape in forms if shape is not None)

@@ -132,7 +132,7 @@ class _NamedRuns(_JsonRuns):
             return self._forms.run(self._types[head], raws, careful, [origin], texts=texts)
 
         runs = [read(head, lambda _: _NONE) or () for head in few]
-        others = {at: event for run in runs for at, event in enumerate(run) if event is not _NONE}
+        others = {at: submission for run in runs for at, submission in enumerate(run) if submission is not _NONE}
         return read(most, lambda at: others.get(at) or careful(at))
 
 

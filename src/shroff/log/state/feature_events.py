@@ -76,7 +76,7 @@ class LeftOut(Struct):
         )
         words = ", ".join(f"{count:,} {what}" for count, what in kinds if count)
         lines = f"{self.count:,} line{'s' if self.count > 1 else ''} of the files gave no event: {words}"
-        first = "".join(f"; the first is {event.source}:{event.place}: {event.reason}" for event in self.first[:1])
+        first = "".join(f"; the first is {left.source}:{left.place}: {left.reason}" for left in self.first[:1])
         return f"{lines}{first}".rstrip(".")
 
     def add(self, kind: str, count: int, named: Iterable[Left]) -> None:
@@ -201,4 +201,4 @@ def known_by(batches: WindowState, as_of_ms: int | None) -> WindowState:
     No feature of an event up to it could see what is left out: an aggregate looks at nothing later than its own event.
     """
     for batch in batches:
-        yield batch if as_of_ms is None else [event for event in batch if event[1].time_ms <= as_of_ms]
+        yield batch if as_of_ms is None else [pair for pair in batch if pair[1].time_ms <= as_of_ms]

@@ -107,8 +107,8 @@ def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None
         found.drawn[CARD_PRECISION], found.blocks[CARD_PRECISION] = np.zeros(0), 0
         return
     shown = [_key_days(fold) for fold in folds]
-    each = [card_precision(row, k) for row in shown]
-    best = _mean([best_card_precision(row, k) for row in shown])
+    each = [card_precision(days, k) for days in shown]
+    best = _mean([best_card_precision(days, k) for days in shown])
     why = ["" if len(days) else "no test row has a key" for days in each]
     _add_by_day(found, CARD_PRECISION, each, [np.ones(len(days)) for days in each], why, seed, best)
 

@@ -112,9 +112,9 @@ def asked_again(stored: Stored, gates: Sequence[ModelGate]) -> list[GateResult]:
     for gate in gates:
         # The same of a gate that nobody asked when the model was trained
         found += [
-            replace(events, note=f"{_SINCE}; {events.note}" if events.note else _SINCE)
-            for events in _judged(gate, measured)
-            if (events.name, events.limit) not in judged
+            replace(result, note=f"{_SINCE}; {result.note}" if result.note else _SINCE)
+            for result in _judged(gate, measured)
+            if (result.name, result.limit) not in judged
         ]
     return found
 
@@ -207,7 +207,7 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
 def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:
     """Baseline without a model, in words and measured; None where none was measured."""
     found = ((words, compared.get(name)) for name, words in _ALONE.items())
-    return next(((words, reason) for words, reason in found if reason is not None), None)
+    return next(((words, baseline) for words, baseline in found if baseline is not None), None)
 
 
 def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:

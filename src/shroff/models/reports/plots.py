@@ -31,7 +31,7 @@ def curves(evaluation: Evaluation) -> Markup:
     tested = evaluation.tested
     points = zip(*precision_by_recall(tested.scores, tested.frauds), strict=True)
     found = [(recall, precision) for recall, precision in points if recall]  # from the first fraud that is caught on
-    recall, precision = [name for name, _ in found], [value for _, value in found]
+    recall, precision = [recall for recall, _ in found], [precision for _, precision in found]
     share = ChartAxis("recall", 0, 1)
     base = float(tested.frauds.mean()) if len(tested.frauds) else 0.0
     lines = [ChartLine("model", recall, precision), ChartLine("by lot", [0, 1], [base, base], REF)]

@@ -326,7 +326,7 @@ class BatchTally:
     def _add_earlier(self, outcome: str, named: tuple[object, ...], amount: float) -> None:
         found = self._earlier_of.get(named)
         if found is None:
-            type_, country = (self._bounded(label, series) for label, series in enumerate(named))
+            type_, country = (self._bounded(place, series) for place, series in enumerate(named))
             found = self.earlier.setdefault((type_, country), EarlierAmounts(AMOUNTS))
             if len(self._earlier_of) < KEPT_MAX:
                 self._earlier_of[named] = found

@@ -58,7 +58,7 @@ class SourceReading:
         if self._several is not None:
             self._several.adopt(log)
         each = [(f"{reader.name}/", reader) for reader in self._several.readers] if self._several else [("", source)]
-        self._letters = [(begin, DeadLetters(log, entry, tell)) for begin, entry in each]
+        self._letters = [(begin, DeadLetters(log, reader, tell)) for begin, reader in each]
         self.reached = log.offsets(source.name)
         work.offsets = known(self.reached)
         self.is_begun, self._retry, self._asked_s = False, Backoff(), 0.0
