@@ -36,7 +36,6 @@ from sklearn.preprocessing import StandardScaler
 
 from bench.machine import describe, write_result
 from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_precision, key_days
-from shroff.models.evaluation.metrics import auc_roc, average_precision
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SHROFF = str(Path(sys.executable).with_name("shroff"))
@@ -278,8 +277,9 @@ def weighed(
     apart = {"auc_roc": np.empty(DRAWN), "average_precision": np.empty(DRAWN)}
     for number in range(DRAWN):
         weights = np.bincount(lots.integers(0, len(cards), len(cards)), minlength=len(cards))[places].astype(float)
-        for name, metric in (("auc_roc", auc_roc), ("average_precision", average_precision)):
-            apart[name][number] = metric(scores, frauds, weights) - metric(other, frauds, weights)
+        for name, metric in (("auc_roc", roc_auc_score), ("average_precision", average_precision_score)):
+            left, right = (metric(frauds, part, sample_weight=weights) for part in (scores, other))
+            apart[name][number] = left - right
     return {name: tuple(np.percentile(values, [2.5, 97.5])) for name, values in apart.items()}
 
 

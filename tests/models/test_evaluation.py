@@ -9,13 +9,14 @@ from shroff.errors import UsageError
 from shroff.models.definitions import Split
 from shroff.models.evaluation import baselines
 from shroff.models.evaluation.folds import evaluate
-from shroff.models.evaluation.metrics import REVIEW, Terms, auc_roc, average_precision
+from shroff.models.evaluation.metrics import REVIEW, Terms, average_precision
 from shroff.models.evaluation.slices import MISSING, OTHERS, SLICES_MAX, Pooled, amount_bands, new_or_known, slices_of
 from shroff.models.evaluation.windows import rows_of, windows_of
 from shroff.models.learners.training import learn_by
 from shroff.models.reports.html import report_page
 from shroff.models.sets import FRAUD
 from shroff.runtime.values import replace
+from tests.support.ranked import auc_roc
 from tests.support.training_rows import DAY_MS, HOUR_MS, noisy_set, number, settings, training_set
 
 TERMS = Terms(review_at=0.3, decline_at=0.8, false_decline=15, review=4, reviews_a_day=3)

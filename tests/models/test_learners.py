@@ -12,7 +12,7 @@ from sklearn.ensemble import RandomForestClassifier
 from shroff.errors import UsageError
 from shroff.models.definitions import LEARNERS
 from shroff.models.evaluation.calibration import ISOLATION, PLATT, Calibration, uncalibrated
-from shroff.models.evaluation.metrics import auc_roc, average_precision
+from shroff.models.evaluation.metrics import average_precision
 from shroff.models.evaluation.windows import KnownRows
 from shroff.models.learners.isolation import usual_depth
 from shroff.models.learners.learned import LearningPlan
@@ -21,6 +21,7 @@ from shroff.models.learners.search import SearchRange, search
 from shroff.models.learners.training import LAST_SHARE, last_part, loaded, scores_of, thinned, train
 from shroff.models.model import PROBABILITY, InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Input
+from tests.support.ranked import auc_roc
 from tests.support.training_rows import category, noisy_set, number, settings
 
 SMALL = {
