@@ -10,6 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from shroff.app.cases.case_silences import SilenceOfCase
+from shroff.cases import case_actions, case_queries
+from shroff.cases.desk import CaseChangedError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.people import users
@@ -104,6 +107,20 @@ def test_what_was_asked_for_is_taken_back_and_no_list_goes_past_a_second_person(
         entry = {"value": "c-1", "note": "mine", "expires_at": until}
         found = await post(browser, "/api/v1/lists/silence.any_payment/entries", entry)
         assert (found.status, b"second person approves" in found.body) == (409, True)
+
+    run(bank, steps)
+
+
+def test_a_case_that_was_changed_since_it_was_read_silences_nothing(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        project, desk = asks.service.project, asks.service.cases
+        read = case_queries.detail(desk, project.context.who, 1).case.tag
+        case_actions.tag(desk, project.context.who, 1, "phone")
+        until = time_text(project.context.now_ms() + DAY_MS)
+        act = SilenceOfCase(number=1, tag=read, rule="any_payment", until=until, text="a")
+        with pytest.raises(CaseChangedError):
+            await asyncio.to_thread(project.run, act)
+        assert project.silences.all() == []
 
     run(bank, steps)
 

@@ -13,6 +13,8 @@ import pytest
 from shroff.app import project as app
 from shroff.app.models.model_operations import PromoteModel
 from shroff.app.models.promotion import Deployment, Promotions
+from shroff.app.rules.agreements import WaitsError
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import DefinitionError, NotAllowedError, SignInError
 from shroff.people import keys as keys_module
@@ -169,6 +171,42 @@ def test_one_page_has_all_that_waits_and_who_asked_does_not_approve(bank):
         assert (ci.made_by, ci.revoked_at_ms) == ("ann", None), "it ends with who asked for it"
 
     run(bank, steps)
+
+
+def test_who_was_renamed_or_removed_and_came_back_is_no_second_person(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk, root = asks.service.desk, asks.service.project.context.who
+        ben = await second(asks)
+        assert (await send(ben, "/settings/users", name="fay", role="viewer")).status == 422
+        users.rename(desk, root, "ben", display_name="Benjamin", email="", new_name="benjamin")
+        assert (await send(ben, "/settings/users", name="fay", role="viewer")).status == 422
+        users.delete(desk, root, "benjamin")
+        again = await second(asks, "benjamin")
+        assert (await send(again, "/settings/users", name="fay", role="viewer")).status == 422
+        assert "fay" not in {user.name for user in users.all_users(desk)}
+
+        assert (await send(browser, "/settings/users", name="fay", role="viewer")).status == 200
+
+    run(bank, steps)
+
+
+def test_an_approval_counts_once_in_two_tabs_and_not_where_the_act_fails(bank):
+    project = app.open_exactly(bank)
+    approvals = project.agreements
+    people = [replace(project.context.who, kind="user", id=name, name=name) for name in ("ann", "ben", "eve")]
+    asked, tab, other = (project.acting_as(who).agreements for who in people)
+    with pytest.raises(WaitsError), asked.need("users", "user fay", {"name": "fay"}):
+        pass
+    with pytest.raises(LookupError), tab.need("users", "user fay", {"name": "fay"}):
+        raise LookupError
+    assert [approval.by for approval in approvals.all()] == ["ann"], "it waits again"
+
+    with tab.need("users", "user fay", {"name": "fay"}) as by:
+        assert by == "ann"
+        tab.agrees = other.agrees = lambda *_: True  # both looked before either was done
+        with pytest.raises(ChangedMeanwhileError), other.need("users", "user fay", {"name": "fay"}):
+            pass
+    assert approvals.all() == []
 
 
 def test_without_passwords_only_the_provider_signs_in(bank):

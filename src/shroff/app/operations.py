@@ -58,20 +58,19 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
     """Run the operation of a request for the project's caller. Raises: what the operation raises."""
     declared = operation_of(request)
     kind, _, counts = declared.of_two.partition(" ")
-    asked_by = ""
-    if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
-        change = {"act": declared.name, **msgspec.to_builtins(request)}
-        asked_by = project.agreements.need(kind, _subject(declared, request), change)
 
     def record(subject: str, before: object = None, after: object = None) -> None:
         from shroff.people.audit import Action
 
         project.people.record(Action(declared.audit, subject, before, after))
 
-    if declared.audit and "Record" not in declared.needs.values():
-        record(_subject(declared, request), after=msgspec.to_builtins(request))
-    own = {"Record": record, "ProgressSteps": progress, "AskedBy": asked_by}
+    own = {"Record": record, "ProgressSteps": progress, "AskedBy": ""}
     with ExitStack() as held:
+        if kind in project.context.systems.second_person and (not counts or getattr(request, counts)):
+            change = {"act": declared.name, **msgspec.to_builtins(request)}
+            own["AskedBy"] = held.enter_context(project.agreements.need(kind, _subject(declared, request), change))
+        if declared.audit and "Record" not in declared.needs.values():
+            record(_subject(declared, request), after=msgspec.to_builtins(request))
         given = {
             name: own[kind]
             if kind in own

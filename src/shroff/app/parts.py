@@ -88,6 +88,7 @@ class ProjectPart:
         return self._context.systems
 
     # Others that several parts need.
+    _agreements: Agreements = part("rules.agreements:Agreements")
     _lake: Lakes = part("lakes:Lakes")
     _letters: SentLetters = part("notice_files:SentLetters")
     _models: Promotions = part("models.promotion:Promotions")

@@ -191,10 +191,10 @@ def note(desk: CaseService, who: Who, number: int, text: str) -> Case:
         return case
 
 
-def silenced(desk: CaseService, act: Act, number: int, words: str, what: str = SILENCED) -> None:
+def silenced(desk: CaseService, act: Act, number: int, words: str, what: str, seen: str = "") -> None:
     """Write down, in a case and in the record, what becomes of a rule's being silent for whom the case is about."""
     with desk.changing(act.who) as hand:
-        hand.case(number)
+        hand.case(number, seen)
         hand.happened(number, what, words)
         hand.change.people.audit(act, hand.now_ms)
 
@@ -251,13 +251,15 @@ def reopen(desk: CaseService, who: Who, number: int, why: str, tag: str = "") ->
     answers whose labels are not written yet write none for this case.
 
     A case that was opened about the same key meanwhile stays beside it.
-    Raises: as `claim`; UsageError where it is not closed.
+    Raises: as `claim`; UsageError where it is not closed, or was joined to another one.
     """
     words = text_of(why, "why it is reopened")
     with desk.changing(who) as hand:
         case = hand.answerable(hand.case(number, tag))
         if case.state != CLOSED:
             raise UsageError(f"case {number} is {case.state}; only a closed one can be reopened.")
+        if not case.alerts:
+            raise UsageError(f"{case.closed_name} has the events of case {number}; reopen that one.")
         withdraw(hand.change, number)
         alerts = cleared(hand, number)
         again = recounted(case, alerts)

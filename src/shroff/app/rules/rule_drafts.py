@@ -16,7 +16,7 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.rules.agreements import Author, keep, read_kept
 from shroff.app.rules.list_files import RULES_APART
-from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, NotApprovedError, is_version, unrecorded
+from shroff.app.rules.rule_files import FOLDER, Before, ChangedMeanwhileError, is_version, unrecorded
 from shroff.errors import DefinitionError, NotAllowedError, Problem, UsageError
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.project.definitions import Definitions, load_definitions
@@ -158,15 +158,15 @@ class RuleDraftFiles(ProjectPart):
                 before("", "")
             self._forget(id)
 
-    def approve(self, id: str, tag: str, author: Author, before: Before = unrecorded) -> StoredDraft:
+    def approve(self, id: str, tag: str, before: Before = unrecorded) -> StoredDraft:
         """Approve a text as the second person; for `before` see `write_draft`.
 
-        Raises: ChangedMeanwhileError; NotApprovedError for its authors; DefinitionError for a draft with errors.
+        Raises: ChangedMeanwhileError; NotAllowedError for its authors and for a key; DefinitionError for one with
+            errors.
         """
         with config.editing(self._paths):
             draft = self._there(id, tag)
-            if author.id in {editor.id for editor in draft.note.authors}:
-                raise NotApprovedError(f"{author.name} wrote part of this draft; another person must approve it")
+            author = self._agreements.second(draft.note.authors, "a draft")
             self._require_ok(draft)
             note = replace(
                 draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._context.now_ms()
@@ -230,13 +230,13 @@ class RuleDraftFiles(ProjectPart):
     def activate(self, id: str, tag: str, file: str, before: Before = unrecorded) -> str:
         """Make a draft active: it replaces the rule and its trial, and is no longer a draft.
 
-        Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotApprovedError where nobody did.
+        Raises: ChangedMeanwhileError; DefinitionError for mistakes; NotAllowedError where nobody did.
         """
         with config.editing(self._paths):
             draft = self._there(id, tag)
             self._require_ok(draft)
             if self.need_second_person and not draft.is_approved:
-                raise NotApprovedError("a second person has to approve this draft first: shroff.yaml says so")
+                raise NotAllowedError("a second person has to approve this draft first: shroff.yaml says so")
             standing = self._rules.standing(id)
             name = file if standing is None else standing.file.name
             there = self._rules.text_of(name)

@@ -40,12 +40,6 @@ class ChangedMeanwhileError(RefusalError):
         self.headers = {"etag": f'"{there}"'} if there else {}
 
 
-class NotApprovedError(RefusalError):
-    """A second person must approve the draft, and that person must not be one of its authors."""
-
-    status, code, title = 403, "not-allowed", "You do not have permission"
-
-
 class NoRuleError(RefusalError):
     """There is no such rule."""
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.app.rules.agreements import OF_SILENCE, Agreements, Author, PendingApproval
+from shroff.app.rules.agreements import OF_SILENCE, Author, PendingApproval
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.silences import Silences
-from shroff.errors import NotAllowedError, UsageError
+from shroff.errors import UsageError
 from shroff.language.values import parse_time
 
 Recorded = Callable[[], None]  # tells what is about to be done; where it raises, nothing is
@@ -23,7 +23,7 @@ class PendingSilences(ProjectPart):
 
     def all(self) -> list[PendingApproval]:
         """List the requests that have not expired, by rule and key."""
-        found = [waiting for waiting in Agreements(self._context).all() if waiting.subject.startswith(OF_SILENCE)]
+        found = [waiting for waiting in self._agreements.all() if waiting.subject.startswith(OF_SILENCE)]
         return sorted(found, key=lambda waiting: (waiting.change["rule"], waiting.change["key"]))
 
     def ask(
@@ -43,18 +43,17 @@ class PendingSilences(ProjectPart):
             says, now_ms = f"silence {rule} until {until}", self._context.now_ms()
             request = PendingApproval(subject, change, says, [*authors, *hands], now_ms, parse_time(until))
             before()
-            Agreements(self._context).put(request, was)
+            self._agreements.put(request, was)
         return request
 
-    def approve(self, rule: str, key: str, tag: str, author: Author, before: Recorded) -> None:
+    def approve(self, rule: str, key: str, tag: str, before: Recorded) -> None:
         """Approve a silence that somebody else requested: as `write_silence`.
 
         Raises: UsageError where nobody asked; ChangedMeanwhileError where something else is asked for now;
-            NotAllowedError for who had a hand in it.
+            NotAllowedError for who had a hand in it, and for a key.
         """
         request = self._known_request(rule, key, tag)
-        if author.id in {requester.id for requester in request.authors}:
-            raise NotAllowedError(f"{author.name} requested this silence; another person must approve it")
+        self._agreements.second(request.authors, "a silence")
 
         def still_asked(_: object) -> None:
             self._known_request(rule, key, tag)  # nobody took it back meanwhile
@@ -62,13 +61,13 @@ class PendingSilences(ProjectPart):
 
         until, note = request.change["until"], request.change["note"]
         Silences(self._context).write(rule, key, until, note=note, by=request.by, before=still_asked)
-        Agreements(self._context).forget(request.subject, request.change)
+        self._agreements.forget(request.subject, request.change)
 
     def drop(self, rule: str, key: str, before: Recorded) -> None:
         """Delete a request. Raises: UsageError if there is none."""
         request = self._known_request(rule, key)
         before()
-        Agreements(self._context).forget(request.subject, request.change)
+        self._agreements.forget(request.subject, request.change)
 
     def _of(self, rule: str, key: str) -> PendingApproval | None:
         return next((it for it in self.all() if (it.change["rule"], it.change["key"]) == (rule, key)), None)

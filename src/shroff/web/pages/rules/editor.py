@@ -17,7 +17,7 @@ from shroff.app.rules.draft_operations import (
     WriteDraft,
 )
 from shroff.app.rules.rule_drafts import TOO_LONG, StoredDraft, is_short
-from shroff.app.rules.rule_files import ChangedMeanwhileError, NotApprovedError
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.rule_looks import RuleLook
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
 from shroff.json_types import JsonObject
@@ -138,7 +138,7 @@ def _prevented(error: ShroffError) -> tuple[str, int]:
         return "The draft was changed meanwhile. Review it before you continue.", 412
     if isinstance(error, DefinitionError):
         return "The draft has errors, or its tests fail. Fix them first.", 422
-    return sentence(str(error)), 403 if isinstance(error, NotAllowedError | NotApprovedError) else 422
+    return sentence(str(error)), 403 if isinstance(error, NotAllowedError) else 422
 
 
 async def _editor(
