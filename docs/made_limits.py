@@ -255,6 +255,10 @@ def _signing_in() -> list[Row]:
         ("pause after failed attempts", f"{throttle.PAUSE_MS_MAX // 60_000} min at most", "429"),
         ("one address", "of IPv6 its /64", ""),
         ("sign-ins of one address at once", f"{service.SIGN_INS_OF_SENDER_MAX}", "429"),
-        ("customer links opened from one address", f"{service.STRANGERS_RATE:g} a second", f"429 {RETRY}"),
+        (
+            "customer links opened, sign-ins with a provider and forms of passkeys of one address, together",
+            f"{service.STRANGERS_RATE:g} a second",
+            f"429 {RETRY}",
+        ),
         ("senders with a remembered rate", f"{SENDERS_MAX:,}", "the longest-inactive one is forgotten"),
     ]

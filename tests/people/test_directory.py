@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -484,3 +485,13 @@ def test_what_is_sent_leaves_the_users_that_the_same_acts_of_an_admin_leave(tmp_
     for side in sides:
         side.close()
     assert found == wanted
+
+
+def test_20_000_members_are_replaced_without_comparing_each_with_all():
+    members = [{"value": f"user-{number}"} for number in range(20_000)]
+    one = {"op": "replace", "path": "members", "value": [{"value": "user-7"}]}
+    begun = time.process_time()
+    found = directory.patched({"members": members}, {"Operations": [one]})
+
+    assert found["members"] == [{"value": "user-7"}]
+    assert time.process_time() - begun < 1

@@ -200,9 +200,9 @@ def test_a_role_that_needs_it_sets_it_up_at_the_first_sign_in(desk, clock):
 def test_no_link_goes_around_it(desk, clock):
     set_up(desk, clock)
     once = links.for_signing_in(desk, ROOT, "ann").removeprefix(links.ONCE)
-    password = links.for_password(desk, ROOT, "ann").removeprefix(links.PATH)
 
     assert links.sign_in(desk, once, HERE).is_half
+    password = links.for_password(desk, ROOT, "ann").removeprefix(links.PATH)
     assert links.use(desk, password, "staple of another kind").is_half
 
 

@@ -647,13 +647,13 @@ def once_of(path: str) -> str:
 
 def test_a_link_signs_a_user_in_once_and_leaves_the_password(desk, ann):
     before, path = signed(desk), links.for_signing_in(desk, ROOT, "Ann")
-    assert links.signs_in(desk, once_of(path)).name == "ann"
+    assert links.asks_for(desk, once_of(path), links.ONCE).name == "ann"
     now = links.sign_in(desk, once_of(path), "1.2.3.4")
 
     assert sessions.signed_in(desk, now.token).user.number == ann.number
     assert sessions.signed_in(desk, before.token) is not None
     assert signed(desk)
-    for call in (links.signs_in, lambda *words: links.sign_in(*words, "1.2.3.4")):
+    for call in (lambda *words: links.asks_for(*words, links.ONCE), lambda *words: links.sign_in(*words, "1.2.3.4")):
         with pytest.raises(SignInError):
             call(desk, once_of(path))
     assert ("root", "link.make", "user ann") in told(desk)
@@ -661,16 +661,42 @@ def test_a_link_signs_a_user_in_once_and_leaves_the_password(desk, ann):
 
 
 def test_a_link_that_signs_in_sets_no_password_and_one_that_sets_a_password_does_not_sign_in(desk, ann):
-    for_password, once = links.for_password(desk, ROOT, "ann"), links.for_signing_in(desk, ROOT, "ann")
+    once = links.for_signing_in(desk, ROOT, "ann")
     for call in (links.asks_for, lambda *words: links.use(*words, OTHER)):
         for token in (once_of(once), once, once.removeprefix("/login/")):
             with pytest.raises(SignInError):
                 call(desk, token)
-    for call in (links.signs_in, lambda *words: links.sign_in(*words, "1.2.3.4")):
+    assert links.sign_in(desk, once_of(once), "1.2.3.4")
+    for_password = links.for_password(desk, ROOT, "ann")
+    for call in (lambda *words: links.asks_for(*words, links.ONCE), lambda *words: links.sign_in(*words, "1.2.3.4")):
         with pytest.raises(SignInError):
             call(desk, token_of(for_password))
     assert links.use(desk, token_of(for_password), OTHER)
-    assert links.sign_in(desk, once_of(once), "1.2.3.4")
+
+
+@pytest.mark.parametrize("newer", ["link", "admin", "own"])
+def test_a_link_ends_with_a_newer_one_and_with_a_new_password(desk, ann, newer):
+    path = links.for_password(desk, ROOT, "ann")
+    if newer == "link":
+        links.for_password(desk, ROOT, "ann")
+    elif newer == "admin":
+        users.set_password(desk, ROOT, "ann", OTHER)
+    else:
+        sessions.change_password(desk, signed(desk), GOOD, OTHER)
+
+    with pytest.raises(SignInError, match="unknown"):
+        links.use(desk, token_of(path), OTHER)
+
+
+def test_nobody_removes_themselves_to_come_back_as_somebody_else(desk, ann):
+    users.set_role(desk, ROOT, "ann", Role.ADMIN)
+    users.add(desk, ROOT, "ben", Role.ADMIN)
+    me = signed(desk).who
+    with pytest.raises(UsageError, match="another admin has to remove you"):
+        users.delete(desk, me, "Ann")
+    users.delete(desk, me, "ben")
+
+    assert [user.name for user in users.all_users(desk)] == ["ann"]
 
 
 def test_a_link_that_signs_in_has_its_end_and_nobody_disabled_comes_in(desk, clock, ann):

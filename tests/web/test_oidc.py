@@ -16,7 +16,7 @@ from shroff.adapters.people.oidc import Clocks, OidcProvider
 from shroff.config import TEMPLATE_FOLDER
 from shroff.people import directory, oidc, users
 from shroff.people.access import Right, Role, Who
-from shroff.people.store import rows_of
+from shroff.people.store import Visit, rows_of
 from shroff.runtime.values import replace
 from shroff.web.http.authentication import COOKIE, gate_of
 from shroff.web.pages.login import VISIT
@@ -296,5 +296,22 @@ def test_who_was_sent_by_scim_signs_in_as_that_user_with_the_role_of_the_groups(
         await asyncio.to_thread(directory.write, desk, key, "PATCH", "Users", sent.id, off)
         assert not await signed_in(browser)
         refused(await browser.get(await at_provider(await begun(browser), "eve")), "may not sign in any more")
+
+    run(bank, steps)
+
+
+def test_nobody_begins_visits_at_any_pace_and_ended_ones_go(bank):
+    async def steps(asks: Asker, browser: Browser) -> None:
+        desk = asks.service.desk
+        with desk.store.change() as change:
+            change.put(Visit(b"old", "", "", "", "", desk.now_ms()))
+        await begun(browser)
+        with desk.store.look() as look:
+            assert look.find(Visit, b"old") is None
+
+        seen = [(await browser.get(BEGIN)).status for _ in range(200)]
+        assert {303, 429} == set(seen)
+        key = await browser.post("/login/passkey", {})
+        assert key.status == 429
 
     run(bank, steps)

@@ -67,11 +67,7 @@ class KeyDocument(OperationAnswer):
 
 
 def _fields(key: ApiKey) -> JsonObject:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "role": key.role.value,
-        "scopes": [scope.value for scope in key.scopes],
+    return keys.described(key) | {
         "made_at": time_text(key.made_at_ms),
         "made_by": key.made_by,
         "expires_at": time_text_or_none(key.ends_at_ms),

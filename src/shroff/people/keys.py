@@ -211,12 +211,14 @@ def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
     return found[0]
 
 
+def described(key: ApiKey) -> JsonObject:
+    """What a key is called and may do."""
+    return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [scope.value for scope in key.scopes]}
+
+
 def shown(key: ApiKey) -> JsonObject:
     """The fields of a key that people and the audit may see."""
-    return {"id": key.id, "name": key.name, "role": key.role.value, "scopes": [scope.value for scope in key.scopes]} | {
-        "expires_at_ms": key.ends_at_ms,
-        "revoked_at_ms": key.revoked_at_ms,
-    }
+    return described(key) | {"expires_at_ms": key.ends_at_ms, "revoked_at_ms": key.revoked_at_ms}
 
 
 def key_of(who: Who) -> str:

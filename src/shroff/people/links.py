@@ -55,6 +55,7 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
     token, now_ms = desk.token(), desk.now_ms()
     told = {"hours": lasts_ms // 3_600_000, "signs_in": path == ONCE}
     with desk.store.change() as change:
+        change.end_links(user)  # the newest alone works
         change.put(Link(_kept(path, token), user, now_ms + lasts_ms))
         change.audit(Act(who, "link.make", subject, None, told), now_ms)
     return path + token
@@ -66,13 +67,13 @@ def _kept(path: str, token: str) -> bytes:
     return kept if path == PATH else kept[::-1]
 
 
-def asks_for(desk: Desk, token: str) -> User | None:
-    """User whose password a link sets; None where it makes an admin. Changes nothing: mail scanners open links, too.
+def asks_for(desk: Desk, token: str, path: str = PATH) -> User | None:
+    """User whose password a link sets, or whom it signs in (`ONCE`); None where it makes an admin.
 
-    Raises: SignInError where it does nothing.
+    Changes nothing: mail scanners open links, too. Raises: SignInError where it does nothing.
     """
     with desk.store.look() as look:
-        return _owner(look, look.find(Link, token_hash(token)), desk.now_ms())
+        return _owner(look, look.find(Link, _kept(path, token)), desk.now_ms())
 
 
 def use(
@@ -99,14 +100,6 @@ def use(
         else:
             user = users.with_password(desk, change, users.as_who(user), replace(user, password=new.password))
         return open_session(desk, change, user, address, before)
-
-
-def signs_in(desk: Desk, token: str) -> User:
-    """The user whom a link signs in. Changes nothing, as `asks_for`. Raises: SignInError for a link that is invalid."""
-    with desk.store.look() as look:
-        user = _owner(look, look.find(Link, _kept(ONCE, token)), desk.now_ms())
-    assert user is not None, "a link that signs in has a user"
-    return user
 
 
 def sign_in(desk: Desk, token: str, address: str, before: str = "") -> SignedIn:

@@ -85,8 +85,10 @@ def begin(desk: Desk, provider: Provider, redirect_uri: str, back: str = "/") ->
     digest = hashlib.sha256(verifier.encode()).digest()
     challenge = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     url = provider.address(redirect_uri=redirect_uri, state=state, nonce=nonce, challenge=challenge)
+    now_ms = desk.now_ms()
     with desk.store.change() as change:
-        change.put(Visit(token_hash(token), state, nonce, verifier, back_of(back), desk.now_ms() + LASTS_MS))
+        change.sweep(now_ms)
+        change.put(Visit(token_hash(token), state, nonce, verifier, back_of(back), now_ms + LASTS_MS))
     return Begun(url, token)
 
 

@@ -78,8 +78,9 @@ def take(
         if id_:
             user = _mine(desk, change, session)
             return _opened(desk, change, user, _others(user, id_), session, address, "passkey.remove")
-        token, text, state = desk.token(), desk.token(), token_hash(session).hex()
-        change.put(Visit(token_hash(token), state, text, "", name[:100], desk.now_ms() + LASTS_MS))
+        token, text, state, now_ms = desk.token(), desk.token(), token_hash(session).hex(), desk.now_ms()
+        change.sweep(now_ms)
+        change.put(Visit(token_hash(token), state, text, "", name[:100], now_ms + LASTS_MS))
     return token, text, user
 
 

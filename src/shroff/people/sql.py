@@ -222,8 +222,7 @@ class Change(PeopleQueries):
     def remove_user(self, number: int) -> None:
         """Remove a user, with sessions and links."""
         self.end_sessions(number)
-        links = self._tables[Link]
-        self._connection.execute(delete(links).where(links.c.user_ == number))
+        self.end_links(number)
         self.take(User, number)
         self.take(DirectoryEntry, f"user-{number}")
 
@@ -232,7 +231,12 @@ class Change(PeopleQueries):
         table = self._tables[UserSession]
         return self._connection.execute(delete(table).where(table.c.user_ == user)).rowcount
 
-    def sweep(self, now_ms: int, unseen_since_ms: int, quiet_since_ms: int) -> None:
+    def end_links(self, user: int | None) -> None:
+        """Remove all links of a user; of None those that make an admin."""
+        links = self._tables[Link]
+        self._connection.execute(delete(links).where(links.c.user_ == user))
+
+    def sweep(self, now_ms: int, unseen_since_ms: int = 0, quiet_since_ms: int = 0) -> None:
         """Remove sessions, links and visits that have ended, sessions that nobody used, and old attempts."""
         sessions, attempts = self._tables[UserSession], self._tables[Attempts]
         for table in (sessions, self._tables[Link], self._tables[Visit]):

@@ -177,18 +177,21 @@ def set_password(desk: Desk, who: Who, name: str, password: str) -> User:
 
 
 def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
-    """Keep a user whose password is new, and end what was opened with the one before."""
+    """Keep a user whose password is new, and end what was opened with the one before, links too."""
     now = replace(user, stamp=user.stamp + 1)
     change.put_user(now)
     change.end_sessions(user.number)
+    change.end_links(user.number)
     change.audit(Act(who, "user.password", f"user {user.name}"), desk.now_ms())
     return now
 
 
 def delete(desk: Desk, who: Who, name: str) -> User:
-    """Remove a user and the keys that they made; the audit keeps the name. Raises: as `set_role`."""
+    """Remove another user and the keys that they made; the audit keeps the name. Raises: as `set_role`."""
     who.require(Right.MANAGE_USERS)
     known = known_name(name)
+    if who.kind == "user" and who.name == known:  # a provider would make them again, as somebody else
+        raise UsageError("another admin has to remove you.")
     with desk.store.change() as change:
         user = in_look(change, known)
         _check_admins(change, user)

@@ -41,7 +41,7 @@ HEADERS = {
 
 async def show(service: Service, request: Request) -> Response:
     """Page of a link. Changes nothing, so a program that opens links in mails harms nobody."""
-    if _is_too_much(service, request):
+    if is_too_much(service, request):
         return _busy(request, 429)
     try:
         page = await service.in_thread(service.confirming.page, request.path_params["token"], _language(request))
@@ -52,7 +52,7 @@ async def show(service: Service, request: Request) -> Response:
 
 async def answer(service: Service, request: Request) -> Response:
     """Answer by a link, once."""
-    if _is_too_much(service, request):
+    if is_too_much(service, request):
         return _busy(request, 429)
     said, words = _answer(await request.body(BODY_BYTES_MAX))
     token, language = request.path_params["token"], _language(request)
@@ -91,7 +91,7 @@ def _language(request: Request) -> str:
     return found if found in LANGUAGES else ""
 
 
-def _is_too_much(service: Service, request: Request) -> bool:
+def is_too_much(service: Service, request: Request) -> bool:
     return service.strangers.wait_s_of(network_of(request.address), 1) > 0
 
 

@@ -13,9 +13,11 @@ from shroff.people.access import network_of
 from shroff.people.sessions import SignedIn
 from shroff.web.http.address import origin_of
 from shroff.web.http.authentication import COOKIE
+from shroff.web.http.concurrency_limits import too_many
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
+from shroff.web.pages.confirm import is_too_much
 from shroff.web.pages.renderer import alone, see_other
 from shroff.web.pages.words import sentence
 
@@ -97,6 +99,7 @@ async def use_passkey(service: Service, request: Request) -> Response:
     back, origin = oidc.back_of(form["back"]), origin_of(service.address.of(request))
     tokens = [request.cookies.get(name, "") for name in (COOKIE, VISIT)]
     try:
+        _refuse_flood(service, request)
         found = await service.signing.run(network_of(sender), passkeys.take, desk, origin, *tokens, form, sender)
     except (SignInError, UsageError, ProblemError) as error:
         return alone("passkey.html", _status(error), begun=None, back=back, mistake=sentence(str(error)))
@@ -149,7 +152,7 @@ async def use_link(service: Service, request: Request) -> Response:
 async def show_once(service: Service, request: Request) -> Response:
     """Sign in by a link that works once; sessions that it opened before go on."""
     try:
-        user = await service.in_thread(links.signs_in, service.desk, request.path_params["token"])
+        user = await service.in_thread(links.asks_for, service.desk, request.path_params["token"], links.ONCE)
     except SignInError as error:
         token = request.cookies.get(COOKIE, "")
         is_in = bool(token) and await service.known(service.gate.signed_in, token) is not None
@@ -184,6 +187,7 @@ def _used(desk: Desk, token: str, form: Form, address: str, before: str) -> Sign
 
 async def begin_visit(service: Service, request: Request) -> Response:
     """Go to the OpenID provider."""
+    _refuse_flood(service, request)
     provider = _provider(service)
     back = request.query_params.get("back", FIRST)
     try:
@@ -209,6 +213,12 @@ async def end_visit(service: Service, request: Request) -> Response:
         status = 403 if isinstance(error, SignInError) else 503
         return _login(service, FIRST, mistake=sentence(str(error)), status=status)
     return _with_cookie(service, request, let_in(service, request, found, back), VISIT, "", 0)
+
+
+def _refuse_flood(service: Service, request: Request) -> None:
+    """Raises: ProblemError with 429: a visit is kept before anybody is known."""
+    if is_too_much(service, request):
+        raise too_many("too many sign-ins begin at this address; try again in a minute")
 
 
 def _provider(service: Service) -> oidc.Provider:

@@ -44,6 +44,7 @@ AUDIT = "/settings/audit"
 USERS = "/settings/users"
 KEYS = "/settings/keys"
 APPROVALS = "/approvals"
+OF_USER = ("name", "role", "display_name", "email")  # fields of the form
 LASTING = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 
 
@@ -109,7 +110,7 @@ async def show_users(
         roles=[role.value for role in PEOPLE],
         rights=[(right, [right in RIGHTS[role] for role in PEOPLE]) for right in Right],
         mistake=mistake,
-        form={name: form[name] for name in ("name", "role", "display_name", "email")},
+        form={name: form[name] for name in OF_USER},
         link=link,
         of=of,
         me=request.who.name,
@@ -120,9 +121,8 @@ async def show_users(
 async def add_user(service: Service, request: Request) -> Response:
     """Add a user; shows the link to set the password, this one time."""
     form = await request.form()
-    name, role, display_name, email = (form[key].strip() for key in ("name", "role", "display_name", "email"))
     try:
-        made = await service.run(request, AddUser(name=name, role=role, display_name=display_name, email=email))
+        made = await service.run(request, AddUser(**{name: form[name].strip() for name in OF_USER}))
     except UsageError as error:
         return await show_users(service, request, mistake=sentence(str(error)), form=form)
     return await show_users(service, request, link=made.url, of=made.user.name)
