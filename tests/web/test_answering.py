@@ -265,6 +265,15 @@ def test_before_a_second_look_no_page_around_the_case_tells_the_first_answer(ban
         assert "Refunded" not in shown
         assert "by analyst" not in shown
         assert "1 fraud" not in shown_in(await browser.get(entity))
+        flags = (await browser.get(f"/api/v1/flags?entity=card&key={quote(CARD, safe='')}")).json()["flags"]
+        assert [flag["accuracy"] for flag in flags] == ["PENDING_CONFIRMATION"]
+        assert (await browser.get("/api/v1/rules/any_payment/hits")).json()["hits"][0]["verdict"] is None
+        for page in ("/rules/any_payment", "/rules/any_payment/hits"):
+            assert "waits for a second look" in shown_in(await browser.get(page))
+        for label in ("fraud", "none"):
+            found = await browser.get(f"/decisions?outcome=all&label={label}")
+            assert "/decisions/payment/p-0" not in found.body.decode()
+        assert "/decisions/payment/p-0" in (await browser.get("/decisions?outcome=all")).body.decode()
 
     run(bank, steps)
 

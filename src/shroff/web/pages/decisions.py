@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from shroff.app.cases.result_operations import result_fields
 from shroff.arrays import Ints
+from shroff.cases.case_queries import hidden
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
@@ -202,7 +203,7 @@ def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[DecisionLine
         return []
     chosen = _chosen(project, wanted)
     with project.log.reading() as log:
-        return _read(project, log, wanted, log.last_seq(), chosen, CSV_ROWS, CSV_LOOKED_AT).lines
+        return _read(service, log, wanted, log.last_seq(), chosen, CSV_ROWS, CSV_LOOKED_AT).lines
 
 
 def _cells(line: DecisionLine) -> list[str]:
@@ -280,7 +281,7 @@ def _part(service: Service, wanted: DecisionsWanted, upto: int | None) -> tuple[
         return DecisionsPart([], 0), OutcomeTotals([], is_whole=False)
     chosen = _chosen(project, wanted)
     with project.log.reading() as log:
-        part = _read(project, log, wanted, log.last_seq() if upto is None else upto, chosen)
+        part = _read(service, log, wanted, log.last_seq() if upto is None else upto, chosen)
         totals = _totals(project.definitions, log, wanted, part.lines, chosen)
     stopped = [line for line in part.lines if line.row.outcome != "approve"]
     whys = service.reasons.of((line.row.event, line.row.id) for line in stopped)
@@ -348,7 +349,7 @@ def _add_day(
 
 
 def _read(
-    project: Project,
+    service: Service,
     log: Log,
     wanted: DecisionsWanted,
     upto: int,
@@ -377,8 +378,13 @@ def _read(
         limits = wanted.starts_ms, wanted.min_amount, wanted.max_amount
         if not (bool(wanted.text) or any(limit is not None for limit in limits)):
             block = block[: most - len(lines) + 1]
+        # What a second look must not see
+        unseen = hidden(service.cases, [f"{row.event}/{row.id}" for row in block]) if wanted.label else ()
+        block = [row for row in block if f"{row.event}/{row.id}" not in unseen]
         lines += [
-            line for line in _lines(project, log, block) if wanted.of_event(line.at_ms, line.amount, line.record.body)
+            line
+            for line in _lines(service.project, log, block)
+            if wanted.of_event(line.at_ms, line.amount, line.record.body)
         ]
         end = start
     if len(lines) > most:

@@ -11,8 +11,6 @@ from starlette.responses import Response
 
 from shroff.app.cases.entity_operations import FLAGS_MAX, EntityKeys, ListKeys
 from shroff.cases.case import FRAUD, about_of
-from shroff.cases.case_queries import hidden
-from shroff.events.definitions import ANALYST
 from shroff.events.summary import EventSummary
 from shroff.explain.entities import KeyEvent, KeyLinks, KeyTotals, Timeline, keys_of, summary_in
 from shroff.explain.links import KeyLink, has_via, linked_key, newest_links
@@ -86,7 +84,7 @@ async def show(service: Service, request: Request) -> Response:
     key = await service.in_thread(known_key, project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     found = await service.in_thread(_looked, project, name, key, before, limit, request.who.may(Right.READ_PERSONAL))
-    standings = await _verdicts(service, _named(found))
+    standings = await verdicts(service, _named(found))
     texts = _KeyTexts(project.definitions, standings, found)
     links = texts.links(name)
     events = found.timeline.events if before is not None else found.timeline.events[:SHOWN]
@@ -130,13 +128,6 @@ async def show(service: Service, request: Request) -> Response:
         said=lists.said_of(request),
         undone=lists.undone_by(request),
     )
-
-
-async def _verdicts(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
-    """The verdicts in force, without those of analysts that a second look must not see."""
-    found = await verdicts(service, events)
-    unseen = await service.in_thread(hidden, service.cases, [name for name in found if found[name].source == ANALYST])
-    return {name: verdict for name, verdict in found.items() if name not in unseen}
 
 
 def _looked(project: Project, name: str, key: str, before: int | None, limit: int, may_see: bool) -> _Found:  # noqa: FBT001 - run in a thread
@@ -318,7 +309,7 @@ async def listed(service: Service, request: Request) -> Response:
         entities=entities,
         prefix=prefix,
         found=found,
-        standings=await _verdicts(service, [event for key in keys for event in (key.event, *key.flagged)]),
+        standings=await verdicts(service, [event for key in keys for event in (key.event, *key.flagged)]),
         flags_max=FLAGS_MAX,
         is_first="cursor" not in query,
     )

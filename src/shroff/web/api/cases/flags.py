@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TypedDict
 import msgspec
 from msgspec.json import encode as to_json
 
+from shroff.cases.case_queries import hidden
 from shroff.errors import UsageError, nearest
 from shroff.events.definitions import ANALYST
 from shroff.events.event import Scalar, time_text
@@ -92,9 +93,10 @@ async def flags(service: Service, request: Request) -> Json[Flags]:
     return Json({"flags": await shown(service, page), "next": cursor})
 
 
-async def shown(service: Service, found: Sequence[Flagged]) -> list[FlagShown]:
-    """Flags as the API shows them to the caller."""
-    standings = await verdicts(service, [flagged_row.row.event for flagged_row in found])
+async def shown(service: Service, found: Sequence[Flagged], *, is_whole: bool = False) -> list[FlagShown]:
+    """Flags as the API shows them to the caller, who judged them where `is_whole`."""
+    of = in_force if is_whole else verdicts
+    standings = await of(service, [flagged_row.row.event for flagged_row in found])
     return [
         {
             **document(flagged_row.row, standings.get(flagged_row.row.event)),
@@ -153,7 +155,7 @@ async def judge(service: Service, request: Request) -> Json[FlagShown]:
         words = f"accuracy: it is {' or '.join(VERDICTS)}"
         raise ProblemError(422, "bad-body", "The body cannot be read", words)
     row = await service.in_thread(_flag, service.project, request.path_params["id"])
-    before = (await verdicts(service, [row.event])).get(row.event)
+    before = (await in_force(service, [row.event])).get(row.event)
     said = Said(VERDICTS[given.accuracy], ANALYST, given.reason or None)
     if before is not None and await service.in_thread(_said_last, service.project, row) == said:
         return Json(await _judged(service, row))
@@ -183,11 +185,18 @@ async def _judged(service: Service, row: FlagRow) -> FlagShown:
         with service.project.log.reading() as log:
             return with_fields(log, [row])
 
-    (flag,) = await shown(service, await service.in_thread(read))
+    (flag,) = await shown(service, await service.in_thread(read), is_whole=True)
     return flag
 
 
 async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
+    """The verdicts in force, without those of analysts that a second look must not see."""
+    found = await in_force(service, events)
+    unseen = await service.in_thread(hidden, service.cases, [name for name in found if found[name].source == ANALYST])
+    return {name: verdict for name, verdict in found.items() if name not in unseen}
+
+
+async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
     """The verdicts in force of these events: as the state of the writer has them, else as the log has."""
     wanted = frozenset(events)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shroff.cases.case_queries import hidden
 from shroff.events.event import TimeText, time_text
 from shroff.explain.hit_records import HitEvent
 from shroff.language.values import show_decimal
@@ -15,6 +16,8 @@ from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from shroff.web.service import Service
 
 
@@ -44,10 +47,13 @@ async def hits(service: Service, request: Request) -> Json[RuleHits]:
     await service.in_thread(lambda: looks.one(rule, is_whole=True))
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     found, last = parted(looks.records.newest(rule, before, limit + 1), limit)
-    return Json(RuleHits([_hit(hit, rule, service) for hit in found], None if last is None else next_of(last.seq)))
+    unseen = await service.in_thread(hidden, service.cases, [hit.name for hit in found])
+    return Json(
+        RuleHits([_hit(hit, rule, service, unseen) for hit in found], None if last is None else next_of(last.seq))
+    )
 
 
-def _hit(hit: HitEvent, rule: str, service: Service) -> RuleHit:
+def _hit(hit: HitEvent, rule: str, service: Service, unseen: Container[str]) -> RuleHit:
     definitions = service.project.definitions
     places = definitions.settings.money_places
     return RuleHit(
@@ -57,7 +63,7 @@ def _hit(hit: HitEvent, rule: str, service: Service) -> RuleHit:
         time_text(hit.time_ms),
         None if hit.amount_minor is None else show_decimal(hit.amount_minor, places),
         hit.rules[rule],
-        hit.verdict or None,
+        None if hit.name in unseen else hit.verdict or None,
         service.project.rule_looks.records.is_immature(hit, definitions),
     )
 

@@ -15,6 +15,7 @@ from shroff.app.rules.list_files import WAITS
 from shroff.app.rules.rule_files import subject_of
 from shroff.app.rules.rule_looks import ACTIVE, OFF, STATES, RuleLook, reason_of
 from shroff.app.rules.rule_operations import RestoreRule
+from shroff.cases.case_queries import hidden
 from shroff.errors import RefusalError, ShroffError
 from shroff.json_types import JsonObject
 from shroff.language.values import day_number, show_decimal
@@ -99,7 +100,6 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     earlier = await service.in_thread(_earlier, service, look)
     records = service.project.rule_looks.records
     definitions, now_ms = service.project.definitions, service.project.context.now_ms()
-    newest = records.newest(id_, None, NEWEST_SHOWN)
     silences = [silence for silence in await service.in_thread(service.project.silences.all) if silence.rule == id_]
     return await page(
         service,
@@ -109,9 +109,6 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         look=look,
         tests=tests,
         earlier=earlier,
-        hits=newest,
-        summaries=await service.in_thread(summaries_of, service.project, [(hit.event, hit.id) for hit in newest]),
-        is_immature=lambda hit: records.is_immature(hit, definitions),
         days=_days(look, day_number(now_ms, records.zone)),
         record_of=lambda rule: records.record(rule, definitions),
         form=form_of(look.text),
@@ -119,7 +116,7 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         asked=await service.in_thread(service.project.agreements.asked, subject_of(id_)),
         silences=[silence for silence in silences if silence.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
-        **await common(service, has_all_hits=look.has_all_hits),
+        **await _newest(service, look, None, NEWEST_SHOWN),
     )
 
 
@@ -127,20 +124,22 @@ async def hits(service: Service, request: Request) -> Response:
     """The events at which a rule hit."""
     id_, before = request.path_params["rule"], cursor_of(request.query_params, int)
     look = await service.in_thread(service.project.rule_looks.one, id_)
+    shown = await _newest(service, look, before, HITS_SHOWN)
+    return await page(service, request, "hits.html", look=look, before=before, **shown)
+
+
+async def _newest(service: Service, look: RuleLook, before: int | None, limit: int) -> JsonObject:
+    """The newest hits of a rule, as pages show them."""
     records, definitions = service.project.rule_looks.records, service.project.definitions
-    found, last = parted(records.newest(id_, before, HITS_SHOWN + 1), HITS_SHOWN)
-    return await page(
-        service,
-        request,
-        "hits.html",
-        look=look,
-        hits=found,
-        summaries=await service.in_thread(summaries_of, service.project, [(hit.event, hit.id) for hit in found]),
-        is_immature=lambda hit: records.is_immature(hit, definitions),
-        older=None if last is None else next_of(last.seq),
-        before=before,
+    found, last = parted(records.newest(look.id, before, limit + 1), limit)
+    return {
+        "hits": found,
+        "summaries": await service.in_thread(summaries_of, service.project, [(hit.event, hit.id) for hit in found]),
+        "is_immature": lambda hit: records.is_immature(hit, definitions),
+        "unseen": await service.in_thread(hidden, service.cases, [hit.name for hit in found]),
+        "older": None if last is None else next_of(last.seq),
         **await common(service, has_all_hits=look.has_all_hits),
-    )
+    }
 
 
 async def back(service: Service, request: Request) -> Response:
