@@ -269,6 +269,8 @@ def test_labels_are_written_of_answers_whose_case_joined_a_ring_meanwhile(tmp_pa
         carry_out(at.desk)
 
         assert sorted(label[:2] for label in at.labels()) == [("payment/p-1", "genuine"), ("payment/p-3", "fraud")]
+        with pytest.raises(UsageError, match="case 1 has the events of case 2; reopen that one"):
+            case_actions.reopen(at.desk, ANN, 2, "more is known")
 
 
 def test_one_event_is_answered_by_itself_and_the_last_one_closes_the_case(tmp_path):
@@ -656,9 +658,10 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
         assert "fraud" not in str(found)
         assert "sure" not in str(found.history)
         assert case_queries.hidden(at.desk, ["payment/p-1", "payment/p-2"]) == {"payment/p-1"}
-        assert case_actions.claim_next(at.desk, ANN) is None
-        with pytest.raises(UsageError, match="another analyst"):
-            dispositions.decide(at.desk, ANN, 1, "genuine")
+        for who in (ANN, replace(BEN, kind="key", id="key-abc")):  # Ann may have made the key
+            assert case_actions.claim_next(at.desk, who) is None
+            with pytest.raises(UsageError, match="another analyst"):
+                dispositions.decide(at.desk, who, 1, "genuine")
         with pytest.raises(UsageError, match="another analyst"):
             case_actions.assign(at.desk, BEN, 1, "ann")
 
@@ -694,6 +697,8 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
         assert [label[1] for label in at.labels()] == ["fraud", "genuine"], "the later one holds until the third"
         at.heard(labels=[FeedLabel(2, "payment/p-1", "genuine", "analyst", at.now_ms - 8_000)])
         assert at.case().state == ESCALATED, "an answer from before settles nothing"
+        at.heard(labels=[FeedLabel(3, "payment/p-1", "fraud", "analyst", at.now_ms + 1)])
+        assert at.case().state == ESCALATED, "nor does one that an analyst writes past the case"
         found = case_queries.detail(at.desk, cleo, 1)
         assert [row.words for row in found.history if row.what == "disagreed"] == ["fraud by Ann, genuine by Ben"]
         escalated = CaseFilter(states=(ESCALATED,))

@@ -174,8 +174,8 @@ class Case(FrozenStruct, gc=False):
         return not self.changed_by and self.changed_name == THE_CUSTOMER
 
     def is_barred(self, who: str) -> bool:
-        """Whether the case waits for somebody else's answer, since this is one of those who answered it before."""
-        return self.look in {SECOND, DISPUTED} and who in self.first_by.split(" ")
+        """Whether the case waits for somebody else's answer: of no program, whose maker may have answered it before."""
+        return self.look in {SECOND, DISPUTED} and (who in self.first_by.split(" ") or who.startswith("key-"))
 
     def is_held_by_another(self, who: str, now_ms: int) -> bool:
         """Whether somebody else has claimed it, and the lock holds."""

@@ -11,7 +11,6 @@ from msgspec import field
 from msgspec.json import encode as to_json
 
 from shroff.cases.case import CLAIMED, CLOSED, Alert, Case, Happened
-from shroff.cases.filters import LARGEST
 from shroff.errors import RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonMapping, JsonObject
@@ -174,7 +173,7 @@ class CaseTransaction(FrozenStruct):
 
         Raises: NoCaseError, CaseChangedError; UsageError for a tag.
         """
-        found = self.change.case(number) if abs(number) <= LARGEST else None
+        found = self.change.case(number)
         if found is None:
             raise NoCaseError(f"there is no case {number}.")
         if tag and seen_of(found, tag) < 0:

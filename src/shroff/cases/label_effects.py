@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from shroff.cases.alert_groups import recounted
-from shroff.cases.case import CLOSED, FRAUD, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
+from shroff.cases.case import CLOSED, DISPUTED, FRAUD, SECOND, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.case_actions import FREED, OPENED
 from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.label_feed import CUSTOMER, FeedLabel
@@ -134,7 +134,9 @@ def _settles(
     """
     if case.rule == SAMPLED and source != ANALYST:  # reported frauds without an answer would be missing from the rate
         return False
-    if case.look == 1 or any(known_ms <= denial.known_ms for denial in denials):
+    if case.look == SECOND or (case.look == DISPUTED and source == ANALYST):  # who answers it is not free
+        return False
+    if any(known_ms <= denial.known_ms for denial in denials):
         return False
     return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms
 

@@ -59,6 +59,7 @@ from shroff.cases.case import (
     View,
 )
 from shroff.cases.case_history import DISAGREED
+from shroff.cases.filters import LARGEST
 from shroff.cases.sql_tables import CaseTables
 from shroff.engine.let_through import SAMPLED
 from shroff.language.values import DAY_MS
@@ -211,7 +212,7 @@ class CaseReader(CaseFigures):
 
     def case(self, number: int) -> Case | None:
         """The case of this number."""
-        return self.cases([number]).get(number)
+        return self.cases([number]).get(number) if abs(number) <= LARGEST else None
 
     def cases(self, numbers: Collection[int]) -> dict[int, Case]:
         """Existing cases with these numbers."""
@@ -395,7 +396,8 @@ def _conditions(tables: CaseTables, wanted: CaseFilter) -> Iterator[ColumnElemen
         yield or_(*own, has_alert(_holds(alerts.c.id, wanted.text)))
     if wanted.not_for:
         first = literal(" ") + table.c.first_by + literal(" ")
-        yield or_(table.c.look_.not_in((SECOND, DISPUTED)), not_(_holds(first, f" {wanted.not_for} ")))
+        is_free = table.c.look_.not_in((SECOND, DISPUTED))
+        yield is_free if wanted.not_for.startswith("key-") else or_(is_free, not_(_holds(first, f" {wanted.not_for} ")))
 
 
 def _urgency(columns: ReadOnlyColumnCollection[str, Column[Any]], soon_ms: int) -> ColumnElement[Any]:
