@@ -615,3 +615,19 @@ def test_the_times_of_messages_are_marked_and_code_stays_as_it_is():
     shown = times_marked(page)
     assert '<p title="2026-03-01T10:00:00Z">since <time datetime="2026-03-01T10:00:00.123Z"' in shown
     assert "<pre>2026-03-01T10:00:00Z</pre>" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-99-01T10:00:00Z",
+        "2026-02-30T10:00:00Z",
+        "2026-03-01T10:00:60Z",
+        "0000-03-01T10:00:00Z",
+        "\u0662" + "026-03-01T10:00:00Z",
+        "o-2026-03-01T10:00:00Z-7",
+        "batch/2026-03-01T10:00:00Z",
+    ],
+)
+def test_what_only_looks_like_a_time_stays_as_it_is(text):
+    assert times_marked(f"<p>{text}</p>") == f"<p>{text}</p>"

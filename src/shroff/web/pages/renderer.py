@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,8 +36,8 @@ POLICY = (
 )
 _TIMES = re.compile(
     r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>|<[^>]*>"
-    r"|(?<!such as )(?P<time>\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)",
-    re.DOTALL,
+    r"|(?<!such as )(?<![\w./:-])(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)(?![\w/-])",
+    re.DOTALL | re.ASCII,
 )
 STANDING = {
     "content-security-policy": POLICY,
@@ -206,7 +207,13 @@ def times_marked(html: str) -> str:
 
     What is written for programs stays as it is: blocks of code, fields of forms, attributes.
     """
-    return _TIMES.sub(lambda match: str(moment(match["time"])) if match["time"] else match[0], html)
+    return _TIMES.sub(_marked, html)
+
+
+def _marked(match: re.Match[str]) -> str:
+    with suppress(ValueError):  # some id looks like a time
+        return str(moment(match["time"])) if match["time"] else match[0]
+    return match[0]
 
 
 def see_other(path: str) -> Response:
