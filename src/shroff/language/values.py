@@ -482,6 +482,8 @@ def days_of(first: date, last: date) -> int:
     days = (last - first).days + 1
     if days < 1:
         raise UsageError(f"the last day, {last}, is before the first, {first}.")
+    if first.year < 1000 or last.year > 9998:  # days around them are asked for, too
+        raise UsageError("days are counted from the year 1000 to the year 9998.")
     if days > DAYS_MAX:
         raise UsageError(f"these are {days:,} days; at most {DAYS_MAX:,} are counted at once.")
     return days

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 TRIES = 3
 SENTENCE_MAX = 2_000  # characters
+SOURCE_MAX = 8_000  # of a draft, which is checked inside the service
+COUNTS_MAX = 60  # parts of 30 days, each of which takes a moment
 MISTAKES_MAX = 10  # that the model is told of
 FENCE = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
 ID = re.compile(r"^- id:\s*([a-z][a-z0-9_]{0,180})\s*(?:#.*)?$", re.MULTILINE)
@@ -126,11 +128,14 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
         source = (fenced[1] if fenced else answer).strip() + "\n"
         rule, wrong = checked(project, source)
         if not wrong:
+            parts = 0
             while not (count := project.run(CountDraft(rule, source))).complete and not count.why_not:
-                pass
+                if (parts := parts + 1) >= COUNTS_MAX:
+                    break
             project.run(WriteDraft(rule, source, ""))
             says = project.run(CheckDraft(rule, source)).says or ""
-            return AssistantDraft(rule, source, says, count.events, count.hits, count.money, count.why_not, tries)
+            why_not = count.why_not or ("" if count.complete else "counting takes too long")
+            return AssistantDraft(rule, source, says, count.events, count.hits, count.money, why_not, tries)
         said += [answer, f"That is not valid:\n{wrong}\nSend the whole rule again."]
     raise NoAnswerError(f"the model wrote no valid rule in {TRIES} tries; the last one: {wrong}")
 
@@ -138,8 +143,9 @@ def draft_rule(project: Project, request: DraftRule) -> AssistantDraft:
 def checked(project: Project, source: str) -> tuple[str, str]:
     """The id of a rule, and its mistakes."""
     ids = ID.findall(source)
-    if len(ids) != 1:
-        return "", f"a text with one rule that begins with `- id: NAME`, not {len(ids)}"
+    if len(ids) != 1 or len(source) > SOURCE_MAX:
+        asked = f"a text of at most {SOURCE_MAX:,} characters with one rule that begins with `- id: NAME`"
+        return "", f"{asked}, not {len(ids)}"
     (rule,) = ids
     if rule in {known.id for known in project.definitions.rules} | {
         draft.rule for draft in project.run(ShowDrafts()).drafts

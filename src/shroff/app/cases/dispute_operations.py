@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log, Record
 
 QUARANTINED = 4
+PACKS_MAX = 500  # of one answer
 _TIMES = ("known_at", "due")
 # A dispute in its order: whether it is closed, its due date, its event.
 _Known: TypeAlias = "tuple[tuple[bool, str, str], Record, list[DisputeStage]]"
@@ -265,7 +266,7 @@ class ListDisputes(OperationRequest["DisputePage"], rename={"is_open": "open"}):
         stage (STAGE): Only those at this stage.
         due_within (DURATION): Only those due within this time from now, such as 3d.
         as_of (TIME): Stages known at this time; a day is its start, UTC.  [default: all]
-        limit (N): Page size.  [default: all]
+        limit (N): Page size.
     """
 
     STAGES: ClassVar = STAGES
@@ -273,7 +274,7 @@ class ListDisputes(OperationRequest["DisputePage"], rename={"is_open": "open"}):
     stage: str = ""
     due_within: str = ""
     as_of: str | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1)] = 500
     cursor: Cursor = ""
 
 
@@ -316,7 +317,7 @@ def list_disputes(
             if known[-1].stage in stages and (not until or (known[-1].due or "~") <= until)
         }
         known = _known(reader, definitions, wanted)
-        shown, last = parted([dispute for dispute in known if dispute[0] > before], request.limit or len(known))
+        shown, last = parted([dispute for dispute in known if dispute[0] > before], request.limit)
         disputes = [row for row, *_ in _judged(reader, definitions, cases, shown, as_of_ms)]
     late = sum(order < (False, time_text(now())) for order, *_ in known)
     return DisputePage(disputes=disputes, count=len(known), late=late, next=next_of(last[0]) if last else None)
@@ -402,6 +403,8 @@ def pack_disputes(
         }
         if missing := sorted(asked - wanted.keys()):
             raise UsageError(f"{missing[0]} has no dispute. 'shroff disputes' lists those that there are.")
+        if len(wanted) > PACKS_MAX and not request.out:
+            raise UsageError(f"these are {len(wanted):,} packs: name one event, or write them by --out.")
         counted, rows = progress.counting("packing", len(wanted)), []
         known = _known(reader, definitions, wanted)
         for row, record, stages, evidence in _judged(reader, definitions, cases, known):

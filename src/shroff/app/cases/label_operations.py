@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 QUARANTINED = 4
 FIELDS = ("source", "known_at", "reason", "amount")  # of one label
 LISTS = ("pending", "conflicts", "maturity")
-DAYS_SHOWN = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
+TABLE_DAYS = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 Document = JsonObject
 
 
@@ -213,7 +213,7 @@ def _delay(found: Maturity) -> LabelDelay:
     ]
     counts = {"frauds": found.frauds, "too_young": found.too_young, "later": found.later}
     at, last = time_text(found.as_of_ms), found.points[-1:]
-    shown = [point for point in found.points if point.days in DAYS_SHOWN or point in last]
+    shown = [point for point in found.points if point.days in TABLE_DAYS or point in last]
     text = page(__package__, "maturity.txt", {}, found=found, shown=shown, at=at, table=table)
     return LabelDelay.of((text.rstrip(), "shroff label --conflicts"), as_of=at, **counts, days=days)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
 from shroff.app.cases.case_answers import Case as ShownCase
 from shroff.app.cases.case_operations import (
-    Answer,
     AssignCase,
     ClaimCase,
     DecideCase,
@@ -146,30 +145,9 @@ def _people(service: Service) -> list[tuple[str, str]]:
     ]
 
 
-async def decide(service: Service, request: Request) -> Response:
-    """Answer it, or one of its events, with what goes with that. Where that closes it, the queue is next."""
-    form = await request.form()
-    where = where_from(form)
-    try:
-        asked = DecideCase(
-            number=number_of(request),
-            tag=form["tag"],
-            verdict=cast("Answer", form["verdict"]),
-            event=form["event"],
-            reason=form["reason"],
-            lists=await service.in_thread(also_from, service, request, form),
-            refund=form["refund"],
-        )
-        case = (await service.run(request, asked)).case
-    except CaseChangedError as error:
-        return await _page(service, request, where, error.case)
-    except UsageError as error:
-        return await _page(service, request, where, mistake=str(error))
-    return see_other(where.queue if case.state == CLOSED else where.case(case.id))
-
-
 Acts = Mapping[str, type["OperationRequest[Any]"]]
 ACTS: Final[Acts] = {  # by the end of their addresses
+    "decide": DecideCase,
     "claim": ClaimCase,
     "release": ReleaseCase,
     "assign": AssignCase,
@@ -192,26 +170,29 @@ SILENCING: Final[Acts] = {  # a rule for whom the case is about: silent for a wh
 async def _run(service: Service, request: Request, acts: Mapping[str, type[OperationRequest[Outcome]]]) -> Outcome:
     """Do the act of an address, with its fields as the form has them; `for` becomes the moment of its end."""
     form, act = await request.form(), acts[request.path.rpartition("/")[2]]
-    given = {name: form[name] for name in act.__struct_fields__} | {"number": number_of(request)}
+    given: JsonObject = {name: form[name] for name in act.__struct_fields__} | {"number": number_of(request)}
     if "until" in given:
         until_ms = service.cases.now_ms() + named_duration("for", form["for"])
         given["until"] = time_text(min(until_ms, YEAR_10000_MS - 1))
+    if act is DecideCase:
+        given |= {"block": (), "lists": await service.in_thread(also_from, service, request, form)}
     return await service.run(request, act(**given))
 
 
 async def change(service: Service, request: Request) -> Response:
-    """Do something with the case and show it again, or the queue once it is snoozed.
+    """Do something with the case and show it again, or the queue once it is snoozed or answered as a whole.
 
     Where another user was first, the page says so.
     """
-    where = where_from(await request.form())
+    form = await request.form()
+    where = where_from(form)
     try:
         found = await _run(service, request, ACTS)
     except CaseChangedError as error:
         return await _page(service, request, where, error.case)
     except UsageError as error:
         return await _page(service, request, where, mistake=str(error))
-    is_done = not isinstance(found, ShownCase) and found.case.state in {CLOSED, SNOOZED}
+    is_done = not isinstance(found, ShownCase) and found.case.state in {CLOSED, "" if form["verdict"] else SNOOZED}
     return see_other(where.queue if is_done else where.case(number_of(request)))
 
 
@@ -228,10 +209,6 @@ ROUTES = (
     Route("GET", "/cases/{id}", Right.READ_CASES, show),
     *(
         Route("POST", f"/cases/{{id}}/{verb}", Right.WORK_CASES, handle)
-        for verb, handle in (
-            ("decide", decide),
-            *((verb, change) for verb in ACTS),
-            *((verb, silence) for verb in SILENCING),
-        )
+        for verb, handle in (*((verb, change) for verb in ACTS), *((verb, silence) for verb in SILENCING))
     ),
 )

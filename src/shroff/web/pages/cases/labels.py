@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response
 
-from shroff.app.cases.label_operations import ShowLabelStatistics
+from shroff.app.cases.label_operations import TABLE_DAYS, ShowLabelStatistics
 from shroff.app.cases.label_reports import SHOWN, LabelLook
 from shroff.cases.labels import Conflict, Maturity
 from shroff.events.definitions import SOURCES
@@ -36,7 +36,6 @@ HEIGHT = 200
 DAYS_SHOWN = 60
 AGE_WORDS = ("less than 7 days", "7 to 30 days", "30 to 90 days", "90 days or more")  # as `AGES`
 VERDICTS = ("fraud", "genuine", "unclear")
-TABLE_DAYS = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])
 LINES = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=True))
 
 
