@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -75,6 +76,8 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         assert rows[1].startswith(f"{DAY},{DAY},3,")
         assert "is no period and no field" in (await browser.get("/results?by=nothing")).body.decode()
         assert "is not a day" in (await browser.get("/results?from=yesterday")).body.decode()
+        for days in ("from=0001-01-01", "to=9999-12-31", "from=0001-01-01&by=rule"):
+            assert (await browser.get(f"/api/v1/results?{days}")).status == 400
 
     run(tmp_path, steps)
 
@@ -85,8 +88,9 @@ def test_chosen_decisions_are_not_all_read_for_one_page_and_totals_of_an_arm_are
     wanted = DecisionsWanted("all", label="none", text="nowhere")
     of_both, of_arm = DecisionsWanted("all", label="none"), DecisionsWanted("all", label="none", arm="B")
     chosen = decisions._chosen(bank.project, wanted)
-    with bank.project.log.reading() as log:
-        part = decisions._read(bank.project, log, wanted, log.last_seq(), chosen, looked_at=60)
+    with bank.project.log.reading() as log, bank.project.cases.open() as desk:
+        service = SimpleNamespace(project=bank.project, cases=desk)
+        part = decisions._read(service, log, wanted, log.last_seq(), chosen, looked_at=60)
         totals = [decisions._totals(bank.project.definitions, log, of, [], chosen) for of in (of_both, of_arm)]
 
     assert (part.lines, part.looked_to > 0) == ([], True)
@@ -105,7 +109,7 @@ def test_the_pages_of_a_day_begin_at_its_end_and_end_at_its_begin(tmp_path):
                 [],
             )
             while upto:
-                part = decisions._read(bank.project, log, wanted, upto, None, 5, looked_at=30)
+                part = decisions._read(SimpleNamespace(project=bank.project), log, wanted, upto, None, 5, looked_at=30)
                 found, upto = [*found, *(line.row.id for line in part.lines)], part.looked_to
                 assert found or not upto, "the first page shows what there is"
             assert found == [f"p-{number}" for number in range(59, -1, -1) if first <= number < first + 9]
