@@ -92,6 +92,25 @@ class TestKafkaSink(SinkContract):
         sink.close()
         assert self.arrived(place) == [outgoing.body for outgoing in sent]
 
+    @pytest.mark.parametrize("lengths", [[90_000] * 5 + [1_000] * 5, [1_000] * 5 + [90_000] * 5])
+    def test_rows_of_mixed_size_that_only_together_are_too_large_arrive(self, lengths: list[int], place: str) -> None:
+        sink = self.made(place)
+        sent = [replace(row(seq), body=random.Random(seq).randbytes(length)) for seq, length in enumerate(lengths, 1)]
+
+        assert sink.send_marked(sent, "log 10") == []
+        sink.close()
+        assert self.arrived(place) == [outgoing.body for outgoing in sent]
+
+    def test_a_row_refused_before_the_client_is_full_is_found(self, place: str) -> None:
+        self.made(place).close()
+        client = {"queue.buffering.max.messages": "10"}
+        sink = KafkaSink(place, {"brokers": self.brokers, "topic": place, "client": client})
+        sent = [*rows(1, 3), self.poison(4), *rows(5, 26)]
+
+        assert [(refused.row.seq, refused.may_pass) for refused in sink.send(sent)] == [(4, False)]
+        sink.close()
+        assert len(self.arrived(place)) == len(sent) - 1
+
     def test_more_rows_than_the_client_keeps_at_once_arrive(self, place: str) -> None:
         self.made(place).close()
         client = {"queue.buffering.max.messages": "10"}
@@ -100,6 +119,21 @@ class TestKafkaSink(SinkContract):
         assert sink.send(rows(1, 50)) == []
         sink.close()
         assert len(self.arrived(place)) == 50
+
+    def test_a_row_refused_while_others_are_still_handed_over_is_found(
+        self, place: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def slow(_row: Outgoing) -> str:
+            time.sleep(0.1)  # the topic refuses the first row meanwhile
+            return place
+
+        sink = self.made(place)
+        assert sink.send([row(1)]) == []
+        monkeypatch.setattr(sink, "_topic", slow)
+
+        assert [refused.row.seq for refused in sink.send([self.poison(2), *rows(3, 3)])] == [2]
+        sink.close()
+        assert len(self.arrived(place)) == 4
 
     @contextmanager
     def away(self, place: str) -> Iterator[Sink]:

@@ -182,12 +182,18 @@ class KafkaSink:
         raise KafkaException(self._failed[0])
 
     def _produce(self, rows: Sequence[Outgoing], refused: dict[str, Undelivered]) -> None:
+        """Begin a transaction and hand all rows to the client, or those before it knows that one has failed.
+
+        From then on the client takes no more in this transaction.
+        """
         self._failed.clear()
         self._producer.begin_transaction()
         produce, topic = self._producer.produce, self._topic
         for number, row in enumerate(rows):
             if number % self._at_once == 0:
                 self._flush()
+            if self._failed:
+                return
             to = topic(row)
             if to is None:
                 continue
@@ -196,11 +202,15 @@ class KafkaSink:
                 produce(to, row.body, row.id, headers=headers)
             except BufferError:  # more than the client keeps
                 self._flush()
-                produce(to, row.body, row.id, headers=headers)
+                if not self._failed:
+                    produce(to, row.body, row.id, headers=headers)
             except KafkaException as error:
-                if error.args[0].code() not in _FOR_GOOD:
+                if error.args[0].code() in _FOR_GOOD:
+                    refused[row.key] = Undelivered(row, _words(error))
+                    continue
+                self._flush()  # which says whether a row has failed: then the client takes no more
+                if not self._failed:
                     raise
-                refused[row.key] = Undelivered(row, _words(error))
 
     def _flush(self) -> None:
         """Wait until all rows arrived or failed. Raises: KafkaException where they did neither."""
