@@ -11,6 +11,7 @@ from shroff.errors import StateError, TransientError, UsageError
 from shroff.replay.exports import KINDS as EXPORTS
 from shroff.runtime.values import replace
 from shroff.streams import sink_cursor as module
+from shroff.streams import sink_threads
 from shroff.streams.delivering_rows import flag_body, flags, parts
 from shroff.streams.log import Batch, Record
 from shroff.streams.sink import AwayError, Undelivered
@@ -646,6 +647,39 @@ def test_the_end_of_the_block_delivers_what_is_there_and_records_it(bank):
 
     assert (bank.arrived(), bank.through()) == ([1, 2, 3, 4], 4)
     assert bank.place.opened == bank.place.closed == 1
+
+
+def test_refused_rows_hold_up_neither_the_end_nor_the_rows_behind_them(monkeypatch):
+    class Single(MemorySink):
+        places_max = 1
+
+    monkeypatch.setattr(sink_threads, "TELL_EVERY_S", 600.0)
+    bank = Bank(Single)
+    bank.pay(4)
+    refuse(bank, 1, 5)
+    with delivering([bank.route()], bank.log, bank.reader, lambda: NOW_MS) as delivery:
+        wait_for(lambda: delivery.tend() or bank.arrived() == [2, 3, 4])
+        bank.pay(4)
+
+    assert (bank.arrived(), bank.through()) == ([2, 3, 4, 6, 7, 8], 8)
+    assert [row.key for row in bank.log.stuck()] == [("decided", 1, 0), ("decided", 5, 0)]
+
+
+def test_a_log_that_is_lost_while_delivery_ends_stops_it(monkeypatch):
+    def lose(log, moved):
+        raise StateError("the log is lost")
+
+    bank = Bank(MemorySink)
+    bank.pay(2)
+    refuse(bank, 1)
+    monkeypatch.setattr(sink_threads, "record", lose)
+    with (
+        pytest.raises(StateError, match="the log is lost"),
+        delivering([bank.route()], bank.log, bank.reader, lambda: NOW_MS),
+    ):
+        pass
+
+    assert not any(thread.name.startswith("sink ") for thread in threading.enumerate())
 
 
 def test_the_end_does_not_wait_for_a_sink_that_is_away(bank):

@@ -173,7 +173,7 @@ class Courier(msgspec.Struct):
 
     def step(self) -> float:
         """Do what is next, one `send` at most; gives how many seconds nothing will be due, 0 where more is."""
-        if self.clock() < self._not_before or len(self._stuck) >= (1 if self._is_marked else UNRECORDED_MAX):
+        if self.clock() < self._not_before or self.needs_store:
             return IDLE_S
         try:
             did = self._work()
@@ -183,6 +183,11 @@ class Courier(msgspec.Struct):
         self.attempts, self.trouble = 0, None
         self.steps += 1
         return 0.0 if did else IDLE_S
+
+    @property
+    def needs_store(self) -> bool:
+        """Whether nothing goes on until the store has the rows that are stuck."""
+        return len(self._stuck) >= (1 if self._is_marked else UNRECORDED_MAX)
 
     @property
     def is_waiting(self) -> bool:
@@ -198,8 +203,6 @@ class Courier(msgspec.Struct):
     def moved(self) -> DeliveryProgress | None:
         """Progress to commit; None where there is nothing new. For any thread."""
         with self._lock:
-            if self.through < 0 and self.trouble == self._told:
-                return None
             through = max(self.through, self._recorded)
             rows, keys = list(self._stuck.values()), sorted(self._unstuck)
             if through == self._recorded and self.trouble == self._told and not rows and not keys:
@@ -289,22 +292,23 @@ class Courier(msgspec.Struct):
         tried = len(part) if failing is None else part.index(failing.row) + 1  # behind it nothing was sent
         self._count(answers, tried)
         now_ms = self.now_ms()
-        rows = {answer.row.key: stuck(self.route.name, answer.row, self._reason(answer), now_ms) for answer in answers}
+        rows = {}
+        for answer in answers:
+            reason = f"{answer.reason}, after {self._failing.attempts} attempts" if answer.may_pass else answer.reason
+            rows[answer.row.key] = stuck(self.route.name, answer.row, reason, now_ms)
         # A sink that keeps marks took none of them, and takes the rest with its mark once the store has the refused
         left = part if rows and self._is_marked else part[tried:]
         return list(rows.values()), [row for row in left if row.key not in rows]
 
     def _count(self, answers: Sequence[Undelivered], tried: int) -> None:
         """Count rows that are refused one after the other. Raises: TransientError where it cannot be for the rows."""
-        if len(answers) < tried:
-            self._in_a_row = 0
-            return
-        if self._in_a_row + tried >= IN_A_ROW_MAX:
+        in_a_row = 0 if len(answers) < tried else self._in_a_row + tried
+        if in_a_row >= IN_A_ROW_MAX:
             raise TransientError(
-                f"{self._in_a_row + tried} rows in a row were refused and none was taken, so it is not for the rows "
+                f"{in_a_row} rows in a row were refused and none was taken, so it is not for the rows "
                 f"that it refuses them. The last reason: {answers[-1].reason}"
             )
-        self._in_a_row += tried
+        self._in_a_row = in_a_row
 
     def _is_out_of_patience(self, undelivered: Undelivered) -> bool:
         now, failing = self.clock(), self._failing
@@ -312,13 +316,6 @@ class Courier(msgspec.Struct):
             failing.key, failing.since, failing.attempts = undelivered.row.key, now, 0
         failing.attempts += 1
         return failing.attempts >= PATIENCE_COUNT and now - failing.since >= PATIENCE_S
-
-    def _reason(self, undelivered: Undelivered) -> str:
-        return (
-            f"{undelivered.reason}, after {self._failing.attempts} attempts"
-            if undelivered.may_pass
-            else undelivered.reason
-        )
 
     def _try_again(self, log: Log, sink: Sink) -> None:
         """Retry some requeued rows, each alone; a rejected row is stuck again."""

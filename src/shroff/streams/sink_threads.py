@@ -26,6 +26,7 @@ from shroff.streams.sink_cursor import (
 
 TELL_EVERY_S = 1.0
 DRAIN_S = 5.0  # how long an end waits for sinks that are at work
+_RELEASE_EVERY_S = 0.05  # how often the store is told meanwhile of rows that others wait behind
 _END_S = 1.0  # how long a thread may take to end behind that
 
 Record = Callable[[Sequence[DeliveryProgress]], None]
@@ -77,15 +78,15 @@ class Delivery:
         self._turn_over()
 
     def tend(self) -> None:
-        """Tell the store what came of delivery, at most once a second, and have it looked for more.
+        """Tell the store what came of delivery, and have it looked for more.
 
-        For the thread of the log, between two batches and while it is idle. Raises: as the log's `append`.
+        It is told once a second at most, but at once where a courier cannot go on before. For the thread of the log,
+        between two batches and while it is idle. Raises: as the log's `append`.
         """
-        for run in self._runs:
-            run.wake.set()
         self._turn_over()
         if self._clock() - self._told_at >= TELL_EVERY_S:
             self._tell()
+        self._release()
 
     def health(self, last_seq: int) -> list[DeliveryHealth]:
         """How delivery to each sink is doing, where the log ends at this place."""
@@ -93,17 +94,30 @@ class Delivery:
 
     def finish(self, last_seq: int, within_s: float = DRAIN_S) -> None:
         """Deliver up to this place, as far as sinks take it now and time goes, then end and tell the store."""
-        self._target = last_seq
-        self.stop(within_s)
+        self._target, self._end_at = last_seq, self._clock() + within_s
+        for run in self._runs:
+            while run.thread.is_alive() and self._clock() < self._end_at:
+                self._release()
+                run.thread.join(_RELEASE_EVERY_S)
+        self.stop()
         self._tell()
 
-    def stop(self, within_s: float = 0.0) -> None:
+    def stop(self) -> None:
         """End, and tell nobody."""
-        self._end_at = self._clock() + within_s
+        self._end_at = self._clock()
+        self._wake()
+        for run in self._runs:
+            run.thread.join(_END_S)
+
+    def _release(self) -> None:
+        """Have all go on, also those that wait for the store."""
+        if any(courier.needs_store for courier in self.couriers):
+            self._tell()
+        self._wake()
+
+    def _wake(self) -> None:
         for run in self._runs:
             run.wake.set()
-        for run in self._runs:
-            run.thread.join(max(self._end_at - self._clock(), 0) + _END_S)
 
     def _begun(self, courier: Courier) -> _CourierRun:
         run = _CourierRun(courier)
@@ -117,11 +131,13 @@ class Delivery:
         if ended:
             self._tell()  # so that whoever follows begins where they came to
             self._runs = [run for run in self._runs if run not in ended]
-        if self._next:
-            busy = {run.courier.route.name for run in self._runs}
-            free = [courier for courier in self._next if courier.route.name not in busy]
-            self._next = [courier for courier in self._next if courier.route.name in busy]
-            self._runs += [self._begun(courier) for courier in free]
+        busy = {run.courier.route.name for run in self._runs}
+        waiting, self._next = self._next, []
+        for courier in waiting:
+            if courier.route.name in busy:
+                self._next.append(courier)
+            else:
+                self._runs.append(self._begun(courier))
 
     def _tell(self) -> None:
         moved = [(courier, move) for courier in self.couriers if (move := courier.moved()) is not None]
@@ -182,10 +198,10 @@ def delivering(
     delivery = Delivery(couriers_of(routes, log, opened, now_ms), lambda moved: record(log, moved))
     try:
         yield delivery
+        delivery.finish(log.last_seq())
     except BaseException:
         delivery.stop()
         raise
-    delivery.finish(log.last_seq())
 
 
 def batch_of(log: Outbox, moved: Sequence[DeliveryProgress]) -> Batch:
