@@ -11,7 +11,7 @@ fi
 case ${TMPDIR:-} in
 */data/tmp)
     mkdir -p "$TMPDIR"
-    find "$TMPDIR" -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} +
+    find "$TMPDIR" -mindepth 1 -maxdepth 1 -mtime +1 -exec rm -rf {} + || true # what is in use or of somebody else stays
     ;;
 esac
 exec shroff "$@"

@@ -216,6 +216,7 @@ def test_a_function_of_missing_is_missing(function):
         ("minute(time('2000-04-02T03:31:00Z'), 'America/St_Johns')", 1),
         ("hour(time('2000-04-02T03:30:59Z'), 'America/St_Johns')", 0),
         ("hour(time('2000-04-02T03:31:00Z'), 'America/St_Johns')", 1),
+        ("hour(time('9999-12-31T23:59:59Z'), 'America/New_York')", 18),
         ("distance(0, 0, 0, 180)", 20_015_114),
         ("distance(90, 17, -90, 4)", 20_015_114),
         ("distance(52.5, 13.4, 52.5, 13.4)", 0),

@@ -148,7 +148,7 @@ class HitRecords(Struct):
         is_set_back = (log.watermark_ms() or 0) < self.last_ms
         if self._upto < 0 or last - self._upto > min(AFRESH, LOOK_BACK) or is_set_back:
             self._begin(log, last)
-        if last > self._upto or self._ahead:
+        if last > self._upto or any(said.standing.known_at_ms <= self._limit_ms for _, said in self._ahead):
             self._go_on(log, definitions, last)
         if not self.is_whole:
             self._floor = max(self._floor, log.pruned_to())

@@ -210,7 +210,7 @@ def _offset_ms(zone: str, second: int) -> int:
 def local_ms(time_ms: int, zone: str) -> int:
     """A UTC instant as milliseconds of the zone's own clock.
 
-    The cache makes use of that a quarter of an hour with one offset at both ends has it all the time. Most zones change
+    A quarter of an hour with one offset in its first and last second has it all the time. Most zones change
     between two of them, but not all: St. John's did at 00:01, and Monrovia on 1972-01-07 at 00:44:30.
     """
     if zone == "UTC":
@@ -218,7 +218,7 @@ def local_ms(time_ms: int, zone: str) -> int:
     second = time_ms // 1_000
     begin = second - second % 900
     offset_ms = _offset_ms(zone, begin)
-    return time_ms + (offset_ms if offset_ms == _offset_ms(zone, begin + 900) else _offset_ms(zone, second))
+    return time_ms + (offset_ms if offset_ms == _offset_ms(zone, begin + 899) else _offset_ms(zone, second))
 
 
 def make_time_part(part: Callable[[int], int]) -> Make:

@@ -29,7 +29,7 @@ from msgspec.json import decode as from_json
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.csv_records import CsvRecords, Tell
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
-from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_too_deep, shown
+from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_deep, shown
 from shroff.runtime.progress import unheard
 
 FORMATS = ("csv", "jsonl", "parquet", "avro")
@@ -248,12 +248,14 @@ def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
 
 def json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
     """The columns of a line, or why it has none."""
-    if is_too_deep(raw, DEPTH_MAX):
-        return None, _TOO_DEEP
     try:
         columns = _decode(raw)
+    except RecursionError:
+        return None, _TOO_DEEP
     except ValueError as error:
         return None, _json_words(raw, error)
+    if is_deep(raw, columns):
+        return None, _TOO_DEEP
     if type(columns) is not dict:
         return None, f"expected a JSON object, found {_kind(columns)}"
     if may_double(raw, columns) and (doubled := doubled_key(raw)) is not None:
@@ -294,7 +296,7 @@ def _document(content: bytes) -> list[object] | None:
 
 
 def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
-    if not (may_double(content, document) or is_too_deep(content, DEPTH_MAX + 1)):
+    if not (may_double(content, document) or is_deep(content, document, DEPTH_MAX + 1)):
         yield from (_element(number, None, element) for number, element in enumerate(document, 1))
         return
     is_list = content.lstrip().startswith(b"[")
@@ -305,7 +307,7 @@ def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
 
 def _element(number: int, raw: bytes | None, element: object) -> Line:
     """One element of a document; `raw` are its bytes where it may have a key twice, or be too deep."""
-    if raw is not None and is_too_deep(raw, DEPTH_MAX):
+    if raw is not None and is_deep(raw, element):
         return Line(number, raw, None, _TOO_DEEP)
     if type(element) is not dict:
         made = canonical_json(element).encode()
