@@ -8,7 +8,7 @@ from pathlib import Path
 from docs.made_files import MADE, markdown_table
 from shroff.app.jobs import desk as job_desk
 from shroff.app.rules import draft_operations, list_csv, list_operations, rule_drafts, rule_files
-from shroff.cases import case_actions, desk, files
+from shroff.cases import case_actions, case_service, files
 from shroff.events import raw_values, readers
 from shroff.jobs import job
 from shroff.language import parser
@@ -209,7 +209,7 @@ def _pages() -> list[Row]:
         ),
         ("attached file", f"{_bytes(files.SIZE_MAX)}, {case_actions.FILES_MAX} of one case", "400; 413"),
         ("name of an attached file", f"{files.NAME_MAX} characters; with the extension of its type", "400"),
-        ("note or reason", f"{desk.TEXT_MAX:,} characters", "400"),
+        ("note or reason", f"{case_service.TEXT_MAX:,} characters", "400"),
         ("live updates of one session", f"{streaming.OF_SESSION_MAX}", "429"),
         ("live updates of all", f"{streaming.OF_ALL_MAX}", "503"),
     ]

@@ -17,9 +17,7 @@ from typing import Any
 from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
 from shroff.json_types import TextDict
 from shroff.runtime import contents
-from shroff.runtime.entry_points import FILES, entry_point, own_points
-from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import (
+from shroff.runtime.atomic_files import (
     UnsyncedError,
     foreign,
     leads_out,
@@ -29,6 +27,8 @@ from shroff.runtime.whole_files import (
     whole_file,
     write_folder,
 )
+from shroff.runtime.entry_points import FILES, entry_point, own_points
+from shroff.runtime.values import FrozenStruct
 
 PROJECT_FILE = "shroff.yaml"
 TEMPLATES = ("payments", "paysim", "savings", "orders", "cards", "signals", "cookbook", "blank")

@@ -12,7 +12,7 @@ import pytest
 from shroff import config
 from shroff.app import project as app
 from shroff.models.registry import Registry
-from shroff.runtime.whole_files import unfinished_files
+from shroff.runtime.atomic_files import unfinished_files
 from tests.recovery.test_inbox import ended, forked
 from tests.support.learnable import make_project
 from tests.support.linear import put

@@ -11,7 +11,7 @@ import pytest
 
 from shroff.cases import alert_rules, dispositions
 from shroff.cases.alert_rules import AlertRules, RecentDecisions
-from shroff.cases.desk import UNDO_MS, NoCaseError
+from shroff.cases.case_service import UNDO_MS, NoCaseError
 from shroff.cases.timers import carry_out
 from shroff.log.writer import Prepared
 from shroff.people.store import rows_of

@@ -15,10 +15,10 @@ from shroff.app.cases.result_figures import DecidedEvents, ResultEvents, missed_
 from shroff.app.cases.result_operations import ShowResults
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import SAMPLE, CaseFilter
-from shroff.cases.desk import UNDO_MS
+from shroff.cases.case_service import UNDO_MS
 from shroff.cases.filters import queue_of
 from shroff.cases.timers import carry_out
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.engine.stored import decision_of
 from shroff.examples.bank import NEVER_REPORTED_RATE, bank
 from shroff.language.values import in_share

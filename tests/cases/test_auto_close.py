@@ -11,7 +11,7 @@ import pytest
 from shroff.app.cases.close_operations import ApproveCloseRule, ShowCloseRules, StopCloseRule
 from shroff.cases import case_actions, case_queries, dispositions
 from shroff.cases.case import CHECKED, CLOSED, OPEN, CaseFilter
-from shroff.cases.desk import UNDO_MS, CaseTransaction
+from shroff.cases.case_service import UNDO_MS, CaseTransaction
 from shroff.cases.timers import (
     APPROVED,
     AT_ONCE,

@@ -8,9 +8,9 @@ from shroff.app.cases.case_answers import case_of
 from shroff.app.cases.case_operations import ShowCases
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter
-from shroff.cases.desk import CaseChangedError
+from shroff.cases.case_service import CaseChangedError
 from shroff.cases.timers import carry_out
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.errors import DefinitionError, UsageError
 from shroff.language.values import DAY_MS
 from tests.support.cased import ANN, BEN, NoticeServices, alert, services

@@ -8,7 +8,7 @@ import pytest
 
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SAMPLE, SNOOZED, STATES, Case, CaseFilter, urgency
-from shroff.cases.desk import CaseChangedError, CaseService, NoCaseError, TooLateError
+from shroff.cases.case_service import CaseChangedError, CaseService, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
 from shroff.cases.label_feed import FeedLabel
 from shroff.cases.pending_changes import SideEffects, refund_units

@@ -10,7 +10,7 @@ import pytest
 
 from shroff.app.cases.label_reports import LabelReports
 from shroff.cases import dispositions
-from shroff.cases.desk import UNDO_MS
+from shroff.cases.case_service import UNDO_MS
 from shroff.cases.timers import carry_out
 from shroff.client import calls
 from shroff.events.event import time_text

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 
 from shroff.adapters.kafka import client as kafka_client
 from shroff.adapters.sources import kafka as source_kafka
-from shroff.adapters.sources import kafka_part
+from shroff.adapters.sources import kafka_partition
 from shroff.adapters.sources.kafka import KafkaSource
 from shroff.adapters.sources.kafka_marks import KafkaMark
 from shroff.errors import StateError, TransientError, UsageError
@@ -447,8 +447,8 @@ def test_messages_of_transactions_that_were_aborted_do_not_come_and_offsets_go_p
 
 
 def test_a_part_whose_messages_are_removed_while_it_waits_stops_the_reading(topics, opened, monkeypatch):
-    monkeypatch.setattr(kafka_part, "LINES_MAX", 300)
-    monkeypatch.setattr(kafka_part, "PART_LINES_MIN", 100)
+    monkeypatch.setattr(kafka_partition, "LINES_MAX", 300)
+    monkeypatch.setattr(kafka_partition, "PART_LINES_MIN", 100)
     monkeypatch.setattr(source_kafka, "FETCHED", 50)
     source = opened()
     topics.put(topics.parts[0], [message(n, at=100 * HOUR_MS) for n in range(40_000)])
@@ -514,8 +514,8 @@ def test_a_topic_for_dead_letters_that_is_not_there_is_told(topics, opened, impa
 
 
 def test_what_is_ahead_of_others_is_held_in_bounds(topics, opened, monkeypatch):
-    monkeypatch.setattr(kafka_part, "LINES_MAX", 3_000)
-    monkeypatch.setattr(kafka_part, "PART_LINES_MIN", 100)
+    monkeypatch.setattr(kafka_partition, "LINES_MAX", 3_000)
+    monkeypatch.setattr(kafka_partition, "PART_LINES_MIN", 100)
     monkeypatch.setattr(source_kafka, "FETCHED", 500)
     ahead, behind = topics.parts[:2]
     topics.put(ahead, [message(n, at=(1_000 + n) * HOUR_MS) for n in range(12_000)])

@@ -14,7 +14,7 @@ from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import explorations, page
 from shroff.backtest.report_builder import JudgedPeriod, backtest
 from shroff.engine.decision import Decision, DrawnDecision
-from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.exploration import LET_THROUGH
 from shroff.engine.receipts import DecidedBatch, DocumentWriter
 from shroff.errors import DefinitionError, StorageError
 from shroff.events.event import read_time

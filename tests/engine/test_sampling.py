@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.errors import DefinitionError
 from shroff.explain.explanation import explain
 from shroff.language.values import in_share

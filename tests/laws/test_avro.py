@@ -41,7 +41,7 @@ from shroff.log.columns import record_kernel
 from shroff.log.columns.lines import EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.streams.source import Taken
-from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.message_decoder import MessageDecoder
 from tests.support.avros import avro_file, message, project, record, sent, taken
 from tests.support.effort import examples, times
 from tests.support.registry_memory import MemoryRegistry
@@ -231,7 +231,7 @@ def polls(draw):
 def as_told(registry, events, messages, as_type="payment", *, in_runs):
     """What the door of a live source makes of messages; and whether it read them as a run."""
     definitions = SimpleNamespace(events=events, settings=SETTINGS)
-    inflow = Inflow(Intake(events, SETTINGS, None), definitions, lambda: 10**11, is_live=True)
+    inflow = MessageDecoder(Intake(events, SETTINGS, None), definitions, lambda: 10**11, is_live=True)
     if not in_runs:
         inflow._forms = SimpleNamespace(take=lambda _count, *, are_records: False)
     decoder = AvroDecoder(registry, events, as_type, settings=SETTINGS)
@@ -370,7 +370,7 @@ def test_records_of_files_are_read_as_they_stand_there(tmp_path):
         kernel.keep()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(line_runs, "LIVE_MIN", 1)
-        found = Inflow(intake, definitions, lambda: 10**11, is_live=False).submissions(source.poll(9, 0))
+        found = MessageDecoder(intake, definitions, lambda: 10**11, is_live=False).submissions(source.poll(9, 0))
 
     assert [item.event.values for item in found] == [("ab", 5)] * 3
 

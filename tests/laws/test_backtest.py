@@ -27,7 +27,7 @@ from shroff.backtest import plan as backtest_plan
 from shroff.backtest.engine import RuleMatches
 from shroff.backtest.outcomes import JudgedRange, judge
 from shroff.backtest.plan import DraftComparison, Stretch, computations, kept_rules, versions_of
-from shroff.engine.let_through import LET_THROUGH
+from shroff.engine.exploration import LET_THROUGH
 from shroff.events.labels import LogEvent
 from shroff.language.row import Reference
 from shroff.log.columns.read_lines import ReadLines

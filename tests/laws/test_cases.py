@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from shroff.cases import case_actions, dispositions
 from shroff.cases.case_history import DENIED
-from shroff.cases.desk import CaseChangedError, NoCaseError, TooLateError
+from shroff.cases.case_service import CaseChangedError, NoCaseError, TooLateError
 from shroff.cases.sql import CaseChange, CaseStore
 from shroff.cases.timers import carry_out
 from shroff.errors import UsageError

@@ -23,7 +23,7 @@ from shroff.streams.source import Taken
 from shroff.web.api.events import _response, shown
 from shroff.worker.request_bodies import RequestReader, TooMuchError
 from shroff.worker.request_queue import PendingRequest, RequestQueue
-from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.message_decoder import MessageDecoder
 from tests.laws.test_line_runs import CHANGES, LABELS, PROJECT, START_MS, payments, runs_of
 from tests.support.avros import lines_of
 from tests.support.effort import examples, times
@@ -115,7 +115,7 @@ def polled(given_: Given, sent: Iterable[bytes] | None = None, decoder: Decoder 
     log_writer.write(
         [RequestReader(PROJECT, INTAKE, lambda: now_ms).one("label", each, "me") for each in labels.splitlines()]
     )
-    inflow, decoder = Inflow(INTAKE, PROJECT, lambda: now_ms, is_live=True), decoder or JsonDecoder()
+    inflow, decoder = MessageDecoder(INTAKE, PROJECT, lambda: now_ms, is_live=True), decoder or JsonDecoder()
     messages = iter(enumerate(sent or [line for content in contents for line in content.split(b"\n")]))
     while some := [list(islice(messages, size)) for _ in range(2)]:
         if not some[0]:

@@ -21,9 +21,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shroff.engine import let_through, verdicts
+from shroff.engine import exploration, verdicts
 from shroff.engine import step as engine
-from shroff.engine.let_through import LetThrough
+from shroff.engine.exploration import LetThrough
 from shroff.language.values import DAY_MS
 from shroff.log import version_switch
 from shroff.models.evaluation.exploration import fraud_share
@@ -176,10 +176,10 @@ def test_no_day_has_more_than_the_greatest_cap_that_was_in_force(
 
 
 BREAKS = [
-    pytest.param(let_through.LetThrough, "note", lambda *_: None, id="the past is not counted"),
+    pytest.param(exploration.LetThrough, "note", lambda *_: None, id="the past is not counted"),
     pytest.param(version_switch, "LetThrough", lambda _days: LetThrough(), id="a version that takes over counts anew"),
     pytest.param(
-        let_through.LetThrough,
+        exploration.LetThrough,
         "draw",
         lambda self, explore, event, id_, _: LetThrough.draw(
             self, replace(explore, at_most_a_day=1_000), event, id_, 0

@@ -19,8 +19,8 @@ from shroff.events.event import time_text
 from shroff.events.formats.encodings import read_stream
 from shroff.events.intake import Intake
 from shroff.features.frames import Coded, Codes, Dictionary
-from shroff.log import batch_in_progress
-from shroff.log.batch_in_progress import BatchInProgress
+from shroff.log import batch_classifier
+from shroff.log.batch_classifier import BatchClassifier
 from shroff.log.columns import file_runs, read_lines
 from shroff.log.columns.file_runs import submissions_in_runs
 from shroff.log.columns.lines import EventRun
@@ -220,17 +220,17 @@ def runs_of(size: int, seen: list[bool] | None = None) -> Iterator[None]:
         patch.setattr(file_runs, "COLUMNS_MIN", 1)
         if size == 3:  # numbers of texts start again soon
             patch.setattr(read_lines, "TEXTS_BYTES_MAX", 300)
-        patch.setattr(batch_in_progress, "FEW", 0)
-        patch.setattr(batch_in_progress, "REPEATS_SHARE", 2)
-        odd_apart = BatchInProgress._odd_apart
+        patch.setattr(batch_classifier, "FEW", 0)
+        patch.setattr(batch_classifier, "REPEATS_SHARE", 2)
+        odd_apart = BatchClassifier._split_exceptions
 
-        def noted(self: BatchInProgress, run: EventRun) -> EventRun | None:
+        def noted(self: BatchClassifier, run: EventRun) -> EventRun | None:
             found = odd_apart(self, run)
             if seen is not None:
                 seen.append(found is not None)
             return found
 
-        patch.setattr(BatchInProgress, "_odd_apart", noted)
+        patch.setattr(BatchClassifier, "_split_exceptions", noted)
         yield
 
 

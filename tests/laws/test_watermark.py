@@ -127,7 +127,7 @@ def test_it_holds_in_the_log_and_at_the_door_from_its_place_on():
     assert kinds == ["refused", "decided"]
     assert log.watermark_ms() == at_ms + 1
     assert made(log).state.watermark_ms == at_ms + 1
-    (record,) = [control for control in log.controls() if lateness.set_back_of(control) is not None]
+    (record,) = [control for control in log.controls() if lateness.watermark_reset_of(control) is not None]
     assert msgspec.json.decode(record.body)["watermark"]["because"] == "a mistyped year"
 
 

@@ -6,7 +6,7 @@ import random
 from itertools import count
 
 from shroff.language.values import DAY_MS, HOUR_MS
-from shroff.log.lateness import set_back_of
+from shroff.log.lateness import watermark_reset_of
 from shroff.log.later_labels import places_between
 from shroff.log.writer import Writer
 from tests.support.effort import times
@@ -61,4 +61,4 @@ def test_a_day_of_live_use_is_few_places_though_history_came_unsorted():
         paid(live, number, NOW_MS + (number - 60) * 6 * HOUR_MS)
     after, upto = places_between(log, NOW_MS + 10 * DAY_MS, NOW_MS + 11 * DAY_MS)
     assert (after > 90, upto - after < 20) == (True, True)
-    assert not any(set_back_of(control) for control in log.controls())
+    assert not any(watermark_reset_of(control) for control in log.controls())

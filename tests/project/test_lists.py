@@ -582,7 +582,7 @@ def test_a_file_that_is_replaced_and_not_yet_durable_is_not_said_to_be_as_it_was
     def fail(_folder: Path) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("shroff.runtime.whole_files.sync_folder", fail)
+    monkeypatch.setattr("shroff.runtime.atomic_files.sync_folder", fail)
     with pytest.raises(StorageError, match=r"cannot be made durable: Input/output error. It was changed"):
         config.write_text(folder / "lists" / "blocked.csv", "value\n")
 

@@ -15,7 +15,7 @@ from shroff.cli.main import run
 from shroff.errors import ShroffError
 from shroff.models.registry import Registry
 from shroff.project import lists
-from shroff.runtime.whole_files import own
+from shroff.runtime.atomic_files import own
 
 SECRET = "TOP_OF_SECRETS"
 DEFINITIONS = (*config.files_of(Path()), *(f"{name}/zz{ending}" for name, ending in config._FOLDERS))

@@ -14,7 +14,7 @@ import pytest
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import adapter_factory
 from shroff.app import project as app
-from shroff.engine.let_through import LET_THROUGH, LetThrough
+from shroff.engine.exploration import LET_THROUGH, LetThrough
 from shroff.log.state import snapshots
 from shroff.models.registry import Registry
 from shroff.worker import ingest

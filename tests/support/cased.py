@@ -14,7 +14,7 @@ from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.alert_consumer import Opening, take_in
 from shroff.cases.case import STATES, Alert, Case, CaseFilter
-from shroff.cases.desk import CaseService
+from shroff.cases.case_service import CaseService
 from shroff.cases.label_feed import FeedLabel
 from shroff.cases.sql import CaseStore
 from shroff.people.access import RIGHTS, Role, Who

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from shroff.events.definitions import SOURCES
 from shroff.models.sets import Labels, TrainingSet
-from shroff.runtime.whole_files import GROUP_ROWS
+from shroff.runtime.atomic_files import GROUP_ROWS
 from shroff.training.sets.files import LABELS, ROWS
 from shroff.training.sets.gathered import gathered
 from shroff.training.sets.manifest import read_manifest

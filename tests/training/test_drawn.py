@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from shroff.engine.let_through import LET_THROUGH, SAMPLED
+from shroff.engine.exploration import LET_THROUGH, SAMPLED
 from shroff.events.event import read_time
 from shroff.log.writer import Writer
 from shroff.models.evaluation.cost_table import Fixed, Weighed

@@ -20,7 +20,7 @@ from shroff.log.writer import Writer
 from shroff.models.definitions import DailyCapacity, ModelSettings, Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet
 from shroff.project.definitions import Definitions
-from shroff.runtime import whole_files as outfiles
+from shroff.runtime import atomic_files as outfiles
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch
 from shroff.training.leak_test import difference_of

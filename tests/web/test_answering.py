@@ -16,7 +16,7 @@ import pytest
 from shroff.app.cases import side_effects
 from shroff.app.cases.side_effects import CaseListEntry
 from shroff.cases import dispositions
-from shroff.cases.desk import CaseService
+from shroff.cases.case_service import CaseService
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS, parse_time

@@ -18,7 +18,7 @@ import pytest
 from shroff.app import project as app
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
-from shroff.log.batch_in_progress import BatchInProgress
+from shroff.log.batch_classifier import BatchClassifier
 from shroff.monitoring.bug_report import redacted
 from shroff.monitoring.doctor import Finding
 from shroff.runtime import logs
@@ -66,9 +66,9 @@ def planted(number: int, **fields: object) -> dict[str, object]:
 def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, lines, monkeypatch):
     topic = MemoryTopic({"payments/0": [], "payments/1": []}, "payment")
     monkeypatch.setattr(AdapterFactory, "open_source", lambda *_: MemorySource(topic, name="kafka"))
-    take = BatchInProgress._event
+    take = BatchClassifier._event
 
-    def fails(draft: BatchInProgress, submission: object, event: object) -> object:
+    def fails(draft: BatchClassifier, submission: object, event: object) -> object:
         if getattr(event, "id", "") == "p-66":
             raise ValueError(f"{NAME} {CARD} {WORD}")
         return take(draft, submission, event)
@@ -76,7 +76,7 @@ def test_what_is_planted_in_every_input_stands_in_no_log_and_in_no_report(bank, 
     def breaks(*_: object) -> object:
         raise KeyError(f"{NAME} {MAIL}")
 
-    monkeypatch.setattr(BatchInProgress, "_event", fails)
+    monkeypatch.setattr(BatchClassifier, "_event", fails)
     monkeypatch.setattr(probes, "page", breaks)
     logs.keep_errors_in(bank / ".shroff")
 

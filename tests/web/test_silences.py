@@ -12,7 +12,7 @@ import pytest
 
 from shroff.app.cases.case_silences import SilenceOfCase
 from shroff.cases import case_actions, case_queries
-from shroff.cases.desk import CaseChangedError
+from shroff.cases.case_service import CaseChangedError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.people import users

@@ -20,7 +20,7 @@ from docs.made_metrics import collectors_of_page, shown_name
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import StorageError
-from shroff.log.batch_in_progress import BatchInProgress
+from shroff.log.batch_classifier import BatchClassifier
 from shroff.log.writer import Writer
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import RIGHTS, Role
@@ -490,7 +490,7 @@ def test_a_commit_that_fails_is_done_again_and_then_answered(bank, monkeypatch):
 
 @pytest.mark.slow
 def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(bank, monkeypatch):
-    take = BatchInProgress._event
+    take = BatchClassifier._event
 
     def fails(self, submission, event):
         if event.id == "p-17":
@@ -498,7 +498,7 @@ def test_the_one_event_that_the_program_fails_at_is_found_and_the_others_go_on(b
         return take(self, submission, event)
 
     async def steps(asks: Asker) -> None:
-        monkeypatch.setattr(BatchInProgress, "_event", fails)
+        monkeypatch.setattr(BatchClassifier, "_event", fails)
         posts = [asyncio.create_task(asks.ask("POST", "/api/v1/events/payment", payment(n))) for n in range(30)]
         found = [await post for post in posts]
 

@@ -17,7 +17,7 @@ from shroff.app.adapter_factory import AdapterFactory
 from shroff.config import TEMPLATE_FOLDER
 from shroff.engine.step import Engine, SequencedBatch
 from shroff.errors import UsageError
-from shroff.log.batch_in_progress import BatchInProgress
+from shroff.log.batch_classifier import BatchClassifier
 from shroff.log.columns.lines import LIVE_MIN, EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.worker.request_queue import RequestQueue
@@ -156,14 +156,14 @@ def test_a_source_that_is_away_holds_up_no_post_and_is_read_when_it_is_back(bank
 
 
 def test_a_message_that_the_program_fails_at_is_found_and_all_others_are_decided(bank, topic, monkeypatch):
-    take = BatchInProgress._event
+    take = BatchClassifier._event
 
-    def fails(draft: BatchInProgress, submission, event):
+    def fails(draft: BatchClassifier, submission, event):
         if event.id == "p-17":
             raise ZeroDivisionError
         return take(draft, submission, event)
 
-    monkeypatch.setattr(BatchInProgress, "_event", fails)
+    monkeypatch.setattr(BatchClassifier, "_event", fails)
     topic.send(PARTS[0], *messages(0, 40))
     run(bank, lambda asks: reached(asks, 39))
     ids, offsets, refused = stored(bank)

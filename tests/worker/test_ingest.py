@@ -25,7 +25,7 @@ from shroff.engine.step import Effects, SequencedEvent
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.event import Event
 from shroff.events.intake import Submission
-from shroff.log import batch_in_progress as draft_module
+from shroff.log import batch_classifier as draft_module
 from shroff.log import batch_labels as labels_module
 from shroff.log import writer as writer_module
 from shroff.log.unmatched_files import unmatched_of

@@ -16,7 +16,7 @@ from shroff.log.columns.read_lines import kernels
 from shroff.log.columns.text_codes import BESIDE
 from shroff.streams.source import Taken
 from shroff.worker.request_bodies import RequestReader
-from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.message_decoder import MessageDecoder
 from tests.support.projects import NOW_MS, definitions
 
 EVENTS = """
@@ -78,7 +78,7 @@ def test_numbered_texts_of_all_types_together_have_a_bound(monkeypatch: pytest.M
     most, size = 200_000, lines.LIVE_MIN
     monkeypatch.setattr(lines, "LIVE_TEXTS_BYTES_MAX", most)
     reader, decoder = RequestReader(PROJECT, INTAKE, lambda: NOW_MS), JsonDecoder()
-    inflow = Inflow(INTAKE, PROJECT, lambda: NOW_MS, is_live=True)
+    inflow = MessageDecoder(INTAKE, PROJECT, lambda: NOW_MS, is_live=True)
     numbered, sizes = dict[tuple[str, str], Dictionary](), list[int]()
     for first in range(0, 15 * size, size):
         for type_, line in LINES.items():

@@ -23,7 +23,7 @@ from shroff.replay.compare import verify_online
 from shroff.streams.source import Taken
 from shroff.web.api.events import PARTS_AT_ONCE
 from shroff.worker.request_bodies import COUNT_MAX, RequestReader, TooMuchError, pieces
-from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.message_decoder import MessageDecoder
 from tests.support.log_memory import MemoryLog
 from tests.support.projects import FILES, NOW_MS, definitions, writer
 
@@ -242,7 +242,7 @@ def test_where_the_compiled_reader_fails_events_are_read_one_by_one_and_that_is_
     told, found = list[str](), definitions()
     intake = Intake(found.events, found.settings, str)
     requests = RequestReader(found, intake, lambda: NOW_MS, told.append)
-    inflow = Inflow(intake, found, lambda: NOW_MS, is_live=True, tell=told.append)
+    inflow = MessageDecoder(intake, found, lambda: NOW_MS, is_live=True, tell=told.append)
     lines = [JsonDecoder().line(number, raw(id=f"p{number}")) for number in range(LIVE_MIN)]
 
     for _ in range(2):

@@ -130,8 +130,8 @@ class ArrowTables(ProjectPart):
     def write_features(self, event: str, files: Files, out: str | Path, way: Way | None = None) -> FeatureReport:
         """Write the features of the log's or the files' events as Parquet, by default with the batch engine."""
         from shroff.log.columns.tables import Way, feature_schema
+        from shroff.runtime.atomic_files import check_out, out_format, write_tables
         from shroff.runtime.process_wide import calm_collector
-        from shroff.runtime.whole_files import check_out, out_format, write_tables
 
         out, given, left = Path(out), paths(files), self._left_out()
         check_out(out, given)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from shroff.app.cases.label_reports import LabelStatistics
     from shroff.app.rules.rule_looks import RuleStatistics
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.config import ProjectPaths
     from shroff.people.access import Who
     from shroff.people.store import Desk

@@ -14,7 +14,7 @@ from shroff.operations.declaration import Operation, OperationAnswer, OperationR
 if TYPE_CHECKING:
     from shroff.app.people import ProjectPeople
     from shroff.app.project import Project
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.people.store import Desk
     from shroff.streams.log import Log
 

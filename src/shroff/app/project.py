@@ -20,7 +20,7 @@ from shroff.errors import DefinitionError, ShroffError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.log.ruletests import counts_of
 from shroff.operations.declaration import OperationRequest, Outcome, ProgressSteps, named
-from shroff.runtime import whole_files
+from shroff.runtime import atomic_files
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed, many
 from shroff.runtime.values import replace
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from shroff.app.models.trainings import TrainOptions
     from shroff.app.rules.backtest_operations import BacktestOptions
     from shroff.backtest.document import BacktestReport
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.explain.explanation import Explained
     from shroff.log.ruletests import CheckReport
     from shroff.log.writer import Answer
@@ -372,7 +372,7 @@ def _made(folder: Path, files: list[str]) -> tuple[Project, list[str]]:
 
 def write_project(folder: Path, files: Mapping[str, bytes]) -> tuple[Project, list[str]]:
     """Write the files of a project into a new or empty folder; gives it and their names. Raises: as `make_project`."""
-    return _made(folder, whole_files.write_folder(folder, files))
+    return _made(folder, atomic_files.write_folder(folder, files))
 
 
 def propose_project(folder: Path, file: Path, name: str | None = None) -> tuple[Project, list[str], list[str]]:

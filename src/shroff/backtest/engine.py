@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from shroff.arrays import Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
-from shroff.engine.let_through import DRAWS, LET_THROUGH, Days, explorable
+from shroff.engine.exploration import DRAWS, LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed, score_name

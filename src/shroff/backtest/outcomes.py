@@ -19,7 +19,7 @@ from shroff.backtest.plan import (
     shared_rules,
     versions_of,
 )
-from shroff.engine.let_through import LET_THROUGH, LetThrough, would_be_declines
+from shroff.engine.exploration import LET_THROUGH, LetThrough, would_be_declines
 from shroff.log.columns.stored import LogPiece
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.project.definitions import Definitions

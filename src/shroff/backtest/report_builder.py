@@ -32,10 +32,10 @@ from shroff.log.later_labels import floor_of
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES, Policy
+from shroff.runtime.atomic_files import csv_line, write_lines, write_tables
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import csv_line, write_lines, write_tables
 from shroff.streams.log import Log, LogReader, Record
 from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
 

@@ -17,13 +17,13 @@ from shroff.cases.case import SNOOZED, Alert, Case
 from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
 from shroff.cases.label_feed import FeedLabel, heard
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.project.settings.casework import CaseSettings
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
-    from shroff.cases.desk import NotesEscalations
+    from shroff.cases.case_service import NotesEscalations
     from shroff.cases.sql import CaseChange, CaseStore
 
 PLACES = 50_000  # read between two looks at anything else: 30 ms where few are alerts

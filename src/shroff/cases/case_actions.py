@@ -25,7 +25,7 @@ from shroff.cases.case import (
     words_of,
 )
 from shroff.cases.case_history import ALL, past_of
-from shroff.cases.desk import ANOTHER, CaseChangedError, CaseService, CaseTransaction, NoFileError, text_of
+from shroff.cases.case_service import ANOTHER, CaseChangedError, CaseService, CaseTransaction, NoFileError, text_of
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.filters import LARGEST
 from shroff.cases.pending_changes import withdraw

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from shroff.cases.case import WRITTEN
 from shroff.cases.case_history import ALL
-from shroff.cases.desk import CaseService
+from shroff.cases.case_service import CaseService
 from shroff.people.access import Who
 from shroff.people.audit import Act
 from shroff.runtime.values import FrozenStruct

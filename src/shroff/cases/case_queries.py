@@ -28,7 +28,7 @@ from shroff.cases.case import (
     urgency,
 )
 from shroff.cases.case_history import ESCALATING, REFUNDED, SECOND_LOOK, told_by
-from shroff.cases.desk import UNDO_MS, CaseService, NoCaseError, NoViewError
+from shroff.cases.case_service import UNDO_MS, CaseService, NoCaseError, NoViewError
 from shroff.cases.filters import BUILT_IN, QUEUE, WAITING, order_of, query_of, query_text, queue_of, wanted_of
 from shroff.errors import UsageError
 from shroff.events.definitions import ANALYST

@@ -24,7 +24,7 @@ from shroff.cases.case import (
 )
 from shroff.cases.case_actions import FREED, claimed
 from shroff.cases.case_history import ALL
-from shroff.cases.desk import (
+from shroff.cases.case_service import (
     UNDO_MS,
     CaseChangedError,
     CaseService,

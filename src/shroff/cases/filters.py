@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlencode
 
 from shroff.cases.case import CLAIMED, ESCALATED, OPEN, ORDERS, SAMPLE, SNOOZED, STATES, UNCLOSED, VERDICTS, CaseFilter
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.errors import UsageError, nearest
 from shroff.json_types import TextDict, TextMapping
 from shroff.language.values import named_duration, parse_decimal, rescale_half_even, with_decimal_point
@@ -16,7 +16,7 @@ from shroff.project.settings.casework import DEFAULT, MINE
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.project.definitions import Definitions
 
 ALL = "all"

@@ -10,7 +10,7 @@ from shroff.cases.case import CLOSED, DISPUTED, FRAUD, SECOND, SNOOZED, THE_CUST
 from shroff.cases.case_actions import FREED, OPENED
 from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.cases.label_feed import CUSTOMER, FeedLabel
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
 from shroff.runtime.values import FrozenStruct, replace

@@ -11,7 +11,7 @@ from msgspec.json import encode as to_json
 
 from shroff.cases.case import VERDICTS, Case, Pending
 from shroff.cases.case_history import ALL
-from shroff.cases.desk import text_of
+from shroff.cases.case_service import text_of
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.language.values import parse_money, with_decimal_point

@@ -61,7 +61,7 @@ from shroff.cases.case import (
 from shroff.cases.case_history import DISAGREED
 from shroff.cases.filters import LARGEST
 from shroff.cases.sql_tables import CaseTables
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.language.values import DAY_MS
 from shroff.people.sql import parts_of
 from shroff.runtime.texts import escaped

@@ -10,7 +10,7 @@ from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CHECKED, CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending, words_of
 from shroff.cases.case_actions import FREED, OPENED, free_lapsed
 from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
-from shroff.cases.desk import CaseService, CaseTransaction, NotesEscalations
+from shroff.cases.case_service import CaseService, CaseTransaction, NotesEscalations
 from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import UsageError
 from shroff.events.definitions import ANALYST

@@ -81,7 +81,7 @@ def export(
         raise UsageError("--behind, --load and --endpoint are for a warehouse.")
     from shroff.replay import exports
     from shroff.replay.notebook import moment_ms
-    from shroff.runtime.whole_files import out_format, write_lines, write_tables
+    from shroff.runtime.atomic_files import out_format, write_lines, write_tables
 
     names = [name.strip() for name in personal.split(",")] if personal else []
     events = session.project.definitions.events

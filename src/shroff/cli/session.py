@@ -62,7 +62,7 @@ class Session(Struct):
     def empty_folder(self) -> Path | None:
         """The named or the current folder, where it holds nothing and no project is above it; else None."""
         from shroff import config
-        from shroff.runtime.whole_files import children
+        from shroff.runtime.atomic_files import children
 
         folder = self.folder or Path.cwd()
         if self.folder is None:

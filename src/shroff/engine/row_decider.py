@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Sequence
 
 import numpy as np
 
-from shroff.engine.let_through import LetThrough, explorable
+from shroff.engine.exploration import LetThrough, explorable
 from shroff.engine.receipts import NO_SCORE, DocumentWriter
 from shroff.engine.row_features import RowFeatures
 from shroff.engine.verdicts import Effects, Hit, SequencedEvent, Verdicts, explored, is_rolled_out, record_hits, sampled

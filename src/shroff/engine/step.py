@@ -15,7 +15,7 @@ from operator import attrgetter
 import numpy as np
 
 from shroff.arrays import Array
-from shroff.engine.let_through import APPROVED, LET_THROUGH, WOULD_BE, LetThrough, explorable
+from shroff.engine.exploration import APPROVED, LET_THROUGH, WOULD_BE, LetThrough, explorable
 from shroff.engine.receipts import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import (

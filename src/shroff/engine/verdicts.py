@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 
 from shroff.arrays import Floats, Ints
-from shroff.engine.let_through import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline
+from shroff.engine.exploration import APPROVED, LET_THROUGH, SAMPLED, WOULD_BE, LetThrough, instead_of_decline
 from shroff.engine.receipts import Verdict, exploration, reason
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text

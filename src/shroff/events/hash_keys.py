@@ -12,7 +12,7 @@ from pathlib import Path
 
 from shroff.config import ProjectPaths, make_folder
 from shroff.errors import StorageError, refused
-from shroff.runtime.whole_files import remove_unfinished, whole_file
+from shroff.runtime.atomic_files import remove_unfinished, whole_file
 
 _KEY_BYTES_MIN = 16
 

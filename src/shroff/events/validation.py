@@ -1,7 +1,7 @@
 """Validation: fields as they were sent become a typed event, or every mistake in them is named.
 
 What it checks is the event by itself: types, missing fields, sizes. A known id and a late
-event are found by `log.batch_in_progress`, and an event too far ahead of the clock (`too_early`).
+event are found by `log.batch_classifier`, and an event too far ahead of the clock (`too_early`).
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ from shroff.log.key_index import KeyHasher
 from shroff.log.writer import index_all
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import Definitions
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.texts import many
 from shroff.runtime.values import replace
-from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.log import Batch, DecisionRow, FlagRow, HitRow, Log, OutboxRow, Record, UniqueValue
 

@@ -1,6 +1,6 @@
 """Lateness: the watermark of a log, why an event is too late, and the control event that sets the watermark back.
 
-`log.batch_in_progress` refuses a late event as it enters the log, or keeps it beside the log. One event dated far
+`log.batch_classifier` refuses a late event as it enters the log, or keeps it beside the log. One event dated far
 into the future makes all that come after it too late. `ahead` keeps such events out; a log that has one gets its
 watermark back by a control event, from whose place on lateness is judged against the time that it names. The event
 stays. Events of times that had been let go of are then in time again: so an engine that computes from a log with such
@@ -33,7 +33,7 @@ _MARK = b'"watermark":{'
 _RANGES_MAX = 64
 
 
-class SetBack(FrozenStruct):
+class WatermarkReset(FrozenStruct):
     """A watermark set back: to `at`, from `was`, for a reason. `beyond` are the times of all events after `at`."""
 
     at: str
@@ -47,7 +47,7 @@ class SetBack(FrozenStruct):
 
 
 class _SetBackBody(msgspec.Struct):
-    watermark: SetBack
+    watermark: WatermarkReset
 
 
 class Holder(FrozenStruct):
@@ -67,14 +67,14 @@ class Holder(FrozenStruct):
         return f"{self.event} of {time_text(self.time_ms)}"
 
 
-def set_back_of(record: Record) -> SetBack | None:
+def watermark_reset_of(record: Record) -> WatermarkReset | None:
     """The watermark that a control event sets; None of one that puts a version in force."""
     if _MARK not in record.body:
         return None
     return stored(record.body, _SetBackBody, f"the control event at sequence number {record.seq}").watermark
 
 
-def set_back_record(set_back: SetBack, versions: TextDict, seq: int, now_ms: int) -> Record:
+def set_back_record(set_back: WatermarkReset, versions: TextDict, seq: int, now_ms: int) -> Record:
     """The control event of a watermark, which changes no file."""
     body = {"files": {}, "removed": [], "versions": versions, "watermark": set_back}
     return Record(seq, "control", "control", str(seq), now_ms, to_json(body, order="sorted"), decided=False)
@@ -82,7 +82,7 @@ def set_back_record(set_back: SetBack, versions: TextDict, seq: int, now_ms: int
 
 def with_set_backs(usual_ms: int, controls: Iterable[Record]) -> Lateness:
     """How late events of a log with these control events may be, where so late is usual."""
-    found = [set_back for record in controls if (set_back := set_back_of(record)) is not None]
+    found = [set_back for record in controls if (set_back := watermark_reset_of(record)) is not None]
     ranges = tuple(sorted({(low, high) for span in found for low, high in span.beyond}))
     if not ranges:
         return Lateness(usual_ms)
@@ -115,7 +115,7 @@ def stretches_of(log: LogReader) -> list[LatenessStretch]:
     beyond: tuple[tuple[int, int], ...] = ()
     for record in log.controls():
         control.take(record, PROJECT_FILE)
-        late_ms, back, leap_ms = written_lateness_ms(control.files.get(PROJECT_FILE, "")), set_back_of(record), 0
+        late_ms, back, leap_ms = written_lateness_ms(control.files.get(PROJECT_FILE, "")), watermark_reset_of(record), 0
         if back is not None:
             leap_ms, beyond = parse_time(back.was) - back.at_ms, (*beyond, *back.beyond)
         if leap_ms or not found or late_ms != found[-1][1]:

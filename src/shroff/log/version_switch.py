@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from msgspec.structs import asdict
 
-from shroff.engine.let_through import LetThrough
+from shroff.engine.exploration import LetThrough
 from shroff.engine.step import Engine
 from shroff.errors import UsageError
 from shroff.features.computed import Computed

@@ -22,12 +22,12 @@ from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms
 from shroff.log.activation import check_change
-from shroff.log.batch_in_progress import BatchInProgress
+from shroff.log.batch_classifier import BatchClassifier
 from shroff.log.dedup_lookup import KnownRecords, look_up
 from shroff.log.event_notes import EVENT_SOURCES, FILES, NEWEST, UNKNOWN, ComingBy, DayCounts
 from shroff.log.history import Control, Records, control_of
 from shroff.log.key_index import KeyHasher, index_keys
-from shroff.log.lateness import SetBack, look_beyond, set_back_record, with_set_backs
+from shroff.log.lateness import WatermarkReset, look_beyond, set_back_record, with_set_backs
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, WAITING, Answer, Prepared
 from shroff.log.state.fold import Folded, Progress, empty, fold, lateness_of, take
 from shroff.log.state.snapshot_writer import SnapshotWriter
@@ -103,7 +103,7 @@ class Writer:
     ) -> None:
         self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
         self.warnings: list[str] = []
-        self.keeps_late: bool | Collection[str] = False  # as `BatchInProgress` takes it
+        self.keeps_late: bool | Collection[str] = False  # as `BatchClassifier` takes it
         self.decides = True  # events, unless a batch says otherwise
         self.by = FILES  # the source of events that were neither posted, nor pushed, nor pulled
         self._newest_source = log.offset(EVENT_SOURCES, NEWEST) or UNKNOWN
@@ -196,8 +196,8 @@ class Writer:
         )
 
     def set_watermark(
-        self, at_ms: int, because: str, replies: Callable[[int, SetBack], Iterable[Reply]] = lambda *_: ()
-    ) -> SetBack:
+        self, at_ms: int, because: str, replies: Callable[[int, WatermarkReset], Iterable[Reply]] = lambda *_: ()
+    ) -> WatermarkReset:
         """Set the watermark back by a control event; state is made anew from the log, as if nothing had leapt.
 
         Args:
@@ -216,7 +216,7 @@ class Writer:
             raise UsageError(f"{time_text(at_ms)} is beyond the clock itself: name a time of which events have come.")
         found = look_beyond(self._log, self.definitions, at_ms)
         beyond = [] if found is None else found.beyond
-        set_back = SetBack(time_text(at_ms), time_text(was_ms), beyond, because)
+        set_back = WatermarkReset(time_text(at_ms), time_text(was_ms), beyond, because)
         record = set_back_record(set_back, state.control.versions, self._seq + 1, now_ms)
         late = with_set_backs(lateness_of(self._log, self.definitions).usual_ms, [*self._log.controls(), record])
         folded = fold(self._log, self.definitions, start=empty(self.definitions, late))
@@ -319,7 +319,7 @@ class Writer:
         began_s = time.monotonic()
         state, self._state = self._drafted(), None
         coming = ComingBy(self._newest_source, self.by if by is None else by)
-        draft = BatchInProgress(
+        draft = BatchClassifier(
             state, known, self._now_ms, coming, decide=decide and self.decides, keeps_late=self.keeps_late
         )
         prepared = draft.prepared(submissions, offsets)
@@ -407,7 +407,7 @@ def foreseen(submissions: Sequence[Submission], log: Log, definitions: Definitio
     engine = cast("Engine", _Undeciding(definitions))
     state = Folded(engine, records, Control(), watermark_ms=log.watermark_ms())
     known = look_up(submissions, log, None, records, has_waiting=counts.waiting > 0, has_late=counts.late > 0)
-    draft = BatchInProgress(state, known, lambda: now_ms, ComingBy(UNKNOWN, FILES), decide=False)
+    draft = BatchClassifier(state, known, lambda: now_ms, ComingBy(UNKNOWN, FILES), decide=False)
     return draft.prepared(submissions, ()).answers
 
 

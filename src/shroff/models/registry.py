@@ -33,8 +33,8 @@ from shroff.errors import RefusalError, RegistryError, StateError, StorageError,
 from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
+from shroff.runtime.atomic_files import foreign, sync_folder
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import foreign, sync_folder
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"

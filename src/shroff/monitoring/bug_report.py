@@ -23,8 +23,8 @@ from shroff.events.event import time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import plain_of
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.logs import kept_errors, scrubbed
-from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from shroff.config import ProjectPaths
-from shroff.engine.let_through import LET_THROUGH, Days, LetThrough
+from shroff.engine.exploration import LET_THROUGH, Days, LetThrough
 from shroff.errors import DefinitionError, Problem, ShroffError, StateError, covered
 from shroff.events.event import time_text
 from shroff.events.validation import latest_ms
@@ -34,9 +34,9 @@ from shroff.project.definitions import Definitions
 from shroff.project.scoring import redefined_words
 from shroff.project.settings.system import System
 from shroff.rules.definitions import expiring
+from shroff.runtime.atomic_files import UNFINISHED_S, unfinished_files
 from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
 from shroff.runtime.values import FrozenStruct, frozen
-from shroff.runtime.whole_files import UNFINISHED_S, unfinished_files
 from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states

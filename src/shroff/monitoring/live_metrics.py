@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
-from shroff.engine.let_through import DRAWS
+from shroff.engine.exploration import DRAWS
 from shroff.explain.explanation import Usual
 from shroff.json_types import JsonObject, TextMapping
 from shroff.language.values import DAY_MS

@@ -8,7 +8,7 @@ from shroff.app.live.source_operations import SyncSource
 from shroff.app.models.training_operations import TrainModel
 from shroff.app.project import Project
 from shroff.app.rules.draft_operations import CheckDraft, CountDraft, ShowDrafts, WriteDraft
-from shroff.cases.desk import NoCaseError
+from shroff.cases.case_service import NoCaseError
 from shroff.config import (
     PROJECT_FILE,
     alone,
@@ -30,4 +30,4 @@ from shroff.project.dependency_hash import read_by
 from shroff.project.policy import OUTCOMES
 from shroff.project.settings.summaries import EVENT_TIME, INGEST_TIME, SummarySettings, load_summary_settings
 from shroff.replay.notebook import Moment, moment_ms
-from shroff.runtime.whole_files import csv_line, sync_folder, unfinished, write_lines
+from shroff.runtime.atomic_files import csv_line, sync_folder, unfinished, write_lines

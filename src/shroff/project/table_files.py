@@ -38,7 +38,7 @@ from shroff.language.names import TableShape
 from shroff.language.values import Value, parse_file_time
 from shroff.project.reference import csv_rows, parse_cell
 from shroff.runtime import contents
-from shroff.runtime.whole_files import whole_file
+from shroff.runtime.atomic_files import whole_file
 
 FOLDER = "tables/"
 PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`

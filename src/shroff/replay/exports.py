@@ -14,8 +14,8 @@ from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.log.flags import JudgedFlag, flags, with_fields
+from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.runtime.whole_files import csv_line
 from shroff.streams.delivering_rows import flag_document
 from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader, Record
 

@@ -20,7 +20,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import StorageError, UsageError
-from shroff.runtime.whole_files import remove_unfinished, sync_folder, whole_file
+from shroff.runtime.atomic_files import remove_unfinished, sync_folder, whole_file
 
 MARK = "stored sha256 "  # a file that begins so itself is stored, too
 STORED_BYTES_MIN = 1 << 19  # smaller files of text stand in versions as they are

@@ -20,8 +20,8 @@ from msgspec.json import encode as to_json
 
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import whole_file
 from shroff.streams.lake import RetriedObjects, damaged
 from shroff.streams.snapshots import SUFFIX, Snapshots
 

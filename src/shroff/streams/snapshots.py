@@ -25,10 +25,10 @@ import msgspec
 
 from shroff.config import FILE_MODE, make_folder
 from shroff.errors import StateError, StorageError
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.process_wide import mapped
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import whole_file
 
 FORMAT = 2  # of the file; readers pass over every other
 KEPT = 2

@@ -16,7 +16,7 @@ from shroff.log.time_slips import marked
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
-from shroff.worker.first_look import PROBED_LINES, FirstLook, Obstacle, looked_into
+from shroff.worker.file_disorder import PROBED_LINES, FirstLook, Obstacle, looked_into
 
 __all__ = [
     "LATE_LINES_MIN",
@@ -95,7 +95,7 @@ def arranged(
         order: `time` merges. `file`: their order was asked for, so disorder is no error, and no row is a slip.
         warn: Called with a file in disorder, where that is no error.
         overlaps: Takes note of files whose times overlap.
-        late_min: So many late lines stop a file, however small a share they are (see `first_look.FirstLook`).
+        late_min: So many late lines stop a file, however small a share they are (see `file_disorder.FirstLook`).
 
     Raises: UsageError where more than one percent of the first 10,000 lines of a file would be refused as too late, or
         its times are seconds. What the log has already, or a line before it, does not count: it is a duplicate,

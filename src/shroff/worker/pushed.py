@@ -21,7 +21,7 @@ from shroff.runtime.values import replace
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
 from shroff.streams.source import Taken
-from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.message_decoder import MessageDecoder
 
 if TYPE_CHECKING:
     from shroff.streams.push import Push
@@ -77,7 +77,7 @@ class PushReader:
     def __init__(
         self, definitions: Definitions, intake: Intake, own: Mapping[str, OwnTypes], now_ms: Callable[[], int]
     ) -> None:
-        self._inflow = Inflow(intake, definitions, now_ms, is_live=True)
+        self._inflow = MessageDecoder(intake, definitions, now_ms, is_live=True)
         self._events, self._own = definitions.events, own
         self._dispatchers: dict[str, Dispatcher] = {}
 

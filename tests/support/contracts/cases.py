@@ -35,7 +35,7 @@ from shroff.cases.case import (
     urgency,
 )
 from shroff.cases.case_actions import claim_next
-from shroff.cases.desk import CaseService
+from shroff.cases.case_service import CaseService
 from shroff.cases.sql import CaseChange, CaseStore
 from shroff.cases.sql_reader import CaseReader
 from shroff.people import store as people_store

@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 from shroff.config import make_folder
 from shroff.errors import StorageError
+from shroff.runtime.atomic_files import LOST, sync_folder
 from shroff.runtime.progress import unheard
-from shroff.runtime.whole_files import LOST, sync_folder
 from shroff.streams.lake import Found, Listed, check_name, digest
 
 STEPS = ("begin", "written", "synced", "named", "done")

@@ -8,7 +8,7 @@ from pathlib import Path
 from shroff import config
 from shroff.notices.mailbox import file_name
 from shroff.notices.mailer import Mail, Unmailed
-from shroff.runtime.whole_files import whole_file
+from shroff.runtime.atomic_files import whole_file
 from shroff.streams.sink import AwayError
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster, let_go
 from shroff.adapters.kafka.dead_letters import KafkaDeadLetters
-from shroff.adapters.sources.kafka_part import KafkaPartition
-from shroff.adapters.sources.kafka_parts import LOOKED_S, OffsetHints, Partitions
+from shroff.adapters.sources.kafka_partition import KafkaPartition
+from shroff.adapters.sources.kafka_partitions import LOOKED_S, OffsetHints, Partitions
 from shroff.errors import SchemasAwayError, TransientError, UsageError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder

@@ -25,9 +25,9 @@ from shroff.app.backups.vault import FILE_FORMAT, BackedUpLog, BackupPoint, Vaul
 from shroff.errors import StorageError, UsageError
 from shroff.json_types import TextDict
 from shroff.language.values import DAY_MS
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
     from shroff.app.context import ProjectContext

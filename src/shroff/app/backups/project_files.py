@@ -13,7 +13,7 @@ from pathlib import Path
 
 from shroff.config import STATE_FOLDER
 from shroff.errors import StorageError
-from shroff.runtime.whole_files import LOST, UNFINISHED, has_secret_name, leads_out
+from shroff.runtime.atomic_files import LOST, UNFINISHED, has_secret_name, leads_out
 
 LOG = "log.db"
 LOG_FILE = f"{STATE_FOLDER}/{LOG}"

@@ -22,10 +22,10 @@ from shroff.app.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Va
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
+from shroff.runtime.atomic_files import sync_folder
 from shroff.runtime.entry_points import load_entry
 from shroff.runtime.progress import Progress, unheard
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import sync_folder
 from shroff.streams.log import Log
 
 CHECK_S = 600.0  # for a log in a backup: for the database's own check, and as long again for rows

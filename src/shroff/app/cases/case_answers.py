@@ -24,7 +24,7 @@ from shroff.runtime.texts import cut, many, table
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
 
 WIDTH = 50  # characters of a reason or a key in a table
 

@@ -28,7 +28,7 @@ from shroff.app.cases.customer_questions import asked_about
 from shroff.app.cases.side_effects import CaseListEntry
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CaseFilter
-from shroff.cases.desk import CaseChangedError, NoCaseError, NoEventError, TooLateError
+from shroff.cases.case_service import CaseChangedError, NoCaseError, NoEventError, TooLateError
 from shroff.cases.filters import LARGEST
 from shroff.cases.pending_changes import check_answer
 from shroff.errors import LogBusyError
@@ -44,7 +44,7 @@ from shroff.runtime.values import replace
 if TYPE_CHECKING:
     from shroff.app.cases.project_cases import ProjectCases
     from shroff.app.project import Project
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.people.access import Who
     from shroff.project.definitions import Definitions
     from shroff.project.lists import ListChange

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.app.rules.silences import Silence
     from shroff.cases.case import Case
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
 
 HAPPENED = {  # to the case, by the verb of the record
     "silence": case_actions.SILENCED,

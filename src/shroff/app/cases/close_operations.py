@@ -10,7 +10,7 @@ import msgspec
 from shroff.app.cases.outcome_rates import OutcomeRate
 from shroff.cases.alert_rules import AlertRules
 from shroff.cases.case import FRAUD, Alert
-from shroff.cases.desk import CaseTransaction
+from shroff.cases.case_service import CaseTransaction
 from shroff.cases.timers import APPROVED, OF_RULES, STOPPED, by, put_state
 from shroff.errors import UsageError, nearest
 from shroff.events.event import TimeText, time_text
@@ -21,7 +21,7 @@ from shroff.runtime.texts import headed, many
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.people.access import Who
     from shroff.project.settings.casework import CloseRule
     from shroff.streams.log import Log

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shroff.cases.alert_rules import RecentDecisions
     from shroff.cases.case_erasure import WrittenNotes
     from shroff.cases.case_queries import Backlog
-    from shroff.cases.desk import CaseService, NotesEscalations
+    from shroff.cases.case_service import CaseService, NotesEscalations
     from shroff.cases.dispositions import CaseAction
     from shroff.notices.sql import NoticeStore
     from shroff.people.store import Desk
@@ -42,7 +42,7 @@ class ProjectCases(ProjectPart):
 
     def desk(self, people: Desk) -> CaseService:
         """Get the store of cases with its functions, beside that of people."""
-        from shroff.cases.desk import CaseService
+        from shroff.cases.case_service import CaseService
         from shroff.cases.sql import CaseStore
 
         definitions = self._definitions

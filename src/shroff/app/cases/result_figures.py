@@ -15,7 +15,7 @@ import pyarrow as pa
 from msgspec import Struct, field
 
 from shroff.arrays import Array, Bools, Floats, Ints
-from shroff.engine.let_through import APPROVED, DRAWS
+from shroff.engine.exploration import APPROVED, DRAWS
 from shroff.engine.stored import decision_of
 from shroff.events.definitions import ANALYST, SOURCES
 from shroff.events.summary import amount_field

@@ -29,9 +29,9 @@ from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start
 from shroff.monitoring.day_figures import STOPPED
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
 from shroff.project.policy import OUTCOMES
+from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.texts import percent, table
 from shroff.runtime.values import replace
-from shroff.runtime.whole_files import csv_line
 
 if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports

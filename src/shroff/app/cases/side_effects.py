@@ -17,7 +17,7 @@ from shroff.rules.silences import rule_of
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
 
 
 class CaseListEntry(msgspec.Struct, forbid_unknown_fields=True):

@@ -12,13 +12,13 @@ from shroff.app.cases import work_operations as work_operations  # noqa: PLC0414
 from shroff.app.cases.case_answers import CaseTotals, Person, money
 from shroff.app.cases.case_operations import time_of
 from shroff.cases import case_queries
-from shroff.cases.desk import NoViewError
+from shroff.cases.case_service import NoViewError
 from shroff.events.event import TimeText, time_text_or_none
 from shroff.operations.declaration import InvalidRequestError, OperationAnswer, OperationRequest, operation
 
 if TYPE_CHECKING:
     from shroff.cases.case_queries import Counted
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.people.access import Who
 
 _Query = Annotated[str, msgspec.Meta(description="A filter as in the URL, such as state=open&min_stake=1000.")]

@@ -11,7 +11,7 @@ from shroff.operations.declaration import operation
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.people.access import Who
 
 

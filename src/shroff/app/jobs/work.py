@@ -17,7 +17,7 @@ from shroff.json_types import JsonMapping
 from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import ProgressSteps
 from shroff.project.settings.systems import SYSTEM_KEYS
-from shroff.runtime.whole_files import leads_out
+from shroff.runtime.atomic_files import leads_out
 
 if TYPE_CHECKING:
     from shroff.app.jobs.kinds import FeaturesParams, JobParams, ReportParams

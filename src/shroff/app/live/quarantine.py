@@ -1,6 +1,6 @@
 """Quarantine of an opened project: retry rejected messages, or remove them.
 
-Messages enter it in `log.batch_in_progress`, in the batch of the events around them.
+Messages enter it in `log.batch_classifier`, in the batch of the events around them.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from shroff.errors import InputError, TransientError, UsageError, nearest
 from shroff.json_types import JsonMapping
 from shroff.people.audit import Action
 from shroff.project.settings.system import filled
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.entry_points import load_entry
-from shroff.runtime.whole_files import whole_file
 from shroff.streams.push import SUBSCRIBE, UNSUBSCRIBE, FetchNeededError, Push, PushRefusedError, PushSource
 from shroff.worker.pushed import PushReader, own_types
 

@@ -223,15 +223,15 @@ class WorkerRuns(ProjectPart):
 
     def _feed(self, place: _Workplace, held: ExitStack, tell: Callable[[str], None]) -> SourceFeed | None:
         """The live sources of shroff.yaml, opened for as long as `held` is; None where there is none."""
-        from shroff.worker.serving.lines import Inflow
         from shroff.worker.serving.live_feed import SourceFeed
+        from shroff.worker.serving.message_decoder import MessageDecoder
 
         system = self._systems.source
         if system is None:
             return None
 
-        def opened(writer: Writer) -> Inflow:
-            return Inflow(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
+        def opened(writer: Writer) -> MessageDecoder:
+            return MessageDecoder(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
 
         several, outside = self._systems.named_read, self._outside
         if several:

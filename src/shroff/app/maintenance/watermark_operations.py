@@ -111,7 +111,7 @@ def set_watermark(project: Project, requests: WriterRequests, request: SetWaterm
 
 def _set_back(requests: WriterRequests, request: SetWatermark) -> WatermarkBack:
     from shroff.language.values import parse_time
-    from shroff.log.lateness import SetBack
+    from shroff.log.lateness import WatermarkReset
     from shroff.worker.inbox import WATERMARK
 
     try:
@@ -120,5 +120,5 @@ def _set_back(requests: WriterRequests, request: SetWatermark) -> WatermarkBack:
         raise UsageError(f"{request.to!r} is not a time such as 2026-03-01T10:00:00Z: {error}") from None
     action = Action("watermark.set", "log", None, {"to": time_text(at_ms), "because": request.because})
     reply = requests.ask(WATERMARK, to_json((at_ms, request.because)), action)
-    seq, found = from_json(reply, type=tuple[int, SetBack])
+    seq, found = from_json(reply, type=tuple[int, WatermarkReset])
     return WatermarkBack(watermark=found.at, was=found.was, seq=seq)

@@ -17,8 +17,8 @@ from shroff.json_types import TextDict, TextMapping
 from shroff.models.in_force import version_of
 from shroff.operations.declaration import ReportAnswer
 from shroff.people.audit import Action
+from shroff.runtime.atomic_files import own
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from pathlib import Path

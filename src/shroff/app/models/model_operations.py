@@ -209,7 +209,7 @@ def show_model(models: Promotions, definitions: Definitions, request: ShowModel)
         shroff models show m-20260701-3f2a
         shroff models show m-20260701-3f2a --report model.html --card card.html
     """
-    from shroff.runtime.whole_files import write_lines
+    from shroff.runtime.atomic_files import write_lines
     from shroff.training.measured import slices_told, with_money
 
     details = models.one(request.id)

@@ -37,9 +37,9 @@ from shroff.models.in_force import (
 from shroff.models.registry import CARD, GateResult, ModelSummary, Stored
 from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
+from shroff.runtime.atomic_files import own
 from shroff.runtime.texts import argument, many, one_line, table
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

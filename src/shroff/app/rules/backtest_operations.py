@@ -26,9 +26,9 @@ from shroff.models import in_force
 from shroff.operations.declaration import OperationRequest, Param, operation
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
+from shroff.runtime.atomic_files import own, write_lines
 from shroff.runtime.texts import argument
 from shroff.runtime.values import replace
-from shroff.runtime.whole_files import own, write_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -21,8 +21,8 @@ from shroff.project.checked_files import CheckedFiles, checked_files
 from shroff.project.loader import files_of
 from shroff.project.settings.systems import load_systems
 from shroff.rules.silences import rule_of
+from shroff.runtime.atomic_files import own
 from shroff.runtime.progress import unheard
-from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -24,8 +24,8 @@ from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime.atomic_files import own
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,9 +17,9 @@ from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.rules import texts
 from shroff.rules.silences import trial_number, trial_of
 from shroff.rules.texts import tag_of
+from shroff.runtime.atomic_files import own
 from shroff.runtime.entry_points import IMPORTERS, load_entry
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import own
 
 if TYPE_CHECKING:
     from shroff.rules.definitions import Rule

@@ -22,8 +22,8 @@ from shroff.errors import StateError
 from shroff.features.online.group_state import Feed, LookRows
 from shroff.features.online.value_codec import pack, unpack
 from shroff.language.values import Value
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

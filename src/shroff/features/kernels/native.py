@@ -29,9 +29,9 @@ import numpy as np
 
 from shroff.features.kernels import numbers as kernel_numbers
 from shroff.features.kernels.numbers import OPTIONS, settle
+from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.process_wide import compile_listeners
 from shroff.runtime.values import FrozenStruct
-from shroff.runtime.whole_files import whole_file
 
 SUFFIX = ".kernel"
 FOLDER_VARIABLE = "NUMBA_CACHE_DIR"  # where numba keeps its own, if it is set

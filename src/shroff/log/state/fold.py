@@ -22,7 +22,7 @@ from shroff.features.plan import make_plan
 from shroff.language.expression import Aggregate, FeatureValue, Node, walk
 from shroff.language.values import DAY_MS
 from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
-from shroff.log.lateness import set_back_of, with_set_backs, written_lateness_ms
+from shroff.log.lateness import watermark_reset_of, with_set_backs, written_lateness_ms
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.process_wide import calm_collector
 from shroff.streams.log import LogReader, Record
@@ -105,7 +105,7 @@ def fold(
                 *[
                     (set_back, control.seq)
                     for control in log.controls(folded.seq, end)
-                    if (set_back := set_back_of(control)) is not None
+                    if (set_back := watermark_reset_of(control)) is not None
                 ],
                 (None, end),
             ]:
@@ -166,7 +166,7 @@ def take(record: Record, folded: Folded, hits: Hits | None) -> SequencedEvent | 
     """One record of the past as the engine takes it; None where it takes none."""
     if record.kind == "control":
         folded.control.take(record)
-        if (set_back := set_back_of(record)) is not None:
+        if (set_back := watermark_reset_of(record)) is not None:
             folded.watermark_ms = set_back.at_ms
         return None
     event = folded.records.decode(record)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 import shroff
-from shroff.engine.let_through import LetThrough
+from shroff.engine.exploration import LetThrough
 from shroff.errors import PrunedError, StateError, StorageError
 from shroff.events.labels import VerdictInForce
 from shroff.json_types import TextDict

@@ -24,7 +24,7 @@ from shroff.models.definitions import ModelSettings
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, labels_in_force
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import meaning_of
-from shroff.runtime.whole_files import GROUP_ROWS, unfinished, write_tables
+from shroff.runtime.atomic_files import GROUP_ROWS, unfinished, write_tables
 from shroff.training.roles import SetFold, wanted_fold
 from shroff.training.sets.manifest import FORMAT, MADE_WITH, MANIFEST, SetFile, SetInput, SetManifest, SetSource
 from shroff.training.sets.rows import VERDICT_TEXTS, SetInProgress, making

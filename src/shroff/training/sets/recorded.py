@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from shroff.arrays import Ints
-from shroff.engine.let_through import DRAWS
+from shroff.engine.exploration import DRAWS
 from shroff.engine.stored import stored
 from shroff.log.history import Control
 from shroff.project.policy import OUTCOMES

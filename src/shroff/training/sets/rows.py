@@ -17,7 +17,7 @@ import numpy as np
 
 from shroff.arrays import Floats, Ints
 from shroff.engine.decision import is_drawn
-from shroff.engine.let_through import APPROVED
+from shroff.engine.exploration import APPROVED
 from shroff.engine.stored import decision_of
 from shroff.errors import UsageError
 from shroff.events.definitions import ANALYST, SOURCES

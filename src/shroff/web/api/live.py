@@ -29,7 +29,7 @@ from shroff.worker.serving.counts import Latencies, WorkerCounts
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.web.service import Service
 
 FRESH_S = 0.9  # for which what was counted serves everybody

@@ -30,8 +30,8 @@ from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.project.policy import OUTCOMES
 from shroff.replay.notebook import moment_ms
+from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.runtime.whole_files import csv_line
 from shroff.training.sets.labels import LABELS
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen

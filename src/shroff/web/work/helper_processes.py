@@ -15,7 +15,7 @@ from shroff.runtime.logs import failure
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.cases.alert_consumer import AlertConsumer
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log
 

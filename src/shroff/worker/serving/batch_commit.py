@@ -17,7 +17,7 @@ from shroff.log.writer import Prepared, Writer
 from shroff.runtime.logs import failure
 from shroff.streams.log import Offset
 from shroff.worker.serving.counts import WorkerCounts
-from shroff.worker.serving.lines import reason_of
+from shroff.worker.serving.message_decoder import reason_of
 
 SHARE = 16  # a batch of 4,096 has its message found after three more failures, each a restore of state
 IN_A_ROW_MAX = 10  # messages refused so with none taken between: then it is not the messages that are at fault

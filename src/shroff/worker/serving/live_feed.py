@@ -18,7 +18,7 @@ from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.serving.batch_commit import PoisonSearch
 from shroff.worker.serving.counts import WorkerCounts
-from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.message_decoder import MessageDecoder
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 
 AT_ONCE = 512  # messages of a batch: what a request waits for at most, some ten milliseconds
@@ -28,7 +28,7 @@ class SourceFeed(FrozenStruct):
     """A source and its reader; `opened` gives a validator of the active definitions."""
 
     source: Source
-    opened: Callable[[Writer], Inflow]
+    opened: Callable[[Writer], MessageDecoder]
     keeps_late: bool | Collection[str] = False
 
 

@@ -22,7 +22,7 @@ from shroff.worker.ingest import Committer, short_turns
 from shroff.worker.serving.batch_commit import PoisonSearch, RequestError, SuspectError, unmeant_as
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended
-from shroff.worker.serving.lines import Inflow
+from shroff.worker.serving.message_decoder import MessageDecoder
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 
@@ -57,7 +57,7 @@ class SourceLoop:
     """
 
     def __init__(
-        self, term: LeaderTerm, inflow: Inflow, source: Source, passing_over: PassingOver | None = None
+        self, term: LeaderTerm, inflow: MessageDecoder, source: Source, passing_over: PassingOver | None = None
     ) -> None:
         log, writer, work, options, tell = term.log, term.writer, term.work, term.options, term.tell
         self._log, self._writer, self._inbox, self._inflow, self._source = log, writer, term.inbox, inflow, source

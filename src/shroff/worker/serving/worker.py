@@ -27,7 +27,7 @@ from shroff.worker.inbox import InboxServer
 from shroff.worker.serving.batch_commit import PoisonSearch, RequestError, SuspectError
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
-from shroff.worker.serving.lines import Inflow, reason_of
+from shroff.worker.serving.message_decoder import MessageDecoder, reason_of
 from shroff.worker.serving.source_loop import LeaderTerm, SourceLoop
 from shroff.worker.standby import FollowedProject, Standby, Start
 
@@ -232,7 +232,7 @@ class Worker(Leader):
     def _leading(self, term: LeaderTerm) -> Leading:
         place, self._intake = self._place, self._place.intake()
         definitions = term.writer.definitions
-        inflow = Inflow(self._intake, definitions, place.now_ms, is_live=self._is_live, tell=term.tell)
+        inflow = MessageDecoder(self._intake, definitions, place.now_ms, is_live=self._is_live, tell=term.tell)
         inflow.unwanted = self._poison.unwanted
         passing_over = None if self._is_live else PassingOver(term.log, self._intake, place.now_ms)
         return SourceLoop(term, inflow, self._source, passing_over)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from shroff.app.cases.case_answers import CaseFile, file_of
 from shroff.cases import case_actions
-from shroff.cases.desk import CaseChangedError, NoCaseError, NoFileError
+from shroff.cases.case_service import CaseChangedError, NoCaseError, NoFileError
 from shroff.cases.files import SIZE_MAX, TYPES, named_for
 from shroff.people.access import Right
 from shroff.web.http.messages import Json, Request, whole

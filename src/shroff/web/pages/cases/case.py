@@ -31,7 +31,7 @@ from shroff.app.cases.work_operations import CheckCase, MoveCase, RunMacro, TagC
 from shroff.app.rules.link_operations import linked_entity
 from shroff.cases.case import CLOSED, SNOOZED
 from shroff.cases.case_queries import refunded_by
-from shroff.cases.desk import CaseChangedError
+from shroff.cases.case_service import CaseChangedError
 from shroff.cases.files import TYPES
 from shroff.errors import UsageError
 from shroff.events.event import YEAR_10000_MS, time_text

@@ -26,7 +26,7 @@ from shroff.web.pages.words import sentence_case
 from shroff.web.work.reasons import WITHIN_S, FirstReason
 
 if TYPE_CHECKING:
-    from shroff.cases.desk import CaseService
+    from shroff.cases.case_service import CaseService
     from shroff.web.service import Service
 
 HOUR_S = 3_600

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from shroff.app.cases.case_operations import AnswerEvent, DecideCase
 from shroff.cases.case import SECOND
 from shroff.cases.case_queries import blind, refunded_by
-from shroff.cases.desk import CaseChangedError
+from shroff.cases.case_service import CaseChangedError
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import PAID
 from shroff.explain.entities import summary_in

@@ -14,7 +14,7 @@ from shroff.app.rules.link_operations import linked_entity, ring_of
 from shroff.cases import case_queries
 from shroff.cases.case import ESCALATED, STATES, CaseFilter
 from shroff.cases.filters import LARGEST, order_of, query_of, queue_of
-from shroff.engine.let_through import SAMPLED
+from shroff.engine.exploration import SAMPLED
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS

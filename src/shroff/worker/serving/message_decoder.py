@@ -26,7 +26,7 @@ WORDS_MAX = 200  # characters of an error's words that stand in a reason
 _Kind = tuple[str, str | None, str]  # part, type and format of lines
 
 
-class Inflow:
+class MessageDecoder:
     """Makes submissions of the lines of a source: one for each, in order.
 
     A line that a reader fails at with an error that nobody meant is refused by itself, and the next one is read. So is

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from shroff.errors import StorageError, UsageError
-from shroff.runtime import whole_files
-from shroff.runtime.whole_files import UNFINISHED_S, whole_file, write_folder, write_lines, write_tables
+from shroff.runtime import atomic_files
+from shroff.runtime.atomic_files import UNFINISHED_S, whole_file, write_folder, write_lines, write_tables
 
 BATCHES = [[b"one\n", b"two\n"], [b"three\n"]]
 WRITTEN = b"one\ntwo\nthree\n"
@@ -98,7 +98,7 @@ def test_lines_go_straight_into_a_device(tmp_path):
 
 def test_a_decimal_that_becomes_wider_is_so_in_the_whole_file(tmp_path, monkeypatch):
     """Row groups are written by then, and others wait; the other column stays narrow, with its missing value."""
-    monkeypatch.setattr(whole_files, "GROUP_ROWS", 3)
+    monkeypatch.setattr(atomic_files, "GROUP_ROWS", 3)
     narrow = pa.schema([("id", pa.string()), ("a", pa.decimal64(18, 2)), ("b", pa.decimal64(18, 2))])
     wide = narrow.set(1, pa.field("a", pa.decimal128(38, 2)))
     rows = [{"id": str(n), "a": Decimal(n), "b": None if n == 2 else Decimal(-n)} for n in range(9)]

@@ -34,7 +34,7 @@ from shroff.streams.merge import EARLIEST
 REPEATS_SHARE = 8  # of the events of a run one in so many may be a repeat, and the others stay columns
 
 
-class BatchInProgress:
+class BatchClassifier:
     """Takes the submissions of one batch.
 
     Args:
@@ -73,7 +73,7 @@ class BatchInProgress:
 
     def prepared(self, submissions: Sequence[Submission], offsets: Sequence[Offset]) -> Prepared:
         """Everything that comes of these submissions, in their order."""
-        run = self._odd_apart(submissions) if isinstance(submissions, EventRun) else None
+        run = self._split_exceptions(submissions) if isinstance(submissions, EventRun) else None
         answers = [self._take(submission) for submission in submissions] if run is None else []
         if run is not None:
             run = run.converted(self._conversion)
@@ -93,7 +93,7 @@ class BatchInProgress:
 
     # ---- many events at once
 
-    def _odd_apart(self, run: EventRun) -> EventRun | None:
+    def _split_exceptions(self, run: EventRun) -> EventRun | None:
         """The run with the events that are not taken among the others; None where it is not taken as a whole.
 
         Those are events whose ids the log or the run itself has already, those too far ahead of the clock, and those
@@ -217,7 +217,7 @@ class BatchInProgress:
             self._coming.note(record.seq, submission.source)
         self._rows.events[key] = event, record
         if submission.personal:
-            self._lay_beside(submission, event)
+            self._store_personal(submission, event)
         for name, value in names:
             self._batch.unique.append(UniqueValue(type_, name, value, record.seq))
             self._rows.named[type_, name, value] = event, record
@@ -255,7 +255,7 @@ class BatchInProgress:
         late = LateEvent(event.type, event.id, event.time_ms, body, self._now_ms())
         self._batch.late.append(late)
         self._late[event.type, event.id] = late
-        self._lay_beside(submission, event)
+        self._store_personal(submission, event)
         return Answer(LATE, event.type, event.id)
 
     def _late_again(self, submission: Submission, event: Event, body: bytes, kept: LateEvent) -> Answer:
@@ -271,7 +271,7 @@ class BatchInProgress:
         event = self._state.records.decode(stored)
         return self._conversion.sent(event) if isinstance(event, Event) else event
 
-    def _lay_beside(self, submission: Submission, event: Event) -> None:
+    def _store_personal(self, submission: Submission, event: Event) -> None:
         """Keep the personal fields of an event, where no fold sees them."""
         self._batch.personal += [PersonalValue(event.type, event.id, name, text) for name, text in submission.personal]
 

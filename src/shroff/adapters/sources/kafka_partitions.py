@@ -10,7 +10,7 @@ from typing import Any
 from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka.topics import no_topics
 from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
-from shroff.adapters.sources.kafka_part import BEGINNING, UNKNOWN, KafkaPartition, Key
+from shroff.adapters.sources.kafka_partition import BEGINNING, UNKNOWN, KafkaPartition, Key
 from shroff.errors import ShroffError, StateError, TransientError
 from shroff.json_types import TextDict, TextMapping
 from shroff.project.settings.system import System
