@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
-    from shroff.notices.customer_confirmation import CustomerAnswers
+    from shroff.notices.customer_confirmation import CustomerConfirmation
     from shroff.notices.definitions import Notice
     from shroff.notices.mailer import Mail
     from shroff.notices.notification_worker import NoticeWorker
@@ -161,11 +161,11 @@ class NoticeViews(ProjectPart):
     def _on_decisions(self) -> list[Notice]:
         return [notice for notice in self._notice_files.declared.values() if notice.on == "decision"]
 
-    def confirming(self) -> CustomerAnswers:
+    def confirming(self) -> CustomerConfirmation:
         """Get the handler of customers' answers; the caller closes it. It opens nothing before its first use."""
-        from shroff.notices.customer_confirmation import CustomerAnswers
+        from shroff.notices.customer_confirmation import CustomerConfirmation
 
-        return CustomerAnswers(self.services, self._label_request)
+        return CustomerConfirmation(self.services, self._label_request)
 
     def _label_request(self, label: bytes) -> tuple[str, bytes]:
         """The kind and body of a request to the log to take a label, by its JSON; it is no older than its event."""

@@ -53,7 +53,7 @@ class Page(FrozenStruct):
     values: JsonMapping = field(default_factory=dict)
 
 
-class CustomerAnswers:
+class CustomerConfirmation:
     """Answers customers, from any thread. It is opened when the first of them comes.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from shroff.app.proposals.roles import slug
 from shroff.app.rules.list_files import WAITS
 from shroff.app.rules.rule_files import subject_of
 from shroff.app.rules.rule_looks import ACTIVE, OFF, STATES, RuleLook, reason_of
@@ -86,8 +86,8 @@ def least_precise(looks: Iterable[RuleLook]) -> RuleLook | None:
 
 async def begin(service: Service, request: Request) -> Response:
     """Begin a new rule, whose title becomes an id that no rule has: on to its editor, where nothing is kept yet."""
-    title = (await request.form())["rule"]
-    id_ = slug([title] if re.match("[a-zA-Z]", title) else ["rule", title])
+    title = unicodedata.normalize("NFKD", (await request.form())["rule"].lower()).encode("ascii", "ignore").decode()
+    id_ = "_".join(re.findall("[a-z0-9]+", title if title[:1].isalpha() else f"rule {title}"))
     while any(rule.id == id_ for rule in service.project.definitions.rules):
         id_ += "_2"
     return see_other(f"{rule_path(id_)}/draft")
