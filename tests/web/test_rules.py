@@ -558,11 +558,7 @@ def test_a_rule_is_written_mended_and_put_in_force_without_scripts(bank):
                 "what it does stands above its text"
             )
             assert b"and flag its card when the" in (await browser.get("/rules")).body
-            for title, id_ in (
-                ("Dear one", "dear_one_2"),
-                ("5 an hour", "rule_5_an_hour"),
-                ("Über 200", "uber_200"),
-            ):
+            for title, id_ in (("Dear one", "dear_one_2"), ("5 an hour", "rule_5_an_hour"), ("Über 200", "uber_200")):
                 assert (await sent(browser, "/rules", rule=title)).headers["location"] == f"/rules/{id_}/draft"
             without = await sent(browser, "/rules/dear_one/back", seq="0", reason=" ")
             assert without.status == 422
