@@ -73,7 +73,7 @@ def main() -> None:
         project = app.open(folder)
         project.ingest(write_lines(Path(scratch) / "bank.jsonl", given.events), as_type="payment")
         with closing(project.log.open(read_only=True)) as log:
-            rows = decisions(log, 0, log.last_seq(), wants_fields=True)
+            rows = decisions(log, 0, log.last_seq())
             kept = RedisFeatures(server.address, prefix="bank", log=origin_of(log))
             lines = []
             for size in PARTS:
