@@ -23,7 +23,7 @@ import redis
 from bench.ingest import PROJECTS, write_lines
 from bench.machine import describe, write_result
 from shroff.app import project as app
-from shroff.streams.delivering_rows import decisions
+from shroff.streams.delivering_rows import decisions, with_fields
 from shroff.streams.sink import Outgoing
 from shroff.worker.online_features import EntityRow, OnlineSink, OnlineStore, origin_of, read_features
 from shroff_plugins.connectors.redis_features import RedisFeatures
@@ -73,7 +73,7 @@ def main() -> None:
         project = app.open(folder)
         project.ingest(write_lines(Path(scratch) / "bank.jsonl", given.events), as_type="payment")
         with closing(project.log.open(read_only=True)) as log:
-            rows = decisions(log, 0, log.last_seq())
+            rows = with_fields(log, decisions(log, 0, log.last_seq()))
             kept = RedisFeatures(server.address, prefix="bank", log=origin_of(log))
             lines = []
             for size in PARTS:
