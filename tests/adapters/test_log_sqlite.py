@@ -760,7 +760,8 @@ def test_a_commit_is_flushed_and_the_log_is_checkpointed_between_batches_only(pa
     log.close()
 
 
-def test_a_log_that_is_only_maintained_now_and_then_keeps_its_write_ahead_log_short(path):
+def test_a_log_that_is_only_maintained_now_and_then_keeps_its_write_ahead_log_short(path, monkeypatch):
+    monkeypatch.setattr(write_ahead, "_LOOK_S", 0.0)
     log = SqliteLog(path)
     for seq in range(1, 1_001):
         log.append(Batch(records=[record(seq)]))

@@ -15,6 +15,7 @@ from shroff.app.rules.agreements import Author
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.models.registry import Registry
+from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import AuditEntry
 from shroff.people.audit_operations import VerifyAudit
 from shroff.people.store import rows_of
@@ -241,13 +242,13 @@ def test_a_draft_that_cannot_be_recorded_is_neither_kept_nor_approved(project):
         raise StorageError("nothing can be recorded")
 
     text = "- { id: dear, on: payment, by: card, when: this.amount > 500, effect: review }\n"
-    ann, ben = Author("user-1", "ann"), Author("user-2", "ben")
+    ann, ben = Author("user-1", "ann"), Who("user", "user-2", "ben", Role.ADMIN, RIGHTS[Role.ADMIN])
     with pytest.raises(StorageError, match="nothing can be recorded"):
         project.drafts.write("dear", text, "", [ann], away)
     assert project.drafts.one("dear") is None
     kept = project.drafts.write("dear", text, "", [ann])
     with pytest.raises(StorageError, match="nothing can be recorded"):
-        project.drafts.approve("dear", kept.tag, ben, away)
+        project.acting_as(ben).drafts.approve("dear", kept.tag, away)
 
     found = project.drafts.one("dear")
     assert found is not None

@@ -10,11 +10,14 @@ from typing import NoReturn
 import pytest
 
 from shroff.app import project as app
+from shroff.app.project import Project
 from shroff.app.rules.agreements import KEPT, Author, PendingApproval
+from shroff.app.rules.silence_requests import PendingSilences
 from shroff.cli.main import run
 from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time
 from shroff.log import version_switch
+from shroff.people.access import RIGHTS, Role, Who
 from shroff.project.definitions import load_definitions
 from shroff.project.dependency_hash import teller_of
 from shroff.project.lists import Entry
@@ -208,6 +211,11 @@ def test_a_key_of_several_parts_cannot_be_silenced(tmp_path):
         bank.silences.add("large", "c1", UNTIL)
 
 
+def approving(bank: Project, author: Author) -> PendingSilences:
+    """The requests, as this person has them."""
+    return bank.acting_as(Who("user", author.id, author.name, Role.ADMIN, RIGHTS[Role.ADMIN])).silence_requests
+
+
 def test_who_asked_for_a_silence_before_somebody_else_did_has_a_hand_in_it_and_cannot_approve(tmp_path):
     bank, (ann, ben, cem) = (
         project(tmp_path / "small", FILES),
@@ -218,12 +226,12 @@ def test_who_asked_for_a_silence_before_somebody_else_did_has_a_hand_in_it_and_c
         wish = bank.silence_requests.ask("large", "c1", UNTIL, f"says {author.name}", [author], lambda: None)
     for author in (ann, ben):
         with pytest.raises(NotAllowedError):
-            bank.silence_requests.approve("large", "c1", wish.tag, author, lambda: None)
+            approving(bank, author).approve("large", "c1", wish.tag, lambda: None)
     assert [(request.change["key"], request.change["note"]) for request in bank.silence_requests.all()] == [
         ("c1", "says b"),
         ("c2", "another card"),
     ]
-    bank.silence_requests.approve("large", "c1", wish.tag, cem, lambda: None)
+    approving(bank, cem).approve("large", "c1", wish.tag, lambda: None)
 
     assert [(silence.key, silence.by) for silence in bank.silences.all()] == [("c1", "b")]
     assert [request.change["key"] for request in bank.silence_requests.all()] == ["c2"]
@@ -252,7 +260,7 @@ def test_a_silence_that_is_taken_back_while_somebody_approves_it_does_not_begin(
 
     monkeypatch.setattr(type(bank.silences), "write", meanwhile)
     with pytest.raises(UsageError, match="no request any more to silence rule"):
-        bank.silence_requests.approve("large", "c1", wish.tag, ben, lambda: pytest.fail("it was recorded"))
+        approving(bank, ben).approve("large", "c1", wish.tag, lambda: pytest.fail("it was recorded"))
 
     assert bank.silences.all() == bank.silence_requests.all() == []
 

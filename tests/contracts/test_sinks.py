@@ -124,7 +124,7 @@ class TestKafkaSink(SinkContract):
         self, place: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def slow(_row: Outgoing) -> str:
-            time.sleep(0.1)  # the topic refuses the first row meanwhile
+            time.sleep(0.1)  # brief: the topic refuses the first row meanwhile
             return place
 
         sink = self.made(place)

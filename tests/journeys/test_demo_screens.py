@@ -24,7 +24,7 @@ SAYS = {
     "/rules/amount_far_above_mean/hits": " too new for labels. Open one to see why it was hit.",
     "/models": " scores each payment. ",
     "/thresholds": "The scores from which each payment is reviewed or declined. ",
-    "/labels": "Whether events were fraud, as known by now. ",
+    "/labels": "Whether events were fraud, as known by now: since the start",
     "/mails": "Open one to read it, or its case to decide.",
     "/experiments": "fewer_reviews",
     "/settings/users": "Who may sign in, and what each role may do: 1 user, ",

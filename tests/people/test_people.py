@@ -688,6 +688,13 @@ def test_a_link_ends_with_a_newer_one_and_with_a_new_password(desk, ann, newer):
         links.use(desk, token_of(path), OTHER)
 
 
+def test_a_link_that_makes_an_admin_stays_where_another_is_made(desk):
+    first = links.for_admin(desk, ROOT)
+    links.for_admin(desk, ROOT)
+
+    assert links.use(desk, token_of(first), OTHER, name="eve").user.name == "eve"
+
+
 def test_nobody_removes_themselves_to_come_back_as_somebody_else(desk, ann):
     users.set_role(desk, ROOT, "ann", Role.ADMIN)
     users.add(desk, ROOT, "ben", Role.ADMIN)

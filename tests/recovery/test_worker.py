@@ -38,17 +38,17 @@ def work_in_a_process(
     def work() -> None:
         options = {} if on_step is None else {"on_step": on_step}
         adapter_factory.load_entry = lambda name: partial(SqliteLog, **options)
-        before, snapshots_of = WorkerRuns._options, WorkerRuns._snapshots
+        before, snapshots_of = WorkerRuns._options, WorkerRuns._prepared
         WorkerRuns._options = lambda self, *rest: replace(
             before(self, *rest), batch_size=BATCH_SIZE, snapshot_places=SNAPSHOT_PLACES
         )
 
-        def watched(self: WorkerRuns) -> snapshots.Snapshots:
-            found = snapshots_of(self)
+        def watched(self: WorkerRuns, tell: Callable[[str], None]) -> snapshots.Snapshots:
+            found = snapshots_of(self, tell)
             found._on_step = lambda step: on_step(f"snapshot {step}") if on_step is not None else None
             return found
 
-        WorkerRuns._snapshots = watched
+        WorkerRuns._prepared = watched
         app.open(project).live.run([events])
 
     return in_a_process(work, after_s=after_s)

@@ -55,7 +55,8 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
     token, now_ms = desk.token(), desk.now_ms()
     told = {"hours": lasts_ms // 3_600_000, "signs_in": path == ONCE}
     with desk.store.change() as change:
-        change.end_links(user)  # the newest alone works
+        if user is not None:
+            change.end_links(user)  # the newest alone works; one that makes an admin ends no other, as of a first run
         change.put(Link(_kept(path, token), user, now_ms + lasts_ms))
         change.audit(Act(who, "link.make", subject, None, told), now_ms)
     return path + token

@@ -231,8 +231,8 @@ class Change(PeopleQueries):
         table = self._tables[UserSession]
         return self._connection.execute(delete(table).where(table.c.user_ == user)).rowcount
 
-    def end_links(self, user: int | None) -> None:
-        """Remove all links of a user; of None those that make an admin."""
+    def end_links(self, user: int) -> None:
+        """Remove all links of a user."""
         links = self._tables[Link]
         self._connection.execute(delete(links).where(links.c.user_ == user))
 

@@ -141,7 +141,7 @@ data "aws_iam_policy_document" "train" {
   }
   statement {
     actions   = ["s3:ListBucket"]
-    resources = [for kind in ["raw", "processed", "models"] : aws_s3_bucket.bucket[kind].arn]
+    resources = [aws_s3_bucket.bucket["raw"].arn, aws_s3_bucket.bucket["processed"].arn, aws_s3_bucket.bucket["models"].arn]
   }
   statement {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]

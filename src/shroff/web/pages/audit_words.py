@@ -55,7 +55,7 @@ _USER = re.compile(r"user-[0-9]+\Z")
 
 
 def action_words(action: str) -> str:
-    """An action of the audit log for people: `case.decide` is "Decide case"."""
+    """An action of the audit log for people: "Decide case", where the log has case and decide with a point between."""
     noun, _, verb = action.partition(".")
     return _ACTIONS.get(action) or f"{verb} {noun}".replace("_", " ").strip().capitalize()
 
