@@ -25,7 +25,7 @@ SAYS = {
     "/models": " scores each payment. ",
     "/thresholds": "The scores from which each payment is reviewed or declined. ",
     "/labels": "Whether events were fraud, as known by now: since the start",
-    "/mails": "Open one to read it, or its case to decide.",
+    "/mails": "Open one to read what it says, or its case to decide.",
     "/experiments": "fewer_reviews",
     "/settings/users": "Who may sign in, and what each role may do: 1 user, ",
     "/me": "Guest, signed in as guest with the role admin. ",
