@@ -27,7 +27,7 @@ import httpx2
 
 from bench.machine import describe
 from shroff.examples.bank import bank
-from tests.support.served import NO_TLS, key_of, started
+from tests.support.served import NO_TLS, SHROFF, key_of, started
 
 EVERY_S = 0.05
 DISK = "256m"
@@ -144,7 +144,7 @@ def main() -> None:
     with ExitStack() as held:
         scratch = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="shroff-organizations-")))
         for name, template in (("home", "blank"), ("banks/north", "payments"), ("banks/south", "payments")):
-            subprocess.run(["shroff", "init", str(scratch / name), "--template", template], check=True)
+            subprocess.run([SHROFF, "init", str(scratch / name), "--template", template], check=True)
         full = scratch / "banks/north/.shroff"
         full.mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(full)], check=True)
