@@ -47,7 +47,8 @@ RULE = """\
   tests:
     - name: one payment is not enough
       events:
-        - payment: {{ card: c1, at: 2026-01-05T10:00:00Z, merchant: m1, amount: 60.00, country: DE, channel: web }}
+        - payment: {{ card: c1, at: 2026-01-05T10:00:00Z, merchant: m1, amount: 60.00, currency: EUR, country: DE,
+                      channel: web }}
       hits: [false]
 """
 PAGE_S, ACTION_S, REPLAY_S, FIRST_NUMBER_S, CHECK_S, COMMAND_S, DEMO_S = 0.2, 0.3, 0.1, 3.0, 0.7, 1.0, 30.0  # asked
