@@ -7,6 +7,7 @@ them; so both ways give the same events, the same bodies and the same refusals.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain, repeat
@@ -198,8 +199,11 @@ class EventRun(Sequence[Submission]):
         """The events of these rows; for none of them no column is made."""
         if not rows:
             return []
-        values = [values_of(self.columns.plain(name, rows)) for name in self.type.field_names]
-        ids, times = map(self.ids.__getitem__, rows), self.times[rows].tolist()
+        ids, times = [self.ids[row] for row in rows], self.times[rows].tolist()
+        values = [
+            ids if name == self.type.id_field else values_of(self.columns.plain(name, rows))
+            for name in self.type.field_names
+        ]
         return list(map(Event, repeat(self.type.name), ids, times, zip(*values, strict=True)))
 
     def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
@@ -214,6 +218,7 @@ class EventRun(Sequence[Submission]):
         found = EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
         found.columns, bodies = self.columns.but(rows), self.bodies.but(dict.fromkeys(rows, b""))
         found.bodies = JoinedTexts(bodies.data, np.delete(bodies.ends, rows))
+        found.ids, found.times = np.delete(np.array(self.ids, object), rows).tolist(), np.delete(self.times, rows)
         return found
 
     def inserted(self, before: Sequence[int], labels: Sequence[Submission]) -> EventRun:
@@ -280,29 +285,30 @@ def odd_rows(
     """The rows that a log does not take behind this watermark; None where only taking them one by one tells.
 
     Args:
-        known: The types and ids that the log has; those of this run come to it.
+        known: The types and ids that the log has.
     """
     before_ms = EARLIEST if watermark_ms is None else watermark_ms
+    lines, times = dated_events(run)
     keys = dict(zip(run.at, zip(repeat(run.type.name), run.ids, strict=False), strict=True))
     keys |= {at: (other.type, other.event.id) for at, other in run.others.items() if other.event is not None}
-    lines, times = dated_events(run)
-    behind = np.maximum.accumulate(np.maximum(times, before_ms)) - times
-    is_each_new = len(known.union(keys.values())) == len(known) + len(keys)
-    if is_each_new and times.max() <= latest_ms and behind.max() <= lateness_ms:
-        return []
-    odd, late = set[int](), set[tuple[str, str]]()
-    for line, time_ms in zip(lines.tolist(), times.tolist(), strict=True):
-        key = keys[line]
-        if key in late and keeps_late:  # whether it is kept depends on its source
-            return None
-        if key not in known and time_ms <= latest_ms:
-            if before_ms - time_ms <= lateness_ms:
-                known.add(key)
-                before_ms = max(before_ms, time_ms)
-                continue
-            late.add(key)
-        odd.add(line)
-    return [row for row, line in enumerate(run.at) if line in odd]
+    in_order = list(map(keys.__getitem__, lines.tolist()))
+    special, seen, again, first = known & {*in_order}, {*known}, list[int](), list[int]()
+    if len({*in_order}) < len(in_order):
+        special |= {key for key, count in Counter(in_order).items() if count > 1}
+    for number, key in enumerate(in_order if special else ()):
+        if key in special:
+            (again if key in seen else first).append(number)
+            seen.add(key)
+    fits = times <= latest_ms
+    is_new = fits.copy()
+    is_new[again] = False
+    newest = np.maximum.accumulate(np.maximum(np.where(is_new, times, before_ms), before_ms))
+    fits &= newest - times <= lateness_ms
+    lost = {in_order[number] for number in first if not fits[number]}
+    if any(in_order[number] in lost and (keeps_late or fits[number]) for number in again):
+        return None  # it may be taken in place of the first; whether that is kept depends on its source
+    odd = lines[~(is_new & fits)].tolist()
+    return [bisect_left(run.at, line) for line in odd if line not in run.others]
 
 
 def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -49,6 +49,7 @@ _CODE_NUMBERS = {
 _CODE_UNITS = np.zeros(LETTERS**CODE_LENGTH, np.int64)  # the least amount of each as it is kept; 0: no currency
 _CODE_UNITS[list(_CODE_NUMBERS.values())] = [10 ** (ORIGINAL_PLACES - places_of(code)) for code in _CODE_NUMBERS]
 _MS_PLACES = 3  # of seconds
+_FEW_TEXTS = 512  # that are read without a copy of all lines
 SLACK = bytes(32)  # texts are copied by whole vectors
 
 
@@ -265,44 +266,46 @@ class ReadLines:
         size = kernel.write_bodies(self.data, *form.names, form.plan, form.order, *places, out, ends)
         return JoinedTexts(out[:size].copy(), ends)
 
-    def coded(self, number: int, others: Mapping[int, Any]) -> Coded | None:
-        """The values of a field of texts, with those of some odd lines; None for another field, and for ids."""
+    def coded(self, number: int, others: Mapping[int, Any], rows: Ints | slice) -> Coded | None:
+        """The values of a field of texts in these lines, but for `others`; None for another field, and for ids."""
         texts = self.form.texts(number)
         if texts is None:
             return None
-        codes, valid = np.full(len(self.lines), -1, np.int32), self.states[number] == THERE
-        rows: Any = slice(None) if valid.all() else valid.nonzero()[0]
-        codes[rows] = _coded(texts, self.data, self.firsts[number][rows], self.lasts[number][rows])
-        there = {at: value.encode() for at, value in others.items() if value is not None}
-        if there:
-            data, begins = joined_texts(list(there.values()))
-            codes[list(there)] = _coded(texts, data, begins[:-1], begins[1:])
+        valid = self.states[number][rows] == THERE
+        codes, there = np.full(len(valid), -1, np.int32), slice(None) if valid.all() else valid.nonzero()[0]
+        codes[there] = _coded(texts, self.data, self.firsts[number][rows][there], self.lasts[number][rows][there])
+        sent = {row: value.encode() for row, value in others.items() if value is not None}
+        if sent:
+            data, begins = joined_texts(list(sent.values()))
+            codes[list(sent)] = _coded(texts, data, begins[:-1], begins[1:])
         return Coded(codes, texts.dictionary)
 
-    def column(self, number: int, others: Mapping[int, Any]) -> Column:
-        """The values of a field, with those of some odd lines."""
-        values, valid = self._values_of(number)
-        for at, value in others.items():
-            valid[at] = value is not None
-            values[at] = ("" if values.dtype == object else 0) if value is None else value
+    def column(self, number: int, others: Mapping[int, Any], rows: Ints | slice) -> Column:
+        """The values of a field in these lines, but for `others`, which are by their place among them."""
+        values, valid = self._values_of(number, rows)
+        for row, value in others.items():
+            valid[row] = value is not None
+            values[row] = ("" if values.dtype == object else 0) if value is None else value
         return Column(values, valid)
 
-    def _values_of(self, number: int) -> tuple[Array, Bools]:
-        kind, valid = self.form.kinds[number], self.states[number] == THERE
+    def _values_of(self, number: int, rows: Ints | slice) -> tuple[Array, Bools]:
+        kind, valid = self.form.kinds[number], self.states[number][rows] == THERE
         if kind not in _TEXTS and kind != kernel.REAL:
-            values = np.where(valid, self.values[number], 0)
+            values = np.where(valid, self.values[number][rows], 0)
             return values.astype(np.bool_) if kind == kernel.BOOLEAN else values, valid
-        firsts, lasts = self.firsts[number], self.lasts[number]
+        firsts, lasts = self.firsts[number][rows], self.lasts[number][rows]
         if kind == kernel.REAL:
-            shown, rows = self.data.data, valid.nonzero()[0]
+            there = valid.nonzero()[0]
             reals = np.zeros(len(valid))
-            reals[rows] = list(map(float, map(bytes, _cut(shown, firsts[rows].tolist(), lasts[rows].tolist()))))
+            reals[there] = list(map(float, map(bytes, _cut(self.data.data, firsts[there], lasts[there]))))
             return reals, valid
         if not valid.all():
             firsts, lasts = np.where(valid, firsts, 0), np.where(valid, lasts, 0)
-        whole, texts = self.data.tobytes(), np.empty(len(valid), object)
-        found = _cut(whole.decode() if whole.isascii() else whole, firsts.tolist(), lasts.tolist())
-        texts[:] = found if whole.isascii() else [text.decode() for text in found]
+        texts = np.empty(len(valid), object)
+        if len(valid) > _FEW_TEXTS and (whole := self.data.tobytes()).isascii():
+            texts[:] = _cut(whole.decode(), firsts, lasts)
+        else:
+            texts[:] = [str(text, "utf-8") for text in _cut(self.data.data, firsts, lasts)]
         return texts, valid
 
 
@@ -316,29 +319,41 @@ class LineColumns(LazyColumns):
         at: Where among the lines the events stand; None for all of them.
     """
 
-    def __init__(self, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | None = None) -> None:
+    def __init__(self, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | Ints | None = None) -> None:
         self._type, self._read, self._careful = read.form.type, read, careful
         super().__init__(self._type.field_names)
-        self._rows = None if at is None else np.array(at, np.int64)
+        self._rows = None if at is None else np.asarray(at, np.int64)
 
-    def plain(self, name: str, rows: Any = slice(None)) -> Column:
+    def plain(self, name: str, rows: Sequence[int] | None = None) -> Column:
         """A field as its values, of all events or of these rows."""
-        found = self[name].take(rows)
+        if rows is None:
+            found = self[name]
+        elif name in self._made:
+            found = self[name].take(np.array(rows))
+        else:
+            lines = np.array(rows)
+            found = self._of(name, lines if self._rows is None else self._rows[lines])
         return found.column() if isinstance(found, Coded) else found
 
     def but(self, rows: Sequence[int]) -> LineColumns:
         """The columns without some events; what was made of them is not made again."""
         at = np.arange(len(self._read.lines)) if self._rows is None else self._rows
         kept = np.delete(np.arange(len(at)), rows)
-        found = LineColumns(self._read, self._careful, at[kept].tolist())
+        found = LineColumns(self._read, self._careful, at[kept])
         found._made = {name: column.take(kept) for name, column in self._made.items()}
         return found
 
     def _make(self, name: str) -> Column | Coded:
-        number = self._type.at(name)
-        others = {at: event.values[number] for at, event in self._careful.items()}
-        found = self._read.coded(number, others) or self._read.column(number, others)
-        return found if self._rows is None else found.take(self._rows)
+        return self._of(name, self._rows)
+
+    def _of(self, name: str, lines: Ints | None) -> Column | Coded:
+        """A field of the events of these lines, which are in their order; None for all."""
+        number, careful = self._type.at(name), self._careful
+        if lines is not None and careful:
+            careful = {row: careful[line] for row, line in enumerate(lines.tolist()) if line in careful}
+        others = {row: event.values[number] for row, event in careful.items()}
+        rows = slice(None) if lines is None else lines
+        return self._read.coded(number, others, rows) or self._read.column(number, others, rows)
 
 
 def kernels(*, are_records: bool = True) -> Sequence[Native]:
@@ -377,7 +392,7 @@ def _coded(texts: TextCodes, data: Bytes, firsts: Ints, lasts: Ints) -> Ints32:
     shown = data.data
 
     def of(rows: Ints) -> list[str]:
-        return [str(text, "utf-8") for text in _cut(shown, firsts[rows].tolist(), lasts[rows].tolist())]
+        return [str(text, "utf-8") for text in _cut(shown, firsts[rows], lasts[rows])]
 
     return texts.of(hashes, of)
 
@@ -388,5 +403,5 @@ def joined_texts(texts: Sequence[bytes]) -> tuple[Bytes, Ints]:
     return data, np.cumsum([0, *map(len, texts)], dtype=np.int64)
 
 
-def _cut(whole: Any, firsts: Iterable[int], lasts: Iterable[int]) -> list[Any]:
-    return [whole[first:last] for first, last in zip(firsts, lasts, strict=True)]
+def _cut(whole: Any, firsts: Ints, lasts: Ints) -> list[Any]:
+    return [whole[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
