@@ -107,14 +107,15 @@ class EventRun(Sequence[Submission]):
         }
         self.others = {at: submission for at, submission in careful.items() if at not in self._odd}
         size = len(read.lines)
-        self.at: Sequence[int] = [at for at in range(size) if at not in self.others] if self.others else range(size)
+        self._at = np.delete(np.arange(size), list(self.others)) if self.others else None
+        self.at: Sequence[int] = range(size) if self._at is None else self._at.tolist()
         self._events: list[Event] | None = None
         self._asked = 0
 
     @cached_property
     def columns(self) -> LineColumns:
         """The fields of the events."""
-        return LineColumns(self.read, self._odd, self.at if self.others else None)
+        return LineColumns(self.read, self._odd, self._at)
 
     @cached_property
     def ids(self) -> list[str]:
@@ -133,7 +134,7 @@ class EventRun(Sequence[Submission]):
         encode = self.read.form.codec.encode
         others = {at: self.careful[at].body or encode(event) for at, event in self._odd.items()}
         bodies = self.read.bodies().but(others | dict.fromkeys(self.apart, b""))
-        return JoinedTexts(bodies.data, bodies.ends[list(self.at)]) if self.others else bodies
+        return bodies if self._at is None else JoinedTexts(bodies.data, bodies.ends[self._at])
 
     def __len__(self) -> int:
         return len(self.read.lines)
@@ -209,15 +210,15 @@ class EventRun(Sequence[Submission]):
     def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
         """The submissions of some events, by their places."""
         lines = [self.at[row] for row in rows]
-        made = self._made(lines, self.events_at(rows), map(self.bodies.__getitem__, rows))
+        events = self.events_at(rows)
+        made = self._made(lines, events, map(self.read.form.codec.encode, events))
         return dict(zip(lines, made, strict=True))
 
     def with_apart(self, rows: Sequence[int]) -> EventRun:
         """The run with some of its events, by their rows, among the others."""
         others = self.others | self._some(rows)
         found = EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
-        found.columns, bodies = self.columns.but(rows), self.bodies.but(dict.fromkeys(rows, b""))
-        found.bodies = JoinedTexts(bodies.data, np.delete(bodies.ends, rows))
+        found.columns = self.columns.but(rows)
         found.ids, found.times = np.delete(np.array(self.ids, object), rows).tolist(), np.delete(self.times, rows)
         return found
 
