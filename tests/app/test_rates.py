@@ -81,6 +81,15 @@ def test_a_file_or_project_without_rates_is_refused_with_the_cure(tmp_path, text
     assert not (folder / "tables" / "fx.csv").exists()
 
 
+def test_two_rates_of_one_day_are_refused_and_one_twice_is_not(tmp_path):
+    folder = write_files(tmp_path, FILES)
+    rows = "date,currency,rate\n2026-03-02,USD,1\n2026-03-02,USD,{}\n"
+
+    with pytest.raises(UsageError, match="two rates of USD on 2026-03-02"):
+        imported(folder, rows.format(2))
+    assert imported(folder, rows.format(1)).added == 1
+
+
 def test_check_warns_of_a_comparison_without_a_rule_for_a_missing_rate(tmp_path):
     rules = FILES["rules/large.yaml"]
     without = rules[: rules.index("- id: without_rate")]

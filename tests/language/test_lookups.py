@@ -126,9 +126,10 @@ def test_the_longest_name_that_ends_a_text_at_a_dot_holds(seed):
     ("kind", "keys", "told"),
     [
         ("network", ["192.0.2.1/24"], [(2, "Write 192.0.2.0/24")]),
-        ("network", ["192.0.2.0/33"], [(2, "at most 32")]),
-        ("network", ["192.0.2.0/x"], [(2, "at most 32")]),
+        ("network", ["192.0.2.0/33"], [(2, "0 to 32")]),
+        ("network", ["192.0.2.0/x"], [(2, "0 to 32")]),
         ("network", ["192.0.2"], [(2, "no network such as")]),
+        ("network", ["::ffff:0:0/95"], [(2, "behind the / stands a number of bits, 96 to 128")]),
         ("network", ["10.0.0.0/8", "::/8", "10.0.0.0/8"], [(4, "line 2 has")]),
         ("network", ["192.0.2.0/24", "::ffff:192.0.2.0/120"], [(3, "line 2 has")]),
         ("prefix", ["4111-4119", "4118"], [(3, "line 2 has")]),

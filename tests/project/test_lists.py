@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from contextlib import closing
 from pathlib import Path
@@ -217,6 +218,23 @@ def test_lists_are_shown_with_what_reads_them(folder, capsys):
     shown = capsys.readouterr().out
     assert "blocked        1  card.met, rule listed" in shown
     assert "spare          0  nothing" in shown
+
+
+def test_blanks_around_a_value_are_left_out(folder, capsys):
+    _, found = asked(capsys, folder, "add", "blocked", " c2 ", "--by", "ann")
+
+    assert found["value"] == "c2"
+    assert ingested(folder, 1, "c2") == "decline"
+
+
+def test_a_rule_with_a_list_that_is_not_there_says_how_that_begins(folder):
+    (folder / "lists" / "blocked.csv").unlink()
+    with pytest.raises(DefinitionError) as error:
+        app.open(folder).lists.all()
+    header = re.findall(r"Make that file with the line ([a-z,_]+)\.", str(error.value))
+
+    (folder / "lists" / "blocked.csv").write_text(f"{header[0]}\n")
+    assert app.open(folder).lists.all()[0].entries == 0
 
 
 def test_a_list_that_is_not_there_and_a_value_that_is_not_in_it_are_said(folder, capsys):

@@ -395,9 +395,8 @@ class _Checker:
     def project_list(self, name: syntax.DottedName, operand: Node, written: Syntax) -> Node:
         lists, list_ = self.scope.names.lists, ".".join(name.parts[1:])
         if list_ not in lists:
-            refuse(
-                name, f"there is no list {list_!r}, since there is no file lists/{list_}.csv.", nearest(list_, lists)
-            )
+            cure = nearest(list_, lists) or "Make that file with the line value,note,added_by,expires_at."
+            refuse(name, f"there is no list {list_!r}, since there is no file lists/{list_}.csv.", cure)
         if not (operand.type.is_text or operand.type.kind == "missing"):
             refuse(written, f"a list holds text, what is looked for is {operand.type}")
         check_list(written, operand)

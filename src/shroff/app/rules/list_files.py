@@ -23,6 +23,7 @@ from shroff.project.settings.systems import load_systems
 from shroff.rules.silences import rule_of
 from shroff.runtime.atomic_files import own
 from shroff.runtime.progress import unheard
+from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -125,12 +126,15 @@ class ListFiles(ProjectPart):
     ) -> lists.ListChange:
         """Change the entries of a list, as `write`, and make that active; `reason` says why values leave it.
 
+        Blanks around a value come of pasting, and are left out.
+
         The audit log has the entries before and after, before they are written. Where a second person approves changes
         of lists, the change waits until somebody else asks for the same.
 
         Raises: as `write`; NotAllowedError for commands and programs where a second person approves; SecondPersonError
             for a silence there; StorageError, TransientError where it cannot be recorded, and nothing is changed.
         """
+        put = [replace(entry, value=entry.value.strip()) for entry in put]
         is_silence = rule_of(name) is not None
         if not ((SILENCES if is_silence else LISTS) in self._systems.second_person and (put or not is_silence)):
             return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason)

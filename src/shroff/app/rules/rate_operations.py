@@ -111,6 +111,11 @@ def import_rates(project: Project, request: ImportRates) -> ImportedRates:
     found = list(_rates_of(request.file, own, shape.columns[columns[2]].places, is_inverse=request.inverse))
     read = [row for row in found if row[0] in CODES and row[1] >= request.start]
     new = {(day, code): rate for code, day, rate in read}
+    if twice := [(code, day) for code, day, rate in read if new[day, code] != rate]:
+        code, day = twice[0]
+        raise UsageError(
+            f"{request.file.name} has two rates of {code} on {day}. Nothing was written; leave one of them."
+        )
     changed = sum(known[key] != rate for key, rate in new.items() if key in known)
     lines = [f"{code},{day},{rate}" for (day, code), rate in sorted((known | new).items())]
     target.parent.mkdir(exist_ok=True)

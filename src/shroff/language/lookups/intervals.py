@@ -125,7 +125,8 @@ def _network(text: str) -> Interval:
     is_mapped, size = ":" in address and len(packed) == 4, 8 * len(packed)
     bits = int(bits_text) - 96 * is_mapped if bits_text.isdecimal() and bits_text.isascii() else size
     if not 0 <= bits <= size or (bits == size and "/" in text and not bits_text.isdecimal()):
-        raise ValueError(f"{text!r} is no network: behind the / stands a number of bits, at most {size}")
+        least = 96 * is_mapped
+        raise ValueError(f"{text!r} is no network: behind the / stands a number of bits, {least} to {least + size}")
     number, free = int.from_bytes(packed), size - bits
     if number & ((1 << free) - 1):
         raise ValueError(f"{text!r} has bits of a host. Write {ip_network(text, strict=False)}")
