@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
 from shroff.errors import NotAllowedError, PausedError, SignInError, UsageError
-from shroff.people import links, passwords, sessions, throttle, users
+from shroff.people import keys, links, passwords, sessions, throttle, users
 from shroff.people.access import RIGHTS, Right, Role, Who, local
 from shroff.people.audit import sealing, verify
 from shroff.people.passwords import Passwords
@@ -693,6 +693,37 @@ def test_a_link_that_makes_an_admin_stays_where_another_is_made(desk):
     links.for_admin(desk, ROOT)
 
     assert links.use(desk, token_of(first), OTHER, name="eve").user.name == "eve"
+
+
+@pytest.mark.parametrize(
+    "way", ["disabled", "removed", "another role", "renamed first", "by key", "key ended", "no role"]
+)
+def test_links_end_with_the_right_of_who_made_them_and_no_others(desk, ann, way):
+    eve, ben = (users.as_who(users.add(desk, ROOT, name, Role.ADMIN)) for name in ("eve", "ben"))
+    key, _ = keys.create(desk, eve, "deploy", Role.ADMIN)
+    maker = keys.as_who(key) if "key" in way else eve
+    made = links.for_password(desk, maker, "ann"), links.for_admin(desk, maker)
+    once, beside = links.for_signing_in(desk, maker, "ben"), links.for_admin(desk, ben)
+    users.set_role(desk, ROOT, "ben", Role.ADMIN)
+    if way == "removed":
+        users.delete(desk, ben, "eve")
+    elif way == "another role":
+        users.set_role(desk, ben, "eve", Role.AUTHOR)
+    elif way == "key ended":
+        keys.revoke(desk, ben, key.id)
+    elif way == "no role":
+        with desk.store.change() as change:
+            keys.limit_to(None, change, eve, "eve", desk.now_ms())
+    else:
+        users.rename(desk, ben, "eve", display_name="", email="", new_name="mallory" if way == "renamed first" else "")
+        users.disable(desk, ben, "mallory" if way == "renamed first" else "eve")
+
+    for path in made:
+        with pytest.raises(SignInError, match="unknown"):
+            links.asks_for(desk, token_of(path))
+    with pytest.raises(SignInError, match="unknown"):
+        links.sign_in(desk, once_of(once), "1.2.3.4")
+    assert links.asks_for(desk, token_of(beside)) is None
 
 
 def test_nobody_removes_themselves_to_come_back_as_somebody_else(desk, ann):

@@ -115,8 +115,8 @@ def _new(
     id_ = "".join(_LETTERS[byte % len(_LETTERS)] for byte in desk.bytes_of(12))
     secret, now_ms = desk.token(), desk.now_ms()
     ends_at_ms = None if lasts_ms is None else now_ms + lasts_ms
-    made_by = f"key {key_of(who)}" if who.kind == "key" else who.name  # no user is called so
-    key = ApiKey(id_, name.strip(), token_hash(secret), role, tuple(sorted(set(scopes))), now_ms, made_by, ends_at_ms)
+    narrowed, made_by = tuple(sorted(set(scopes))), maker_of(who)
+    key = ApiKey(id_, name.strip(), token_hash(secret), role, narrowed, now_ms, made_by, ends_at_ms)
     return key, f"shroff_{key.id}_{secret}"
 
 
@@ -169,9 +169,11 @@ def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: in
     """Let the keys that somebody made, and those made with them, do no more than their maker may in this role.
 
     Rights of the role service stay, since programs of the organization have them. A key without rights ends; all do
-    where there is no role any more.
+    where there is no role any more. One-time links end where the role makes none.
     """
     kept = RIGHTS[role] | RIGHTS[Role.SERVICE] if role else frozenset()
+    if Right.MANAGE_USERS not in kept:
+        change.end_links(made_by=maker)
     for key in change.keys():  # noqa: SIM118 - no mapping
         if key.made_by == maker:
             rights = as_who(key).rights
@@ -187,6 +189,7 @@ def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: in
 def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
     now = replace(key, revoked_at_ms=now_ms)
     change.put(now)
+    change.end_links(made_by=f"key {key.id}")
     change.audit(Act(who, "key.revoke", f"key {key.id}", shown(key), shown(now)), now_ms)
     return now
 
@@ -219,6 +222,11 @@ def described(key: ApiKey) -> JsonObject:
 def shown(key: ApiKey) -> JsonObject:
     """The fields of a key that people and the audit may see."""
     return described(key) | {"expires_at_ms": key.ends_at_ms, "revoked_at_ms": key.revoked_at_ms}
+
+
+def maker_of(who: Who) -> str:
+    """Who made a key or link, as it is kept; no user is called as a key is."""
+    return f"key {key_of(who)}" if who.kind == "key" else who.name
 
 
 def key_of(who: Who) -> str:

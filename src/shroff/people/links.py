@@ -6,6 +6,7 @@ from shroff.errors import SignInError
 from shroff.people import passwords, users
 from shroff.people.access import Right, Role, Who
 from shroff.people.audit import Act
+from shroff.people.keys import maker_of
 from shroff.people.sessions import SignedIn, open_session
 from shroff.people.sql import PeopleQueries
 from shroff.people.store import Desk, Link, User, token_hash
@@ -56,8 +57,10 @@ def _made(desk: Desk, who: Who, user: int | None, subject: str, lasts_ms: int, p
     told = {"hours": lasts_ms // 3_600_000, "signs_in": path == ONCE}
     with desk.store.change() as change:
         if user is not None:
-            change.end_links(user)  # the newest alone works; one that makes an admin ends no other, as of a first run
-        change.put(Link(_kept(path, token), user, now_ms + lasts_ms))
+            change.end_links(
+                user_=user
+            )  # the newest alone works; one that makes an admin ends no other, as of a first run
+        change.put(Link(_kept(path, token), user, now_ms + lasts_ms, maker_of(who)))
         change.audit(Act(who, "link.make", subject, None, told), now_ms)
     return path + token
 

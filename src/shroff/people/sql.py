@@ -48,7 +48,7 @@ from shroff.runtime.values import replace
 
 Kept = TypeVar("Kept")
 _KEYS_MAX = 500  # in one statement
-VERSION = 5  # of the tables of people: the number of the last script
+VERSION = 6  # of the tables of people: the number of the last script
 
 _NO_HEAD = (
     "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "
@@ -62,7 +62,7 @@ _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
         "is_half:b device:t",
         ApiKey: "api_keys id:t name:t hash:h role:r scopes:s made_at_ms:i made_by:t ends_at_ms:i revoked_at_ms:i "
         "used_at_ms:i",
-        Link: "links hash:h user_:i ends_at_ms:i",
+        Link: "links hash:h user_:i ends_at_ms:i made_by:t",
         Attempts: "attempts hash:h count:i last_at_ms:i until_ms:i",
         Visit: "visits hash:h state:t nonce:t verifier:t back:t ends_at_ms:i",
         AuditEntry: "audit number:i at_ms:i who:t name:t via:t action:t subject:t before_:t after_:t previous:h hash:h",
@@ -222,7 +222,7 @@ class Change(PeopleQueries):
     def remove_user(self, number: int) -> None:
         """Remove a user, with sessions and links."""
         self.end_sessions(number)
-        self.end_links(number)
+        self.end_links(user_=number)
         self.take(User, number)
         self.take(DirectoryEntry, f"user-{number}")
 
@@ -231,10 +231,14 @@ class Change(PeopleQueries):
         table = self._tables[UserSession]
         return self._connection.execute(delete(table).where(table.c.user_ == user)).rowcount
 
-    def end_links(self, user: int) -> None:
-        """Remove all links of a user."""
-        links = self._tables[Link]
-        self._connection.execute(delete(links).where(links.c.user_ == user))
+    def end_links(self, **of: int | str) -> None:
+        """Remove all links of a user (`user_`), or of who made them (`made_by`)."""
+        self._connection.execute(delete(self._tables[Link]).filter_by(**of))
+
+    def rename_maker(self, before: str, now: str) -> None:
+        """Call who made keys and links by another name."""
+        for table in (self._tables[ApiKey], self._tables[Link]):
+            self._connection.execute(update(table).filter_by(made_by=before).values(made_by=now))
 
     def sweep(self, now_ms: int, unseen_since_ms: int = 0, quiet_since_ms: int = 0) -> None:
         """Remove sessions, links and visits that have ended, sessions that nobody used, and old attempts."""

@@ -111,11 +111,12 @@ class ApiKey:
 
 @frozen
 class Link:
-    """A link that works once. `user` is whose password it sets; None: it makes the first admin."""
+    """A link that works once. `user` is whose password it sets; None: it makes an admin. It ends with `made_by`."""
 
     hash: bytes = field(repr=False)
     user: int | None
     ends_at_ms: int
+    made_by: str = ""
 
 
 @frozen

@@ -91,7 +91,7 @@ def check_texts(display_name: str, email: str) -> None:
 
 
 def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
-    """Give another role; the user's sessions end, and the keys that they made do no more than they now may.
+    """Give another role; the user's sessions end, and keys and links that they made do no more than they now may.
 
     Raises: NotAllowedError; UsageError, for the last admin too.
     """
@@ -105,7 +105,7 @@ def set_role(desk: Desk, who: Who, name: str, role: Role) -> User:
 
 
 def disable(desk: Desk, who: Who, name: str) -> User:
-    """Let a user sign in no more; their sessions and the keys that they made end. Raises: as `set_role`."""
+    """Let a user sign in no more; their sessions, and the keys and links that they made, end. Raises: as `set_role`."""
     return changed(desk, who, name, "user.disable", lambda user: replace(user, is_disabled=True, stamp=user.stamp + 1))
 
 
@@ -181,13 +181,13 @@ def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
     now = replace(user, stamp=user.stamp + 1)
     change.put_user(now)
     change.end_sessions(user.number)
-    change.end_links(user.number)
+    change.end_links(user_=user.number)
     change.audit(Act(who, "user.password", f"user {user.name}"), desk.now_ms())
     return now
 
 
 def delete(desk: Desk, who: Who, name: str) -> User:
-    """Remove another user and the keys that they made; the audit keeps the name. Raises: as `set_role`."""
+    """Remove another user, with the keys and links that they made; the audit keeps the name. Raises: as `set_role`."""
     who.require(Right.MANAGE_USERS)
     known = known_name(name)
     if who.kind == "user" and who.name == known:  # a provider would make them again, as somebody else
@@ -249,9 +249,7 @@ def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], 
         if before.role is Role.ADMIN and (after.role is not Role.ADMIN or after.is_disabled):
             _check_admins(change, before)
         change.put_user(after)
-        for key in change.keys() if after.name != known else ():
-            if key.made_by == known:
-                change.put(replace(key, made_by=after.name))
+        change.rename_maker(known, after.name)
         if after.stamp != before.stamp:
             change.end_sessions(after.number)
         if after.is_disabled or after.role is not before.role:
