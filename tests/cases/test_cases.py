@@ -15,8 +15,9 @@ from shroff.cases.pending_changes import SideEffects, refund_units
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
+from shroff.people import keys
 from shroff.people.access import RIGHTS, Right, Role
-from shroff.people.store import AuditFilter, rows_of
+from shroff.people.store import AuditFilter, Desk, rows_of
 from shroff.runtime.values import replace
 from tests.support.cased import ANN, BEN, VIEWER, alert, denial, services, user
 from tests.support.log_rows import NOW_MS
@@ -738,6 +739,45 @@ def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second,
         carry_out(at.desk)
 
         assert (at.case().state, at.case().look) == (OPEN if look else CLOSED, look)
+
+
+@pytest.mark.parametrize("with_both", [False, True])
+def test_a_second_look_at_the_answer_of_a_key_is_not_for_who_made_it(tmp_path, with_both):
+    with services(tmp_path, second_look=1.0) as at:
+        desk = Desk(at.people)
+        outer, _ = keys.create(desk, replace(ANN, name="ann", rights=frozenset(Right)), "outer", Role.ADMIN)
+        inner, _ = keys.create(desk, keys.as_who(outer), "inner", Role.ANALYST)
+        with at.people.change() as change:
+            third = change.add_user(replace(change.users()[0], number=0, name="cleo", display_name="Cleo"))
+        at.raised(alert(1), alert(2))
+        dispositions.decide(at.desk, keys.as_who(inner), 1, "fraud", event="payment/p-1")
+        dispositions.decide(at.desk, ANN if with_both else keys.as_who(inner), 1, "fraud", event="payment/p-2")
+        for look in (1, 3):
+            at.now_ms += 8_000
+            carry_out(at.desk)
+
+            assert at.case().look == look
+            assert ANN.id in at.case().first_by.split()
+            assert case_actions.claim_next(at.desk, ANN, CaseFilter(states=(OPEN, ESCALATED))) is None
+            with pytest.raises(UsageError, match="another analyst"):
+                dispositions.decide(at.desk, ANN, 1, "genuine")
+            with pytest.raises(UsageError, match="another analyst"):
+                case_actions.assign(at.desk, BEN, 1, "ann")
+            dispositions.decide(at.desk, BEN if look == 1 else user(third.number, "Cleo"), 1, "genuine")
+        assert "fraud by Ann, genuine by Ben" in [row.words for row in case_queries.detail(at.desk, BEN, 1).history]
+
+
+def test_where_only_the_maker_of_the_key_that_answered_may_decide_no_second_look_is_drawn(tmp_path):
+    with services(tmp_path, second_look=1.0) as at:
+        key, _ = keys.create(Desk(at.people), replace(ANN, name="ann", rights=frozenset(Right)), "till", Role.ANALYST)
+        with at.people.change() as change:
+            change.remove_user(2)
+        at.raised(alert(1))
+        dispositions.decide(at.desk, keys.as_who(key), 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+
+        assert (at.case().state, at.case().look) == (CLOSED, 0)
 
 
 def test_where_nobody_else_may_decide_no_second_look_is_drawn(tmp_path):

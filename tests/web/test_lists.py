@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 import re
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ import msgspec
 import pytest
 
 from shroff.adapters.people.sql import SqlPeople
-from shroff.app.rules import list_csv
+from shroff.app.rules import agreements, list_csv
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
@@ -444,6 +445,35 @@ def test_where_a_second_person_approves_lists_nobody_changes_one_alone(bank):
             await steps(asks)
 
     asyncio.run(whole())
+
+
+@pytest.mark.slow
+def test_a_second_person_sees_which_rows_a_change_puts_into_a_list_and_takes_out(bank, monkeypatch):
+    monkeypatch.setattr(agreements, "SHOWN_MAX", 2)
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+    path = bank / "lists" / f"{LIST}.csv"
+    path.write_text(f"{HEAD}old-1,,,\nold-2,,,\nold-3,,,\n", encoding="utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        end = "2033-01-02T00:00:00Z"
+        sheet = {"csv": f"value,note,expires_at\nc-1,stolen,{end}\nc-2,seen twice,\nold-2,,\n", "is_whole": True}
+        await call(browser, "PUT", f"/api/v1/lists/{LIST}", sheet)
+        (change,) = (await call(browser, "GET", "/api/v1/approvals")).json()["approvals"]
+        assert (await call(browser, "GET", f"/api/v1/lists/{LIST}")).json()["asked"] == [change]
+        assert change["says"] == "put 3 in and take 2 out, and nothing else is to be in it"
+        rows = [(row["value"], row["note"], row["expires_at"]) for row in change["rows"]]
+        assert rows == [("c-1", "stolen", end), ("c-2", "seen twice", "")]
+        assert (change["out"], change["more"]) == (["old-1", "old-3"], 1)
+        (told,) = [row.after for row in rows_of(asks.service.desk.store, AuditFilter(action="change.ask"))]
+        assert {name: change[name] for name in ("says", "rows", "out", "more")} == json.loads(told)
+        for place in (f"/lists/{LIST}", "/approvals"):
+            page = re.sub(r"<[^>]+>", "", (await browser.get(place)).body.decode())
+            assert "put in c-1: stolen (until 2 January 2033, 00:00:00)" in page
+            assert "put in c-2: seen twice (without an end)" in page
+            assert "take out old-1take out old-3and 1 more" in page
+
+    run(bank, steps)
 
 
 @pytest.mark.slow

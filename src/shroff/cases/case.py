@@ -104,7 +104,8 @@ class Case(FrozenStruct, gc=False):
         verdict: How it ended; empty while it is open.
         look: 0; 1 while another analyst is to decide it again, 2 where one did; 3 while a third person is to decide
             between two who disagree, 4 where one did.
-        first_by: Whose answer is checked; in a disagreement both, with a space between. `first_verdict` is the first's.
+        first_by: Whose answer is checked, and behind a key the user who made it; in a disagreement both, with spaces
+            between. `first_verdict` is the first's.
         customer: What customers answer about its events, as a verdict: fraud where one denies any, else the last.
         tags: Tags that people gave it, with a space before and behind each; so are `checks`, the ticked items of its
             checklist.

@@ -21,6 +21,7 @@ from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.language.values import day_at, parse_duration, parse_share, show_decimal
 from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act
+from shroff.people.keys import maker
 from shroff.project.settings.casework import CloseRule
 from shroff.runtime.values import replace
 from shroff.worker.inbox import LABELS, ROWS_MAX, labels_request
@@ -134,19 +135,30 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
         and case.version == undoable.version
         and case.state == CLOSED
     ]
+
+    def hands(who: str) -> list[str]:
+        """Who answered, the person last: the user who made a key."""
+        user = maker(change.people, who)
+        return [who] if user is None else [who, user.id]
+
     able = {user.id for user in change.people.users() if not user.is_disabled and Right.WORK_CASES in RIGHTS[user.role]}
     for case in closed:
-        if case.look == DONE and case.verdict != case.first_verdict and able - {case.first_by, case.closed_by}:
+        others = able - {*case.first_by.split(), case.closed_by}
+        if case.look == DONE and case.verdict != case.first_verdict and others:
             _dispute(desk, change, case, now_ms)
     drawn = [
         case
         for case in closed
         if case.look == 0 and is_drawn(desk, case)
-        if {alert.decided_by for alert in change.alerts(case.number, ALL)} <= {"", case.closed_by}  # of one person
+        if {hands(alert.decided_by)[-1] for alert in change.alerts(case.number, ALL)} <= {"", hands(case.closed_by)[-1]}
     ]
-    if all(able - {case.closed_by} for case in drawn):
+    if all(able.difference(hands(case.closed_by)) for case in drawn):
         for case in drawn:
-            first: JsonObject = {"first_by": case.closed_by, "first_verdict": case.verdict, "look": SECOND}
+            first: JsonObject = {
+                "first_by": " ".join(hands(case.closed_by)),
+                "first_verdict": case.verdict,
+                "look": SECOND,
+            }
             _again(desk, change, case, now_ms, SECOND_LOOK, **first)
 
 
@@ -163,7 +175,7 @@ def _shown_names(change: CaseChange) -> TextDict:
 def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> None:
     """Escalate a case with a disagreeing second look to a third person. The labels stay until then."""
     names = _shown_names(change)
-    first, second = (names.get(who, who) for who in (case.first_by, case.closed_by))
+    first, second = (names.get(who, who) for who in (case.first_by.split()[-1], case.closed_by))
     both: JsonObject = {"first_by": f"{case.first_by} {case.closed_by}", "look": DISPUTED, "state": ESCALATED}
     words = f"{case.first_verdict} by {first}, {case.verdict} by {second}"
     _again(desk, change, case, now_ms, DISAGREED, words, **both)

@@ -24,7 +24,8 @@ from shroff.people.store import ApiKey, Desk, token_hash
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
-    from shroff.people.sql import Change
+    from shroff.people.sql import Change, PeopleQueries
+    from shroff.people.store import User
 
 PATTERN = re.compile(r"shroff_([a-z0-9]{12})_([0-9a-f]{64})")
 WRONG = "this key is not known, has expired or was revoked"
@@ -227,6 +228,14 @@ def shown(key: ApiKey) -> JsonObject:
 def maker_of(who: Who) -> str:
     """Who made a key or link, as it is kept; no user is called as a key is."""
     return f"key {key_of(who)}" if who.kind == "key" else who.name
+
+
+def maker(look: PeopleQueries, who: str) -> User | None:
+    """The user who made a key, or the key that made it; `who` is a caller's id. None for all others."""
+    made_by = who.replace(_AS_WHO, "key ", 1)
+    while made_by.startswith("key ") and (key := look.find(ApiKey, made_by.removeprefix("key "))) is not None:
+        made_by = key.made_by
+    return None if made_by == who else look.user_named(made_by)
 
 
 def key_of(who: Who) -> str:

@@ -21,13 +21,13 @@ from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping
 from shroff.language.values import DAY_MS
 from shroff.people.audit import Action
-from shroff.people.keys import key_of
-from shroff.people.store import ApiKey
+from shroff.people.keys import maker
+from shroff.project.lists import Entry
 from shroff.rules.texts import tag_of
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from shroff.people.access import Right
@@ -37,6 +37,8 @@ LEDGER = "asked.json"
 OWN = frozenset({"reason", "by", "password", "code"})  # what a second person need not repeat
 LASTS_MS = 7 * DAY_MS  # what nobody approved by then is to be asked for again
 KEPT = 100  # the newest but silences: each may be a whole list
+SHOWN_MAX = 50  # values of one change that its approvers and the audit log see whole
+_TOLD = ("says", "rows", "out", "more")  # of a request, in the audit log
 OF_SILENCE = "silence of "  # how the subject of a silence begins, as no other does
 
 UNKNOWN_MAKER = (
@@ -77,19 +79,26 @@ class Author(FrozenStruct):
 
 
 class ChangeAsked(TypedDict):
-    """A change that waits for a second person."""
+    """A change that waits for a second person.
+
+    `rows` are to be put into a list and `out` to be taken out, as it was at the request; `more` counts those not shown.
+    """
 
     etag: str
     subject: str
     says: str
     by: str
     at: TimeText
+    rows: list[Entry]
+    out: list[str]
+    more: int
 
 
 class PendingApproval(FrozenStruct):
     """A change that waits for a second person. `subject` is what it changes, `authors` are the users who requested it.
 
-    `change` is how, as JSON; `says` the same in words; `ends_ms` is when a silence ends, and so its request.
+    `change` is how, as JSON; `says` the same in words; `ends_ms` is when a silence ends, and so its request. `out` are
+    the first values that leave a list, of `out_count`.
     """
 
     subject: str
@@ -98,6 +107,8 @@ class PendingApproval(FrozenStruct):
     authors: list[Author]
     at_ms: int
     ends_ms: int = 0
+    out: tuple[str, ...] = ()
+    out_count: int = 0
 
     @property
     def by(self) -> str:
@@ -106,12 +117,17 @@ class PendingApproval(FrozenStruct):
     @property
     def document(self) -> ChangeAsked:
         """The request as callers see it."""
+        put = self.change.get("put", [])
+        rows = [Entry(value, note, self.by, expires_at) for value, note, expires_at in put[:SHOWN_MAX]]
         return {
             "etag": self.tag,
             "subject": self.subject.removeprefix(OF_SILENCE),
             "says": self.says,
             "by": self.by,
             "at": time_text(self.at_ms),
+            "rows": rows,
+            "out": [*self.out],
+            "more": len(put) + self.out_count - len(rows) - len(self.out),
         }
 
     @property
@@ -127,14 +143,18 @@ class Agreements(ProjectPart):
         """List the waiting requests about one subject, oldest first."""
         return [approval for approval in self.all() if approval.subject == subject]
 
-    def agrees(self, subject: str, change: object, says: str, right: Right | None = None) -> bool:
+    def agrees(
+        self, subject: str, change: object, says: str, right: Right | None = None, out: Sequence[str] = ()
+    ) -> bool:
         """Check whether this call approves a requested change; otherwise record and store the request.
 
-        It takes the right, where one is named. A key approves nothing, and its creator counts as an author, too. After
-        the approved change is made, call `forget`. Raises: NotAllowedError for a key whose creator is unknown.
+        It takes the right, where one is named. `out` leaves a list. A key approves nothing, and its creator counts as
+        an author, too. After the approved change is made, call `forget`. Raises: NotAllowedError for a key whose
+        creator is unknown.
         """
         authors = self.authors(of_two=True)
-        wanted = PendingApproval(subject, change, says, authors, self._context.now_ms())
+        shown = tuple(out[:SHOWN_MAX])
+        wanted = PendingApproval(subject, change, says, authors, self._context.now_ms(), 0, shown, len(out))
         known = next((approval for approval in self.asked(subject) if approval.tag == wanted.tag), None)
         others = [] if known is None else known.authors
         earlier = [author for author in others if not author.is_among(authors)]
@@ -143,7 +163,8 @@ class Agreements(ProjectPart):
         if others and earlier == others and may_approve:
             return True
         with config.editing(self._paths):
-            self._people.record(Action("change.ask", subject, None, {"says": says}))
+            told = {name: value for name, value in wanted.document.items() if value and name in _TOLD}
+            self._people.record(Action("change.ask", subject, None, told))
             self.put(replace(wanted, authors=[*earlier, *authors]), known)
         return False
 
@@ -199,8 +220,7 @@ class Agreements(ProjectPart):
         if who.kind != "key":
             return [asks]
         with self._people.open() as desk, desk.store.look() as look:
-            key = look.find(ApiKey, key_of(who))
-            user = None if key is None else look.user_named(key.made_by)
+            user = maker(look, who.id)
         if user is not None:
             return [asks, Author(user.id, user.name)]
         if of_two:

@@ -12,6 +12,7 @@ from msgspec.structs import asdict, astuple
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, checked_with
+from shroff.app.rules.agreements import SHOWN_MAX
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
 from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
@@ -41,7 +42,6 @@ WRITTEN = "The list is written; it becomes active with the next command that wri
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _TEXT_MAX = 1_000  # characters of a value or a note
 WAITS = "this needs approval by a second person, and waits for it"
-TOLD_MAX = 50  # entries of one change that the audit log holds whole; of more it has the numbers
 
 
 class SecondPersonError(RefusalError):
@@ -173,11 +173,16 @@ class ListFiles(ProjectPart):
     ) -> lists.ListChange:
         subject, wanted = f"list {name}", self.wanted(name, put, out, is_whole=is_whole)
         values, gone = [row[0] for row in wanted["put"]], wanted["out"]
+        if is_whole:
+            stay = set(values)
+            gone = [*dict.fromkeys(entry.value for entry in self.entries(name) if entry.value not in stay)]
         parts = [f"put {len(put)} in" if len(put) != 1 else f"put {values[0]} in"] if put or is_whole else []
-        parts += [f"take {', '.join(gone)} out{f' ({reason})' if reason else ''}"] if gone else []
+        parts += (
+            [f"take {len(gone) if len(gone) > 1 else gone[0]} out{f' ({reason})' if reason else ''}"] if gone else []
+        )
         says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
         agreements = self._agreements
-        if not agreements.agrees(subject, wanted, says):
+        if not agreements.agrees(subject, wanted, says, out=gone):
             return lists.ListChange(
                 list=name, added=0, changed=0, removed=0, in_force=False, why_not=WAITS, what=lists.SAME
             )
@@ -331,4 +336,4 @@ def _audited(entries: Sequence[lists.Entry]) -> Any:
     """Entries for the audit log."""
     if not entries:
         return None
-    return [asdict(entry) for entry in entries] if len(entries) <= TOLD_MAX else {"entries": len(entries)}
+    return [asdict(entry) for entry in entries] if len(entries) <= SHOWN_MAX else {"entries": len(entries)}
