@@ -18,6 +18,8 @@ from shroff.app.jobs.desk import JobDesk
 from shroff.app.jobs.worker import JobWorker
 from shroff.errors import DefinitionError, TransientError, UsageError
 from shroff.jobs import job as jobs
+from shroff.people import keys, users
+from shroff.people.access import RIGHTS, Right, Role
 from tests.support.desks import ADMIN, Desks
 from tests.support.patience import PATIENCE_S
 
@@ -93,6 +95,39 @@ def test_how_the_work_ends_is_how_the_job_does(desks, monkeypatch, work, state, 
         words = {away: "the server is away", broken: "ZeroDivisionError", slow: "it took longer than 1s"}
         assert words[work] in lines
         assert found.begins_ms > time.time_ns() // 1_000_000 + 20_000
+
+
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [
+        ("disabled", "the user ann that asked for this was disabled"),
+        ("removed", "the user ann that asked for this was disabled, removed"),
+        ("key", "the key ci that asked for this was disabled, removed or revoked"),
+        ("role", "this needs the permission run:jobs, which the role viewer does not have"),
+        ("other role", ""),
+    ],
+)
+def test_a_job_begins_with_the_rights_that_its_user_or_key_still_has(desks, monkeypatch, way, why):
+    begun = []
+    desk, project = desks.open(now=True), app.open_exactly(desks.folder)
+    monkeypatch.setattr(kinds.JobKind, "load", lambda self: lambda project, params, run: begun.append(project) or {})
+    monkeypatch.setattr(MartsParams, "rights", (Right.PROMOTE_MODELS,))
+    with project.people.open() as people:
+        users.add(people, ADMIN, "ben", Role.ADMIN)
+        who = users.as_who(users.add(people, ADMIN, "ann", Role.ADMIN))
+        if way == "key":
+            who = keys.as_who(keys.create(people, who, "ci", Role.ADMIN)[0])
+        id_ = desk.begin(who, "marts", {}).id
+        if way in {"disabled", "key"}:
+            users.disable(people, ADMIN, "ann")
+        elif way == "removed":
+            users.delete(people, ADMIN, "ann")
+        else:
+            users.set_role(people, ADMIN, "ann", Role.AUTHOR if way == "other role" else Role.VIEWER)
+    process.JobProcess(project, desk, desk.claim()).work(kinds.JobKind("marts", MartsParams, ""))
+
+    assert (desk.job(id_).state, why in desk.job(id_).why) == (jobs.FAILED if why else jobs.DONE, True)
+    assert [run.context.who.rights for run in begun] == ([] if why else [RIGHTS[Role.AUTHOR]])
 
 
 def test_a_process_that_lost_its_lease_leaves_and_changes_nothing(desks, monkeypatch):

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from shroff.app import project as app
 from shroff.app.jobs.desk import JobDesk
-from shroff.people.access import Role
-from tests.support.webs import who
+from shroff.people.access import local
 
 START = 1_780_000_020_000  # a whole minute
-ADMIN = who(Role.ADMIN)
+ADMIN = local("admin", "command")
 
 
 class Desks:

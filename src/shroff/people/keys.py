@@ -92,7 +92,7 @@ def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: 
     with desk.store.change() as change:
         now_ms = desk.now_ms()
         old = _named(change.keys(), id_or_name, now_ms)
-        if not _is_valid(old, now_ms):
+        if not is_valid(old, now_ms):
             raise UsageError(
                 f"the key {old.name} ({old.id}) is not valid any more. Create one with 'shroff keys create'."
             )
@@ -195,7 +195,8 @@ def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
     return now
 
 
-def _is_valid(key: ApiKey, now_ms: int) -> bool:
+def is_valid(key: ApiKey, now_ms: int) -> bool:
+    """Whether a key was not revoked and has not expired."""
     return key.revoked_at_ms is None and (key.ends_at_ms is None or key.ends_at_ms > now_ms)
 
 
@@ -204,7 +205,7 @@ def _named(keys: list[ApiKey], text: str, now_ms: int) -> ApiKey:
     wanted = whole[1] if whole else text
     by_id = [key for key in keys if key.id == wanted]
     by_name = [key for key in keys if key.name == wanted and key.revoked_at_ms is None]
-    found = by_id or [key for key in by_name if _is_valid(key, now_ms)] or by_name
+    found = by_id or [key for key in by_name if is_valid(key, now_ms)] or by_name
     if not found:
         shown_as = "this key" if whole else repr(text)
         raise UsageError(f"there is no key {shown_as}. 'shroff keys list' shows all.")

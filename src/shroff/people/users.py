@@ -8,13 +8,13 @@ from collections.abc import Callable
 from functools import cache
 from zoneinfo import available_timezones
 
-from shroff.errors import UsageError, nearest
+from shroff.errors import NotAllowedError, UsageError, nearest
 from shroff.json_types import JsonObject
 from shroff.people import keys, passwords
 from shroff.people.access import RIGHTS, Right, Role, Who, check_known
 from shroff.people.audit import Act
 from shroff.people.sql import Change, PeopleQueries
-from shroff.people.store import Desk, User
+from shroff.people.store import ApiKey, Desk, User
 from shroff.runtime.values import replace
 
 PEOPLE = (Role.ADMIN, Role.ANALYST, Role.AUTHOR, Role.VIEWER, Role.MEMBER)  # services have keys
@@ -210,6 +210,21 @@ def check_here(user: User, what: str) -> None:
 def as_who(user: User) -> Who:
     """The caller that this user is."""
     return Who("user", user.id, user.name, user.role, RIGHTS[user.role], user.display_name)
+
+
+def current(desk: Desk, who: Who) -> Who:
+    """A caller of before, with the rights that they still have. Raises: NotAllowedError where they may do nothing."""
+    now: Who | None = who
+    with desk.store.look() as look:
+        if who.kind == "user":
+            user = look.find(User, int(who.id.removeprefix("user-")))
+            now = None if user is None or user.is_disabled else as_who(user)
+        elif who.kind == "key":
+            key = look.find(ApiKey, keys.key_of(who))
+            now = keys.as_who(key) if key is not None and keys.is_valid(key, desk.now_ms()) else None
+    if now is None:
+        raise NotAllowedError(f"the {who.kind} {who.name} that asked for this was disabled, removed or revoked")
+    return replace(now, rights=now.rights & who.rights)
 
 
 def shown(user: User) -> JsonObject:

@@ -26,6 +26,8 @@ from shroff.app.jobs.work import JobRun
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
 from shroff.jobs.job import CANCELLED, DONE, FAILED, LEASE_MS, RENEW_MS, Job, ended, failed, lost
 from shroff.language.values import show_duration
+from shroff.people.access import Right
+from shroff.people.users import current
 from shroff.runtime.logs import failure
 from shroff.runtime.process_wide import give_way
 
@@ -71,9 +73,13 @@ class JobProcess:
 
     def _worked(self, kind: JobKind) -> End:
         try:
-            who = who_of(self._job)
-            project = self._project if who is None else self._project.acting_as(who)
-            params = kind.read(self._job.arguments)
+            project, params = self._project, kind.read(self._job.arguments)
+            if (who := who_of(self._job)) is not None:
+                with project.people.open() as people:
+                    who = current(people, who)
+                for right in (Right.RUN_JOBS, *params.rights):
+                    who.require(right)
+                project = project.acting_as(who)
             result = kind.load()(project, params, self._run)
             return partial(ended, state=DONE, result=dict(result))
         except KeyboardInterrupt:
