@@ -66,7 +66,7 @@ def test_a_label_is_recorded_by_the_way_it_came(project, capsys):
 
     assert told(project) == [
         ("program", "label.add", "payment/p0", {"verdict": "fraud", "source": "chargeback"}),
-        ("command", "label.add", "payment/p1", {"verdict": "genuine", "source": None}),
+        ("command", "label.add", "payment/p1", {"verdict": "genuine", "source": "import"}),
     ]
     assert {row.who for row in record(project)} == {f"os-{user_name()}"}
 
@@ -78,8 +78,21 @@ def test_a_file_of_labels_is_one_row(project, tmp_path):
         + "".join(f"payment/p{n},fraud,import,2026-04-01T00:00:00Z\n" for n in range(3))
     )
     project.labelling.add_file(file)
+    counts = {"read": 3, "appended": 3, "pending": 0, "duplicates": 0, "quarantined": 0, "late": 0}
 
-    assert told(project) == [("program", "label.file", "file labels.csv", None)]
+    assert told(project) == [("program", "label.file", "file labels.csv", counts)]
+
+
+def test_labels_of_which_none_is_taken_are_not_recorded_as_if_they_were(project, tmp_path):
+    file, folder = tmp_path / "labels.csv", str(project.context.paths.folder)
+    file.write_text("event,verdict,known_at\npayment/p0,Betrug,2026-04-01T00:00:00Z\n")
+    assert project.labelling.add_file(file).labels.quarantined == 1
+    assert project.labelling.add_rows([{"event": "payment/p0", "verdict": "x"}], "rows").labels.quarantined == 1
+    assert project.label("payment/p0", "Betrug").kind == "refused"
+    file.write_text("a,b\n1,2\n")
+    assert run(["-C", folder, "label", str(file)]) == 2
+
+    assert told(project) == []
 
 
 def test_quarantine_and_outbox_are_recorded(project):

@@ -211,7 +211,9 @@ def test_labels_stand_in_the_record_with_who_sent_them(bank):
 
     async def steps(asks: Asker) -> None:
         await asks.ask("POST", "/api/v1/labels", label, key="analyst")
-        await asks.ask("POST", "/api/v1/labels", [label, {**label, "event": "p-2"}], key="service")
+        await asks.ask("POST", "/api/v1/labels", [label, {**label, "event": "p-2"}, {"event": "p-3"}], key="service")
+        refused = await asks.ask("POST", "/api/v1/labels", {**label, "verdict": "Betrug"}, key="analyst")
+        assert refused.status == 422
 
         assert acts(asks) == [("key-analyst", "label.add", "payment/p-1"), ("key-service", "label.add", "2 labels")]
 

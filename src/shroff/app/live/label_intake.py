@@ -82,11 +82,13 @@ class Labelling(ProjectPart):
         intake = intake_of(self._context, keeps_hashes=True)
         submission = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
         submission = undated(submission) if known_at is None else submission
+        action, label = None, submission.label
         if submission.refusal is not None:
             self._requests.needs_log(f"and the label was refused: {submission.refusal}")
-        if known_at is None and submission.label is not None and self._is_said(submission.label):
-            return Answer(DUPLICATE, "label", event, is_label=True)
-        action = Action("label.add", event, None, {"verdict": verdict, "source": source})
+        if label is not None:
+            if known_at is None and self._is_said(label):
+                return Answer(DUPLICATE, "label", event, is_label=True)
+            action = Action("label.add", event, None, {"verdict": verdict, "source": label.source})
         return answers_of(self._requests.ask(LABELS, labels_request([submission], intake.money_places), action))[0]
 
     def _is_said(self, label: LabelInput) -> bool:
@@ -99,18 +101,16 @@ class Labelling(ProjectPart):
 
     def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
-        if file.is_file():
-            self._people.record(Action("label.file", f"file {file.name}"))
         try:
-            return EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
+            report = EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
         except LogBusyError:
-            return self._label_file_beside(file, progress)
+            report = self._label_file_beside(file, progress)
+        return self._audited(file.name, report)
 
     def add_rows(self, rows: Iterable[JsonMapping], source: str) -> IngestReport:
         """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
-        self._people.record(Action("label.file", f"file {source}"))
         intake = intake_of(self._context, keeps_hashes=True)
-        return self._recorded(
+        report = self._recorded(
             intake.submit(
                 "label",
                 row,
@@ -121,6 +121,14 @@ class Labelling(ProjectPart):
             )
             for line, row in enumerate(rows, start=1)
         )
+        return self._audited(source, report)
+
+    def _audited(self, name: str, report: IngestReport) -> IngestReport:
+        """The report, whose counts are in the audit log now, unless nothing was taken."""
+        counts = report.labels
+        if counts.appended or counts.pending:
+            self._people.record(Action("label.file", f"file {name}", None, counts))
+        return report
 
     def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
         """Record labels of a program: `event` and the other fields of a label in each row, whatever mapping files have.

@@ -118,13 +118,13 @@ async def post_labels(service: Service, request: Request) -> Response:
 
 
 async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:
-    """Results of labels; the request is in the audit log."""
+    """Results of labels; the request is in the audit log, with those that are labels."""
     if not submissions:
         return []
     named = [submission.label for submission in submissions if submission.label is not None]
-    subject = _labelled(named[0]) if len(named) == 1 else f"{len(submissions)} labels"
+    subject = _labelled(named[0]) if len(named) == 1 else f"{len(named)} labels"
     after = [{"event": _labelled(label), "verdict": label.verdict, "source": label.source} for label in named]
-    act = Act(who, "label.add", subject, None, after[:LABELS_TOLD])
+    act = Act(who, "label.add", subject, None, after[:LABELS_TOLD]) if named else None
     places = service.project.definitions.settings.money_places
     bodies = [labels_request(part, places) for part in batches(submissions, ROWS_MAX)]
     results = await service.writer.ask(act, LABELS, bodies)
