@@ -58,6 +58,9 @@ class MartsParams(kinds.JobParams, frozen=True):
     full: bool = False
 
 
+MARTS = kinds.JobKind("marts", MartsParams, "")
+
+
 def well(project, params, run):
     assert project.context.who.name == ADMIN.name
     run.step("first", 0, 3)
@@ -81,9 +84,9 @@ def test_how_the_work_ends_is_how_the_job_does(desks, monkeypatch, work, state, 
     desk = desks.open(now=True)
     id_ = desk.begin(ADMIN, "marts", {"full": True}, retries=1, timeout_ms=1_000 if work is slow else 60_000).id
     job = desk.claim()
-    kind = kinds.JobKind("marts", MartsParams, f"{__name__}:{work.__name__}")
+    monkeypatch.setitem(kinds.KINDS, "marts", MARTS)
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)
-    process.JobProcess(app.open_exactly(desks.folder), desk, job).work(kind)
+    process.JobProcess(app.open_exactly(desks.folder), desk, job).work()
     found = desk.job(id_)
     assert (found.state, found.why) == (state, why)
     lines = " ".join(found.lines)
@@ -112,6 +115,7 @@ def test_a_job_begins_with_the_rights_that_its_user_or_key_still_has(desks, monk
     desk, project = desks.open(now=True), app.open_exactly(desks.folder)
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: lambda project, params, run: begun.append(project) or {})
     monkeypatch.setattr(MartsParams, "rights", (Right.PROMOTE_MODELS,))
+    monkeypatch.setitem(kinds.KINDS, "marts", MARTS)
     with project.people.open() as people:
         users.add(people, ADMIN, "ben", Role.ADMIN)
         who = users.as_who(users.add(people, ADMIN, "ann", Role.ADMIN))
@@ -124,7 +128,7 @@ def test_a_job_begins_with_the_rights_that_its_user_or_key_still_has(desks, monk
             users.delete(people, ADMIN, "ann")
         else:
             users.set_role(people, ADMIN, "ann", Role.AUTHOR if way == "other role" else Role.VIEWER)
-    process.JobProcess(project, desk, desk.claim()).work(kinds.JobKind("marts", MartsParams, ""))
+    process.JobProcess(project, desk, desk.claim()).work()
 
     assert (desk.job(id_).state, why in desk.job(id_).why) == (jobs.FAILED if why else jobs.DONE, True)
     assert [run.context.who.rights for run in begun] == ([] if why else [RIGHTS[Role.AUTHOR]])
@@ -148,9 +152,7 @@ def test_a_process_that_lost_its_lease_leaves_and_changes_nothing(desks, monkeyp
     desk.end(id_, 1, lambda job, now_ms: jobs.lost(job, now_ms, "gone"))
     assert desk.claim().attempt == 2
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: late)
-    process.JobProcess(app.open_exactly(desks.folder), desk, job, left.append).work(
-        kinds.JobKind("marts", MartsParams, "")
-    )
+    process.JobProcess(app.open_exactly(desks.folder), desk, job, left.append).work()
     assert left == [1]
     assert (desk.job(id_).state, desk.job(id_).attempt, desk.job(id_).step) == (jobs.RUNNING, 2, "")
 
@@ -167,9 +169,7 @@ def test_a_process_that_stood_still_renews_its_lease_where_nobody_took_the_job(d
     desk = desks.open(now=True)
     id_ = desk.begin(ADMIN, "marts", {}).id
     monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)
-    process.JobProcess(app.open_exactly(desks.folder), desk, desk.claim(), left.append).work(
-        kinds.JobKind("marts", MartsParams, "")
-    )
+    process.JobProcess(app.open_exactly(desks.folder), desk, desk.claim(), left.append).work()
     assert (left, desk.job(id_).state) == ([], jobs.DONE)
 
 

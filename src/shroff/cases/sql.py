@@ -88,15 +88,13 @@ class CaseChange(CaseReader):
 
     def put_pending(self, pending: Pending) -> None:
         """Replace the undoable action with this number."""
-        table = self._tables.case_pending
         self._connection.execute(
-            update(table).where(table.c.number == pending.number).values(self._pending_values(pending))
+            update(self._tables.case_pending).filter_by(number=pending.number).values(self._pending_values(pending))
         )
 
     def end_pending(self, number: int) -> None:
         """Let go of it: it was carried out or undone."""
-        table = self._tables.case_pending
-        self._connection.execute(delete(table).where(table.c.number == number))
+        self._connection.execute(delete(self._tables.case_pending).filter_by(number=number))
 
     def attach(self, attached: Attached, content: bytes) -> Attached:
         """Keep a file; gives it with its number."""
@@ -111,7 +109,7 @@ class CaseChange(CaseReader):
         for case in cases:
             is_written = (history.c.case_ == case) & history.c.what.in_((*WRITTEN, "attached"))
             self._connection.execute(update(history).where(is_written).values({"words": ""}))
-            self._connection.execute(delete(files).where(files.c.case_ == case))
+            self._connection.execute(delete(files).filter_by(case_=case))
 
     def put_view(self, view: View) -> None:
         """Keep a view, new or changed, under its owner and name."""

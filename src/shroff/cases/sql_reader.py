@@ -262,7 +262,7 @@ class CaseReader(CaseFigures):
     def alerts(self, case: int, limit: int = 1_000) -> list[Alert]:
         """The newest alerts of a case, in the order of the log."""
         table = self._tables.case_alerts
-        asked = select(table).where(table.c.case_ == case).order_by(table.c.seq.desc(), table.c.entity.desc())
+        asked = select(table).filter_by(case_=case).order_by(table.c.seq.desc(), table.c.entity.desc())
         return [_alert(row) for row in reversed(_rows(self._connection, asked.limit(limit)))]
 
     def alerts_of(self, events: Collection[tuple[str, str]]) -> list[Alert]:
@@ -283,7 +283,7 @@ class CaseReader(CaseFigures):
     def history(self, case: int, limit: int = 1_000) -> list[Happened]:
         """The newest history entries of a case, oldest first."""
         table = self._tables.case_history
-        asked = select(table).where(table.c.case_ == case).order_by(table.c.number.desc()).limit(limit)
+        asked = select(table).filter_by(case_=case).order_by(table.c.number.desc()).limit(limit)
         return [Happened(*row) for row in reversed(_rows(self._connection, asked))]
 
     def attached(self, case: int) -> list[Attached]:
@@ -297,14 +297,12 @@ class CaseReader(CaseFigures):
 
     def file(self, number: int) -> tuple[Attached, bytes] | None:
         """A file with its content."""
-        table = self._tables.case_files
-        rows = _rows(self._connection, select(table).where(table.c.number == number))
+        rows = _rows(self._connection, select(self._tables.case_files).filter_by(number=number))
         return (Attached(*rows[0][:-1]), bytes(rows[0][-1])) if rows else None
 
     def pending(self, number: int) -> Pending | None:
         """The action with this number that can be undone; None where it cannot any more."""
-        table = self._tables.case_pending
-        rows = _rows(self._connection, select(table).where(table.c.number == number))
+        rows = _rows(self._connection, select(self._tables.case_pending).filter_by(number=number))
         return _pending(rows[0]) if rows else None
 
     def due(self, now_ms: int, limit: int = 100) -> list[Pending]:

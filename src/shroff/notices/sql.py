@@ -210,7 +210,7 @@ class NoticeLook(StoredValues):
     def appeals(self) -> list[Question]:
         """The appeals that nobody has decided."""
         table = self._questions
-        return self._all(Question, select(table).where(table.c.answer == "wrong"))
+        return self._all(Question, select(table).filter_by(answer="wrong"))
 
     def last_made_ms(self, notice: str) -> int:
         """When the newest letter of a notice was made; 0 where there is none."""
@@ -285,7 +285,7 @@ class NoticeChange(NoticeLook):
             self._connection.execute(update(questions).where(questions.c.event.in_(part)).values(who=NO_ONE, words=""))
         for due in self.worded_about(events):
             wordless = to_json(from_json(due.told) | {"words": ""}).decode()
-            self._connection.execute(update(self._dues).where(self._dues.c.key_ == due.key).values(told=wordless))
+            self._connection.execute(update(self._dues).filter_by(key_=due.key).values(told=wordless))
 
     def sweep(self, before_ms: int) -> None:
         """Let go of dues, done letters and questions that ended, all from before a moment."""

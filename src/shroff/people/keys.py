@@ -74,8 +74,7 @@ def create(
         may = RIGHTS[asked.role] if asked is not None and not asked.is_disabled else frozenset()
         if made_by and not as_who(key).rights <= may:
             raise NotAllowedError(f"{made_by} asked for this key, and may no longer do what it can")
-        change.put(key)
-        change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), desk.now_ms())
+        _keep(change, who, "key.create", key, desk.now_ms())
     return key, text
 
 
@@ -101,10 +100,8 @@ def rotate(desk: Desk, who: Who, id_or_name: str, *, overlap_ms: int, lasts_ms: 
         key, text = _new(desk, who, old.name, old.role, scopes=old.scopes, lasts_ms=lasts_ms)
         ends_at_ms = now_ms + overlap_ms
         ending = replace(old, ends_at_ms=min(ends_at_ms, old.ends_at_ms or ends_at_ms))
-        for changed in (key, ending):
-            change.put(changed)
-        change.audit(Act(who, "key.create", f"key {key.id}", None, shown(key)), now_ms)
-        change.audit(Act(who, "key.rotate", f"key {old.id}", shown(old), shown(ending)), now_ms)
+        _keep(change, who, "key.create", key, now_ms)
+        _keep(change, who, "key.rotate", ending, now_ms, old)
     return Rotated(key, text, ending)
 
 
@@ -182,17 +179,20 @@ def limit_to(role: Role | None, change: Change, who: Who, maker: str, now_ms: in
                 _revoked(change, who, key, now_ms)
             elif key.revoked_at_ms is None and rights - kept:
                 now = replace(key, scopes=tuple(sorted(rights & kept)))
-                change.put(now)
-                change.audit(Act(who, "key.limit", f"key {key.id}", shown(key), shown(now)), now_ms)
+                _keep(change, who, "key.limit", now, now_ms, key)
             limit_to(role, change, who, f"key {key.id}", now_ms)
 
 
 def _revoked(change: Change, who: Who, key: ApiKey, now_ms: int) -> ApiKey:
-    now = replace(key, revoked_at_ms=now_ms)
-    change.put(now)
     change.end_links(made_by=f"key {key.id}")
-    change.audit(Act(who, "key.revoke", f"key {key.id}", shown(key), shown(now)), now_ms)
-    return now
+    return _keep(change, who, "key.revoke", replace(key, revoked_at_ms=now_ms), now_ms, key)
+
+
+def _keep(change: Change, who: Who, action: str, key: ApiKey, now_ms: int, before: ApiKey | None = None) -> ApiKey:
+    """Keep a key, with its row in the record."""
+    change.put(key)
+    change.audit(Act(who, action, f"key {key.id}", before and shown(before), shown(key)), now_ms)
+    return key
 
 
 def is_valid(key: ApiKey, now_ms: int) -> bool:

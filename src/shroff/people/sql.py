@@ -122,13 +122,11 @@ class PeopleQueries(StoredValues):
 
     def user_named(self, name: str) -> User | None:
         """The user of this name."""
-        table = self._tables[User]
-        return self._first(User, select(table).where(table.c.name == name))
+        return self._first(User, select(self._tables[User]).filter_by(name=name))
 
     def user_known_as(self, subject: str) -> User | None:
         """The user who is this at the OpenID provider."""
-        table = self._tables[User]
-        return self._first(User, select(table).where(table.c.subject == subject))
+        return self._first(User, select(self._tables[User]).filter_by(subject=subject))
 
     def sessions(self) -> list[UserSession]:
         """All sessions, also those that have ended and were not swept away yet; the one that was used last first."""
@@ -143,7 +141,7 @@ class PeopleQueries(StoredValues):
     def directory(self, kind: str) -> list[DirectoryEntry]:
         """All users or groups of an identity provider, by their ids."""
         table = self._tables[DirectoryEntry]
-        return self._all(DirectoryEntry, select(table).where(table.c.kind == kind).order_by(table.c.id))
+        return self._all(DirectoryEntry, select(table).filter_by(kind=kind).order_by(table.c.id))
 
     def head(self) -> AuditHead | None:
         """The head of the record; None where somebody took it away."""
@@ -216,8 +214,7 @@ class Change(PeopleQueries):
     def put_user(self, user: User) -> None:
         """Keep the user of this number as it is here. Raises: as `add_user`."""
         self._check_free(user, user.number)
-        table = self._tables[User]
-        self._connection.execute(update(table).where(table.c.number == user.number).values(self._values(user)))
+        self._connection.execute(update(self._tables[User]).filter_by(number=user.number).values(self._values(user)))
 
     def remove_user(self, number: int) -> None:
         """Remove a user, with sessions and links."""
@@ -228,8 +225,7 @@ class Change(PeopleQueries):
 
     def end_sessions(self, user: int) -> int:
         """Remove all sessions of a user; gives how many there were."""
-        table = self._tables[UserSession]
-        return self._connection.execute(delete(table).where(table.c.user_ == user)).rowcount
+        return self._connection.execute(delete(self._tables[UserSession]).filter_by(user_=user)).rowcount
 
     def end_links(self, **of: int | str) -> None:
         """Remove all links of a user (`user_`), or of who made them (`made_by`)."""

@@ -188,17 +188,9 @@ def with_password(desk: Desk, change: Change, who: Who, user: User) -> User:
 
 def delete(desk: Desk, who: Who, name: str) -> User:
     """Remove another user, with the keys and links that they made; the audit keeps the name. Raises: as `set_role`."""
-    who.require(Right.MANAGE_USERS)
-    known = known_name(name)
-    if who.kind == "user" and who.name == known:  # a provider would make them again, as somebody else
-        raise UsageError("another admin has to remove you.")
-    with desk.store.change() as change:
-        user = in_look(change, known)
-        _check_admins(change, user)
-        change.remove_user(user.number)
-        keys.limit_to(None, change, who, known, desk.now_ms())
-        change.audit(Act(who, "user.delete", f"user {user.name}", shown(user)), desk.now_ms())
-    return user
+    if who.may(Right.MANAGE_USERS) and who.kind == "user" and who.name == known_name(name):
+        raise UsageError("another admin has to remove you.")  # a provider would make them again, as somebody else
+    return changed(desk, who, name, "user.delete", lambda _: None)
 
 
 def check_here(user: User, what: str) -> None:
@@ -254,23 +246,27 @@ def in_look(look: PeopleQueries, name: str) -> User:
     return user
 
 
-def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User]) -> User:
-    """A user changed in one transaction, with what was opened before closed where the stamp says so."""
+def changed(desk: Desk, who: Who, name: str, action: str, now: Callable[[User], User | None]) -> User:
+    """A user changed or removed in one transaction, with what was opened before closed where the stamp says so."""
     who.require(Right.MANAGE_USERS)
     known = known_name(name)
     with desk.store.change() as change:
         before = in_look(change, known)
         after = now(before)
-        if before.role is Role.ADMIN and (after.role is not Role.ADMIN or after.is_disabled):
+        role = None if after is None or after.is_disabled else after.role
+        if role is not Role.ADMIN:
             _check_admins(change, before)
-        change.put_user(after)
-        change.rename_maker(known, after.name)
-        if after.stamp != before.stamp:
-            change.end_sessions(after.number)
-        if after.is_disabled or after.role is not before.role:
-            keys.limit_to(None if after.is_disabled else after.role, change, who, after.name, desk.now_ms())
-        change.audit(Act(who, action, f"user {known}", shown(before), shown(after)), desk.now_ms())
-    return after
+        if role is not before.role:
+            keys.limit_to(role, change, who, known, desk.now_ms())
+        if after is None:
+            change.remove_user(before.number)
+        else:
+            change.put_user(after)
+            change.rename_maker(known, after.name)
+            if after.stamp != before.stamp:
+                change.end_sessions(after.number)
+        change.audit(Act(who, action, f"user {known}", shown(before), after and shown(after)), desk.now_ms())
+    return after or before
 
 
 def _check_admins(change: Change, user: User) -> None:

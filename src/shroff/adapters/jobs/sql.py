@@ -67,7 +67,7 @@ class JobLook:
 
     def job(self, id: str) -> Job | None:
         """One job, with its log and result."""
-        row = self._connection.execute(select(self._jobs).where(self._jobs.c.id == id)).mappings().fetchone()
+        row = self._connection.execute(select(self._jobs).filter_by(id=id)).mappings().fetchone()
         return None if row is None else _job(row)
 
     def jobs(self, most: int, before: str = "") -> list[Job]:
@@ -113,12 +113,12 @@ class JobChange(JobLook):
 
     def put(self, job: Job) -> None:
         """Keep a job as it is now."""
-        self._connection.execute(update(self._jobs).where(self._jobs.c.id == job.id).values(_values(job)))
+        self._connection.execute(update(self._jobs).filter_by(id=job.id).values(_values(job)))
 
     def mark(self, name: str, mark: ScheduleMark) -> None:
         """Keep how far a schedule is."""
         values = {"seen_ms": mark.seen_ms, "is_paused": mark.is_paused}
-        changed = self._connection.execute(update(self._marks).where(self._marks.c.name == name).values(values))
+        changed = self._connection.execute(update(self._marks).filter_by(name=name).values(values))
         if changed.rowcount == 0 and name not in self.marks():
             self._connection.execute(insert(self._marks).values(name=name, **values))
 

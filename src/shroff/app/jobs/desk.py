@@ -81,8 +81,8 @@ class JobDesk:
         text = to_json(params).decode()
         if not (TIMEOUT_MS_MIN <= timeout_ms <= TIMEOUT_MS_MAX and 0 <= retries <= RETRIES_MAX):
             raise JobError(f"timeout must be 1s to 7d, and retries 0 to {RETRIES_MAX}.")
-        document = {"kind": who.kind, "id": who.id, "name": who.name, "role": who.role, "rights": sorted(who.rights)}
-        job = Job("", kind, text, to_json(document).decode(), timeout_ms=timeout_ms, retries=retries)
+        asked_by = to_json(who, order="deterministic").decode()
+        job = Job("", kind, text, asked_by, timeout_ms=timeout_ms, retries=retries)
         return self._added(who, job, "job.begin")
 
     def run_now(self, who: Who, name: str) -> Job:
@@ -220,21 +220,17 @@ class JobDesk:
 
     def renew(self, id: str, attempt: int, seen: Seen) -> Job | None:
         """Keep how far a job is, and renew its lease; None where it is not this process's any more."""
+        return self.end(id, attempt, lambda job, now_ms: renewed(job, now_ms, *seen))
+
+    def end(self, id: str, attempt: int, end: Callable[[Job, int], Job]) -> Job | None:
+        """End an attempt; None, and nothing is done, where the job is not this process's any more."""
         with self._store.change() as change:
             job = change.job(id)
             if job is None or not _is_of(job, attempt):
                 return None
-            step, done, total, lines = seen
-            job = renewed(job, self._now_ms(), step, done, total, lines)
+            job = end(job, self._now_ms())
             change.put(job)
             return job
-
-    def end(self, id: str, attempt: int, end: Callable[[Job, int], Job]) -> None:
-        """End an attempt; nothing where the job is not this process's any more."""
-        with self._store.change() as change:
-            job = change.job(id)
-            if job is not None and _is_of(job, attempt):
-                change.put(end(job, self._now_ms()))
 
 
 def _is_of(job: Job, attempt: int) -> bool:

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from shroff.app import project as app
 from shroff.app.jobs.desk import who_of
-from shroff.app.jobs.kinds import JobKind, kind_named
+from shroff.app.jobs.kinds import kind_named
 from shroff.app.jobs.work import JobRun
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
-from shroff.jobs.job import CANCELLED, DONE, FAILED, LEASE_MS, RENEW_MS, Job, ended, failed, lost
+from shroff.jobs.job import CANCELLED, DONE, LEASE_MS, RENEW_MS, Job, ended, failed, lost
 from shroff.language.values import show_duration
 from shroff.people.access import Right
 from shroff.people.users import current
@@ -57,13 +57,13 @@ class JobProcess:
         self._over = Event()
         self._why: End | None = None  # why it was interrupted
 
-    def work(self, kind: JobKind) -> None:
+    def work(self) -> None:
         """Do the work, and keep what came of it."""
         beating = Thread(target=self._beat, name="lease", daemon=True)
         before = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT)}
         beating.start()
         try:
-            end = self._worked(kind)
+            end = self._worked()
         finally:
             self._over.set()
             for number, handler in before.items():
@@ -71,8 +71,9 @@ class JobProcess:
         beating.join()
         self._keep(end)
 
-    def _worked(self, kind: JobKind) -> End:
+    def _worked(self) -> End:
         try:
+            kind = kind_named(self._job.kind)
             project, params = self._project, kind.read(self._job.arguments)
             if (who := who_of(self._job)) is not None:
                 with project.people.open() as people:
@@ -173,12 +174,7 @@ def main() -> int:
         job = desk.job(id_)
         if not desk.is_held(id_, int(attempt)):
             return 1
-        try:
-            kind = kind_named(job.kind)
-        except UsageError as error:
-            desk.end(id_, job.attempt, partial(ended, state=FAILED, why=str(error)))
-            return 1
-        JobProcess(project, desk, job).work(kind)
+        JobProcess(project, desk, job).work()
     return 0
 
 

@@ -48,16 +48,7 @@ class Labelling(ProjectPart):
 
     # ---- labels and quarantine
 
-    def add(
-        self,
-        event: str,
-        verdict: str,
-        *,
-        source: str | None = None,
-        known_at: str | datetime | None = None,
-        reason: str | None = None,
-        amount: str | Decimal | None = None,
-    ) -> Answer:
+    def add(self, event: str, verdict: str, **more: Unpack[LabelOptions]) -> Answer:
         """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
 
         Args:
@@ -75,7 +66,7 @@ class Labelling(ProjectPart):
         from shroff.log.writer import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
-        more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        known_at = more.get("known_at")
         given = {"event": event, "verdict": verdict, "known_at": time_text(self._context.now_ms())}
         given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
