@@ -514,13 +514,17 @@ type CasesUndone struct {
 	Changed []Case `json:"changed"`
 }
 
-// ChangeAsked: A change that waits for a second person.
+// ChangeAsked: A change that waits for a second person. `rows` are to be put into a list and `out` to be
+// taken out, as it was at the request; `more` counts those not shown.
 type ChangeAsked struct {
-	At      string `json:"at"`
-	By      string `json:"by"`
-	Etag    string `json:"etag"`
-	Says    string `json:"says"`
-	Subject string `json:"subject"`
+	At      string   `json:"at"`
+	By      string   `json:"by"`
+	Etag    string   `json:"etag"`
+	More    int64    `json:"more"`
+	Out     []string `json:"out"`
+	Rows    []Entry  `json:"rows"`
+	Says    string   `json:"says"`
+	Subject string   `json:"subject"`
 }
 
 // ChangeLine: The nearest value of one feature or field that would give another outcome. `until` is the

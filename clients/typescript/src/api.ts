@@ -544,11 +544,17 @@ export interface CasesUndone {
   changed: Case[];
 }
 
-/** A change that waits for a second person. */
+/**
+ * A change that waits for a second person. `rows` are to be put into a list and `out` to be taken out, as it was
+ * at the request; `more` counts those not shown.
+ */
 export interface ChangeAsked {
   at: string;
   by: string;
   etag: string;
+  more: number;
+  out: string[];
+  rows: Entry[];
   says: string;
   subject: string;
 }

@@ -526,12 +526,18 @@ public interface Types {
             @JsonProperty("cases") List<Case> cases,
             @JsonProperty("changed") List<Case> changed) {}
 
-    /** A change that waits for a second person. */
+    /**
+     * A change that waits for a second person. `rows` are to be put into a list and `out` to be taken out, as it
+     * was at the request; `more` counts those not shown.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ChangeAsked(
             @JsonProperty("at") String at,
             @JsonProperty("by") String by,
             @JsonProperty("etag") String etag,
+            @JsonProperty("more") Long more,
+            @JsonProperty("out") List<String> out,
+            @JsonProperty("rows") List<Entry> rows,
             @JsonProperty("says") String says,
             @JsonProperty("subject") String subject) {}
 
