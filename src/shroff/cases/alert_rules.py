@@ -388,14 +388,11 @@ class _Made(FrozenStruct):
         return rule.id.replace("_", " ")
 
     def _stake(self) -> int | None:
-        """The amount of its first field of money."""
+        """The event's amount."""
         type_ = self.version.definitions.events.types[self.event.type]
-        for at, declared in enumerate(type_.fields):
-            if declared.type.kind == "money":
-                units = self.event.values[at]
-                places = self.version.definitions.settings.money_places
-                return None if units is None else rescale_half_even(_whole(units), places, self.money_places)
-        return None
+        units = None if (amount := type_.amount_field) is None else self.event.values[type_.at(amount.name)]
+        places = self.version.definitions.settings.money_places
+        return None if units is None else rescale_half_even(_whole(units), places, self.money_places)
 
     def _due_ms(self, queue: str) -> int:
         type_ = self.version.definitions.events.types[self.event.type]

@@ -131,6 +131,12 @@ class EventType:
         return (*sent, *self.personal)
 
     @property
+    def amount_field(self) -> Field | None:
+        """The field that is an event's amount: the first of money that its summary names, else the first of all."""
+        fields = [*(self.fields[self.at(name)] for name in self.summary), *self.fields]
+        return next((field for field in fields if field.type.kind == "money"), None)
+
+    @property
     def converted(self) -> tuple[Field, ...]:
         """Its fields of `money in`."""
         return tuple(field for field in self.fields if field.shape.currency)

@@ -202,8 +202,8 @@ class _EventType:
         Example: { payment_id: text, paid_at: time, card: text hashed, amount: money > 0 }
     from: Mappings of file lines to events of this type, by file format.
     summary: The fields that describe an event to people, in order of showing: in the queue, in cases and wherever else
-        screens list events. The first money field is the amount. It decides nothing and is in no version; a running
-        service reads a change when it restarts. Personal fields are not allowed.
+        screens list events. Its first money field is the amount, on screens and in all figures. It changes no decision
+        and is in no version; a running service reads a change when it restarts. Personal fields are not allowed.
         Default: the first money field, then fields whose names contain merchant, country, city, channel or device; five
         at most
         Example: [amount, merchant, country, channel, device]

@@ -113,7 +113,7 @@ def summary_of(type_: EventType | None, fields: MappingOf[str, Any], currency: s
         return NOTHING
     by_name = {field.name: field for field in type_.fields}
     shown = [by_name[name] for name in type_.summary if fields.get(name) is not None]
-    money = amount_field(type_)
+    money = type_.amount_field
     amount = money if money in shown else None
     parts = tuple(
         SummaryPart(
@@ -140,13 +140,6 @@ def _original(money: Field | None, fields: MappingOf[str, Any], currency: str) -
     if sent is None or code is None or code == currency:
         return ""
     return amount_text(f"{Decimal(sent):.{places_of(code)}f}", code)
-
-
-def amount_field(type_: EventType) -> Field | None:
-    """The field that is an event's amount: the first of money that its summary names, else the first of all."""
-    by_name = {field.name: field for field in type_.fields}
-    fields = [*(by_name[name] for name in type_.summary), *type_.fields]
-    return next((field for field in fields if field.type.kind == "money"), None)
 
 
 def label_of(field: str) -> str:

@@ -19,7 +19,6 @@ from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.events.labels import VerdictInForce, counted_verdict
-from shroff.events.summary import amount_field
 from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
@@ -352,7 +351,7 @@ def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
 def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:
     """Reads the amount of an event from its record, in smallest units of today's money; None where it has none."""
     places = definitions.settings.money_places
-    fields = {name: amount.name for name, type_ in definitions.events.types.items() if (amount := amount_field(type_))}
+    fields = {name: amount.name for name, type_ in definitions.events.types.items() if (amount := type_.amount_field)}
 
     def read(record: Record) -> int | None:
         name = fields.get(record.type)

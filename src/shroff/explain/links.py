@@ -117,14 +117,10 @@ class LinkedEvents(Struct):
 
     def take(self, keys: Ints, frame: Frame, after: int) -> None:
         """Add the events of a piece of the log."""
-        # The first field of money of an event type, with its type
-        amount, amounts = (
-            next(((each.name, each.type) for each in frame.type.fields if each.type.kind == "money"), None),
-            np.zeros(len(frame), np.int64),
-        )
+        amount, amounts = frame.type.amount_field, np.zeros(len(frame), np.int64)
         if amount is not None:
-            column = frame.field(*amount)
-            amounts, self.places = np.where(column.valid, column.values.astype(np.int64), 0), amount[1].places
+            column = frame.field(amount.name, amount.type)
+            amounts, self.places = np.where(column.valid, column.values.astype(np.int64), 0), amount.type.places
         values = frame.value_codes(self.via.operand, self.codes)
         new = np.stack([frame.rows + after + 1, frame.times, keys, values, amounts])
         self.columns = np.concatenate([self.columns, new], axis=1)

@@ -263,7 +263,7 @@ def amounts_before(
         hits: Ids of the rules that hit.
     """
     shape, hit = definitions.events.types[event], [rule for rule in definitions.rules if rule.id in set(hits)]
-    name = _amount_field(shape)
+    name = shape.amount_field.name if shape.amount_field else ""
     own = _amount(seen, name, shape)
     if own is None:
         return None
@@ -279,13 +279,6 @@ def amounts_before(
             is_cut = len(past) == EARLIER_MAX and own.time_ms - REACH_MS < past[0].time_ms
             return AmountsBefore(entity, own, ordered, is_cut, rule, limit)
     return None
-
-
-def _amount_field(shape: EventType) -> str:
-    """The field that a summary shows as the amount, else the first one of money; empty without one."""
-    money = {field.name for field in shape.fields if field.type.kind == "money"}
-    names = [*shape.summary, *(field.name for field in shape.fields)]
-    return next((name for name in names if name in money), "")
 
 
 def _amount(seen: PastDecision, name: str, shape: EventType) -> Amount | None:

@@ -120,7 +120,7 @@ class TrainingSet(FrozenStruct):
         seqs: Their places in the log.
         times_ms: Event times, UTC milliseconds.
         keys: Codes of the entity that `capacity` names, -1 where an event has no key.
-        amounts_minor: What a missed fraud costs (`missed_fraud` of the policy, else the type's first money field), in
+        amounts_minor: What a missed fraud costs (`missed_fraud` of the policy, else the event's amount), in
             minor units; 0 where missing.
         inputs: What the model reads, in its order.
         slices: Further columns by which metrics are parted, by name: texts.

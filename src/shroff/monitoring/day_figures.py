@@ -16,7 +16,6 @@ from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
 from shroff.events.labels import counted_verdict
-from shroff.events.summary import amount_field
 from shroff.explain.hit_records import amount_reader
 from shroff.json_types import TextDict
 from shroff.language.values import MINUTE_MS
@@ -67,7 +66,7 @@ class DayFigures(Struct):
 def has_amounts(definitions: Definitions) -> bool:
     """Whether decided events have amounts."""
     types = definitions.events.types
-    return any(amount_field(types[name]) is not None for name in definitions.events.decided)
+    return any(types[name].amount_field is not None for name in definitions.events.decided)
 
 
 def figures_by_day(

@@ -33,7 +33,6 @@ HOURS_MIN = 5  # fewer earlier hours say nothing of what is normal
 SPIKE_HITS = 5  # fewer hits in an hour wake nobody
 SPIKE_TIMES = 3
 APPROVE = "approve"
-_MONEY = "money"
 
 _Known: TypeAlias = "tuple[Minute, int, str]"  # where a place is counted, its time and its amount
 
@@ -87,7 +86,7 @@ class PulseStep(FrozenStruct):
 class LiveFigures(FrozenStruct):
     """A period up to the newest event, (start, end] in whole minutes.
 
-    `money` holds, by outcome, the sum of the first field of money of each event. Verdicts are those of labels that
+    `money` holds, by outcome, the sum of the events' amounts. Verdicts are those of labels that
     were known in the period or later. `counted_from` is the first place that was counted; `is_whole` says that all
     of the period was.
     """
@@ -128,10 +127,8 @@ class Pulse:
 
     def follow(self, log: Log, definitions: Definitions) -> bool:
         """Read on; gives whether there is more to read at once."""
-        # The first field of money of each event type that has one
-        types = definitions.events.types.values()
-        found = {type_.name: [field.name for field in type_.fields if field.type.kind == _MONEY] for type_ in types}
-        last, amounts = log.last_seq(), {name: fields[0] for name, fields in found.items() if fields}
+        types = definitions.events.types.items()
+        last, amounts = log.last_seq(), {name: field.name for name, type_ in types if (field := type_.amount_field)}
         self._draws = DRAWS | {rule.id for rule in definitions.rules if rule.effect == EXPERIMENT}
         self._rules_now = [rule.id for rule in definitions.rules if rule.id not in self._draws]
         before_ms, self._end_ms = self._end_ms, log.watermark_ms() or 0

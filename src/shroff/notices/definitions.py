@@ -314,8 +314,8 @@ class _NoticeLoader:
 
     def _amount(self) -> dict[str, Expression]:
         type_ = self._definitions.events.types.get(self._event)
-        money = [field for field in type_.fields if field.type.kind == "money"] if type_ is not None else []
-        return {"amount": ThisField(money[0].type, money[0].name)} if money else {}
+        amount = None if type_ is None else type_.amount_field
+        return {} if amount is None else {"amount": ThisField(amount.type, amount.name)}
 
     def _from_event(self, node: Node, plain: JsonMapping, what: str) -> FromEvent:
         if "look_up" in plain and isinstance(node, YamlMapping):

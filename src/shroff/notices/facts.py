@@ -8,7 +8,6 @@ from fractions import Fraction
 
 from shroff.engine.stored import decision_document
 from shroff.events.event import Event, canonical_value
-from shroff.events.summary import amount_field
 from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.language.expression import Node, ThisField
@@ -186,7 +185,7 @@ class Facts:
         """The event's amount, in the smallest units of money, else what a missed fraud costs by the policy; None
         where neither is there.
         """
-        amount = amount_field(self.definitions.events.types[told.type])
+        amount = self.definitions.events.types[told.type].amount_field
         cost = self.definitions.policy(told.type).missed_fraud
         paid = cost if amount is None else ThisField(amount.type, amount.name)
         value = None if paid is None else self.value(paid, told)

@@ -158,7 +158,7 @@ class _Notice:
         Example: { transaction_id: this.payment_id, refund: this.amount }
     show: What mails may show of the event: names with expressions. The built-in texts use `amount`, `merchant` and
         `card`; of a card, only the last four characters are shown.
-        Default: the first money field as amount
+        Default: the event's amount
         Example: { amount: this.amount, merchant: this.merchant, card: this.card }
     ask: true: the mail asks the recipient "Was this you?", with a link that can be answered once.
         Default: false

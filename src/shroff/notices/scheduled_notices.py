@@ -11,7 +11,6 @@ from msgspec.json import decode as from_json
 
 from shroff.events.definitions import Field
 from shroff.events.field_roles import field_of, is_category
-from shroff.events.summary import amount_field
 from shroff.features.frames import Frame
 from shroff.language.columns import values_of
 from shroff.language.expression import ThisField
@@ -177,7 +176,7 @@ class Watching:
 
     def _count(self, frame: Frame, now_ms: int) -> None:
         """Count events that have happened, by their amount and by fields whose values many events share."""
-        amount, places = amount_field(frame.type), self._services.definitions.settings.money_places
+        amount, places = frame.type.amount_field, self._services.definitions.settings.money_places
 
         def read(field: Field | None) -> list[Value]:
             return values_of(frame.evaluate(ThisField(field.type, field.name))) if field else [None] * len(frame)
@@ -211,7 +210,7 @@ class Watching:
 
     def _decisions(self, unusual: UnusualCount, window: int) -> str:
         """The address of the decisions behind a count."""
-        amount = amount_field(self._services.definitions.events.types[unusual.type])
+        amount = self._services.definitions.events.types[unusual.type].amount_field
         is_amount = amount is not None and amount.name == unusual.field
         by = {"text": self._newest.get(unusual.value, unusual.value)}
         if is_amount:

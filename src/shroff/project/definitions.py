@@ -127,11 +127,15 @@ class Definitions:
         return self.models[event].friendly_reasons if event in self.models else frozenset()
 
     def missed_fraud(self, event: str) -> Node | None:
-        """Cost of a missed fraud: as the policy says, else the type's first money field."""
-        if (said := self.policy(event).missed_fraud) is not None:
-            return said
-        money = [field for field in self.events.types[event].fields if field.type.kind == "money"]
-        return ThisField(money[0].type, money[0].name) if money else None
+        """Cost of a missed fraud: as the policy says, else the event's amount.
+
+        To a policy that explores it is the first money field, since a summary must not change a decision.
+        """
+        policy, type_ = self.policy(event), self.events.types[event]
+        if policy.missed_fraud is not None:
+            return policy.missed_fraud
+        amount = (replace(type_, summary=()) if policy.explore else type_).amount_field
+        return None if amount is None else ThisField(amount.type, amount.name)
 
     def scoring_of(self, event: str) -> Scoring:
         """The active models of an event type, possibly none."""

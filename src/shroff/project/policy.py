@@ -49,7 +49,7 @@ class _ErrorCosts:
     """Costs of errors and reviews, in the project's money.
 
     missed_fraud: Cost of a fraud that was approved.
-        Default: the first money field
+        Default: the event's amount (`summary` in events.yaml); with `explore`, the first money field
         Example: payment.amount
     false_decline: Cost of declining a genuine event.
         Example: 15

@@ -84,9 +84,8 @@ def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored:
         )
     terms, places = terms_of(definitions, stored.event), definitions.settings.money_places
     if definitions.policy(stored.event).missed_fraud is None or terms.false_decline is None:
-        fields = definitions.events.types[stored.event].fields
-        amount = next((field.name for field in fields if field.type.kind == "money"), "AMOUNT")
-        wanted = _COSTS.format(event=stored.event, amount=amount)
+        amount = definitions.events.types[stored.event].amount_field
+        wanted = _COSTS.format(event=stored.event, amount=amount.name if amount else "AMOUNT")
         raise UsageError(f"policy.yaml has no costs of {stored.event}. Write, for example:\n{wanted}")
     declared, terms = terms, _weighed_by(terms, what_if)
     weighed = weighed_of(table, places, settings.capacity.entity if settings and settings.capacity else "")

@@ -148,7 +148,7 @@ def _of_batches(tally: BatchTally) -> Iterator[Family]:
     yield counters("shroff_rule_hits_total", "Rule hits, by rule and mode.", ("rule", "mode"), hits)
     scores = {(event,): score for event, score in tally.scores.copy().items()}
     yield histograms("shroff_score", "Scores of decided events, by event type.", ("event",), scores)
-    words = "Amount of decided events in the project's currency, by event type and outcome: their first money field."
+    words = "Amount of decided events in the project's currency, by event type and outcome."
     yield counters("shroff_decided_amount_total", words, ("event", "outcome"), tally.money.copy())
     words = "Time from an event to its label, by verdict."
     delays = {(verdict,): delay for verdict, delay in tally.label_s.copy().items()}

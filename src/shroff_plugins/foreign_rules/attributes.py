@@ -252,7 +252,7 @@ class Attributes:
             hint = f"Use amount_in_{own.lower()}, {_AS_MAPPED}: 'this.amount * 1.08'."
             words = f"{attribute.shown} is in {currency.upper()}, and this project's money is {own}."
             raise RadarError(words, attribute.place, hint)
-        found = next((declared for declared in self._fields.values() if declared.type.kind == "money"), None)
+        found = self.target.events.types[self.target.event].amount_field
         if found is None:
             raise self._lacking(attribute, "an amount", "amount: money")
         return found

@@ -143,10 +143,7 @@ class PriorPayments:
         (found,) = self._events.index.places([(entity, key)], of_labels=True).values()
         places = found.tolist()
         bad = {event for label in self._log.records_at(places).values() for event in self._doubted(label)}
-        money = next(
-            (field.name for field in self._definitions.events.types[record.type].fields if field.type.kind == "money"),
-            "",
-        )
+        amount = self._definitions.events.types[record.type].amount_field
         for _, part in self._events.backwards(self._log.last_seq(), {entity: [key]}):
             near = [
                 past
@@ -154,7 +151,7 @@ class PriorPayments:
                 if past.type == record.type
                 and _days(record, past) in DAYS
                 and f"{past.type}/{past.id}" not in bad
-                and float(fields_of(past).get(money) or 1) != 0
+                and float((amount and fields_of(past).get(amount.name)) or 1) != 0
             ]
             rows = self._log.decisions(record.type, [past.id for past in near])
             yield from (past for past in near if past.id not in rows or rows[past.id].outcome != "decline")

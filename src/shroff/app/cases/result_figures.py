@@ -18,7 +18,6 @@ from shroff.arrays import Array, Bools, Floats, Ints
 from shroff.engine.exploration import APPROVED, DRAWS
 from shroff.engine.stored import decision_of
 from shroff.events.definitions import ANALYST, SOURCES
-from shroff.events.summary import amount_field
 from shroff.features.frames import Codes as ValueCodes
 from shroff.features.frames import Frame
 from shroff.language.columns import values_of
@@ -206,7 +205,7 @@ class ResultEvents:
 
     def _amounts(self, frame: Frame) -> list[Ints]:
         """Amounts of events, and what each costs as a fraud that is missed."""
-        amount, places = amount_field(frame.type), self.definitions.settings.money_places
+        amount, places = frame.type.amount_field, self.definitions.settings.money_places
         named = None if amount is None else ThisField(amount.type, amount.name)
         return [
             minor_units(

@@ -346,7 +346,7 @@ class BatchTally:
 
 
 class _Type(NamedTuple):
-    """Where an event type has its first field of money, and the fields that are labels; None for one it has not."""
+    """Where an event type has its amount, and the fields that are labels; None for one it has not."""
 
     money_at: int | None
     unit: int
@@ -372,9 +372,9 @@ def _values(placed: Sequence[SequencedEvent], type_: _Type) -> dict[int, tuple[A
 
 
 def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
-    fields = definitions.events.types[event].fields
-    shown = {declared.name: at for at, declared in enumerate(fields) if not declared.shape.is_hashed}
-    money_at = next((at for at, declared in enumerate(fields) if declared.type.kind == "money"), None)
+    type_ = definitions.events.types[event]
+    shown = {declared.name: at for at, declared in enumerate(type_.fields) if not declared.shape.is_hashed}
+    money_at = None if type_.amount_field is None else type_.at(type_.amount_field.name)
     labels = [shown.get(name) for name in named]
     return _Type(
         money_at,
