@@ -155,7 +155,14 @@ def project(tmp_path_factory) -> shroff.Project:
 def paid(number: int, id_: str, before: timedelta, has: str) -> dict[str, object]:
     at = (PAID - before).isoformat()
     values = dict(VALUES[letter] for letter in has)
-    return {"id": id_, "paid_at": at, "card": f"411111111111{number:04}", "fee": "0", "amount": f"{20 + number}.50", **values}
+    return {
+        "id": id_,
+        "paid_at": at,
+        "card": f"411111111111{number:04}",
+        "fee": "0",
+        "amount": f"{20 + number}.50",
+        **values,
+    }
 
 
 @pytest.mark.slow

@@ -201,6 +201,27 @@ def test_a_log_that_was_there_before_is_counted_backwards_and_then_followed(bank
     run(bank, steps)
 
 
+def test_a_period_that_is_longer_than_what_is_looked_back_at_is_never_whole(bank, monkeypatch):
+    monkeypatch.setattr("shroff.monitoring.live_metrics.BLOCK", 3)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await post(browser, *[payment(number, f"2025-12-01T08:{number:02d}:00Z") for number in range(5)])
+        await post(browser, *[payment(number, f"2026-01-05T08:{number:02d}:00Z") for number in range(10, 20)])
+        found = []
+        for places in (4, 10, 14, 16):
+            monkeypatch.setattr("shroff.monitoring.live_metrics.LOOKED_BACK", places)
+            pulse = Pulse()
+            with asks.service.project.log.reading() as log:
+                while pulse.follow(log, asks.service.project.definitions):
+                    pass
+            day = pulse.figures(DAY_MS, HOUR_MS)
+            found.append((day.decided, day.is_whole, pulse.figures(MINUTE_MS, MINUTE_MS).is_whole))
+
+        assert found == [(4, False, True), (10, False, True), (10, True, True), (10, True, True)]
+
+    run(bank, steps)
+
+
 def counts_on(page: str) -> tuple[str, ...]:
     """Open cases in the navigation, open cases on the screen, snoozed ones."""
     places = ('data-part="open">', 'Open cases</a>.*?number">', 'Snoozed cases</a>.*?number">')

@@ -86,9 +86,8 @@ class PulseStep(FrozenStruct):
 class LiveFigures(FrozenStruct):
     """A period up to the newest event, (start, end] in whole minutes.
 
-    `money` holds, by outcome, the sum of the events' amounts. Verdicts are those of labels that
-    were known in the period or later. `counted_from` is the first place that was counted; `is_whole` says that all
-    of the period was.
+    `money` holds, by outcome, the sum of the events' amounts. Verdicts are those of labels that were known in the
+    period or later. `counted_from` is the first place that was counted; `is_whole` says that all of the period was.
     """
 
     start_ms: int
@@ -123,7 +122,7 @@ class Pulse:
         self._draws = DRAWS
         self._from = self._to = self._floor = 0  # places (from, to] are counted, and it goes back to the floor
         self._end_ms = 0
-        self._has_begun = False
+        self._has_begun = self._has_all = False  # all that is kept: it went back to events that are older
 
     def follow(self, log: Log, definitions: Definitions) -> bool:
         """Read on; gives whether there is more to read at once."""
@@ -142,7 +141,8 @@ class Pulse:
             end, self._from = self._from, max(self._floor, self._from - BLOCK)
             older, newest_ms = self._counted(log, self._from, end, amounts)
             self._newest.extend(list(reversed(older))[: NEWEST - len(self._newest)])
-            if newest_ms is not None and newest_ms < oldest_ms:
+            self._has_all = newest_ms is not None and newest_ms < oldest_ms
+            if self._has_all:
                 self._floor = self._from
         for number in [minute for minute in self._minutes if minute * MINUTE_MS < oldest_ms]:
             del self._minutes[number]
@@ -163,7 +163,7 @@ class Pulse:
         self._minutes.clear()
         self._newest.clear()
         self._from = self._to = last
-        self._floor, self._has_begun = max(0, last - LOOKED_BACK), True
+        self._floor, self._has_begun, self._has_all = max(0, last - LOOKED_BACK), True, False
 
     def _counted(self, log: Log, after: int, upto: int, amounts: TextMapping) -> tuple[Sequence[Stopped], int | None]:
         """Count places; gives those not approved, oldest first, and the time of the newest event."""
@@ -235,7 +235,7 @@ class Pulse:
             self._rules(end, numbers),
             list(self._newest),
             self._from + 1,
-            first < start or self._from <= self._floor,
+            first < start or self._has_all or not self._from,
         )
 
     def _steps(self, start: int, end: int, size: int) -> list[PulseStep]:
