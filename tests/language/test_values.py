@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shroff.errors import Problem
 from shroff.events.event import read_time
+from shroff.language import loader
 from shroff.language.field_types import TypeTextError, parse_field_type
 from shroff.language.types import BOOLEAN as BOOLEAN_TYPE
 from shroff.language.types import DURATION as DURATION_TYPE
@@ -23,6 +25,7 @@ from shroff.language.values import (
     parse_money,
     parse_number,
     parse_real,
+    parse_share,
     parse_time,
     rescale_half_even,
     show,
@@ -32,6 +35,7 @@ from shroff.language.values import (
     show_time,
     to_real,
 )
+from shroff.language.yaml import text as yamltext
 from tests.support.effort import quickest_s
 
 REFUSED_WITHIN_S = 0.1  # brief: of the processor, far above what it takes, since other programs share the machine
@@ -303,3 +307,13 @@ def test_a_hostile_field_type_is_refused_at_once(text):
             parse_field_type(text, money_places=2)
 
     assert quickest_s(refused) < REFUSED_WITHIN_S
+
+
+def test_a_share_is_the_number_of_its_digits_whoever_reads_it():
+    problems = list[Problem]()
+    for thousandth in range(1_001):
+        text = f"{thousandth / 10:g}%"
+        found = loader.percent(yamltext.read(text, "x.yaml", problems), problems, "share")
+
+        assert (parse_share(text), found) == (float(f"{thousandth}e-3"),) * 2, text
+    assert not problems

@@ -20,7 +20,7 @@ from shroff.language.keys import MappingShape
 from shroff.language.names import Scope
 from shroff.language.syntax import ExpressionError, SpoiledError
 from shroff.language.types import UNITS_MAX, Type
-from shroff.language.values import DAY_MS, is_zone, parse_decimal, parse_duration, quoted, to_real
+from shroff.language.values import DAY_MS, is_zone, parse_decimal, parse_duration, parse_share, quoted, to_real
 from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, whole_text
 
 NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -210,11 +210,10 @@ def percent(node: Node | None, problems: list[Problem], what: str) -> float | No
     found = scalar(node, problems, what)
     if found is None:
         return None
-    match = re.fullmatch(r"(\d{1,3}(?:\.\d{1,4})?)\s*%", found.text)
-    if not match or float(match[1]) > 100:
-        found.report(problems, f"{what} is a share such as 25%, not {found.text!r}.")
-        return None
-    return float(match[1]) / 100
+    if re.fullmatch(r"\d{1,3}(\.\d{1,4})?\s*%", found.text) and (share := parse_share(found.text)) <= 1:
+        return share
+    found.report(problems, f"{what} is a share such as 25%, not {found.text!r}.")
+    return None
 
 
 def score(node: Node | None, problems: list[Problem], what: str) -> float | None:

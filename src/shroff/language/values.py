@@ -84,8 +84,8 @@ def named_duration(name: str, text: str, *, is_positive: bool = False) -> int:
 
 
 def parse_share(text: str) -> float:
-    """Read `5%` as 0.05."""
-    return float(text.replace("%", "")) / 100
+    """Read `0.9%` as 0.009, by its digits."""
+    return float(Decimal(text.replace("%", "")) / 100)
 
 
 def quoted(text: str) -> str:

@@ -15,6 +15,7 @@ from shroff.app.models.promotion import Deployment, ListedModel, gates_text
 from shroff.app.models.training_operations import TrainedModel
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject, TextDict
+from shroff.language.values import parse_share
 from shroff.models.in_force import Promotion
 from shroff.models.registry import REPORT, GateResult, UnknownModelError
 from shroff.operations.declaration import (
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from shroff.training.comparison import Comparison
 
 BODY_BYTES_MAX = 64 * 1024
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)\s*%")
+_PERCENT = re.compile(r"\d{1,3}(\.\d{1,4})?\s*%")
 Id = Annotated[str, Param("The model.", metavar="MODEL", complete="model_ids")]
 AsOf = Annotated[
     str | None,
@@ -471,10 +472,9 @@ def challenge_with_model(models: Promotions, request: ChallengeWithModel) -> Dep
     """
     if request.stop:
         return models.unchallenge(request.id)
-    match = _PERCENT.fullmatch(request.share)
-    if match is None or not request.entity:
+    if not _PERCENT.fullmatch(request.share) or not request.entity:
         raise UsageError("a challenger needs --share PERCENT, such as 10%, and --of ENTITY, or --stop.")
-    return models.challenge(request.id, float(match[1]) / 100, request.entity)
+    return models.challenge(request.id, parse_share(request.share), request.entity)
 
 
 class ChangeModel(OperationRequest[Deployment]):
