@@ -356,6 +356,14 @@ def test_the_sentence_says_where_costs_are_not_known(log: MemoryLog):
     assert "names no costs" in words
 
 
+def test_a_challenge_is_no_stop_and_the_sentence_says_what_it_counts(log: MemoryLog):
+    milder = draft(DRAFT.replace("effect: decline", "effect: challenge").replace("effect: review", "effect: note"))
+    report = backtest(log, milder, period=JudgedPeriod(LATER))
+
+    assert (report.balance.old.frauds_stopped, report.balance.new.frauds_stopped) == (2, 0)
+    assert "The draft would have reviewed or declined 2 fewer frauds with " in sentence(report)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> app.Project:
     """A project whose log has the six payments, and a draft beside it."""

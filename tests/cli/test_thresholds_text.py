@@ -87,7 +87,7 @@ def test_the_cheapest_cut_offs_are_told_with_their_cost_and_marked_on_the_curve(
     assert lines[2].split()[:2] == ["decline_at", f"{best.decline_at:g}"]
     assert lines[3].startswith(f"That costs {best.cost:,.2f} EUR a day (95 %: ")
     assert f"; without a score it is {finding.found.without.cost:,.2f}" in lines[3]
-    assert lines[4].startswith(f"{100 * best.frauds_stopped:.0f} % of the frauds are stopped; ")
+    assert lines[4].startswith(f"{100 * best.frauds_stopped:.0f} % of the frauds are reviewed or declined; ")
     assert cheapest[:3] == [f"{best.review_at:g}", f"{best.decline_at:g}", f"{best.cost:,.2f}"]
 
 
@@ -100,7 +100,8 @@ def test_the_out_of_fold_estimate_says_why_there_is_none_and_when_it_is_worse_th
 
     assert f"There is no out-of-fold estimate: {finding.found.why_not}." in text(finding)
     assert (
-        "tested on that one: 100.00 EUR a day (95 %: 0.50 to 1,200.25): 25 % of the frauds stopped, 2.5 reviews"
+        "tested on that one: 100.00 EUR a day (95 %: 0.50 to 1,200.25): 25 % of the frauds reviewed or declined, 2.5 "
+        "reviews"
         in told(100)
     )
     assert "more than without a score" not in told(finding.found.without.cost)

@@ -94,7 +94,7 @@ show(
             "decline at": point.decline_at,
             "cost a day": round(float(point.cost), 2),
             "reviews a day": round(float(point.reviews), 1),
-            "frauds stopped": f"{100 * point.frauds_stopped:.0f} %",
+            "frauds reviewed or declined": f"{100 * point.frauds_stopped:.0f} %",
             "": "▆" * round(30 * point.cost / most) + (" cheapest" if point is best else ""),
         }
         for point in shown

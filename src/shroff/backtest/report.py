@@ -172,7 +172,7 @@ def _what_it_comes_to(report: BacktestReport, balance: ReportBalance) -> str:
     alarms = f"{_more(reviews, 'review', 'reviews')} and {_more(declines, 'false decline', 'false declines')}."
     if balance.net is None:  # a decline is false where it is known to be no fraud
         return f"made {_more(reviews, 'review', 'reviews')} and {_more(declines, 'decline', 'declines')}."
-    text = f"stopped {_more(stopped, 'fraud', 'frauds')} with {alarms}"
+    text = f"reviewed or declined {_more(stopped, 'fraud', 'frauds')} with {alarms}"
     if not report.costs.named:
         text += " policy.yaml names no costs, so reviews and false declines count nothing here."
     text += f" Together that is worth {_signed(balance.net)} {report.money} over {many(balance.days, 'day')}"

@@ -117,7 +117,10 @@ METRICS = (
     ),
     Metric("brier", "Brier score: the mean squared difference of score and label (1: fraud).", is_less_better=True),
     Metric(
-        "money_saved", "Cost of the stopped frauds, minus that of stopping them.", "money", needs=("amount", "cut_off")
+        "money_saved",
+        "Cost of reviewed or declined frauds, minus that of stopping.",
+        "money",
+        needs=("amount", "cut_off"),
     ),
     Metric("money_lost", "Cost of missed frauds.", "money", is_less_better=True, needs=("amount", "cut_off")),
     Metric(

@@ -210,7 +210,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
             f"  review_at   {_cut(best.review_at)}{_between(costs.reviews_at)}",
             f"  decline_at  {_cut(best.decline_at)}{_between(costs.declines_at)}",
             f"That costs {cost}; without a score it is {costs.without.cost:,.2f}{other}",
-            f"{percent(best.frauds_stopped)} of the frauds are stopped; {self._reviews()}.",
+            f"{percent(best.frauds_stopped)} of the frauds are reviewed or declined; {self._reviews()}.",
             *self._notes(),
             f"Intervals resample {one_line(self.drawn)}.",
             "",
@@ -251,7 +251,8 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
         if there is None:
             return [*lines, f"{CHOSEN_HERE} There is no out-of-fold estimate: {self.elsewhere_why_not}."]
         cost = f"{there.cost:,.2f}{self._currency} a day{cost_interval(there.low, there.high)}"
-        what = f"{percent(there.frauds_stopped)} of the frauds stopped, {there.reviews:.1f} reviews a day on average"
+        what = f"{percent(there.frauds_stopped)} of the frauds reviewed or declined"
+        what += f", {there.reviews:.1f} reviews a day on average"
         lines.append(CHOSEN_HERE)
         lines.append(f"Out-of-fold estimate, chosen on all folds but one and tested on that one: {cost}: {what}.")
         if there.cost > self.report.found.without.cost:

@@ -196,7 +196,7 @@ def _shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
 
 
 def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
-    """The answer as a sum: fraud caught, reviews, false declines, and what that comes to."""
+    """The answer as a sum: fraud stopped, reviews, false declines, and what that comes to."""
     balance, costs = report.balance, report.costs
     old, new = balance.old, balance.new
     if balance.net is None:
@@ -204,7 +204,7 @@ def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
     stopped = Decimal(new.fraud_money_stopped) - Decimal(old.fraud_money_stopped)
     interval = "" if balance.low is None or balance.high is None else f"{_money(balance.low)} to {_money(balance.high)}"
     return [
-        (stopped, "fraud caught", f"{old.frauds_stopped:,} → {new.frauds_stopped:,} frauds"),
+        (stopped, "fraud reviewed or declined", f"{old.frauds_stopped:,} → {new.frauds_stopped:,} frauds"),
         (_worth(new.reviews - old.reviews, costs.review), "reviews", f"{old.reviews:,} → {new.reviews:,}"),
         (
             _worth(new.false_declines - old.false_declines, costs.false_decline),
