@@ -101,8 +101,7 @@ def test_the_out_of_fold_estimate_says_why_there_is_none_and_when_it_is_worse_th
     assert f"There is no out-of-fold estimate: {finding.found.why_not}." in text(finding)
     assert (
         "tested on that one: 100.00 EUR a day (95 %: 0.50 to 1,200.25): 25 % of the frauds reviewed or declined, 2.5 "
-        "reviews"
-        in told(100)
+        "reviews" in told(100)
     )
     assert "more than without a score" not in told(finding.found.without.cost)
     assert "That is more than without a score: 40 frauds may be too few" in told(finding.found.without.cost + 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from shroff.app.cases.result_operations import result_fields
 from shroff.events.definitions import EventType
 from shroff.events.summary import summary_of
 from shroff.project.definitions import load_definitions
@@ -140,3 +141,11 @@ def test_an_amount_of_another_currency_stands_beside_the_converted_one():
     ]
 
     assert says == ["6.00 EUR (1,000 JPY)", "12.30 EUR", "1.500 KWD", ""]
+
+
+def test_events_are_counted_by_declared_fields_of_few_values():
+    known = definitions(FILES_OF_CURRENCIES | {"tables/fx.csv": "currency,valid_from,rate\n"})
+    type_ = known.events.types["payment"]
+
+    assert [field.name for field in type_.fields if field.is_made] == ["amount.original", "amount.rate"]
+    assert sorted(type_.countable) == result_fields(known) == ["account", "card", "currency"]

@@ -30,6 +30,7 @@ LABEL_TYPES: Final[dict[str, FieldType]] = {
 }
 LABEL_NAMES = (*LABEL_TYPES, "amount")
 DISPUTE_NAMES = (*LABEL_NAMES, "stage", "due", "network", "code", "reason_code", "dispute")
+FEW_VALUES = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields that events are counted by
 RATE = "rate"  # behind the name of a field of `money in`, as ORIGINAL_AMOUNT: those of two more
 
 
@@ -47,6 +48,11 @@ class Field(FrozenStruct):
     def read_type(self) -> Type:
         """Its type as expressions read it."""
         return replace(self.type, hashing=HASHED) if self.shape.is_hashed else self.type
+
+    @property
+    def is_made(self) -> bool:
+        """Whether nobody declared it, as what stands beside converted money."""
+        return "." in self.name
 
     @property
     def sent(self) -> str:
@@ -127,7 +133,7 @@ class EventType:
     def declared(self) -> tuple[Field, ...]:
         """All fields that a line may have, as they are sent, personal ones last."""
         own = {field.name: field for field in self.fields}
-        sent = (_sent(field, own) for field in self.fields if "." not in field.name)
+        sent = (_sent(field, own) for field in self.fields if not field.is_made)
         return (*sent, *self.personal)
 
     @property
@@ -135,6 +141,12 @@ class EventType:
         """The field that is an event's amount: the first of money that its summary names, else the first of all."""
         fields = [*(self.fields[self.at(name)] for name in self.summary), *self.fields]
         return next((field for field in fields if field.type.kind == "money"), None)
+
+    @property
+    def countable(self) -> list[str]:
+        """Names of the declared fields that events can be counted by."""
+        kept = (field for field in self.fields if field.type.kind in FEW_VALUES and not field.is_made)
+        return [field.name for field in kept if field.name != self.id_field]
 
     @property
     def converted(self) -> tuple[Field, ...]:

@@ -58,7 +58,7 @@ def field_of(fields: Iterable[Field], role: str) -> Field | None:
 
 def is_category(field: Field) -> bool:
     """Whether many events share the values of a field, by its type and name, and no value is a person's."""
-    if field.shape.is_unique or field.shape.is_hashed:
+    if field.shape.is_unique or field.shape.is_hashed or field.is_made:
         return False
     name = field.name.removesuffix("_code")  # of a customer it is a key, of a country none
     not_persons = is_named(name, "no_key") or (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shroff.events.definitions import Entity, Events, EventType, Field, FileMapping, Settings
+from shroff.events.definitions import FEW_VALUES, Entity, Events, EventType, Field, FileMapping, Settings
 from shroff.events.event import (
     SAFE_INTEGER_MAX,
     Event,

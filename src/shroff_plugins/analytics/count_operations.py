@@ -14,14 +14,7 @@ from shroff.json_types import TextDict
 from shroff.plugins.language import day_at, day_named, day_starts_ms, days_of
 from shroff.plugins.operations import OperationAnswer, OperationRequest, Param, operation, split_words
 from shroff.plugins.values import replace
-from shroff_plugins.analytics.counts import (
-    CountQuestion,
-    CountRows,
-    count_events,
-    counted_fields,
-    history_of,
-    is_served,
-)
+from shroff_plugins.analytics.counts import CountQuestion, CountRows, count_events, history_of, is_served
 from shroff_plugins.analytics.facts import EVENTS_MAX, FactsDocument, FactsQuestion, facts_of
 
 if TYPE_CHECKING:
@@ -106,7 +99,7 @@ def event_types(project: Project, request: ShowCountable) -> CountableTypes:
     """List the event types, their fields for counts, and the sources of events."""
     types = project.definitions.events.types.values()
     return CountableTypes(
-        types=[CountableType(type_.name, type_.is_decided, counted_fields(type_)) for type_ in types],
+        types=[CountableType(type_.name, type_.is_decided, type_.countable) for type_ in types],
         sources=event_sources(project.context),
     )
 

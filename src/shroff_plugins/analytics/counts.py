@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError, nearest
-from shroff.plugins.events import EventType
+from shroff.plugins.events import FEW_VALUES, EventType
 from shroff.plugins.features import Codes
 from shroff.plugins.lake import File, LakeReader, Lakes, LakeWriter, NoLakeError
 from shroff.plugins.language import day_named, day_starts_ms, days_of
@@ -36,7 +36,6 @@ VALUES_MAX = 1_000  # of the field that is counted by
 ROWS_MAX = 100_000  # of an answer
 DAY, WEEK, SOURCE = "day", "week", "source"
 BAR = 30  # signs of the longest bar
-_COUNTED = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
 _VALUES = 1 << 32  # more than there are values of a field
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Tally = Counter[tuple[int, str, str | None]]  # of day number, type, and value of the field
@@ -104,11 +103,6 @@ class CountRows(OperationAnswer, dict=True):
         ]
         heads = ("week of" if by == WEEK else "day", "type", *([] if by in {DAY, WEEK} else [by]), "events", "")
         return f"{table(rows, heads)}\n{many(self.total, 'event')}."
-
-
-def counted_fields(type_: EventType) -> list[str]:
-    """The fields of a type that events can be counted by."""
-    return [field.name for field in type_.fields if field.type.kind in _COUNTED and field.name != type_.id_field]
 
 
 def count_events(
@@ -267,7 +261,7 @@ def _having(field: str, types: Sequence[EventType], *, is_named: bool) -> list[s
     found = []
     for type_ in types:
         kind = next((declared.type for declared in type_.fields if declared.name == field), None)
-        if kind is not None and kind.kind not in _COUNTED:
+        if kind is not None and kind.kind not in FEW_VALUES:
             raise UsageError(f"{type_.name}.{field} is of type {kind}: count by a text, choice, boolean or integer.")
         if kind is not None or not field:
             found.append(type_.name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from shroff.errors import Problem, ShroffError, nearest
 from shroff.json_types import JsonObject
 from shroff.plugins import loader
-from shroff.plugins.events import Events
+from shroff.plugins.events import FEW_VALUES, Events
 from shroff.plugins.language import BOOLEAN, INTEGER, DeclaredNames, FeatureValue, Node, Scope, Type, Value, walk
 from shroff.plugins.loader import YamlMapping, YamlNode, YamlScalar, YamlSequence
 from shroff.plugins.settings import (
@@ -318,7 +318,7 @@ def split_mistake(events: Events, types: Sequence[str], field: str) -> str:
     if types and not found:
         every = sorted({name for type_ in types for name in events.types[type_].field_names})
         return f"no event type of the steps has a field {field!r}. {nearest(field, every)}".rstrip()
-    odd = [declared for declared in found if declared.type.kind not in {"text", "choice", "boolean", "integer"}]
+    odd = [declared for declared in found if declared.type.kind not in FEW_VALUES]
     if odd:
         return f"{field} is of type {odd[0].type}: split by a text, choice, boolean or integer."
     kinds = {"text" if declared.type.is_text else declared.type.kind for declared in found}

@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 PERIODS = ("day", "week", "month")
 RULE = "rule"
 PACE_DAYS = 28  # whose pace says when a limit is reached
-FIELD_KINDS = frozenset(["text", "choice", "boolean", "integer"])  # of few values
 ROWS_MAX = 1_000
 YEAR_DAYS = 365
 KNOWN_SHARE = 0.99  # of frauds, at the age from which on a row is mature
@@ -316,15 +315,8 @@ def _scheme_ratios(project: Project, events: DecidedEvents, as_of_ms: int, zone:
 
 def result_fields(definitions: Definitions) -> list[str]:
     """The fields of decided events that results can be reported by."""
-    types = [definitions.events.types[name] for name in definitions.events.decided]
-    return sorted(
-        {
-            field.name
-            for type_ in types
-            for field in type_.fields
-            if field.type.kind in FIELD_KINDS and field.name != type_.id_field
-        }
-    )
+    types, decided = definitions.events.types, definitions.events.decided
+    return sorted({field for name in decided for field in types[name].countable})
 
 
 def _spans(first: date, last: date, by: str) -> list[Span]:
