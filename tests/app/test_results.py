@@ -187,6 +187,23 @@ def test_friendly_fraud_is_genuine_in_results_and_in_the_figures_of_days(tmp_pat
     assert bank.project.run(ShowResults()).total.fraud.count == 1
 
 
+def test_a_friendly_fraud_that_becomes_another_one_and_back_is_counted_on_each_day(tmp_path):
+    model = "payment: { inputs: [payment.amount], friendly_fraud: [friendly] }\n"
+    bank = Bank(tmp_path, {"notices/customer.yaml": None, "model.yaml": model})
+    bank.pay(of_number(0, 0), of_number(0, 1))
+    reasons = ["friendly", "stolen", "stolen", "friendly", "weak", "friendly"]
+    for day, reason in enumerate(reasons):
+        source, known_at = "customer" if reason == "weak" else "chargeback", time_text(NOW_MS + day)
+        bank.project.label("payment/0-0", "fraud", source=source, reason=reason, known_at=known_at)
+    with bank.project.log.reading() as log:
+        days = figures_by_day(log, bank.project.definitions, [NOW_MS + day for day in range(7)])
+        later = figures_by_day(log, bank.project.definitions, [NOW_MS + 3, NOW_MS + 4])
+
+    told = [(day.fraud.counts.total(), day.genuine.counts.total()) for day in days]
+    assert told == [(0, 1), (1, 0), (0, 0), (0, 1), (0, 0), (0, 0)]
+    assert [(day.fraud.counts.total(), day.genuine.counts.total()) for day in later] == [told[3]]
+
+
 def test_a_day_without_events_has_no_rates_and_no_change_of_what_is_unknown(tmp_path):
     bank = Bank(tmp_path, {"notices/customer.yaml": None})
     bank.pay(payment("p-1", "20.00", at=NOW_MS - 2 * DAY_MS), payment("p-2", "20.00", at=NOW_MS))

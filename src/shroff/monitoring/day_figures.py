@@ -15,7 +15,7 @@ from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError
-from shroff.events.labels import counted_verdict
+from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.explain.hit_records import amount_reader
 from shroff.json_types import TextDict
 from shroff.language.values import MINUTE_MS
@@ -140,20 +140,29 @@ def _add_labels(
     """Labels of the days, also those that stand before the events of these days."""
     known: list[TextDict] = [{} for _ in days]
     disputed: list[set[str]] = [set() for _ in days]
+    friendly = {type_: definitions.friendly_reasons(type_) for type_ in definitions.events.types}
+    has_friendly, counted = any(friendly.values()), dict[str, VerdictInForce]()
     for records in log.labels_after(max(0, min(after, log.last_seq() - LABELS_BACK))):
         for record in records:
             day = _day_of(starts_ms, record.time_ms)
-            if day is None:
+            if day is None and not has_friendly:
                 continue
             label = from_json(record.body, type=_CountedLabel)
-            type_ = label.event.partition("/")[0]
-            if type_ in definitions.events.types:
+            type_, changes = label.event.partition("/")[0], label.changes
+            if type_ not in friendly:
+                continue
+            verdict = counted_verdict(label.verdict, label.reason, friendly[type_])
+            if friendly[type_]:  # of the same verdict one may be friendly, another not
+                new, before = VerdictInForce(verdict, label.source, record.time_ms), counted.get(label.event)
+                if changes or (before is not None and before.gives_way_to(new)):
+                    changes = changes or before is None or before.verdict != verdict
+                    counted[label.event] = new
+            if day is not None:
                 days[day].labels[label.source, label.verdict] += 1
                 if label.reason.split()[:2] == DISPUTE:
                     disputed[day].add(label.event)
-                if label.changes:
-                    friendly = definitions.friendly_reasons(type_)
-                    known[day][label.event] = counted_verdict(label.verdict, label.reason, friendly)
+                if changes:
+                    known[day][label.event] = verdict
     outcomes = _outcomes(log, {name for named in (*known, *disputed) for name in named}, amount_of)
     for figures, verdicts, events in zip(days, known, disputed, strict=True):
         for name in events & outcomes.keys():
