@@ -79,6 +79,15 @@ def test_docstrings_name_the_person_or_the_program_and_what_happens():
     assert sum(len(pattern.findall(text)) for text in said) <= DOCSTRINGS_MAX
 
 
+def test_a_sentence_about_a_number_of_things_can_be_about_one():
+    """`many(count, 'event is', 'events are')` can; bounds, and what others are a part of, are more."""
+    pattern = re.compile(r"(?<!of )(?<!first )\{[a-z][^{}\n]*:,\} \w+s( that)? (are|were|have|that|say|name)\b")
+    found = [f"{module.name}: {hit[0]}" for module in all_modules() for hit in pattern.finditer(module.text)]
+
+    assert pattern.search("{events:,} events are left")
+    assert not found
+
+
 def test_texts_of_the_program_are_its_literals_without_docstrings_comments_and_code():
     code = '"""In force."""\n\nwords = f"it is in force, at place {seq}"  # in force\nin_force = "in_force"\n'
     page = '<p aria-label="in force">{{ in_force }} {% if x %}Mend it{% endif %}</p>\n'

@@ -467,9 +467,7 @@ def test_doctor_counts_them_and_says_when_it_ends(load):
     (ended,) = look_at_exploration(log, two, read_time("2028-01-01T00:00:00Z"))
 
     assert found.state == "ok"
-    assert (
-        "2 of the score's declines explored (approved) on 1 days, at most 2 a day, which 1 days reached"
-    ) in found.words
+    assert ("2 of the score's declines explored (approved) on 1 day, at most 2 a day, reached on 1 day") in found.words
     assert ended.state == "note"
     assert ended.words.endswith("it ended on 2027-12-31")
     assert list(look_at_exploration(log, load("payment: { score: { decline_at: 0.5 } }"), 0)) == []

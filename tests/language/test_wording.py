@@ -173,6 +173,8 @@ def told(text, value, features=None):
         ("payment.channel in ['web', 'pos']", True, "channel is web or pos"),
         ("not payment.ok and payment.card in lists.vip", False, "ok or card is not on the list vip"),
         ("payment.ratio", 1_234_567.8, "ratio: 1,234,568"),
+        ("payment.ratio", -1e300, "ratio: -1e+300"),
+        ("mean(payment.amount) over 30d", 1.25e300, "1.25e+300 EUR mean amount in 30 days"),
         ("payment.amount", None, "amount: missing"),
         ("sum(payment.amount) over 24h", None, "total spent in 24 h: missing"),
     ],

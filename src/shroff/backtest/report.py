@@ -84,7 +84,9 @@ def text(report: BacktestReport) -> str:
     if changed:
         lines += ["", "Changed events:", table(changed, ("event", "before", "draft", "label", "money"))]
     lines += ["", *explorations(report)] if report.exploration else []
-    immature = f"{many(report.immature, 'event')} newer than the label delay are left out of this comparison."
+    immature = (
+        f"{many(report.immature, 'event is', 'events are')} newer than the label delay and left out of this comparison."
+    )
     return "\n".join([*lines, "", immature, UNKNOWABLE])
 
 
@@ -161,7 +163,7 @@ def learnt_sentence(report: BacktestReport) -> str:
     learnt = report.learnt_from
     if learnt is None or not learnt.events or not report.changed:
         return ""
-    begun = f"On {learnt.events:,} events of the training data (no forecast), the draft would have "
+    begun = f"On {many(learnt.events, 'event')} of the training data (no forecast), the draft would have "
     return begun + _what_it_comes_to(report, learnt.balance)
 
 
@@ -186,10 +188,10 @@ def _more(count: int, singular: str, many: str) -> str:
 
 
 def _span(report: BacktestReport) -> str:
-    text = f"{report.events:,} events decided again in {report.seconds:.1f} s, from "
+    text = f"{many(report.events, 'event')} decided again in {report.seconds:.1f} s, from "
     text += f"{report.start or 'the beginning'} to {report.end or 'the end'} of the log. Labels as of {report.as_of}."
     if report.undecided:
-        text += f" {report.undecided:,} events that were not decided are not judged."
+        text += f" {many(report.undecided, 'event was', 'events were')} not decided, and not judged."
     return text
 
 

@@ -35,6 +35,7 @@ from shroff.project.policy import OUTCOMES, Policy
 from shroff.runtime.atomic_files import csv_line, write_lines, write_tables
 from shroff.runtime.process_wide import calm_collector
 from shroff.runtime.progress import Progress
+from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
@@ -119,8 +120,8 @@ def _report(
     events, remarks = sum(map(len, judged)), [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)
     if judges_models and (count := unscored(verdicts.versions, judged, draft)):
         remarks.append(
-            f"{count:,} of {events:,} events have no score: no model was active at their place in the log. Name one "
-            "with --model ID to score them."
+            f"{count:,} of {many(events, 'event has', 'events have')} no score: no model was active at their place in "
+            "the log. Name one with --model ID to score them."
         )
     has_said = learnt_from is not None and learnt_from.events and not compared.mature
     if changes and compared.net is None and not has_said:
@@ -217,9 +218,10 @@ def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
     unknown = "so it is not known which are frauds, nor what the draft is worth."
     if not balance.mature:
         also = "" if has_label else ", and NOT ONE HAS A LABEL"
-        return f"Of {balance.events:,} events each is younger than the label delay{also}, {unknown}"
+        return f"Of {many(balance.events, 'event')} each is younger than the label delay{also}, {unknown}"
+    old = many(balance.mature, "event that is", "events that are")
     cure = "Bring labels in ('shroff label', or --labels beside FILEs)."
-    return f"Of {balance.mature:,} events that are old enough NOT ONE HAS A LABEL, {unknown} {cure}"
+    return f"Of {old} old enough NOT ONE HAS A LABEL, {unknown} {cure}"
 
 
 def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None, undecided: int) -> str:

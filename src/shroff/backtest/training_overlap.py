@@ -11,6 +11,7 @@ from shroff.arrays import Bools
 from shroff.backtest.document import ReportLearnt
 from shroff.backtest.tally import Money, balance
 from shroff.events.event import time_text
+from shroff.runtime.texts import many
 
 if TYPE_CHECKING:
     from shroff.backtest.outcomes import JudgedEvents
@@ -74,8 +75,8 @@ def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
         )
     elif learnt.events:
         found.append(
-            f"{learnt.events:,} events from before {learnt.until} are reported separately: {names} was trained on "
-            "them, and knows the answers."
+            f"{many(learnt.events, 'event is', 'events are')} from before {learnt.until} and reported separately: "
+            f"{names} was trained on events before that, and knows the answers."
         )
     if learnt.not_told:
         found.append(

@@ -15,6 +15,7 @@ from msgspec.json import decode as from_json
 
 from shroff.cli.session import Session, argument, command, one_line
 from shroff.language.values import DAY_MS
+from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class DemoProgress:
         self._show(
             f"{tally.decisions:,} of {self._events:,} payments, {pace:,.0f} a second: "
             f"{counts['decline']:,} declined, {counts['review']:,} to review, {counts['challenge']:,} challenged, "
-            f"{frauds.caught.payments:,} of {frauds.payments:,} frauds caught"
+            f"{frauds.caught.payments:,} of {many(frauds.payments, 'fraud')} caught"
         )
 
     def _show(self, words: str) -> None:

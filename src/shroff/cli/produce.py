@@ -193,12 +193,12 @@ def _drawn(done: Production, sender: Sender, meter: Meter) -> AbstractContextMan
 
 def _progress(done: Production, sender: Sender, meter: Meter, rate: float) -> str:
     share = meter.share()
-    parts = [f"sending: {done.sent:,} events, {rate:,.0f} a second"]
+    parts = [f"sending: {many(done.sent, 'event')}, {rate:,.0f} a second"]
     if share is not None:
         parts.append(f"{percent(share)} of the file")
     if done.behind_s > 1:
         parts.append(f"{done.behind_s:,.0f} s late")
     if done.refused:
-        parts.append(f"{done.refused:,} lines refused")
+        parts.append(f"{many(done.refused, 'line')} refused")
     parts += [one_line(words) for words in list(sender.words)[-1:]]
     return "; ".join(parts)

@@ -103,6 +103,7 @@ _CALLS = {  # functions of several arguments in words
 _MEASURES = {"distance": "km", "speed": "km/h"}
 _NEAR_M = 10_000  # below, a distance is told by tenths of a kilometer
 _SHORT_DIGITS = 4
+_WHOLE_MAX = 1e15  # longer reals are written with an exponent
 
 
 class Wording(FrozenStruct):
@@ -173,6 +174,8 @@ class ValueWording(FrozenStruct):
         """A value alone: money without its currency, reals short, durations in words, truths as yes and no."""
         if value is None:
             return "missing"
+        if isinstance(value, float) and abs(value) > _WHOLE_MAX:
+            return f"{value:.{_SHORT_DIGITS}g}"
         if wording is not None and wording.measure and isinstance(value, int | float):
             size = value / 1_000 if type_.kind == "integer" else value
             return f"{size:,.{1 if type_.kind == 'integer' and abs(value) < _NEAR_M else 0}f}"

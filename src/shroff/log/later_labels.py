@@ -11,6 +11,7 @@ from msgspec import Struct
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS
 from shroff.log.lateness import stretches_of
+from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 
@@ -32,9 +33,9 @@ class LaterLabel(FrozenStruct):
     @property
     def words(self) -> str:
         """The note about them."""
-        single = "1 label says that it becomes known only after now, at"
-        many = f"{self.count:,} labels say that they become known only after now, the last at"
-        return f"{single if self.count == 1 else many} {time_text(self.last_ms)} ({self.event}); until then none counts"
+        said = many(self.count, "label says that it becomes", "labels say that they become")
+        of = "at" if self.count == 1 else "the last at"
+        return f"{said} known only after now, {of} {time_text(self.last_ms)} ({self.event}); until then none counts"
 
 
 def now_of(log: LogReader, now_ms: int) -> int:

@@ -358,8 +358,10 @@ def look_at_exploration(log: LogReader, definitions: Definitions, now_ms: int) -
     for event, explore in exploring.items():
         mine = {day: count for (name, day), count in days.items() if name == event}
         full = sum(count >= explore.at_most_a_day for count in mine.values())
-        words = f"{event}: {sum(mine.values()):,} of the score's declines explored (approved) on {len(mine):,} days"
-        words += f", at most {explore.at_most_a_day:,} a day" + (f", which {full:,} days reached" if full else "")
+        words = (
+            f"{event}: {sum(mine.values()):,} of the score's declines explored (approved) on {many(len(mine), 'day')}"
+        )
+        words += f", at most {explore.at_most_a_day:,} a day" + (f", reached on {many(full, 'day')}" if full else "")
         last = time_text(explore.expires_ms - DAY_MS)[:10]
         if explore.expires_ms <= now_ms:
             cure = "Set a later day in expires, or remove explore from policy.yaml."

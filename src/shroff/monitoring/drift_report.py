@@ -251,8 +251,9 @@ def _scores(
         before = _between(times_ms, learnt_until_ms, min(learnt_until_ms + recent.length_ms, recent.start_ms))
         if len(before) < SCORED_MIN:
             return (
-                f"The score is not compared: {len(before):,} events are between the training data of {scorer.id} and "
-                f"the recent period, and {SCORED_MIN} are needed. Use --reference with a length instead."
+                f"The score is not compared: {many(len(before), 'event is', 'events are')} between the training data "
+                f"of {scorer.id} and the recent period, and {SCORED_MIN} are needed. Use --reference with a length "
+                "instead."
             )
     scores = scorer.model.scores(columns_for(scorer.model.inputs, given.inputs))
     return Input(SCORE, NUMBER, scores[before]), Input(SCORE, NUMBER, scores[now])

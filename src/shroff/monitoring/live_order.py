@@ -13,7 +13,7 @@ from shroff.language.values import show_duration
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.settings.installed import settings_of
 from shroff.project.settings.system import System
-from shroff.runtime.texts import percent
+from shroff.runtime.texts import many, percent
 from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def look_at_order(log: LogReader, definitions: Definitions, source: System | Non
     behind_ms.sort()
     count = sum(each > 0 for each in behind_ms)
     if not count:
-        yield Finding("order", OK, f"the last {len(behind_ms):,} events are in order of time")
+        yield Finding("order", OK, f"the last {many(len(behind_ms), 'event is', 'events are')} in order of time")
         return
     most_ms = behind_ms[int(SHARE * (len(behind_ms) - 1))]
     words = (
-        f"of the last {len(behind_ms):,} events {count:,} came behind a newer one, by {show_duration(behind_ms[-1])} "
-        f"at most, and {percent(SHARE)} by {show_duration(most_ms)} at most"
+        f"of the last {many(len(behind_ms), 'event')} {count:,} came behind a newer one, "
+        f"by {show_duration(behind_ms[-1])} at most, and {percent(SHARE)} by {show_duration(most_ms)} at most"
     )
     found = short_windows(definitions, source, max(most_ms, bound_ms(source)))
     if not found:

@@ -287,11 +287,13 @@ def _needs(events: int, rows: int, frauds: int, young: int, settings: ModelSetti
     delay = show_duration(settings.label_delay_ms)
     if not rows:
         return (
-            f"nothing to compare yet: of {events:,} events that both scored, {young:,} are younger than the label "
-            f"delay of {delay}. One fraud and one genuine event at least have to be known"
+            f"nothing to compare yet: of {many(events, 'event')} that both scored, {young:,} "
+            f"{'is' if young == 1 else 'are'} younger than the label delay of {delay}. One fraud and one genuine event "
+            "at least have to be known"
         )
     missing = "fraud" if not frauds else "genuine event"
-    return f"nothing to compare yet: of {rows:,} events that are old enough, none is known as a {missing}"
+    old = many(rows, "event that is", "events that are")
+    return f"nothing to compare yet: of {old} old enough, none is known as a {missing}"
 
 
 def _text(found: Comparison) -> str:

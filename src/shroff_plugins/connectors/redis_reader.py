@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 from msgspec.json import encode as to_json
 
 from shroff.errors import StateError, UsageError
+from shroff.plugins.operations import many
 from shroff.plugins.values import FrozenStruct
 from shroff_plugins.connectors.redis_server import pairs
 
@@ -134,9 +135,9 @@ def _counted_before(at: Position, read: int, summary: PendingSummary, *, is_all:
 
 
 def _removed(stream: str, at: Position, count: int) -> StateError:
-    many = "1 entry was" if count == 1 else f"{count:,} entries were"
+    removed = many(count, "entry was", "entries were")
     return StateError(
-        f"stream {stream}: {many} removed after {at.id} before shroff read them, by trimming or deletion. "
+        f"stream {stream}: {removed} removed after {at.id} before shroff read them, by trimming or deletion. "
         f"Add them from another copy with 'shroff ingest'. {AGAIN.format(stream)}. Trim only entries "
         f"that were read: 'trim: true' in the source does that"
     )

@@ -14,6 +14,7 @@ from shroff.adapters.sources.kafka_partition import BEGINNING, UNKNOWN, KafkaPar
 from shroff.errors import ShroffError, StateError, TransientError
 from shroff.json_types import TextDict, TextMapping
 from shroff.project.settings.system import System
+from shroff.runtime.texts import many
 from shroff.streams.settings import TOPIC
 from shroff.streams.source import Standing
 
@@ -310,10 +311,9 @@ def gone(part: KafkaPartition, begin: int, end: int) -> StateError:
     """The error for a partition that cannot be read on where it was read to."""
     again = AGAIN.format(part.name)
     if part.next < begin:
-        count = begin - part.next
-        many = "1 message is" if count == 1 else f"{count:,} messages are"
+        lost = many(begin - part.next, "message is", "messages are")
         return StateError(
-            f"{part.name}: {many} gone that shroff had not read, offsets {part.next} to {begin - 1}: the retention "
+            f"{part.name}: {lost} gone that shroff had not read, offsets {part.next} to {begin - 1}: the retention "
             f"time of the topic is too short. Add them from another copy with 'shroff ingest'. {again}"
         )
     return StateError(

@@ -93,7 +93,7 @@ class AppliedChanges(OperationAnswer):
         elif self.is_dry or not count:
             lines.append(f"{many(count, 'change')} that {'is' if count == 1 else 'are'} not active.")
         else:
-            are = "1 change is" if now == 1 else f"{now:,} changes are"
+            are = many(now, "change is", "changes are")
             lines.append(f"{are} active now. The version that decides has sequence number {self.seq or 0:,}.")
         if later := [change.file for change in self.changed if change.takes == RESTART]:
             lines.append(f"Restart 'shroff serve' or 'shroff run' for {one_line(', '.join(later))}.")

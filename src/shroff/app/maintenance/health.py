@@ -21,6 +21,7 @@ from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
 from shroff.project.definitions import Definitions
 from shroff.runtime.entry_points import CHECKS, installed
+from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
@@ -239,7 +240,8 @@ class HealthChecks(ProjectPart):
         age_ms = 0 if came_ms is None else self._context.now_ms() - came_ms
         if age_ms < LAKE_LATE_MS:
             return found
-        words = f"{state.lag:,} records are not in it, the oldest for {show_duration(age_ms // 1_000 * 1_000)}"
+        words = f"{many(state.lag, 'record is', 'records are')} not in it"
+        words += f", the oldest for {show_duration(age_ms // 1_000 * 1_000)}"
         cure = f"{found.cure} 'shroff serve' and 'shroff run' write it while they run, 'shroff lake write' once."
         is_late = found.state == OK and age_ms > DAY_MS
         return Finding("lake", WRONG if is_late else NOTE, f"{found.words}; {words}", cure.strip())

@@ -333,8 +333,8 @@ def _line(report: FileReport) -> str:
     if report.appended is not None:
         events, labels = report.appended.events, report.appended.labels
         parts.append(f"{many(events.appended, 'event')} and {many(labels.appended, 'label')} appended")
-        parts += [f"{many(labels.pending, 'label')} without its event"] if labels.pending == 1 else []
-        parts += [f"{labels.pending:,} labels without their events"] if labels.pending > 1 else []
+        without = many(labels.pending, "label without its event", "labels without their events")
+        parts += [without] if labels.pending else []
     refused = _quarantined(report)
     parts += [f"{many(refused, 'line')} quarantined"] if refused else []
     if not report.model:

@@ -17,6 +17,7 @@ from shroff.json_types import TextMapping
 from shroff.runtime.entry_points import IMPORTERS, entries, load_entry
 from shroff.runtime.process_wide import threads
 from shroff.runtime.progress import unheard
+from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
@@ -327,7 +328,7 @@ def left_out(taken: IngestReport, log: Log) -> list[str]:
         said = f": {places}{rest}" if places else ": no event type accepts them"
         found.append(f"{refused:,} of the lines {words} refused, and left out{said}.")
     if waiting := taken.labels.pending:
-        named = "1 label names an event that is" if waiting == 1 else f"{waiting:,} labels name events that are"
+        named = many(waiting, "label names an event that is", "labels name events that are")
         found.append(f"{named} not in the files, and {'was' if waiting == 1 else 'were'} left out.")
     return found
 

@@ -23,6 +23,7 @@ from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
 from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
+from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct, replace
 
 LATENCY = "latency_p99"
@@ -196,7 +197,7 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
     interval = "no interval"
     if found.low is not None and found.high is not None:
         interval = f"95 % interval {found.low:+.4f} to {found.high:+.4f}"
-    note = f"{against}{interval}; {champion.rows:,} rows, {champion.frauds:,} frauds"
+    note = f"{against}{interval}; {many(champion.rows, 'row')}, {many(champion.frauds, 'fraud')}"
     if by != NOISE:
         return GateResult(metric, _short(found.mean), limit, passed=gain >= float(by), note=note)
     worst = found.low if sign > 0 else found.high
