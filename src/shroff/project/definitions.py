@@ -127,10 +127,7 @@ class Definitions:
         return self.models[event].friendly_reasons if event in self.models else frozenset()
 
     def missed_fraud(self, event: str) -> Node | None:
-        """Cost of a missed fraud: as the policy says, else the event's amount.
-
-        To a policy that explores it is the first money field, since a summary must not change a decision.
-        """
+        """Cost of a missed fraud: as the policy says, else the amount; of no summary where `explore` decides by it."""
         policy, type_ = self.policy(event), self.events.types[event]
         if policy.missed_fraud is not None:
             return policy.missed_fraud
