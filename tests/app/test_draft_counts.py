@@ -12,6 +12,7 @@ import pytest
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app import project as app
+from shroff.app.lake_operations import WriteLake
 from shroff.app.rules import backtest_operations
 from shroff.app.rules.draft_operations import CountDraft, DraftCount
 from shroff.config import TEMPLATE_FOLDER
@@ -103,6 +104,24 @@ def test_the_count_of_a_text_is_that_of_its_back_test_over_the_same_days(project
         assert count.complete
         assert count.hits > 0
         assert (count.events, count.hits, count.money) == (report.events, rule.hits, f"{rule.money} EUR"), when
+
+
+def test_the_count_of_a_window_without_an_end_reads_what_was_pruned(tmp_path: Path) -> None:
+    folder = tmp_path / "bank"
+    shutil.copytree(TEMPLATE_FOLDER / "payments", folder)
+    with (folder / "shroff.yaml").open("a", encoding="utf-8") as settings:
+        settings.write("lake: ./lake\nkeep: 60d\n")
+    when = "count(payment) >= 1"
+    project, events = app.open_exactly(folder), [payment.event for payment in bank(40, seed=4)]
+    earlier = [{**event, "payment_id": f"old-{at}", "paid_at": DAY, "country": "SE"} for at, event in enumerate(events)]
+    project.decide([*earlier, *events])
+    project.run(WriteLake())
+    found = counted(project, when)
+    assert not found.why_not
+
+    assert project.retention.prune().upto > 40
+    assert counted(app.open_exactly(folder), when) == found
+    assert found.hits > 0
 
 
 def test_a_first_count_reads_the_newest_events_and_their_windows_and_later_ones_come_to_all(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shroff.app import project as app
+from shroff.app.lake_operations import WriteLake
 from shroff.app.live.deployment import ApplyFiles
 from shroff.app.rules.link_operations import BuildRings, ShowLinks
 from shroff.cases import case_actions
@@ -147,12 +148,16 @@ def test_steps_lead_on_and_the_newest_events_give_the_same_as_all(tmp_path):
     assert (later.links[0].frauds, hidden.links, hidden.ring) == (2, [], 1)
 
 
-def test_links_begin_where_their_window_reaches(tmp_path, monkeypatch):
-    project = opened(tmp_path)
+def test_links_begin_where_their_window_reaches_and_be_it_in_the_lake(tmp_path):
+    kept = "lateness: 1h\nlake: ./lake\nkeep: 2h\n"
+    project = opened(tmp_path, LINKED | {"shroff.yaml": LINKED["shroff.yaml"] + kept})
     project.decide([payment(at, f"n{at % 7}", f"x{at % 5}", 14) for at in range(30, 60)])
-    whole = project.run(ShowLinks(entity="card", key="n3", steps=3))
-    monkeypatch.setattr("shroff.explain.links.LINES", 2)
-    assert project.run(ShowLinks(entity="card", key="n3", steps=3)) == whole
+    asked = [ShowLinks(entity="card", key=key, steps=3) for key in ("n3", "a")]
+    whole = [project.run(question) for question in asked]
+    project.run(WriteLake())
+
+    assert project.retention.prune().upto > 10
+    assert [project.run(question) for question in asked] == whole
 
 
 def test_pages_follow_so_many_values_and_look_at_none_of_the_others(tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.rules.definitions import Rule
 from tests.support.linear import put, registry
 from tests.support.log_memory import MemoryLog
-from tests.support.projects import FILES, NOW_MS, definitions, label, payment, writer
+from tests.support.projects import FILES, NOW_MS, definitions, label, payment, submission, writer
 from tests.support.trained import train
 
 DAY_MS = 86_400_000
@@ -119,6 +119,23 @@ def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):
         ("review", "decline", "fraud", "550.00"),
         ("approve", "approve", "unclear", "10.00"),
     }
+
+
+def test_days_and_weeks_are_those_of_the_zone_and_weeks_begin_on_monday():
+    log = MemoryLog()  # Sunday noon, an hour before Monday in UTC, and a Monday and a day later
+    for number, minute in enumerate((0, 11 * 60)):
+        writer(log).write([payment(number, minute, card=f"c{number}", amount="150.00")])
+    later = {"id": "p2", "at": "2026-03-10T12:00:00Z", "card": "c", "amount": "150.00"}
+    writer(log).write([submission("payment", 2, later)])
+    writer(log).write([label(10, "payment/p0", "fraud", "analyst", "2026-03-11T12:00:00Z")])
+    long_after = read_time("2026-05-20T00:00:00Z")
+    utc, berlin = (
+        backtest(log, draft(), period=JudgedPeriod(long_after, zone=zone)).balance for zone in ("UTC", "Europe/Berlin")
+    )
+
+    assert [(week.day, week.events) for week in utc.weeks] == [("2026-03-01", 2), ("2026-03-02", 0), ("2026-03-09", 1)]
+    assert [week.events for week in berlin.weeks] == [1, 1, 1]
+    assert (utc.net, utc.days) == (berlin.net, 10)
 
 
 def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log: MemoryLog):

@@ -67,7 +67,7 @@ class ReportSide(msgspec.Struct):
 
 
 class ReportWeek(msgspec.Struct):
-    """The value of a draft in a week, from its first day on, and how many mature events that has."""
+    """The value of a draft in a week, from Monday or the first day on, and how many mature events that has."""
 
     day: str
     net: str

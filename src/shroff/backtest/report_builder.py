@@ -53,11 +53,13 @@ class JudgedPeriod(FrozenStruct):
         as_of_ms: Labels that were known then count; None where the log has no events.
         start_ms: The draft is in force from the first event at or after this moment on; by default from the beginning.
         end_ms: The backtest ends before the first event at or after this time.
+        zone: That of its days and weeks.
     """
 
     as_of_ms: int | None
     start_ms: int | None = None
     end_ms: int | None = None
+    zone: str = "UTC"
 
 
 def backtest(
@@ -97,7 +99,7 @@ def backtest(
         learnt = [np.zeros(len(piece), np.bool_) for piece in judged]
         if how.judges_models:
             learnt = learnt_rows(verdicts.versions, judged)
-        report = _report(log, draft, verdicts, learnt, judges_models=how.judges_models)
+        report = _report(log, draft, verdicts, learnt, period.zone, judges_models=how.judges_models)
         report.draft, report.as_of = list(names), time_text(as_of_ms)
         report.start, report.end = (time_text_or_none(ms) for ms in (start_ms, end_ms))
         report.changed_rows = changed(report, ROWS)
@@ -106,15 +108,16 @@ def backtest(
 
 
 def _report(
-    log: Log, draft: Definitions, verdicts: DraftVerdicts, learnt: Sequence[Bools], *, judges_models: bool
+    log: Log, draft: Definitions, verdicts: DraftVerdicts, learnt: Sequence[Bools], zone: str, *, judges_models: bool
 ) -> BacktestReport:
     """The figures of a report; its name, period and rows are empty."""
     settings, judged = draft.settings, list(verdicts.types.values())
     money: Money = partial(show_decimal, places=settings.money_places)
     policies = [draft.policy(judged_events.event) for judged_events in judged]
     matrix = [cell for judged_events in judged for cell in cells(judged_events, money)]
-    compared = balance(judged, policies, [~rows for rows in learnt], money)
-    learnt_from = learnt_of(verdicts.versions, judged, learnt, money) if judges_models else None
+    weigh = partial(balance, judged, policies, money, zone)
+    compared = weigh([~rows for rows in learnt])
+    learnt_from = learnt_of(verdicts.versions, judged, learnt, weigh(learnt)) if judges_models else None
     differing = sum(int(np.count_nonzero(judged_events.recorded != judged_events.old)) for judged_events in judged)
     changes = sum(cell.count for cell in matrix if cell.old != cell.new)
     events, remarks = sum(map(len, judged)), [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from shroff.arrays import Bools, Floats, Ints
 from shroff.backtest.document import ReportBalance, ReportCell, ReportHits, ReportRule, ReportSide, ReportWeek
 from shroff.backtest.engine import NO_WORDS, RuleMatches
 from shroff.backtest.outcomes import JudgedEvents
-from shroff.language.values import DAY_MS
+from shroff.language.values import day_at, day_starts_ms
 from shroff.models.evaluation.exploration import rule_precision
 from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW
@@ -23,7 +23,6 @@ from shroff.training.sets.rows import exact_sums
 
 SEED = 1
 DAYS_A_WEEK = 7
-EPOCH = date(1970, 1, 1).toordinal()
 Money = Callable[[int], str]  # an amount in smallest units as JSON has it
 
 
@@ -113,23 +112,25 @@ def rules_at(hits: Mapping[str, RuleMatches], rows: Ints) -> list[list[str]]:
 
 
 def balance(
-    judged: Sequence[JudgedEvents], policies: Sequence[Policy], rows: Sequence[Bools], money: Money
+    judged: Sequence[JudgedEvents], policies: Sequence[Policy], money: Money, zone: str, rows: Sequence[Bools]
 ) -> ReportBalance:
     """Both sides over all types, for mature events only, and the difference by day.
 
     Args:
+        zone: That of days and weeks.
         rows: Which events of each type count.
     """
     parts = [(events, wanted & ~events.is_immature) for events, wanted in zip(judged, rows, strict=True)]
-    days = [events.times_ms[wanted] // DAY_MS for events, wanted in zip(judged, rows, strict=True)]
-    first = min((int(some.min()) for some in days if len(some)), default=0)
-    last = max((int(some.max()) for some in days if len(some)), default=first - 1)
-    by_day, mature_by_day = np.zeros(last - first + 1), np.zeros(last - first + 1, np.int64)
+    times_ms = np.concatenate([events.times_ms[wanted] for events, wanted in zip(judged, rows, strict=True)])
+    span = (times_ms.min(), times_ms.max()) if len(times_ms) else (0, 0)
+    first, last = (day_at(int(moment_ms), zone) for moment_ms in span)
+    starts_ms = day_starts_ms(first, days := (last - first).days + 1, zone)
+    by_day, mature_by_day = np.zeros(days), np.zeros(days, np.int64)
     for (events, counted), policy in zip(parts, policies, strict=True):
         worth = _worth(events, events.new, policy, counted) - _worth(events, events.old, policy, counted)
-        day = events.times_ms[counted] // DAY_MS - first
-        by_day += np.bincount(day, worth[counted], len(by_day))
-        mature_by_day += np.bincount(day, minlength=len(by_day))
+        day = np.searchsorted(starts_ms, events.times_ms[counted], "right") - 1
+        by_day += np.bincount(day, worth[counted], days)
+        mature_by_day += np.bincount(day, minlength=days)
     labelled = sum(int(np.count_nonzero(events.labels[counted] != NO_LABEL)) for events, counted in parts)
     known = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]  # of younger days nothing counts
     ends = _interval(known) if labelled else None
@@ -141,22 +142,20 @@ def balance(
         low,
         high,
         len(known),
-        sum(map(len, days)),
+        len(times_ms),
         int(mature_by_day.sum()),
         labelled,
         _weeks(first, by_day, mature_by_day, money) if labelled else [],
     )
 
 
-def _weeks(first: int, by_day: Floats, mature_by_day: Ints, money: Money) -> list[ReportWeek]:
-    weeks = [slice(at, at + DAYS_A_WEEK) for at in range(0, len(by_day), DAYS_A_WEEK)]
+def _weeks(first: date, by_day: Floats, mature_by_day: Ints, money: Money) -> list[ReportWeek]:
+    """Weeks begin on Monday, but for the first one."""
+    starts = [0, *range(DAYS_A_WEEK - first.weekday(), len(by_day), DAYS_A_WEEK)]
+    sums = (np.add.reduceat(of_days, starts).tolist() for of_days in (by_day, mature_by_day))
     return [
-        ReportWeek(
-            date.fromordinal(EPOCH + first + week.start).isoformat(),
-            money(round(float(by_day[week].sum()))),
-            int(mature_by_day[week].sum()),
-        )
-        for week in weeks
+        ReportWeek((first + timedelta(at)).isoformat(), money(round(worth)), events)
+        for at, worth, events in zip(starts, *sums, strict=True)
     ]
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shroff.arrays import Bools
-from shroff.backtest.document import ReportLearnt
-from shroff.backtest.tally import Money, balance
+from shroff.backtest.document import ReportBalance, ReportLearnt
 from shroff.events.event import time_text
 from shroff.runtime.texts import many
 
@@ -32,12 +31,13 @@ def learnt_rows(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEven
 
 
 def learnt_of(
-    versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Bools], money: Money
+    versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], rows: Sequence[Bools], balance: ReportBalance
 ) -> ReportLearnt | None:
     """Events judged apart; None where no outcome depends on a model's score.
 
     Args:
         rows: What `learnt_rows` gives.
+        balance: Theirs.
     """
     models = {
         scorer.id: scorer
@@ -55,7 +55,7 @@ def learnt_of(
         time_text(max(ends.values())) if ends else None,
         events,
         sum(map(len, judged)) - events,
-        balance(judged, [versions[-1].draft.policy(judged_events.event) for judged_events in judged], rows, money),
+        balance,
     )
 
 

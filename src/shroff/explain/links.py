@@ -25,7 +25,8 @@ from shroff.features.key_texts import key_of
 from shroff.language.expression import ItemField, ThisField, Via, aggregates
 from shroff.language.printer import text_of_via
 from shroff.language.values import DAY_MS, key_text, show_decimal
-from shroff.log.columns.stored import LINES, LineReader, log_columns, outcomes_of
+from shroff.log.columns.stored import LineReader, log_columns, outcomes_of
+from shroff.log.later_labels import place_before
 from shroff.project.definitions import Definitions, computed_of
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.values import Fresh, FrozenStruct
@@ -322,13 +323,8 @@ def entity_links(
     Raises: UnknownEntityError.
     """
     found = EntityLinks(definitions, entity, 0)
-    oldest_ms = upto_ms - max((linked.over_ms for linked in found.events), default=0) - definitions.settings.lateness_ms
-    found.seq, end = log.pruned_to(), log.last_seq()
-    while end - found.seq > LINES:  # events come in the order of their times, but for what may be late
-        middle = (found.seq + end) // 2
-        record = next(log.read(middle - 1, middle, 1))[0]
-        is_before = record.kind == "event" and record.time_ms <= oldest_ms
-        found.seq, end = (middle, end) if is_before else (found.seq, middle)
+    over_ms = max((linked.over_ms for linked in found.events), default=0)
+    found.seq = place_before(log, upto_ms - over_ms, definitions.settings.lateness_ms)
     found.read(log, progress)
     return found
 

@@ -103,8 +103,9 @@ def places_between(log: LogReader, start_ms: int, end_ms: int) -> tuple[int, int
     """
     stretches, first, upto = stretches_of(log), 0, log.last_seq()
     for stretch in stretches:
-        begin = max(stretch.after, log.pruned_to())
-        after, _ = _turn(log, start_ms - stretch.late_ms, begin, stretch.upto)
+        from_ms = start_ms - stretch.late_ms
+        begin = max(stretch.after, floor_of(log, from_ms, stretch.upto))
+        after, _ = _turn(log, from_ms, begin, stretch.upto)
         if after > begin:
             first = 0 if any(low < end_ms and high >= start_ms for low, high in stretch.beyond) else after
             break
@@ -155,10 +156,12 @@ def _turn(log: LogReader, moment_ms: int, low: int, upto: int) -> tuple[int, int
 
 def _event(log: LogReader, after: int, upto: int) -> Record | None:
     """The first event behind a place. Cost: 0.3 µs for each label that stands before it."""
-    for text in log.lines(after, upto, _LOOKED_AT):
+    size = _LOOKED_AT  # at first: of a lake no more is read than is asked for
+    while after < upto:
+        text = b"".join(log.lines(after, min(after + size, upto), size))
         found = _EVENT.search(text)
         if found is not None:
             seq = after + text.count(b"\n", 0, found.start()) + 1
             return next(record for records in log.read(seq - 1, seq) for record in records)
-        after += text.count(b"\n")
+        after, size = after + size, 2 * size
     return None

@@ -176,7 +176,7 @@ class LogBacktests(ProjectPart):
                 log,
                 definitions,
                 names,
-                period=JudgedPeriod(as_of_ms, start_ms, end_ms),
+                period=JudgedPeriod(as_of_ms, start_ms, end_ms, self._systems.time_zone),
                 how=DraftComparison(without, self._context.registry.load, own_models, judges_models),
                 reading=how.get("reading"),
                 computing=how.get("computing"),
@@ -264,7 +264,7 @@ class LogBacktests(ProjectPart):
         own = list(log_columns(log, definitions, stretch.upto, after=stretch.after, reader=reader))
         mine = [(piece.decided, piece.frames[rule.on]) for piece in own if rule.on in piece.frames]
         begins_ms = min((int(frame.times.min()) for _, frame in mine), default=behind_ms)
-        back_ms, before = reach_ms([item.node for item in read], definitions), log.pruned_to()
+        back_ms, before = reach_ms([item.node for item in read], definitions), 0
         if back_ms is not None and not reads_labels and not lateness_ms.leaps:
             before = place_before(log, begins_ms - back_ms, lateness_ms) if back_ms else stretch.after
         past = log_columns(log, definitions, stretch.after, after=before, reader=reader)
