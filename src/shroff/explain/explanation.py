@@ -30,7 +30,6 @@ from shroff.log.history import Records, control_at
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import teller_of
 from shroff.project.scoring import LoadModel
-from shroff.rules.keys import EXPERIMENT
 from shroff.rules.rule_text import condition, in_words
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, Log, LogReader
@@ -183,9 +182,8 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
         return () if key is None else asked.past.earlier({entity: key}, row.seq, None)[entity]
 
     story = asked.story(earlier)
-    arms = {rule.id for rule in asked.definitions.rules if rule.effect == EXPERIMENT}
     for code, text in story.rule_words().items():
-        if code in arms:
+        if code in asked.definitions.arms:
             continue
         return ModelReason(code, text, 0.0, kind="rule", fact=text)
     return None if asked.document["score"] is None else story.leading()

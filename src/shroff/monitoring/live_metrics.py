@@ -16,7 +16,6 @@ from shroff.engine.exploration import DRAWS
 from shroff.explain.explanation import Usual
 from shroff.json_types import JsonObject, TextMapping
 from shroff.language.values import DAY_MS
-from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ class Pulse:
         """Read on; gives whether there is more to read at once."""
         types = definitions.events.types.items()
         last, amounts = log.last_seq(), {name: field.name for name, type_ in types if (field := type_.amount_field)}
-        self._draws = DRAWS | {rule.id for rule in definitions.rules if rule.effect == EXPERIMENT}
+        self._draws = DRAWS | definitions.arms
         self._rules_now = [rule.id for rule in definitions.rules if rule.id not in self._draws]
         before_ms, self._end_ms = self._end_ms, log.watermark_ms() or 0
         if not self._has_begun or last - self._to > LOOKED_BACK or self._end_ms < before_ms:  # it was set back

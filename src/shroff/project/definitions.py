@@ -59,6 +59,7 @@ from shroff.project.settings.summaries import load_summary_settings
 from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_systems
 from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
+from shroff.rules.keys import EXPERIMENT
 from shroff.rules.silences import idle_silences
 from shroff.runtime.values import FrozenStruct, frozen, replace
 
@@ -125,6 +126,11 @@ class Definitions:
     def friendly_reasons(self, event: str) -> frozenset[str]:
         """The reasons of labels whose fraud counts as genuine."""
         return self.models[event].friendly_reasons if event in self.models else frozenset()
+
+    @property
+    def arms(self) -> frozenset[str]:
+        """Names of experiments, which are rules to the engine and none to people."""
+        return frozenset(rule.id for rule in self.rules if rule.effect == EXPERIMENT)
 
     def missed_fraud(self, event: str) -> Node | None:
         """Cost of a missed fraud: as the policy says, else the amount; of no summary where `explore` decides by it."""
@@ -484,15 +490,10 @@ def _computed_of(definitions: Definitions, also: str | None) -> Sequence[Compute
         if name in features and event in features[name].events and event not in wanted[name]:
             wanted[name].add(event)
             asked += [(read, event) for read in stacked(features[name].node)]
-    computed = [
-        Computed(name, feature.node, feature.entity, frozenset(wanted[name]))
-        for name, feature in features.items()
-        if wanted[name]
-    ]
-    computed += scores
-    for rule in definitions.rules:
-        computed += [rule.computed, *rule.reason_computed()]
-    return computed
+    found = {name: frozenset(events) for name, events in wanted.items() if events}
+    computed = [Computed(name, features[name].node, features[name].entity, events) for name, events in found.items()]
+    rules = [part for rule in definitions.rules for part in (rule.computed, *rule.reason_computed())]
+    return [*computed, *scores, *rules]
 
 
 def _nodes(rule: Rule) -> list[Node]:

@@ -197,9 +197,10 @@ class RuleLooks:
 
     def _declared(self) -> Sequence[Rule]:
         try:
-            return self._context.definitions.rules
+            definitions = self._context.definitions
         except DefinitionError:
             return ()
+        return [rule for rule in definitions.rules if rule.id not in definitions.arms]  # they have a page of their own
 
     def who_changed(self, look: RuleLook) -> dict[int, AuditEntry]:
         """User who made each version of a rule active, by its place, where the audit log has it. May wait.

@@ -15,7 +15,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from shroff.errors import ShroffError
 from shroff.json_types import JsonMapping
 from shroff.people.access import Right, Who
-from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.logs import failure
 from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Form, Request
@@ -184,7 +183,7 @@ def _page(
     zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
     seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name)
     currency = service.project.definitions.settings.currency
-    arms = [rule.id for rule in service.project.definitions.rules if rule.effect == EXPERIMENT]  # no rules to people
+    arms = service.project.definitions.arms
     common = {"seen": seen, "currency": currency, "arms": arms, "organizations": None, "told": request.told}
     status = 422 if status == 200 and shown.get("mistake") else status
 

@@ -23,7 +23,6 @@ from shroff.language.values import day_number, show_decimal
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
-from shroff.rules.keys import EXPERIMENT
 from shroff.rules.silences import list_of
 from shroff.rules.texts import form_of
 from shroff.web.api.decisions import summaries_of
@@ -50,8 +49,7 @@ async def show(service: Service, request: Request) -> Response:
     which = request.query_params.get("state", EVERY)
     if which not in {EVERY, *STATES}:
         raise BadQueryError(f"state: one of {', '.join((EVERY, *STATES))}")
-    looks = await service.in_thread(service.project.rule_looks.all)
-    found = [row for row in looks if row.rule is None or row.rule.effect != EXPERIMENT]  # they have a page of their own
+    found = await service.in_thread(service.project.rule_looks.all)
     counts = {state: sum(row.state == state for row in found) for state in STATES}
     listed = [row for row in found if which in {EVERY, row.state} and (row.state != OFF or which == OFF)]
     shown = sorted(listed, key=lambda row: (-(row.record.amount_minor or 0), row.id))
