@@ -2150,7 +2150,8 @@ type ReportSide struct {
 	FalseDeclines     int64  `json:"false_declines"`
 }
 
-// ReportWeek: The value of a draft in a week, from its first day on, and how many mature events that has.
+// ReportWeek: The value of a draft in a week, from Monday or the first day on, and how many mature events
+// that has.
 type ReportWeek struct {
 	Day    string `json:"day"`
 	Net    string `json:"net"`
@@ -2209,7 +2210,8 @@ type ResultRow struct {
 // once. `before` is the total of as many days directly before these, null where there is no change.
 // `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as
 // long as a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval
-// was sampled; `limits` has those of shroff.yaml.
+// was sampled; `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies
+// before the days of the answer and no first day was asked for, else null.
 type Results struct {
 	AsOf        *string          `json:"as_of"`
 	By          string           `json:"by"`
@@ -2222,6 +2224,7 @@ type Results struct {
 	Declines    *DeclineValue    `json:"declines,omitempty"`
 	MissedFraud *MissedFraudRate `json:"missed_fraud,omitempty"`
 	Limits      []SchemeRatio    `json:"limits,omitempty"`
+	Oldest      *string          `json:"oldest,omitempty"`
 }
 
 // RetriedEntries: The result for each entry.

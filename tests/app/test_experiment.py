@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from shroff.app.cases.experiment_operations import EndExperiment, NoExperimentError, ShowExperiment
+from shroff.app.cases.result_operations import ShowResults
 from shroff.app.models.cutoffs import APPLY
 from shroff.app.people import ProjectPeople
-from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.app.rules.rule_files import ChangedMeanwhileError, NoRuleError
+from shroff.app.rules.rule_operations import ShowRule, ShowRules
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, in_share
@@ -147,6 +149,21 @@ def trial(folder, more: str = "", cards: int = 160) -> Bank:
     for at in range(0, cards, 4):
         bank.project.label(f"payment/p-{at}", "fraud", **known)
     return bank
+
+
+def test_an_experiment_is_no_rule_to_people_and_its_decisions_are_found(tmp_path):
+    bank = trial(tmp_path, cards=8)
+    counted = bank.project.run(ShowResults(by="rule"))
+    of_arms = bank.project.label_reports.decisions_with(["approve", "review"], "fraud", None, "stricter", None, None)
+    with pytest.raises(UsageError) as caught:
+        bank.project.run(ShowExperiment(rule="stricter", as_of=time_text(NOW_MS - 85 * DAY_MS)))
+
+    assert "Did you mean" not in str(caught.value)
+    assert {row.value for row in counted.rows} == {"large"}
+    assert [rule.id for rule in bank.project.run(ShowRules()).rules] == ["large"]
+    with pytest.raises(NoRuleError):
+        bank.project.run(ShowRule(rule="stricter"))
+    assert len(of_arms[0]) == 2
 
 
 @pytest.mark.slow

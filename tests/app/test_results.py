@@ -8,22 +8,26 @@ from datetime import date, timedelta
 from decimal import Decimal
 from itertools import product
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shroff.app.cases import label_reports, result_figures
+from shroff.app.cases.experiment_operations import ShowExperiment
 from shroff.app.cases.label_reports import LabelReports
 from shroff.app.cases.result_figures import DecidedEvents, explored_declines, final_fraud, period_codes
 from shroff.app.cases.result_operations import ResultRow, ShowResults, csv_lines
 from shroff.app.lake_operations import WriteLake
 from shroff.cases import case_actions, dispositions
 from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
-from shroff.errors import UsageError
+from shroff.errors import StateError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.monitoring.day_figures import figures_by_day
+from shroff.notices.reports.report_figures import figures_of
+from shroff.notices.triggers import due_of
 from shroff.runtime.values import replace
 from shroff.training.sets.labels import LABELS
 from tests.support.telling import NOW_MS, Bank, payment
@@ -114,7 +118,7 @@ def test_rows_are_those_of_plain_python(bank, by, as_of_day, first_day, data):
                 assert row.change.get("events") == change(row.events, len(same))
     else:
         assert not found.total.change
-    is_there = first - (last - first + DAY) >= NOW_DAY - timedelta(DAYS - 1)
+    is_there = first - (last - first + DAY) > NOW_DAY - timedelta(DAYS - 1)  # of which the log has only a part
     is_there = is_there and last <= NOW_DAY - timedelta(DAYS - 1 - as_of_day)  # days that are still to come have none
     assert (found.before is not None) == (is_there and found.total is not None)
     assert sum(row.events for row in found.rows) == len(events)
@@ -159,18 +163,84 @@ def test_a_look_that_fails_halfway_counts_nothing_twice(bank, monkeypatch):
     assert bank.project.run(ShowResults()).total.events == before.events + 1
 
 
-def test_of_a_pruned_log_what_is_left_counts(tmp_path):
-    kept = "shroff: 1\nname: small\nmoney: EUR\nlateness: 1h\nlake: ./lake\nkeep: 3d\n"
-    bank = Bank(tmp_path, {"notices/customer.yaml": None, "shroff.yaml": kept})
-    for day in range(DAYS):
-        bank.pay(of_number(day, day % 2))
-    whole = bank.project.run(ShowResults(by="merchant"))
-    bank.project.run(WriteLake())
-    assert bank.project.retention.prune().upto > 0
+TRY = "payment: { experiment: { name: stricter, share: 50%, by: card, rules: { large: true } } }\n"
+DRAFT = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review, shadow: true }\n"
 
-    cards, merchants = (bank.project.run(ShowResults(by=by)) for by in ("card", "merchant"))
-    assert {row.value for row in cards.rows} < {f"c-{day}" for day in range(DAYS)}
-    assert cards.total.events == merchants.total.events < whole.total.events
+
+@pytest.mark.slow
+def test_a_pruned_log_counts_as_before_and_says_which_lake_is_away(tmp_path):
+    kept = "shroff: 1\nname: small\nmoney: EUR\nlateness: 1h\nlake: ./lake\nkeep: 3d\n"
+    week = "on: report\nevery: week\nto: [team@bank.example]\n"
+    files = {
+        "notices/customer.yaml": None,
+        "notices/week.yaml": week,
+        "shroff.yaml": kept,
+        "policy.yaml": TRY,
+        "rules/large.yaml": DRAFT,
+    }
+    bank = Bank(tmp_path, files)
+    bank.pay(*(of_number(day, number) for day in range(DAYS) for number in range(2)), payment("young", "5.00"))
+    for day in range(0, DAYS, 3):
+        at_ms = of_number(day, 0)["at"] + HOUR_MS
+        bank.project.label(f"payment/{day}-0", "fraud", source="chargeback", known_at=time_text(at_ms))
+    bank.clock_ms += 60 * DAY_MS
+    bank.pay(payment("now", "5.00", at=bank.clock_ms))
+
+    def answers() -> list[object]:
+        with bank.project.log.reading() as log:
+            week, told = bank.services.notices["week"], {"day": f"{NOW_DAY - 4 * DAY}"}
+            figures = figures_of(bank.services, week, due_of(week, "report", "", NOW_MS, told=told), log)
+            assert figures.change, "of the week before"
+        found = [bank.project.run(ShowResults(by=by)) for by in ("card", "merchant", "rule", "month")]
+        return [
+            *(msgspec.json.encode(answer) for answer in found),
+            msgspec.json.encode(bank.project.run(ShowExperiment(rule="stricter"))),
+            bank.project.label_reports.look(),
+            bank.project.label_reports.decisions_with(["approve"], "fraud", None, "", ("card", "c-3"), None)[
+                0
+            ].tolist(),
+            figures,
+        ]
+
+    whole = answers()
+    bank.project.run(WriteLake())
+    pruned = bank.project.retention.prune().upto
+    bank.write({})  # opened anew
+
+    assert pruned > DAYS
+    assert answers() == whole
+    (tmp_path / "lake").rename(tmp_path / "elsewhere")
+    bank.write({})
+    for question in (ShowResults(), ShowExperiment(rule="stricter")):
+        with pytest.raises(StateError, match="there is no lake in"):
+            bank.project.run(question)
+    bank.write({"shroff.yaml": kept.replace("lake: ./lake\nkeep: 3d\n", "")})
+    with pytest.raises(StateError, match=f"records up to sequence number {pruned} have moved to the lake"):
+        bank.project.run(ShowResults())
+
+
+def test_days_of_which_the_log_has_a_part_are_compared_with_nothing(bank):
+    second, first_ms = NOW_DAY - (DAYS - 2) * DAY, of_number(0, 0)["at"]
+    part = bank.project.run(ShowResults(by="day", start=second - DAY, end=second + DAY))
+    of_merchants = [ShowResults(by="merchant", start=second + at * DAY, end=second + at * DAY) for at in range(2)]
+    part_before, before = (bank.project.run(question) for question in of_merchants)
+
+    assert first_ms % DAY_MS, "the log begins within its first day"
+    assert [bool(row.change) for row in part.rows] == [False, False, True]
+    assert (part_before.before, any(row.change for row in part_before.rows)) == (None, False)
+    assert (before.before is not None, any(row.change for row in before.rows)) == (True, True)
+
+
+def test_events_of_more_than_a_year_before_the_newest_are_not_left_out_without_a_word(tmp_path):
+    bank = Bank(tmp_path, {"notices/customer.yaml": None})
+    bank.pay(payment("old", "20.00", at=NOW_MS - 500 * DAY_MS), payment("new", "20.00"))
+    oldest = NOW_DAY - timedelta(500)
+    found, asked = bank.project.run(ShowResults(by="month")), bank.project.run(ShowResults(start=NOW_DAY))
+
+    assert (found.total.events, found.oldest, asked.oldest) == (1, oldest, None)
+    assert f"Events since {oldest} lie before these days: --from {oldest} shows them." in found.text()
+    assert bank.project.run(ShowResults(start=oldest)).total.events == 2
+    assert "lie before" not in asked.text()
 
 
 def test_friendly_fraud_is_genuine_in_results_and_in_the_figures_of_days(tmp_path):
@@ -206,8 +276,8 @@ def test_a_friendly_fraud_that_becomes_another_one_and_back_is_counted_on_each_d
 
 def test_a_day_without_events_has_no_rates_and_no_change_of_what_is_unknown(tmp_path):
     bank = Bank(tmp_path, {"notices/customer.yaml": None})
-    bank.pay(payment("p-1", "20.00", at=NOW_MS - 2 * DAY_MS), payment("p-2", "20.00", at=NOW_MS))
-    found = bank.project.run(ShowResults(by="day"))
+    bank.pay(*(payment(f"p-{ago}", "20.00", at=NOW_MS - ago * DAY_MS) for ago in (3, 2, 0)))
+    found = bank.project.run(ShowResults(by="day", start=NOW_DAY - 2 * DAY))
     rows = list(csv.DictReader(io.StringIO(b"".join(csv_lines(found)).decode())))
 
     assert [row.change.get("events") for row in found.rows] == [None, -1, None]

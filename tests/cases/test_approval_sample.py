@@ -84,7 +84,7 @@ def test_a_decision_of_each_policy_says_how_probable_its_samples_were(tmp_path, 
             return ask(log, type_, ids)
 
         monkeypatch.setattr(LogQuestions, "decisions", decisions_of)
-        events = ResultEvents(small.project.definitions, 0)
+        events = ResultEvents(small.project.definitions)
         events.follow(log)
     drawn = {row.seq: row.exploration.propensity for row in decisions if row.exploration}
 

@@ -2268,7 +2268,7 @@ export interface ReportSide {
   false_declines: number;
 }
 
-/** The value of a draft in a week, from its first day on, and how many mature events that has. */
+/** The value of a draft in a week, from Monday or the first day on, and how many mature events that has. */
 export interface ReportWeek {
   day: string;
   net: string;
@@ -2330,7 +2330,8 @@ export interface ResultRow {
  * `before` is the total of as many days directly before these, null where there is no change. `review_hours` is
  * the time from claim to decision of cases that were decided in these days, each at most as long as a claim
  * locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
- * `limits` has those of shroff.yaml.
+ * `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies before the days of
+ * the answer and no first day was asked for, else null.
  */
 export interface Results {
   as_of: string | null;
@@ -2344,6 +2345,7 @@ export interface Results {
   declines?: DeclineValue | null;
   missed_fraud?: MissedFraudRate | null;
   limits?: SchemeRatio[];
+  oldest?: string | null;
 }
 
 /** The result for each entry. */

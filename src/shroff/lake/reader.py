@@ -186,17 +186,17 @@ def _listed(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _records(file: File, table: pa.Table) -> list[Record]:
-    kind = RECORDS[file.kind]
+    kind, type_ = RECORDS[file.kind], file.type  # a property, not to be made for each row
     if kind == "event":
         rows = _listed(table, "seq", "id", "time", "body", "decided")
-        return [Record(seq, kind, file.type, id_, time_ms, body, decided) for seq, id_, time_ms, body, decided in rows]
+        return [Record(seq, kind, type_, id_, time_ms, body, decided) for seq, id_, time_ms, body, decided in rows]
     rows = _listed(table, "seq", "type", "id", "time", "body")
     return [Record(seq, kind, type_, id_, time_ms, body, decided=False) for seq, type_, id_, time_ms, body in rows]
 
 
 def _decisions(file: File, table: pa.Table) -> list[DecisionRow]:
-    rows = _listed(table, "seq", "id", "outcome", "receipt", "document")
-    return [DecisionRow(seq, file.type, *rest) for seq, *rest in rows]
+    rows, type_ = _listed(table, "seq", "id", "outcome", "receipt", "document"), file.type
+    return [DecisionRow(seq, type_, *rest) for seq, *rest in rows]
 
 
 def _flags(_file: File, table: pa.Table) -> list[FlagRow]:

@@ -143,9 +143,10 @@ def show_experiment(
         sums.append((np.bincount(codes, costs * mine) * OF_KEYS)[np.bincount(codes, mine) > 0])
         if (keys := len(sums[-1])) < 2:
             known += [rule.id for rule in definitions.rules]
+            meant = "" if id_ in known else nearest(id_, known)
             raise NoExperimentError(
                 f"experiment {id_[:100]} has mature events of {keys} keys in arm {arm}, and needs 2: wait for labels, "
-                f"or give a rule 'rollout'. All events so far are mature from {day} on. {nearest(id_, known)}".rstrip()
+                f"or give a rule 'rollout'. All events so far are mature from {day} on. {meant}".rstrip()
             )
         row = result_row(definitions, span, arm, tally, None, is_mature=True)
         arms.append(ExperimentArm(keys=keys, cost_per_1000=money(sums[-1].mean()), **asdict(row)))

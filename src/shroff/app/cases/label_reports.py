@@ -134,8 +134,8 @@ class LabelReports(ProjectPart):
         definitions = self._definitions
         with self._kept.lock, self._log.reading() as log:
             events = self._kept.events
-            if events is None or events.definitions is not definitions or events.pruned_to != log.pruned_to():
-                events = ResultEvents(definitions, log.pruned_to())
+            if events is None or events.definitions is not definitions:
+                events = ResultEvents(definitions)
             self._kept.events = None  # what fails halfway would be read a second time
             events.follow(log, by, reading)
             self._kept.events = events if events.to <= KEPT_BACK else None
@@ -170,7 +170,7 @@ class LabelReports(ProjectPart):
 
         with self._log.reading() as log:
             is_kept = as_of is not None and log.last_seq() > KEPT_BACK
-            asked = id(definitions), log.pruned_to(), as_of, *outcomes, label, rule, field_value, *(starts_ms or ())
+            asked = id(definitions), as_of, *outcomes, label, rule, field_value, *(starts_ms or ())
         return (self._kept.chosen.get(asked, choose, CHOSEN_S) if is_kept else choose())[:2]
 
     # ---- statistics of all
@@ -212,7 +212,7 @@ class LabelReports(ProjectPart):
         kept, last = self._kept, log.last_seq()
         if kept.labels is None or last - kept.labels.to > LOOK_BACK:
             kept.labels, kept.decided = LabelsInMemory(max(0, last - LOOK_BACK)), Counter()
-        for records in log.read(max(kept.labels.to, log.pruned_to()), last):
+        for records in log.read(kept.labels.to, last):
             kept.decided.update(record.time_ms // DAY_MS for record in records if record.decided)
         kept.labels.follow(log, self._definitions)
         return kept.labels

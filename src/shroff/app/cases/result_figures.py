@@ -130,9 +130,10 @@ class DecidedEvents(FrozenStruct):
             are &= np.array([text == value for text in ("", *map(key_text, self.names))])[self.values + 1]
         return are
 
-    def by_rule(self) -> DecidedEvents:
+    def by_rule(self, without: Collection[str] = ()) -> DecidedEvents:
         """The events of each rule, whose number is their value: an event of several rules stands in several rows."""
-        parts = [self.rows_at(places) for places in self.hits.values()]
+        hits = {rule: places for rule, places in self.hits.items() if rule not in without}
+        parts = [self.rows_at(places) for places in hits.values()]
         rows = np.concatenate([NO_WORDS, *parts])
         return DecidedEvents(
             self.times_ms[rows],
@@ -140,20 +141,20 @@ class DecidedEvents(FrozenStruct):
             self.outcomes[rows],
             self.labels[rows],
             np.repeat(np.arange(len(parts)), list(map(len, parts))),
-            list(self.hits),
+            list(hits),
         )
 
 
 class ResultEvents:
     """The decided events of a log, followed: each look reads what came since the one before. For one thread at a time.
 
-    Where the log was pruned since, it is made anew. Memory: some 60 bytes an event, its id included, and 8 for each
+    Memory: some 60 bytes an event, its id included, and 8 for each
     field whose values were asked for. Cost: 1 µs an event, once, and 0.4 ms for each sampled approval if uncertain ones
     have a share of their own.
     """
 
-    def __init__(self, definitions: Definitions, pruned_to: int) -> None:
-        self.definitions, self.to, self.pruned_to = definitions, -1, pruned_to
+    def __init__(self, definitions: Definitions) -> None:
+        self.definitions, self.to = definitions, 0
         self._reader = LineReader(definitions)
         self._types = {
             name: _TypeEvents(GatheredLabels(name), definitions.friendly_reasons(name))
@@ -165,12 +166,12 @@ class ResultEvents:
         self._sampled: dict[int, float] = {}
 
     def follow(self, log: Log, by: str = "", reading: Progress | None = None) -> None:
-        """Read on to the end of the log, from the first event that is still there.
+        """Read on to the end of the log, what was pruned from the lake.
 
         Args:
             by: A field whose values are read, too; empty for none.
         """
-        after, last = max(self.to, log.pruned_to()), log.last_seq()
+        after, last = self.to, log.last_seq()
         places, outcomes = outcomes_of(log, after, last)
         new = defaultdict[str, list[tuple[Ints, Ints, Ints, Codes, Ints]]](list)
         for kept in self._types.values():
@@ -244,8 +245,8 @@ class ResultEvents:
 
     def _values(self, log: Log, by: str, last: int) -> None:
         """Numbers for the values of a field, from where they were read before."""
-        to, codes = self._fields.pop(by, (-1, ValueCodes()))
-        for piece in log_columns(log, self.definitions, last, after=max(to, log.pruned_to()), reader=self._reader):
+        to, codes = self._fields.pop(by, (0, ValueCodes()))
+        for piece in log_columns(log, self.definitions, last, after=to, reader=self._reader):
             for name, kept in self._types.items():
                 if name not in piece.frames:
                     continue

@@ -135,7 +135,8 @@ class Results(OperationAnswer, dict=True):
     `before` is the total of as many days directly before these, null where there is no change.
     `review_hours` is the time from claim to decision of cases that were decided in these days, each at most as long as
     a claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was sampled;
-    `limits` has those of shroff.yaml.
+    `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies before the days of the
+    answer and no first day was asked for, else null.
     """
 
     as_of: TimeText | None
@@ -149,6 +150,7 @@ class Results(OperationAnswer, dict=True):
     declines: DeclineValue | None = None
     missed_fraud: MissedFraudRate | None = None
     limits: list[SchemeRatio] = msgspec.field(default_factory=list)
+    oldest: date | None = None
     format = ""
 
     def text(self) -> str:
@@ -217,17 +219,19 @@ def show_results(
     answer.format = request.format
     if not len(events.times_ms):
         return answer
-    oldest, newest = (day_at(int(end), zone) for end in (events.times_ms.min(), events.times_ms.max()))
+    oldest_ms, newest_ms = int(events.times_ms.min()), int(events.times_ms.max())
+    oldest, newest = day_at(oldest_ms, zone), day_at(newest_ms, zone)
     known_ms = max(curve.as_of_ms, 0 if request.as_of else project.context.now_ms())
     last = request.end or newest
     first = request.start or max(oldest, last - timedelta(YEAR_DAYS))
+    answer.oldest = oldest if request.start is None and oldest < first else None
     spans = _spans(first, last, by)
     starts_ms = [*(day_start_ms(start, zone) for start, _ in spans), _end_ms(last, zone)]
-    parts = events.by_rule() if by == RULE else events
+    parts = events.by_rule(definitions.arms) if by == RULE else events
     earlier = first - timedelta(days_of(first, last)), first - timedelta(1)
     whole_ms = [day_start_ms(earlier[0], zone), starts_ms[0], starts_ms[-1]]
     values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)
-    shares, is_there = curve.known_shares(), earlier[0] >= oldest and last <= day_at(known_ms, zone)
+    shares, is_there = curve.known_shares(), oldest_ms <= whole_ms[0] and last <= day_at(known_ms, zone)
     mature_ms = curve.as_of_ms - mature_after_ms(definitions, shares)
     if by in PERIODS:
         codes = period_codes(events, [whole_ms[0], *starts_ms])
@@ -235,7 +239,9 @@ def show_results(
         whole, codes = OutcomeTable.sum(tables), np.maximum(codes - 1, -1)
         lengths, priors = [end - start for start, end in spans], [None, *tables[:-1]]
         priors = [
-            above if starts_ms[at + 1] <= known_ms and lengths[at] == lengths[at - 1] else None
+            above
+            if oldest_ms <= starts_ms[at - 1] and starts_ms[at + 1] <= known_ms and lengths[at] == lengths[at - 1]
+            else None
             for at, above in enumerate(priors)
         ]
     else:

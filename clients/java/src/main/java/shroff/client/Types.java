@@ -2219,7 +2219,7 @@ public interface Types {
             @JsonProperty("reviews") Long reviews,
             @JsonProperty("false_declines") Long falseDeclines) {}
 
-    /** The value of a draft in a week, from its first day on, and how many mature events that has. */
+    /** The value of a draft in a week, from Monday or the first day on, and how many mature events that has. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ReportWeek(
             @JsonProperty("day") String day,
@@ -2281,7 +2281,8 @@ public interface Types {
      * `before` is the total of as many days directly before these, null where there is no change. `review_hours`
      * is the time from claim to decision of cases that were decided in these days, each at most as long as a
      * claim locks it. `declines` is null where nothing was explored, `missed_fraud` where no approval was
-     * sampled; `limits` has those of shroff.yaml.
+     * sampled; `limits` has those of shroff.yaml. `oldest` is the day of the oldest event where that lies before
+     * the days of the answer and no first day was asked for, else null.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Results(
@@ -2295,7 +2296,8 @@ public interface Types {
             @JsonProperty("review_hours") Double reviewHours,
             @JsonProperty("declines") DeclineValue declines,
             @JsonProperty("missed_fraud") MissedFraudRate missedFraud,
-            @JsonProperty("limits") List<SchemeRatio> limits) {}
+            @JsonProperty("limits") List<SchemeRatio> limits,
+            @JsonProperty("oldest") String oldest) {}
 
     /** The result for each entry. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
