@@ -236,3 +236,15 @@ def stack_of(error: BaseException) -> list[str]:
         frames.append(f"{'/'.join(parts[-count:])}:{traced.tb_lineno} {code.co_name}")
         traced = traced.tb_next
     return frames[-FRAMES_MAX:]
+
+
+def noted(words: str, note: str) -> ValueError:
+    """A mistake with a note, which is for CSV."""
+    error = ValueError(words)
+    error.add_note(note)
+    return error
+
+
+def notes_of(error: BaseException | None) -> str:
+    """The notes of a mistake."""
+    return "".join(getattr(error, "__notes__", ()))

@@ -18,8 +18,18 @@ import shroff
 from shroff.app.cases.case_operations import NoteCase
 from shroff.app.rules.draft_operations import ShowDrafts
 from shroff.errors import TransientError, UsageError
+from shroff.language.expression import Literal
+from shroff.language.types import INTEGER, TEXT
 from shroff.people.audit_operations import ListAudit
-from shroff_plugins.assistant.assistant_operations import TRIES, DraftRule, SumUpCase, invented, record_of, vocabulary
+from shroff_plugins.assistant.assistant_operations import (
+    TRIES,
+    DraftRule,
+    SumUpCase,
+    _masked,
+    invented,
+    record_of,
+    vocabulary,
+)
 from tests.support.projects import write_files
 from tests.support.webs import Asker, Browser, run
 
@@ -188,6 +198,24 @@ def test_a_case_is_summed_up_without_names_keys_notes_and_texts(with_case: Path)
     sent = json.dumps(model.asked)
     assert SECRET not in sent
     assert "5 payments in an hour" in sent
+
+
+TEXT_VALUE, AMOUNT = Literal(TEXT, ""), Literal(INTEGER, 0)
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason", "shown"),
+    [
+        ([AMOUNT, " paid at ", TEXT_VALUE, " and ", AMOUNT], "5 paid at x and y and 7", "5 paid at … and …"),
+        ([TEXT_VALUE, TEXT_VALUE, ", ", AMOUNT], "ab, 3", "……, 3"),
+        ([TEXT_VALUE, " now"], "a now now", "… now"),
+        (["in all ", AMOUNT], "in all 12", "in all 12"),
+        (["in all ", AMOUNT], "in sum 12", ""),
+        ([TEXT_VALUE, " ", TEXT_VALUE, " ", TEXT_VALUE, " ", TEXT_VALUE, " now"], " " * 2_000 + "then", ""),
+    ],
+)
+def test_values_of_a_reason_are_covered_up_and_no_reason_takes_long(parts, reason, shown) -> None:
+    assert _masked(reason, parts) == shown
 
 
 def test_a_hundred_invented_numbers_are_refused(with_case: Path) -> None:

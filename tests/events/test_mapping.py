@@ -112,7 +112,8 @@ def admit(
 ) -> Event:
     events = declare(text)
     fields = Mapper(events.types["payment"], format).fields(MappedRow(file, number, columns))
-    return EventValidator(events, Settings()).admit("payment", fields, is_strict=False)
+    validator = EventValidator(events, Settings())
+    return (validator.of_csv() if format == "csv" else validator).admit("payment", fields, is_strict=False)
 
 
 def mistakes_of(text: str, columns: dict[str, object], *, format: str = "csv") -> dict[str, str]:

@@ -504,6 +504,9 @@ def test_lines_csv_and_parquet_hold_the_same_rows(bank, asked, printed, kind, ro
     assert len(printed("export", kind)[1].splitlines()) == rows
     table = list(csv.DictReader(io.StringIO(printed("export", kind, "--format", "csv")[1])))
     assert printed("export", kind, "--format", "parquet", "--out", "out.parquet")[:2] == (0, "")
+    for name in ("out.parquet", "out.csv", "out.jsonl"):
+        document = asked("export", kind, "--out", name)[1]
+        assert document == {"file": name, "rows": rows, "seconds": document["seconds"]}
     columns = pq.read_table(bank / "out.parquet").to_pylist()
     assert len(table) == len(columns) == rows
     assert [list(row) for row in table] == [list(row) for row in columns]

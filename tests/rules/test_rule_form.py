@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import Problem, UsageError
-from shroff.language.parser import parse
+from shroff.language.parser import Token, parse, tokens
 from shroff.language.syntax import Binary, Syntax
 from shroff.language.yaml.text import read
+from shroff.rules import texts
 from shroff.rules.rule_tests import RuleTestEvent, RuleTestForm
 from shroff.rules.texts import (
     FALSE,
@@ -135,6 +138,35 @@ def test_templates_pass_through_their_forms() -> None:
             found += 1
 
     assert found > 30
+
+
+def test_a_condition_longer_than_any_is_one_row_of_text() -> None:
+    long = "(" * 3_000 + "1 > 0" + ")" * 3_000
+
+    assert rows_of(long) == ("and", [[FormRow(long)]])
+
+
+def test_brackets_around_all_of_a_condition_are_taken_off_in_one_walk() -> None:
+    walked = 0
+
+    class Counted(list[Token]):
+        """Tokens that count how many of them somebody walks over; a part of them does, too."""
+
+        def __iter__(self) -> Iterator[Token]:
+            nonlocal walked
+            walked += len(self)
+            return super().__iter__()
+
+        def __getitem__(self, at: Any) -> Any:
+            found = super().__getitem__(at)
+            return Counted(found) if isinstance(at, slice) else found
+
+    part = Counted(tokens("(" * 900 + "[1] == [(2)]" + ")" * 900)[:-1])
+    inside = texts._bare(part)
+
+    assert walked <= 2 * len(part)
+    assert "".join(token.text for token in inside) == "[1]==[(2)]"
+    assert [token.text for token in texts._bare(tokens("(a) and (b)")[:-1])] == ["(", "a", ")", "and", "(", "b", ")"]
 
 
 def test_rows_and_one_level_of_groups_are_shown_and_what_is_deeper_is_text() -> None:

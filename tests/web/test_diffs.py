@@ -42,10 +42,21 @@ def test_one_changed_line_between_many_equal_ones_is_found():
 
 
 def test_texts_that_are_too_much_alike_are_all_gone_and_all_new():
-    found = diff("x\n" + "a\n" * 300 + "y\n", "y\n" + "a\n" * 300 + "x\n")
+    found = diff("x\n" + "a\n" * 250 + "y\n", "y\n" + "a\n" * 250 + "x\n")
 
     assert {item.kind for item in found} == {"gone", "new"}
-    assert len(found) == 604
+    assert len(found) == 504
+
+
+@pytest.mark.parametrize("before", ["", "b\n" * 1_000, "".join(f"b-{number}\n" for number in range(5_000))])
+def test_of_very_many_lines_the_first_are_shown_and_the_others_counted(before: str):
+    after = "".join(f"a-{number}\n" for number in range(20_000))
+    *found, last = diff(before, after)
+
+    shown = [line for line in found if line.kind != "skip"]
+    assert len(shown) <= 2 * diffs.LINES_MAX
+    left = before.count("\n") + after.count("\n") - len(shown)
+    assert (last.kind, last.parts) == ("more", [(f"and {left:,} more lines", False)])
 
 
 def test_lines_of_many_equal_words_are_all_gone_and_all_new():

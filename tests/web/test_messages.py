@@ -11,7 +11,7 @@ import pytest
 
 from shroff.errors import StorageError
 from shroff.web.http import streaming
-from shroff.web.http.messages import COOKIES_MAX, Request
+from shroff.web.http.messages import COOKIES_MAX, Request, decoded
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.streaming import Stream, Streams
 
@@ -74,6 +74,11 @@ def test_quotes_in_a_cookie_cost_nothing():
 def test_a_query_that_is_none_is_refused(query):
     with pytest.raises(ProblemError, match="UTF-8"):
         _ = request(query=query).query_params
+
+
+def test_a_body_that_is_nested_too_deep_is_said_to_be_so():
+    with pytest.raises(ProblemError, match="it is nested too deep"):
+        decoded(b'{"params": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", dict)
 
 
 def test_a_stream_to_somebody_who_takes_nothing_ends(monkeypatch):

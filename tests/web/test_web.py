@@ -370,7 +370,7 @@ def test_a_query_that_is_refused_has_taken_nothing(bank):
     run(bank, steps)
 
 
-def test_each_route_of_the_api_refuses_an_unknown_name_in_its_query_and_says_the_nearest(bank):
+def test_each_route_of_the_api_refuses_an_unknown_or_doubled_name_in_its_query(bank):
     async def steps(asks: Asker) -> None:
         routes = [route for route in asks.service.routes if route.path.startswith("/api/v1")]
         assert len(routes) > 100
@@ -380,10 +380,15 @@ def test_each_route_of_the_api_refuses_an_unknown_name_in_its_query_and_says_the
             for name in route.told.query:
                 with pytest.raises(BadQueryError, match=f"Did you mean {name}"):
                     route.check_query([f"{name}s"])
-            route.check_query([*route.told.query, "_", "_cache"])
+            route.check_query([*route.told.query, "_", "_cache", "_"])
+            for name in route.told.query:
+                with pytest.raises(BadQueryError, match="give it once"):
+                    route.check_query([name, "_", name])
         late = (await asks.ask("GET", "/api/v1/disputes?due_within=soon")).json()["detail"]
         assert late.startswith("due_within: "), late
         assert (await asks.ask("GET", "/api/v1/flags?entity=card", key="")).status == 401
+        doubled = await asks.ask("GET", "/api/v1/flags?entity=card&entity=merchant&key=ct")
+        assert (doubled.status, doubled.json()["detail"]) == (400, "entity is there twice; give it once.")
 
     run(bank, steps)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shroff.events.formats.wire import JsonDecoder
 from shroff.events.intake import Intake
-from shroff.events.raw_values import REQUEST_DEPTH_MAX, depth, is_too_deep
+from shroff.events.raw_values import REQUEST_DEPTH_MAX, is_deep
 from shroff.features.kernels.native import Native
 from shroff.log.columns import lines as line_runs
 from shroff.log.columns import read_lines
@@ -130,47 +130,29 @@ def test_a_list_that_cannot_be_one_is_refused_as_a_whole(body):
         reader().many("payment", body, "me", are_lines=False)
 
 
-def test_what_is_nested_too_deep_is_refused_before_it_is_read():
-    submission = reader().one("payment", b"[" * (REQUEST_DEPTH_MAX + 1), "me")
+@pytest.mark.parametrize("levels", [REQUEST_DEPTH_MAX + 1, 20_000])
+def test_what_is_nested_too_deep_is_refused_alone_and_among_others(levels):
+    deep = b"[" * levels + b"]" * levels
 
-    assert submission.refusal == "it is nested too deep"
-
-
-@given(
-    st.lists(
-        st.sampled_from([1, 2, REQUEST_DEPTH_MAX, REQUEST_DEPTH_MAX + 1, "{" * REQUEST_DEPTH_MAX, "", 0]),
-        min_size=1,
-        max_size=4,
-    )
-)
-def test_a_list_with_one_element_that_is_too_deep_is_refused(elements):
-    shown = [
-        b"[" * element + b"]" * element if isinstance(element, int) and element else msgspec.json.encode(element)
-        for element in elements
-    ]
-    body = b"[" + b",".join(shown) + b"]"
-
-    if any(map(is_too_deep, shown)):
-        with pytest.raises(TooMuchError, match="nested too deep"):
-            pieces(body, are_lines=False)
+    assert reader().one("payment", deep, "me").refusal == "it is nested too deep"
+    if levels < 1_000:
+        found, mistakes = reader().many("payment", b"[%b,%b]" % (deep, raw()), "me", are_lines=False)
+        assert [item.refusal for item in found] == ["it is nested too deep", None]
+        assert list(mistakes) == [[("", "it is nested too deep")], []]
     else:
-        assert pieces(body, are_lines=False) == shown
+        with pytest.raises(TooMuchError, match="nested too deep"):
+            pieces(b"[%b]" % deep, are_lines=False)
 
 
 @pytest.mark.slow
-@given(JSON)
-def test_depth_is_that_of_the_value(value):
+@given(JSON, st.integers(0, 5))
+def test_depth_is_that_of_the_value(value, levels):
     def deep(part: object) -> int:
         if isinstance(part, dict):
             return 1 + max(map(deep, part.values()), default=0)
         return 1 + max(map(deep, part), default=0) if isinstance(part, list) else 0
 
-    assert depth(msgspec.json.encode(value)) == deep(value)
-
-
-@given(st.binary())
-def test_depth_of_anything_is_found(body):
-    assert is_too_deep(body, 0) == (depth(body) > 0)
+    assert is_deep(msgspec.json.encode(value), value, levels) == (deep(value) > levels)
 
 
 @pytest.mark.parametrize("are_lines", [True, False])

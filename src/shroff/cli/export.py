@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ WAREHOUSE = "warehouse"
 KINDS = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
 
 
-@command("export")
+@command("export", json_words="With --out, print one JSON document on standard output, and nothing else.")
 @click.argument("what", metavar="|".join(KINDS), shell_complete=completion.words(*KINDS))
 @click.option(
     "--format",
@@ -93,13 +94,16 @@ def export(
     format_ = (format_ or "jsonl") if out is None else out_format(out, format_, exports.FORMATS)
     if format_ == "parquet" and out is None:
         raise UsageError("a Parquet file needs a name: add --out FILE.")
+    rows, began_s = 0, time.perf_counter()
     with session.project.log.reading() as log:
         if out is None:
             for batch in exports.lines(log, kind, format_):
                 session.write(b"".join(batch))
         elif format_ == "parquet":
-            write_tables(out, exports.schema(kind), exports.tables(log, kind))
+            rows = write_tables(out, exports.schema(kind), exports.tables(log, kind))
         else:
-            write_lines(out, exports.lines(log, kind, format_))
+            rows = write_lines(out, exports.lines(log, kind, format_)) - (format_ == "csv")  # its header
+    if out is not None:
+        session.answer({"file": str(out), "rows": rows, "seconds": round(time.perf_counter() - began_s, 3)}, "")
     session.flush()
     session.next("shroff explain ID" if what == "decisions" else "shroff export decisions")

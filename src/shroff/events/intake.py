@@ -379,7 +379,8 @@ class Intake:
         self, type_name: str, reading: LineReading
     ) -> Callable[[Line, MappedRow, Mapping[str, object] | None], Submission]:
         """What makes a submission of a line of one type; with fields where the line names its type itself."""
-        validator, source, keeper, seals = self._validator, reading.source, reading.keeper, reading.seals
+        validator = self._validator.of_csv() if reading.format == "csv" else self._validator
+        source, keeper, seals = reading.source, reading.keeper, reading.seals
         header = reading.header
         mapper, is_label = reading.mappers[type_name], type_name == LABEL
         hidden, arrived = mapper.hidden, mapper.arrived

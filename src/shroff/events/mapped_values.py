@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from shroff.errors import notes_of
 from shroff.events.raw_values import Exact, Instant, LocalTime, RawDuration, RefusedValue, shown, text_of
 from shroff.events.validation import HIDDEN
 from shroff.language.types import Type
@@ -63,7 +64,7 @@ def made(evaluate: Read, form: Callable[[Any], object] | None, *, is_secret: boo
         try:
             value = evaluate(row)
         except (ValueError, OverflowError) as error:
-            return RefusedValue(HIDDEN if is_secret else _reason(error))
+            return RefusedValue(HIDDEN) if is_secret else RefusedValue(_reason(error), notes_of(error))
         return value if value is None or form is None else form(value)
 
     return read

@@ -7,7 +7,6 @@ wide a float was, that an integer is an instant.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,9 +23,6 @@ from shroff.runtime.values import FrozenStruct
 SHOWN_MAX = 60  # characters of a value that a message repeats
 REQUEST_DEPTH_MAX = 32  # levels of lists and objects in one another, in an event that a program sends
 DEPTH_MAX = 200  # the same of a line: what writes and hashes its values calls itself some twice for each
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # one without an end goes on to it: so it is linear
-_SCREEN = re.compile(rb"[^][{}]+")
-_FLAT = re.compile(rb"(?:\{\}|\[\])+")  # with nothing inside; 10,000 beside each other are as deep as one
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -75,6 +71,7 @@ class RefusedValue(FrozenStruct):
     """A value that a mapping could not make, with the reason; validation reports it with the other mistakes."""
 
     words: str
+    cure: str = ""  # for a CSV
 
 
 def shortest_decimal(value: float) -> str:
@@ -129,45 +126,28 @@ def kept_bytes(text: str) -> bytes:
 
 def parsed(text: str) -> object:
     """The object or the array of a text that holds JSON, None for any other text."""
-    if not text.lstrip().startswith(("{", "[")) or is_too_deep(text.encode("utf-8", "replace"), DEPTH_MAX):
+    if not text.lstrip().startswith(("{", "[")):
         return None
     try:
-        return _NESTED.decode(text)
-    except ValueError:
+        value = _NESTED.decode(text)
+    except (ValueError, RecursionError):
         return None
-
-
-def depth(raw: bytes) -> int:
-    """Nesting depth of lists and objects of a JSON text.
-
-    >>> depth(b'{"a": [1, {"b": "[[["}]}')
-    3
-    """
-    deepest = now = 0
-    for part in _FLAT.sub(b"-", _SCREEN.sub(b"", _STRINGS.sub(b"", raw))):
-        deepest = max(deepest, now + (part in b"[{-"))
-        now += 1 if part in b"[{" else -(part in b"]}")
-    return deepest
-
-
-def is_too_deep(raw: bytes, depth_max: int = REQUEST_DEPTH_MAX) -> bool:
-    """Whether the depth exceeds `depth_max`; fast for flat texts."""
-    return raw.count(b"{") + raw.count(b"[") > depth_max and depth(raw) > depth_max
+    return None if is_deep(text.encode("utf-8", "replace"), value) else value
 
 
 def is_deep(raw: bytes, value: object, depth_max: int = DEPTH_MAX) -> bool:
-    """Whether the decoded value of a JSON text has more levels than `depth_max`; a tenth of the time of `depth`."""
+    """Whether the decoded value of a JSON text has more levels than `depth_max`; fast for flat texts."""
     if raw.count(b"{") + raw.count(b"[") <= depth_max:
         return False
     level = [value]
-    for _ in range(depth_max + 1):
+    for _ in range(depth_max):
         level = [
             item
             for part in level
             if isinstance(part, dict | list)
             for item in (part.values() if isinstance(part, dict) else part)
         ]
-    return bool(level)
+    return any(isinstance(part, dict | list) for part in level)
 
 
 def inside(value: object, key: str | int) -> object:

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from shroff.errors import nearest
+from shroff.errors import nearest, noted, notes_of
 from shroff.events.event import YEAR_1_MS, read_time
 from shroff.events.raw_values import (
     Exact,
@@ -51,7 +51,7 @@ LABEL_CURES = {
     "\"time(row.known_at, '%d.%m.%Y')\" } } }",
 }
 _HINT = re.compile(  # what a parser says behind the value that it quotes
-    r"""(?:'(?:[^'\\]|\\.)*'|"[^"]*") is not a (?:time|decimal number)(: .*|; for .*)"""
+    r"""(?:'(?:[^'\\]|\\.)*'|"[^"]*") is not a time(: .*)"""
 )
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _EXPECTED = {
@@ -108,20 +108,22 @@ def reader(type_: Type, *, currency: str, is_id: bool = False, may_have_more: bo
 def as_of_label(read: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:
     """Give the reader of a label's field: verdict and source in any case with blanks around, a plain day as its start.
 
-    The messages of what is refused end with the expression that reads such a file.
+    A note of what is refused is the expression that reads such a CSV.
     """
     by_case, is_time = name in {"verdict", "source"}, name == "known_at"
 
-    def read_label(value: object) -> Any:
-        if by_case and type(value) is str:
-            value = value.strip().lower()
-        elif is_time and is_plain_day(value):
-            value = f"{str(value).strip()}T00:00:00Z"
+    def read_label(sent: object) -> Any:
+        value = sent
+        if by_case and type(sent) is str:
+            value = sent.strip().lower()
+        elif is_time and is_plain_day(sent):
+            value = f"{str(sent).strip()}T00:00:00Z"
         try:
             return read(value)
         except ValueError as error:
-            words = LABEL_CURES.get(name) if type(value) is str and not str(error).endswith("?") else None
-            raise ValueError(f"{str(error).rstrip('.')}. {words}" if words else str(error)) from None
+            words = str(error).rstrip(".").replace(shown(value), shown(sent), 1)
+            has_cure = type(value) is str and name in LABEL_CURES and not words.endswith("?")
+            raise noted(words, f". {LABEL_CURES[name]}" if has_cure else "") from None
 
     return read_label if by_case or is_time else read
 
@@ -323,8 +325,8 @@ def _fitting(units: int, value: object) -> int:
 
 
 def _wrong(value: object, error: ValueError | None = None) -> ValueError:
-    """The value, and a parser's reason: that its day does not exist, or how decimal commas are read."""
+    """The value, and a parser's reason: that its day does not exist; a note says how decimal commas are read."""
     if isinstance(value, RefusedValue):
-        return ValueError(value.words)
+        return noted(value.words, value.cure)
     hint = _HINT.match(str(error))
-    return ValueError(f"found {shown(value)}{hint[1] if hint else ''}")
+    return noted(f"found {shown(value)}{hint[1] if hint else ''}", notes_of(error))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from typing import Any, cast
 
-from shroff.errors import InputError, nearest
+from shroff.errors import InputError, nearest, notes_of
 from shroff.events.conversion import Conversion, ConvertedField, converted_fields, original_places
 from shroff.events.definitions import Events, EventType, Field, Settings
 from shroff.events.event import Event, time_text
@@ -114,7 +115,7 @@ class EventValidator:
         hasher: Callable[[str], str] | None = None,
         conversion: Conversion | None = None,
     ) -> None:
-        self._events, self._settings, self._conversion = events, settings, conversion
+        self._events, self._settings, self._conversion, self.is_csv = events, settings, conversion, False
         self._hasher = hasher
         self._currency = settings.currency
         self._plans = {name: self._plan(event_type) for name, event_type in events.types.items()}
@@ -122,6 +123,12 @@ class EventValidator:
         self._naming = [
             (name, type_.name, unique_text(type_.fields[type_.at(name)].type)) for name, type_ in events.naming.items()
         ]
+
+    def of_csv(self) -> EventValidator:
+        """The same for lines of CSV: its messages say how such files are mapped."""
+        made = copy(self)
+        made.is_csv = True
+        return made
 
     def admit(
         self, type_name: str, fields: Mapping[str, object], *, is_strict: bool, hidden: frozenset[str] = frozenset()
@@ -227,7 +234,7 @@ class EventValidator:
                 values.append(read(value))
             except (ValueError, OverflowError) as error:
                 values.append(None)
-                mistakes.append((name, _words(step, value, error, hidden)))
+                mistakes.append((name, _words(step, value, error, hidden, is_csv=self.is_csv)))
         for at in plan.converted:
             mistakes += self._read_original(plan, values, at, hidden)
         if is_strict and not plan.names.issuperset(fields):
@@ -261,7 +268,10 @@ class EventValidator:
             units = _original_reader(type_, code)(value)
             values[at.original] = check_units(units * unit, f"found {shown(value)}, which")
         except (ValueError, OverflowError) as error:
-            yield step.name, _words(replace(step, expected=expectation(type_, code)), value, error, hidden)
+            yield (
+                step.name,
+                _words(replace(step, expected=expectation(type_, code)), value, error, hidden, is_csv=self.is_csv),
+            )
 
     def _plan(self, event_type: EventType, optional: frozenset[str] = frozenset()) -> _ReadPlan:
         steps = tuple(self._step(field, event_type, optional) for field in event_type.fields)
@@ -398,14 +408,15 @@ def _beyond(plan: _ReadPlan, values: Sequence[Any], hidden: frozenset[str]) -> l
     return found
 
 
-def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str]) -> str:
+def _words(step: _Step, value: object, error: Exception, hidden: frozenset[str], *, is_csv: bool = False) -> str:
+    told = f"{error}{notes_of(error) if is_csv else ''}"
     if isinstance(value, RefusedValue):  # made by an expression, which says itself what it reads
-        return f"expected {step.expected.partition(' with its offset')[0]}; {value.words}"
+        return f"expected {step.expected.partition(' with its offset')[0]}; {told}"
     if step.is_secret:
         return f"expected {step.expected}; {_PERSONAL if step.is_personal else _NOT_SHOWN}"
     if step.name in hidden:
         return f"expected {step.expected}; {HIDDEN}"
-    return f"expected {step.expected}; {error}"
+    return f"expected {step.expected}; {told}"
 
 
 def latest_ms(settings: Settings, now_ms: int) -> int:

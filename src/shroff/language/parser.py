@@ -69,8 +69,6 @@ def parse(text: str) -> Syntax:
 
     Raises: ExpressionError with the place of the first mistake.
     """
-    if len(text) > LENGTH_MAX:
-        raise ExpressionError(f"the expression has {len(text)} characters; at most {LENGTH_MAX} are read", 0, 1)
     parser = _Parser(text)
     tree = parser.expression()
     if parser.token.kind != "end":
@@ -86,6 +84,8 @@ def tokens(text: str) -> list[Token]:
     >>> [token.text for token in tokens("a.b >= 1_000")]
     ['a', '.', 'b', '>=', '1_000', '']
     """
+    if len(text) > LENGTH_MAX:
+        raise ExpressionError(f"the expression has {len(text)} characters; at most {LENGTH_MAX} are read", 0, 1)
     found: list[Token] = []
     at = 0
     while at < len(text):

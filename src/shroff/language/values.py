@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from msgspec.json import encode as to_json
 
-from shroff.errors import UsageError
+from shroff.errors import UsageError, noted
 from shroff.json_types import TextDict
 from shroff.language.types import INTEGER_MAX, INTEGER_MIN, UNITS_MAX, WIDE_MAX, WIDE_MIN, Type
 
@@ -108,11 +108,12 @@ def show_duration(value_ms: int) -> str:
 def parse_decimal(text: str) -> tuple[int, int]:
     """Parse a decimal as (digits, places): `-1.50` is (-150, 2), `2e3` is (2000, 0).
 
-    Raises: ValueError where it is no decimal, or has more than 400 digits.
+    Raises: ValueError where it is no decimal, a note of which says how a CSV is read that has it, or has more than
+        400 digits.
     """
     found = _DECIMAL.fullmatch(text.strip())
     if not found or not (found[2] or found[3]):
-        raise ValueError(f"{quoted(text)} is not a decimal number{_decimal_cure(text)}")
+        raise noted(f"{quoted(text)} is not a decimal number", _decimal_cure(text))
     sign, whole, fraction, exponent = found[1], found[2], found[3] or "", int(found[4] or 0)
     if len(whole) + len(fraction) + abs(exponent) > 400:
         raise ValueError("the number has too many digits")
@@ -147,7 +148,7 @@ def with_point(text: str, mark: str = ",") -> str:
 
 
 def _decimal_cure(text: str) -> str:
-    """Which setting reads a text that is no decimal, where one does."""
+    """Which setting for CSV reads a text that is no decimal, where one does."""
     meant: TextDict = {}  # what it is, and by which mark
     for mark in (".", ","):
         with suppress(ValueError):

@@ -17,6 +17,6 @@ from shroff.events.formats.encodings import json_columns
 from shroff.events.intake import Submission
 from shroff.events.labels import LogEvent
 from shroff.events.mapping import MappedRow, Mapper, row_leaf, value_at
-from shroff.events.raw_values import Instant, RawDuration, RefusedValue, canonical_json, text_of
+from shroff.events.raw_values import REQUEST_DEPTH_MAX, Instant, RawDuration, RefusedValue, canonical_json, text_of
 from shroff.events.summary import EventSummary, summary_of
 from shroff.events.validation import secret_fields, undeclared

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from shroff.events.raw_values import is_too_deep
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.web.api.cases.case_files import number_of
@@ -17,7 +16,7 @@ from shroff.web.http.routes import Handle, Panel, Route, RouteDoc, Screen, api
 from shroff.web.http.schemas import field_schema
 from shroff.web.pages.charts.bars import COLUMNS_MAX, Bars, bars_of, day_text, signed_bars, with_open
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.renderer import days_zone, page, see_other, with_panel
+from shroff.web.pages.renderer import csv_file, days_zone, page, see_other, with_panel
 from shroff.web.pages.words import sentence
 from shroff.web.service import Service
 from shroff.worker.answers import UNPROCESSABLE

@@ -431,6 +431,12 @@ def _parts(part: list[Token], words: Collection[str]) -> list[list[Token]]:
 
 def _bare(part: list[Token]) -> list[Token]:
     """Without the brackets around all of it."""
-    while part and part[0].text == "(" and [at for at, _ in _outer(part)] == [0, len(part) - 1]:
-        part = part[1:-1]
-    return part
+    opened, ends, at = list[int](), dict[int, int](), 0
+    for place, token in enumerate(part):
+        if token.kind == "sign" and token.text in {"(", "["}:
+            opened.append(place)
+        elif token.kind == "sign" and token.text in {")", "]"} and opened:
+            ends[opened.pop()] = place
+    while ends.get(at) == len(part) - 1 - at and part[at].text == "(":
+        at += 1
+    return part[at : len(part) - at]

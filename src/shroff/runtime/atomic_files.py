@@ -36,7 +36,8 @@ GROUP_ROWS = 1 << 17  # of a row group, at least
 _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 _PACKED = frozenset([".gz", ".zip", ".bz2", ".xz", ".zst"])
 _FOREIGN = _PACKED | {".tsv", ".avro", ".arrow", ".feather", ".orc", ".xlsx", ".xls", ".ods", ".html", ".xml"}
-_FORMULA = re.compile(r"[=+@\t\r\n\uff0b\uff0d\uff1d\uff20]|-(?!\d+(?:\.\d+)?$)")  # the wide forms count, too
+FORMULA = tuple("=+-@\t\r\n\uff0b\uff0d\uff1d\uff20")  # how what a spreadsheet runs begins; the wide forms count, too
+_BELOW_ZERO = re.compile(r"-\d+(?:\.\d+)?")
 
 _SECRET_ENDINGS = (".key", ".pem", ".p12", ".pfx", ".jks")
 _CURE = "Replace it by a plain file."
@@ -318,24 +319,28 @@ def _wider(schema: pa.Schema, found: pa.Schema) -> pa.Schema:
     return schema
 
 
-def write_lines(out: Path, batches: Iterable[Iterable[bytes]]) -> None:
-    """Write lines, which have their ends, into one file; into a device or a pipe as they come.
+def write_lines(out: Path, batches: Iterable[Sequence[bytes]]) -> int:
+    """Write lines, which have their ends, into one file; into a device or a pipe as they come. Gives their number.
 
     Raises: BrokenPipeError where nobody reads a pipe on; else as `unfinished`.
     """
-    if is_stream(out):
-        _write_into(out, batches)
-        return
-    with unfinished(out) as part, part.open("wb") as file:
+    count = 0
+    with _opened(out) as file:
         for batch in batches:
             file.writelines(batch)
+            count += len(batch)
+    return count
 
 
-def _write_into(out: Path, batches: Iterable[Iterable[bytes]]) -> None:
+@contextmanager
+def _opened(out: Path) -> Iterator[BinaryIO]:
+    if not is_stream(out):
+        with unfinished(out) as part, part.open("wb") as file:
+            yield file
+        return
     try:
         with out.open("wb") as stream:
-            for batch in batches:
-                stream.writelines(batch)
+            yield stream
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -351,7 +356,9 @@ def csv_line(cells: Iterable[str]) -> bytes:
     '=1+1,'-1+1,-1.50,"a, b",c-1
     """
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(f"'{cell}" if _FORMULA.match(cell) else cell for cell in cells)
+    csv.writer(out, lineterminator="\n").writerow(
+        f"'{cell}" if cell.startswith(FORMULA) and not _BELOW_ZERO.fullmatch(cell) else cell for cell in cells
+    )
     return out.getvalue().encode()
 
 

@@ -10,7 +10,7 @@ from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import READ, Intake, OwnTypes, Submission
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
-from shroff.events.raw_values import is_too_deep
+from shroff.events.raw_values import REQUEST_DEPTH_MAX
 from shroff.events.validation import secret_fields
 from shroff.language.expression import RowValue
 from shroff.language.types import TEXT
@@ -104,7 +104,7 @@ class PushReader:
 
 def _line(push: Push, kind: str) -> Line:
     """A message as a line: its fields as columns, and the sender's metadata under the source's kind."""
-    columns, words = (None, "the message is nested too deep") if is_too_deep(push.body) else json_columns(push.body)
+    columns, words = json_columns(push.body, REQUEST_DEPTH_MAX)
     if columns is None:
         told = (words or "").replace("the line", "the message", 1)
         return Line(0, push.body, None, told, where=push.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -15,7 +14,7 @@ from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import FieldMistakes, Intake, Submission
 from shroff.events.mapping import LABEL
-from shroff.events.raw_values import REQUEST_DEPTH_MAX, is_too_deep
+from shroff.events.raw_values import REQUEST_DEPTH_MAX
 from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import LineOrigin, LiveForms
 from shroff.log.event_notes import POSTED
@@ -25,8 +24,6 @@ from shroff.runtime.progress import unheard
 
 SOURCE = POSTED
 COUNT_MAX = 10_000  # events of one request
-_TOO_DEEP = "the list is nested too deep"
-_FIRST = itemgetter(0)
 
 Mistakes = Sequence[tuple[str, str]]  # path and words of each
 
@@ -73,7 +70,7 @@ class RequestReader:
         Args:
             hidden: Fields whose value no message repeats, beside the hashed ones.
         """
-        columns, words = (None, "it is nested too deep") if is_too_deep(raw) else json_columns(raw)
+        columns, words = json_columns(raw, REQUEST_DEPTH_MAX)
         if columns is None:
             line = Line(0, raw, None, words, where=place)
             told = (words or "").replace("the line", "it", 1)
@@ -140,17 +137,10 @@ def pieces(raw: bytes, *, are_lines: bool) -> list[bytes]:
     else:
         try:
             found = [bytes(document) for document in from_json(raw, type=list[msgspec.Raw])]
-        except (ValueError, RecursionError) as error:
-            words = f"it is not a JSON list: {error}"
-            raise TooMuchError(_TOO_DEEP if is_too_deep(raw, REQUEST_DEPTH_MAX + 1) else words) from None
-        if not _are_flat(raw, found) and any(map(is_too_deep, found)):
-            raise TooMuchError(_TOO_DEEP)
+        except RecursionError:
+            raise TooMuchError("the list is nested too deep") from None
+        except ValueError as error:
+            raise TooMuchError(f"it is not a JSON list: {error}") from None
     if len(found) > COUNT_MAX:
         raise TooMuchError(f"a request holds at most {COUNT_MAX:,} events, and this one has {len(found):,}; split it")
     return found
-
-
-def _are_flat(raw: bytes, elements: Sequence[bytes]) -> bool:
-    """Whether no element of a list can be too deep, as so few brackets are beyond the first of each."""
-    firsts = bytes(map(_FIRST, elements))
-    return raw.count(b"{") + raw.count(b"[") - firsts.count(b"{") - firsts.count(b"[") <= REQUEST_DEPTH_MAX

@@ -258,8 +258,12 @@ def invented(summary: str, record: str) -> list[str]:
 
 
 def _masked(reason: str, parts: Sequence[str | Node]) -> str:
-    """A recorded reason with `…` for each value that is no number; nothing where the rule's words are others now."""
-    found = re.fullmatch("".join(re.escape(part) if isinstance(part, str) else "(.*?)" for part in parts), reason)
+    """A recorded reason with `…` for each value that is no number; nothing where the rule's words are others now.
+
+    A value ends where the words behind it first follow, so that nothing is tried twice.
+    """
+    runs = "".join(re.escape(part) if isinstance(part, str) else ")(?>(.*?)" for part in parts)
+    found = re.match(rf"(?>{runs}\Z)", reason)
     values = iter(found.groups() if found else ())
     shown = (part if isinstance(part, str) else _shown(part, next(values)) for part in (parts if found else ()))
     return "".join(shown)

@@ -12,6 +12,7 @@ from msgspec.json import encode as to_json
 
 from shroff.errors import InputError
 from shroff.plugins.events import (
+    REQUEST_DEPTH_MAX,
     Event,
     EventType,
     Instant,
@@ -28,7 +29,7 @@ from shroff.plugins.events import (
 )
 from shroff.plugins.language import Evaluate, FeatureValue, Node, Score, ThisField, compile_row
 from shroff.plugins.values import FrozenStruct, replace
-from shroff.plugins.web import Mistakes, is_too_deep
+from shroff.plugins.web import Mistakes
 from shroff_plugins.earlier_calls.calls import OF_DECISION, UNREAD, Answered, MappedCall
 
 MADE_ID = "call:"  # how an id begins that was made
@@ -77,7 +78,7 @@ class CallReader:
         """
         columns, words = columns_of(raw)
         if columns is None:
-            raise InputError([("", words.replace("the line", "it", 1))])
+            raise InputError([("", words)])
         row = MappedRow("", 0, self._laid_out(columns))
         mapped = self._mapper.fields(row)
         fields = {name: value for name in self._mapper.names if (value := mapped.get(name)) is not None and value != ""}
@@ -185,8 +186,8 @@ class CallReader:
 
 def columns_of(raw: bytes) -> tuple[Mapping[str, object] | None, str]:
     """The values of a body by name, or the words of why it is none."""
-    columns, words = (None, "it is nested too deep") if is_too_deep(raw) else json_columns(raw)
-    return columns, words or ""
+    columns, words = json_columns(raw, REQUEST_DEPTH_MAX)
+    return columns, (words or "").replace("the line", "it", 1)
 
 
 def _value(raw: Raw) -> Any:

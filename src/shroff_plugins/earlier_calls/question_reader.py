@@ -50,7 +50,7 @@ class QuestionReader:
         """Questions in a body, one or many. Raises: InputError with the path of each mistake."""
         columns, words = columns_of(raw)
         if columns is None:
-            raise InputError([("", words.replace("the line", "it", 1))])
+            raise InputError([("", words)])
         many = self.call.many
         if not many:
             return [(columns, self.asked(columns))]

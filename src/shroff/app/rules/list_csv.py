@@ -13,9 +13,10 @@ from collections.abc import Iterable
 from shroff.errors import UsageError
 from shroff.project.lists import Entry
 from shroff.project.reference import LIST_COLUMNS
+from shroff.runtime.atomic_files import FORMULA
 
-_FORMULA = tuple("=+-@\t\r")
 _TEXT = "'"
+_SIGNS = (*FORMULA, _TEXT)
 LINES_MAX = 50_000
 
 
@@ -54,8 +55,8 @@ def read(text: str, added_by: str) -> list[Entry]:
 
 
 def _sent(cell: str) -> str:
-    return _TEXT + cell if cell.startswith((*_FORMULA, _TEXT)) else cell
+    return _TEXT + cell if cell.startswith(_SIGNS) else cell
 
 
 def _received(cell: str) -> str:
-    return cell[1:] if cell.startswith(_TEXT) and cell[1:].startswith((*_FORMULA, _TEXT)) else cell
+    return cell[1:] if cell.startswith(_TEXT) and cell[1:].startswith(_SIGNS) else cell

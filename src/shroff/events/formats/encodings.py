@@ -246,7 +246,7 @@ def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
         yield Line(number, raw, None, None, json_columns, line)
 
 
-def json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
+def json_columns(raw: bytes, depth_max: int = DEPTH_MAX) -> tuple[dict[str, object] | None, str | None]:
     """The columns of a line, or why it has none."""
     try:
         columns = _decode(raw)
@@ -254,7 +254,7 @@ def json_columns(raw: bytes) -> tuple[dict[str, object] | None, str | None]:
         return None, _TOO_DEEP
     except ValueError as error:
         return None, _json_words(raw, error)
-    if is_deep(raw, columns):
+    if is_deep(raw, columns, depth_max):
         return None, _TOO_DEEP
     if type(columns) is not dict:
         return None, f"expected a JSON object, found {_kind(columns)}"

@@ -10,7 +10,6 @@ from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.web.api.cases.flags import Flagged, FlagShown, known_key, shown, with_fields
 from shroff.web.http.messages import Json, Request
-from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import PAGED, api
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class EntityView(EntityKey):
 
 async def entity(service: Service, request: Request) -> Json[EntityView]:
     """Timeline, features as of the last decision, flags and neighbors of one key."""
-    name = known_entity(service, request)
+    name = request.path_params["entity"]
     key = await service.in_thread(known_key, service.project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     timeline, flags, links = await service.in_thread(looked, service.project, name, key, before, limit)
@@ -107,14 +106,6 @@ def event_shown(event: KeyEvent) -> EntityEvent:
         "rules": list(event.rules),
         "features": dict(event.features),
     }
-
-
-def known_entity(service: Service, request: Request) -> str:
-    """The entity that is asked for. Raises: ProblemError with 404."""
-    name, entities = request.path_params["entity"], service.project.definitions.events.entities
-    if name not in entities:
-        raise ProblemError(404, "no-entity", "There is no such entity", f"entities are {', '.join(entities)}")
-    return name
 
 
 def looked(

@@ -87,7 +87,9 @@ class Application:
             route = await self._allowed(here, request)
             name = route.path
             if request.scope["query_string"] and (request.method not in SAFE or route.is_strict):
-                route.check_query(request.query_params)  # one that cannot be read is refused before anything is taken
+                route.check_query(
+                    [name for name, _ in request.query_params.multi_items()]
+                )  # refused before anything is taken
             sender = SENDER.get()
             self._take(sender)
             try:

@@ -248,7 +248,8 @@ def decoded(raw: bytes, type_: type[Document]) -> Document:
     try:
         return from_json(raw, type=type_)
     except (ValueError, RecursionError) as error:
-        raise ProblemError(422, "bad-body", "The body cannot be read", str(error)) from None
+        words = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ProblemError(422, "bad-body", "The body cannot be read", words) from None
 
 
 def _too_long(size_max: int) -> ProblemError:

@@ -47,12 +47,12 @@ _REF = re.compile(rb'"#/components/schemas/([^"]+)"')
 
 async def document(service: Service, request: Request) -> Response:
     """The document itself."""
-    return Json(openapi(service.routes, service.project.definitions.events))
+    return Json(await service.in_thread(openapi, service.routes, service.project.definitions.events))
 
 
 async def page(service: Service, request: Request) -> Response:
     """The document as a page, for people: no script, nothing from anywhere else."""
-    found = openapi(service.routes, service.project.definitions.events)
+    found = await service.in_thread(openapi, service.routes, service.project.definitions.events)
 
     def kind(schema: JsonMapping) -> Markup:
         words = escape(kind_of(schema, "\0{}\0".format))

@@ -137,11 +137,13 @@ class Route(FrozenStruct):
         assert self.told is not None
         return _returned(self.handle) if self.told.answer is None else self.told.answer
 
-    def check_query(self, names: Iterable[str]) -> None:
-        """Raises: BadQueryError for an unknown name; `_` and names that begin with it keep caches away."""
+    def check_query(self, names: Sequence[str]) -> None:
+        """Raises: BadQueryError for a name that is unknown or doubled; those that begin with `_` keep caches away."""
         known = {} if self.told is None else self.told.query
-        for name in names if self.is_strict else ():
-            if name not in known and not name.startswith("_"):
+        for name in (name for name in names if self.is_strict and not name.startswith("_")):
+            if name in known and names.count(name) > 1:
+                raise BadQueryError(f"{name} is there twice; give it once.")
+            if name not in known:
                 takes = f"Its names are {', '.join(known)}." if known else "This address takes no query."
                 raise BadQueryError(f"{name[:40]!r} is unknown. {nearest(name, known)} {takes}".replace("  ", " "))
 

@@ -36,7 +36,7 @@ from shroff.training.sets.labels import LABELS
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path
-from shroff.web.pages.renderer import days_zone, page
+from shroff.web.pages.renderer import csv_file, days_zone, page
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
     from shroff.web.work.reasons import FirstReason
 
 SHOWN = 50
-CSV = "text/csv; charset=utf-8"
 CSV_ROWS = 5_000  # of a download, and so many places are looked at for them:
 CSV_LOOKED_AT = 500_000
 HEAD = ("time", "event", "id", "outcome", "score", "amount", "currency", "keys", "details", "rules", "reason")
@@ -192,9 +191,7 @@ async def show(service: Service, request: Request) -> Response:
 async def download(service: Service, request: Request) -> Response:
     """The newest of the same decisions as CSV, of which no cell is a formula."""
     wanted, _ = _asked(service, request)
-    lines = await service.in_thread(_for_csv, service, wanted)
-    headers = {"content-disposition": 'attachment; filename="decisions.csv"'}
-    return Response(b"".join(map(csv_line, [HEAD, *map(_cells, lines)])), 200, headers, CSV)
+    return await csv_file(service, "decisions", lambda: map(csv_line, [HEAD, *map(_cells, _for_csv(service, wanted))]))
 
 
 def _for_csv(service: Service, wanted: DecisionsWanted) -> Sequence[DecisionLine]:

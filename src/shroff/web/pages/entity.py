@@ -21,7 +21,6 @@ from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import PENDING
 from shroff.web.api.cases.flags import document, known_key, verdicts
-from shroff.web.api.entities import known_entity
 from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.answers import offer
@@ -80,7 +79,7 @@ class _Found(FrozenStruct):
 
 async def show(service: Service, request: Request) -> Response:
     """The page of a key."""
-    name, project = known_entity(service, request), service.project
+    name, project = request.path_params["entity"], service.project
     key = await service.in_thread(known_key, project, name, request.path_params["key"])
     limit, before = limit_of(request.query_params), cursor_of(request.query_params, int)
     found = await service.in_thread(_looked, project, name, key, before, limit, request.who.may(Right.READ_PERSONAL))

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from shroff.app.rules.link_operations import STEPS_MAX
-from shroff.explain.links import RING_MAX, LinkedKey, Neighbourhood, check_entity, has_via, linked_key, newest_links
+from shroff.explain.links import RING_MAX, LinkedKey, Neighbourhood, has_via, linked_key, newest_links
 from shroff.people.access import Right
 from shroff.runtime.texts import many
 from shroff.web.api.cases.flags import known_key
@@ -74,7 +74,7 @@ async def ring(service: Service, request: Request) -> Response:
     name, key = (request.query_params.get(field, "") for field in ("entity", "key"))
     found = await service.in_thread(_found, service, name, key, STEPS_MAX, [])
     shown = _ring(service.project.definitions, name, found)
-    return part(service, request, "ring.html", ring=shown, path=ring_path(PATH, name, key))
+    return await part(service, request, "ring.html", ring=shown, path=ring_path(PATH, name, key))
 
 
 def ring_path(path: str, name: str, key: str) -> str:
@@ -83,7 +83,6 @@ def ring_path(path: str, name: str, key: str) -> str:
 
 def _found(service: Service, name: str, key: str, steps: int, hidden: Sequence[str]) -> Neighbourhood:
     project = service.project
-    check_entity(project.definitions, name)
     code = linked_key(project.definitions, name, known_key(project, name, key))
     with project.log.reading() as log:
         return newest_links(log, project.definitions, name, code, steps, hidden)

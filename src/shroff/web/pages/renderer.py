@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import resources
@@ -155,7 +155,8 @@ async def page(service: Service, request: Request, template: str, status: int = 
     who, served = request.signed_in.who, service.options.organizations
     if served is not None:
         shown = {"organizations": await service.in_thread(served.of, who.name), **shown}
-    return _page(service, request, template, status, await open_cases(service, who), shown)
+    count = await open_cases(service, who)
+    return await service.in_thread(_page, service, request, template, status, count, shown)
 
 
 async def with_panel(service: Service, request: Request, path: str, /, **told: str) -> Response:
@@ -165,9 +166,9 @@ async def with_panel(service: Service, request: Request, path: str, /, **told: s
     return await shown.handle(service, request)
 
 
-def part(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
+async def part(service: Service, request: Request, template: str, /, **shown: Any) -> Response:
     """A part that a script puts into a page of somebody who is signed in: it has no navigation, nor its count."""
-    return _page(service, request, template, 200, None, shown)
+    return await service.in_thread(_page, service, request, template, 200, None, shown)
 
 
 def _page(
@@ -213,6 +214,12 @@ def _marked(match: re.Match[str]) -> str:
     with suppress(ValueError):  # some id looks like a time
         return str(moment(match["time"])) if match["time"] else match[0]
     return match[0]
+
+
+async def csv_file(service: Service, name: str, lines: Callable[[], Iterable[bytes]]) -> Response:
+    """A CSV to keep, whose lines a thread makes."""
+    headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
+    return Response(await service.in_thread(lambda: b"".join(lines())), 200, headers, "text/csv; charset=utf-8")
 
 
 def see_other(path: str) -> Response:

@@ -27,14 +27,13 @@ from shroff.runtime.values import replace
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, signed_bars
-from shroff.web.pages.renderer import days_zone, page
+from shroff.web.pages.renderer import csv_file, days_zone, page
 from shroff.web.pages.words import day, sentence
 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
 PATH = "/results"
-CSV = "text/csv; charset=utf-8"
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -65,8 +64,7 @@ async def show(service: Service, request: Request) -> Response:
 async def download(service: Service, request: Request) -> Response:
     """The same as CSV."""
     found = await service.run(request, _question(service, request))
-    headers = {"content-disposition": 'attachment; filename="results.csv"'}
-    return Response(b"".join(csv_lines(found)), 200, headers, CSV)
+    return await csv_file(service, "results", lambda: csv_lines(found))
 
 
 def _question(service: Service, request: Request) -> ShowResults:

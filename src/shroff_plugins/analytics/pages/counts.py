@@ -29,6 +29,7 @@ from shroff.plugins.web import (
     Route,
     Screen,
     bars_of,
+    csv_file,
     day_text,
     days_zone,
     decision_path,
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 HERE = "shroff_plugins.analytics"  # whose templates these are
 PATH = "/analytics"
 SHOWN = 500  # rows of the table; CSV has all
-CSV = "text/csv; charset=utf-8"
 EVENTS = f"{PATH}/events"
 EVENTS_SHOWN = 50
 LOOKED_AT = 20_000  # places for one page, newest first
@@ -142,8 +142,7 @@ async def download(service: Service, request: Request) -> Response:
     is_split = question.by not in {DAY, WEEK}
     head = ["day", "type", *([question.by] if is_split else []), "count"]
     rows = ([row.day.isoformat(), row.type, *([row.value or ""] if is_split else []), str(row.count)] for row in found)
-    headers = {"content-disposition": 'attachment; filename="counts.csv"'}
-    return Response(b"".join(map(csv_line, [head, *rows])), 200, headers, CSV)
+    return await csv_file(service, "counts", lambda: map(csv_line, [head, *rows]))
 
 
 def _question(service: Service, request: Request) -> CountQuestion:

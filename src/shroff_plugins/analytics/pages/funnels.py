@@ -14,12 +14,24 @@ from starlette.responses import Response
 from shroff.errors import DefinitionError, UsageError
 from shroff.plugins.project import csv_line
 from shroff.plugins.values import replace
-from shroff.plugins.web import Bars, ProblemError, Request, Right, Route, Screen, days_zone, page, sentence, signed_bars
+from shroff.plugins.web import (
+    Bars,
+    ProblemError,
+    Request,
+    Right,
+    Route,
+    Screen,
+    csv_file,
+    days_zone,
+    page,
+    sentence,
+    signed_bars,
+)
 from shroff_plugins.analytics.count_operations import ShowCountable
 from shroff_plugins.analytics.funnel_file import Funnel
 from shroff_plugins.analytics.funnel_operations import FunnelDays, UserNames, funnels_of
 from shroff_plugins.analytics.funnels import DropOffRow, FunnelDocument
-from shroff_plugins.analytics.pages.counts import CSV, day_of
+from shroff_plugins.analytics.pages.counts import day_of
 
 if TYPE_CHECKING:
     from shroff.plugins.web import Service
@@ -75,8 +87,7 @@ async def download(service: Service, request: Request) -> Response:
         assert isinstance(answer, UserNames)
     except (UsageError, DefinitionError) as error:
         raise ProblemError(422, "bad-question", "The funnel cannot be computed", str(error)) from None
-    headers = {"content-disposition": 'attachment; filename="users.csv"'}
-    return Response(b"".join(csv_line([user]) for user in ["user", *answer.users]), 200, headers, CSV)
+    return await csv_file(service, "users", lambda: (csv_line([user]) for user in ["user", *answer.users]))
 
 
 def _question(service: Service, request: Request, name: str) -> FunnelDays:

@@ -14,10 +14,11 @@ from shroff.events.event import Scalar, time_text
 from shroff.events.intake import undated
 from shroff.events.mapping import LABEL
 from shroff.explain.entities import fields_of
+from shroff.explain.links import check_entity
 from shroff.features.key_texts import stored_text
 from shroff.log.flags import ACCURACY
 from shroff.log.history import Said, said_last
-from shroff.operations.pagination import LIMIT_MAX, cursor_of, limit_of, next_of, parted
+from shroff.operations.pagination import LIMIT_MAX, BadQueryError, cursor_of, limit_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.runtime.values import replace
@@ -84,10 +85,7 @@ async def flags(service: Service, request: Request) -> Json[Flags]:
     if ("field" in query) != ("value" in query):
         raise ProblemError(400, "bad-query", "Half of the filter is missing", "write &field=account&value=a-1")
     wanted = {query["field"]: query["value"]} if "field" in query else {}
-    try:
-        found = await service.in_thread(flagged, service.project, entity, key, wanted, limit + 1, before)
-    except UsageError as error:
-        raise ProblemError(400, "bad-query", "There is no such field", str(error)) from None
+    found = await service.in_thread(flagged, service.project, entity, key, wanted, limit + 1, before)
     page, last = parted(found, limit)
     cursor = None if last is None else next_of((last.row.seq, last.row.rule))
     return Json({"flags": await shown(service, page), "next": cursor})
@@ -117,12 +115,13 @@ def flagged(
 ) -> list[Flagged]:
     """Flags of a key, the newest first; of those whose event has these values of its fields, where some are named.
 
-    A key or value in clear is hashed where the log has it hashed. Raises: UsageError where no event type has a field.
+    A key or value in clear is hashed where the log has it hashed. Raises: UnknownEntityError; BadQueryError where no
+    event type has a field.
     """
     types, hasher = project.definitions.events.types, project.log.hasher
     fields = {field.name: field.shape.is_hashed for type_ in types.values() for field in type_.fields}
     for name in wanted.keys() - fields.keys():
-        raise UsageError(f"no event type has a field {name!r}. {nearest(name, fields)}".rstrip())
+        raise BadQueryError(f"no event type has a field {name!r}. {nearest(name, fields)}".rstrip())
 
     def is_wanted(values: Mapping[str, object] | None) -> bool:
         return values is not None and all(_text(values.get(name)) in texts for name, texts in given.items())
@@ -214,7 +213,11 @@ async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, Verd
 
 
 def known_key(project: Project, entity: str, key: str) -> str:
-    """The key of an entity as the log has it: a key in clear is hashed where the entity's keys are."""
+    """The key of an entity as the log has it: a key in clear is hashed where the entity's keys are.
+
+    Raises: UnknownEntityError.
+    """
+    check_entity(project.definitions, entity)
     return stored_text(project.definitions.events, project.log.hasher, entity, key)
 
 
@@ -272,7 +275,7 @@ ROUTES = (
     api("GET", "/flags", Right.READ_DECISIONS, flags)(
         "List the flags of one key of an entity, newest first.",
         "A page of flags.",
-        problems={400: ""},
+        problems={400: "", 404: ""},
         query={
             "entity": "The entity, such as card.",
             "key": "The key, such as c-1.",

@@ -46,9 +46,9 @@ class Names(TypedDict):
 
 async def names(service: Service, request: Request) -> Json[Names]:
     """All of them, by kind."""
-    definitions = service.project.definitions
+    found = await service.in_thread(lambda: list(_names(service.project.definitions)))
     keys: list[RuleKey] = [{"name": key.name, "says": key.meaning} for key in RULE.keys]
-    return Json({"names": list(_names(definitions)), "keys": keys, "effects": list(EFFECTS)})
+    return Json({"names": found, "keys": keys, "effects": list(EFFECTS)})
 
 
 def _names(definitions: Definitions) -> Iterator[Name]:

@@ -178,7 +178,7 @@ async def why(service: Service, request: Request) -> Response:
     if not told and row.outcome != "approve" and document["score"] is not None:
         told = [f"score {document['score']:.4f}"]
     stored = told[0] if told else ""
-    return part(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
+    return await part(service, request, "row_why.html", why=found.get((row.event, row.id)), stored=stored)
 
 
 ROUTES = (

@@ -170,7 +170,7 @@ async def peek(service: Service, request: Request) -> Response:
     """Preview of one case, shown beside the queue."""
     where, number = where_of(request.query_params), number_of(request)
     found = await service.in_thread(opened, service, request.who, number)
-    return part(service, request, "peek.html", found=found, where=where)
+    return await part(service, request, "peek.html", found=found, where=where)
 
 
 async def why(service: Service, request: Request) -> Response:
@@ -179,7 +179,7 @@ async def why(service: Service, request: Request) -> Response:
     detail = await service.in_thread(case_queries.detail, service.cases, request.who, number)
     top = top_of(detail.alerts[-EVENTS_MAX:])
     found = await service.in_thread(events_of, service, [] if top is None else [top], None)
-    return part(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
+    return await part(service, request, "row_why.html", why=found[0].why if found else None, stored=detail.case.reason)
 
 
 async def claim_next(service: Service, request: Request) -> Response:

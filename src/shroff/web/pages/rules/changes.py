@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from shroff.app.live.deployment import ChangesStep, tag_of
 from shroff.errors import DefinitionError
-from shroff.people.access import Right
+from shroff.json_types import JsonObject
+from shroff.people.access import Right, Who
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import page, see_other
@@ -20,23 +21,25 @@ if TYPE_CHECKING:
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
     """The changes, file by file."""
+    return await page(
+        service, request, "changes.html", mistake=mistake, **await service.in_thread(_found, service, request.who)
+    )
+
+
+def _found(service: Service, who: Who) -> JsonObject:
     mistakes, found = [], []
     try:
-        found = await service.in_thread(service.project.versions.unapplied)
+        found = service.project.versions.unapplied()
     except DefinitionError as error:
         mistakes = list(error.problems)
-    refused = service.operations.acting(request.who).versions.why_refused(found)
-    return await page(
-        service,
-        request,
-        "changes.html",
-        changes=[(change, diff(change.before or "", change.after or "")) for change in found],
-        mistakes=mistakes,
-        tag=tag_of(found),
-        mistake=mistake,
-        refused=refused,
-        may_apply=request.who.may(Right.EDIT_RULES) and not refused and any(change.takes == "now" for change in found),
-    )
+    refused = service.operations.acting(who).versions.why_refused(found)
+    return {
+        "changes": [(change, diff(change.before or "", change.after or "")) for change in found],
+        "mistakes": mistakes,
+        "tag": tag_of(found),
+        "refused": refused,
+        "may_apply": who.may(Right.EDIT_RULES) and not refused and any(change.takes == "now" for change in found),
+    }
 
 
 async def apply(service: Service, request: Request) -> Response:

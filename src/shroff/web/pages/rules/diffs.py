@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Literal
 
+from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 
 AROUND = 2  # lines that are shown beside what differs
+LINES_MAX = 300  # that are shown, or up to twice as many
 PAIRS_MAX = 40_000  # equal lines or words that are held against each other; the time grows faster than they do
 _WORDS = re.compile(r"\s+|[\w.']+|.")
 
@@ -19,30 +21,32 @@ Step = tuple[Literal["replace", "delete", "insert", "equal"], int, int, int, int
 
 
 class DiffLine(FrozenStruct):
-    """One line: `kind` is same, gone, new, or skip for lines that are left out."""
+    """One line: `kind` is same, gone, new, skip for lines that are left out, or more for how many follow."""
 
     kind: str
     parts: Sequence[Part] = ()
 
 
 def diff(before: str, after: str) -> list[DiffLine]:
-    """Differences, with some lines around them; nothing for equal texts.
+    """Differences, with some lines around them; nothing for equal texts, and of very many the first.
 
     Where too much is alike in two texts, or in two lines of them, to be distinguished in good time, all that lies
-    between
-    what they begin with and what they end with is gone and new.
+    between what they begin with and what they end with is gone and new.
     """
-    old, new = before.splitlines(), after.splitlines()
+    old, new, more = before.splitlines(), after.splitlines(), 0
     found: list[DiffLine] = []
     for number, group in enumerate(_Bounded(old, new).get_grouped_opcodes(AROUND)):
-        if number or group[0][1]:
+        if not more and (number or group[0][1]):
             found.append(DiffLine("skip"))
         for kind, start, end, new_start, new_end in group:
+            room = max(0, LINES_MAX - len(found))
+            gone, come = old[start:end], [] if kind == "equal" else new[new_start:new_end]
+            more += len(gone[room:]) + len(come[room:])
             if kind == "equal":
-                found += [DiffLine("same", [(line, False)]) for line in old[start:end]]
+                found += [DiffLine("same", [(line, False)]) for line in gone[:room]]
             else:
-                found += _changed(old[start:end], new[new_start:new_end])
-    return found
+                found += _changed(gone[:room], come[:room])
+    return [*found, DiffLine("more", [(f"and {many(more, 'more line')}", False)])] if more else found
 
 
 def _changed(old: Sequence[str], new: Sequence[str]) -> Iterator[DiffLine]:

@@ -29,7 +29,7 @@ from shroff.rules.silences import rule_of
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Handle, Route, Screen
 from shroff.web.pages.decision import entity_path
-from shroff.web.pages.renderer import page, see_other
+from shroff.web.pages.renderer import csv_file, page, see_other
 from shroff.web.pages.words import count, sentence
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.web.service import Service
 
-CSV = "text/csv; charset=utf-8"
 SHOWN = 500
 COUNTED = ("added", "changed", "removed", "repeated")  # what an address says of the change before
 LASTS = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days", "": "no end"}  # from a key's page
@@ -51,12 +50,7 @@ Reader: TypeAlias = "Callable[[Service, Request, Form], OperationRequest[ListCha
 async def download(service: Service, request: Request) -> Response:
     """A list as CSV, of which no cell is a formula."""
     name = known_list(request.path_params["list"], service.project.definitions)
-    headers = {"content-disposition": f'attachment; filename="{name}.csv"'}
-
-    def written() -> bytes:
-        return list_csv.written(service.project.lists.entries(name)).encode()
-
-    return Response(await service.in_thread(written), 200, headers, CSV)
+    return await csv_file(service, name, lambda: [list_csv.written(service.project.lists.entries(name)).encode()])
 
 
 # ---- changing
