@@ -191,7 +191,7 @@ def commands_page() -> str:
         f"{MADE}# Commands\n\n"
         "`shroff [-C DIR] COMMAND`: DIR is the project's folder. The default is the nearest parent folder with a\n"
         "`shroff.yaml`. Every command also has `--json`: it prints one JSON document on standard output, and nothing\n"
-        "else.\n\n"
+        "else. `decide` prints its lines instead, and so does `export` without `--out`.\n\n"
         "See also [errors and exit statuses](errors.md).\n\n"
         f"{''.join(parts).rstrip()}\n"
     )
