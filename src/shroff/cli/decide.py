@@ -30,7 +30,7 @@ class DecideArguments(OperationRequest[Any]):
     format: Annotated[str | None, FORMAT] = None
 
 
-@command("decide", json_words="Print an error as JSON too; decisions are JSON lines either way.")
+@command("decide")
 @takes(DecideArguments)
 def decide(session: Session, asked: DecideArguments) -> int:
     """Read events as JSON lines and write one JSON line for each: its decision, once it is durable.

@@ -17,7 +17,7 @@ WAREHOUSE = "warehouse"
 KINDS = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
 
 
-@command("export", json_words="With --out, print one JSON document on standard output, and nothing else.")
+@command("export")
 @click.argument("what", metavar="|".join(KINDS), shell_complete=completion.words(*KINDS))
 @click.option(
     "--format",

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from shroff.runtime.logs import Told
 
 __all__ = ["argument", "cut", "harmless", "many", "one_line", "table"]  # of texts, for all commands
-JSON_WORDS = "Print one JSON document on standard output, and nothing else."
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -204,14 +203,12 @@ class ExampleGroup(Examples, click.Group):
         return super().parse_args(ctx, args)
 
 
-def command(
-    name: str, *, group: click.Group | None = None, json_words: str = JSON_WORDS
-) -> Callable[[Callable[..., Any]], ExampleCommand]:
+def command(name: str, *, group: click.Group | None = None) -> Callable[[Callable[..., Any]], ExampleCommand]:
     """Make a function a command: it gets the session first, and has `--json`; its docstring is the help."""
 
     def decorate(function: Callable[..., Any]) -> ExampleCommand:
         words, examples = help_of(function.__doc__)
-        made = click.command(name, cls=ExampleCommand, help=words)(json_option(click.pass_obj(function), json_words))
+        made = click.command(name, cls=ExampleCommand, help=words)(json_option(click.pass_obj(function)))
         made.examples = examples
         if group is not None:
             group.add_command(made)
@@ -220,13 +217,14 @@ def command(
     return decorate
 
 
-def json_option(function: Function, words: str = JSON_WORDS) -> Function:
+def json_option(function: Function) -> Function:
     """Add `--json`, which the session keeps."""
 
     def keep(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
         if value:
             context.obj.is_json = True
 
+    words = "Print JSON on standard output, and nothing else."
     return click.option("--json", is_flag=True, expose_value=False, callback=keep, help=words)(function)
 
 

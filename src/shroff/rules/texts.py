@@ -336,10 +336,7 @@ def rows_of(when: str) -> tuple[str, list[list[FormRow]]]:
     >>> rows_of("a > 1 and (b in lists.x or not c)")[1][1]
     [FormRow(operand='b', comparison='in', value='lists.x'), FormRow(operand='c', comparison='is false', value='')]
     """
-    try:
-        whole = _bare(tokens(when)[:-1])
-    except ExpressionError:
-        whole = []
+    whole = _bare(_tokens(when))
     if not whole or _has(whole, _CLAUSES):
         return "and", [[FormRow(when)]] if when.strip() else []
     joined = "or" if _has(whole, ["or"]) else "and"
@@ -374,20 +371,22 @@ def _said(row: FormRow) -> str:
     if row.comparison in {TRUE, FALSE}:
         return operand if row.comparison == TRUE else f"not {operand}"
     text = f"{operand} {row.comparison} {value}".strip()
-    try:
-        return f"({text})" if not row.comparison and _has(tokens(text), ["and", "or", *_CLAUSES]) else text
-    except ExpressionError:
-        return text
+    return f"({text})" if not row.comparison and _has(_tokens(text), ["and", "or", *_CLAUSES]) else text
 
 
 def _hold_apart(part: str) -> None:
-    try:
-        found = tokens(f"({part})")[:-1]
-    except ExpressionError:
-        found = []
+    found = _tokens(f"({part})")
     is_whole = [at for at, _ in _outer(found)] == [0, len(found) - 1]
     if not is_whole or _has(found[1:-1], ["and", "or", *_CLAUSES]):
         raise UsageError(f"{part} is not one value: a text needs quotes, and 'and' or 'or' another condition")
+
+
+def _tokens(text: str) -> list[Token]:
+    """The tokens of a condition; none where it is none."""
+    try:
+        return tokens(text)[:-1]
+    except ExpressionError:
+        return []
 
 
 def _row(when: str, part: list[Token]) -> FormRow:
@@ -414,9 +413,9 @@ def _outer(part: list[Token]) -> list[tuple[int, Token]]:
     """The tokens outside of all brackets, with their places."""
     depth, found = 0, []
     for at, token in enumerate(part):
-        depth -= token.kind == "sign" and token.text in {")", "]"}
+        depth -= token.text in {")", "]"}
         found += [(at, token)] if depth == 0 else []
-        depth += token.kind == "sign" and token.text in {"(", "["}
+        depth += token.text in {"(", "["}
     return found
 
 
@@ -433,9 +432,9 @@ def _bare(part: list[Token]) -> list[Token]:
     """Without the brackets around all of it."""
     opened, ends, at = list[int](), dict[int, int](), 0
     for place, token in enumerate(part):
-        if token.kind == "sign" and token.text in {"(", "["}:
+        if token.text in {"(", "["}:
             opened.append(place)
-        elif token.kind == "sign" and token.text in {")", "]"} and opened:
+        elif token.text in {")", "]"} and opened:
             ends[opened.pop()] = place
     while ends.get(at) == len(part) - 1 - at and part[at].text == "(":
         at += 1
