@@ -137,7 +137,7 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
     ]
 
     def hands(who: str) -> list[str]:
-        """Who answered, the person last: the user who made a key."""
+        """The caller of an answer, and last the person: the maker of a key."""
         user = maker(change.people, who)
         return [who] if user is None else [who, user.id]
 

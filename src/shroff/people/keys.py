@@ -227,7 +227,7 @@ def shown(key: ApiKey) -> JsonObject:
 
 
 def maker_of(who: Who) -> str:
-    """Who made a key or link, as it is kept; no user is called as a key is."""
+    """The maker of a key or link, as it is kept; no user is called as a key is."""
     return f"key {key_of(who)}" if who.kind == "key" else who.name
 
 

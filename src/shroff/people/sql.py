@@ -228,11 +228,11 @@ class Change(PeopleQueries):
         return self._connection.execute(delete(self._tables[UserSession]).filter_by(user_=user)).rowcount
 
     def end_links(self, **of: int | str) -> None:
-        """Remove all links of a user (`user_`), or of who made them (`made_by`)."""
+        """Remove all links of a user (`user_`) or a maker (`made_by`)."""
         self._connection.execute(delete(self._tables[Link]).filter_by(**of))
 
     def rename_maker(self, before: str, now: str) -> None:
-        """Call who made keys and links by another name."""
+        """Rename the maker of keys and links."""
         for table in (self._tables[ApiKey], self._tables[Link]):
             self._connection.execute(update(table).filter_by(made_by=before).values(made_by=now))
 
