@@ -95,7 +95,7 @@ def test_the_end_waits_for_what_was_taken_and_takes_nothing_more(project):
                 return await posting
 
         answered = asyncio.run(post_and_end())
-        done = service.stop()
+        done = msgspec.json.decode(service.process.communicate()[0])  # a second signal would end it at once
 
     decided = [msgspec.json.decode(line) for line in answered.content.splitlines()]
     assert answered.status_code == 200

@@ -78,6 +78,17 @@ def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkey
     assert told == []
 
 
+def test_the_first_signal_ends_cleanly_and_the_second_at_once_whatever_a_thread_still_does(monkeypatch):
+    left, running = list[int](), SimpleNamespace(should_exit=False)
+    monkeypatch.setattr(os, "_exit", left.append)
+    handle = server._ended(running, lambda: setattr(running, "should_exit", True))
+    handle()
+    assert (running.should_exit, left) == (True, [])
+    handle()
+
+    assert left == [130]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_proxy", [False, True])
 def test_an_address_has_only_so_many_connections_at_once_and_a_trusted_proxy_any_number(bank, monkeypatch, is_proxy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import resource
 import signal
 import socket
@@ -190,11 +191,17 @@ async def _serve(
 
 
 def _ended(server: uvicorn.Server, end: Callable[[], None]) -> Callable[[], Any]:
-    """The first signal ends cleanly, the second at once."""
+    """The first signal ends cleanly, the second at once: what was answered is stored, as after a kill.
+
+    A thread that compiles kernels or reads the log cannot be told to end.
+    """
 
     def handle() -> None:
         if server.should_exit:
-            server.force_exit = True
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError, ValueError):
+                    stream.flush()
+            os._exit(128 + signal.SIGINT)
         end()
 
     return handle
