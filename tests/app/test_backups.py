@@ -301,6 +301,16 @@ def test_a_log_that_cannot_be_copied_is_told_as_not_checked(bank, tmp_path, monk
     )
 
 
+def test_where_the_first_backup_was_killed_there_is_none_and_its_pieces_are_named(tmp_path):
+    place = vault(tmp_path / "vault")
+    place.begin("id", "bank")
+    place.put(b"a piece")
+
+    for ask in (listed, verified, lambda place: restore(place, tmp_path / "again")):
+        with pytest.raises(UsageError, match=r"no complete backup. Its pieces are .* Make one with 'shroff backup"):
+            ask(place)
+
+
 def test_a_damaged_point_blocks_no_other_backup_and_goes_when_a_newer_full_one_is_there(tmp_path):
     place = vault(tmp_path / "vault")
     place.begin("id", "bank")

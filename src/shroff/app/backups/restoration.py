@@ -70,9 +70,7 @@ def point_at(vault: Vault, to_ms: int | None) -> tuple[int, tuple[int, ...]]:
 
     Raises: UsageError where there is none.
     """
-    numbers = vault.numbers()
-    if not numbers:
-        raise UsageError(f"{vault.address} has no complete backup. Make one with 'shroff backup create'.")
+    numbers = vault.points()
     if to_ms is None:
         return numbers[-1], ()
 

@@ -79,18 +79,17 @@ def check_follows(context: ProjectContext) -> None:
 
 
 def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
-    """Backups, oldest first; and those whose point is damaged, with the reason. Raises: as `Vault.open`."""
-    vault.open()
+    """Backups, oldest first; and those whose point is damaged, with the reason. Raises: as `Vault.points`."""
+    vault.points()
     return vault.readable()
 
 
 def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
-    """Read every point and piece, and compare each with its hash. Raises: as `Vault.open`.
+    """Read every point and piece, and compare each with its hash. Raises: as `Vault.points`.
 
     The log of the newest point is checked as `doctor` does, and where it is damaged those of full ones before it.
     """
-    vault.open()
-    numbers, sizes = vault.numbers(), vault.pieces()
+    numbers, sizes = vault.points(), vault.pieces()
     read: TextDict = {}  # why each piece cannot be used; empty where it can
     damaged: dict[int, str] = {}
     before: tuple[int, str] = (0, "")

@@ -134,7 +134,7 @@ class Vault:
         """
         found = self._objects.get(LABEL)
         if found is None:
-            raise UsageError(f"{self.address} has no backups of shroff. Make one with 'shroff backup create'.")
+            raise UsageError(f"{self.address} has no backups of shroff. {_MAKE}")
         self.label = label = self._decoded(found.data, BackupLabel, LABEL)
         if label.shroff_backup not in {FILE_FORMAT, SERVER_FORMAT}:
             raise UsageError(
@@ -226,6 +226,14 @@ class Vault:
         """The points that are there, oldest first."""
         names = (point.name.rpartition("/")[2] for point in self._objects.list(POINTS))
         return [int(name) for name in names if name.isdecimal()]
+
+    def points(self) -> list[int]:
+        """The points, oldest first. Raises: UsageError where there is none; as `open`."""
+        self.open()
+        if numbers := self.numbers():
+            return numbers
+        words = "Its pieces are of one that was stopped before its end, and the next one uses them. "
+        raise UsageError(f"{self.address} has no complete backup. {words if self.pieces() else ''}{_MAKE}")
 
     def point(self, number: int) -> tuple[BackupPoint, str]:
         """A point, and its hash. Raises: DamagedError where it is altered; StorageError where it cannot be read."""
@@ -320,6 +328,7 @@ class Vault:
         return DamagedError(f"{self.address}: {name} was truncated or altered. {_CURE}")
 
 
+_MAKE = "Make one with 'shroff backup create'."
 _CURE = "'shroff backup verify' shows which backups can be restored"
 
 
