@@ -52,85 +52,6 @@ def complete(program: click.Command, instruction: str) -> int:
     return shell_complete(program, {}, "shroff", config.COMPLETION_VARIABLE, instruction)
 
 
-# ---- what is offered
-
-
-def words(*options: str) -> Offer:
-    """Offers some words."""
-
-    def offer(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-        return _items(options, begun)
-
-    return offer
-
-
-backends = words("local", "dask", "spark")
-formats = words("csv", "jsonl", "parquet", "avro")
-label_sources = words("chargeback", "analyst", "customer", "import")
-spark = words("spark")
-
-
-def words_in_turn(*options: str) -> Offer:
-    """Offers some words after each comma of a list, those that stand in it already aside."""
-
-    def offer(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-        before, comma, last = begun.rpartition(",")
-        given = before.split(",")
-        return [
-            CompletionItem(before + comma + word) for word in options if word.startswith(last) and word not in given
-        ]
-
-    return offer
-
-
-feature_engines = words("batch", "online", "naive")
-engines = words_in_turn("online", "batch", "naive")
-
-
-def files(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offers files, which the shell itself finds."""
-    return [CompletionItem(begun, type="file")]
-
-
-def event_types(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offers the project's event types."""
-    return _items(_types(context), begun)
-
-
-def event_types_and_labels(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offers what lines of a file can be."""
-    return _items([*_types(context), "label"], begun)
-
-
-def references(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offers the decided types, as `payment/p-1` begins with one."""
-    return _items([f"{name}/" for name, is_decided in _types(context).items() if is_decided], begun)
-
-
-def list_names(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offers the project's lists."""
-    places = _project(context)
-    return _items([] if places is None else sorted(file.stem for file in places.folder.glob("lists/*.csv")), begun)
-
-
-def model_ids(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offers the models of the registry."""
-    places = _project(context)
-    found = [] if places is None else sorted(file.parent.name for file in places.models.glob("[!.]*/manifest.json"))
-    return _items(found, begun)
-
-
-def labelled(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
-    """Offers the type of an event or, of a file, its name; after an event the verdicts."""
-    if context.params.get("what"):
-        return _items(("fraud", "genuine", "unclear"), begun)
-    return [*references(context, _parameter, begun), *files(context, _parameter, begun)]
-
-
-def _items(options: Iterable[str], begun: str) -> list[CompletionItem]:
-    return [CompletionItem(word) for word in options if word.startswith(begun)]
-
-
 def _project(context: click.Context) -> config.ProjectPaths | None:
     """Where the project is that the line means."""
     named: Path | None = context.find_root().params.get("folder")
@@ -160,3 +81,85 @@ def _is_decided(node: Node) -> bool:
 
     decide = node.get("decide") if isinstance(node, Mapping) else None
     return isinstance(decide, Scalar) and decide.text == "true"
+
+
+# ---- what is offered
+
+
+def offers(found: Callable[[click.Context], Iterable[str]]) -> Offer:
+    """Offers words that are found when a shell asks."""
+
+    def offer(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        return [CompletionItem(word) for word in found(context) if word.startswith(begun)]
+
+    return offer
+
+
+def words(*options: str) -> Offer:
+    """Offers some words."""
+    return offers(lambda _: options)
+
+
+backends = words("local", "dask", "spark")
+formats = words("csv", "jsonl", "parquet", "avro")
+label_sources = words("chargeback", "analyst", "customer", "import")
+spark = words("spark")
+verdicts = words("fraud", "genuine", "unclear")
+
+
+def words_in_turn(*options: str) -> Offer:
+    """Offers some words after each comma of a list, those that stand in it already aside."""
+
+    def offer(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+        before, comma, last = begun.rpartition(",")
+        given = before.split(",")
+        return [
+            CompletionItem(before + comma + word) for word in options if word.startswith(last) and word not in given
+        ]
+
+    return offer
+
+
+feature_engines = words("batch", "online", "naive")
+engines = words_in_turn("online", "batch", "naive")
+
+
+def files(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers files, which the shell itself finds."""
+    return [CompletionItem(begun, type="file")]
+
+
+event_types = offers(_types)
+
+
+@offers
+def event_types_and_labels(context: click.Context) -> Iterable[str]:
+    """Offers what lines of a file can be."""
+    return *_types(context), "label"
+
+
+@offers
+def references(context: click.Context) -> Iterable[str]:
+    """Offers the decided types, as `payment/p-1` begins with one."""
+    return [f"{name}/" for name, is_decided in _types(context).items() if is_decided]
+
+
+@offers
+def list_names(context: click.Context) -> Iterable[str]:
+    """Offers the project's lists."""
+    places = _project(context)
+    return [] if places is None else sorted(file.stem for file in places.folder.glob("lists/*.csv"))
+
+
+@offers
+def model_ids(context: click.Context) -> Iterable[str]:
+    """Offers the models of the registry."""
+    places = _project(context)
+    return [] if places is None else sorted(file.parent.name for file in places.models.glob("[!.]*/manifest.json"))
+
+
+def labelled(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Offers the type of an event or, of a file, its name; after an event the verdicts."""
+    if context.params.get("what"):
+        return verdicts(context, parameter, begun)
+    return [*references(context, parameter, begun), *files(context, parameter, begun)]

@@ -159,16 +159,20 @@ def _day(day: np.int64) -> str:
     return str(np.datetime64(int(day), "D"))
 
 
-def _base(rows: Sequence[Any], ids: Sequence[str] | None, times: Ints) -> dict[str, pa.Array]:
-    """The columns that all rows of one place have."""
+def _column(rows: Sequence[Any], name: str, type_: pa.DataType | None = None) -> pa.Array:
+    """A column of the attributes of this name; texts, unless another type is named."""
+    return pa.array([getattr(row, name) for row in rows], type_ or pa.string())
+
+
+def _base(rows: Sequence[Any], times: Ints, *more: str) -> dict[str, pa.Array]:
+    """The columns that all rows of one place have, and more texts of them."""
     columns = {"seq": pa.array(np.fromiter((row.seq for row in rows), np.int64, len(rows)))}
-    if ids is not None:
-        columns["id"] = pa.array(ids, pa.string())
+    columns |= {name: _column(rows, name) for name in more}
     columns["time"] = pa.array(times).cast(TIME)
     return columns
 
 
-def _times(records: Sequence[Record]) -> Ints:
+def _times(records: Sequence[Record] | Sequence[FlagRow]) -> Ints:
     return np.fromiter((record.time_ms for record in records), np.int64, len(records))
 
 
@@ -178,8 +182,8 @@ def _bodies(records: Sequence[Record]) -> list[bytes]:
 
 def _events(name: str, records: list[Record], definitions: Definitions | None) -> tuple[Ints, pa.Table]:
     times = _times(records)
-    columns = _base(records, [record.id for record in records], times)
-    columns["decided"] = pa.array([record.decided for record in records], pa.bool_())
+    columns = _base(records, times, "id")
+    columns["decided"] = _column(records, "decided", pa.bool_())
     bodies = _bodies(records)
     columns["body"] = texts_of(bodies)
     type_ = None if definitions is None else definitions.events.types.get(name)
@@ -217,34 +221,31 @@ def field_columns(type_: EventType) -> TextDict:
 def _controls(records: list[Record], more: Iterable[tuple[str, pa.Array]] = ()) -> tuple[Ints, pa.Table]:
     """Records of any kind, with more columns."""
     times = _times(records)
-    columns = _base(records, [record.id for record in records], times)
-    columns["type"] = pa.array([record.type for record in records], pa.string())
+    columns = _base(records, times, "id")
+    columns["type"] = _column(records, "type")
     return times, pa.table({**columns, **dict(more), "body": texts_of(_bodies(records))})
 
 
 def _labels(records: list[Record]) -> tuple[Ints, pa.Table]:
     said = _decoded(_bodies(records), _LabelColumns, lambda row: f"the label at sequence number {records[row].seq}")
     names = _LabelColumns.__struct_fields__
-    return _controls(
-        records, ((name, pa.array([getattr(label, name) for label in said], pa.string())) for name in names)
-    )
+    return _controls(records, ((name, _column(said, name)) for name in names))
 
 
 def _flags(rows: list[FlagRow]) -> tuple[Ints, pa.Table]:
-    times = np.fromiter((row.time_ms for row in rows), np.int64, len(rows))
-    columns = _base(rows, None, times) | {"number": _numbers(rows)}
+    times = _times(rows)
+    columns = _base(rows, times) | {"number": _numbers(rows)}
     for name in ("rule", "entity", "key", "event", "reason", "accuracy"):
-        columns[name] = pa.array([getattr(row, name) for row in rows], pa.string())
+        columns[name] = _column(rows, name)
     return times, pa.table(columns)
 
 
 def _hits(span: SeqRange) -> tuple[Ints, pa.Table]:
     rows = span.hits
     times = np.fromiter((span.time_at(row.seq) for row in rows), np.int64, len(rows))
-    columns = _base(rows, None, times) | {"number": _numbers(rows)}
-    columns["rule"] = pa.array([row.rule for row in rows], pa.string())
-    columns["key"] = pa.array([row.key for row in rows], pa.string())
-    columns["shadow"] = pa.array([row.shadow for row in rows], pa.bool_())
+    columns = _base(rows, times) | {"number": _numbers(rows)}
+    columns |= {"rule": _column(rows, "rule"), "key": _column(rows, "key")}
+    columns["shadow"] = _column(rows, "shadow", pa.bool_())
     return times, pa.table(columns)
 
 
@@ -266,12 +267,12 @@ def _decisions(
     def what(row: int) -> str:
         return f"the decision at sequence number {rows[row].seq}"
 
-    base = _base(rows, [decision_row.id for decision_row in rows], times)
+    base = _base(rows, times, "id")
     documents, fields = [decision_row.document for decision_row in rows], feature_fields(definitions, name)
     places = 0 if definitions is None else definitions.settings.money_places
     parts, features = document_columns(documents, fields, places, what)
-    columns = base | {"outcome": pa.array([decision_row.outcome for decision_row in rows], pa.string())} | parts
-    columns["receipt"] = pa.array([decision_row.receipt for decision_row in rows], pa.binary())
+    columns = base | {"outcome": _column(rows, "outcome")} | parts
+    columns["receipt"] = _column(rows, "receipt", pa.binary())
     columns["document"] = texts_of(documents)
     yield f"decisions/event={name}", pa.table(columns)
     if fields:
