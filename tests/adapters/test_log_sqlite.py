@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 
 from shroff.adapters.databases import sqlite_file, write_ahead
-from shroff.adapters.databases.sqlite_file import storage_error
+from shroff.adapters.databases.sqlite_file import WriterLock, connect_beside, storage_error
 from shroff.adapters.log import compaction
 from shroff.adapters.log import sqlite as sqlite_log
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import STEPS, VERSION, SqliteLog
 from shroff.adapters.log.sums import line_of
 from shroff.config import private
 from shroff.errors import LogBusyError, PrunedError, StateError, StorageError, TransientError, UsageError
@@ -40,7 +40,7 @@ BEFORE_THE_COMMIT = STEPS[:-1]
 
 APPEND_AND_DIE = """
 import pathlib, sys
-from shroff.adapters.log.sqlite import STEPS, SqliteLog
+from shroff.adapters.log.sqlite import STEPS, VERSION, SqliteLog
 from tests.support.log_rows import everything
 from tests.support.kill import kill_at
 log = SqliteLog(pathlib.Path(sys.argv[1]), on_step=kill_at(sys.argv[2], STEPS))
@@ -311,6 +311,23 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
         SqliteLog(tmp_path / "file" / "log.db")
     with pytest.raises(StorageError, match="cannot be opened for writing"):
         SqliteLog(tmp_path / "nowhere" / "log.db")
+
+
+def test_a_lock_is_let_go_of_where_nothing_can_be_written(path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        WriterLock(path.with_suffix(".lock"), guards=path).release()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_whoever_writes_beside_a_log_waits_for_its_tables_while_another_process_makes_it(path, monkeypatch):
+    monkeypatch.setattr(sqlite_file, "MADE_WITHIN_S", 0.0)
+    path.touch()
+
+    with pytest.raises(TransientError, match="has no tables yet: a process is creating them"):
+        connect_beside(path, VERSION)
 
 
 def test_a_folder_in_the_place_of_the_file_is_refused(path):

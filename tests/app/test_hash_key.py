@@ -176,3 +176,14 @@ def test_doctor_names_a_key_that_others_can_read_whether_or_not_a_field_is_hashe
 
     assert [item and item.state for item in found] == ["ok" if is_hashed else None, "wrong"]
     assert found[1] == Finding("hash key", "wrong", f"{key} can be read by others", f"chmod 600 {key}")
+
+
+@pytest.mark.parametrize("content", [b"", b"x", None])
+def test_doctor_names_a_key_that_is_damaged(tmp_path, content):
+    key = tmp_path / "hash.key"
+    key.mkdir() if content is None else key.write_bytes(content)
+
+    found = look_at_key(key, None, ())
+    assert found is not None
+    assert found.state == "wrong"
+    assert ("cannot be read: Is a directory" if content is None else "holds no key. Restore it") in found.words

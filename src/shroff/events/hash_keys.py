@@ -44,13 +44,19 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
             # Write a new key as a whole or not at all; one that another process made meanwhile stays
             with suppress(FileExistsError), whole_file(path, is_new=True) as file:  # readable by its owner only
                 file.write(secrets.token_bytes(32).hex().encode() + b"\n")
-        text = path.read_bytes()
         with suppress(OSError):  # of somebody who may only read
             remove_unfinished(path, time.time())
     except OSError as error:
-        raise refused(error, f"{path} cannot be read or written: {error.strerror}") from None
+        raise refused(error, f"{path} cannot be written: {error.strerror}") from None
+    return read_key(path)
+
+
+def read_key(path: Path) -> bytes:
+    """The key that a file holds. Raises: StorageError where it holds none."""
     try:
-        key = bytes.fromhex(text.decode("ascii").strip())
+        key = bytes.fromhex(path.read_text("ascii").strip())
+    except OSError as error:
+        raise refused(error, f"{path} cannot be read: {error.strerror}") from None
     except ValueError:
         key = b""
     if len(key) < _KEY_BYTES_MIN:

@@ -17,8 +17,9 @@ from msgspec import Struct, field
 
 from shroff.config import ProjectPaths
 from shroff.engine.exploration import LET_THROUGH, Days, LetThrough
-from shroff.errors import DefinitionError, Problem, ShroffError, StateError, covered
+from shroff.errors import DefinitionError, Problem, ShroffError, StateError, StorageError, covered
 from shroff.events.event import time_text
+from shroff.events.hash_keys import read_key
 from shroff.events.validation import latest_ms
 from shroff.features.batch.remarks import LEFT_OUT, SUM_OUTSIDE, UNRATED
 from shroff.language.values import DAY_MS, HOUR_MS, show_duration
@@ -219,6 +220,10 @@ def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]
         return Finding("hash key", WRONG, *lost)
     if not path.exists():
         return Finding("hash key", OK, "will be created when the first value is hashed") if is_hashed else None
+    try:
+        read_key(path)
+    except StorageError as error:
+        return Finding("hash key", WRONG, str(error))
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         return Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
     words = f"{path}, readable by its owner only; keep a copy in a safe place"

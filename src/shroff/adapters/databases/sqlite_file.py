@@ -76,13 +76,11 @@ class WriterLock:
             self._file.close()
 
     def _write(self, text: str) -> None:
-        try:
-            self._file.truncate(0)
-            self._file.write(text)
-            self._file.flush()
-        except OSError:
-            # The process id only makes a message better; a full disk must not keep anybody from reading or closing.
-            return
+        # The process id only makes a message better; a full disk must not keep anybody from reading or closing, so
+        # nothing stays in a buffer either, which `close` would write.
+        with suppress(OSError):
+            os.ftruncate(self._file.fileno(), 0)
+            os.write(self._file.fileno(), text.encode())
 
 
 def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes: int | None) -> sqlite3.Connection:
@@ -119,6 +117,7 @@ def connect_beside(path: Path, version: int, *, may_read: bool = False) -> sqlit
     try:
         connection = _open(path, "mode=rw")
         try:
+            _await_tables(connection, path)
             _check_version(connection, path, version)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead.Checkpoints`
