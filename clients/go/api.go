@@ -824,9 +824,9 @@ type DraftCheck struct {
 	Form      *RuleForm        `json:"form,omitempty"`
 }
 
-// DraftCount: Hits of a text among the decided events of the last 30 days of the log, and their amount. Until
-// it is `complete`, it is of the events from `since` on, and the same question counts more of them. Without
-// `as_of` they could not be counted: `why_not` says why.
+// DraftCount: Hits of a text among the events of the last 30 days of the log, and their amount. Until it is
+// `complete`, it is of the events from `since` on, and the same question counts more of them. Without `as_of`
+// they could not be counted: `why_not` says why.
 type DraftCount struct {
 	AsOf     *string `json:"as_of,omitempty"`
 	Since    *string `json:"since,omitempty"`
@@ -2086,11 +2086,14 @@ type ReportHits struct {
 	FraudMoney    string   `json:"fraud_money"`
 }
 
-// ReportLearnt: Events that the draft's models were trained on, before `until`; `behind` are not.
+// ReportLearnt: Events from before `until`, the end of the training data of the draft's models; `behind` are
+// later. Of the `events`, the models were trained on some: on `rows`, where all of their training data is in
+// the backtest.
 type ReportLearnt struct {
 	Models  []string      `json:"models"`
 	NotTold []string      `json:"not_told"`
 	Until   *string       `json:"until"`
+	Rows    int64         `json:"rows"`
 	Events  int64         `json:"events"`
 	Behind  int64         `json:"behind"`
 	Balance ReportBalance `json:"balance"`

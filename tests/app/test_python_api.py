@@ -13,6 +13,7 @@ from html import escape
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -274,8 +275,7 @@ def test_moments_with_a_zone_are_taken(project):
     "events, words",
     [
         (["payment"], r"event 1 is a str, not a mapping of fields\. Give a list"),
-        ([payment(1, card=object())], r"event 1 cannot be written as JSON: a object is not a value of a field"),
-        ([payment(1), payment(2, card="\udc00")], r"event 2 cannot be written as JSON"),
+        ([payment(1), payment(2), None], r"event 3 is a NoneType, not a mapping of fields"),
     ],
 )
 def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, events, words):
@@ -288,18 +288,26 @@ def test_what_is_no_list_of_events_is_refused_before_anything_is_taken(project, 
 @pytest.mark.parametrize(
     "field, value, words",
     [
-        ("card", b"abc", "event 2 .*: bytes cannot be a value of a field; pass text"),
+        ("card", b"abc", "bytes cannot be a value of a field; pass text"),
         ("card", np.bytes_(b"abc"), "cannot be a value of a field; pass text"),
-        ("amount", float("inf"), "event 2 .*: inf is not a value of a field"),
+        ("amount", float("inf"), "inf is not a value of a field"),
         ("amount", -np.float32("inf"), "-inf is not a value of a field"),
         ("card", {"inside": [b"abc"]}, "bytes cannot be a value of a field"),
+        ("card", object(), "a object is not a value of a field"),
+        ("card", "\udc00", "surrogates not allowed"),
     ],
 )
-def test_a_value_that_json_would_change_is_refused_before_anything_is_taken(project, field, value, words):
-    with pytest.raises(UsageError, match=words):
-        project.decide([payment(1), payment(2, **{field: value})], as_type="payment")
-    with pytest.raises(UsageError, match="no log yet"), project.log.reading():
-        pass
+def test_an_event_with_a_value_that_json_would_change_is_refused_and_the_others_are_decided(
+    project, field, value, words
+):
+    events = [payment(1), payment(2, **{field: value}), payment(3)]
+    for answers in (project.score(events, as_type="payment"), project.decide(events, as_type="payment")):
+        first, refused, last = answers
+
+        assert (first.id, last.id, refused.status, refused.line) == ("p1", "p3", 422, 2)
+        assert re.search(f"^event 2 cannot be written as JSON: .*{words}", refused.detail)
+    with pytest.raises(UsageError, match="event 1 cannot be written as JSON"):
+        project.label([{"event": "payment/p1", "verdict": "fraud", "amount": float("inf")}], source="analyst")
 
 
 def test_a_decision_shows_itself_in_a_notebook_with_its_texts_escaped(project):
@@ -534,6 +542,7 @@ def test_moments_without_a_zone_are_in_utc_and_durations_are_seconds():
         "numpy": np.datetime64("2026-03-01T10:00:00.250000000"),
         "nothing": np.datetime64("NaT"),
         "pandas nothing": Nothing(2026, 3, 1),
+        "pandas missing": pd.NA,
         "wait": timedelta(seconds=90),
         "numpy wait": np.timedelta64(1_500_000_000, "ns"),
     }
@@ -544,6 +553,7 @@ def test_moments_without_a_zone_are_in_utc_and_durations_are_seconds():
         "numpy": "2026-03-01T10:00:00.250000Z",
         "nothing": None,
         "pandas nothing": None,
+        "pandas missing": None,
         "wait": 90.0,
         "numpy wait": 1.5,
     }

@@ -202,15 +202,18 @@ def test_a_log_of_many_places_is_searched_by_halves(monkeypatch: pytest.MonkeyPa
         assert first_place(log, moment_ms, 600_000, 301) == wanted
 
 
-def test_events_that_were_only_taken_are_not_judged_and_count_in_windows():
+@pytest.mark.parametrize("taken", [1, 2], ids=["some", "all"])
+def test_events_that_were_taken_without_a_decision_are_decided_by_both_sides(taken: int):
     log = MemoryLog()
-    first = writer(log)
-    first.write([payment(1, 0)], decide=False)
-    first.write([payment(2, 1)])
+    paid = [payment(1, 0, amount="150.00"), payment(2, 1, amount="250.00")]
+    writer(log).write(paid[:taken], decide=False)
+    writer(log).write(paid[taken:])
     report = backtest(log, draft(), period=JudgedPeriod(LATER))
 
-    assert (report.events, report.undecided) == (1, 1)
-    assert changes(report) == {"p2": ("approve", "review", "none")}
+    assert (report.events, report.undecided, report.recorded.differ) == (2, taken, 0)
+    assert changes(report) == {"p1": ("review", "approve", "none"), "p2": ("review", "decline", "none")}
+    assert "taken without a decision. Without the draft such an event" in report.text()
+    assert "taken without a decision." in page(report)
 
 
 def test_what_an_event_has_no_field_for_is_missing_where_another_one_asks_with_it():
@@ -537,13 +540,6 @@ def test_a_stretch_without_events_is_refused_with_the_span_of_the_log(log: Memor
         backtest(log, draft(), period=JudgedPeriod(LATER, **span))
 
     assert "no event of the log that is decided lies from" in str(raised.value)
-
-
-def test_what_was_only_taken_is_told_apart():
-    log = MemoryLog()
-    writer(log).write([payment(1, 0)], decide=False)
-    with pytest.raises(UsageError, match="1 event there was taken without a decision"):
-        backtest(log, draft(), period=JudgedPeriod(LATER))
 
 
 def test_the_command_tells_people_the_answer_first(project: app.Project, capsys: pytest.CaptureFixture[str]):

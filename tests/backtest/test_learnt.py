@@ -81,8 +81,11 @@ def test_both_are_told_in_text_json_and_html(learnt: tuple[Path, str], capsys: p
 
     assert first.endswith(sentence(report))
     assert second == learnt_sentence(report)
-    assert second.startswith("On ")
-    assert note.startswith("NOTE: ")
+    rows = json.loads((folder / "models" / model / "manifest.json").read_bytes())["train"]["rows"]
+    assert rows < document["events"], "it was trained on some of them alone"
+    assert "before the end of the training data (no forecast)" in second
+    assert f"the end of the training data of {model} ({rows:,} events), so they are no forecast" in note
+    assert document["rows"] == rows
     assert (document["models"], document["until"]) == ([model], until_of(folder, model))
     assert document["balance"]["net"] != report.document()["balance"]["net"]
     assert sentence(report) in html

@@ -12,7 +12,7 @@ from shroff.models.evaluation.estimates import estimate
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.sets import RecordedDecisions
-from shroff.training.printed import _best_rule_text
+from shroff.training.printed import _best_rule_text, text
 
 FRAUDS = np.arange(60) % 6 == 0
 
@@ -37,3 +37,15 @@ def test_the_best_rule_is_told_with_what_it_finds():
 
 def test_where_no_rule_found_a_fraud_none_is_called_the_best():
     assert told(np.arange(60) % 6 == 1).strip() == "No rule found a fraud among the tested events."
+
+
+def test_a_model_without_gates_is_told_to_have_none():
+    evaluation = SimpleNamespace(folds=(), metrics={}, compared={}, without_give_away={})
+    stored = SimpleNamespace(id="m-1", event="payment")
+    report = SimpleNamespace(
+        stored=stored, evaluation=evaluation, gates=(), remarks=(), made="imported", promoted=True, rows=9, fraud=1
+    )
+    report.seconds = 0.1
+
+    assert "  no gates\n\nIt is active." in text(report)
+    assert "limit" not in text(report)

@@ -164,7 +164,7 @@ def test_a_champion_is_compared_only_on_rows_that_it_has_not_learnt_from():
     assert found.compared["champion"].rows == sum(given.times_ms[found.tested.rows] >= since_ms)
     assert found.compared["champion"].differences["auc_roc"].low > 0
     assert len(found.compared["champion"].metrics["auc_roc"].folds) == 2
-    assert any("The champion was trained on" in text for text in found.remarks)
+    assert any("test rows lie before the end of the champion's training data" in text for text in found.remarks)
     assert other.compared["champion"].rows == 0
 
 
@@ -332,7 +332,7 @@ def test_amounts_fall_into_bands_of_equally_many():
 def test_a_key_is_new_for_a_day():
     times = np.array([0, DAY_MS, DAY_MS + 1, 0])
 
-    assert new_or_known(np.array([0, 0, 0, -1]), times).tolist() == ["new", "new", "known", MISSING]
+    assert new_or_known(np.array([0, 0, 0, -1]), times).tolist() == ["new", "new", "known", None]
 
 
 # ---- the page

@@ -11,7 +11,7 @@ from shroff.models.definitions import ModelGate
 from shroff.models.evaluation.exploration import wilson
 from shroff.models.evaluation.gates import GateFigures, _judged
 from shroff.models.evaluation.metrics import RowsOfFold, Terms
-from shroff.models.evaluation.slices import GENUINE_MIN, Pooled, slices_of
+from shroff.models.evaluation.slices import GENUINE_MIN, SLICES_MAX, Pooled, slices_of
 
 TERMS = Terms(review_at=0.3, decline_at=0.8)
 NAME = "payment.country"
@@ -101,6 +101,18 @@ def test_small_segments_are_not_compared_and_one_alone_is_not_enough():
     alone = judged(segments(enough[0], small))
     assert (alone.value, alone.passed) == (None, False)
     assert alone.note == "fewer than two segments have 100 genuine events"
+
+
+def test_a_value_that_has_the_name_of_a_group_is_a_segment_of_its_own():
+    others = [(f"C{at:02}", 150, 5, 1) for at in range(SLICES_MAX)]
+    found = segments(("missing", 200, 10, 9), (None, 300, 12, 9), ("others", 5_000, 400, 9), *others)
+    rows = {(row.value, row.is_group): row.rows for row in found}
+
+    assert len(found) == len(rows) == SLICES_MAX
+    assert (rows["missing", False], rows["missing", True], rows["others", False]) == (209, 309, 5_009)
+    assert sum(rows.values()) == 209 + 309 + 5_009 + 151 * SLICES_MAX
+    assert [row.value for row in found[-2:] if row.is_group] == ["missing", "others"]
+    assert judged(found).note.startswith("highest others 8.00 %")
 
 
 def test_with_equal_rates_chance_fails_the_gate_once_in_twenty_times_at_most():

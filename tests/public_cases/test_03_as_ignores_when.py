@@ -54,11 +54,14 @@ def test_a_preview_and_a_decision_say_the_same(statement, capsys):
     file = str(statement / "statement.csv")
     said = []
     for command in (["score", file], ["score", "transfer", file], ["decide", file, "--as", "transfer"]):
-        assert run(["-C", str(statement), *command]) == 4
+        assert run(["-C", str(statement), *command]) == 0, "a line that is left out is not refused"
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        said.append([row.get("title") or row["features"]["account.out_1h"] for row in lines])
+        said.append([row.get("detail") or row["features"]["account.out_1h"] for row in lines])
 
-    assert said == [["10.00", "No event type accepts this", "40.00"]] * 3
+    unnamed = 'no event type accepts this line; name its type, or write {"EVENT": {…}}'
+    named = "skipped: 'when' of transfer in events.yaml is not true for this line"
+    assert [row.pop(1) for row in said] == [unnamed, named, named]
+    assert said == [["10.00", "40.00"]] * 3
 
 
 def test_every_command_says_how_many_lines_were_left_out(statement, capsys):

@@ -47,6 +47,16 @@ def test_a_hit_or_flag_that_is_gone_or_added_is_a_mismatch():
     assert (before, without_hit, without_both) == (0, 1, 2)
 
 
+def test_events_without_a_decision_are_told_since_nothing_of_them_was_compared():
+    log = MemoryLog()
+    writer(log).write([payment(1), payment(2, 1)], decide=False)
+    writer(log).write([payment(3, 2)])
+    whole, newest = verify(log, ["online", "batch", "naive"]), verify(log, ["online"], last=1)
+
+    assert (whole.events, whole.mismatches, whole.undecided) == (1, 0, 2)
+    assert (newest.events, newest.undecided) == (1, 0)
+
+
 def changed(log: MemoryLog, seq: int) -> None:
     """Change a feature in the document of a decision."""
     row = log.store.decisions[seq]

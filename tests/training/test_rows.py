@@ -187,12 +187,14 @@ def test_scores_are_those_of_the_documents_since_a_model_came_into_force() -> No
     assert np.array_equal(set_of(log).recorded.scores, [np.nan, np.nan, 0.7312], equal_nan=True)
 
 
-def test_slices_are_texts_and_missing_is_one_of_them() -> None:
-    log = log_of(projects.payment(1, card="c"), projects.payment(2, card=None), projects.payment(3, amount="200.00"))
+def test_slices_are_texts_and_what_is_missing_is_null_beside_a_text_of_that_name() -> None:
+    log = log_of(
+        projects.payment(1, card="missing"), projects.payment(2, card=None), projects.payment(3, amount="200.00")
+    )
     found = set_of(log, settings(slices=("payment.card", "payment.amount > 100"))).slices
 
     assert {name: texts.tolist() for name, texts in found.items()} == {
-        "payment.card": ["c", "missing", "c"],
+        "payment.card": ["missing", None, "c"],
         "payment.amount > 100": ["false", "false", "true"],
     }
 

@@ -875,9 +875,9 @@ export interface DraftCheck {
 }
 
 /**
- * Hits of a text among the decided events of the last 30 days of the log, and their amount. Until it is
- * `complete`, it is of the events from `since` on, and the same question counts more of them. Without `as_of`
- * they could not be counted: `why_not` says why.
+ * Hits of a text among the events of the last 30 days of the log, and their amount. Until it is `complete`, it
+ * is of the events from `since` on, and the same question counts more of them. Without `as_of` they could not be
+ * counted: `why_not` says why.
  */
 export interface DraftCount {
   as_of?: string | null;
@@ -2205,11 +2205,15 @@ export interface ReportHits {
   fraud_money: string;
 }
 
-/** Events that the draft's models were trained on, before `until`; `behind` are not. */
+/**
+ * Events from before `until`, the end of the training data of the draft's models; `behind` are later. Of the
+ * `events`, the models were trained on some: on `rows`, where all of their training data is in the backtest.
+ */
 export interface ReportLearnt {
   models: string[];
   not_told: string[];
   until: string | null;
+  rows: number;
   events: number;
   behind: number;
   balance: ReportBalance;

@@ -60,9 +60,13 @@ class VerifyLog(OperationRequest["VerifiedLog"]):
 
 
 class VerifiedLog(ReportAnswer["tuple[Verification, VerifyLog]"]):
-    """How many events were computed again, and what differs from the log; `unread` is what could not be compared."""
+    """How many events were computed again, and what differs from the log; `unread` is what could not be compared.
+
+    Of the `undecided`, events that were taken without a decision, nothing was compared.
+    """
 
     events: int
+    undecided: int
     mismatches: int
     first_mismatch: Mismatch | None
     unread: list[str]
@@ -83,6 +87,9 @@ class VerifiedLog(ReportAnswer["tuple[Verification, VerifyLog]"]):
         if not self.events and not self.unread:
             where = "the log has none" if asked.last is None else "none is at these sequence numbers"
             text = f"No decision was compared: {where}."
+        if self.undecided:
+            were = many(self.undecided, "event was", "events were")
+            text += f"\n{were} taken without a decision: nothing was compared."
         if (first := self.first_mismatch) is not None:
             text += f"\nThe first: {first.event} {one_line(first.id)}, seq {first.seq:,}, engine {first.engine}."
             text += f"\nrecorded: {one_line(first.recorded)}\ncomputed: {one_line(first.computed)}"

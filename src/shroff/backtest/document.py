@@ -101,11 +101,15 @@ class ReportCosts(msgspec.Struct):
 
 
 class ReportLearnt(msgspec.Struct):
-    """Events that the draft's models were trained on, before `until`; `behind` are not."""
+    """Events before `until`, the end of the training data of the draft's models; `behind` are later.
+
+    Of the `events`, the models were trained on some: on `rows`, where all of their training data is in the backtest.
+    """
 
     models: list[str]
     not_told: list[str]
     until: TimeText | None
+    rows: int
     events: int
     behind: int
     balance: ReportBalance

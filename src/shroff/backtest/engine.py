@@ -61,9 +61,8 @@ class TypeRows(FrozenStruct):
 
     Args:
         amounts_minor: What each is about in money, in smallest units; 0 where that is missing.
-        decided: Which of them were decided where the side is in force.
         scores: What the models give, NaN where there is none.
-        hits: Where the rules hit events that were decided, by id.
+        hits: Where the rules hit events where the side is in force, by id.
         may_be_explored: Which it may let through if the score declines them.
         explored_before: How many were let through on each day before that.
     """
@@ -73,7 +72,6 @@ class TypeRows(FrozenStruct):
     times_ms: Ints
     ids: pa.ChunkedArray
     amounts_minor: Ints
-    decided: Bools
     scores: Floats
     hits: Mapping[str, RuleMatches]
     may_be_explored: Bools
@@ -144,9 +142,7 @@ class BacktestEngine:
     def beside(self, rows: Mapping[str, TypeRows]) -> dict[str, TypeRows]:
         """Result of the log where nothing is computed, given the events and scores of the other side."""
         return {
-            name: replace(
-                row, hits={rule.id: self._hits_of(rule, row.seqs, row.decided) for rule in self._rules_on[name]}
-            )
+            name: replace(row, hits={rule.id: self._hits_of(rule, row.seqs) for rule in self._rules_on[name]})
             for name, row in rows.items()
         }
 
@@ -165,7 +161,8 @@ class BacktestEngine:
                 if take is not None:
                     take(piece)
                     for name, frame in piece.frames.items() if piece.after < self._upto else ():
-                        self._gather(name, frame, piece)
+                        if name in self._gathered:
+                            self._gathered[name].add(frame, piece.after + 1 + frame.rows, self._side)
                 if at == len(stretches):
                     continue
                 for frame in piece.frames.values():
@@ -199,20 +196,12 @@ class BacktestEngine:
 
     # ---- events
 
-    def _gather(self, name: str, frame: Frame, piece: LogPiece) -> None:
-        """Keep the required columns of a type's events."""
-        if name in self._gathered:
-            seqs = piece.after + 1 + frame.rows
-            decided = piece.decided[frame.rows] & (seqs > self._after) & (seqs <= self._upto)
-            self._gathered[name].add(frame, seqs, decided, self._side)
-
     def _past_of(self, piece: LogPiece, after: int) -> list[Hits | None] | None:
-        """Hits for each record of a piece that was decided at or before a place; None for one that is decided anew."""
-        if piece.after >= after and piece.decided.all():
-            return None
-        found: list[Hits | None] = [None if decided else {} for decided in piece.decided.tolist()]
+        """Hits for each record of a piece at or before a place; None for one behind it, which is decided anew."""
         before = min(max(after - piece.after, 0), piece.size)
-        found[:before] = [{}] * before
+        if not before:
+            return None
+        found: list[Hits | None] = [{}] * before + [None] * (piece.size - before)
         while 0 < self._next[0] <= piece.after + before:
             place, rules = self._next
             found[place - piece.after - 1] = rules
@@ -254,26 +243,23 @@ class BacktestEngine:
     def _whole(self, name: str, gathered: _Gathered) -> TypeRows:
         seqs = np.concatenate(gathered.seqs)
         times = np.concatenate(gathered.times_ms)
-        decided = np.concatenate(gathered.decided)
         scores = np.full(len(seqs), np.nan)
         for rows, values in self._scores[name]:
             scores[rows] = values
-        hits = {rule.id: self._hits_of(rule, seqs, decided) for rule in self._rules_on.get(name, ())}
+        hits = {rule.id: self._hits_of(rule, seqs) for rule in self._rules_on.get(name, ())}
         ids = pa.chunked_array(gathered.ids, pa.string())
         amounts, may_be = np.concatenate(gathered.amounts_minor), np.concatenate(gathered.may_be_explored)
         before = rows_of(self._explored_before, seqs)
         days = Counter((name, day) for day in (times[before[before >= 0]] // DAY_MS).tolist())
-        return TypeRows(name, seqs, times, ids, amounts, decided, scores, hits, may_be, days)
+        return TypeRows(name, seqs, times, ids, amounts, scores, hits, may_be, days)
 
-    def _hits_of(self, rule: Rule, seqs: Ints, decided: Bools) -> RuleMatches:
+    def _hits_of(self, rule: Rule, seqs: Ints) -> RuleMatches:
         known = self._known.get(rule.on, {}).get(rule.id)
         if known is not None or rule.id not in self._kept:
             return joined(self._found[rule.id]) if known is None else known
         places, keys = self._recorded.places(rule.id), self._recorded.keys(rule.id)
-        rows = rows_of(places, seqs)
         effective = [not rule.is_shadow and is_rolled_out(rule, key) for key in keys]
-        there = (rows >= 0) & decided[rows]
-        return RuleMatches(rows[there], np.array(effective, np.bool_)[there])
+        return RuleMatches(places, np.array(effective, np.bool_)).among(seqs)
 
 
 class _Gathered(Struct):
@@ -286,17 +272,14 @@ class _Gathered(Struct):
     times_ms: list[Ints] = []
     ids: list[Any] = []
     amounts_minor: list[Ints] = []
-    decided: list[Bools] = []
     may_be_explored: list[Bools] = []
-    _decided: Bools = field(default_factory=lambda: NO_FLAGS)
     _seqs: Ints = field(default_factory=lambda: NO_WORDS)
 
-    def add(self, frame: Frame, seqs: Ints, decided: Bools, draft: Definitions) -> None:
+    def add(self, frame: Frame, seqs: Ints, draft: Definitions) -> None:
         self.count += len(frame)
         self.seqs.append(seqs)
         self.times_ms.append(frame.times)
         self.ids.append(ids_of(frame))
-        self.decided.append(decided)
         places = draft.settings.money_places
         column = None if self.amount is None else frame.evaluate(self.amount)
         type_ = TEXT if self.amount is None else self.amount.type
@@ -307,11 +290,11 @@ class _Gathered(Struct):
         self.may_be_explored.append(explorable_rows)
 
     def decided_in(self, first: int, count: int, after: int, upto: int) -> Bools:
-        """Which of some events, which begin at a row, are to be decided and stand at the places (after, upto]."""
+        """Which of some events, which begin at a row, stand at the places (after, upto]."""
         if len(self._seqs) < self.count:
-            self._seqs, self._decided = np.concatenate(self.seqs), np.concatenate(self.decided)
+            self._seqs = np.concatenate(self.seqs)
         seqs = self._seqs[first : first + count]
-        return self._decided[first : first + count] & (seqs > after) & (seqs <= upto)
+        return (seqs > after) & (seqs <= upto)
 
     def places(self, rows: Ints) -> list[int]:
         """The sequence numbers of rows that `decided_in` was asked about."""

@@ -41,11 +41,11 @@ class JudgedRange(FrozenStruct):
 
 
 class JudgedEvents(FrozenStruct):
-    """The events of one type that were decided, in log order.
+    """The events of one decided type, in log order.
 
     Args:
         amounts_minor: What each is about in money, in smallest units.
-        recorded: Numbers of the outcomes in `OUTCOMES` that were recorded.
+        recorded: Numbers of the outcomes in `OUTCOMES` that were recorded, below 0 for events without a decision.
         old: Those of the project without the draft.
         new: Those of the draft.
         labels: Numbers of what is known, in `LABELS`.
@@ -81,14 +81,12 @@ class DraftVerdicts(FrozenStruct):
     Args:
         others: Events of types that get no decision and have rules.
         kept: Rules that mean what they meant; their hits are those of the log.
-        undecided: Events of decided types at these places that were not decided, and so are not judged.
         versions: What decided them, and both sides as of each.
     """
 
     types: Mapping[str, JudgedEvents]
     others: Mapping[str, TypeRows]
     kept: frozenset[str]
-    undecided: int
     versions: Sequence[DecidingVersion]
 
 
@@ -104,7 +102,8 @@ def judge(
     """Decide a log anew from a sequence number on, by a draft and by the project without it.
 
     Lists, tables and models are those of each event's place, except for a model that the draft names. Where the project
-    without the draft is what decided, the recorded decisions are its own.
+    without the draft is what decided, the recorded decisions are its own. Where an event was taken without a decision,
+    no recorded hit serves again.
 
     Args:
         reading: Called with how many records were read.
@@ -124,18 +123,27 @@ def judge(
     kept = kept_rules(draft, decided)
     stretches = [Stretch(version.start, version.end, version.draft) for version in versions]
     types = BacktestEngine(log, stretches, kept, past).run(take, computing)
-    without = None if is_recorded(versions) else _without_draft(log, versions, types, past, computing)
+    recorded = {name: _recorded(rows.seqs, span, past) for name, rows in types.items() if name in labels}
+    has_decided_all = not any((outcomes < 0).any() for _, outcomes in recorded.values())
+    if not has_decided_all:
+        kept = frozenset()
+        types = BacktestEngine(log, stretches, kept, past).run(unheard, computing)
+    without = None
+    if not has_decided_all or not is_recorded(versions):
+        without = _without_draft(log, versions, types, past, computing, keeps=has_decided_all)
     judged = {
-        name: _judged(rows, without.get(name) if without else None, versions[-1], span, labels[name], past)
-        for name, rows in types.items()
-        if name in labels
+        name: _judged(types[name], without.get(name) if without else None, versions[-1], span, labels[name], past, here)
+        for name, here in recorded.items()
     }
-    placed = (
-        rows.seqs[(rows.seqs > span.after) & (rows.seqs <= span.upto)] for name, rows in types.items() if name in judged
-    )
     others = {name: rows for name, rows in types.items() if name not in judged}
-    undecided = sum(map(len, placed)) - sum(map(len, judged.values()))
-    return DraftVerdicts(judged, others, kept, undecided, versions)
+    return DraftVerdicts(judged, others, kept, versions)
+
+
+def _recorded(seqs: Ints, span: JudgedRange, past: RecordedHits) -> tuple[Ints, Codes]:
+    """The rows of a span, and their recorded outcomes; -1 for an event that was taken without a decision."""
+    rows = np.flatnonzero((seqs > span.after) & (seqs <= span.upto))
+    places, outcomes = past.outcomes
+    return rows, np.append(outcomes, np.int8(-1))[rows_of(seqs[rows], places)]
 
 
 def _without_draft(
@@ -144,13 +152,15 @@ def _without_draft(
     types: Mapping[str, TypeRows],
     past: RecordedHits,
     computing: Progress | None,
+    *,
+    keeps: bool,
 ) -> Mapping[str, TypeRows]:
     """Decisions of the log without the draft; rules and scores that the draft leaves alone come from `types`."""
     base, draft = versions[-1].base, versions[-1].draft
     has_same_scores = have_same_scores(versions)
     shared = shared_rules(base, draft, has_same_scores=has_same_scores)
     known = {name: {rule: hit for rule, hit in rows.hits.items() if rule in shared} for name, rows in types.items()}
-    kept = kept_rules(base, [version.then for version in versions])
+    kept = kept_rules(base, [version.then for version in versions]) if keeps else ()
     stretches = [Stretch(version.start, version.end, version.base) for version in versions]
     engine = BacktestEngine(log, stretches, kept, past, known, has_scores=not has_same_scores)
     explores_alike = all(base.policy(name).explore == draft.policy(name).explore for name in types)
@@ -169,14 +179,11 @@ def _judged(
     span: JudgedRange,
     labels: GatheredLabels,
     past: RecordedHits,
+    recorded: tuple[Ints, Codes],
 ) -> JudgedEvents:
-    places, outcomes = past.outcomes
-    at = np.searchsorted(places, rows.seqs)
-    at[at == len(places)] = 0
-    was_decided = rows.decided & (places[at] == rows.seqs) if len(places) else np.zeros(len(rows.seqs), np.bool_)
-    mine = np.flatnonzero(was_decided)
+    mine, then = recorded
     hits, new, explored = _decided(rows, mine, last.draft)
-    seqs, times, then = rows.seqs[mine], rows.times_ms[mine], outcomes[at[mine]]
+    seqs, times = rows.seqs[mine], rows.times_ms[mine]
     known = label_codes(labels.of_rows(rows.ids, rows.times_ms), span.as_of_ms, len(rows.times_ms))[mine]
     models = last.draft.models
     delay_ms = models[rows.event].label_delay_ms if rows.event in models else LABEL_DELAY_MS
@@ -227,9 +234,7 @@ def _explored(rows: TypeRows, mine: Ints, drawn: Ints, explore: Explore) -> Ints
 
 
 def _old_hits(past: RecordedHits, rule: str, seqs: Ints) -> RuleMatches:
-    rows = rows_of(past.places(rule), seqs)
-    there = rows >= 0
-    return RuleMatches(rows[there], past.effective(rule)[there])
+    return RuleMatches(past.places(rule), past.effective(rule)).among(seqs)
 
 
 def outcomes_by_columns(hits: Mapping[str, RuleMatches], rules: list[Rule], scores: Floats, policy: Policy) -> Codes:

@@ -61,7 +61,7 @@ def page(report: BacktestReport, project: str = "", rows: list[ReportRow] | None
 def text(report: BacktestReport) -> str:
     """The answer of the command: the sentence, the matrix, the rules, some changed events."""
     lines = [f"{many(report.events, 'event')} backtested in {report.seconds:.1f} s. {sentence(report)}"]
-    lines += filter(None, (other_reasons(report), learnt_sentence(report)))
+    lines += filter(None, (undecided(report), other_reasons(report), learnt_sentence(report)))
     lines += [f"NOTE: {one_line(text)}" for text in report.remarks]
     sums = matrix(report.outcomes)
     counts = [(old, *(sums[old, new][0] for new in OUTCOMES)) for old in OUTCOMES]
@@ -132,7 +132,7 @@ def changes_of(report: BacktestReport) -> dict[tuple[str, str, str], tuple[dict[
 def sentence(report: BacktestReport) -> str:
     """The result in words: frauds, reviews, declined customers, and their value.
 
-    Of events of which a model of the draft knows the answer it says nothing: `learnt_sentence` does.
+    Of events before the end of a model's training data it says nothing: `learnt_sentence` does.
     """
     if not report.changed:
         same = "outcome is" if report.events == 1 else "outcomes are"
@@ -150,20 +150,31 @@ def outcome(report: BacktestReport) -> str:
     return f"{worth}{many(report.changed, 'decision')} {'changes' if report.changed == 1 else 'change'}"
 
 
+def undecided(report: BacktestReport) -> str:
+    """How many events were taken without a decision; else empty."""
+    if not report.undecided:
+        return ""
+    were = many(report.undecided, "event was", "events were")
+    return f"{were} taken without a decision. Without the draft such an event has the outcome of the current project."
+
+
 def other_reasons(report: BacktestReport) -> str:
     """How many recorded decisions differ from the project without the draft, and what changed since; else empty."""
     if not (count := report.recorded.differ):
         return ""
     differ = "decision differs" if count == 1 else "decisions differ"
-    return f"{count:,} recorded {differ} for other reasons: {', '.join(report.recorded.because)} changed since."
+    because = ", ".join(report.recorded.because or ["earlier events without a decision"])
+    return f"{count:,} recorded {differ} for other reasons: {because} changed since."
 
 
 def learnt_sentence(report: BacktestReport) -> str:
-    """Result of the draft on events that its models were trained on; empty where there are none."""
+    """Result of the draft before the end of its models' training data; empty without events there."""
     learnt = report.learnt_from
     if learnt is None or not learnt.events or not report.changed:
         return ""
-    begun = f"On {many(learnt.events, 'event')} of the training data (no forecast), the draft would have "
+    begun = (
+        f"On {many(learnt.events, 'event')} before the end of the training data (no forecast), the draft would have "
+    )
     return begun + _what_it_comes_to(report, learnt.balance)
 
 
@@ -190,9 +201,7 @@ def _more(count: int, singular: str, many: str) -> str:
 def _span(report: BacktestReport) -> str:
     text = f"{many(report.events, 'event')} decided again in {report.seconds:.1f} s, from "
     text += f"{report.start or 'the beginning'} to {report.end or 'the end'} of the log. Labels as of {report.as_of}."
-    if report.undecided:
-        text += f" {many(report.undecided, 'event was', 'events were')} not decided, and not judged."
-    return text
+    return f"{text} {undecided(report)}".rstrip()
 
 
 def _precision(hits: ReportHits, missing: str) -> str:

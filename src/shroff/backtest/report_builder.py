@@ -77,8 +77,8 @@ def backtest(
     Args:
         how: By default it is compared with what is active at the end of the log.
 
-    Raises: UsageError where the log has no events, or none that was decided in the stretch, or the end lies before the
-        start.
+    Raises: UsageError where the log has no events, or none of a decided type in the stretch, or the end lies before
+        the start.
     """
     began = time.monotonic()
     start_ms, end_ms, as_of_ms = period.start_ms, period.end_ms, period.as_of_ms
@@ -95,10 +95,8 @@ def backtest(
         verdicts = judge(log, draft, span, reading, computing, how=how)
         judged = list(verdicts.types.values())
         if not any(map(len, judged)):
-            raise UsageError(_nothing_judged(log, start_ms, end_ms, verdicts.undecided))
-        learnt = [np.zeros(len(piece), np.bool_) for piece in judged]
-        if how.judges_models:
-            learnt = learnt_rows(verdicts.versions, judged)
+            raise UsageError(_nothing_judged(log, start_ms, end_ms))
+        learnt = learnt_rows(verdicts.versions if how.judges_models else (), judged)
         report = _report(log, draft, verdicts, learnt, period.zone, judges_models=how.judges_models)
         report.draft, report.as_of = list(names), time_text(as_of_ms)
         report.start, report.end = (time_text_or_none(ms) for ms in (start_ms, end_ms))
@@ -118,7 +116,8 @@ def _report(
     weigh = partial(balance, judged, policies, money, zone)
     compared = weigh([~rows for rows in learnt])
     learnt_from = learnt_of(verdicts.versions, judged, learnt, weigh(learnt)) if judges_models else None
-    differing = sum(int(np.count_nonzero(judged_events.recorded != judged_events.old)) for judged_events in judged)
+    undecided = sum(int(np.count_nonzero(events.recorded < 0)) for events in judged)
+    differing = sum(int(np.count_nonzero(events.recorded != events.old)) for events in judged) - undecided
     changes = sum(cell.count for cell in matrix if cell.old != cell.new)
     events, remarks = sum(map(len, judged)), [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)
     if judges_models and (count := unscored(verdicts.versions, judged, draft)):
@@ -157,7 +156,7 @@ def _report(
         changed=changes,
         changed_rows=[],
         exploration=explored_in(log, judged, money),
-        undecided=verdicts.undecided,
+        undecided=undecided,
         unknowable=UNKNOWABLE,
     )
     vars(report)["verdicts"] = verdicts
@@ -227,11 +226,8 @@ def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
     return f"Of {old} old enough NOT ONE HAS A LABEL, {unknown} {cure}"
 
 
-def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None, undecided: int) -> str:
+def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None) -> str:
     """Message that no event was compared, and which period has events."""
-    if undecided:
-        were = "event there was" if undecided == 1 else "events there were"
-        return f"{undecided:,} {were} taken without a decision, so there is nothing to compare the draft with."
     start = "its beginning" if start_ms is None else time_text(start_ms)
     end = "its end" if end_ms is None else time_text(end_ms)
     text = f"no event of the log that is decided lies from {start} to {end}."
@@ -240,20 +236,13 @@ def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None, un
 
 
 def _span_of(log: LogReader) -> tuple[int, int] | None:
-    """Times of the first and last event, by sequence number; None without events."""
-    last = log.last_seq()
-    first = _event_from(log, 1, last + 1) or next(_events(log, 0, last), None)
-    if first is None:
-        return None
-    for end in range(last, 0, -NEAR):
-        times = [event.time_ms for event in _events(log, max(end - NEAR, 0), end)]
-        if times:
-            return first.time_ms, max(times)
-    return None
+    """Time of the first event, by sequence number, and of the newest one; None without events."""
+    first, last_ms = next(_events(log, 0), None), log.watermark_ms()
+    return None if first is None or last_ms is None else (first.time_ms, last_ms)
 
 
-def _events(log: LogReader, after: int, upto: int) -> Iterator[Record]:
-    return (record for records in log.read(after, upto) for record in records if record.kind == "event")
+def _events(log: LogReader, *span: int) -> Iterator[Record]:
+    return (record for records in log.read(*span) for record in records if record.kind == "event")
 
 
 def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> int:
@@ -266,11 +255,8 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
     floor = floor_of(log, moment_ms - lateness_ms, last)
     before, _ = _bisected(log, moment_ms - lateness_ms, floor, last + 1)  # it stands behind `before`
     _, end = _bisected(log, moment_ms, before, last + 1)  # and not behind `end`
-    for records in log.read(before, min(end, last)):
-        for event in records:
-            if event.kind == "event" and event.time_ms >= moment_ms:
-                return event.seq
-    return end
+    later = (event for event in _events(log, before, min(end, last)) if event.time_ms >= moment_ms)
+    return next((event.seq for event in later), end)
 
 
 def _bisected(log: LogReader, moment_ms: int, before: int, end: int) -> tuple[int, int]:
@@ -282,11 +268,7 @@ def _bisected(log: LogReader, moment_ms: int, before: int, end: int) -> tuple[in
 
 def _event_from(log: LogReader, place: int, end: int) -> Record | None:
     """The first event from a sequence number on, within the next few records."""
-    for records in log.read(place - 1, min(place + NEAR // 2, end - 1), 64):
-        for record in records:
-            if record.kind == "event":
-                return record
-    return None
+    return next(_events(log, place - 1, min(place + NEAR // 2, end - 1), 64), None)
 
 
 def _schema(money_places: int) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""Events of a backtest that a model was trained on: they are evaluated apart, since it knows their answers."""
+"""Events of a backtest from before the end of a model's training data: they are evaluated apart, as no forecast."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ def learnt_of(
         sorted(ends),
         sorted(models.keys() - ends.keys()),
         time_text(max(ends.values())) if ends else None,
+        sum(model.learnt_rows for model in models.values()),
         events,
         sum(map(len, judged)) - events,
         balance,
@@ -66,18 +67,17 @@ def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
         mature: How many events are new to the models and old enough to judge by.
     """
     names, found = ", ".join(learnt.models), []
+    end = f"{learnt.until}, the end of the training data of {names} ({learnt.rows:,} events)"
     if learnt.events and not mature:
         young = f" but {learnt.behind:,} that are younger than the label delay" if learnt.behind else ""
         found.append(
-            f"NO EVENT IS NEW TO THE MODEL: {names} was trained on events before {learnt.until}, and knows their "
-            f"outcomes; there are no later events{young}. Train as of an earlier time ('shroff train --as-of T') "
-            "and backtest the events after it, or wait for new events."
+            f"NO EVENT IS NEW TO THE MODEL: {learnt.events:,} lie before {end}, so they are no forecast; there are no "
+            f"later events{young}. Train as of an earlier time ('shroff train --as-of T') and backtest the events "
+            "after it, or wait for new events."
         )
     elif learnt.events:
-        found.append(
-            f"{many(learnt.events, 'event is', 'events are')} from before {learnt.until} and reported separately: "
-            f"{names} was trained on events before that, and knows the answers."
-        )
+        lie = many(learnt.events, "event lies", "events lie")
+        found.append(f"{lie} before {end}, so they are no forecast and are reported separately.")
     if learnt.not_told:
         found.append(
             f"{', '.join(learnt.not_told)} does not name its training data. If events here were part of it, the "

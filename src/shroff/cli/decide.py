@@ -6,6 +6,7 @@ import io
 import os
 import select
 import signal
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -43,13 +44,13 @@ def decide(session: Session, asked: DecideArguments) -> int:
         tail -f payments.jsonl | shroff decide - --as payment
     """
     from shroff.events.formats.lines import line_of
-    from shroff.log.writer import REFUSED, UNTAKEN
-    from shroff.worker.answers import answer_json
+    from shroff.log.writer import REFUSED
+    from shroff.worker.answers import answer_json, is_lacking
 
     project = session.project
     lines, has_more = opened_lines(asked.file, asked.format)
     name = "-" if asked.file == "-" else Path(asked.file).name
-    answered, refused = 0, 0
+    kinds = Counter[str]()
     session.stopped = "No event was processed yet."
     with lines, bars("restoring state, events") as (restoring,):
         groups = project.taking.answers(
@@ -64,17 +65,14 @@ def decide(session: Session, asked: DecideArguments) -> int:
         with closing(groups):
             for group in groups:
                 texts = [answer_json(answer, line=line_of(place)) for place, answer in group]
-                answered += len(group)
-                refused += sum(answer.kind in {REFUSED, UNTAKEN} for _, answer in group)
+                kinds.update(answer.kind for _, answer in group)
                 # Before it is written, so that who reads the answer and stops the program is told of it.
-                session.stopped = f"{many(answered, 'event is', 'events are')} decided and stored."
+                session.stopped = f"{many(kinds.total(), 'event is', 'events are')} decided and stored."
                 session.write(b"\n".join(texts) + b"\n")
                 session.flush()
-    if refused:
-        session.next("shroff quarantine list")
-    elif answered:
-        session.next("shroff explain ID")
-    return QUARANTINED if refused else 0
+    if kinds:
+        session.next("shroff quarantine list" if kinds[REFUSED] else "shroff explain ID")
+    return QUARANTINED if is_lacking(kinds) else 0
 
 
 def opened_lines(file: str, format: str | None) -> tuple[Lines, Callable[[], bool]]:

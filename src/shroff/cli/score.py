@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,8 +39,7 @@ def score(session: Session, asked: ScoreArguments) -> int:
         shroff score march.csv
     """
     from shroff.events.formats.lines import line_of
-    from shroff.log.writer import REFUSED, UNTAKEN
-    from shroff.worker.answers import answer_json, foreseen_json
+    from shroff.worker.answers import answer_json, foreseen_json, is_lacking
 
     if len(asked.what) > 2:
         raise click.UsageError("name one event type and one file: payment march.csv.")
@@ -59,8 +59,7 @@ def score(session: Session, asked: ScoreArguments) -> int:
         session.write(b'{"decisions": [' + b", ".join(texts) + b"]}\n")
     else:
         session.write(b"".join(text + b"\n" for text in texts))
-    if any(answer.kind in {REFUSED, UNTAKEN} for _, answer in found):
-        session.next(f"shroff check --with {argument(file)}{'' if event is None else f' --as {event}'}")
-        return QUARANTINED
-    session.next(f"shroff decide {argument(file)}{'' if event is None else f' --as {event}'}")
-    return 0
+    refused = is_lacking(Counter(answer.kind for _, answer in found))
+    does = "check --with" if refused else "decide"
+    session.next(f"shroff {does} {argument(file)}{'' if event is None else f' --as {event}'}")
+    return QUARANTINED if refused else 0

@@ -486,8 +486,8 @@ def _untaken(line: Line, row: MappedRow, reading: LineReading, as_type: str | No
     """A line that no type takes; one that is left out of the given type alone is another one's, and is not kept."""
     is_kept = reading.keeps_untaken and as_type != LABEL and (as_type is None or not reading.dispatcher.takes(row))
     refusal = "no event type matches: the condition 'when' of none is true" if is_kept else None
-    kept = _untaken_bytes(line, row, reading)
-    return Submission(reading.source, line.place, kept, refusal=refusal, header=reading.header)
+    kept, type_ = _untaken_bytes(line, row, reading), "" if is_kept or as_type in {None, LABEL} else as_type
+    return Submission(reading.source, line.place, kept, type_ or "", refusal=refusal, header=reading.header)
 
 
 def _untaken_bytes(line: Line, row: MappedRow, reading: LineReading) -> Callable[[], bytes]:

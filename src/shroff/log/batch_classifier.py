@@ -172,7 +172,7 @@ class BatchClassifier:
             return self._refuse(submission, submission.refusal)
         if submission.label is not None:
             return self._labels.take(submission, submission.label)
-        return Answer(UNTAKEN)
+        return Answer(UNTAKEN, submission.type)
 
     def _refuse(self, submission: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
         origin, raw = (submission.source, submission.place, submission.type), submission.raw()

@@ -57,9 +57,17 @@ class Scorer:
     @property
     def learnt_until_ms(self) -> int | None:
         """The end of the events that it has learned from; None where its manifest does not say it."""
-        data = None if self.model is None else self.model.manifest.get("data")
-        until = data.get("to") if isinstance(data, Mapping) else None
-        return None if until is None else parse_time(str(until))
+        until = self._said("data", "to")
+        return parse_time(str(until)) if until else None
+
+    @property
+    def learnt_rows(self) -> int:
+        """How many events it has learned from; 0 where its manifest does not say it."""
+        return int(str(self._said("train", "rows") or 0))
+
+    def _said(self, part: str, name: str) -> object:
+        found = None if self.model is None else self.model.manifest.get(part)
+        return found.get(name) if isinstance(found, Mapping) else None
 
     def node(self) -> ModelScore:
         """Its score as an expression. Evaluating it raises StateError where the model cannot be loaded."""

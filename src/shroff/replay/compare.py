@@ -111,7 +111,7 @@ class Mismatch(FrozenStruct):
 
 
 class Verification(Struct):
-    """Result of `verify`. `events` are those of decided types that were compared.
+    """Result of `verify`. `events` are those of decided types that were compared, `undecided` those taken without one.
 
     `unread` has in words which stretches of the log were not, since a model that decided
     them cannot be loaded, and what of a sample was not. `sampled` are the decisions that were computed by their
@@ -119,6 +119,7 @@ class Verification(Struct):
     """
 
     events: int = 0
+    undecided: int = 0
     mismatches: int = 0
     first_mismatch: Mismatch | None = None
     unread: list[str] = []

@@ -71,6 +71,7 @@ def verify(
         result.sampled = found.sampled if engine == "naive" else result.sampled
     if words := log.ids_lost(after):
         result.unread.append(words)
+    result.undecided = sum((b"\n" + lines).count(b"\ne0") for lines in log.lines(after, end))
     return result
 
 

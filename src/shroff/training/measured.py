@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from shroff.language.expression import Compare, Literal
 from shroff.language.expression_text import clock_words_of
 from shroff.language.types import BOOLEAN
 from shroff.language.values import show_decimal
-from shroff.models.evaluation.slices import AMOUNT, KNOWN, MISSING, OTHERS, slice_order
+from shroff.models.evaluation.slices import AMOUNT, KNOWN, MISSING, slice_order
 from shroff.models.keys import METRICS
 from shroff.project.dependency_hash import teller_of
 
@@ -89,12 +90,17 @@ def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> J
     found, places = list(metrics.get("slices", ())), dict[str, int]()
     for slice_ in found:
         places.setdefault(slice_["name"], len(places))
-    found.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"])))
-    told = [{**slice_, "words": slice_words(definitions, event, slice_["name"], slice_["value"])} for slice_ in found]
+    found.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"], is_group=_is_group(slice_))))
+    words = partial(slice_words, definitions, event)
+    told = [{**part, "words": words(part["name"], part["value"], is_group=_is_group(part))} for part in found]
     return {**metrics, **({"slices": told} if told else {})}
 
 
-def slice_words(definitions: Definitions, event: str, name: str, value: str) -> str:
+def _is_group(slice_: JsonMapping) -> bool:
+    return bool(slice_.get("is_group"))
+
+
+def slice_words(definitions: Definitions, event: str, name: str, value: str, *, is_group: bool) -> str:
     """A slice in words: `paid on Sunday (UTC)`, `amount up to 12.50 EUR`; as recorded where nothing declares it so."""
     teller, model = teller_of(definitions), definitions.models.get(event)
     if name == AMOUNT:
@@ -102,7 +108,7 @@ def slice_words(definitions: Definitions, event: str, name: str, value: str) -> 
     if name == KNOWN:
         return _KEYS.get(value, value)
     node = None if model is None else next((part.node for part in model.slices if part.name == name), None)
-    if node is None or value in {MISSING, OTHERS}:
+    if node is None or is_group:
         return f"{name if node is None else teller.noun(node)}: {value}"
     if (readable := _READABLE.get(node.type.kind)) and not readable.fullmatch(value):
         return f"{name}: {value}"  # the feature had another type when it was measured

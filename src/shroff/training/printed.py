@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from shroff.models.evaluation.estimates import Estimate
-from shroff.models.evaluation.gates import value_text
+from shroff.models.evaluation.gates import gates_text
 from shroff.models.keys import metric_words
-from shroff.models.registry import GateResult
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def text(report: TrainReport) -> str:
         "",
         _metrics_text(report),
         "",
-        table([_gate_row(gate) for gate in report.gates], ("gate", "value", "limit", "")),
+        gates_text(report.gates),
     ]
     lines += ["", *(f"  {one_line(words)}" for words in report.remarks)] if report.remarks else []
     return "\n".join([*lines, "", _state(report)])
@@ -100,8 +99,3 @@ def _interval(estimate: Estimate) -> str:
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
-
-
-def _gate_row(gate: GateResult) -> tuple[str, str, str, str]:
-    note = f" ({one_line(gate.note)})" if gate.note else ""
-    return gate.name, value_text(gate), gate.limit, ("passed" if gate.passed else "failed") + note

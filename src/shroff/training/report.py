@@ -57,10 +57,10 @@ class ReportFacts(FrozenStruct):
             self._dependences(),
             () if self.leak is None else self.leak.parts,
             self._cutoffs(),
-            {
-                (part.name, part.value): slice_words(self.definitions, self.given.event, part.name, part.value)
+            [
+                slice_words(self.definitions, self.given.event, part.name, part.value, is_group=part.is_group)
                 for part in self.evaluation.slices
-            },
+            ],
         )
         title = f"Model {manifest['id']} of {manifest['event']}"
         importance = self.trained.fitted.importance

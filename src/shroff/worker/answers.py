@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -14,9 +15,11 @@ from msgspec.json import encode as to_json
 from shroff.engine.decision import Decision, Refusal, Undecided, kind_of
 from shroff.engine.stored import stored
 from shroff.errors import UsageError
+from shroff.events.formats.lines import LOST
 from shroff.events.intake import Submission
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.writer import REFUSED, UNTAKEN, Answer
+from shroff.runtime.texts import one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,17 +49,23 @@ def foreseen_json(body: bytes) -> bytes:
 def problem_of(answer: Answer) -> JsonObject:
     """The problem document (RFC 9457) of a submission that was not taken."""
     if answer.kind == UNTAKEN:
-        detail = 'no event type accepts this line; name its type, or write {"payment": {…}}'
+        unnamed = 'no event type accepts this line; name its type, or write {"EVENT": {…}}'
+        named = f"skipped: 'when' of {answer.type} in events.yaml is not true for this line"
         return {
             "type": "no-event-type",
             "title": "No event type accepts this",
             "status": UNPROCESSABLE,
-            "detail": detail,
+            "detail": named if answer.type else unnamed,
         }
     if answer.is_conflict:
         title = "This id already exists with different values"
         return {"type": "id-conflict", "title": title, "status": CONFLICT, "detail": answer.reason}
     return {"type": "invalid-event", "title": "The event was refused", "status": UNPROCESSABLE, "detail": answer.reason}
+
+
+def is_lacking(kinds: Counter[str]) -> bool:
+    """Whether one of some answers is a refusal, or none of the lines was taken."""
+    return kinds[REFUSED] > 0 or 0 < kinds.total() == kinds[UNTAKEN]
 
 
 def answer_value(answer: Answer, line: int) -> Decision | Undecided | Refusal:
@@ -102,13 +111,14 @@ def rows_of(events: Any) -> Iterable[Any]:
     return events if table is None else (row for batch in table.to_batches() for row in batch.to_pylist())
 
 
-def json_lines(events: Events) -> Iterator[bytes]:
+def json_lines(events: Events, *, is_strict: bool = False) -> Iterator[bytes]:
     """Events as lines of JSON, one at a time. Data frames are better read by their columns: `table_of`.
 
     Floats are written by their shortest decimal, moments as RFC 3339, those without a zone in UTC, durations as
-    seconds; numbers, moments and durations of numpy and pandas too.
+    seconds; numbers, moments and durations of numpy and pandas too. An event with a value that JSON cannot say is a
+    line that is refused.
 
-    Raises: UsageError for what is no mapping, or holds a value that JSON cannot say.
+    Raises: UsageError for what is no mapping; with `is_strict` also for a value that JSON cannot say.
     """
     for number, event in enumerate(rows_of(events), start=1):
         if not isinstance(event, Mapping):
@@ -116,7 +126,10 @@ def json_lines(events: Events) -> Iterator[bytes]:
         try:
             yield _ENCODER.encode({name: _sayable(value) for name, value in event.items()}) + b"\n"
         except (TypeError, ValueError, OverflowError) as error:
-            raise UsageError(f"event {number} cannot be written as JSON: {error}") from None
+            words = one_line(f"event {number} cannot be written as JSON: {error}")
+            if is_strict:
+                raise UsageError(words) from None
+            yield LOST + words.encode() + b"\n"
 
 
 def _sayable(value: Any) -> object:
@@ -151,6 +164,8 @@ def _plain(value: Any) -> object:
     for way in ("isoformat", "item"):
         if hasattr(value, way):
             return _sayable(getattr(value, way)())
+    if type(value).__name__ == "NAType":  # of pandas, whose missing number, text or truth this is
+        return None
     raise TypeError(f"a {type(value).__name__} is not a value of a field")
 
 

@@ -134,7 +134,7 @@ class Labelling(ProjectPart):
         now = time_text(self._context.now_ms())
         said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
         rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
-        return self.add_rows([msgspec.json.decode(line) for line in json_lines(rows)], "frame")
+        return self.add_rows([msgspec.json.decode(line) for line in json_lines(rows, is_strict=True)], "frame")
 
     def _label_file_beside(self, file: Path, progress: Progress | None) -> IngestReport:
         intake = intake_of(self._context, keeps_hashes=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec.structs import asdict, astuple
 
-from shroff.app.models.promotion import Deployment, ListedModel, gates_text
+from shroff.app.models.promotion import Deployment, ListedModel
 from shroff.app.models.training_operations import TrainedModel
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject, TextDict
@@ -160,6 +160,8 @@ class Model(OperationAnswer):
     redefined: tuple[str, ...]
 
     def text(self) -> str:
+        from shroff.models.evaluation.gates import gates_text
+
         role = f", {self.role}" if self.role else ""
         lines = [f"{self.id} scores {self.event}{role}."]
         manifest = self.manifest

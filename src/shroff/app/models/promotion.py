@@ -38,7 +38,7 @@ from shroff.models.registry import CARD, GateResult, ModelSummary, Stored
 from shroff.operations.declaration import OperationAnswer
 from shroff.people.audit import Action
 from shroff.runtime.atomic_files import own
-from shroff.runtime.texts import argument, many, one_line, table
+from shroff.runtime.texts import argument, many
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ class Deployment(OperationAnswer):
 
     def text(self) -> str:
         if self.what == REFUSED:
+            from shroff.models.evaluation.gates import gates_text
+
             return (
                 f"{self.model} is not promoted: it fails {many(len(self.failed), 'gate')}.\n{gates_text(self.failed)}"
             )
@@ -115,24 +117,6 @@ class Deployment(OperationAnswer):
 
     def exit_status(self) -> int:
         return 1 if self.failed else 0
-
-
-def gates_text(gates: Sequence[GateResult]) -> str:
-    """Gates as a table."""
-    from shroff.models.evaluation.gates import value_text
-
-    if not gates:
-        return "  no gates"
-    rows = [
-        (
-            gate.name,
-            value_text(gate),
-            gate.limit,
-            f"{'passed' if gate.passed else 'failed'}{f': {one_line(gate.note)}' if gate.note else ''}",
-        )
-        for gate in gates
-    ]
-    return table(rows, ("gate", "value", "limit", ""))
 
 
 class ListedModel(ModelSummary, frozen=True):

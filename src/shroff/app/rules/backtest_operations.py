@@ -68,7 +68,7 @@ class BacktestOptions(FileOptions, total=False):
 
 
 class _CountedStretch(Struct):
-    """Places (after, upto] of a log: the decided events of one type, and columns of what conditions read of them."""
+    """Places (after, upto] of a log: the events of one type, and columns of what conditions read of them."""
 
     after: int
     upto: int
@@ -262,8 +262,8 @@ class LogBacktests(ProjectPart):
         reads_labels = any(part.event == "label" for item in read for part in aggregates(item.node))
         lateness_ms, reader = lateness_of(log, definitions), LineReader(definitions, reads_labels=reads_labels)
         own = list(log_columns(log, definitions, stretch.upto, after=stretch.after, reader=reader))
-        mine = [(piece.decided, piece.frames[rule.on]) for piece in own if rule.on in piece.frames]
-        begins_ms = min((int(frame.times.min()) for _, frame in mine), default=behind_ms)
+        mine = [piece.frames[rule.on] for piece in own if rule.on in piece.frames]
+        begins_ms = min((int(frame.times.min()) for frame in mine), default=behind_ms)
         back_ms, before = reach_ms([item.node for item in read], definitions), 0
         if back_ms is not None and not reads_labels and not lateness_ms.leaps:
             before = place_before(log, begins_ms - back_ms, lateness_ms) if back_ms else stretch.after
@@ -275,12 +275,12 @@ class LogBacktests(ProjectPart):
             for frame in (frames[rule.on] for frames in engine.answers() if rule.on in frames):
                 for name in wanted:
                     answers[name].append(frame.computed[name])
-        times = np.concatenate([np.zeros(0, np.int64), *(frame.times for _, frame in mine)])
-        is_decided = np.concatenate([np.zeros(0, np.bool_), *(decided[frame.rows] for decided, frame in mine)])
-        rows = np.flatnonzero(is_decided & (times > behind_ms))
+        times = np.concatenate([np.zeros(0, np.int64), *(frame.times for frame in mine)])
+        is_behind = times > behind_ms
+        rows = np.flatnonzero(is_behind)
         stretch.times_ms = times[rows]
         for name, columns in answers.items():
-            values, valid = times, is_decided
+            values, valid = times, is_behind
             if columns:  # the last ones are those of this stretch
                 values, valid = (np.concatenate([getattr(column, part) for column in columns]) for part in PARTS)
             column = Column(values[rows - len(times)], valid[rows - len(times)])

@@ -221,7 +221,7 @@ class CountDraft(OperationRequest["DraftCount"], rename={"source": "text"}):
 
 
 class DraftCount(OperationAnswer):
-    """Hits of a text among the decided events of the last 30 days of the log, and their amount.
+    """Hits of a text among the events of the last 30 days of the log, and their amount.
 
     Until it is `complete`, it is of the events from `since` on, and the same question counts more of them. Without
     `as_of` they could not be counted: `why_not` says why.

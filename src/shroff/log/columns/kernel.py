@@ -20,7 +20,6 @@ COLON = 58
 BACKSLASH = 92
 OPEN = 123
 CLOSE = 125
-ONE = 49
 LETTER_T_UPPER = 84
 LETTER_Z = 90
 DIGITS_MAX = 18  # that always fit 64 bits
@@ -47,10 +46,10 @@ def number_of(data: Any, begin: Word, first: Word, last: Word, names: Any, name_
 
 @native(
     "void(Array(uint8, 1, 'C', readonly=True), int64[::1], Array(uint8, 1, 'C', readonly=True), int64[::1], int64[::1],"
-    "uint8[::1], int64[::1])"
+    "int64[::1])"
 )
-def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decided: Any, bodies: Any) -> None:
-    """For each line: the number of its kind and type in `names`, whether it was decided, and its body's start.
+def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, bodies: Any) -> None:
+    """For each line: the number of its kind and type in `names`, and its body's start.
 
     A name is the letter of the kind and the type: `epayment`. What is none of them has the number behind the last.
     """
@@ -59,7 +58,6 @@ def sort_out(data: Any, ends: Any, names: Any, name_ends: Any, types: Any, decid
         at = begin + 2
         while at < ends[i] and data[at] != SPACE:
             at += 1
-        decided[i] = data[begin + 1] == ONE
         types[i] = number_of(data, begin, begin + 2, at, names, name_ends)
         bodies[i] = at + 1
         begin = ends[i] + 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from shroff.arrays import Bools, Bytes, Ints, Ints8
+from shroff.arrays import Bytes, Ints, Ints8
 from shroff.engine.stored import damaged
 from shroff.events.definitions import EventType
 from shroff.events.event import Event
@@ -38,14 +38,12 @@ class LogPiece(FrozenStruct):
     """Records that follow each other, (after, after + size], as frames by type; others have no frame.
 
     Args:
-        decided: Which of them were decided.
         labels: The labels among them, whatever frames there are, with their rows.
     """
 
     after: int
     size: int
     frames: Mapping[str, Frame]
-    decided: Bools
     labels: tuple[tuple[int, LabelEvent], ...]
 
     def __len__(self) -> int:
@@ -137,8 +135,8 @@ class LineReader:
         seqs = np.arange(after + 1, after + 1 + size) if seqs is None else seqs
         if not lines.isascii():
             _check_letters(lines, seqs)
-        types, bodies, decided = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.uint8)
-        sort_out(data, ends, *self._names, types, decided, bodies)
+        types, bodies = np.empty(size, np.int64), np.empty(size, np.int64)
+        sort_out(data, ends, *self._names, types, bodies)
         frames: dict[str, Frame] = {}
         for number, type_ in enumerate(self._types):
             rows = np.flatnonzero(types == number)
@@ -151,7 +149,7 @@ class LineReader:
             rows = np.array([row for row, _ in labels], np.int64)
             mine = [label for _, label in labels]
             frames["label"] = Frame(events.label, mine, rows, events, self._definitions.reference)
-        return LogPiece(after, size, frames, decided.view(np.bool_), labels)
+        return LogPiece(after, size, frames, labels)
 
     def piece_of(self, records: Sequence[Record]) -> LogPiece:
         """Records from anywhere in the log, as if they followed each other."""

@@ -337,8 +337,8 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
         fair = int(np.count_nonzero(given.times_ms[tested.rows] >= champion.since_ms))
         if fair < len(tested.rows):
             remarks.append(
-                f"The champion was trained on {len(tested.rows) - fair:,} of {len(tested.rows):,} test rows, so the "
-                f"two are compared on the other {fair:,}."
+                f"{len(tested.rows) - fair:,} of {len(tested.rows):,} test rows lie before the end of the champion's "
+                f"training data, so the two are compared on the other {fair:,}."
             )
     days = max((report.fold.test_end_ms - report.fold.test_start_ms for report in reports), default=0) // DAY_MS
     if any(report.test_rows and not report.test_frauds for report in reports):

@@ -23,7 +23,7 @@ from shroff.models.evaluation.slices import GENUINE_MIN, Slice
 from shroff.models.in_force import Promotion
 from shroff.models.keys import FAIRNESS, NOISE, RATIO, at_cut_off, figure_text, metric_of
 from shroff.models.registry import GATES, GateResult, Stored
-from shroff.runtime.texts import many
+from shroff.runtime.texts import many, one_line, table
 from shroff.runtime.values import FrozenStruct, replace
 
 LATENCY = "latency_p99"
@@ -186,7 +186,7 @@ def _above_champion(metric: str, by: str | float, measured: GateFigures) -> Gate
         alone, champion = measured.without
         against = f"there is no champion, so against {alone}: "
     if champion.rows == 0:
-        note = "the champion was trained on every test row, so there is none left to compare the two"
+        note = "every test row lies before the end of the champion's training data, so none is left to compare the two"
         return GateResult(metric, None, limit, passed=False, note=note)
     found = champion.differences.get(metric)
     if found is None or found.mean is None:
@@ -229,6 +229,17 @@ def _slice_collapse(at_most: float | None, measured: GateFigures) -> GateResult:
         passed = not fallen
         note += "".join(f"; {other.name} {other.value} falls by more than noise" for other in fallen)
     return GateResult(SLICE_COLLAPSE, _short(worst.fall), limit, passed=passed, note=note)
+
+
+def gates_text(gates: Sequence[GateResult]) -> str:
+    """Gates as a table."""
+    if not gates:
+        return "  no gates"
+    rows = []
+    for gate in gates:
+        note = f" ({one_line(gate.note)})" if gate.note else ""
+        rows.append((gate.name, value_text(gate), gate.limit, ("passed" if gate.passed else "failed") + note))
+    return table(rows, ("gate", "value", "limit", ""))
 
 
 def _fairness(name: str, at_most: float, slices: Sequence[Slice]) -> GateResult:

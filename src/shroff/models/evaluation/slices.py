@@ -17,9 +17,9 @@ from shroff.models.evaluation.exploration import wilson
 from shroff.models.evaluation.intervals import BLOCKS_MIN, TIMES_MIN, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold, Terms, judge, measure
 from shroff.models.sets import TrainingSet
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.values import FrozenStruct, replace
 
-SLICES_MAX = 20  # values of one column; the rarest together are `others`
+SLICES_MAX = 20  # of one column; the rarest values together are `others`
 OTHERS = "others"
 MISSING = "missing"
 FRAUDS_MIN = 20  # and as many genuine rows: fewer say nothing about a fall
@@ -49,7 +49,7 @@ class Slice(FrozenStruct):
     """Rows that have something in common, over all folds.
 
     Args:
-        name, value: By what, and which: `channel`, `web`.
+        name, value: By what, and which: `channel`, `web`; `missing` and `others` with `is_group`, else of the column.
         score: The mean score beside the share of frauds.
         metrics: By name, None where one has no value.
         false_positive_rate: Genuine rows with a score that reviews or declines, of all genuine rows.
@@ -68,11 +68,12 @@ class Slice(FrozenStruct):
     falls_by_more_than_noise: bool = False
     false_positive_rate: Rate | None = None
     decline_rate: Rate | None = None
+    is_group: bool = False
 
     @property
     def is_compared(self) -> bool:
         """Whether it has enough genuine rows for its false-positive rate to be compared."""
-        return self.rows - self.frauds >= GENUINE_MIN and self.value != OTHERS
+        return self.rows - self.frauds >= GENUINE_MIN and not (self.is_group and self.value == OTHERS)
 
 
 class Pooled(FrozenStruct):
@@ -110,11 +111,11 @@ def amount_bands(amounts_minor: Ints, money_places: int = 2) -> Array:
 
 
 def new_or_known(keys: Ints, times_ms: Ints) -> Array:
-    """`new` up to a day from the first event of a key in the set, `known` after that; without a key `missing`."""
+    """`new` up to a day from the first event of a key in the set, `known` after that; without a key None."""
     firsts = np.full(int(keys.max(initial=-1)) + 1, np.iinfo(np.int64).max)
     has_key = keys >= 0
     np.minimum.at(firsts, keys[has_key], times_ms[has_key])
-    found = np.full(len(keys), MISSING, object)
+    found = np.full(len(keys), None, object)
     found[has_key] = np.where(times_ms[has_key] - firsts[keys[has_key]] <= NEW_MS, "new", "known")
     return found
 
@@ -122,20 +123,23 @@ def new_or_known(keys: Ints, times_ms: Ints) -> Array:
 def slices_of(columns: Mapping[str, Array], pooled: Pooled, terms: Terms, seed: int) -> list[Slice]:
     """Every slice of every column, in their natural order."""
     parts = [
-        (name, value, rows)
+        (name, value, is_group, rows)
         for name, column in columns.items()
-        for value, rows in sorted(_parts(column), key=lambda part: slice_order(part[0]))
+        for value, is_group, rows in sorted(_parts(column), key=lambda part: slice_order(part[0], is_group=part[1]))
     ]
-    enough = sum(_is_enough(pooled.rows.frauds[rows]) for _, _, rows in parts)
-    compared = Counter(name for name, _, rows in parts if np.count_nonzero(~pooled.rows.frauds[rows]) >= GENUINE_MIN)
-    return [_slice(name, value, rows, pooled, terms, (enough, compared[name]), seed) for name, value, rows in parts]
+    enough = sum(_is_enough(pooled.rows.frauds[rows]) for *_, rows in parts)
+    compared = Counter(name for name, *_, rows in parts if np.count_nonzero(~pooled.rows.frauds[rows]) >= GENUINE_MIN)
+    return [
+        replace(_slice(name, value, rows, pooled, terms, (enough, compared[name]), seed), is_group=is_group)
+        for name, value, is_group, rows in parts
+    ]
 
 
-def slice_order(value: str) -> tuple[int, float, int]:
+def slice_order(value: str, *, is_group: bool) -> tuple[int, float, int]:
     """Sort key of a slice's value: numbers and amounts by size, yes before no, new before known; then all texts, which
     keep their order; last what is missing, and others.
     """
-    if value in _LAST:
+    if is_group:
         return 2, _LAST.index(value), 0
     if value in _FIRST:
         return 0, _FIRST.index(value), 0
@@ -143,16 +147,16 @@ def slice_order(value: str) -> tuple[int, float, int]:
     return (1, 0, 0) if found is None else (0, float(found["number"]), ("up to ", None, "above ").index(found["side"]))
 
 
-def _parts(column: Array) -> list[tuple[str, Ints]]:
-    """Values of a column with their rows, the most frequent first, of equals the first by text."""
-    texts = np.array([MISSING if value is None else str(value) for value in column.tolist()], object)
-    values, codes, counts = np.unique(texts.astype(str), return_inverse=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    kept = order if len(order) <= SLICES_MAX else order[: SLICES_MAX - 1]
-    parts = [(str(values[code]), np.flatnonzero(codes == code)) for code in kept.tolist()]
-    if len(kept) < len(order):
-        parts.append((OTHERS, np.flatnonzero(~np.isin(codes, kept))))
-    return parts
+def _parts(column: Array) -> list[tuple[str, bool, Ints]]:
+    """Values of a column with their rows, the most frequent first, of equals the first by text; then the groups."""
+    has_value = np.array([value is not None for value in column.tolist()], np.bool_)
+    there, missing = np.flatnonzero(has_value), np.flatnonzero(~has_value)
+    values, codes, counts = np.unique(column[there].astype(str), return_inverse=True, return_counts=True)
+    order, most = np.argsort(-counts, kind="stable"), SLICES_MAX - bool(len(missing))
+    kept = order if len(order) <= most else order[: most - 1]
+    parts = [(str(values[code]), False, there[codes == code]) for code in kept.tolist()]
+    groups = (MISSING, missing), (OTHERS, there[~np.isin(codes, kept)])
+    return parts + [(name, True, rows) for name, rows in groups if len(rows)]
 
 
 def _slice(

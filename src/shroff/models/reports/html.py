@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from msgspec import field
-
 from shroff.models.evaluation.estimates import Difference, Estimate
 from shroff.models.evaluation.folds import Compared, Evaluation
 from shroff.models.evaluation.gates import value_text
@@ -33,7 +31,7 @@ class Extras(FrozenStruct):
         dependences: What its inputs do on drawn test rows.
         leak: Parts of the leak test (`training.leak_test.LeakPart`).
         cutoffs: What thresholds of the score cost.
-        slice_words: Slices as people say them, by name and value.
+        slice_words: Slices as people say them, in their order.
     """
 
     project: str = ""
@@ -42,7 +40,7 @@ class Extras(FrozenStruct):
     dependences: Sequence[Dependence] = ()
     leak: Sequence[Any] = ()
     cutoffs: Thresholds | None = None
-    slice_words: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    slice_words: Sequence[str] = ()
 
 
 def report_page(

@@ -306,10 +306,11 @@ def _texts(column: Column) -> pa.Array:
 
 
 def _shown(column: Column, type_: Type, money_places: int) -> pa.Array:
-    """Values as people read them, the missing ones too, since they are a slice as well."""
+    """Values as people read them."""
     import pyarrow as pa
 
-    return pa.array([show(value, type_, money_places) for value in values_of(column)], pa.string())
+    values = (None if value is None else show(value, type_, money_places) for value in values_of(column))
+    return pa.array(values, pa.string())
 
 
 def minor_units(column: Column | None, type_: Type, money_places: int, count: int) -> pa.Array:

@@ -850,9 +850,9 @@ public interface Types {
             @JsonProperty("form") RuleForm form) {}
 
     /**
-     * Hits of a text among the decided events of the last 30 days of the log, and their amount. Until it is
-     * `complete`, it is of the events from `since` on, and the same question counts more of them. Without
-     * `as_of` they could not be counted: `why_not` says why.
+     * Hits of a text among the events of the last 30 days of the log, and their amount. Until it is `complete`,
+     * it is of the events from `since` on, and the same question counts more of them. Without `as_of` they could
+     * not be counted: `why_not` says why.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record DraftCount(
@@ -2153,12 +2153,16 @@ public interface Types {
             @JsonProperty("money") String money,
             @JsonProperty("fraud_money") String fraudMoney) {}
 
-    /** Events that the draft's models were trained on, before `until`; `behind` are not. */
+    /**
+     * Events from before `until`, the end of the training data of the draft's models; `behind` are later. Of the
+     * `events`, the models were trained on some: on `rows`, where all of their training data is in the backtest.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ReportLearnt(
             @JsonProperty("models") List<String> models,
             @JsonProperty("not_told") List<String> notTold,
             @JsonProperty("until") String until,
+            @JsonProperty("rows") Long rows,
             @JsonProperty("events") Long events,
             @JsonProperty("behind") Long behind,
             @JsonProperty("balance") ReportBalance balance) {}
