@@ -77,6 +77,48 @@ def test_a_file_that_got_longer_is_read_on(path):
     assert numbers(read(source)) == [25, 26]
 
 
+CSV = b"id,amount\na,1.00\nb,2.00\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "more", "anew"),
+    [
+        ("a.csv", CSV + b"c,1", b"00.00\nd,4.00\n", ["c,100.00", "d,4.00"]),  # a value that is whole by itself
+        ("a.csv", CSV + b"c", b",3.00\nd,4.00\n", ["c,3.00", "d,4.00"]),
+        ("a.csv", CSV + b"c,3.00", b"\n", []),
+        ("a.csv", CSV + b"c,3.00", b"\nd,4.00\n", ["d,4.00"]),
+        ("a.csv", CSV + b"c,3.00\r", b"\n", []),
+        ("a.csv", CSV + b'c,"3\nx,y', b'"\nd,4.00\n', ['c,"3\nx,y"', "d,4.00"]),  # several lines, one record
+        ("a.csv", CSV + b'c,"3\n', b'x"\nd,4.00\n', ['c,"3\nx"', "d,4.00"]),
+        ("a.jsonl", b'{"n": 1}\n{"n"', b': 2}\n{"n": 3}\n', ['{"n": 2}', '{"n": 3}']),
+        ("a.jsonl", b'{"n": 1}\n{"n": 2}', b'\n{"n": 3}\n', ['{"n": 3}']),
+        ("a.json", b'[\n{"n": 1},\n{"n": 2}', b',\n{"n": 3}]', ['{"n":1}', '{"n":2}', '{"n":3}']),
+    ],
+)
+def test_a_last_line_that_went_on_is_read_anew(tmp_path, name, before, more, anew):
+    path, told = tmp_path / name, list[str]()
+    path.write_bytes(before)
+    source = FileSource([path], tell=told.append)
+    source.start({})
+    offset = read(source)[-1].offset
+    assert bool(told) == (name == "a.csv" and not before.endswith(b"\n"))
+    told.clear()
+    path.write_bytes(before + more)
+    source.start({name: offset})
+
+    assert [line.raw.decode().rstrip() for item in read(source) for line in item.lines] == anew
+    assert bool(told) == (anew[:1] not in ([], ["d,4.00"], ['{"n": 3}']))
+
+
+def test_an_offset_that_does_not_know_the_last_line_has_the_file_read_again(path):
+    source = FileSource([path])
+    source.start({})
+    offset = read(source)[-1].offset
+    source.start({"a.jsonl": offset.rsplit(":", 2)[0]})
+
+    assert numbers(read(source)) == list(range(25))
+
+
 def test_another_file_of_the_same_name_is_read_from_its_first_line(path):
     source = FileSource([path])
     source.start({})

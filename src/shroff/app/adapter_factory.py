@@ -163,13 +163,15 @@ class AdapterFactory(ProjectPart):
         sink: Sink = load_entry(f"sink.{system.kind}")(name, settled)
         return sink
 
-    def open_files(self, paths: Sequence[Path], type: str | None, format: str | None) -> Source:
+    def open_files(
+        self, paths: Sequence[Path], type: str | None, format: str | None, tell: Callable[[str], None]
+    ) -> Source:
         """Files as a source. Raises: UsageError where one cannot be read."""
         from shroff.adapters.sources.files import FileSource
         from shroff.events.intake import Intake
 
         definitions = self._definitions
-        return FileSource(paths, type, format, Intake(definitions.events, definitions.settings, None).lay_out)
+        return FileSource(paths, type, format, Intake(definitions.events, definitions.settings, None).lay_out, tell)
 
     def has_store(self) -> bool:
         """Whether the log of this project is there already."""

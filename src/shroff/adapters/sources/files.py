@@ -7,34 +7,42 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 
 from shroff.errors import UsageError
+from shroff.events.formats.csv_records import Tell
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
 from shroff.json_types import TextMapping
-from shroff.runtime.values import FrozenStruct
+from shroff.runtime.progress import unheard
 from shroff.streams.log import Refused
 from shroff.streams.source import Health, Standing, Taken
 
 HEAD_BYTES = 65_536  # of a file tell it from another of its name, however much longer it gets
 
 
-class _Reached(FrozenStruct):
-    """How many data lines of a file were read, and how the file began: so many bytes with this hash."""
+class _Reached(NamedTuple):
+    """How far a file was read, and what tells whether it is still the one that was read.
 
-    lines: int
-    head_bytes: int
-    head: str
+    It begins with so many bytes of this hash. The last of its lines has the hash `last`. A writer may have been in the
+    middle of it: where it goes on since, lines are read anew behind the first `sure` ones. The last line is never among
+    those, nor are lines before it that could not be read.
+    """
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        lines, head_bytes, head = text.split(":")
-        return cls(int(lines), int(head_bytes), head)
+    lines: int = 0
+    head_bytes: int = 0
+    head: str = ""
+    sure: int = 0
+    last: str = ""
 
     def __str__(self) -> str:
-        return f"{self.lines}:{self.head_bytes}:{self.head}"
+        return ":".join(map(str, self))
+
+
+def _reached(text: str) -> _Reached:
+    lines, head_bytes, head, sure, last = [*text.split(":"), "0", ""][:5]  # the last two are not in offsets of before
+    return _Reached(int(lines), int(head_bytes), head, int(sure), last)
 
 
 def _as_it_is(lines: Lines, _: str, __: str | None) -> Lines:
@@ -51,6 +59,7 @@ class FileSource:
         type: The event type of every line; without it lines tell theirs.
         format: Of all of them; by the endings of their names where it is None.
         lay_out: Has the beginning of CSV of a name and type read as the project's mappings say (`Intake.lay_out`).
+        tell: Told of lines that a writer may not have been done with.
 
     Raises: UsageError where a file is not there or cannot be read, or two have one name.
     """
@@ -64,12 +73,13 @@ class FileSource:
         type: str | None = None,
         format: str | None = None,
         lay_out: Callable[[Lines, str, str | None], Lines] = _as_it_is,
+        tell: Tell = unheard,
     ) -> None:
         self._paths = {source_name(path.name): path for path in paths}
         if len(self._paths) < len(paths):
             raise UsageError("two of these files have the same name. Rename one.")
         self._type = type
-        self._format, self._lay_out = format, lay_out
+        self._format, self._lay_out, self._tell = format, lay_out, tell
         self._waiting: deque[_File] = deque()
         self._error: UsageError | None = None
         for path in paths:  # that none of them can be read is told before anything is taken
@@ -86,7 +96,7 @@ class FileSource:
         self.close()
         self._error = None
         for part, path in self._paths.items():
-            self._waiting.append(_File(part, path, offsets.get(part)))
+            self._waiting.append(_File(part, path, offsets.get(part), self._tell))
 
     def look(self, offsets: TextMapping) -> list[Standing]:
         """Nobody is to be asked: what waits in a file is known when it was read."""
@@ -110,7 +120,7 @@ class FileSource:
                 if not lines:
                     raise
             if lines:
-                begins, offset = file.is_at_begin, file.read(len(lines))
+                begins, offset = file.is_at_begin, file.read(lines)
                 header = reader.columns, begins, reader.separator
                 return [Taken(file.part, self._type, reader.format, lines, offset, *header)]
             self._waiting.popleft().close()
@@ -133,31 +143,45 @@ class FileSource:
 class _File:
     """One file on its way, opened when its turn comes."""
 
-    def __init__(self, part: str, path: Path, offset: str | None) -> None:
-        self.part, self._path = part, path
-        before = None if offset is None else _Reached.parse(offset)
-        is_same = before is not None and _head(path, before.head_bytes) == before.head
-        self._lines = before.lines if before is not None and is_same else 0
-        self._head_bytes = min(path.stat().st_size, HEAD_BYTES)
-        self._head = _head(path, self._head_bytes)
+    def __init__(self, part: str, path: Path, offset: str | None, tell: Tell) -> None:
+        self.part, self._path, self._tell = part, path, tell
+        before = _Reached() if offset is None else _reached(offset)
+        is_same = _head(path, before.head_bytes) == before.head
+        head_bytes = min(path.stat().st_size, HEAD_BYTES)
+        self._reached = (before if is_same else _Reached())._replace(
+            head_bytes=head_bytes, head=_head(path, head_bytes)
+        )
         self._reader: Lines | None = None
 
     @property
     def is_at_begin(self) -> bool:
         """Whether no line was read yet, at any time."""
-        return not self._lines
+        return not self._reached.lines
 
     def reader(self, opened: Callable[[Path], Lines]) -> Lines:
-        """Reader of the lines that were not read yet."""
+        """Reader of the lines that were not read yet, or went on since."""
         if self._reader is None:
-            self._reader = opened(self._path)
-            deque(islice(self._reader, self._lines), maxlen=0)
+            self._reader, reached = opened(self._path), self._reached
+            passed = deque(islice(self._reader, reached.lines), maxlen=1)
+            if passed and (passed[0].number, _hash(passed[0].raw.rstrip())) != (reached.lines, reached.last):
+                self._tell(f"{self.part}: the last line went on since it was read, and is read anew.")
+                self.close()
+                self._reader, self._reached = opened(self._path), reached._replace(lines=reached.sure)
+                deque(islice(self._reader, reached.sure), maxlen=0)
         return self._reader
 
-    def read(self, count: int) -> str:
-        """Note that so many lines more were read; gives the offset."""
-        self._lines += count
-        return str(_Reached(self._lines, self._head_bytes, self._head))
+    def read(self, lines: Sequence[Line]) -> str:
+        """Note that these lines more were read; gives the offset."""
+        before, last, reader = self._reached.lines, lines[-1].raw, self._reader
+        has_records = reader is not None and reader.physical is None  # of which several lines may be one
+        if reader is not None and reader.format == "csv" and not last.endswith(b"\n"):
+            self._tell(
+                f"{self.part}: the last line has no line end. If more of it comes, it is read anew by the next run."
+            )
+        refused = (at for at, line in enumerate(lines) if has_records and line.error is not None)
+        sure = before + next(refused, len(lines) - 1)
+        self._reached = self._reached._replace(lines=before + len(lines), sure=sure, last=_hash(last.rstrip()))
+        return str(self._reached)
 
     def close(self) -> None:
         if self._reader is not None:
@@ -168,6 +192,10 @@ def _head(path: Path, count: int) -> str:
     """A hash of the first bytes of a file."""
     try:
         with path.open("rb") as file:
-            return hashlib.sha256(file.read(count)).hexdigest()[:16]
+            return _hash(file.read(count))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:16]

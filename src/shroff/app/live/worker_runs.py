@@ -116,7 +116,7 @@ class WorkerRuns(ProjectPart):
         is_live, idle_s = system is not None, ends.get("until_idle_s")
         outside = self._outside
         opened: Source = (
-            outside.open_files(files, as_type, format)
+            outside.open_files(files, as_type, format, tell)
             if system is None
             else open_sources(self._context, several, tell, notes_of(self._context))
             if several
