@@ -337,6 +337,22 @@ def test_columns_that_the_type_cannot_do_without_are_named_before_the_first_line
     assert Mapper(events.label, "jsonl").missing_columns([]) == ["event", "verdict", "known_at"]
 
 
+@pytest.mark.parametrize("beginning", ["", "skip: 3, separator: ';',", "columns: [Date, Fraud],"])
+@pytest.mark.parametrize("when", ["", "when: row.Fraud == '1',"])
+@pytest.mark.parametrize("text", ["event,verdict,source,known_at", '"event";"verdict";"known_at";"source"'])
+def test_labels_in_their_own_columns_are_read_as_they_are_whatever_the_mapping_of_labels(beginning, when, text):
+    mapped = f"{beginning} {when} event: row.Date, verdict: \"'fraud' when row.Fraud == '1'\", known_at: time(row.Date)"
+    events = declare(f"{PAYMENT}\nlabel: {{ from: {{ csv: {{ {mapped} }} }} }}\n")
+    values = {"event": "p-1", "verdict": "fraud", "source": "chargeback", "known_at": "2026-03-05T12:00:00Z"}
+    separator = ";" if ";" in text else ","
+    line = separator.join(values[name] for name in text.replace('"', "").split(separator))
+    lines = read_stream(io.BytesIO(f"{text}\n{line}\n".encode()), "csv", name="chargebacks.csv")
+    (found,) = Intake(events, Settings(), None).submissions(lines, "chargebacks.csv", "label")
+
+    assert found.refusal is None
+    assert (found.label.event_id, found.label.verdict, found.label.source) == ("p-1", "fraud", "chargeback")
+
+
 def pick(text: str, columns: dict[str, object], format: str = "jsonl") -> Picked | None:
     return Dispatcher(declare(text), format).pick(MappedRow("lines", 1, columns))
 

@@ -57,8 +57,8 @@ def export(
     --personal names them. In CSV, a text that a spreadsheet would run as a formula gets an apostrophe before it. A
     Parquet file is written under a temporary name first; JSON lines and CSV can also go to a pipe or device.
 
-    Decisions as JSON lines are the original documents, byte for byte. Events have the form that `ingest` reads, labels
-    the form that `label` reads. Flags include the fields of their event (`fields`), the accuracy by its current
+    Decisions as JSON lines are the original documents, byte for byte. Events as JSON lines have the form that `ingest`
+    reads, labels the form that `label` reads. Flags include the fields of their event (`fields`), the accuracy by its current
     verdict, and since when that holds.
 
     A warehouse is the lake as files for BigQuery: one for each table and commit of the lake, and the schemas of the

@@ -18,7 +18,14 @@ from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType, Settings
 from shroff.events.event import Event, has_column_form
 from shroff.events.formats.lines import Line, Lines
-from shroff.events.line_types import LineReading, arrival_ms, check_columns, check_separator, csv_layout, tells_type
+from shroff.events.line_types import (
+    LineReading,
+    arrival_ms,
+    check_beginning,
+    csv_layout,
+    has_standard_labels,
+    tells_type,
+)
 from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, Picked, Unmatched
 from shroff.events.raw_values import Number
 from shroff.events.redaction import LineRedactor, RedactedValues, keeping_hashed, masked, opened, unread
@@ -176,14 +183,14 @@ class Intake:
         if as_type is None and not reading.dispatcher.is_possible and not is_live_avro:
             types = " or --as ".join(self.events.types)
             raise UsageError(f"{reading.source}: a {lines.format} file does not name its event type. Add --as {types}.")
-        _check_beginning(lines, as_type, reading)
+        check_beginning(lines, as_type, reading)
         return self._read(lines, as_type, reading, self._own(as_type, reading) if is_live_avro else {})
 
     def plain_type(self, lines: Lines, source: str, as_type: str | None) -> EventType | None:
         """The type of all these lines of JSON or CSV, where columns are made of it."""
         _check_type(as_type, self.events)
         as_type, reading = self._reading(lines, source, as_type)
-        _check_beginning(lines, as_type, reading)
+        check_beginning(lines, as_type, reading)
         type_ = self.events.types.get(as_type or "")
         return type_ if type_ is not None and reading.has_columns_of(type_) else None
 
@@ -205,7 +212,7 @@ class Intake:
         if own is not None and as_type is None:
             as_type = own.default[0]
         types = {**self.events.types, **({} if own is None else own.events.types), LABEL: self.events.label}
-        lines.lay_out(csv_layout(types, as_type, beside, source)).columns  # noqa: B018 (they are read)
+        lines.lay_out(csv_layout(types, as_type, beside, source, lines.records)).columns  # noqa: B018 (they are read)
         return lines
 
     def record_type(
@@ -241,6 +248,10 @@ class Intake:
             is_default = own.has_labels
         events = self.events if own is None else own.events
         mappers = self._mappers(lines.format, events)
+        columns = lines.columns or ()
+        if as_type == LABEL and has_standard_labels(columns) and mappers[LABEL].missing_columns(columns):
+            events = replace(events, label=replace(events.label, mappings={}))
+            mappers[LABEL] = Mapper(events.label_input, lines.format, self._secret[LABEL])
         keeper = None
         if self._hasher is not None:
             keeper = LineRedactor(
@@ -445,13 +456,6 @@ def _check_type(as_type: str | None, events: Events) -> None:
     if as_type is not None and as_type not in known:
         cure = nearest(as_type, known) or f"There is {', '.join(known)}."
         raise UsageError(f"{as_type!r} is not an event type. {cure}")
-
-
-def _check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> None:
-    """Raises: UsageError where the columns of a file are not those of its type."""
-    if as_type is not None and lines.columns is not None:
-        check_separator(reading.mappers[as_type], lines, reading.source, as_type)
-        check_columns(reading.mappers[as_type], lines, reading.source, as_type)
 
 
 def _event_of(error: InputError) -> Event | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from shroff.errors import InputError, UsageError, nearest
 from shroff.events.definitions import CsvLayout, EventType
 from shroff.events.event import has_column_form
+from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.lines import Line, Lines
-from shroff.events.mapping import Dispatcher, MappedRow, Mapper
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
 from shroff.events.raw_values import shown
 from shroff.events.readers import expectation, reader
 from shroff.events.redaction import LineRedactor, RedactedValues
@@ -96,8 +97,10 @@ def _mistyped(row: MappedRow, reading: LineReading) -> str | None:
     return name if isinstance(value, Mapping) else None
 
 
-def csv_layout(types: Mapping[str, EventType], as_type: str | None, beside: str | None, source: str) -> CsvLayout:
-    """How a CSV file begins, by the mappings of its types.
+def csv_layout(
+    types: Mapping[str, EventType], as_type: str | None, beside: str | None, source: str, records: CsvRecords
+) -> CsvLayout:
+    """How a CSV file begins, by the mappings of its types, or by its first line where that names labels' own columns.
 
     What the mapping of the given type leaves out is as in that of the type `beside`, which the file has as well, and as
     in those whose `when` chooses lines of it.
@@ -113,12 +116,25 @@ def csv_layout(types: Mapping[str, EventType], as_type: str | None, beside: str 
             words = f"{chooser} and {name} read CSV files that begin otherwise"
             raise UsageError(f"{source}: {words}. Say the same under their from.csv in events.yaml, or add --as.")
         layout, chooser = first if name == as_type else later, name
-    return layout
+    is_standard = as_type == LABEL and has_standard_labels(re.findall(r"\w+", "".join(records.first_lines(1))))
+    return replace(layout, columns=None, skip=None) if is_standard else layout
 
 
-def check_columns(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
-    """Raises: UsageError where a file lacks columns that a type needs."""
-    columns = lines.columns or ()
+def has_standard_labels(columns: Iterable[str]) -> bool:
+    """Whether a file has the columns of labels that no mapping reads, as `export labels` writes them."""
+    return {"event", "verdict", "known_at"}.issubset(columns)
+
+
+def check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> None:
+    """Raises: UsageError where a file has another separator than its type's mapping says, or lacks its columns."""
+    if as_type is None or lines.columns is None:
+        return
+    mapper, source, columns = reading.mappers[as_type], reading.source, lines.columns
+    if lines.records is not None and mapper.layout.separator not in {None, lines.separator}:
+        raise UsageError(
+            f"{source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml says "
+            f"separator {shown(mapper.layout.separator)}. Save the file so, or change or remove that setting."
+        )
     lacking = mapper.missing_columns(columns)
     if not lacking:
         return
@@ -155,12 +171,3 @@ def _is_value(cell: str) -> bool:
     except ValueError:
         return _DATED.match(cell) is not None
     return True
-
-
-def check_separator(mapper: Mapper, lines: Lines, source: str, as_type: str) -> None:
-    """Raises: UsageError where a file has another separator than its mapping says."""
-    if lines.records is not None and mapper.layout.separator not in {None, lines.separator}:
-        raise UsageError(
-            f"{source} has {shown(lines.separator)} between its columns, but {as_type}.from.csv in events.yaml says "
-            f"separator {shown(mapper.layout.separator)}. Save the file so, or change or remove that setting."
-        )
