@@ -88,7 +88,11 @@ def test_twenty_amounts_by_hand(at, currency, sent, original, amount, rate):
             "amount: expected an amount in USD with at most 2 decimal places; found 'x'",
         ),
         ({"currency": "USD", "amount": {"amount": "1", "currency": "EUR"}}, "found 'EUR' as its currency"),
-        ({"currency": "JPY", "amount": "1000000000000"}, "found '1000000000000', which is beyond the largest value"),
+        (
+            {"currency": "JPY", "amount": "100000000001"},
+            "'100000000001', which in the four places that originals are stored with is beyond",
+        ),
+        ({"currency": "KWD", "amount": "-100000000000.001"}, "in the four places that originals are stored with"),
         ({"currency": "USD", "amount": "-1.00"}, "amount: expected an amount, at least 0; found -1"),
         ({"currency": "USD", "amount.rate": "2"}, "amount.rate: the event type declares no such field"),
     ],

@@ -266,7 +266,8 @@ class EventValidator:
         type_, unit = money(places), 10 ** (ORIGINAL_PLACES - places)
         try:
             units = _original_reader(type_, code)(value)
-            values[at.original] = check_units(units * unit, f"found {shown(value)}, which")
+            found = f"found {shown(value)}, which in the four places that originals are stored with"
+            values[at.original] = check_units(units * unit, found)
         except (ValueError, OverflowError) as error:
             yield (
                 step.name,
