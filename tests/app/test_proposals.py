@@ -167,6 +167,25 @@ def test_a_few_late_lines_get_a_lateness_and_the_most_frequent_refusal_is_the_on
     assert "3 lines of the first 400 would be refused, 2 of them with the most frequent reason: amount: " in guesses[-1]
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("decimals", [0.0, 0.25])
+@pytest.mark.parametrize("scale", [1, 1_000])
+def test_epochs_with_decimals_are_read(tmp_path, kind, decimals, scale):
+    path = tmp_path / f"a.{kind}"
+    rows = [{"id": f"p{n}", "at": (1_772_359_200 + n) * scale + decimals, "amount": "5.00"} for n in range(9)]
+    if kind == "csv":
+        path.write_text("id,at,amount\n" + "".join(",".join(map(str, row.values())) + "\n" for row in rows))
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+
+    project, _, taken = tried(tmp_path / "p", path)
+
+    assert (taken.events.appended, taken.events.quarantined) == (9, 0)
+    assert project.events("payment")["at"].to_pylist()[0].isoformat() == "2026-03-01T10:00:00+00:00"
+
+
 def test_lines_without_an_amount_become_event_types_and_items_of_an_array_events(tmp_path):
     for name in ("types.csv", "each.jsonl", "order_lines.jsonl"):
         (tmp_path / name).write_text(FILES[name])
@@ -227,6 +246,11 @@ def test_columns_with_types_keep_them(tmp_path):
     ("name", "content", "words"),
     [
         ("empty.csv", b"", "is empty"),
+        (
+            "cr.csv",
+            b"id,at,amount\r1,2026-03-01T10:00:00Z,5\r",
+            "CSV file: a line ends in CR alone; save the file with LF",
+        ),
         ("head.csv", b"a,b\n", "has no lines"),
         ("binary.csv", bytes(range(256)) * 9, "no CSV"),
         ("binary.dat", bytes(range(256)) * 9, "does not show what it is"),

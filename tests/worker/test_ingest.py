@@ -454,9 +454,12 @@ def test_lines_for_which_the_when_of_labels_is_not_true_give_no_label(project: a
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-@pytest.mark.parametrize(("first", "is_told"), [(1_772_359_200, True), (1_772_359_200_000, False), (5, False)])
+@pytest.mark.parametrize(
+    ("first", "is_told"),
+    [(1_772_359_200, True), (1_772_359_200.0, True), (1_772_359_200.25, True), (1_772_359_200_000, False), (5, False)],
+)
 def test_times_that_are_seconds_are_told_with_the_mapping_that_reads_them(
-    project: app.Project, tmp_path: Path, kind: str, first: int, *, is_told: bool
+    project: app.Project, tmp_path: Path, kind: str, first: float, *, is_told: bool
 ) -> None:
     file = tmp_path / f"a.{kind}"
     rows = [{"id": f"p{at}", "at": first + at, "card": "c", "amount": "5.00"} for at in range(5)]
@@ -475,7 +478,7 @@ def test_times_that_are_seconds_are_told_with_the_mapping_that_reads_them(
         project.ingest(file, as_type="payment")
     told, _, cure = str(stopped.value).partition(" No event was written. ")
     assert told == f"{look.obstacles[0].words}."
-    assert told.startswith(f"a.{kind}: at has numbers such as 1772359200. They count as milliseconds, so")
+    assert told.startswith(f"a.{kind}: at has numbers such as {first}. They count as milliseconds, so")
     assert events_of(project) == 0
     named = "json" if kind == "jsonl" else kind
     events, mapping = project.context.paths.folder / "events.yaml", cure.rpartition("yaml: ")[2]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple, NoReturn
@@ -20,6 +21,9 @@ PROBED_LINES = 10_000
 LATE_SHARE_MAX = 0.01
 LATE_SHARE_SURE = 0.1  # of a file of a source, which stops nothing for a few of its lines
 SECONDS = range(10**8, 10**11)  # since 1970, of 1973 to 5138; as milliseconds of 1970 to 1973
+
+
+_DECIMAL = re.compile(r"found \D{0,12}(\d{9,11})(\.\d+)?'?$")
 
 
 class Obstacle(NamedTuple):
@@ -81,28 +85,39 @@ class FirstLook:
         return late > LATE_SHARE_MAX * lines and (late >= self._late_min or late > LATE_SHARE_SURE * lines)
 
     def _in_seconds(self, first: Sequence[Submission], source: str) -> Iterator[Obstacle]:
-        """Whether times are seconds, that are read as milliseconds."""
-        events = [
-            (submission.event, submission.raw)
-            for submission in first
-            if submission.event is not None and submission.event.time_ms in SECONDS
+        """Whether times are seconds, that are read as milliseconds; or refused, with decimals."""
+        types = self._end.definitions.events.types
+        numbers = [
+            (types[item.type], number)
+            for item in first
+            if item.type in types and (number := _seconds(item, types[item.type].time_field))
         ]
-        if 2 * len(events) <= len(first):
+        if 2 * len(numbers) <= len(first):
             return
-        found = [event for event, raw in events if str(event.time_ms).encode() in raw()]
-        if 2 * len(found) <= len(first):
-            return
-        event, field = found[0], self._end.definitions.events.types[found[0].type].time_field
-        words = (
-            f"{source}: {field} has numbers such as {event.time_ms}. They count as milliseconds, so these events would "
-            f"be dated {time_text(event.time_ms)[:4]}"
+        type_, number = numbers[0]
+        field, column = type_.time_field, f"row.{type_.time_field}"
+        so = (
+            f"these events would be dated {time_text(int(number))[:4]}"
+            if number.isdigit()
+            else "these lines would be refused"
         )
-        cure = f'{field}: "time(text(integer(row.{field}) * 1000))"'
+        if any(number.partition(".")[2].strip("0") for _, number in numbers):
+            column = f"part({column}, '.', 1)"
         yield Obstacle(
-            words,
-            f"If they are seconds, add this under {event.type}.from.csv, json or parquet in events.yaml: {cure}",
+            f"{source}: {field} has numbers such as {number}. They count as milliseconds, so {so}",
+            f"If they are seconds, add this under {type_.name}.from.csv, json or parquet in events.yaml: "
+            f'{field}: "time(text(integer({column}) * 1000))"',
             is_order=False,
         )
+
+
+def _seconds(submission: Submission, field: str) -> str:
+    """The time of a line where it may be seconds since 1970, as a number; else nothing."""
+    if submission.event is not None:
+        number = str(submission.event.time_ms)
+        return number if submission.event.time_ms in SECONDS and number.encode() in submission.raw() else ""
+    found = (_DECIMAL.search(words) for path, words in submission.mistakes if path == field)
+    return next((match[1] + (match[2] or ".0") for match in found if match and int(match[1]) in SECONDS), "")
 
 
 WATERMARK_CURE = "It lies beyond the clock: 'shroff watermark' sets the watermark back."

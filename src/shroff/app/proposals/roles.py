@@ -47,7 +47,7 @@ _GENUINE = (
 _UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
 _EPOCHS = (  # how many numbers since 1970 are taken, by their size
     (range(10**8, 10**10), "time(text(integer({}) * 1000))", "seconds since 1970"),
-    (range(10**11, 10**13), "", ""),
+    (range(10**11, 10**13), "time(text(integer({})))", ""),
     (range(10**14, 10**16), "time(left({}, 13))", "microseconds since 1970"),
     (range(10**17, 10**19), "time(left({}, 13))", "nanoseconds since 1970"),
 )
@@ -158,8 +158,13 @@ def time_of(draft: Draft) -> ProposedField:
         elif column.is_number and has(column, "time"):
             for sizes, expression, guess in _EPOCHS:
                 if all(int(digits / 10**places) in sizes for digits, places in column.numbers):
-                    read = column.row if column.is_whole else f"floor(number({column.row}))"
-                    add(column, 3, expression.format(read), guess)
+                    read = column.row if not column.places else f"part({column.row}, '.', 1)"
+                    add(
+                        column,
+                        3,
+                        expression.format(read) if guess or column.is_float or not column.is_whole else "",
+                        guess,
+                    )
     parts = {slug(column.path): column for column in columns if column.is_whole}
     if clock is not None and {"year", "month", "day"} <= parts.keys():
         year, month, day = (parts[part] for part in ("year", "month", "day"))
