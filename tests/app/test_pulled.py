@@ -361,3 +361,17 @@ def test_a_job_syncs_and_says_what_came(bank: Path):
 
     found = kind.load()(app.open(bank), kind.read({"source": "nightly"}), JobRun(0))
     assert found == {"files": 1, "appended": 2, "duplicates": 1, "quarantined": 0}
+
+
+def test_a_link_out_of_the_folder_is_told_by_sync_and_check_and_nothing_of_it_is_read(
+    bank: Path, capsys: pytest.CaptureFixture[str]
+):
+    write(bank, "a.jsonl", [row(1)])
+    (bank / "key.json").write_text('{"secret": "s3cret"}\n')
+    (bank / "inbox" / "h.jsonl").symlink_to(bank / "key.json")
+
+    assert run(["-C", str(bank), "sources", "sync", "nightly"]) == 0
+    assert "h.jsonl: links out of the folder are not read" in capsys.readouterr().err
+    assert run(["-C", str(bank), "sources", "check"]) == 1
+    assert "h.jsonl: links out of the folder" in capsys.readouterr().out
+    assert refused(bank) == []

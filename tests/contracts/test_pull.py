@@ -52,6 +52,28 @@ class TestFolder(PullContract):
         (self.folder / "in" / f"{number:04}.jsonl").write_bytes(lines(rows))
 
 
+def test_a_link_out_of_a_folder_is_not_read_and_named(tmp_path: Path):
+    inside, secret = tmp_path / "in", tmp_path / "key.json"
+    (inside / "..data").mkdir(parents=True)
+    secret.write_bytes(lines(rows([1])))
+    (inside / "..data" / "b.jsonl").write_bytes(lines(rows([2])))
+    (inside / "a.jsonl").symlink_to(secret)
+    (inside / "b.jsonl").symlink_to("..data/b.jsonl")  # as Kubernetes has it
+    (inside / "c.jsonl").write_bytes(lines(rows([3])))
+    folder = Folder(inside, place(tmp_path), settled_ms=0)
+
+    assert folder.names() == ["b.jsonl", "c.jsonl"]
+    assert folder.remark.startswith("a.jsonl: links out of the folder are not read.")
+    assert numbers(folder, "b.jsonl") == [2]
+    (inside / "c.jsonl").unlink()
+    (inside / "c.jsonl").symlink_to(secret)
+    with pytest.raises(TransientError, match="became a link out"), folder.opened("c.jsonl"):
+        pass
+    (inside / "a.jsonl").unlink()
+    (inside / "c.jsonl").unlink()
+    assert (folder.names(), folder.remark) == (["b.jsonl"], "")
+
+
 class TestUrlList(TestFolder):
     unsupported: ClassVar[dict[str, str]] = {
         "shows that a file has changed": "whoever lists a file says that it is complete"

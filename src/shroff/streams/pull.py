@@ -80,12 +80,13 @@ class PulledSource(ABC):
 
     A file of which more than the share `bad_max` of lines is bad, or something is `lost`, is suspicious. Where the same
     row may come in several files, `row_id` is the column by which quarantine knows it; otherwise it is a line of its
-    file.
+    file. `remark` says which files `names` left out the last time that somebody may miss, and what to do.
     """
 
     source: str
     bad_max: float = 1.0
     row_id: str = ""
+    remark: str = ""
 
     @abstractmethod
     def names(self) -> list[str]:

@@ -26,6 +26,7 @@ from shroff.errors import NotThereYetError, TransientError, UsageError, covered
 from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.json_types import JsonMapping, TextDict
 from shroff.language.values import parse_duration
+from shroff.runtime.atomic_files import leads_out
 from shroff.streams.pull import SETTLED_MS, PulledSource, PullPlace, Stamp
 from shroff.streams.settings import BUCKET
 
@@ -61,10 +62,18 @@ class Folder(PulledSource):
 
     def names(self) -> list[str]:
         try:
-            found = [path.name for path in self._path.iterdir() if path.is_file()]
+            files = (path for path in self._path.iterdir() if path.is_file())
+            found = {path.name: self._is_away(path) for path in files if is_taken(path.name, self._place)}
         except OSError as error:
             raise TransientError(f"{self._path} cannot be read: {error.strerror}") from None
-        return sorted(name for name in found if is_taken(name, self._place))
+        away = sorted(name for name in found if found[name])
+        words = f"{', '.join(away)}: links out of the folder are not read. Copy the files into it, or remove the links"
+        self.remark = words if away else ""
+        return sorted(found.keys() - away)
+
+    def _is_away(self, path: Path) -> bool:
+        """Whether a file is elsewhere: whoever may write here could have any file of this machine read."""
+        return path.is_symlink() and leads_out(self._path, path)
 
     def is_complete(self, name: str) -> bool:
         if self._has_markers:
@@ -88,7 +97,10 @@ class Folder(PulledSource):
 
     @contextmanager
     def opened(self, name: str) -> Iterator[Path]:
-        yield self._path / name
+        path = self._path / name
+        if self._is_away(path):
+            raise TransientError(f"{name} became a link out of {self._path}")
+        yield path
 
 
 class BucketFiles(PulledSource):

@@ -59,11 +59,16 @@ class PulledSources(PulledFiles):
     """Pulled sources of a project."""
 
     def look_at(self, name: str) -> Finding:
-        """Check that a source can be reached and that no files are set aside. Raises: as `opened` and `names`."""
+        """Check that a source can be reached and that no files are set aside.
+
+        Raises: as `opened` and `names`; UsageError where files were left out.
+        """
         from shroff.monitoring.doctor import OK, WRONG, Finding
 
         with closing(self.opened(name)) as source:
             source.names()
+            if source.remark:
+                raise UsageError(source.remark)
         for of, words, _ in self.troubles():
             if of == name:
                 return Finding(f"source {name}", WRONG, words, "'shroff sources check' shows all.")
@@ -152,6 +157,8 @@ class PulledSources(PulledFiles):
         while has_new:
             has_new = False
             names = given.names()
+            if given.remark:
+                taking.tell(given.remark)
             known = taking.known(names)
             for file in names:
                 if file in known and taking.is_over(file, known[file]):
