@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Table, Text, insert
+from sqlalchemy import Column, DateTime, Integer, MetaData, Numeric, Table, Text, insert, text
 
 from shroff import config
 from shroff.adapters.databases.sql_database import SqlDatabase
@@ -264,6 +264,18 @@ def test_a_bad_row_that_is_read_again_with_later_ones_is_quarantined_once(bank: 
     assert refused(bank) == [("pulled/core", "11"), ("pulled/core", "12")]
     (bank / "events.yaml").write_text(FILES["events.yaml"].replace("shop, web, post", "shop, web, post, sms"))
     assert [item.stays for item in app.open(bank).quarantine.retry([], [])] == [False, False]
+
+
+def test_a_text_that_is_no_utf_8_quarantines_its_row_once_and_stops_no_other(bank: Path):
+    (bank / "shroff.yaml").write_text(FILES["shroff.yaml"] + CORE.format(bank))
+    fill(bank, range(3))
+    with closing(SqlDatabase(f"sqlite:///{bank}/core.db", "a test")) as database, database.begun() as connection:
+        connection.execute(text("UPDATE payments SET channel = CAST(x'61ff' AS text) WHERE n = 1"))
+
+    assert counts(sync(bank, "core")) == [("~2", 2, 0, 1)]
+    fill(bank, [3])
+    sync(bank, "core")
+    assert refused(bank) == [("pulled/core", "1")]
 
 
 def test_new_rows_of_a_table_train_again_and_a_bad_one_is_quarantined_once(bank: Path):

@@ -253,16 +253,57 @@ class TestTable(PullContract):
 
         assert found == {"n": 5, "file": 1, "text": "row 5", "amount": "12.30", "at": "2026-03-01T12:00:05Z"}
 
-    def test_a_value_that_is_not_of_its_columns_type_stops_no_other_row(self) -> None:
-        self.put(1, rows([4, 5]))
+    def test_a_value_that_cannot_be_converted_stops_no_other_row(self) -> None:
+        odd = {
+            "sqlite": ["amount = 'x.1', at = 'soon'", "text = CAST(x'61ff' AS text)"],
+            "postgresql": ["at = 'infinity'", "at = '0044-03-15 BC'", "clock = '24:00'"],
+            "mysql": [],  # which refuses them itself
+        }[self.database.dialect]
+        self.put(1, rows(range(len(odd) + 1)))
         with self.database.begun() as connection:
-            if connection.dialect.name != "sqlite":
-                return  # the others refuse it themselves
-            connection.execute(text(f"UPDATE {self.name} SET amount = 'x.1', at = 'soon' WHERE n = 5"))
-        with closing(self.opened([])) as source, source.opened("~5") as path:
-            found = [json.loads(line) for line in path.read_bytes().splitlines()]
+            connection.execute(text(f"ALTER TABLE {self.name} ADD COLUMN clock TIME"))
+            if self.database.dialect == "postgresql":
+                connection.execute(text(f"ALTER TABLE {self.name} ADD COLUMN doc xml"))
+            for number, values in enumerate(odd):
+                connection.execute(text(f"UPDATE {self.name} SET {values} WHERE n = {number}"))
+        with closing(self.opened([])) as source, source.opened("~9") as path:
+            *found, last = path.read_bytes().splitlines()
 
-        assert [(item["amount"], item["at"]) for item in found] == [("12.30", "2026-03-01T12:00:04Z"), ("x.1", "soon")]
+        assert json.loads(last)["at"] == f"2026-03-01T12:00:0{len(odd)}Z"
+        if self.database.dialect == "sqlite":
+            assert (json.loads(found[0])["amount"], json.loads(found[0])["at"]) == ("x.1", "soon")
+            assert b'"a\xff"' in found[1], "its own bytes, which are refused as no UTF-8"
+        elif odd:
+            values = [json.loads(line) for line in found]
+            assert (values[0]["at"], values[2]["clock"]) == ("infinity", "24:00:00")
+            assert values[1]["at"] == "0044-03-15 00:00:00 BC"
+
+    def test_a_time_behind_which_none_comes_is_told_when_all_rows_before_it_are_read(self) -> None:
+        if self.database.dialect != "postgresql":
+            return  # the others have no such time
+        self.put(1, rows([1, 2]))
+        with self.database.begun() as connection:
+            connection.execute(text(f"UPDATE {self.name} SET at = 'infinity' WHERE n = 2"))
+        with closing(self.opened([], by="at")) as source:
+            assert source.names() == ["~2026-03-01T12:00:01"]
+        source, words = (
+            self.opened(["~2026-03-01T12:00:01"], by="at"),
+            "at has infinity, where no time follows: correct",
+        )
+        with closing(source), pytest.raises(UsageError, match=words):
+            source.names()
+
+    def test_a_table_that_begins_again_below_what_was_read_is_told(self) -> None:
+        self.put(1, rows([30]))
+        with closing(self.opened(["~20", "20~30"], overlap="5")) as source:
+            assert source.names() == ["20~30"]
+        self.put(1, rows([16]))
+        with closing(self.opened(["~20", "20~30"], overlap="5")) as source:
+            assert source.names() == ["20~30"], "the last one is read again, and 16 is in it"
+        self.put(1, rows([1]))
+        words = "ends at n 1, and 30 was read. If it was restored or begun again, rename the source nightly"
+        with closing(self.opened(["~20", "20~30"], overlap="5")) as source, pytest.raises(UsageError, match=words):
+            source.names()
 
     @pytest.mark.parametrize(
         ("options", "words"),

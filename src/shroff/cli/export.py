@@ -58,8 +58,8 @@ def export(
     Parquet file is written under a temporary name first; JSON lines and CSV can also go to a pipe or device.
 
     Decisions as JSON lines are the original documents, byte for byte. Events as JSON lines have the form that `ingest`
-    reads, labels the form that `label` reads. Flags include the fields of their event (`fields`), the accuracy by its current
-    verdict, and since when that holds.
+    reads, labels the form that `label` reads. Flags include the fields of their event (`fields`), the accuracy by its
+    current verdict, and since when that holds.
 
     A warehouse is the lake as files for BigQuery: one for each table and commit of the lake, and the schemas of the
     tables. It has the same personal fields as the lake. --load sends each file as a BigQuery load job, with the access

@@ -7,16 +7,18 @@ its rows, until there is one behind it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from msgspec.json import encode as to_json
-from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, and_, func, inspect, select, type_coerce
-from sqlalchemy.exc import NoSuchTableError
+from sqlalchemy import Connection, DateTime, Integer, MetaData, Select, Table, func, inspect, select, type_coerce
+from sqlalchemy.exc import NoSuchTableError, SAWarning
 from sqlalchemy.types import NullType
 
 from shroff.errors import TransientError, UsageError
@@ -43,7 +45,7 @@ class TableRows(PulledSource):
     def __init__(self, options: JsonMapping, place: PullPlace) -> None:
         self._name, self._by = str(options["table"]), str(options["by"])
         self.row_id = self._by
-        self._database = SqlDatabase(str(options["url"]), f"the source {place.name}")
+        self._database = SqlDatabase(str(options["url"]), f"the source {place.name}", takes_any=True)
         self._overlap = str(options.get("overlap", ""))
         self._rows = max(1, int(options.get("rows", ROWS)))
         self._place = place
@@ -53,12 +55,23 @@ class TableRows(PulledSource):
     def names(self) -> list[str]:
         with self._connected() as (connection, table):
             taken = sorted((self._ends(table, name) for name in self._place.taken()), key=itemgetter(1))
-            last = taken[-1] if taken else None
-            found = [last] if last is not None else []
-            upper = connection.execute(self._next(table, None if last is None else last[1])).scalar()
-            if upper is not None:
-                found.append((None if last is None else last[1], upper))
+            found = taken[-1:]
+            lower, mark = found[0] if found else (None, None)
+            upper = connection.execute(self._next(table, mark)).scalar()
+            end = connection.execute(select(func.max(table.c[self._by]))).scalar() if upper is None else upper
+            self._check_end(end, lower, mark)
+            found += [] if upper is None else [(mark, upper)]
         return [_named(*bounds) for bounds in found]
+
+    def _check_end(self, end: Bound | str, lower: Bound, mark: Bound) -> None:
+        """Raises: UsageError where no row can be read that comes: by the greatest value that the table has now."""
+        if isinstance(end, str):
+            raise UsageError(f"{self._name}.{self._by} has {end}, where no time follows: correct its row.")
+        if end is not None and lower is not None and end <= self._before(lower):
+            raise UsageError(
+                f"{self._name} ends at {self._by} {end}, and {mark} was read. If it was restored or begun again, "
+                f"rename the source {self._place.name}: all rows are then read."
+            )
 
     def stamp(self, name: str) -> Stamp | None:
         with self._connected() as (connection, table):
@@ -79,8 +92,7 @@ class TableRows(PulledSource):
                     self._stretch(table, name).order_by(table.c[self._by]).with_only_columns(*columns)
                 )
                 for row in rows.mappings():
-                    values = {key: _plain(_read(readers.get(key), value)) for key, value in row.items()}
-                    file.write(to_json(values) + b"\n")
+                    file.write(_line({key: _plain(_read(readers.get(key), value)) for key, value in row.items()}))
             yield path
         finally:
             path.unlink(missing_ok=True)
@@ -97,15 +109,19 @@ class TableRows(PulledSource):
         try:
             with self._database.begun() as connection:
                 yield connection, self._known(connection)
-        except (AwayError, RejectedRowError) as error:
+        except AwayError as error:
             raise TransientError(f"the table {self._name} cannot be read: {error}") from None
+        except (RejectedRowError, ValueError) as error:
+            raise UsageError(f"the table {self._name} cannot be read by {self._by}: {error}.") from None
 
     def _known(self, connection: Connection) -> Table:
         """The table as the database has it."""
         if self._table is None:
             schema, _, name = self._name.rpartition(".")
             try:
-                found = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
+                with catch_warnings():
+                    simplefilter("ignore", SAWarning)  # a type that it does not know is read as it comes
+                    found = Table(name, MetaData(), schema=schema or None, autoload_with=connection)
             except NoSuchTableError:
                 names = ", ".join(sorted(inspect(connection).get_table_names(schema or None))[:20])
                 there = f"there is {names}" if names else "the database has no table"
@@ -124,14 +140,15 @@ class TableRows(PulledSource):
         """The upper end of the stretch behind `lower`."""
         column = table.c[self._by]
         first = select(column.label("at")).where(column.is_not(None) if lower is None else column > lower)
+        if isinstance(column.type, DateTime) and self._database.dialect == "postgresql":
+            first = first.where(func.isfinite(column))
         return select(func.max(first.order_by(column).limit(self._rows).subquery().c.at))
 
     def _stretch(self, table: Table, name: str) -> Select[Any]:
         lower, upper = self._ends(table, name)
         column = table.c[self._by]
-        if lower is None:
-            return select(table).where(column <= upper)
-        return select(table).where(and_(column > self._before(lower), column <= upper))
+        found = select(table).where(column <= upper)
+        return found if lower is None else found.where(column > self._before(lower))
 
     def _before(self, lower: int | datetime) -> int | datetime:
         """Where a stretch begins, so that rows that came late are in it."""
@@ -176,6 +193,14 @@ def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:
         return read(value)
     except (TypeError, ValueError, ArithmeticError):
         return value
+
+
+def _line(values: JsonMapping) -> bytes:
+    """A row as JSON; one with a text that is no Unicode with the bytes that it has, for validation to refuse."""
+    try:
+        return to_json(values) + b"\n"
+    except (ValueError, OverflowError):
+        return json.dumps(values, default=str, ensure_ascii=False).encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _named(lower: Bound, upper: Bound) -> str:

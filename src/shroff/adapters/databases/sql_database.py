@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -41,6 +42,7 @@ from shroff.adapters.databases.server_url import server_url
 from shroff.errors import UsageError
 from shroff.streams.sink import AwayError
 
+_CONVERTED = ("date", "time", "timetz", "timestamp", "timestamptz", "interval", "text", "varchar", "bpchar")
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ROWS_MAX = 200  # in one statement of PostgreSQL
 _BUSY_S = 10.0  # how long another program may hold an SQLite file
@@ -190,15 +192,16 @@ class SqlDatabase:
     Args:
         url: `postgresql://`, `mariadb://` or `sqlite:///FILE`.
         owner: Whose it is, for messages: `a sink of kind sql`.
+        takes_any: A value that its driver cannot convert is read as the text that it is, in place of a failure.
 
     Raises: UsageError where there is no such kind of database, or its library is not installed.
     """
 
-    def __init__(self, url: str, owner: str) -> None:
+    def __init__(self, url: str, owner: str, *, takes_any: bool = False) -> None:
         kind = url.partition(":")[0]
         if kind not in _KINDS:
             raise UsageError(f"{owner} writes to {', '.join(f'{scheme}://' for scheme in _KINDS)}, not {kind}://.")
-        self._kind, self._owner = _KINDS[kind], owner
+        self._kind, self._owner, self._takes_any = _KINDS[kind], owner, takes_any
         self.name = self._kind.name
         self.place = _file_of(url) if kind == "sqlite" else self._kind.name
         self._connect = self._kind.connects(url)
@@ -236,6 +239,8 @@ class SqlDatabase:
         with self._failing():
             if self._opened is None:
                 self._opened = self._connect()
+                if self._takes_any:
+                    _take_any(self._opened.driver, self.dialect)
             with self._opened.deadline, self._engine.begin() as connection:
                 yield connection
 
@@ -277,6 +282,34 @@ class SqlDatabase:
             if isinstance(found, dbapi.ProgrammingError):
                 raise UsageError(f"{self._kind.name} cannot use the table of {self._owner}: {words}") from None
             raise AwayError(f"{self.place}: {words}") from None
+
+
+def _take_any(driver: Any, dialect: str) -> None:
+    """Let a connection give as text what it cannot convert; bytes that are no UTF-8 are surrogates in it."""
+    as_text = partial(str, encoding="utf-8", errors="surrogateescape")
+    if dialect == "sqlite":
+        driver.text_factory = as_text
+    elif dialect == "postgresql":
+        from psycopg import DataError
+        from psycopg.adapt import Loader
+
+        def forgiving(own: Any) -> Any:
+            class Forgiving(Loader):
+                def __init__(self, oid: int, context: Any = None) -> None:
+                    super().__init__(oid, context)
+                    self._own = own(oid, context)
+
+                def load(self, data: Any) -> Any:
+                    try:
+                        return self._own.load(data)
+                    except (DataError, UnicodeDecodeError):
+                        return as_text(bytes(data))
+
+            return Forgiving
+
+        for name in _CONVERTED:
+            oid = driver.adapters.types[name].oid
+            driver.adapters.register_loader(oid, forgiving(driver.adapters.get_loader(oid, Loader.format)))
 
 
 def make_missing(connection: Connection, table: Table) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -220,5 +221,8 @@ class SourceReader:
 
     def _placed(self, lines: Lines) -> Iterator[Line]:
         for line in lines:
-            line.where = str((line.columns or {}).get(self._row_id, ""))
+            columns = line.columns or {}
+            with suppress(ValueError, RecursionError):  # a text that is no UTF-8 is in another column
+                columns = columns or json.loads(line.raw.decode("utf-8", "replace"))
+            line.where = str(columns.get(self._row_id, ""))
             yield line
