@@ -31,7 +31,7 @@ from shroff.runtime.entry_points import FILES, entry_point, own_points
 from shroff.runtime.values import FrozenStruct
 
 PROJECT_FILE = "shroff.yaml"
-TEMPLATES = ("payments", "paysim", "savings", "orders", "cards", "signals", "cookbook", "blank")
+TEMPLATES = "payments paysim savings orders cards signals cookbook blank".split()
 TEMPLATE_FOLDER = Path(__file__).parent / "templates"
 STATE_FOLDER = ".shroff"
 FILE_BYTES_MAX = 256 * 1024 * 1024

@@ -230,7 +230,7 @@ _VERBS = {
     "auto_closed": "close",
     "sampled": "sample",
 }
-_SHOWN = ("state", "assignee", "verdict", "snoozed_ms", "tags", "checks", "queue")
+_SHOWN = "state assignee verdict snoozed_ms tags checks queue".split()
 _TOLD = {"assigned": ("assignee",)}  # what the record shows of an act though it is as before
 
 

@@ -58,7 +58,7 @@ SNOOZE_MS_MAX = 90 * 86_400_000
 NOTHING: Final[JsonMapping] = {}
 _LOOKED = {SECOND: DONE, DISPUTED: RESOLVED}
 _RESTORED = (
-    *("state", "assignee", "assignee_name", "lock_ms", "snoozed_ms", "stake", "due_ms", "verdict"),
+    *"state assignee assignee_name lock_ms snoozed_ms stake due_ms verdict".split(),
     *("closed_ms", "closed_by", "closed_name", "look", "tags"),
 )
 

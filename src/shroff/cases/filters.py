@@ -28,20 +28,7 @@ FREE = "free"
 SOON_MS = 3_600_000  # what is due within it goes before all else in the order `urgent`
 TEXT_MAX = 200
 LARGEST = 2**62  # that databases hold as a whole number, with room to spare
-KEYS = (
-    "state",
-    "entity",
-    "key",
-    "assignee",
-    "rule",
-    "min_stake",
-    "due_within",
-    "text",
-    "customer",
-    "tag",
-    "queue",
-    "order",
-)
+KEYS = "state entity key assignee rule min_stake due_within text customer tag queue order".split()
 BUILT_IN: Final[TextMapping] = {
     "Open": "",
     "Mine": "assignee=me",

@@ -66,7 +66,7 @@ def _text(found: Explained, durations: Collection[str]) -> str:
         parts += [_model(model, found.reasons), _policy(model)]
     lines = found.explanation.features
     if lines:
-        heads = ("feature", "value", "of", "earlier: lowest", "median", "highest", "decisions")
+        heads = "feature|value|of|earlier: lowest|median|highest|decisions".split("|")
         parts.append("Features\n" + table([_feature(line, line.name in durations) for line in lines], heads))
     rules = [
         f"{_filled(f'{line.id} ({line.result}): {line.text}')}\n{_filled(line.condition, '    ')}"

@@ -31,7 +31,7 @@ from shroff.streams.log import DecisionRow
 from shroff.streams.log_columns import JoinedTexts
 
 NO_SCORE = b"null"
-_SEALED = ("event", "id", "outcome", "score", "rules", "shadow_rules", "features", "exploration")
+_SEALED = "event id outcome score rules shadow_rules features exploration".split()
 _LISTED = ("definitions", "rules", "policy", "lists", "tables", "model")
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')  # what JSON cannot show as it is
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), np.uint16)  # two digits a byte

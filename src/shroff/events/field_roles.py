@@ -42,7 +42,7 @@ written message|memo|comment|descri|subject|plate|passport|(^|_)(notes?|text|tax
 personal (^|_)((first|last|full|given|sur|family)_?name|first|last|name|phone|mobile|street|dob|ssn|birth_?date|date_of_birth|customer_name|holder_name)(_|$)""".strip().splitlines()  # noqa: E501 - a pattern is one line
 )
 PERSONS = ("card", "account", "customer", "device", "network", "mail")
-KEYS = ("card", "account", "customer", "merchant", "device", "network", "mail")
+KEYS = "card account customer merchant device network mail".split()
 
 
 def is_named(name: str, role: str) -> bool:

@@ -24,10 +24,11 @@ from shroff.language.keys import (
 from shroff.language.names import TABLE_KINDS
 from shroff.runtime.values import replace
 
-RESERVED = (
-    *("this", "row", "lists", "tables", "score", "label", "control", "entities", "missing", "true", "false"),
-    *("and", "or", "not", "in", "is", "else", "when", "where", "of"),
-    *("over", "last", "delayed", "including", "matching", "since"),
+RESERVED = tuple(
+    (
+        "this row lists tables score label control entities missing true false and or not in is else when where "
+        "of over last delayed including matching since"
+    ).split()
 )
 
 SUMMARY = "summary"  # the one key of an event type that is in no version
@@ -43,24 +44,12 @@ FIELD_TYPE = One(
     rf"|(boolean\b|choice\s*\([\s\S]*\S[\s\S]*\))\s*\??\s*{_UNIQUE}"
     rf"|({_BOUNDED}|number\s*\(\s*(\d|0\d|1[0-2])\s*\))\s*\??\s*{_UNIQUE}({_BOUND}(\s+and\s+{_BOUND})?\s*)?)$",
 )
-FIELD_EXAMPLES = (
-    *("text", "text?", "text hashed", "time", "money", "money?", "integer", "number(2)", "real", "boolean"),
-    *(
-        "duration",
-        "choice(pos, web, atm)",
-        "choice(pos, web, ...)",
-        "text? unique",
-        "text? unique within 7d",
-        "text? personal",
-    ),
-    *(
-        "money in currency",
-        "money? in currency > 0",
-        "money > 0",
-        "money? >= 0",
-        "integer >= 0 and < 100",
-        "time >= 2020-01-01",
-    ),
+FIELD_EXAMPLES = tuple(
+    (
+        "text|text?|text hashed|time|money|money?|integer|number(2)|real|boolean|duration|choice(pos, web, atm)|"
+        "choice(pos, web, ...)|text? unique|text? unique within 7d|text? personal|money in currency|"
+        "money? in currency > 0|money > 0|money? >= 0|integer >= 0 and < 100|time >= 2020-01-01"
+    ).split("|")
 )
 FIELDS = own_names("fields with their types", FIELD_TYPE)
 ZONE = Key(

@@ -62,7 +62,7 @@ def _stolen_card(life: Life, start_ms: int) -> list[PaymentRow]:
     careful = chance.random() < 0.45
     at_ms = waking_moment(life, customer, start_ms)
     for _ in range(chance.randint(1, 3) if careful else chance.randint(3, 9)):
-        kind = chance.choice(("groceries", "fashion", "fuel", "restaurant", "kiosk", "cash", "electronics"))
+        kind = chance.choice("groceries fashion fuel restaurant kiosk cash electronics".split())
         factor = chance.uniform(0.6, 1.8) if careful else chance.uniform(1.0, 6.0)
         rows.append(life.pay(at_ms, customer, shop(life.town, place, kind, chance), factor=factor))
         at_ms += chance.randrange(HOUR_MS, 9 * HOUR_MS) if careful else chance.randrange(MINUTE_MS, 25 * MINUTE_MS)

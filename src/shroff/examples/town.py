@@ -28,7 +28,7 @@ MERCHANTS_MIN, MERCHANTS_MAX = 240, 20_000
 HABITS = 10
 """Merchants that a customer comes back to, the dearest first."""
 
-COUNTRIES = ("DE", "AT", "NL", "FR", "PL", "IT", "ES", "GB", "TR", "US", "TH")
+COUNTRIES = "DE AT NL FR PL IT ES GB TR US TH".split()
 HOME_WEIGHTS = (0.72, 0.09, 0.07, 0.06, 0.06, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 MERCHANT_WEIGHTS = (0.50, 0.08, 0.08, 0.08, 0.06, 0.05, 0.05, 0.04, 0.02, 0.02, 0.02)
 

@@ -22,7 +22,7 @@ from shroff.streams.lake_manifest import DocumentFolder
 from shroff.streams.settings import ALONE
 
 ID_BYTES_MAX = 160  # of an id in a name; a longer one ends with its hash
-TAKEN = frozenset({"events", "labels", "controls", "decisions", "features", "flags", "hits", "manifest", "checkpoint"})
+TAKEN = frozenset("events labels controls decisions features flags hits manifest checkpoint".split())
 FOLDER = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 ALL = ("decisions", "flags", "labels")  # what a folder is of, where it is not of an event type
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.")

@@ -200,7 +200,7 @@ def _decisions(file: File, table: pa.Table) -> list[DecisionRow]:
 
 
 def _flags(_file: File, table: pa.Table) -> list[FlagRow]:
-    names = "seq", "rule", "entity", "key", "event", "reason", "time", "accuracy"
+    names = "seq rule entity key event reason time accuracy".split()
     return [FlagRow(*row) for row in _listed(table, *names)]
 
 

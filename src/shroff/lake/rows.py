@@ -25,7 +25,7 @@ from shroff.project.definitions import Definitions
 from shroff.replay.compare import Segment
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, LogReader, Record
 
-KINDS = ("events", "labels", "controls", "decisions", "features", "flags", "hits")
+KINDS = "events labels controls decisions features flags hits".split()
 DAY_MS = 86_400_000
 SLICE = 8_192  # rows that the log is asked for at once
 TIME = pa.timestamp("ms", tz="UTC")
@@ -198,7 +198,7 @@ def _events(name: str, records: list[Record], definitions: Definitions | None) -
     return times, pa.table(columns)
 
 
-EVENT_COLUMNS = ("seq", "id", "time", "decided", "body", "type", "date")
+EVENT_COLUMNS = "seq id time decided body type date".split()
 
 
 def field_columns(type_: EventType) -> TextDict:

@@ -44,7 +44,7 @@ from shroff.streams.log import Log, LogReader, Record
 
 PLACES_MAX = 1 << 15  # of a commit: some 150 MB with forty features, as the log gives them and as columns
 UNDER_WAY = 4  # objects that are written at once
-STEPS = ("planned", "file", "document", "before finish", "finished", "checkpoint", "done")
+STEPS = "planned|file|document|before finish|finished|checkpoint|done".split("|")
 
 
 class LakeReport(OperationAnswer):

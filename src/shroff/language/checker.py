@@ -33,7 +33,7 @@ from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MA
 from shroff.language.values import parse_decimal, rescale_half_even, to_real
 from shroff.runtime.values import replace
 
-_ORDERED = frozenset(["integer", "number", "money", "real", "time", "duration", "text", "choice"])
+_ORDERED = frozenset("integer number money real time duration text choice".split())
 
 
 def check(text: str, scope: Scope, wanted: Type | None = None) -> Node:

@@ -59,7 +59,7 @@ AS_NOUN = ("{what} {when}", "{what} {when}")
 OF_COUNTED = ("{what} {when}", "with {what} {when}")
 OF_RULE = ("it is {what} {when}", "the {what} is {when}")
 WHEN_ALONE = ("{when}", "{when}")
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 ROUNDS = {"hour": 24, "weekday": len(DAYS)}  # values of a function of the clock
 
 

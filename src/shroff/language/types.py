@@ -28,7 +28,7 @@ WIDE_MIN = -(2**127)
 WIDE_MAX = 2**127 - 1
 HASHED, JOINED = "hashed", "joined"  # in this order: what has both in it is joined
 HASHED_END = 4  # characters of a hashed text that stand behind its hash
-NAMES = ("text", "integer", "number", "real", "money", "boolean", "time", "duration", "choice")
+NAMES = "text integer number real money boolean time duration choice".split()
 
 CODES = frozenset(  # of ISO 4217, as of 2026
     "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF "

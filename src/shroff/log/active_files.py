@@ -32,7 +32,7 @@ BEGUN = "begun"  # among those, where a process noted what it began with, be it 
 NOTICES = "notices/"
 SETTING = f"{PROJECT_FILE}: "  # before the name of a setting
 # Settings that a running service takes up; `http` where nothing is open by it for as long as the process runs.
-LIVE = ("mail", "second_person", "sinks", "online", "sources", "web", "sessions", "sign_in", "http", "zone")
+LIVE = "mail second_person sinks online sources web sessions sign_in http zone".split()
 _OPEN_BY_HTTP = ("source", "lake", "snapshots")
 NOW = "now"
 RESTART = "restart"

@@ -40,7 +40,7 @@ from shroff.runtime.values import FrozenStruct, replace
 # What no expression looks like: a star right after the point, or at the end.
 _PATTERN = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
 _ONE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
-_BY_DEFAULT = frozenset(["integer", "number", "money", "real", "duration", "boolean", "choice"])
+_BY_DEFAULT = frozenset("integer number money real duration boolean choice".split())
 _SLICED = frozenset(["text", "choice", "boolean", "integer"])
 
 

@@ -25,7 +25,7 @@ from shroff.project.file_kinds import ProjectFile
 from shroff.runtime.values import replace
 from shroff.streams.settings import DOCUMENT_NAME, HTTP
 
-ON = ("flag", "decision", "answer", "case", "sent", "refused", "failure", "spike", "traffic", "report")
+ON = "flag decision answer case sent refused failure spike traffic report".split()
 CHANNELS = ("mail", "webhook", "lake")
 FORMATS = ("slack", "teams", "pagerduty")
 OUTCOMES = ("approve", "challenge", "review", "decline")

@@ -98,7 +98,7 @@ class AuditRows(OperationAnswer):
             (row.number, row.at, row.name, row.via, row.action, cut(row.subject, WIDTH), cut(_json(row.after), WIDTH))
             for row in self.rows
         ]
-        heads = ("row", "time", "who", "via", "action", "subject", "to")
+        heads = "row time who via action subject to".split()
         return headed(f"{many(len(rows), 'row')}, newest first.", rows, heads)
 
 

@@ -31,7 +31,7 @@ class ExportKind(FrozenStruct):
     name: str
     batches: Callable[[Log], Iterator[list[Any]]]
     line: Callable[[Any], bytes]
-    columns: tuple[str, ...]
+    columns: Sequence[str]
     row: Callable[[Any], JsonObject]
 
 
@@ -164,20 +164,8 @@ def _json(value: Any) -> str:
 
 # ---- decisions
 
-_DECISION_COLUMNS = (
-    "event",
-    "id",
-    "seq",
-    "as_of_seq",
-    "outcome",
-    "score",
-    "rules",
-    "shadow_rules",
-    "reasons",
-    "features",
-    "versions",
-    "receipt",
-    "exploration",  # of few decisions: see `decision.Exploration`
+_DECISION_COLUMNS = (  # the last one of few decisions: see `decision.Exploration`
+    "event id seq as_of_seq outcome score rules shadow_rules reasons features versions receipt exploration".split()
 )
 
 
@@ -259,9 +247,7 @@ def _late_row(late: LateEvent) -> JsonObject:
 # ---- flags
 
 
-_FLAG_COLUMNS = (
-    *("seq", "rule", "entity", "key", "event", "reason", "accuracy", "time", "updated", "id", "created", "fields"),
-)
+_FLAG_COLUMNS = "seq rule entity key event reason accuracy time updated id created fields".split()
 
 
 def _flags(log: LogReader, as_of_ms: int | None = None) -> Iterator[list[JudgedFlag]]:

@@ -36,7 +36,7 @@ KEYS = ("description", "on", "by", "effect", "reason", "notify", "expires", "rol
 TRUE = "is true"
 FALSE = "is false"
 _OTHER = {"and": "or", "or": "and"}
-_COMPARED = frozenset(["==", "!=", "<", "<=", ">", ">=", "in", "is"])
+_COMPARED = frozenset("== != < <= > >= in is".split())
 _CLAUSES = ("else", "when")
 _END_OF_LINE = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
 

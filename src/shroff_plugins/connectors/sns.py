@@ -35,7 +35,7 @@ from shroff.plugins.http import basic
 
 KINDS = {"Notification": MESSAGE, "SubscriptionConfirmation": SUBSCRIBE, "UnsubscribeConfirmation": UNSUBSCRIBE}
 _SIGNED = ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
-_SIGNED_CONFIRMATION = ("Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
+_SIGNED_CONFIRMATION = "Message MessageId SubscribeURL Timestamp Token TopicArn Type".split()
 _LINES = re.compile(r"[\x00-\x1f\x7f]")  # in one of these values a text could pass for other fields
 _NO_MESSAGE = "this is not an SNS message"
 _LENGTHS = {"MessageId": 100, "Timestamp": 40, "Subject": 400, "Token": 4_096, "SubscribeURL": 8_192}

@@ -63,7 +63,7 @@ class TableRows(PulledSource):
             found += [] if upper is None else [(mark, upper)]
         return [_named(*bounds) for bounds in found]
 
-    def _check_end(self, end: Bound | str, lower: Bound, mark: Bound) -> None:
+    def _check_end(self, end: Any, lower: Bound, mark: Bound) -> None:
         """Raises: UsageError where no row can be read that comes: by the greatest value that the table has now."""
         if isinstance(end, str):
             raise UsageError(f"{self._name}.{self._by} has {end}, where no time follows: correct its row.")
@@ -172,17 +172,12 @@ class TableRows(PulledSource):
             ) from None
 
 
-def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], Any]]:
+def _readers(connection: Connection, table: Table) -> dict[str, Callable[[Any], Any] | None]:
     """What reads the values of each column in SQLite, whose columns hold any value whatever their type is."""
     dialect = connection.dialect
     if dialect.name != "sqlite":
         return {}
-    found = {column.name: column.type.dialect_impl(dialect).result_processor(dialect, None) for column in table.c}
-    return {name: read or _as_it_is for name, read in found.items()}
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
+    return {column.name: column.type.dialect_impl(dialect).result_processor(dialect, None) for column in table.c}
 
 
 def _read(read: Callable[[Any], Any] | None, value: Any) -> Any:

@@ -103,9 +103,9 @@ class CallKind(FrozenStruct):
     """
 
     question: type[Asked]
-    names: tuple[str, ...]
+    names: Collection[str]
     rows: str = ""
-    of_row: tuple[str, ...] = ()
+    of_row: Collection[str] = ()
 
 
 READS: Final[Mapping[str, CallKind]] = {
@@ -115,16 +115,11 @@ READS: Final[Mapping[str, CallKind]] = {
         FlagsAsked,
         ("flags",),
         "flags",
-        ("id", "seq", "rule", "entity", "key", "event", "reason", "accuracy", "created", "time", "updated", "fields"),
+        "id seq rule entity key event reason accuracy created time updated fields".split(),
     ),
-    "funnels": CallKind(
-        FunnelAsked, ("funnel", "day", "step", "dropped_off", "dropped_off_before", "recovered", "still_out")
-    ),
+    "funnels": CallKind(FunnelAsked, "funnel day step dropped_off dropped_off_before recovered still_out".split()),
     "events": CallKind(
-        EventsAsked,
-        ("events",),
-        "events",
-        ("event", "id", "seq", "time", "fields", "outcome", "score", "rules", "features"),
+        EventsAsked, ("events",), "events", "event id seq time fields outcome score rules features".split()
     ),
 }
 SENDS: Final[Mapping[str, CallKind]] = {"mail": CallKind(MailAsked, ("sent",))}

@@ -42,7 +42,7 @@ from shroff.adapters.databases.server_url import server_url
 from shroff.errors import UsageError
 from shroff.streams.sink import AwayError
 
-_CONVERTED = ("date", "time", "timetz", "timestamp", "timestamptz", "interval", "text", "varchar", "bpchar")
+_CONVERTED = "date time timetz timestamp timestamptz interval text varchar bpchar".split()
 _TABLE = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _ROWS_MAX = 200  # in one statement of PostgreSQL
 _BUSY_S = 10.0  # how long another program may hold an SQLite file
@@ -294,7 +294,7 @@ def _take_any(driver: Any, dialect: str) -> None:
         from psycopg.adapt import Loader
 
         def forgiving(own: Any) -> Any:
-            class Forgiving(Loader):
+            class Forgiving(Loader):  # type: ignore[misc, unused-ignore]  # psycopg need not be installed
                 def __init__(self, oid: int, context: Any = None) -> None:
                     super().__init__(oid, context)
                     self._own = own(oid, context)

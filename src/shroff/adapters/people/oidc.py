@@ -30,7 +30,7 @@ SKEW_S = 60  # by which clocks may differ
 KEPT_S = 3_600.0  # how long what the provider said of itself is believed
 KEYS_EVERY_S = 10.0  # how often at most its keys are read anew for a key that is not among them
 # Signatures by public keys only: by a shared secret, or none at all, whoever knows the client could make them.
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+ALGORITHMS = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split()
 _TOO_MANY = 429
 _FAILS_FROM = 500
 _NOT_FOR_US = "the response of the provider does not belong to this sign-in ({why}). Sign in again"

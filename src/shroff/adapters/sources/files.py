@@ -45,10 +45,6 @@ def _reached(text: str) -> _Reached:
     return _Reached(int(lines), int(head_bytes), head, int(sure), last)
 
 
-def _as_it_is(lines: Lines, _: str, __: str | None) -> Lines:
-    return lines
-
-
 class FileSource:
     """A `streams.source.Source` over some files that end, one after the other; a part is a file's name.
 
@@ -72,7 +68,7 @@ class FileSource:
         paths: Sequence[Path],
         type: str | None = None,
         format: str | None = None,
-        lay_out: Callable[[Lines, str, str | None], Lines] = _as_it_is,
+        lay_out: Callable[[Lines, str, str | None], Lines] = lambda lines, *_: lines,
         tell: Tell = unheard,
     ) -> None:
         self._paths = {source_name(path.name): path for path in paths}

@@ -219,7 +219,7 @@ class CaseList(OperationAnswer, dict=True):
             )
             for case in self.cases
         ]
-        heads = ("case", "due", "about", "at stake", "score", "state", "why")
+        heads = "case|due|about|at stake|score|state|why".split("|")
         return f"{many(self.totals.count, 'case')}{stake}{apart}." + (f"\n{table(rows, heads)}" if rows else "")
 
 

@@ -28,19 +28,7 @@ if TYPE_CHECKING:
 
 DAYS = 90
 NEVER_MS = 2**62
-HEADS = (
-    "rule",
-    "state",
-    "by",
-    "would close",
-    "known",
-    "fraud",
-    "fraud money",
-    "fraud share",
-    "closed",
-    "sample",
-    "fraud",
-)
+HEADS = "rule|state|by|would close|known|fraud|fraud money|fraud share|closed|sample|fraud".split("|")
 
 
 class KnownCases(msgspec.Struct):

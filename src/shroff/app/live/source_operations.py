@@ -116,7 +116,7 @@ class NamedSources(OperationAnswer):
             )
             for source in self.sources
         ]
-        heads = ("source", "kind", "last message", "new", "duplicates", "quarantined", "skipped", "refused")
+        heads = "source|kind|last message|new|duplicates|quarantined|skipped|refused".split("|")
         notes = [f"{source.name}: {note}" for source in self.sources for note in source.notes()]
         return "\n".join([table(rows, heads), *notes])
 

@@ -62,7 +62,7 @@ class DriftAnswer(ReportAnswer["DriftReport"]):
         if unclear := len(self.unclear):
             few = f"too few events to judge {unclear:,} of {count:,}"
             moved = f"unclear, {few}" if unclear == count else f"{moved}, {few}"
-        heads = ("", "", "index", "by chance", "test", "p", "missing", "before", "unseen")
+        heads = "||index|by chance|test|p|missing|before|unseen".split("|")
         lines = [
             f"{self.event}{by}: {moved}, as of {self.as_of}.",
             f"  reference  {report.reference.says}",

@@ -76,7 +76,7 @@ class FeatureProfiles(OperationAnswer):
     tried: FeatureProfile | None = None
 
     def text(self) -> str:
-        heads = ("feature", "type", "missing", "5 %", "median", "95 %", "read by")
+        heads = "feature|type|missing|5 %|median|95 %|read by".split("|")
         found = [*([self.tried] if self.tried else []), *self.features]
         rows = [
             (

@@ -193,7 +193,7 @@ def _slices_text(slices: Sequence[JsonObject]) -> str:
         shown = "none" if precision is None else f"{precision:.4f}"
         rates = [_rate_text(part.get(name)) for name in ("false_positive_rate", "decline_rate")]
         rows.append((one_line(part["words"]), f"{part['rows']:,}", f"{part['frauds']:,}", shown, *rates, worse))
-    return table(rows, ("slice", "events", "frauds", "average precision", "false positives", "declined", ""))
+    return table(rows, "slice|events|frauds|average precision|false positives|declined|".split("|"))
 
 
 def _rate_text(rate: dict[str, float] | None) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NOT_PASSED = 1
 QUARANTINED = 4
 NO_MODEL = 5
-WATCHED = ("once", "file", "settled", "markers", "poll", "labels_inside", "no_decide")
+WATCHED = "once file settled markers poll labels_inside no_decide".split()
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 EventOfModel = Annotated[Name | None, AsEvent("The event type, if model.yaml has models of several.")]
 InputPaths = Annotated[tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True)]
@@ -144,7 +144,7 @@ class TrainedModel(ReportAnswer["TrainReport"]):
         return NOT_PASSED if not self.passed else QUARANTINED if self.report.is_incomplete else 0
 
     def brief(self) -> JsonMapping:
-        names = ("model", "event", "as_of", "rows", "fraud", "passed", "gates", "promoted", "why_not")
+        names = "model event as_of rows fraud passed gates promoted why_not".split()
         return {name: getattr(self, name) for name in names}
 
 

@@ -30,7 +30,7 @@ from shroff.language.values import is_naive, parse_decimal, parse_time, with_poi
 
 SAMPLED_LINES = 20_000
 COLUMNS_MAX = 500
-MISSING = ("NULL", "null", "NaN", "nan", "N/A", "n/a", "NA", "None", r"\N", "-", "--", "?", "#N/A")
+MISSING = r"NULL null NaN nan N/A n/a NA None \N - -- ? #N/A".split()
 _FIRST_LINES = 60  # among which the header is
 _TRIED = 300  # different values of a column that tell its kind
 _SOME = 0.6  # share of a column's values that tell how decimals are written
@@ -40,14 +40,13 @@ _WHOLE = re.compile(r"\s*-?(0|[1-9]\d{0,17})\s*", re.ASCII)
 _CLOCK = re.compile(r"\s*\d{1,2}:\d\d(:\d\d)?\s*", re.ASCII)
 _DATED = re.compile(r"(?=.*\d).*[-/.: ].*|\d{8}(\d{6})?|\d{1,2}[A-Za-z]{3}\d{2,4}.*", re.DOTALL)
 _DAYS = (
-    *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y"),
-    *("%d/%m/%y", "%m/%d/%y", "%d-%b-%y", "%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y"),
-    *("%d%b%Y", "%d%b%y", "%Y%m%d"),
-)
+    "%Y-%m-%d|%Y/%m/%d|%Y.%m.%d|%d.%m.%Y|%d/%m/%Y|%m/%d/%Y|%d-%m-%Y|%m-%d-%Y|%d.%m.%y|%d/%m/%y|%m/%d/%y|"
+    "%d-%b-%y|%d-%b-%Y|%d %b %Y|%d %B %Y|%b %d, %Y|%B %d, %Y|%b %d %Y|%d%b%Y|%d%b%y|%Y%m%d"
+).split("|")
 _CLOCKS = (
-    *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %H:%M:%S.%f", " %H:%M:%S UTC", " %H:%M:%S.%f UTC"),
-    *(" %H:%M:%S %z", " %H:%M:%S.%f %z", "T%H:%M", ", %H:%M:%S", ", %H:%M", ", %I:%M %p", ":%H:%M:%S", "%H%M%S"),
-)
+    "| %H:%M:%S| %H:%M| %I:%M:%S %p| %I:%M %p| %H:%M:%S.%f| %H:%M:%S UTC| %H:%M:%S.%f UTC| %H:%M:%S %z|"
+    " %H:%M:%S.%f %z|T%H:%M|, %H:%M:%S|, %H:%M|, %I:%M %p|:%H:%M:%S|%H%M%S"
+).split("|")
 TIME_FORMS = tuple(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS)
 
 

@@ -24,26 +24,10 @@ _LINE_ID = "join(row.file, ':', row.number)"
 _START = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from its own start
 TAKEN = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
 _SIGNS = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
-FRAUD = (
-    "1",
-    "1.0",
-    "true",
-    "t",
-    "yes",
-    "y",
-    "ja",
-    "oui",
-    "si",
-    "fraud",
-    "fraudulent",
-    "bad",
-    "confirmed",
-    "suspicious",
-)
+FRAUD = "1 1.0 true t yes y ja oui si fraud fraudulent bad confirmed suspicious".split()
 _GENUINE = (
-    *("0", "0.0", "false", "f", "no", "n", "genuine", "legit", "legitimate", "normal", "good", "ok", "not fraud"),
-    *("non-fraud", "nonfraud", "-1", "clean", "nein", "non"),
-)
+    "0|0.0|false|f|no|n|genuine|legit|legitimate|normal|good|ok|not fraud|non-fraud|nonfraud|-1|clean|nein|non"
+).split("|")
 _UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
 _EPOCHS = (  # how many numbers since 1970 are taken, by their size
     (range(10**8, 10**10), "time(text(integer({}) * 1000))", "seconds since 1970"),

@@ -101,7 +101,7 @@ class AttackDrill(OperationAnswer):
             )
             for kind in self.kinds
         ]
-        heads = "attack", "events", "attackers seen", "first alarm", "lost", "seen by", "false alarms"
+        heads = "attack|events|attackers seen|first alarm|lost|seen by|false alarms".split("|")
         gates = [
             f"{'passed' if gate.passed else 'FAILED'}: {gate.name} {gate.value} of {gate.kind}, at most {gate.limit:g}"
             for gate in self.gates

@@ -23,7 +23,7 @@ DEPTH_MAX = 32
 PRECISION = len(str(UNITS_MAX))  # digits of the largest valid value
 _DIGITS_MAX = 400  # of a writer's decimals; no amount needs more
 DURATION_MS = "duration-millis"  # our own logical type, which other readers pass over
-PRIMITIVES = ("null", "boolean", "int", "long", "float", "double", "bytes", "string")
+PRIMITIVES = "null boolean int long float double bytes string".split()
 _LOGICAL = {  # what each stands on; elsewhere it says nothing, by the specification
     "decimal": ("bytes", "fixed"),
     "date": ("int",),

@@ -48,11 +48,11 @@ _DATA = frozenset({".txt", ".dat", ".tab", ".psv"})
 _TEXTS = _DATA | {"", ".log"}  # whose content says what they are
 _SHEET = "a spreadsheet; save the sheet as CSV (File, Save as, CSV UTF-8)"
 _UNREAD = {  # endings of what people have and nothing here reads: what it is, and what to do
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _SHEET),
+    **dict.fromkeys(".xlsx .xls .xlsm .xlsb .ods .numbers".split(), _SHEET),
     **dict.fromkeys((".zip", ".7z", ".rar", ".tar", ".tgz"), "an archive; unpack it, and name the files in it"),
-    **dict.fromkeys((".bz2", ".xz", ".zst", ".lz4", ".br", ".z"), "compressed; unpack it, or compress it by gzip"),
+    **dict.fromkeys(".bz2 .xz .zst .lz4 .br .z".split(), "compressed; unpack it, or compress it by gzip"),
     **dict.fromkeys(
-        (".orc", ".feather", ".arrow", ".pkl", ".sas7bdat", ".dta", ".xml"),
+        ".orc .feather .arrow .pkl .sas7bdat .dta .xml".split(),
         "of no format that is read; write it as CSV, JSON lines or Parquet",
     ),
 }

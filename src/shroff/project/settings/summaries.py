@@ -27,17 +27,11 @@ COUNTED = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields
 INGEST_TIME, EVENT_TIME = "ingest_time", "event_time"
 EVERY_MS, DELAY_MS = 5 * 60_000, 10_000
 TABLE = One("a table's name: small letters, digits and _", r"^[a-z_][a-z0-9_]{0,57}$")  # `_text` fits behind it
-OWN_COLUMNS = (
-    "window_start",
-    "window_end",
-    "revision",
-    "created_at",
-    "transaction_count",
-    "amount_sum",
-    "average_amount",
-    "currency",
-    "fraud_count",
-    "confirmed_fraud_count",
+OWN_COLUMNS = tuple(
+    (
+        "window_start window_end revision created_at transaction_count amount_sum average_amount currency "
+        "fraud_count confirmed_fraud_count"
+    ).split()
 )
 
 

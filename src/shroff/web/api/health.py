@@ -33,8 +33,8 @@ PATIENCE_S = 0.05  # for which a page waits for a new look before it shows what 
 InThread: TypeAlias = "Callable[[Callable[[], HealthLook]], Coroutine[Any, Any, HealthLook]]"
 LEAVING_S = 2.0  # for which the state of deliveries serves everybody
 _ORDER = {WRONG: 0, NOTE: 1}
-_HARM_FIRST = frozenset({"log", "rows", "project", "folder", "hash", "write-ahead", "store"})
-_HARM_LAST = frozenset({"labels", "input", "active", "schedule", "values", "litter", "exploration"})
+_HARM_FIRST = frozenset("log rows project folder hash write-ahead store".split())
+_HARM_LAST = frozenset("labels input active schedule values litter exploration".split())
 
 
 class HealthLook(FrozenStruct):

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 SHOWN = 50
 CSV_ROWS = 5_000  # of a download, and so many places are looked at for them:
 CSV_LOOKED_AT = 500_000
-HEAD = ("time", "event", "id", "outcome", "score", "amount", "currency", "keys", "details", "rules", "reason")
+HEAD = "time event id outcome score amount currency keys details rules reason".split()
 TOTALS_LOOKED_AT = 200_000  # places of a day that are read for its totals: some 2 s
 LOOKED_AT = 20_000  # places for one page, newest first
 _BLOCK = 2_000
@@ -57,7 +57,7 @@ ChosenDecisions: TypeAlias = "tuple[Ints, list[tuple[int, int]]]"  # as `LabelRe
 NOT_APPROVED = "not-approved"
 WHICH = (NOT_APPROVED, *OUTCOMES, "all")
 FILTERS = (
-    *("event", "rule", "day", "last", "zone", "min_score", "min_amount", "max_amount", "text"),
+    *"event rule day last zone min_score min_amount max_amount text".split(),
     *("label", "as_of", "field", "value", "arm"),
 )
 

@@ -24,7 +24,7 @@ from shroff.web.pages.renderer import environment, open_cases, open_cases_html, 
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PARTS = ("spike", "flow", "chart", "rules", "newest", "answers", "backlog")
+PARTS = "spike flow chart rules newest answers backlog".split()
 EVERY_S = 1.0
 RULES_SHOWN = 8
 LINE_HEIGHT = 150

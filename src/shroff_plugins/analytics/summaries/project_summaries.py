@@ -177,10 +177,11 @@ class Summaries:
 
 def open_summaries(context: ProjectContext, settings: SummarySettings) -> SqlSummaries:
     """Where summaries are kept. Raises: UsageError where there is no such database, or its library is missing."""
-    from shroff_plugins.analytics.summaries.summary_tables import SUMMARIES, SqlSummaries
+    from shroff.plugins.databases import SQL
+    from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
 
     project = context.definitions.settings
-    placed = SUMMARIES.placed({"url": filled(settings.url, "summaries")}, context.paths.folder)
+    placed = SQL.placed({"url": filled(settings.url, "summaries")}, context.paths.folder)
     return SqlSummaries(placed["url"], settings, (project.currency, project.money_places), context.now_ms)
 
 

@@ -51,12 +51,10 @@ from shroff.plugins.databases import (
     replacing,
     value_column,
 )
-from shroff.plugins.databases import SQL as SUMMARIES
 from shroff.plugins.project import SummarySettings
 from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
 from shroff_plugins.analytics.summaries.summary_writer import PROGRESS_TABLE, SummaryProgress, other_tables
 
-__all__ = ["SUMMARIES", "SqlSummaries"]
 SIGNS = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
