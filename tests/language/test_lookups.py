@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from shroff.errors import Problem
 from shroff.language.lookups import intervals
-from shroff.language.lookups.intervals import IntervalIndex, KeyColumn, key_interval, range_interval
+from shroff.language.lookups.intervals import IntervalIndex, KeyColumn, range_interval
+from shroff.language.lookups.table import key_interval
 from shroff.language.names import TableShape
 from shroff.language.types import TEXT
 from shroff.project.table_files import load_table

@@ -494,7 +494,7 @@ def test_times_that_are_seconds_are_told_with_the_mapping_that_reads_them(
 def test_check_tells_no_label_as_unmatched_whose_event_may_lie_behind_the_lines_that_it_reads(
     project: app.Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probed: int, found: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr("shroff.worker.file_disorder.PROBED_LINES", probed)
+    monkeypatch.setattr("shroff.worker.file_order.PROBED_LINES", probed)
     events, labels = csv(tmp_path / "a.csv", [1, 1, 1, 1]), tmp_path / "labels.csv"
     rows = [f"payment/p{number},fraud,import,2026-04-01\n" for number in (2, 3, 9)]
     labels.write_text("event,verdict,source,known_at\n" + "".join(rows))

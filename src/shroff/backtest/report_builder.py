@@ -40,6 +40,7 @@ from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
 from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
 
+__all__ = ["DraftComparison", "JudgedPeriod", "backtest", "changed", "first_place", "write_changed"]
 ROWS = 20  # changed rows that are shown
 PIECE_ROWS = 1 << 16  # changed rows that are written at a time
 NEAR = 4_096  # places that are read one after the other when a moment is looked for

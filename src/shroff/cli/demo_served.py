@@ -145,8 +145,7 @@ def serve_bank(
     Args:
         begun: Told the address that signs in, once, when it can be opened.
     """
-    from shroff.web.http.authentication import gate_of
-    from shroff.web.server import serve
+    from shroff.web.server import gate_of, serve
 
     host, port = listening.getsockname()[:2]
     project.context.served_at = f"http://{host}:{port}"

@@ -81,11 +81,7 @@ def serve(
     from shroff.people.keys import all_keys
     from shroff.project.policy import OUTCOMES
     from shroff.streams.source import shown
-    from shroff.web.first_run import first_run
-    from shroff.web.http.authentication import gate_of
-    from shroff.web.organizations import projects_in
-    from shroff.web.server import At, bound, serve
-    from shroff.web.service import Limits, ServiceOptions
+    from shroff.web.server import At, Limits, ServiceOptions, bound, first_run, gate_of, projects_in, serve
 
     is_own = host in OWN_HOSTS and not logs.is_json()
     empty = session.empty_folder() if is_own else None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import HitRow, Log, LogReader, Record
 
+__all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord", "amount_reader"]
 LOOK_BACK = 500_000  # places of the log
 EVENTS_KEPT = 100_000  # at which a rule hit: some 50 MB
 _BLOCK = 4_096

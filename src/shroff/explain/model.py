@@ -19,10 +19,9 @@ from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
 from shroff.json_types import JsonMapping, JsonObject, TextDict
-from shroff.language.clauses import ROUNDS, WHEN_ALONE, clause, clock_words_of, range_on_clock
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
-from shroff.language.expression_text import ValueWording
+from shroff.language.expression_text import ROUNDS, WHEN_ALONE, ValueWording, clause, clock_words_of, range_on_clock
 from shroff.language.values import Value
 from shroff.models.columns import model_column
 from shroff.models.evaluation.calibration import is_calibrated

@@ -16,12 +16,21 @@ from shroff.language.calls import local_ms
 from shroff.language.clauses import (
     AS_NOUN,
     DAYS,
+    IS,
     OF_COUNTED,
+    OF_RULE,
+    OPPOSITE,
+    ROUNDS,
+    SO_MANY,
+    WHEN_ALONE,
     clause,
     clock_words_of,
+    counted_words,
     done_by,
     first_of,
     limit_words,
+    range_on_clock,
+    turned,
     words_of,
     zone_of,
     zone_words,
@@ -54,6 +63,25 @@ from shroff.language.printer import text_of
 from shroff.language.types import Type
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS, Value, rescale_half_even, show, show_decimal
 from shroff.runtime.values import FrozenStruct, replace
+
+__all__ = [
+    "IS",
+    "OF_RULE",
+    "OPPOSITE",
+    "ROUNDS",
+    "SO_MANY",
+    "WHEN_ALONE",
+    "ValueWording",
+    "Wording",
+    "clause",
+    "clock_words_of",
+    "counted_words",
+    "first_of",
+    "limit_words",
+    "range_on_clock",
+    "turned",
+    "words_of",
+]
 
 DefinitionOf = Callable[[str], Node | None]  # of a feature, by its name
 _AT_LEAST = {">": "above", ">=": "from", "<": "below", "<=": "up to", "!=": "not", "==": ""}

@@ -21,15 +21,18 @@ from shroff import config
 from shroff.errors import Problem, UsageError
 from shroff.events.raw_values import canonical_json, text_of
 from shroff.json_types import TextMapping
-from shroff.language.lookups.intervals import Interval, IntervalIndex, KeyColumn, key_interval, range_interval
+from shroff.language.lookups.intervals import IntervalIndex, range_interval
 from shroff.language.lookups.table import (
     NO_ROWS,
     CodedColumn,
     EqualIndex,
+    Interval,
+    KeyColumn,
     LookUpTable,
     PackedValues,
     RowKeys,
     dated_rows,
+    key_interval,
 )
 from shroff.language.names import TableShape
 from shroff.language.values import Value, parse_file_time

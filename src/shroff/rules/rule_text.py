@@ -6,18 +6,6 @@ import re
 from decimal import Decimal
 
 from shroff.language.aggregates import AGGREGATES
-from shroff.language.clauses import (
-    IS,
-    OF_RULE,
-    OPPOSITE,
-    SO_MANY,
-    clock_words_of,
-    counted_words,
-    first_of,
-    limit_words,
-    turned,
-    words_of,
-)
 from shroff.language.expression import (
     Aggregate,
     Arithmetic,
@@ -35,7 +23,20 @@ from shroff.language.expression import (
     When,
     unconverted,
 )
-from shroff.language.expression_text import ValueWording, Wording
+from shroff.language.expression_text import (
+    IS,
+    OF_RULE,
+    OPPOSITE,
+    SO_MANY,
+    ValueWording,
+    Wording,
+    clock_words_of,
+    counted_words,
+    first_of,
+    limit_words,
+    turned,
+    words_of,
+)
 from shroff.language.printer import as_written
 from shroff.language.types import Type, money
 from shroff.language.values import parse_duration, show_time

@@ -14,8 +14,8 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.language.clauses import clock_words_of
 from shroff.language.expression import Compare, Literal
+from shroff.language.expression_text import clock_words_of
 from shroff.language.types import BOOLEAN
 from shroff.language.values import show_decimal
 from shroff.models.evaluation.slices import AMOUNT, KNOWN, MISSING, slice_order

@@ -23,16 +23,18 @@ from shroff.json_types import JsonObject
 from shroff.people.access import network_of
 from shroff.runtime.logs import failure
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.web.http.authentication import Gate
+from shroff.web.first_run import first_run
+from shroff.web.http.authentication import Gate, gate_of
 from shroff.web.http.proxies import Proxies
-from shroff.web.organizations import HOME, Organizations, working
-from shroff.web.service import Service, ServiceOptions
+from shroff.web.organizations import HOME, Organizations, projects_in, working
+from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.worker.ingest import short_turns
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.people.store import Desk
 
+__all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "projects_in", "serve"]
 OF_ADDRESS_MAX = 2_000  # connections at once
 FIRST_S = 10.0  # for which a new connection may send nothing
 KEPT_S = 75.0  # for which a connection may be idle between two requests

@@ -16,7 +16,19 @@ from shroff.log.time_slips import marked
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
-from shroff.worker.file_disorder import FirstLook, looked_into
+from shroff.worker.file_disorder import PROBED_LINES, FirstLook, Obstacle, looked_into
+
+__all__ = [
+    "LATE_LINES_MIN",
+    "PROBED_LINES",
+    "FirstLook",
+    "Input",
+    "Obstacle",
+    "Overlaps",
+    "arranged",
+    "marked",
+    "with_labels",
+]
 
 LATE_LINES_MIN = 20  # of a file that comes by itself: a few that are late stop nothing, but a large share does
 Input = tuple[str, Iterable[Submission]]  # a file's name and what is read from it

@@ -19,10 +19,9 @@ from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progr
 from shroff.app.live.request_inbox import Inboxes
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
 from shroff.events.formats.encodings import format_by_name, is_text_name
-from shroff.log.time_slips import marked
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Log, Offset
-from shroff.worker.file_order import LATE_LINES_MIN, arranged
+from shroff.worker.file_order import LATE_LINES_MIN, arranged, marked
 from shroff.worker.forwarded_input import HandedLines, given
 from shroff.worker.inbox import ROWS_MAX
 from shroff.worker.ingest import IngestReport, batches, ingest

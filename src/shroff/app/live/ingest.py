@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from shroff.replay.notebook import AnswerList
     from shroff.streams.log import Log
     from shroff.worker.answers import Events
-    from shroff.worker.file_disorder import Obstacle
+    from shroff.worker.file_order import Obstacle
     from shroff.worker.ingest import IngestReport
 
 
@@ -295,10 +295,8 @@ class EventIngest(ProjectPart):
         Raises: UsageError where one cannot be read, or lacks a column that its type needs.
         """
         from shroff.events.formats.sorting import in_order_of_arrival
-        from shroff.log.time_slips import marked
         from shroff.log.writer import LogEnd, foreseen, unknown
-        from shroff.worker.file_disorder import PROBED_LINES, FirstLook
-        from shroff.worker.file_order import with_labels
+        from shroff.worker.file_order import PROBED_LINES, FirstLook, marked, with_labels
 
         context, now_ms = self._context, self._context.now_ms()
         with ExitStack() as stack:

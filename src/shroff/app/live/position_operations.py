@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from shroff.project.settings.system import System
     from shroff.project.settings.systems import Systems
     from shroff.streams.source import Standing
-    from shroff.worker.serving.multi_source import Note
-    from shroff.worker.serving.source_reader import ReadNews
+    from shroff.worker.serving.multi_source import Note, ReadNews
 
 FILES = "files"  # the name of those that end, among a log's offsets
 LEADS = "The active worker keeps its position in memory: stop it first, and its standby"

@@ -151,8 +151,7 @@ class LogBacktests(ProjectPart):
             rows: How many changed events are shown.
         """
         from shroff.app.live.ingest import scratch_log
-        from shroff.backtest.plan import DraftComparison
-        from shroff.backtest.report_builder import JudgedPeriod, backtest, changed
+        from shroff.backtest.report_builder import DraftComparison, JudgedPeriod, backtest, changed
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 

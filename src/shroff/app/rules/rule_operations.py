@@ -14,9 +14,9 @@ from shroff.app.rules.list_files import SecondPersonError
 from shroff.app.rules.rule_files import NoRuleError, subject_of
 from shroff.errors import DefinitionError, RefusalError
 from shroff.events.event import TimeText, time_text, time_text_or_none
+from shroff.explain.hit_records import RulePrecision
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
-from shroff.models.evaluation.exploration import RulePrecision
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
 from shroff.people.audit import Action
 from shroff.rules.texts import tag_of

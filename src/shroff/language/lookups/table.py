@@ -14,9 +14,11 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.arrays import Array
-from shroff.language.lookups.intervals import IntervalIndex
+from shroff.language.lookups.intervals import Interval, IntervalIndex, KeyColumn, key_interval
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct
+
+__all__ = ["CodedColumn", "Interval", "KeyColumn", "LookUpTable", "PackedValues", "RowKeys", "key_interval"]
 
 _ALIGNED = 64  # bytes
 _FEW = 1 << 16  # values that are decoded at once

@@ -25,6 +25,8 @@ from shroff.streams.merge import Run, take_together
 from shroff.streams.source import Health, Source, Standing, Taken, Trimming
 from shroff.worker.serving.source_reader import ANSWER_S, NamedReader, ReadNews
 
+__all__ = ["Note", "ReadNews", "SeveralSources"]
+
 ROUND_S = 0.1  # so long a round waits for a source; who needs longer is taken from in a later one
 IDLE_S = 0.05
 NOTED_S = 1.0  # between two notes of how sources are doing
