@@ -271,7 +271,7 @@ class LetterPage(OperationAnswer):
     letters: list[LetterShown]
 
     def text(self) -> str:
-        heads = ("letter", "notice", "to", "state", "attempts", "reason")
+        heads = "letter notice to state attempts reason".split()
         rows = []
         for letter in self.letters:
             state = ("deferred" if letter.reason else "waiting") if letter.state == OPEN else letter.state

@@ -88,7 +88,7 @@ _AT_LEAST = {">": "above", ">=": "from", "<": "below", "<=": "up to", "!=": "not
 _AS_IT_IS = frozenset({"lower", "upper", "trim"})  # letters of another size are the same to people
 _UNITS = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
 _SPENT = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
-_OF_TIME = frozenset({"hour", "minute", "weekday", "day", "day_of_month", "month"})
+_OF_TIME = frozenset("hour minute weekday day day_of_month month".split())
 _CALLS = {  # functions of several arguments in words
     "distance": "distance from {0}, {1} to {2}, {3}",
     "speed": "speed over {0} in {1}",

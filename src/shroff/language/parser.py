@@ -53,8 +53,8 @@ _INDEX = re.compile("[0-9]{1,9}")  # no message has more items
 _KEYWORDS = frozenset(
     "and or not in is missing else when where over last delayed including matching since of true false".split()
 )
-_COMPARISONS = frozenset(["==", "!=", "<", "<=", ">", ">="])
-_MODIFIERS = frozenset(["over", "delayed", "including", "matching", "since", "of"])
+_COMPARISONS = frozenset("== != < <= > >=".split())
+_MODIFIERS = frozenset("over delayed including matching since of".split())
 
 
 class Token(FrozenStruct):

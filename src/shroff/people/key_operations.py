@@ -91,7 +91,7 @@ class Keys(OperationAnswer):
             (key.id, key.name, key.role, " ".join(key.scopes) or "all of its role", key.state, key.used_at or "never")
             for key in self.keys
         ]
-        heads = ("id", "name", "role", "may", "state", "used")
+        heads = "id name role may state used".split()
         return headed(f"{many(len(rows), 'key')}.", rows, heads)
 
 

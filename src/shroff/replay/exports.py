@@ -209,7 +209,7 @@ def _event_row(record: Record) -> JsonObject:
     }
 
 
-_LABEL_COLUMNS = ("event", "verdict", "source", "known_at", "reason", "amount")
+_LABEL_COLUMNS = "event verdict source known_at reason amount".split()
 
 
 def _label_fields(record: Record) -> JsonObject:

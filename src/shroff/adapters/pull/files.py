@@ -37,7 +37,6 @@ TIMEOUT_S = 60.0  # without a byte
 FILE_BYTES_MAX = 8 << 30  # of a file behind a URL
 PART_BYTES = 1 << 20
 FILE_S_MAX = 3_600.0  # until it is here as a whole
-READ = ("csv", "jsonl", "parquet", "avro")
 BUCKETS = ("s3", "gs", "az", "abfss")
 _LATER = ("gcs", "abfs", "hdfs", "ftp", "sftp")
 
@@ -72,7 +71,7 @@ class Folder(PulledSource):
         return sorted(found.keys() - away)
 
     def _is_away(self, path: Path) -> bool:
-        """Whether a file is elsewhere: whoever may write here could have any file of this machine read."""
+        """Whether a file is a link out of the folder, by which a sender could have any file of this machine read."""
         return path.is_symlink() and leads_out(self._path, path)
 
     def is_complete(self, name: str) -> bool:
@@ -225,7 +224,7 @@ def is_taken(name: str, place: PullPlace) -> bool:
     """Whether a name is one of a file to take: neither hidden nor a part of one, and of a format that is read."""
     if name.startswith((".", "_")) or not name.isprintable():
         return False
-    return format_by_name(name) in READ or (place.takes_texts and is_text_name(name))
+    return format_by_name(name) is not None or (place.takes_texts and is_text_name(name))
 
 
 def files_at(options: JsonMapping, place: PullPlace) -> PulledSource:

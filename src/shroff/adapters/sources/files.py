@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shroff.errors import UsageError
-from shroff.events.formats.csv_records import Tell
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
@@ -69,7 +68,7 @@ class FileSource:
         type: str | None = None,
         format: str | None = None,
         lay_out: Callable[[Lines, str, str | None], Lines] = lambda lines, *_: lines,
-        tell: Tell = unheard,
+        tell: Callable[[str], None] = unheard,
     ) -> None:
         self._paths = {source_name(path.name): path for path in paths}
         if len(self._paths) < len(paths):
@@ -139,7 +138,7 @@ class FileSource:
 class _File:
     """One file on its way, opened when its turn comes."""
 
-    def __init__(self, part: str, path: Path, offset: str | None, tell: Tell) -> None:
+    def __init__(self, part: str, path: Path, offset: str | None, tell: Callable[[str], None]) -> None:
         self.part, self._path, self._tell = part, path, tell
         before = _Reached() if offset is None else _reached(offset)
         is_same = _head(path, before.head_bytes) == before.head

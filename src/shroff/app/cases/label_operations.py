@@ -191,7 +191,7 @@ def _conflicts(found: Sequence[Conflict]) -> LabelConflicts:
             state = "active" if said["in_force"] else ""
             rows.append((*first, said["verdict"], said["source"], said["known_at"], state))
     text = f"{many(len(found), 'event has', 'events have')} labels that contradict each other."
-    text += "\n" + table(rows, ("event", "kind", "verdict", "source", "known at", ""))
+    text += "\n" + table(rows, "event|kind|verdict|source|known at|".split("|"))
     if not found:
         text = "No event has labels that contradict each other."
     following = f"shroff explain {argument(found[0].id)}" if found else "shroff label --maturity"

@@ -47,7 +47,7 @@ ROWS_MAX = 1_000
 YEAR_DAYS = 365
 KNOWN_SHARE = 0.99  # of frauds, at the age from which on a row is mature
 OUTCOME_COUNTS = ("approved", "challenged", "reviewed", "declined")  # as OUTCOMES
-NO_FIGURES = frozenset(["from", "to", "value", "mature", "estimate", "change"])  # of a row
+NO_FIGURES = frozenset("from to value mature estimate change".split())  # of a row
 SHOWN = {  # the figures of the table for people, and their heads
     "events": "events",
     "volume": "volume",

@@ -132,7 +132,7 @@ class JobList(OperationAnswer):
             (job.id, job.kind, job.schedule or "-", job.state_words, time_text(job.due_at_ms), cut(job.progress, WIDTH))
             for job in self.jobs
         ]
-        return table(rows, ("id", "kind", "schedule", "state", "for", "")) if rows else "No jobs yet."
+        return table(rows, "id|kind|schedule|state|for|".split("|")) if rows else "No jobs yet."
 
     def hints(self) -> Sequence[str]:
         return [f"shroff jobs show {self.jobs[0].id}" if self.jobs else "shroff jobs kinds"]
@@ -288,7 +288,7 @@ class ScheduleList(OperationAnswer):
             for schedule in self.schedules
         ]
         empty = "No schedules yet. Add one to schedules.yaml: 'nightly_marts: { kind: marts, cron: \"0 5 * * *\" }'."
-        return table(rows, ("schedule", "kind", "cron", "zone", "next", "last")) or empty
+        return table(rows, "schedule kind cron zone next last".split()) or empty
 
 
 @operation("jobs schedules", right="read:decisions", http="GET /schedules")

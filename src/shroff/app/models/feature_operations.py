@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BINS = 12
 FREQUENT = 3  # values of a text that are named
-_ORDERED = frozenset({"integer", "number", "money", "real", "time", "duration"})
+_ORDERED = frozenset("integer number money real time duration".split())
 
 
 class ProfileFeatures(OperationRequest["FeatureProfiles"]):

@@ -90,7 +90,7 @@ class Models(OperationAnswer):
                 )
                 for model in self.models
             ]
-            text += "\n" + table(rows, ("model", "made", "scores", "role", "learner", "gates"))
+            text += "\n" + table(rows, "model made scores role learner gates".split())
         for model in self.models:
             redefined = [f"{model.id}: {_redefined(model.redefined)}"] if model.redefined else []
             lines = (*redefined, *([model.unused] if model.unused else []), *model.damaged)

@@ -17,7 +17,6 @@ from typing import Any
 
 from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
-from shroff.events.formats.csv_records import csv_words
 from shroff.events.formats.encodings import read_lines
 from shroff.events.keys import SEPARATORS
 from shroff.events.raw_values import Instant, text_of
@@ -218,7 +217,8 @@ def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
             for sign in SEPARATORS.values()
         }
     except csv.Error as error:
-        raise UsageError(f"this is no CSV file: {csv_words(error, lines[0].encode())}.") from None
+        words = "a line ends in CR alone; save the file with LF or CR LF" if "new-line" in f"{error}" else error
+        raise UsageError(f"this is no CSV file: {words}.") from None
     widths = {sign: mode([len(row) for row in rows if row] or [1]) for sign, rows in tables.items()}
     sign = max(
         [sign for sign in told if sign in tables] or SEPARATORS.values(),

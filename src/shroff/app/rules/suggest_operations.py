@@ -37,7 +37,7 @@ REVIEW_SHARE = 0.1  # of the mean amount that a review costs, where nothing says
 TEXTS_MAX = 1_000  # different texts of a column, above which it is left out
 TEST_EVENTS = 60  # that a rule's test may take
 TEST_TRIES = 20  # hits, the newest first, of which one has so few
-NUMBERS = frozenset(["integer", "number", "money", "real", "duration", "boolean"])
+NUMBERS = frozenset("integer number money real duration boolean".split())
 TOO_FEW = (
     "There are too few events older than the time that labels take (label_delay in model.yaml) to learn rules from."
 )

@@ -15,7 +15,7 @@ from shroff.runtime.values import FrozenStruct, replace
 
 SCHEMAS_SHOWN_MAX = 1_500  # characters of each schema in a message
 _TIMES = frozenset(f"{before}timestamp-{unit}" for before in ("", "local-") for unit in ("millis", "micros", "nanos"))
-_DIGITS = frozenset(["int", "long", "float", "double", "decimal", "string"])
+_DIGITS = frozenset("int long float double decimal string".split())
 _SCALARS = frozenset(
     [*_DIGITS, *_TIMES, "boolean", "enum", "bytes", "fixed", "date", "time-millis", "time-micros", DURATION_MS]
 )

@@ -186,7 +186,7 @@ class CsvRecords(Iterator[Line]):
         try:
             header = next((record for record in self._records if record), None)
         except csv.Error as error:
-            words = csv_words(error, b"".join(text.taken))
+            words = _csv_words(error, b"".join(text.taken))
             raise UsageError(f"The header of {name} cannot be read: {words}.") from None
         if header is None:
             behind = f" behind the {text.skipped} lines that `skip` leaves out" if layout.skip else ""
@@ -215,7 +215,7 @@ class CsvRecords(Iterator[Line]):
                 self._records = csv.reader(iter(text), strict=True, delimiter=self.header.separator)
                 text.words = None
                 raw = text.take()
-                return self._line(raw, 1, None, csv_words(error, raw))
+                return self._line(raw, 1, None, _csv_words(error, raw))
             if record is None:
                 raise StopIteration
             if not record:
@@ -266,7 +266,7 @@ def _columns(count: int) -> str:
     return f"{count} column{'' if count == 1 else 's'}"
 
 
-def csv_words(error: Exception, raw: bytes) -> str:
+def _csv_words(error: Exception, raw: bytes) -> str:
     """Why a record that begins with these bytes cannot be read."""
     words = str(error)
     if "field larger" in words and b'"' not in raw:

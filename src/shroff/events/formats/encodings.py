@@ -83,7 +83,7 @@ def file_format(path: Path, format: str | None = None) -> str:
     if found is None and path.is_dir():
         raise UsageError(f"{path} is a folder; name the files in it.")
     if found is None:
-        suffix = Path(path.name.lower().removesuffix(".gz")).suffix
+        suffix = _ending(path.name)
         if suffix in _UNREAD:
             raise UsageError(f"{path} is {_UNREAD[suffix]}.")
         found = _format_by_content(path, is_text=suffix in _TEXTS) if path.is_file() else None
@@ -112,13 +112,17 @@ def _format_by_content(path: Path, *, is_text: bool) -> str | None:
     return "csv" if is_text and text and b"\0" not in text else None
 
 
+def _ending(name: str) -> str:
+    return Path(name.lower().removesuffix(".gz")).suffix
+
+
 def format_by_name(name: str) -> str | None:
     """The format that a file's name ends in, `.gz` aside; None where it ends in no format's.
 
     >>> format_by_name("march.CSV.gz"), format_by_name("march.txt")
     ('csv', None)
     """
-    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix)
+    return _SUFFIXES.get(_ending(name))
 
 
 def is_text_name(name: str) -> bool:
@@ -127,7 +131,7 @@ def is_text_name(name: str) -> bool:
     >>> is_text_name("march.txt.gz"), is_text_name("march"), is_text_name("march.csv")
     (True, False, False)
     """
-    return Path(name.lower().removesuffix(".gz")).suffix in _DATA
+    return _ending(name) in _DATA
 
 
 def read_lines(path: Path, format: str | None = None, tell: Tell = unheard) -> Lines:
