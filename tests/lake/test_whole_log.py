@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shroff.errors import PrunedError, StateError, TransientError
+from shroff.errors import PrunedError, StateError, StorageError, TransientError
 from shroff.lake.reader import LakeReader
 from shroff.lake.whole_log import WholeLog, whole
 from shroff.lake.writer import LakeWriter
@@ -141,3 +141,15 @@ def test_a_lake_that_lost_places_is_not_taken():
 
     with pytest.raises(StateError, match="has the log up to sequence number 4 only"):
         log.find("payment", ["p15"])
+
+
+def test_a_pruned_log_without_its_lake_says_that_records_are_only_there_and_a_writer_leaves_nothing():
+    both, gone = Both(), MemoryObjects()
+    both.objects = gone
+    words = "there is no lake in memory. Records up to sequence number 20 are only in the lake: bring it back"
+
+    with pytest.raises(StorageError, match=words):
+        both.log(read_only=True).find("payment", ["p3"])
+    with pytest.raises(StorageError, match=words):
+        both.write_lake(both.log(read_only=True))
+    assert not list(gone.list())

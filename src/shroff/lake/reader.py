@@ -23,8 +23,21 @@ HELD_BYTES = 256 * 1024 * 1024  # of files that stay in memory, since the next p
 Row = TypeVar("Row", Record, DecisionRow, FlagRow, HitRow)
 
 
+_ONLY = "Records up to sequence number {:,} are only in the lake: bring it back, or mount it"
+
+
 class NoLakeError(StateError):
-    """Nobody has written this lake yet."""
+    """Nobody has written this lake yet, or it is not where it was."""
+
+    def __init__(self, address: str, pruned: int = 0) -> None:
+        self.address = address
+        cure = f". {_ONLY.format(pruned)}" if pruned else "; 'shroff lake write' makes one"
+        super().__init__(f"there is no lake in {address}{cure}")
+
+
+def shortage(address: str, upto: int, pruned: int) -> str:
+    """That a lake lacks records which the store has no more, in words."""
+    return f"{address} has the log up to sequence number {upto:,} only. {_ONLY.format(pruned)}"
 
 
 class LakeReader:
@@ -48,7 +61,7 @@ class LakeReader:
     def _take(self, state: LakeState) -> None:
         self.state, objects = state, self.objects
         if not state.number:
-            raise NoLakeError(f"there is no lake in {objects.address}; 'shroff lake write' makes one")
+            raise NoLakeError(objects.address)
         if not state.is_whole:
             raise StateError(f"{objects.address} has JSON documents only, so it cannot replace the log")
         for path in [path for path in self._held if path not in state.files]:

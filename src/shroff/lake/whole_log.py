@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from shroff.errors import PrunedError, StateError, StorageError
@@ -20,8 +21,18 @@ READ = 4_096
 LINES = 65_536
 
 
-Row = TypeVar("Row", Record, DecisionRow)
+Part = TypeVar("Part")
 Name = TypeVar("Name")
+
+
+def _both(kind: str) -> Callable[..., Iterator[Any]]:
+    """A method that gives the rows of a kind in order, in lists."""
+
+    def rows(log: WholeLog, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[Any]:
+        of_store = getattr(log.store, f"{kind}_after")
+        return log._rows(of_store, attrgetter(kind), after, upto, size)  # noqa: SLF001 - it becomes a method
+
+    return rows
 
 
 class WholeLog:
@@ -67,59 +78,45 @@ class WholeLog:
                 return
         yield from self._rows(self.store.read, lambda lake: lake.records, after, upto, size)
 
-    def labels_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[Record]]:
-        """The records of kind `label` in order."""
-        return self._rows(self.store.labels_after, lambda lake: lake.labels, after, upto, size)
-
-    def decisions_after(self, after: int = 0, upto: int | None = None, size: int = READ) -> Iterator[list[DecisionRow]]:
-        """Decisions in log order."""
-        return self._rows(self.store.decisions_after, lambda lake: lake.decisions, after, upto, size)
+    labels_after, decisions_after = _both("labels"), _both("decisions")
 
     def lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
         """The same records as text, a line each. Cost: of those in the lake as `read`."""
-        end = self._end(upto)
-        while after < end:
-            stop = min(self._pruned(), end)
-            for records in self._lake(stop).records(after, stop, size) if after < stop else ():
-                yield b"".join(map(_line, records))
-                after = records[-1].seq
-            try:
-                for line in self.store.lines(after, end, size):
-                    yield line
-                    after += line.count(b"\n")
-            except PrunedError:
-                continue
-            return
+        return self._rows(
+            self.store.lines,
+            lambda lake: lambda *part: (b"".join(map(_line, rows)) for rows in lake.records(*part)),
+            after,
+            upto,
+            size,
+            lambda after, lines: after + lines.count(b"\n"),
+        )
 
     def outcome_lines(self, after: int = 0, upto: int | None = None, size: int = LINES) -> Iterator[bytes]:
         """Place and outcome of decisions, as lines."""
-        end = self._end(upto)
-        while after < end:
-            stop = min(self._pruned(), end)
-            while after < stop:
-                last = min(after + size, stop)
-                rows = (row for part in self._lake(last).decisions(after, last, size) for row in part)
-                yield b"".join(b"%d %s\n" % (row.seq, row.outcome.encode()) for row in rows)
-                after = last
-            try:
-                for line in self.store.outcome_lines(after, end, size):
-                    yield line
-                    after = min(after + size, end)
-            except PrunedError:
-                continue
-            return
+        return self._rows(
+            self.store.outcome_lines,
+            lambda lake: lambda *part: (b"".join(map(_outcome, rows)) for rows in lake.decisions(*part)),
+            after,
+            upto,
+            size,
+            lambda after, _: after + size,
+        )
 
     def _rows(
         self,
-        of_store: Callable[[int, int | None, int], Iterator[list[Row]]],
-        of_lake: Callable[[LakeReader], Callable[[int, int | None, int], Iterator[list[Row]]]],
+        of_store: Callable[[int, int | None, int], Iterator[Part]],
+        of_lake: Callable[[LakeReader], Callable[[int, int | None, int], Iterator[Part]]],
         after: int,
         upto: int | None,
         size: int,
-    ) -> Iterator[list[Row]]:
-        """Rows of the lake up to the place that was pruned, and of the store behind it.
+        behind: Callable[[int, Any], int] = lambda _, rows: rows[-1].seq,
+    ) -> Iterator[Part]:
+        """Parts of the lake up to the place that was pruned, and of the store behind it.
 
         Where the store lets go of places meanwhile, they are read on from the lake.
+
+        Args:
+            behind: The last place of a part of the store, by the one before it.
         """
         end = self._end(upto)
         while after < end:
@@ -128,9 +125,9 @@ class WholeLog:
                 yield from of_lake(self._lake(stop))(after, stop, size)
                 after = stop
             try:
-                for rows in of_store(after, end, size):
-                    yield rows
-                    after = rows[-1].seq
+                for part in of_store(after, end, size):
+                    yield part
+                    after = behind(after, part)
             except PrunedError:
                 continue
             return
@@ -211,18 +208,18 @@ class WholeLog:
 
     def _lake(self, upto: int) -> LakeReader:
         """The lake, which has all places up to this one, as it is now. Raises: StorageError where it has not."""
+        from shroff.lake.reader import NoLakeError, shortage
+
         try:
             reader = self._opened_lake()
         except PrunedError:
             raise
-        except StateError as error:  # such as none where one was
+        except NoLakeError as error:  # where one was
+            raise StorageError(str(NoLakeError(error.address, self._pruned()))) from error
+        except StateError as error:
             raise StorageError(str(error)) from error
         if reader.last_seq < upto:
-            raise StorageError(
-                f"{reader.objects.address} has the log up to sequence number {reader.last_seq:,} only, and "
-                "the store no longer has "
-                f"the records up to {self._pruned():,}. Restore the lake from a copy"
-            )
+            raise StorageError(shortage(reader.objects.address, reader.last_seq, self._pruned()))
         return reader
 
     def _opened_lake(self) -> LakeReader:
@@ -242,6 +239,10 @@ class WholeLog:
 
 def _line(record: Record) -> bytes:
     return b"%c%d%s %s\n" % (record.kind.encode()[:1], record.decided, record.type.encode(), record.body)
+
+
+def _outcome(row: DecisionRow) -> bytes:
+    return b"%d %s\n" % (row.seq, row.outcome.encode())
 
 
 def _other_lake(lake: LakeReader, seq: int) -> StorageError:

@@ -123,11 +123,14 @@ class LakeWriter:
     def write(self, layout: Layout | None = None, progress: Progress | None = None) -> LakeReport:
         """Write what the log has and the lake has not, up to the place that is the log's last one now.
 
-        Raises: StateError where the lake is of another log, or has places that this log has lost.
+        Raises: StateError where the lake is of another log, or has places that this log has lost; StorageError where
+            records that it lacks are in another lake that is not there.
         """
         started, found, end = time.monotonic(), LakeReport(), self._log.last_seq()
         state = self.state()
         self._check_log(state, state.log, end)
+        if state.planned is None:  # a plan that cannot be carried out would make an empty place look like a lake
+            next(self._log.decisions_after(state.upto, state.upto + 1), None)
         self._publish(state)
         with calm_collector():
             while state.planned is not None or state.upto < end:

@@ -159,6 +159,6 @@ def digest(data: bytes) -> str:
 def damaged(objects: Objects, name: str, why: object) -> StorageError:
     """The error for an object that is not as it was written."""
     return StorageError(
-        f"{name} in {objects.address} is damaged ({why}). Bring it back from a copy of the lake, or write a new lake "
-        "into an empty place from the log"
+        f"{name} in {objects.address} is damaged ({why}). Bring it back from a copy of the lake. Where nothing was "
+        "pruned, the log can also write a new lake into an empty place"
     )
