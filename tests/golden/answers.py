@@ -30,15 +30,15 @@ TEMPLATES: Final = ("payments", "paysim", "savings", "orders", "cards", "blank")
 EACH: Final = 50  # of decisions without a hit, so many to one in the golden file
 
 
-def said(*words: str) -> tuple[int, str]:
+def said(*words: str, after_s: int = 0) -> tuple[int, str]:
     """Run a command in this process, with the clock stopped; gives its exit status and what it wrote."""
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "stdout", out))
         stack.enter_context(mock.patch.object(sys, "stderr", io.StringIO()))
         stack.enter_context(mock.patch.object(os, "nice"))  # one that gives way would do so for all tests behind it
-        stack.enter_context(mock.patch.object(time, "time_ns", return_value=NOW_S * 1_000_000_000))
-        stack.enter_context(mock.patch.object(time, "time", return_value=float(NOW_S)))
+        stack.enter_context(mock.patch.object(time, "time_ns", return_value=(NOW_S + after_s) * 1_000_000_000))
+        stack.enter_context(mock.patch.object(time, "time", return_value=float(NOW_S + after_s)))
         status = run(list(words))
     out.flush()
     return status, out.buffer.getvalue().decode()
@@ -131,7 +131,8 @@ def command_answers(folder: Path) -> Iterator[str]:
     here = mock.patch.object(spark, "SparkBackend", return_value=FoldingBackend())
     with contextlib.chdir(project), here:
         for words in scenario():
-            status, text = said(*(word.format_map(known) if "{" in word else word for word in words), "--json")
+            of_words = [word.format_map(known) if "{" in word else word for word in words]
+            status, text = said(*of_words, "--json", after_s=words == ("train",))  # models are listed by their age
             yield f"$ shroff {shlex.join(words)}: exit {status}"
             try:
                 found = [json.loads(line) for line in text.splitlines()] if "{" in text[:1] else [text]
