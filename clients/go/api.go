@@ -2086,7 +2086,7 @@ type ReportHits struct {
 	FraudMoney    string   `json:"fraud_money"`
 }
 
-// ReportLearnt: Events from before `until`, the end of the training data of the draft's models; `behind` are
+// ReportLearnt: Events before `until`, the end of the training data of the draft's models; `behind` are
 // later. Of the `events`, the models were trained on some: on `rows`, where all of their training data is in
 // the backtest.
 type ReportLearnt struct {

@@ -163,8 +163,9 @@ def other_reasons(report: BacktestReport) -> str:
     if not (count := report.recorded.differ):
         return ""
     differ = "decision differs" if count == 1 else "decisions differ"
-    because = ", ".join(report.recorded.because or ["earlier events without a decision"])
-    return f"{count:,} recorded {differ} for other reasons: {because} changed since."
+    because = ", ".join(report.recorded.because)
+    because = f"{because} changed since" if because else "earlier events have no recorded decision"
+    return f"{count:,} recorded {differ} for other reasons: {because}."
 
 
 def learnt_sentence(report: BacktestReport) -> str:

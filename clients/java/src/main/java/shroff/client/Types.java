@@ -2154,7 +2154,7 @@ public interface Types {
             @JsonProperty("fraud_money") String fraudMoney) {}
 
     /**
-     * Events from before `until`, the end of the training data of the draft's models; `behind` are later. Of the
+     * Events before `until`, the end of the training data of the draft's models; `behind` are later. Of the
      * `events`, the models were trained on some: on `rows`, where all of their training data is in the backtest.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
