@@ -16,8 +16,8 @@ def test_the_weeks_of_the_page_have_amounts_and_dates_and_say_where_nothing_coun
     text = page(backtest(log, draft(), period=JudgedPeriod(read_time("2026-04-02T00:00:00Z"))))
     chart = text[text.index("Net money a week") : text.index("As a table")]
 
-    assert [f">{day}</text>" in chart for day in ("2026-03-01", "2026-03-08", "2026-03-29")] == [True] * 3
-    assert chart.count('class="empty"') == 4, "the three weeks between, and that of the event which is too young"
+    assert [f">{day}</text>" in chart for day in ("2026-03-01", "2026-03-02", "2026-03-30")] == [True] * 3
+    assert chart.count('class="empty"') == 5, "the four weeks between, and that of the event which is too young"
     assert ">EUR</text>" in chart
     assert "-3" in chart
 
