@@ -1363,6 +1363,8 @@ type KeyAtMoment struct {
 	Entity   string   `json:"entity"`
 	Key      string   `json:"key"`
 	AsOf     *string  `json:"as_of,omitempty"`
+	Seq      *int64   `json:"seq,omitempty"`
+	KnownAt  *string  `json:"known_at,omitempty"`
 	Features []string `json:"features,omitempty"`
 	Since    any      `json:"since,omitempty"`
 }

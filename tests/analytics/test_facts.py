@@ -18,7 +18,9 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.events.definitions import Entity
 from shroff.events.event import Event, canonical_value, time_text
+from shroff.events.intake import Submission
 from shroff.events.labels import LogEvent
+from shroff.events.validation import LabelInput
 from shroff.features.naive import Naive
 from shroff.log.history import Records
 from shroff.log.writer import Writer
@@ -237,6 +239,44 @@ def test_a_key_of_several_parts_is_a_list():
     assert ask('["a", "x"]', entity="pair").features == {"pair.payments": 2}
 
 
+def test_the_facts_at_a_place_are_the_features_of_its_decision_whatever_came_later():
+    random, clock = Random(7), iter(range(NOON, NOON + 400 * MINUTE, MINUTE))
+    definitions, log = load_definitions(FILES).or_raise(), MemoryLog()
+    writer, names = Writer(log, definitions, lambda: next(clock)), ("payments", "spent_1h", "since_last", "frauds")
+    for n in range(40):
+        at = NOON + (n - random.choice([0, 0, 25, 55])) * MINUTE  # of three events one is late
+        event = Event("payment", f"p{n}", at, (f"p{n}", at, random.choice("ab"), "x", 100 * n))
+        label = LabelInput("payment", f"p{random.randrange(n + 1)}", "fraud", "analyst", NOON + n * MINUTE)
+        writer.write([submission(event)])
+        writer.write([Submission("test", "", lambda: b"", "label", label=label)])
+    changed = 0
+    for rows in log.decisions_after():
+        for row in rows:
+            (record,) = log.find("payment", [row.id]).values()
+            card = msgspec.json.decode(record.body)["card"]
+            recorded = msgspec.json.decode(row.document)["features"]
+            wanted = tuple(f"card.{name}" for name in names)
+            (_, arrived_ms), *_ = log.ingested(row.seq - 1, row.seq)
+            at_place = FactsQuestion("card", card, features=wanted, seq=row.seq)
+            before = FactsQuestion("card", card, record.time_ms, wanted, known_at_ms=(arrived_ms or 0) - 1)
+            found = facts_of(at_place, definitions, log, NOON).features
+            usual = facts_of(FactsQuestion("card", card, record.time_ms, wanted), definitions, log, NOON)
+
+            assert found == {name: recorded[name] for name in wanted}
+            assert found == facts_of(before, definitions, log, NOON).features
+            changed += usual.features["card.payments"] > found["card.payments"] + 1
+    assert changed > 5, "what came late counts without a place"
+    assert found["card.frauds"] > 0, "labels count once they are there"
+
+
+def test_what_had_arrived_by_a_time_counts_at_that_time():
+    definitions, log = bank(*ROWS)
+
+    assert facts_of(FactsQuestion("card", "a", known_at_ms=NOON - 1), definitions, log, NOON).events == 0
+    found = facts_of(FactsQuestion("card", "a", known_at_ms=NOON + 30 * MINUTE), definitions, log, NOON)
+    assert (found.events, found.as_of) == (3, time_text(NOON + 30 * MINUTE))
+
+
 @pytest.mark.parametrize(
     ("how", "words"),
     [
@@ -246,6 +286,8 @@ def test_a_key_of_several_parts_is_a_list():
         ({"names": ["payee.payments"]}, "card has no feature 'payee.payments'."),
         ({"names": ["card.to_mean"]}, "card.to_mean has no value between events: it reads this.amount"),
         ({"since_ms": {"card.x": 0}}, "card has no feature 'card.x'."),
+        ({"seq": 3, "known_at_ms": 0}, "give --seq or --known-at, not both."),
+        ({"seq": 9}, "the log has no record at sequence number 9; its last one is 6."),
     ],
 )
 def test_what_has_no_answer_is_refused_with_its_cure(how: dict[str, Any], words: str):

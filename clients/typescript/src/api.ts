@@ -1442,8 +1442,12 @@ export interface KeyAtMoment {
   entity: string;
   /** The key as text; of several parts as a JSON list. */
   key: string;
-  /** A time or a day. [default: the time of the newest event] */
+  /** A time or a day. [default: that of --seq or --known-at, else of the newest event] */
   as_of?: string | null;
+  /** Use only what the log had before this sequence number, as its decision did. */
+  seq?: number | null;
+  /** Use only what had arrived by this time. */
+  known_at?: string | null;
   /** Only these features. [default: all of the entity] */
   features?: string[];
   /** Ignore earlier events, for all features or for one. May be repeated. */

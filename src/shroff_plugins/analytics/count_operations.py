@@ -136,7 +136,9 @@ class KeyAtMoment(OperationRequest[FactsDocument]):
     Args:
         entity (ENTITY): The entity.
         key (KEY): The key as text; of several parts as a JSON list.
-        as_of (T): A time or a day.  [default: the time of the newest event]
+        as_of (T): A time or a day.  [default: that of --seq or --known-at, else of the newest event]
+        seq (N): Use only what the log had before this sequence number, as its decision did.
+        known_at (T): Use only what had arrived by this time.
         features (F,G): Only these features.  [default: all of the entity]
         since ([F=]T): Ignore earlier events, for all features or for one. May be repeated.
     """
@@ -144,6 +146,8 @@ class KeyAtMoment(OperationRequest[FactsDocument]):
     entity: str
     key: str
     as_of: str | None = None
+    seq: int | None = None
+    known_at: str | None = None
     features: Annotated[tuple[str, ...], Param(read=split_words)] = ()
     since: Annotated[str | TextDict | None, Param(read=cut_offs, is_repeated=True)] = None
 
@@ -155,6 +159,8 @@ def key_facts(project: Project, request: KeyAtMoment) -> FactsDocument:
     Each value is the one that an event of this key would see at that time, computed from the key's events in the log.
     That event itself does not count, also not with `including this`. Features that read a field of the current event
     (`this.amount`) have no value between events and are left out.
+
+    Late events and labels count, unless `seq` or `known_at` leaves out what the log did not have then.
 
     Examples:
         shroff facts card c-7
@@ -176,7 +182,10 @@ def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
         cut = {name: ms for name, time in since.items() if (ms := moment_ms(time, f"since {name}")) is not None}
     else:
         cut = moment_ms(since, "since")
-    question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut)
+    known_ms = moment_ms(request.known_at, "known_at")
+    question = FactsQuestion(
+        request.entity, key, moment_ms(request.as_of), request.features, cut, request.seq, known_ms
+    )
     with context.log.reading() as log:
         most = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
         return facts_of(question, context.definitions, log, context.now_ms(), most)

@@ -7,6 +7,7 @@ found by the key index, so the cost is that of the key's own events, and not of 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -63,6 +64,8 @@ class FactsQuestion(FrozenStruct):
         as_of_ms: The moment; the time of the log's newest event where it is None.
         features: Names such as `card.spent_24h`; all of the entity where empty.
         since_ms: Events before this time are not counted: one time for all, or one for each feature that has a cut-off.
+        seq: Only what the log had before this place, and by default at its record's time: what its decision saw.
+        known_at_ms: Only what had arrived by this time, which is by default the moment.
     """
 
     entity: str
@@ -70,6 +73,8 @@ class FactsQuestion(FrozenStruct):
     as_of_ms: int | None = None
     features: tuple[str, ...] = ()
     since_ms: int | Mapping[str, int] | None = None
+    seq: int | None = None
+    known_at_ms: int | None = None
 
 
 class FactsDocument(OperationAnswer):
@@ -104,16 +109,14 @@ def facts_of(
         now_ms: The moment where the log has no event yet.
         most: So many events of the key are read at most.
 
-    Raises: UsageError for what is no entity, key or feature of the project, for a feature that has no value between
-        events, and where there are more events than are read; StateError where a part of the log cannot be reached.
+    Raises: UsageError for what is no entity, key, feature or place of the project, for a feature that has no value
+        between events, and where there are more events than are read; StateError where a part of the log cannot be
+        reached.
     Cost: 100 µs an event of the key; see `KeyEvents.backwards` for finding them.
     """
     probe = _Probe(definitions, question)
-    as_of_ms = question.as_of_ms
-    if as_of_ms is None:
-        newest_ms = log.watermark_ms()
-        as_of_ms = now_ms if newest_ms is None else newest_ms
-    found = [event for event in _History(log, definitions, most).of(probe) if event.time_ms <= as_of_ms]
+    as_of_ms, upto = _moment(question, log, now_ms)
+    found = [event for event in _History(log, definitions, most, upto).of(probe) if event.time_ms <= as_of_ms]
     values = probe.values(found, as_of_ms)
     places = definitions.settings.money_places
     features = {
@@ -128,6 +131,21 @@ def facts_of(
         features=features,
         left_out=probe.left_out,
     )
+
+
+def _moment(question: FactsQuestion, log: Log, now_ms: int) -> tuple[int, int]:
+    """The moment of a question, and the last place that counts. Raises: UsageError."""
+    as_of_ms, seq, known_ms, last = question.as_of_ms, question.seq, question.known_at_ms, log.last_seq()
+    if seq is not None:
+        if known_ms is not None:
+            raise UsageError("give --seq or --known-at, not both.")
+        record = log.records_at([seq]).get(seq)
+        if record is None and (as_of_ms is None or not 0 < seq <= last):
+            raise UsageError(f"the log has no record at sequence number {seq}; its last one is {last}.")
+        return as_of_ms if record is None or as_of_ms is not None else record.time_ms, seq - 1
+    if known_ms is not None:
+        last = bisect_right(range(1, last + 1), known_ms, key=lambda seq: log.ingested(seq - 1, seq)[0][1] or 0)
+    return next(at_ms for at_ms in (as_of_ms, known_ms, log.watermark_ms(), now_ms) if at_ms is not None), last
 
 
 class _Probe:
@@ -232,8 +250,8 @@ class _Probe:
 class _History:
     """Reads the events and labels that the features of one key look at."""
 
-    def __init__(self, log: Log, definitions: Definitions, most: int) -> None:
-        self._log, self._definitions, self._most = log, definitions, most
+    def __init__(self, log: Log, definitions: Definitions, most: int, upto: int) -> None:
+        self._log, self._definitions, self._most, self._upto = log, definitions, most, upto
         self._records = Records(definitions.events, definitions.settings.money_places)
 
     def of(self, probe: _Probe) -> list[LogEvent]:
@@ -244,7 +262,7 @@ class _History:
         return [event for seq in sorted(found) if (event := self._records.decode(found[seq])) is not None]
 
     def _events(self, probe: _Probe) -> dict[int, Record]:
-        more, end = _matched(probe), self._log.last_seq()
+        more, end = _matched(probe), self._upto
         wanted, found = {name: [probe.key] for name in (probe.entity, *more)}, dict[int, Record]()
         if more:
             looked_to, parts = max(0, end - LOOK_BACK), self._read(end, wanted, more)
@@ -280,7 +298,7 @@ class _History:
         """The labels of these events. Cost: 3 µs for each label of the log behind the first of them."""
         return {
             record.seq: record
-            for records in self._log.labels_after(after)
+            for records in self._log.labels_after(after, self._upto)
             for record in records
             if record.id.rpartition("#")[0] in named
         }

@@ -1412,6 +1412,8 @@ public interface Types {
             @JsonProperty("entity") String entity,
             @JsonProperty("key") String key,
             @JsonProperty("as_of") String asOf,
+            @JsonProperty("seq") Long seq,
+            @JsonProperty("known_at") String knownAt,
             @JsonProperty("features") List<String> features,
             @JsonProperty("since") Object since) {}
 
