@@ -98,6 +98,8 @@ def test_it_is_judged_gated_and_kept_as_one_of_ours(project, tmp_path):
         "worst": 0,
     }
     assert "trained_until" not in origin
+    assert "XGBoost's JSON from fraud.json, 100 rows of rows.csv reproduced (at most " in repr(report)
+    assert "trained on 0" not in repr(report)
     assert manifest["data"] == {}
     assert [row["name"] for row in manifest["inputs"]] == list(OURS.values())
     assert [item.get("feature") for item in manifest["inputs"]] == list(OURS)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from sklearn.base import clone
 from sklearn.inspection import permutation_importance
 from sklearn.metrics import roc_auc_score
 
@@ -312,6 +314,13 @@ def test_a_model_scores_a_frame_as_it_scores_events_and_works_with_scikit_learn(
     assert roc_auc_score(frauds, found[:, 1]) > 0.6
     moved = permutation_importance(model, frame.to_pandas(), frauds, scoring="roc_auc", n_repeats=1, random_state=1)
     assert moved.importances_mean.argmax() == 0, "the amounts tell frauds apart"
+
+    assert np.array_equal(model.predict(frame), found[:, 1] >= 0.5)
+    assert model.score(frame, frauds) == np.mean(model.predict(frame) == frauds)
+    again = pickle.loads(pickle.dumps(clone(model)))
+    usual = permutation_importance(again, frame.to_pandas(), frauds, n_repeats=1)
+    assert len(usual.importances_mean) == len(frame.column_names)
+    assert np.array_equal(again.predict_proba(frame), found)
 
     assert repr(report).startswith(f"{report.stored.id} scores payment: trained on ")
     assert report._repr_html_().startswith(f"<pre>{report.stored.id} scores payment: trained on ")

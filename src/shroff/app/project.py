@@ -76,13 +76,13 @@ class _Parts(ProjectParts):
     """The parts of a project, and the project of one person."""
 
     def model(self, id_: str) -> Classifier:
-        """Get a model of the registry for scikit-learn: `predict_proba`, of shape (n, 2), and `classes_`.
+        """Get a model of the registry as a fitted classifier of scikit-learn: `predict_proba`, of shape (n, 2).
 
         Raises: UsageError if there is none with this id; RegistryError if it is damaged.
         """
         from shroff.app.models.classifiers import Classifier
 
-        return Classifier(self.context.registry.load(id_))
+        return Classifier(self.context.registry, id_)
 
     def sql(self) -> sqlite3.Connection:
         """Open the log for SQL queries; close it when done. For the tables see docs/howto/read-the-log-with-sql.md.

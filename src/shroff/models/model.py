@@ -27,6 +27,7 @@ _WAY_OUT = (
     "A pickle runs code when it is read. Save the model in its library's own format (for XGBoost "
     "`booster.save_model('model.json')`) and bring that in"
 )
+IMPORTED = "imported"  # of a manifest: where a model comes from that was not trained here
 RUN = "run"  # of a manifest: what is another each time the same is learnt
 
 

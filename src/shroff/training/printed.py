@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shroff.models.evaluation.estimates import Estimate
 from shroff.models.evaluation.gates import gates_text
 from shroff.models.keys import metric_words
+from shroff.models.model import IMPORTED
 from shroff.runtime.texts import many, one_line, table
 
 if TYPE_CHECKING:
@@ -29,8 +30,12 @@ def text(report: TrainReport) -> str:
     stored = report.stored
     folds = [fold for fold in report.evaluation.folds if not fold.why]
     learnt = f"trained on {many(report.rows, 'event')} with {many(report.fraud, 'fraud')} in {report.seconds:.1f} s"
+    if (origin := stored.manifest.get(IMPORTED)) is not None:
+        checked = origin["checked"]
+        learnt = f"{origin['source']} from {origin['file']}, {many(checked['rows'], 'row')} of {checked['file']} "
+        learnt += f"reproduced (at most {checked['worst']:.1g} off)"
     lines = [
-        f"{stored.id} scores {stored.event}: {report.made or learnt}, tested on {many(len(folds), 'fold')}.",
+        f"{stored.id} scores {stored.event}: {learnt}, tested on {many(len(folds), 'fold')}.",
         "",
         _metrics_text(report),
         "",

@@ -107,7 +107,6 @@ class TrainReport(Printed):
         promoted: Whether it is in force now; `why_not` says why it is not.
         is_champion: Whether it was made the champion, be it in force already or not.
         is_incomplete: Lines of the files that it was trained on were left out, as `remarks` say.
-        made: How it came about, in words, where it was not trained here.
     """
 
     stored: Stored
@@ -124,7 +123,6 @@ class TrainReport(Printed):
     why_not: str = ""
     is_incomplete: bool = False
     is_champion: bool = False
-    made: str = ""
 
     def __repr__(self) -> str:
         return text(self)

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from shroff.arrays import Floats
+from shroff.arrays import Floats, Ints
 from shroff.errors import UsageError, nearest
 from shroff.models.columns import CATEGORY
 
 if TYPE_CHECKING:
-    from shroff.models.model import InputColumn, Model
+    from shroff.models.model import InputColumn
+    from shroff.models.registry import Registry
     from shroff.worker.answers import ArrowStream
 
 
@@ -25,11 +26,18 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     Attributes: `classes_` is `array([0, 1])`, 1 being fraud; `feature_names_in_` are the inputs, in their order.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    def __init__(self, registry: Registry, id_: str) -> None:
+        self.registry, self.id_, self.model = registry, id_, registry.load(id_)
         self.classes_ = np.array([0, 1])
-        self.feature_names_in_ = np.array([input_.name for input_ in model.inputs], dtype=object)
-        self.n_features_in_ = len(model.inputs)
+        self.feature_names_in_ = np.array([input_.name for input_ in self.model.inputs], dtype=object)
+        self.n_features_in_ = len(self.model.inputs)
+
+    def __sklearn_clone__(self) -> Classifier:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A pickle names the model, which is read from its registry again: `n_jobs` works, and no code is stored."""
+        return Classifier, (type(self.registry)(self.registry.folder), self.id_)
 
     def fit(self, *_: object, **__: object) -> Classifier:
         """Raises: UsageError: a model of the registry is fixed; `Project.train` makes another one."""
@@ -58,6 +66,10 @@ class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sciki
             columns = [*np.ascontiguousarray(numbers.T)]
         scores = self.model.scores(columns)
         return np.column_stack([1.0 - scores, scores])
+
+    def predict(self, frame: ArrowStream | Sequence[Sequence[float]]) -> Ints:
+        """Say for each row whether its probability of fraud is at least 0.5; decisions use the policy's thresholds."""
+        return (self.predict_proba(frame)[:, 1] >= 0.5).astype(np.int64)
 
     def _column(self, table: pa.Table, wanted: InputColumn) -> Any:
         """The values of an input as the model reads them, NaN where one is missing."""

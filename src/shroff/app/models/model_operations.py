@@ -29,7 +29,7 @@ from shroff.operations.declaration import (
 )
 from shroff.people.audit import checked_reason
 from shroff.runtime.texts import argument, many, one_line, percent, table
-from shroff.runtime.values import replace, showing
+from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.models.promotion import Promotions
@@ -347,7 +347,6 @@ def import_model(training: Training, progress: ProgressSteps, request: ImportMod
         shroff models import fraud.txt --check rows.parquet --inputs inputs.yaml --trained-until 2026-05-01
     """
     from shroff.training.foreign.inputs import categories_in
-    from shroff.training.foreign.model_import import IMPORTED
     from shroff.training.foreign.rows import SNIPPET
     from shroff.training.train import Steps
 
@@ -358,14 +357,7 @@ def import_model(training: Training, progress: ProgressSteps, request: ImportMod
     given["categories"] = categories_in(request.categories)
     judging = progress.counting("judging folds")
     steps = Steps(progress.counting("reading events"), lambda _number, _of: judging(1))
-    report = training.import_model(file, check=check, steps=steps, **given)
-    origin = report.stored.manifest[IMPORTED]
-    checked = origin["checked"]
-    made = (
-        f"{origin['source']} from {origin['file']}, {many(checked['rows'], 'row')} of {checked['file']} reproduced"
-        f" (at most {checked['worst']:.1g} off)"
-    )
-    return TrainedModel.measured(replace(report, made=made), imported=origin)
+    return TrainedModel.measured(training.import_model(file, check=check, steps=steps, **given))
 
 
 # ---- changing

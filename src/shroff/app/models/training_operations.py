@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -13,6 +13,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
+from shroff.models.model import IMPORTED
 from shroff.models.registry import GateResult
 from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, one_line
@@ -117,7 +118,7 @@ class TrainedModel(ReportAnswer["TrainReport"]):
     imported: JsonObject | UnsetType = UNSET
 
     @classmethod
-    def measured(cls, report: TrainReport, **more: Any) -> TrainedModel:
+    def measured(cls, report: TrainReport) -> TrainedModel:
         """The answer of a report."""
         from shroff.training.measured import metrics_document, with_money
 
@@ -129,7 +130,7 @@ class TrainedModel(ReportAnswer["TrainReport"]):
             seconds=round(report.seconds, 3),
             **with_money(metrics_document(report.evaluation, report.leak), report.evaluation.money_places)
             | {"remarks": [*report.remarks]},
-            **more,
+            imported=report.stored.manifest.get(IMPORTED, UNSET),
         )
 
     def hints(self) -> Sequence[str]:

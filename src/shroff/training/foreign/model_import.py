@@ -26,7 +26,7 @@ from shroff.models.learners.learned import Fitted
 from shroff.models.learners.learner import columns_for
 from shroff.models.learners.training import FRAUDS_LAST_MIN, Trained, in_time_order, loaded, scores_of
 from shroff.models.loaded import FILES, LIGHTGBM, LOGISTIC, XGBOOST, LoadedModel
-from shroff.models.model import NUMBER, PROBABILITY
+from shroff.models.model import IMPORTED, NUMBER, PROBABILITY
 from shroff.models.model_contributions import drawn_rows
 from shroff.models.sets import FRAUD, TrainingSet
 from shroff.project.definitions import Definitions
@@ -36,7 +36,6 @@ from shroff.training.foreign.rows import CheckedScores, check_rows, read_rows
 from shroff.training.train import Maker, plain_settings
 
 Reader = Callable[[str, bytes, int | None], Foreign | None]  # of a file's name, its bytes and the rounds that count
-IMPORTED = "imported"  # in a manifest: where a model comes from that was not trained here
 
 
 class ImportedModel(FrozenStruct):
