@@ -15,11 +15,15 @@ from shroff.cases.timers import carry_out
 from shroff.client import calls
 from shroff.events.event import time_text
 from shroff.events.intake import undated
+from shroff.language.values import DAY_MS, parse_time
 from shroff.log.flags import flags
+from shroff.log.later_labels import now_of
+from shroff.streams.log import PENDING
 from tests.support.telling import NOW_MS, Bank, payment
 from tests.support.webs import asker
 
 AHEAD_MS = 600_000
+LATER = "2036-11-29T00:00:00Z"
 RULE = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review }\n"
 
 
@@ -39,7 +43,7 @@ def known_at(bank):
 
 def accuracies(bank):
     with bank.project.log.reading() as log:
-        return {flag.row.event: flag.accuracy for rows in flags(log) for flag in rows}
+        return {flag.row.event: flag.accuracy for rows in flags(log, now_of(log, bank.clock_ms)) for flag in rows}
 
 
 def test_an_answer_about_an_event_ahead_of_the_clock_is_known_when_that_happens(tmp_path):
@@ -64,6 +68,59 @@ def test_a_label_that_is_known_later_stands_in_no_figure_of_labels_yet(tmp_path)
     assert sum(count for count, _ in look.by_day) == 1
     for came in (look.came, look.together.came):
         assert sum(source.verdicts.total() for source in came) == 1
+
+
+# ---- labels that become known only long after now
+
+
+def label_file(bank, *rows):
+    """A file of labels: event, verdict, source, when it became known."""
+    path = bank.folder / "labels.jsonl"
+    lines = (dict(zip(("event", "verdict", "source", "known_at"), row, strict=True)) for row in rows)
+    path.write_bytes(b"\n".join(map(msgspec.json.encode, lines)))
+    bank.project.labelling.add_file(path)
+
+
+def test_a_live_label_further_ahead_than_an_event_may_be_is_refused(tmp_path):
+    bank = bank_with(tmp_path, payment("p-1"))
+    as_far = bank.project.label("payment/p-1", "genuine", known_at=time_text(NOW_MS + DAY_MS))
+    beyond = bank.project.label("payment/p-1", "fraud", known_at=LATER)
+
+    assert (as_far.kind, as_far.in_force) == ("taken", None)
+    assert beyond.kind == "refused"
+    assert beyond.reason.startswith(f"known_at: too early: {LATER} is 3837d after its arrival, and ahead")
+    assert accuracies(bank) == {"payment/p-1": PENDING}
+
+
+def test_a_label_of_a_file_that_becomes_known_later_is_in_force_from_then_on(tmp_path):
+    bank = bank_with(tmp_path, payment("p-1"), payment("p-2"))
+    label_file(bank, *((f"payment/p-{number}", "fraud", "analyst", LATER) for number in (1, 2)))
+    assert accuracies(bank) == {"payment/p-1": PENDING, "payment/p-2": PENDING}
+    answer = bank.project.label("payment/p-1", "genuine", source="analyst")
+
+    assert (answer.kind, answer.in_force) == ("taken", None), "what is in force is not known without a look at all"
+    assert accuracies(bank) == {"payment/p-1": "FALSE_ALARM", "payment/p-2": PENDING}
+    bank.clock_ms = parse_time(LATER)
+    assert accuracies(bank) == {"payment/p-1": "ACCURATE_PREDICTION", "payment/p-2": "ACCURATE_PREDICTION"}
+
+
+@pytest.mark.slow
+def test_over_http_a_flag_has_the_answer_that_is_given_now(tmp_path):
+    bank = bank_with(tmp_path, payment("p-1"))
+    label_file(bank, ("payment/p-1", "fraud", "analyst", LATER))
+    label = {"event": "payment/p-1", "verdict": "fraud", "source": "chargeback", "known_at": LATER}
+
+    async def whole():
+        async with asker(tmp_path, now_ms=lambda: NOW_MS + 1_000) as asks:
+            refused = await asks.ask("POST", "/api/v1/labels", label)
+            assert (refused.status, refused.json()["detail"].count("known_at: too early")) == (422, 1)
+            (flag,) = (await asks.ask("GET", "/api/v1/flags?entity=card&key=c-1")).json()["flags"]
+            assert (flag["accuracy"], flag["updated"]) == (PENDING, flag["created"])
+            path = f"/api/v1/flags/{flag['id']}"
+            judged = (await asks.ask("PATCH", path, {"accuracy": "FALSE_ALARM"}, key="analyst")).json()
+            assert (judged["accuracy"], judged["updated"]) == ("FALSE_ALARM", time_text(NOW_MS + 1_000))
+
+    asyncio.run(whole())
 
 
 # ---- labels of which nobody says when they became known

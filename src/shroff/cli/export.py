@@ -87,7 +87,7 @@ def export(
     names = [name.strip() for name in personal.split(",")] if personal else []
     events = session.project.definitions.events
     kind = exports.with_personal(exports.with_amounts(exports.kind_of(what), events), events, names)
-    kind = exports.known_by(kind, moment_ms(as_of))
+    kind = exports.known_by(kind, moment_ms(as_of), session.project.context.now_ms())
     if format_ is not None and format_ not in exports.FORMATS:
         hint = nearest(format_, exports.FORMATS) or "Formats are jsonl, csv and parquet."
         raise UsageError(f"there is no format {format_!r}. {hint}")

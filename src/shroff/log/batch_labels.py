@@ -104,7 +104,8 @@ class BatchLabels:
             return self._refuse(submission, misfit)
         seq = self._join(label, id_, event, record.body)
         standing = self._state.standings[f"{event.type}/{event.id}"]
-        in_force = standing.verdict, standing.source
+        is_known = standing.known_at_ms <= max(self._now_ms(), self._state.watermark_ms or 0)
+        in_force = (standing.verdict, standing.source) if is_known else None
         return Answer(TAKEN, "label", id_, seq, is_label=True, in_force=in_force)
 
     def _event_of(self, label: LabelInput) -> tuple[Event | None, Record | None]:

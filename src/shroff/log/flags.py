@@ -58,8 +58,8 @@ def with_fields(log: LogReader, batch: Sequence[JudgedFlag]) -> list[JudgedFlag]
     return [replace(judged, fields=bodies.get(judged.row.event)) for judged in batch]
 
 
-def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
-    """All flags in log order, in lists, by the labels that were known at a moment, or are known.
+def flags(log: LogReader, as_of_ms: int, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
+    """All flags in log order, in lists, by the labels that were known at a moment (`now_of`: that are known).
 
     Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
     labeled event.

@@ -35,7 +35,8 @@ class Answer(msgspec.Struct, gc=False):
 
     A label that came before its event is `waiting` whatever the batches; `seq` is its place
     where the event came in the same batch, and `reason` says then why it did not fit.
-    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose.
+    Of a label that was taken, `in_force` is the verdict of its event from here on, and whose; None where a label that
+    becomes known only after now hides it.
     """
 
     kind: str

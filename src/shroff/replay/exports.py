@@ -14,6 +14,7 @@ from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.log.flags import JudgedFlag, flags, with_fields
+from shroff.log.later_labels import now_of
 from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.delivering_rows import flag_document
@@ -42,16 +43,21 @@ def kind_of(name: str) -> ExportKind:
     return KINDS[name]
 
 
-def known_by(kind: ExportKind, as_of_ms: int | None) -> ExportKind:
-    """The same without what happened, or was known, after a moment. Raises: UsageError where rows have no time."""
-    if as_of_ms is None:
+def known_by(kind: ExportKind, as_of_ms: int | None, now_ms: int) -> ExportKind:
+    """The same without what happened, or was known, after a moment; flags by the labels that are known then, or now.
+
+    Raises: UsageError where rows have no time.
+    """
+    is_flags = kind is KINDS["flags"]
+    if as_of_ms is None and not is_flags:
         return kind
     if "time" not in kind.columns and "known_at" not in kind.columns:
         raise UsageError(f"--as-of is for events, flags and labels; {kind.name} have no time of their own.")
 
     def batches(log: Log) -> Iterator[list[Any]]:
-        for batch in _flags(log, as_of_ms) if kind is KINDS["flags"] else kind.batches(log):
-            known = [record for record in batch if record.time_ms <= as_of_ms]
+        upto_ms = now_of(log, now_ms) if as_of_ms is None else as_of_ms
+        for batch in _flags(log, upto_ms) if is_flags else kind.batches(log):
+            known = [record for record in batch if record.time_ms <= upto_ms]
             if known:
                 yield known
 
@@ -250,7 +256,7 @@ def _late_row(late: LateEvent) -> JsonObject:
 _FLAG_COLUMNS = "seq rule entity key event reason accuracy time updated id created fields".split()
 
 
-def _flags(log: LogReader, as_of_ms: int | None = None) -> Iterator[list[JudgedFlag]]:
+def _flags(log: LogReader, as_of_ms: int) -> Iterator[list[JudgedFlag]]:
     for batch in flags(log, as_of_ms):
         yield with_fields(log, batch)
 
@@ -274,6 +280,6 @@ KINDS = {
         "events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row
     ),
     "late": ExportKind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
-    "flags": ExportKind("flags", _flags, _flag_line, _FLAG_COLUMNS, _flag_row),
+    "flags": ExportKind("flags", lambda log: _flags(log, now_of(log, 0)), _flag_line, _FLAG_COLUMNS, _flag_row),
     "labels": ExportKind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
 }

@@ -238,9 +238,9 @@ def _recorded(labelling: Labelling, reference: str, verdict: str, fields: TextDi
     if answer.kind == DUPLICATE:
         told = f"This label of {event} is already recorded.", f"shroff explain {argument(reference)}"
         return LabelCounts.of(told, read=1, duplicates=1)
-    in_force, of_source = answer.in_force or (verdict, "")
+    in_force, of_source = answer.in_force or (UNSET, "")
     text = f"{event} is labeled '{verdict}', sequence number {answer.seq:,}"
-    text += "." if in_force == verdict else f"; the active verdict is still '{in_force}', from {of_source}."
+    text += "." if in_force in {verdict, UNSET} else f"; the active verdict is still '{in_force}', from {of_source}."
     return LabelCounts.of((text, "shroff export labels"), read=1, appended=1, seq=answer.seq, in_force=in_force)
 
 

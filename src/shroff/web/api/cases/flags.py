@@ -17,7 +17,9 @@ from shroff.explain.entities import fields_of
 from shroff.explain.links import check_entity
 from shroff.features.key_texts import stored_text
 from shroff.log.flags import ACCURACY
+from shroff.log.flags import verdicts as verdicts_as_of
 from shroff.log.history import Said, said_last
+from shroff.log.later_labels import now_of
 from shroff.operations.pagination import LIMIT_MAX, BadQueryError, cursor_of, limit_of, next_of, parted
 from shroff.people.access import Right
 from shroff.people.audit import Act
@@ -196,8 +198,11 @@ async def verdicts(service: Service, events: Sequence[str]) -> Mapping[str, Verd
 
 
 async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, VerdictInForce]:
-    """The verdicts in force of these events: as the state of the writer has them, else as the log has."""
-    wanted = frozenset(events)
+    """The verdicts in force of these events: as the state of the writer has them, else as the log has.
+
+    Where one of them becomes known only later, a pass over all labels finds what it hides until then.
+    """
+    wanted, now_ms = frozenset(events), service.project.context.now_ms()
 
     def standing(writer: Writer, log: Log) -> dict[str, VerdictInForce]:
         known = writer.state.standings
@@ -207,9 +212,17 @@ async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, Verd
         with service.project.log.reading() as log:
             return service.verdicts.of(log, wanted)
 
+    def known() -> Mapping[str, VerdictInForce]:
+        with service.project.log.reading() as log:
+            as_of_ms = now_of(log, now_ms)
+            every = found if as_of_ms >= newest_ms else verdicts_as_of(log, as_of_ms)
+            return {name: every[name] for name in wanted if name in every}
+
     if not wanted:
         return {}
-    return await (service.writer.run(standing) if service.is_ready else service.in_thread(read))
+    found = await (service.writer.run(standing) if service.is_ready else service.in_thread(read))
+    newest_ms = max((verdict.known_at_ms for verdict in found.values()), default=now_ms)
+    return found if newest_ms <= now_ms else await service.in_thread(known)
 
 
 def known_key(project: Project, entity: str, key: str) -> str:
