@@ -7,8 +7,8 @@ import pytest
 from shroff.cases import case_actions, dispositions
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
 from shroff.cases.case_history import CaseHistory, told_by
-from shroff.cases.label_feed import FeedLabel
 from shroff.cases.timers import carry_out
+from shroff.log.label_feed import FeedLabel
 from shroff.runtime.values import replace
 from tests.support.cased import ANN, BEN, alert, denial, services
 from tests.support.log_rows import NOW_MS
@@ -157,7 +157,7 @@ def test_a_history_from_before_assignments_always_said_whom_is_read_by_who_had_t
 
 
 def chargeback(seq, of, known_ms):
-    return FeedLabel(seq, f"payment/p-{of}", "fraud", "chargeback", known_ms)
+    return FeedLabel("fraud", "chargeback", known_ms, seq, f"payment/p-{of}")
 
 
 TOUCHES = {
@@ -257,7 +257,7 @@ def test_a_denial_asks_for_a_new_answer_about_its_own_event_alone(tmp_path, is_o
     with services(tmp_path) as at:
         at.raised(alert(1, stake=150), alert(2, stake=200))
         said = ("genuine", "analyst", NOW_MS + 1_000)
-        labels = [denial(3, of=1, known_ms=NOW_MS + 2_000), FeedLabel(4, "payment/p-2", *said)]
+        labels = [denial(3, of=1, known_ms=NOW_MS + 2_000), FeedLabel(*said, 4, "payment/p-2")]
         if not is_denied_first:
             labels = [replace(label, seq=seq) for seq, label in enumerate(reversed(labels), 3)]
         for part in [labels] if is_one_step else [labels[:1], labels[1:]]:

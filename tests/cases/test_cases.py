@@ -10,12 +10,12 @@ from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SAMPLE, SNOOZED, STATES, Case, CaseFilter, urgency
 from shroff.cases.case_service import CaseChangedError, CaseService, NoCaseError, TooLateError
 from shroff.cases.files import TYPES
-from shroff.cases.label_feed import FeedLabel
 from shroff.cases.pending_changes import SideEffects, refund_units
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.people import keys
+from shroff.log.label_feed import FeedLabel
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, Desk, rows_of
 from shroff.runtime.values import replace
@@ -461,7 +461,7 @@ def test_an_undone_answer_to_what_a_chargeback_settled_meanwhile_closes_the_case
     with services(tmp_path) as at:
         at.raised(alert(1))
         done = dispositions.decide(at.desk, ANN, 1, "genuine")
-        at.heard(labels=[FeedLabel(2, "payment/p-1", "fraud", "chargeback", at.now_ms + 1)])
+        at.heard(labels=[FeedLabel("fraud", "chargeback", at.now_ms + 1, 2, "payment/p-1")])
         (case,) = dispositions.undo(at.desk, ANN, done.undo).restored
         assert (case.state, case.verdict, case.closed_name) == (CLOSED, "fraud", "labels from chargeback")
         at.now_ms += 8_000
@@ -479,7 +479,7 @@ def test_a_weak_word_and_what_was_known_before_a_new_answer_was_asked_settle_not
         dispositions.decide(at.desk, BEN, 1, "unclear")
         case_actions.reopen(at.desk, BEN, 1, "she rang")
         case_actions.claim(at.desk, ANN, 1)
-        at.heard(labels=[FeedLabel(2, "payment/p-1", "genuine", source, at.now_ms + later_ms)])
+        at.heard(labels=[FeedLabel("genuine", source, at.now_ms + later_ms, 2, "payment/p-1")])
         done = dispositions.decide(at.desk, ANN, 1, "genuine")
         (case,) = dispositions.undo(at.desk, ANN, done.undo).restored
 
@@ -539,9 +539,9 @@ def test_an_answer_that_was_given_before_the_denial_came_does_not_close_it_again
         at.raised(alert(1))
         dispositions.decide(at.desk, ANN, 1, "genuine")
         at.denied(2, of=1, known_ms=NOW_MS + 3_000)
-        at.heard(labels=[FeedLabel(3, "payment/p-1", "genuine", "analyst", NOW_MS)])
+        at.heard(labels=[FeedLabel("genuine", "analyst", NOW_MS, 3, "payment/p-1")])
         assert (at.case().state, at.case().customer) == (OPEN, "fraud")
-        at.heard(labels=[FeedLabel(4, "payment/p-1", "fraud", "chargeback", NOW_MS + 9_000)])
+        at.heard(labels=[FeedLabel("fraud", "chargeback", NOW_MS + 9_000, 4, "payment/p-1")])
 
         assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
 
@@ -559,10 +559,10 @@ def test_a_denial_of_what_was_answered_as_fraud_opens_nothing(tmp_path):
 def test_one_denial_says_more_of_a_case_than_what_customers_confirm(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1), alert(2))
-        at.heard(labels=[FeedLabel(3, "payment/p-1", "genuine", "customer", NOW_MS)])
+        at.heard(labels=[FeedLabel("genuine", "customer", NOW_MS, 3, "payment/p-1")])
         assert at.case().customer == "genuine"
         at.denied(4, of=1)
-        at.heard(labels=[FeedLabel(5, "payment/p-2", "genuine", "customer", NOW_MS)])
+        at.heard(labels=[FeedLabel("genuine", "customer", NOW_MS, 5, "payment/p-2")])
 
         assert at.case().customer == "fraud"
 
@@ -696,9 +696,9 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
 
         assert (at.case().state, at.case().look, at.case().verdict) == (ESCALATED, 3, "")
         assert [label[1] for label in at.labels()] == ["fraud", "genuine"], "the later one holds until the third"
-        at.heard(labels=[FeedLabel(2, "payment/p-1", "genuine", "analyst", at.now_ms - 8_000)])
+        at.heard(labels=[FeedLabel("genuine", "analyst", at.now_ms - 8_000, 2, "payment/p-1")])
         assert at.case().state == ESCALATED, "an answer from before settles nothing"
-        at.heard(labels=[FeedLabel(3, "payment/p-1", "fraud", "analyst", at.now_ms + 1)])
+        at.heard(labels=[FeedLabel("fraud", "analyst", at.now_ms + 1, 3, "payment/p-1")])
         assert at.case().state == ESCALATED, "nor does one that an analyst writes past the case"
         found = case_queries.detail(at.desk, cleo, 1)
         assert [row.words for row in found.history if row.what == "disagreed"] == ["fraud by Ann, genuine by Ben"]
@@ -732,7 +732,7 @@ def test_a_disagreement_goes_to_a_third_person_with_time_anew_and_the_later_answ
 def test_what_two_have_answered_is_not_looked_at_a_second_time(tmp_path, second, look):
     with services(tmp_path, second_look=1.0) as at:
         at.raised(alert(1), alert(2), alert(3))
-        at.heard(labels=[FeedLabel(4, "payment/p-3", "fraud", "chargeback", at.now_ms)])
+        at.heard(labels=[FeedLabel("fraud", "chargeback", at.now_ms, 4, "payment/p-3")])
         dispositions.decide(at.desk, ANN, 1, "fraud", event="payment/p-1")
         dispositions.decide(at.desk, second, 1, "fraud", event="payment/p-2")
         at.now_ms += 8_000

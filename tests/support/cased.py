@@ -15,8 +15,8 @@ from shroff.adapters.people.sql import SqlPeople
 from shroff.cases.alert_consumer import Opening, take_in
 from shroff.cases.case import STATES, Alert, Case, CaseFilter
 from shroff.cases.case_service import CaseService
-from shroff.cases.label_feed import FeedLabel
 from shroff.cases.sql import CaseStore
+from shroff.log.label_feed import FeedLabel
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of
@@ -45,7 +45,7 @@ def alert(seq: int, key: str = "c-1", **more: Any) -> Alert:
 
 def denial(seq: int, of: int, known_ms: int = NOW_MS) -> FeedLabel:
     """A customer's "no" at a place of the log, to the event `payment/p-OF`."""
-    return FeedLabel(seq, f"payment/p-{of}", "fraud", "customer", known_ms)
+    return FeedLabel("fraud", "customer", known_ms, seq, f"payment/p-{of}")
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ from shroff.cases.alert_rules import AlertRules, RecentDecisions, said_by
 from shroff.cases.case import SNOOZED, Alert, Case
 from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
-from shroff.cases.label_feed import FeedLabel, heard
 from shroff.engine.exploration import SAMPLED
+from shroff.log.label_feed import FeedLabel, heard
 from shroff.project.settings.casework import CaseSettings
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
@@ -66,13 +66,13 @@ def take_in(
     first: dict[int, Alert] = {}
     for alert in gathered.alerts:
         first.setdefault(alert.case, alert)
-    said_ms = {label.seq: label.known_ms for label in labels}  # a customer's "no" is news of when it was said
+    said_ms = {label.seq: label.known_at_ms for label in labels}  # a customer's "no" is news of when it was said
     opened = [_opening(case, first[case.number], said_ms) for case in gathered.new if case.rule != SAMPLED]
     again = [
         Opening(
             reopening.case.number,
             reopening.label.seq,
-            reopening.label.known_ms,
+            reopening.label.known_at_ms,
             reopening.label.event,
             said_by(reopening.label),
         )

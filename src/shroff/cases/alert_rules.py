@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from shroff.cases.case import FRAUD, SAMPLE, SCORE_PARTS, Alert
-from shroff.cases.label_feed import CUSTOMER, FeedLabel, standings_before
 from shroff.engine.exploration import SAMPLED
 from shroff.engine.stored import damaged, stored, telling_damage
 from shroff.events.event import Event
@@ -23,6 +22,7 @@ from shroff.explain.key_events import KeyFinder
 from shroff.json_types import TextMapping
 from shroff.language.values import key_text, parse_duration, rescale_half_even
 from shroff.log.history import Control, Records
+from shroff.log.label_feed import CUSTOMER, FeedLabel, standings_before
 from shroff.log.writer import Prepared
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.parse_cache import ReadOnce
@@ -326,7 +326,7 @@ class _Made(FrozenStruct):
         """The alert that a customer's "no" is. What was to be answered before they spoke has its time from then on."""
         base, decided = self._base()
         whose = self._whose(self.event.type, self._rules(decided))
-        due_ms = base.due_ms if base.due_ms > label.known_ms else label.known_ms + self.settings.within_ms
+        due_ms = base.due_ms if base.due_ms > label.known_at_ms else label.known_at_ms + self.settings.within_ms
         return replace(_about(base, whose, (), "", said_by(label)), seq=label.seq, due_ms=due_ms)
 
     def _base(self) -> tuple[Alert, _AlertDecision]:

@@ -9,10 +9,10 @@ from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CLOSED, DISPUTED, FRAUD, SECOND, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.case_actions import FREED, OPENED
 from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
-from shroff.cases.label_feed import CUSTOMER, FeedLabel
 from shroff.engine.exploration import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
+from shroff.log.label_feed import CUSTOMER, FeedLabel
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
@@ -108,16 +108,15 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
 
 def _labelled(change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel]) -> Alert:
     """An alert that hears a label of its event, after denials of that event."""
-    if alert.label_ms is None or VerdictInForce(alert.label, alert.label_source, alert.label_ms or 0).gives_way_to(
-        label.standing
-    ):
-        alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_ms)
+    known_ms = alert.label_ms
+    if known_ms is None or label.takes_over(VerdictInForce(alert.label, alert.label_source, known_ms)):
+        alert = replace(alert, label=label.verdict, label_source=label.source, label_ms=label.known_at_ms)
     if label.source == CUSTOMER:
         return replace(alert, customer=label.verdict)
     if (
         label.verdict in _SETTLING
         and not alert.verdict
-        and _settles(change, case, label.event, label.source, label.known_ms, denials)
+        and _settles(change, case, label.event, label.source, label.known_at_ms, denials)
     ):
         return replace(alert, verdict=label.verdict)
     return alert
@@ -136,7 +135,7 @@ def _settles(
         return False
     if case.look == SECOND or (case.look == DISPUTED and source == ANALYST):  # who answers it is not free
         return False
-    if any(known_ms <= denial.known_ms for denial in denials):
+    if any(known_ms <= denial.known_at_ms for denial in denials):
         return False
     return known_ms > case.changed_ms or known_ms > past_of(change, case, event).asked_ms
 
@@ -173,7 +172,7 @@ def _follow_up(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> 
 def _denial_entry(case: Case, denial: FeedLabel, raised: Collection[int]) -> Happened:
     """A denial in the history of a case; of one that raised its alert that says so, since it asks for no new answer."""
     more = RAISING if denial.seq in raised else "{}"
-    return Happened(0, case.number, denial.known_ms, "", THE_CUSTOMER, DENIED, denial.event, more)
+    return Happened(0, case.number, denial.known_at_ms, "", THE_CUSTOMER, DENIED, denial.event, more)
 
 
 def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel]) -> Case:
@@ -186,7 +185,7 @@ def _looked_at_again(change: CaseChange, case: Case, denials: Sequence[FeedLabel
         case = replace(case, **OPENED, look=0, first_by="", first_verdict="")
     elif case.state == SNOOZED:
         case = replace(case, state=past_of(change, case).state, snoozed_ms=None)
-    changed_ms = max(case.changed_ms, *(denial.known_ms for denial in denials))
+    changed_ms = max(case.changed_ms, *(denial.known_at_ms for denial in denials))
     case = replace(case, changed_by="", changed_name=THE_CUSTOMER, changed_ms=changed_ms)
     return replace(case, version=case.version + 1)
 

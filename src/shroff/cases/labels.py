@@ -22,12 +22,9 @@ DAYS_MAX = 3_650
 OLD_ENOUGH = 0.1  # by itself a curve goes as far as this share of the frauds' events has had time
 
 
-class LabelSaid(FrozenStruct):
+class LabelSaid(VerdictInForce):
     """One label of an event: what was said, by whom, when; and whether it is the one in force."""
 
-    verdict: str
-    source: str
-    known_at_ms: int
     seq: int
     reason: str | None
     in_force: bool = False
@@ -260,15 +257,7 @@ def held_of(histories: Histories, source: str) -> list[HeldAnswers]:
 
 def _in_force(said: Sequence[LabelSaid]) -> int:
     """The active label of an event."""
-    if not said[1:]:
-        return 0
-    current: VerdictInForce | None = None
-    found = 0
-    for at, label in enumerate(said):
-        new = VerdictInForce(label.verdict, label.source, label.known_at_ms)
-        if current is None or current.gives_way_to(new):
-            current, found = new, at
-    return found
+    return max(range(len(said)), key=lambda at: (said[at].strength, at)) if said[1:] else 0
 
 
 def _kind(said: Sequence[LabelSaid]) -> str:

@@ -6,7 +6,7 @@ Of two labels of one event the stronger source is in force; within one source th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from shroff.events.definitions import SOURCES
 from shroff.events.event import Event
@@ -31,6 +31,11 @@ class LabelEvent(FrozenStruct):
     def type(self) -> str:
         return "label"
 
+    @property
+    def standing(self) -> VerdictInForce:
+        """Its verdict with what decides whether that is in force."""
+        return VerdictInForce(str(self.values[1]), str(self.values[2]), self.time_ms)
+
 
 class VerdictInForce(FrozenStruct):
     """A verdict with what decides whether another one takes its place."""
@@ -39,19 +44,18 @@ class VerdictInForce(FrozenStruct):
     source: str
     known_at_ms: int
 
-    def gives_way_to(self, other: VerdictInForce) -> bool:
-        """Whether `other`, which comes later in the log, is in force from its place on."""
-        ours, theirs = SOURCES.index(self.source), SOURCES.index(other.source)
-        return theirs < ours or (theirs == ours and other.known_at_ms >= self.known_at_ms)
+    @property
+    def strength(self) -> tuple[int, int]:
+        """The greatest is in force, of equal ones the last in the log."""
+        return -SOURCES.index(self.source), self.known_at_ms
 
+    def takes_over(self, before: VerdictInForce | None) -> bool:
+        """Whether this, which comes later in the log than what was in force, is in force from its place on."""
+        return before is None or self.strength >= before.strength
 
-def in_force(standings: Iterable[VerdictInForce]) -> VerdictInForce | None:
-    """The verdict in force after these, in the order of the log."""
-    current: VerdictInForce | None = None
-    for standing in standings:
-        if current is None or current.gives_way_to(standing):
-            current = standing
-    return current
+    def changes(self, before: VerdictInForce | None) -> bool:
+        """Whether another verdict than before is in force from its place on."""
+        return self.takes_over(before) and (before is None or self.verdict != before.verdict)
 
 
 def counted_verdict(verdict: str, reason: str | None, friendly: Collection[str]) -> str:

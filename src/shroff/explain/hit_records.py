@@ -44,7 +44,7 @@ class LabelOfHit(FrozenStruct):
 
     def later(self, other: LabelOfHit | None) -> LabelOfHit:
         """Sum of the two, where `other` comes later in the log."""
-        return self if other is None or not self.standing.gives_way_to(other.standing) else other
+        return other if other is not None and other.standing.takes_over(self.standing) else self
 
 
 class HitEvent(Struct):

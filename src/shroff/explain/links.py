@@ -19,7 +19,7 @@ from msgspec.json import decode as from_json
 from shroff.arrays import Ints, Ints8
 from shroff.errors import RefusalError
 from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
-from shroff.events.labels import LabelEvent, VerdictInForce, in_force
+from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.features.frames import Codes, Frame, frames_of
 from shroff.features.key_texts import key_of
 from shroff.language.expression import ItemField, ThisField, Via, aggregates
@@ -394,12 +394,11 @@ def _linked(definitions: Definitions, entity: str) -> Iterator[LinkedEvents]:
 
 def _frauds(labels: Sequence[tuple[int, LabelEvent]]) -> list[Event]:
     """The events whose verdict in force is fraud, by their labels with their places in the log."""
-    standings: dict[tuple[str, str], list[VerdictInForce]] = {}
+    current: dict[tuple[str, str], VerdictInForce] = {}
     events: dict[tuple[str, str], Event] = {}
     for _, label in sorted(labels, key=lambda label: label[0]):
-        _, verdict, source, known_at_ms, *_ = label.values
-        named = label.of.type, label.of.id
+        named, standing = (label.of.type, label.of.id), label.standing
         events[named] = label.of
-        standings.setdefault(named, []).append(VerdictInForce(str(verdict), str(source), int(known_at_ms or 0)))
-    current = {named: in_force(given) for named, given in standings.items()}
-    return [event for named, event in events.items() if (standing := current[named]) and standing.verdict == "fraud"]
+        if standing.takes_over(current.get(named)):
+            current[named] = standing
+    return [event for named, event in events.items() if current[named].verdict == "fraud"]

@@ -218,10 +218,8 @@ class BatchLabels:
         named = f"{event.type}/{event.id}"
         current = state.standings.get(named)
         new = VerdictInForce(label.verdict, label.source, label.known_at_ms)
-        takes_over = current is None or current.gives_way_to(new)
-        changes = takes_over and (current is None or current.verdict != new.verdict)
-        joined, stored = state.records.join(label, id_, event, body, changes=changes)
-        if takes_over:
+        joined, stored = state.records.join(label, id_, event, body, changes=new.changes(current))
+        if new.takes_over(current):
             state.standings[named] = new
         self._places[id_] = seq = self._rows.append("label", joined, stored).seq
         return seq

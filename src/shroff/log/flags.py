@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from threading import Lock
 
-import msgspec
-
-from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
+from shroff.log.label_feed import FeedLabel, heard
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
+from shroff.streams.log import PENDING, FlagRow, Log, LogReader
 
 ACCURATE = "ACCURATE_PREDICTION"
 FALSE_ALARM = "FALSE_ALARM"
@@ -36,26 +34,10 @@ class JudgedFlag(FrozenStruct):
         return self.row.time_ms
 
 
-class _VerdictBody(msgspec.Struct):
-    """Parts of a label's body that determine the active verdict."""
-
-    event: str
-    verdict: str
-    source: str
-
-
 def with_fields(log: LogReader, batch: Sequence[JudgedFlag]) -> list[JudgedFlag]:
     """The flags with the fields of their events."""
-    ids: dict[str, list[str]] = {}
-    for judged_flag in batch:
-        type_, _, id_ = judged_flag.row.event.partition("/")
-        ids.setdefault(type_, []).append(id_)
-    bodies = {
-        f"{type_}/{id_}": record.body
-        for type_, wanted in ids.items()
-        for id_, record in log.find(type_, list(dict.fromkeys(wanted))).items()
-    }
-    return [replace(judged, fields=bodies.get(judged.row.event)) for judged in batch]
+    there = log.records_at({judged.row.seq for judged in batch})
+    return [replace(judged, fields=there[seq].body) if (seq := judged.row.seq) in there else judged for judged in batch]
 
 
 def flags(log: LogReader, as_of_ms: int, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
@@ -76,8 +58,7 @@ def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dic
     The labels of an event all stand behind it.
     """
     found: dict[str, VerdictInForce] = {}
-    for records in log.labels_after(after):
-        _take(found, records, as_of_ms)
+    _take(found, heard(log, after), as_of_ms)
     return found
 
 
@@ -98,22 +79,16 @@ class VerdictsInForce:
             last = log.last_seq()
             if last < self._seq:  # another log
                 self._seq, self._found = 0, {}
-            for records in log.labels_after(self._seq, last):
-                _take(self._found, records)
+            _take(self._found, heard(log, self._seq, last))
             self._seq = last
             return {name: self._found[name] for name in events if name in self._found}
 
 
-def _take(found: dict[str, VerdictInForce], records: Iterable[Record], as_of_ms: int | None = None) -> None:
+def _take(found: dict[str, VerdictInForce], labels: Iterable[FeedLabel], as_of_ms: int | None = None) -> None:
     """Apply these labels in log order."""
-    for record in records:
-        if as_of_ms is not None and record.time_ms > as_of_ms:
-            continue
-        said = stored(record.body, _VerdictBody, f"the label at sequence number {record.seq}")
-        new = VerdictInForce(said.verdict, said.source, record.time_ms)
-        before = found.get(said.event)
-        if before is None or before.gives_way_to(new):
-            found[said.event] = new
+    for label in labels:
+        if (as_of_ms is None or label.known_at_ms <= as_of_ms) and label.takes_over(found.get(label.event)):
+            found[label.event] = label
 
 
 def _judged(row: FlagRow, standing: VerdictInForce | None) -> JudgedFlag:

@@ -18,7 +18,7 @@ from shroff.engine.stored import damaged, stored
 from shroff.errors import DefinitionError, Problem, StateError, UsageError
 from shroff.events.definitions import SOURCES, VERDICTS, Events, EventType
 from shroff.events.event import Codec, Event, time_text
-from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce
+from shroff.events.labels import LabelEvent, LogEvent
 from shroff.events.loader import load_events
 from shroff.events.unique import UniqueFields
 from shroff.events.validation import LabelInput
@@ -454,10 +454,6 @@ def types_of(log: LogReader) -> dict[str, bool]:
 def has_hashed(log: LogReader) -> bool:
     """Whether a version that was active in this log hashed a field."""
     return any(events.has_hashed for events in events_of(log))
-
-
-def standing_of(event: LabelEvent) -> VerdictInForce:
-    return VerdictInForce(str(event.values[1]), str(event.values[2]), event.time_ms)
 
 
 # ---- the decision that is meant by `payment/p-1`, or by `p-1` alone

@@ -11,7 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from shroff.errors import InputError, Problem
-from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce, in_force
+from shroff.events.labels import LabelEvent, LogEvent, VerdictInForce
 from shroff.events.validation import EventValidator
 from shroff.features.computed import needed
 from shroff.features.naive import Naive
@@ -20,7 +20,6 @@ from shroff.language.expression import Aggregate, FeatureValue, Node, ThisField,
 from shroff.language.printer import text_of
 from shroff.language.values import show
 from shroff.language.yaml.text import Scalar
-from shroff.log.history import standing_of
 from shroff.models.definitions import ModelSettings
 from shroff.project.checked_files import keep_checked
 from shroff.project.definitions import Definitions, Hasher, Loaded, computed_of
@@ -271,15 +270,13 @@ def _label(fields: TextMapping, number: int, validator: EventValidator, history:
         if not isinstance(event, LabelEvent) and (event.type, event.id) == (found.event_type, found.event_id):
             named = f"{found.event_type}/{found.event_id}"
             values = (named, found.verdict, found.source, found.known_at_ms, found.reason, found.amount)
-            before = in_force(
-                standing_of(log_event)
-                for log_event in history
-                if isinstance(log_event, LabelEvent) and log_event.of is event
-            )
+            before = None
+            for log_event in history:
+                if isinstance(log_event, LabelEvent) and log_event.of is event:
+                    standing = log_event.standing
+                    before = standing if standing.takes_over(before) else before
             new = VerdictInForce(found.verdict, found.source, found.known_at_ms)
-            takes_over = before is None or before.gives_way_to(new)
-            changes = takes_over and (before is None or before.verdict != new.verdict)
-            return LabelEvent(f"test-{number}", found.known_at_ms, values, event, changes)
+            return LabelEvent(f"test-{number}", found.known_at_ms, values, event, new.changes(before))
     raise InputError([("event", f"no event {found.event_id!r} stands before this label")])
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from shroff.cases.label_feed import heard
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.flags import verdicts
+from shroff.log.label_feed import heard
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.questions import (
@@ -198,7 +198,7 @@ def settle_appeals(services: NoticeServices, store: NoticeStore, log: LogReader,
     for label in heard(log, after, upto) if open_ else ():
         end = OVERTURNED.get(label.verdict)
         for appeal in open_ if end is not None and label.source != SOURCE else ():
-            if appeal.event != label.event or label.known_ms < appeal.answered_ms:
+            if appeal.event != label.event or label.known_at_ms < appeal.answered_ms:
                 continue
             with store.change() as change:
                 now = change.question(appeal.id)

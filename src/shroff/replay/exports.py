@@ -190,14 +190,11 @@ def with_amounts(kind: ExportKind, events: Events) -> ExportKind:
 # ---- events and labels
 
 
-def _records(kind: str) -> Callable[[Log], Iterator[list[Record]]]:
-    def batches(log: Log) -> Iterator[list[Record]]:
-        for records in log.read():
-            wanted = [record for record in records if record.kind == kind]
-            if wanted:
-                yield wanted
-
-    return batches
+def _events(log: Log) -> Iterator[list[Record]]:
+    for records in log.read():
+        wanted = [record for record in records if record.kind == "event"]
+        if wanted:
+            yield wanted
 
 
 def _event_line(record: Record | LateEvent) -> bytes:
@@ -276,10 +273,8 @@ KINDS = {
     "decisions": ExportKind(
         "decisions", lambda log: log.decisions_after(), lambda row: row.document, _DECISION_COLUMNS, _decision_row
     ),
-    "events": ExportKind(
-        "events", _records("event"), _event_line, ("seq", "event", "id", "time", "fields"), _event_row
-    ),
+    "events": ExportKind("events", _events, _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
     "late": ExportKind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
     "flags": ExportKind("flags", lambda log: _flags(log, now_of(log, 0)), _flag_line, _FLAG_COLUMNS, _flag_row),
-    "labels": ExportKind("labels", _records("label"), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
+    "labels": ExportKind("labels", lambda log: log.labels_after(), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
 }

@@ -16,7 +16,6 @@ from shroff.events.raw_values import instant_of
 from shroff.language.columns import column_of
 from shroff.language.values import Value, parse_time
 from shroff.log.columns.tables import array_of, arrow_type, known_type
-from shroff.log.history import standing_of
 from shroff.log.state.feature_events import known_by, log_batches
 from shroff.project.definitions import Definitions
 from shroff.replay import exports
@@ -141,8 +140,8 @@ def labels_table(log: LogReader, definitions: Definitions, as_of: Moment | None)
     for batch in known_by(log_batches(log, definitions), moment_ms(as_of)):
         for seq, event in batch:
             if isinstance(event, LabelEvent):
-                key, new = (event.of.type, event.of.id), standing_of(event)
-                if key not in in_force or in_force[key][0].gives_way_to(new):
+                key, new = (event.of.type, event.of.id), event.standing
+                if new.takes_over(in_force[key][0] if key in in_force else None):
                     in_force[key] = new, seq, event.values
     label = definitions.events.label
     fields = [label.fields[label.at(name)] for name in _LABEL_FIELDS]

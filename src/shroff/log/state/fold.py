@@ -21,7 +21,7 @@ from shroff.features.online.engine import Lateness, Online
 from shroff.features.plan import make_plan
 from shroff.language.expression import Aggregate, FeatureValue, Node, walk
 from shroff.language.values import DAY_MS
-from shroff.log.history import Control, Records, hits_by_place, standing_of, texts_of
+from shroff.log.history import Control, Records, hits_by_place, texts_of
 from shroff.log.lateness import watermark_reset_of, with_set_backs, written_lateness_ms
 from shroff.project.definitions import Definitions, computed_of
 from shroff.runtime.process_wide import calm_collector
@@ -183,8 +183,8 @@ def take(record: Record, folded: Folded, hits: Hits | None) -> SequencedEvent | 
 
 def _take_label(label: LabelEvent, folded: Folded) -> None:
     named = str(label.values[0])
-    current, new = folded.standings.get(named), standing_of(label)
-    if current is None or current.gives_way_to(new):
+    new = label.standing
+    if new.takes_over(folded.standings.get(named)):
         folded.standings[named] = new
 
 

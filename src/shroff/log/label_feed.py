@@ -1,10 +1,9 @@
-"""Label feed for cases: event, verdict, source and time of each label."""
+"""Label feed of a log: event, verdict, source and time of each label."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from shroff.cases.case import FRAUD
 from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
 from shroff.runtime.values import FrozenStruct
@@ -13,14 +12,11 @@ from shroff.streams.log import LogReader
 CUSTOMER = "customer"  # the source whose word is weak: it settles nothing
 
 
-class FeedLabel(FrozenStruct):
+class FeedLabel(VerdictInForce):
     """One label of the log. `event` is its full id, such as `payment/p-1`."""
 
     seq: int
     event: str
-    verdict: str
-    source: str
-    known_ms: int
 
     @property
     def named(self) -> tuple[str, str]:
@@ -31,12 +27,7 @@ class FeedLabel(FrozenStruct):
     @property
     def is_denial(self) -> bool:
         """Whether a customer says that it was not them, or that the decision is wrong (`unclear`)."""
-        return self.source == CUSTOMER and self.verdict in {FRAUD, "unclear"}
-
-    @property
-    def standing(self) -> VerdictInForce:
-        """The values that decide whether it is active."""
-        return VerdictInForce(self.verdict, self.source, self.known_ms)
+        return self.source == CUSTOMER and self.verdict in {"fraud", "unclear"}
 
 
 class _FedLabel(FrozenStruct):
@@ -47,7 +38,7 @@ class _FedLabel(FrozenStruct):
     source: str
 
 
-def heard(log: LogReader, after: int, upto: int) -> Iterator[FeedLabel]:
+def heard(log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[FeedLabel]:
     """Labels of `after < seq <= upto`, in order. Cost: 0.1 µs per record without a label, 5 µs per label.
 
     Raises: StorageError where the log is damaged.
@@ -55,7 +46,7 @@ def heard(log: LogReader, after: int, upto: int) -> Iterator[FeedLabel]:
     for records in log.labels_after(after, upto):
         for record in records:
             said = stored(record.body, _FedLabel, f"the label at sequence number {record.seq}")
-            yield FeedLabel(record.seq, said.event, said.verdict, said.source, record.time_ms)
+            yield FeedLabel(said.verdict, said.source, record.time_ms, record.seq, said.event)
 
 
 def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) -> dict[str, VerdictInForce]:
@@ -65,10 +56,7 @@ def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) 
     """
     until = {label.event: label.seq for label in labels}
     found: dict[str, VerdictInForce] = {}
-    for feed_label in heard(log, after, max(until.values(), default=0)):
-        if feed_label.seq < until.get(feed_label.event, 0):
-            before = found.get(feed_label.event)
-            found[feed_label.event] = (
-                feed_label.standing if before is None or before.gives_way_to(feed_label.standing) else before
-            )
+    for label in heard(log, after, max(until.values(), default=0)):
+        if label.seq < until.get(label.event, 0) and label.takes_over(found.get(label.event)):
+            found[label.event] = label
     return found
