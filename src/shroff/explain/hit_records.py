@@ -19,7 +19,8 @@ from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.events.labels import VerdictInForce, counted_verdict
-from shroff.language.values import day_number, parse_decimal, parse_time, rescale_half_even
+from shroff.language.values import day_number, parse_decimal, rescale_half_even
+from shroff.log.history import Said
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.runtime.values import FrozenStruct
@@ -36,15 +37,14 @@ AFRESH = 20_000  # places that nobody looked at for which it is begun anew: some
 _SLACK = 20_000  # above which they are sorted out
 
 
-class LabelOfHit(FrozenStruct):
+class LabelOfHit(VerdictInForce):
     """Label of a hit's event."""
 
-    standing: VerdictInForce
     reason: str | None
 
-    def later(self, other: LabelOfHit | None) -> LabelOfHit:
-        """Sum of the two, where `other` comes later in the log."""
-        return other if other is not None and other.standing.takes_over(self.standing) else self
+    def behind(self, before: LabelOfHit | None) -> LabelOfHit:
+        """Sum of the two, where this one comes later in the log."""
+        return self if before is None or self.takes_over(before) else before
 
 
 class HitEvent(Struct):
@@ -89,14 +89,6 @@ class RuleRecord(FrozenStruct):
     def precision(self) -> RulePrecision:
         """Precision of the rule; none as long as hits are counted: the newest alone would mislead."""
         return rule_precision(self.frauds, self.genuine) if self.is_whole else rule_precision(0, 0)
-
-
-class _HitLabel(msgspec.Struct):
-    event: str
-    verdict: str
-    source: str
-    known_at: str
-    reason: str | None = None
 
 
 class HitRecords(Struct):
@@ -147,7 +139,7 @@ class HitRecords(Struct):
         is_set_back = (log.watermark_ms() or 0) < self.last_ms
         if self._upto < 0 or last - self._upto > min(AFRESH, LOOK_BACK) or is_set_back:
             self._begin(log, last)
-        if last > self._upto or any(said.standing.known_at_ms <= self._limit_ms for _, said in self._ahead):
+        if last > self._upto or any(said.known_at_ms <= self._limit_ms for _, said in self._ahead):
             self._go_on(log, definitions, last)
         if not self.is_whole:
             self._floor = max(self._floor, log.pruned_to())
@@ -240,10 +232,9 @@ class HitRecords(Struct):
         for name, said in labels.items():
             if name in self._named:
                 event = self.events[self._named[name]]
-                _judge(event, said if event.said is None else event.said.later(said), definitions)
+                _judge(event, said.behind(event.said), definitions)
             elif not self.is_whole:
-                before = self._unplaced.get(name)
-                self._unplaced[name] = said if before is None else before.later(said)
+                self._unplaced[name] = said.behind(self._unplaced.get(name))
 
     def _count_back(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
         has_time = True
@@ -258,7 +249,7 @@ class HitRecords(Struct):
         start = max(self._floor, self.from_seq - _BLOCK)
         found = _hit_events(log, definitions, start, self.from_seq)
         for name, said in self._labels(log, start, self.from_seq).items():
-            self._unplaced[name] = said.later(self._unplaced.get(name))
+            self._unplaced[name] = self._unplaced.get(name, said).behind(said)
         self._add(found, is_older=True)
         for event in found:
             if event.name in self._unplaced:
@@ -292,25 +283,25 @@ class HitRecords(Struct):
 
     def _labels(self, log: Log, after: int, upto: int) -> dict[str, LabelOfHit]:
         """What the labels of some places say in the end, by the names of their events."""
-        decoder = msgspec.json.Decoder(_HitLabel)
-        labels = (decoder.decode(record.body) for records in log.labels_after(after, upto) for record in records)
+        decoder = msgspec.json.Decoder(Said)
+        labels = (
+            (record, decoder.decode(record.body)) for records in log.labels_after(after, upto) for record in records
+        )
         return self._known(
-            (of.event, LabelOfHit(VerdictInForce(of.verdict, of.source, parse_time(of.known_at)), of.reason))
-            for of in labels
+            (record.id.rpartition("#")[0], LabelOfHit(said.verdict, said.source, record.time_ms, said.reason))
+            for record, said in labels
         )
 
     def _known(self, labels: Iterable[tuple[str, LabelOfHit]]) -> dict[str, LabelOfHit]:
         """The same of labels; those that become known later are kept until then."""
         found = dict[str, LabelOfHit]()
         for name, said in labels:
-            known_at_ms = said.standing.known_at_ms
-            if known_at_ms > self._limit_ms:
+            if said.known_at_ms > self._limit_ms:
                 self._ahead.append((name, said))
                 continue
-            self.now_ms = max(self.now_ms, known_at_ms)
+            self.now_ms = max(self.now_ms, said.known_at_ms)
             self._labeled.add(name.partition("/")[0])
-            before = found.get(name)
-            found[name] = said if before is None else before.later(said)
+            found[name] = said.behind(found.get(name))
         return found
 
     def _forget(self) -> None:
@@ -345,7 +336,7 @@ def _hit_event(record: Record, rows: Sequence[HitRow], amount_of: Callable[[Reco
 def _judge(event: HitEvent, said: LabelOfHit, definitions: Definitions) -> None:
     """Have an event known as what its labels say in the end."""
     friendly = definitions.friendly_reasons(event.event)
-    event.said, event.verdict = said, counted_verdict(said.standing.verdict, said.reason, friendly)
+    event.said, event.verdict = said, counted_verdict(said.verdict, said.reason, friendly)
 
 
 def amount_reader(definitions: Definitions) -> Callable[[Record], int | None]:

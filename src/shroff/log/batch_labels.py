@@ -99,13 +99,13 @@ class BatchLabels:
         if record is None:
             return self._wait(submission, label, id_)
         event = event or self._decoded(record)
-        misfit = misfit or _too_early(label, event)
-        if misfit:
-            return self._refuse(submission, misfit)
+        if reason := misfit or self._misfit(label, event):
+            return self._refuse(submission, reason)
         seq = self._join(label, id_, event, record.body)
         standing = self._state.standings[f"{event.type}/{event.id}"]
-        is_known = standing.known_at_ms <= max(self._now_ms(), self._state.watermark_ms or 0)
-        in_force = (standing.verdict, standing.source) if is_known else None
+        in_force = None
+        if standing.known_at_ms <= max(self._now_ms(), self._state.watermark_ms or 0):
+            in_force = standing.verdict, standing.source
         return Answer(TAKEN, "label", id_, seq, is_label=True, in_force=in_force)
 
     def _event_of(self, label: LabelInput) -> tuple[Event | None, Record | None]:
@@ -146,7 +146,10 @@ class BatchLabels:
                 other = self._rows.named_record(key)
                 whose = "" if other is None else f"; this is that of {event.type} {other.id!r}"
                 return f"{name}: {event.type} {event.id!r} has {'another one' if name in has else 'none'}{whose}"
-        return ""
+        if label.known_at_ms >= event.time_ms:
+            return ""
+        known, happened = time_text(label.known_at_ms), time_text(event.time_ms)
+        return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"
 
     def _wait(self, submission: Submission, label: LabelInput, id_: str) -> Answer:
         """Keep a label until its event arrives, by the event's id if it has one."""
@@ -185,8 +188,7 @@ class BatchLabels:
         label = sent.dated(event.time_ms)
         self._batch.joined.append(waiting.id)
         # Beyond the limits are those of a program that did not keep them, and amounts under other places of money.
-        reason = label_refusal(label, settings) or self._misfit(label, event) or _too_early(label, event)
-        if reason:
+        if reason := label_refusal(label, settings) or self._misfit(label, event):
             self.met[waiting.id] = 0
             self._refuse_waiting(waiting, reason)
         else:
@@ -198,8 +200,7 @@ class BatchLabels:
         """The same for a label of this batch, whose answer then has the result."""
         early = self.early.pop(id_)
         label, answer = early.label.dated(event.time_ms), early.answer
-        reason = self._misfit(label, event) or _too_early(label, event)
-        if reason:
+        if reason := self._misfit(label, event):
             answer.reason = reason
             self._refuse_waiting(early.waiting, reason)
         else:
@@ -229,10 +230,3 @@ class BatchLabels:
         for answer in self._repeated:
             record = self._known.records.get(("label", answer.id))
             answer.seq = self._places.get(answer.id, record.seq if record is not None else 0)
-
-
-def _too_early(label: LabelInput, event: Event) -> str:
-    if label.known_at_ms >= event.time_ms:
-        return ""
-    known, happened = time_text(label.known_at_ms), time_text(event.time_ms)
-    return f"known_at: {known} lies before the time of {event.type} {event.id!r}, {happened}"

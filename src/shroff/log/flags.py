@@ -7,13 +7,14 @@ nothing has to be kept in step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from threading import Lock
 
 from shroff.events.labels import VerdictInForce
 from shroff.log.label_feed import FeedLabel, heard
-from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import PENDING, FlagRow, Log, LogReader
+from shroff.runtime.values import FrozenStruct
+from shroff.streams.delivering_rows import Flag, flag_document
+from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
 ACCURATE = "ACCURATE_PREDICTION"
 FALSE_ALARM = "FALSE_ALARM"
@@ -26,18 +27,17 @@ class JudgedFlag(FrozenStruct):
     row: FlagRow
     accuracy: str
     updated_ms: int
-    fields: bytes | None = None  # of the event that raised it, as JSON, where they were looked up
+    fields: bytes | None = None  # of the event that raised it, as JSON, where that is in the log
 
     @property
     def time_ms(self) -> int:
         """Time of the flag: that of its event."""
         return self.row.time_ms
 
-
-def with_fields(log: LogReader, batch: Sequence[JudgedFlag]) -> list[JudgedFlag]:
-    """The flags with the fields of their events."""
-    there = log.records_at({judged.row.seq for judged in batch})
-    return [replace(judged, fields=there[seq].body) if (seq := judged.row.seq) in there else judged for judged in batch]
+    @property
+    def document(self) -> Flag:
+        """The flag as it is answered and exported."""
+        return flag_document(self.row, self.accuracy, self.updated_ms)
 
 
 def flags(log: LogReader, as_of_ms: int, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
@@ -49,7 +49,8 @@ def flags(log: LogReader, as_of_ms: int, size: int = 4_096) -> Iterator[list[Jud
     in_force: dict[str, VerdictInForce] | None = None
     for rows in log.flags_after(size=size):
         in_force = verdicts(log, as_of_ms) if in_force is None else in_force
-        yield [_judged(row, in_force.get(row.event)) for row in rows]
+        there = log.records_at({row.seq for row in rows})
+        yield [judged(row, in_force.get(row.event), there.get(row.seq)) for row in rows]
 
 
 def verdicts(log: LogReader, as_of_ms: int | None = None, after: int = 0) -> dict[str, VerdictInForce]:
@@ -91,7 +92,9 @@ def _take(found: dict[str, VerdictInForce], labels: Iterable[FeedLabel], as_of_m
             found[label.event] = label
 
 
-def _judged(row: FlagRow, standing: VerdictInForce | None) -> JudgedFlag:
+def judged(row: FlagRow, standing: VerdictInForce | None, record: Record | None = None) -> JudgedFlag:
+    """A flag by the verdict in force of its event, with the fields of that."""
+    fields = None if record is None else record.body
     if standing is None:
-        return JudgedFlag(row, PENDING, row.time_ms)
-    return JudgedFlag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms)
+        return JudgedFlag(row, PENDING, row.time_ms, fields)
+    return JudgedFlag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms, fields)

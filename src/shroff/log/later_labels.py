@@ -47,14 +47,18 @@ def now_of(log: LogReader, now_ms: int) -> int:
     return now_ms if newest_ms is None else max(now_ms, newest_ms)
 
 
-def last_moment(log: LogReader, now_ms: int) -> int | None:
+def last_moment(log: LogReader, now_ms: int, as_of_ms: int | None = None) -> int | None:
     """The time of the last record of a log: the default `as_of` of every answer; None without events.
+
+    Where somebody named a moment, `as_of_ms`, it is that.
 
     The last record is the one with the latest time, wherever it stands: an event counts with the time at which it
     happened, a label with the time at which it became known. A label that becomes known only after now is passed over.
 
     Cost: a pass over the log for its labels.
     """
+    if as_of_ms is not None:
+        return as_of_ms
     return latest(log.watermark_ms(), (record.time_ms for records in log.labels_after() for record in records), now_ms)
 
 

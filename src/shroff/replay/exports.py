@@ -13,12 +13,11 @@ from shroff.errors import UsageError, nearest
 from shroff.events.definitions import Events
 from shroff.events.event import canonical_text, time_text
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
-from shroff.log.flags import JudgedFlag, flags, with_fields
+from shroff.log.flags import JudgedFlag, flags
 from shroff.log.later_labels import now_of
 from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.delivering_rows import flag_document
-from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, LogReader, Record
+from shroff.streams.log import DecisionRow, LateEvent, Log, LogBeside, Record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +55,7 @@ def known_by(kind: ExportKind, as_of_ms: int | None, now_ms: int) -> ExportKind:
 
     def batches(log: Log) -> Iterator[list[Any]]:
         upto_ms = now_of(log, now_ms) if as_of_ms is None else as_of_ms
-        for batch in _flags(log, upto_ms) if is_flags else kind.batches(log):
+        for batch in flags(log, upto_ms) if is_flags else kind.batches(log):
             known = [record for record in batch if record.time_ms <= upto_ms]
             if known:
                 yield known
@@ -253,20 +252,13 @@ def _late_row(late: LateEvent) -> JsonObject:
 _FLAG_COLUMNS = "seq rule entity key event reason accuracy time updated id created fields".split()
 
 
-def _flags(log: LogReader, as_of_ms: int) -> Iterator[list[JudgedFlag]]:
-    for batch in flags(log, as_of_ms):
-        yield with_fields(log, batch)
-
-
 def _flag_row(flag: JudgedFlag) -> JsonObject:
     created, fields = _Time(flag.time_ms), None if flag.fields is None else flag.fields.decode()
-    document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
-    return document | {"created": created, "time": created, "updated": _Time(flag.updated_ms), "fields": fields}
+    return flag.document | {"created": created, "time": created, "updated": _Time(flag.updated_ms), "fields": fields}
 
 
 def _flag_line(flag: JudgedFlag) -> bytes:
-    document = flag_document(flag.row, flag.accuracy, flag.updated_ms)
-    return to_json(document if flag.fields is None else document | {"fields": msgspec.Raw(flag.fields)})
+    return to_json(flag.document if flag.fields is None else flag.document | {"fields": msgspec.Raw(flag.fields)})
 
 
 KINDS = {
@@ -275,6 +267,6 @@ KINDS = {
     ),
     "events": ExportKind("events", _events, _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
     "late": ExportKind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
-    "flags": ExportKind("flags", lambda log: _flags(log, now_of(log, 0)), _flag_line, _FLAG_COLUMNS, _flag_row),
+    "flags": ExportKind("flags", lambda log: flags(log, now_of(log, 0)), _flag_line, _FLAG_COLUMNS, _flag_row),
     "labels": ExportKind("labels", lambda log: log.labels_after(), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
 }

@@ -182,10 +182,8 @@ def facts_asked(context: ProjectContext, request: KeyAtMoment) -> FactsDocument:
         cut = {name: ms for name, time in since.items() if (ms := moment_ms(time, f"since {name}")) is not None}
     else:
         cut = moment_ms(since, "since")
-    known_ms = moment_ms(request.known_at, "known_at")
-    question = FactsQuestion(
-        request.entity, key, moment_ms(request.as_of), request.features, cut, request.seq, known_ms
-    )
+    at = request.seq, moment_ms(request.known_at, "known_at")
+    question = FactsQuestion(request.entity, key, moment_ms(request.as_of), request.features, cut, *at)
     with context.log.reading() as log:
         most = KEY_EVENTS_MAX if is_served(context) else EVENTS_MAX
         return facts_of(question, context.definitions, log, context.now_ms(), most)

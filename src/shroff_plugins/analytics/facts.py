@@ -140,9 +140,9 @@ def _moment(question: FactsQuestion, log: Log, now_ms: int) -> tuple[int, int]:
         if known_ms is not None:
             raise UsageError("give --seq or --known-at, not both.")
         record = log.records_at([seq]).get(seq)
-        if record is None and (as_of_ms is None or not 0 < seq <= last):
+        if record is None:
             raise UsageError(f"the log has no record at sequence number {seq}; its last one is {last}.")
-        return as_of_ms if record is None or as_of_ms is not None else record.time_ms, seq - 1
+        return record.time_ms if as_of_ms is None else as_of_ms, seq - 1
     if known_ms is not None:
         last = bisect_right(range(1, last + 1), known_ms, key=lambda seq: log.ingested(seq - 1, seq)[0][1] or 0)
     return next(at_ms for at_ms in (as_of_ms, known_ms, log.watermark_ms(), now_ms) if at_ms is not None), last

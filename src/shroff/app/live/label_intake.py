@@ -67,13 +67,12 @@ class Labelling(ProjectPart):
         from shroff.log.writer import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
-        known_at = more.get("known_at")
-        given = {"event": event, "verdict": verdict, "known_at": time_text(self._context.now_ms())}
+        known_at, now_ms = more.get("known_at"), self._context.now_ms()
+        given = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
         given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
         intake = intake_of(self._context, keeps_hashes=True)
         submission = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
-        now_ms = self._context.now_ms()
         submission = undated(submission) if known_at is None else timely(submission, self._definitions, now_ms)
         action, label = None, submission.label
         if submission.refusal is not None:

@@ -436,8 +436,7 @@ class Promotions(ProjectPart):
         pair = tried_pair(scoring, models)
         if pair is not None:
             with self._log.reading() as log:
-                as_of_ms = moment_ms(as_of)
-                as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
+                as_of_ms = last_moment(log, self._context.now_ms(), moment_ms(as_of))
                 return compare_tried(log, self._definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading)
         first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
         return compare_tested(

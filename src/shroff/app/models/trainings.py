@@ -233,8 +233,7 @@ class Training(ProjectPart):
             tuple(said),
         )
         with self._log.reading() as log:
-            as_of_ms = moment_ms(as_of)
-            as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = last_moment(log, self._context.now_ms(), moment_ms(as_of))
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             report = train_model(

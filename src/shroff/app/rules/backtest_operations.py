@@ -170,8 +170,7 @@ class LogBacktests(ProjectPart):
                 log, _ = opened.enter_context(taking)
             else:
                 log = opened.enter_context(self._log.reading())
-            as_of_ms = moment_ms(how.get("as_of"))
-            as_of_ms = last_moment(log, self._context.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = last_moment(log, self._context.now_ms(), moment_ms(how.get("as_of")))
             report = backtest(
                 log,
                 definitions,

@@ -154,8 +154,7 @@ def suggest_rules(
     context, definitions = project.context, project.definitions
     answer = RuleSuggestions(currency=definitions.settings.currency)
     with context.log.reading() as log:
-        as_of_ms = moment_ms(request.as_of)
-        as_of_ms = last_moment(log, context.now_ms()) if as_of_ms is None else as_of_ms
+        as_of_ms = last_moment(log, context.now_ms(), moment_ms(request.as_of))
         if as_of_ms is None:
             return answer
         answer.as_of = time_text(as_of_ms)

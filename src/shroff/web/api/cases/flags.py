@@ -16,7 +16,7 @@ from shroff.events.mapping import LABEL
 from shroff.explain.entities import fields_of
 from shroff.explain.links import check_entity
 from shroff.features.key_texts import stored_text
-from shroff.log.flags import ACCURACY
+from shroff.log.flags import ACCURACY, judged
 from shroff.log.flags import verdicts as verdicts_as_of
 from shroff.log.history import Said, said_last
 from shroff.log.later_labels import now_of
@@ -24,8 +24,8 @@ from shroff.operations.pagination import LIMIT_MAX, BadQueryError, cursor_of, li
 from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.runtime.values import replace
-from shroff.streams.delivering_rows import Flag, flag_document
-from shroff.streams.log import PENDING, FlagRow
+from shroff.streams.delivering_rows import Flag
+from shroff.streams.log import FlagRow
 from shroff.web.api.events import label_shown
 from shroff.web.http.messages import PROBLEM, Json, Request, decoded
 from shroff.web.http.problems import ProblemError
@@ -165,7 +165,7 @@ async def judge(service: Service, request: Request) -> Json[FlagShown]:
         "verdict": said.verdict,
         "source": said.source,
         "known_at": time_text(service.project.context.now_ms()),
-        **({"reason": given.reason} if given.reason else {}),
+        "reason": given.reason,
     }
     reader = service.writer.label_reader()
     submission = undated(reader.one(LABEL, to_json(label), request.who.id))
@@ -204,9 +204,11 @@ async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, Verd
     """
     wanted, now_ms = frozenset(events), service.project.context.now_ms()
 
-    def standing(writer: Writer, log: Log) -> dict[str, VerdictInForce]:
-        known = writer.state.standings
+    def only(known: Mapping[str, VerdictInForce]) -> dict[str, VerdictInForce]:
         return {name: known[name] for name in wanted if name in known}
+
+    def standing(writer: Writer, log: Log) -> dict[str, VerdictInForce]:
+        return only(writer.state.standings)
 
     def read() -> dict[str, VerdictInForce]:
         with service.project.log.reading() as log:
@@ -215,8 +217,7 @@ async def in_force(service: Service, events: Sequence[str]) -> Mapping[str, Verd
     def known() -> Mapping[str, VerdictInForce]:
         with service.project.log.reading() as log:
             as_of_ms = now_of(log, now_ms)
-            every = found if as_of_ms >= newest_ms else verdicts_as_of(log, as_of_ms)
-            return {name: every[name] for name in wanted if name in every}
+            return found if as_of_ms >= newest_ms else only(verdicts_as_of(log, as_of_ms))
 
     if not wanted:
         return {}
@@ -236,8 +237,7 @@ def known_key(project: Project, entity: str, key: str) -> str:
 
 def document(row: FlagRow, standing: VerdictInForce | None) -> Flag:
     """A flag as its caller may see it. Its id is its sequence number and rule."""
-    updated_ms = row.time_ms if standing is None else standing.known_at_ms
-    return flag_document(row, PENDING if standing is None else ACCURACY.get(standing.verdict, PENDING), updated_ms)
+    return judged(row, standing).document
 
 
 def _page(project: Project, entity: str, key: str, before: tuple[int, str] | None, limit: int) -> list[Flagged]:
