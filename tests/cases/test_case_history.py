@@ -8,7 +8,7 @@ from shroff.cases import case_actions, dispositions
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, Happened
 from shroff.cases.case_history import CaseHistory, told_by
 from shroff.cases.timers import carry_out
-from shroff.log.label_feed import FeedLabel
+from shroff.log.flags import FeedLabel
 from shroff.runtime.values import replace
 from tests.support.cased import ANN, BEN, alert, denial, services
 from tests.support.log_rows import NOW_MS

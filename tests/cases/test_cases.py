@@ -14,7 +14,7 @@ from shroff.cases.pending_changes import SideEffects, refund_units
 from shroff.cases.timers import carry_out
 from shroff.errors import NotAllowedError, UsageError
 from shroff.language.values import DAY_MS
-from shroff.log.label_feed import FeedLabel
+from shroff.log.flags import FeedLabel
 from shroff.people import keys
 from shroff.people.access import RIGHTS, Right, Role
 from shroff.people.store import AuditFilter, Desk, rows_of

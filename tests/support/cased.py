@@ -16,7 +16,7 @@ from shroff.cases.alert_consumer import Opening, take_in
 from shroff.cases.case import STATES, Alert, Case, CaseFilter
 from shroff.cases.case_service import CaseService
 from shroff.cases.sql import CaseStore
-from shroff.log.label_feed import FeedLabel
+from shroff.log.flags import FeedLabel
 from shroff.people.access import RIGHTS, Role, Who
 from shroff.people.audit import sealing, verify
 from shroff.people.store import User, rows_of

@@ -17,7 +17,7 @@ from shroff.cases.case import SNOOZED, Alert, Case
 from shroff.cases.case_history import past_of
 from shroff.cases.label_effects import followed, write_labels
 from shroff.engine.exploration import SAMPLED
-from shroff.log.label_feed import FeedLabel, heard
+from shroff.log.flags import FeedLabel, heard
 from shroff.project.settings.casework import CaseSettings
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log

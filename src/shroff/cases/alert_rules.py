@@ -21,8 +21,8 @@ from shroff.events.labels import VerdictInForce
 from shroff.explain.key_events import KeyFinder
 from shroff.json_types import TextMapping
 from shroff.language.values import key_text, parse_duration, rescale_half_even
+from shroff.log.flags import CUSTOMER, FeedLabel, standings_before
 from shroff.log.history import Control, Records
-from shroff.log.label_feed import CUSTOMER, FeedLabel, standings_before
 from shroff.log.writer import Prepared
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.parse_cache import ReadOnce

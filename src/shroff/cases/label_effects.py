@@ -12,7 +12,7 @@ from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.engine.exploration import SAMPLED
 from shroff.events.definitions import ANALYST
 from shroff.events.labels import VerdictInForce
-from shroff.log.label_feed import CUSTOMER, FeedLabel
+from shroff.log.flags import CUSTOMER, FeedLabel
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:

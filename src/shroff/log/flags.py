@@ -1,4 +1,4 @@
-"""Flags as they are read: with the accuracy that follows from the labels of their events.
+"""Flags as they are read: with the accuracy that follows from the labels of their events; and labels as they are heard.
 
 A hit becomes a flag in `engine.verdicts.record_hits`. A flag is kept at the place of the event that raised it and
 never changed; whether it was right is said by the verdict in force of that event, wherever a flag is shown, so
@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from threading import Lock
 
+from shroff.engine.stored import stored
 from shroff.events.labels import VerdictInForce
-from shroff.log.label_feed import FeedLabel, heard
+from shroff.log.history import Said
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.delivering_rows import Flag, flag_document
 from shroff.streams.log import PENDING, FlagRow, Log, LogReader, Record
 
+CUSTOMER = "customer"  # the source whose word is weak: it settles nothing
 ACCURATE = "ACCURATE_PREDICTION"
 FALSE_ALARM = "FALSE_ALARM"
 ACCURACY = {"fraud": ACCURATE, "genuine": FALSE_ALARM}
@@ -98,3 +100,48 @@ def judged(row: FlagRow, standing: VerdictInForce | None, record: Record | None 
     if standing is None:
         return JudgedFlag(row, PENDING, row.time_ms, fields)
     return JudgedFlag(row, ACCURACY.get(standing.verdict, PENDING), standing.known_at_ms, fields)
+
+
+# ---- labels, as they are heard
+
+
+class FeedLabel(VerdictInForce):
+    """One label of the log. `event` is its full id, such as `payment/p-1`."""
+
+    seq: int
+    event: str
+
+    @property
+    def named(self) -> tuple[str, str]:
+        """Its event by type and id."""
+        type_, _, id_ = self.event.partition("/")
+        return type_, id_
+
+    @property
+    def is_denial(self) -> bool:
+        """Whether a customer says that it was not them, or that the decision is wrong (`unclear`)."""
+        return self.source == CUSTOMER and self.verdict in {"fraud", "unclear"}
+
+
+def heard(log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[FeedLabel]:
+    """Labels of `after < seq <= upto`, in order. Cost: 0.1 µs per record without a label, 5 µs per label.
+
+    Raises: StorageError where the log is damaged.
+    """
+    for records in log.labels_after(after, upto):
+        for record in records:
+            said = stored(record.body, Said, f"the label at sequence number {record.seq}")
+            yield FeedLabel(said.verdict, said.source, record.time_ms, record.seq, record.id.rpartition("#")[0])
+
+
+def standings_before(log: LogReader, labels: Collection[FeedLabel], after: int) -> dict[str, VerdictInForce]:
+    """Active labels of the events of some labels before these, by the labels behind a place, by events.
+
+    Events without a label before are left out. Cost: as `heard`, of all in between.
+    """
+    until = {label.event: label.seq for label in labels}
+    found: dict[str, VerdictInForce] = {}
+    for label in heard(log, after, max(until.values(), default=0)):
+        if label.seq < until.get(label.event, 0) and label.takes_over(found.get(label.event)):
+            found[label.event] = label
+    return found

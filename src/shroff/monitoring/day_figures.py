@@ -154,7 +154,7 @@ def _add_labels(
             verdict = counted_verdict(label.verdict, label.reason, friendly[type_])
             if friendly[type_]:  # of the same verdict one may be friendly, another not
                 new, before = VerdictInForce(verdict, label.source, record.time_ms), counted.get(label.event)
-                if changes or (before is not None and before.gives_way_to(new)):
+                if changes or (before is not None and new.takes_over(before)):
                     changes = changes or before is None or before.verdict != verdict
                     counted[label.event] = new
             if day is not None:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import field
 
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.log.flags import verdicts
-from shroff.log.label_feed import heard
+from shroff.log.flags import heard, verdicts
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.questions import (
