@@ -68,7 +68,8 @@ def test_no_precision_is_shown_before_all_hits_are_counted(tmp_path, monkeypatch
     monkeypatch.setattr(hit_records, "_BLOCK", 2)
     bank, records = Bank(tmp_path), HitRecords()
     pay(bank, 1, 9)
-    bank.project.label("payment/p-9", "fraud", known_at="2026-12-01T00:00:00Z")
+    bank.clock_ms += 200 * DAY_MS
+    bank.project.label("payment/p-9", "fraud")
     with closing(bank.project.log.open(read_only=True)) as log:
         records.follow(log, bank.project.definitions, 0.0)
         rule = next(iter(records.by_rule))
@@ -87,7 +88,8 @@ def test_without_any_label_of_its_type_nobody_knows_the_precision_of_a_rule(tmp_
         records.follow(log, bank.project.definitions)
         rule = next(iter(records.by_rule))
         without = records.record(rule, bank.project.definitions)
-    bank.project.label("payment/p-2", "genuine", known_at="2026-12-01T00:00:00Z")
+    bank.clock_ms += 200 * DAY_MS
+    bank.project.label("payment/p-2", "genuine")
     with closing(bank.project.log.open(read_only=True)) as log:
         records.follow(log, bank.project.definitions)
         labeled = records.record(rule, bank.project.definitions)
@@ -99,7 +101,8 @@ def test_without_any_label_of_its_type_nobody_knows_the_precision_of_a_rule(tmp_
 def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):
     bank, records = Bank(tmp_path), HitRecords()
     pay(bank, 1, 1)
-    bank.project.label("payment/p-1", "genuine", known_at="2999-01-01T00:00:00Z")
+    label = {"event": "payment/p-1", "verdict": "genuine", "known_at": "2999-01-01T00:00:00Z"}
+    assert bank.project.labelling.add_rows([label], "labels.jsonl").labels.appended == 1
     with closing(bank.project.log.open(read_only=True)) as log:
         records.follow(log, bank.project.definitions, clock_ms=bank.clock_ms)
         (event,) = records.events.values()

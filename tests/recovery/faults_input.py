@@ -57,7 +57,7 @@ def _events(events: int, seed: int, chance: Random) -> Iterator[dict[str, str] |
             yield {**item.event, "payment_id": f"late-{number}", "paid_at": "2025-01-01T00:00:00Z"}
         elif draw < 0.06:  # its event comes within a minute, or never
             waits_for = f"payment/p-{number + chance.randrange(1, 60)}"
-            yield {"event": waits_for, "verdict": "fraud", "source": "customer", "known_at": "2027-01-01T00:00:00Z"}
+            yield {"event": waits_for, "verdict": "fraud", "source": "customer", "known_at": "2026-10-01T00:00:00Z"}
         elif draw < 0.10:  # labels of the bank come weeks later; these come soon, so that there are some
             soon = {"event": f"payment/{item.event['payment_id']}", "verdict": "genuine", "source": "analyst"}
             yield {**soon, "known_at": item.event["paid_at"]}

@@ -119,7 +119,7 @@ def write_events(path: Path, events: int, seed: int) -> Path:
                 "event": f"payment/p-{number + 400}",
                 "verdict": "fraud",
                 "source": "customer",
-                "known_at": "2027-01-01T00:00:00Z",
+                "known_at": "2026-10-01T00:00:00Z",
             }
             lines.append(msgspec.json.encode({"label": label}))
         if number % 59 == 23:  # in the same batch as its event, or before it

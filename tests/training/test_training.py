@@ -198,7 +198,8 @@ def test_who_wants_no_gates_says_so_and_the_manifest_keeps_it(tmp_path: Path, da
 def test_a_label_that_is_known_only_after_now_moves_no_windows(tmp_path: Path, days: Path):
     project = bank(tmp_path, days)
     before = project.train()
-    project.label("payment/p3-7", "fraud", source="chargeback", known_at="2999-01-01T00:00:00Z")
+    label = {"event": "payment/p3-7", "verdict": "fraud", "source": "chargeback", "known_at": "2999-01-01T00:00:00Z"}
+    project.labelling.add_rows([label], "labels.jsonl")
     report = project.train()
     (remark,) = (row for row in report.remarks if "after now" in row)
 
