@@ -62,7 +62,7 @@ def _project(context: click.Context) -> config.ProjectPaths | None:
 
 
 def _types(context: click.Context) -> dict[str, bool]:
-    """The event types as events.yaml has them now, and whether each is decided; none where there is no project."""
+    """Offers event types: those that events.yaml has now, each with whether it is decided; none without a project."""
     from shroff.events.keys import EVENTS
     from shroff.language.yaml import text as yamltext
 
@@ -92,6 +92,7 @@ def offers(found: Callable[[click.Context], Iterable[str]]) -> Offer:
     def offer(context: click.Context, _parameter: click.Parameter, begun: str) -> list[CompletionItem]:
         return [CompletionItem(word) for word in found(context) if word.startswith(begun)]
 
+    offer.__doc__ = found.__doc__
     return offer
 
 

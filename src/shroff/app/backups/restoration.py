@@ -18,7 +18,7 @@ from shroff.app.backups.creation import BackupNote, pages_of, write_note
 from shroff.app.backups.project_files import LOG_FILE, fingerprint, unreadable
 from shroff.app.backups.server_logs import restore_log, restored_tool
 from shroff.app.backups.sqlite_pages import apply_pages
-from shroff.app.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Vault
+from shroff.app.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Vault, points_of
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
@@ -70,7 +70,7 @@ def point_at(vault: Vault, to_ms: int | None) -> tuple[int, tuple[int, ...]]:
 
     Raises: UsageError where there is none.
     """
-    numbers = vault.points()
+    numbers = points_of(vault)
     if to_ms is None:
         return numbers[-1], ()
 

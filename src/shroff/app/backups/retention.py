@@ -12,7 +12,7 @@ from shroff import config
 from shroff.app.backups.creation import BackupWriter, read_note
 from shroff.app.backups.restoration import log_damage
 from shroff.app.backups.server_logs import ServerBackupWriter, dump_tool
-from shroff.app.backups.vault import BackupPoint, DamagedError, Vault, read_key
+from shroff.app.backups.vault import BackupPoint, DamagedError, Vault, points_of, read_key
 from shroff.app.lakes import Lakes
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
@@ -80,7 +80,7 @@ def check_follows(context: ProjectContext) -> None:
 
 def listed(vault: Vault) -> tuple[list[BackupPoint], dict[int, str]]:
     """Backups, oldest first; and those whose point is damaged, with the reason. Raises: as `Vault.points`."""
-    vault.points()
+    points_of(vault)
     return vault.readable()
 
 
@@ -89,7 +89,7 @@ def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
 
     The log of the newest point is checked as `doctor` does, and where it is damaged those of full ones before it.
     """
-    numbers, sizes = vault.points(), vault.pieces()
+    numbers, sizes = points_of(vault), vault.pieces()
     read: TextDict = {}  # why each piece cannot be used; empty where it can
     damaged: dict[int, str] = {}
     before: tuple[int, str] = (0, "")

@@ -227,14 +227,6 @@ class Vault:
         names = (point.name.rpartition("/")[2] for point in self._objects.list(POINTS))
         return [int(name) for name in names if name.isdecimal()]
 
-    def points(self) -> list[int]:
-        """The points, oldest first. Raises: UsageError where there is none; as `open`."""
-        self.open()
-        if numbers := self.numbers():
-            return numbers
-        words = "Its pieces are of one that was stopped before its end, and the next one uses them. "
-        raise UsageError(f"{self.address} has no complete backup. {words if self.pieces() else ''}{_MAKE}")
-
     def point(self, number: int) -> tuple[BackupPoint, str]:
         """A point, and its hash. Raises: DamagedError where it is altered; StorageError where it cannot be read."""
         found = self._objects.get(point_name(number))
@@ -330,6 +322,15 @@ class Vault:
 
 _MAKE = "Make one with 'shroff backup create'."
 _CURE = "'shroff backup verify' shows which backups can be restored"
+
+
+def points_of(vault: Vault) -> list[int]:
+    """The points of a place, oldest first. Raises: UsageError where there is none; as `Vault.open`."""
+    vault.open()
+    if numbers := vault.numbers():
+        return numbers
+    words = "Its pieces are of one that was stopped before its end, and the next one uses them. "
+    raise UsageError(f"{vault.address} has no complete backup. {words if vault.pieces() else ''}{_MAKE}")
 
 
 def read_key(path: Path) -> bytes:
