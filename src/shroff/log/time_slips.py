@@ -83,21 +83,15 @@ def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: 
 
 def dated(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
     """The same submissions of a file, as a log takes them: neither too far ahead of the clock, nor slips."""
-    found = marked(submissions, definitions, now_ms)
-    return (submission if submission.label else timely(submission, definitions, now_ms) for submission in found)
+    return (timely(submission, definitions, now_ms) for submission in marked(submissions, definitions, now_ms))
 
 
 def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Submission:
-    """The submission, which arrives now; refused where the time of its event or label is too far ahead of that."""
-    event, label = submission.event, submission.label
-    if event is not None:
-        at_ms, field = event.time_ms, definitions.events.types[event.type].time_field
-    elif label is not None:
-        at_ms, field = label.known_at_ms, "known_at"
-    else:
+    """The submission, which arrives now; refused where its event claims to be too far ahead of that."""
+    if (event := submission.event) is None:
         return submission
-    words = too_early(at_ms, field, definitions.settings, now_ms)
-    return replace(submission, event=None, label=None, refused=event, refusal=words) if words else submission
+    words = too_early(event.time_ms, definitions.events.types[event.type].time_field, definitions.settings, now_ms)
+    return replace(submission, event=None, refused=event, refusal=words) if words else submission
 
 
 def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:

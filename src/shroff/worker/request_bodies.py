@@ -13,6 +13,7 @@ from shroff.events.event import has_column_form
 from shroff.events.formats.encodings import json_columns
 from shroff.events.formats.lines import Line
 from shroff.events.intake import FieldMistakes, Intake, Submission
+from shroff.events.mapping import LABEL
 from shroff.events.raw_values import REQUEST_DEPTH_MAX
 from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import LineOrigin, LiveForms
@@ -82,7 +83,7 @@ class RequestReader:
         )
         if mistakes is not None:
             mistakes += own.found
-        return timely(read, self.definitions, self._now_ms())
+        return read if type_name == LABEL else timely(read, self.definitions, self._now_ms())
 
     def refused(
         self, mapped: EventType, columns: Mapping[str, object] | None, raw: bytes, place: str, words: str

@@ -63,7 +63,6 @@ class Labelling(ProjectPart):
 
         from shroff.events.intake import undated
         from shroff.events.raw_values import text_of
-        from shroff.log.time_slips import timely
         from shroff.log.writer import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
@@ -73,7 +72,7 @@ class Labelling(ProjectPart):
         raw = msgspec.json.encode({"label": given})
         intake = intake_of(self._context, keeps_hashes=True)
         submission = intake.submit("label", given, source="shroff label", place="1", raw=raw, is_strict=True)
-        submission = undated(submission) if known_at is None else timely(submission, self._definitions, now_ms)
+        submission = undated(submission) if known_at is None else submission
         action, label = None, submission.label
         if submission.refusal is not None:
             self._requests.needs_log(f"and the label was refused: {submission.refusal}")

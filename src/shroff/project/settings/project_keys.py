@@ -48,7 +48,6 @@ class _ProjectSettings:
         Example: 7d
     ahead: How far ahead of the clock the time of an event may be, whether it is live or comes from a file; events
         beyond that are quarantined. `off` takes all of them: for synthetic data of the future.
-        It also bounds the `known_at` of labels, unless they come from files.
         Default: 1d
         Example: 1h
         Example: off
