@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
-from shroff.events.labels import VerdictInForce, in_force
+from shroff.events.labels import VerdictInForce
 from shroff.explain import hit_records
 from shroff.explain.hit_records import HitRecords
 from shroff.streams.log import Batch, HitRow, Record
@@ -83,7 +83,8 @@ def naive(log: MemoryLog, after: int) -> dict[int, tuple[dict[str, bool], str]]:
             )
     there = {}
     for seq, hit_by in rules.items():
-        held = in_force(said.get(f"payment/p-{seq}", []))
+        heard = reversed(said.get(f"payment/p-{seq}", []))  # of equally strong ones the last is in force
+        held = max(heard, key=lambda label: label.strength, default=None)
         if hit_by:
             there[seq] = hit_by, "" if held is None else held.verdict
     return there
