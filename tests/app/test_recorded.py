@@ -95,6 +95,18 @@ def test_labels_of_which_none_is_taken_are_not_recorded_as_if_they_were(project,
     assert told(project) == []
 
 
+def test_labels_that_were_taken_before_their_rows_broke_off_are_recorded(project, monkeypatch):
+    monkeypatch.setattr("shroff.worker.inbox.ROWS_MAX", 1)
+
+    def rows():
+        yield {"event": "payment/p0", "verdict": "fraud", "known_at": "2026-04-01T00:00:00Z"}
+        raise OSError("the share went away")
+
+    with pytest.raises(OSError, match="the share"):
+        project.labelling.add_rows(rows(), "rows")
+    assert told(project) == [("program", "label.file", "file rows", None)]
+
+
 def test_quarantine_and_outbox_are_recorded(project):
     project.decide([ROWS[0] | {"id": "bad", "amount": "x"}, ROWS[0] | {"id": "bad2", "amount": "y"}], as_type="payment")
     project.quarantine.retry([1])

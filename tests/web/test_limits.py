@@ -81,7 +81,7 @@ def test_whoever_is_told_that_a_service_has_begun_can_connect_to_it(bank, monkey
 def test_the_first_signal_ends_cleanly_and_the_second_at_once_whatever_a_thread_still_does(monkeypatch):
     left, running = list[int](), SimpleNamespace(should_exit=False)
     monkeypatch.setattr(os, "_exit", left.append)
-    handle = server._ended(running, lambda: setattr(running, "should_exit", True))
+    handle = server._ended(lambda: setattr(running, "should_exit", True))
     handle()
     assert (running.should_exit, left) == (True, [])
     handle()

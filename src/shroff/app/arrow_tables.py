@@ -183,7 +183,7 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import exported
 
         with self._log.reading() as log:
-            return exported(log, self._definitions.events, name)
+            return exported(log, self._definitions.events, name, self._context.now_ms())
 
     def _left_out(self) -> LeftOut:
         from shroff.log.state.feature_events import LeftOut

@@ -94,9 +94,9 @@ def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
-def exported(log: Log, events: Events, name: str) -> pa.Table:
-    """Table of the export with this name, as `shroff export --format parquet` writes it."""
-    kind = exports.with_amounts(exports.kind_of(name), events)
+def exported(log: Log, events: Events, name: str, now_ms: int = 0) -> pa.Table:
+    """Table of the export with this name, as `shroff export --format parquet` writes it; of flags, as known now."""
+    kind = exports.known_by(exports.with_amounts(exports.kind_of(name), events), None, now_ms)
     return whole(exports.schema(kind), exports.tables(log, kind))
 
 

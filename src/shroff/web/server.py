@@ -175,7 +175,7 @@ async def _serve(
 
     loop.set_exception_handler(told)
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, _ended(server, end))
+        loop.add_signal_handler(number, _ended(end))
     async with working(project, gate, desk, options, tell=tell, ended=end) as home:
         organizations.running[HOME], service = home, home.service
         if service.work.has_begun and not server.should_exit:
@@ -190,18 +190,20 @@ async def _serve(
     return service
 
 
-def _ended(server: uvicorn.Server, end: Callable[[], None]) -> Callable[[], Any]:
+def _ended(end: Callable[[], None]) -> Callable[[], Any]:
     """The first signal ends cleanly, the second at once: what was answered is stored, as after a kill.
 
     A thread that compiles kernels or reads the log cannot be told to end.
     """
+    came = list[bool]()
 
     def handle() -> None:
-        if server.should_exit:
+        if came:
             for stream in (sys.stdout, sys.stderr):
                 with suppress(OSError, ValueError):
                     stream.flush()
             os._exit(128 + signal.SIGINT)
+        came.append(True)
         end()
 
     return handle

@@ -17,7 +17,7 @@ from shroff.runtime.progress import Progress, counted
 from shroff.streams.log import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from datetime import datetime
     from decimal import Decimal
     from pathlib import Path
@@ -92,16 +92,19 @@ class Labelling(ProjectPart):
 
     def add_file(self, file: Path, progress: Progress | None = None) -> IngestReport:
         """Record the labels of a file, as `ingest` does; beside a writer, through the inbox in batches."""
-        try:
-            report = EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
-        except LogBusyError:
-            report = self._label_file_beside(file, progress)
-        return self._audited(file.name, report)
+
+        def take() -> IngestReport:
+            try:
+                return EventIngest(self._context).ingest(file, as_type="label", is_hashed=True, progress=progress)
+            except LogBusyError:
+                return self._label_file_beside(file, progress)
+
+        return self._audited(file.name, take)
 
     def add_rows(self, rows: Iterable[JsonMapping], source: str) -> IngestReport:
         """Record labels that no mapping reads: their fields as they are, each by its place among the rows."""
         intake = intake_of(self._context, keeps_hashes=True)
-        report = self._recorded(
+        labels = (
             intake.submit(
                 "label",
                 row,
@@ -112,14 +115,18 @@ class Labelling(ProjectPart):
             )
             for line, row in enumerate(rows, start=1)
         )
-        return self._audited(source, report)
+        return self._audited(source, lambda: self._recorded(labels))
 
-    def _audited(self, name: str, report: IngestReport) -> IngestReport:
-        """The report, whose counts are in the audit log now, unless nothing was taken."""
-        counts = report.labels
-        if counts.appended or counts.pending:
-            self._people.record(Action("label.file", f"file {name}", None, counts))
-        return report
+    def _audited(self, name: str, take: Callable[[], IngestReport]) -> IngestReport:
+        """Take labels; the audit log has their counts then, unless none was taken; none where that failed midway."""
+        end, counts = self._requests.end_of_log(), None
+        try:
+            report = take()
+            counts = report.labels
+            return report
+        finally:
+            if self._requests.end_of_log() > end if counts is None else counts.appended or counts.pending:
+                self._people.record(Action("label.file", f"file {name}", None, counts))
 
     def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
         """Record labels of a program: `event` and the other fields of a label in each row, whatever mapping files have.
