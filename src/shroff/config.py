@@ -8,13 +8,13 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, refused
+from shroff.errors import DefinitionError, LogBusyError, Problem, StorageError, UsageError, nearest, os_words, refused
 from shroff.json_types import TextDict
 from shroff.runtime import contents
 from shroff.runtime.atomic_files import (
@@ -332,7 +332,7 @@ def bytes_of(path: Path | str) -> bytes:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (as often)
             return file.readall()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageError(os_words(error, path, " cannot be read")) from None
 
 
 def text_of(data: bytes, name: str, problems: list[Problem]) -> str:
@@ -389,34 +389,28 @@ def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:
         raise refused(error, f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
 
 
-@contextmanager
-def editing(places: ProjectPaths) -> Iterator[None]:
+def editing(places: ProjectPaths) -> AbstractContextManager[None]:
     """The project's files for this process alone among those that change them; others wait.
 
     Raises: StorageError where the folder of the log cannot be written.
     """
-    path = places.state / "edit.lock"
-    try:
-        make_folder(places.state)
-        file = private(path, "a")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was changed.") from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    return alone(places.state / "edit.lock")
 
 
 @contextmanager
-def alone(path: Path, words: str) -> Iterator[None]:
-    """A lock at this path, which ends with the process. Raises: LogBusyError with these words; StorageError."""
+def alone(path: Path, words: str = "") -> Iterator[None]:
+    """A lock at this path, which ends with the process; without words it is waited for.
+
+    Raises: LogBusyError with these words; StorageError.
+    """
     try:
         make_folder(path.parent)
         file = private(path, "a")
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}. Nothing was taken.") from None
+        raise StorageError(f"{os_words(error, path, ' cannot be written')}. Nothing was changed.") from None
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if words else 0))
         except BlockingIOError:
             raise LogBusyError(words) from None
         yield

@@ -26,12 +26,17 @@ A `Problem` is one mistake in a definition, with its place and, where there is o
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, ClassVar
 
+_ROOM = "Make room and try again"
+_CURES = {errno.ENOSPC: _ROOM, errno.EDQUOT: _ROOM, errno.EISDIR: "Move that directory away"}
+_RIGHTS = {errno.EACCES, errno.EPERM}
 FRAMES_MAX = 30  # of an error that the log shows
 COVERED = "[covered]"
 _USER = re.compile(r"(?<=://)[^\s'\"<>]*@|(?<![\w/])[^\s:/@'\"<>(]+:[^\s:/@'\"<>]+@(?=[\w.-]+:\d)")
@@ -170,10 +175,33 @@ class ReadOnlyError(StorageError):
     """The user has no right to write there, or to read a key; nothing was written."""
 
 
+def os_words(error: Exception, path: Path | str = "", failed: str = "") -> str:
+    """What the system says of a file, and what to do where that is known; no full stop. Other errors as they are.
+
+    Args:
+        path: The file, where the error does not name it.
+        failed: What could not be done with it, such as ` cannot be written`.
+    """
+    if not isinstance(error, OSError):
+        return str(error)
+    path = str(path or error.filename or "")
+    is_right = path and error.errno in {*_RIGHTS, errno.ENOTDIR}
+    cure = rights(Path(path)) if is_right else _CURES.get(error.errno or 0, "")
+    return f"{path and f'{path}{failed}: '}{error.strerror or error}{cure and f'. {cure}'}"
+
+
+def rights(path: Path) -> str:
+    """Who may write a file that this user may not, and the command that changes that."""
+    user = os.getuid()
+    for there in (path, *path.parents):
+        if os.path.lexists(there) and not os.access(there, os.W_OK) and (owner := there.lstat().st_uid) != user:
+            return f"{there} belongs to user {owner}. Run as root: chown {user} {there}"
+    return f"Make sure that {path.parent} is a folder that this user (uid {user}) may write to"
+
+
 def refused(error: OSError, words: str) -> StorageError:
     """Refusal by the operating system, in these words: by its rights, or since it failed."""
-    kind = ReadOnlyError if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS} else StorageError
-    return kind(words)
+    return (ReadOnlyError if error.errno in {*_RIGHTS, errno.EROFS} else StorageError)(words)
 
 
 class PrunedError(StateError):

@@ -332,7 +332,7 @@ def test_whoever_writes_beside_a_log_waits_for_its_tables_while_another_process_
 
 def test_a_folder_in_the_place_of_the_file_is_refused(path):
     path.mkdir()
-    with pytest.raises(StorageError, match="cannot be opened"):
+    with pytest.raises(StorageError, match=r"is a directory. Move it away, and restore"):
         SqliteLog(path)
 
 

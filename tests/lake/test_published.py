@@ -253,7 +253,7 @@ def test_a_version_of_another_program_is_refused_until_the_table_is_removed(publ
     [problem] = publish(patient(objects), state, tables, is_thorough=True).problems
     assert stopped_tables(patient(objects), [tables.name]) == [problem]
     reader, found = LakeReader(patient(objects)), nullcontext([tables])
-    assert look_at_lake(lambda: nullcontext(reader), lambda _: found, None).state == WRONG
+    assert look_at_lake(lambda: nullcontext(reader), lambda _: found, 0).state == WRONG
     assert problem.startswith("labels: ")
     assert "by another program" in problem
     published.remove("labels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.whole_log import WholeLog, whole
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
+from shroff.monitoring.doctor import NOTE, WRONG, look_at_lake
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from tests.events.test_unique import label, payment, project
@@ -152,4 +153,7 @@ def test_a_pruned_log_without_its_lake_says_that_records_are_only_there_and_a_wr
         both.log(read_only=True).find("payment", ["p3"])
     with pytest.raises(StorageError, match=words):
         both.write_lake(both.log(read_only=True))
-    assert not list(gone.list())
+    assert list(gone.list()) == []
+    found = look_at_lake(both.lake, lambda _: nullcontext([]), 20)
+    assert (found.state, found.words) == (WRONG, f"{words}, or mount it")
+    assert look_at_lake(both.lake, lambda _: nullcontext([]), 0).state == NOTE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -224,3 +225,10 @@ def test_a_file_that_could_not_be_written_to_its_end_leaves_what_was_there(tmp_p
         file.writelines([b"half", None])
     assert (tmp_path / "text").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+def test_a_disk_that_is_full_is_told_with_the_name_of_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space") as told, whole_file(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert told.value.filename == str(tmp_path / "a.json")

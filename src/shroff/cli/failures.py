@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from shroff.errors import (
     StorageError,
     TransientError,
     UsageError,
+    os_words,
 )
 from shroff.json_types import JsonObject
 from shroff.runtime.logs import failure
@@ -140,20 +140,13 @@ def _detail(error: BaseException, session: Session) -> str:
     if isinstance(error, ShroffError):
         return str(error)
     if isinstance(error, OSError):
-        return _os_words(error)
+        return f"{os_words(error)}."
     if isinstance(error, KeyboardInterrupt | click.exceptions.Abort):
         return f"stopped before the end. {session.stopped}".rstrip()
     return (
         f"this is a bug in shroff, not in your files. No answered event is lost. Report this line, or the file that "
         f"'shroff doctor --bundle FILE' writes: {session.mistake or type(error).__name__}"
     )
-
-
-def _os_words(error: OSError) -> str:
-    words = error.strerror or str(error)
-    where = f"{error.filename}: " if error.filename else ""
-    cure = " Make room and try again." if error.errno in {errno.ENOSPC, errno.EDQUOT} else ""
-    return f"{where}{words}.{cure}"
 
 
 def _leave_quietly() -> int:

@@ -76,6 +76,7 @@ def serve(
         shroff serve --organizations ../banks
     """
     from shroff.cli.demo_kernels import LIVE, kernels_beside
+    from shroff.events.hash_keys import read_key
     from shroff.people import links
     from shroff.people.access import Role
     from shroff.people.keys import all_keys
@@ -95,6 +96,8 @@ def serve(
             first_run(empty, listening, where, session.say)
         project = session.project
         session.stopped = "Answered events are stored."
+        if (key := project.context.paths.hash_key).exists():
+            read_key(key)  # which seals what is done: without it nothing is decided
         others = None if folder is None else partial(projects_in, folder, project.context.paths.folder)
         if others is not None:
             others()

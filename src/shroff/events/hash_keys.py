@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from shroff.config import ProjectPaths, make_folder
-from shroff.errors import StorageError, refused
+from shroff.errors import StorageError, os_words, refused
 from shroff.runtime.atomic_files import remove_unfinished, whole_file
 
 _KEY_BYTES_MIN = 16
@@ -37,6 +37,7 @@ def hasher(places: ProjectPaths, may_make: Callable[[], None] = lambda: None) ->
 
 
 def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
+    """The key, which is made where there is none. Raises: StorageError."""
     try:
         if not path.exists():
             may_make()
@@ -47,7 +48,7 @@ def _hash_key(path: Path, may_make: Callable[[], None]) -> bytes:
         with suppress(OSError):  # of somebody who may only read
             remove_unfinished(path, time.time())
     except OSError as error:
-        raise refused(error, f"{path} cannot be written: {error.strerror}") from None
+        raise refused(error, os_words(error, path, " cannot be written")) from None
     return read_key(path)
 
 
@@ -56,7 +57,7 @@ def read_key(path: Path) -> bytes:
     try:
         key = bytes.fromhex(path.read_text("ascii").strip())
     except OSError as error:
-        raise refused(error, f"{path} cannot be read: {error.strerror}") from None
+        raise refused(error, os_words(error, path, " cannot be read")) from None
     except ValueError:
         key = b""
     if len(key) < _KEY_BYTES_MIN:

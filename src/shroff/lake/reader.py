@@ -21,6 +21,7 @@ RECORDS: Final[Mapping[str, Kind]] = {"events": "event", "labels": "label", "con
 WINDOW = 32_768  # places that are put in order at once
 HELD_BYTES = 256 * 1024 * 1024  # of files that stay in memory, since the next places may need them too
 Row = TypeVar("Row", Record, DecisionRow, FlagRow, HitRow)
+_ONLY = "Records up to sequence number {:,} are only in the lake: bring it back, or mount it"
 
 
 _ONLY = "Records up to sequence number {:,} are only in the lake: bring it back, or mount it"

@@ -7,7 +7,7 @@ import platform
 import sqlite3
 import stat
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from shroff.config import ProjectPaths
 from shroff.engine.exploration import LET_THROUGH, Days, LetThrough
-from shroff.errors import DefinitionError, Problem, ShroffError, StateError, StorageError, covered
+from shroff.errors import DefinitionError, Problem, ShroffError, StateError, covered, os_words, rights
 from shroff.events.event import time_text
 from shroff.events.hash_keys import read_key
 from shroff.events.validation import latest_ms
@@ -72,7 +72,10 @@ _CURES = {
 RESTORE_ROWS = (
     "Stop the service or worker, copy the log away, and restore the last backup; then ingest the sources again."
 )
+UNUSABLE = "Until then nothing can be read or written."
+UNREAD = "Until then not all of it can be read."
 LAKE_CURE = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
+_TRAINED = "'shroff train' removes those older than a day; you can"
 LIBRARIES = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
 
@@ -115,6 +118,7 @@ class ExaminedProject(FrozenStruct):
     """The project as `doctor` examines it.
 
     Args:
+        away: Why the log cannot be had, in words.
         unapplied: What its files have that is not active.
         lost_key: That the hash key is lost, in words, and the cure; empty where it is not.
     """
@@ -122,7 +126,8 @@ class ExaminedProject(FrozenStruct):
     places: ProjectPaths
     definitions: Definitions | None
     errors: tuple[Problem, ...]
-    has_log: Callable[[], bool]
+    has_log: bool
+    away: str
     reading: Callable[[], AbstractContextManager[Log]]
     now_ms: int
     sinks: Mapping[str, System]
@@ -133,30 +138,38 @@ class ExaminedProject(FrozenStruct):
 def look(project: ExaminedProject, seen: EarlierFindings) -> list[Finding]:
     """Look at everything; what cannot be had is a finding too. `seen` is what earlier looks leave to this one."""
     places, definitions, now_ms = project.places, project.definitions, project.now_ms
-    is_read = definitions is not None or project.errors
-    found = [*look_at_project(places.folder, definitions, project.errors)] if is_read else []
+    found: list[Finding] = []
+    if definitions is not None or project.errors:
+        found += look_at_project(places.folder, definitions, project.errors)
     found.append(look_at_versions())
-    found.append(look_at_folder("folder", places.state))
-    try:
-        is_there = project.has_log()
-    except ShroffError as error:
-        return [*found, Finding("log", WRONG, str(error), "Until then nothing can be read or written.")]
-    key = look_at_key(places.hash_key, definitions, project.lost_key)
-    found += [key] if key is not None else []
-    found += look_at_models(definitions, Registry(places.models)) if definitions is not None else ()
-    found += look_at_unfinished(places, now_ms)
-    if not is_there:
+    found += told("folder", lambda: [look_at_folder("folder", places.state)])
+    found += told("hash key", lambda: look_at_key(places.hash_key, definitions, project.lost_key))
+    if definitions is not None:
+        found += told("models", lambda: look_at_models(definitions, Registry(places.models)))
+    found += told("litter", lambda: look_at_unfinished(places, now_ms))
+    if project.away:
+        return [*found, Finding("log", WRONG, project.away, UNUSABLE)]
+    if not project.has_log:
         return [*found, Finding("log", OK, "not created yet; the first 'shroff ingest' creates it")]
-    try:
+
+    def looks() -> Iterator[Finding]:
         with project.reading() as log:
-            found.append(look_at_rows(log, now_ms))
-            found += look_at_log(log, definitions, now_ms, seen)
-            found += [look_at_active(project.unapplied, log)] if definitions is not None and not project.errors else []
-            found += look_at_sinks(log, project.sinks)
-            found.append(look_at_snapshots(Snapshots(places.snapshots), log.last_seq(), now_ms, seen))
-    except ShroffError as error:
-        found.append(Finding("log", WRONG, str(error), "Until then nothing can be read or written."))
-    return found
+            yield from told("rows", lambda: [look_at_rows(log, now_ms)], UNREAD)
+            yield from told("log", lambda: look_at_log(log, definitions, now_ms, seen), UNREAD)
+            if definitions is not None and not project.errors:
+                yield look_at_active(project.unapplied, log)
+            yield from look_at_sinks(log, project.sinks)
+            yield look_at_snapshots(Snapshots(places.snapshots), log.last_seq(), now_ms, seen)
+
+    return [*found, *told("log", looks, UNUSABLE)]
+
+
+def told(subject: str, look: Callable[[], Iterable[Finding]], cure: str = "") -> Iterator[Finding]:
+    """What a look finds; what stops it is a finding, too."""
+    try:
+        yield from look()
+    except (ShroffError, OSError) as error:
+        yield Finding(subject, WRONG, os_words(error), cure)
 
 
 def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple[Problem, ...]) -> Iterator[Finding]:
@@ -173,17 +186,14 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
     """What processes that were killed while they wrote a file of the project or a model left behind."""
     files = [path for folder in (places.folder, *places.folder.glob("*/")) for path in unfinished_files(folder)]
     files = [path for path in files if now_ms / 1_000 - path.stat().st_mtime > UNFINISHED_S]
-    models = Registry(places.models).unfinished(now_ms / 1_000)
-    if files:
-        named = ", ".join(str(path.relative_to(places.folder)) for path in files[:UNFINISHED_SHOWN])
-        cure = "The next command that changes the same file removes it; you can also delete it."
-        yield Finding("litter", NOTE, f"{many(len(files), 'unfinished file')} of killed processes: {named}", cure)
-    if models:
-        named = ", ".join(path.name for path in models[:UNFINISHED_SHOWN])
-        words = f"{many(len(models), 'unfinished model')} of killed processes in models: {named}"
-        yield Finding(
-            "litter", NOTE, words, "The next 'shroff train' removes those older than a day; you can also delete them."
-        )
+    for what, found, where, folder, cure in (
+        ("unfinished file", files, "", places.folder, "command that changes the same file removes it; you can"),
+        ("unfinished model", Registry(places.models).unfinished(now_ms / 1_000), " in models", places.models, _TRAINED),
+    ):
+        if found:
+            named = ", ".join(str(path.relative_to(folder)) for path in found[:UNFINISHED_SHOWN])
+            words = f"{many(len(found), what)} of killed processes{where}: {named}"
+            yield Finding("litter", NOTE, words, f"The next {cure} also delete {'them' if where else 'it'}.")
 
 
 def look_at_versions() -> Finding:
@@ -200,6 +210,9 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
         there = there.parent
     if not os.access(there, os.W_OK | os.X_OK):
         return Finding(subject, WRONG, f"{there} cannot be written", f"Give user {os.getuid()} write permission there.")
+    for path in (*folder.glob("*"), *folder.glob("snapshots/*")):
+        if not os.access(path, os.R_OK if path.name == "hash.key" else os.R_OK | os.W_OK) and path.exists():
+            return Finding(subject, WRONG, f"{path} cannot be opened by this user", f"{rights(path)}.")
     disk = os.statvfs(there)
     free, has_files = (
         disk.f_bavail * disk.f_frsize,
@@ -212,22 +225,25 @@ def look_at_folder(subject: str, folder: Path) -> Finding:
     return Finding(subject, OK, f"{folder} can be written; {bytes_text(free)} free")
 
 
-def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]) -> Finding | None:
-    """The key of hashed fields, links and the audit log's seal: there where it is needed, and nobody else's to read."""
+def look_at_key(path: Path, definitions: Definitions | None, lost: Sequence[str]) -> Iterator[Finding]:
+    """The key of hashed fields, links and the audit log's seal: there where it is needed, and nobody else's to read.
+
+    Raises: StorageError where it is no key.
+    """
     types = definitions.events.types.values() if definitions is not None else ()
     is_hashed = any(field.shape.is_hashed for type_ in types for field in type_.fields)
+    words = "will be created when the first value is hashed"
     if lost:
-        return Finding("hash key", WRONG, *lost)
-    if not path.exists():
-        return Finding("hash key", OK, "will be created when the first value is hashed") if is_hashed else None
-    try:
+        yield Finding("hash key", WRONG, *lost)
+        return
+    if os.path.lexists(path):
         read_key(path)
-    except StorageError as error:
-        return Finding("hash key", WRONG, str(error))
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        return Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
-    words = f"{path}, readable by its owner only; keep a copy in a safe place"
-    return Finding("hash key", OK, words) if is_hashed else None
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            yield Finding("hash key", WRONG, f"{path} can be read by others", f"chmod 600 {path}")
+            return
+        words = f"{path}, readable by its owner only; keep a copy in a safe place"
+    if is_hashed:
+        yield Finding("hash key", OK, words)
 
 
 def look_at_models(definitions: Definitions, registry: Registry) -> Iterator[Finding]:
@@ -387,14 +403,21 @@ def _days_of(log: LogReader) -> Days:
 def look_at_lake(
     opened: Callable[[], AbstractContextManager[LakeReader]],
     published: Callable[[RetriedObjects], AbstractContextManager[Sequence[TableFormat]]],
-    keep_ms: int | None,
+    pruned: int,
 ) -> Finding:
-    """The lake that the project names: how far it has the log, how large it is, and whether its tables go on."""
-    from shroff.lake.publication import stopped_tables
-    from shroff.lake.reader import NoLakeError
+    """The lake that the project names: how far it has the log, how large it is, and whether its tables go on.
 
+    Args:
+        pruned: The last place that the store has no more.
+    """
+    from shroff.lake.publication import stopped_tables
+    from shroff.lake.reader import NoLakeError, shortage
+
+    cure = "Until then, records moved there cannot be read. New events are decided." if pruned else LAKE_CURE
     try:
         with opened() as lake, published(lake.objects) as formats:
+            if lake.last_seq < pruned:
+                return Finding("lake", WRONG, shortage(lake.objects.address, lake.last_seq, pruned), cure)
             stopped = stopped_tables(lake.objects, [format_.name for format_ in formats])
             stopped += [words for format_ in formats if (words := format_.trouble())]
             if stopped:
@@ -402,10 +425,11 @@ def look_at_lake(
             size = bytes_text(sum(file.bytes for file in lake.state.files.values()))
             words = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
             return Finding("lake", OK, f"{words}{many(len(lake.state.files), 'file')}, {size}")
+    except NoLakeError as error:
+        words = str(NoLakeError(error.address, pruned))
+        return Finding("lake", WRONG, words, cure) if pruned else Finding("lake", NOTE, words)
     except ShroffError as error:
-        cure = "Until then, records moved there cannot be read. New events are decided." if keep_ms else ""
-        is_new = isinstance(error, NoLakeError) and not keep_ms
-        return Finding("lake", NOTE if is_new else WRONG, str(error), cure or ("" if is_new else LAKE_CURE))
+        return Finding("lake", WRONG, str(error), cure)
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: EarlierFindings) -> Finding:

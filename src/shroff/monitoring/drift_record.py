@@ -17,7 +17,7 @@ from shroff import config
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import time_text
 from shroff.language.values import parse_time
-from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
+from shroff.monitoring.doctor import NOTE, OK, Finding
 from shroff.monitoring.drift import LIMIT, DriftBin
 from shroff.runtime.values import FrozenStruct, replace
 
@@ -118,9 +118,11 @@ def read_record(places: config.ProjectPaths) -> DriftRecord:
         return DriftRecord()
     try:
         return from_json(config.read_text(path), type=DriftRecord)
-    except (msgspec.DecodeError, UsageError) as error:
+    except UsageError as error:
+        raise StorageError(str(error)) from None
+    except msgspec.DecodeError as error:
         words = "Remove it: the next 'shroff drift' writes a new one, without the alerts so far."
-        raise StorageError(f"{path} cannot be read: {str(error).rstrip('.')}. {words}") from None
+        raise StorageError(f"{path} cannot be read: {error}. {words}") from None
 
 
 def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str, newest_ms: int) -> None:
@@ -132,10 +134,7 @@ def keep_look(places: config.ProjectPaths, report: DriftReport, looked_at: str, 
 
 def findings(places: config.ProjectPaths) -> list[Finding]:
     """What `doctor` says of drift: nothing where nobody has looked."""
-    try:
-        record = read_record(places)
-    except StorageError as error:
-        return [Finding("drift", WRONG, str(error), "Until then no drift is recorded.")]
+    record = read_record(places)
     return [_finding(event, look, record.open_alert(event)) for event, look in sorted(record.looks.items())]
 
 

@@ -93,7 +93,7 @@ def whole_file(
         is_new: What has the name already stays, and the call raises FileExistsError.
         on_step: Called with `synced` and `renamed`, so that tests can stop between them.
 
-    Raises: OSError; UnsyncedError where only the name could not be synced.
+    Raises: OSError, which names a file; UnsyncedError where only the name could not be synced.
     """
     if part is None:
         descriptor, name = tempfile.mkstemp(f".{UNFINISHED}", f".{target.name}.", target.parent)
@@ -112,6 +112,9 @@ def whole_file(
         else:
             part.replace(target)
         on_step("renamed")
+    except OSError as error:
+        error.filename = error.filename or str(target)
+        raise
     finally:
         with suppress(OSError):  # what went wrong before is what to tell
             part.unlink(missing_ok=True)
@@ -119,7 +122,7 @@ def whole_file(
         try:
             sync_folder(target.parent)
         except OSError as error:
-            raise UnsyncedError(error.errno, error.strerror) from None
+            raise UnsyncedError(error.errno, error.strerror, str(target)) from None
 
 
 def _link(part: Path, target: Path) -> None:

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from weakref import WeakValueDictionary
 
 from shroff.config import private
-from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError
+from shroff.errors import LogBusyError, ReadOnlyError, ShroffError, StorageError, TransientError, os_words, rights
 
 # Beside SQLite's 4 KiB a million events with documents of 1.4 kB take 18 % less of the disk and 8 % less processor
 # time; a single commit takes the same 0.13 ms.
@@ -47,9 +47,7 @@ class WriterLock:
         try:
             self._file = private(path, "a+", "ascii")
         except OSError as error:
-            raise StorageError(
-                f"{guards} cannot be opened for writing: {path}: {error.strerror}. {_whose(path)}"
-            ) from error
+            raise StorageError(f"{guards} cannot be opened for writing: {os_words(error, path)}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -92,15 +90,13 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
     Raises: StorageError with what is wrong and what to do, for a reader also where the tables are of an older version;
         LogBusyError if another program holds the file; TransientError for a reader of a file without tables.
     """
-    if read_only and not path.is_file():
+    if read_only and not path.exists():
         raise StorageError(
             f"there is no log at {path}. Start a writer (`shroff ingest` or `shroff run`) or check the path"
         )
     try:
         return _connect(path, "mode=ro" if read_only else "mode=rwc", schema, version, max_bytes)
-    except UnicodeDecodeError:
-        raise damaged(path, NO_UTF8) from None
-    except sqlite3.Error as error:
+    except (UnicodeDecodeError, sqlite3.Error) as error:
         if read_only and _lacks_side_files(error, path):
             return _connect_unchanging(path, version)
         raise storage_error(error, path) from error
@@ -199,7 +195,7 @@ def turn_of(path: Path) -> Turn:
     return turn
 
 
-def _lacks_side_files(error: sqlite3.Error, path: Path) -> bool:
+def _lacks_side_files(error: Exception, path: Path) -> bool:
     """Whether SQLite could not make the files beside the log that a reader needs as well, since it may not write."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     return code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and not os.access(path.parent, os.W_OK)
@@ -221,9 +217,7 @@ def _connect_unchanging(path: Path, version: int) -> sqlite3.Connection:
                 "or copy the folder to where it can"
             )
         return _connect(path, "mode=ro&immutable=1", "", version, None)
-    except UnicodeDecodeError:
-        raise damaged(path, NO_UTF8) from None
-    except sqlite3.Error as error:
+    except (UnicodeDecodeError, sqlite3.Error) as error:
         raise storage_error(error, path) from error
 
 
@@ -289,18 +283,21 @@ def damaged(path: Path, what: str) -> StorageError:
     return StorageError(f"{path}: {_WORDS[sqlite3.SQLITE_CORRUPT].format(error=what)}")
 
 
-def storage_error(error: sqlite3.Error, path: Path) -> ShroffError:
+def storage_error(error: UnicodeDecodeError | sqlite3.Error, path: Path) -> ShroffError:
     """Say in one sentence what is wrong, where, and what to do; nothing acknowledged is lost in any of these."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
     if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return LogBusyError(
             f"{path} is held by another program, such as an SQLite shell with an open transaction. End it and try again"
         )
-    if str(error).startswith("Could not decode to UTF-8"):  # Python's own words, which hold the text itself
+    if isinstance(error, UnicodeDecodeError) or str(error).startswith("Could not decode to UTF-8"):
+        # Python's own words, which hold the text itself
         return damaged(path, NO_UTF8)
+    if os.path.isdir(path):  # noqa: PTH112 (raises nothing where it cannot be looked at)
+        return StorageError(f"{path} is a directory. Move it away, and restore the log from a backup")
     words = _WORDS.get(code & 0xFF, "SQLite refused: {error}. No stored data is lost; run `shroff doctor`")
     kind = ReadOnlyError if code & 0xFF == sqlite3.SQLITE_READONLY else StorageError
-    return kind(f"{path}: {words.format(error=error, whose=_whose(path), room=_room(path))}")
+    return kind(f"{path}: {words.format(error=error, whose=rights(path), room=_room(path))}")
 
 
 _WORDS = {
@@ -412,10 +409,6 @@ def _check_version(connection: sqlite3.Connection, path: Path, version: int, *, 
             f"{path} has tables of version {found}, and this needs {version}: an older shroff wrote it. End its "
             f"processes, then run 'shroff migrate --apply'"
         )
-
-
-def _whose(path: Path) -> str:
-    return f"Make sure that {path.parent} is a folder that this user (uid {os.getuid()}) may write to"
 
 
 def _room(path: Path) -> str:

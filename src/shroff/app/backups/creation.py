@@ -22,7 +22,7 @@ from shroff import config
 from shroff.app.backups import project_files
 from shroff.app.backups.sqlite_pages import CERTAIN_NS, RESTART_FRAMES, PageChanges, PagePosition, SqlitePages
 from shroff.app.backups.vault import FILE_FORMAT, BackedUpLog, BackupPoint, Vault
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError, UsageError, os_words, refused
 from shroff.json_types import TextDict
 from shroff.language.values import DAY_MS
 from shroff.runtime.atomic_files import whole_file
@@ -321,14 +321,15 @@ def pages_of(data: bytes, page_bytes: int) -> dict[int, bytes]:
 
 def read_note(state: Path) -> BackupNote | None:
     """The last backup that this machine made; None where it made none."""
+    path = state / project_files.NOTE
     try:
-        return from_json((state / project_files.NOTE).read_bytes(), type=BackupNote)
+        return from_json(path.read_bytes(), type=BackupNote)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(
-            f"{state / project_files.NOTE} cannot be read: {error}. Remove it, and name an empty place for backups."
-        ) from None
+    except OSError as error:
+        raise refused(error, os_words(error, path, " cannot be read")) from None
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{path} cannot be read: {error}. Remove it, and name an empty place for backups.") from None
 
 
 def write_note(state: Path, note: BackupNote) -> None:

@@ -16,7 +16,7 @@ from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, check
 from shroff.app.project_log import KEY_CURE
-from shroff.errors import ShroffError, StorageError, UsageError
+from shroff.errors import ShroffError, StorageError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, HOUR_MS, named_duration, show_duration
 from shroff.project.definitions import Definitions
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from shroff.worker.outbox import Deliveries, SinkState
 
 LAKE_LATE_MS = HOUR_MS  # for which records may wait for the lake
+NO_DRIFT = "Until then no drift is recorded."
 RUN_AGAIN = "Fix the cause, then 'shroff jobs run --schedule NAME', or wait for its next run."
 
 
@@ -93,7 +94,7 @@ class HealthChecks(ProjectPart):
         Args:
             seen: Results of earlier checks in this process, which are reused and extended.
         """
-        from shroff.monitoring.doctor import WRONG, EarlierFindings, ExaminedProject, Finding, Findings, look
+        from shroff.monitoring.doctor import WRONG, EarlierFindings, ExaminedProject, Finding, Findings, look, told
 
         seen = EarlierFindings() if seen is None else seen
         from shroff.monitoring.doctor_systems import (
@@ -107,39 +108,33 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.drift_record import findings
         from shroff.monitoring.live_order import look_at_order
 
-        systems, away, lost = self._systems, list[ShroffError](), ""
+        systems, is_there, away, lost = self._systems, False, "", ""
         try:
             is_there = within(LIMIT_S, self._log.exists, "the store")
             lost = self._log.lost_key() if is_there else ""
-        except ShroffError as error:
-            is_there = False
-            away.append(error)
-
-        def has_log() -> bool:
-            if away:
-                raise away[0]
-            return is_there
-
+        except (ShroffError, OSError) as error:
+            is_there, away = False, os_words(error)
+        unread = list[Finding]()
         try:
             report = check(self._context, with_log=is_there)
             definitions, errors = report.definitions, report.errors
-        except StorageError:
-            if not lost:
-                raise
+        except (StorageError, OSError) as error:
             definitions, errors = None, ()  # lists of hashed values cannot be read without the key
+            unread = [] if lost else [Finding("project", WRONG, os_words(error))]
 
         project = ExaminedProject(
             self._paths,
             definitions,
             errors,
-            has_log,
+            is_there,
+            away,
             self._log.reading,
             self._context.now_ms(),
             systems.sinks,
             FileVersions(self._context).unapplied_in,
             (lost, f"{KEY_CURE}.") if lost else (),
         )
-        found = look(project, seen)
+        found = unread + look(project, seen)
         tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there), LIMIT_S)
         known = {finding.subject: finding.state for finding in found}
         found += [
@@ -148,17 +143,17 @@ class HealthChecks(ProjectPart):
             if finding.subject not in known or (finding.state != "ok" and known[finding.subject] != "wrong")
         ]
         if is_there and definitions is not None and not errors:
-            found.append(self._letters.look_at_mail())
+            found += told("mail", lambda: [self._letters.look_at_mail()])
             if known.get("log") != "wrong":
                 with self._log.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
-        found += look_at_write_ahead(self._paths.log)
+        found += told("write-ahead", lambda: look_at_write_ahead(self._paths.log))
         if systems.backup is not None:
-            found.append(finding(self._context))
+            found += told("backup", lambda: [finding(self._context)])
         failing = failing_schedules(self._context) if is_there else []
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
-        found += look_at_pushed(systems.sources, PushedSources(self._context).troubles())
-        return Findings([*found, *look_at_variables(systems), *findings(self._paths)])
+        found += told("sources", lambda: look_at_pushed(systems.sources, PushedSources(self._context).troubles()))
+        return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """Checks of outside systems, except those that read a variable that is not set."""
@@ -181,7 +176,7 @@ class HealthChecks(ProjectPart):
         tries += [
             Try(name, ask)
             for name, system, is_due, ask in (
-                ("lake", systems.lake, True, partial(self._look_at_lake, systems.keep_ms, has_log=has_log)),
+                ("lake", systems.lake, True, partial(self._look_at_lake, has_log=has_log)),
                 ("mail server", systems.mailer, has_mail, self._letters.look_at_server),
                 ("copies of snapshots", snapshots, snapshots.text("to"), self._look_at_copies),
             )
@@ -224,11 +219,15 @@ class HealthChecks(ProjectPart):
             registry.schema(1)
             return Finding("registry", OK, f"{registry.address} answers")
 
-    def _look_at_lake(self, keep_ms: int | None, *, has_log: bool) -> Finding:
+    def _look_at_lake(self, *, has_log: bool) -> Finding:
         """The lake, and whether it goes on: what the log has had for long should be in it."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 
-        found = self._lake.look(keep_ms)
+        pruned = 0
+        if has_log:
+            with self._log.reading() as log:
+                pruned = log.pruned_to()
+        found = self._lake.look(pruned)
         if not has_log or found.state == WRONG:
             return found
         (state,) = self._lake_states()
