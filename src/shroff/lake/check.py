@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -38,6 +38,7 @@ class LakeCheck(OperationAnswer):
     bytes: int = 0
     upto: int = 0
     problems: list[str] = msgspec.field(default_factory=list)
+    FAILED: ClassVar = "problems"
 
     def text(self) -> str:
         parts = [many(self.files, "file"), many(self.rows, "row")]
@@ -49,9 +50,6 @@ class LakeCheck(OperationAnswer):
         told = "".join(f"\n  {problem}" for problem in self.problems[:SHOWN])
         words = "nothing is wrong." if not self.problems else f"{many(len(self.problems), 'problem')}:{told}"
         return f"{self.lake}: {what}, up to sequence number {self.upto:,}; {words}"
-
-    def exit_status(self) -> int:
-        return 1 if self.problems else 0
 
 
 class _Places:

@@ -16,7 +16,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -97,6 +97,7 @@ class ReplayRun(OperationAnswer):
     differing: int = 0
     first: str = ""
     out: str = ""
+    FAILED: ClassVar = "differing"
 
     def text(self) -> str:
         if self.after == self.upto:
@@ -104,9 +105,6 @@ class ReplayRun(OperationAnswer):
         same = "all equal to the log" if not self.differing else f"{self.differing:,} differ, first {self.first}"
         words = f"sequence numbers {self.after + 1:,} to {self.upto:,}, {many(self.decisions, 'decision')}"
         return f"{self.out}: {words}, {same}."
-
-    def exit_status(self) -> int:
-        return 1 if self.differing else 0
 
 
 class _StatesOrigin(msgspec.Struct):

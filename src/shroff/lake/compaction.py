@@ -36,15 +36,13 @@ class Compaction(OperationAnswer):
     removed: int = 0
     damaged: list[str] = msgspec.field(default_factory=list)
     NEXT: ClassVar = ("shroff lake check",)
+    FAILED: ClassVar = "damaged"
 
     def text(self) -> str:
         text = f"{self.lake}: {many(self.merged, 'file')} merged into {self.made:,}, {self.removed:,} removed."
         if self.damaged:
             text += f"\n  {many(len(self.damaged), 'file')} left as damaged: {self.damaged[0]}."
         return text
-
-    def exit_status(self) -> int:
-        return 1 if self.damaged else 0
 
 
 def groups_of(state: LakeState, files_min: int, target_bytes: int, left: Collection[str]) -> list[list[str]]:

@@ -21,8 +21,6 @@ RECORDS: Final[Mapping[str, Kind]] = {"events": "event", "labels": "label", "con
 WINDOW = 32_768  # places that are put in order at once
 HELD_BYTES = 256 * 1024 * 1024  # of files that stay in memory, since the next places may need them too
 Row = TypeVar("Row", Record, DecisionRow, FlagRow, HitRow)
-_ONLY = "Records up to sequence number {:,} are only in the lake: bring it back, or mount it"
-
 
 _ONLY = "Records up to sequence number {:,} are only in the lake: bring it back, or mount it"
 
@@ -39,6 +37,60 @@ class NoLakeError(StateError):
 def shortage(address: str, upto: int, pruned: int) -> str:
     """That a lake lacks records which the store has no more, in words."""
     return f"{address} has the log up to sequence number {upto:,} only. {_ONLY.format(pruned)}"
+
+
+def _lists(rows: list[Row], size: int) -> Iterator[list[Row]]:
+    for begin in range(0, len(rows), size):
+        yield rows[begin : begin + size]
+
+
+def _listed(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    """The rows as tuples; times in milliseconds, long texts as bytes."""
+    columns = []
+    for name in names:
+        column = table[name]
+        if name == "time":
+            column = column.cast(pa.int64())
+        elif name in {"body", "document"}:
+            column = column.cast(pa.binary())
+        columns.append(column.to_pylist())
+    return zip(*columns, strict=True)
+
+
+def _records(file: File, table: pa.Table) -> list[Record]:
+    kind, type_ = RECORDS[file.kind], file.type  # a property, not to be made for each row
+    if kind == "event":
+        rows = _listed(table, "seq", "id", "time", "body", "decided")
+        return [Record(seq, kind, type_, id_, time_ms, body, decided) for seq, id_, time_ms, body, decided in rows]
+    rows = _listed(table, "seq", "type", "id", "time", "body")
+    return [Record(seq, kind, type_, id_, time_ms, body, decided=False) for seq, type_, id_, time_ms, body in rows]
+
+
+def _decisions(file: File, table: pa.Table) -> list[DecisionRow]:
+    rows, type_ = _listed(table, "seq", "id", "outcome", "receipt", "document"), file.type
+    return [DecisionRow(seq, type_, *rest) for seq, *rest in rows]
+
+
+def _flags(_file: File, table: pa.Table) -> list[FlagRow]:
+    names = "seq rule entity key event reason time accuracy".split()
+    return [FlagRow(*row) for row in _listed(table, *names)]
+
+
+def _hits(_file: File, table: pa.Table) -> list[HitRow]:
+    return [
+        HitRow(seq, rule, key, shadow=bool(shadow))
+        for seq, rule, key, shadow in _listed(table, "seq", "rule", "key", "shadow")
+    ]
+
+
+def _in_order(kind: str, make: Callable[[File, pa.Table], list[Row]]) -> Callable[..., Iterator[list[Row]]]:
+    """A method of a reader that gives the rows of one kind in log order, to the byte. It raises as `records`."""
+
+    def rows(lake: LakeReader, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Row]]:
+        for _, _, found in lake._windows((kind,), after, upto, make):  # noqa: SLF001 - it becomes a method
+            yield from _lists(found, size)
+
+    return rows
 
 
 class LakeReader:
@@ -90,11 +142,6 @@ class LakeReader:
                 raise damaged(self.objects, f"the records between sequence numbers {first + 1:,} and {last:,}", why)
             yield from _lists(rows, size)
 
-    def labels(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Record]]:
-        """The records of kind `label` in order. Raises: as `records`."""
-        for _, _, rows in self._windows(("labels",), after, upto, _records):
-            yield from _lists(rows, size)
-
     def controls(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
         """Control events in order. Raises: as `records`."""
         for _, _, rows in self._windows(("controls",), after, upto, _records):
@@ -111,20 +158,10 @@ class LakeReader:
         """The decisions about the events at some places. Cost: as `records_at`."""
         return self._at(("decisions",), places, _decisions)
 
-    def decisions(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[DecisionRow]]:
-        """Decisions in log order, receipts and documents to the byte. Raises: as `records`."""
-        for _, _, rows in self._windows(("decisions",), after, upto, _decisions):
-            yield from _lists(rows, size)
-
-    def flags(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[FlagRow]]:
-        """Flags in log order. Raises: as `records`."""
-        for _, _, rows in self._windows(("flags",), after, upto, _flags):
-            yield from _lists(rows, size)
-
-    def hits(self, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[HitRow]]:
-        """Hits in log order. Raises: as `records`."""
-        for _, _, rows in self._windows(("hits",), after, upto, _hits):
-            yield from _lists(rows, size)
+    labels = _in_order("labels", _records)
+    decisions = _in_order("decisions", _decisions)
+    flags = _in_order("flags", _flags)
+    hits = _in_order("hits", _hits)
 
     def _windows(
         self, kinds: Sequence[str], after: int, upto: int | None, make: Callable[[File, pa.Table], list[Row]]
@@ -179,47 +216,3 @@ def _has_some(file: pq.ParquetFile, group: int, after: int, last: int) -> bool:
     at = file.schema_arrow.get_field_index("seq")
     bounds = metadata.column(at).statistics
     return bounds is None or not bounds.has_min_max or bool(bounds.min <= last and bounds.max > after)
-
-
-def _lists(rows: list[Row], size: int) -> Iterator[list[Row]]:
-    for begin in range(0, len(rows), size):
-        yield rows[begin : begin + size]
-
-
-def _listed(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """The rows as tuples; times in milliseconds, long texts as bytes."""
-    columns = []
-    for name in names:
-        column = table[name]
-        if name == "time":
-            column = column.cast(pa.int64())
-        elif name in {"body", "document"}:
-            column = column.cast(pa.binary())
-        columns.append(column.to_pylist())
-    return zip(*columns, strict=True)
-
-
-def _records(file: File, table: pa.Table) -> list[Record]:
-    kind, type_ = RECORDS[file.kind], file.type  # a property, not to be made for each row
-    if kind == "event":
-        rows = _listed(table, "seq", "id", "time", "body", "decided")
-        return [Record(seq, kind, type_, id_, time_ms, body, decided) for seq, id_, time_ms, body, decided in rows]
-    rows = _listed(table, "seq", "type", "id", "time", "body")
-    return [Record(seq, kind, type_, id_, time_ms, body, decided=False) for seq, type_, id_, time_ms, body in rows]
-
-
-def _decisions(file: File, table: pa.Table) -> list[DecisionRow]:
-    rows, type_ = _listed(table, "seq", "id", "outcome", "receipt", "document"), file.type
-    return [DecisionRow(seq, type_, *rest) for seq, *rest in rows]
-
-
-def _flags(_file: File, table: pa.Table) -> list[FlagRow]:
-    names = "seq rule entity key event reason time accuracy".split()
-    return [FlagRow(*row) for row in _listed(table, *names)]
-
-
-def _hits(_file: File, table: pa.Table) -> list[HitRow]:
-    return [
-        HitRow(seq, rule, key, shadow=bool(shadow))
-        for seq, rule, key, shadow in _listed(table, "seq", "rule", "key", "shadow")
-    ]

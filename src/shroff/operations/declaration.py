@@ -107,10 +107,13 @@ class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_field
 class OperationAnswer(msgspec.Struct, kw_only=True):
     """Result of an operation. Its fields are the JSON of command and route alike. `NEXT` has commands to run next.
 
+    `FAILED` is the field that says what failed, where there is one.
+
     What an answer keeps beside its JSON, for its text, is an attribute without annotation in a class with `dict=True`.
     """
 
     NEXT: ClassVar[Sequence[str]] = ()
+    FAILED: ClassVar[str] = ""
 
     def text(self) -> str:
         """The answer for people, as a command prints it."""
@@ -126,7 +129,7 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
 
     def exit_status(self) -> int:
         """Exit status of the command: 1 where the answer is no."""
-        return 0
+        return 1 if self.FAILED and getattr(self, self.FAILED) else 0
 
     def etag(self) -> str:
         """The version of what it shows, over HTTP in the header ETag; empty for none."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -297,6 +297,7 @@ class CheckedBackups(OfVault, kw_only=True):
     points: int
     pieces: int
     damaged: list[DamagedBackup]
+    FAILED: ClassVar = "damaged"
 
     def text(self) -> str:
         counts = f"{many(self.points, 'backup')}, {many(self.pieces, 'piece')}, {bytes_text(self.bytes)}"
@@ -307,9 +308,6 @@ class CheckedBackups(OfVault, kw_only=True):
         if self.damaged:
             return [f"shroff backup create --full{_at(self.report)}"]
         return [f"shroff restore FOLDER{_at(self.report, '--from')}"]
-
-    def exit_status(self) -> int:
-        return 1 if self.damaged else 0
 
 
 @operation("backup verify", right="read:audit", place="place")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -62,6 +62,7 @@ class Restored(ReportAnswer[bool]):
     file: str
     bytes: int
     seconds: float
+    FAILED: ClassVar = "missing_secrets"
 
     def text(self) -> str:
         what = f"the project of {self.at}, up to seq {self.seq:,}, {many(self.files, 'file')}"
@@ -82,9 +83,6 @@ class Restored(ReportAnswer[bool]):
     def hints(self) -> Sequence[str]:
         there = f"shroff -C {argument(self.folder)}"
         return f"{there} verify", f"{there} audit verify"
-
-    def exit_status(self) -> int:
-        return 1 if self.missing_secrets else 0
 
 
 @operation("restore", right="read:audit", place="place")

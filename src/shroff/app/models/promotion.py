@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import field
 from msgspec.structs import asdict
@@ -82,6 +82,7 @@ class Deployment(OperationAnswer):
     in_force: bool = False
     why_not: str = ""
     unused: str = ""
+    FAILED: ClassVar = "failed"
 
     @property
     def failure(self) -> str:
@@ -114,9 +115,6 @@ class Deployment(OperationAnswer):
             return "shroff models list", "shroff verify"
         id_, waived = argument(self.model), " ".join(f"--waive {argument(gate.words)}" for gate in self.failed)
         return f"shroff models show {id_}", f"shroff models promote {id_} {waived} --reason TEXT --by NAME"
-
-    def exit_status(self) -> int:
-        return 1 if self.failed else 0
 
 
 class ListedModel(ModelSummary, frozen=True):
