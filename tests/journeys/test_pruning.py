@@ -256,9 +256,6 @@ def test_a_snapshot_is_not_thrown_away_because_the_lake_is_not_there(bank):
     with pytest.raises(StateError):
         project.retention.snapshot()
     assert old.exists()
-    with project.lake.open() as lake:
-        (problem,) = lake.check().problems
-    assert "are only in the lake: bring it back" in problem
     wrong = {finding.subject: finding for finding in project.health.doctor().of("wrong")}
     assert "are only in the lake: bring it back" in wrong["lake"].words
     assert all("nothing can be" not in finding.cure for finding in wrong.values())

@@ -46,7 +46,6 @@ class Lake(FrozenStruct):
     """A lake of a project. Commands and programs write, put together, check and read it by this.
 
     `opened` opens its objects again, in any process. Each commit is published in the `formats`.
-    `is_own`: it is the one that shroff.yaml names, which must have what the log has no more.
     """
 
     project: ProjectContext
@@ -54,7 +53,6 @@ class Lake(FrozenStruct):
     layout: Layout
     opened: Callable[[], Objects]
     formats: Sequence[TableFormat] = ()
-    is_own: bool = True
 
     @property
     def address(self) -> str:
@@ -129,18 +127,12 @@ class Lake(FrozenStruct):
         Raises: StateError where documents are to be held against a log that is not the lake's.
         """
         from shroff.lake.check import check
-        from shroff.lake.reader import shortage
         from shroff.lake.writer import LakeWriter
 
         state = self.state
-        if state.is_whole and not (self.is_own and self.project.log.exists()):
+        if state.is_whole:
             return check(self.objects, state, progress)
         with self.project.log.reading() as log:
-            if state.is_whole:
-                found = check(self.objects, state, progress)
-                if state.upto < (pruned := log.pruned_to()):
-                    found.problems.append(shortage(self.address, state.upto, pruned))
-                return found
             LakeWriter(self.objects, log, self.project.now_ms).check_log(state)
             return check(self.objects, state, progress, log)
 
@@ -185,7 +177,7 @@ class Lakes(ProjectPart):
             raise UsageError("no lake is named. Add 'lake: ./lake' or 'lake: s3://bucket/prefix' to shroff.yaml.")
         layout = _layout(options)
         with self.objects_at(options, to) as objects, self._formats(objects, options, to) as formats:
-            yield Lake(self._context, objects, layout, self._opening(options, to), formats, to is None)
+            yield Lake(self._context, objects, layout, self._opening(options, to), formats)
 
     @contextmanager
     def _formats(
