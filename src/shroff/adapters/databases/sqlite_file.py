@@ -94,12 +94,8 @@ def connect(path: Path, *, schema: str, version: int, read_only: bool, max_bytes
         raise StorageError(
             f"there is no log at {path}. Start a writer (`shroff ingest` or `shroff run`) or check the path"
         )
-    try:
-        return _connect(path, "mode=ro" if read_only else "mode=rwc", schema, version, max_bytes)
-    except (UnicodeDecodeError, sqlite3.Error) as error:
-        if read_only and _lacks_side_files(error, path):
-            return _connect_unchanging(path, version)
-        raise storage_error(error, path) from error
+    how = "mode=ro" if read_only else "mode=rwc"
+    return _connect(path, how, version, schema=schema, max_bytes=max_bytes, may_read=read_only)
 
 
 def connect_beside(path: Path, version: int, *, may_read: bool = False) -> sqlite3.Connection:
@@ -110,22 +106,7 @@ def connect_beside(path: Path, version: int, *, may_read: bool = False) -> sqlit
 
     Raises: as `connect`; StorageError also where the tables are of an older version.
     """
-    try:
-        connection = _open(path, "mode=rw")
-        try:
-            _await_tables(connection, path)
-            _check_version(connection, path, version)
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead.Checkpoints`
-            connection.execute("PRAGMA busy_timeout = 0")  # `write_between` waits
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        if may_read and _lacks_side_files(error, path):
-            return _connect_unchanging(path, version)
-        raise storage_error(error, path) from error
-    return connection
+    return _connect(path, "mode=rw", version, may_read=may_read)
 
 
 def write_between(connection: sqlite3.Connection, sql: str, values: Sequence[object]) -> int:
@@ -209,16 +190,13 @@ def _connect_unchanging(path: Path, version: int) -> sqlite3.Connection:
     Raises: StorageError where the newest batches still stand in the write-ahead log, which cannot be read so.
     """
     ahead = path.with_name(f"{path.name}-wal")
-    try:
-        if ahead.exists() and ahead.stat().st_size:
-            raise StorageError(
-                f"{path} cannot be read where {path.parent} cannot be written, since {ahead.name} beside it holds "
-                "batches that are not in it yet. Run 'shroff snapshot' once where that folder can be written, "
-                "or copy the folder to where it can"
-            )
-        return _connect(path, "mode=ro&immutable=1", "", version, None)
-    except (UnicodeDecodeError, sqlite3.Error) as error:
-        raise storage_error(error, path) from error
+    if ahead.exists() and ahead.stat().st_size:
+        raise StorageError(
+            f"{path} cannot be read where {path.parent} cannot be written, since {ahead.name} beside it holds "
+            "batches that are not in it yet. Run 'shroff snapshot' once where that folder can be written, "
+            "or copy the folder to where it can"
+        )
+    return _connect(path, "mode=ro&immutable=1", version)
 
 
 class _Unchanging(sqlite3.Connection):
@@ -242,24 +220,40 @@ def check_unchanged(connection: sqlite3.Connection) -> None:
         raise TransientError(f"{connection.path} was written by another process while it was read. Try again")
 
 
-def _connect(path: Path, how: str, schema: str, version: int, max_bytes: int | None) -> sqlite3.Connection:
-    """Open the file as SQLite's parameters say; with `mode=rwc` to write."""
+def _connect(
+    path: Path, how: str, version: int, *, schema: str = "", max_bytes: int | None = None, may_read: bool = False
+) -> sqlite3.Connection:
+    """Open the file as SQLite's parameters say: with `mode=rwc` to write, with `mode=rw` beside one who does.
+
+    Args:
+        may_read: Where the folder cannot be written, read a file that nobody changes.
+    """
     if how == "mode=rwc":
         _close_off(path)
-    connection = _open(path, how)
     try:
-        if how == "mode=rwc":
-            _prepare(connection, path, max_bytes)
-            _make_tables(connection, schema, version)
-            _check_version(connection, path, version, is_older_read=True)
-            _migrate(connection, version)
-        else:
-            _await_tables(connection, path)
-            _check_version(connection, path, version)
-        connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: most questions of a million events
-    except BaseException:
-        connection.close()
-        raise
+        connection = _open(path, how)
+        try:
+            if how == "mode=rwc":
+                _prepare(connection, path, max_bytes)
+                _make_tables(connection, schema, version)
+                _check_version(connection, path, version, is_older_read=True)
+                _migrate(connection, version)
+            else:
+                _await_tables(connection, path)
+                _check_version(connection, path, version)
+            if how == "mode=rw":
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `write_ahead.Checkpoints`
+                connection.execute("PRAGMA busy_timeout = 0")  # `write_between` waits
+            else:
+                connection.execute("PRAGMA cache_size = -65536")  # 64 MiB: most questions of a million events
+        except BaseException:
+            connection.close()
+            raise
+    except (UnicodeDecodeError, sqlite3.Error) as error:
+        if may_read and _lacks_side_files(error, path):
+            return _connect_unchanging(path, version)
+        raise storage_error(error, path) from error
     return connection
 
 
