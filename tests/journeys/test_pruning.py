@@ -17,6 +17,7 @@ import pytest
 from shroff.adapters.log.frames import DecisionFrame, pack, unpack
 from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
 from shroff.app import project as app
+from shroff.cli.main import run
 from shroff.errors import PrunedError, StateError, UsageError
 from shroff.people.store import AuditFilter, rows_of
 from shroff.streams.log import DecisionRow
@@ -244,7 +245,7 @@ def test_a_version_that_needs_what_is_gone_is_told_from_which_day_on_it_would_be
     assert app.open(bank).verify(engines="online").first_mismatch is None
 
 
-def test_a_snapshot_is_not_thrown_away_because_the_lake_is_not_there(bank):
+def test_a_snapshot_is_not_thrown_away_because_the_lake_is_not_there(bank, capsys):
     project = app.open(bank)
     old = project.retention.snapshot().file
     (bank / "new.csv").write_text(csv(range(COUNT, COUNT + 300)))
@@ -259,7 +260,10 @@ def test_a_snapshot_is_not_thrown_away_because_the_lake_is_not_there(bank):
     wrong = {finding.subject: finding for finding in project.health.doctor().of("wrong")}
     assert "are only in the lake: bring it back" in wrong["lake"].words
     assert all("nothing can be" not in finding.cure for finding in wrong.values())
+    assert run(["-C", str(bank), "lake", "check"]) == 1
+    assert "are only in the lake: bring it back" in capsys.readouterr().out
     (bank / "away").rename(bank / "lake")
+    assert run(["-C", str(bank), "lake", "check"]) == 0
 
     assert project.retention.snapshot().seq == COUNT + 304
     assert project.verify(engines="online").first_mismatch is None

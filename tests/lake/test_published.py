@@ -31,7 +31,8 @@ from shroff.lake.publication import TableChange, TableFormat, publish, stopped_t
 from shroff.lake.reader import LakeReader
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
-from shroff.monitoring.doctor import WRONG, look_at_lake
+from shroff.monitoring.doctor import WRONG
+from shroff.monitoring.doctor_systems import look_at_lake
 from shroff.streams.lake_manifest import read_state
 from tests.lake.test_lake import small_log
 from tests.support import projects

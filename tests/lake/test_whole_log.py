@@ -14,7 +14,8 @@ from shroff.lake.reader import LakeReader
 from shroff.lake.whole_log import WholeLog, whole
 from shroff.lake.writer import LakeWriter
 from shroff.log.writer import Writer
-from shroff.monitoring.doctor import NOTE, WRONG, look_at_lake
+from shroff.monitoring.doctor import NOTE, WRONG
+from shroff.monitoring.doctor_systems import look_at_lake
 from shroff.streams.lake import RetriedObjects
 from shroff.streams.log import Log
 from tests.events.test_unique import label, payment, project

@@ -161,15 +161,21 @@ class CheckLake(OfLake["LakeCheck"]):
 def check_lake(lake: Lakes, progress: ProgressSteps, request: CheckLake) -> LakeCheck:
     """Verify the lake: fetch every file, and compare its hash and sequence numbers. Exit status 1 on a mismatch.
 
-    Each position of the log must occur exactly once. JSON documents are checked too: each must match its row in the
-    lake, or in the log if the lake has documents only.
+    Each position of the log must occur exactly once, and those that left the store must be there, unless --to names
+    another lake. JSON documents are checked too: each must match its row in the lake, or in the log if the lake has
+    documents only.
 
     Examples:
         shroff lake check
         shroff lake check --to gs://mybank/shroff --json
     """
+    from shroff.lake.reader import shortage
+
+    pruned = lake.pruned() if request.to is None else 0  # before the lake: it has what is pruned from here on
     with lake.open(request.to) as opened:
         found = opened.check(progress.counting("checking, files"))
+        if found.upto < pruned:
+            found.problems.append(shortage(opened.address, found.upto, pruned))
         found.lake, found.ok = opened.address, not found.problems
         return found
 

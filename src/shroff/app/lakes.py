@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.errors import UsageError
+from shroff.errors import ShroffError, UsageError
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
 from shroff.project.settings.installed import first_schemes, kind_at, settings_of
@@ -206,15 +206,17 @@ class Lakes(ProjectPart):
 
     def look(self, pruned: int) -> Finding:
         """Check the lake of shroff.yaml, its tables and their catalog included."""
-        from shroff.monitoring.doctor import look_at_lake
+        from shroff.monitoring.doctor_systems import look_at_lake
 
         assert self._systems.lake is not None
         options = self._systems.lake.options
+        return look_at_lake(self.reader, lambda objects: self._formats(objects, options), pruned)
 
-        def formats(objects: RetriedObjects) -> AbstractContextManager[list[TableFormat]]:
-            return self._formats(objects, options)
-
-        return look_at_lake(self.reader, formats, pruned)
+    def pruned(self) -> int:
+        """The last sequence number that only the lake has; 0 where there is none, or no log that can be read."""
+        with suppress(ShroffError), self._log.reading() as log:
+            return log.pruned_to()
+        return 0
 
     @contextmanager
     def reader(self) -> Iterator[LakeReader]:

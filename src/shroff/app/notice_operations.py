@@ -186,14 +186,12 @@ class TestSent(OperationAnswer):
     sent: bool
     refused: list[str]
     folder: str | UnsetType = UNSET
+    STATUS: ClassVar = "sent"
 
     def text(self) -> str:
         if self.refused:
             return f"It was refused: {self.refused[0]}"
         return f"It was accepted.{f' It is a file in {self.folder}.' if self.folder else ''}"
-
-    def exit_status(self) -> int:
-        return 0 if self.sent else 1
 
 
 @operation(

@@ -12,11 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from shroff.cli.ingest import QUARANTINED
 from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
-from shroff.operations.declaration import AsEvent, OperationRequest, Param
+from shroff.operations.declaration import QUARANTINED, AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.formats.lines import Lines

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from shroff.app.lake_operations import Cluster, Partitions
-from shroff.cli.ingest import QUARANTINED
 from shroff.cli.operations import FORMAT, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many, table
-from shroff.operations.declaration import AsEvent, OperationRequest, Param
+from shroff.operations.declaration import QUARANTINED, AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.log.state.feature_events import LeftOut

@@ -12,14 +12,13 @@ from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, command, many
 from shroff.errors import UsageError
-from shroff.operations.declaration import AsEvent, OperationRequest, Param
+from shroff.operations.declaration import QUARANTINED, AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
     from shroff.events.mapping import Unmatched
     from shroff.log.writer import Answer
     from shroff.worker.ingest import IngestReport
 
-QUARANTINED = 4
 ORDER = (
     "time: sort by event time first. file: keep the order of the lines, however many are too late.  [default: file, "
     "but stop before writing if many are too late]"

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta
 
-from shroff.cli.ingest import QUARANTINED, unmatched_text
+from shroff.cli.ingest import unmatched_text
 from shroff.cli.operations import FORMAT, takes
 from shroff.cli.progress import beside, redrawn
 from shroff.cli.session import Session, command, many, one_line
 from shroff.errors import TransientError, UsageError
-from shroff.operations.declaration import AsEvent, OperationRequest, Param
+from shroff.operations.declaration import QUARANTINED, AsEvent, OperationRequest, Param
 from shroff.runtime.texts import percent
 
 if TYPE_CHECKING:

@@ -9,12 +9,13 @@ import msgspec
 
 from shroff import __version__
 from shroff.cli import completion
-from shroff.cli.ingest import QUARANTINED, next_steps, text_of
+from shroff.cli.ingest import next_steps, text_of
 from shroff.cli.session import Session, command, finished_first, many, one_line
 from shroff.cli.watched_work import watched
 from shroff.errors import ShroffError
 from shroff.json_types import JsonObject
 from shroff.language.values import named_duration
+from shroff.operations.declaration import QUARANTINED
 from shroff.runtime import logs, traces
 
 if TYPE_CHECKING:

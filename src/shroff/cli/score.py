@@ -9,11 +9,10 @@ from typing import Annotated, Any
 import click
 
 from shroff.cli.decide import opened_lines
-from shroff.cli.ingest import QUARANTINED
 from shroff.cli.operations import FORMAT, HASHED, takes
 from shroff.cli.progress import bars
 from shroff.cli.session import Session, argument, command
-from shroff.operations.declaration import AsEvent, OperationRequest, Param
+from shroff.operations.declaration import QUARANTINED, AsEvent, OperationRequest, Param
 
 
 class ScoreArguments(OperationRequest[Any]):

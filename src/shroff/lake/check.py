@@ -38,7 +38,7 @@ class LakeCheck(OperationAnswer):
     bytes: int = 0
     upto: int = 0
     problems: list[str] = msgspec.field(default_factory=list)
-    FAILED: ClassVar = "problems"
+    STATUS: ClassVar = "problems"
 
     def text(self) -> str:
         parts = [many(self.files, "file"), many(self.rows, "row")]

@@ -97,7 +97,7 @@ class ReplayRun(OperationAnswer):
     differing: int = 0
     first: str = ""
     out: str = ""
-    FAILED: ClassVar = "differing"
+    STATUS: ClassVar = "differing"
 
     def text(self) -> str:
         if self.after == self.upto:

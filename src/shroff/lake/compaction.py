@@ -36,7 +36,7 @@ class Compaction(OperationAnswer):
     removed: int = 0
     damaged: list[str] = msgspec.field(default_factory=list)
     NEXT: ClassVar = ("shroff lake check",)
-    FAILED: ClassVar = "damaged"
+    STATUS: ClassVar = "damaged"
 
     def text(self) -> str:
         text = f"{self.lake}: {many(self.merged, 'file')} merged into {self.made:,}, {self.removed:,} removed."

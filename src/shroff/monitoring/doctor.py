@@ -11,7 +11,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import AbstractContextManager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
@@ -42,11 +41,6 @@ from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
 from shroff.worker.outbox import sink_states
 
-if TYPE_CHECKING:
-    from shroff.lake.publication import TableFormat
-    from shroff.lake.reader import LakeReader
-    from shroff.streams.lake import RetriedObjects
-
 OK = "ok"
 NOTE = "note"
 WRONG = "wrong"
@@ -74,7 +68,6 @@ RESTORE_ROWS = (
 )
 UNUSABLE = "Until then nothing can be read or written."
 UNREAD = "Until then not all of it can be read."
-LAKE_CURE = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
 _TRAINED = "'shroff train' removes those older than a day; you can"
 LIBRARIES = ("shroff", "numpy", "numba", "pyarrow", "msgspec")
 
@@ -175,7 +168,7 @@ def told(subject: str, look: Callable[[], Iterable[Finding]], cure: str = "") ->
 def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple[Problem, ...]) -> Iterator[Finding]:
     """The files: where they were found, and whether they make a project."""
     if definitions is None or errors:
-        words = f"{folder / 'shroff.yaml'}; {len(errors)} mistake{'s' if len(errors) > 1 else ''} in its files"
+        words = f"{folder / 'shroff.yaml'}; {many(len(errors), 'mistake')} in its files"
         yield Finding("project", WRONG, words, "Run 'shroff check' to see each with file and line.")
         return
     counts = f"{len(definitions.features)} features, {len(definitions.rules)} rules"
@@ -398,38 +391,6 @@ def _days_of(log: LogReader) -> Days:
         for record in log.records_at([hit.seq for hit in hits if hit.rule == LET_THROUGH]).values():
             found.note(record.type, record.time_ms, {LET_THROUGH: None})
     return found.days
-
-
-def look_at_lake(
-    opened: Callable[[], AbstractContextManager[LakeReader]],
-    published: Callable[[RetriedObjects], AbstractContextManager[Sequence[TableFormat]]],
-    pruned: int,
-) -> Finding:
-    """The lake that the project names: how far it has the log, how large it is, and whether its tables go on.
-
-    Args:
-        pruned: The last place that the store has no more.
-    """
-    from shroff.lake.publication import stopped_tables
-    from shroff.lake.reader import NoLakeError, shortage
-
-    cure = "Until then, records moved there cannot be read. New events are decided." if pruned else LAKE_CURE
-    try:
-        with opened() as lake, published(lake.objects) as formats:
-            if lake.last_seq < pruned:
-                return Finding("lake", WRONG, shortage(lake.objects.address, lake.last_seq, pruned), cure)
-            stopped = stopped_tables(lake.objects, [format_.name for format_ in formats])
-            stopped += [words for format_ in formats if (words := format_.trouble())]
-            if stopped:
-                return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")
-            size = bytes_text(sum(file.bytes for file in lake.state.files.values()))
-            words = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
-            return Finding("lake", OK, f"{words}{many(len(lake.state.files), 'file')}, {size}")
-    except NoLakeError as error:
-        words = str(NoLakeError(error.address, pruned))
-        return Finding("lake", WRONG, words, cure) if pruned else Finding("lake", NOTE, words)
-    except ShroffError as error:
-        return Finding("lake", WRONG, str(error), cure)
 
 
 def look_at_snapshots(snapshots: Snapshots, last_seq: int, now_ms: int, seen: EarlierFindings) -> Finding:

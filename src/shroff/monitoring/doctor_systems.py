@@ -6,24 +6,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Thread
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from shroff.config import unset
 from shroff.errors import ShroffError, StateError, TransientError, UsageError
-from shroff.json_types import JsonMapping
 from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
-from shroff.runtime.texts import bytes_text
+from shroff.runtime.texts import bytes_text, many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.source import Standing
+
+if TYPE_CHECKING:
+    from shroff.lake.publication import TableFormat
+    from shroff.lake.reader import LakeReader
+    from shroff.streams.lake import RetriedObjects
 
 LIMIT_S = 5.0  # for an answer of what is outside
 TROUBLE_SHOWN = 3  # parts in a line
 MEND = "Fix its settings in shroff.yaml or the system itself, then run 'shroff doctor' again."
 WRITE_AHEAD_BYTES_MAX = 512 * 1024 * 1024  # the active writer cuts it off from 128 MiB on
+LAKE_CURE = "Make it reachable from this machine: until then 'shroff serve' and 'shroff run' do not write it."
 AWAY = "Check that it runs, that its address in shroff.yaml is right, and that this machine can reach it."
 Given = TypeVar("Given")
 
@@ -85,38 +91,33 @@ class _Answer(Generic[Given]):
 def _finding(tried: Try, answer: _Answer[Finding], until_s: float, limit_s: float) -> Finding:
     try:
         return answer.within(until_s, limit_s, "it")
-    except (UsageError, StateError) as error:
-        return Finding(tried.subject, WRONG, str(error), MEND)
-    except ShroffError as error:
-        return Finding(tried.subject, WRONG, str(error), AWAY)
-    except OSError as error:
-        return Finding(tried.subject, WRONG, f"it cannot be reached: {error.strerror or type(error).__name__}", AWAY)
+    except (ShroffError, OSError) as error:
+        why = f"it cannot be reached: {error.strerror or type(error).__name__}" if isinstance(error, OSError) else error
+        cure = MEND if isinstance(error, UsageError | StateError) else AWAY
+        return Finding(tried.subject, WRONG, str(why), cure)
 
 
 # ---- variables
 
 
-def settings_of(systems: Systems) -> Iterator[tuple[str, System, JsonMapping]]:
-    """Each outside system with the key of shroff.yaml under which it stands, and its settings."""
+def named_systems(systems: Systems) -> Iterator[tuple[str, System]]:
+    """Each outside system with the key of shroff.yaml under which it stands."""
     for place, source in systems.all_read:
-        yield ".".join(place), source, source.options
-    for name, system in (("store", systems.store), ("lake", systems.lake)):
-        if system is not None:
-            yield name, system, system.options
+        yield ".".join(place), source
     for name, ask in {**systems.sources, **systems.pulled}.items():
-        yield f"sources.{name}.{ask.system.kind}", ask.system, ask.system.options
+        yield f"sources.{name}.{ask.system.kind}", ask.system
     for name, system in systems.sinks.items():
-        yield f"sinks.{name}.{system.kind}", system, system.options
-    for name, system in (("online", systems.online), ("snapshots", systems.snapshots), ("backup", systems.backup)):
-        if system is not None:
-            yield name, system, system.options
+        yield f"sinks.{name}.{system.kind}", system
+    for name in ("store", "lake", "online", "snapshots", "backup"):
+        if (system := getattr(systems, name)) is not None:
+            yield name, system
 
 
 def unset_variables(systems: Systems) -> dict[str, list[str]]:
     """The variables that settings read and that are not set, each with the keys of shroff.yaml that read it."""
     found: dict[str, list[str]] = {}
-    for path, _, options in settings_of(systems):
-        for key, text in _texts(options, path):
+    for path, system in named_systems(systems):
+        for key, text in _texts(system.options, path):
             for name in unset(text):
                 found.setdefault(name, []).append(key)
     return found
@@ -132,13 +133,13 @@ def look_at_variables(systems: Systems) -> Iterator[Finding]:
     found = unset_variables(systems)
     if found:
         named = "; ".join(f"{name} ({', '.join(keys)})" for name, keys in found.items())
-        are = "variables of the environment are" if len(found) > 1 else "variable of the environment is"
         cure = (
             "Set them where shroff runs. Systems that need them were not checked."
             if len(found) > 1
             else ("Set it where shroff runs. Systems that need it were not checked.")
         )
-        yield Finding("variables", WRONG, f"{len(found)} {are} not set: {named}", cure)
+        are = many(len(found), "variable of the environment is", "variables of the environment are")
+        yield Finding("variables", WRONG, f"{are} not set: {named}", cure)
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
@@ -178,7 +179,39 @@ def look_at_write_ahead(log: Path) -> Iterator[Finding]:
     yield Finding("write-ahead", WRONG, f"{words}, which have not moved into {log.name}", cure)
 
 
-# ---- sources
+# ---- the lake and sources
+
+
+def look_at_lake(
+    opened: Callable[[], AbstractContextManager[LakeReader]],
+    published: Callable[[RetriedObjects], AbstractContextManager[Sequence[TableFormat]]],
+    pruned: int,
+) -> Finding:
+    """The lake that the project names: how far it has the log, how large it is, and whether its tables go on.
+
+    Args:
+        pruned: The last place that the store has no more.
+    """
+    from shroff.lake.publication import stopped_tables
+    from shroff.lake.reader import NoLakeError, shortage
+
+    cure = "Until then, records moved there cannot be read. New events are decided." if pruned else LAKE_CURE
+    try:
+        with opened() as lake, published(lake.objects) as formats:
+            if lake.last_seq < pruned:
+                return Finding("lake", WRONG, shortage(lake.objects.address, lake.last_seq, pruned), cure)
+            stopped = stopped_tables(lake.objects, [format_.name for format_ in formats])
+            stopped += [words for format_ in formats if (words := format_.trouble())]
+            if stopped:
+                return Finding("lake", WRONG, stopped[0], "The lake's own files and other tables are not affected.")
+            size = bytes_text(sum(file.bytes for file in lake.state.files.values()))
+            words = f"{lake.objects.address} has the log up to sequence number {lake.last_seq:,}: "
+            return Finding("lake", OK, f"{words}{many(len(lake.state.files), 'file')}, {size}")
+    except NoLakeError as error:
+        words = str(NoLakeError(error.address, pruned))
+        return Finding("lake", WRONG, words, cure) if pruned else Finding("lake", NOTE, words)
+    except ShroffError as error:
+        return Finding("lake", WRONG, str(error), cure)
 
 
 def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
@@ -189,7 +222,7 @@ def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
         for standing in standings
         if standing.waiting is None and standing.is_counted and not standing.trouble
     ]
-    many = f"{len(standings):,} part{'s' if len(standings) != 1 else ''}"
+    parts = many(len(standings), "part")
     if troubles:
         shown = "; ".join(_without_twice(trouble) for trouble in troubles[:TROUBLE_SHOWN])
         more = f"; and {len(troubles) - TROUBLE_SHOWN:,} more" if len(troubles) > TROUBLE_SHOWN else ""
@@ -199,19 +232,15 @@ def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
         words = f"{where}: no answer from {', '.join(silent[:TROUBLE_SHOWN])}"
         return Finding("source", NOTE, words, "A worker waits for them. Check that all brokers run.")
     if not all(standing.is_counted for standing in standings):
-        return Finding("source", OK, f"{where} answers: {many}; the number of waiting messages is unknown")
+        return Finding("source", OK, f"{where} answers: {parts}; the number of waiting messages is unknown")
     waiting = sum(standing.waiting or 0 for standing in standings)
-    return Finding("source", OK, f"{where} answers: {many}, {waiting:,} message{'s' if waiting != 1 else ''} to read")
+    return Finding("source", OK, f"{where} answers: {parts}, {many(waiting, 'message')} to read")
 
 
-def look_at_pushed(names: Iterable[str], troubles: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
+def look_at_pushed(names: Iterable[str], troubles: Sequence[tuple[str, str, int]]) -> Iterator[Finding]:
     """How pushed sources stand: whether something keeps their messages away."""
-    wrong: dict[str, list[str]] = {}
-    for name, words, _ in troubles:
-        wrong.setdefault(name, []).append(words)
     for name in names:
-        if name in wrong:
-            words = "; ".join(wrong[name])
+        if words := "; ".join(words for source, words, _ in troubles if source == name):
             yield Finding(f"source {name}", WRONG, words, "'shroff sources list' shows all subscriptions.")
         else:
             yield Finding(f"source {name}", OK, f"it is called at /hooks/{name}; messages can arrive")

@@ -42,6 +42,7 @@ Outcome = TypeVar("Outcome", bound="OperationAnswer")
 Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
 Ran = TypeVar("Ran")
 Value = TypeVar("Value")
+QUARANTINED = 4  # exit status: some input is in quarantine, the rest is done
 ITEM = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
 
 
@@ -107,13 +108,13 @@ class OperationRequest(msgspec.Struct, Generic[Outcome_co], forbid_unknown_field
 class OperationAnswer(msgspec.Struct, kw_only=True):
     """Result of an operation. Its fields are the JSON of command and route alike. `NEXT` has commands to run next.
 
-    `FAILED` is the field that says what failed, where there is one.
+    `STATUS` names what the exit status follows: what holds all that failed, or is true where all is well.
 
     What an answer keeps beside its JSON, for its text, is an attribute without annotation in a class with `dict=True`.
     """
 
     NEXT: ClassVar[Sequence[str]] = ()
-    FAILED: ClassVar[str] = ""
+    STATUS: ClassVar[str] = ""
 
     def text(self) -> str:
         """The answer for people, as a command prints it."""
@@ -129,7 +130,8 @@ class OperationAnswer(msgspec.Struct, kw_only=True):
 
     def exit_status(self) -> int:
         """Exit status of the command: 1 where the answer is no."""
-        return 1 if self.FAILED and getattr(self, self.FAILED) else 0
+        said = getattr(self, self.STATUS, True)
+        return int(not said if isinstance(said, bool) else bool(said))
 
     def etag(self) -> str:
         """The version of what it shows, over HTTP in the header ETag; empty for none."""

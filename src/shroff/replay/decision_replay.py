@@ -30,15 +30,13 @@ class Replay(OperationAnswer):
     recorded: str | UnsetType = UNSET
     computed: str | UnsetType = UNSET
     NEXT: ClassVar = ("shroff verify",)
+    STATUS: ClassVar = "match"
 
     def text(self) -> str:
         named = f"{self.event} {one_line(self.id)}"
         if self.match:
             return f"{named} is reproduced byte for byte.\nreceipt {self.receipt}"
         return f"{named} differs from the record.\nrecorded: {self.recorded}\ncomputed: {self.computed}"
-
-    def exit_status(self) -> int:
-        return 0 if self.match else 1
 
 
 class Replayed(NamedTuple):

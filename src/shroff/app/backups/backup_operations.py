@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import starmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -162,15 +163,13 @@ class CreatedBackup(OfVault):
     program: str | UnsetType = UNSET
     secrets: list[str] | UnsetType = UNSET
     positions: TextDict | UnsetType = UNSET
+    STATUS: ClassVar = "damage"
 
     def text(self) -> str:
         return f"{self.backups}: {'nothing changed.' if self.number is None else line_of(self)}"
 
     def hints(self) -> Sequence[str]:
         return f"shroff backup verify{_at(self.report)}", f"shroff backup list{_at(self.report)}"
-
-    def exit_status(self) -> int:
-        return 0 if self.damage is UNSET else 1
 
 
 @operation("backup create", right="read:audit", has_command=False)
@@ -282,7 +281,7 @@ def list_backups(project: Project, request: ListBackups) -> BackupList:
     entries = [BackupEntry.of(point) for point in points]
     found = told(points) | {
         "bytes": sum(entry.bytes for entry in entries),
-        "damaged": [DamagedBackup(number, why) for number, why in damaged.items()],
+        "damaged": list(starmap(DamagedBackup, damaged.items())),
     }
     return BackupList.of(**found, points=entries)
 
@@ -297,7 +296,7 @@ class CheckedBackups(OfVault, kw_only=True):
     points: int
     pieces: int
     damaged: list[DamagedBackup]
-    FAILED: ClassVar = "damaged"
+    STATUS: ClassVar = "damaged"
 
     def text(self) -> str:
         counts = f"{many(self.points, 'backup')}, {many(self.pieces, 'piece')}, {bytes_text(self.bytes)}"
@@ -328,7 +327,7 @@ def verify_backups(project: Project, progress: ProgressSteps, request: VerifyBac
         found = verified(vault, progress.counting("reading, pieces"))
         newest = told(vault.readable()[0]) | {
             "bytes": found.bytes,
-            "damaged": [DamagedBackup(number, why) for number, why in found.damaged.items()],
+            "damaged": list(starmap(DamagedBackup, found.damaged.items())),
         }
     return CheckedBackups.of(**newest, points=found.points, pieces=found.pieces)
 

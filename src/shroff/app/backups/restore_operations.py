@@ -62,7 +62,7 @@ class Restored(ReportAnswer[bool]):
     file: str
     bytes: int
     seconds: float
-    FAILED: ClassVar = "missing_secrets"
+    STATUS: ClassVar = "missing_secrets"
 
     def text(self) -> str:
         what = f"the project of {self.at}, up to seq {self.seq:,}, {many(self.files, 'file')}"

@@ -229,17 +229,18 @@ class Vault:
 
     def point(self, number: int) -> tuple[BackupPoint, str]:
         """A point, and its hash. Raises: DamagedError where it is altered; StorageError where it cannot be read."""
-        found = self._objects.get(point_name(number))
+        name = point_name(number)
+        found = self._objects.get(name)
         if found is None:
             raise StorageError(f"{self.address}: the point {number} is missing. {_CURE}")
-        digest, _, body = self._opened(found.data, point_name(number)).partition(b"\n")
+        digest, _, body = self._opened(found.data, name).partition(b"\n")
         if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
-            raise self._altered(point_name(number))
-        point = self._decoded(body, BackupPoint, point_name(number))
+            raise self._altered(name)
+        point = self._decoded(body, BackupPoint, name)
         if point.number != number:
-            raise self._altered(point_name(number))
+            raise self._altered(name)
         if self.label is not None and point.project != self.label.id:
-            raise DamagedError(f"{self.address}: {point_name(number)} is of another project. {_CURE}")
+            raise DamagedError(f"{self.address}: {name} is of another project. {_CURE}")
         return point, digest.decode()
 
     def readable(self, told: type[StorageError] = StorageError) -> tuple[list[BackupPoint], dict[int, str]]:
@@ -261,11 +262,9 @@ class Vault:
 
     def add(self, point: BackupPoint) -> str:
         """Store a point; gives its hash. Raises: UsageError where another process stored one of this number."""
-        body = to_json(point)
+        body, name = to_json(point), point_name(point.number)
         digest = hashlib.sha256(body).hexdigest()
-        if not self._objects.put(
-            point_name(point.number), self._closed(digest.encode() + b"\n" + body, point_name(point.number))
-        ):
+        if not self._objects.put(name, self._closed(digest.encode() + b"\n" + body, name)):
             raise UsageError(
                 f"{self.address}: another process made the backup {point.number} meanwhile. Only one process may make "
                 "backups of a project; stop the other one, such as the project that this one was restored from."

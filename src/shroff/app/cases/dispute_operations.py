@@ -18,7 +18,7 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import QUARANTINED, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Record
 
-QUARANTINED = 4
 PACKS_MAX = 500  # of one answer
 _TIMES = ("known_at", "due")
 # A dispute in its order: whether it is closed, its due date, its event.

@@ -13,7 +13,7 @@ from shroff.cases.labels import HeldAnswers
 from shroff.errors import UsageError, ended, nearest
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject, TextDict
-from shroff.operations.declaration import OperationRequest, Param, ProgressSteps, ReportAnswer, operation
+from shroff.operations.declaration import QUARANTINED, OperationRequest, Param, ProgressSteps, ReportAnswer, operation
 from shroff.runtime.texts import argument, headed, many, one_line, table
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from shroff.log.history import ListedWaiting
     from shroff.log.writer import Answer
 
-QUARANTINED = 4
 FIELDS = ("source", "known_at", "reason", "amount")  # of one label
 LISTS = ("pending", "conflicts", "maturity")
 TABLE_DAYS = frozenset([0, 1, 2, 3, 5, 7, 10, 14, 21, 30, 45, 60, 90, 120, 180, 270, 365, 730])

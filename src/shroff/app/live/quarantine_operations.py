@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import QUARANTINED, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
 from shroff.runtime.texts import cut, headed, many, one_line
 from shroff.runtime.values import showing
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
     from shroff.streams.log import Log, Refused
 
-QUARANTINED = 4  # exit status: some input is in quarantine, the rest is done
 SHOWN_MAX = 50  # entries that a list shows to people; --json has all
 REASON_MAX = 140  # characters of a reason in a list; 'show' and --json have all of it
 WORD_MAX = 10  # characters of a word that are left out where the end of a reason would begin inside of it

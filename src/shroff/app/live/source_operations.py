@@ -15,7 +15,15 @@ from shroff.errors import TransientError, UsageError
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import parse_time
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
+from shroff.operations.declaration import (
+    QUARANTINED,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ProgressSteps,
+    group,
+    operation,
+)
 from shroff.runtime.texts import many, one_line, table
 from shroff.runtime.values import showing
 
@@ -26,8 +34,7 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import Clock
     from shroff.project.settings.systems import Systems
 
-REFUSED = 1  # exit status: a message is refused, or something keeps messages away
-QUARANTINED = 4
+REFUSED = 1  # exit status: a message is refused
 FILE_BYTES_MAX = 1024 * 1024
 FILES_MAX = 1_000
 SourceName = Annotated[str, msgspec.Meta(min_length=1, max_length=100), Param("The source.", metavar="NAME")]
@@ -209,13 +216,11 @@ class SourceTroubles(OperationAnswer):
 
     ok: bool
     troubles: list[SourceTrouble]
+    STATUS: ClassVar = "ok"
 
     def text(self) -> str:
         lines = [f"{trouble.source}: {trouble.message}" for trouble in self.troubles]
         return "\n".join(lines) or "All sources are healthy."
-
-    def exit_status(self) -> int:
-        return 0 if self.ok else REFUSED
 
 
 @operation("sources check", right="read:metrics")

@@ -152,7 +152,7 @@ class HealthChecks(ProjectPart):
             found += told("backup", lambda: [finding(self._context)])
         failing = failing_schedules(self._context) if is_there else []
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
-        found += told("sources", lambda: look_at_pushed(systems.sources, PushedSources(self._context).troubles()))
+        found += told("sources", lambda: look_at_pushed(systems.sources, [*PushedSources(self._context).troubles()]))
         return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
@@ -223,20 +223,13 @@ class HealthChecks(ProjectPart):
         """The lake, and whether it goes on: what the log has had for long should be in it."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
 
-        pruned = 0
-        if has_log:
-            with self._log.reading() as log:
-                pruned = log.pruned_to()
-        found = self._lake.look(pruned)
+        found = self._lake.look(self._lake.pruned() if has_log else 0)
         if not has_log or found.state == WRONG:
             return found
         (state,) = self._lake_states()
-        if not state.lag:
-            return found
-        through = state.through or 0
+        through, now_ms = state.through or 0, self._context.now_ms()
         with self._log.reading() as log:
-            came_ms = next((at_ms for _, at_ms in log.ingested(through, through + 1)), None)
-        age_ms = 0 if came_ms is None else self._context.now_ms() - came_ms
+            age_ms = now_ms - (next((at_ms for _, at_ms in log.ingested(through, through + 1)), None) or now_ms)
         if age_ms < LAKE_LATE_MS:
             return found
         words = f"{many(state.lag, 'record is', 'records are')} not in it"

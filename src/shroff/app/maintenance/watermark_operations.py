@@ -46,6 +46,7 @@ class Watermark(OperationAnswer):
     event: str | None = None
     seq: int | None = None
     proposed: TimeText | None = None
+    STATUS: ClassVar = "event"
 
     def text(self) -> str:
         if self.watermark is None:
@@ -60,9 +61,6 @@ class Watermark(OperationAnswer):
         if self.event is None or self.proposed is None:
             return ()
         return [f"shroff watermark --set {self.proposed} --because 'the time of {self.event} is wrong'"]
-
-    def exit_status(self) -> int:
-        return 0 if self.event is None else 1
 
 
 class WatermarkBack(OperationAnswer):

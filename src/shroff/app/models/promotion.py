@@ -82,7 +82,7 @@ class Deployment(OperationAnswer):
     in_force: bool = False
     why_not: str = ""
     unused: str = ""
-    FAILED: ClassVar = "failed"
+    STATUS: ClassVar = "failed"
 
     @property
     def failure(self) -> str:

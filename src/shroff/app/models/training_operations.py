@@ -15,7 +15,15 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
 from shroff.models.model import IMPORTED
 from shroff.models.registry import GateResult
-from shroff.operations.declaration import AsEvent, OperationAnswer, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import (
+    QUARANTINED,
+    AsEvent,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    ReportAnswer,
+    operation,
+)
 from shroff.runtime.texts import argument, many, one_line
 from shroff.runtime.values import FrozenStruct
 
@@ -32,7 +40,6 @@ if TYPE_CHECKING:
     from shroff.training.train import TrainReport
 
 NOT_PASSED = 1
-QUARANTINED = 4
 NO_MODEL = 5
 WATCHED = "once file settled markers poll labels_inside no_decide".split()
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]

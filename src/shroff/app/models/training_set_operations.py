@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from shroff.app.models.training_operations import EventOfModel, InputOrder, InputPaths, KnownAt, LabelPath
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
-from shroff.operations.declaration import OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import QUARANTINED, OperationRequest, Param, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, one_line, table
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import ProgressSteps
 
 DIFFERENT = 1
-QUARANTINED = 4
 
 
 class WriteTrainingSet(OperationRequest["BuiltTrainingSet"]):
