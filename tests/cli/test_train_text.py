@@ -11,6 +11,7 @@ from shroff.models.evaluation.baselines import best_rule
 from shroff.models.evaluation.estimates import estimate
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
+from shroff.models.model import IMPORTED
 from shroff.models.sets import RecordedDecisions
 from shroff.training.printed import _best_rule_text, text
 
@@ -41,10 +42,10 @@ def test_where_no_rule_found_a_fraud_none_is_called_the_best():
 
 def test_a_model_without_gates_is_told_to_have_none():
     evaluation = SimpleNamespace(folds=(), metrics={}, compared={}, without_give_away={})
-    stored = SimpleNamespace(id="m-1", event="payment")
-    report = SimpleNamespace(
-        stored=stored, evaluation=evaluation, gates=(), remarks=(), made="imported", promoted=True, rows=9, fraud=1
-    )
+    checked = {"rows": 50, "file": "check.csv", "worst": 1e-7}
+    origin = {"source": "XGBoost's JSON", "file": "elsewhere.json", "checked": checked}
+    stored = SimpleNamespace(id="m-1", event="payment", manifest={IMPORTED: origin})
+    report = SimpleNamespace(stored=stored, evaluation=evaluation, gates=(), remarks=(), promoted=True, rows=9, fraud=1)
     report.seconds = 0.1
 
     assert "  no gates\n\nIt is active." in text(report)

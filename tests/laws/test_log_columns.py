@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import chain
 from random import Random
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +63,6 @@ def test_columns_hold_what_the_records_say(made: Made):
     assert found == {seq: event.values for seq, event in events.items() if isinstance(event, Event)}
     labels = {piece.after + 1 + row: label.values for piece in pieces for row, label in piece.labels}
     assert labels == {record.seq: events[record.seq].values for record in records if record.kind == "label"}
-    assert np.concatenate([piece.decided for piece in pieces]).tolist() == [record.decided for record in records]
     places, outcomes = outcomes_of(log)
     rows = list(chain.from_iterable(log.decisions_after()))
     assert list(zip(places.tolist(), [OUTCOMES[outcome] for outcome in outcomes.tolist()], strict=True)) == [

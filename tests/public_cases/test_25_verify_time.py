@@ -24,7 +24,7 @@ def test_verify_takes_some_seconds_and_says_what_it_compared(tmp_path, monkeypat
 
     assert run(["verify", "--engines", "naive", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told) == {"events", "mismatches", "first_mismatch", "unread", "seconds"}
+    assert set(told) == {"events", "mismatches", "first_mismatch", "undecided", "unread", "seconds"}
     assert (told["mismatches"], 0 < told["events"] <= 200) == (0, True)
     assert run(["verify", "--engines", "naive", "--sample", "5"]) == 0
     words = capsys.readouterr().out

@@ -36,7 +36,13 @@ SLICES = [
     ("known", "new"),
     ("payment.gone", "x"),
 ]
-MEASURED = {"rows": 5, "frauds": 1, "score": 0.1, "falls_by_more_than_noise": False}
+MEASURED = {
+    "metrics": {"average_precision": 0.5},
+    "rows": 5,
+    "frauds": 1,
+    "score": 0.1,
+    "falls_by_more_than_noise": False,
+}
 IN_WORDS = [
     "channel: web",
     "amount up to 20.00 EUR",
@@ -83,10 +89,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...
                 "metrics": {"average_precision": None},
                 "falls_by_more_than_noise": True,
             },
-            *(
-                {"name": name, "value": value, "metrics": {"average_precision": 0.5}, **MEASURED}
-                for name, value in SLICES
-            ),
+            *(MEASURED | {"name": name, "value": value, "is_group": value == "missing"} for name, value in SLICES),
         ],
     }
     manifest = {

@@ -142,7 +142,7 @@ def test_a_host_that_is_none_is_refused_where_an_address_is_made_of_it(bank):
 
 
 def test_only_what_is_named_is_open_to_anybody():
-    assert OPEN_BELOW == ("health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs")
+    assert OPEN_BELOW == ["health", "login", "confirm", "hooks", "static", "api/openapi.json", "api/docs"]
     for route in (*ROUTES, *PAGES):
         is_own_account = route.path == "/" or f"{route.path}/".startswith("/me/")
         assert (route.right is None) == (is_open(route.path) or is_own_account), route.path

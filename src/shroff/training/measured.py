@@ -87,17 +87,13 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
 
 def slices_told(definitions: Definitions, event: str, metrics: JsonMapping) -> JsonObject:
     """A model's metrics, their slices with `words` and in their natural order; columns stand as they did."""
-    found, places = list(metrics.get("slices", ())), dict[str, int]()
+    found, places = [{"is_group": False, **slice_} for slice_ in metrics.get("slices", ())], dict[str, int]()
     for slice_ in found:
         places.setdefault(slice_["name"], len(places))
-    found.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"], is_group=_is_group(slice_))))
+    found.sort(key=lambda slice_: (places[slice_["name"]], slice_order(slice_["value"], is_group=slice_["is_group"])))
     words = partial(slice_words, definitions, event)
-    told = [{**part, "words": words(part["name"], part["value"], is_group=_is_group(part))} for part in found]
+    told = [{**part, "words": words(part["name"], part["value"], is_group=part["is_group"])} for part in found]
     return {**metrics, **({"slices": told} if told else {})}
-
-
-def _is_group(slice_: JsonMapping) -> bool:
-    return bool(slice_.get("is_group"))
 
 
 def slice_words(definitions: Definitions, event: str, name: str, value: str, *, is_group: bool) -> str:
