@@ -191,7 +191,7 @@ def os_words(error: Exception, path: Path | str = "", failed: str = "") -> str:
 
 
 def rights(path: Path) -> str:
-    """Who may write a file that this user may not, and the command that changes that."""
+    """Rights to a file that this user may not write: its owner, and the command that gives it to the user."""
     user = os.getuid()
     for there in (path, *path.parents):
         if os.path.lexists(there) and not os.access(there, os.W_OK) and (owner := there.lstat().st_uid) != user:

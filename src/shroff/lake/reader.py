@@ -87,8 +87,8 @@ def _in_order(kind: str, make: Callable[[File, pa.Table], list[Row]]) -> Callabl
     """A method of a reader that gives the rows of one kind in log order, to the byte. It raises as `records`."""
 
     def rows(lake: LakeReader, after: int = 0, upto: int | None = None, size: int = 4_096) -> Iterator[list[Row]]:
-        for _, _, found in lake._windows((kind,), after, upto, make):  # noqa: SLF001 - it becomes a method
-            yield from _lists(found, size)
+        for _, _, window in lake._windows((kind,), after, upto, make):  # noqa: SLF001 - it becomes a method
+            yield from _lists(window, size)
 
     return rows
 

@@ -179,13 +179,13 @@ def look_at_unfinished(places: ProjectPaths, now_ms: int) -> Iterator[Finding]:
     """What processes that were killed while they wrote a file of the project or a model left behind."""
     files = [path for folder in (places.folder, *places.folder.glob("*/")) for path in unfinished_files(folder)]
     files = [path for path in files if now_ms / 1_000 - path.stat().st_mtime > UNFINISHED_S]
-    for what, found, where, folder, cure in (
+    for what, left, where, folder, cure in (
         ("unfinished file", files, "", places.folder, "command that changes the same file removes it; you can"),
         ("unfinished model", Registry(places.models).unfinished(now_ms / 1_000), " in models", places.models, _TRAINED),
     ):
-        if found:
-            named = ", ".join(str(path.relative_to(folder)) for path in found[:UNFINISHED_SHOWN])
-            words = f"{many(len(found), what)} of killed processes{where}: {named}"
+        if left:
+            named = ", ".join(str(path.relative_to(folder)) for path in left[:UNFINISHED_SHOWN])
+            words = f"{many(len(left), what)} of killed processes{where}: {named}"
             yield Finding("litter", NOTE, words, f"The next {cure} also delete {'them' if where else 'it'}.")
 
 
