@@ -9,21 +9,21 @@ import pytest
 
 from shroff.adapters.sources.files import FileSource
 from shroff.errors import UsageError
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 
 
 def lines_of(count: int, first: int = 0) -> bytes:
     return b"".join(b'{"n": %d}\n' % number for number in range(first, first + count))
 
 
-def read(source: FileSource, limit: int = 10) -> list[Taken]:
-    found: list[Taken] = []
+def read(source: FileSource, limit: int = 10) -> list[PolledMessages]:
+    found: list[PolledMessages] = []
     while taken := source.poll(limit, 0.0):
         found += taken
     return found
 
 
-def numbers(found: list[Taken]) -> list[object]:
+def numbers(found: list[PolledMessages]) -> list[object]:
     return [line.columns["n"] for item in found for line in item.lines if line.columns is not None]
 
 

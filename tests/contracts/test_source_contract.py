@@ -14,7 +14,7 @@ from shroff.errors import SchemasAwayError, StateError
 from shroff.events.formats.wire import Decoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Health, Standing, Taken, shown, split_offset, stored_offset
+from shroff.streams.source import Health, PartLag, PolledMessages, shown, split_offset, stored_offset
 from shroff.testing.contracts import source as contract
 from shroff.testing.contracts.source import Outside, SourceContract
 
@@ -74,13 +74,13 @@ class ListSource:
         for part in self.outside.kept:
             self.open(part, offsets.get(part))
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
-        return [self.standing(part, offsets.get(part)) for part in sorted(self.outside.kept)]
+    def look(self, offsets: Mapping[str, str]) -> list[PartLag]:
+        return [self.lag(part, offsets.get(part)) for part in sorted(self.outside.kept)]
 
-    def standing(self, part: str, offset: str | None) -> Standing:
+    def lag(self, part: str, offset: str | None) -> PartLag:
         begin = self.outside.gone[part]
         at, end = begin if offset is None else int(split_offset(offset)[0]), begin + len(self.outside.kept[part])
-        return Standing(part, None, f"{begin - at} messages are gone") if at < begin else Standing(part, end - at)
+        return PartLag(part, None, f"{begin - at} messages are gone") if at < begin else PartLag(part, end - at)
 
     def open(self, part: str, stored: str | None) -> None:
         begin = self.outside.gone[part]
@@ -94,7 +94,7 @@ class ListSource:
             raise StateError(f"{part} is not the part that was read")
         self.merge.open(part, "payment", before)
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         until_s = time.monotonic() + timeout_s
         while True:
             for part in self.outside.kept:
@@ -118,9 +118,9 @@ class ListSource:
             self.at[part] += 1
         self.merge.pass_by(part)
 
-    def given(self, limit: int) -> list[Taken]:
+    def given(self, limit: int) -> list[PolledMessages]:
         return [
-            Taken(part, "payment", "jsonl", lines, stored_offset(str(lines[-1].number + 1), before))
+            PolledMessages(part, "payment", "jsonl", lines, stored_offset(str(lines[-1].number + 1), before))
             for part, lines, before in self.merge.take(limit)
         ]
 
@@ -150,7 +150,7 @@ class TestListSource(SourceContract):
 class SkipsOneAfterAnError(ListSource):
     """Takes the message behind one that nobody can read for a part of it."""
 
-    def given(self, limit: int) -> list[Taken]:
+    def given(self, limit: int) -> list[PolledMessages]:
         found = []
         for row in super().given(limit):
             errors = [line.error is not None for line in row.lines]
@@ -215,12 +215,12 @@ class ReadsNonsense(ListSource):
 
 
 class TurnsTheOrder(ListSource):
-    def given(self, limit: int) -> list[Taken]:
+    def given(self, limit: int) -> list[PolledMessages]:
         return [row._replace(lines=row.lines[::-1]) for row in super().given(limit)]
 
 
 class GivesMoreThanAsked(ListSource):
-    def given(self, limit: int) -> list[Taken]:
+    def given(self, limit: int) -> list[PolledMessages]:
         return super().given(limit + 1)
 
 
@@ -230,7 +230,7 @@ class ReadsPartsOneAfterTheOther(ListSource):
 
 
 class DropsWhatItCannotRead(ListSource):
-    def given(self, limit: int) -> list[Taken]:
+    def given(self, limit: int) -> list[PolledMessages]:
         return [row._replace(lines=[line for line in row.lines if not line.error]) for row in super().given(limit)]
 
 
@@ -243,18 +243,18 @@ class PassesOverWhatIsAway(ListSource):
 
 
 class WaitsToTheEnd(ListSource):
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         time.sleep(timeout_s)
         return super().poll(limit, 0)
 
 
 class DoesNotWait(ListSource):
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         return super().poll(limit, 0)
 
 
 class NeverLooksForParts(ListSource):
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         for part in [part for part in self.outside.kept if part not in self.at]:
             del self.outside.kept[part]
         return super().poll(limit, timeout_s)
@@ -271,12 +271,12 @@ class SaysNothingOfLag(ListSource):
 
 
 class LooksPastWhatIsGone(ListSource):
-    def standing(self, part: str, offset: str | None) -> Standing:
-        return super().standing(part, None)
+    def lag(self, part: str, offset: str | None) -> PartLag:
+        return super().lag(part, None)
 
 
 class TakesWhereItLooks(ListSource):
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: Mapping[str, str]) -> list[PartLag]:
         found = super().look(offsets)
         for item in found:
             self.at[item.part] = self.outside.gone[item.part] + len(self.outside.kept[item.part])
@@ -328,7 +328,7 @@ def test_a_source_outside_this_process_has_0_3_seconds_to_give_more_than_was_sen
     waits = list[float]()
 
     class Outer(ListSource):
-        def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+        def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
             waits.append(timeout_s)
             return super().poll(limit, 0)
 

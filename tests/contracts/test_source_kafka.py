@@ -25,7 +25,7 @@ from shroff.adapters.kafka import client as kafka_client
 from shroff.adapters.sources import kafka as source_kafka
 from shroff.adapters.sources import kafka_partition
 from shroff.adapters.sources.kafka import KafkaSource
-from shroff.adapters.sources.kafka_marks import KafkaMark
+from shroff.adapters.sources.kafka_offsets import PartitionOffset
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.project.settings.system import System
@@ -222,7 +222,7 @@ def test_the_topic_of_labels_is_that_of_the_project_where_there_is_one(topics, o
 
     for found in told:  # at the start, and while it reads: with the topic's id either way
         assert [(item.part, item.type) for item in found] == [(f"{project}.labels/0", "label")]
-        assert KafkaMark.parse(found[0].part, found[0].offset).topic_id
+        assert PartitionOffset.parse(found[0].part, found[0].offset).topic_id
     for source in (without, having):
         source.close()
     topics.admin.delete_topics([f"{project}.labels"])

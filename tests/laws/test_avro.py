@@ -40,7 +40,7 @@ from shroff.log.columns import lines as line_runs
 from shroff.log.columns import record_kernel
 from shroff.log.columns.lines import EventRun
 from shroff.log.columns.read_lines import kernels
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 from shroff.worker.serving.message_decoder import MessageDecoder
 from tests.support.avros import avro_file, message, project, record, sent, taken
 from tests.support.effort import examples, times
@@ -236,7 +236,7 @@ def as_told(registry, events, messages, as_type="payment", *, in_runs):
         inflow._forms = SimpleNamespace(take=lambda _count, *, are_records: False)
     decoder = AvroDecoder(registry, events, as_type, settings=SETTINGS)
     lines = [decoder.line(at, message) for at, message in enumerate(messages)]
-    found = inflow.submissions([Taken("payments/0", as_type, "avro", lines, "")])
+    found = inflow.submissions([PolledMessages("payments/0", as_type, "avro", lines, "")])
     codecs = {name: Codec(type_) for name, type_ in events.types.items()}
     told = [
         (item.event, item.event and (item.body or codecs[item.event.type].encode(item.event)), item.refusal, item.raw())

@@ -19,7 +19,7 @@ from shroff.log.columns import record_kernel
 from shroff.log.columns.lines import LIVE_MIN, LiveForms, sent_of, together
 from shroff.log.columns.read_lines import kernels
 from shroff.runtime.values import replace
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 from shroff.web.api.events import _response, shown
 from shroff.worker.request_bodies import RequestReader, TooMuchError
 from shroff.worker.request_queue import PendingRequest, RequestQueue
@@ -123,7 +123,7 @@ def polled(given_: Given, sent: Iterable[bytes] | None = None, decoder: Decoder 
         gathered: Sequence[Submission] = ()
         for poll in some:
             taken = [
-                Taken(
+                PolledMessages(
                     f"read/{'ab'[offset % 2]}/t/{offset % 3}",
                     "payment",
                     decoder.format,

@@ -25,7 +25,7 @@ from shroff.monitoring import doctor_systems
 from shroff.monitoring.doctor import OK, Finding, look_at_folder
 from shroff.monitoring.doctor_systems import Try, asked, look_at_pushed, source_finding, within
 from shroff.streams.log import Batch, Offset
-from shroff.streams.source import Standing
+from shroff.streams.source import PartLag
 from tests.support.projects import FILES
 from tests.support.source_memory import MemorySource, MemoryTopic
 
@@ -176,13 +176,13 @@ def test_a_source_that_answers_says_how_much_waits_by_what_the_log_has(tmp_path,
 
 
 def test_parts_for_which_nobody_answers_are_a_note():
-    finding = source_finding("kafka", [Standing("p/0", 3), Standing("p/1", None)])
+    finding = source_finding("kafka", [PartLag("p/0", 3), PartLag("p/1", None)])
 
     assert (finding.state, finding.words) == ("note", "kafka: no answer from p/1")
 
 
 def test_a_source_that_counts_nothing_answers_all_the_same():
-    finding = source_finding("pubsub_pull", [Standing("payments", None, is_counted=False)])
+    finding = source_finding("pubsub_pull", [PartLag("payments", None, is_counted=False)])
 
     assert (finding.state, finding.words) == (
         "ok",

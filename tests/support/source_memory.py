@@ -14,7 +14,7 @@ from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
-from shroff.streams.source import Health, Standing, Taken, split_offset, stored_offset
+from shroff.streams.source import Health, PartLag, PolledMessages, split_offset, stored_offset
 
 AWAY: Final = "the topic in memory cannot be reached"
 LOOK_S: Final = 0.002
@@ -79,13 +79,13 @@ class MemorySource:
         if self.merge is not None:
             self.merge.clear()
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: Mapping[str, str]) -> list[PartLag]:
         self._reach()
         found = []
         for part in sorted({*self._topic.parts, *offsets}):
             at = int(split_offset(offsets[part])[0]) if part in offsets else self._topic.gone.get(part, 0)
             trouble = self._trouble_at(part, at)
-            found.append(Standing(part, None if trouble else len(self._topic.parts[part]) - at, trouble))
+            found.append(PartLag(part, None if trouble else len(self._topic.parts[part]) - at, trouble))
         return found
 
     def _trouble_at(self, part: str, at: int) -> str:
@@ -94,7 +94,7 @@ class MemorySource:
             return f"{gone - at} messages of {part} behind offset {at} are gone"
         return f"{part} is not the one that was read up to {at}: it ends at {end}" if at > end else ""
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         until_s = time.monotonic() + timeout_s
         while not (found := self._polled(limit)) and time.monotonic() < until_s:
             time.sleep(LOOK_S)
@@ -116,20 +116,20 @@ class MemorySource:
     def close(self) -> None:
         """Nothing is held."""
 
-    def _polled(self, limit: int) -> list[Taken]:
+    def _polled(self, limit: int) -> list[PolledMessages]:
         self._reach()
         self._trouble = ""
         if self.merge is not None:
             self._fetch(self.merge, limit)
             return self._given(self.merge.take(limit))
-        found: list[Taken] = []
+        found: list[PolledMessages] = []
         for part in self._order():
             share = limit if self._random is None else min(limit, self._random.randrange(1, DRAWN_MAX))
             lines = self._lines(part, min(share, max(1, limit // len(self._topic.parts))))
             if lines:
                 limit -= len(lines)
                 self._at[part] = lines[-1].number + 1
-                found.append(Taken(part, self._topic.type, self._decoder.format, lines, str(self._at[part])))
+                found.append(PolledMessages(part, self._topic.type, self._decoder.format, lines, str(self._at[part])))
                 if self._random is not None or limit <= 0:
                     break
         return found
@@ -146,10 +146,10 @@ class MemorySource:
             if self._next(part) == len(self._topic.parts[part]):
                 merge.pass_by(part)
 
-    def _given(self, runs: Sequence[Run]) -> list[Taken]:
+    def _given(self, runs: Sequence[Run]) -> list[PolledMessages]:
         format = self._decoder.format
         return [
-            Taken(part, self._topic.type, format, lines, stored_offset(str(lines[-1].number + 1), before))
+            PolledMessages(part, self._topic.type, format, lines, stored_offset(str(lines[-1].number + 1), before))
             for part, lines, before in runs
         ]
 
@@ -194,14 +194,14 @@ class MergingMemorySource(MergingSource, MemorySource):
         self.stuck.wait()
         super().start(offsets)
 
-    def fill(self, limit: int) -> list[Taken] | None:
+    def fill(self, limit: int) -> list[PolledMessages] | None:
         self.stuck.wait()
         self._reach()
         self._trouble = ""
         self._fetch(self.merge, limit)
         return []
 
-    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         return self._given(runs)
 
     def wait(self, wait_s: float) -> None:

@@ -14,7 +14,7 @@ from shroff.log.columns import lines
 from shroff.log.columns.lines import EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.log.columns.text_codes import BESIDE
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 from shroff.worker.request_bodies import RequestReader
 from shroff.worker.serving.message_decoder import MessageDecoder
 from tests.support.projects import NOW_MS, definitions
@@ -87,7 +87,7 @@ def test_numbered_texts_of_all_types_together_have_a_bound(monkeypatch: pytest.M
                 run, _ = reader.many(type_, b"\n".join(raws), "me", are_lines=True)
             else:
                 messages = [decoder.line(at, raw) for at, raw in enumerate(raws)]
-                run = inflow.submissions([Taken(f"read/a/{type_}/0", type_, "jsonl", messages, "")])
+                run = inflow.submissions([PolledMessages(f"read/a/{type_}/0", type_, "jsonl", messages, "")])
             assert isinstance(run, EventRun)
             assert [item.sent and item.sent.id for item in run] == run.ids
             coded = {name: column for name in run.columns if isinstance(column := run.columns[name], Coded)}

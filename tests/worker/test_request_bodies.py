@@ -20,7 +20,7 @@ from shroff.log.columns import read_lines
 from shroff.log.columns.lines import LIVE_MIN, EventRun
 from shroff.log.columns.read_lines import kernels
 from shroff.replay.compare import verify_online
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 from shroff.web.api.events import PARTS_AT_ONCE
 from shroff.worker.request_bodies import COUNT_MAX, RequestReader, TooMuchError, pieces
 from shroff.worker.serving.message_decoder import MessageDecoder
@@ -229,7 +229,7 @@ def test_where_the_compiled_reader_fails_events_are_read_one_by_one_and_that_is_
 
     for _ in range(2):
         assert not is_run(requests)
-        polled = inflow.submissions([Taken("payments/0", "payment", "jsonl", lines, "")])
+        polled = inflow.submissions([PolledMessages("payments/0", "payment", "jsonl", lines, "")])
         assert len([each for each in polled if each.event]) == LIVE_MIN
 
     assert len(told) == 2, "by each door once"

@@ -27,7 +27,7 @@ from shroff.replay.compare import verify_online
 from shroff.streams.log import Batch, Log
 from shroff.streams.sink_cursor import DeliveryHealth, Trouble
 from shroff.streams.snapshots import Snapshots
-from shroff.streams.source import Standing, Taken
+from shroff.streams.source import PartLag, PolledMessages
 from shroff.worker.inbox import LABELS, InboxServer, labels_request
 from shroff.worker.serving import delivery as working_delivery
 from shroff.worker.serving import source_loop as working_lead
@@ -288,18 +288,18 @@ def test_it_does_not_end_idle_while_nobody_says_that_there_is_nothing_more(place
 
         looks = 0
 
-        def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+        def look(self, offsets: Mapping[str, str]) -> list[PartLag]:
             self.looks += 1
             if self.looks == 1:
                 raise TransientError("no answer from the brokers")
             if self.looks == 2:
-                return [Standing("payments/0", None)]
+                return [PartLag("payments/0", None)]
             if self.looks == 3:
-                return [Standing("payments/7", 1)]  # a new one
+                return [PartLag("payments/7", 1)]  # a new one
             if self.looks == 4:
                 feed.send("payments/0", message(10))
-            uncounted = Standing("subscription", None, is_counted=False)  # nobody ever says how much waits there
-            return [*super().look(offsets), uncounted, Standing("former/0", None, "it no longer exists")]
+            uncounted = PartLag("subscription", None, is_counted=False)  # nobody ever says how much waits there
+            return [*super().look(offsets), uncounted, PartLag("former/0", None, "it no longer exists")]
 
     feed, told = topic(10), list[str]()
     source = Silent(feed)
@@ -345,7 +345,7 @@ def test_what_came_before_the_source_failed_for_good_is_decided_before_that_is_t
     source, poll = MemorySource(topic(30)), MemorySource.poll
     given = list[int]()
 
-    def failing(self: MemorySource, limit: int, timeout_s: float) -> list[Taken]:
+    def failing(self: MemorySource, limit: int, timeout_s: float) -> list[PolledMessages]:
         given.append(1)
         if len(given) == 2:
             raise StateError("7 messages are gone")

@@ -10,7 +10,7 @@ from shroff.events.intake import Intake
 from shroff.events.mapping import Unmatched
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Batch, Log, Offset, Outbox, kept_offset
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 
 UNMATCHED = "unmatched"  # among the sources of offsets
 
@@ -45,7 +45,7 @@ class PassingOver:
         self._kept = {name: over.lines for name, over in unmatched_of(log).items()}
         self._before: dict[str, int | None] = {}  # lines passed over before this process; None where one was accepted
 
-    def offsets(self, found: Sequence[Taken]) -> list[Offset]:
+    def offsets(self, found: Sequence[PolledMessages]) -> list[Offset]:
         """Offsets to store for the files of these lines, which were read by now."""
         now = {file.source: file.lines for file in self._intake.unmatched}
         offsets = {}

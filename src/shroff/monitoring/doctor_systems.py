@@ -18,7 +18,7 @@ from shroff.project.settings.system import System
 from shroff.project.settings.systems import Systems
 from shroff.runtime.texts import bytes_text, many
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.source import Standing
+from shroff.streams.source import PartLag
 
 if TYPE_CHECKING:
     from shroff.lake.publication import TableFormat
@@ -214,15 +214,11 @@ def look_at_lake(
         return Finding("lake", WRONG, str(error), cure)
 
 
-def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
+def source_finding(where: str, lags: Sequence[PartLag]) -> Finding:
     """How a source stands that answered: what waits, and what cannot be read on."""
-    troubles = [f"{standing.part}: {standing.trouble}" for standing in standings if standing.trouble]
-    silent = [
-        standing.part
-        for standing in standings
-        if standing.waiting is None and standing.is_counted and not standing.trouble
-    ]
-    parts = many(len(standings), "part")
+    troubles = [f"{lag.part}: {lag.trouble}" for lag in lags if lag.trouble]
+    silent = [lag.part for lag in lags if lag.waiting is None and lag.is_counted and not lag.trouble]
+    parts = many(len(lags), "part")
     if troubles:
         shown = "; ".join(_without_twice(trouble) for trouble in troubles[:TROUBLE_SHOWN])
         more = f"; and {len(troubles) - TROUBLE_SHOWN:,} more" if len(troubles) > TROUBLE_SHOWN else ""
@@ -231,9 +227,9 @@ def source_finding(where: str, standings: Sequence[Standing]) -> Finding:
     if silent:
         words = f"{where}: no answer from {', '.join(silent[:TROUBLE_SHOWN])}"
         return Finding("source", NOTE, words, "A worker waits for them. Check that all brokers run.")
-    if not all(standing.is_counted for standing in standings):
+    if not all(lag.is_counted for lag in lags):
         return Finding("source", OK, f"{where} answers: {parts}; the number of waiting messages is unknown")
-    waiting = sum(standing.waiting or 0 for standing in standings)
+    waiting = sum(lag.waiting or 0 for lag in lags)
     return Finding("source", OK, f"{where} answers: {parts}, {many(waiting, 'message')} to read")
 
 

@@ -23,4 +23,4 @@ from shroff.streams.push import (
 )
 from shroff.streams.sender import Sender, Target
 from shroff.streams.sink import AwayError, Outgoing, Sink, Undelivered, field_reader
-from shroff.streams.source import Health, Source, Standing, Taken, split_offset, stored_offset
+from shroff.streams.source import Health, PartLag, PolledMessages, Source, split_offset, stored_offset

@@ -21,7 +21,7 @@ from shroff.events.definitions import Events, Settings
 from shroff.events.formats.lines import Line
 from shroff.events.formats.moments import Moment, moment_reader
 from shroff.events.mapping import LABEL
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 
 AHEAD = 8  # lines behind one that say whether its clock is wrong
 WITNESSES = 2  # of them at least must say so
@@ -204,7 +204,7 @@ class MergingSource(ABC):
     merge: Merge
 
     @abstractmethod
-    def fill(self, limit: int) -> list[Taken] | None:
+    def fill(self, limit: int) -> list[PolledMessages] | None:
         """Put what is there into the merge, without waiting, so that up to so many lines can be taken.
 
         Gives what is no line of the merge, such as where a new part begins; None where nothing may be taken now.
@@ -212,7 +212,7 @@ class MergingSource(ABC):
         """
 
     @abstractmethod
-    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         """Runs that were taken from the merge, each as messages with the offset behind them."""
 
     @abstractmethod
@@ -223,7 +223,7 @@ class MergingSource(ABC):
         """See to the parts that the merge waits for: whether there is a reason to take again."""
         return False
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         """At most so many further messages, as `streams.source.Source` has it."""
         until_s = time.monotonic() + timeout_s
         while True:

@@ -23,8 +23,8 @@ from shroff.streams.log import Refused
 CERTAIN_S = 1.0  # so long it may count, once somebody looked, that a part has nothing more
 
 
-class Taken(NamedTuple):
-    """Messages of one part that follow each other, as lines; what cannot be read is a line with an error.
+class PolledMessages(NamedTuple):
+    """Consecutive messages of one part, as lines; what cannot be read is a line with an error.
 
     `part` names it in the store and in quarantine (`payments/0`). The lines are `format` and of one event type, or
     tell theirs where `type` is None. `offset` is where the next message of the part begins, which may be
@@ -59,8 +59,8 @@ class Health(FrozenStruct):
     failing: TextMapping = field(default_factory=dict)  # each of several sources, and why nothing comes of it
 
 
-class Standing(NamedTuple):
-    """How a part stands outside, seen from an offset: so many messages wait behind it, None where nobody says.
+class PartLag(NamedTuple):
+    """Messages of a part that wait behind an offset; None where nobody says how many.
 
     Markers of transactions may be among them. `trouble` says in words why it cannot be read on from there. Where
     `is_counted` is false, the source answers but cannot say how many messages wait, as Pub/Sub cannot.
@@ -94,7 +94,7 @@ class Source(Protocol):
             TransientError where it cannot be reached at all.
         """
 
-    def look(self, offsets: TextMapping) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[PartLag]:
         """Ask outside how all parts stand by these offsets, in their order by name, within some seconds.
 
         Started or not: nothing is taken, and no part that is read moves; `health` knows then what is there now.
@@ -103,7 +103,7 @@ class Source(Protocol):
         Raises: UsageError as `start`; TransientError where nobody answers.
         """
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         """At most so many further messages, at once where some are there; empty after the timeout.
 
         Messages of one part come in their order, each once since `start`.
@@ -150,5 +150,5 @@ class Trimming(Protocol):
     def trim(self, offsets: TextMapping) -> None:
         """Everything before these offsets is behind a saved snapshot, too: remove it, where the settings say so.
 
-        A hint, as `passed` is: what cannot be removed now may be so the next time, and nothing is raised.
+        A hint, as `acknowledge` is: what cannot be removed now may be so the next time, and nothing is raised.
         """

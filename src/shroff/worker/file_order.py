@@ -12,7 +12,7 @@ from shroff.errors import UsageError
 from shroff.events.formats.sorting import in_order_of_time, merged_by_arrival
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import EventRun, InRuns, dated_events, in_runs
-from shroff.log.time_slips import marked
+from shroff.log.implausible_times import refuse_implausible
 from shroff.log.writer import DECIDED, TAKEN, Answer, Writer
 from shroff.runtime.progress import unheard
 from shroff.streams.merge import EARLIEST
@@ -26,7 +26,7 @@ __all__ = [
     "Obstacle",
     "Overlaps",
     "arranged",
-    "marked",
+    "refuse_implausible",
     "with_labels",
 ]
 
@@ -89,10 +89,10 @@ def arranged(
 ) -> Iterator[Submission]:
     """Submissions of several files, after a first look at each: one file after the other, or merged by time.
 
-    A row whose time is a slip is refused (`log.time_slips.marked`).
+    A row with an implausible time is refused (`log.implausible_times.refuse_implausible`).
 
     Args:
-        order: `time` merges. `file`: their order was asked for, so disorder is no error, and no row is a slip.
+        order: `time` merges. `file`: their order was asked for, so disorder is no error, and no time is implausible.
         warn: Called with a file in disorder, where that is no error.
         overlaps: Takes note of files whose times overlap.
         late_min: So many late lines stop a file, however small a share they are (see `file_disorder.FirstLook`).
@@ -104,7 +104,7 @@ def arranged(
     """
     end = writer.end()
     if order != "file":
-        inputs = [(name, marked(lines, end.definitions, end.now_ms)) for name, lines in inputs]
+        inputs = [(name, refuse_implausible(lines, end.definitions, end.now_ms)) for name, lines in inputs]
     if order == "time":
         together = in_order_of_time(chain.from_iterable(lines for _, lines in inputs))
         inputs = [(", ".join(name for name, _ in inputs), together)]

@@ -20,7 +20,7 @@ from shroff.project.settings.systems import Systems
 from shroff.runtime.values import replace
 from shroff.streams.pull import PULLED
 from shroff.streams.push import HOOKS
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 from shroff.worker.serving.message_decoder import MessageDecoder
 
 if TYPE_CHECKING:
@@ -87,7 +87,9 @@ class PushReader:
         They have neither event nor refusal where no event type of the source accepts them.
         """
         line = _line(push, source.system.kind)
-        return self._inflow.submissions(self._inflow.items([Taken(part_of(source.name), None, "jsonl", [line], "")]))
+        return self._inflow.submissions(
+            self._inflow.items([PolledMessages(part_of(source.name), None, "jsonl", [line], "")])
+        )
 
     def found_in(self, source: NamedSource, push: Push) -> str:
         """Values that the `when` of the source's first event type read in an unmatched message: `row.x is 'y'`."""

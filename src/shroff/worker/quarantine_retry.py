@@ -16,7 +16,7 @@ from shroff.events.formats.lines import CsvHeader, Line, Lines, header_of, line_
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.redaction import RedactedValues, unmarked
 from shroff.log.event_notes import POSTED, UNKNOWN
-from shroff.log.time_slips import STRAY
+from shroff.log.implausible_times import STRAY
 from shroff.log.writer import REFUSED, UNTAKEN, Answer, Writer
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import Log, Quarantine, Refused, Reply
@@ -113,7 +113,7 @@ def submissions(
                     and submission.event is not None
                     and time_text(submission.event.time_ms) in entry.reason
                 ):
-                    # alone it is right, so nobody would see that its time is the same slip
+                    # alone it is right, so nobody would see that its time is still implausible
                     submission = replace(
                         submission, event=None, body=None, refused=submission.event, refusal=entry.reason
                     )

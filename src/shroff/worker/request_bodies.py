@@ -18,7 +18,7 @@ from shroff.events.raw_values import REQUEST_DEPTH_MAX
 from shroff.events.validation import latest_ms
 from shroff.log.columns.lines import LineOrigin, LiveForms
 from shroff.log.event_notes import POSTED
-from shroff.log.time_slips import timely
+from shroff.log.implausible_times import timely
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
 

@@ -24,10 +24,10 @@ from shroff.plugins.adapters import (
     Line,
     Merge,
     MergingSource,
+    PartLag,
+    PolledMessages,
     Run,
-    Standing,
     System,
-    Taken,
     split_offset,
     stored_offset,
 )
@@ -156,9 +156,9 @@ class PubsubPullSource(MergingSource):
             if part.pulling is None:
                 self._pull(part)
 
-    def look(self, offsets: TextMapping) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[PartLag]:
         self._look()
-        return [Standing(name, None, is_counted=False) for name in sorted(self._parts)]
+        return [PartLag(name, None, is_counted=False) for name in sorted(self._parts)]
 
     def acknowledge(self, offsets: TextMapping) -> None:
         for name in self._parts.keys() & offsets.keys():
@@ -263,7 +263,7 @@ class PubsubPullSource(MergingSource):
                 self._errors, part.trouble = self._errors + 1, str(told(error, part.name))
             self._pull(part)
 
-    def fill(self, limit: int) -> list[Taken]:
+    def fill(self, limit: int) -> list[PolledMessages]:
         self._mend()
         self._trouble = ""
         self.merge.doubt()
@@ -273,7 +273,7 @@ class PubsubPullSource(MergingSource):
                 self.merge.pass_by(part.name)
         return []
 
-    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         return [self._taken(*run) for run in runs]
 
     def _take_in(self, part: _Subscription) -> None:
@@ -291,11 +291,11 @@ class PubsubPullSource(MergingSource):
             part.held.append(part.came.popleft())
         self.merge.add(part.name, lines)
 
-    def _taken(self, name: str, lines: list[Line], before: str) -> Taken:
+    def _taken(self, name: str, lines: list[Line], before: str) -> PolledMessages:
         part = self._parts[name]
         part.given += len(lines)
         offset = stored_offset(f"{part.given}@{self._token}", before)
-        return Taken(name, part.type, self._decoder.format, lines, offset)
+        return PolledMessages(name, part.type, self._decoder.format, lines, offset)
 
     def wait(self, wait_s: float) -> None:
         with self._arrival:

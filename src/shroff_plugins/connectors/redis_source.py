@@ -24,10 +24,10 @@ from shroff.plugins.adapters import (
     Line,
     Merge,
     MergingSource,
+    PartLag,
+    PolledMessages,
     Run,
-    Standing,
     System,
-    Taken,
     number_of_entry,
     split_offset,
     stored_offset,
@@ -125,7 +125,7 @@ class RedisSource(MergingSource):
         self._read(dict.fromkeys(self._parts, 0))
         self._leads()
 
-    def look(self, offsets: TextMapping) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[PartLag]:
         streams = {stream: Position.parse(split_offset(offsets.get(stream, FIRST))[0]) for stream in self._parts}
         replies = self._server.ask_all(
             [words for stream, at in streams.items() for words in _asked(stream, at.id, 1)], in_one_moment=True
@@ -135,7 +135,7 @@ class RedisSource(MergingSource):
         for (stream, at), read, told, there in each:
             summary = PendingSummary.of(told, stream)
             self._parts[stream].added = 0 if summary is None else summary.added
-            found.append(_standing(stream, at, read, summary, is_there=bool(there)))
+            found.append(_lag(stream, at, read, summary, is_there=bool(there)))
         return sorted(found)
 
     def acknowledge(self, offsets: TextMapping) -> None:
@@ -195,7 +195,7 @@ class RedisSource(MergingSource):
 
     # ---- reading
 
-    def fill(self, limit: int) -> list[Taken] | None:
+    def fill(self, limit: int) -> list[PolledMessages] | None:
         try:
             if not self._leads():
                 return None
@@ -252,7 +252,7 @@ class RedisSource(MergingSource):
         if is_all:
             self.merge.pass_by(part.stream)  # it had nothing more a moment ago
 
-    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         """Lines whose turn it is, with the offset behind each run of them; later ones of their part may wait here."""
         left = {stream: self.merge.lines(stream) for stream, _, _ in runs}
         found = []
@@ -260,7 +260,7 @@ class RedisSource(MergingSource):
             part = self._parts[stream]
             at = Position(lines[-1].where, None if part.at.count is None else part.at.count - left[stream])
             left[stream] += len(lines)
-            found.append(Taken(stream, part.type, self._decoder.format, lines, stored_offset(str(at), before)))
+            found.append(PolledMessages(stream, part.type, self._decoder.format, lines, stored_offset(str(at), before)))
         return found[::-1]
 
     def _line(self, entry: StreamEntry) -> Line:
@@ -321,7 +321,7 @@ def _asked(stream: str, at: str, count: int) -> list[Words]:
     ]
 
 
-def _standing(stream: str, at: Position, read: Any, summary: PendingSummary | None, *, is_there: bool) -> Standing:
+def _lag(stream: str, at: Position, read: Any, summary: PendingSummary | None, *, is_there: bool) -> PartLag:
     """How a stream stands, by the answers to `_asked`."""
     if isinstance(read, Exception):
         raise read
@@ -329,9 +329,9 @@ def _standing(stream: str, at: Position, read: Any, summary: PendingSummary | No
     try:
         check_read(stream, at, came, summary, is_all=not came, is_there=at.id == FIRST or is_there)
     except StateError as error:
-        return Standing(stream, None, str(error))
+        return PartLag(stream, None, str(error))
     if summary is None or not came:
-        return Standing(stream, 0)
+        return PartLag(stream, 0)
     if at.id == FIRST:
-        return Standing(stream, summary.length)
-    return Standing(stream, None if at.count is None else summary.added - at.count)
+        return PartLag(stream, summary.length)
+    return PartLag(stream, None if at.count is None else summary.added - at.count)

@@ -16,7 +16,7 @@ from shroff.events.intake import source_name
 from shroff.json_types import TextMapping
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Refused
-from shroff.streams.source import Health, Standing, Taken
+from shroff.streams.source import Health, PartLag, PolledMessages
 
 HEAD_BYTES = 65_536  # of a file tell it from another of its name, however much longer it gets
 
@@ -93,11 +93,11 @@ class FileSource:
         for part, path in self._paths.items():
             self._waiting.append(_File(part, path, offsets.get(part), self._tell))
 
-    def look(self, offsets: TextMapping) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[PartLag]:
         """Nobody is to be asked: what waits in a file is known when it was read."""
         return []
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         """The next lines, at once; nothing at the end.
 
         Raises: UsageError where the rest of a file cannot be read, after what comes before it was given.
@@ -117,7 +117,7 @@ class FileSource:
             if lines:
                 begins, offset = file.is_at_begin, file.read(lines)
                 header = reader.columns, begins, reader.separator
-                return [Taken(file.part, self._type, reader.format, lines, offset, *header)]
+                return [PolledMessages(file.part, self._type, reader.format, lines, offset, *header)]
             self._waiting.popleft().close()
         return []
 

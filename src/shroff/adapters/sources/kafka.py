@@ -23,7 +23,7 @@ from shroff.project.settings.system import System
 from shroff.runtime import traces
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
-from shroff.streams.source import CERTAIN_S, Health, Standing, Taken
+from shroff.streams.source import CERTAIN_S, Health, PartLag, PolledMessages
 
 FETCHED = 4_096  # messages that are taken over from the library at once
 WAIT_S = 0.1  # the longest single wait for a message
@@ -58,7 +58,7 @@ class KafkaSource(MergingSource):
         self._group = system.text("group", f"shroff-{project}")
         self._consumer: Any = None
         self._parts: dict[tuple[str, int], KafkaPartition] = {}
-        self._begun: list[Taken] = []
+        self._begun: list[PolledMessages] = []
         self._pending: Sequence[Any] = ()  # messages whose schemas could not be had yet
         self._rebalances, self._has_fetched = 0, False  # `_has_fetched`: since the merge was filled last
         self._looked_s = 0.0
@@ -86,7 +86,7 @@ class KafkaSource(MergingSource):
         self._take_on(parts)
         self._looked_s = time.monotonic()
 
-    def look(self, offsets: TextMapping) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[PartLag]:
         self._connect()
         found = self._partitions.found(self._consumer, LOOKED_S, self._letters.topic, is_patient=False)
         seen, ends = self._partitions.seen(self._consumer, found, offsets)
@@ -135,9 +135,11 @@ class KafkaSource(MergingSource):
             self.merge.open(part.name, part.type, part.before)
             if part.is_new and part.next >= 0:
                 told = [Line(part.next, b"", None, part.gap, where=f"before {part.next}")] if part.gap else []
-                self._begun.append(Taken(part.name, part.type, self._decoder.format, told, part.mark(part.next)))
+                self._begun.append(
+                    PolledMessages(part.name, part.type, self._decoder.format, told, part.stored(part.next))
+                )
 
-    def fill(self, limit: int) -> list[Taken]:
+    def fill(self, limit: int) -> list[PolledMessages]:
         self._look_around()
         if self._begun:
             begun, self._begun = self._begun[:limit], self._begun[limit:]
@@ -231,7 +233,7 @@ class KafkaSource(MergingSource):
             self.merge.pass_by(part.name)
         return len(passed) == len(waits_for)
 
-    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         """Lines whose turn it is, each run with the offset behind it; later ones of its part may wait here."""
         left = {name: self.merge.lines(name) for name, _, _ in runs}
         were = Counter(left)
@@ -246,8 +248,8 @@ class KafkaSource(MergingSource):
         for name, lines, before in runs:
             part, last = self._partitions.by_name[name], lines[-1].number
             were[name] -= len(lines)
-            mark = part.mark(last + 1 if were[name] else part.next, last, before)
-            found.append(Taken(name, part.type, self._decoder.format, lines, mark))
+            stored = part.stored(last + 1 if were[name] else part.next, last, before)
+            found.append(PolledMessages(name, part.type, self._decoder.format, lines, stored))
         return found
 
     # ---- beside it

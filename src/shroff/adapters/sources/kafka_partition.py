@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from shroff.adapters.kafka.client import library
-from shroff.adapters.sources.kafka_marks import NO_EPOCH, Epochs, KafkaMark
+from shroff.adapters.sources.kafka_offsets import NO_EPOCH, Epochs, PartitionOffset
 from shroff.streams.merge import Merge
 
 UNKNOWN = -1
@@ -48,7 +48,7 @@ class KafkaPartition:
         "type",
     )
 
-    def __init__(self, key: Key, type_name: str | None, start: KafkaMark, end: int, *, is_new: bool) -> None:
+    def __init__(self, key: Key, type_name: str | None, start: PartitionOffset, end: int, *, is_new: bool) -> None:
         self._partition_class = library("source").TopicPartition
         self.topic, self.partition = key
         self.name, self.type, self.is_new = f"{self.topic}/{self.partition}", type_name, is_new
@@ -74,13 +74,13 @@ class KafkaPartition:
         """The partition with an offset, for the library."""
         return self._partition_class(self.topic, self.partition, offset)
 
-    def mark(self, offset: int, last: int | None = None, before: str = "") -> str:
+    def stored(self, offset: int, last: int | None = None, before: str = "") -> str:
         """Stored position: how far it was read, with the last message that was given on, and what the merge gave.
 
         The epoch of that message says nothing of what lies between it and a later offset.
         """
         epoch = self.epochs.of(last) if last is not None and offset == last + 1 else NO_EPOCH
-        return str(KafkaMark(offset, self.topic_id, epoch, before))
+        return str(PartitionOffset(offset, self.topic_id, epoch, before))
 
     @property
     def is_at_end(self) -> bool:

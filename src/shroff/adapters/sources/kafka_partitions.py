@@ -9,14 +9,14 @@ from typing import Any
 
 from shroff.adapters.kafka.client import KafkaCluster, NoTopicError, known_topic, library, topic_error
 from shroff.adapters.kafka.topics import no_topics
-from shroff.adapters.sources.kafka_marks import NO_EPOCH, KafkaMark, topic_ids
+from shroff.adapters.sources.kafka_offsets import NO_EPOCH, PartitionOffset, topic_ids
 from shroff.adapters.sources.kafka_partition import BEGINNING, UNKNOWN, KafkaPartition, Key
 from shroff.errors import ShroffError, StateError, TransientError
 from shroff.json_types import TextDict, TextMapping
 from shroff.project.settings.system import System
 from shroff.runtime.texts import many
 from shroff.streams.settings import TOPIC
-from shroff.streams.source import Standing
+from shroff.streams.source import PartLag
 
 LABEL = "label"
 AGAIN = (
@@ -126,7 +126,7 @@ class Partitions:
             stored = offsets.get(f"{key[0]}/{key[1]}")
             is_last = self._starts_at_end and key[0] not in known and not is_running
             at, id_ = end if is_last else begin, ids.get(key[0], "")
-            read = KafkaMark(at, id_) if stored is None else KafkaMark.parse(f"{key[0]}/{key[1]}", stored)
+            read = PartitionOffset(at, id_) if stored is None else PartitionOffset.parse(f"{key[0]}/{key[1]}", stored)
             part = KafkaPartition(
                 key, type_name, read._replace(topic_id=id_ or read.topic_id), end, is_new=stored is None
             )
@@ -146,33 +146,36 @@ class Partitions:
 
     def seen(
         self, consumer: Any, found: Mapping[Key, str | None], offsets: TextMapping
-    ) -> tuple[list[Standing], dict[Key, int]]:
+    ) -> tuple[list[PartLag], dict[Key, int]]:
         """How partitions stand by offsets, those too that their topics do not have any more; and where each ends."""
         bounds = self._bounds(consumer, list(found), is_needed=False)
         ids = self.ids(found, LOOKED_S)
         states = [
-            self._standing(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], ""))
-            for key in found
+            self._lag(key, bounds.get(key), offsets.get(f"{key[0]}/{key[1]}"), ids.get(key[0], "")) for key in found
         ]
         names, topics = {state.part for state in states}, {topic for topic, _ in found}
         states += [
-            Standing(name, None, NOT_THERE.format(name))
+            PartLag(name, None, NOT_THERE.format(name))
             for name in offsets
             if name not in names and name.rpartition("/")[0] in topics
         ]
         return sorted(states), {key: end for key, (_, end) in bounds.items()}
 
-    def _standing(self, key: Key, bounds: tuple[int, int] | None, stored: str | None, id_: str) -> Standing:
+    def _lag(self, key: Key, bounds: tuple[int, int] | None, stored: str | None, id_: str) -> PartLag:
         name = f"{key[0]}/{key[1]}"
         if bounds is None:
-            return Standing(name, None)
+            return PartLag(name, None)
         begin, end = bounds
-        read = KafkaMark(end if self._starts_at_end else begin) if stored is None else KafkaMark.parse(name, stored)
+        read = (
+            PartitionOffset(end if self._starts_at_end else begin)
+            if stored is None
+            else PartitionOffset.parse(name, stored)
+        )
         if not read.is_of(id_):
-            return Standing(name, end - begin, str(anew(name, read)))
+            return PartLag(name, end - begin, str(anew(name, read)))
         if begin <= read.offset <= end:
-            return Standing(name, end - read.offset)
-        return Standing(name, end - begin, str(gone(KafkaPartition(key, None, read, end, is_new=False), begin, end)))
+            return PartLag(name, end - read.offset)
+        return PartLag(name, end - begin, str(gone(KafkaPartition(key, None, read, end, is_new=False), begin, end)))
 
     def ids(self, found: Iterable[Key], within_s: float) -> TextDict:
         """The ids of the topics of partitions, as far as brokers have and show them.
@@ -185,7 +188,7 @@ class Partitions:
     def replaced(self, ids: TextMapping) -> StateError | None:
         """The error for a topic that was made anew while it is read, by the ids that topics have now."""
         for part in self.by_name.values():
-            read = KafkaMark(part.next, part.topic_id)
+            read = PartitionOffset(part.next, part.topic_id)
             if not read.is_of(ids.get(part.topic, "")):
                 return anew(part.name, read)
         return None
@@ -194,7 +197,7 @@ class Partitions:
         """A part that is read from its beginning. Raises: StateError where what is gone is not to be skipped."""
         if not self.skips:
             raise error
-        start = KafkaMark(begin, part.topic_id)
+        start = PartitionOffset(begin, part.topic_id)
         found = KafkaPartition((part.topic, part.partition), part.type, start, end, is_new=True)
         found.gap = str(error).partition(". ")[0]
         return found
@@ -288,7 +291,7 @@ class OffsetHints:
         self._committed_s = time.monotonic()
         offsets, self._offsets = self._offsets, {}
         positions = [
-            self._partitions.by_name[name].at(KafkaMark.parse(name, offset).offset)
+            self._partitions.by_name[name].at(PartitionOffset.parse(name, offset).offset)
             for name, offset in offsets.items()
             if name in self._partitions.by_name
         ]
@@ -299,7 +302,7 @@ class OffsetHints:
             self._cluster.failed(error.args[0])
 
 
-def anew(name: str, read: KafkaMark) -> StateError:
+def anew(name: str, read: PartitionOffset) -> StateError:
     """The error for a partition whose topic is another one than was read."""
     return StateError(
         f"{name} is not the partition that was read up to offset {read.offset}: its topic was deleted and "

@@ -21,7 +21,7 @@ from shroff.errors import LogBusyError, NotThereYetError, UsageError
 from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Log, Offset
-from shroff.worker.file_order import LATE_LINES_MIN, arranged, marked
+from shroff.worker.file_order import LATE_LINES_MIN, arranged, refuse_implausible
 from shroff.worker.forwarded_input import HandedLines, given
 from shroff.worker.inbox import ROWS_MAX
 from shroff.worker.ingest import IngestReport, batches, ingest
@@ -284,7 +284,7 @@ class FileTaking:
                     writer, log = held.enter_context(self._context.log.writing())
                 except LogBusyError as error:
                     self.tell(f"{error.by} writes the log, and ingests these lines between its own batches")
-                    slips = marked(submissions, self._context.definitions, self._context.now_ms())
+                    slips = refuse_implausible(submissions, self._context.definitions, self._context.now_ms())
                     return self._append_beside(name, slips, now, before, read)
                 return self._append_here(name, submissions, now, writer, log, read)
             except UsageError as error:  # too many of its lines are too late, or it cannot be read further

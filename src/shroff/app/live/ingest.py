@@ -296,7 +296,7 @@ class EventIngest(ProjectPart):
         """
         from shroff.events.formats.sorting import in_order_of_arrival
         from shroff.log.writer import LogEnd, foreseen, unknown
-        from shroff.worker.file_order import PROBED_LINES, FirstLook, marked, with_labels
+        from shroff.worker.file_order import PROBED_LINES, FirstLook, refuse_implausible, with_labels
 
         context, now_ms = self._context, self._context.now_ms()
         with ExitStack() as stack:
@@ -309,7 +309,7 @@ class EventIngest(ProjectPart):
                 return found
 
             log = stack.enter_context(self.log_or_empty())
-            rows = list(marked(first_of(file, as_type), context.definitions, now_ms))
+            rows = list(refuse_implausible(first_of(file, as_type), context.definitions, now_ms))
             end = LogEnd(context.definitions, log.watermark_ms(), now_ms, partial(unknown, log))
             obstacles, has_more = FirstLook(end).at(rows, file.name), len(rows) == PROBED_LINES
             if labels is not None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shroff.log.read_positions import Forgotten, PartRead
     from shroff.project.settings.system import System
     from shroff.project.settings.systems import Systems
-    from shroff.streams.source import Standing
+    from shroff.streams.source import PartLag
     from shroff.worker.serving.multi_source import Note, ReadNews
 
 FILES = "files"  # the name of those that end, among a log's offsets
@@ -75,7 +75,7 @@ class SourceParts(ProjectPart):
             for words in lacking or filter(None, [counts.failing]):
                 yield name, words, counts.failing_ms or self._context.now_ms()
 
-    def look(self, name: str, system: System) -> list[Standing]:
+    def look(self, name: str, system: System) -> list[PartLag]:
         """Get the state of the parts of a source, by name. Raises: as `Source.look`."""
         from shroff.log.read_positions import known
 
@@ -87,7 +87,7 @@ class SourceParts(ProjectPart):
                 offsets = known(log.offsets(system.kind)) | {part.removeprefix(begin): at for part, at in own.items()}
         return self._look(system, known(offsets))
 
-    def _look(self, system: System, offsets: TextMapping) -> list[Standing]:
+    def _look(self, system: System, offsets: TextMapping) -> list[PartLag]:
         with closing(self._outside.open_source(system)) as source:
             return source.look(offsets)
 
@@ -107,17 +107,17 @@ class SourceParts(ProjectPart):
         named = {part_read.part: part_read for part_read in found.pop(READ, ())}
         for name, source in self._systems.named_read.items():
             begin = f"{READ}/{name}/"
-            standings = self._answered(partial(self.look, name, source))
+            lags = self._answered(partial(self.look, name, source))
             own = {part: read for part, read in named.items() if part.startswith(begin)}
-            found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in standings])
+            found[name] = _joined(own, [each._replace(part=f"{begin}{each.part}") for each in lags])
         if system is not None and not self._systems.named_read:
             read = {part.part: part for part in found.get(system.kind, ())}
             offsets = known({name: part.offset for name, part in read.items()})
-            standings = self._answered(partial(self._look, system, offsets))
-            found[system.kind] = _joined(read, standings)
+            lags = self._answered(partial(self._look, system, offsets))
+            found[system.kind] = _joined(read, lags)
         return found
 
-    def _answered(self, look: Callable[[], list[Standing]]) -> list[Standing]:
+    def _answered(self, look: Callable[[], list[PartLag]]) -> list[PartLag]:
         try:
             return look()
         except (TransientError, UsageError) as error:
@@ -156,14 +156,14 @@ class SourceParts(ProjectPart):
         return (READ, *kinds("source"), FILES)
 
 
-def _joined(read: Mapping[str, PartRead], standings: list[Standing]) -> list[PartRead]:
+def _joined(read: Mapping[str, PartRead], lags: list[PartLag]) -> list[PartRead]:
     """What the log has of parts, with how they stand outside."""
     from shroff.log.read_positions import NOTHING, PartRead
 
     found = dict(read)
-    for standing in standings:
-        before = found.get(standing.part, PartRead(standing.part, NOTHING))
-        found[standing.part] = replace(before, waiting=standing.waiting, trouble=standing.trouble)
+    for lag in lags:
+        before = found.get(lag.part, PartRead(lag.part, NOTHING))
+        found[lag.part] = replace(before, waiting=lag.waiting, trouble=lag.trouble)
     return [found[part] for part in sorted(found)]
 
 

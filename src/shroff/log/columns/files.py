@@ -31,6 +31,7 @@ from shroff.events.validation import latest_ms, too_early
 from shroff.features.frames import Coded, ColumnFrame, LazyColumns
 from shroff.language.columns import Column
 from shroff.log.columns.text_codes import Key, TextCodes, grown, is_full, size_for
+from shroff.log.implausible_times import RowTimes, dated, implausible_reason, implausible_rows
 from shroff.log.state.feature_events import (
     DOUBLED,
     FIRST_MAX,
@@ -43,7 +44,6 @@ from shroff.log.state.feature_events import (
     left_submission,
     taken,
 )
-from shroff.log.time_slips import RowTimes, dated, slip_rows, slip_words
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import ahead
 from shroff.runtime.values import FrozenStruct
@@ -390,8 +390,8 @@ def _read(
             yield (found, before, batch.num_rows), RowTimes(found.rows, found.columns[field].values, keys)
             before += batch.num_rows
 
-    for (run, before, size), slips in slip_rows(parts(), settings.lateness_ms if now_ms is not None else None):
-        made = {event: _refused(run, np.isin(run.rows, slips), type_, partial(slip_words, field))}
+    for (run, before, size), slips in implausible_rows(parts(), settings.lateness_ms if now_ms is not None else None):
+        made = {event: _refused(run, np.isin(run.rows, slips), type_, partial(implausible_reason, field))}
         place = partial(_row_number, before)
         refused = [("refused", Left(path.name, place(at), words)) for at, words in made[event].refused]
         yield FilePart(made, arrivals.hashed(made, events), size, path.name, place, refused)

@@ -46,7 +46,8 @@ class LeftOut(Struct):
 
     `refused` by validation, or for a unique value that another event has; `too_late`; `doubled`, a known id;
     `untaken`, labels and lines that no type takes. `tell` is told what people should know of how a file is read. With
-    `now_ms`, the clock, events too far ahead of it and rows whose time is a slip are `refused` (see `log.time_slips`).
+    `now_ms`, the clock, events too far ahead of it and rows with an implausible time are
+    `refused` (see `log.implausible_times`).
     """
 
     refused: int = 0
@@ -144,7 +145,7 @@ def file_batches(
 
     A line that tells its type is of that one, all others are of `as_type`. `left` is called with what is left out.
     """
-    from shroff.log.time_slips import dated
+    from shroff.log.implausible_times import dated
 
     left = LeftOut() if left is None else left
     lateness_ms = definitions.settings.lateness_ms

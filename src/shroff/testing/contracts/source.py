@@ -19,7 +19,7 @@ from shroff.events.formats.wire import Decoder, JsonDecoder
 from shroff.json_types import TextDict, TextMapping
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge
-from shroff.streams.source import Source, Taken
+from shroff.streams.source import PolledMessages, Source
 from shroff.testing.contracts.promises import Contract, promise
 
 UNREADABLE = (b"\xff\xfe\x00", b"{", b"[1]", b'"payment"', bytes(range(256)), b'{"n": 1, "n": 2}')
@@ -35,7 +35,7 @@ Opens = Callable[..., Source]
 class Outside(ABC):
     """The outside system of one test: at least two parts without a message, and a place for dead letters.
 
-    `parts` are their names as `Taken.part` has them.
+    `parts` are their names as `PolledMessages.part` has them.
     """
 
     parts: list[str]
@@ -481,26 +481,26 @@ def moment(line: Line) -> int | None:
     return at if isinstance(at, int) else None
 
 
-def lines(found: Sequence[Taken]) -> list[Line]:
+def lines(found: Sequence[PolledMessages]) -> list[Line]:
     """All lines in the order in which they came."""
     return [line for taken in found for line in taken.lines]
 
 
-def numbers(found: Sequence[Taken], part: str) -> list[Any]:
+def numbers(found: Sequence[PolledMessages], part: str) -> list[Any]:
     """The numbers of a part's messages."""
     return [
         line.columns["n"] for taken in found if taken.part == part for line in taken.lines if line.columns is not None
     ]
 
 
-def places(found: Sequence[Taken]) -> list[tuple[str, int]]:
+def places(found: Sequence[PolledMessages]) -> list[tuple[str, int]]:
     """Where messages were, in the order in which they came."""
     return [(taken.part, line.number) for taken in found for line in taken.lines]
 
 
-def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[Taken]:
+def read(source: Source, count: int, limit: int = 4_096, *, is_all: bool = True) -> list[PolledMessages]:
     """Poll until so many lines came, and no more of them; with `is_all` the source must have no more."""
-    found: list[Taken] = []
+    found: list[PolledMessages] = []
     came = 0
     until_s = time.monotonic() + SECONDS_ENOUGH
     while came < count:

@@ -16,10 +16,10 @@ from shroff.events.intake import Intake, Submission, source_name
 from shroff.events.validation import latest_ms
 from shroff.log.columns.avro_columns import RecordForm, record_form
 from shroff.log.columns.lines import EventRun, LineOrigin, LiveForms
-from shroff.log.time_slips import timely
+from shroff.log.implausible_times import timely
 from shroff.project.definitions import Definitions
 from shroff.runtime.progress import unheard
-from shroff.streams.source import Taken
+from shroff.streams.source import PolledMessages
 
 WORDS_MAX = 200  # characters of an error's words that stand in a reason
 
@@ -54,7 +54,7 @@ class MessageDecoder:
         self._forms = LiveForms(definitions.events, tell)
         self.unwanted: dict[tuple[str, str], str] = {}
 
-    def items(self, found: Sequence[Taken]) -> Sequence[Taken]:
+    def items(self, found: Sequence[PolledMessages]) -> Sequence[PolledMessages]:
         """The same, messages whose type has `each` as a line for each event: `submissions` gives one for each line."""
         each = [self._reader(taken).items for taken in found]
         if not any(each):
@@ -64,7 +64,7 @@ class MessageDecoder:
             for taken, items in zip(found, each, strict=True)
         ]
 
-    def submissions(self, found: Sequence[Taken]) -> Sequence[Submission]:
+    def submissions(self, found: Sequence[PolledMessages]) -> Sequence[Submission]:
         """The lines of all as submissions, in their order. Raises: UsageError where they cannot be of their type."""
         read: Sequence[Submission] | None
         if self.unwanted:
@@ -73,7 +73,7 @@ class MessageDecoder:
             read = self._reader(found[0]).submissions(found[0].lines) if len(found) == 1 else self._mixed(found)
         return self._timely(read) if self._is_live and not isinstance(read, EventRun) else read
 
-    def _run(self, found: Sequence[Taken]) -> EventRun | None:
+    def _run(self, found: Sequence[PolledMessages]) -> EventRun | None:
         """Many lines of one type that has a short way, of whatever parts, as a run; None for others."""
         count, are_records = sum(len(taken.lines) for taken in found), any(taken.format == "avro" for taken in found)
         if not self._forms.take(count, are_records=are_records):
@@ -98,7 +98,7 @@ class MessageDecoder:
         until_ms = latest_ms(self._definitions.settings, self._now_ms()) if self._is_live else None
         return self._forms.run(type_, raws, careful, origins, until_ms, records)
 
-    def _short(self, found: Sequence[Taken]) -> tuple[EventType | None, list[RecordForm | None] | None]:
+    def _short(self, found: Sequence[PolledMessages]) -> tuple[EventType | None, list[RecordForm | None] | None]:
         """The type that all of these lines are read as, None where they are not read so; of Avro, the forms too."""
         readers, records = [self._reader(taken) for taken in found], None
         types: list[EventType | None] = [reader.short for reader in readers]
@@ -109,7 +109,7 @@ class MessageDecoder:
             types = types if 2 * len(types) > len(records) else [None]
         return types[0] if all(type_ is types[0] for type_ in types) else None, records
 
-    def _mixed(self, found: Sequence[Taken]) -> list[Submission]:
+    def _mixed(self, found: Sequence[PolledMessages]) -> list[Submission]:
         """Those of each part are read at once, however short the runs are in which parts take turns."""
         lines: dict[str, list[Line]] = defaultdict(list)
         readers: dict[str, _LineReader] = {}
@@ -119,14 +119,14 @@ class MessageDecoder:
         each = {part: iter(reader.submissions(lines[part])) for part, reader in readers.items()}
         return [line for taken in found for line in islice(each[taken.part], len(taken.lines))]
 
-    def _reader(self, taken: Taken) -> _LineReader:
+    def _reader(self, taken: PolledMessages) -> _LineReader:
         kind = taken.part, taken.type, taken.format
         reader = self._readers.get(kind)
         if reader is None:
             reader = self._readers[kind] = _LineReader(self._intake, taken, self._reason)
         return reader
 
-    def _picked(self, taken: Taken, line: Line) -> list[Submission]:
+    def _picked(self, taken: PolledMessages, line: Line) -> list[Submission]:
         reader = self._reader(taken)
         reason = self.unwanted.get((source_name(taken.part), line.place))
         return reader.submissions([line]) if reason is None else [reader.refused(line, reason)]
@@ -143,7 +143,7 @@ class MessageDecoder:
 class _LineReader:
     """Reads the lines of one kind of one part, as they come."""
 
-    def __init__(self, intake: Intake, first: Taken, reason: Callable[[Exception], str]) -> None:
+    def __init__(self, intake: Intake, first: PolledMessages, reason: Callable[[Exception], str]) -> None:
         self._intake, self._kind, self._reason = intake, first, reason
         self._source, self.short = source_name(first.part), None
         self.items = intake.items(self._lines(iter(())), first.part, first.type)

@@ -22,7 +22,7 @@ from shroff.log.writer import Answer
 from shroff.runtime.progress import unheard
 from shroff.streams.log import Outbox
 from shroff.streams.merge import Run, take_together
-from shroff.streams.source import Health, Source, Standing, Taken, Trimming
+from shroff.streams.source import Health, PartLag, PolledMessages, Source, Trimming
 from shroff.worker.serving.source_reader import ANSWER_S, NamedReader, ReadNews
 
 __all__ = ["Note", "ReadNews", "SeveralSources"]
@@ -76,11 +76,11 @@ class SeveralSources:
         for reader in self.readers:
             reader.begin_at(reader.own(offsets))
 
-    def look(self, offsets: TextMapping) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[PartLag]:
         """Raises: what one fails with that waiting will not mend."""
         return list(chain.from_iterable(reader.look(offsets) for reader in self.readers))
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         until_s = time.monotonic() + timeout_s
         while True:
             found = self._round(limit)
@@ -140,9 +140,9 @@ class SeveralSources:
 
     # ---- reading
 
-    def _round(self, limit: int) -> list[Taken]:
+    def _round(self, limit: int) -> list[PolledMessages]:
         """What may go now, the earliest first, without waiting for messages."""
-        found: list[Taken] = []
+        found: list[PolledMessages] = []
         for reader in self.readers:
             found += reader.collect()
             reader.fill(limit if reader.merge is not None else max(1, (limit - _count(found)) // 2))
@@ -159,9 +159,9 @@ class SeveralSources:
             return found
         return found + self._taken(limit - _count(found))
 
-    def _taken(self, limit: int) -> list[Taken]:
+    def _taken(self, limit: int) -> list[PolledMessages]:
         present = [reader for reader in self.readers if reader.is_filled and reader.merge is not None]
-        found: list[Taken] = []
+        found: list[PolledMessages] = []
         while True:
             some = self._merged(present, limit)
             found += some
@@ -179,7 +179,7 @@ class SeveralSources:
             source.is_drained = source.task is None and source.merge is not None and source.merge.is_drained
         return found
 
-    def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[Taken]:
+    def _merged(self, readers: Sequence[NamedReader], limit: int) -> list[PolledMessages]:
         """At most so many lines of all together."""
         merges = {reader.label: reader.merge for reader in readers if reader.merge is not None}
         labels = {id(merge): label for label, merge in merges.items()}
@@ -210,5 +210,5 @@ def _settle(readers: Sequence[NamedReader]) -> None:
         reader.is_slow = reader.task is not None and not reader.task.done()
 
 
-def _count(found: Sequence[Taken]) -> int:
+def _count(found: Sequence[PolledMessages]) -> int:
     return sum(len(taken.lines) for taken in found)

@@ -111,14 +111,14 @@ class SourceLoop:
     def _has_no_more(self) -> bool:
         """Whether the outside system is the cause; otherwise the source is started again later."""
         try:
-            standings = self._source.look(known(self._reading.reached))
+            part_lags = self._source.look(known(self._reading.reached))
         except TransientError as error:
             self._is_away(error)
             return False
         self._came_s = time.monotonic()  # whoever is silent, or has more, is asked again after as long
-        if any(standing.waiting is None and standing.is_counted and not standing.trouble for standing in standings):
+        if any(part.waiting is None and part.is_counted and not part.trouble for part in part_lags):
             return False  # nobody answers for it
-        are_new = any(standing.waiting and standing.part not in self._reading.reached for standing in standings)
+        are_new = any(part.waiting and part.part not in self._reading.reached for part in part_lags)
         return not are_new and not self._source.health().lag
 
     def _turn(self) -> None:

@@ -14,7 +14,7 @@ from shroff.log.writer import Prepared
 from shroff.runtime import traces
 from shroff.runtime.traces import TracedEvent
 from shroff.streams.log import Log, Offset
-from shroff.streams.source import Source, Taken
+from shroff.streams.source import PolledMessages, Source
 from shroff.worker.serving.counts import WorkerCounts, trace_batch
 from shroff.worker.serving.dead_letters import DeadLetters
 from shroff.worker.serving.multi_source import SeveralSources
@@ -94,7 +94,7 @@ class SourceReading:
             self._tell(words)
 
     def add(
-        self, gathered: SourceBatch, found: Sequence[Taken], submissions: Sequence[Submission], came_s: float
+        self, gathered: SourceBatch, found: Sequence[PolledMessages], submissions: Sequence[Submission], came_s: float
     ) -> None:
         """Add messages to a batch: how far parts are read with them, and how far they were before it."""
         if traces.is_on():

@@ -17,7 +17,7 @@ from shroff.runtime.progress import unheard
 from shroff.runtime.values import replace
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
-from shroff.streams.source import Health, Source, Standing, Taken
+from shroff.streams.source import Health, PartLag, PolledMessages, Source
 
 PAUSES_S = (0.1, 5.0)  # before a source that failed is tried again: the first, and the longest
 PATIENCE_S = 30.0  # so long the others wait for a source that may have something earlier
@@ -197,12 +197,12 @@ class NamedReader:
         begin = f"{self.name}/"
         return {part.removeprefix(begin): offset for part, offset in offsets.items() if part.startswith(begin)}
 
-    def named(self, found: Sequence[Taken]) -> list[Taken]:
+    def named(self, found: Sequence[PolledMessages]) -> list[PolledMessages]:
         """Messages that it gives, their parts by the names that the log has for them."""
         self._reached |= {taken.part: taken.offset for taken in found}
         return [taken._replace(part=f"{self.name}/{taken.part}") for taken in found]
 
-    def taken(self, runs: Sequence[Run]) -> list[Taken]:
+    def taken(self, runs: Sequence[Run]) -> list[PolledMessages]:
         """Runs that were taken from its merge, as messages."""
         assert isinstance(self.source, MergingSource)
         return self.named(self.source.taken(runs))
@@ -224,7 +224,7 @@ class NamedReader:
             offsets = None if self._is_begun else dict(self._reached)
             self.task = self.thread.later(_filled, self.source, limit, offsets, self.before)
 
-    def collect(self, wait_s: float = 0.0) -> list[Taken]:
+    def collect(self, wait_s: float = 0.0) -> list[PolledMessages]:
         """What `fill` gave beside lines of the merge, where it is done."""
         if self.task is not None and wait_s:
             wait([self.task], wait_s)
@@ -305,16 +305,16 @@ class NamedReader:
         found.failing, found.waiting = now
         return found
 
-    def look(self, offsets: TextMapping) -> list[Standing]:
+    def look(self, offsets: TextMapping) -> list[PartLag]:
         """How its parts stand; as one that nobody answers for, where it cannot be reached. Raises: as `Source.look`."""
         if self.error is not None and self.is_lasting:
             raise self.error
         if not self._is_begun:
-            return [Standing(self.name, None)]
+            return [PartLag(self.name, None)]
         try:
-            found: list[Standing] = self.thread.answer(self.source.look, self.own(offsets))
+            found: list[PartLag] = self.thread.answer(self.source.look, self.own(offsets))
         except TransientError:
-            return [Standing(self.name, None)]
+            return [PartLag(self.name, None)]
         return [line._replace(part=f"{self.name}/{line.part}") for line in found]
 
     def close(self) -> None:
@@ -324,7 +324,7 @@ class NamedReader:
 
 def _filled(
     source: Source, limit: int, offsets: TextMapping | None, before: EarlierPositions
-) -> tuple[list[Taken] | None, Health]:
+) -> tuple[list[PolledMessages] | None, Health]:
     """On the source's thread: begin, where it is to begin behind these offsets, and fill its merge."""
     if offsets is not None:
         before.check()
@@ -338,7 +338,7 @@ def _found_out(source: MergingSource) -> tuple[()] | None:
     return () if source.find_out() else None
 
 
-def _waited(source: Source, wait_s: float) -> tuple[list[Taken] | None, Health]:
+def _waited(source: Source, wait_s: float) -> tuple[list[PolledMessages] | None, Health]:
     """On the source's thread: wait for messages."""
     if isinstance(source, MergingSource):
         source.wait(wait_s)

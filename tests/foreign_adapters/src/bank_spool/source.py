@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import SplitResult
 
 from shroff.errors import StateError
-from shroff.plugins.adapters import Decoder, Health, Merge, Standing, System, Taken, split_offset, stored_offset
+from shroff.plugins.adapters import Decoder, Health, Merge, PartLag, PolledMessages, System, split_offset, stored_offset
 from shroff.plugins.log import Refused
 from shroff.plugins.settings import FILE, OUTSIDE_NAME, AdapterSettings, Key, MappingShape, own_names
 
@@ -62,17 +62,17 @@ class SpoolSource:
                 raise StateError(f"{part} is shorter than what was read of it")
             self._merge.open(part, type, before)
 
-    def look(self, offsets: Mapping[str, str]) -> list[Standing]:
+    def look(self, offsets: Mapping[str, str]) -> list[PartLag]:
         at = {part: int(split_offset(offsets.get(part, "0"))[0]) for part in self._types}
-        return [Standing(part, len(self._lines(part)) - at[part]) for part in sorted(self._types)]
+        return [PartLag(part, len(self._lines(part)) - at[part]) for part in sorted(self._types)]
 
-    def poll(self, limit: int, timeout_s: float) -> list[Taken]:
+    def poll(self, limit: int, timeout_s: float) -> list[PolledMessages]:
         until_s = time.monotonic() + timeout_s
         while not (found := self._polled(limit)) and time.monotonic() < until_s:
             time.sleep(0.01)
         return found
 
-    def _polled(self, limit: int) -> list[Taken]:
+    def _polled(self, limit: int) -> list[PolledMessages]:
         for part in self._types:
             begin = self._read[part]
             new = self._lines(part)[begin : begin + limit]
@@ -80,7 +80,7 @@ class SpoolSource:
             self._merge.add(part, [self._decoder.line(number, raw) for number, raw in enumerate(new, begin)])
             self._merge.pass_by(part)
         return [
-            Taken(
+            PolledMessages(
                 part, self._types[part], self._decoder.format, lines, stored_offset(str(lines[-1].number + 1), before)
             )
             for part, lines, before in self._merge.take(limit)

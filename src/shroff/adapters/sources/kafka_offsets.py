@@ -28,8 +28,8 @@ _NO_ID = "A" * 22  # of brokers that give topics none
 _PASSES = {"_TIMED_OUT", "_TRANSPORT", "_ALL_BROKERS_DOWN", "REQUEST_TIMED_OUT", "NOT_CONTROLLER", "_RESOLVE"}
 
 
-class KafkaMark(NamedTuple):
-    """How far a partition was read; `before` is what the merge is to know of the messages before."""
+class PartitionOffset(NamedTuple):
+    """Offset up to which a partition was read; `before` is what the merge is to know of the messages before."""
 
     offset: int
     topic_id: str = ""

@@ -1,4 +1,4 @@
-"""Rows of a file whose time is a slip: a mistyped year, which would make the rows behind it too late.
+"""Rows of a file with an implausible time, such as a mistyped year, which would make the rows behind it too late.
 
 A row is one where it lies more than `lateness` after all rows before it and after most of the next 20, two at least,
 and further behind the 20 before and the 20 after it (but the latest fifth of those) than they are apart; and where of
@@ -39,51 +39,55 @@ class RowTimes(NamedTuple):
 _NOTHING = RowTimes(np.zeros(0, np.int64), np.zeros(0, np.int64), list)
 
 
-def slip_rows(parts: Iterable[tuple[Item, RowTimes]], lateness_ms: int | None) -> Iterator[tuple[Item, list[int]]]:
-    """Each part of a file with its rows that are slips, behind a look at the next part; without a lateness none is."""
+def implausible_rows(
+    parts: Iterable[tuple[Item, RowTimes]], lateness_ms: int | None
+) -> Iterator[tuple[Item, list[int]]]:
+    """Each part of a file with its implausible rows, after a look at the next part; none without a lateness."""
     if lateness_ms is None:
         yield from ((part, []) for part, _ in parts)
         return
-    slips, waiting = _Slips(lateness_ms), list[tuple[Item, RowTimes]]()
+    judge, waiting = _ImplausibleTimes(lateness_ms), list[tuple[Item, RowTimes]]()
     try:
         for part, given in parts:
             if waiting:
-                yield waiting[0][0], slips.rows(waiting.pop()[1], given)
+                yield waiting[0][0], judge.rows(waiting.pop()[1], given)
             waiting = [(part, given)]
     except Exception:
-        yield from ((part, slips.rows(given, _NOTHING)) for part, given in waiting)
+        yield from ((part, judge.rows(given, _NOTHING)) for part, given in waiting)
         raise
-    yield from ((part, slips.rows(given, _NOTHING)) for part, given in waiting)
+    yield from ((part, judge.rows(given, _NOTHING)) for part, given in waiting)
 
 
-def slip_words(time_field: str, time_ms: int) -> str:
-    """Why a row is refused whose time is a slip."""
+def implausible_reason(time_field: str, time_ms: int) -> str:
+    """The reason why a row with an implausible time is refused."""
     return (
         f"{time_field}: too early: {time_text(time_ms)} {STRAY}. Correct the time; where it is right, ingest the file "
         "with --order file"
     )
 
 
-def marked(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> InRuns[Submission]:
-    """The same submissions of a file; a row whose time is a slip is refused."""
+def refuse_implausible(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> InRuns[Submission]:
+    """The same submissions of a file; a row with an implausible time is refused."""
     until_ms, types = latest_ms(definitions.settings, now_ms), definitions.events.types
 
     def refused(submission: Submission) -> Submission:
         assert submission.event is not None
-        words = slip_words(types[submission.event.type].time_field, submission.event.time_ms)
+        words = implausible_reason(types[submission.event.type].time_field, submission.event.time_ms)
         return replace(submission, event=None, body=None, refused=submission.event, refusal=words)
 
     def found() -> Iterator[Sequence[Submission]]:
         dated = ((run, _row_times(run, until_ms)) for run in in_runs(submissions).runs)
-        for run, slips in slip_rows(dated, definitions.settings.lateness_ms):
-            yield [refused(row) if at in slips else row for at, row in enumerate(run)] if slips else run
+        for run, refused_rows in implausible_rows(dated, definitions.settings.lateness_ms):
+            yield [refused(row) if at in refused_rows else row for at, row in enumerate(run)] if refused_rows else run
 
     return InRuns(found())
 
 
 def dated(submissions: Iterable[Submission], definitions: Definitions, now_ms: int) -> Iterator[Submission]:
-    """The same submissions of a file, as a log takes them: neither too far ahead of the clock, nor slips."""
-    return (timely(submission, definitions, now_ms) for submission in marked(submissions, definitions, now_ms))
+    """The same submissions of a file, as a log takes them: neither too far ahead of the clock, nor implausible."""
+    return (
+        timely(submission, definitions, now_ms) for submission in refuse_implausible(submissions, definitions, now_ms)
+    )
 
 
 def timely(submission: Submission, definitions: Definitions, now_ms: int) -> Submission:
@@ -112,19 +116,19 @@ def _row_times(run: Sequence[Submission], until_ms: int) -> RowTimes:
     return RowTimes(rows, times[is_in], keys)
 
 
-class _Slips:
+class _ImplausibleTimes:
     def __init__(self, lateness_ms: int) -> None:
         self._lateness_ms, self._newest_ms, self._before = lateness_ms, EARLIEST, _NOTHING
 
     def rows(self, part: RowTimes, following: RowTimes) -> list[int]:
-        """The rows of a part that are slips. Cost: some nanoseconds a row, 0.1 ms for one that may be a slip."""
+        """The implausible rows of a part. Cost: some nanoseconds a row, 0.1 ms for one that may be implausible."""
         found, begin, before = list[int](), 0, self._before.times
         while True:
             times = part.times[begin:]
             highest = np.maximum.accumulate(np.concatenate([[self._newest_ms], times]))
             jumps = np.flatnonzero(times - highest[:-1] > self._lateness_ms).tolist()
             around = np.concatenate([before, part.times, following.times]) if jumps else times
-            at = next((at for at in jumps if self._is_slip(part, following, around, begin + at)), None)
+            at = next((at for at in jumps if self._is_implausible(part, following, around, begin + at)), None)
             self._newest_ms = int(highest[-1 if at is None else at])
             if at is None:
                 break
@@ -133,8 +137,8 @@ class _Slips:
         self._before = part._replace(times=np.concatenate([before, part.times])[-AROUND:])
         return found
 
-    def _is_slip(self, part: RowTimes, following: RowTimes, times: Times, at: int) -> bool:
-        """Whether a row is a slip, also without the rows behind it that stood before it already."""
+    def _is_implausible(self, part: RowTimes, following: RowTimes, times: Times, at: int) -> bool:
+        """Whether a row is implausible, also without the rows behind it that stood before it already."""
         place = at + len(self._before.times)
         if not self._is_outlier(times, place):
             return False
