@@ -29,7 +29,7 @@ from shroff.people.sql import Change as PeopleChange
 from shroff.people.sql import SchemaPart, StoredValues, parts_of, scripted, tables_by_type
 from shroff.people.store import PeopleStore
 
-VERSION = 2  # of the tables: the number of the last script
+VERSION = 1  # of the tables: the number of the last script
 _NOTICES_MAX = 200  # whose oldest letter is looked at
 _COLUMNS: Final[Mapping[type, str]] = MappingProxyType(
     {  # as people/sql.py has them

@@ -48,7 +48,7 @@ from shroff.runtime.values import replace
 
 Kept = TypeVar("Kept")
 _KEYS_MAX = 500  # in one statement
-VERSION = 6  # of the tables of people: the number of the last script
+VERSION = 1  # of the tables of people: the number of the last script
 
 _NO_HEAD = (
     "the head of the audit log is missing from the database. No action is possible, because none could be recorded. "

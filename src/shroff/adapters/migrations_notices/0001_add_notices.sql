@@ -49,7 +49,10 @@ CREATE TABLE IF NOT EXISTS notice_questions (
     ends_ms     {whole} NOT NULL,
     answer      text NOT NULL,
     answered_ms {whole} NOT NULL,
-    is_released {whole} NOT NULL
+    is_released {whole} NOT NULL,
+    words       text NOT NULL DEFAULT ''
 );
 
 CREATE INDEX IF NOT EXISTS notice_questions_event ON notice_questions (event);
+
+CREATE INDEX IF NOT EXISTS notice_questions_answer ON notice_questions (answer);

@@ -51,7 +51,8 @@ CREATE TABLE IF NOT EXISTS api_keys (
 CREATE TABLE IF NOT EXISTS links (
     hash       {bytes} NOT NULL PRIMARY KEY,
     user_      {whole},
-    ends_at_ms {whole} NOT NULL
+    ends_at_ms {whole} NOT NULL,
+    made_by    text NOT NULL DEFAULT ''
 );
 
 CREATE TABLE IF NOT EXISTS attempts (
@@ -137,7 +138,11 @@ CREATE TABLE IF NOT EXISTS cases (
     look_         {whole} NOT NULL,
     first_by      text NOT NULL,
     first_verdict text NOT NULL,
-    customer      text NOT NULL
+    customer      text NOT NULL,
+    tags          text NOT NULL DEFAULT '',
+    checks        text NOT NULL DEFAULT '',
+    queue         text NOT NULL DEFAULT '',
+    auto_close    text NOT NULL DEFAULT ''
 );
 
 CREATE INDEX IF NOT EXISTS cases_by_due ON cases (state, due_ms, number, stake);
@@ -151,6 +156,8 @@ CREATE INDEX IF NOT EXISTS cases_by_closing ON cases (closed_ms);
 CREATE INDEX IF NOT EXISTS cases_by_opening ON cases (opened_ms);
 
 CREATE INDEX IF NOT EXISTS cases_by_look ON cases (look_, state);
+
+CREATE INDEX IF NOT EXISTS cases_by_auto_close ON cases (auto_close, state);
 
 CREATE TABLE IF NOT EXISTS case_alerts (
     seq          {whole} NOT NULL,
@@ -175,6 +182,8 @@ CREATE TABLE IF NOT EXISTS case_alerts (
     label_ms     {whole},
     customer     text NOT NULL,
     event_hash   {bytes} NOT NULL,
+    queue        text NOT NULL DEFAULT '',
+    auto_close   text NOT NULL DEFAULT '',
     PRIMARY KEY (seq, entity)
 );
 
@@ -243,4 +252,12 @@ CREATE TABLE IF NOT EXISTS answered (
     hash    {bytes} NOT NULL PRIMARY KEY,
     outcome text NOT NULL,
     at_ms   {whole} NOT NULL
+);
+
+-- Users and groups of an identity provider (SCIM), as they were sent last; see people/directory.py.
+CREATE TABLE IF NOT EXISTS directory (
+    id       text NOT NULL PRIMARY KEY,
+    kind     text NOT NULL,
+    document text NOT NULL,
+    role     text NOT NULL
 );

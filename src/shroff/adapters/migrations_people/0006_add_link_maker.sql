@@ -1,2 +1,0 @@
--- Who made a link, by name as in api_keys; it ends with them.
-ALTER TABLE links ADD COLUMN made_by text NOT NULL DEFAULT '';
