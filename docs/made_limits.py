@@ -7,7 +7,7 @@ from pathlib import Path
 
 from docs.made_files import MADE, markdown_table
 from shroff.app.jobs import desk as job_desk
-from shroff.app.rules import draft_operations, list_csv, list_operations, rule_drafts, rule_files
+from shroff.app.rules import draft_operations, list_operations, rule_drafts, rule_files
 from shroff.cases import case_actions, case_service, files
 from shroff.events import raw_values, readers
 from shroff.jobs import job
@@ -18,7 +18,7 @@ from shroff.log import ruletests
 from shroff.log.columns import lines
 from shroff.operations import pagination
 from shroff.people import throttle
-from shroff.project import schedules
+from shroff.project import list_csv, schedules
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged

@@ -1745,15 +1745,15 @@ type Money struct {
 // Name: A name that an expression can use.
 type Name struct {
 	Name string `json:"name"`
-	Says string `json:"says"`
 	Type string `json:"type"`
+	Says string `json:"says"`
 }
 
-// Names: The names that a rule can use.
+// Names: Each name with its meaning.
 type Names struct {
-	Effects []string  `json:"effects"`
-	Keys    []RuleKey `json:"keys"`
 	Names   []Name    `json:"names"`
+	Keys    []RuleKey `json:"keys"`
+	Effects []string  `json:"effects"`
 }
 
 // NewCutoffs: The new thresholds, null for none, the reason, and other costs to save in the same change. They

@@ -12,7 +12,7 @@ import pytest
 from shroff.app import project as app
 from shroff.app.project import Project
 from shroff.app.rules.agreements import KEPT, Author, PendingApproval
-from shroff.app.rules.silence_requests import PendingSilences
+from shroff.app.rules.silences import PendingSilences
 from shroff.cli.main import run
 from shroff.errors import NotAllowedError, TransientError, UsageError
 from shroff.language.values import parse_time

@@ -15,12 +15,13 @@ import msgspec
 import pytest
 
 from shroff.adapters.people.sql import SqlPeople
-from shroff.app.rules import agreements, list_csv
+from shroff.app.rules import agreements
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
 from shroff.people.access import Role
 from shroff.people.store import AuditFilter, rows_of
+from shroff.project import list_csv
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.runtime.atomic_files import FORMULA, csv_line
 from shroff.web.pages.rules.lists import instant

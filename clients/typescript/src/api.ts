@@ -1845,15 +1845,15 @@ export interface Money {
 /** A name that an expression can use. */
 export interface Name {
   name: string;
-  says: string;
   type: string;
+  says: string;
 }
 
-/** The names that a rule can use. */
+/** Each name with its meaning. */
 export interface Names {
-  effects: string[];
-  keys: RuleKey[];
   names: Name[];
+  keys: RuleKey[];
+  effects: string[];
 }
 
 /**

@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_drafts import RuleDraftFiles
     from shroff.app.rules.rule_files import Rules
     from shroff.app.rules.rule_looks import RuleLooks
-    from shroff.app.rules.silence_requests import PendingSilences
-    from shroff.app.rules.silences import Silences
+    from shroff.app.rules.silences import PendingSilences, Silences
     from shroff.config import ProjectPaths
     from shroff.monitoring.doctor_systems import AddedChecks
     from shroff.project.definitions import Definitions
@@ -136,7 +135,7 @@ class ProjectParts:
     retention: Retention = part("maintenance.log_retention:Retention")
     rule_looks: RuleLooks = part("rules.rule_looks:RuleLooks")
     rules: Rules = part("rules.rule_files:Rules")
-    silence_requests: PendingSilences = part("rules.silence_requests:PendingSilences")
+    silence_requests: PendingSilences = part("rules.silences:PendingSilences")
     silences: Silences = part("rules.silences:Silences")
     sinks: Sinks = part("live.sink_delivery:Sinks")
     source: SourceParts = part("live.position_operations:SourceParts")

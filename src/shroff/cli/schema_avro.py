@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
+import msgspec
 
 from shroff import config
 from shroff.cli import completion
@@ -21,10 +22,11 @@ from shroff.operations.declaration import AsEvent, OperationRequest, Param
 if TYPE_CHECKING:
     from shroff.events.avro.subjects import FieldChange, SchemaComparison, Settled
     from shroff.events.definitions import EventType
-    from shroff.events.formats.schemas import Registered, SchemaRegistry
+    from shroff.events.formats.schemas import SchemaRegistry
 
 NO = 1
 _LABEL = "label"
+_UNREGISTERED: JsonObject = {"version": None, "versions": [], "id": None, "level": None}
 
 
 Address = Annotated[
@@ -104,9 +106,9 @@ def diff(session: Session, asked: ComparedSchemas) -> None:
     documents = []
     parts = []
     for document, compared in found:
-        changes = () if compared is None else compared.changes
+        changes = [] if compared is None else compared.changes
         kept = {name: document[name] for name in ("event", "schema", "id", "readable")}
-        documents.append({**kept, "fields": [_change(change) for change in changes]})
+        documents.append({**kept, "fields": msgspec.to_builtins(changes)})
         differ = [change for change in changes if change.kind != SAME]
         head = f"{document['event']} and {document['schema']}: "
         head += document["words"] or (many(len(differ), "field differs", "fields differ") if differ else "the same")
@@ -134,17 +136,7 @@ def register(session: Session, asked: RegisteredSchemas) -> int:
     with closing(_registry(session, asked.registry)) as schemas:
         found = [settle(schemas, subject, type_, settings) for type_, subject in wanted]
     refused = [settled for settled in found if settled.outcome == REFUSED]
-    documents = [
-        {
-            "event": settled.type,
-            "subject": settled.subject,
-            "outcome": settled.outcome,
-            "id": settled.id,
-            "words": settled.words,
-        }
-        for settled in found
-    ]
-    session.answer({"types": documents}, "\n".join(map(_settled_text, found)))
+    session.answer({"types": msgspec.to_builtins(found)}, "\n".join(map(_settled_text, found)))
     session.next("shroff schema diff" if refused else "shroff schema check")
     return NO if refused else 0
 
@@ -232,7 +224,7 @@ def _looked(session: Session, asked: ComparedSchemas) -> Iterator[tuple[JsonObje
     """Each type with the schema that stands for it: what to tell of both."""
     types = _types(session)
     if (file := asked.file) is not None:
-        yield _document(session, _of_file(types, asked.event), str(file), None, _schema_of_file(file), None)
+        yield _document(session, _of_file(types, asked.event), str(file), _schema_of_file(file))
         return
     subjects = _subjects(session, asked.topics)
     wanted = [_of_file(types, asked.event)] if asked.subject else _wanted(types, asked.event, subjects)
@@ -273,33 +265,22 @@ def _schema_of_file(file: Path) -> str:
 def _of_subject(
     session: Session, schemas: SchemaRegistry, event_type: EventType, subject: str
 ) -> tuple[JsonObject, SchemaComparison | None]:
-    latest = schemas.latest(subject)
-    if latest is None:
-        return _document(session, event_type, subject, None, None, schemas)
-    return _document(session, event_type, subject, latest, latest.schema, schemas)
+    if (latest := schemas.latest(subject)) is None:
+        return _document(session, event_type, subject, None)
+    versions, level = schemas.versions(subject), schemas.level(subject)
+    registered = {"version": latest.version, "versions": versions, "id": latest.id, "level": level}
+    return _document(session, event_type, subject, latest.schema, registered)
 
 
 def _document(
-    session: Session,
-    event_type: EventType,
-    name: str,
-    latest: Registered | None,
-    theirs: str | None,
-    schemas: SchemaRegistry | None,
+    session: Session, event_type: EventType, name: str, theirs: str | None, registered: JsonMapping = _UNREGISTERED
 ) -> tuple[JsonObject, SchemaComparison | None]:
     from shroff.events.avro.schema import schema_of
     from shroff.events.avro.subjects import compared
 
     settings = session.project.definitions.settings
     ours = schema_of(event_type, settings)
-    told: JsonObject = {
-        "event": event_type.name,
-        "schema": name,
-        "version": None if latest is None else latest.version,
-        "versions": [] if latest is None or schemas is None else schemas.versions(name),
-        "id": None if latest is None else latest.id,
-        "level": None if latest is None or schemas is None else schemas.level(name),
-    }
+    told: JsonObject = {"event": event_type.name, "schema": name, **registered}
     rest: JsonObject = {"readable": True, "words": "", "misfits": [], "remarks": [], "theirs": None, "ours": ours}
     if theirs is None:
         return {**told, **rest, "words": "nothing is registered yet"}, None
@@ -307,12 +288,8 @@ def _document(
         found = compared(theirs, event_type, settings)
     except ValueError as error:
         return {**told, **rest, "readable": False, "words": f"it is not read: {error}", "theirs": theirs}, None
-    misfits = [
-        {"field": misfit.field, "theirs": misfit.theirs, "ours": misfit.ours, "words": misfit.words}
-        for misfit in found.fit.misfits
-    ]
-    rest |= {"misfits": misfits, "remarks": list(found.fit.remarks), "theirs": json.loads(theirs)}
-    return {**told, **rest, "readable": found.fit.is_readable}, found
+    fit: JsonMapping = msgspec.to_builtins(found.fit)
+    return {**told, **rest, **fit, "readable": found.fit.is_readable, "theirs": json.loads(theirs)}, found
 
 
 # ---- words
@@ -331,7 +308,7 @@ def _checked_text(document: JsonMapping, compared: SchemaComparison | None) -> s
     return "\n".join(lines)
 
 
-def _changes_table(changes: tuple[FieldChange, ...] | list[FieldChange]) -> str:
+def _changes_table(changes: Sequence[FieldChange]) -> str:
     rows = [
         (
             change.field,
@@ -344,21 +321,10 @@ def _changes_table(changes: tuple[FieldChange, ...] | list[FieldChange]) -> str:
     return table(rows, ("field", "theirs", "ours", ""))
 
 
-def _change(change: FieldChange) -> JsonObject:
-    return {
-        "field": change.field,
-        "theirs": change.theirs or None,
-        "ours": change.ours or None,
-        "kind": change.kind,
-        "readable": change.is_readable,
-        "words": change.words,
-    }
-
-
 def _settled_text(settled: Settled) -> str:
-    what: Mapping[str, Callable[[], str]] = {
-        "registered": lambda: f"registered, id {settled.id}",
-        "unchanged": lambda: f"already registered, id {settled.id}",
-        "refused": lambda: f"not registered. {settled.words}",
+    what = {
+        "registered": f"registered, id {settled.id}",
+        "unchanged": f"already registered, id {settled.id}",
+        "refused": f"not registered. {settled.words}",
     }
-    return ended(f"{settled.type} under {settled.subject}: {what[settled.outcome]()}")
+    return ended(f"{settled.event} under {settled.subject}: {what[settled.outcome]}")

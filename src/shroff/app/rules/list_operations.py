@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
-from shroff.app.rules import list_csv
 from shroff.app.rules.agreements import ChangeAsked
 from shroff.app.rules.list_files import NotRequestedError, SecondPersonError
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.project import list_csv
 from shroff.project.lists import Entry, ListChange, ListSummary, UnknownListError
 from shroff.runtime.texts import argument, headed, many
 

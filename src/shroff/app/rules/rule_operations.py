@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from shroff.app.rules import hit_operations as hit_operations  # noqa: PLC0414 - the manifest has one module of a word
+from shroff.app.rules import name_operations as name_operations  # noqa: PLC0414 - the same
 from shroff.app.rules.agreements import ChangeAsked
 from shroff.app.rules.draft_operations import AdoptedFile, adopted, recorder
 from shroff.app.rules.list_files import SecondPersonError

@@ -6,6 +6,8 @@ import json
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from shroff.events.avro.fit import Fit, fit, found_at, refusal
 from shroff.events.avro.schema import Avro, as_tree, avro_type, read_schema, schema_name_of, schema_of, schema_text
 from shroff.events.definitions import EventType, Settings
@@ -28,7 +30,7 @@ _PASSED_OVER = ("doc", "aliases")  # what of a schema changes no message
 class Settled(FrozenStruct):
     """Result of registering an event type's schema: its id under the subject, or the refusal."""
 
-    type: str
+    event: str
     subject: str
     outcome: str
     id: int | None = None
@@ -39,29 +41,25 @@ class FieldChange(FrozenStruct):
     """One field in two schemas. `is_readable` says whether what the others send can be read by ours."""
 
     field: str
-    theirs: str  # nothing where it is not there
-    ours: str
+    theirs: str | None
+    ours: str | None
     kind: str
-    is_readable: bool
+    is_readable: bool = msgspec.field(name="readable")
     words: str = ""
 
 
 class SchemaComparison(FrozenStruct):
-    """An event type beside a schema of others. `ours` and `theirs` are the texts of both."""
+    """An event type beside a schema of others."""
 
-    type: str
-    theirs: str
-    ours: str
     fit: Fit
-    changes: tuple[FieldChange, ...]
+    changes: list[FieldChange]
 
 
 def compared(theirs: str, event_type: EventType, settings: Settings) -> SchemaComparison:
     """Compare a schema of others with an event type. Raises: ValueError if it cannot be read."""
     schema = read_schema(theirs)
     found = fit(schema, event_type, settings)
-    ours = schema_text(schema_of(event_type, settings))
-    return SchemaComparison(event_type.name, theirs, ours, found, tuple(changes(schema, event_type, found, settings)))
+    return SchemaComparison(found, changes(schema, event_type, found, settings))
 
 
 def subject_of(topic: str) -> str:
@@ -132,9 +130,9 @@ def changes(schema: Avro, event_type: EventType, found: Fit, settings: Settings)
         theirs = ", ".join(str(part) if is_own else f"{name}: {part}" for name, part in there.items())
         kind = MAPPED if not is_own else ONLY_OURS if not there else SAME if theirs == ours else CHANGED
         words = misfits.get(field.name, "")
-        listed.append(FieldChange(field.name, theirs, ours, kind, field.name not in misfits, words))
+        listed.append(FieldChange(field.name, theirs or None, ours, kind, field.name not in misfits, words))
     others = [(name, row) for name, row in schema.fields.items() if name not in used]
-    return listed + [FieldChange(name, str(field), "", ONLY_THEIRS, is_readable=True) for name, field in others]
+    return listed + [FieldChange(name, str(field), None, ONLY_THEIRS, is_readable=True) for name, field in others]
 
 
 def _meaning(found: Any) -> Any:

@@ -16,6 +16,7 @@ from shroff.app.rules.draft_operations import (
     ShadowDraft,
     WriteDraft,
 )
+from shroff.app.rules.name_operations import cookbook
 from shroff.app.rules.rule_drafts import TOO_LONG, StoredDraft, is_short
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.app.rules.rule_looks import RuleLook
@@ -32,7 +33,6 @@ from shroff.rules.silences import trial_of
 from shroff.rules.texts import in_shadow, renamed
 from shroff.runtime.values import FrozenStruct
 from shroff.web.api.rules.backtests import DONE, BacktestRun
-from shroff.web.api.rules.names import cookbook
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Handle, Route
 from shroff.web.pages.decision import rule_path

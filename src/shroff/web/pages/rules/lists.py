@@ -12,7 +12,6 @@ import msgspec
 from msgspec.json import decode as from_json
 from starlette.responses import Response
 
-from shroff.app.rules import list_csv
 from shroff.app.rules.list_files import WAITS
 from shroff.app.rules.list_operations import AddListEntry, ApproveListChange, ImportList, MakeList, RemoveListEntry
 from shroff.errors import DefinitionError, RefusalError, UsageError
@@ -24,6 +23,7 @@ from shroff.operations.declaration import OperationRequest
 from shroff.people import oidc
 from shroff.people.access import Right
 from shroff.people.store import AuditFilter
+from shroff.project import list_csv
 from shroff.project.lists import Entry, ListChange, known_list
 from shroff.rules.silences import rule_of
 from shroff.web.http.messages import NOTHING, Form, Request

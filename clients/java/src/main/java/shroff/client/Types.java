@@ -1804,15 +1804,15 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Name(
             @JsonProperty("name") String name,
-            @JsonProperty("says") String says,
-            @JsonProperty("type") String type) {}
+            @JsonProperty("type") String type,
+            @JsonProperty("says") String says) {}
 
-    /** The names that a rule can use. */
+    /** Each name with its meaning. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Names(
-            @JsonProperty("effects") List<String> effects,
+            @JsonProperty("names") List<Name> names,
             @JsonProperty("keys") List<RuleKey> keys,
-            @JsonProperty("names") List<Name> names) {}
+            @JsonProperty("effects") List<String> effects) {}
 
     /**
      * The new thresholds, null for none, the reason, and other costs to save in the same change. They are
