@@ -158,6 +158,32 @@ def test_each_kernel_is_compiled_by_one_of_two_processes(monkeypatch, tmp_path):
     assert not {f"{suite.AT_IMPORT}{name}" for name in ("windows", "rules")} & set(said.split())
 
 
+def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    compiler = (
+        "from pathlib import Path; made = Path('src/{0}.kernel'); made.exists() or made.write_text('{1}'); "
+        "[file.unlink() for file in made.parent.iterdir() if file != made]"
+    )
+
+    def compiled(clone: str, name: str, number: int, lock: str = "numba==1") -> dict[str, str]:
+        root = tmp_path / clone
+        (root / "src").mkdir(parents=True, exist_ok=True)
+        (root / "requirements").mkdir(exist_ok=True)
+        (root / "requirements" / "dev.txt").write_text(lock)
+        monkeypatch.setattr(suite, "ROOT", root)
+        monkeypatch.setattr(suite, "KERNELS", (compiler.format(name, number),))
+        suite.compile_kernels(os.environ)
+        return {file.stem: file.read_text() for file in (root / "src").iterdir()}
+
+    assert compiled("first", "of_1", 1) == {"of_1": "1"}
+    assert compiled("second", "of_1", 2) == {"of_1": "1"}
+    assert compiled("third", "of_1", 3, lock="numba==2") == {"of_1": "3"}, "another compiler"
+    assert compiled("fourth", "of_2", 4) == {"of_2": "4"}, "of other sources"
+    assert compiled("fifth", "of_2", 5) == {"of_2": "4"}
+    kept = sorted(file.stem for file in tmp_path.glob("cache/shroff-servers/kernels-*/*"))
+    assert kept == ["of_1", "of_2"], "what nobody asks for any more is removed"
+
+
 def test_every_folder_has_a_budget(root: Path):
     folders = {path.parent.relative_to(root / "tests").parts[0] for path in (root / "tests").rglob("test_*.py")}
 
