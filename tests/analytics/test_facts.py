@@ -110,7 +110,7 @@ def by_definition(
 
 
 @pytest.mark.slow
-@settings(max_examples=examples(400, usual=40), deadline=None)
+@settings(max_examples=examples(400, usual=25), deadline=None)
 @given(texts=projects.texts(), made=projects.histories(), seed=projects.SEEDS, cut=st.booleans())
 def test_facts_are_what_the_definition_gives_at_a_probe(texts: Any, made: tuple[int, int], seed: int, cut: bool):
     random, history = Random(seed), projects.history_of(*made)

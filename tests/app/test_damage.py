@@ -66,6 +66,7 @@ def change(bank):
 
 
 @pytest.mark.slow
+@pytest.mark.sample(10)  # commands tell of damage in one place
 @pytest.mark.parametrize(
     "sql, words",
     [
@@ -125,6 +126,7 @@ def test_a_feature_that_no_version_has_is_a_mismatch(bank, change, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.sample(3)  # each seed draws other bits
 @pytest.mark.parametrize("seed", range(8))
 def test_a_bit_that_flips_anywhere_is_never_taken_for_a_mistake_of_the_program(seed, bank, capsys):
     log = bank / ".shroff" / "log.db"

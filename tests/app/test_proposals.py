@@ -112,6 +112,7 @@ def tried(folder, file):
     return project, guesses, taken
 
 
+@pytest.mark.sample(8)  # one reader of files proposes for all
 @pytest.mark.parametrize("name", FILES)
 def test_a_proposal_takes_all_lines_of_the_file_it_was_made_from(tmp_path, name):
     file = tmp_path / name
@@ -125,6 +126,7 @@ def test_a_proposal_takes_all_lines_of_the_file_it_was_made_from(tmp_path, name)
     assert all(f"# guess: {guess}" in texts or f"# guess: {guess.partition(': ')[2]}" in texts for guess in guesses)
 
 
+@pytest.mark.sample(8)  # as above
 @pytest.mark.parametrize(
     "file",
     sorted(
@@ -167,6 +169,7 @@ def test_a_few_late_lines_get_a_lateness_and_the_most_frequent_refusal_is_the_on
     assert "3 lines of the first 400 would be refused, 2 of them with the most frequent reason: amount: " in guesses[-1]
 
 
+@pytest.mark.sample(5)  # as above
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("decimals", [0.0, 0.25])
 @pytest.mark.parametrize("scale", [1, 1_000])

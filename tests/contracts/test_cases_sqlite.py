@@ -182,6 +182,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.sample(6)  # they try the contract, not the program
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
 def test_the_contract_rejects_a_broken_store(kind: type[CaseStore], tmp_path: Path) -> None:
     suite = TestSqliteCases()

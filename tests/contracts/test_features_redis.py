@@ -48,7 +48,7 @@ from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
-pytestmark = [pytest.mark.slow, pytest.mark.sample(15)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(10)]
 
 
 @pytest.fixture

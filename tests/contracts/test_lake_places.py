@@ -24,7 +24,7 @@ from tests.support.objects import MemoryObjects
 from tools.servers.keep import Kept
 from tools.servers.objects import S3, Azure
 
-pytestmark = pytest.mark.sample(29)
+pytestmark = pytest.mark.sample(18)
 
 BUCKET = "shroff-lake-contract"
 SECRET = "wJalrXUtnFEMI-not-to-be-seen"

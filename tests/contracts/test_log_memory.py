@@ -740,6 +740,7 @@ def rejects(log: type[MemoryLog], test: str, folder: Path, unsupported: dict[str
     return False
 
 
+@pytest.mark.sample(30)  # they try the contract, not the program
 @pytest.mark.parametrize("log, test", BROKEN.items(), ids=lambda value: getattr(value, "__name__", "by"))
 def test_the_contract_rejects_a_log_that_breaks_a_promise(log, test, tmp_path):
     assert rejects(log, test, tmp_path, TestMemoryLog.unsupported)

@@ -22,7 +22,7 @@ from tests.support.contracts.log.basics import LogContract
 from tools.servers.databases import Postgres
 from tools.servers.keep import Kept
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(44)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(29)]
 HOLD = """
 import sys
 from shroff.adapters.log.postgresql import PostgresLog

@@ -44,7 +44,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.small_runs import small_runs
 from tools.servers.proxy import Proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(18)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(12)]
 LEASE_S = 0.6
 SECRET = "not-for-anybody"
 APPEND_AND_DIE = """

@@ -24,7 +24,7 @@ from tests.support.contracts.notices import NoticesContract
 from tests.support.contracts.people import SEAL
 from tools.servers.keep import Kept
 
-pytestmark = pytest.mark.sample(17)
+pytestmark = pytest.mark.sample(11)
 
 
 class TestSqliteNotices(NoticesContract):

@@ -22,7 +22,7 @@ from tests.support import forks
 from tests.support.contracts.people import SEAL, PeopleContract, append
 from tools.servers.keep import Kept
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(13)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(9)]
 APPEND = """
 import sys
 from shroff.adapters.people.sql import SqlPeople

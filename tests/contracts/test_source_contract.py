@@ -314,6 +314,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.sample(8)  # they try the contract, not the program
 @pytest.mark.parametrize("kind", BROKEN)
 def test_the_contract_rejects_a_source_that_breaks_it(kind: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(contract, "SECONDS_ENOUGH", 1.0)

@@ -39,7 +39,7 @@ from tools.servers.errors import UnavailableError
 from tools.servers.kafka import Kafka
 from tools.servers.process import wait_until
 
-pytestmark = pytest.mark.sample(25)
+pytestmark = pytest.mark.sample(17)
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
 QUIET = {"log_level": 0}

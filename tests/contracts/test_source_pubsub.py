@@ -23,7 +23,7 @@ from tests.support.patience import PATIENCE_S
 from tests.support.pubsubs import PubsubDesk
 from tools.servers.pubsub import Pubsub
 
-pytestmark = pytest.mark.sample(19)
+pytestmark = pytest.mark.sample(13)
 
 
 class Subscriptions(Outside):

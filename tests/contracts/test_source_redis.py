@@ -36,7 +36,7 @@ from tests.support.projects import systems_of
 from tools.servers.databases import Redis
 
 NAMES = (f"test-{os.getpid()}-{number}" for number in itertools.count())
-pytestmark = [pytest.mark.slow, pytest.mark.sample(28)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(18)]
 
 
 class Streams(Outside):

@@ -158,6 +158,7 @@ FAULTS = [  # (a check, the values it is tried with, a file, a text in it, what 
 
 
 @pytest.mark.slow
+@pytest.mark.sample(6)  # as in test_faults
 @pytest.mark.parametrize(
     ("check", "name", "file", "old", "new", "words"),
     some_of_each(FAULTS, lambda fault: fault[0]),
@@ -198,6 +199,7 @@ OF_ARGO = [
 
 
 @pytest.mark.slow
+@pytest.mark.sample(2)  # as above
 @pytest.mark.parametrize(
     ("file", "old", "new", "words"), some_of_each(OF_ARGO, lambda fault: fault[0]), ids=lambda value: None
 )
@@ -246,6 +248,7 @@ REFUSED = [  # (values beside those of the defaults, what is said)
 
 
 @pytest.mark.slow
+@pytest.mark.sample(4)  # one schema and one template refuse all
 @pytest.mark.parametrize(("values", "words"), REFUSED, ids=lambda value: None)
 def test_values_that_cannot_work_are_refused(tmp_path, values, words):
     (tmp_path / "values.yaml").write_text(json.dumps(values))

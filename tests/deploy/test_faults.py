@@ -227,6 +227,7 @@ FAULTS = [  # (a check, a file, a text in it, what stands there instead, words o
 
 
 @pytest.mark.slow
+@pytest.mark.sample(20)  # a check is one program: what it finds wrong
 @pytest.mark.parametrize(
     ("check", "file", "old", "new", "words"), some_of_each(FAULTS, lambda fault: fault[0]), ids=lambda value: None
 )

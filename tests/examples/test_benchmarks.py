@@ -110,7 +110,7 @@ def test_every_benchmark_is_run_somewhere():
 
 
 @pytest.mark.slow
-@pytest.mark.sample(6)
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("name", [*SMALLEST, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
 def test_a_benchmark_runs_at_its_smallest_size(name, monkeypatch, capsys):
     measured = import_module(f"bench.{name}")

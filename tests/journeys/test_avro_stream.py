@@ -15,7 +15,7 @@ from shroff.adapters.registry.http import HttpRegistry
 from shroff.cli.main import run
 from tests.support.avros import message, record
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
 ROWS = 400
 PIPELINE = record(
     *(("step", "int"), ("type", "string"), ("amount", "float"), ("nameOrig", "string"), ("oldbalanceOrg", "float")),

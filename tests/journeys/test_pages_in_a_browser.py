@@ -26,7 +26,7 @@ from tests.support.patience import PATIENCE_MS
 from tests.support.served import ME, Served, served
 from tools.weighing import weigh
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(5)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"

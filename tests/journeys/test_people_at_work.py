@@ -32,7 +32,7 @@ from tests.support.served import ME, Served, served
 from tests.support.telling import token_of
 from tests.support.trained import train
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"

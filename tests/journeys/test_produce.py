@@ -25,7 +25,7 @@ from tools.servers.process import wait_until
 PROGRAM = (str(forks.SHROFF),)
 NAMES = (f"test-produce-{os.getpid()}-{number}" for number in itertools.count())
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 
 @pytest.fixture

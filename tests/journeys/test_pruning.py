@@ -25,7 +25,7 @@ from shroff.worker.serving import background_tasks as working_beside
 from tests.support import forks
 from tests.support.log_format import documented
 
-pytestmark = pytest.mark.sample(7)
+pytestmark = pytest.mark.sample(5)
 
 COUNT = 400
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ from tests.support.effort import IS_LONG
 from tests.support.screens import PATIENCE_MS, signed_in
 from tests.support.served import Served, key_of, served
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 CHOSEN = "tr[data-row][aria-current=true]"

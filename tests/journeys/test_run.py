@@ -21,7 +21,7 @@ from tests.support import forks
 
 PROGRAM = (str(forks.SHROFF),)
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(5)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
 
 
 @pytest.fixture

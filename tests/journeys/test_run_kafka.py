@@ -29,7 +29,7 @@ EVENTS = 3_000
 PARTITIONS = 3
 BAD = (b"{ no JSON", b'{"payment_id": "bad", "amount": "1.005"}', b"\xff\xfe", b"")
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from confluent_kafka.admin import AdminClient
 from shroff.app import project as app
 from tests.support.served import served
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 TEMPLATE = Path(str(resources.files("shroff"))) / "templates" / "paysim"
 PAYSIM = "paysim_sample_51392.csv"

@@ -20,7 +20,7 @@ from shroff.examples.bank import bank
 from shroff.people.access import Role
 from tests.support.served import NO_TLS, SHROFF, key_of, served, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 

@@ -17,7 +17,7 @@ from shroff.cli.main import run
 from shroff.project.policy_text import with_cutoffs
 from tests.support import forks
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(4)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 EVENTS = 4_000

@@ -21,7 +21,7 @@ LATENESS_MS = 12
 LARGEST_SUMMED = 10**15
 INT64 = range(-(2**63), 2**63)
 REAL_KINDS, EXACT_KINDS = {"real"}, {"integer", "number", "money"}
-LAW = settings(max_examples=examples(400, usual=20))
+LAW = settings(max_examples=examples(400))
 NARROW = ({"length_ms": 10}, {"length_ms": 10, "delay_ms": 3}, {"last_n": 2}, {})  # windows, so errors by one tell
 
 

@@ -56,7 +56,7 @@ from tests.support.effort import examples, some, times
 from tests.support.linear import registry
 from tests.support.log_memory import MemoryLog, MemoryStore
 
-LAW = settings(max_examples=examples(100, usual=12), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+LAW = settings(max_examples=examples(100, usual=7), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 CHANGED = ("lists/blocked.csv", "lists/silence.r0.csv", "tables/places.csv", "policy.yaml")
 WITHOUT_MODEL = "payment: { score: { review_at: 0.5 }, without_model: review }\n"
 CUTS = st.tuples(st.integers(0, 30), st.integers(0, 30), st.integers(0, 60))  # where versions and the draft begin

@@ -427,4 +427,4 @@ class Cases(RuleBasedStateMachine):
 
 
 TestCases = Cases.TestCase
-TestCases.settings = settings(max_examples=examples(40, usual=8), stateful_step_count=50, deadline=None)
+TestCases.settings = settings(max_examples=examples(40, usual=6), stateful_step_count=50, deadline=None)

@@ -64,9 +64,9 @@ from tests.support.log_memory import MemoryLog, MemoryStore
 NOW_MS = START_MS + 1
 BATCHES = (1, FEW, FEW + 1, 4_096)  # one by one, as many as go so, and more, which go by columns
 SIZES = st.lists(st.integers(1, FEW + 2), min_size=1, max_size=4)
-LAW = settings(max_examples=examples(400, usual=20))
+LAW = settings(max_examples=examples(400))
 # Without shrinking, which takes minutes where each example opens logs; the numbers that are printed say it again.
-QUICK = settings(max_examples=examples(100, usual=12), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+QUICK = settings(max_examples=examples(100, usual=8), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 Texts = tuple[str, str]
 Version = tuple[str, str, int]
 Made = tuple[int, int]

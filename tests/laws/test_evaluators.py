@@ -87,13 +87,13 @@ def hold_equal(text: str, rows: Sequence[Row]) -> None:
         assert all(exactly(together) == exactly(single) for together in both), f"{text[:500]} of {str(values)[:2_000]}"
 
 
-@settings(max_examples=examples(400, usual=40))
+@settings(max_examples=examples(400, usual=25))
 @given(texts(), SEEDS)
 def test_a_row_alone_and_whole_columns_give_equal_values(text, seed):
     hold_equal(text, rows_of(seed))
 
 
-@settings(max_examples=examples(200, usual=40))
+@settings(max_examples=examples(200, usual=25))
 @given(texts(), SEEDS)
 def test_a_value_is_of_its_type_and_within_it(text, seed):
     node, rows = typed(text), rows_of(seed)
@@ -107,7 +107,7 @@ def test_a_value_is_of_its_type_and_within_it(text, seed):
         assert all(np.isfinite(value) and exactly(value) != exactly(-0.0) for value in values), text
 
 
-@settings(max_examples=examples(200, usual=30))
+@settings(max_examples=examples(200, usual=20))
 @given(texts(), SEEDS)
 @example("speed(this.ratio, this.wait)", 1)
 def test_the_documents_of_both_paths_are_equal(text, seed):
@@ -119,7 +119,7 @@ def test_the_documents_of_both_paths_are_equal(text, seed):
     assert list(pool.cut(together)) == alone, text
 
 
-@settings(max_examples=examples(100, usual=40))
+@settings(max_examples=examples(100, usual=25))
 @given(texts(2), SEEDS, st.integers(0, COUNT_OF_ROWS))
 def test_a_value_does_not_depend_on_the_rows_beside_it(text, seed, count):
     node, rows = typed(text), rows_of(seed)

@@ -31,7 +31,7 @@ from tests.laws.test_batch import SIZES, parts_of
 from tests.laws.test_engines import Made, Texts
 from tests.support.effort import examples
 
-LAW = settings(max_examples=examples(40, usual=15))
+LAW = settings(max_examples=examples(40, usual=10))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
 PINNED = [840_596, 318_398, 196_507]  # states lie under these numbers, so they must not change
 

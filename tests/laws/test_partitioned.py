@@ -30,7 +30,7 @@ from tests.laws.test_engines import Made, Texts
 from tests.support.backends import HereBackend
 from tests.support.effort import examples, some
 
-LAW = settings(max_examples=examples(60, usual=20))
+LAW = settings(max_examples=examples(60))
 Found = dict[tuple[str, str], tuple[list[object], list[bool]]]
 
 

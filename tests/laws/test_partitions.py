@@ -180,7 +180,7 @@ def taken_at_once(topics: Mapping[str, MemoryTopic], drawn: Random, fails: float
 
 
 @given(SEEDS)
-@settings(max_examples=examples(25, usual=12), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(25, usual=8), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_what_waits_in_several_partitions_is_decided_as_one_file_in_order_of_time(seed):
     drawn = Random(seed)
     parts = backlog(drawn)
@@ -195,7 +195,7 @@ def test_what_waits_in_several_partitions_is_decided_as_one_file_in_order_of_tim
 
 
 @given(SEEDS)
-@settings(max_examples=examples(15, usual=8), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(15, usual=6), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_what_is_late_or_sent_again_is_decided_in_one_order_however_often_it_is_begun_again(seed):
     drawn = Random(seed)
     topic = MemoryTopic(late_or_again(backlog(drawn), drawn))
@@ -204,7 +204,7 @@ def test_what_is_late_or_sent_again_is_decided_in_one_order_however_often_it_is_
 
 
 @given(SEEDS)
-@settings(max_examples=examples(15, usual=8), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(15, usual=6), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_what_waits_in_several_sources_is_decided_as_one_file_in_order_of_time(seed):
     drawn = Random(seed)
     parts = backlog(drawn)
@@ -222,7 +222,7 @@ def test_what_waits_in_several_sources_is_decided_as_one_file_in_order_of_time(s
 
 
 @given(SEEDS)
-@settings(max_examples=examples(10, usual=6), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(10, usual=5), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 def test_what_is_late_in_several_sources_is_decided_in_one_order_however_often_they_are_begun_again(seed):
     drawn = Random(seed)
     sent = late_or_again(backlog(drawn), drawn)

@@ -104,13 +104,13 @@ def hold_equal(text: str, rows: Sequence[Row]) -> int:
     return sum(fits for fits, _ in answers)
 
 
-@settings(max_examples=examples(400, usual=40))
+@settings(max_examples=examples(400, usual=25))
 @given(texts(), SEEDS)
 def test_a_program_gives_what_a_row_gives_or_says_that_it_cannot(text, seed):
     hold_equal(text, rows_of(seed))
 
 
-@settings(max_examples=examples(200, usual=40))
+@settings(max_examples=examples(200, usual=25))
 @given(texts(), SEEDS, st.sampled_from([is_operand, is_known]))
 def test_what_surely_fits_always_has_an_answer(text, seed, of_operands):
     hold_fitting(text, rows_of(seed), of_operands)

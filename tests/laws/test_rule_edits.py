@@ -137,7 +137,7 @@ def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "FEW", 3)
 
 
-@settings(max_examples=examples(100, usual=12), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=examples(100, usual=8), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     begun=st.lists(RULE, min_size=2, max_size=4),
     edits=st.lists(EDIT, min_size=3, max_size=8),

@@ -101,7 +101,7 @@ def test_a_writer_that_takes_up_a_snapshot_goes_on_with_equal_bytes(version: Ver
     assert everything(log) == everything(written(definitions, history))
 
 
-@settings(QUICK, max_examples=examples(100, usual=8))
+@settings(QUICK, max_examples=examples(100, usual=6))
 @given(old=versions(), new=versions(), made=histories(), steps=STEPS)
 def test_snapshots_between_changes_of_version_change_nothing(old: Version, new: Version, made: Made, steps: list[Step]):
     both, history = [project(*old), project(*new)], history_of(*made)

@@ -75,6 +75,7 @@ def test_what_there_is_no_room_for_is_an_error(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.sample(4)  # all learn from the same columns
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(
     "learner, told",

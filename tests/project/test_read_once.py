@@ -109,7 +109,7 @@ EDITS = st.lists(
 )
 
 
-@settings(max_examples=examples(500, usual=40))
+@settings(max_examples=examples(500, usual=25))
 @given(EDITS)
 def test_after_any_edits_a_project_is_what_reading_it_from_scratch_gives(edits):
     files, read = {**FILES, LIST: "value\nc-1\n"}, parse_cache.ReadOnce()

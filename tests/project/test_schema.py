@@ -600,6 +600,7 @@ def both_take(name: str, files: tuple[tuple[str, str], ...]) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.sample(130)  # one loader and one schema take all keys
 @pytest.mark.parametrize("file, path, key", each_key())
 def test_a_key_of_the_tables_is_taken_by_loader_and_schema_and_misspelt_by_neither(file, path, key: Key):
     if key.shape is None:

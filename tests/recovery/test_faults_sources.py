@@ -26,7 +26,7 @@ KILLED = frozenset({-signal.SIGKILL})
 Make = Callable[..., FileWorld]
 Strikes = Callable[[World, list[Fault]], None]
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 
 def drawn(faults: Sequence[Fault]) -> list[Fault]:

@@ -35,7 +35,7 @@ TRIES = 20  # of a program that breaks its promises, until it is seen
 STUCK_S = 20.0  # brief: in which a program that breaks them comes to no end: a right one is given a long time
 Strikes = Callable[[World | SparkWorld, list[Fault]], None]
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
 
 
 @pytest.fixture

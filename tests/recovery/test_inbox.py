@@ -35,7 +35,7 @@ from tools.servers.process import wait_until
 
 from .harness import TRIED_STEPS, ended, forked, make_project, write_events
 
-pytestmark = pytest.mark.sample(4)
+pytestmark = pytest.mark.sample(3)
 
 EVENTS = 1_200
 BATCH_SIZE = 16

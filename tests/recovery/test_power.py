@@ -28,7 +28,7 @@ from tests.support.recording import Recording
 from .blackout import Files, Moment, Run, finished, loss, record
 from .harness import Contents, make_project, write_events
 
-pytestmark = pytest.mark.sample(6)
+pytestmark = pytest.mark.sample(4)
 
 EVENTS = 300
 PARTS = 4

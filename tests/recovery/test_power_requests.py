@@ -34,7 +34,7 @@ from tests.support.recording import files_in, put_files, recording
 from .blackout import Files
 from .harness import make_project, write_events
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 EVENTS = 60
 ROUNDS = (1, 3, 1, 2, 1, 4, 1)  # requests between two looks into the inbox

@@ -26,7 +26,7 @@ from .harness import ended, forked
 
 __all__ = ["bank", "databases", "made"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.sample(2)]
+pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
 KILLS = times(3, 100)
 
 

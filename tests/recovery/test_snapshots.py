@@ -19,7 +19,7 @@ from tests.support.kill import KillSwitch
 
 from .harness import BATCH_SIZE, Contents, contents, in_a_process, make_project, write_events
 
-pytestmark = pytest.mark.sample(2)
+pytestmark = pytest.mark.sample(1)
 
 EVENTS = 1_200
 RUNS = times(12, 24)

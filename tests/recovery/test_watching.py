@@ -33,7 +33,7 @@ from tools.amplitude import API_KEY, SECRET_KEY, amplitude
 
 from .harness import TRIED_STEPS, Contents, contents, in_a_process
 
-pytestmark = pytest.mark.sample(3)
+pytestmark = pytest.mark.sample(2)
 
 BATCH_SIZE = 64
 DRAWINGS = 2

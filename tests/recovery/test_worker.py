@@ -22,7 +22,7 @@ from tests.support.kill import KillSwitch
 
 from .harness import Contents, contents, in_a_process, ingest_in_a_process, is_told, make_project, write_events
 
-pytestmark = pytest.mark.sample(2)
+pytestmark = pytest.mark.sample(1)
 
 EVENTS = 1_200
 BATCH_SIZE = 64

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, TypeVar
 
 PROFILE: Final = os.environ.get("SHROFF_TEST_PROFILE", "default")
 IS_LONG: Final = PROFILE != "default"
-LAW_EXAMPLES: Final = 20  # of a law at most, where a change is tried
+LAW_EXAMPLES: Final = 12  # of a law at most, where a change is tried
 THOROUGH: Final = 12  # times the examples of a campaign
 Case = TypeVar("Case")
 
