@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -10,6 +11,11 @@ from tools import wheels
 
 MISSING = "error: No solution\n  cause: Because old-abacus==2 has no usable wheels, we can conclude this.\nhint: build"
 REFUSED = "error: Failed to fetch\n  cause: client error (Connect)\n  cause: Connection refused (os error 111)"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_was_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,29 @@ def test_without_uv_that_is_told(monkeypatch, capsys):
 
     assert wheels.main() == 0
     assert "uv is not installed; run `make setup`" in capsys.readouterr().out
+
+
+def test_that_all_are_there_is_asked_again_after_a_day_or_for_another_package(monkeypatch, capsys, tmp_path):
+    asked = []
+    answers = [(1, MISSING), (0, "")]
+    monkeypatch.setattr(wheels, "program", lambda: sys.executable)
+    monkeypatch.setattr(wheels, "ask", lambda *given, **apart: asked.append(given[1]) or answers[0])
+    monkeypatch.setattr(wheels, "LOCK", tmp_path / "lock.txt")
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[project]\n")
+    (tmp_path / "lock.txt").write_text("numba==1\n")
+
+    def is_asked() -> bool:
+        asked.clear()
+        wheels.main(project)
+        return bool(asked)
+
+    assert (is_asked(), is_asked()) == (True, True), "one is missing"
+    del answers[0]
+    assert (is_asked(), is_asked()) == (True, False)
+    assert "all there, as the index said within a day" in capsys.readouterr().out
+    (tmp_path / "lock.txt").write_text("numba==2\n")
+    assert (is_asked(), is_asked()) == (True, False)
+    for answer in tmp_path.glob("shroff-servers/wheels-*"):
+        os.utime(answer, (0, 0))
+    assert is_asked()
