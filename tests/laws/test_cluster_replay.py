@@ -41,7 +41,7 @@ from tests.support.linear import registry
 from tests.support.log_memory import MemoryLog
 from tests.support.objects import MemoryObjects
 
-LAW = settings(QUICK, max_examples=examples(30, usual=4))
+LAW = settings(QUICK, max_examples=examples(30, usual=3))
 NO_MODELS = Path("/nonexistent")
 PAYMENTS = 'card:\n  seen: "count(payment) over 1d"\n  spent: "sum(payment.amount) over 5ms"\n'
 

@@ -46,7 +46,7 @@ DOCUMENTS = {
     "confirmation": DocumentFolder("labels", sources=("chargeback", "customer")),
     "flagged": DocumentFolder("flags"),
 }
-LAKE = settings(QUICK, max_examples=examples(30, usual=5))  # each example writes some lakes
+LAKE = settings(QUICK, max_examples=examples(30, usual=3))  # each example writes some lakes
 BOTH = Layout(parquet=True, documents=DOCUMENTS)
 
 

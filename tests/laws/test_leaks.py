@@ -28,7 +28,7 @@ from tests.support.effort import examples
 from tests.support.modelled import inputs_of
 
 # Each example makes several sets; without shrinking, as a set is made in some milliseconds.
-LAW: Final = settings(max_examples=examples(40, usual=6), phases=[Phase.explicit, Phase.reuse, Phase.generate])
+LAW: Final = settings(max_examples=examples(40, usual=4), phases=[Phase.explicit, Phase.reuse, Phase.generate])
 DAYS: Final = 40
 FIRST_MS: Final = 1_772_323_200_000
 END_MS: Final = FIRST_MS + DAYS * DAY_MS

@@ -131,7 +131,7 @@ def _models() -> Iterator[Registry]:
 
 LAW = settings(
     QUICK,
-    max_examples=examples(40, usual=6),
+    max_examples=examples(40, usual=4),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )
