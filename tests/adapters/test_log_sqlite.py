@@ -22,7 +22,7 @@ import pytest
 
 from shroff.adapters.databases import sqlite_file, write_ahead
 from shroff.adapters.databases.sqlite_file import WriterLock, connect_beside, storage_error
-from shroff.adapters.log import compaction
+from shroff.adapters.log import compaction, frame_queries, queries
 from shroff.adapters.log import sqlite as sqlite_log
 from shroff.adapters.log.frames import FRAME_ROWS, ROWS_KEPT
 from shroff.adapters.log.sqlite import STEPS, VERSION, SqliteLog
@@ -501,6 +501,23 @@ def test_people_read_the_decisions_of_large_batches_among_the_others(path):
     assert seqs == sum(range(604))
     records = [item for batch in batches for item in batch.records]
     assert [Record(*row[:5], row[5].encode(), bool(row[6])) for row in events] == records
+
+
+def test_people_who_ask_for_a_place_wait_for_its_frame_alone(path, monkeypatch):
+    logged(path, payments(1, 2_000))
+    unpacked = list[str]()
+    for module, name in (frame_queries, "event"), (queries, "decision"):
+        monkeypatch.setattr(
+            module, "unpack", lambda *given, name=name, unpack=module.unpack: (unpacked.append(name), unpack(*given))[1]
+        )
+    with closing(SqliteLog(path, read_only=True)) as log, closing(log.sql_connection()) as shell:
+        found = shell.execute("SELECT id, outcome FROM events JOIN decisions USING (seq) WHERE seq = 700").fetchall()
+        assert (found, unpacked) == ([("p-700", "approve")], ["event", "decision"])
+        assert shell.execute("SELECT count(*) FROM events WHERE seq > 1000").fetchone() == (1_000,)
+        pairs = "SELECT count(*) FROM decisions a JOIN decisions b ON b.seq = a.seq + 1000 AND b.outcome = a.outcome"
+        assert shell.execute(pairs).fetchone() == (1_000,)
+        shell.row_factory = lambda _, row: {"all": row}
+        assert shell.execute("SELECT id FROM events WHERE seq = 1").fetchone() == {"all": ("p-1",)}
 
 
 def test_what_lies_in_frames_is_read_at_the_begin_of_a_log_as_at_its_end(path):
