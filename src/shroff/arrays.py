@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,3 +16,9 @@ Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int64]
 Ints8 = NDArray[np.int8]
 Ints32 = NDArray[np.int32]
+NO_INTS: Final[Ints] = np.zeros(0, np.int64)
+
+
+def count_true(flags: Bools) -> int:
+    """How many are true."""
+    return int(np.count_nonzero(flags))

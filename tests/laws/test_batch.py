@@ -17,7 +17,7 @@ from shroff.features.batch import engine as batch
 from shroff.features.batch import feed as batch_feed
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame, frames_of
-from shroff.features.online.group_state import Feed
+from shroff.features.online.group_state import Feed, GroupState
 from shroff.language.columns import Column, values_of
 from shroff.project.definitions import Definitions, computed_of
 from shroff.replay.verification import verify
@@ -188,8 +188,8 @@ def law_of(compute: Callable[[Definitions, Sequence[LogEvent]], Values]) -> Call
 
 @pytest.mark.parametrize("broken", some([forgets_missing_values, asks_about_itself, counts_whoever_asks], 1))
 def test_the_law_catches_a_feed_that_is_wrong(broken: Callable[[Feed], Feed], monkeypatch: pytest.MonkeyPatch):
-    add = batch_feed.GroupFeed.add
-    monkeypatch.setattr(batch_feed.GroupFeed, "add", lambda self, feed: add(self, broken(feed)))
+    feed = GroupState.feed
+    monkeypatch.setattr(GroupState, "feed", lambda self, frames, size: broken(feed(self, frames, size)))
 
     with pytest.raises(AssertionError, match="the engines differ"):
         law_of(by_batch)()

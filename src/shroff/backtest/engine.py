@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from msgspec import Struct, field
 
-from shroff.arrays import Bools, Floats, Ints, Ints8
+from shroff.arrays import NO_INTS, Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
 from shroff.engine.exploration import DRAWS, LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
@@ -40,7 +40,6 @@ from shroff.streams.log import HitRow, Log
 from shroff.training.sets.labels import rows_of
 from shroff.training.sets.rows import minor_units
 
-NO_WORDS: Final[Ints] = np.zeros(0, np.int64)
 NO_FLAGS: Final[Bools] = np.zeros(0, np.bool_)
 
 
@@ -273,7 +272,7 @@ class _Gathered(Struct):
     ids: list[Any] = []
     amounts_minor: list[Ints] = []
     may_be_explored: list[Bools] = []
-    _seqs: Ints = field(default_factory=lambda: NO_WORDS)
+    _seqs: Ints = field(default_factory=lambda: NO_INTS)
 
     def add(self, frame: Frame, seqs: Ints, draft: Definitions) -> None:
         self.count += len(frame)
@@ -334,5 +333,5 @@ class RecordedHits:
 
 def joined(parts: Sequence[RuleMatches]) -> RuleMatches:
     """Hits that follow each other."""
-    rows = np.concatenate([NO_WORDS, *(part.rows for part in parts)])
+    rows = np.concatenate([NO_INTS, *(part.rows for part in parts)])
     return RuleMatches(rows, np.concatenate([NO_FLAGS, *(part.effective for part in parts)]))

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from shroff.arrays import Bools, Floats, Ints
-from shroff.backtest.engine import NO_WORDS, BacktestEngine, RecordedHits, RuleMatches, TypeRows
+from shroff.arrays import NO_INTS, Bools, Floats, Ints
+from shroff.backtest.engine import BacktestEngine, RecordedHits, RuleMatches, TypeRows
 from shroff.backtest.plan import (
     DecidingVersion,
     DraftComparison,
@@ -215,7 +215,7 @@ def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, R
     hits = {id_: hit.among(mine) for id_, hit in rows.hits.items()}
     rules = [rule for rule in side.rules if rule.on == rows.event]
     policy = side.policy(rows.event)
-    new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_WORDS
+    new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_INTS
     if policy.explore is not None:
         by_rules = outcomes_by_columns(hits, rules, rows.scores[mine], Policy())
         explored = _explored(rows, mine, would_be_declines(new, by_rules, rows.may_be_explored[mine]), policy.explore)

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from shroff.arrays import Bools
+from shroff.arrays import Bools, count_true
 from shroff.backtest.document import BacktestReport, ReportBalance, ReportCosts, ReportRecorded, ReportRow
 from shroff.backtest.explored import explored_in
 from shroff.backtest.outcomes import DraftVerdicts, JudgedEvents, JudgedRange, judge
@@ -116,8 +116,8 @@ def _report(
     weigh = partial(balance, judged, policies, money, zone)
     compared = weigh([~rows for rows in learnt])
     learnt_from = learnt_of(verdicts.versions, judged, learnt, weigh(learnt)) if judges_models else None
-    undecided = sum(int(np.count_nonzero(events.recorded < 0)) for events in judged)
-    differing = sum(int(np.count_nonzero(events.recorded != events.old)) for events in judged) - undecided
+    undecided = sum(count_true(events.recorded < 0) for events in judged)
+    differing = sum(count_true(events.recorded != events.old) for events in judged) - undecided
     changes = sum(cell.count for cell in matrix if cell.old != cell.new)
     events, remarks = sum(map(len, judged)), [] if learnt_from is None else learnt_remarks(learnt_from, compared.mature)
     if judges_models and (count := unscored(verdicts.versions, judged, draft)):

@@ -8,9 +8,9 @@ from datetime import date, timedelta
 import msgspec
 import numpy as np
 
-from shroff.arrays import Bools, Floats, Ints
+from shroff.arrays import NO_INTS, Bools, Floats, Ints, count_true
 from shroff.backtest.document import ReportBalance, ReportCell, ReportHits, ReportRule, ReportSide, ReportWeek
-from shroff.backtest.engine import NO_WORDS, RuleMatches
+from shroff.backtest.engine import RuleMatches
 from shroff.backtest.outcomes import JudgedEvents
 from shroff.language.values import day_at, day_starts_ms
 from shroff.models.evaluation.exploration import rule_precision
@@ -67,10 +67,10 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
                 effect=rule.effect,
                 shadow=rule.is_shadow,
                 kept=rule.id in kept,
-                effective=int(np.count_nonzero(found.effective)),
+                effective=count_true(found.effective),
                 only=_hits(judged, found.rows[hitting[found.rows] == 1], money),
                 overlap=overlap,
-                old=_hits(judged, NO_WORDS if old is None else old.rows, money),
+                old=_hits(judged, NO_INTS if old is None else old.rows, money),
             )
         )
     return tallies
@@ -131,7 +131,7 @@ def balance(
         day = np.searchsorted(starts_ms, events.times_ms[counted], "right") - 1
         by_day += np.bincount(day, worth[counted], days)
         mature_by_day += np.bincount(day, minlength=days)
-    labelled = sum(int(np.count_nonzero(events.labels[counted] != NO_LABEL)) for events, counted in parts)
+    labelled = sum(count_true(events.labels[counted] != NO_LABEL) for events, counted in parts)
     known = by_day[: max(np.flatnonzero(mature_by_day), default=-1) + 1]  # of younger days nothing counts
     ends = _interval(known) if labelled else None
     low, high = (None, None) if ends is None else (money(round(end)) for end in ends)

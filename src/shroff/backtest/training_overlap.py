@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shroff.arrays import Bools
+from shroff.arrays import Bools, count_true
 from shroff.backtest.document import ReportBalance, ReportLearnt
 from shroff.events.event import time_text
 from shroff.runtime.texts import many
@@ -48,7 +48,7 @@ def learnt_of(
     if not models:
         return None
     ends = {id_: model.learnt_until_ms for id_, model in models.items() if model.learnt_until_ms is not None}
-    events = sum(int(np.count_nonzero(row)) for row in rows)
+    events = sum(count_true(row) for row in rows)
     return ReportLearnt(
         sorted(ends),
         sorted(models.keys() - ends.keys()),
@@ -89,7 +89,7 @@ def learnt_remarks(learnt: ReportLearnt, mature: int) -> list[str]:
 def unscored(versions: Sequence[DecidingVersion], judged: Sequence[JudgedEvents], draft: Definitions) -> int:
     """Number of events that have no score as of their place, though the project has a model that would change them."""
     return sum(
-        int(np.count_nonzero((events.seqs > version.start) & (events.seqs <= version.end)))
+        count_true((events.seqs > version.start) & (events.seqs <= version.end))
         for events in judged
         for version in versions
         if draft.scoring_of(events.event).deciding

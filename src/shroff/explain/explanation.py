@@ -31,6 +31,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import teller_of
 from shroff.project.scoring import LoadModel
 from shroff.rules.rule_text import condition, in_words
+from shroff.runtime.progress import Progress
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import DecisionRow, Log, LogReader
 
@@ -136,7 +137,7 @@ def _feature_row(line: FeatureLine) -> tuple[object, ...]:
 
 @telling_damage()
 def explain(
-    log: Log, row: DecisionRow, progress: Callable[[int], None] | None = None, load_model: LoadModel | None = None
+    log: Log, row: DecisionRow, progress: Progress | None = None, load_model: LoadModel | None = None
 ) -> Explained:
     """Explain a recorded decision.
 

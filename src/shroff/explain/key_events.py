@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from shroff.arrays import Ints
+from shroff.arrays import NO_INTS, Ints
 from shroff.events.event import Event, canonical_value
 from shroff.features.naive import Key
 from shroff.language.expression import Aggregate, ItemFeature, ThisField, aggregates, walk
@@ -133,7 +133,7 @@ def looked_back(log: Log, definitions: Definitions, seq: int, most: int = MOST) 
     keys = events.keyed.keys(event, {aggregate.entity for aggregate in used})
     if not all(events.index.has(entity, end) for entity in keys):
         return None
-    found = [np.zeros(0, np.int64)]
+    found = [NO_INTS]
     # No event before one that was not late is newer than it by more than the lateness.
     starts = _windows(used, event.time_ms - lateness_of(log, definitions))
     for (entity, _), places in events.index.places((name, keys[name]) for name in starts.keys() & keys.keys()).items():

@@ -36,6 +36,7 @@ from shroff.language.types import Type
 from shroff.language.values import DAY_MS, Value, parse_decimal, rescale_half_even
 from shroff.log.history import Records
 from shroff.project.definitions import Definitions
+from shroff.runtime.progress import Progress
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, Record
 
@@ -101,9 +102,7 @@ class Past:
         features = _FeatureValues(shown, self._definitions, is_same=is_same)
         return PastDecision(fields, features, shown, event.time_ms, document["score"], event.type)
 
-    def earlier(
-        self, keys: Mapping[str, Key], before: int, progress: Callable[[int], None] | None
-    ) -> dict[str, list[PastDecision]]:
+    def earlier(self, keys: Mapping[str, Key], before: int, progress: Progress | None) -> dict[str, list[PastDecision]]:
         """For each entity the latest earlier decisions of its key, in the order of the log.
 
         Cost: see `KeyEvents.backwards`.

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from shroff.arrays import Array, Bools, Ints
+from shroff.arrays import NO_INTS, Array, Bools, Ints
 from shroff.events.definitions import Events, EventType
 from shroff.events.labels import LabelEvent, LogEvent
 from shroff.features.computed import score_name
@@ -360,7 +360,7 @@ def _cells(table: LookUpTable, column: str, key: Coded) -> Coded | None:
     if column not in made:
         is_there = np.array([value is not None for value in cells.values], np.bool_)
         dictionary = Dictionary([value for value in cells.values if value is not None])
-        dictionary.take(np.zeros(0, np.int64))  # before another thread sees it
+        dictionary.take(NO_INTS)  # before another thread sees it
         made[column] = dictionary, np.where(is_there, is_there.cumsum() - 1, -1)
     rows = made.setdefault("", Translation(np.int64(-1))).of(key, table.index.find)
     dictionary, places = made[column]
@@ -370,7 +370,7 @@ def _cells(table: LookUpTable, column: str, key: Coded) -> Coded | None:
 def _codes_of_tuples(parts: Sequence[Coded], codes: Codes) -> Ints:
     """The codes of tuples of coded values, made once for each different tuple; -1 where a part is missing."""
     places = parts[0].codes.astype(np.int64)
-    first = np.zeros(0, np.int64)
+    first = NO_INTS
     for part in parts[1:]:
         together = places * (len(part.dictionary.values) + 1) + part.codes
         _, first, places = np.unique(together, return_index=True, return_inverse=True)
@@ -396,6 +396,9 @@ def masked(column: Column, there: Bools, type_: Type) -> Column:
     return Column(np.where(valid, column.values, "" if type_.is_text else column.values.dtype.type(0)), valid)
 
 
+Frames = Mapping[str, Frame]  # the events of a batch, by type
+
+
 def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -> dict[str, Frame]:
     """The batch by event type, each with its positions in it."""
     names = [event.type for event in batch]
@@ -410,7 +413,7 @@ def frames_of(batch: Sequence[LogEvent], events: Events, reference: Reference) -
     return frames
 
 
-def times_of(frames: Mapping[str, Frame], size: int) -> Ints:
+def times_of(frames: Frames, size: int) -> Ints:
     """The times of a batch; those of types that are left out are 0, and nobody reads them."""
     times = np.zeros(size, np.int64)
     for frame in frames.values():

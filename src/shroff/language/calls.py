@@ -43,6 +43,7 @@ from shroff.language.values import (
 from shroff.runtime.values import FrozenStruct
 
 Options = tuple[str | int, ...]
+Types = tuple[Type, ...]  # of arguments
 TEXT_LENGTH_MAX: Final = 65_536  # characters of a text that `join` or `replace` makes; a field holds as many bytes
 COMPARED_MAX: Final = 4_096  # code points of a text that `similarity` compares
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -64,18 +65,19 @@ class Signature(FrozenStruct):
     """How a call is to be carried out: result, the type each argument is brought to, literal options."""
 
     type: Type
-    takes: tuple[Type, ...]
+    takes: Types
     options: Options = ()
 
 
-Make = Callable[[tuple[Type, ...], Signature], Callable[..., Any]]
+Evaluator = Callable[..., Any]  # the function of values
+Make = Callable[[Types, Signature], Evaluator]
 
 
 def root(value: float) -> float | None:
     return math.sqrt(value) if value >= 0 else None
 
 
-def make_round(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_round(types: Types, signature: Signature) -> Evaluator:
     places = int(signature.options[0])
     if types[0].kind == "real":
         return lambda value, _: round(value, places) + 0.0
@@ -83,7 +85,7 @@ def make_round(types: tuple[Type, ...], signature: Signature) -> Callable[..., A
     return lambda value, _: rescale_half_even(value, from_places, to_places)
 
 
-def make_floor(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_floor(types: Types, signature: Signature) -> Evaluator:
     if types[0].kind == "real":
         return lambda value: wide(math.floor(value))
     unit = 10 ** types[0].places
@@ -95,14 +97,14 @@ def size(value: int) -> int | None:
     return abs(value) if value != WIDE_MIN else None
 
 
-def make_text(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_text(types: Types, signature: Signature) -> Evaluator:
     type_, places = types[0], int(signature.options[0])
     if type_.kind == "real":
         return repr
     return lambda value: show(value, type_, places)
 
 
-def make_convert(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_convert(types: Types, signature: Signature) -> Evaluator:
     found, wanted = types[0], signature.type
     if found.is_text:
         readers: dict[str, Callable[[str], int]] = {
@@ -133,7 +135,7 @@ def _whole(value: float, *, type_: Type) -> int:
     return check_integer(whole)
 
 
-def make_time(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_time(types: Types, signature: Signature) -> Evaluator:
     form, zone = (*map(str, signature.options), "", "")[:2]
     if not form:
         return lambda text, *_: parse_time(text.strip(), zone) if text.strip() else None
@@ -224,7 +226,7 @@ def local_ms(time_ms: int, zone: str) -> int:
 def make_time_part(part: Callable[[int], int]) -> Make:
     """The maker of a function of a time and a zone, which may differ from row to row; no such zone is missing."""
 
-    def make(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+    def make(types: Types, signature: Signature) -> Evaluator:
         if len(types) == 1 or signature.options:
             zone = str(signature.options[0]) if signature.options else "UTC"
             return lambda time_ms, *_: part(local_ms(time_ms, zone))
@@ -255,7 +257,7 @@ def left(text: str, count: int) -> str:
 _SIGNS: Final = {"9": r"\d", "A": r"[^\W\d_]", "?": "."}
 
 
-def make_matches(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_matches(types: Types, signature: Signature) -> Evaluator:
     """A run of any characters is followed by what comes next at its first place, so that nothing is tried twice."""
     first, *rest = [
         "".join(re.escape(sign[1]) if sign[0] == "\\" else _SIGNS.get(sign, re.escape(sign)) for sign in signs)
@@ -300,13 +302,13 @@ def _of_folded(measure: Callable[..., float]) -> Callable[..., float | None]:
     return likeness
 
 
-def make_similarity(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_similarity(types: Types, signature: Signature) -> Evaluator:
     from rapidfuzz.distance import Levenshtein  # 75 ms that most projects need not wait
 
     return _of_folded(Levenshtein.normalized_similarity)
 
 
-def make_name_similarity(types: tuple[Type, ...], signature: Signature) -> Callable[..., Any]:
+def make_name_similarity(types: Types, signature: Signature) -> Evaluator:
     """Jaro by the library, Winkler's bonus here: compilers for arm64 may join its product and sum into one rounding."""
     from rapidfuzz.distance import Jaro  # 75 ms that most projects need not wait
 

@@ -34,7 +34,9 @@ class Argument(FrozenStruct):
     is_literal: bool = False
 
 
-Sign = Callable[[tuple[Argument, ...], int], Signature]
+Arguments = tuple[Argument, ...]
+Kinds = tuple[str, ...]  # of types that an argument may have
+Sign = Callable[[Arguments, int], Signature]
 
 
 class Function(FrozenStruct):
@@ -43,32 +45,35 @@ class Function(FrozenStruct):
     `form`, `meaning` and `example` are what the reference and hints show.
     """
 
-    name: str
     form: str
     sign: Sign
     make: Make
     meaning: str
     example: str
 
+    @property
+    def name(self) -> str:
+        return self.form.partition("(")[0]
+
 
 # ---- what calls may look like
 
 
-def _count(arguments: tuple[Argument, ...], low: int, high: int | None = None) -> None:
+def _count(arguments: Arguments, low: int, high: int | None = None) -> None:
     high = low if high is None else high
     if not low <= len(arguments) <= high:
         wanted = str(low) if low == high else f"{low} to {high}" if high < 99 else f"at least {low}"
         raise SignatureError(f"takes {wanted} argument{'' if wanted == '1' else 's'}, not {len(arguments)}")
 
 
-def _need(arguments: tuple[Argument, ...], at: int, kinds: tuple[str, ...]) -> Type:
+def _need(arguments: Arguments, at: int, kinds: Kinds) -> Type:
     found = arguments[at].type
     if found.kind not in kinds and not (found.kind == "choice" and "text" in kinds):
         raise SignatureError(f"takes {' or '.join(kinds)} here, not {found}", at)
     return found
 
 
-def _literal(arguments: tuple[Argument, ...], at: int, kind: str, wanted: str) -> Any:
+def _literal(arguments: Arguments, at: int, kind: str, wanted: str) -> Any:
     if not arguments[at].is_literal or arguments[at].type.kind != kind:
         raise SignatureError(f"takes {wanted}, written out, here", at)
     return arguments[at].literal
@@ -78,7 +83,7 @@ _FORMAT_TRIAL = datetime(2026, 3, 1, 22, 30, tzinfo=UTC)
 _NUMERIC = ("integer", "number", "money", "real")
 
 
-def _sign_same(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_same(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 1)
     type_ = _need(arguments, 0, (*_NUMERIC, "duration"))
     return Signature(type_, (type_,))
@@ -113,7 +118,7 @@ def comparable_type(types: tuple[Type, ...]) -> Type | None:
     return common_type(types)
 
 
-def _sign_extreme(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_extreme(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 2, 99)
     type_ = common_type(tuple(argument.type for argument in arguments))
     if type_ is None or type_.kind not in {*_NUMERIC, "duration", "time"}:
@@ -121,7 +126,7 @@ def _sign_extreme(arguments: tuple[Argument, ...], places: int) -> Signature:
     return Signature(type_, (type_,) * len(arguments))
 
 
-def _sign_round(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_round(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 2)
     type_ = _need(arguments, 0, _NUMERIC)
     wanted = _literal(arguments, 1, "integer", "a number of places")
@@ -131,27 +136,25 @@ def _sign_round(arguments: tuple[Argument, ...], places: int) -> Signature:
     return Signature(result, (type_, INTEGER), (wanted,))
 
 
-def _sign_fixed(
-    arguments: tuple[Argument, ...], places: int, *, kinds: tuple[tuple[str, ...], ...], result: Type
-) -> Signature:
+def _sign_fixed(arguments: Arguments, places: int, *, kinds: tuple[Kinds, ...], result: Type) -> Signature:
     _count(arguments, len(kinds))
     return Signature(result, tuple(_need(arguments, at, taken) for at, taken in enumerate(kinds)))
 
 
-def _sign_reals(arguments: tuple[Argument, ...], places: int, *, count: int = 1, result: Type = REAL) -> Signature:
+def _sign_reals(arguments: Arguments, places: int, *, count: int = 1, result: Type = REAL) -> Signature:
     _count(arguments, count)
     for at in range(count):
         _need(arguments, at, _NUMERIC)
     return Signature(result, (REAL,) * count)
 
 
-def _sign_speed(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_speed(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 2)
     _need(arguments, 0, _NUMERIC)
     return Signature(REAL, (REAL, _need(arguments, 1, ("duration",))))
 
 
-def _sign_matches(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_matches(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 2)
     text, pattern = _need(arguments, 0, ("text",)), str(_literal(arguments, 1, "text", "a pattern such as '+49*'"))
     try:
@@ -161,24 +164,24 @@ def _sign_matches(arguments: tuple[Argument, ...], places: int) -> Signature:
     return Signature(BOOLEAN, (text, TEXT), (pattern,))
 
 
-def _sign_join(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_join(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 1, 99)
     return Signature(TEXT, tuple(_need(arguments, at, ("text", "integer")) for at in range(len(arguments))))
 
 
-def _sign_text(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_text(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 1)
     return Signature(TEXT, (arguments[0].type,), (places,))
 
 
-def _sign_convert(arguments: tuple[Argument, ...], places: int, *, result: str) -> Signature:
+def _sign_convert(arguments: Arguments, places: int, *, result: str) -> Signature:
     _count(arguments, 1)
     type_ = _need(arguments, 0, ("text", *_NUMERIC))
     types = {"integer": INTEGER, "number": number(), "money": money(places)}
     return Signature(types[result], (type_,))
 
 
-def _sign_time(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_time(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 1, 3)
     _need(arguments, 0, ("text",))
     options: list[str | int] = []
@@ -189,7 +192,7 @@ def _sign_time(arguments: tuple[Argument, ...], places: int) -> Signature:
     return Signature(TIME, (TEXT,) + (TEXT,) * (len(arguments) - 1), tuple(options))
 
 
-def _sign_time_part(arguments: tuple[Argument, ...], places: int) -> Signature:
+def _sign_time_part(arguments: Arguments, places: int) -> Signature:
     _count(arguments, 1, 2)
     _need(arguments, 0, ("time",))
     zone = arguments[1] if len(arguments) > 1 else None
@@ -199,7 +202,7 @@ def _sign_time_part(arguments: tuple[Argument, ...], places: int) -> Signature:
     return Signature(INTEGER, (TIME,) + (TEXT,) * len(options), options)
 
 
-def _format(arguments: tuple[Argument, ...], at: int) -> str:
+def _format(arguments: Arguments, at: int) -> str:
     """A format that reads what it writes; one that never can is a mistake of the definition."""
     form = str(_literal(arguments, at, "text", "a format such as '%d-%b-%y'"))
     try:
@@ -209,269 +212,323 @@ def _format(arguments: tuple[Argument, ...], at: int) -> str:
     return form
 
 
-def _zone_name(arguments: tuple[Argument, ...], at: int) -> str:
+def _zone_name(arguments: Arguments, at: int) -> str:
     name = str(_literal(arguments, at, "text", "a time zone such as 'Europe/Berlin'"))
     if not is_zone(name):
         raise SignatureError(f"knows no time zone {name!r}", at)
     return name
 
 
-def _plain(evaluate: Callable[..., Any]) -> Callable[[tuple[Type, ...], Signature], Callable[..., Any]]:
+def _plain(evaluate: Callable[..., Any]) -> Make:
     return lambda types, signature: evaluate
 
 
-def _texts(
-    name: str, form: str, kinds: tuple[tuple[str, ...], ...], result: Type, evaluate: Callable[..., Any]
-) -> tuple[str, str, Sign, Make]:
-    return name, form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate)
+def _fixed(
+    form: str, kinds: tuple[Kinds, ...], result: Type, evaluate: Callable[..., Any], meaning: str, example: str
+) -> Function:
+    """A function whose arguments have these kinds, and whose result is always of one type."""
+    return Function(form, partial(_sign_fixed, kinds=kinds, result=result), _plain(evaluate), meaning, example)
 
 
 _T = ("text",)
 _I = ("integer",)
 _SIGN_TWO_TEXTS = partial(_sign_fixed, kinds=(_T, _T), result=REAL)
-_FUNCTIONS: Final[tuple[tuple[tuple[str, str, Sign, Make], str, str], ...]] = (
-    (("abs", "abs(x)", _sign_same, _plain(calls.size)), "The value without its sign.", "abs(-5)"),
-    (
-        ("min", "min(a, b, …)", _sign_extreme, _plain(min)),
+_FUNCTIONS = (
+    Function("abs(x)", _sign_same, _plain(calls.size), "The value without its sign.", "abs(-5)"),
+    Function(
+        "min(a, b, …)",
+        _sign_extreme,
+        _plain(min),
         "The least of two or more values. With one argument it is an aggregate.",
         "min(3, 2.5)",
     ),
-    (
-        ("max", "max(a, b, …)", _sign_extreme, _plain(max)),
+    Function(
+        "max(a, b, …)",
+        _sign_extreme,
+        _plain(max),
         "The greatest of two or more values. With one argument it is an aggregate.",
         "max(3, 2.5)",
     ),
-    (
-        ("round", "round(x, places)", _sign_round, calls.make_round),
+    Function(
+        "round(x, places)",
+        _sign_round,
+        calls.make_round,
         "Rounded half-even to 0 to 12 places, which are written out.",
         "round(2.675, 2)",
     ),
-    (
-        ("floor", "floor(x)", partial(_sign_fixed, kinds=(_NUMERIC,), result=INTEGER), calls.make_floor),
+    Function(
+        "floor(x)",
+        partial(_sign_fixed, kinds=(_NUMERIC,), result=INTEGER),
+        calls.make_floor,
         "The greatest integer that is not above x.",
         "floor(-1.5)",
     ),
-    (("sqrt", "sqrt(x)", _sign_reals, _plain(calls.root)), "The real root; of a negative number missing.", "sqrt(2)"),
-    (_texts("length", "length(text)", (_T,), INTEGER, len), "How many code points a text has.", "length('Bär')"),
-    (_texts("lower", "lower(text)", (_T,), TEXT, str.lower), "In lower case.", "lower('POS')"),
-    (_texts("upper", "upper(text)", (_T,), TEXT, str.upper), "In upper case.", "upper('pos')"),
-    (_texts("left", "left(text, n)", (_T, _I), TEXT, calls.left), "The first n code points.", "left('411111', 2)"),
-    (
-        _texts("part", "part(text, separator, n)", (_T, _T, _I), TEXT, calls.part),
+    Function("sqrt(x)", _sign_reals, _plain(calls.root), "The real root; of a negative number missing.", "sqrt(2)"),
+    _fixed("length(text)", (_T,), INTEGER, len, "How many code points a text has.", "length('Bär')"),
+    _fixed("lower(text)", (_T,), TEXT, str.lower, "In lower case.", "lower('POS')"),
+    _fixed("upper(text)", (_T,), TEXT, str.upper, "In upper case.", "upper('pos')"),
+    _fixed("left(text, n)", (_T, _I), TEXT, calls.left, "The first n code points.", "left('411111', 2)"),
+    _fixed(
+        "part(text, separator, n)",
+        (_T, _T, _I),
+        TEXT,
+        calls.part,
         "The n-th part of a text cut at a separator, counted from 1; missing where there are fewer.",
         "part('DE-Berlin', '-', 2)",
     ),
-    (
-        ("join", "join(a, b, …)", _sign_join, _plain(calls.join)),
+    Function(
+        "join(a, b, …)",
+        _sign_join,
+        _plain(calls.join),
         "Texts and integers, one after the other.",
         "join('file.csv', ':', 12)",
     ),
-    (
-        ("text", "text(x)", _sign_text, calls.make_text),
+    Function(
+        "text(x)",
+        _sign_text,
+        calls.make_text,
         "The value as text, as a reason shows it; a real with all its digits.",
         "text(1d12h)",
     ),
-    (
-        _texts("starts_with", "starts_with(text, start)", (_T, _T), BOOLEAN, str.startswith),
+    _fixed(
+        "starts_with(text, start)",
+        (_T, _T),
+        BOOLEAN,
+        str.startswith,
         "Whether a text begins with another.",
         "starts_with('Büro', 'Bü')",
     ),
-    (
-        _texts("ends_with", "ends_with(text, end)", (_T, _T), BOOLEAN, str.endswith),
+    _fixed(
+        "ends_with(text, end)",
+        (_T, _T),
+        BOOLEAN,
+        str.endswith,
         "Whether a text ends with another.",
         "ends_with('Büro', 'ro')",
     ),
-    (
-        _texts("contains", "contains(text, part)", (_T, _T), BOOLEAN, str.__contains__),
+    _fixed(
+        "contains(text, part)",
+        (_T, _T),
+        BOOLEAN,
+        str.__contains__,
         "Whether a text has another in it.",
         "contains('Büro', 'ü')",
     ),
-    (
-        _texts("replace", "replace(text, old, new)", (_T, _T, _T), TEXT, calls.replace),
+    _fixed(
+        "replace(text, old, new)",
+        (_T, _T, _T),
+        TEXT,
+        calls.replace,
         "With each `old` replaced by `new`.",
         "replace('£12.50', '£', '')",
     ),
-    (
-        _texts("subnet", "subnet(ip, bits)", (_T, _I), TEXT, calls.subnet),
+    _fixed(
+        "subnet(ip, bits)",
+        (_T, _I),
+        TEXT,
+        calls.subnet,
         "The network of an address, of 4 or 16 bytes; missing where the text is not an address.",
         "subnet('192.0.2.77', 24)",
     ),
-    (
-        _texts("domain", "domain(mail)", (_T,), TEXT, calls.domain),
+    _fixed(
+        "domain(mail)",
+        (_T,),
+        TEXT,
+        calls.domain,
         "What follows the last `@`, in lower case; missing without one.",
         "domain('ann@Example.com')",
     ),
-    (
-        ("time", "time(text, format, zone)", _sign_time, calls.make_time),
-        (
-            "A time from text: RFC 3339 or epoch milliseconds, or by a format of C's `strptime`. Without an offset in "
-            "the text it is of the zone, UTC if none is named."
-        ),
+    Function(
+        "time(text, format, zone)",
+        _sign_time,
+        calls.make_time,
+        "A time from text: RFC 3339 or epoch milliseconds, or by a format of C's `strptime`. Without an offset in "
+        "the text it is of the zone, UTC if none is named.",
         "time('01-Mar-26', '%d-%b-%y', 'Europe/Berlin')",
     ),
-    (
-        ("integer", "integer(x)", partial(_sign_convert, result="integer"), calls.make_convert),
+    Function(
+        "integer(x)",
+        partial(_sign_convert, result="integer"),
+        calls.make_convert,
         "The integer that a text or number is; missing where it has a fraction or does not fit 64 bits.",
         "integer('42')",
     ),
-    (
-        ("number", "number(x)", partial(_sign_convert, result="number"), calls.make_convert),
+    Function(
+        "number(x)",
+        partial(_sign_convert, result="number"),
+        calls.make_convert,
         "An exact number of six places, rounded half-even.",
         "number('0.1234567')",
     ),
-    (
-        ("money", "money(x)", partial(_sign_convert, result="money"), calls.make_convert),
+    Function(
+        "money(x)",
+        partial(_sign_convert, result="money"),
+        calls.make_convert,
         "An amount in the project's currency. A text with more places than the currency has is missing.",
         "money('12.50')",
     ),
-    (
-        ("hour", "hour(time, zone)", _sign_time_part, calls.make_time_part(lambda local: local // HOUR_MS % 24)),
+    Function(
+        "hour(time, zone)",
+        _sign_time_part,
+        calls.make_time_part(lambda local: local // HOUR_MS % 24),
         "The hour of the day, 0 to 23, in UTC or the zone, which may be any text; missing where it is no zone.",
         "hour(time('2026-03-01T22:30:00Z'), 'Europe/Berlin')",
     ),
-    (
-        ("minute", "minute(time, zone)", _sign_time_part, calls.make_time_part(lambda local: local // MINUTE_MS % 60)),
+    Function(
+        "minute(time, zone)",
+        _sign_time_part,
+        calls.make_time_part(lambda local: local // MINUTE_MS % 60),
         "The minute of the hour, 0 to 59; zones as with `hour`.",
         "minute(time('2026-03-01T22:30:00Z'), 'Asia/Kathmandu')",
     ),
-    (  # 1970-01-01 was a Thursday
-        ("weekday", "weekday(time, zone)", _sign_time_part, calls.make_time_part(lambda ms: (ms // DAY_MS + 3) % 7)),
+    # 1970-01-01 was a Thursday
+    Function(
+        "weekday(time, zone)",
+        _sign_time_part,
+        calls.make_time_part(lambda ms: (ms // DAY_MS + 3) % 7),
         "The day of the week: Monday is 0, Sunday 6.",
         "weekday(time('2026-03-01T22:30:00Z'))",
     ),
-    (
-        ("day", "day(time, zone)", _sign_time_part, calls.make_time_part(lambda local: local // DAY_MS)),
+    Function(
+        "day(time, zone)",
+        _sign_time_part,
+        calls.make_time_part(lambda local: local // DAY_MS),
         "The date as days since 1970-01-01.",
         "day(time('2026-03-01T22:30:00Z'))",
     ),
-    (
-        ("day_of_month", "day_of_month(time, zone)", _sign_time_part, calls.make_time_part(calls.day_of_month)),
+    Function(
+        "day_of_month(time, zone)",
+        _sign_time_part,
+        calls.make_time_part(calls.day_of_month),
         "The day of the month, from 1.",
         "day_of_month(time('2026-03-31T22:30:00Z'), 'Europe/Berlin')",
     ),
-    (
-        ("month", "month(time, zone)", _sign_time_part, calls.make_time_part(calls.month)),
+    Function(
+        "month(time, zone)",
+        _sign_time_part,
+        calls.make_time_part(calls.month),
         "Months since January 1970.",
         "month(time('2026-03-01T22:30:00Z'))",
     ),
-    (
-        (
-            "seconds",
-            "seconds(duration)",
-            partial(_sign_fixed, kinds=(("duration",),), result=REAL),
-            _plain(lambda span_ms: span_ms / 1_000.0),
-        ),
+    _fixed(
+        "seconds(duration)",
+        (("duration",),),
+        REAL,
+        lambda ms: ms / 1_000.0,
         "A duration in seconds.",
         "seconds(1m500ms)",
     ),
-    (_texts("trim", "trim(text)", (_T,), TEXT, str.strip), "Without white space at both ends.", "trim(' Bär ')"),
-    (
-        _texts("right", "right(text, n)", (_T, _I), TEXT, lambda text, count: text[-count:] if count > 0 else ""),
+    _fixed("trim(text)", (_T,), TEXT, str.strip, "Without white space at both ends.", "trim(' Bär ')"),
+    _fixed(
+        "right(text, n)",
+        (_T, _I),
+        TEXT,
+        lambda text, count: text[-count:] if count > 0 else "",
         "The last n code points.",
         "right('411111', 2)",
     ),
-    (
-        _texts(
-            "middle",
-            "middle(text, start, n)",
-            (_T, _I, _I),
-            TEXT,
-            lambda text, start, n: text[max(start - 1, 0) : max(start - 1 + n, 0)],
-        ),
+    _fixed(
+        "middle(text, start, n)",
+        (_T, _I, _I),
+        TEXT,
+        lambda text, start, n: text[max(start - 1, 0) : max(start - 1 + n, 0)],
         "The n code points from `start` on, counted from 1.",
         "middle('411122', 4, 2)",
     ),
-    (
-        _texts("digits", "digits(text)", (_T,), INTEGER, lambda text: sum(map(str.isdecimal, text))),
+    _fixed(
+        "digits(text)",
+        (_T,),
+        INTEGER,
+        lambda text: sum(map(str.isdecimal, text)),
         "How many code points are decimal digits.",
         "digits('ab12@example.com')",
     ),
-    (
-        _texts("entropy", "entropy(text)", (_T,), number(), calls.entropy),
+    _fixed(
+        "entropy(text)",
+        (_T,),
+        number(),
+        calls.entropy,
         "The Shannon entropy of its code points in bits, rounded half-even to six places; 0 of an empty text.",
         "entropy('aab')",
     ),
-    (
-        ("matches", "matches(text, pattern)", _sign_matches, calls.make_matches),
-        (
-            "Whether the whole text has a form, which is written out: `9` is a digit, `A` a letter, `?` any character, "
-            "`*` any run of characters, none too; a sign after `\\` stands for itself."
-        ),
+    Function(
+        "matches(text, pattern)",
+        _sign_matches,
+        calls.make_matches,
+        "Whether the whole text has a form, which is written out: `9` is a digit, `A` a letter, `?` any character, "
+        "`*` any run of characters, none too; a sign after `\\` stands for itself.",
         "matches('DE44 5001', 'AA99 *')",
     ),
-    (
-        ("similarity", "similarity(a, b)", _SIGN_TWO_TEXTS, calls.make_similarity),
-        (
-            "How alike two texts are, 0 to 1, both in NFKC and case folded: 1 less the Levenshtein distance by the "
-            f"length of the longer; 1 of two empty texts. Missing where one has more than {calls.COMPARED_MAX:,} code "
-            "points."
-        ),
+    Function(
+        "similarity(a, b)",
+        _SIGN_TWO_TEXTS,
+        calls.make_similarity,
+        "How alike two texts are, 0 to 1, both in NFKC and case folded: 1 less the Levenshtein distance by the "
+        f"length of the longer; 1 of two empty texts. Missing where one has more than {calls.COMPARED_MAX:,} code "
+        "points.",
         "similarity('Meier', 'meyer')",
     ),
-    (
-        ("name_similarity", "name_similarity(a, b)", _SIGN_TWO_TEXTS, calls.make_name_similarity),
-        (
-            "How alike two names are, 0 to 1, whatever the order of their words: Jaro-Winkler of the words, folded as "
-            "by `similarity`, sorted and joined by a space; above 0.7, each of up to 4 equal first characters "
-            "adds a tenth of the rest to 1. Missing as there."
-        ),
+    Function(
+        "name_similarity(a, b)",
+        _SIGN_TWO_TEXTS,
+        calls.make_name_similarity,
+        "How alike two names are, 0 to 1, whatever the order of their words: Jaro-Winkler of the words, folded as "
+        "by `similarity`, sorted and joined by a space; above 0.7, each of up to 4 equal first characters "
+        "adds a tenth of the rest to 1. Missing as there.",
         "name_similarity('Meier, Ann', 'Ann Meier')",
     ),
-    (
-        (
-            "distance",
-            "distance(lat1, lon1, lat2, lon2)",
-            partial(_sign_reals, count=4, result=INTEGER),
-            _plain(calls.distance),
-        ),
-        (
-            "Meters between two places on the great circle of a sphere of radius 6,371,008.8 m; missing outside 90 "
-            "degrees of latitude and 180 of longitude."
-        ),
+    Function(
+        "distance(lat1, lon1, lat2, lon2)",
+        partial(_sign_reals, count=4, result=INTEGER),
+        _plain(calls.distance),
+        "Meters between two places on the great circle of a sphere of radius 6,371,008.8 m; missing outside 90 "
+        "degrees of latitude and 180 of longitude.",
         "distance(40.6413, -73.7781, -37.0082, 174.785)",
     ),
-    (
-        (
-            "speed",
-            "speed(meters, duration)",
-            _sign_speed,
-            _plain(lambda meters, span_ms: finite(meters * 3_600.0 / max(abs(span_ms), 1_000))),
-        ),
-        (
-            "Kilometers per hour; missing if too large. Less than a second counts as one second; the sign of the "
-            "duration does not matter."
-        ),
+    Function(
+        "speed(meters, duration)",
+        _sign_speed,
+        _plain(lambda meters, span_ms: finite(meters * 3_600.0 / max(abs(span_ms), 1_000))),
+        "Kilometers per hour; missing if too large. Less than a second counts as one second; the sign of the "
+        "duration does not matter.",
         "speed(14_202_000, 2h)",
     ),
-    (("log", "log(x)", _sign_reals, _plain(calls.log)), "The natural logarithm; missing of 0 and below.", "log(10)"),
-    (("exp", "exp(x)", _sign_reals, _plain(calls.exp)), "The power of e; missing if too large.", "exp(1)"),
-    (
-        ("power", "power(x, y)", partial(_sign_reals, count=2), _plain(calls.power)),
+    Function("log(x)", _sign_reals, _plain(calls.log), "The natural logarithm; missing of 0 and below.", "log(10)"),
+    Function("exp(x)", _sign_reals, _plain(calls.exp), "The power of e; missing if too large.", "exp(1)"),
+    Function(
+        "power(x, y)",
+        partial(_sign_reals, count=2),
+        _plain(calls.power),
         "A power; missing if it is no finite real number.",
         "power(2, 0.5)",
     ),
-    (
-        _texts("mod", "mod(a, b)", (_I, _I), INTEGER, lambda a, b: a % b if b else None),
+    _fixed(
+        "mod(a, b)",
+        (_I, _I),
+        INTEGER,
+        lambda a, b: a % b if b else None,
         "The rest of a by b, with the sign of b; missing by 0.",
         "mod(-7, 3)",
     ),
 )
 DECIMALS = frozenset(["integer", "number", "money"])  # functions that read a decimal from text
-FUNCTIONS: Final[dict[str, Function]] = {
-    parts[0]: Function(*parts, meaning, example) for parts, meaning, example in _FUNCTIONS
-}
+FUNCTIONS: Final[dict[str, Function]] = {function.name: function for function in _FUNCTIONS}
 OF_OTHERS = {  # what other languages have as functions, and how it is written here
-    **dict.fromkeys(("if", "iif", "ifelse", "iff", "case"), "Write 'pos' when … else 'web'."),
-    **dict.fromkeys(("coalesce", "ifnull", "nvl", "fillna"), "Write a else b."),
-    **dict.fromkeys(("isnull", "isna", "isnan", "isblank", "is_missing"), "Write x is missing."),
-    **dict.fromkeys(("concat", "concatenate", "strcat"), "Write join(a, b)."),
-    **dict.fromkeys(("bool", "boolean"), "Write row.column == true."),
-    **dict.fromkeys(("avg", "average"), "Write mean(x) over a window."),
-    **dict.fromkeys(("float", "decimal", "numeric"), "Write number(x)."),
-    **dict.fromkeys(("len", "strlen"), "Write length(text)."),
-    **dict.fromkeys(("stddev", "stdev"), "Write std(x) over a window."),
-    **dict.fromkeys(("substr", "substring", "mid"), "Write middle(text, start, n), or part(text, separator, n)."),
-    **dict.fromkeys(("levenshtein", "fuzzy", "jaro_winkler"), "Write similarity(a, b), or name_similarity(a, b)."),
-    **dict.fromkeys(("regex", "regexp", "like", "match"), "Write matches(text, 'AA99*')."),
-    **dict.fromkeys(("pow", "strip", "ln"), "Write power(x, y), trim(text) or log(x)."),
+    name: words
+    for names, words in (
+        (("if", "iif", "ifelse", "iff", "case"), "Write 'pos' when … else 'web'."),
+        (("coalesce", "ifnull", "nvl", "fillna"), "Write a else b."),
+        (("isnull", "isna", "isnan", "isblank", "is_missing"), "Write x is missing."),
+        (("concat", "concatenate", "strcat"), "Write join(a, b)."),
+        (("bool", "boolean"), "Write row.column == true."),
+        (("avg", "average"), "Write mean(x) over a window."),
+        (("float", "decimal", "numeric"), "Write number(x)."),
+        (("len", "strlen"), "Write length(text)."),
+        (("stddev", "stdev"), "Write std(x) over a window."),
+        (("substr", "substring", "mid"), "Write middle(text, start, n), or part(text, separator, n)."),
+        (("levenshtein", "fuzzy", "jaro_winkler"), "Write similarity(a, b), or name_similarity(a, b)."),
+        (("regex", "regexp", "like", "match"), "Write matches(text, 'AA99*')."),
+        (("pow", "strip", "ln"), "Write power(x, y), trim(text) or log(x)."),
+    )
+    for name in names
 }

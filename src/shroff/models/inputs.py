@@ -78,13 +78,11 @@ class InputLoader:
             found = [declared for name in (self._event.name, *self._entities) for declared in self._matching(name, "*")]
             if not found:
                 hint = f"Give {self._event.name} features, or name its fields under inputs."
-                self._problems.append(
-                    place.problem(f"there is nothing that a model of {self._event.name} could read.", hint)
-                )
+                place.report(self._problems, f"there is nothing that a model of {self._event.name} could read.", hint)
             return tuple(found)
         if isinstance(node, Scalar):
             hint = f"Write [{node.text}], or 'all' for all that a model can read."
-            self._problems.append(node.problem("inputs must be a list.", hint))
+            node.report(self._problems, "inputs must be a list.", hint)
             return ()
         listed = loader.sequence(node, self._problems, "inputs")
         read: dict[str, ModelInput] = {}
@@ -95,9 +93,7 @@ class InputLoader:
                     read[entry.name] = entry
                     places[entry.name] = written
         if listed is not None and not listed.items:
-            self._problems.append(
-                listed.problem("inputs is empty", "Write `inputs: all` for all that a model can read.")
-            )
+            listed.report(self._problems, "inputs is empty", "Write `inputs: all` for all that a model can read.")
         return tuple(read.values())
 
     def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, InputSource]]:
@@ -119,7 +115,7 @@ class InputLoader:
             again, other = written.place, first.place
             what = f"{again.text!r} has {name}, which stands" if written.is_pattern else f"{name} stands"
             words = f"{what} in line {other.line} already, as {other.text!r}."
-            self._problems.append(again.problem(words, "Each input stands once."))
+            again.report(self._problems, words, "Each input stands once.")
         return first is None
 
     # ---- patterns
@@ -132,13 +128,13 @@ class InputLoader:
             is_entity = owner in self._events.entities
             words = f"{owner!r} has no key in {event}." if is_entity else f"{owner!r} is not an entity of {event}."
             hint = "" if is_entity else nearest(owner, known)
-            self._problems.append(item.problem(words, hint or f"Patterns begin with {', '.join(known)}."))
+            item.report(self._problems, words, hint or f"Patterns begin with {', '.join(known)}.")
             return []
         found = self._matching(event if owner == "this" else owner, rest, item)
         if not found:
             names = [declared.name for name in known for declared in self._matching(name, "*")]
             hint = nearest(item.text, names) or f"A model can read {', '.join(names[:5]) or 'nothing of it yet'}."
-            self._problems.append(item.problem(f"no input of a model fits the pattern {item.text!r}.", hint))
+            item.report(self._problems, f"no input of a model fits the pattern {item.text!r}.", hint)
         return found
 
     def _matching(self, owner: str, rest: str, told: Scalar | None = None) -> list[ModelInput]:
@@ -157,9 +153,7 @@ class InputLoader:
             if refusal is None:
                 found.append(self._named(node))
             elif told is not None:
-                self._warnings.append(
-                    told.problem(f"{told.text!r} leaves out {feature.name}: {refusal[0]}", refusal[1])
-                )
+                told.report(self._warnings, f"{told.text!r} leaves out {feature.name}: {refusal[0]}", refusal[1])
         return found
 
     def _is_by_default(self, field: Field) -> bool:
@@ -185,7 +179,7 @@ class InputLoader:
             return None
         refusal = self._refusal(node)
         if refusal is not None:
-            self._problems.append(item.problem(*refusal))
+            item.report(self._problems, *refusal)
             return None
         return self._named(node)
 
@@ -208,7 +202,7 @@ class InputLoader:
                 words = f"{name} is missing for every {self._event.name}: "
                 lacks_key = feature.entity not in self._entities
                 words += f"{feature.entity} has no key in it." if lacks_key else "it reads fields that this type lacks."
-                self._problems.append(item.problem(words))
+                item.report(self._problems, words)
                 return None
         return node
 
@@ -272,7 +266,7 @@ class InputLoader:
         for item in listed.items if listed else ():
             part = self._slice(item)
             if part is not None and part.name in found:
-                self._problems.append(item.problem(f"{part.name} is used twice among the slices."))
+                item.report(self._problems, f"{part.name} is used twice among the slices.")
             elif part is not None:
                 found[part.name] = part
         return tuple(found.values())
@@ -284,18 +278,18 @@ class InputLoader:
             known = {field.name: field for field in self._event.fields}
             if item.text not in known:
                 words = f"{self._event.name} has no field {item.text!r}."
-                self._problems.append(item.problem(words, nearest(item.text, known)))
+                item.report(self._problems, words, nearest(item.text, known))
                 return None
             node: Node = ThisField(known[item.text].read_type, item.text)
             refusal = self._refusal(node)
             if refusal is not None:
-                self._problems.append(item.problem(*refusal))
+                item.report(self._problems, *refusal)
             part = None if refusal is not None else self._named(node)
         else:
             part = self.expression(item, what)
         if part is not None and part.node.type.kind not in _SLICED:
             words = f"{what} is a text, a truth or an integer; {part.name} is {part.node.type}."
-            self._problems.append(item.problem(words, f"Cut it into bands, as {part.name} > …"))
+            item.report(self._problems, words, f"Cut it into bands, as {part.name} > …")
             return None
         return part
 
@@ -307,7 +301,7 @@ class InputLoader:
         for item in listed.items if listed and known else ():
             named.update(self._given_away(item, known))
         if known and named.issuperset(known) and listed is not None:
-            self._problems.append(listed.problem("give_away lists every input, so none is left."))
+            listed.report(self._problems, "give_away lists every input, so none is left.")
         return tuple(name for name in known if name in named)
 
     def _given_away(self, item: YamlNode, known: list[str]) -> list[str]:
@@ -324,7 +318,7 @@ class InputLoader:
             found = [text] if text in known else []
         if not found:
             hint = nearest(text, known) or "List it under inputs, or leave it out here."
-            self._problems.append(item.problem(f"{text} is not an input of this model.", hint))
+            item.report(self._problems, f"{text} is not an input of this model.", hint)
         return found
 
 

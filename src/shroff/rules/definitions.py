@@ -186,7 +186,7 @@ class RuleLoader:
         found, id_, before = row.keys, row.id, len(self._problems)
         lacking = [name for name in ("when", "effect") if found.get(name) is None]
         if lacking:
-            self._problems.append(found.problem(f"a rule lacks {', '.join(lacking)}."))
+            found.report(self._problems, f"a rule lacks {', '.join(lacking)}.")
         effect = loader.one_of(found.get("effect"), EFFECTS, self._problems, "an effect")
         shadow = loader.boolean(found.get("shadow"), self._problems, "shadow")
         expires = loader.day_end_ms(found.get("expires"), self._problems, "expires")
@@ -221,16 +221,14 @@ class RuleLoader:
         if found is None:
             return None
         if not _RULE_ID.fullmatch(found.text):
-            self._problems.append(
-                found.problem(f"{found.text!r} is not a rule id.", "Ids are lower-case letters, digits and _.")
+            found.report(
+                self._problems, f"{found.text!r} is not a rule id.", "Ids are lower-case letters, digits and _."
             )
             return None
         first = self._seen.setdefault(found.text, found)
         self._ids[found.text] = found
         if first is not found:
-            self._problems.append(
-                found.problem(f"rule {found.text!r} is declared twice, first in {first.file}:{first.line}.")
-            )
+            found.report(self._problems, f"rule {found.text!r} is declared twice, first in {first.file}:{first.line}.")
         return found.text
 
     def _known(self, node: yamltext.Node | None, known: Iterable[str], what: str) -> str | None:
@@ -242,9 +240,7 @@ class RuleLoader:
             hint = nearest(found.text, options) or (
                 f"There is {', '.join(options)}." if options else f"No {what} is declared."
             )
-            self._problems.append(
-                found.problem(f"{found.text!r} is not {'an' if what[0] in 'aeiou' else 'a'} {what}.", hint)
-            )
+            found.report(self._problems, f"{found.text!r} is not {'an' if what[0] in 'aeiou' else 'a'} {what}.", hint)
             return None
         return found.text
 
@@ -253,7 +249,7 @@ class RuleLoader:
         if found is None or found.text in self._told:
             return found.text if found else None
         hint = nearest(found.text, self._told) or f"Notify {', '.join(self._told)}, or add notices/{found.text}.yaml."
-        self._problems.append(found.problem(f"{found.text!r} is nobody to tell and no notice.", hint))
+        found.report(self._problems, f"{found.text!r} is nobody to tell and no notice.", hint)
         return None
 
     def _scope(self, what: str, on: str, by: str) -> Scope:
@@ -277,7 +273,7 @@ class RuleLoader:
         if own is not None and isinstance(node, Scalar):
             self._warn_without_this(node, own, id_, on)
             for words, hint in dict.fromkeys(filter(None, (_inexact(part, self._features) for part in walk(own)))):
-                self._warnings.append(node.problem(f"rule {id_} {words}", hint))
+                node.report(self._warnings, f"rule {id_} {words}", hint)
         when = row.when or own
         return None if when is None else with_silence(when, id_, by, on, self._events.entities, self._names.lists)
 
@@ -292,7 +288,7 @@ class RuleLoader:
                     words = (
                         f"rule {id_} compares a {side.function} with a threshold and does not count the event itself"
                     )
-                    self._warnings.append(node.problem(words + ".", "Write 'including this' behind it, if it should."))
+                    node.report(self._warnings, words + ".", "Write 'including this' behind it, if it should.")
 
     def _reason(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> tuple[str | Node, ...]:
         """Cut `A saving of {this.amount}` into texts and expressions."""
@@ -305,7 +301,7 @@ class RuleLoader:
         while (start := found.text.find("{", at)) >= 0:
             end = found.text.find("}", start)
             if end < 0:
-                self._problems.append(found.problem("a brace opens here and does not close", offset=start))
+                found.report(self._problems, "a brace opens here and does not close", offset=start)
                 return ()
             parts.append(found.text[at:start])
             part = loader.expression(found, scope, self._problems, offset=start + 1, end=end)
@@ -340,28 +336,24 @@ class RuleLoader:
         found = loader.mapping(node, self._problems, "an event of a rule test")
         if found is None or len(found.entries) != 1:
             if found is not None:
-                self._problems.append(
-                    found.problem("an event of a rule test is one type with its fields: '- payment: { amount: 5.00 }'")
+                found.report(
+                    self._problems, "an event of a rule test is one type with its fields: '- payment: { amount: 5.00 }'"
                 )
             return None
         key, value = found.entries[0]
         if key.text not in self._events.types and key.text != "label":
-            self._problems.append(
-                key.problem(f"{key.text!r} is not an event type.", nearest(key.text, self._events.types))
-            )
+            key.report(self._problems, f"{key.text!r} is not an event type.", nearest(key.text, self._events.types))
             return None
         fields = loader.mapping(value, self._problems, f"the fields of {key.text}")
         known = (*self._events.types[key.text].field_names, "at") if key.text != "label" else ()
         values: TextDict = {}
         for name, written in fields.entries if fields else ():
             if known and name.text not in known:
-                self._problems.append(
-                    name.problem(f"{key.text} has no field {name.text!r}.", nearest(name.text, known))
-                )
+                name.report(self._problems, f"{key.text} has no field {name.text!r}.", nearest(name.text, known))
             elif isinstance(written, Scalar):
                 values[name.text] = written.text
             else:
-                self._problems.append(written.problem(f"{name.text} is one value"))
+                written.report(self._problems, f"{name.text} is one value")
         return key, values
 
 

@@ -93,15 +93,15 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
             shown += [] if card else [f"{', ' if shown else ''}{cell.text} ", operand]
     owned = [cell.text for cell in head if cell.text in OWN]
     if len(set(owned)) < len(owned):
-        problems.append(head[0].problem(f"each of {', '.join(OWN)} is a column once."))
+        head[0].report(problems, f"each of {', '.join(OWN)} is a column once.")
     for name, cells in zip(names, body, strict=True):
         if not _NAME.fullmatch(name) or names.count(name) > 1:
-            problems.append(cells[0].problem(f"a row has a name of its own, of a to z, digits and _, not {name!r}."))
+            cells[0].report(problems, f"a row has a name of its own, of a to z, digits and _, not {name!r}.")
     if len(problems) == before and (
         not (columns and body) or rule.get("when") or (card is None) is (rule.get("table") is None)
     ):
         words = "a rule has a table with conditions and rows, or a scorecard with bands, and then no 'when'."
-        problems.append(rule.problem(words))
+        rule.report(problems, words)
     if len(problems) > before:
         return []
     found, rows = search(columns, len(body), scope.names.money_places), list[Row]()
@@ -121,13 +121,13 @@ def rows_of(rule: Mapping, id_: str, scope: Scope, problems: list[Problem], warn
         rows.append(Row(f"{id_}.{name}", keys, own, when, (start, *shown), name, (*names, "false")))
         if at not in found.first:
             why = "rows above it take all its events" if found.over[at] else "its conditions exclude each other"
-            warnings.append(text.problem(f"row {name} of {id_} never hits: {why}."))
+            text.report(warnings, f"row {name} of {id_} never hits: {why}.")
         elif overlapping and asked[at] and not card:
             pairs = ", ".join(names[other] for other in overlapping)
-            warnings.append(text.problem(f"row {name} of {id_} overlaps {pairs}, which hits first."))
+            text.report(warnings, f"row {name} of {id_} overlaps {pairs}, which hits first.")
     if found.gaps and not card:
         words = f"no row of {id_} hits {'; nor '.join(found.gaps)}."
-        warnings.append(rule.problem(words, "A last row without conditions takes all that the others leave."))
+        rule.report(warnings, words, "A last row without conditions takes all that the others leave.")
     return rows
 
 
@@ -137,11 +137,11 @@ def _points(card: YamlNode | None, scope: Scope, problems: list[Problem]) -> tup
     sums, shown = {0}, list[str | Node]()
     head, *lines = lines_of(card, problems) or [[]]
     if head and [cell.text for cell in head] != [POINTS, "when"]:
-        problems.append(head[0].problem("the first line of a scorecard is 'points | when'."))
+        head[0].report(problems, "the first line of a scorecard is 'points | when'.")
     for points, asked in (cells for cells in lines if len(cells) == 2):
         text = f"{points.text} when ({asked.text}) else 0"
         if not _WHOLE.fullmatch(points.text):
-            problems.append(points.problem(f"points are a whole number, not {points.text!r}."))
+            points.report(problems, f"points are a whole number, not {points.text!r}.")
         elif part := loader.expression(replace(asked, text=text, source=" "), scope, problems, INTEGER):
             total = Arithmetic(INTEGER, "+", total, part) if shown else part
             sums |= {lower + int(points.text) for lower in sums if len(sums) < SETS_MAX}

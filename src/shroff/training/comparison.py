@@ -8,13 +8,13 @@ effects", Evaluation Review 19(5), 1995). It shrinks as the square root of the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
 
-from shroff.arrays import Floats, Ints
+from shroff.arrays import Floats, Ints, count_true
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_duration
@@ -28,6 +28,7 @@ from shroff.models.registry import Stored
 from shroff.models.sets import FRAUD
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, Scoring
+from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed, many, one_line, table
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
@@ -113,7 +114,7 @@ def compare_tried(
     event: str,
     *,
     as_of_ms: int,
-    reading: Callable[[int], None] | None = None,
+    reading: Progress | None = None,
 ) -> Comparison:
     """Two models that are in force or in shadow, on the events behind the place from which both scored.
 
@@ -129,8 +130,8 @@ def compare_tried(
     mature_ms = as_of_ms - settings.label_delay_ms
     known = known_rows(given, 0, mature_ms + 1, as_of_ms, settings.label_delay_ms)
     rows, verdicts = known.rows[is_both[known.rows]], known.verdicts[is_both[known.rows]]
-    young = int(np.count_nonzero(is_both & (given.times_ms > mature_ms)))
-    both = int(np.count_nonzero(is_both))
+    young = count_true(is_both & (given.times_ms > mature_ms))
+    both = count_true(is_both)
     scores = _scores(log, definitions, event, (champion, challenger), after, given.seqs[rows], reading)
     read = RowsOfFold(
         verdicts == FRAUD,
@@ -140,7 +141,7 @@ def compare_tried(
         given.weights(rows),
     )
     lots = given.recorded.stands_for
-    not_seen = 0 if lots is None else int(np.count_nonzero(is_both & (lots == 0) & (given.times_ms <= mature_ms)))
+    not_seen = 0 if lots is None else count_true(is_both & (lots == 0) & (given.times_ms <= mature_ms))
     unclear = both - young - len(rows) - not_seen
     told = event, champion.id, challenger.id, TRIED, after, both
     return _compared(told, read, scores, definitions, settings, young, unclear)
@@ -211,7 +212,7 @@ def _scores(
     models: tuple[Scorer, Scorer],
     after: int,
     seqs: Ints,
-    reading: Callable[[int], None] | None,
+    reading: Progress | None,
 ) -> tuple[Floats, Floats]:
     """The scores of both at the events of these places, which rise."""
     found = tuple(np.full(len(seqs), np.nan) for _ in models)
@@ -248,7 +249,7 @@ def _compared(
 ) -> Comparison:
     """The comparison on these rows, by the scores of the champion and the challenger; it begins with what is `told`."""
     found, drawn = _paired(rows, scores, terms_of(definitions, settings.event), settings)
-    counts = len(rows), int(np.count_nonzero(rows.frauds)), immature
+    counts = len(rows), count_true(rows.frauds), immature
     needs = _needs(told[-1], *counts, settings)
     return Comparison(*told, *counts, unclear, found, needs, drawn, definitions.settings.money_places)
 
@@ -262,7 +263,7 @@ def _paired(
     theirs, ours = (
         estimate([judge(rows, side, terms.outcomes(side))], terms, None, blocks, settings.seed) for side in scores
     )
-    frauds = int(np.count_nonzero(rows.frauds))
+    frauds = count_true(rows.frauds)
     found = tuple(_one(name, theirs, ours, frauds) for name in COMPARED)
     return found, f"{blocks.count:,} {blocks.kind}s: {blocks.why}"
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from shroff.arrays import count_true
 from shroff.errors import UsageError
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.cost_table import Cuts, Point
@@ -92,7 +91,7 @@ def cutoffs_of(definitions: Definitions, settings: ModelSettings | None, stored:
     if what_if.missed_share != 1:
         weighed = replace(weighed, rows=replace(weighed.rows, amounts=weighed.rows.amounts * what_if.missed_share))
     found = thresholds(weighed, terms, seed=settings.seed if settings else 1)
-    frauds = int(np.count_nonzero(weighed.rows.frauds))
+    frauds = count_true(weighed.rows.frauds)
     return Cutoffs(
         stored.id,
         stored.event,

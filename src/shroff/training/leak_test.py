@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from shroff.arrays import Ints
+from shroff.arrays import Ints, count_true
 from shroff.events.definitions import VERDICTS
 from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, LogEvent
@@ -106,7 +106,7 @@ def leak_test(
     turned = _Turned(int(rng.integers(1 << 62)), at_ms)
     first = difference_of(build(definitions, settings, turned.source(definitions, source), at_ms), as_of)
     told = None if first is None else f"labels known after {time_text(at_ms)} change the set as of then: {first}"
-    changed = int(np.count_nonzero(whole.labels.known_at_ms > at_ms))
+    changed = count_true(whole.labels.known_at_ms > at_ms)
     parts.append(LeakPart(LATER_LABELS, changed, told or _later_in_folds(whole, folds, settings, rows_of, rng)))
     return LeakReport(tuple(parts))
 

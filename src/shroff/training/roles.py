@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shroff.arrays import Floats, Ints, Ints8
+from shroff.arrays import NO_INTS, Floats, Ints, Ints8, count_true
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.models.definitions import ModelSettings
@@ -163,7 +163,7 @@ def texts_of(codes: Ints8, texts: tuple[str, ...]) -> pa.Array:
 
 
 def _frauds(known: KnownRows) -> int:
-    return int(np.count_nonzero(known.verdicts == FRAUD))
+    return count_true(known.verdicts == FRAUD)
 
 
 def _weigh(rows: TrainingSet, known: KnownRows, settings: ModelSettings, weights: Floats) -> None:
@@ -182,6 +182,6 @@ def _bare(
     event: str, as_of_ms: int, times_ms: Ints, keys: Ints, labels: Labels, stands_for: Floats | None
 ) -> TrainingSet:
     """A set of these rows without anything that a model reads."""
-    nothing = np.zeros(0, np.int64)
+    nothing = NO_INTS
     recorded = RecordedDecisions(np.zeros(0, np.int8), np.zeros(0), {}, stands_for)
     return TrainingSet(event, as_of_ms, nothing, nothing, times_ms, keys, nothing, (), labels, recorded, {})

@@ -11,7 +11,7 @@ from contextlib import closing
 
 import numpy as np
 
-from shroff.arrays import Floats, Ints
+from shroff.arrays import NO_INTS, Floats, Ints
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed
 from shroff.json_types import TextMapping
@@ -84,7 +84,7 @@ def scores_of(
             seqs.append(taken.seqs)
             if progress is not None:
                 progress(taken.size)
-        yield from _answers(batch, event, names, np.concatenate([np.zeros(0, np.int64), *seqs]), after)
+        yield from _answers(batch, event, names, np.concatenate([NO_INTS, *seqs]), after)
 
 
 def _answers(batch: BatchEngine, event: str, names: TextMapping, seqs: Ints, after: int) -> Iterator[Scores]:

@@ -35,6 +35,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import Policy, outcome_codes
 from shroff.project.scoring import unavailable
+from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.leak_test import LeakReport, leak_test
@@ -54,7 +55,7 @@ SINGLE_SCORES = 2_000  # that are timed, for the latency
 class Steps(FrozenStruct):
     """Callbacks on the progress of training: events read, folds done, trials of a search; the current step."""
 
-    reading: Callable[[int], None] | None = None
+    reading: Progress | None = None
     folds: Callable[[int, int], None] | None = None
     trials: Callable[[Trial], None] | None = None
     stage: Callable[[str], None] | None = None

@@ -9,7 +9,7 @@ import numpy as np
 
 from shroff.arrays import Array, Bools, Ints
 from shroff.events.definitions import Events
-from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame
+from shroff.features.frames import Coded, Codes, ColumnFrame, Dictionary, Frame, Frames
 from shroff.features.plan import Group, Plan
 from shroff.language.columns import Column, values_of
 from shroff.language.expression import Aggregate, ItemField, Node, ThisField, aggregates, walk
@@ -64,7 +64,7 @@ class Keeper:
             for aggregate in group.aggregates
         }
 
-    def keep(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
+    def keep(self, stage: int, frames: Frames, size: int, times: Ints) -> Chunk:
         """Keep the columns read after the round of a stage."""
         fields = self._fields[stage]
         kept = {name: self._kept(stage, frame, fields[name], size) for name, frame in frames.items() if name in fields}

@@ -7,18 +7,16 @@ history (see `Rounds`), with a `Backfill` for each group of aggregates.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from shroff.arrays import Ints
+from shroff.arrays import NO_INTS, Ints
 from shroff.events.definitions import Events
-from shroff.features.batch.columns import Chunk, Piece
 from shroff.features.batch.feed import GroupFeed
 from shroff.features.batch.rounds import Rounds
 from shroff.features.computed import Computed
-from shroff.features.frames import Frame
 from shroff.features.online.group_keys import SharedCodes
 from shroff.features.online.group_state import GroupState
 from shroff.language.row import Reference
@@ -28,7 +26,7 @@ from shroff.runtime.values import replace
 HELD_BYTES = 1 << 30
 
 
-class BatchEngine(Rounds):
+class BatchEngine(Rounds[GroupFeed]):
     """A whole history in the memory of this process.
 
     Args:
@@ -71,19 +69,10 @@ class BatchEngine(Rounds):
         for feed in self._feeds:
             feed.close()
 
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
-        for feed in self._feeds:
-            if feed.group.key.stage == stage:
-                feed.add(feed.group.feed(frames, size))
-        self._run_here(stage, frames, size, times)
-        return self._keeper.keep(stage, frames, size, times)
-
     def _end_stage(self, stage: int) -> None:
         """Make the groups of a stage ready to answer: those that memory cannot hold first, one after the other."""
         times = self._one_of_times()
-        feeds = sorted(
-            (feed for feed in self._feeds if feed.group.key.stage == stage), key=lambda feed: feed.bytes_wanted
-        )
+        feeds = sorted(self._of_stage(stage), key=lambda feed: feed.bytes_wanted)
         room = HELD_BYTES
         held: list[GroupFeed] = []
         for feed in feeds:
@@ -94,22 +83,12 @@ class BatchEngine(Rounds):
         for feed in held:
             feed.end(times, is_held=True)
 
-    def _close_stage(self, stage: int) -> None:
-        for feed in self._feeds:
-            if feed.group.key.stage == stage:
-                feed.close()
-
     def _one_of_times(self) -> Ints:
         """All times as one array that the pieces share."""
         assert isinstance(self._chunks, deque)
-        times = np.concatenate([np.zeros(0, np.int64), *(chunk.times for chunk in self._chunks)])
+        times = np.concatenate([NO_INTS, *(chunk.times for chunk in self._chunks)])
         ends = np.cumsum([chunk.size for chunk in self._chunks]).tolist()
         self._chunks = deque(
             replace(chunk, times=times[end - chunk.size : end]) for chunk, end in zip(self._chunks, ends, strict=True)
         )
         return times
-
-    def _deliver(self, stage: int, piece: Piece) -> None:
-        for feed in self._feeds:
-            if feed.group.key.stage == stage:
-                feed.group.deliver(*feed.answer(piece.size), piece.frames)

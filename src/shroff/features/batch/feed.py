@@ -11,11 +11,12 @@ from typing import IO, Any
 import numpy as np
 from msgspec import Struct
 
-from shroff.arrays import Array, Bools, Bytes, Ints
+from shroff.arrays import Array, Bools, Bytes, Ints, count_true
 from shroff.errors import UsageError
 from shroff.features.batch.backfill import ROWS_MAX, Backfill
-from shroff.features.batch.columns import small
-from shroff.features.online.group_state import Feed, GroupState
+from shroff.features.batch.columns import Piece, small
+from shroff.features.frames import Frames
+from shroff.features.online.group_state import GroupState
 
 BYTES_A_ROW = 48  # of a `Backfill`: its keys and times, and the rows sorted
 BYTES_A_SERIES = 33  # and of each of its series
@@ -50,10 +51,11 @@ class GroupFeed:
         """Approximate memory for the answers."""
         return self._rows * (BYTES_A_ROW + BYTES_A_SERIES * len(self._plan.series))
 
-    def add(self, fed: Feed) -> None:
+    def add(self, times: Ints, frames: Frames, size: int) -> None:
         """Keep the feed of the next batch. Raises: UsageError where there is more than a `Backfill` takes."""
+        fed = self.group.feed(frames, size)
         own = (fed.inserts >= 0) | (fed.asks >= 0)
-        size, count = len(own), int(np.count_nonzero(own))
+        count = count_true(own)
         rows: Any = slice(None) if count == size else own
         self._own.append((size, None if count == size else np.packbits(own)))
         self._rows += count
@@ -98,7 +100,7 @@ class GroupFeed:
             owned.append(_bits(*self._own[0]))
             taken += self._own.popleft()[0]
         own = np.concatenate(owned)
-        rows = int(np.count_nonzero(own))
+        rows = count_true(own)
         if rows == size > 0:
             return self._answers(rows)
         out = np.zeros((len(self._plan.queries), size), np.int64)
@@ -106,6 +108,10 @@ class GroupFeed:
         if rows:
             out[:, own], valid[:, own] = self._answers(rows)
         return out, valid
+
+    def deliver(self, piece: Piece) -> None:
+        """Put the answers at the next rows into their frames."""
+        self.group.deliver(*self.answer(piece.size), piece.frames)
 
     def close(self) -> None:
         """Let go of everything; a file goes with it."""

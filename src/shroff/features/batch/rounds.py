@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.features.batch.columns import Chunk, Keeper, Piece
 from shroff.features.computed import Computed
-from shroff.features.frames import Frame, times_of
+from shroff.features.frames import Frame, Frames, times_of
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW, compute
 from shroff.features.online.group_state import GroupState
 from shroff.features.plan import make_plan
@@ -44,7 +44,25 @@ class Waiting(Protocol[One]):
         """Number of waiting items."""
 
 
-class Rounds(ABC):
+class Feeding(Protocol):
+    """A group of aggregates that is answered apart: it is given all events first, then asked in their order."""
+
+    group: GroupState
+
+    def add(self, times: Ints, frames: Frames, size: int) -> None:
+        """Take the group's part of the next batch."""
+
+    def deliver(self, piece: Piece) -> None:
+        """Put the answers at the next rows of the history into their frames."""
+
+    def close(self) -> None:
+        """Let go of the answers."""
+
+
+Fed = TypeVar("Fed", bound=Feeding)
+
+
+class Rounds(ABC, Generic[Fed]):
     """A whole history: first `add` all of it, then read the `answers`, both once; `close` at the end.
 
     A condition that looks `since flag` stands on the hits before it, row by row, and is
@@ -58,10 +76,11 @@ class Rounds(ABC):
         self._keeper = Keeper(self._plan, also, events, reference)
         self._without: dict[int, frozenset[int]] = {}  # by version
         self._chunks: Waiting[Chunk] = self.waiting()
+        self._feeds: list[Fed] = []
         self._here: list[GroupState] = []  # groups that are answered as the events come in
         self._watermark_ms: int | None = None
 
-    def add(self, frames: Mapping[str, Frame], size: int) -> None:
+    def add(self, frames: Frames, size: int) -> None:
         """Take the next events in log order, by type; `size` counts those whose types are left out as well."""
         self._chunks.append(self._take(0, frames, size, times_of(frames, size)))
 
@@ -102,23 +121,26 @@ class Rounds(ABC):
     def close(self) -> None:
         """Remove spilled files."""
 
-    @abstractmethod
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
+    def _of_stage(self, stage: int) -> list[Fed]:
+        return [feed for feed in self._feeds if feed.group.key.stage == stage]
+
+    def _take(self, stage: int, frames: Frames, size: int, times: Ints) -> Chunk:
         """Feed the groups of a stage, and keep the columns for later stages."""
+        for feed in self._of_stage(stage):
+            feed.add(times, frames, size)
+        self._run_here(stage, frames, size, times)
+        return self._keeper.keep(stage, frames, size, times)
 
     @abstractmethod
     def _end_stage(self, stage: int) -> None:
         """End of input: prepare the groups of a stage to answer."""
 
-    @abstractmethod
     def _close_stage(self, stage: int) -> None:
         """Release the answers of a stage, to free memory for the next one."""
+        for feed in self._of_stage(stage):
+            feed.close()
 
-    @abstractmethod
-    def _deliver(self, stage: int, piece: Piece) -> None:
-        """Put the answers of the groups of a stage into the frames of the next piece."""
-
-    def _run_here(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> None:
+    def _run_here(self, stage: int, frames: Frames, size: int, times: Ints) -> None:
         """Answer the groups of a stage that are answered here, and release events out of reach of later ones."""
         groups = [group for group in self._here if group.key.stage == stage]
         for group in groups:
@@ -131,7 +153,8 @@ class Rounds(ABC):
 
     def _answered(self, stage: int, piece: Piece) -> dict[str, Frame]:
         """The frames of a piece with the results of a stage."""
-        self._deliver(stage, piece)
+        for feed in self._of_stage(stage):
+            feed.deliver(piece)
         without = self._without.get(piece.version, ())
         for at, wanted in self._plan.computed:
             if at == stage and id(wanted) not in without:

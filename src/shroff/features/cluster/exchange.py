@@ -20,8 +20,8 @@ import numpy as np
 from shroff.arrays import Array, Bytes, Ints, Ints32
 from shroff.errors import StateError
 from shroff.features.online.group_state import Feed, LookRows
+from shroff.features.online.scan_state import Fields
 from shroff.features.online.value_codec import pack, unpack
-from shroff.language.values import Value
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.values import FrozenStruct
 
@@ -248,12 +248,12 @@ def _some(answers: PartitionAnswers, some: slice) -> PartitionAnswers:
     return PartitionAnswers(answers.rows[some], answers.out[:, some], answers.valid[:, some], values)
 
 
-def _packed_fields(item: dict[str, Value], this: dict[str, Value]) -> bytes:
+def _packed_fields(item: Fields, this: Fields) -> bytes:
     """Fields read of an event that enters a window, and of an event that queries one, by name."""
     return pack([list(item), list(item.values()), list(this), list(this.values())])
 
 
-def unpacked_fields(packed: bytes) -> tuple[dict[str, Value], dict[str, Value]]:
+def unpacked_fields(packed: bytes) -> tuple[Fields, Fields]:
     """The fields of the event that enters, and of the one that asks."""
     names, values, this_names, this_values = unpack(packed)
     return dict(zip(names, values, strict=True)), dict(zip(this_names, this_values, strict=True))

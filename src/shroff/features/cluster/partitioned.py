@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,7 @@ from shroff.arrays import Bytes, Ints
 from shroff.errors import StateError, StorageError, UsageError
 from shroff.events.definitions import Events
 from shroff.features.batch.backfill import ROWS_MAX, Backfill
-from shroff.features.batch.columns import Chunk, Piece
+from shroff.features.batch.columns import Piece
 from shroff.features.batch.rounds import Rounds, Waiting
 from shroff.features.cluster.exchange import (
     JoinedAnswers,
@@ -41,7 +41,7 @@ from shroff.features.cluster.exchange import (
 )
 from shroff.features.cluster.spilled import Spilled
 from shroff.features.computed import Computed
-from shroff.features.frames import Frame
+from shroff.features.frames import Frames
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
 from shroff.features.online.group_keys import SharedCodes
 from shroff.features.online.group_state import GroupState
@@ -113,7 +113,7 @@ class AnsweredPartition(FrozenStruct):
     process: int
 
 
-class Partitioned(Rounds):
+class Partitioned(Rounds["_Exchanged"]):
     """The batch engine over a history that memory does not hold, answered by a cluster.
 
     Takes what `Batch` takes, and gives the same. Order and lateness are those of the whole
@@ -175,15 +175,6 @@ class Partitioned(Rounds):
             feed.close()
         self._folder.cleanup()
 
-    def _of_stage(self, stage: int) -> list[_Exchanged]:
-        return [feed for feed in self._feeds if feed.group.key.stage == stage]
-
-    def _take(self, stage: int, frames: Mapping[str, Frame], size: int, times: Ints) -> Chunk:
-        for feed in self._of_stage(stage):
-            feed.add(times, frames, size)
-        self._run_here(stage, frames, size, times)
-        return self._keeper.keep(stage, frames, size, times)
-
     def _end_stage(self, stage: int) -> None:
         feeds = self._of_stage(stage)
         for feed in feeds:
@@ -207,14 +198,6 @@ class Partitioned(Rounds):
         for feed in feeds:
             feed.open()
 
-    def _close_stage(self, stage: int) -> None:
-        for feed in self._of_stage(stage):
-            feed.close()
-
-    def _deliver(self, stage: int, piece: Piece) -> None:
-        for feed in self._of_stage(stage):
-            feed.deliver(piece)
-
 
 class _Exchanged:
     """A group whose rows go to the cluster, and whose answers come back."""
@@ -236,7 +219,7 @@ class _Exchanged:
     def has_rows(self) -> bool:
         return _rows_of(self.path).exists()
 
-    def add(self, times: Ints, frames: Mapping[str, Frame], size: int) -> None:
+    def add(self, times: Ints, frames: Frames, size: int) -> None:
         """Write the group's part of a batch."""
         if self.group.kernel is None:
             self._writer.add(looked_rows(self._given, times, self.group.look_rows(times, frames)))

@@ -18,7 +18,7 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LogEvent
 from shroff.features.batch.remarks import Remarks
 from shroff.features.computed import Computed
-from shroff.features.frames import Frame, frames_of, masked, times_of
+from shroff.features.frames import Frame, Frames, frames_of, masked, times_of
 from shroff.features.kernels.layout import VERSION
 from shroff.features.key_texts import Hits
 from shroff.features.online.group_keys import SharedCodes
@@ -118,7 +118,7 @@ class Online:
         self.take(frames, size, None)
         return frames
 
-    def take(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits | None] | None = None) -> None:
+    def take(self, frames: Frames, size: int, hits: Sequence[Hits | None] | None = None) -> None:
         """Process a batch split by type, and add the computed columns to its frames."""
         self.remarks.clear()
         times = times_of(frames, size)
@@ -136,7 +136,7 @@ class Online:
                 compute(wanted, frames)
         self._advance(frames)
 
-    def pass_over(self, frames: Mapping[str, Frame], size: int, hits: Sequence[Hits]) -> None:
+    def pass_over(self, frames: Frames, size: int, hits: Sequence[Hits]) -> None:
         """Add past events to the state without computing anything; columns that state does not need are skipped.
 
         What comes after is what it would be behind `take`. Whoever passes over columns calls `passed` behind the last.
@@ -190,13 +190,13 @@ class Online:
         """Row layout of `few` for events of a type; call it before they are processed."""
         return self._rows.reads(event)
 
-    def _scored(self, frames: Mapping[str, Frame], hits: Sequence[Hits | None] | None) -> Mapping[str, Frame]:
+    def _scored(self, frames: Frames, hits: Sequence[Hits | None] | None) -> Frames:
         """The frames with an event that is decided now."""
         if hits is None or not self._has_scores:
             return frames
         return {name: frame for name, frame in frames.items() if any(hits[row] is None for row in frame.rows.tolist())}
 
-    def _advance(self, frames: Mapping[str, Frame]) -> None:
+    def _advance(self, frames: Frames) -> None:
         """Labels do not move the watermark."""
         times = [frame.times for name, frame in frames.items() if name != "label"]
         for low, high in self._leaps:
@@ -252,7 +252,7 @@ class Online:
         return sum(group.memory_bytes for group in self.groups)
 
 
-def compute(wanted: Computed, frames: Mapping[str, Frame]) -> None:
+def compute(wanted: Computed, frames: Frames) -> None:
     """Put a column into the frames of its event types, whose aggregates and features that it reads are there."""
     for event in wanted.events & frames.keys():
         frame = frames[event]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
-from shroff.features.frames import Codes, Frame, joined_key
+from shroff.features.frames import Codes, Frame, Frames, joined_key
 from shroff.features.online.link_state import linked_codes
 from shroff.features.plan import Group
 from shroff.language.columns import values_of
@@ -43,7 +43,7 @@ class GroupKeys:
             self.entity_codes = shared.keys.setdefault((entity, ()), Codes())
             self.links = Links(self.codes, self.entity_codes) if group.key.pairs else None
 
-    def inserts(self, frames: Mapping[str, Frame], size: int) -> Ints:
+    def inserts(self, frames: Frames, size: int) -> Ints:
         """Key codes of the events that enter the history; -1 for all others."""
         codes = np.full(size, -1, np.int64)
         frame = frames.get(self.key.event)
@@ -56,7 +56,7 @@ class GroupKeys:
         codes[frame.places] = found
         return codes
 
-    def asks(self, frames: Mapping[str, Frame], size: int) -> Ints:
+    def asks(self, frames: Frames, size: int) -> Ints:
         """Key codes of the events that ask; -1 where nobody asks or the key is missing."""
         codes = np.full(size, -1, np.int64)
         for event in self._asked_at & frames.keys():

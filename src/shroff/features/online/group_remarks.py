@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from shroff.arrays import Bools, Bytes, Ints
 from shroff.features.batch.remarks import Remarks
-from shroff.features.frames import Frame
+from shroff.features.frames import Frame, Frames
 from shroff.features.plan import Group, SeriesKey, series_of
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import Aggregate, Node, ThisField, walk
@@ -40,7 +40,7 @@ class GroupRemarks:
                 taken = frame.evaluate(series.where).values.astype(np.bool_)
                 self._remarks.leave_out(askers, frame.rows[left_out & taken])
 
-    def note_sums(self, valid: Bytes, asks: Ints, frames: Mapping[str, Frame]) -> None:
+    def note_sums(self, valid: Bytes, asks: Ints, frames: Frames) -> None:
         """Note sums that were asked for with a key and are missing all the same: they are outside 64 bits.
 
         Args:
@@ -57,7 +57,7 @@ class GroupRemarks:
                     outside = outside & frame.field(node.name, node.type).valid
                 self._remarks.miss_sums(self._group.askers[aggregate], frame, outside)
 
-    def note_missing(self, answers: Sequence[Sequence[Value]], asks: list[int], frames: Mapping[str, Frame]) -> None:
+    def note_missing(self, answers: Sequence[Sequence[Value]], asks: list[int], frames: Frames) -> None:
         """The same for answers that are values, a list for each row of the batch."""
         if self.sums and answers:
             valid = np.array([[value is not None for value in values] for values in answers], np.uint8)

@@ -5,7 +5,7 @@ A group keeps its events in a kernel's history, or, where a condition must look 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -13,12 +13,12 @@ import numpy as np
 from shroff.arrays import Bools, Bytes, Ints
 from shroff.events.definitions import Events
 from shroff.features.batch.remarks import Remarks
-from shroff.features.frames import Frame, masked
+from shroff.features.frames import Frame, Frames, masked
 from shroff.features.kernels.layout import OF_ARRIVAL, OF_KEY, OF_LINK, UNREAD
 from shroff.features.online.group_keys import GroupKeys, SharedCodes
 from shroff.features.online.group_remarks import GroupRemarks, this_fields
 from shroff.features.online.link_state import IS_SEEN, LINK, LinkState
-from shroff.features.online.scan_state import ScanState
+from shroff.features.online.scan_state import Fields, Keyed, ScanState
 from shroff.features.online.value_codec import coded_texts, decode, encode
 from shroff.features.online.window_state import WindowState
 from shroff.features.plan import Group, SeriesKey, kernel_plan, whole_series_of
@@ -30,7 +30,8 @@ from shroff.language.row import Reference
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct
 
-LookRows: TypeAlias = tuple[list[int], list[int], dict[int, dict[str, Value]], dict[int, dict[str, Value]]]
+ByRow: TypeAlias = dict[int, Fields]
+LookRows: TypeAlias = tuple[list[int], list[int], ByRow, ByRow]
 
 
 class Feed(FrozenStruct):
@@ -120,7 +121,7 @@ class GroupState:
 
     # ---- what the kernel is fed, and what it gives
 
-    def feed(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool = True) -> Feed:
+    def feed(self, frames: Frames, size: int, *, is_asked: bool = True) -> Feed:
         assert self.kernel is not None
         series, operands, kept_series = self.kernel.series, self.kernel.operands, len(self.kernel.plan.series)
         values = np.zeros((kept_series + len(operands), size), np.int64)
@@ -177,11 +178,11 @@ class GroupState:
             self.remarks.note_operand(node, frame, column.valid & ~fits)
         return coded, fits
 
-    def run(self, times: Ints, frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
+    def run(self, times: Ints, frames: Frames, watermark_ms: int | None) -> None:
         """Compute the group's aggregates for a batch, into the frames."""
         if self.look is not None:
             rows = self.look_rows(times, frames)
-            answers = [self.look_row(at, time_ms, *rows) for at, time_ms in enumerate(times.tolist())]
+            answers = [self.look_row(at, time_ms, rows) for at, time_ms in enumerate(times.tolist())]
             self.remarks.note_missing(answers, rows[1], frames)
             self.deliver_answers(answers, frames)
             return
@@ -191,7 +192,7 @@ class GroupState:
         self.remarks.note_sums(valid, fed.asks, frames)
         self.deliver(out, valid, frames)
 
-    def pass_over(self, times: Ints, frames: Mapping[str, Frame], watermark_ms: int | None) -> None:
+    def pass_over(self, times: Ints, frames: Frames, watermark_ms: int | None) -> None:
         """Take the events of a batch as `run` does, and answer nobody."""
         if self.look is not None:
             inserts, items = self._look_items(frames, len(times))
@@ -203,7 +204,7 @@ class GroupState:
         fed = self.feed(frames, len(times), is_asked=False)
         self.history.run(times, fed.inserts, fed.asks, fed.values, fed.kept, watermark_ms, self.history.room(0))
 
-    def deliver(self, out: Ints, valid: Bytes, frames: Mapping[str, Frame]) -> None:
+    def deliver(self, out: Ints, valid: Bytes, frames: Frames) -> None:
         """Put a kernel's answers for a batch into the frames that ask."""
         there = valid.view(np.bool_)
         for event in self.group.asked_at & frames.keys():
@@ -218,7 +219,7 @@ class GroupState:
                     column = _masked(aggregate, column, frame, self.this_fields[aggregate])
                 frame.aggregates[aggregate] = column
 
-    def deliver_answers(self, answers: Sequence[Sequence[Value]], frames: Mapping[str, Frame]) -> None:
+    def deliver_answers(self, answers: Sequence[Sequence[Value]], frames: Frames) -> None:
         """Write the aggregates at each row of a batch into the frames that need them."""
         for event in self.group.asked_at & frames.keys():
             frame = frames[event]
@@ -229,18 +230,16 @@ class GroupState:
 
     # ---- conditions that look at each event
 
-    def look_rows(self, times: Ints, frames: Mapping[str, Frame]) -> LookRows:
+    def look_rows(self, times: Ints, frames: Frames) -> LookRows:
         """For each row: the key codes of event and query, and the operands of item and `this`."""
         inserts, items = self._look_items(frames, len(times))
         asks = self.keys.asks(frames, len(times)).tolist()
-        this: dict[int, dict[str, Value]] = {}
+        this: ByRow = {}
         for event in self.group.asked_at & frames.keys():
-            this |= _rows(
-                frames[event], [node for aggregate in self.group.aggregates for node in leaves_of_this(aggregate)]
-            )
+            this |= _rows(frames[event], leaves_of_this(self.group.aggregates))
         return inserts, asks, items, this
 
-    def _look_items(self, frames: Mapping[str, Frame], size: int) -> tuple[list[int], dict[int, dict[str, Value]]]:
+    def _look_items(self, frames: Frames, size: int) -> tuple[list[int], ByRow]:
         """Of each row the key code that comes in, and what is read of the event by those who look at it later."""
         if self.key.via is not None:
             return self._link_items(self.key.via, frames, size)
@@ -249,16 +248,14 @@ class GroupState:
             return inserts.tolist(), {}
         for key in self.looked_at:
             self._series(key, frame, inserts)  # for what it notes
-        return inserts.tolist(), _rows(frame, [leaf for each in self.group.aggregates for leaf in leaves_of_item(each)])
+        return inserts.tolist(), _rows(frame, leaves_of_item(self.group.aggregates))
 
-    def _link_items(
-        self, via: Via, frames: Mapping[str, Frame], size: int
-    ) -> tuple[list[int], dict[int, dict[str, Value]]]:
+    def _link_items(self, via: Via, frames: Frames, size: int) -> tuple[list[int], ByRow]:
         """The same for links: each event that has a link value is kept. A label has that of its event, and no key."""
         keys, links = self.keys.linked(frames, size)
         linking, seen = frames.get(via.event), frames.get(self.key.event)
-        leaves = [leaf for aggregate in self.group.aggregates for leaf in leaves_of_item(aggregate)]
-        items: dict[int, dict[str, Value]] = {}
+        leaves = leaves_of_item(self.group.aggregates)
+        items: ByRow = {}
         if linking is not None and linking is not seen:
             nothing = {**dict.fromkeys(map(leaf_name, leaves)), IS_SEEN: False}
             items = {row: {**nothing, LINK: int(links[row])} for row in linking.rows.tolist() if links[row] >= 0}
@@ -270,16 +267,10 @@ class GroupState:
                     items[row] = {**fields, LINK: int(links[row]), IS_SEEN: True}
         return keys.tolist(), items
 
-    def look_row(
-        self,
-        at: int,
-        time_ms: int,
-        inserts: list[int],
-        asks: list[int],
-        items: dict[int, dict[str, Value]],
-        this: dict[int, dict[str, Value]],
-    ) -> list[Value]:
+    def look_row(self, at: int, time_ms: int, rows: LookRows) -> list[Value]:
+        """The answers at one of the rows that `look_rows` gave."""
         assert self.look is not None
+        inserts, asks, items, this = rows
         asked = (asks[at], this.get(at, {})) if asks[at] >= 0 else None
         return self.look.row(time_ms, _inserted(at, inserts, items, is_linked=self.key.via is not None), asked)
 
@@ -291,9 +282,7 @@ def _masked(aggregate: Aggregate, column: Column, frame: Frame, fields: Sequence
     return column
 
 
-def _inserted(
-    at: int, inserts: list[int], items: dict[int, dict[str, Value]], *, is_linked: bool
-) -> tuple[int, dict[str, Value]] | None:
+def _inserted(at: int, inserts: list[int], items: ByRow, *, is_linked: bool) -> Keyed | None:
     is_in = at in items if is_linked else inserts[at] >= 0
     return (inserts[at], items.get(at, {})) if is_in else None
 
@@ -303,15 +292,15 @@ def series_bounds(key: SeriesKey) -> Bounds:
     return UNITS if key.is_limited else WORD
 
 
-def leaves_of_item(aggregate: Aggregate) -> list[Node]:
-    """Values that an aggregate reads of the events that it scans."""
-    read = [part for part in (aggregate.argument, aggregate.condition) if part is not None]
+def leaves_of_item(aggregates: Iterable[Aggregate]) -> list[Node]:
+    """Values that aggregates read of the events that they scan."""
+    read = [part for aggregate in aggregates for part in (aggregate.argument, aggregate.condition) if part is not None]
     return [node for part in read for node in walk(part) if isinstance(node, ItemField | ItemFeature)]
 
 
-def leaves_of_this(aggregate: Aggregate) -> list[Node]:
-    """Values that an aggregate reads of the current event."""
-    return [node for node in walk(aggregate) if isinstance(node, ThisField | FeatureValue)]
+def leaves_of_this(aggregates: Iterable[Aggregate]) -> list[Node]:
+    """Values that aggregates read of the current event."""
+    return [node for each in aggregates for node in walk(each) if isinstance(node, ThisField | FeatureValue)]
 
 
 def leaf_name(node: Node) -> str:
@@ -319,7 +308,7 @@ def leaf_name(node: Node) -> str:
     return f"{node.name} of" if isinstance(node, ItemFeature) else node.name  # type: ignore[union-attr]  # a leaf
 
 
-def _rows(frame: Frame, leaves: Sequence[Node]) -> dict[int, dict[str, Value]]:
+def _rows(frame: Frame, leaves: Sequence[Node]) -> ByRow:
     """Values of some operands by name, for each row of the batch."""
     columns: dict[str, list[Value]] = {}
     for node in leaves:

@@ -6,7 +6,6 @@ The cells are those of a `ScanState` with link values in place of keys; `owned` 
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections.abc import Mapping
 
 import numpy as np
 from msgspec import field
@@ -14,8 +13,8 @@ from msgspec import field
 from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
-from shroff.features.frames import Codes, Frame, frames_of
-from shroff.features.online.scan_state import TIME, Cell, ScanState, evaluate
+from shroff.features.frames import Codes, Frames, frames_of
+from shroff.features.online.scan_state import TIME, Cell, Keyed, ScanState, evaluate
 from shroff.features.plan import GroupKey
 from shroff.language.row import Reference
 from shroff.language.values import Value
@@ -39,9 +38,7 @@ class LinkState(ScanState):
         ScanState.__post_init__(self)
         self._up_to = max(aggregate.via.up_to for aggregate in self.aggregates if aggregate.via is not None)
 
-    def row(
-        self, time_ms: int, insert: tuple[int, Mapping[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
-    ) -> list[Value]:
+    def row(self, time_ms: int, insert: Keyed | None, asked: Keyed | None) -> list[Value]:
         """Process one event in log order: the code of its key with its cell, and the query with the fields of `this`.
 
         An event that is inserted has a link value, with a key or without.
@@ -95,12 +92,7 @@ class LinkState(ScanState):
 
 
 def linked_codes(
-    key: GroupKey,
-    codes: tuple[Codes, Codes],
-    events: Events,
-    reference: Reference,
-    frames: Mapping[str, Frame],
-    size: int,
+    key: GroupKey, codes: tuple[Codes, Codes], events: Events, reference: Reference, frames: Frames, size: int
 ) -> tuple[Ints, Ints]:
     """Codes of key and link value of each row, -1: none. A label has the link value of its event, and no key."""
     assert key.via is not None

@@ -208,32 +208,19 @@ class RowGroup:
     # ---- where each event is looked at, in Python
 
     def _look_step(self, reads: RowReads, insert: Evaluate | None, ask: Evaluate | None, places: list[int]) -> Fill:
-        look, codes, sums, link_codes = (
-            self.group.look,
-            self.group.keys.codes,
-            self.group.remarks.sums,
-            self.group.keys.link_codes,
-        )
+        look, sums = self.group.look, self.group.remarks.sums
+        codes, link_codes = self.group.keys.codes, self.group.keys.link_codes
         assert look is not None
         aggregates = self.group.group.aggregates
         via, is_seen = self.group.key.via, self.group.key.event == reads.type.name
-        items = _named(
-            reads,
-            [node for aggregate in aggregates for node in leaves_of_item(aggregate)] if insert is not None else [],
-        )
+        items = _named(reads, [] if insert is None else leaves_of_item(aggregates))
         link = None if via is None or insert is None else reads.evaluate(via.operand)
-        this = _named(
-            reads, [node for aggregate in aggregates for node in leaves_of_this(aggregate)] if ask is not None else []
-        )
-        looked_at = (
-            [
-                _fitting(reads.evaluate(key.argument), series_bounds(key), self._leaving_out(key, reads))
-                for key in self.group.looked_at
-                if key.argument is not None
-            ]
-            if insert is not None and is_seen
-            else []
-        )
+        this = _named(reads, [] if ask is None else leaves_of_this(aggregates))
+        looked_at = [
+            _fitting(reads.evaluate(key.argument), series_bounds(key), self._leaving_out(key, reads))
+            for key in (self.group.looked_at if insert is not None and is_seen else ())
+            if key.argument is not None
+        ]
         hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
         insert_view = self._insert
 

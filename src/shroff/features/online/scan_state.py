@@ -22,7 +22,9 @@ from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.values import Value
 from shroff.runtime.values import FrozenStruct
 
-Cell = tuple[int, dict[str, Value]]
+Fields = dict[str, Value]  # what looks read of an event, by name
+Cell = tuple[int, Fields]  # its time before them
+Keyed = tuple[int, Fields]  # the code of its key before them
 TIME = itemgetter(0)
 _THIS_TIME = itemgetter(2)
 
@@ -54,9 +56,7 @@ class ScanState(Struct):
             reach_ms = inf if aggregate.over_ms is None else aggregate.over_ms + aggregate.delay_ms
             self._reach_ms = max(self._reach_ms, reach_ms)
 
-    def row(
-        self, time_ms: int, insert: tuple[int, dict[str, Value]] | None, asked: tuple[int, dict[str, Value]] | None
-    ) -> list[Value]:
+    def row(self, time_ms: int, insert: Keyed | None, asked: Keyed | None) -> list[Value]:
         """Process one event in log order: its own cell and key, and the query with the fields of `this`."""
         answers: list[Value] = [None] * len(self._looks)
         if asked is not None:
@@ -67,9 +67,7 @@ class ScanState(Struct):
             self._answer(time_ms, asked, answers, including=True)
         return answers
 
-    def _answer(
-        self, time_ms: int, asked: tuple[int, dict[str, Value]], answers: list[Value], *, including: bool
-    ) -> None:
+    def _answer(self, time_ms: int, asked: Keyed, answers: list[Value], *, including: bool) -> None:
         cells = self.cells.get(asked[0], [])
         for at, look in enumerate(self._looks):
             aggregate = look.aggregate

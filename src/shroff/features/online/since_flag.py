@@ -7,14 +7,14 @@ with whether the rule hit each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from shroff.arrays import Bytes, Ints
 from shroff.events.definitions import Entity
 from shroff.features.computed import Computed
-from shroff.features.frames import Frame
+from shroff.features.frames import Frames
 from shroff.features.kernels.operations import ASKED, HIT, NO_HIT, UNKNOWN
 from shroff.features.key_texts import Hits, read_key
 from shroff.features.online.group_state import GroupState
@@ -33,9 +33,7 @@ class SinceFlag:
         program = rule_program(wanted, groups)
         self.rule = RuleByRows(wanted, groups) if program is None else RuleByKernel(wanted, groups, *program)
 
-    def run(
-        self, times: Ints, frames: Mapping[str, Frame], watermark_ms: int | None, hits: Sequence[Hits | None] | None
-    ) -> None:
+    def run(self, times: Ints, frames: Frames, watermark_ms: int | None, hits: Sequence[Hits | None] | None) -> None:
         """Take a batch, and put into its frames whether the rule hits; missing where nobody asks it."""
         size = len(times)
         keys, answers = np.full(size, -1, np.int64), np.full(size, NO_HIT, np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from shroff.arrays import Bytes, Ints
 from shroff.features.computed import Computed
-from shroff.features.frames import Codes, Frame
+from shroff.features.frames import Codes, Frame, Frames
 from shroff.features.kernels import operations as layout
 from shroff.features.kernels.layout import NEVER_MS
 from shroff.features.kernels.operations import OUTSIDE
@@ -97,12 +97,12 @@ class RuleByKernel:
     def run(
         self,
         times: Ints,
-        frames: Mapping[str, Frame],
+        frames: Frames,
         feeds: Sequence[Feed | None],
         watermark_ms: int | None,
         keys: Ints,
         answers: Bytes,
-    ) -> Callable[[Mapping[str, Frame]], None]:
+    ) -> Callable[[Frames], None]:
         """Answer each row; see `SinceFlag` for keys and answers. Gives what puts the histories' answers into frames."""
         batch = self._batch(times, [fed for fed in feeds if fed is not None], watermark_ms)
         operands, there = self._operands(frames, len(times), is_asked=bool((answers == layout.ASKED).any()))
@@ -116,7 +116,8 @@ class RuleByKernel:
             rule = (self._program, self._shape, self._sources, operands, there, keys, answers)
             row = self._run(self._groups, stopped, row, *arguments, batch.out, batch.valid, *rule)
             if row == len(times):
-                self._note_sums(batch, frames)
+                for asks, (group, _, valid) in zip(batch.asks, self._answered(batch), strict=True):
+                    group.remarks.note_sums(valid, asks, frames)
                 return lambda frames: self._tell(batch, frames)
             if stopped[1] == layout.STOPPED_BY_HEAP:
                 history = self.groups[int(stopped[0])].history
@@ -126,7 +127,8 @@ class RuleByKernel:
                 continue
             if ask is None:
                 ask = condition(self.wanted, frames, now)
-            now.update(self._values_at(batch, row))
+            for group, out, valid in self._answered(batch):
+                now |= values_at(group, out, valid, row)
             answers[row] = ask(row)
 
     def _batch(self, times: Ints, feeds: Sequence[Feed], watermark_ms: int | None) -> _Batch:
@@ -148,7 +150,7 @@ class RuleByKernel:
             valid,
         )
 
-    def _operands(self, frames: Mapping[str, Frame], size: int, *, is_asked: bool) -> tuple[Ints, Bytes]:
+    def _operands(self, frames: Frames, size: int, *, is_asked: bool) -> tuple[Ints, Bytes]:
         """Operands of the program besides the histories' answers; not computed for past rows."""
         operands = np.zeros((len(self._columns), size), np.int64)
         there = np.zeros((len(self._columns), size), np.uint8)
@@ -158,24 +160,14 @@ class RuleByKernel:
                 operands[at, frame.rows], there[at, frame.rows] = _operand(node, frame, self.groups[0].texts)
         return operands, there
 
-    def _tell(self, batch: _Batch, frames: Mapping[str, Frame]) -> None:
-        for at, group in enumerate(self.groups):
-            first = int(self._groups[at, layout.FIRST_OUT])
-            group.deliver(batch.out[first:], batch.valid[first:], frames)
+    def _tell(self, batch: _Batch, frames: Frames) -> None:
+        for group, out, valid in self._answered(batch):
+            group.deliver(out, valid, frames)
 
-    def _note_sums(self, batch: _Batch, frames: Mapping[str, Frame]) -> None:
-        """Note the sums that are missing for their size."""
-        for at, group in enumerate(self.groups):
-            if group.remarks.sums:
-                group.remarks.note_sums(batch.valid[int(self._groups[at, layout.FIRST_OUT]) :], batch.asks[at], frames)
-
-    def _values_at(self, batch: _Batch, row: int) -> Values:
-        """What all histories answered at a row."""
-        found: Values = {}
-        for at, group in enumerate(self.groups):
-            first = int(self._groups[at, layout.FIRST_OUT])
-            found |= values_at(group, batch.out[first:], batch.valid[first:], row)
-        return found
+    def _answered(self, batch: _Batch) -> Iterator[tuple[GroupState, Ints, Bytes]]:
+        """Each group with its answers, in the first of these rows."""
+        for group, first in zip(self.groups, self._groups[:, layout.FIRST_OUT].tolist(), strict=True):
+            yield group, batch.out[first:], batch.valid[first:]
 
     def _take_addresses(self) -> None:
         """Take down where heaps and links are that were moved; a heap moves when it grows or is restored."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from shroff.arrays import Bytes, Ints
 from shroff.features.computed import Computed
-from shroff.features.frames import Frame
+from shroff.features.frames import Frame, Frames
 from shroff.features.kernels.operations import ASKED, HIT, NO_HIT, UNKNOWN
 from shroff.features.online.group_remarks import this_fields
 from shroff.features.online.group_state import Feed, GroupState, LookRows
@@ -31,12 +31,12 @@ class RuleByRows(FrozenStruct):
     def run(
         self,
         times: Ints,
-        frames: Mapping[str, Frame],
+        frames: Frames,
         feeds: Sequence[Feed | None],
         watermark_ms: int | None,
         keys: Ints,
         answers: Bytes,
-    ) -> Callable[[Mapping[str, Frame]], None]:
+    ) -> Callable[[Frames], None]:
         """Answer each row; see `SinceFlag` for keys and answers. Gives what puts the histories' answers into frames."""
         now: Values = {}
         seen: list[Values] = []
@@ -64,12 +64,12 @@ class RuleByRows(FrozenStruct):
             group.remarks.note_missing(_answers(group, seen), asks, frames)
         return lambda frames: self._tell(seen, frames)
 
-    def _tell(self, seen: Sequence[Values], frames: Mapping[str, Frame]) -> None:
+    def _tell(self, seen: Sequence[Values], frames: Frames) -> None:
         for group in self.groups:
             group.deliver_answers(_answers(group, seen), frames)
 
 
-def condition(wanted: Computed, frames: Mapping[str, Frame], now: Values) -> Callable[[int], int]:
+def condition(wanted: Computed, frames: Frames, now: Values) -> Callable[[int], int]:
     """Evaluate the condition of one row, with the running aggregates in `now`."""
     asked: dict[int, tuple[Evaluate, int]] = {}
     for event in wanted.events & frames.keys():
@@ -92,7 +92,7 @@ def _step(
     if looked is not None:
 
         def look(row: int) -> None:
-            now.update(zip(group.group.aggregates, group.look_row(row, int(times[row]), *looked), strict=True))
+            now.update(zip(group.group.aggregates, group.look_row(row, int(times[row]), looked), strict=True))
 
         return look
     history = group.history

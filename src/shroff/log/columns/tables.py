@@ -60,7 +60,9 @@ class Way(FrozenStruct):
     format: str | None = None
 
 
-def rounds_of(definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way) -> Rounds:
+def rounds_of(
+    definitions: Definitions, computed: Sequence[Computed], lateness_ms: int, event: str, way: Way
+) -> Rounds[Any]:
     """The batch engine, to be given a history and closed: here, or on the cluster of the way."""
     given = definitions.events, computed, definitions.reference, lateness_ms
     if way.cluster is None:

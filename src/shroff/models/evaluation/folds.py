@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from msgspec import field
 
-from shroff.arrays import Bools, Floats, Ints
+from shroff.arrays import Bools, Floats, Ints, count_true
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import ModelSettings
@@ -219,13 +219,13 @@ def _report(recorded: RecordedDecisions, fold: Fold, rows: FoldRows, why: str) -
     return FoldReport(
         fold,
         len(rows.train.rows),
-        int(np.count_nonzero(rows.train.verdicts == FRAUD)),
+        count_true(rows.train.verdicts == FRAUD),
         len(rows.test.rows),
-        int(np.count_nonzero(rows.test.verdicts == FRAUD)),
+        count_true(rows.test.verdicts == FRAUD),
         rows.train.immature + rows.test.immature,
         rows.train.unclear + rows.test.unclear,
         rows.compromised,
-        int(np.count_nonzero(recorded.outcomes[rows.test.rows] == DECLINE)),
+        count_true(recorded.outcomes[rows.test.rows] == DECLINE),
         why,
     )
 
@@ -258,7 +258,7 @@ def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Ints) 
     theirs = judging.estimate(judging.judged([by.scores[part.rows] for part in judging.parts], by))
     differences = {name: difference(ours, theirs, name) for name in ours.by_name}
     rows = sum(len(part.rows) for part in judging.parts)
-    frauds = sum(int(np.count_nonzero(part.as_read.frauds)) for part in judging.parts)
+    frauds = sum(count_true(part.as_read.frauds) for part in judging.parts)
     return Compared(by.about, theirs.by_name, ours.by_name, differences, rows, frauds)
 
 
@@ -318,7 +318,7 @@ def _without_give_away(
 
 def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], champion: Baseline | None) -> list[str]:
     remarks = [f"Fold {number} has no model: {report.why}" for number, report in enumerate(reports, 1) if report.why]
-    declined = int(np.count_nonzero(given.recorded.outcomes[tested.rows] == DECLINE))
+    declined = count_true(given.recorded.outcomes[tested.rows] == DECLINE)
     if declined:
         share = declined / len(tested.rows)
         remarks.append(
@@ -334,7 +334,7 @@ def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], 
             "weights, except those that are one number a day."
         )
     if champion is not None and champion.since_ms is not None:
-        fair = int(np.count_nonzero(given.times_ms[tested.rows] >= champion.since_ms))
+        fair = count_true(given.times_ms[tested.rows] >= champion.since_ms)
         if fair < len(tested.rows):
             remarks.append(
                 f"{len(tested.rows) - fair:,} of {len(tested.rows):,} test rows lie before the end of the champion's "

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from shroff.arrays import Floats, Ints
+from shroff.arrays import NO_INTS, Floats, Ints, count_true
 from shroff.runtime.values import FrozenStruct
 
 TIMES = 200  # enough for ends of a 95 % interval to settle to about a tenth of its length
@@ -43,7 +43,7 @@ class Blocks(FrozenStruct):
 
 def key_blocks(keys: Sequence[Ints], entity: str = "") -> Blocks:
     """Blocks by key, the same over all folds; a row without a key (-1) is a block of its own."""
-    joined = np.concatenate([*keys, np.zeros(0, np.int64)])
+    joined = np.concatenate([*keys, NO_INTS])
     has_key = joined >= 0
     codes, of_key = np.unique(joined[has_key], return_inverse=True)
     blocks = np.empty(len(joined), np.int64)
@@ -56,7 +56,7 @@ def key_blocks(keys: Sequence[Ints], entity: str = "") -> Blocks:
         else "capacity names no entity, so rows count as independent, and intervals may be too short"
     )
     ends = np.cumsum([len(part) for part in keys])[:-1]
-    return Blocks(kind, why, tuple(np.split(blocks, ends)), len(codes) + int(np.count_nonzero(~has_key)))
+    return Blocks(kind, why, tuple(np.split(blocks, ends)), len(codes) + count_true(~has_key))
 
 
 def day_blocks(counts: Sequence[int]) -> Blocks:

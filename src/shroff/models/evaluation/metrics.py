@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.arrays import Bools, Floats, Ints, Ints8
+from shroff.arrays import Bools, Floats, Ints, Ints8, count_true
 from shroff.json_types import TextDict
 from shroff.models.evaluation.daily import found_in_budget
 from shroff.models.keys import at_cut_off
@@ -146,7 +146,7 @@ def measure(judged: Judged, terms: Terms, weights: Floats | None = None) -> dict
 
 def why_not(judged: Judged, terms: Terms) -> TextDict:
     """Reason for each metric that `measure` cannot compute."""
-    count, frauds = len(judged.rows), int(np.count_nonzero(judged.rows.frauds))
+    count, frauds = len(judged.rows), count_true(judged.rows.frauds)
     no_rows = "no test row has a verdict" if count == 0 else ""
     no_fraud = no_rows or ("no test row is a fraud" if frauds == 0 else "")
     no_genuine = no_rows or ("no test row is genuine" if frauds == count else "")

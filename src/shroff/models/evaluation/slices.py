@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from itertools import pairwise
 from statistics import NormalDist
@@ -12,7 +12,7 @@ from statistics import NormalDist
 import numpy as np
 from msgspec import field
 
-from shroff.arrays import Array, Bools, Floats, Ints
+from shroff.arrays import Array, Bools, Floats, Ints, count_true
 from shroff.models.evaluation.exploration import wilson
 from shroff.models.evaluation.intervals import BLOCKS_MIN, TIMES_MIN, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW, Judged, RowsOfFold, Terms, judge, measure
@@ -178,7 +178,7 @@ def _slice(
         name,
         value,
         len(rows),
-        int(np.count_nonzero(ours.rows.frauds)),
+        count_true(ours.rows.frauds),
         float(ours.scores.mean()),
         {metric: float(found[metric]) if np.isfinite(found[metric]) else None for metric in MEASURED},
         fall,
@@ -218,6 +218,6 @@ def _noise(ours: Judged, theirs: Judged, pooled: Pooled, rows: Ints, slices: int
     return float(NormalDist().inv_cdf(1 - 0.025 / max(slices, 1)) * defined.std(ddof=1)) if len(defined) > 1 else np.inf
 
 
-def _is_enough(frauds: Sequence[bool] | Bools) -> bool:
-    count = int(np.count_nonzero(frauds))
+def _is_enough(frauds: Bools) -> bool:
+    count = count_true(frauds)
     return FRAUDS_MIN <= count <= len(frauds) - FRAUDS_MIN

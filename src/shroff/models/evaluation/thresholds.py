@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from shroff.arrays import Floats, Ints, Ints8
+from shroff.arrays import Floats, Ints, Ints8, count_true
 from shroff.models.evaluation.cost_table import (
     DECIDING,
     Columns,
@@ -130,7 +130,7 @@ def thresholds(weighed: Weighed, terms: Terms, *, seed: int) -> Thresholds:
         now=now,
         days=days,
         reviews_most=round(float(by_day.max())),
-        days_over=int(np.count_nonzero(by_day > _room(terms, 1))),
+        days_over=count_true(by_day > _room(terms, 1)),
     )
 
 

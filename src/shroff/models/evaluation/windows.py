@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from shroff.arrays import Bools, Ints, Ints8
+from shroff.arrays import Bools, Ints, Ints8, count_true
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import Split
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, TrainingSet, labels_in_force
@@ -81,7 +81,7 @@ def rows_of(given: TrainingSet, fold: Fold, label_delay_ms: int, compromised_sin
     leave = known_fraud_keys(given, fold, compromised_since_ms)
     inside = in_window(given, fold.test_start_ms, fold.test_end_ms)
     test = _known_rows(given, inside[~leave[inside]], given.as_of_ms, label_delay_ms)
-    return FoldRows(train, test, int(np.count_nonzero(leave)))
+    return FoldRows(train, test, count_true(leave))
 
 
 def known_rows(given: TrainingSet, start_ms: int, end_ms: int, known_ms: int, label_delay_ms: int) -> KnownRows:
@@ -107,12 +107,12 @@ def _known_rows(given: TrainingSet, rows: Ints, known_ms: int, label_delay_ms: i
     is_unclear = is_open & has_label & ~is_immature
     verdicts = np.where(is_open, np.int8(GENUINE), verdicts)
     kept = ~(is_unclear | is_immature)
-    counts = int(np.count_nonzero(is_immature)), int(np.count_nonzero(is_unclear))
+    counts = count_true(is_immature), count_true(is_unclear)
     drawn = given.recorded.stands_for
     if drawn is None:
         return KnownRows(rows[kept], verdicts[kept], *counts)
     is_seen = drawn[rows] != 0
-    return KnownRows(rows[kept & is_seen], verdicts[kept & is_seen], *counts, int(np.count_nonzero(kept & ~is_seen)))
+    return KnownRows(rows[kept & is_seen], verdicts[kept & is_seen], *counts, count_true(kept & ~is_seen))
 
 
 def days_of(given: TrainingSet, fold: Fold) -> Ints:

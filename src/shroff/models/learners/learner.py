@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shroff.arrays import Floats, Ints8
+from shroff.arrays import Floats, Ints8, count_true
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import learners
@@ -91,11 +91,7 @@ def check_rows(learner: str, inputs: Sequence[Input], verdicts: Ints8) -> None:
 
     Raises: UsageError
     """
-    count, frauds, genuine = (
-        len(verdicts),
-        int(np.count_nonzero(verdicts == FRAUD)),
-        int(np.count_nonzero(verdicts == GENUINE)),
-    )
+    count, frauds, genuine = (len(verdicts), count_true(verdicts == FRAUD), count_true(verdicts == GENUINE))
     if not inputs:
         raise UsageError("the model has no inputs, so there is nothing to learn from.")
     if learner not in UNSUPERVISED and frauds + genuine < count:

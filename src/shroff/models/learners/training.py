@@ -15,7 +15,7 @@ import numpy as np
 from msgspec.json import encode as to_json
 from threadpoolctl import threadpool_limits
 
-from shroff.arrays import Floats, Ints, Ints8
+from shroff.arrays import Floats, Ints, Ints8, count_true
 from shroff.json_types import JsonObject, TextMapping
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.calibration import ISOLATION, NONE, Calibration, fit_calibration, uncalibrated
@@ -101,11 +101,11 @@ def train(
     rows, verdicts = in_time_order(given, known)
     check_rows(settings.learner, given.inputs, verdicts)
     kept = thinned(verdicts, settings.negatives_kept, settings.seed)
-    genuine, left = (int(np.count_nonzero(part == GENUINE)) for part in (verdicts, verdicts[kept]))
+    genuine, left = (count_true(part == GENUINE) for part in (verdicts, verdicts[kept]))
     share = left / max(genuine, 1)
     rows, verdicts = rows[kept], verdicts[kept]
     inputs = [input_.take(rows) for input_ in given.inputs]
-    frauds = int(np.count_nonzero(verdicts == FRAUD))
+    frauds = count_true(verdicts == FRAUD)
     stop = last_part(verdicts)
     told = dict(parameters)
     calibration = Calibration(ISOLATION) if settings.learner in UNSUPERVISED else Calibration()

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from shroff.arrays import Floats, Floats32
+from shroff.arrays import Floats, Floats32, count_true
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import spans
@@ -127,7 +127,7 @@ def _alike(rows: TrainingRows) -> Floats:
     that tree by tree, a forest cannot.
     """
     frauds = rows.frauds > 0
-    count = int(np.count_nonzero(frauds[: rows.stop]))
+    count = count_true(frauds[: rows.stop])
     return np.where(frauds, (rows.stop - count) / max(count, 1), 1.0)
 
 

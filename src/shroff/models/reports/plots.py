@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from shroff.arrays import Bools, Floats
+from shroff.arrays import Bools, Floats, count_true
 from shroff.models.evaluation.folds import Evaluation
 from shroff.models.evaluation.metrics import Bin, precision_by_recall
 from shroff.models.evaluation.thresholds import Thresholds
@@ -111,7 +111,7 @@ def _distribution(scores: Floats, frauds: Bools) -> Markup:
     lines, top = [], 0.0
     for name, mine, kind in (("genuine", ~frauds, MARK), ("fraud", frauds, FRAUD)):
         counts, _ = np.histogram(np.clip(scores[mine], _SCORE_LEAST, 1.0), edges)
-        shares = 100.0 * counts / max(int(np.count_nonzero(mine)), 1)
+        shares = 100.0 * counts / max(count_true(mine), 1)
         top = max(top, float(shares.max()))
         lines.append(ChartLine(name, *steps_of(edges, shares), kind))
     y = ChartAxis("% of its kind", 0, top * 1.05 or 1.0)

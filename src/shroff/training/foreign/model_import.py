@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from shroff.arrays import Floats
+from shroff.arrays import Floats, count_true
 from shroff.errors import RegistryError, UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
@@ -136,7 +136,7 @@ class ImportedModel(FrozenStruct):
         if self.until_ms is not None:
             is_new = rows.times_ms[places] >= self.until_ms
             places, verdicts = places[is_new], verdicts[is_new]
-        frauds = int(np.count_nonzero(verdicts == FRAUD))
+        frauds = count_true(verdicts == FRAUD)
         if frauds < FRAUDS_LAST_MIN:
             raise UsageError(
                 f"there are {frauds} frauds to calibrate by, and {FRAUDS_LAST_MIN} are needed; do not calibrate it"

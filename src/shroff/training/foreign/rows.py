@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shroff.arrays import Floats
+from shroff.arrays import Floats, count_true
 from shroff.errors import UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.raw_values import RawDuration
@@ -173,7 +173,7 @@ def check_rows(
     allowed = TOLERANCES[rows.answer] if tolerance is None else tolerance
     found = _answers(rows.columns, rows.answer, foreign, model)
     off = _off(found, rows)
-    wrong = int(np.count_nonzero(~(off <= allowed)))
+    wrong = count_true(~(off <= allowed))
     if wrong:
         at = int(np.argmax(np.where(np.isnan(off), np.inf, off)))
         reasons = " ".join([_reason(rows, foreign, model, allowed), *rows.unknown])

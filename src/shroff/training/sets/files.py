@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.json import encode as to_json
 
 import shroff
+from shroff.arrays import count_true
 from shroff.errors import StorageError
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
@@ -112,7 +113,7 @@ def _manifest(
     in_force = labels_in_force(made.labels, made.shape.as_of_ms, rows)
     verdicts = made.labels.verdicts[in_force[in_force >= 0]]
     is_young = made.times_ms > made.shape.as_of_ms - settings.label_delay_ms
-    immature = int(np.count_nonzero((in_force < 0) & is_young))
+    immature = count_true((in_force < 0) & is_young)
     found = definitions.versions
     meanings = {
         input_.name: meaning_of(input_.node, settings.event, definitions.events, definitions.features.get)
@@ -127,9 +128,9 @@ def _manifest(
         source=_made_of(source),
         seqs=(seen.first, seen.last),
         rows=rows,
-        fraud=int(np.count_nonzero(verdicts == FRAUD)),
-        genuine=int(np.count_nonzero(verdicts == GENUINE)),
-        unclear=int(np.count_nonzero(verdicts == NOT_KNOWN)),
+        fraud=count_true(verdicts == FRAUD),
+        genuine=count_true(verdicts == GENUINE),
+        unclear=count_true(verdicts == NOT_KNOWN),
         immature=immature,
         unlabelled=rows - len(verdicts) - immature,
         label_rows=len(made.labels.rows),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 import numpy as np
 
-from shroff.arrays import Ints
+from shroff.arrays import NO_INTS, Ints
 from shroff.engine.exploration import DRAWS
 from shroff.engine.stored import stored
 from shroff.log.history import Control
@@ -35,7 +35,7 @@ class RecordedRows:
 
     def __init__(self, log: Log | None) -> None:
         self._log = log
-        self._places, self._outcomes = np.zeros(0, np.int64), np.zeros(0, np.int8)
+        self._places, self._outcomes = NO_INTS, np.zeros(0, np.int8)
         self._decisions, self._hits = _ByPlace[DecisionRow](iter(())), _ByPlace[HitRow](iter(()))
         if log is None:
             return

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shroff.arrays import Floats, Ints
+from shroff.arrays import NO_INTS, Floats, Ints
 from shroff.engine.decision import is_drawn
 from shroff.engine.exploration import APPROVED
 from shroff.engine.stored import decision_of
@@ -52,7 +52,6 @@ EXACT_MAX = 1 << 52  # up to which each sum of whole numbers is exact in a float
 ENGINES = ("batch", "online")
 VERDICT_TEXTS = {code: text for text, code in VERDICT_CODES.items()}
 _VERDICTS = tuple(VERDICT_CODES)
-_NO_WORDS = np.zeros(0, np.int64)
 
 
 class SetShape(FrozenStruct):
@@ -209,7 +208,7 @@ class _Maker:
             part if not isinstance(part, Coded) else part.codes if is_one else self._codes.of_coded(part)
             for part in self._keys
         ]
-        return _in_order_of_appearance(np.concatenate([_NO_WORDS, *codes]))
+        return _in_order_of_appearance(np.concatenate([NO_INTS, *codes]))
 
     def _columns(self, frame: Frame, way: Way) -> dict[str, pa.Array]:
         """Features computed at the events of a piece, by the names of the set's columns."""
@@ -232,9 +231,9 @@ class _Maker:
         import pyarrow as pa
 
         ids = pa.chunked_array(self._ids, pa.string())
-        times_ms = np.concatenate([_NO_WORDS, *self._times_ms])
+        times_ms = np.concatenate([NO_INTS, *self._times_ms])
         labels, keys, fold = self._labels.of_rows(ids, times_ms), self._all_keys(), self._shape.fold
-        drawn, roles = stands_for(self._log, np.concatenate([_NO_WORDS, *self._seqs]), labels), None
+        drawn, roles = stands_for(self._log, np.concatenate([NO_INTS, *self._seqs]), labels), None
         if fold is not None:
             roles = roles_of(self._settings, self._as_of_ms, fold, times_ms, keys, labels, drawn)
         tables = self._tables(pieces, ids, times_ms, keys, labels, roles)
@@ -252,7 +251,7 @@ class _Maker:
         import pyarrow as pa
 
         schema, first = self._shape.schema, 0
-        seqs = np.concatenate([_NO_WORDS, *self._seqs])
+        seqs = np.concatenate([NO_INTS, *self._seqs])
         in_force = labels_in_force(labels, self._as_of_ms, len(times_ms))
         # The verdict of each label as its place in `_VERDICTS`
         found = np.zeros(len(labels.verdicts), np.int8)

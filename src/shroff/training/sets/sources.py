@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shroff.arrays import Ints
+from shroff.arrays import NO_INTS, Ints
 from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.intake import Intake
@@ -72,7 +72,7 @@ def _log_frames(log: LogReader, definitions: Definitions, event: str, upto: int 
     for piece in log_columns(log, definitions, upto):
         frame = piece.frames.get(event)
         ids = pa.array([], pa.string()) if frame is None else ids_of(frame)
-        seqs = np.zeros(0, np.int64) if frame is None else piece.after + frame.rows + 1
+        seqs = NO_INTS if frame is None else piece.after + frame.rows + 1
         yield FeatureEvents(piece.frames, piece.size, ids, seqs)
 
 
@@ -179,7 +179,7 @@ def _some(
         for name, frame in events.frames.items()
         if len(places[name])
     }
-    mine = places.get(event, np.zeros(0, np.int64))
+    mine = places.get(event, NO_INTS)
     return FeatureEvents(frames, size, events.ids.take(pa.array(mine)), events.seqs[mine])
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 from shroff.errors import UsageError, nearest
 from shroff.features.computed import Computed
-from shroff.features.definitions import stacked, wanted_features
+from shroff.features.definitions import wanted_features
 from shroff.language.expression import Node
 from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.project.definitions import Definitions
+from shroff.project.dependency_hash import read_by
 from shroff.runtime.values import FrozenStruct
 
 _INPUT = "model input"
@@ -70,13 +71,7 @@ def _named(prefix: str, wanted: Iterable[ModelInput], at: frozenset[str]) -> tup
 def features_read(definitions: Definitions, event: str, nodes: list[Node]) -> tuple[Computed, ...]:
     """The features that expressions read at an event, and those that they read, in their order."""
     features = definitions.features
-    here: set[str] = set()
-    asked = [name for node in nodes for name in stacked(node)]
-    while asked:
-        name = asked.pop()
-        if name in features and name not in here:
-            here.add(name)
-            asked += stacked(features[name].node)
+    here = read_by(nodes, features.get).features
     mine = {name: feature for name, feature in features.items() if name in here}
     elsewhere = wanted_features(mine, nodes)
     return tuple(
