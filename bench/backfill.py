@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from bench.machine import describe, write_result
 from shroff.features.batch import backfill as backfill_module
-from shroff.features.batch.backfill import backfill
+from shroff.features.batch.backfill import Backfill
 from shroff.features.batch.backfill_cells import Run
 from shroff.features.online.window_state import HistoryPlan, Query, Series
 
@@ -94,7 +94,7 @@ def ours(payments: Payments, threads: int) -> list[tuple[NDArray[np.int64], NDAr
     values = payments.amounts.reshape(1, -1)
     kept = np.ones(values.shape, np.uint8)
     return [
-        backfill(PLAN, payments.times, key, key, values, kept, lateness_ms=DAY_MS, threads=threads)
+        Backfill(PLAN, payments.times, key, key, values, kept, lateness_ms=DAY_MS, threads=threads).answer(len(key))
         for key in payments.keys.values()
     ]
 

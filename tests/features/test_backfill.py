@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 from shroff.features.batch import backfill as module
-from shroff.features.batch.backfill import Backfill, backfill
+from shroff.features.batch.backfill import Backfill
 from shroff.features.batch.backfill_cells import Order, sort_by_key
 from shroff.features.online.window_state import FUNCTIONS, HistoryPlan, Query, Series, WindowState
 from shroff.language.aggregates import AGGREGATES
 from shroff.runtime.values import replace
+from tests.support.whole_history import backfill
 
 MONEY = Series(sums=True, squares=True, order=True, ends=True, values=True, scale=100)
 LARGEST = 10**15

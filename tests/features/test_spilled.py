@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from shroff.features.batch.columns import Chunk, ChunkFrame
-from shroff.features.cluster.exchange import looked_rows, unpacked_fields
 from shroff.features.cluster.spilled import Spilled
 from shroff.features.frames import Coded, Dictionary
 from shroff.language.columns import Column
@@ -57,12 +55,6 @@ def test_a_stretch_keeps_the_dictionary_that_still_grows(queue: Spilled):
     assert frame.columns["amount"].valid.tolist() == [True, False]
 
 
-def test_texts_of_arrow_come_back_without_what_they_were_cut_from(queue: Spilled):
-    queue.append(pa.array(["a", None, "ü", "d"])[1:3])
-
-    assert queue.popleft().to_pylist() == [None, "ü"]
-
-
 def test_items_come_in_their_order_and_the_first_can_be_looked_at(queue: Spilled):
     for number in range(3):
         queue.append((np.full(4, number),))
@@ -73,14 +65,3 @@ def test_items_come_in_their_order_and_the_first_can_be_looked_at(queue: Spilled
     queue.append((np.full(1, 9),))
     assert [queue.popleft()[0][0] for _ in range(2)] == [2, 9]
     assert len(queue) == 0
-
-
-def test_fields_that_are_looked_at_keep_their_values_on_the_way():
-    item = {"wide": 2**80, "text": "ü", "real": -0.0, "none": None, "yes": True}
-    this = {"small": -(2**63), "f of": 7}
-
-    rows = looked_rows(4, np.array([10, 20]), ([3, -1], [-1, -1], {0: item}, {0: this}))
-
-    assert rows.rows.tolist() == [4]
-    assert rows.looked is not None
-    assert repr(unpacked_fields(rows.looked[0])) == repr((item, this))

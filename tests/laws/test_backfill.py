@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shroff.features.batch.backfill import Backfill, backfill
+from shroff.features.batch.backfill import Backfill
 from shroff.features.online.window_state import HistoryPlan, Query, WindowState
 from shroff.language.aggregates import AGGREGATES, State
 from shroff.runtime.values import replace
@@ -29,6 +29,7 @@ from tests.laws.rows import (
     made_up_rows,
 )
 from tests.support.effort import some, times
+from tests.support.whole_history import backfill
 
 SHORT = [
     {"length_ms": 40},

@@ -44,7 +44,7 @@ def few_rows_at_a_time():
         yield
 
 
-def bits_by(engine: Rounds, definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int]) -> Found:
+def bits_by(engine: Rounds[Any], definitions: Definitions, history: Sequence[LogEvent], sizes: Sequence[int]) -> Found:
     """Of each type and feature all values, floats as their 64 bits, and which are there."""
     found: Found = {}
     with closing(engine):
@@ -217,7 +217,7 @@ def test_a_process_that_does_not_see_the_folder_says_so(tmp_path: Path):
 def test_a_process_that_cannot_read_there_says_so(tmp_path: Path):
     with pytest.raises(StorageError, match=r"cannot read and write in .*No such file or directory; look for room"):
         answer_part(
-            GroupPartition(str(tmp_path), (("group-0", Work(1, 0, HistoryPlan((), ()))),), 0, 1, partitioned._VERSION)
+            GroupPartition(str(tmp_path), (("group-0", Work(HistoryPlan((), ()), 0)),), 0, 1, partitioned._VERSION)
         )
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import chain
-from typing import Any
 
 from shroff.features.computed import Computed, score_name
 from shroff.features.online.window_state import NEEDS, HistoryPlan, Query, Series
@@ -31,6 +30,7 @@ from shroff.language.expression import (
     conjuncts,
     is_pair,
     reads_this,
+    rewritten,
     walk,
 )
 from shroff.language.types import BOOLEAN, INTEGER, REAL
@@ -212,20 +212,17 @@ def _stage(aggregate: Aggregate, stages: Mapping[str, int]) -> int:
     return max((stages.get(name, -1) + 1 for name in read), default=0)  # one that is nowhere computed is missing
 
 
-def _shares_as_quotients(node: Any) -> Any:
+def _shares_as_quotients(node: Node) -> Node:
     """The node with each share under a pair key as one count by another.
 
     The pair's history has the events of the pair only, and a share is of all events.
     """
-    if not isinstance(node, Node):
-        return tuple(_shares_as_quotients(part) for part in node) if isinstance(node, tuple) else node
-    if isinstance(node, Aggregate):
-        if AGGREGATES[node.function].state != "events" or not split(node.condition).pairs or _is_look(node):
-            return node
-        part = replace(node, type=INTEGER, function=COUNT)
-        return Arithmetic(REAL, "/", part, replace(part, condition=None))
-    changed = {name: _shares_as_quotients(getattr(node, name)) for name in node.__struct_fields__}
-    return type(node)(**changed)
+    quotients = dict[Node, Node]()
+    for share in aggregates(node):
+        if AGGREGATES[share.function].state == "events" and split(share.condition).pairs and not _is_look(share):
+            part = replace(share, type=INTEGER, function=COUNT)
+            quotients[share] = Arithmetic(REAL, "/", part, replace(part, condition=None))
+    return rewritten(node, quotients)
 
 
 def _is_look(aggregate: Aggregate) -> bool:

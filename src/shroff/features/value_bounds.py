@@ -26,7 +26,7 @@ _KINDS: Final[Mapping[str, Bounds]] = {
     "time": _TIMES,
     "duration": WORD,
 }
-_SMALL = "length digits entropy distance hour minute weekday day day_of_month month".split()
+_SMALL = ("length", "digits", "entropy", "distance", "hour", "minute", "weekday", "day", "day_of_month", "month")
 _CALLS: Final[Mapping[str, Bounds]] = {**dict.fromkeys(_SMALL, _FEW), "time": _TIMES}
 
 

@@ -29,48 +29,24 @@ ROWS_PER_TASK = 1 << 15
 ROWS_TOGETHER = 1 << 20  # whose records are held at the same time; windows are found anew for each such piece
 
 
-def backfill(
-    plan: HistoryPlan,
-    times: Ints,
-    insert_keys: Ints,
-    query_keys: Ints,
-    values: Ints,
-    kept: Bytes,
-    *,
-    lateness_ms: int,
-    threads: int,
-    watermark_ms: int | None = None,
-) -> Answers:
-    """Answer the queries at each row of a history that starts from nothing: rows in log order.
+class Backfill:
+    """The answers of a plan over a history that starts from nothing, piece by piece in log order.
 
-    The columns and the results are those of one `WindowState.run` over all rows.
+    The columns and the results are those of one `WindowState.run` over all rows. It reads the given arrays until the
+    last piece. Not safe for use by several threads at once.
 
     Args:
-        lateness_ms: How far a row that asks may be behind the greatest time of those before
-            it; rows that ask nobody may have any time, and do not move that time.
+        lateness_ms: How far a row that asks may be behind the greatest time of those before it; rows that ask nobody
+            may have any time, and do not move that time.
         threads: Threads that compute, one at least.
-        watermark_ms: The greatest time before the first row; None: there was none.
 
-    Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile
-    O(log n) for n cells of a key; a late row a step for each younger cell of its key, and with
-    distinct or quantile all rows of its key what `WindowState.run` costs. Memory
-    beside the result: 20 bytes per row, 29 per key, 8 to 56 per row and series, 8 for each of a window's
-    values (count, sum, ...) of a million rows at a time, and per thread 4 for each window
-    and extreme of each row of its largest key.
-    """
-    columns = (times, insert_keys, query_keys, values, kept)
-    whole = Backfill(plan, *columns, lateness_ms=lateness_ms, threads=threads, watermark_ms=watermark_ms)
-    return whole.answer(len(times))
-
-
-class Backfill:
-    """The answers of a plan over a history piece by piece, in log order, so that not all are held at once.
-
-    Takes what `backfill` takes, and reads its arrays until the last piece. Not safe for use
-    by several threads at once.
-
-    Cost: that of `backfill`, and for each piece a step for each of its rows, whatever the number of all keys; the
-    cells of a window that began before a piece are looked up anew once for each key in it.
+    Cost: amortised O(1) per row and query, whatever the number of cells in a window; quantile O(log n) for n cells of a
+        key; a late row a step for each younger cell of its key, and with distinct or quantile all rows of its key what
+        `WindowState.run` costs. For each piece a step for each of its rows, whatever the number of all keys; the cells
+        of a window that began before a piece are looked up anew once for each key in it.
+    Memory: beside the result 20 bytes per row, 29 per key, 8 to 56 per row and series, 8 for each of a window's values
+        (count, sum, ...) of a million rows at a time, and per thread 4 for each window and extreme of each row of its
+        largest key.
     """
 
     def __init__(
@@ -84,7 +60,6 @@ class Backfill:
         *,
         lateness_ms: int,
         threads: int,
-        watermark_ms: int | None = None,
     ) -> None:
         check_plan(plan)
         assert threads >= 1
@@ -106,7 +81,6 @@ class Backfill:
             *(self._times, self._inserts, self._asks, self._values, self._flags),
             lateness_ms=lateness_ms,
             parts=threads,
-            watermark_ms=watermark_ms,
         )
 
     def answer(self, rows: int) -> Answers:

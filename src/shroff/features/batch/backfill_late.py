@@ -30,7 +30,6 @@ class LateKeys:
         *,
         lateness_ms: int,
         parts: int,
-        watermark_ms: int | None,
     ) -> None:
         self._times, self._inserts, self._asks = times, inserts, asks
         self._values, self._kept = values, kept
@@ -45,7 +44,7 @@ class LateKeys:
         for part in range(used):
             self._codes[part, keys[deal == part]] = np.arange(np.count_nonzero(deal == part))
         self._histories = [WindowState(plan, lateness_ms=lateness_ms) for _ in range(used)]
-        self._watermarks_ms = [NEVER_MS if watermark_ms is None else watermark_ms] * used
+        self._watermarks_ms = [NEVER_MS] * used
 
     @property
     def parts(self) -> range:

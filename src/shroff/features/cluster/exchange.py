@@ -19,9 +19,7 @@ import numpy as np
 
 from shroff.arrays import Array, Bytes, Ints, Ints32
 from shroff.errors import StateError
-from shroff.features.online.group_state import Feed, LookRows
-from shroff.features.online.scan_state import Fields
-from shroff.features.online.value_codec import pack, unpack
+from shroff.features.online.group_state import Feed
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.values import FrozenStruct
 
@@ -35,11 +33,7 @@ HEAD = ("row", "time", "insert", "ask")
 
 
 class Rows(FrozenStruct):
-    """Rows of a group in log order: positions in the history, times, key codes (-1: none), and columns.
-
-    `values` and `kept` are those of a `Feed`. Of a group whose conditions plain Python evaluates, `looked` has
-    instead what is read of the event that enters and of the one that asks, for each row.
-    """
+    """Rows of a group in log order: positions in the history, times, key codes (-1: none), and columns of a `Feed`."""
 
     rows: Ints
     times: Ints
@@ -47,16 +41,14 @@ class Rows(FrozenStruct):
     asks: Ints
     values: Ints
     kept: Bytes
-    looked: tuple[bytes, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def take(self, at: Any) -> Rows:
         """The rows at these positions."""
-        looked = None if self.looked is None else tuple(self.looked[row] for row in at.tolist())
         heads = self.rows[at], self.times[at], self.inserts[at], self.asks[at]
-        return Rows(*heads, self.values[:, at], self.kept[:, at], looked)
+        return Rows(*heads, self.values[:, at], self.kept[:, at])
 
 
 def fed_rows(first: int, times: Ints, fed: Feed) -> Rows:
@@ -64,15 +56,6 @@ def fed_rows(first: int, times: Ints, fed: Feed) -> Rows:
     own = np.flatnonzero((fed.inserts >= 0) | (fed.asks >= 0))
     kept = fed.kept.astype(np.uint8, copy=False)
     return Rows(first + own, times[own], fed.inserts[own], fed.asks[own], fed.values[:, own], kept[:, own])
-
-
-def looked_rows(first: int, times: Ints, looked: LookRows) -> Rows:
-    """The same of a group whose conditions plain Python evaluates."""
-    inserts, asks = np.array(looked[0], np.int64), np.array(looked[1], np.int64)
-    own = np.flatnonzero((inserts >= 0) | (asks >= 0))
-    read = tuple(_packed_fields(looked[2].get(row, {}), looked[3].get(row, {})) for row in own.tolist())
-    nothing = np.zeros((0, len(own)), np.int64)
-    return Rows(first + own, times[own], inserts[own], asks[own], nothing, nothing.astype(np.uint8), read)
 
 
 def joined_rows(parts: Sequence[Rows]) -> Rows:
@@ -84,10 +67,7 @@ def joined_rows(parts: Sequence[Rows]) -> Rows:
 
     heads = joined("rows"), joined("times"), joined("inserts"), joined("asks")
     values, kept = (np.concatenate([getattr(rows, name) for rows in parts], axis=1) for name in ("values", "kept"))
-    has_looked = parts[0].looked is not None
-    return Rows(
-        *heads, values, kept, tuple(look for part in parts for look in part.looked or ()) if has_looked else None
-    )
+    return Rows(*heads, values, kept)
 
 
 def parted(rows: Rows, partitions: int) -> list[Rows]:
@@ -108,7 +88,7 @@ def parted(rows: Rows, partitions: int) -> list[Rows]:
             np.where(_partition(codes, partitions) == part, codes // partitions, -1)
             for codes in (mine.inserts, mine.asks)
         )
-        found.append(Rows(mine.rows, mine.times, inserts, asks, mine.values, mine.kept, mine.looked))
+        found.append(Rows(mine.rows, mine.times, inserts, asks, mine.values, mine.kept))
     return found
 
 
@@ -122,9 +102,8 @@ class RowsWriter:
     Memory: `ROWS` rows. Disk: before compression 32 bytes a row, and 9 for each of its values.
     """
 
-    def __init__(self, path: Path, partitions: int, width: int, *, is_looked: bool) -> None:
-        self._path, self._partitions, self._is_looked = path, partitions, is_looked
-        self._schema = _schema(HEAD, width, is_binary=is_looked)
+    def __init__(self, path: Path, partitions: int, width: int) -> None:
+        self._path, self._partitions, self._schema = path, partitions, _schema(HEAD, width)
         self._waiting: list[Rows] = []
         self._writer: Any = None
 
@@ -146,8 +125,7 @@ class RowsWriter:
         if self._writer is None:
             self._writer = _new_file(self._path, self._schema)
         for part in parted(joined_rows(self._waiting), self._partitions):
-            columns: list[Any] = [part.rows, part.times, part.inserts, part.asks]
-            columns += [part.looked] if self._is_looked else [*part.values, *part.kept]
+            columns = [part.rows, part.times, part.inserts, part.asks, *part.values, *part.kept]
             self._writer.write_batch(_batch(columns, self._schema))
         self._waiting = []
 
@@ -160,41 +138,33 @@ def read_rows(path: Path, part: int, partitions: int) -> Iterator[Rows]:
         for at in range(part, file.num_record_batches, partitions):
             batch = file.get_batch(at)
             rows, times, inserts, asks = (_numbers(batch.column(number)) for number in range(len(HEAD)))
-            heads, columns = (rows, times, inserts, asks), batch.columns[len(HEAD) :]
-            if file.schema.names[-1] == "looked":
-                nothing = np.zeros((0, batch.num_rows), np.int64)
-                yield Rows(*heads, nothing, nothing.astype(np.uint8), tuple(columns[0].to_pylist()))
-                continue
-            yield Rows(*heads, *_matrices(columns, batch.num_rows))
+            yield Rows(rows, times, inserts, asks, *_matrices(batch.columns[len(HEAD) :], batch.num_rows))
 
 
 class PartitionAnswers(FrozenStruct):
-    """The answers at some rows of a partition: of kernels, or as values."""
+    """The answers at some rows of a partition."""
 
     rows: Ints
     out: Ints
     valid: Bytes
-    values: tuple[bytes, ...] | None = None
+
+    def take(self, at: slice) -> PartitionAnswers:
+        """Those of these rows."""
+        return PartitionAnswers(self.rows[at], self.out[:, at], self.valid[:, at])
 
 
-def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers], *, is_looked: bool) -> int:
+def write_answers(path: Path, width: int, answers: Iterator[PartitionAnswers]) -> int:
     """Write the answers of a partition, whole under their name or not there; gives how many rows have one.
 
     A cluster may compute a partition twice: both write the same, and one of the files stays.
     """
     unfinished = path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
-    schema, count = _schema(("row",), width, is_binary=is_looked), 0
+    schema, count = _schema(("row",), width), 0
     with whole_file(path, unfinished, is_durable=False), closing(_new_file(unfinished, schema)) as writer:
         for answer in answers:
             for first in range(0, len(answer.rows), ANSWER_ROWS):
-                some = slice(first, first + ANSWER_ROWS)
-                columns: list[Any] = [answer.rows[some]]
-                columns += (
-                    [answer.values[some]]
-                    if answer.values is not None
-                    else [*answer.out[:, some], *answer.valid[:, some]]
-                )
-                writer.write_batch(_batch(columns, schema))
+                some = answer.take(slice(first, first + ANSWER_ROWS))
+                writer.write_batch(_batch([some.rows, *some.out, *some.valid], schema))
             count += len(answer.rows)
     return count
 
@@ -212,9 +182,9 @@ class JoinedAnswers:
             while (waiting := self._next[at]) is not None:
                 count = int(np.searchsorted(waiting.rows, end))
                 if count:
-                    yield _some(waiting, slice(0, count))
+                    yield waiting.take(slice(0, count))
                 if count < len(waiting.rows):
-                    self._next[at] = _some(waiting, slice(count, None))
+                    self._next[at] = waiting.take(slice(count, None))
                     break
                 self._next[at] = next(part, None)
 
@@ -235,40 +205,17 @@ def _read_answers(path: Path) -> Any:
     with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as file:
         for at in range(file.num_record_batches):
             batch = file.get_batch(at)
-            rows = _numbers(batch.column(0))
-            if file.schema.names[-1] == "looked":
-                nothing = np.zeros((0, len(rows)), np.int64)
-                yield PartitionAnswers(rows, nothing, nothing.astype(np.uint8), tuple(batch.column(1).to_pylist()))
-            else:
-                yield PartitionAnswers(rows, *_matrices(batch.columns[1:], len(rows)))
-
-
-def _some(answers: PartitionAnswers, some: slice) -> PartitionAnswers:
-    values = None if answers.values is None else answers.values[some]
-    return PartitionAnswers(answers.rows[some], answers.out[:, some], answers.valid[:, some], values)
-
-
-def _packed_fields(item: Fields, this: Fields) -> bytes:
-    """Fields read of an event that enters a window, and of an event that queries one, by name."""
-    return pack([list(item), list(item.values()), list(this), list(this.values())])
-
-
-def unpacked_fields(packed: bytes) -> tuple[Fields, Fields]:
-    """The fields of the event that enters, and of the one that asks."""
-    names, values, this_names, this_values = unpack(packed)
-    return dict(zip(names, values, strict=True)), dict(zip(this_names, this_values, strict=True))
+            yield PartitionAnswers(_numbers(batch.column(0)), *_matrices(batch.columns[1:], batch.num_rows))
 
 
 # ---- Arrow
 
 
-def _schema(head: Sequence[str], width: int, *, is_binary: bool) -> pa.Schema:
+def _schema(head: Sequence[str], width: int) -> pa.Schema:
     import pyarrow as pa
 
-    fields = [pa.field(name, pa.int64()) for name in head]
-    if is_binary:
-        return pa.schema([*fields, pa.field("looked", pa.binary())])
-    fields += [pa.field(f"value_{at}", pa.int64()) for at in range(width)]
+    names = [*head, *(f"value_{at}" for at in range(width))]
+    fields = [pa.field(name, pa.int64()) for name in names]
     return pa.schema([*fields, *(pa.field(f"kept_{at}", pa.uint8()) for at in range(width))])
 
 

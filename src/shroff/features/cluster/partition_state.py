@@ -9,6 +9,7 @@ stands on the aggregates, of one entity or several, is computed where the answer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 from zlib import crc32
 
@@ -169,7 +170,8 @@ def check_keyed(computed: Sequence[Computed]) -> None:
                     f"{feature.asker} looks by 'via' at events of other keys, so it cannot be partitioned by key. "
                     "One process decides it: 'shroff verify'."
                 )
-            for inner in _stacked(aggregate, features):
+            within = _read_within([aggregate], features)
+            for inner in chain.from_iterable(aggregates(features[name].node) for name in within):
                 if inner.entity != aggregate.entity or aggregate.matching is not None:
                     raise UsageError(
                         f"{feature.asker} aggregates a feature of {inner.entity} over the events of "
@@ -201,12 +203,6 @@ def _plan_of(plan: Plan, entity: str) -> Plan:
 
 def _asked(plan: Plan, event: str) -> list[Aggregate]:
     return [aggregate for group in plan.groups if event in group.asked_at for aggregate in group.aggregates]
-
-
-def _stacked(aggregate: Aggregate, features: Mapping[str, Computed]) -> Iterator[Aggregate]:
-    """The aggregates in the features that an aggregate reads of the events that it is over."""
-    for name in _read_within([aggregate], features):
-        yield from aggregates(features[name].node)
 
 
 def _read_within(nodes: Sequence[Node], features: Mapping[str, Computed]) -> set[str]:

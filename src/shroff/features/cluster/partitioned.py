@@ -34,9 +34,7 @@ from shroff.features.cluster.exchange import (
     RowsWriter,
     fed_rows,
     joined_rows,
-    looked_rows,
     read_rows,
-    unpacked_fields,
     write_answers,
 )
 from shroff.features.cluster.spilled import Spilled
@@ -45,10 +43,7 @@ from shroff.features.frames import Frames
 from shroff.features.online.engine import SWEEP_A_BATCH, SWEEP_A_ROW
 from shroff.features.online.group_keys import SharedCodes
 from shroff.features.online.group_state import GroupState
-from shroff.features.online.scan_state import ScanState
-from shroff.features.online.value_codec import pack, unpack
 from shroff.features.online.window_state import HistoryPlan, WindowState
-from shroff.language.expression import Aggregate
 from shroff.language.row import Reference
 from shroff.runtime.values import FrozenStruct
 
@@ -83,16 +78,10 @@ class Cluster(FrozenStruct):
 
 
 class Work(FrozenStruct):
-    """How a group is computed: by a kernel's plan, or event by event in plain Python.
+    """How a group is computed."""
 
-    Only the latter reads the aggregates and what they look things up in.
-    """
-
-    width: int
+    plan: HistoryPlan
     lateness_ms: int
-    plan: HistoryPlan | None
-    aggregates: tuple[Aggregate, ...] = ()
-    reference: Reference | None = None
 
 
 class GroupPartition(FrozenStruct):
@@ -124,9 +113,9 @@ class Partitioned(Rounds["_Exchanged"]):
     Args:
         spill: The folder for all files, which every process of the cluster must see.
 
-    Memory here: the different keys and texts, a piece of the results, and the windows of aggregates with `via`, which
-    are answered here; in each process
-    of the cluster what `Backfill` takes for a partition of the largest group.
+    Memory here: the different keys and texts, a piece of the results, and the windows of aggregates with `via` and of
+    those that no kernel can take, which are answered here; in each process of the cluster what `Backfill` takes for a
+    partition of the largest group.
     """
 
     def __init__(
@@ -146,22 +135,13 @@ class Partitioned(Rounds["_Exchanged"]):
         self._queues = ExitStack()
         super().__init__(events, computed, reference, also)
         codes = SharedCodes()
-        self._here = [
-            GroupState(group, int(lateness_ms), codes, events, reference)
-            for group in self._plan.groups
-            if group.key.via is not None  # it looks past the key, so past a partition
-        ]
-        self._feeds = [
-            _Exchanged(
-                GroupState(group, lateness_ms, codes, events, reference, is_fed_only=True),
-                Path(self._folder.name) / f"group-{number}",
-                cluster.partitions,
-                lateness_ms,
-                reference,
-            )
-            for number, group in enumerate(self._plan.groups)
-            if group.key.via is None
-        ]
+        for number, group in enumerate(self._plan.groups):
+            fed = GroupState(group, lateness_ms, codes, events, reference, is_fed_only=True)
+            if fed.kernel is None or group.key.via is not None:  # the latter looks past the key, so past a partition
+                self._here.append(GroupState(group, int(lateness_ms), codes, events, reference))
+            else:
+                path = Path(self._folder.name) / f"group-{number}"
+                self._feeds.append(_Exchanged(fed, Work(fed.kernel.plan, lateness_ms), path, cluster.partitions))
         self.done: list[AnsweredPartition] = []
 
     def waiting(self) -> Waiting[Any]:
@@ -202,16 +182,11 @@ class Partitioned(Rounds["_Exchanged"]):
 class _Exchanged:
     """A group whose rows go to the cluster, and whose answers come back."""
 
-    def __init__(self, group: GroupState, path: Path, partitions: int, lateness_ms: int, reference: Reference) -> None:
-        self.group, self.path, self._partitions = group, path, partitions
-        kernel = group.kernel
-        aggregates = group.group.aggregates
-        if kernel is None:
-            self.work = Work(len(aggregates), lateness_ms, None, aggregates, reference)
-        else:
-            self.work = Work(len(aggregates), lateness_ms, kernel.plan)
-        width = 0 if kernel is None else len(kernel.series) + len(kernel.operands)
-        self._writer = RowsWriter(_rows_of(path), partitions, width, is_looked=kernel is None)
+    def __init__(self, group: GroupState, work: Work, path: Path, partitions: int) -> None:
+        self.group, self.work, self.path, self._partitions = group, work, path, partitions
+        assert group.kernel is not None
+        width = len(group.kernel.series) + len(group.kernel.operands)
+        self._writer = RowsWriter(_rows_of(path), partitions, width)
         self._given = self._taken = 0
         self._joined: JoinedAnswers | None = None
 
@@ -221,10 +196,7 @@ class _Exchanged:
 
     def add(self, times: Ints, frames: Frames, size: int) -> None:
         """Write the group's part of a batch."""
-        if self.group.kernel is None:
-            self._writer.add(looked_rows(self._given, times, self.group.look_rows(times, frames)))
-        else:
-            self._writer.add(fed_rows(self._given, times, self.group.feed(frames, size)))
+        self._writer.add(fed_rows(self._given, times, self.group.feed(frames, size)))
         self._given += size
 
     def end(self) -> None:
@@ -241,14 +213,7 @@ class _Exchanged:
         assert self._joined is not None
         begin, end = self._taken, self._taken + piece.size
         self._taken = end
-        width = self.work.width
-        if self.group.kernel is None:
-            values: list[list[Any]] = [[None] * width] * piece.size
-            for part in self._joined.take(begin, end):
-                for row, packed in zip(part.rows.tolist(), part.values or (), strict=True):
-                    values[row - begin] = unpack(packed)
-            self.group.deliver_answers(values, piece.frames)
-            return
+        width = len(self.work.plan.all_queries)
         out, valid = np.zeros((width, piece.size), np.int64), np.zeros((width, piece.size), np.uint8)
         for block in self._joined.take(begin, end):
             out[:, block.rows - begin], valid[:, block.rows - begin] = block.out, block.valid
@@ -304,14 +269,13 @@ def answer_part(part: GroupPartition) -> AnsweredPartition:
 
 def _answer_group(path: Path, work: Work, part: GroupPartition) -> int:
     given = read_rows(_rows_of(path), part.number, part.partitions)
-    answers = _by_look(work, given) if work.plan is None else _by_kernel(work, work.plan, given)
-    return write_answers(_answers_of(path, part.number), work.width, answers, is_looked=work.plan is None)
+    return write_answers(_answers_of(path, part.number), len(work.plan.all_queries), _answered(work, given))
 
 
-def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
+def _answered(work: Work, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
     """The answers at the rows that ask; all at once where no event is looked at, else one after the other."""
-    if plan.looks:
-        history = WindowState(plan, lateness_ms=work.lateness_ms)
+    if work.plan.looks:
+        history = WindowState(work.plan, lateness_ms=work.lateness_ms)
         for rows, watermark_ms in _with_watermarks(given):
             columns = rows.times, rows.inserts, rows.asks, rows.values, rows.kept
             yield _asked(rows, *history.run(*columns, watermark_ms))
@@ -326,7 +290,7 @@ def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator
     if len(rows) >= ROWS_MAX:
         raise UsageError(f"a partition has {len(rows):,} rows, and less than {ROWS_MAX:,} can be answered: take more.")
     columns = rows.times, rows.inserts, rows.asks, rows.values, rows.kept
-    backfill = Backfill(plan, *columns, lateness_ms=work.lateness_ms, threads=1)
+    backfill = Backfill(work.plan, *columns, lateness_ms=work.lateness_ms, threads=1)
     for first in range(0, len(rows), ROWS_TOGETHER):
         some = rows.take(slice(first, first + ROWS_TOGETHER))
         yield _asked(some, *backfill.answer(len(some)))
@@ -335,23 +299,6 @@ def _by_kernel(work: Work, plan: HistoryPlan, given: Iterable[Rows]) -> Iterator
 def _asked(rows: Rows, out: Ints, valid: Bytes) -> PartitionAnswers:
     asking = rows.asks >= 0
     return PartitionAnswers(rows.rows[asking], out[:, asking], valid[:, asking])
-
-
-def _by_look(work: Work, given: Iterable[Rows]) -> Iterator[PartitionAnswers]:
-    assert work.reference is not None
-    look = ScanState(work.aggregates, work.lateness_ms, work.reference)
-    for rows, watermark_ms in _with_watermarks(given):
-        found: list[bytes] = []
-        listed = zip(rows.times.tolist(), rows.inserts.tolist(), rows.asks.tolist(), rows.looked or (), strict=True)
-        for time_ms, insert, ask, packed in listed:
-            item, this = unpacked_fields(packed)
-            answers = look.row(time_ms, (insert, item) if insert >= 0 else None, (ask, this) if ask >= 0 else None)
-            if ask >= 0:
-                found.append(pack(answers))
-        nothing = np.zeros((0, len(found)), np.int64)
-        yield PartitionAnswers(rows.rows[rows.asks >= 0], nothing, nothing.astype(np.uint8), tuple(found))
-        if watermark_ms is not None:
-            look.trim(watermark_ms, SWEEP_A_ROW * len(rows) + SWEEP_A_BATCH)
 
 
 def _with_watermarks(given: Iterable[Rows]) -> Iterator[tuple[Rows, int | None]]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import IO, Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 
-from shroff.features.frames import Dictionary
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 One = TypeVar("One")
 
@@ -25,15 +23,8 @@ class _Numbers(FrozenStruct):
     shape: tuple[int, ...]
 
 
-class _Texts(FrozenStruct):
-    """Location of an Arrow array in the file."""
-
-    place: int
-    size: int
-
-
 class Spilled(Generic[One]):
-    """Arrays of numbers and of Arrow, in tuples, dictionaries and dataclasses of any depth, go to a nameless file.
+    """Arrays of numbers, in tuples, dictionaries and structs of any depth, go to a nameless file.
 
     What they stand in stays in memory, some kilobytes for each item; so do arrays of Python objects (numbers beyond
     64 bits), and the dictionaries of coded columns, which grow while the queue does. Each item is read once.
@@ -71,41 +62,21 @@ class Spilled(Generic[One]):
         self._file.close()
 
     def _written(self, value: Any) -> Any:
-        import pyarrow as pa
-
-        if isinstance(value, np.ndarray):
-            if value.dtype == object:
-                return value
-            return _Numbers(self._write(np.ascontiguousarray(value).data), value.dtype, value.shape)
-        if isinstance(value, pa.Array):
-            sink = pa.BufferOutputStream()
-            batch = pa.RecordBatch.from_arrays([value], ["array"])
-            with pa.ipc.new_stream(sink, batch.schema) as writer:
-                writer.write_batch(batch)
-            data = sink.getvalue()
-            return _Texts(self._write(memoryview(data)), data.size)
-        return _changed(value, self._written)
-
-    def _read(self, value: Any) -> Any:
-        import pyarrow as pa
-
-        if isinstance(value, _Numbers):
-            found = np.empty(value.shape, value.kind)
-            self._file.seek(value.place)
-            self._file.readinto(found.data.cast("B") if found.size else bytearray())  # type: ignore[attr-defined]  # IO lacks it
-            return found
-        if isinstance(value, _Texts):
-            self._file.seek(value.place)
-            with pa.ipc.open_stream(self._file.read(value.size)) as reader:
-                return reader.read_next_batch().column(0)
-        return _changed(value, self._read)
-
-    def _write(self, data: memoryview) -> int:
+        if not isinstance(value, np.ndarray) or value.dtype == object:
+            return _changed(value, self._written)
         place = self._end
         self._file.seek(place)
-        self._file.write(data)
-        self._end += data.nbytes
-        return place
+        self._file.write(np.ascontiguousarray(value).data)
+        self._end += value.nbytes
+        return _Numbers(place, value.dtype, value.shape)
+
+    def _read(self, value: Any) -> Any:
+        if not isinstance(value, _Numbers):
+            return _changed(value, self._read)
+        found = np.empty(value.shape, value.kind)
+        self._file.seek(value.place)
+        self._file.readinto(found.data.cast("B") if found.size else bytearray())  # type: ignore[attr-defined]  # IO lacks it
+        return found
 
 
 def _changed(value: Any, change: Any) -> Any:
@@ -116,6 +87,4 @@ def _changed(value: Any, change: Any) -> Any:
         return {key: change(part) for key, part in value.items()}
     if isinstance(value, msgspec.Struct):
         return type(value)(*(change(getattr(value, name)) for name in value.__struct_fields__))
-    if is_dataclass(value) and not isinstance(value, type | Dictionary):
-        return replace(value, **{field.name: change(getattr(value, field.name)) for field in fields(value)})
     return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from shroff.features.online.group_state import Feed, GroupState
 from shroff.features.online.since_flag_rows import Values, condition, values_at
 from shroff.features.online.value_codec import encode
 from shroff.features.programs.compiler import NoProgramError, Program, compile_program
-from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates
+from shroff.language.expression import Aggregate, IsMissing, Literal, Logic, Node, Not, When, aggregates, rewritten
 from shroff.language.types import BOOLEAN
 from shroff.runtime.values import FrozenStruct
 
@@ -42,16 +41,15 @@ def _is_operand(node: Node) -> bool:
     return not is_running and not (isinstance(node, Literal) and not node.type.is_text)
 
 
-def _missing_without_this(node: Any) -> Any:
+def _missing_without_this(node: Node) -> Node:
     """The node with each running aggregate missing where a field of `this` that its condition reads is."""
-    if isinstance(node, tuple):
-        return tuple(_missing_without_this(part) for part in node)
-    if not isinstance(node, Node) or (isinstance(node, Aggregate) and not node.since_flag):
-        return node
-    if isinstance(node, Aggregate):
-        there: list[Node] = [Not(BOOLEAN, IsMissing(BOOLEAN, field)) for field in this_fields(node)]
-        return When(node.type, node, reduce(lambda a, b: Logic(BOOLEAN, "and", a, b), there)) if there else node
-    return type(node)(**{name: _missing_without_this(getattr(node, name)) for name in node.__struct_fields__})
+    held = dict[Node, Node]()
+    for aggregate in aggregates(node):
+        there: list[Node] = [Not(BOOLEAN, IsMissing(BOOLEAN, field)) for field in this_fields(aggregate)]
+        if aggregate.since_flag and there:
+            is_there = reduce(lambda a, b: Logic(BOOLEAN, "and", a, b), there)
+            held[aggregate] = When(aggregate.type, aggregate, is_there)
+    return rewritten(node, held)
 
 
 class _Batch(FrozenStruct):

@@ -74,7 +74,8 @@ def condition(wanted: Computed, frames: Frames, now: Values) -> Callable[[int], 
     asked: dict[int, tuple[Evaluate, int]] = {}
     for event in wanted.events & frames.keys():
         frame = frames[event]
-        evaluate = compile_row(wanted.node, _row_leaf(frame, now), frame.reference, time=_time_of(frame))
+        time = frame.times.tolist().__getitem__
+        evaluate = compile_row(wanted.node, _row_leaf(frame, now), frame.reference, time=time)
         asked |= {row: (evaluate, at) for at, row in enumerate(frame.rows.tolist())}
 
     def ask(row: int) -> int:
@@ -130,11 +131,6 @@ def values_at(group: GroupState, out: Ints, valid: Bytes, row: int) -> Values:
         there = valid[query, row : row + 1].astype(np.bool_)
         found[aggregate] = values_of(decode(out[query, row : row + 1], there, aggregate.type, group.texts))[0]
     return found
-
-
-def _time_of(frame: Frame) -> Evaluate:
-    times = frame.times.tolist()
-    return lambda at: times[at]
 
 
 def _row_leaf(frame: Frame, now: Values) -> Callable[[Node], Evaluate]:
