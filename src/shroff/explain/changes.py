@@ -21,17 +21,7 @@ import numpy as np
 from shroff.explain.past import PastDecision, reader_of
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.columns import column_of
-from shroff.language.expression import (
-    Aggregate,
-    Compare,
-    FeatureValue,
-    Literal,
-    Node,
-    Score,
-    ThisField,
-    unconverted,
-    walk,
-)
+from shroff.language.expression import Aggregate, FeatureValue, Literal, Node, Score, ThisField, beside_literals, walk
 from shroff.language.types import Type
 from shroff.language.values import Value
 from shroff.models.columns import model_column
@@ -110,9 +100,8 @@ class Changes:
 
     def _variables(self) -> list[Variable]:
         """The numeric features and fields that the model or a rule reads, by name."""
-        read = {part for node in self.inputs for part in walk(node) if isinstance(part, FeatureValue | ThisField)}
-        read |= {variable for asked in self._asked for variable in asked.reads}
-        numeric = {_plain(variable) for variable in read if variable.type.kind in NUMERIC}
+        read = frozenset[Variable]().union(*map(_read_in, self.inputs), *(asked.reads for asked in self._asked))
+        numeric = {variable for variable in read if variable.type.kind in NUMERIC}
         return sorted(numeric, key=lambda variable: name_of(variable, self.event))
 
     def _now(self, variable: Variable) -> float | None:
@@ -129,8 +118,7 @@ class Changes:
             is_whole = not rule.is_shadow and rule.rollout >= 1.0
             is_over = rule.expires_ms is not None and self.seen.time_ms >= rule.expires_ms
             if rule.on == self.event and is_plain and is_whole and not is_over:
-                reads = frozenset(_plain(part) for part in parts if isinstance(part, FeatureValue | ThisField))
-                found.append(_ChangeableRule(rule, reads, any(isinstance(part, Score) for part in parts)))
+                found.append(_ChangeableRule(rule, _read_in(rule.when), any(isinstance(part, Score) for part in parts)))
         return found
 
     # ---- values to try
@@ -206,8 +194,7 @@ class Changes:
         columns = []
         for node, shape in zip(self.inputs, self.model.inputs, strict=True):
             read = reader_of(node, self.definitions.reference)
-            moves = any(_plain(part) == variable for part in walk(node) if isinstance(part, FeatureValue | ThisField))
-            values = [read(row) for row in rows] if moves else [read(self.seen)] * len(rows)
+            values = [read(row) for row in rows] if variable in _read_in(node) else [read(self.seen)] * len(rows)
             columns.append(model_column(column_of(values, node.type), node.type, shape.categories))
         found: list[float | None] = self.model.scores(columns).tolist()
         return found
@@ -223,19 +210,17 @@ def _plain(variable: Variable) -> Variable:
     return ThisField(variable.type, variable.name) if isinstance(variable, ThisField) else variable
 
 
+def _read_in(node: Node) -> frozenset[Variable]:
+    """The features and fields that an expression reads."""
+    return frozenset(_plain(part) for part in walk(node) if isinstance(part, FeatureValue | ThisField))
+
+
 def _compared(nodes: Iterable[Node], variable: Variable) -> Iterator[float]:
     """Values next to the literals that a variable is compared with, in its units: on both sides, and between."""
     for node in nodes:
-        for part in walk(node):
-            if isinstance(part, Compare):
-                for side, other in ((part.left, part.right), (part.right, part.left)):
-                    if _is(side, variable) and isinstance(bare := unconverted(other), Literal):
-                        yield from _around(bare, variable.type)
-
-
-def _is(node: Node, variable: Variable) -> bool:
-    bare = unconverted(node)
-    return isinstance(bare, FeatureValue | ThisField) and _plain(bare) == variable
+        for _, side, literal in beside_literals(node):
+            if isinstance(side, FeatureValue | ThisField) and _plain(side) == variable:
+                yield from _around(literal, variable.type)
 
 
 def _around(literal: Literal, type_: Type) -> Iterator[float]:

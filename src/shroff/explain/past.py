@@ -15,21 +15,19 @@ from shroff.engine.stored import damaged, stored
 from shroff.events.definitions import EventType
 from shroff.events.event import Event, read_shown_time
 from shroff.events.summary import PAID
-from shroff.explain.key_events import KeyEvents
+from shroff.explain.key_events import KeyEvents, decisions_of
 from shroff.features.naive import Key
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.aggregates import AGGREGATES
 from shroff.language.expression import (
     Aggregate,
-    Compare,
     FeatureValue,
     ItemField,
-    Literal,
     Node,
     Score,
     ThisField,
+    beside_literals,
     unconverted,
-    walk,
 )
 from shroff.language.row import Evaluate, Reference, compile_row
 from shroff.language.types import Type
@@ -141,12 +139,9 @@ class Past:
 
     def _decided(self, records: Mapping[int, Record]) -> dict[int, PastDecision]:
         """The decisions of records, both by sequence number."""
-        ids: dict[str, list[str]] = {}
-        for record in records.values():
-            ids.setdefault(record.type, []).append(record.id)
-        rows = [row for type_, wanted in ids.items() for row in self._log.decisions(type_, wanted).values()]
         shown = {
-            row.seq: stored(row.document, _ComparedParts, f"the decision at sequence number {row.seq}") for row in rows
+            seq: stored(row.document, _ComparedParts, f"the decision at sequence number {seq}")
+            for seq, row in decisions_of(self._log, records.values()).items()
         }
         return {
             seq: self.seen(record, msgspec.structs.asdict(shown[seq]))
@@ -298,10 +293,7 @@ def _limit(condition: Node, name: str, definitions: Definitions) -> Decimal | No
             return isinstance(item, ItemField) and item.name == name
         return isinstance(node, ThisField) and node.name == name
 
-    for part in walk(condition):
-        if isinstance(part, Compare) and part.operator in _LIMITS:
-            for side, other in ((part.left, part.right), (part.right, part.left)):
-                number = unconverted(other)
-                if is_amount(unconverted(side)) and isinstance(number, Literal) and number.type.is_exact:
-                    return Decimal(str(number.value)).scaleb(-number.type.places)
+    for part, side, number in beside_literals(condition):
+        if part.operator in _LIMITS and is_amount(side) and number.type.is_exact:
+            return Decimal(str(number.value)).scaleb(-number.type.places)
     return None

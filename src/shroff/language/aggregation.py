@@ -44,7 +44,7 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
         refuse(call.where or call, f"'where' takes true or false, this is {condition.type}")
     modifiers = _modifiers(call, scope, event)
     over, delayed = modifiers.get("over"), modifiers.get("delayed")
-    is_last = over is not None and over.word == "over last"
+    amount, is_last = (over.amount, over.word == "over last") if over else (None, False)
     aggregate = Aggregate(
         _result_type(row, argument),
         call.name,
@@ -52,8 +52,8 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
         event,
         argument,
         condition,
-        over_ms=over.amount if over and not is_last else None,
-        last_n=over.amount if over and is_last else None,
+        over_ms=None if is_last else amount,
+        last_n=amount if is_last else None,
         delay_ms=delayed.amount if delayed else 0,
         including="including this" in modifiers,
         since_flag="since flag" in modifiers,
@@ -69,16 +69,11 @@ def check_aggregate(call: syntax.FunctionCall, scope: Scope, check_tree: CheckTr
 def _event_type(call: syntax.FunctionCall, row: AggregateRow, scope: Scope) -> str:
     """The one event type that the brackets read."""
     if row.takes is None:
-        if (
-            len(call.arguments) != 1
-            or not isinstance(call.arguments[0], syntax.DottedName)
-            or len(call.arguments[0].parts) != 1
-        ):
-            at = call.arguments[0] if call.arguments else call
-            refuse(at, f"{call.name} takes an event type", f"Write {call.name}(payment where …).")
+        name, hint = next(iter(call.arguments), call), f"Write {call.name}(payment where …)."
+        if len(call.arguments) != 1 or not isinstance(name, syntax.DottedName) or len(name.parts) != 1:
+            refuse(name, f"{call.name} takes an event type", hint)
         if row.needs_where and call.where is None:
-            refuse(call, f"{call.name} takes a condition", f"Write {call.name}(payment where …).")
-        name = call.arguments[0]
+            refuse(call, f"{call.name} takes a condition", hint)
         _known_event(name, str(name), scope)
         return str(name)
     wanted = 2 if row.has_rank else 1
@@ -118,11 +113,8 @@ def _names(tree: Syntax) -> Iterator[syntax.DottedName]:
     if isinstance(tree, syntax.TableLookup):
         yield from _names(tree.key)
         return
-    for name in tree.__struct_fields__:
-        value = getattr(tree, name)
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, syntax.Span) and not isinstance(part, syntax.Modifier):
-                yield from _names(part)  # type: ignore[arg-type]  # every Span but Modifier is Syntax
+    for part in syntax.parts_of(tree):
+        yield from _names(part)
 
 
 def _check_argument(call: syntax.FunctionCall, takes: frozenset[str], type_: Type) -> None:
@@ -216,11 +208,8 @@ def _via(call: syntax.FunctionCall, event: str, scope: Scope, check_tree: CheckT
 def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, call: syntax.FunctionCall) -> str | None:
     names, entity = scope.names, scope.entity or ""
     if matching is None or matching.name is None:
-        if event == "label":
-            has_key = bool(names.entities.get(entity, frozenset()) & names.decided)
-        else:
-            has_key = event in names.entities.get(entity, frozenset())
-        if not has_key:
+        keyed = names.entities.get(entity, frozenset())
+        if not (keyed & names.decided if event == "label" else event in keyed):
             refuse(
                 call,
                 f"{event} has no key of {entity}.",
@@ -229,14 +218,10 @@ def _matched_field(matching: syntax.Modifier | None, scope: Scope, event: str, c
         return None
     if len(matching.name.parts) != 2 or matching.name.parts[0] != event:
         refuse(matching.name, f"'matching' takes a field of {event}, such as {event}.receiver")
-    field = matching.name.parts[1]
-    if field not in names.events.get(event, {}):
-        refuse(
-            matching.name,
-            names.no_field(str(matching.name), field, (event,)),
-            nearest(field, names.events.get(event, {})),
-        )
-    type_ = names.events[event][field]
+    field, fields = matching.name.parts[1], names.events.get(event, {})
+    if field not in fields:
+        refuse(matching.name, names.no_field(str(matching.name), field, (event,)), nearest(field, fields))
+    type_ = fields[field]
     key = names.keys.get(entity, type_)
     if type_.hashing != key.hashing:
         refuse(matching.name, f"one of {matching.name} and the key of {entity} is hashed, so they never match.")

@@ -33,7 +33,15 @@ from shroff.language.types import BOOLEAN, DURATION, INTEGER, NOTHING, PLACES_MA
 from shroff.language.values import parse_decimal, rescale_half_even, to_real
 from shroff.runtime.values import replace
 
-_ORDERED = frozenset("integer number money real time duration text choice".split())
+_ORDERED = frozenset({"integer", "number", "money", "real", "time", "duration", "text", "choice"})
+_TIMED = {
+    ("time", "-", "time"): DURATION,
+    ("time", "+", "duration"): TIME,
+    ("time", "-", "duration"): TIME,
+    ("duration", "+", "time"): TIME,
+    ("duration", "+", "duration"): DURATION,
+    ("duration", "-", "duration"): DURATION,
+}
 
 
 def check(text: str, scope: Scope, wanted: Type | None = None) -> Node:
@@ -330,11 +338,9 @@ class _Checker:
             return self.quotient(tree, left, right)
         if tree.operator == "*":
             return self.product(tree, left, right)
-        timed = {("time", "time", "-"): DURATION, ("time", "duration", "+"): TIME, ("time", "duration", "-"): TIME}
-        timed |= {("duration", "time", "+"): TIME, ("duration", "duration", "+"): DURATION}
-        timed |= {("duration", "duration", "-"): DURATION}
-        if (a.kind, b.kind, tree.operator) in timed:
-            return typed.Arithmetic(timed[a.kind, b.kind, tree.operator], tree.operator, left, right)
+        timed = _TIMED.get((a.kind, tree.operator, b.kind))
+        if timed is not None:
+            return typed.Arithmetic(timed, tree.operator, left, right)
         type_ = common_type((a, b))
         if type_ is None or not type_.is_numeric:
             plain = "money" in {a.kind, b.kind} and {a.kind, b.kind} & {"integer", "number"}

@@ -59,7 +59,7 @@ AS_NOUN = ("{what} {when}", "{what} {when}")
 OF_COUNTED = ("{what} {when}", "with {what} {when}")
 OF_RULE = ("it is {what} {when}", "the {what} is {when}")
 WHEN_ALONE = ("{when}", "{when}")
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 ROUNDS = {"hour": 24, "weekday": len(DAYS)}  # values of a function of the clock
 
 
@@ -115,9 +115,9 @@ def _compared(teller: ValueWording, node: Compare, *, is_true: bool) -> str:
 def _is_same(teller: ValueWording, left: Node, right: Node) -> bool:
     """Whether a field is compared with its own last value."""
     past = teller.plain(right)
-    if not (isinstance(past, Aggregate) and past.function == "last" and past.condition is None and past.argument):
+    if not (isinstance(past, Aggregate) and past.function == "last" and past.argument):
         return False
-    if past.via is not None:
+    if past.condition is not None or past.via is not None:
         return False
     return teller.noun(left) == teller.noun(past.argument)
 

@@ -212,14 +212,9 @@ def _exact(operator: str, left: Column, right: Column) -> Column:
     results = [calculate(x, y) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
     fits = np.fromiter((WIDE_MIN <= result <= WIDE_MAX for result in results), np.bool_, len(results))
     valid = valid & fits
-    return _narrow([result if there else 0 for result, there in zip(results, valid.tolist(), strict=True)], valid)
-
-
-def _narrow(values: list[int], valid: Bools) -> Column:
-    """Back to int64 where all values fit."""
-    if all(-INTEGER_MAX <= value <= INTEGER_MAX for value in values):
-        return Column(np.array(values, np.int64), valid)
-    return Column(_objects(values), valid)
+    values = [result if there else 0 for result, there in zip(results, valid.tolist(), strict=True)]
+    is_narrow = all(-INTEGER_MAX <= value <= INTEGER_MAX for value in values)
+    return Column(np.array(values, np.int64) if is_narrow else _objects(values), valid)
 
 
 def _real(operator: str, left: Column, right: Column) -> Column:

@@ -88,7 +88,7 @@ _AT_LEAST = {">": "above", ">=": "from", "<": "below", "<=": "up to", "!=": "not
 _AS_IT_IS = frozenset({"lower", "upper", "trim"})  # letters of another size are the same to people
 _UNITS = ((DAY_MS, "day", "days"), (HOUR_MS, "h", "h"), (MINUTE_MS, "min", "min"), (1_000, "s", "s"))
 _SPENT = ("payment", "purchase", "order")  # money that goes out: its sum is what was spent
-_OF_TIME = frozenset("hour minute weekday day day_of_month month".split())
+_OF_TIME = frozenset({"hour", "minute", "weekday", "day", "day_of_month", "month"})
 _CALLS = {  # functions of several arguments in words
     "distance": "distance from {0}, {1} to {2}, {3}",
     "speed": "speed over {0} in {1}",
@@ -318,8 +318,17 @@ class ValueWording(FrozenStruct):
                 return f"time since {since}" if since else whole
             case Compare():
                 return self._compared(node)
-            case Logic() | Not() | IsMissing() | InList() | InValues():
-                return self._truth(node)
+            case Logic():
+                return f"{self.noun(node.left)} {node.operator} {self.noun(node.right)}"
+            case Not():
+                return f"not {self.noun(node.operand)}"
+            case IsMissing():
+                return f"{self.noun(node.operand)} missing"
+            case InList():
+                return f"{self.noun(node.operand)} on the list {node.list}"
+            case InValues():
+                said = clock_words_of(self, node, AS_NOUN)
+                return said or f"{self.noun(node.operand)} one of {', '.join(map(self.noun, node.values))}"
             case Call() if node.function in _OF_TIME:
                 zone = f" in {zone_words(node)}" if len(node.arguments) > 1 else ""
                 return f"{node.function} of {self.noun(node.arguments[0])}{zone}"
@@ -378,20 +387,6 @@ class ValueWording(FrozenStruct):
     def _side(self, node: Node) -> str:
         text = self.noun(node)
         return f"({text})" if isinstance(node, Arithmetic) else text
-
-    def _truth(self, node: Logic | Not | IsMissing | InList | InValues) -> str:
-        match node:
-            case Logic():
-                return f"{self.noun(node.left)} {node.operator} {self.noun(node.right)}"
-            case Not():
-                return f"not {self.noun(node.operand)}"
-            case IsMissing():
-                return f"{self.noun(node.operand)} missing"
-            case InList():
-                return f"{self.noun(node.operand)} on the list {node.list}"
-            case InValues():
-                said = clock_words_of(self, node, AS_NOUN)
-                return said or f"{self.noun(node.operand)} one of {', '.join(map(self.noun, node.values))}"
 
 
 def _names_source(condition: Node | None) -> bool:

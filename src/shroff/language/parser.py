@@ -11,7 +11,7 @@ nesting are limited before anything is built, so hostile text fails fast.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from shroff.language.syntax import (
     Binary,
@@ -30,6 +30,7 @@ from shroff.language.syntax import (
     Unary,
     Within,
     WordLiteral,
+    parts_of,
     refuse,
 )
 from shroff.language.values import parse_duration
@@ -53,8 +54,8 @@ _INDEX = re.compile("[0-9]{1,9}")  # no message has more items
 _KEYWORDS = frozenset(
     "and or not in is missing else when where over last delayed including matching since of true false".split()
 )
-_COMPARISONS = frozenset("== != < <= > >=".split())
-_MODIFIERS = frozenset("over delayed including matching since of".split())
+_COMPARISONS = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_MODIFIERS = frozenset({"over", "delayed", "including", "matching", "since", "of"})
 
 
 class Token(FrozenStruct):
@@ -139,9 +140,20 @@ class _Parser:
     def is_name(self, text: str) -> bool:
         return self.token.kind == "name" and self.token.text == text
 
+    def takes(self, *texts: str) -> bool:
+        """Take the next token where it is one of these words or signs."""
+        found = self.is_word(*texts) or self.is_sign(*texts)
+        self.at += found
+        return found
+
     def expect_sign(self, sign: str) -> Token:
         if not self.is_sign(sign):
             raise self.unexpected(f"{sign!r}")
+        return self.next()
+
+    def expect_name(self, text: str, after: str) -> Token:
+        if not self.is_name(text):
+            raise self.unexpected(f"{text!r} after {after!r}")
         return self.next()
 
     def unexpected(self, wanted: str) -> ExpressionError:
@@ -156,35 +168,28 @@ class _Parser:
 
     # ---- from weak to strong
 
+    def chain(self, operand: Callable[[], Syntax], *operators: str) -> Syntax:
+        """Operands that operators of one strength join, from left to right."""
+        left = operand()
+        while self.is_word(*operators) or self.is_sign(*operators):
+            operator = self.next().text
+            left = joined(operator, left, operand())
+        return left
+
     def expression(self) -> Syntax:
         self.deeper()
-        left = self.when()
-        while self.is_word("else"):
-            self.next()
-            left = joined("else", left, self.when())
+        tree = self.chain(self.when, "else")
         self.depth -= 1
-        return left
+        return tree
 
     def when(self) -> Syntax:
-        left = self.disjunction()
-        while self.is_word("when"):
-            self.next()
-            left = joined("when", left, self.disjunction())
-        return left
+        return self.chain(self.disjunction, "when")
 
     def disjunction(self) -> Syntax:
-        left = self.conjunction()
-        while self.is_word("or"):
-            self.next()
-            left = joined("or", left, self.conjunction())
-        return left
+        return self.chain(self.conjunction, "or")
 
     def conjunction(self) -> Syntax:
-        left = self.negation()
-        while self.is_word("and"):
-            self.next()
-            left = joined("and", left, self.negation())
-        return left
+        return self.chain(self.negation, "and")
 
     def negation(self) -> Syntax:
         if not self.is_word("not"):
@@ -211,11 +216,8 @@ class _Parser:
         if self.is_sign(*_COMPARISONS):
             operator = self.next().text
             return joined(operator, left, self.sum())
-        if self.is_word("is"):
-            self.next()
-            is_negated = self.is_word("not")
-            if is_negated:
-                self.next()
+        if self.takes("is"):
+            is_negated = self.takes("not")
             if not self.is_word("missing"):
                 raise self.unexpected(f"'missing' after 'is{' not' if is_negated else ''}'")
             test = MissingTest(left.start, self.next().end, left)
@@ -231,13 +233,11 @@ class _Parser:
 
     def within(self, operand: Syntax, *, negated: bool) -> Syntax:
         self.next()
-        if self.is_sign("["):
-            self.next()
+        if self.takes("["):
             values = self.listed("]")
             return Within(operand.start, self.expect_sign("]").end, negated, operand, values=values)
         low = self.sum()
-        if self.is_sign(".."):
-            self.next()
+        if self.takes(".."):
             high = self.sum()
             return Within(operand.start, high.end, negated, operand, low=low, high=high)
         if isinstance(low, DottedName) and low.parts[0] == "lists":
@@ -246,18 +246,10 @@ class _Parser:
         raise ExpressionError("'in' takes a list, a range or a list of the project", low.start, low.end, hint)
 
     def sum(self) -> Syntax:
-        left = self.product()
-        while self.is_sign("+", "-"):
-            operator = self.next().text
-            left = joined(operator, left, self.product())
-        return left
+        return self.chain(self.product, "+", "-")
 
     def product(self) -> Syntax:
-        left = self.signed()
-        while self.is_sign("*", "/"):
-            operator = self.next().text
-            left = joined(operator, left, self.signed())
-        return left
+        return self.chain(self.signed, "*", "/")
 
     def signed(self) -> Syntax:
         if not self.is_sign("-"):
@@ -284,8 +276,7 @@ class _Parser:
         if self.is_word("true", "false", "missing"):
             self.next()
             return WordLiteral(token.start, token.end, token.text)
-        if self.is_sign("("):
-            self.next()
+        if self.takes("("):
             inside = self.expression()
             self.expect_sign(")")
             return inside
@@ -311,8 +302,7 @@ class _Parser:
         name = self.dotted(first)
         if self.is_sign("[") and name.parts[0] == "tables":
             return self.lookup(name)
-        if self.is_word("of"):
-            self.next()
+        if self.takes("of"):
             event = self.name("an event type after 'of'")
             return Of(name.start, event.end, name, event)
         return name
@@ -358,9 +348,8 @@ class _Parser:
         items: list[Syntax] = []
         while not self.is_sign(closing):
             items.append(self.expression())
-            if not self.is_sign(","):
+            if not self.takes(","):
                 break
-            self.next()
         return tuple(items)
 
     def call(self, name: Token) -> Syntax:
@@ -372,12 +361,9 @@ class _Parser:
             via = self.expression()
             if self.is_name("up"):
                 start = self.next().start
-                if not self.is_name("to"):
-                    raise self.unexpected("'to' after 'up'")
-                self.next()
+                self.expect_name("to", "up")
                 up_to = Modifier(start, self.token.end, "up to", self.count("up to"))
-        if self.is_word("where"):
-            self.next()
+        if self.takes("where"):
             where = self.expression()
         end = self.expect_sign(")").end
         modifiers: list[Modifier] = []
@@ -389,25 +375,16 @@ class _Parser:
     def modifier(self) -> Modifier:
         word = self.next()
         if word.text == "including":
-            if not (self.token.kind == "name" and self.token.text == "this"):
-                raise self.unexpected("'this' after 'including'")
-            return Modifier(word.start, self.next().end, "including this")
+            return Modifier(word.start, self.expect_name("this", "including").end, "including this")
         if word.text == "of":
-            if not (self.token.kind == "name" and self.token.text == "each"):
-                raise self.unexpected("'each source' after 'of'")
-            self.next()
-            if not (self.token.kind == "name" and self.token.text == "source"):
-                raise self.unexpected("'source' after 'of each'")
-            return Modifier(word.start, self.next().end, "of each source")
+            self.expect_name("each", "of")
+            return Modifier(word.start, self.expect_name("source", "of each").end, "of each source")
         if word.text == "since":
-            if not (self.token.kind == "name" and self.token.text == "flag"):
-                raise self.unexpected("'flag' after 'since'")
-            return Modifier(word.start, self.next().end, "since flag")
+            return Modifier(word.start, self.expect_name("flag", "since").end, "since flag")
         if word.text == "matching":
             name = self.name("the matched field after 'matching'")
             return Modifier(word.start, name.end, "matching", name=name)
-        if word.text == "over" and self.is_word("last"):
-            self.next()
+        if word.text == "over" and self.takes("last"):
             return Modifier(word.start, self.token.end, "over last", self.count("over last"))
         if self.token.kind != "duration":
             raise self.unexpected(f"a duration after {word.text!r}, such as 7d")
@@ -440,14 +417,6 @@ def _levels(tree: Syntax) -> int:
     """
     levels = 0
     row: list[Span] = [tree]
-    while row := [part for node in row for part in _parts(node)]:
+    while row := [part for node in row for part in parts_of(node)]:
         levels += 1
     return levels
-
-
-def _parts(node: Span) -> Iterator[Span]:
-    for name in node.__struct_fields__:
-        value = getattr(node, name)
-        for part in value if isinstance(value, tuple) else (value,):
-            if isinstance(part, Span) and not isinstance(part, Modifier):
-                yield part

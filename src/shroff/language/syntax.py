@@ -6,6 +6,7 @@ not known here; `checker` turns this tree into a typed one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NoReturn
 
 from shroff.runtime.values import FrozenStruct
@@ -146,3 +147,12 @@ Syntax = (
     | Within
     | FunctionCall
 )
+
+
+def parts_of(tree: Span) -> Iterator[Syntax]:
+    """The expressions right inside another one, modifiers aside."""
+    for name in tree.__struct_fields__:
+        value = getattr(tree, name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Span) and not isinstance(part, Modifier):
+                yield part  # type: ignore[misc]  # every Span but Modifier is Syntax

@@ -18,10 +18,10 @@ from shroff.language.expression import (
     Aggregate,
     Arithmetic,
     Compare,
-    Convert,
     FeatureValue,
     Literal,
     Node,
+    beside_literals,
     unconverted,
     walk,
 )
@@ -278,17 +278,10 @@ class RuleLoader:
         return None if when is None else with_silence(when, id_, by, on, self._events.entities, self._names.lists)
 
     def _warn_without_this(self, node: Scalar, when: Node, id_: str, on: str) -> None:
-        for part in walk(when):
-            if not isinstance(part, Compare):
-                continue
-            sides = [side.operand if isinstance(side, Convert) else side for side in (part.left, part.right)]
-            for side, other in (sides, reversed(sides)):
-                if _leaves_out_this(side, on) and isinstance(other, Literal):
-                    assert isinstance(side, Aggregate)
-                    words = (
-                        f"rule {id_} compares a {side.function} with a threshold and does not count the event itself"
-                    )
-                    node.report(self._warnings, words + ".", "Write 'including this' behind it, if it should.")
+        for _, side, _ in beside_literals(when):
+            if isinstance(side, Aggregate) and _leaves_out_this(side, on):
+                words = f"rule {id_} compares a {side.function} with a threshold and does not count the event itself."
+                node.report(self._warnings, words, "Write 'including this' behind it, if it should.")
 
     def _reason(self, node: yamltext.Node | None, id_: str, on: str, by: str) -> tuple[str | Node, ...]:
         """Cut `A saving of {this.amount}` into texts and expressions."""
@@ -394,10 +387,9 @@ def _inexact(part: Node, features: FeatureTypes) -> tuple[str, str] | None:
     return None
 
 
-def _leaves_out_this(side: Node, on: str) -> bool:
+def _leaves_out_this(side: Aggregate, on: str) -> bool:
     return (
-        isinstance(side, Aggregate)
-        and AGGREGATES[side.function].is_tally
+        AGGREGATES[side.function].is_tally
         and side.event == on
         and not side.including
         and not side.delay_ms

@@ -78,7 +78,7 @@ def with_tests(text: str, tests: list[RuleTestForm]) -> str:
         if test is None:
             edits.append((*_lines(text, top, place), ""))
         elif item is None:
-            at = _lines(text, top, place)[0] if place < len(top.items) else _lines(text, top, place - 1)[1]
+            at = _begin(text, top, place)
             edits.append((at, at, _new_test(test, top.column - 1, type_)))
         elif isinstance(item, Mapping) and test != old_test and old_test is not None:
             if old_test.events or not test.events:
@@ -113,7 +113,7 @@ def _event(item: Node) -> RuleTestEvent | None:
     ((key, fields),) = item.entries if isinstance(item, Mapping) and len(item.entries) == 1 else ((None, None),)
     if key is None or not isinstance(fields, Mapping) or not fields.source or "\n" in fields.source:
         return None
-    values = {name.text: value.text for name, value in fields.entries if isinstance(value, Scalar)}
+    values = fields.texts()
     return RuleTestEvent(key.text, values) if len(values) == len(fields.entries) else None
 
 
@@ -135,6 +135,11 @@ def _lines(text: str, top: Sequence, at: int) -> tuple[int, int]:
     return begins[start], min(begins[_last_line(top.items[at])], len(text))
 
 
+def _begin(text: str, top: Sequence, at: int) -> int:
+    """Where an item begins, or one behind the last would."""
+    return _lines(text, top, at)[0] if at < len(top.items) else _lines(text, top, at - 1)[1]
+
+
 def _last_line(node: Node) -> int:
     if isinstance(node, Scalar) or node.source:
         return node.line + node.source.count("\n")
@@ -152,8 +157,7 @@ def _changed(text: str, item: Mapping, old: RuleTestForm, test: RuleTestForm, on
         if row is None:
             yield (*_lines(text, events, place), "")
         elif old_row is None:
-            last = len(events.items) - 1
-            at = _lines(text, events, place)[0] if place <= last else _lines(text, events, last)[1]
+            at = _begin(text, events, place)
             yield at, at, f"{' ' * (events.column - 1)}- {_written_row(row)}\n"
         elif (row.type, row.values) != (old_row.type, old_row.values):
             node = events.items[place]

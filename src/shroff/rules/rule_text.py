@@ -194,7 +194,7 @@ class _Speaker:
         left, right, sign = turned(node)
         entity = left.name.partition(".")[0] if isinstance(left, FeatureValue) else self._rule.by
         plain = self._teller.plain(left)
-        amount = self._amount(left, right, entity)
+        amount = limit_words(self._teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
         if not isinstance(right, Literal):
             return f"{self._what(left)} {IS[sign]} {amount}"
         if counted := counted_words(self._teller, left, sign, right):
@@ -204,10 +204,6 @@ class _Speaker:
             over, under = self._what(plain.left, entity), self._what(plain.right, entity)
             return f"{over} is {SO_MANY[sign].format(amount)} {under}"
         return f"{self._what(left)} {IS[sign]} {amount}"
-
-    def _amount(self, left: Node, right: Node, entity: str) -> str:
-        """What a value is compared with."""
-        return limit_words(self._teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
 
     def _what(self, node: Node, entity: str = "") -> str:
         """`the amount`, `the card's mean amount in 30 days`: something that is compared, as a noun."""

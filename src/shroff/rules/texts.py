@@ -10,7 +10,7 @@ source. What a form changes is replaced in it; what a form cannot take apart is 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import lru_cache
 from hashlib import sha256
 
@@ -18,7 +18,7 @@ from shroff.errors import Problem, UsageError
 from shroff.json_types import TextDict
 from shroff.language.parser import Token, tokens
 from shroff.language.syntax import ExpressionError
-from shroff.language.yaml.text import Mapping, Node, Scalar, Sequence, read
+from shroff.language.yaml.text import Mapping, Scalar, Sequence, read
 from shroff.rules.keys import RULE
 from shroff.rules.rule_tests import RuleTestForm, tests_of, with_tests
 from shroff.rules.tables import PARTS
@@ -36,7 +36,7 @@ KEYS = ("description", "on", "by", "effect", "reason", "notify", "expires", "rol
 TRUE = "is true"
 FALSE = "is false"
 _OTHER = {"and": "or", "or": "and"}
-_COMPARED = frozenset("== != < <= > >= in is".split())
+_COMPARED = frozenset({"==", "!=", "<", "<=", ">", ">=", "in", "is"})
 _CLAUSES = ("else", "when")
 _END_OF_LINE = re.compile(r"[ \t]*,(?:[ \t]*#[^\n]*)?(?=\n)")  # behind what is not the last of a list
 
@@ -106,14 +106,14 @@ def with_rule(file_text: str, id: str, text: str) -> str:
     if top is not None and (not isinstance(top, Sequence) or top.source):
         raise UsageError(NO_LIST)
     kept, indent = file_text.rstrip("\n"), 0 if top is None else top.column - 1
-    added = "\n".join(_moved(line, indent) for line in text.strip("\n").split("\n"))
+    added = _indented(text, indent)
     return f"{kept}\n\n{added}\n" if kept else f"{added}\n"
 
 
 def _own(found: RuleText, text: str) -> str:
     """A rule's text indented for another position. Raises: UsageError if it does not fit there."""
     if not found.in_brackets:
-        return "\n".join(_moved(line, found.indent) for line in text.strip("\n").split("\n"))
+        return _indented(text, found.indent)
     rule = only_rule(text)
     if text.strip() != f"{_DASH}{rule.source}":
         raise UsageError(f"the file of this rule {IN_LIST}")
@@ -176,7 +176,7 @@ def values_of(text: str) -> TextDict:
     Raises: UsageError for what is not one rule.
     """
     rule = only_rule(text)
-    found = {key.text: value.text for key, value in rule.entries if isinstance(value, Scalar)}
+    found = rule.texts()
     id_ = scalar_of(rule, "id")
     return found | ({"description": id_.comment[1:].strip()} if id_ is not None and id_.comment else {})
 
@@ -190,7 +190,7 @@ def with_value(text: str, name: str, value: str) -> str:
     rule, value = only_rule(text), value.strip() if name in PARTS else _LINE_ENDS.sub(" ", value.strip())
     if name == "description":
         return _described(text, rule, value)
-    key, old = _key(rule, name), rule.get(name)
+    key, old = next((key for key, _ in rule.entries if key.text == name), None), rule.get(name)
     if key is not None and not isinstance(old, Scalar):
         raise UsageError(f"{name} is not one value; change it in the text")
     if key is None and value:
@@ -259,9 +259,8 @@ def not_one_rule(text: str, id: str, file: str) -> list[Problem]:
     return [found.problem(f"this is the draft of rule {id!r}, not of {found.text!r}.", f"Write 'id: {id}'.")]
 
 
-def _key(rule: Node, name: str) -> Scalar | None:
-    keys: Iterator[Scalar] = (key for key, _ in rule.entries) if isinstance(rule, Mapping) else iter(())
-    return next((key for key in keys if key.text == name), None)
+def _indented(text: str, by: int) -> str:
+    return "\n".join(_moved(line, by) for line in text.strip("\n").split("\n"))
 
 
 def _all_moved(text: str, by: int) -> str:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from shroff.errors import Problem
+from shroff.json_types import TextDict
 from shroff.runtime.values import frozen
 
 Place = tuple[int, int]
@@ -90,6 +91,10 @@ class Mapping(Located):
 
     def keys(self) -> tuple[str, ...]:
         return tuple(name.text for name, _ in self.entries)
+
+    def texts(self) -> TextDict:
+        """The values that are texts, by their keys."""
+        return {key.text: value.text for key, value in self.entries if isinstance(value, Scalar)}
 
 
 @frozen
