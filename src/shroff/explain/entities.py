@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
@@ -18,7 +18,7 @@ from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.event_search import PartFound, lines_in, search_parts
-from shroff.explain.key_events import KeyEvents, Wanted
+from shroff.explain.key_events import KeyEvents, Wanted, decisions_of
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.json_types import JsonMapping, JsonObject, TextDict
@@ -110,7 +110,7 @@ class EntityLook:
         is_full = len(found) > limit or (len(found) == limit and found[-1].seq > 1)
         found = found[:limit]
         looked_to = found[-1].seq - 1 if is_full else looked_to
-        rows = self._decisions(found)
+        rows = decisions_of(self._log, found)
         seen = [_seen(record, rows.get(record.seq), entity) for record in found]
         newest = next((record for record in seen if record.outcome is not None), None)
         if newest is None:
@@ -153,7 +153,7 @@ class EntityLook:
                     if len(found) == limit:
                         end = seq - 1
                         break
-        decided = self._decisions([*found.values()])
+        decided = decisions_of(self._log, found.values())
         return {text: _seen(record, decided.get(record.seq), entity) for text, record in found.items()}, end
 
     def _is_before(self, entity: str, key: Key, before: int | None) -> bool:
@@ -277,20 +277,10 @@ class EntityLook:
             for other in found
         }
         newest = {other: those[max(those)] for other, those in events.items()}
-        outcomes = {seq: row.outcome for seq, row in self._decisions(newest.values()).items()}
+        outcomes = {seq: row.outcome for seq, row in decisions_of(self._log, newest.values()).items()}
         last = {other: KeyEvent(record, outcomes.get(record.seq)) for other, record in newest.items()}
         by = {other: sorted((name, _text_of(key)) for name, key in through[other]) for other in found}
         return [Neighbour(_text_of(other), by[other], len(events[other]), last[other]) for other in found]
-
-    # ---- decisions
-
-    def _decisions(self, records: Collection[Record]) -> dict[int, DecisionRow]:
-        """The decisions of these events, by their places, read together."""
-        types = {record.type for record in records if record.decided}
-        found = [
-            self._log.decisions(type_, [record.id for record in records if record.type == type_]) for type_ in types
-        ]
-        return {row.seq: row for rows in found for row in rows.values()}
 
 
 class _ShownParts(Struct):

@@ -112,10 +112,8 @@ class Explained(FrozenStruct):
             ((f"{reason.contribution:+.2f}", reason.code, reason.text) for reason in self.reasons),
         )
         rules = self.explanation.rules
-        hit, others = (
-            [rule for rule in rules if rule.result != "no hit"],
-            [rule for rule in rules if rule.result == "no hit"],
-        )
+        hit = [rule for rule in rules if rule.result != "no hit"]
+        others = [rule for rule in rules if rule.result == "no hit"]
         features = _folded("features", html_table(heads, map(_feature_row, self.explanation.features)))
         return title + _rule_table(hit) + model + features + _folded("rules that did not hit", _rule_table(others))
 
@@ -193,20 +191,17 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
 class _ExplainedDecision(FrozenStruct):
     """A decision with what it is explained by. `keys` are those of its entities that features or fields are about."""
 
-    log: Log
     row: DecisionRow
     definitions: Definitions
     document: JsonObject
     past: Past
+    seen: PastDecision
     keys: Mapping[str, Key]
     entity: str  # whose past says what is normal for the event's own fields
 
     def story(self, earlier: Callable[[str], Sequence[PastDecision]]) -> Story:
-        row = self.row
-        record = self.log.find(row.event, [row.id])[row.id]
-        seen = self.past.seen(record, self.document)
-        of_all = partial(self.past.of_all, row.event, row.seq)
-        return Story(self.definitions, row.event, self.document, seen, earlier, of_all, self.entity)
+        of_all = partial(self.past.of_all, self.row.event, self.row.seq)
+        return Story(self.definitions, self.row.event, self.document, self.seen, earlier, of_all, self.entity)
 
 
 def _asked(log: Log, row: DecisionRow, load_model: LoadModel | None) -> _ExplainedDecision:
@@ -218,7 +213,8 @@ def _asked(log: Log, row: DecisionRow, load_model: LoadModel | None) -> _Explain
     names = [name for name in definitions.feature_names(row.event) if name in document["features"]]
     of_event = [name for name, entity in definitions.events.entities.items() if row.event in entity.keys]
     keys = past.keys(past.event(record), {*of_event[:1], *(definitions.features[name].entity for name in names)})
-    return _ExplainedDecision(log, row, definitions, document, past, keys, next(iter(of_event), ""))
+    seen = past.seen(record, document)
+    return _ExplainedDecision(row, definitions, document, past, seen, keys, next(iter(of_event), ""))
 
 
 def definitions_at(log: LogReader, seq: int, load_model: LoadModel | None = None) -> Definitions:
@@ -233,13 +229,8 @@ def _rules(definitions: Definitions, event: str, document: JsonMapping) -> list[
     lines, teller = [], teller_of(definitions)
     for rule in definitions.rules:
         if rule.on == event:
-            result = (
-                "hit"
-                if rule.id in document["rules"]
-                else "hit in shadow"
-                if rule.id in document["shadow_rules"]
-                else "no hit"
-            )
+            results = {"hit": document["rules"], "hit in shadow": document["shadow_rules"]}
+            result = next((words for words, hits in results.items() if rule.id in hits), "no hit")
             lines.append(RuleLine(rule.id, rule.effect, result, in_words(rule, teller), condition(rule)))
     return sorted(lines, key=lambda line: (line.result == "no hit", line.id))
 

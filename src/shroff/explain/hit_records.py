@@ -163,7 +163,7 @@ class HitRecords(Struct):
         amount = fraud = 0
         days: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
         for hit in found:
-            verdict = self._verdict(hit, definitions)
+            verdict = "immature" if self.is_immature(hit, definitions) else hit.verdict or "genuine"
             counts[verdict] += 1
             amount += hit.amount_minor or 0
             fraud += (hit.amount_minor or 0) if verdict == "fraud" else 0
@@ -198,11 +198,6 @@ class HitRecords(Struct):
         model = definitions.models.get(event.event)
         delay_ms = LABEL_DELAY_MS if model is None else model.label_delay_ms
         return event.event not in self._labeled or event.time_ms > self.now_ms - delay_ms
-
-    def _verdict(self, event: HitEvent, definitions: Definitions) -> str:
-        if self.is_immature(event, definitions):
-            return "immature"
-        return event.verdict or "genuine"
 
     def _begin(self, log: Log, last: int) -> None:
         self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None

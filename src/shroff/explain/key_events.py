@@ -15,13 +15,22 @@ from shroff.log.history import Records
 from shroff.log.key_index import KeyHasher, KeyLookup
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions, computed_of
-from shroff.streams.log import Log, Record
+from shroff.streams.log import DecisionRow, Log, Record
 
 _FIRST_BLOCK = 64  # events that are read at once at first, where the caller does not say how many it needs
 _BLOCK = 1_024
 _MANY = 8  # events of a key that are read sooner than it is looked for the first of them in the window
 MOST = 16_384  # records that one decision looks back at: more are folded sooner by columns
 Wanted = Mapping[str, Sequence[Key]]  # keys by entity
+
+
+def decisions_of(log: Log, records: Iterable[Record]) -> dict[int, DecisionRow]:
+    """The decisions of some records, read together, by sequence number."""
+    ids: dict[str, list[str]] = {}
+    for record in records:
+        if record.decided:
+            ids.setdefault(record.type, []).append(record.id)
+    return {row.seq: row for type_, wanted in ids.items() for row in log.decisions(type_, wanted).values()}
 
 
 class KeyFinder:

@@ -7,7 +7,7 @@ any, the keys of other entities. The log is read by columns, from where the long
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -231,17 +231,14 @@ class EntityLinks:
         self, steps: Mapping[int, int], windows: Sequence[Ints], frauds: Sequence[Ints], decided: Ints, outcomes: Ints8
     ) -> list[LinkedKey]:
         """Keys by their steps, the nearest first; of each event type the widest window counts."""
-        widest = {
-            linked.via.event: (linked, window[:, np.argsort(window[2], kind="stable")], np.sort(fraud[2]))
-            for linked, window, fraud in sorted(
-                zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms
-            )
-        }
+        widest = [
+            (linked, window[:, np.argsort(window[2], kind="stable")], np.sort(fraud[2]))
+            for linked, window, fraud in self._widest(windows, frauds)
+        ]
         members = []
         for key, step in steps.items():
             own = [
-                (linked, window[:, slice(*np.searchsorted(window[2], (key, key + 1)))])
-                for linked, window, _ in widest.values()
+                (linked, window[:, slice(*np.searchsorted(window[2], (key, key + 1)))]) for linked, window, _ in widest
             ]
             newest = max(int(events[0].max(initial=0)) for _, events in own)
             at = int(np.searchsorted(decided, newest))
@@ -251,12 +248,17 @@ class EntityLinks:
                     key_text(self.key_codes.values[key]),
                     step,
                     sum(events.shape[1] for _, events in own),
-                    sum(int(np.diff(np.searchsorted(fraud, (key, key + 1)))[0]) for _, _, fraud in widest.values()),
+                    sum(int(np.diff(np.searchsorted(fraud, (key, key + 1)))[0]) for _, _, fraud in widest),
                     _spent(own),
                     OUTCOMES[outcomes[at]] if is_decided else "",
                 )
             )
         return members
+
+    def _widest(self, windows: Sequence[Ints], frauds: Sequence[Ints]) -> Collection[tuple[LinkedEvents, Ints, Ints]]:
+        """Each event type once, by the widest of its windows, with that and its frauds."""
+        by_reach = sorted(zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms)
+        return {events[0].via.event: events for events in by_reach}.values()
 
     def rings(self, upto_ms: int) -> list[Ring]:
         """The connected components of two keys and more; hubs connect nothing."""
@@ -264,24 +266,23 @@ class EntityLinks:
         from scipy.sparse.csgraph import connected_components
 
         size = count = len(self.key_codes.values)
-        rows, columns = list[Ints](), list[Ints]()
+        edges = [np.zeros((2, 0), np.int64)]
         windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
         for linked, window in zip(self.events, windows, strict=True):  # a graph of keys and values
             pairs = np.unique((window[3] * count + window[2])[(window[2] >= 0) & (window[3] >= 0)])
             values, keys = np.divmod(pairs, max(count, 1))
             degrees = np.bincount(values, minlength=len(linked.codes.values))
             links = degrees[values] <= linked.via.up_to
-            rows, columns = [*rows, keys[links]], [*columns, values[links] + size]
+            edges.append(np.stack([keys[links], values[links] + size]))
             size += len(degrees)
-        ends = np.concatenate([NO_INTS, *rows]), np.concatenate([NO_INTS, *columns])
-        graph = coo_array((np.ones(len(ends[0]), np.int8), ends), shape=(size, size))
+        ends = np.concatenate(edges, axis=1)
+        graph = coo_array((np.ones(ends.shape[1], np.int8), tuple(ends)), shape=(size, size))
         _, component = connected_components(graph, directed=False)
         members: dict[int, list[int]] = {}
         for key, ring in enumerate(component[:count].tolist()):
             members.setdefault(ring, []).append(key)
         spent, fraud_counts, places = np.zeros(count, np.int64), np.zeros(count, np.int64), None
-        by_reach = sorted(zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms)
-        for linked, window, fraud in {events[0].via.event: events for events in by_reach}.values():  # each event once
+        for linked, window, fraud in self._widest(windows, frauds):
             np.add.at(spent, window[2][window[2] >= 0], window[4][window[2] >= 0])
             np.add.at(fraud_counts, fraud[2][fraud[2] >= 0], 1)
             places = linked.places if places is None else places

@@ -148,14 +148,27 @@ class Story(FrozenStruct):
 
     def told(self) -> ModelStory:
         """The model's part of a decision that has a score."""
-        id_ = self.document["versions"]["model"]
-        scorers = {scorer.id: scorer for scorer in self.definitions.scoring_of(self.event).deciding}
         try:
-            return self._told(_explainable(scorers.get(id_), id_), scorers[id_])
+            return self._told(*self._scored_by())
         except (StateError, UsageError) as error:
             # Rules and comparisons of features are told all the same, with the score as it is.
-            changes = self._changes(None, ())
-            return ModelStory(self._part(id_, None, None, changes, "", str(error)))
+            score, changes = self.document["score"], self._changes(None, ())
+            model = self.document["versions"]["model"]
+            part = ModelPart(model, score, None, None, self._policy(), changes, ONE_AT_A_TIME, str(error))
+            return ModelStory(part)
+
+    def _scored_by(self) -> tuple[Explainable, Scorer]:
+        """The model that scored the event. Raises: StateError where it is not there or says nothing of its inputs."""
+        id_ = self.document["versions"]["model"]
+        deciding = self.definitions.scoring_of(self.event).deciding
+        scorer = next((scorer for scorer in deciding if scorer.id == id_), None)
+        if scorer is None:
+            raise StateError(f"the model {id_} was not active at this sequence number")
+        if scorer.model is None:
+            raise StateError(scorer.failure or f"the model {id_} is not loaded")
+        if not isinstance(scorer.model, Explainable):
+            raise StateError(f"the model {id_} does not say what its inputs add")
+        return scorer.model, scorer
 
     def _told(self, model: Explainable, scorer: Scorer) -> ModelStory:
         columns = self._columns(model, scorer)
@@ -165,28 +178,34 @@ class Story(FrozenStruct):
         if score != self.document["score"]:
             problem = (
                 f"recalculated from the values of the decision, the score is {score:.6g}, because the decision shows "
+                "a value with fewer decimal places than the model read"
             )
-            problem += "a value with fewer decimal places than the model read"
         found = model.contributions(columns)[0].tolist()
         reasons = list(self._reasons(model, scorer, found))
         note = ONE_AT_A_TIME if model.cuts() is not None else f"{TREES_ONLY} {ONE_AT_A_TIME}"
-        changes = self._changes(model, scorer.inputs)
-        part = self._part(scorer.id, margin, round(found[-1], _DIGITS), changes, note, problem)
-        gives = str(model.manifest.get("gives", LOG_ODDS))
-        return ModelStory(replace(part, gives=gives), tuple(reasons), is_calibrated(model.manifest))
+        part = ModelPart(
+            scorer.id,
+            self.document["score"],
+            margin,
+            round(found[-1], _DIGITS),
+            self._policy(),
+            self._changes(model, scorer.inputs),
+            note,
+            problem,
+            str(model.manifest.get("gives", LOG_ODDS)),
+        )
+        return ModelStory(part, tuple(reasons), is_calibrated(model.manifest))
 
     def leading(self) -> ModelReason | None:
         """The strongest reason that raises the score and is unusual; else the strongest that raises it, or nothing.
 
         Cost: as far as it has to look: the pasts of few entities, and no search for what would change the outcome.
         """
-        id_ = self.document["versions"]["model"]
-        scorers = {scorer.id: scorer for scorer in self.definitions.scoring_of(self.event).deciding}
         try:
-            model = _explainable(scorers.get(id_), id_)
-            found = model.contributions(self._columns(model, scorers[id_]))[0].tolist()
+            model, scorer = self._scored_by()
+            found = model.contributions(self._columns(model, scorer))[0].tolist()
             first = None
-            for reason in self._reasons(model, scorers[id_], found, least=0.0):
+            for reason in self._reasons(model, scorer, found, least=0.0):
                 if not reason.is_usual:
                     return reason
                 first = first or reason
@@ -208,12 +227,6 @@ class Story(FrozenStruct):
         for share in shares(contributions[:-1], names, scorer.inputs, self.event):
             if share.contribution > least:
                 yield self._reason(share, contributions, names, scorer.inputs)
-
-    def _part(
-        self, id_: str, margin: float | None, base: float | None, changes: list[ChangeLine], note: str, problem: str
-    ) -> ModelPart:
-        score = self.document["score"]
-        return ModelPart(id_, score, margin, base, self._policy(), changes, note or ONE_AT_A_TIME, problem)
 
     def _value(self, node: Node) -> Value:
         return reader_of(node, self.definitions.reference)(self.seen)
@@ -412,14 +425,3 @@ def _drawn(exploration: JsonMapping, decided: str) -> str:
     if exploration["propensity"]:
         return " It was drawn for exploration and not chosen."
     return " It was not explored: the daily limit was reached."
-
-
-def _explainable(scorer: Scorer | None, id_: str) -> Explainable:
-    """The model that scored an event. Raises: StateError where it is not at hand, or says nothing of its inputs."""
-    if scorer is None:
-        raise StateError(f"the model {id_} was not active at this sequence number")
-    if scorer.model is None:
-        raise StateError(scorer.failure or f"the model {id_} is not loaded")
-    if not isinstance(scorer.model, Explainable):
-        raise StateError(f"the model {id_} does not say what its inputs add")
-    return scorer.model
