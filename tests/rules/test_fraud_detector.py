@@ -223,7 +223,7 @@ def test_of_rules_that_match_first_the_first_decides(shop, capsys):
     ("expression", "outcome", "words"),
     [
         ("$order_price > ", "review", "expected a value, found 'the end'"),
-        ("$order_price # 5", "review", "'# 5' means nothing here"),
+        ("$order_price # 5", "review", "'#' means nothing here"),
         ("$order_price > 5 6", "review", "the condition is over before '6'"),
         ("$billing_country > 5", "review", "in the language it is"),
         ("$email_address in @nobody", "review", "there is no list nobody"),

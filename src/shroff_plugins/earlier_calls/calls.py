@@ -109,6 +109,16 @@ class MappedCall(FrozenStruct):
 Call = MappedCall | AskingCall
 
 
+# By a key that only such calls have.
+_ASKING = {
+    "sends": load_sending,
+    "recipients": load_sending,
+    "reads": load_question,
+    "ask": load_question,
+    "each": load_question,
+}
+
+
 def load_calls(node: YamlNode | None, context: FileContext, problems: list[Problem]) -> dict[str, Call]:
     """Read calls.yaml: each call by its path."""
     top = loader.mapping(node, problems, FILE)
@@ -120,15 +130,11 @@ def load_calls(node: YamlNode | None, context: FileContext, problems: list[Probl
         found = loader.mapping(value, problems, what)
         if found is None:
             continue
-        if found.get("event") is None and any(found.get(name) is not None for name in ("sends", "recipients")):
-            sending = load_sending(key.text, found, context, problems)
-            if sending is not None:
-                calls[key.text] = sending
-            continue
-        if found.get("event") is None and any(found.get(name) is not None for name in ("reads", "ask", "each")):
-            question = load_question(key.text, found, context, problems)
-            if question is not None:
-                calls[key.text] = question
+        load = None if found.get("event") else next((load for name, load in _ASKING.items() if found.get(name)), None)
+        if load is not None:
+            asking = load(key.text, found, context, problems)
+            if asking is not None:
+                calls[key.text] = asking
             continue
         loader.check_keys(found, CALL, problems, what)
         event = _event(found.get("event"), context.events, problems)

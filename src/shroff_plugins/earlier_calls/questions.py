@@ -115,11 +115,16 @@ READS: Final[Mapping[str, CallKind]] = {
         FlagsAsked,
         ("flags",),
         "flags",
-        "id seq rule entity key event reason accuracy created time updated fields".split(),
+        ("id", "seq", "rule", "entity", "key", "event", "reason", "accuracy", "created", "time", "updated", "fields"),
     ),
-    "funnels": CallKind(FunnelAsked, "funnel day step dropped_off dropped_off_before recovered still_out".split()),
+    "funnels": CallKind(
+        FunnelAsked, ("funnel", "day", "step", "dropped_off", "dropped_off_before", "recovered", "still_out")
+    ),
     "events": CallKind(
-        EventsAsked, ("events",), "events", "event id seq time fields outcome score rules features".split()
+        EventsAsked,
+        ("events",),
+        "events",
+        ("event", "id", "seq", "time", "fields", "outcome", "score", "rules", "features"),
     ),
 }
 SENDS: Final[Mapping[str, CallKind]] = {"mail": CallKind(MailAsked, ("sent",))}

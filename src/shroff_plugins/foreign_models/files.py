@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
 
 from shroff.errors import RegistryError, UsageError
-from shroff.json_types import JsonMapping, TextMapping
+from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.plugins.models import (
     BROKEN,
     LIGHTGBM,
@@ -41,12 +41,7 @@ _OTHERS = (
     (b"PK\x03\x04", "a zip, as torch, Keras and skops write it", f"Save the model itself, {_ONNX_SAVE}"),
     (b"\x1f\x8b", "compressed by gzip", "Unpack it with gunzip"),
     (
-        b"binf",
-        "XGBoost's old binary format",
-        f"Load it with the XGBoost that wrote it and save it again, {_XGBOOST_SAVE}",
-    ),
-    (
-        b"bs64",
+        (b"binf", b"bs64"),
         "XGBoost's old binary format",
         f"Load it with the XGBoost that wrote it and save it again, {_XGBOOST_SAVE}",
     ),
@@ -299,7 +294,7 @@ def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
     if not found:
         raise UsageError(f"it ends before its last tree; copy it again, or save it again, {_LIGHTGBM_SAVE}")
     head, *trees = body.split("\nTree=")
-    told = dict(line.partition("=")[::2] for line in head.splitlines())
+    told = _values_of(head)
     if told.get("objective", "").startswith(("lambdarank", "rank_")):
         raise UsageError(
             f"its objective is {told['objective'].split()[0]}: it ranks within groups, and its margins are not"
@@ -326,13 +321,24 @@ def _lightgbm(data: bytes, rounds: int | None) -> Foreign:
     )
 
 
+def _values_of(part: str) -> TextDict:
+    """The lines `name=value` of a part of the file."""
+    return dict(line.partition("=")[::2] for line in part.splitlines())
+
+
+def _pairs(tree: str, *names: str) -> Iterator[tuple[str, str]]:
+    """Two lists of a tree, side by side."""
+    lines = _values_of(tree)
+    first, second = (lines.get(name, "").split() for name in names)
+    return zip(first, second, strict=False)
+
+
 def _categories_of_lightgbm(told: TextMapping, trees: Sequence[str], behind: str) -> dict[int, tuple[str, ...] | None]:
     """The features that are split by categories; their texts where pandas had them."""
     infos = told.get("feature_infos", "").split()
     split = {place for place, info in enumerate(infos) if not info.startswith("[") and info != "none"}
     for tree in trees:
-        lines = dict(line.partition("=")[::2] for line in tree.splitlines())
-        decisions = zip(lines.get("split_feature", "").split(), lines.get("decision_type", "").split(), strict=False)
+        decisions = _pairs(tree, "split_feature", "decision_type")
         split |= {int(place) for place, decision in decisions if int(decision) & 1}
     _, _, listed = behind.partition("pandas_categorical:")
     try:
@@ -347,10 +353,7 @@ def _categories_of_lightgbm(told: TextMapping, trees: Sequence[str], behind: str
 def _gains_of_lightgbm(trees: Sequence[str], count: int) -> Floats:
     found = np.zeros(count)
     for tree in trees:
-        lines = dict(line.partition("=")[::2] for line in tree.splitlines())
-        for place, gain in zip(
-            lines.get("split_feature", "").split(), lines.get("split_gain", "").split(), strict=False
-        ):
+        for place, gain in _pairs(tree, "split_feature", "split_gain"):
             if not 0 <= int(place) < count:
                 raise UsageError(f"one of its trees reads a feature beyond its {count}; save it, {_LIGHTGBM_SAVE}")
             found[int(place)] += float(gain)

@@ -182,10 +182,8 @@ def _post_transform(told: JsonMapping, outside: Around) -> str:
 
 
 def _labels(told: JsonMapping) -> list[Any]:
-    labels: list[Any] = next(
-        (list(told[key]) for key in ("classlabels_int64s", "classlabels_ints", "classlabels_strings") if told.get(key)),
-        [0, 1],
-    )
+    known = (told.get(f"classlabels_{kind}") for kind in ("int64s", "ints", "strings"))
+    labels: list[Any] = next((list(listed) for listed in known if listed), [0, 1])
     if len(labels) != 2:
         raise UsageError(
             f"it has {len(labels)} classes ({', '.join(map(str, labels[:5]))}); train it on two, fraud or not"
@@ -195,8 +193,8 @@ def _labels(told: JsonMapping) -> list[Any]:
 
 def _sets_of(given: Sequence[OnnxTree], ways: Sequence[GraphPath]) -> frozenset[int]:
     """The columns that are compared for equality: their inputs are categories."""
-    is_set = {column for tree in given for column, mode in zip(tree.columns, tree.modes, strict=True) if mode in _SETS}
-    is_cut = {column for tree in given for column, mode in zip(tree.columns, tree.modes, strict=True) if mode in _CUTS}
+    asked = {pair for tree in given for pair in zip(tree.columns, tree.modes, strict=True)}
+    is_set, is_cut = ({column for column, mode in asked if mode in modes} for modes in (_SETS, _CUTS))
     if both := sorted(is_set & is_cut):
         raise UsageError(f"it compares column {both[0]} both for equality and for order; train it on categories apart")
     if stepped := [column for column in sorted(is_set) if ways[column].steps]:
@@ -318,12 +316,11 @@ def _regression(weights: Floats, start: float, outside: Around) -> tuple[JsonObj
     for weight, way in zip(weights.tolist(), outside.ways, strict=True):
         factor, addend = way.affine()
         by_input[way.place] += weight * factor
+        start += weight * addend
         imputed = way.imputed
         if imputed is None:
-            start += weight * addend
             lacks_missing = True
         else:
-            start += weight * addend
             missing[way.place] += weight * (float(imputed) - addend)
     inputs = [
         {"kind": NUMBER_KIND, "mean": 0.0, "scale": 1.0, "weight": weight, "missing": absent}

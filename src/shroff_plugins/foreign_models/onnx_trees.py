@@ -11,7 +11,7 @@ from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
 from shroff.plugins.values import FrozenStruct
 
-_MODES_5 = "BRANCH_LEQ BRANCH_LT BRANCH_GTE BRANCH_GT BRANCH_EQ BRANCH_NEQ BRANCH_MEMBER".split()
+_MODES_5 = ("BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ", "BRANCH_MEMBER")
 _LEAF = "LEAF"
 _SIDES = ("true", "false")
 _BROKEN = "convert the model again from the program that it is of"

@@ -183,11 +183,11 @@ class Attributes:
         mapped = self.target.mapped.attributes.get(name)
         if mapped is not None:
             return self._mapped(attribute, mapped)
-        found = self._field(_slug(name) if attribute.is_metadata else name)
+        found = self._field(slug(name) if attribute.is_metadata else name)
         if found is not None:
             return self._of_field(found, EXACT if attribute.is_metadata else KINDS.get(name, EXACT))
         if attribute.is_metadata:
-            raise self._lacking(attribute, f"the metadata {name}", f"{_slug(name)}: text?")
+            raise self._lacking(attribute, f"the metadata {name}", f"{slug(name)}: text?")
         for pattern, make in self._patterns():
             parts = pattern.fullmatch(name)
             if parts is not None:
@@ -209,18 +209,21 @@ class Attributes:
 
     def checked(self, text: str, place: Place) -> Node:
         """An expression over the event, typed. Raises: RadarError."""
-        scope = Scope(
+        try:
+            return check(text, self.scope("the mapping"))
+        except ExpressionError as error:
+            raise RadarError(f"{text!r}: {error.message}", place, error.hint) from None
+
+    def scope(self, what: str) -> Scope:
+        """What an expression over the event may read."""
+        return Scope(
             self.target.names,
-            what="the mapping",
+            what=what,
             this=(self.target.event,),
             feature=self.type_of,
             feature_names=self.names,
             reads_score=True,
         )
-        try:
-            return check(text, scope)
-        except ExpressionError as error:
-            raise RadarError(f"{text!r}: {error.message}", place, error.hint) from None
 
     def _field(self, name: str) -> Field | None:
         return next((self._fields[alias] for alias in (name, *FIELDS.get(name, ())) if alias in self._fields), None)
@@ -259,17 +262,21 @@ class Attributes:
 
     def _charges(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
         which, per, window = parts.groups()
+        event = self.target.event
+        name = f"{event}s" if which == "total" else f"{which}_{event}s"
+        return self._feature(attribute, per, name, f"count({event}{self._where(attribute, which)})", window)
+
+    def _where(self, attribute: Attribute, which: str) -> str:
+        """The condition of past charges that were authorized, declined or blocked, as it stands behind them."""
         event, condition = self.target.event, self.target.mapped.charges.get(which)
         if which != "total" and condition is None:
-            words = f"nothing in the log says which {event} was {which}, as {attribute.shown} counts them."
+            words = f"nothing in the log says which {event} was {which}, as {attribute.shown} asks."
             hint = (
                 f"Give {event}, or an event of its own, a field that says it, and write under charges in the mapping "
                 f"such as '{which}: {event}.result == ...'."
             )
             raise RadarError(words, attribute.place, hint)
-        counted = f"{event} where {condition}" if condition else event
-        name = f"{event}s" if which == "total" else f"{which}_{event}s"
-        return self._feature(attribute, per, name, f"count({counted})", window)
+        return f" where {condition}" if condition else ""
 
     def _different(self, attribute: Attribute, parts: re.Match[str]) -> Meaning:
         what, per, window = parts.groups()
@@ -293,12 +300,8 @@ class Attributes:
         how, currency, which, per = parts.groups()
         money, event = self._money(attribute, currency), self.target.event
         word = {"attempted": "total", "charged": "total", "successful": "authorized", "failed": "declined"}[which]
-        condition = self.target.mapped.charges.get(word)
-        if word != "total" and condition is None:
-            words = f"nothing in the log says which {event} was {word}, as {attribute.shown} asks."
-            raise RadarError(words, attribute.place, f"Write under charges in the mapping such as '{word}: ...'.")
         function = "mean" if how == "average" else "sum"
-        value = f"{event}.{money.name}" + (f" where {condition}" if condition else "")
+        value = f"{event}.{money.name}{self._where(attribute, word)}"
         name = f"{'mean' if how == 'average' else 'total'}_{money.name}" + ("" if word == "total" else f"_{word}")
         return self._feature(attribute, per, name, f"{function}({value})", "all_time")
 
@@ -411,10 +414,10 @@ def _case_of(node: Node) -> str:
             return ""
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
     """The field that metadata would be: `::Customer Age::` is customer_age.
 
-    >>> _slug("::customer:Trusted::")
+    >>> slug("::customer:Trusted::")
     'customer_trusted'
     """
     return re.sub(r"\W+", "_", name.strip(":").lower()).strip("_")

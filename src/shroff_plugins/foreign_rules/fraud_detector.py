@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from shroff.errors import UsageError, nearest
 from shroff.json_types import TextDict
 from shroff_plugins.foreign_rules.attributes import EXACT, Attributes, Meaning, RadarTarget
-from shroff_plugins.foreign_rules.rule_import import EFFECTS, Outcome, RadarOptions, RuleCarrier
-from shroff_plugins.foreign_rules.syntax import Attribute, Condition, Place, RadarError, RadarRule, Written
+from shroff_plugins.foreign_rules.rule_import import EFFECTS, Outcome, RadarOptions, RuleCarrier, quoted
+from shroff_plugins.foreign_rules.syntax import Attribute, Condition, Place, RadarError, RadarRule, TokenReader, Written
 
 FIRST = "FIRST_MATCHED"
 TYPES = {"STRING": "text", "INTEGER": "integer", "FLOAT": "number", "BOOLEAN": "boolean", "DATETIME": "time"}
@@ -42,7 +41,6 @@ _TOKEN = re.compile(
       | (?P<word>[A-Za-z_]\w*)""",
     re.VERBOSE,
 )
-_SAME = {"&&": "and", "||": "or", "!": "not"}
 _CASES = {"lowercase": "lower", "uppercase": "upper"}
 _FORM = re.compile(r"(\.\*)|(\.)|(\\d|\[0-9\])(?:\{(\d{1,2})\})?|\\([^\w])|([^\\.*+?()\[\]{}|^$])")
 _SPECIAL = frozenset("9A?*\\")  # of `matches`
@@ -73,7 +71,12 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
     is_first = export.rule_execution_mode == FIRST
     carrier = _DetectorCarrier(target, options, {each.name: each.data_type for each in export.variables})
     newest, wanted = dict[str, _Rule](), {(rule.rule_id, rule.rule_version) for rule in export.rules}
-    for rule in sorted(export.rule_details, key=lambda rule: _rank(rule, wanted)):  # the detector's last, or the latest
+
+    def rank(rule: _Rule) -> tuple[bool, int, str]:
+        """Versions that the detector uses come last, before them the latest."""
+        return (rule.rule_id, rule.rule_version) in wanted, len(rule.rule_version), rule.rule_version
+
+    for rule in sorted(export.rule_details, key=rank):
         newest[rule.rule_id] = rule
     newest = {rule.rule_id: newest[rule.rule_id] for rule in export.rule_details}  # in the order of the file
     order = [newest.pop(rule.rule_id) for rule in export.rules if rule.rule_id in newest]
@@ -90,11 +93,6 @@ def carry_over_detector(text: str, target: RadarTarget, options: RadarOptions) -
     if order and newest:
         outcome.notes.append(f"Not in this version of the detector, left out: {', '.join(newest)}.")
     return outcome
-
-
-def _rank(rule: _Rule, wanted: Collection[tuple[str, str]]) -> tuple[bool, int, str]:
-    """Sort key of the versions of a rule: those that a detector uses come last, before them the latest."""
-    return (rule.rule_id, rule.rule_version) in wanted, len(rule.rule_version), rule.rule_version
 
 
 def _read(text: str, file: str) -> _Export:
@@ -181,25 +179,16 @@ class _DetectorCarrier(RuleCarrier):
         return f"lists.{own}"
 
 
-class _Translation:
+class _Translation(TokenReader):
     """One expression, in the project's language; types are judged by what checks it."""
 
     def __init__(self, text: str, variable: Callable[[str], Meaning], list_named: Callable[[str], str]) -> None:
-        self._variable, self._list, self._next = variable, list_named, 0
-        self._tokens, at = list[tuple[str, str]](), 0
-        while at < len(text):
-            found = _TOKEN.match(text, at)
-            if found is None or found.lastgroup is None:
-                self._fail(f"{text[at : at + 20]!r} means nothing here.")
-            if found.lastgroup != "space":
-                self._tokens.append((found.lastgroup, _SAME.get(found[0], found[0])))
-            at = found.end()
-        self._tokens.append(("end", "the end"))
+        self._variable, self._list = variable, list_named
+        super().__init__(_TOKEN, text, 0, len(text))
 
     def text(self) -> str:
         found = self._any()
-        if self._tokens[self._next][0] != "end":
-            self._fail(f"the condition is over before {self._tokens[self._next][1]!r}.")
+        self._end()
         return found
 
     def _any(self) -> str:
@@ -227,31 +216,29 @@ class _Translation:
         is_not = bool(self._takes("not"))
         if self._takes("in"):
             return f"({left} {'not ' * is_not}in {self._values()})"
-        return self._fail("expected in behind not.") if is_not else left
+        if is_not:
+            self._fail("expected in behind not.", self._peek().at)
+        return left
 
     def _sum(self) -> str:
         return self._joined(lambda: self._joined(self._value, "*", "/", "%"), "+", "-")
 
     def _values(self) -> str:
-        kind, text = self._tokens[self._next]
-        if kind == "list":
+        token = self._peek()
+        if token.kind == "list":
             self._next += 1
-            return self._list(text[1:])
+            return self._list(token.text[1:])
         self._expect("[")
-        values = [self._value()]
-        while self._takes(","):
-            values.append(self._value())
-        self._expect("]")
-        return f"[{', '.join(values)}]"
+        return f"[{', '.join(self._listed(self._value, ']'))}]"
 
     def _value(self) -> str:
-        kind, text = self._tokens[self._next]
+        token = self._peek()
+        kind, text = token.kind, token.text
         self._next += 1
         if kind == "variable":
             return self._variable(text[1:]).text
         if kind == "text":
-            doubled = re.sub(r"\\(.)", r"\1", text[1:-1]).replace("'", "''")
-            return f"'{doubled}'"
+            return quoted(re.sub(r"\\(.)", r"\1", text[1:-1]))
         if kind == "number" or text in {"true", "false"}:
             return text
         if text == "-":
@@ -262,36 +249,21 @@ class _Translation:
             return f"({found})"
         if kind == "word" and text in (*_CASES, "regex_match"):
             return self._call(text)
-        return self._fail(f"expected a value, found {text!r}.")
+        return self._fail(f"expected a value, found {text!r}.", token.at)
 
     def _call(self, name: str) -> str:
         self._expect("(")
-        pattern, first = self._tokens[self._next], self._sum()
+        pattern, first = self._peek(), self._sum()
         if name in _CASES:
             self._expect(")")
             return f"{_CASES[name]}({first})"
-        if pattern[0] != "text":
-            self._fail("regex_match takes a pattern in quotes.")
+        if pattern.kind != "text":
+            self._fail("regex_match takes a pattern in quotes.", pattern.at)
         self._expect(",")
         value = self._sum()
         self._expect(")")
         # A text without its quotes; a sign that is no quote keeps its backslash, which patterns need
-        return _matched(value, re.sub(r"""\\(["'])""", r"\1", pattern[1][1:-1]))
-
-    def _takes(self, *texts: str) -> str:
-        kind, text = self._tokens[self._next]
-        word = text.lower() if kind == "word" else text
-        if kind not in {"word", "sign"} or word not in texts:
-            return ""
-        self._next += 1
-        return word
-
-    def _expect(self, sign: str) -> None:
-        if not self._takes(sign):
-            self._fail(f"expected {sign!r}, found {self._tokens[self._next][1]!r}.")
-
-    def _fail(self, message: str) -> NoReturn:
-        raise RadarError(message, Place(1, 1))
+        return _matched(value, re.sub(r"""\\(["'])""", r"\1", pattern.text[1:-1]))
 
 
 def _matched(value: str, pattern: str) -> str:
@@ -307,8 +279,7 @@ def _matched(value: str, pattern: str) -> str:
         if "".join(part[0] for part in parts) != text:
             hint = "Write it with contains, starts_with, ends_with or matches, which know digits, letters and '*'."
             raise RadarError(f"the pattern {pattern!r} is more than the language has.", Place(1, 1), hint)
-        form = "".join(map(_form, parts)).replace("'", "''")
-        forms.append(f"matches({value}, '{form}')")
+        forms.append(f"matches({value}, {quoted(''.join(map(_form, parts)))})")
     return forms[0] if len(forms) == 1 else f"({' or '.join(forms)})"
 
 

@@ -16,19 +16,9 @@ from msgspec import Struct
 
 from shroff.errors import Problem, nearest
 from shroff.json_types import TextMapping
-from shroff.plugins.language import (
-    BOOLEAN,
-    ExpressionError,
-    FeatureValue,
-    Node,
-    Scope,
-    check,
-    show_duration,
-    text_of,
-    walk,
-)
+from shroff.plugins.language import BOOLEAN, ExpressionError, FeatureValue, Node, check, show_duration, text_of, walk
 from shroff.plugins.values import FrozenStruct
-from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget
+from shroff_plugins.foreign_rules.attributes import COUNTRY, EXACT, Added, Attributes, Meaning, RadarTarget, slug
 from shroff_plugins.foreign_rules.syntax import (
     Attribute,
     Condition,
@@ -52,7 +42,6 @@ from shroff_plugins.foreign_rules.syntax import (
 EFFECTS: Final[TextMapping] = {"block": "decline", "review": "review", "allow": "allow", "3ds": "challenge"}
 ID_LENGTH_MAX = 100
 _SPAN_MAX = 30  # characters of a number of seconds, minutes or hours
-_SIGNS = {"=": "=="}
 _COUNTRY = re.compile(r"[A-Za-z0-9]{1,3}")
 
 
@@ -159,14 +148,7 @@ class RuleCarrier:
         return Carried(self._id(rule), by, text_of(node), EFFECTS[rule.action], rule, added)
 
     def _typed(self, text: str, place: Place) -> Node:
-        scope = Scope(
-            self._target.names,
-            what="the rule",
-            this=(self._target.event,),
-            feature=self._attributes.type_of,
-            feature_names=self._attributes.names,
-            reads_score=True,
-        )
+        scope = self._attributes.scope("the rule")
         try:
             node = check(text, scope, BOOLEAN)
             check(text_of(node), scope, BOOLEAN)  # what is written must be short enough, too
@@ -187,10 +169,7 @@ class RuleCarrier:
 
     def _id(self, rule: RadarRule) -> str:
         """A unique name: its own, or made of the attributes that the rule reads."""
-        words = [
-            re.sub(r"\W+", "_", attribute.name.strip(":").lower()).strip("_")
-            for attribute in attributes_of(rule.condition)
-        ]
+        words = [slug(attribute.name) for attribute in attributes_of(rule.condition)]
         action = "challenge" if rule.action == "3ds" else rule.action
         own = re.sub(r"\W+", "_", rule.name) or "_".join([action, *dict.fromkeys(words)])
         base = own[:ID_LENGTH_MAX].rstrip("_")
@@ -240,7 +219,7 @@ class RuleCarrier:
         return meaning.text
 
     def _compare(self, condition: RadarCompare) -> str:
-        left, operator = self._meaning(condition.left), _SIGNS.get(condition.operator, condition.operator)
+        left, operator = self._meaning(condition.left), "==" if condition.operator == "=" else condition.operator
         self._check_operator(condition.left, left, condition.operator)
         right = condition.right
         if isinstance(right, Attribute):
@@ -279,8 +258,8 @@ class RuleCarrier:
                 f"{value.value!r} is not a code of a country or state.", value.place, "Write such as 'US'."
             )
         if _is_closed(meaning):
-            return _quoted(self._choice(attribute, meaning, value))
-        return _quoted(_fold(meaning, value.value))
+            return quoted(self._choice(attribute, meaning, value))
+        return quoted(_fold(meaning, value.value))
 
     def _choice(self, attribute: Attribute, meaning: Meaning, value: Text) -> str:
         """The text of a choice that is meant, whatever its case."""
@@ -327,7 +306,7 @@ class RuleCarrier:
             raise RadarError(words, attribute.place)
         text, operand = _fold(meaning, value.value), meaning.in_case(meaning.case)
         if condition.operator == "includes":
-            return f"contains({operand}, {_quoted(text)})"
+            return f"contains({operand}, {quoted(text)})"
         return _like(operand, text, value.place)
 
 
@@ -355,7 +334,7 @@ def _fold(meaning: Meaning, value: str) -> str:
     return {"upper": value.upper, "lower": value.lower}.get(meaning.case, lambda: value)()
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     doubled = text.replace("'", "''")
     return f"'{doubled}'"
 
@@ -375,15 +354,15 @@ def _like(operand: str, pattern: str, place: Place) -> str:
     """
     first, *rest = re.sub("%+", "%", pattern).split("%")
     if not rest:
-        return f"{operand} == {_quoted(first)}"
+        return f"{operand} == {quoted(first)}"
     *between, last = rest
     between = [step for step in between if step]
     if len(between) > 1 or (between and (first or last)):
         hint = "Write it as several conditions: one text at the beginning, one at the end, one anywhere."
         raise RadarError(f"the pattern {pattern!r} has too many parts.", place, hint)
-    parts = [f"contains({operand}, {_quoted(step)})" for step in between]
-    parts += [f"starts_with({operand}, {_quoted(first)})"] if first else []
-    parts += [f"ends_with({operand}, {_quoted(last)})"] if last else []
+    parts = [f"contains({operand}, {quoted(step)})" for step in between]
+    parts += [f"starts_with({operand}, {quoted(first)})"] if first else []
+    parts += [f"ends_with({operand}, {quoted(last)})"] if last else []
     if first and last:
         parts.append(f"length({operand}) >= {len(first) + len(last)}")
     return f"({' and '.join(parts)})" if parts else f"not ({operand} is missing)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from shroff.errors import Problem
 from shroff.plugins.values import FrozenStruct
@@ -32,6 +32,7 @@ _TOKEN = re.compile(
 _SAME = {"&&": "and", "||": "or", "!": "not"}
 _OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 _WORDS = ("in", "includes", "like")
+_Part = TypeVar("_Part")
 
 
 class Place(FrozenStruct):
@@ -204,40 +205,80 @@ class _Token(FrozenStruct):
     at: int
 
 
-class _RuleReader:
+class TokenReader:
+    """Reads the tokens of a condition one after the other."""
+
+    def __init__(self, pattern: re.Pattern[str], text: str, start: int, end: int) -> None:
+        self._text, self._next, self._tokens = text, 0, list[_Token]()
+        while start < end:
+            found = pattern.match(text, start, end)
+            if found is None or found.lastgroup is None:
+                self._unreadable(start)
+            if found.lastgroup != "space":
+                self._tokens.append(_Token(found.lastgroup, found[0], start))
+            start = found.end()
+        self._tokens.append(_Token("end", "the end", end))
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _takes(self, *words: str) -> str:
+        """Consume the next token if it is one of these."""
+        token = self._peek()
+        word = _SAME.get(token.text, token.text.lower())
+        if token.kind not in {"word", "sign"} or word not in words:
+            return ""
+        self._next += 1
+        return word
+
+    def _expect(self, sign: str) -> None:
+        token = self._peek()
+        if not self._takes(sign):
+            self._fail(f"expected {sign!r}, found {token.text!r}.", token.at)
+
+    def _end(self) -> None:
+        token = self._peek()
+        if token.kind != "end":
+            self._fail(f"the condition is over before {token.text!r}.", token.at, "Join conditions by and, or.")
+
+    def _listed(self, part: Callable[[], _Part], close: str) -> list[_Part]:
+        """Parts with commas up to a sign."""
+        found = [part()]
+        while self._takes(","):
+            found.append(part())
+        self._expect(close)
+        return found
+
+    def _unreadable(self, at: int) -> NoReturn:
+        self._fail(f"{self._text[at]!r} means nothing here.", at)
+
+    def _fail(self, message: str, at: int, hint: str = "") -> NoReturn:
+        raise RadarError(message, self._place(at), hint)
+
+    def _place(self, at: int) -> Place:
+        return Place(1, 1)
+
+
+class _RuleReader(TokenReader):
     """Reads one rule: a stretch of a file."""
 
     def __init__(self, text: str, lines: Sequence[int], start: int, end: int) -> None:
         """`lines` is where each line of the text begins."""
-        self._text, self._lines, self._start, self._end = text, lines, start, end
-        self._tokens: list[_Token] = []
-        self._next, self._depth = 0, 0
-
-    def rule(self, shown: str) -> RadarRule:
-        start = self._start
-        if self._end - start > LENGTH_MAX:
+        self._lines, self._start, self._depth = lines, start, 0
+        if end - start > LENGTH_MAX:
             self._fail(f"a rule has at most {LENGTH_MAX:,} characters.", start)
-        head = _HEAD.match(self._text, start, self._end)
+        head = _HEAD.match(text, start, end)
         if head is None:
             hint = "It begins with Block if, Review if, Allow if or Request 3D Secure if."
             self._fail("this is not a rule.", start, hint)
-        self._tokens = list(self._read_tokens(head.end()))
-        condition = self._any()
-        left = self._peek()
-        if left.kind != "end":
-            self._fail(f"the condition is over before {left.text!r}.", left.at, "Join conditions by and, or.")
-        word = head[1].lower().split()[0]
-        return RadarRule("3ds" if word == "request" else word, condition, shown, self._place(start))
+        self._action = head[1].lower().split()[0]
+        super().__init__(_TOKEN, text, head.end(), end)
 
-    def _read_tokens(self, at: int) -> Iterator[_Token]:
-        while at < self._end:
-            found = _TOKEN.match(self._text, at, self._end)
-            if found is None or found.lastgroup is None:
-                self._unreadable(at)
-            if found.lastgroup != "space":
-                yield _Token(found.lastgroup, found[0], at)
-            at = found.end()
-        yield _Token("end", "the end", self._end)
+    def rule(self, shown: str) -> RadarRule:
+        condition = self._any()
+        self._end()
+        action = "3ds" if self._action == "request" else self._action
+        return RadarRule(action, condition, shown, self._place(self._start))
 
     def _unreadable(self, at: int) -> NoReturn:
         sign = self._text[at]
@@ -246,7 +287,7 @@ class _RuleReader:
         word = re.compile(r":+(\w+)").match(self._text, at)
         if word is not None:
             self._fail("an attribute has a colon on both sides.", at, f"Write :{word[1]}:, and metadata ::{word[1]}::.")
-        self._fail(f"{sign!r} means nothing here.", at)
+        super()._unreadable(at)
 
     # ---- conditions
 
@@ -314,11 +355,7 @@ class _RuleReader:
             return RadarWithin(left, ListName(token.text[1:], self._place(token.at)))
         if not self._takes("("):
             self._fail("expected a list.", token.at, "Write ('a', 'b'), or @name for a saved list.")
-        values = [self._value()]
-        while self._takes(","):
-            values.append(self._value())
-        self._expect(")")
-        return RadarWithin(left, tuple(values))
+        return RadarWithin(left, tuple(self._listed(self._value, ")")))
 
     # ---- parts
 
@@ -344,24 +381,6 @@ class _RuleReader:
         hint = f"Write '{token.text}' for the text." if token.kind == "word" else ""
         return self._fail(f"expected a text in quotes or a number, found {token.text!r}.", token.at, hint)
 
-    def _peek(self) -> _Token:
-        return self._tokens[self._next]
-
-    def _takes(self, word: str) -> bool:
-        """Consume the next token if it matches."""
-        token = self._peek()
-        is_it = token.kind in {"word", "sign"} and _SAME.get(token.text, token.text.lower()) == word
-        self._next += is_it
-        return is_it
-
-    def _expect(self, sign: str) -> None:
-        token = self._peek()
-        if not self._takes(sign):
-            self._fail(f"expected {sign!r}, found {token.text!r}.", token.at)
-
     def _place(self, at: int) -> Place:
         line = bisect_right(self._lines, at)
         return Place(line, at - self._lines[line - 1] + 1)
-
-    def _fail(self, message: str, at: int, hint: str = "") -> NoReturn:
-        raise RadarError(message, self._place(at), hint)
