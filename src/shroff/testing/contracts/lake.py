@@ -12,8 +12,9 @@ from threading import Barrier
 import pytest
 
 from shroff.errors import StateError
-from shroff.streams.lake import Listed, Objects
+from shroff.streams.lake import Found, Listed, Objects
 
+Opens = Callable[[], Objects]  # as another process would
 AT_ONCE = 8
 MANY = 1_020  # more than a page of any store
 LARGE = 9 * 1024 * 1024 + 1  # more than clients of object stores send in one piece
@@ -24,15 +25,15 @@ class ObjectsContract:
     """The contract of object stores. Subclass it, say how one is made, and run it with pytest."""
 
     @abstractmethod
-    def make_objects(self, folder: Path) -> Callable[[], Objects]:
+    def make_objects(self, folder: Path) -> Opens:
         """Make a new, empty place; gives what opens it, as another process would."""
 
     @pytest.fixture
-    def open(self, tmp_path: Path) -> Callable[[], Objects]:
+    def open(self, tmp_path: Path) -> Opens:
         return self.make_objects(tmp_path)
 
     @pytest.fixture
-    def objects(self, open: Callable[[], Objects]) -> Objects:
+    def objects(self, open: Opens) -> Objects:
         return open()
 
     # Writing
@@ -44,7 +45,7 @@ class ObjectsContract:
 
         assert _data(objects, "a/b.json") == b"first"
 
-    def test_of_many_that_put_at_once_one_wins_and_its_bytes_are_there(self, open: Callable[[], Objects]) -> None:
+    def test_of_many_that_put_at_once_one_wins_and_its_bytes_are_there(self, open: Opens) -> None:
         writers = [open() for _ in range(AT_ONCE)]
         for turn in range(12):
             name = f"manifest/{turn}.json"
@@ -71,7 +72,7 @@ class ObjectsContract:
         assert objects.replace("a", b"2", version) is False
         assert objects.get("a") is None
 
-    def test_of_many_that_replace_at_once_one_wins_and_its_bytes_are_there(self, open: Callable[[], Objects]) -> None:
+    def test_of_many_that_replace_at_once_one_wins_and_its_bytes_are_there(self, open: Opens) -> None:
         writers = [open() for _ in range(AT_ONCE)]
         writers[0].put("a", b"start")
         for turn in range(12):
@@ -103,7 +104,7 @@ class ObjectsContract:
         for name in NAMES:
             assert objects.put(name, name.encode()) is True
 
-        assert [stored.name for stored in objects.list()] == sorted(NAMES)
+        assert _names(objects) == sorted(NAMES)
         assert all(_data(objects, name) == name.encode() for name in NAMES)
 
     @pytest.mark.parametrize(
@@ -120,24 +121,24 @@ class ObjectsContract:
         for name in ("b/2", "b/10", "b.c/1", "b/1/x", "bc/1", "a/1", "c"):
             objects.put(name, b"")
 
-        assert [stored.name for stored in objects.list("b")] == ["b/1/x", "b/10", "b/2"]
-        assert [stored.name for stored in objects.list("b/1")] == ["b/1/x"]
-        assert [stored.name for stored in objects.list()] == ["a/1", "b.c/1", "b/1/x", "b/10", "b/2", "bc/1", "c"]
+        assert _names(objects, "b") == ["b/1/x", "b/10", "b/2"]
+        assert _names(objects, "b/1") == ["b/1/x"]
+        assert _names(objects) == ["a/1", "b.c/1", "b/1/x", "b/10", "b/2", "bc/1", "c"]
 
     def test_a_list_of_more_than_a_page_is_whole_and_in_order(self, objects: Objects) -> None:
         names = [f"many/{number:05d}" for number in range(MANY)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             assert all(pool.map(lambda name: objects.put(name, b""), reversed(names)))
 
-        assert [stored.name for stored in objects.list("many")] == names
+        assert _names(objects, "many") == names
 
-    def test_every_reader_sees_at_once_what_was_put_and_deleted(self, open: Callable[[], Objects]) -> None:
+    def test_every_reader_sees_at_once_what_was_put_and_deleted(self, open: Opens) -> None:
         writer, reader = open(), open()
         for turn in range(5):
             name = f"a/{turn}"
             assert [reader.get(name), list(reader.list("a"))] == [None, []]
             writer.put(name, b"x")
-            assert [stored.name for stored in reader.list("a")] == [name]
+            assert _names(reader, "a") == [name]
             assert _data(reader, name) == b"x"
             writer.delete(name)
             assert [reader.get(name), list(reader.list("a"))] == [None, []]
@@ -168,13 +169,19 @@ def _at_once(calls: Sequence[Callable[[], bool]]) -> list[bool]:
         return list(pool.map(run, calls))
 
 
-def _data(objects: Objects, name: str) -> bytes:
+def _names(objects: Objects, folder: str = "") -> list[str]:
+    return [stored.name for stored in objects.list(folder)]
+
+
+def _found(objects: Objects, name: str) -> Found:
     found = objects.get(name)
     assert found is not None
-    return found.data
+    return found
+
+
+def _data(objects: Objects, name: str) -> bytes:
+    return _found(objects, name).data
 
 
 def _version(objects: Objects, name: str) -> str:
-    found = objects.get(name)
-    assert found is not None
-    return found.version
+    return _found(objects, name).version

@@ -68,7 +68,7 @@ class MailerContract(Contract):
             assert not mailer.send(mail("m-7"))
         mailer.close()
 
-        assert {str(_read(mail)["Message-ID"]) for mail in self.arrived(place)} == {"<m-7@bank.example>"}
+        assert set(self._ids(place)) == {"<m-7@bank.example>"}
 
     def test_many_mails_each_arrive_once(self, place: str) -> None:
         mailer = self.made(place)
@@ -76,7 +76,7 @@ class MailerContract(Contract):
             assert not mailer.send(mail(f"m-{number}"))
         mailer.close()
 
-        ids = [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)]
+        ids = self._ids(place)
         assert sorted(ids) == sorted(f"<m-{number}@bank.example>" for number in range(120))
 
     def test_several_recipients_are_one_mail(self, place: str) -> None:
@@ -104,7 +104,7 @@ class MailerContract(Contract):
         assert not mailer.send(mail("m-2"))
         mailer.close()
 
-        assert [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)] == ["<m-2@bank.example>"]
+        assert self._ids(place) == ["<m-2@bank.example>"]
 
     @promise("knows who is refused")
     def test_a_recipient_that_may_be_taken_later_has_the_whole_mail_come_again(self, place: str) -> None:
@@ -114,7 +114,7 @@ class MailerContract(Contract):
         assert not mailer.send(mail("m-2"))
         mailer.close()
 
-        assert [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)] == ["<m-2@bank.example>"]
+        assert self._ids(place) == ["<m-2@bank.example>"]
 
     @promise("knows who is refused")
     def test_a_mail_that_may_part_waits_for_nobody(self, place: str) -> None:
@@ -125,7 +125,7 @@ class MailerContract(Contract):
         mailer.close()
 
         assert [recipient.address for recipient in left_out] == ["later@bank.example"]
-        assert [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)] == ["<m-1@bank.example>"]
+        assert self._ids(place) == ["<m-1@bank.example>"]
 
     def test_a_mailer_that_reaches_nobody_says_so_without_its_password(self, place: str) -> None:
         with self.away(place) as mailer:
@@ -142,6 +142,9 @@ class MailerContract(Contract):
         mailer.close()
 
         assert len(self.arrived(place)) == 1
+
+    def _ids(self, place: str) -> list[str]:
+        return [str(_read(mail)["Message-ID"]) for mail in self.arrived(place)]
 
 
 def _read(data: bytes) -> EmailMessage:

@@ -17,6 +17,7 @@ PASSWORD = "not-to-be-seen"  # noqa: S105 - which an adapter puts into the setti
 WITHIN_S = 120.0  # for what is to arrive, on a machine with much else to do
 ENDS_S = 120.0  # for a close that waits for nobody
 KEYS = 40
+Opens = Callable[..., Sender]
 MANY = 3_000
 
 
@@ -39,13 +40,12 @@ class SenderContract(Contract):
         """The messages in a target; those of one key in the order in which they lie there."""
 
     @pytest.fixture
-    def open(self, place: str) -> Iterator[Callable[..., Sender]]:
+    def open(self, place: str) -> Iterator[Opens]:
         opened: list[Sender] = []
 
         def open_(*, has_any: bool = True, is_reached: bool = True) -> Sender:
-            made = self.make_sender(place, has_any=has_any) if is_reached else self.make_unreachable(place)
-            opened.append(made)
-            return made
+            opened.append(self.make_sender(place, has_any=has_any) if is_reached else self.make_unreachable(place))
+            return opened[-1]
 
         yield open_
         for sender in opened:
@@ -53,7 +53,7 @@ class SenderContract(Contract):
 
     # Arriving
 
-    def test_messages_arrive_once_with_their_bytes_those_of_a_key_in_order(self, open: Callable[..., Sender]) -> None:
+    def test_messages_arrive_once_with_their_bytes_those_of_a_key_in_order(self, open: Opens) -> None:
         sender = open()
         sender.prepare(["payment"], 3)
         sent = [(b"c%d" % (number % KEYS), b"c%d \xff\x00 %d" % (number % KEYS, number)) for number in range(MANY)]
@@ -70,7 +70,7 @@ class SenderContract(Contract):
         for key, values in by_key.items():
             assert values == [value for of, value in sent if of == key]
 
-    def test_a_message_without_a_key_arrives_too_and_waits_for_no_other(self, open: Callable[..., Sender]) -> None:
+    def test_a_message_without_a_key_arrives_too_and_waits_for_no_other(self, open: Opens) -> None:
         sender = open()
         sender.prepare(["payment"], 1)
         sender.send("payment", None, b"alone")
@@ -78,7 +78,7 @@ class SenderContract(Contract):
         assert sender.flush(WITHIN_S) == 0
         assert self.arrived(sender.target("payment").name) == [b"alone"]
 
-    def test_what_is_sent_after_a_flush_arrives_behind_it(self, open: Callable[..., Sender]) -> None:
+    def test_what_is_sent_after_a_flush_arrives_behind_it(self, open: Opens) -> None:
         sender = open()
         sender.prepare(["payment"], 1)
         for number in range(5):
@@ -88,7 +88,7 @@ class SenderContract(Contract):
 
     # Targets
 
-    def test_a_type_has_its_target_and_others_share_one(self, open: Callable[..., Sender]) -> None:
+    def test_a_type_has_its_target_and_others_share_one(self, open: Opens) -> None:
         sender = open()
         own, shared = sender.target("payment"), sender.target("login")
         sender.prepare(["payment", "login"], 1)
@@ -100,7 +100,7 @@ class SenderContract(Contract):
         assert self.arrived(own.name) == [b"a payment"]
         assert self.arrived(shared.name) == [b"a login"]
 
-    def test_a_type_without_a_target_is_refused_wherever_it_is_asked_for(self, open: Callable[..., Sender]) -> None:
+    def test_a_type_without_a_target_is_refused_wherever_it_is_asked_for(self, open: Opens) -> None:
         sender = open(has_any=False)
         with pytest.raises(UsageError, match="login"):
             sender.target("login")
@@ -109,7 +109,7 @@ class SenderContract(Contract):
         with pytest.raises(UsageError, match="login"):
             sender.send("login", b"k", b"for nobody")
 
-    def test_what_was_prepared_is_made_once(self, open: Callable[..., Sender]) -> None:
+    def test_what_was_prepared_is_made_once(self, open: Opens) -> None:
         sender = open()
         made = sender.prepare(["payment"], 2)
 
@@ -119,7 +119,7 @@ class SenderContract(Contract):
 
     # What is away
 
-    def test_where_nobody_answers_messages_wait_and_words_say_why(self, open: Callable[..., Sender]) -> None:
+    def test_where_nobody_answers_messages_wait_and_words_say_why(self, open: Opens) -> None:
         sender = open(is_reached=False)
         with pytest.raises(TransientError) as raised:
             sender.prepare(["payment"], None)
@@ -134,7 +134,7 @@ class SenderContract(Contract):
         assert sender.words
         assert PASSWORD not in f"{raised.value} {sender.words} {sender!r}"
 
-    def test_closing_lets_go_of_what_waits_and_twice_does_nothing(self, open: Callable[..., Sender]) -> None:
+    def test_closing_lets_go_of_what_waits_and_twice_does_nothing(self, open: Opens) -> None:
         sender = open(is_reached=False)
         sender.send("payment", b"k", b"1")
         began_s = time.monotonic()

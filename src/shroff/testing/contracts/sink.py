@@ -35,6 +35,11 @@ def rows(first: int, count: int) -> list[Outgoing]:
     return [row(seq) for seq in range(first, first + count)]
 
 
+def bodies(*places: int) -> list[bytes]:
+    """The documents of a range of places."""
+    return list(map(body, range(*places)))
+
+
 class SinkContract(Contract):
     """Bind it by a subclass. `made` gives a sink into a place outside that is named and made for the test.
 
@@ -65,7 +70,7 @@ class SinkContract(Contract):
         assert sink.send(rows(4, 1)) == []
         sink.close()
 
-        assert self.arrived(place) == [body(seq) for seq in range(1, 5)]
+        assert self.arrived(place) == bodies(1, 5)
 
     def test_many_rows_are_no_different(self, place: str) -> None:
         sink = self.made(place)
@@ -73,7 +78,7 @@ class SinkContract(Contract):
             assert sink.send(rows(first, 500)) == []
         sink.close()
 
-        assert self.arrived(place) == [body(seq) for seq in range(1, self.many + 1)]
+        assert self.arrived(place) == bodies(1, self.many + 1)
 
     def test_odd_ids_arrive_as_they_are(self, place: str) -> None:
         odd = [
@@ -110,7 +115,7 @@ class SinkContract(Contract):
         assert again.send(rows(1, 2)) == []
         again.close()
 
-        assert self.arrived(place) == [body(seq) for seq in range(1, 6)]
+        assert self.arrived(place) == bodies(1, 6)
 
     def test_a_sink_that_is_away_says_so_and_takes_the_rows_later(self, place: str) -> None:
         self.made(place).close()
@@ -152,7 +157,7 @@ class SinkContract(Contract):
         sink.close()
         former.close()
 
-        assert self.arrived(place) == [body(seq) for seq in range(1, 5)]
+        assert self.arrived(place) == bodies(1, 5)
 
     def test_closing_twice_does_nothing(self, place: str) -> None:
         sink = self.made(place)

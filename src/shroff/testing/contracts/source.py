@@ -106,7 +106,7 @@ class SourceContract(Contract):
     def test_messages_of_a_part_come_once_and_in_their_order(self, outside: Outside, start: Opens, limit: int) -> None:
         count = 60 if limit == 1 else self.many
         for at, part in enumerate(outside.parts):
-            outside.put(part, [message(n) for n in range(count + at)])
+            outside.put(part, messages(count + at))
         source = start()
         found = read(source, sum(count + at for at in range(len(outside.parts))), limit)
 
@@ -115,7 +115,7 @@ class SourceContract(Contract):
 
     def test_a_poll_gives_no_more_than_its_limit(self, outside: Outside, start: Opens) -> None:
         for part in outside.parts:
-            outside.put(part, [message(n) for n in range(20)])
+            outside.put(part, messages(20))
         source = start()
         read(source, 10, limit=3, is_all=False)
         for limit in (1, 2, 5, 1):
@@ -142,8 +142,8 @@ class SourceContract(Contract):
     def test_a_part_with_few_messages_does_not_wait_for_one_with_many(self, outside: Outside, start: Opens) -> None:
         many, few = outside.parts[:2]
         count = self.many * 5 // 3
-        outside.put(many, [message(n) for n in range(count)])
-        outside.put(few, [message(n) for n in range(3)])
+        outside.put(many, messages(count))
+        outside.put(few, messages(3))
         source = start()
         found = read(source, count + 3, limit=count // 50)
 
@@ -155,13 +155,13 @@ class SourceContract(Contract):
     @promise("counts what waits")
     def test_a_look_counts_what_waits_and_takes_nothing(self, outside: Outside, open: Opens) -> None:
         first, second = outside.parts[:2]
-        outside.put(first, [message(n) for n in range(9)])
-        outside.put(second, [message(n) for n in range(3)])
+        outside.put(first, messages(9))
+        outside.put(second, messages(3))
         source = open()
         before = {look.part: look.waiting for look in source.look({})}
         source.start({})
-        offsets = {chunk.part: chunk.offset for chunk in read(source, 12)}
-        outside.put(first, [message(n) for n in range(9, 11)])
+        offsets = offsets_of(read(source, 12))
+        outside.put(first, messages(9, 11))
         behind = {look.part: (look.waiting, look.trouble) for look in source.look(offsets)}
 
         assert (before[first], before[second]) == (9, 3)
@@ -171,7 +171,7 @@ class SourceContract(Contract):
     @promise("tells of messages that are gone")
     def test_a_look_tells_where_messages_are_gone(self, outside: Outside, open: Opens, start: Opens) -> None:
         part, other = outside.parts[:2]
-        outside.put(part, [message(n) for n in range(10)])
+        outside.put(part, messages(10))
         source = start()
         offset = read(source, 4, limit=4, is_all=False)[-1].offset
         outside.remove_first(part, 7)
@@ -185,7 +185,7 @@ class SourceContract(Contract):
     def test_reading_goes_on_exactly_behind_any_offset(self, outside: Outside, start: Opens) -> None:
         first, second = outside.parts[:2]
         for part in (first, second):
-            outside.put(part, [message(n) for n in range(30)])
+            outside.put(part, messages(30))
         source = start()
         seen: list[tuple[TextDict, dict[str, int]]] = []
         offsets: TextDict = {}
@@ -206,12 +206,11 @@ class SourceContract(Contract):
 
     @promise("reads on from any offset")
     def test_to_start_again_gives_again_what_was_polled_since(self, outside: Outside, start: Opens) -> None:
-        part = outside.parts[0]
-        outside.put(part, [message(n) for n in range(400)])
+        part = filled_part(outside, 400)
         source = start()
         some = read(source, 100, limit=100, is_all=False)
         source.poll(50, 5.0)
-        stored = {chunk.part: chunk.offset for chunk in some}
+        stored = offsets_of(some)
         count = len(lines(some))
         for _ in range(3):
             source.start(stored)
@@ -224,7 +223,7 @@ class SourceContract(Contract):
         part = outside.parts[0]
         outside.put(part, [message(0)])
         source = start()
-        stored = {chunk.part: chunk.offset for chunk in read(source, 1)}
+        stored = offsets_of(read(source, 1))
         source.close()
         other = start(stored)
 
@@ -234,8 +233,7 @@ class SourceContract(Contract):
 
     @promise("reads on from any offset")
     def test_what_is_passed_is_a_hint_that_loses_nothing(self, outside: Outside, start: Opens) -> None:
-        part = outside.parts[0]
-        outside.put(part, [message(n) for n in range(20)])
+        part = filled_part(outside, 20)
         source = start()
         source.acknowledge({})
         found = read(source, 20)
@@ -248,8 +246,7 @@ class SourceContract(Contract):
 
     @promise("reads on from any offset")
     def test_two_sources_read_everything_both(self, outside: Outside, open: Opens, start: Opens) -> None:
-        part = outside.parts[0]
-        outside.put(part, [message(n) for n in range(40)])
+        part = filled_part(outside, 40)
         first_source = start()
         first = read(first_source, 10, limit=10, is_all=False)
         two = open()
@@ -270,22 +267,20 @@ class SourceContract(Contract):
     def test_messages_that_are_gone_behind_an_offset_are_told_by_their_count(
         self, outside: Outside, open: Opens, start: Opens
     ) -> None:
-        part = outside.parts[0]
-        outside.put(part, [message(n) for n in range(60)])
+        part = filled_part(outside, 60)
         source = start()
         some = read(source, 10, limit=10, is_all=False)
         source.close()
         outside.remove_first(part, len(lines(some)) + 15)
 
         with pytest.raises(StateError, match=r"\b15\b.*(gone|removed)"):
-            read_from(open(), {chunk.part: chunk.offset for chunk in some})
+            read_from(open(), offsets_of(some))
 
     @promise("knows a part that was recreated")
     def test_an_offset_behind_the_end_of_a_part_is_refused(self, outside: Outside, open: Opens, start: Opens) -> None:
-        part = outside.parts[0]
-        outside.put(part, [message(n) for n in range(10)])
+        part = filled_part(outside, 10)
         source = start()
-        stored = {chunk.part: chunk.offset for chunk in read(source, 10)}
+        stored = offsets_of(read(source, 10))
         source.close()
         anew = self.make_outside()
         try:
@@ -318,8 +313,7 @@ class SourceContract(Contract):
 
     @promise("keeps the order of a part")
     def test_messages_whose_schema_is_away_are_waited_for(self, outside: Outside, start: Opens) -> None:
-        part = outside.parts[0]
-        outside.put(part, [message(n) for n in range(10)])
+        part = filled_part(outside, 10)
         decoder = AwayAtTimes({4, 7})
         source = start(decoder=decoder)
         found = source.poll(10, 1.0)
@@ -385,7 +379,7 @@ class SourceContract(Contract):
         source = start()
         read(source, 1)
         part = outside.add_part()
-        outside.put(part, [message(n) for n in range(20)])
+        outside.put(part, messages(20))
         found = read(source, 20)
 
         assert numbers(found, part) == list(range(20))
@@ -420,7 +414,7 @@ class SourceContract(Contract):
         for count in (35, 1, 1, 1, 1):
             source.start(offsets)
             taken = read(source, count, 5 if count > 1 else 1, is_all=False)
-            offsets |= {chunk.part: chunk.offset for chunk in taken}
+            offsets |= offsets_of(taken)
             found += places(taken)
         source.start(offsets)
         found += places(read(source, 60 - len(found)))
@@ -432,7 +426,7 @@ class SourceContract(Contract):
     @promise("counts what waits")
     def test_health_counts_what_waits(self, outside: Outside, start: Opens) -> None:
         for part in outside.parts:
-            outside.put(part, [message(n) for n in range(500)])
+            outside.put(part, messages(500))
         source = start()
         total = 500 * len(outside.parts)
         some = lines(read(source, 20, limit=20, is_all=False))
@@ -475,6 +469,18 @@ def message(n: int, *, at: int | None = None, text: str = "") -> bytes:
     return to_json({"n": n, "at": n if at is None else at, "text": text})
 
 
+def messages(*numbers: int) -> list[bytes]:
+    """The messages of a range of numbers."""
+    return list(map(message, range(*numbers)))
+
+
+def filled_part(outside: Outside, count: int) -> str:
+    """Put so many messages into the first part; gives its name."""
+    part = outside.parts[0]
+    outside.put(part, messages(count))
+    return part
+
+
 def moment(line: Line) -> int | None:
     """When a message happened."""
     at = None if line.columns is None else line.columns.get("at")
@@ -491,6 +497,11 @@ def numbers(found: Sequence[PolledMessages], part: str) -> list[Any]:
     return [
         line.columns["n"] for taken in found if taken.part == part for line in taken.lines if line.columns is not None
     ]
+
+
+def offsets_of(found: Sequence[PolledMessages]) -> TextDict:
+    """Behind what was read of each part."""
+    return {taken.part: taken.offset for taken in found}
 
 
 def places(found: Sequence[PolledMessages]) -> list[tuple[str, int]]:
