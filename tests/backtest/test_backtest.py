@@ -111,7 +111,7 @@ def test_a_draft_is_held_against_what_was_decided(log: MemoryLog):
 
 
 def test_the_matrix_adds_up_in_counts_and_money(log: MemoryLog):
-    found = backtest(log, draft(), period=JudgedPeriod(LATER)).document()
+    found = backtest(log, draft(), period=JudgedPeriod(LATER)).brief()
 
     assert sum(cell["count"] for cell in found["outcomes"]) == found["events"] == 6
     assert sum(round(100 * float(cell["money"])) for cell in found["outcomes"]) == 123_000
@@ -139,7 +139,7 @@ def test_days_and_weeks_are_those_of_the_zone_and_weeks_begin_on_monday():
 
 
 def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log: MemoryLog):
-    balance = backtest(log, draft(), period=JudgedPeriod(LATER)).document()["balance"]
+    balance = backtest(log, draft(), period=JudgedPeriod(LATER)).brief()["balance"]
 
     assert balance["old"] == {"frauds_stopped": 2, "fraud_money_stopped": "550.00", "reviews": 4, "false_declines": 0}
     assert (balance["new"]["reviews"], balance["new"]["false_declines"]) == (1, 1)
@@ -147,7 +147,7 @@ def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log
 
 
 def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
-    rules = {rule["id"]: rule for rule in backtest(log, draft(), period=JudgedPeriod(LATER)).document()["rules"]}
+    rules = {rule["id"]: rule for rule in backtest(log, draft(), period=JudgedPeriod(LATER)).brief()["rules"]}
 
     large = rules["large"]
     assert (large["hits"], large["fraud"], large["none"], large["precision"]) == (3, 2, 1, 0.6667)
@@ -158,7 +158,7 @@ def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
 
 
 def test_without_a_label_nobody_knows_the_precision_of_a_rule():
-    rules = backtest(log_of(is_labeled=False), draft(), period=JudgedPeriod(LATER)).document()["rules"]
+    rules = backtest(log_of(is_labeled=False), draft(), period=JudgedPeriod(LATER)).brief()["rules"]
 
     assert [rule["hits"] > 0 for rule in rules] == [True] * 3
     assert [(rule["none"], rule["precision"]) for rule in rules] == [(rule["hits"], None) for rule in rules]
@@ -166,7 +166,7 @@ def test_without_a_label_nobody_knows_the_precision_of_a_rule():
 
 def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):
     report = backtest(log, draft(), period=JudgedPeriod(read_time("2026-03-03T00:00:00Z")))
-    rules = {rule["id"]: rule for rule in report.document()["rules"]}
+    rules = {rule["id"]: rule for rule in report.brief()["rules"]}
 
     assert report.immature == 6
     assert report.balance.new.frauds_stopped == 0
@@ -189,8 +189,7 @@ def test_from_and_to_end_what_is_judged_at_the_first_event_from_them_on(log: Mem
 
 
 @pytest.mark.slow
-def test_a_log_of_many_places_is_searched_by_halves(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("shroff.backtest.report_builder.NEAR", 4)
+def test_a_log_of_many_places_is_searched_by_halves():
     log, random = MemoryLog(), Random(1)
     late = writer(log, {"shroff.yaml": FILES["shroff.yaml"] + "lateness: 10m\n"})
     minutes = [max(at - random.choice([0, 0, 0, 2, 9]), 0) for at in range(300)]
@@ -505,7 +504,7 @@ def test_parquet_has_moments_and_amounts_as_they_are(project: app.Project, tmp_p
 
 def test_without_a_label_no_worth_is_told(project: app.Project):
     report = project.backtest(rules=project.context.paths.folder / "drafts", as_of="2026-03-20")
-    document = report.document()
+    document = report.brief()
     (remark,) = report.remarks
 
     assert remark.startswith("Of 3 events that are old enough NOT ONE HAS A LABEL")
@@ -521,7 +520,7 @@ def test_what_is_too_young_to_be_known_has_no_worth_either(log: MemoryLog):
 
     assert ["younger than the label delay" in remark for remark in report.remarks] == [True]
     assert "NOT ONE HAS A LABEL" not in report.remarks[0]
-    assert report.document()["balance"]["net"] is None
+    assert report.brief()["balance"]["net"] is None
 
 
 def test_of_files_without_labels_it_is_told_however_young_they_are(project: app.Project):

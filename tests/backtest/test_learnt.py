@@ -76,7 +76,7 @@ def test_both_are_told_in_text_json_and_html(learnt: tuple[Path, str], capsys: p
     report = app.open(folder).backtest(model=model)
     assert run(["-C", str(folder), "backtest", "--model", model]) == 0
     first, second, note = capsys.readouterr().out.splitlines()[:3]
-    document = report.document()["learnt_from"]
+    document = report.brief()["learnt_from"]
     html = page(report)
 
     assert first.endswith(sentence(report))
@@ -87,7 +87,7 @@ def test_both_are_told_in_text_json_and_html(learnt: tuple[Path, str], capsys: p
     assert f"the end of the training data of {model} ({rows:,} events), so they are no forecast" in note
     assert document["rows"] == rows
     assert (document["models"], document["until"]) == ([model], until_of(folder, model))
-    assert document["balance"]["net"] != report.document()["balance"]["net"]
+    assert document["balance"]["net"] != report.brief()["balance"]["net"]
     assert sentence(report) in html
     assert learnt_sentence(report) in html
 
@@ -104,7 +104,7 @@ def test_where_no_event_is_new_to_it_that_is_said_with_the_cure(learnt: tuple[Pa
     assert "shroff train --as-of" in remark
     assert "worth" not in sentence(report)
     assert "worth" in learnt_sentence(report)
-    assert report.document()["balance"]["net"] is None
+    assert report.brief()["balance"]["net"] is None
     assert page(report).index("NO EVENT IS NEW") < page(report).index(learnt_sentence(report))
 
 

@@ -304,7 +304,7 @@ def test_the_seed_is_in_no_answer(load, tmp_path: Path):
     told = [explain(log, row, load_model=registry(tmp_path / "models").load).json() for row in rows_of(log)]
     found = [*map(repr, decided), *map(repr, told), repr(definitions.policies)]
     report = report_of(log, definitions)
-    found += [repr(report.document()), page(report)]
+    found += [repr(report.brief()), page(report)]
     found += [record.words for record in look_at_exploration(log, definitions, NOW_MS)]
 
     assert [text for text in found if SEED in text] == []
@@ -382,7 +382,7 @@ def test_a_backtest_says_what_they_say_of_declines_and_what_they_cost(load):
     log, all_of_them = MemoryLog(), load(policy(instead="approve"))
     decide(log, all_of_them, many(10, amount="30.00"))
     decide(log, all_of_them, [known(0, "fraud"), known(1, "fraud"), known(2, "unclear"), known(3, "genuine")])
-    (entry,) = report_of(log, all_of_them).document()["exploration"]
+    (entry,) = report_of(log, all_of_them).brief()["exploration"]
 
     assert (entry["event"], entry["explored"], entry["known"]) == ("payment", 10, 9)
     assert (entry["frauds"], entry["unclear"]) == (2, 1)
@@ -405,7 +405,7 @@ def test_young_ones_say_nothing_yet_and_cost_what_is_known(load):
     log, all_of_them = MemoryLog(), load(policy())
     decide(log, all_of_them, many(4, amount="30.00"))
     decide(log, all_of_them, [known(0, "fraud")])
-    (entry,) = report_of(log, all_of_them, "2026-03-06T00:00:00Z").document()["exploration"]
+    (entry,) = report_of(log, all_of_them, "2026-03-06T00:00:00Z").brief()["exploration"]
 
     assert (entry["explored"], entry["immature"], entry["known"], entry["precision"]) == (4, 4, 0, None)
     assert entry["cost"] == "30.00"
@@ -415,7 +415,7 @@ def test_a_fraud_that_was_reviewed_first_costs_nothing(load):
     log, looked_at = MemoryLog(), load(policy(instead="review"))
     decide(log, looked_at, many(4))
     decide(log, looked_at, [known(0, "fraud")])
-    (entry,) = report_of(log, looked_at).document()["exploration"]
+    (entry,) = report_of(log, looked_at).brief()["exploration"]
 
     assert (entry["reviewed"], entry["frauds"], entry["cost"]) == (4, 1, "0.00")
 
@@ -426,7 +426,7 @@ def test_without_any_a_backtest_says_nothing_of_it(load):
     decide(log, plain, many(3))
 
     report = report_of(log, plain)
-    assert report.document()["exploration"] == []
+    assert report.brief()["exploration"] == []
     assert "let through" not in page(report)
 
 
@@ -438,7 +438,7 @@ def test_each_stands_for_as_many_as_its_own_share_says(load):
     decide(log, rare, paid[:150])
     decide(log, often, paid[150:])
     decide(log, often, [known(number, "fraud") for number in range(150, 200)])
-    (entry,) = report_of(log, often).document()["exploration"]
+    (entry,) = report_of(log, often).brief()["exploration"]
 
     first = entry["explored"] - 50
     assert 5 < first < 30

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from shroff.events.event import TimeText
-from shroff.json_types import JsonObject
 from shroff.operations.declaration import OperationAnswer
 from shroff.runtime.texts import Printed
 
@@ -189,10 +188,6 @@ class BacktestReport(OperationAnswer, Printed, rename={"start": "from", "end": "
     def verdicts(self) -> DraftVerdicts:
         """Outcomes of all events; only where the backtest ran."""
         return cast("DraftVerdicts", vars(self)["verdicts"])
-
-    def document(self) -> JsonObject:
-        """What `shroff backtest --json` prints."""
-        return cast("JsonObject", msgspec.to_builtins(self))
 
     def text(self) -> str:
         from shroff.backtest.report import text

@@ -145,10 +145,9 @@ def as_of(definitions: Definitions, then: Definitions, own: Collection[str] = ()
 
 def _fits(scoring: Scoring, definitions: Definitions) -> bool:
     """Whether these models score events of a project: all that they read is there, and is of the same type."""
-    nodes = [node for scorer in scoring.deciding for node in scorer.inputs]
     return not any(scorer.failure for scorer in scoring.deciding) and all(
         part.name in definitions.features and definitions.features[part.name].type == part.type
-        for node in nodes
+        for node in scoring.inputs
         for part in walk(node)
         if isinstance(part, FeatureValue)
     )
@@ -169,8 +168,7 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
         node
         for stretch in stretches
         for event in sorted(events)
-        for scorer in stretch.definitions.scoring_of(event).deciding
-        for node in scorer.inputs
+        for node in stretch.definitions.scoring_of(event).inputs
     ]
     reads = read_by([*(rule.when for rule in rules), *inputs], first.features.get)
     nodes = [*(rule.when for rule in rules), *inputs, *(feature.node for feature in reads.features.values())]
@@ -249,7 +247,7 @@ def have_same_scores(versions: Iterable[DecidingVersion]) -> bool:
         for event in version.base.events.decided:
             if models_of(version.base, event) != models_of(version.draft, event):
                 return False
-            inputs = [node for scorer in version.base.scoring_of(event).deciding for node in scorer.inputs]
+            inputs = version.base.scoring_of(event).inputs
             if _read_by(inputs, version.base) != _read_by(inputs, version.draft):
                 return False
     return True

@@ -28,7 +28,7 @@ from shroff.json_types import JsonObject
 from shroff.language.types import TIME, money
 from shroff.language.values import show_decimal
 from shroff.log.columns.tables import arrow_type
-from shroff.log.later_labels import floor_of
+from shroff.log.later_labels import place_before
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
 from shroff.project.policy import OUTCOMES, Policy
@@ -38,12 +38,11 @@ from shroff.runtime.progress import Progress
 from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log, LogReader, Record
-from shroff.training.sets.labels import LABELS, NO_LABEL, Codes
+from shroff.training.sets.labels import LABELS, NO_LABEL
 
 __all__ = ["DraftComparison", "JudgedPeriod", "backtest", "changed", "first_place", "write_changed"]
 ROWS = 20  # changed rows that are shown
 PIECE_ROWS = 1 << 16  # changed rows that are written at a time
-NEAR = 4_096  # places that are read one after the other when a moment is looked for
 
 
 class JudgedPeriod(FrozenStruct):
@@ -197,11 +196,12 @@ def _all_changed(report: BacktestReport) -> Iterator[list[ReportRow]]:
 
 def _rows(report: BacktestReport, judged: JudgedEvents, rows: Any) -> list[ReportRow]:
     places = report.verdicts.versions[-1].draft.settings.money_places
+    coded = (OUTCOMES, judged.old), (OUTCOMES, judged.new), (LABELS, judged.labels)
     columns = zip(
         judged.ids.take(pa.array(rows, pa.int64())).to_pylist(),
         judged.seqs[rows].tolist(),
         map(time_text, judged.times_ms[rows].tolist()),
-        *(map(names.__getitem__, codes[rows].tolist()) for names, codes in _coded(judged)),
+        *(map(names.__getitem__, codes[rows].tolist()) for names, codes in coded),
         judged.is_immature[rows].tolist(),
         (show_decimal(amount, places) for amount in judged.amounts_minor[rows].tolist()),
         rules_at(judged.old_hits, rows),
@@ -209,10 +209,6 @@ def _rows(report: BacktestReport, judged: JudgedEvents, rows: Any) -> list[Repor
         strict=True,
     )
     return [ReportRow(judged.event, *values) for values in columns]
-
-
-def _coded(judged: JudgedEvents) -> Sequence[tuple[Sequence[str], Codes]]:
-    return (OUTCOMES, judged.old), (OUTCOMES, judged.new), (LABELS, judged.labels)
 
 
 def _not_known(balance: ReportBalance, *, has_label: bool) -> str:
@@ -231,14 +227,10 @@ def _nothing_judged(log: LogReader, start_ms: int | None, end_ms: int | None) ->
     start = "its beginning" if start_ms is None else time_text(start_ms)
     end = "its end" if end_ms is None else time_text(end_ms)
     text = f"no event of the log that is decided lies from {start} to {end}."
-    span = _span_of(log)
-    return text if span is None else f"{text} Its events are of {time_text(span[0])} to {time_text(span[1])}."
-
-
-def _span_of(log: LogReader) -> tuple[int, int] | None:
-    """Time of the first event, by sequence number, and of the newest one; None without events."""
     first, last_ms = next(_events(log, 0), None), log.watermark_ms()
-    return None if first is None or last_ms is None else (first.time_ms, last_ms)
+    if first is None or last_ms is None:
+        return text
+    return f"{text} Its events are of {time_text(first.time_ms)} to {time_text(last_ms)}."
 
 
 def _events(log: LogReader, *span: int) -> Iterator[Record]:
@@ -252,23 +244,8 @@ def first_place(log: LogReader, moment_ms: int, lateness_ms: int, last: int) -> 
     Cost: some 20 questions, and reading the lateness before the moment. Records that have
     moved to the lake are not read where the store begins before the moment.
     """
-    floor = floor_of(log, moment_ms - lateness_ms, last)
-    before, _ = _bisected(log, moment_ms - lateness_ms, floor, last + 1)  # it stands behind `before`
-    _, end = _bisected(log, moment_ms, before, last + 1)  # and not behind `end`
-    later = (event for event in _events(log, before, min(end, last)) if event.time_ms >= moment_ms)
-    return next((event.seq for event in later), end)
-
-
-def _bisected(log: LogReader, moment_ms: int, before: int, end: int) -> tuple[int, int]:
-    """Bring two places near to each other, with an event before a time at the one and a later one at the other."""
-    while end - before > NEAR and (record := _event_from(log, (before + end) // 2, end)) is not None:
-        before, end = (record.seq, end) if record.time_ms < moment_ms else (before, record.seq)
-    return before, end
-
-
-def _event_from(log: LogReader, place: int, end: int) -> Record | None:
-    """The first event from a sequence number on, within the next few records."""
-    return next(_events(log, place - 1, min(place + NEAR // 2, end - 1), 64), None)
+    events = _events(log, place_before(log, moment_ms, lateness_ms), last)
+    return next((event.seq for event in events if event.time_ms >= moment_ms), last + 1)
 
 
 def _schema(money_places: int) -> pa.Schema:

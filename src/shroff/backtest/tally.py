@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -136,8 +137,8 @@ def balance(
     ends = _interval(known) if labelled else None
     low, high = (None, None) if ends is None else (money(round(end)) for end in ends)
     return ReportBalance(
-        _side([(events, events.old, counted) for events, counted in parts], money),
-        _side([(events, events.new, counted) for events, counted in parts], money),
+        _side(parts, attrgetter("old"), money),
+        _side(parts, attrgetter("new"), money),
         money(round(float(by_day.sum()))) if labelled else None,  # without a label nothing is known of their worth
         low,
         high,
@@ -169,23 +170,22 @@ def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Bools
 
 def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Bools) -> tuple[Bools, Bools, Bools]:
     """Of mature events: reviewed or declined frauds, false declines, and reviews."""
-    is_fraud, is_genuine = (
-        judged.labels == FRAUD_LABEL,
-        (judged.labels != FRAUD_LABEL) & (judged.labels != UNCLEAR_LABEL),
-    )
+    is_fraud, is_unclear = (judged.labels == label for label in (FRAUD_LABEL, UNCLEAR_LABEL))
     return (
         counted & is_fraud & (outcomes >= REVIEW),
-        counted & is_genuine & (outcomes == DECLINE),
+        counted & ~(is_fraud | is_unclear) & (outcomes == DECLINE),
         counted & (outcomes == REVIEW),
     )
 
 
-def _side(types: Sequence[tuple[JudgedEvents, Codes, Bools]], money: Money) -> ReportSide:
+def _side(
+    parts: Sequence[tuple[JudgedEvents, Bools]], outcomes_of: Callable[[JudgedEvents], Codes], money: Money
+) -> ReportSide:
     frauds = saved = reviews = declines = 0
-    for judged, outcomes, counted in types:
-        stopped, declined, reviewed = _what_it_did(judged, outcomes, counted)
-        frauds, saved = frauds + int(stopped.sum()), saved + exact_sum(judged.amounts_minor[stopped])
-        reviews, declines = reviews + int(reviewed.sum()), declines + int(declined.sum())
+    for judged, counted in parts:
+        stopped, declined, reviewed = _what_it_did(judged, outcomes_of(judged), counted)
+        frauds, saved = frauds + count_true(stopped), saved + exact_sum(judged.amounts_minor[stopped])
+        reviews, declines = reviews + count_true(reviewed), declines + count_true(declined)
     return ReportSide(frauds, money(saved), reviews, declines)
 
 

@@ -40,7 +40,7 @@ from shroff.runtime.values import FrozenStruct, replace
 # What no expression looks like: a star right after the point, or at the end.
 _PATTERN = re.compile(r"([a-z][a-z0-9_]*)\.(\*[a-z0-9_]*|[a-z0-9_]+\*)")
 _ONE_NAME = re.compile(r"[a-z0-9_]+\.[a-z0-9_]+")
-_BY_DEFAULT = frozenset("integer number money real duration boolean choice".split())
+_BY_DEFAULT = frozenset({"integer", "number", "money", "real", "duration", "boolean", "choice"})
 _SLICED = frozenset(["text", "choice", "boolean", "integer"])
 
 
@@ -175,8 +175,9 @@ class InputLoader:
     def expression(self, item: YamlNode, what: str) -> ModelInput | None:
         """One expression that a model can read; None with a problem."""
         node = self._typed(item, what)
-        if node is None:
-            return None
+        return None if node is None else self._readable(item, node)
+
+    def _readable(self, item: YamlNode, node: Node) -> ModelInput | None:
         refusal = self._refusal(node)
         if refusal is not None:
             item.report(self._problems, *refusal)
@@ -280,11 +281,7 @@ class InputLoader:
                 words = f"{self._event.name} has no field {item.text!r}."
                 item.report(self._problems, words, nearest(item.text, known))
                 return None
-            node: Node = ThisField(known[item.text].read_type, item.text)
-            refusal = self._refusal(node)
-            if refusal is not None:
-                item.report(self._problems, *refusal)
-            part = None if refusal is not None else self._named(node)
+            part = self._readable(item, ThisField(known[item.text].read_type, item.text))
         else:
             part = self.expression(item, what)
         if part is not None and part.node.type.kind not in _SLICED:

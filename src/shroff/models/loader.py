@@ -205,11 +205,13 @@ class _ModelLoader:
     def _there(self, found: YamlMapping, slices: tuple[ModelInput, ...]) -> frozenset[str]:
         """What metrics may need and is written, be it with a mistake of its own."""
         there = set(self._known.policies.get(self._event.name, ()))
-        there |= {"capacity"} if found.get("capacity") is not None else set()
-        there |= {"slices"} if slices or found.get("slices") is not None else set()
-        has_amount = "missed_fraud" in there or any(field.type.kind == "money" for field in self._event.fields)
-        there |= {"amount"} if has_amount else set()
-        return frozenset(there | ({"cut_off"} if there & {"review_at", "decline_at"} else set()))
+        is_there = {
+            "capacity": found.get("capacity"),
+            "slices": slices or found.get("slices"),
+            "amount": "missed_fraud" in there or any(field.type.kind == "money" for field in self._event.fields),
+            "cut_off": there & {"review_at", "decline_at"},
+        }
+        return frozenset(there | {need for need, is_met in is_there.items() if is_met})
 
     def _gates(self, node: YamlNode | None, there: frozenset[str]) -> tuple[ModelGate, ...]:
         if node is None:
@@ -328,7 +330,7 @@ class _ModelLoader:
             found.report(self._problems, "search has no bound.", "It takes trials, time.")
         loader.decimal(found.get("trials"), self._problems, "trials", 1, 10**6, is_whole=True)
         self._length(found, "time", 0)
-        return {key.text: value.text for key, value in found.entries if isinstance(value, Scalar)}
+        return found.texts()
 
     def _negatives(self, node: YamlNode | None) -> float:
         share = loader.percent(node, self._problems, "negatives")

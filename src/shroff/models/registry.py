@@ -268,7 +268,8 @@ class Registry:
             make_folder(self.folder)
             made = Path(tempfile.mkdtemp(prefix=f".{id_}.", dir=self.folder))
             try:
-                self._remove_unfinished(made.stat().st_mtime)
+                for path in self.unfinished(made.stat().st_mtime, _LEFT_S):
+                    shutil.rmtree(path, ignore_errors=True)
                 for name, data in files.items():
                     _write(made / name, data)
                 for folder in {made, *(path.parent for path in made.rglob("*"))}:
@@ -280,10 +281,6 @@ class Registry:
             sync_folder(self.folder)
         except OSError as error:
             raise StorageError(f"{target} cannot be written: {error.strerror}. Nothing of it is there.") from None
-
-    def _remove_unfinished(self, now_s: float) -> None:
-        for path in self.unfinished(now_s, _LEFT_S):
-            shutil.rmtree(path, ignore_errors=True)
 
     def unfinished(self, now_s: float, age_s: float = 3_600.0) -> list[Path]:
         """What processes that were killed while they wrote a model left behind, so long ago at least."""
@@ -401,15 +398,11 @@ def _checked(folder: Path, id_: str, name: str, wanted: str) -> bytes:
     if sha256(data).hexdigest() != wanted:
         raise _damaged(id_, name, "its SHA-256 is not the one in manifest.json")
     if name == GATES:
-        _check_gates(id_, data)
+        try:
+            from_json(data, type=list[GateResult])
+        except ValueError as error:
+            raise _damaged(id_, GATES, str(error)) from None
     return data
-
-
-def _check_gates(id_: str, data: bytes) -> None:
-    try:
-        from_json(data, type=list[GateResult])
-    except ValueError as error:
-        raise _damaged(id_, GATES, str(error)) from None
 
 
 def _damaged(id_: str, name: str, why: str) -> RegistryError:

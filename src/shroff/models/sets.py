@@ -38,7 +38,7 @@ class Input(FrozenStruct):
 
     def take(self, rows: Ints) -> Input:
         """The same at some rows; what lies in a file stays there."""
-        return Input(self.name, self.kind, some(self.values, rows), self.categories)
+        return replace(self, values=some(self.values, rows))
 
 
 class Texts:

@@ -116,6 +116,11 @@ class Scoring(FrozenStruct):
         return tuple(scorer for scorer in (self.champion, self.challenger) if scorer is not None)
 
     @property
+    def inputs(self) -> list[Node]:
+        """What these read."""
+        return [node for scorer in self.deciding for node in scorer.inputs]
+
+    @property
     def all(self) -> tuple[Scorer, ...]:
         return (*self.deciding, *self.shadow)
 

@@ -20,12 +20,12 @@ from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, show_duration
 from shroff.models.definitions import ModelSettings
 from shroff.models.evaluation.estimates import Estimates, difference, estimate
+from shroff.models.evaluation.folds import rows_read
 from shroff.models.evaluation.intervals import key_blocks
 from shroff.models.evaluation.metrics import RowsOfFold, Terms, judge
 from shroff.models.evaluation.windows import known_rows
 from shroff.models.keys import metric_words
 from shroff.models.registry import Stored
-from shroff.models.sets import FRAUD
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, Scoring
 from shroff.runtime.progress import Progress
@@ -133,13 +133,7 @@ def compare_tried(
     young = count_true(is_both & (given.times_ms > mature_ms))
     both = count_true(is_both)
     scores = _scores(log, definitions, event, (champion, challenger), after, given.seqs[rows], reading)
-    read = RowsOfFold(
-        verdicts == FRAUD,
-        given.amounts_minor[rows] / 10.0**definitions.settings.money_places,
-        given.times_ms[rows] // DAY_MS,
-        given.keys[rows],
-        given.weights(rows),
-    )
+    read = rows_read(given, rows, verdicts, given.times_ms // DAY_MS, definitions.settings.money_places)
     lots = given.recorded.stands_for
     not_seen = 0 if lots is None else count_true(is_both & (lots == 0) & (given.times_ms <= mature_ms))
     unclear = both - young - len(rows) - not_seen

@@ -9,6 +9,7 @@ changed that became known later, neither the set as of a moment nor what trains 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -115,16 +116,16 @@ def difference_of(rows: TrainingSet, other: TrainingSet) -> str | None:
     """The first thing in which two sets differ, to the bit, in words; None where their files would be equal."""
     if rows.ids.tolist() != other.ids.tolist():
         return f"one has {len(rows)} rows and the other {len(other)}, or other ones: {_first_alone(rows, other)}"
-    for what, mine, theirs in zip(_names(rows), _columns(rows), _columns(other), strict=False):
+    for (what, mine), (other_name, theirs) in zip_longest(_columns(rows), _columns(other), fillvalue=("", None)):
+        if what != other_name:
+            return f"their columns differ: {what or 'none'} and {other_name or 'none'}"
         if len(mine) != len(theirs):
             return f"{what}: {len(mine)} and {len(theirs)} of them"
         differing = np.flatnonzero(~_equal(mine, theirs))
         if len(differing):
             place = int(differing[0])
             return f"{what}{_at(rows, what, place)}: {mine[place]} and {theirs[place]}"
-    if _names(rows) != _names(other) or _texts(rows) != _texts(other):
-        return "their columns, or the texts that occur, differ"
-    return None
+    return None if _texts(rows) == _texts(other) else "the texts that occur differ"
 
 
 def _first_alone(rows: TrainingSet, other: TrainingSet) -> str:
@@ -132,24 +133,16 @@ def _first_alone(rows: TrainingSet, other: TrainingSet) -> str:
     return f"{rows.event} {alone[0]} is in only one of them" if alone else "in another order"
 
 
-def _names(given: TrainingSet) -> list[str]:
-    inputs, hits = (input_.name for input_ in given.inputs), given.recorded.hits
-    return [
-        *("place", "time", "key", "amount", "outcome", "score"),
-        *(f"label {name}" for name in ("row", "verdict", "source", "known_at", "reason")),
-        *inputs,
-        *(f"hits of {rule}" for rule in hits),
-        *(f"slice {name}" for name in given.slices),
-    ]
-
-
-def _columns(given: TrainingSet) -> Iterator[Any]:
+def _columns(given: TrainingSet) -> Iterator[tuple[str, Any]]:
+    """The columns of a set by name, each read when it is asked for."""
     labels, recorded = given.labels, given.recorded
-    yield from (given.seqs, given.times_ms, given.keys, given.amounts_minor, recorded.outcomes, recorded.scores)
-    yield from (labels.rows, labels.verdicts, labels.strengths, labels.known_at_ms, labels.reasons)
-    yield from (input_.values[:] for input_ in given.inputs)
-    yield from recorded.hits.values()
-    yield from given.slices.values()
+    yield from (("place", given.seqs), ("time", given.times_ms), ("key", given.keys), ("amount", given.amounts_minor))
+    yield from (("outcome", recorded.outcomes), ("score", recorded.scores))
+    yield from (("label row", labels.rows), ("label verdict", labels.verdicts), ("label source", labels.strengths))
+    yield from (("label known_at", labels.known_at_ms), ("label reason", labels.reasons))
+    yield from ((input_.name, input_.values[:]) for input_ in given.inputs)
+    yield from ((f"hits of {rule}", hits) for rule, hits in recorded.hits.items())
+    yield from ((f"slice {name}", texts) for name, texts in given.slices.items())
 
 
 def _texts(given: TrainingSet) -> object:

@@ -60,24 +60,24 @@ def metrics_document(evaluation: Evaluation, leak: LeakReport | None) -> JsonObj
     What has no value is null, with the reason beside.
     """
     found: JsonObject = {
-        "metrics": {name: asdict(estimate) for name, estimate in evaluation.metrics.items()},
+        "metrics": evaluation.metrics,
         "baselines": {
             name: {
                 "about": baseline.about,
                 "rows": baseline.rows,
                 "frauds": baseline.frauds,
-                "metrics": {metric: asdict(estimate) for metric, estimate in baseline.metrics.items()},
-                "above": {metric: asdict(difference) for metric, difference in baseline.differences.items()},
+                "metrics": baseline.metrics,
+                "above": baseline.differences,
             }
             for name, baseline in evaluation.compared.items()
         },
-        "folds": [asdict(fold) for fold in evaluation.folds],
-        "slices": [asdict(slice_) for slice_ in evaluation.slices],
-        "curve": [asdict(point) for point in evaluation.curve],
-        "without_give_away": {name: asdict(item) for name, item in evaluation.without_give_away.items()},
-        "give_away": list(evaluation.give_away),
+        "folds": evaluation.folds,
+        "slices": evaluation.slices,
+        "curve": evaluation.curve,
+        "without_give_away": evaluation.without_give_away,
+        "give_away": evaluation.give_away,
         "drawn": evaluation.drawn,
-        "remarks": list(evaluation.remarks),
+        "remarks": evaluation.remarks,
     }
     if leak is not None:
         found["leak_test"] = [asdict(part) | {"passed": part.passed} for part in leak.parts]

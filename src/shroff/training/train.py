@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -157,7 +158,7 @@ def train_model(
     _check_happened(given, source)
     policy, terms = definitions.policy(settings.event), terms_of(definitions, settings.event)
     ruled = rule_outcomes(definitions, settings.event, given.recorded)
-    maker = _trainer(given, settings, run.threads, steps, growing) if making is None else making(given)
+    maker = _trainer(given, settings, run) if making is None else making(given)
     said = [*_ran_on(growing), *_tests_too_late(given, settings)]
     champion = _champion(definitions, settings, source, given, way)
     at_stage(steps, _fold_words(0, settings.split.folds))
@@ -202,7 +203,8 @@ def train_model(
         **trained.as_manifest(),
     }
     at_stage(steps, "writing the report")
-    tested = judged_rows(given, evaluation, ruled, _allowed(definitions, given))
+    allowed = _hit_by_effect(definitions, settings.event, given.recorded)["allow"]  # there the score changes nothing
+    tested = judged_rows(given, evaluation, ruled, allowed)
     told = ReportFacts(definitions, settings, given, evaluation, trained, gates, leak, terms, tested)
     stored, is_new = run.registry.add(
         as_of_ms,
@@ -237,14 +239,12 @@ def _fold_done(steps: Steps, done: int, count: int) -> None:
     at_stage(steps, _fold_words(done, count))
 
 
-def _trainer(given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps, growing: Growing | None) -> Maker:
+def _trainer(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> Maker:
     """A learner that learns here or on a cluster, its parameters searched for where model.yaml says so."""
-    if settings.search:
-        at_stage(steps, "searching for parameters, trials")
-    parameters = _searched(given, settings, threads, steps, growing)
+    parameters = _searched(given, settings, run) if settings.search else settings.parameters
     return Maker(
-        learn_by(settings, parameters, threads, growing),
-        lambda known: train(given, known, settings, parameters, threads, growing),
+        learn_by(settings, parameters, run.threads, run.growing),
+        lambda known: train(given, known, settings, parameters, run.threads, run.growing),
     )
 
 
@@ -306,11 +306,17 @@ def rule_outcomes(definitions: Definitions, event: str, recorded: RecordedDecisi
 
     By a recorded hit it cannot be told whether the rule's rollout took in its key, so it counts as if.
     """
-    by_effect = {rule.effect: np.zeros(len(recorded.outcomes), np.bool_) for rule in definitions.rules}
+    by_effect = _hit_by_effect(definitions, event, recorded)
+    return outcome_codes(by_effect, np.full(len(recorded.outcomes), np.nan), Policy())
+
+
+def _hit_by_effect(definitions: Definitions, event: str, recorded: RecordedDecisions) -> defaultdict[str, Bools]:
+    """Which rows were hit by rules of an effect today."""
+    found = defaultdict[str, Bools](lambda: np.zeros(len(recorded.outcomes), np.bool_))
     for rule in definitions.rules:
         if rule.on == event and not rule.is_shadow and rule.id in recorded.hits:
-            by_effect[rule.effect] |= recorded.hits[rule.id]
-    return outcome_codes(by_effect, np.full(len(recorded.outcomes), np.nan), Policy())
+            found[rule.effect] |= recorded.hits[rule.id]
+    return found
 
 
 def _check_happened(given: TrainingSet, source: HistorySource) -> None:
@@ -366,17 +372,14 @@ def _tests_too_late(given: TrainingSet, settings: ModelSettings) -> list[str]:
     return [words]
 
 
-def _searched(
-    given: TrainingSet, settings: ModelSettings, threads: int, steps: Steps, growing: Growing | None
-) -> TextMapping:
-    """The learner's parameters; searched for, where model.yaml says so, on rows that no fold tests."""
-    if not settings.search:
-        return settings.parameters
+def _searched(given: TrainingSet, settings: ModelSettings, run: TrainingRun) -> TextMapping:
+    """The learner's parameters, searched for on rows that no fold tests."""
+    at_stage(run.steps, "searching for parameters, trials")
     trials, limit = settings.search.get("trials"), settings.search.get("time")
     bounds = SearchRange(int(Decimal(trials)) if trials else None, parse_duration(limit) / 1_000 if limit else None)
     first = windows_of(settings.split, settings.label_delay_ms, given.as_of_ms)[0]
     train_rows = rows_of(given, first, settings.label_delay_ms).train
-    return search(given, train_rows, settings, bounds, threads, steps.trials, growing)
+    return search(given, train_rows, settings, bounds, run.threads, run.steps.trials, run.growing)
 
 
 def _champion(
@@ -442,15 +445,6 @@ def _spent_ns(call: Callable[[], object]) -> int:
     started = time.thread_time_ns()
     call()
     return time.thread_time_ns() - started
-
-
-def _allowed(definitions: Definitions, given: TrainingSet) -> Bools:
-    """Which rows a rule allows, so that their score changes nothing."""
-    found = np.zeros(len(given), np.bool_)
-    for rule in definitions.rules:
-        if rule.on == given.event and rule.effect == "allow" and not rule.is_shadow and rule.id in given.recorded.hits:
-            found |= given.recorded.hits[rule.id]
-    return found
 
 
 def plain_settings(definitions: Definitions, event: str, inputs: tuple[ModelInput, ...]) -> ModelSettings:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shroff.arrays import Floats
-from shroff.models.evaluation.daily import KeyDays, best_card_precision, card_precision, key_days
+from shroff.models.evaluation.daily import best_card_precision, card_precision, key_days
 from shroff.models.evaluation.intervals import Blocks, day_blocks, drawings, ends, times_for
 from shroff.models.evaluation.metrics import Judged, Terms, measure, recall_in_budget, why_not
 from shroff.models.keys import metric_of
@@ -103,10 +103,9 @@ def difference(ours: Estimates, theirs: Estimates, name: str) -> Difference:
 def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None, seed: int) -> None:
     """Card precision at k a day: the mean of the days of a fold, then of the folds."""
     if k is None:
-        found.by_name[CARD_PRECISION] = _nothing(len(folds), "model.yaml has no capacity")
-        found.drawn[CARD_PRECISION], found.blocks[CARD_PRECISION] = np.zeros(0), 0
+        _add_nothing(found, CARD_PRECISION, len(folds), "model.yaml has no capacity")
         return
-    shown = [_key_days(fold) for fold in folds]
+    shown = [key_days(fold.scores, fold.rows.frauds, fold.rows.days, fold.rows.keys) for fold in folds]
     each = [card_precision(days, k) for days in shown]
     best = _mean([best_card_precision(days, k) for days in shown])
     why = ["" if len(days) else "no test row has a key" for days in each]
@@ -116,8 +115,7 @@ def _add_card_precision(found: Estimates, folds: Sequence[Judged], k: int | None
 def _add_budget_recall(found: Estimates, folds: Sequence[Judged], budget: float | None, seed: int) -> None:
     """Recall of the `reviews_a_day` highest scores of each day: all that is found of all that there is in a fold."""
     if budget is None:
-        found.by_name[BUDGET_RECALL] = _nothing(len(folds), "policy.yaml has no costs.reviews_a_day")
-        found.drawn[BUDGET_RECALL], found.blocks[BUDGET_RECALL] = np.zeros(0), 0
+        _add_nothing(found, BUDGET_RECALL, len(folds), "policy.yaml has no costs.reviews_a_day")
         return
     each = [recall_in_budget(fold, budget) for fold in folds]
     why = ["" if there.sum() else "no test row is a fraud" for _, there in each]
@@ -152,11 +150,6 @@ def _add_by_day(
     found.drawn[name], found.blocks[name] = drawn, blocks.count
 
 
-def _key_days(judged: Judged) -> KeyDays:
-    rows = judged.rows
-    return key_days(judged.scores, rows.frauds, rows.days, rows.keys)
-
-
 def _estimate(name: str, values: Sequence[float], drawn: Floats, blocks: int, reasons: Sequence[str]) -> Estimate:
     defined = [value for value in values if np.isfinite(value)]
     about = metric_of(name)
@@ -188,8 +181,9 @@ def reasons_of_folds(reasons: Sequence[str]) -> str:
     return "; ".join(f"fold{'s' * (len(of) > 1)} {', '.join(of)}: {why}" for why, of in folds.items())
 
 
-def _nothing(folds: int, why: str) -> Estimate:
-    return Estimate(None, None, None, None, (None,) * folds, why=why)
+def _add_nothing(found: Estimates, name: str, folds: int, why: str) -> None:
+    found.by_name[name] = Estimate(None, None, None, None, (None,) * folds, why=why)
+    found.drawn[name], found.blocks[name] = np.zeros(0), 0
 
 
 def _mean(values: Sequence[float]) -> float:

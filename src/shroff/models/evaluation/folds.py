@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from msgspec import field
 
-from shroff.arrays import Bools, Floats, Ints, count_true
+from shroff.arrays import Bools, Floats, Ints, Ints8, count_true
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.models.definitions import ModelSettings
@@ -19,7 +19,7 @@ from shroff.models.evaluation import baselines as beside
 from shroff.models.evaluation.baselines import Baseline
 from shroff.models.evaluation.estimates import Difference, Estimate, Estimates, difference, estimate, reasons_of_folds
 from shroff.models.evaluation.intervals import Blocks, key_blocks
-from shroff.models.evaluation.metrics import DECLINE, Bin, Judged, RowsOfFold, Terms, calibration_curve, judge
+from shroff.models.evaluation.metrics import DECLINE, Bin, RowsOfFold, Terms, calibration_curve, judge
 from shroff.models.evaluation.slices import Pooled, Slice, columns_of, slices_of
 from shroff.models.evaluation.windows import Fold, FoldRows, KnownRows, days_of, rows_of, windows_of
 from shroff.models.sets import FRAUD, RecordedDecisions, TrainingSet
@@ -119,19 +119,15 @@ class _Judging(FrozenStruct):
     blocks: Blocks
     k: int | None = field(default=None)
 
-    def judged(self, scores: Sequence[Floats], by: Baseline | None = None) -> list[Judged]:
-        """The scores of each part, with the outcomes of the policy's thresholds or the baseline's own."""
-        found = []
-        for part, given in zip(self.parts, scores, strict=True):
-            if by is None or by.outcomes is None:
-                outcomes = self.terms.outcomes(given)
-            else:
-                outcomes = by.outcomes[part.rows]
+    def estimate(self, by: Baseline | None = None) -> Estimates:
+        """Of the parts' own scores, or of a baseline with its own outcomes, if it has some."""
+        judged = []
+        for part in self.parts:
+            scores = part.scores if by is None else by.scores[part.rows]
+            own = None if by is None else by.outcomes
+            outcomes = self.terms.outcomes(scores) if own is None else own[part.rows]
             probable = by is None or by.are_probabilities
-            found.append(judge(part.as_read, given, outcomes, are_probabilities=probable))
-        return found
-
-    def estimate(self, judged: Sequence[Judged]) -> Estimates:
+            judged.append(judge(part.as_read, scores, outcomes, are_probabilities=probable))
         return estimate(judged, self.terms, self.k, self.blocks, self.settings.seed)
 
 
@@ -159,7 +155,8 @@ def evaluate(
     parts, reports = [], []
     for number, (fold, rows) in enumerate(zip(windows, parted, strict=True)):
         part, why = _learnt(given, fold, rows, number, terms, learn)
-        parts += [] if part is None else [part]
+        if part is not None:
+            parts.append(part)
         reports.append(_report(given.recorded, fold, rows, why))
         if progress is not None:
             progress(number + 1, len(windows))
@@ -168,21 +165,19 @@ def evaluate(
         raise UsageError(f"no fold of {settings.event} has a model that can be evaluated: {reasons}.")
     judging = _judging(settings, terms, parts)
     tested = _tested(parts)
-    ours = judging.estimate(judging.judged([part.scores for part in parts]))
-    found = [
-        predictor
-        for predictor in (champion, rules or beside.rules_only(given.recorded.outcomes))
-        if predictor is not None
-    ]
-    rule = beside.best_rule(given.recorded, tested.rows, tested.frauds)
-    found += [] if rule is None else [rule]
-    found.append(beside.approve_all(len(given)))
+    ours = judging.estimate()
+    others = (
+        champion,
+        rules or beside.rules_only(given.recorded.outcomes),
+        beside.best_rule(given.recorded, tested.rows, tested.frauds),
+        beside.approve_all(len(given)),
+    )
     remarks = _remarks(given, tested, reports, champion)
     return Evaluation(
         settings.event,
         tuple(reports),
         ours.by_name,
-        {other.name: _compared(judging, other, ours, given.times_ms) for other in found},
+        {other.name: _compared(judging, other, ours, given.times_ms) for other in others if other is not None},
         tuple(_slices(given, judging, tested, champion)),
         tuple(_curve(judging, tested)),
         _without_give_away(given, settings, terms, learn, parted, parts),
@@ -204,15 +199,14 @@ def _learnt(
         scores = learn(given, rows.train)(given.take(rows.test.rows))
     except UsageError as error:
         return None, str(error)
-    picked = rows.test.rows
-    as_read = RowsOfFold(
-        rows.test.verdicts == FRAUD,
-        given.amounts_minor[picked] / 10.0**terms.money_places,
-        days_of(given, fold)[picked],
-        given.keys[picked],
-        given.weights(picked),
-    )
-    return _ScoredFold(number, picked, as_read, scores), ""
+    as_read = rows_read(given, rows.test.rows, rows.test.verdicts, days_of(given, fold), terms.money_places)
+    return _ScoredFold(number, rows.test.rows, as_read, scores), ""
+
+
+def rows_read(given: TrainingSet, rows: Ints, verdicts: Ints8, days: Ints, money_places: int) -> RowsOfFold:
+    """Rows of a set with their verdicts, by the day of each row of it, as metrics read them."""
+    amounts = given.amounts_minor[rows] / 10.0**money_places
+    return RowsOfFold(verdicts == FRAUD, amounts, days[rows], given.keys[rows], given.weights(rows))
 
 
 def _report(recorded: RecordedDecisions, fold: Fold, rows: FoldRows, why: str) -> FoldReport:
@@ -254,8 +248,8 @@ def _compared(judging: _Judging, by: Baseline, ours: Estimates, times_ms: Ints) 
         if not kept:
             return Compared(by.about, {}, {}, {}, 0, 0)
         judging = _judging(judging.settings, judging.terms, kept)
-        ours = judging.estimate(judging.judged([part.scores for part in kept]))
-    theirs = judging.estimate(judging.judged([by.scores[part.rows] for part in judging.parts], by))
+        ours = judging.estimate()
+    theirs = judging.estimate(by)
     differences = {name: difference(ours, theirs, name) for name in ours.by_name}
     rows = sum(len(part.rows) for part in judging.parts)
     frauds = sum(count_true(part.as_read.frauds) for part in judging.parts)
@@ -308,12 +302,8 @@ def _without_give_away(
     if not named or not left:
         return {}
     bare = replace(given, inputs=left)
-    found = []
-    for part in parts:
-        scores = learn(bare, parted[part.number].train)(bare.take(part.rows))
-        found.append(_ScoredFold(part.number, part.rows, part.as_read, scores))
-    judging = _judging(settings, terms, found)
-    return judging.estimate(judging.judged([part.scores for part in found])).by_name
+    found = [replace(part, scores=learn(bare, parted[part.number].train)(bare.take(part.rows))) for part in parts]
+    return _judging(settings, terms, found).estimate().by_name
 
 
 def _remarks(given: TrainingSet, tested: Tested, reports: Sequence[FoldReport], champion: Baseline | None) -> list[str]:

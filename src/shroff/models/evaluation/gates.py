@@ -11,6 +11,7 @@ be another champion, and model.yaml may ask more.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import ge, le
 
 import msgspec
 
@@ -137,16 +138,9 @@ def beside_champion(results: Sequence[GateResult], stored: Stored, champion: Pro
 def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
     """Check each limit of a gate."""
     if gate.metric == LEAK_TEST:
-        note = "it was not run" if measured.leak_test_passed is None else ""
-        return [
-            GateResult(
-                LEAK_TEST,
-                None if measured.leak_test_passed is None else float(measured.leak_test_passed),
-                "required",
-                bool(measured.leak_test_passed),
-                note,
-            )
-        ]
+        passed = measured.leak_test_passed
+        value, note = (None, "it was not run") if passed is None else (float(passed), "")
+        return [GateResult(LEAK_TEST, value, "required", bool(passed), note)]
     if gate.metric == SLICE_COLLAPSE:
         return [_slice_collapse(gate.at_most, measured)]
     if gate.metric == FAIRNESS:
@@ -165,44 +159,38 @@ def _judged(gate: ModelGate, measured: GateFigures) -> list[GateResult]:
 
 def _limits(gate: ModelGate, value: float | None, why: str, unit: str) -> list[GateResult]:
     found, note = [], why if value is None else ""
-    if gate.at_least is not None:
-        passed = value is not None and value >= gate.at_least
-        found.append(GateResult(gate.metric, _short(value), f"at least {gate.at_least:g}{unit}", passed, note))
-    if gate.at_most is not None:
-        passed = value is not None and value <= gate.at_most
-        found.append(GateResult(gate.metric, _short(value), f"at most {gate.at_most:g}{unit}", passed, note))
+    for words, limit, holds in (("at least", gate.at_least, ge), ("at most", gate.at_most, le)):
+        if limit is not None:
+            passed = value is not None and holds(value, limit)
+            found.append(GateResult(gate.metric, _short(value), f"{words} {limit:g}{unit}", passed, note))
     return found
 
 
 def _above_champion(metric: str, by: str | float, measured: GateFigures) -> GateResult:
     """Whether it beats what is in force on identical rows: by a number, or with the whole interval on the good side."""
     words = "more than noise" if by == NOISE else f"{float(by):g}"
-    limit = f"{_ABOVE}{words}"
+    failed = GateResult(metric, None, f"{_ABOVE}{words}", passed=False)
     against, champion = "", measured.champion
     if champion is None:
         if measured.without is None:
-            note = f"there is no champion, and it was not compared with rules alone: {CURE}"
-            return GateResult(metric, None, limit, passed=False, note=note)
+            return replace(failed, note=f"there is no champion, and it was not compared with rules alone: {CURE}")
         alone, champion = measured.without
         against = f"there is no champion, so against {alone}: "
     if champion.rows == 0:
         note = "every test row lies before the end of the champion's training data, so none is left to compare the two"
-        return GateResult(metric, None, limit, passed=False, note=note)
+        return replace(failed, note=note)
     found = champion.differences.get(metric)
     if found is None or found.mean is None:
-        return GateResult(metric, None, limit, passed=False, note=f"{against}the two cannot be compared by it")
+        return replace(failed, note=f"{against}the two cannot be compared by it")
     about = metric_of(metric)
     sign = -1.0 if about is not None and about.is_less_better else 1.0
-    gain = sign * found.mean
     interval = "no interval"
     if found.low is not None and found.high is not None:
         interval = f"95 % interval {found.low:+.4f} to {found.high:+.4f}"
     note = f"{against}{interval}; {many(champion.rows, 'row')}, {many(champion.frauds, 'fraud')}"
-    if by != NOISE:
-        return GateResult(metric, _short(found.mean), limit, passed=gain >= float(by), note=note)
     worst = found.low if sign > 0 else found.high
-    passed = worst is not None and sign * worst > 0
-    return GateResult(metric, _short(found.mean), limit, passed=passed, note=note)
+    passed = worst is not None and sign * worst > 0 if by == NOISE else sign * found.mean >= float(by)
+    return replace(failed, value=_short(found.mean), passed=passed, note=note)
 
 
 def _without(compared: Mapping[str, Compared]) -> tuple[str, Compared] | None:

@@ -26,13 +26,12 @@ from shroff.models.learners.filed import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, weights_of
 from shroff.models.learners.xgboost import (
     BOOSTED,
-    FILE,
     PATIENCE,
     TREES_MAX,
     TREES_WITHOUT_STOP,
     kinds_of,
+    learned_of,
     log_loss,
-    number_of,
     settings_of,
 )
 from shroff.runtime.values import FrozenStruct
@@ -113,21 +112,11 @@ def learn(rows: TrainingRows, plan: LearningPlan, growing: Growing) -> Learned:
     booster = xgboost.Booster(model_file=bytearray(grown))
     trees = _best(booster, rows, weights, wanted) if is_stopped else wanted
     booster = booster[:trees]
-    gains = booster.get_score(importance_type="total_gain")
-    names = booster.feature_names or files.names
     words = (
         f"Its trees were grown by processes of {growing.cluster.name} from rows in {len(files.paths)} parts, so it is "
         "near the model that one process makes, and not equal to it."
     )
-    return Learned(
-        "xgboost",
-        {FILE: bytes(booster.save_raw("json"))},
-        np.array([number_of(gains.get(name, 0.0)) for name in names]),
-        trees,
-        {**told, "trees": trees},
-        {"xgboost": xgboost.__version__},
-        (words,),
-    )
+    return learned_of(booster, booster.feature_names or files.names, trees, told, (words,))
 
 
 def _written(folder: Path, rows: TrainingRows, weights: Floats, count: int) -> TrainingFiles:

@@ -22,7 +22,6 @@ from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.arrays import Ints
-from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
 from shroff.models.learners.filed import Values
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
@@ -66,10 +65,10 @@ class _Grower(FrozenStruct):
     unit: float
     splits: Ints
 
-    def tree(self, rows: Ints, inputs: Ints) -> JsonObject:
+    def tree(self, rows: Ints, inputs: Ints) -> _Tree:
         made = _Tree()
         self._grow(made, made.add(), rows, inputs, 0)
-        return {name: getattr(made, name) for name in _Tree.__struct_fields__}
+        return made
 
     def _grow(self, tree: _Tree, at: int, rows: Ints, inputs: Ints, depth: int) -> None:
         found = None if depth >= self.depth_max or len(rows) < 2 else self._cut(tree, at, rows, inputs)

@@ -18,7 +18,7 @@ from msgspec.json import encode as to_json
 from shroff.arrays import Floats
 from shroff.json_types import JsonObject
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
+from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, weights_of
 
 FILE = "logistic.json"
 L2 = 1.0
@@ -41,7 +41,7 @@ def learn(rows: TrainingRows, plan: LearningPlan) -> Learned:
     ]
     design = np.column_stack([part["design"] for part in parts])
     frauds = rows.frauds[: rows.stop]
-    weights = rows.weights[: rows.stop] * np.where(frauds > 0, told.get("positive_weight", 1.0), 1.0)
+    weights = weights_of(rows, told)[: rows.stop]
     model = LogisticRegression(C=1.0 / max(told["l2"], 1e-9), solver="lbfgs", max_iter=_STEPS_MAX)
     # Sums of the linear algebra depend on the number of threads; and where the search for weights ends early, the
     # weights are good enough for a baseline.

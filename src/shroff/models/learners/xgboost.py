@@ -12,7 +12,7 @@ for bins in place of exact cuts, and rows drawn without putting them back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -79,15 +79,31 @@ def learn(rows: TrainingRows, plan: LearningPlan, *, is_forest: bool) -> Learned
     else:
         trees = _boost(booster, train, later, rows, weights, told)
         booster = booster[:trees]
+    names = [f"f{place}" for place in range(len(rows.inputs))]
+    return learned_of(booster, names, trees, told, gives=PROBABILITY if is_forest else LOG_ODDS)
+
+
+def learned_of(
+    booster: Any,
+    names: Sequence[str],
+    trees: int,
+    told: Mapping[str, float],
+    remarks: tuple[str, ...] = (),
+    gives: str = LOG_ODDS,
+) -> Learned:
+    """A booster that has so many trees, and what each input of these names has gained in them."""
+    import xgboost
+
     gains = booster.get_score(importance_type="total_gain")
     return Learned(
         "xgboost",
         {FILE: bytes(booster.save_raw("json"))},
-        np.array([number_of(gains.get(f"f{place}", 0.0)) for place in range(len(rows.inputs))]),
+        np.array([np.sum(gains.get(name, 0.0)) for name in names], np.float64),  # categories have a list
         trees,
         {**told, "trees": trees},
         {"xgboost": xgboost.__version__},
-        gives=PROBABILITY if is_forest else LOG_ODDS,
+        remarks,
+        gives,
     )
 
 
@@ -197,8 +213,3 @@ def log_loss(margins: Any, frauds: Floats, weights: Floats) -> float:
     wide = np.asarray(margins, np.float64)
     losses = np.logaddexp(0.0, np.where(frauds > 0, -wide, wide))
     return float((losses * weights).sum() / weights.sum())
-
-
-def number_of(gain: float | list[float]) -> float:
-    """What an input gained; categories have a list."""
-    return float(sum(gain)) if isinstance(gain, list) else float(gain)

@@ -62,12 +62,7 @@ def _blocks(data: bytes) -> Iterator[TextDict]:
     if not (text.startswith("tree\n") and found):
         raise RegistryError(f"the model is not what LightGBM writes as text; {_SAVE}")
     for block in body.split("\nTree="):
-        yield dict(_key_and_value(line) for line in block.splitlines())
-
-
-def _key_and_value(line: str) -> tuple[str, str]:
-    key, _, value = line.partition("=")
-    return key, value
+        yield dict(line.partition("=")[::2] for line in block.splitlines())
 
 
 def _check_head(head: TextMapping, inputs: Sequence[InputColumn]) -> None:

@@ -21,7 +21,7 @@ from shroff.models.inputs import InputLoader
 from shroff.models.loaded import LOGISTIC
 from shroff.models.model import InputColumn
 from shroff.project.definitions import Definitions
-from shroff.runtime.values import FrozenStruct, replace
+from shroff.runtime.values import FrozenStruct
 
 OPTION = "--inputs"
 CATEGORIES = "--categories"
@@ -186,15 +186,10 @@ def read_by(
             raise UsageError(
                 f"{CATEGORIES} names {name}, which is not an input of {file}. {nearest(name, known)}".rstrip()
             )
-    columns = [
+    columns = (
         _column(foreign, file, at, input_, categories.get(input_.name, texts))
         for at, (input_, texts) in enumerate(zip(inputs, given, strict=True))
-    ]
-    called = [foreign.names[at] if foreign.names else "" for at in range(foreign.count)]
-    columns = [
-        column if name in {"", column.name} else replace(column, feature=name)
-        for column, name in zip(columns, called, strict=True)
-    ]
+    )
     return ForeignInputs(tuple(inputs), tuple(columns))
 
 

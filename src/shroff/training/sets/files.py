@@ -24,7 +24,6 @@ from shroff.models.columns import CATEGORY
 from shroff.models.definitions import ModelSettings
 from shroff.models.sets import FRAUD, GENUINE, NOT_KNOWN, Labels, labels_in_force
 from shroff.project.definitions import Definitions
-from shroff.project.dependency_hash import meaning_of
 from shroff.runtime.atomic_files import GROUP_ROWS, unfinished, write_tables
 from shroff.training.roles import SetFold, wanted_fold
 from shroff.training.sets.manifest import FORMAT, MADE_WITH, MANIFEST, SetFile, SetInput, SetManifest, SetSource
@@ -115,10 +114,7 @@ def _manifest(
     is_young = made.times_ms > made.shape.as_of_ms - settings.label_delay_ms
     immature = count_true((in_force < 0) & is_young)
     found = definitions.versions
-    meanings = {
-        input_.name: meaning_of(input_.node, settings.event, definitions.events, definitions.features.get)
-        for input_ in settings.inputs
-    }
+    meanings = definitions.meanings(settings.event, settings.inputs)
     return SetManifest(
         format=FORMAT,
         event=made.shape.event,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HELD_BYTES = 1 << 30  # that the inputs of a set may take in memory
 SLICE = "by "  # before the name of a slice's column
 _NONE = -1
+_OUTCOMES = {text: code for code, text in enumerate(OUTCOMES)}
 
 
 def gathered(
@@ -51,7 +52,7 @@ def gathered(
         first = rows.stop
         ids += table["id"].chunks
         for name, whole in numbers.items():
-            whole[rows] = _words(table[name])
+            whole[rows] = table[name].cast("int64").fill_null(_NONE).to_numpy()
         for name, coded in slices.items():
             coded.put(rows, table[SLICE + name])
         recorded.put(rows, table)
@@ -121,12 +122,12 @@ class _Recorded:
     """Recorded decision of each row."""
 
     def __init__(self, count: int) -> None:
-        self._outcomes = _CodedTexts(np.empty(count, np.int32))
+        self._outcomes = np.empty(count, np.int8)
         self._scores = np.empty(count)
         self._hits: dict[str, Bools] = {}
 
     def put(self, rows: slice, table: pa.Table) -> None:
-        self._outcomes.put(rows, table["outcome"])
+        self._outcomes[rows] = _codes(table["outcome"], _OUTCOMES)
         self._scores[rows] = _floats(table["score"])
         lists = table["rules"].combine_chunks()
         coded = lists.flatten().dictionary_encode()
@@ -136,8 +137,7 @@ class _Recorded:
             flags[rows][at[hit == code]] = True
 
     def all(self) -> RecordedDecisions:
-        outcomes = self._outcomes.decoded({text: code for code, text in enumerate(OUTCOMES)}, _NONE, np.int8)
-        return RecordedDecisions(outcomes, self._scores, dict(sorted(self._hits.items())))
+        return RecordedDecisions(self._outcomes, self._scores, dict(sorted(self._hits.items())))
 
 
 class _CodedTexts:
@@ -154,21 +154,12 @@ class _CodedTexts:
         found: Array = np.array([*self._texts, None], object)[self._codes]
         return found
 
-    def decoded(self, meaning: dict[str, int], missing: int, kind: type[np.int8]) -> Array:
-        found: Array = np.array([*(meaning[text] for text in self._texts), missing], kind)[self._codes]
-        return found
-
 
 def _codes(column: pa.ChunkedArray, known: dict[str, int]) -> Ints:
     """Codes of texts, new ones behind those that are known; -1 for null."""
     coded = column.combine_chunks().dictionary_encode()
     places = [known.setdefault(text, len(known)) for text in coded.dictionary.to_pylist()]
     found: Ints = np.array([*places, _NONE], np.int64)[coded.indices.fill_null(len(places)).to_numpy()]
-    return found
-
-
-def _words(column: pa.ChunkedArray) -> Ints:
-    found: Ints = column.cast("int64").fill_null(_NONE).to_numpy()
     return found
 
 

@@ -148,13 +148,10 @@ def _short(versions: TextDict, name: str) -> str:
 
 
 def _source_differences(then: SetSource, now: SetSource) -> list[str]:
-    given = {file.name: file.sha256 for file in now.files}
-    found = [f"{file.name}: not among the files" for file in then.files if file.name not in given]
-    found += [
-        f"{file.name}: another content" for file in then.files if file.name in given and given[file.name] != file.sha256
-    ]
-    known = {file.name for file in then.files}
-    found += [f"{name}: a file that was not there then" for name in given if name not in known]
+    had, given = ({file.name: file.sha256 for file in source.files} for source in (then, now))
+    found = [f"{name}: not among the files" for name in had if name not in given]
+    found += [f"{name}: another content" for name, digest in had.items() if given.get(name, digest) != digest]
+    found += [f"{name}: a file that was not there then" for name in given if name not in had]
     if then.labels != now.labels:
         found.append("labels: another file, or another content")
     return found

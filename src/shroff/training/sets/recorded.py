@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import msgspec
@@ -42,10 +43,10 @@ class RecordedRows:
         from shroff.log.columns.stored import outcomes_of
 
         self._places, self._outcomes = outcomes_of(log)
-        self._hits = _ByPlace(_each(log.hits_after()))
-        scored = _first_model(log)
+        self._hits = _ByPlace(chain.from_iterable(log.hits_after()))
+        scored = first_control(log, lambda control: bool(control.versions.get("model")))
         if scored is not None:
-            self._decisions = _ByPlace(_each(log.decisions_after(scored)))
+            self._decisions = _ByPlace(chain.from_iterable(log.decisions_after(scored)))
 
     def of(self, seqs: Ints) -> list[pa.Array]:
         """Outcome, score and rules of the events of these places, null where there was no decision and no hit."""
@@ -79,18 +80,14 @@ def recorded_types() -> dict[str, pa.DataType]:
     return {"outcome": pa.string(), "score": pa.float64(), "rules": pa.list_(pa.string())}
 
 
-def _first_model(log: LogReader) -> int | None:
-    """The place at which a model first came into force."""
+def first_control(log: LogReader, is_wanted: Callable[[Control], bool]) -> int | None:
+    """The place from which what is active is first as wanted; None where it never is."""
     control = Control()
     for record in log.controls():
         control.take(record)
-        if control.versions.get("model"):
+        if is_wanted(control):
             return record.seq
     return None
-
-
-def _each(batches: Iterable[list[Row]]) -> Iterator[Row]:
-    return (row for rows in batches for row in rows)
 
 
 def _score(row: DecisionRow) -> float:

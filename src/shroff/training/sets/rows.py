@@ -41,7 +41,7 @@ from shroff.streams.log import LogReader
 from shroff.training.roles import Roles, WantedFold, role_columns, role_types, roles_of, texts_of
 from shroff.training.sets.gathered import SLICE, gathered
 from shroff.training.sets.labels import VERDICT_CODES, GatheredLabels
-from shroff.training.sets.recorded import RecordedRows, recorded_types
+from shroff.training.sets.recorded import RecordedRows, first_control, recorded_types
 from shroff.training.sets.sources import HistorySource, known_at
 from shroff.training.sets.wanted import wanted_of
 
@@ -342,7 +342,7 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
     Raises: StorageError where a decision is damaged.
     Cost: a pass over the decisions from the place where the policy first drew something; else none.
     """
-    first = None if log is None else _first_place(log)
+    first = None if log is None else first_control(log, _may_draw)
     if log is None or first is None:
         return None
     found, is_fraud = np.full(len(seqs), np.nan), labels.verdicts == FRAUD
@@ -362,14 +362,9 @@ def stands_for(log: LogReader | None, seqs: Ints, labels: Labels) -> Floats | No
     return found
 
 
-def _first_place(log: LogReader) -> int | None:
-    """The place at which a policy that may draw something first became active."""
-    control = Control()
-    for record in log.controls():
-        control.take(record)
-        if re.search(r"\b(explore|sample)\b", control.files.get("policy.yaml", "")):
-            return record.seq
-    return None
+def _may_draw(control: Control) -> bool:
+    """Whether the active policy may draw something."""
+    return re.search(r"\b(explore|sample)\b", control.files.get("policy.yaml", "")) is not None
 
 
 def exact_sums(codes: Ints, amounts: Ints, size: int) -> list[int]:
