@@ -318,9 +318,10 @@ def walk(node: Node) -> Iterator[Node]:
 def beside_literals(node: Node) -> Iterator[tuple[Compare, Node, Literal]]:
     """The comparisons with a literal, each with its other side and the literal, both below their conversions."""
     for part in walk(node):
-        for side, other in ((part.left, part.right), (part.right, part.left)) if isinstance(part, Compare) else ():
-            if isinstance(literal := unconverted(other), Literal):
-                yield part, unconverted(side), literal
+        if isinstance(part, Compare):
+            for side, other in ((part.left, part.right), (part.right, part.left)):
+                if isinstance(literal := unconverted(other), Literal):
+                    yield part, unconverted(side), literal
 
 
 def rewritten(node: Node, parts: Mapping[Node, Node]) -> Node:

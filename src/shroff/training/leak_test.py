@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from shroff.arrays import Ints, count_true
+from shroff.arrays import NO_INTS, Ints, count_true
 from shroff.events.definitions import VERDICTS
 from shroff.events.event import time_text
 from shroff.events.labels import LabelEvent, LogEvent
@@ -116,7 +116,7 @@ def difference_of(rows: TrainingSet, other: TrainingSet) -> str | None:
     """The first thing in which two sets differ, to the bit, in words; None where their files would be equal."""
     if rows.ids.tolist() != other.ids.tolist():
         return f"one has {len(rows)} rows and the other {len(other)}, or other ones: {_first_alone(rows, other)}"
-    for (what, mine), (other_name, theirs) in zip_longest(_columns(rows), _columns(other), fillvalue=("", None)):
+    for (what, mine), (other_name, theirs) in zip_longest(_columns(rows), _columns(other), fillvalue=("", NO_INTS)):
         if what != other_name:
             return f"their columns differ: {what or 'none'} and {other_name or 'none'}"
         if len(mine) != len(theirs):
