@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NoReturn
 
+from msgspec import Struct
+
 from shroff.errors import nearest
 from shroff.language import expression as typed
 from shroff.language import syntax
@@ -99,11 +101,11 @@ def _can_become(found: Type, wanted: Type) -> bool:
     return common is not None and (common.kind, common.places) == (wanted.kind, wanted.places)
 
 
-class _Checker:
+class _Checker(Struct):
     """Type check of one expression: its scope, and the event type of the current aggregate."""
 
-    def __init__(self, scope: Scope, item: str | None) -> None:
-        self.scope, self.item = scope, item
+    scope: Scope
+    item: str | None
 
     def check(self, tree: Syntax) -> Node:
         match tree:

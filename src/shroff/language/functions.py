@@ -1,4 +1,4 @@
-"""The functions of the language: arguments, results and reference texts.
+"""The functions of the language: arguments, results and reference texts; long because they are one table.
 
 How a value is computed stands in `calls`.
 """

@@ -51,21 +51,20 @@ class InputSource(FrozenStruct):
     is_pattern: bool
 
 
-class InputLoader:
+class InputLoader(FrozenStruct):
     """Reads the expressions that the model of one event type is about."""
 
-    def __init__(
-        self,
-        event: EventType,
-        events: Events,
-        features: FeatureTypes,
-        names: DeclaredNames,
-        problems: list[Problem],
-        warnings: list[Problem],
-    ) -> None:
-        self._event, self._events, self._features = event, events, features
-        self._names, self._problems, self._warnings = names, problems, warnings
-        self._entities = [name for name, entity in events.entities.items() if event.name in entity.keys]
+    event: EventType
+    events: Events
+    features: FeatureTypes
+    names: DeclaredNames
+    problems: list[Problem]
+    warnings: list[Problem]
+
+    @property
+    def entities(self) -> list[str]:
+        """Those that have a key in the event."""
+        return [name for name, entity in self.events.entities.items() if self.event.name in entity.keys]
 
     def inputs(self, node: YamlNode | None, place: Scalar) -> tuple[ModelInput, ...]:
         """What `inputs` lists; with `all` or without it, all that patterns find in the event and its entities.
@@ -75,16 +74,16 @@ class InputLoader:
             place: Where the event type is named, for what is wrong without `inputs`.
         """
         if node is None or (isinstance(node, Scalar) and node.text == ALL):
-            found = [declared for name in (self._event.name, *self._entities) for declared in self._matching(name, "*")]
+            found = [declared for name in (self.event.name, *self.entities) for declared in self._matching(name, "*")]
             if not found:
-                hint = f"Give {self._event.name} features, or name its fields under inputs."
-                place.report(self._problems, f"there is nothing that a model of {self._event.name} could read.", hint)
+                hint = f"Give {self.event.name} features, or name its fields under inputs."
+                place.report(self.problems, f"there is nothing that a model of {self.event.name} could read.", hint)
             return tuple(found)
         if isinstance(node, Scalar):
             hint = f"Write [{node.text}], or 'all' for all that a model can read."
-            node.report(self._problems, "inputs must be a list.", hint)
+            node.report(self.problems, "inputs must be a list.", hint)
             return ()
-        listed = loader.sequence(node, self._problems, "inputs")
+        listed = loader.sequence(node, self.problems, "inputs")
         read: dict[str, ModelInput] = {}
         places: dict[str, InputSource] = {}
         for item in listed.items if listed else ():
@@ -93,7 +92,7 @@ class InputLoader:
                     read[entry.name] = entry
                     places[entry.name] = written
         if listed is not None and not listed.items:
-            listed.report(self._problems, "inputs is empty", "Write `inputs: all` for all that a model can read.")
+            listed.report(self.problems, "inputs is empty", "Write `inputs: all` for all that a model can read.")
         return tuple(read.values())
 
     def _item(self, item: YamlNode) -> Iterator[tuple[ModelInput, InputSource]]:
@@ -104,7 +103,7 @@ class InputLoader:
             found = self._matches(item, *pattern)
             yield from ((model_input, InputSource(item, is_pattern=True)) for model_input in found)
             return
-        input_ = self.expression(item, f"an input of {self._event.name}")
+        input_ = self.expression(item, f"an input of {self.event.name}")
         if input_ is not None and isinstance(item, Scalar):
             yield input_, InputSource(item, is_pattern=False)
 
@@ -115,33 +114,33 @@ class InputLoader:
             again, other = written.place, first.place
             what = f"{again.text!r} has {name}, which stands" if written.is_pattern else f"{name} stands"
             words = f"{what} in line {other.line} already, as {other.text!r}."
-            again.report(self._problems, words, "Each input stands once.")
+            again.report(self.problems, words, "Each input stands once.")
         return first is None
 
     # ---- patterns
 
     def _matches(self, item: Scalar, owner: str, rest: str) -> list[ModelInput]:
         """What a pattern of the file finds; a problem where that is nothing."""
-        event = self._event.name
-        known = [event, *self._entities]
+        event = self.event.name
+        known = [event, *self.entities]
         if owner not in (*known, "this"):
-            is_entity = owner in self._events.entities
+            is_entity = owner in self.events.entities
             words = f"{owner!r} has no key in {event}." if is_entity else f"{owner!r} is not an entity of {event}."
             hint = "" if is_entity else nearest(owner, known)
-            item.report(self._problems, words, hint or f"Patterns begin with {', '.join(known)}.")
+            item.report(self.problems, words, hint or f"Patterns begin with {', '.join(known)}.")
             return []
         found = self._matching(event if owner == "this" else owner, rest, item)
         if not found:
             names = [declared.name for name in known for declared in self._matching(name, "*")]
             hint = nearest(item.text, names) or f"A model can read {', '.join(names[:5]) or 'nothing of it yet'}."
-            item.report(self._problems, f"no input of a model fits the pattern {item.text!r}.", hint)
+            item.report(self.problems, f"no input of a model fits the pattern {item.text!r}.", hint)
         return found
 
     def _matching(self, owner: str, rest: str, told: Scalar | None = None) -> list[ModelInput]:
         """The fields or features whose names fit and that a model can read; says which features are passed over."""
-        if owner == self._event.name:
+        if owner == self.event.name:
             readable = (
-                field for field in self._event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
+                field for field in self.event.fields if self._is_by_default(field) and fnmatchcase(field.name, rest)
             )
             return [self._named(ThisField(declared.read_type, declared.name)) for declared in readable]
         found: list[ModelInput] = []
@@ -153,21 +152,21 @@ class InputLoader:
             if refusal is None:
                 found.append(self._named(node))
             elif told is not None:
-                told.report(self._warnings, f"{told.text!r} leaves out {feature.name}: {refusal[0]}", refusal[1])
+                told.report(self.warnings, f"{told.text!r} leaves out {feature.name}: {refusal[0]}", refusal[1])
         return found
 
     def _is_by_default(self, field: Field) -> bool:
         return (
             field.type.kind in _BY_DEFAULT
             and not field.shape.is_unique
-            and field.name not in {self._event.id_field, self._event.time_field}
+            and field.name not in {self.event.id_field, self.event.time_field}
         )
 
     def _features_of(self, entity: str) -> Iterator[Feature]:
         """The features of an entity that are defined at this event, as declared; broken ones aside."""
-        for name in self._features.names():
-            feature = self._features.feature(name) if name.startswith(f"{entity}.") else None
-            if feature is not None and self._event.name in feature.events:
+        for name in self.features.names():
+            feature = self.features.feature(name) if name.startswith(f"{entity}.") else None
+            if feature is not None and self.event.name in feature.events:
                 yield feature
 
     # ---- expressions
@@ -180,7 +179,7 @@ class InputLoader:
     def _readable(self, item: YamlNode, node: Node) -> ModelInput | None:
         refusal = self._refusal(node)
         if refusal is not None:
-            item.report(self._problems, *refusal)
+            item.report(self.problems, *refusal)
             return None
         return self._named(node)
 
@@ -189,42 +188,42 @@ class InputLoader:
 
         def type_of(name: str) -> Type | None:
             asked[name] = None
-            return self._features.type_of(name)
+            return self.features.type_of(name)
 
         scope = Scope(
-            self._names, what=what, this=(self._event.name,), feature=type_of, feature_names=self._features.names
+            self.names, what=what, this=(self.event.name,), feature=type_of, feature_names=self.features.names
         )
-        node = loader.expression(item, scope, self._problems)
+        node = loader.expression(item, scope, self.problems)
         for name in asked if node is not None else ():
-            feature = self._features.feature(name)
+            feature = self.features.feature(name)
             if feature is None:  # its own mistake is told where it stands
                 return None
-            if self._event.name not in feature.events:
-                words = f"{name} is missing for every {self._event.name}: "
-                lacks_key = feature.entity not in self._entities
+            if self.event.name not in feature.events:
+                words = f"{name} is missing for every {self.event.name}: "
+                lacks_key = feature.entity not in self.entities
                 words += f"{feature.entity} has no key in it." if lacks_key else "it reads fields that this type lacks."
-                item.report(self._problems, words)
+                item.report(self.problems, words)
                 return None
         return node
 
     def _named(self, node: Node) -> ModelInput:
-        node = _by_type(node, self._event.name)
+        node = _by_type(node, self.event.name)
         return ModelInput(text_of(node), node)
 
     def _refusal(self, node: Node) -> tuple[str, str] | None:
         """Reason why a model cannot read this, with the fix; None if it can."""
-        name = text_of(_by_type(node, self._event.name))
+        name = text_of(_by_type(node, self.event.name))
         if node.type == NOTHING:
             return f"{name} is always missing.", ""
         if not any(isinstance(part, ThisField | FeatureValue) for part in walk(node)):
-            return f"{name} is the same for every {self._event.name}.", ""
+            return f"{name} is the same for every {self.event.name}.", ""
         if node.type.kind == "time":
             return f"{name} is a time, which no model can read.", f"Write hour({name}) or weekday({name})."
         for source in self._sources(node):
             if source.shape.is_hashed:
                 words = f"{name} gives back {source.name}, which is hashed: a hash says nothing about what it hides."
                 return words, "Use a feature that counts or compares what matters about it."
-            if isinstance(node, ThisField) and (source.shape.is_unique or source.name == self._event.id_field):
+            if isinstance(node, ThisField) and (source.shape.is_unique or source.name == self.event.id_field):
                 return f"{name} is different in every event, so a model cannot learn from it.", ""
         return None
 
@@ -232,9 +231,9 @@ class InputLoader:
         """The fields of events whose own text a value is or is made from; of a single field any type."""
         match node:
             case ThisField():
-                yield from _fields(self._event, node.name)
+                yield from _fields(self.event, node.name)
             case FeatureValue():
-                feature = self._features.feature(node.name)
+                feature = self.features.feature(node.name)
                 yield from self._sources(feature.node) if feature is not None else ()
             case Aggregate():
                 if node.argument is not None and node.type.is_text:
@@ -245,7 +244,7 @@ class InputLoader:
 
     def _item_sources(self, argument: Node, event: str) -> Iterator[Field]:
         """The same of what an aggregate takes of the events that it looks at."""
-        types = [self._events.types[event]] if event in self._events.types else [*self._events.types.values()]
+        types = [self.events.types[event]] if event in self.events.types else [*self.events.types.values()]
         for part in walk(argument):
             if isinstance(part, ItemField):
                 for type_ in types:
@@ -259,52 +258,52 @@ class InputLoader:
             kinds = ("choice", "boolean")
             return tuple(
                 self._named(ThisField(field.read_type, field.name))
-                for field in self._event.fields
+                for field in self.event.fields
                 if field.type.kind in kinds
             )
-        listed = loader.sequence(node, self._problems, "slices")
+        listed = loader.sequence(node, self.problems, "slices")
         found: dict[str, ModelInput] = {}
         for item in listed.items if listed else ():
             part = self._slice(item)
             if part is not None and part.name in found:
-                item.report(self._problems, f"{part.name} is used twice among the slices.")
+                item.report(self.problems, f"{part.name} is used twice among the slices.")
             elif part is not None:
                 found[part.name] = part
         return tuple(found.values())
 
     def _slice(self, item: YamlNode) -> ModelInput | None:
         """A field by its name alone, or an expression."""
-        what = f"a slice of {self._event.name}"
+        what = f"a slice of {self.event.name}"
         if isinstance(item, Scalar) and loader.NAME.fullmatch(item.text):
-            known = {field.name: field for field in self._event.fields}
+            known = {field.name: field for field in self.event.fields}
             if item.text not in known:
-                words = f"{self._event.name} has no field {item.text!r}."
-                item.report(self._problems, words, nearest(item.text, known))
+                words = f"{self.event.name} has no field {item.text!r}."
+                item.report(self.problems, words, nearest(item.text, known))
                 return None
             part = self._readable(item, ThisField(known[item.text].read_type, item.text))
         else:
             part = self.expression(item, what)
         if part is not None and part.node.type.kind not in _SLICED:
             words = f"{what} is a text, a truth or an integer; {part.name} is {part.node.type}."
-            item.report(self._problems, words, f"Cut it into bands, as {part.name} > …")
+            item.report(self.problems, words, f"Cut it into bands, as {part.name} > …")
             return None
         return part
 
     def give_away(self, node: YamlNode | None, inputs: Iterable[ModelInput]) -> tuple[str, ...]:
         """Names of the inputs that are listed as giving the answer away, in the order of the inputs."""
-        listed = loader.sequence(node, self._problems, "give_away")
+        listed = loader.sequence(node, self.problems, "give_away")
         known = [input_.name for input_ in inputs]
         named: set[str] = set()
         for item in listed.items if listed and known else ():
             named.update(self._given_away(item, known))
         if known and named.issuperset(known) and listed is not None:
-            listed.report(self._problems, "give_away lists every input, so none is left.")
+            listed.report(self.problems, "give_away lists every input, so none is left.")
         return tuple(name for name in known if name in named)
 
     def _given_away(self, item: YamlNode, known: list[str]) -> list[str]:
         pattern = _pattern(item)
         if pattern is not None:
-            owner, rest = self._event.name if pattern[0] == "this" else pattern[0], pattern[1]
+            owner, rest = self.event.name if pattern[0] == "this" else pattern[0], pattern[1]
             text = f"{owner}.{rest}"
             found = [name for name in known if _ONE_NAME.fullmatch(name) and fnmatchcase(name, text)]
         else:
@@ -315,7 +314,7 @@ class InputLoader:
             found = [text] if text in known else []
         if not found:
             hint = nearest(text, known) or "List it under inputs, or leave it out here."
-            item.report(self._problems, f"{text} is not an input of this model.", hint)
+            item.report(self.problems, f"{text} is not an input of this model.", hint)
         return found
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from shroff.errors import Problem, nearest
 from shroff.events.definitions import Events, EventType
 from shroff.features.definitions import FeatureTypes
@@ -109,37 +111,32 @@ def _event(key: Scalar, events: Events, problems: list[Problem]) -> EventType | 
     return events.types[key.text]
 
 
-class _ModelLoader:
+class _ModelLoader(Struct):
     """Reads the settings of one event type's model."""
 
-    def __init__(
-        self,
-        event: EventType,
-        known: ModelContext,
-        inputs: InputLoader,
-        problems: list[Problem],
-        warnings: list[Problem],
-    ) -> None:
-        self._event, self._known, self._inputs = event, known, inputs
-        self._problems, self._warnings = problems, warnings
-        self._segments: dict[str, ModelInput] = {}  # that gates compare
+    event: EventType
+    known: ModelContext
+    inputs: InputLoader
+    problems: list[Problem]
+    warnings: list[Problem]
+    segments: dict[str, ModelInput] = {}  # that gates compare
 
     def load(self, key: Scalar, found: YamlMapping) -> ModelSettings:
-        problems = self._problems
-        inputs = self._inputs.inputs(found.get("inputs"), key)
+        problems = self.problems
+        inputs = self.inputs.inputs(found.get("inputs"), key)
         label_delay = loader.duration_ms(found.get("label_delay"), problems, "label_delay")
         label_delay_ms = LABEL_DELAY_MS if label_delay is None else label_delay
         named = found.get("learner")
         names = learners(named.text) if isinstance(named, Scalar) else LEARNERS
         learner = loader.one_of(named, names, problems, "learner")
-        slices = self._inputs.slices(found.get("slices"))
+        slices = self.inputs.slices(found.get("slices"))
         gates = self._gates(found.get("gates"), self._there(found, slices))
         capacity = self._capacity(found.get("capacity"))
         calibration = loader.one_of(found.get("calibration"), CALIBRATIONS, problems, "calibration")
         seed = loader.decimal(found.get("seed"), problems, "seed", 0, SEED_MAX, is_whole=True)
         purpose = loader.scalar(found.get("purpose"), problems, "purpose")
         return ModelSettings(
-            self._event.name,
+            self.event.name,
             inputs,
             label_delay_ms,
             learner or LEARNERS[0],
@@ -151,20 +148,20 @@ class _ModelLoader:
             calibration or CALIBRATIONS[0],
             self._negatives(found.get("negatives")),
             self._reasons(found.get("friendly_fraud")),
-            tuple(({part.name: part for part in slices} | self._segments).values()),
-            self._inputs.give_away(found.get("give_away"), inputs),
+            tuple(({part.name: part for part in slices} | self.segments).values()),
+            self.inputs.give_away(found.get("give_away"), inputs),
             1 if seed is None else int(seed),
             purpose.text if purpose else "",
         )
 
     def _split(self, node: YamlNode | None, label_delay_ms: int) -> Split:
-        found = loader.mapping(node, self._problems, "split", SPLIT)
+        found = loader.mapping(node, self.problems, "split", SPLIT)
         train = self._length(found, "train", TRAIN_MS)
         test = self._length(found, "test", TEST_MS)
         written = found.get("delay") if found else None
-        delay = loader.duration_ms(written, self._problems, "delay")
+        delay = loader.duration_ms(written, self.problems, "delay")
         folds = loader.decimal(
-            found.get("folds") if found else None, self._problems, "folds", 1, FOLDS_MAX, is_whole=True
+            found.get("folds") if found else None, self.problems, "folds", 1, FOLDS_MAX, is_whole=True
         )
         if delay is not None and delay < label_delay_ms and written is not None:
             words = f"delay is shorter than label_delay ({show_duration(label_delay_ms)})"
@@ -172,31 +169,31 @@ class _ModelLoader:
                 "When a fold is tested, the newest events that it could learn from are younger than that: it leaves "
                 "them out, labeled or not, so a longer delay loses nothing."
             )
-            written.report(self._warnings, f"{words}.", hint)
+            written.report(self.warnings, f"{words}.", hint)
         return Split(train, label_delay_ms if delay is None else delay, test, FOLDS if folds is None else int(folds))
 
     def _length(self, found: YamlMapping | None, name: str, default_ms: int) -> int:
         """A stretch of time that is not empty."""
         node = found.get(name) if found else None
-        length_ms = loader.duration_ms(node, self._problems, name)
+        length_ms = loader.duration_ms(node, self.problems, name)
         if length_ms == 0 and node is not None:
-            node.report(self._problems, f"{name} is above 0.")
+            node.report(self.problems, f"{name} is above 0.")
         return default_ms if length_ms is None else length_ms
 
     def _capacity(self, node: YamlNode | None) -> DailyCapacity | None:
-        found = loader.mapping(node, self._problems, "capacity", CAPACITY)
+        found = loader.mapping(node, self.problems, "capacity", CAPACITY)
         if found is None:
             return None
-        by = loader.scalar(found.get("by"), self._problems, "by")
-        k = loader.decimal(found.get("k"), self._problems, "k", 1, 10**9, is_whole=True)
+        by = loader.scalar(found.get("by"), self.problems, "by")
+        k = loader.decimal(found.get("k"), self.problems, "k", 1, 10**9, is_whole=True)
         if by is None:
             return None
-        entities = self._known.events.entities
-        keyed = [name for name, entity in entities.items() if self._event.name in entity.keys]
+        entities = self.known.events.entities
+        keyed = [name for name, entity in entities.items() if self.event.name in entity.keys]
         if by.text not in keyed:
-            words = f"has no key in {self._event.name}" if by.text in entities else "is not an entity"
+            words = f"has no key in {self.event.name}" if by.text in entities else "is not an entity"
             hint = nearest(by.text, keyed) or (f"There is {', '.join(keyed)}." if keyed else "None is declared.")
-            by.report(self._problems, f"{by.text!r} {words}.", hint)
+            by.report(self.problems, f"{by.text!r} {words}.", hint)
             return None
         return None if k is None else DailyCapacity(by.text, int(k))
 
@@ -204,11 +201,11 @@ class _ModelLoader:
 
     def _there(self, found: YamlMapping, slices: tuple[ModelInput, ...]) -> frozenset[str]:
         """What metrics may need and is written, be it with a mistake of its own."""
-        there = set(self._known.policies.get(self._event.name, ()))
+        there = set(self.known.policies.get(self.event.name, ()))
         is_there = {
             "capacity": found.get("capacity"),
             "slices": slices or found.get("slices"),
-            "amount": "missed_fraud" in there or any(field.type.kind == "money" for field in self._event.fields),
+            "amount": "missed_fraud" in there or any(field.type.kind == "money" for field in self.event.fields),
             "cut_off": there & {"review_at", "decline_at"},
         }
         return frozenset(there | {need for need, is_met in is_there.items() if is_met})
@@ -219,10 +216,10 @@ class _ModelLoader:
         if isinstance(node, Scalar) and node.text == NO_GATES:
             return ()
         names = [key.text for key, _ in node.entries] if isinstance(node, YamlMapping) else []
-        found = loader.mapping(node, self._problems, "gates", gate_keys(names))
+        found = loader.mapping(node, self.problems, "gates", gate_keys(names))
         if found is not None and not found.entries:
             hint = f"Leave gates out for those that hold by default, or write 'gates: {NO_GATES}' to ask nothing."
-            found.report(self._problems, "gates asks nothing.", hint)
+            found.report(self.problems, "gates asks nothing.", hint)
         gates: list[ModelGate] = []
         for key, value in found.entries if found else ():
             metric = metric_of(key.text)
@@ -235,25 +232,25 @@ class _ModelLoader:
     def _gate(self, metric: Metric, value: YamlNode) -> ModelGate | None:
         limits = limits_of(metric)
         if isinstance(value, Scalar) and (limits is None or metric.is_also_test):
-            word = loader.one_of(value, (REQUIRED,), self._problems, metric.name)
+            word = loader.one_of(value, (REQUIRED,), self.problems, metric.name)
             return None if word is None else ModelGate(metric.name, is_required=True)
         if limits is None or isinstance(value, Scalar):
             example = REQUIRED if limits is None else f"{{ {limits.keys[0].name}: {limits.keys[0].examples[0]} }}"
             words = f"{metric.name} passes or does not" if limits is None else f"{metric.name} has limits"
-            value.report(self._problems, f"{words}.", f"Write {metric.name}: {example}.")
+            value.report(self.problems, f"{words}.", f"Write {metric.name}: {example}.")
             return None
-        found = loader.mapping(value, self._problems, metric.name, limits)
+        found = loader.mapping(value, self.problems, metric.name, limits)
         if found is None:
             return None
         if limits is SEGMENTS:
             return self._fairness(found)
         if all(key.text == "at" for key, _ in found.entries):
             names = ", ".join(name for name in limits.names if name != "at")
-            found.report(self._problems, f"{metric.name} has no limit.", f"It takes {names}.")
+            found.report(self.problems, f"{metric.name} has no limit.", f"It takes {names}.")
         at_least, at_most = (self._limit(metric, found, name) for name in ("at_least", "at_most"))
-        at = loader.decimal(found.get("at"), self._problems, f"at of {metric.name}", 0, 1)
+        at = loader.decimal(found.get("at"), self.problems, f"at of {metric.name}", 0, 1)
         if at_least is not None and at_most is not None and at_least > at_most:
-            found.report(self._problems, f"at_least {at_least:g} is above at_most {at_most:g}.")
+            found.report(self.problems, f"at_least {at_least:g} is above at_most {at_most:g}.")
         above = found.get("above_champion_by")
         by = None if above is None else self._above(metric, above)
         return ModelGate(metric.name, at_least, at_most, by, at=None if at is None else float(at))
@@ -261,28 +258,28 @@ class _ModelLoader:
     def _fairness(self, found: YamlMapping) -> ModelGate | None:
         """What parts events into segments is a slice, too."""
         named, ratio = found.get("by"), found.get(RATIO.name)
-        by = self._inputs.slices(named) if named else ()
-        self._segments |= {part.name: part for part in by}
+        by = self.inputs.slices(named) if named else ()
+        self.segments |= {part.name: part for part in by}
         if isinstance(named, YamlSequence) and not named.items:
-            named.report(self._problems, "by names no field.", "Write by: [FIELD].")
+            named.report(self.problems, "by names no field.", "Write by: [FIELD].")
         limit = self._gate(RATIO, ratio) if ratio else None
         return None if limit is None else replace(limit, metric=FAIRNESS, by=tuple(part.name for part in by))
 
     def _limit(self, metric: Metric, found: YamlMapping, name: str) -> float | None:
         node, what = found.get(name), f"{name} of {metric.name}"
         if metric.kind == "duration":
-            length_ms = loader.duration_ms(node, self._problems, what)
+            length_ms = loader.duration_ms(node, self.problems, what)
             return None if length_ms is None else float(length_ms)
         high = 1 if metric.kind == "share" else None
         low = 0 if metric.kind == "share" else -(10**15)
-        value = loader.decimal(node, self._problems, what, low, high)
+        value = loader.decimal(node, self.problems, what, low, high)
         return None if value is None else float(value)
 
     def _above(self, metric: Metric, node: YamlNode) -> str | float | None:
         if isinstance(node, Scalar) and node.text == NOISE:
             return NOISE
         what = f"above_champion_by of {metric.name}, where it is not {NOISE!r},"
-        value = loader.decimal(node, self._problems, what, 0, 1 if metric.kind == "share" else None)
+        value = loader.decimal(node, self.problems, what, 0, 1 if metric.kind == "share" else None)
         return None if value is None else float(value)
 
     def _check_needs(self, key: Scalar, metric: Metric, there: frozenset[str]) -> None:
@@ -290,26 +287,26 @@ class _ModelLoader:
         for need in metric.needs:
             if need not in there:
                 words, cure = _NEEDS[need]
-                event = self._event.name
+                event = self.event.name
                 key.report(
-                    self._problems, f"{metric.name} cannot be computed without {words}.", cure.format(event=event)
+                    self.problems, f"{metric.name} cannot be computed without {words}.", cure.format(event=event)
                 )
 
     # ---- the rest
 
     def _parameters(self, node: YamlNode | None, learner: str) -> TextDict:
-        found = loader.mapping(node, self._problems, "parameters")
+        found = loader.mapping(node, self.problems, "parameters")
         known = parameters_of(learner)
         read: TextDict = {}
         for key, value in found.entries if found else ():
             parameter = known.get(key.text)
             if parameter is None:
                 hint = nearest(key.text, known) or f"It takes {', '.join(known)}."
-                key.report(self._problems, f"{learner} has no parameter {key.text!r}.", hint)
+                key.report(self.problems, f"{learner} has no parameter {key.text!r}.", hint)
                 continue
             number = loader.decimal(
                 value,
-                self._problems,
+                self.problems,
                 key.text,
                 parameter.low,
                 parameter.high,
@@ -321,29 +318,29 @@ class _ModelLoader:
         return read
 
     def _search(self, node: YamlNode | None, learner: str | None) -> TextDict:
-        found = loader.mapping(node, self._problems, "search", SEARCH)
+        found = loader.mapping(node, self.problems, "search", SEARCH)
         if found is None:
             return {}
         if learner not in (None, *SEARCHED):
-            found.report(self._problems, f"parameters of {learner} cannot be searched for.", "Leave search out.")
+            found.report(self.problems, f"parameters of {learner} cannot be searched for.", "Leave search out.")
         if not found.entries:
-            found.report(self._problems, "search has no bound.", "It takes trials, time.")
-        loader.decimal(found.get("trials"), self._problems, "trials", 1, 10**6, is_whole=True)
+            found.report(self.problems, "search has no bound.", "It takes trials, time.")
+        loader.decimal(found.get("trials"), self.problems, "trials", 1, 10**6, is_whole=True)
         self._length(found, "time", 0)
         return found.texts()
 
     def _negatives(self, node: YamlNode | None) -> float:
-        share = loader.percent(node, self._problems, "negatives")
+        share = loader.percent(node, self.problems, "negatives")
         if share == 0 and node is not None:
-            node.report(self._problems, "negatives is above 0%: without genuine events nothing can be learned.")
+            node.report(self.problems, "negatives is above 0%: without genuine events nothing can be learned.")
         return 1.0 if share is None else share
 
     def _reasons(self, node: YamlNode | None) -> frozenset[str]:
-        listed = loader.sequence(node, self._problems, "friendly_fraud")
+        listed = loader.sequence(node, self.problems, "friendly_fraud")
         found: list[str] = []
         for item in listed.items if listed else ():
-            reason = loader.scalar(item, self._problems, "a reason")
+            reason = loader.scalar(item, self.problems, "a reason")
             if reason is not None and reason.text in found:
-                reason.report(self._problems, f"{reason.text!r} is used twice.")
+                reason.report(self.problems, f"{reason.text!r} is used twice.")
             found += [reason.text] if reason is not None else []
         return frozenset(found)

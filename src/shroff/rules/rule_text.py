@@ -43,7 +43,7 @@ from shroff.language.values import parse_duration, show_time
 from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 from shroff.rules.silences import without_silence
-from shroff.runtime.values import replace
+from shroff.runtime.values import FrozenStruct, replace
 
 _DOES = {
     "decline": "Decline {}",
@@ -148,16 +148,16 @@ def condition(rule: Rule) -> str:
     return as_written(None if rule.place is None else rule.place.text, rule.when)
 
 
-class _Speaker:
+class _Speaker(FrozenStruct):
     """Says the condition of one rule."""
 
-    def __init__(self, rule: Rule, teller: ValueWording) -> None:
-        self._rule, self._teller = rule, teller
+    rule: Rule
+    teller: ValueWording
 
     def said(self, node: Node) -> str:
         """A condition as a clause: `the card has 5 or more payments in 10 min`."""
         node = _inward(node)
-        if timed := clock_words_of(self._teller, node, OF_RULE):
+        if timed := clock_words_of(self.teller, node, OF_RULE):
             return timed
         match node:
             case Logic() if node.operator == "and":
@@ -180,10 +180,10 @@ class _Speaker:
             case InList():
                 return f"{self._what(node.operand)} {is_} on the list {node.list}"
             case InValues():
-                return f"{self._what(node.operand)} {is_} {' or '.join(map(self._teller.noun, node.values))}"
+                return f"{self._what(node.operand)} {is_} {' or '.join(map(self.teller.noun, node.values))}"
             case FeatureValue():
-                meant = self._teller.plain(node)
-                if isinstance(meant, Compare) and (first := first_of(self._teller, meant)):
+                meant = self.teller.plain(node)
+                if isinstance(meant, Compare) and (first := first_of(self.teller, meant)):
                     return f"it {is_} the {first}"
                 entity, _, name = node.name.partition(".")
                 return f'"{words_of(name)}" is {truth} for the {words_of(entity)}'
@@ -192,15 +192,15 @@ class _Speaker:
 
     def _compared(self, node: Compare) -> str:
         left, right, sign = turned(node)
-        entity = left.name.partition(".")[0] if isinstance(left, FeatureValue) else self._rule.by
-        plain = self._teller.plain(left)
-        amount = limit_words(self._teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
+        entity = left.name.partition(".")[0] if isinstance(left, FeatureValue) else self.rule.by
+        plain = self.teller.plain(left)
+        amount = limit_words(self.teller, left, right) if isinstance(right, Literal) else self._what(right, entity)
         if not isinstance(right, Literal):
             return f"{self._what(left)} {IS[sign]} {amount}"
-        if counted := counted_words(self._teller, left, sign, right):
+        if counted := counted_words(self.teller, left, sign, right):
             has = "is" if counted.startswith("linked by ") else "has"
             return f"the {words_of(entity)} {has} {counted}{_since(plain)}"
-        if isinstance(plain, Arithmetic) and self._teller.wording(plain).is_ratio:
+        if isinstance(plain, Arithmetic) and self.teller.wording(plain).is_ratio:
             over, under = self._what(plain.left, entity), self._what(plain.right, entity)
             return f"{over} is {SO_MANY[sign].format(amount)} {under}"
         return f"{self._what(left)} {IS[sign]} {amount}"
@@ -208,7 +208,7 @@ class _Speaker:
     def _what(self, node: Node, entity: str = "") -> str:
         """`the amount`, `the card's mean amount in 30 days`: something that is compared, as a noun."""
         node = unconverted(node)
-        noun = self._teller.noun(node)
+        noun = self.teller.noun(node)
         match node:
             case Literal():
                 return noun
@@ -223,8 +223,8 @@ class _Speaker:
                 pass
             case _:
                 return f"the {noun}"
-        share = "share " if self._teller.wording(node).is_share else ""
-        return f"the {words_of(entity or self._rule.by)}'s {share}{noun}{_since(node)}"
+        share = "share " if self.teller.wording(node).is_share else ""
+        return f"the {words_of(entity or self.rule.by)}'s {share}{noun}{_since(node)}"
 
     def _sides(self, node: Logic) -> list[Node]:
         """What a chain of one operator joins; neighbors that limit the same hour or weekday are one."""
@@ -232,7 +232,7 @@ class _Speaker:
         for side in map(_inward, (node.left, node.right)):
             for operand in self._sides(side) if isinstance(side, Logic) and side.operator == node.operator else [side]:
                 joined = replace(node, left=found[-1], right=operand) if found else operand
-                is_one = bool(found) and bool(clock_words_of(self._teller, joined, OF_RULE))
+                is_one = bool(found) and bool(clock_words_of(self.teller, joined, OF_RULE))
                 found[-1 if is_one else len(found) :] = [joined if is_one else operand]
         return found
 

@@ -44,7 +44,7 @@ class Waiting(Protocol[One]):
         """Number of waiting items."""
 
 
-class Feeding(Protocol):
+class FedGroup(Protocol):
     """A group of aggregates that is answered apart: it is given all events first, then asked in their order."""
 
     group: GroupState
@@ -59,7 +59,7 @@ class Feeding(Protocol):
         """Let go of the answers."""
 
 
-Fed = TypeVar("Fed", bound=Feeding)
+Fed = TypeVar("Fed", bound=FedGroup)
 
 
 class Rounds(ABC, Generic[Fed]):

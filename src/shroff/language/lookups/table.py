@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any, BinaryIO, overload
 
 import numpy as np
+from msgspec import Struct
 from msgspec.json import Decoder
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
@@ -95,7 +96,7 @@ class EqualIndex:
         return self._numbers.get(value, -1)
 
 
-class LookUpTable:
+class LookUpTable(Struct, eq=False):
     """Rows by equal values, prefix, suffix or network, each key once, or once for each time from which on it is valid.
 
     Tables of one digest are equal.
@@ -106,16 +107,12 @@ class LookUpTable:
             of those is, as a number of both.
     """
 
-    def __init__(
-        self,
-        digest: str,
-        index: EqualIndex | IntervalIndex,
-        columns: Mapping[str, CodedColumn],
-        keys: RowKeys,
-        dated: tuple[Array, Array, Array] | None = None,
-    ) -> None:
-        self.digest, self.index, self.columns, self.keys, self.dated = digest, index, columns, keys, dated
-        self.made = dict[str, Any]()  # what readers of columns keep of it, by column
+    digest: str
+    index: EqualIndex | IntervalIndex
+    columns: Mapping[str, CodedColumn]
+    keys: RowKeys
+    dated: tuple[Array, Array, Array] | None = None
+    made: dict[str, Any] = {}  # what readers of columns keep of it, by column
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, LookUpTable) and self.digest == other.digest
