@@ -11,7 +11,7 @@ from shroff.errors import DefinitionError
 from shroff.language.values import HOUR_MS, MINUTE_MS
 from shroff.notices.definitions import Quiet
 from shroff.notices.notification_routes import PART, quiet_end_ms
-from shroff.notices.outgoing_mail import AWAY_MS_MAX, Sending
+from shroff.notices.outgoing_mail import AWAY_MS_MAX, MailSender
 from shroff.notices.store import OPEN, SENT
 from shroff.streams.sink import AwayError
 from tests.support.telling import FILES, Bank, notice, payment
@@ -48,7 +48,7 @@ def test_of_a_way_that_is_away_one_letter_is_tried_each_time_and_less_and_less_o
     bank.tell(steps=1)
     tries = []
     with bank.project.notice_files.told() as store, bank.project.log.reading() as log:
-        sending, before = Sending(bank.services, store, log), 0
+        sending, before = MailSender(bank.services, store, log), 0
         for _ in range(250):
             bank.clock_ms += 1_000
             sending.send()

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from shroff.notices.notification_worker import NoticeWorker
-from shroff.notices.outgoing_mail import AT_ONCE, CLAIM_MS, FEW, Sending
+from shroff.notices.outgoing_mail import AT_ONCE, CLAIM_MS, FEW, MailSender
 from shroff.notices.store import OPEN, SENT
 from shroff.streams.delivering_rows import decisions
 from tests.support.telling import Bank, notice, payment
@@ -93,7 +93,7 @@ def test_a_process_that_ends_in_the_middle_loses_no_letter_and_sends_each_twice_
     assert {letter.state for letter in bank.letters()} == {OPEN}
     bank.clock_ms += CLAIM_MS
     with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
-        sending = Sending(bank.services, store, log)
+        sending = MailSender(bank.services, store, log)
         while sending.send():
             pass
         sending.close()

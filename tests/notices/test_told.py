@@ -19,7 +19,7 @@ from shroff.notices.definitions import Quiet
 from shroff.notices.mailer import DoubtError, Mail, Unmailed
 from shroff.notices.notification_routes import NO_ADDRESS, NOBODY, quiet_end_ms
 from shroff.notices.notification_worker import begin_behind, begun_at, telling
-from shroff.notices.outgoing_mail import CLAIM_MS, PATIENCE_MS, Sending
+from shroff.notices.outgoing_mail import CLAIM_MS, PATIENCE_MS, MailSender
 from shroff.notices.store import DROPPED, OPEN, REFUSED, SENT, UNKNOWN, Due
 from shroff.notices.triggers import DecisionsTold
 from shroff.project.lists import Entry
@@ -357,7 +357,7 @@ def test_what_failed_before_anything_was_sent_is_no_doubt(tmp_path, monkeypatch)
         raise KeyError("a mistake of the program")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Sending, "_written", broken)
+        patched.setattr(MailSender, "_written", broken)
         for _ in range(3):
             bank.tell(later_ms=HOUR_MS // 2)
             assert [(letter.state, letter.doubts) for letter in bank.letters()] == [(OPEN, 0)]
@@ -381,7 +381,7 @@ def test_a_process_that_is_killed_while_it_sends_leaves_the_mail_to_the_next_onc
 
     def killed() -> None:
         with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
-            Sending(bank.services, store, log).send()
+            MailSender(bank.services, store, log).send()
 
     bank.post.failing = [AwayError("later")]
     bank.tell()
@@ -547,7 +547,7 @@ def test_two_processes_hand_a_letter_over_once(tmp_path):
     bank.tell()
     bank.clock_ms += HOUR_MS
     with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
-        sending, other = Sending(bank.services, store, log), Sending(bank.services, store, log)
+        sending, other = MailSender(bank.services, store, log), MailSender(bank.services, store, log)
         (letter,) = bank.letters()
         assert len(sending._claimed([letter])) == 1
         assert other._claimed([letter]) == []

@@ -21,7 +21,7 @@ from shroff.notices.notification_worker import NoticeWorker
 from shroff.notices.outgoing_mail import _call
 from shroff.notices.reports.daily import due_for, report_due
 from shroff.notices.reports.report_figures import day_of
-from shroff.notices.scheduled_notices import Watching
+from shroff.notices.scheduled_notices import ScheduledNotices
 from shroff.notices.store import REFUSED, SENT, Due
 from shroff.notices.triggers import DecisionsTold
 from shroff.runtime.values import replace
@@ -342,7 +342,7 @@ def test_input_that_is_refused_is_told(tmp_path):
     bank = Bank(tmp_path, notice(f"{TEAM}on: failure\n", "failing") | {"notices/customer.yaml": None})
     bank.pay(payment(amount="1.00"))
     with closing(bank.project.log.open(read_only=True)) as log, bank.project.notice_files.told() as store:
-        watching = Watching(bank.services, store, log, tuple)
+        watching = ScheduledNotices(bank.services, store, log, tuple)
         assert watching.look() == 0
         bank.pay(payment("p-2", amount="1.005"), payment("p-3", amount="none"))
         assert watching.look() == 1

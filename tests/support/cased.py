@@ -12,7 +12,7 @@ import msgspec
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
-from shroff.cases.alert_consumer import Opening, take_in
+from shroff.cases.alert_consumer import CaseOpening, take_in
 from shroff.cases.case import STATES, Alert, Case, CaseFilter
 from shroff.cases.case_service import CaseService
 from shroff.cases.sql import CaseStore
@@ -61,13 +61,13 @@ class NoticeServices:
         """Alerts came."""
         self.heard(*alerts)
 
-    def heard(self, *alerts: Alert, labels: Sequence[FeedLabel] = ()) -> list[Opening]:
+    def heard(self, *alerts: Alert, labels: Sequence[FeedLabel] = ()) -> list[CaseOpening]:
         """Alerts came, with labels; gives the cases that opened."""
         with self.desk.store.change() as change:
             upto = max(label.seq for label in (*alerts, *labels))
             return take_in(change, alerts, labels, self.now_ms, upto, change.place()[1])
 
-    def denied(self, seq: int, of: int, known_ms: int | None = None) -> list[Opening]:
+    def denied(self, seq: int, of: int, known_ms: int | None = None) -> list[CaseOpening]:
         """At a place a customer said that it was not them, of the event `payment/p-OF`."""
         return self.heard(labels=[denial(seq, of, self.now_ms if known_ms is None else known_ms)])
 

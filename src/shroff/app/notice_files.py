@@ -199,7 +199,7 @@ class SentLetters(ProjectPart):
     def forget(self, events: Sequence[str], of: str | None) -> tuple[int, int]:
         """Delete stored mails about these events, and the records of all recipients.
 
-        As `Erasing.erase`. Test mails of notices are removed too, because they belong to no known event.
+        As `PrivacyErasure.erase`. Test mails of notices are removed too, because they belong to no known event.
         """
         from shroff.notices.mailbox import kept_of
         from shroff.notices.preview import preview_id

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from shroff.app.live.deployment import FileDeployment
     from shroff.app.live.ingest import EventIngest
     from shroff.app.live.kafka_producer import Productions
-    from shroff.app.live.label_intake import Labelling
+    from shroff.app.live.label_intake import LabelIntake
     from shroff.app.live.position_operations import SourceParts
     from shroff.app.live.quarantine import QuarantineEntries
     from shroff.app.live.request_inbox import Inboxes
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from shroff.app.notice_files import NoticeFiles, SentLetters
     from shroff.app.notices import NoticeViews
     from shroff.app.people import ProjectPeople
-    from shroff.app.privacy_erasure import Erasing
+    from shroff.app.privacy_erasure import PrivacyErasure
     from shroff.app.project_log import ProjectLog
     from shroff.app.rules.agreements import Agreements
     from shroff.app.rules.backtest_operations import LogBacktests
@@ -110,13 +110,13 @@ class ProjectParts:
     cases: ProjectCases = part("cases.project_cases:ProjectCases")
     cutoffs: ScoreCutoffs = part("models.cutoffs:ScoreCutoffs")
     drafts: RuleDraftFiles = part("rules.rule_drafts:RuleDraftFiles")
-    erasing: Erasing = part("privacy_erasure:Erasing")
+    erasing: PrivacyErasure = part("privacy_erasure:PrivacyErasure")
     health: HealthChecks = part("maintenance.health:HealthChecks")
     history: DecisionHistory = part("decision_history:DecisionHistory")
     inboxes: Inboxes = part("live.request_inbox:Inboxes")
     jobs: ProjectJobs = part("jobs.project_jobs:ProjectJobs")
     label_reports: LabelReports = part("cases.label_reports:LabelReports")
-    labelling: Labelling = part("live.label_intake:Labelling")
+    labelling: LabelIntake = part("live.label_intake:LabelIntake")
     lake: Lakes = part("lakes:Lakes")
     letters: SentLetters = part("notice_files:SentLetters")
     lists: ListFiles = part("rules.list_files:ListFiles")

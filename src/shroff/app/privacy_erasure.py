@@ -67,7 +67,7 @@ class Erased(FrozenStruct):
     of: str = ""
 
 
-class Erasing(ProjectPart):
+class PrivacyErasure(ProjectPart):
     """Erasure of personal data in a project."""
 
     def erase(

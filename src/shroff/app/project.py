@@ -210,7 +210,7 @@ class Project(Printed, _Parts):
             event: `payment/p-1`, or `p-1` if only one type is decided. Or a data frame or list of mappings with the
                 column `event` and others named as the arguments, which count where a row has no value.
             verdict: `fraud`, `genuine` or `unclear`.
-            how: `source`, `known_at`, `reason` and `amount`; see `Labelling.add`.
+            how: `source`, `known_at`, `reason` and `amount`; see `LabelIntake.add`.
 
         Returns: The answer to one label; of a frame, how many were appended, were known already, or were refused.
         Raises: UsageError for what is not a label and cannot be put into quarantine.

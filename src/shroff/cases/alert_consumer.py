@@ -34,7 +34,7 @@ LAZY = 200_000  # places without an alert before how far it was read is written:
 _Part: TypeAlias = tuple[int, Sequence[Alert], Sequence[FeedLabel]]  # up to which place, and what is written of it
 
 
-class Opening(FrozenStruct):
+class CaseOpening(FrozenStruct):
     """A case that opened, or that a customer's "no" opened again: over which event, at which place, when, and why."""
 
     case: int
@@ -46,7 +46,7 @@ class Opening(FrozenStruct):
 
 def take_in(
     change: CaseChange, alerts: Sequence[Alert], labels: Sequence[FeedLabel], now_ms: int, upto: int, last_case: int
-) -> list[Opening]:
+) -> list[CaseOpening]:
     """Gather alerts and hear labels, in the order of the log; gives the cases that opened.
 
     Args:
@@ -69,7 +69,7 @@ def take_in(
     said_ms = {label.seq: label.known_at_ms for label in labels}  # a customer's "no" is news of when it was said
     opened = [_opening(case, first[case.number], said_ms) for case in gathered.new if case.rule != SAMPLED]
     again = [
-        Opening(
+        CaseOpening(
             reopening.case.number,
             reopening.label.seq,
             reopening.label.known_at_ms,
@@ -81,8 +81,8 @@ def take_in(
     return [*opened, *again]
 
 
-def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> Opening:
-    return Opening(case.number, alert.seq, said_ms.get(alert.seq, alert.time_ms), alert.named, case.reason)
+def _opening(case: Case, alert: Alert, said_ms: Mapping[int, int]) -> CaseOpening:
+    return CaseOpening(case.number, alert.seq, said_ms.get(alert.seq, alert.time_ms), alert.named, case.reason)
 
 
 class AlertConsumer:
@@ -162,7 +162,7 @@ class AlertConsumer:
         self._kept = self._seen = end if is_ours else place
         return is_ours
 
-    def _tell(self, change: CaseChange, opening: Opening) -> None:
+    def _tell(self, change: CaseChange, opening: CaseOpening) -> None:
         if self._tells is not None:
             self._tells(
                 change.people,

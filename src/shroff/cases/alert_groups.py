@@ -11,7 +11,7 @@ from shroff.runtime.values import FrozenStruct, replace
 WOKE = "woke"  # what happened to a snoozed case about which another alert came, or whose time was over
 
 
-class Gathered(FrozenStruct):
+class GroupedAlerts(FrozenStruct):
     """Result of grouping alerts: new cases, changed cases, and the alerts with the numbers of their cases."""
 
     new: Sequence[Case]
@@ -27,7 +27,7 @@ def gather(
     last_case: int,
     now_ms: int,
     escalated: Container[int] = (),
-) -> Gathered:
+) -> GroupedAlerts:
     """Put alerts, in the order of the log, into cases.
 
     Args:
@@ -51,7 +51,7 @@ def gather(
         raised.append(replace(alert, case=case.number))
     new = [case for about, case in cases.items() if about not in open_cases]
     changed = [case for about, case in cases.items() if about in open_cases and about in touched]
-    return Gathered(new, changed, raised, happened, last_case)
+    return GroupedAlerts(new, changed, raised, happened, last_case)
 
 
 def _opened(alert: Alert, number: int) -> Case:

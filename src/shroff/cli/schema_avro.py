@@ -20,7 +20,7 @@ from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
 if TYPE_CHECKING:
-    from shroff.events.avro.subjects import FieldChange, SchemaComparison, Settled
+    from shroff.events.avro.subjects import FieldChange, SchemaComparison, SchemaRegistration
     from shroff.events.definitions import EventType
     from shroff.events.formats.schemas import SchemaRegistry
 
@@ -321,7 +321,7 @@ def _changes_table(changes: Sequence[FieldChange]) -> str:
     return table(rows, ("field", "theirs", "ours", ""))
 
 
-def _settled_text(settled: Settled) -> str:
+def _settled_text(settled: SchemaRegistration) -> str:
     what = {
         "registered": f"registered, id {settled.id}",
         "unchanged": f"already registered, id {settled.id}",

@@ -25,7 +25,7 @@ from shroff.language.expression_text import ROUNDS, WHEN_ALONE, ValueWording, cl
 from shroff.language.values import Value
 from shroff.models.columns import model_column
 from shroff.models.evaluation.calibration import is_calibrated
-from shroff.models.learners.filed import Values
+from shroff.models.learners.column_files import Values
 from shroff.models.model import LOG_ODDS, Explainable
 from shroff.models.model_contributions import Share, shares, source_of
 from shroff.project.definitions import Definitions

@@ -30,7 +30,7 @@ from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.columns import CATEGORY, NUMBER
 from shroff.models.contributions import LightgbmContributions, XgboostContributions
 from shroff.models.evaluation.calibration import calibration_of, scorer_of
-from shroff.models.learners.filed import ROWS_TOGETHER, Values, spans
+from shroff.models.learners.column_files import ROWS_TOGETHER, Values, spans
 from shroff.models.model import Cuts, InputColumn, digest_of, refuse_pickle
 from shroff.models.trees.forest import Forest, cuts_of, margins_of
 from shroff.models.trees.isolation import forest_of_isolation

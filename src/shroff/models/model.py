@@ -13,7 +13,7 @@ from msgspec.json import encode as to_json
 from shroff.arrays import Floats
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.models.learners.filed import Values
+from shroff.models.learners.column_files import Values
 from shroff.runtime.values import FrozenStruct
 
 # What a margin means before it is calibrated; `gives` of a manifest.

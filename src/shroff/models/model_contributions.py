@@ -10,7 +10,7 @@ import numpy as np
 from shroff.arrays import Floats, Ints
 from shroff.language.expression import FeatureValue, Node, ThisField, walk
 from shroff.language.types import Type
-from shroff.models.learners.filed import Values
+from shroff.models.learners.column_files import Values
 from shroff.models.model import LOG_ODDS, Explainable
 from shroff.runtime.values import FrozenStruct
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shroff.arrays import Array, Bools, Floats, Ints, Ints8
-from shroff.models.learners.filed import Values, some
+from shroff.models.learners.column_files import Values, some
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from shroff.notices.customer_confirmation import settle_appeals
 from shroff.notices.facts import Facts
 from shroff.notices.mailbox import remove_older
 from shroff.notices.notification_routes import plan
-from shroff.notices.outgoing_mail import Away, Sending
-from shroff.notices.scheduled_notices import Watching
+from shroff.notices.outgoing_mail import Away, MailSender
+from shroff.notices.scheduled_notices import ScheduledNotices
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import OPEN
 from shroff.notices.triggers import BEGUN, SOURCE, flagged
@@ -65,8 +65,8 @@ class NoticeWorker:
         self._facts = Facts(services.definitions)
         self._log: Log | None = None
         self._store: NoticeStore | None = None
-        self._sending: Sending | None = None
-        self._watching: Watching | None = None
+        self._sending: MailSender | None = None
+        self._watching: ScheduledNotices | None = None
         self._lock = Lock()
         self._copied: set[str] = set()  # keys that the log may let go of
         self._sent = self._attempts = 0
@@ -147,7 +147,7 @@ class NoticeWorker:
         self._appeals_seq = settle_appeals(self._services, store, log, self._appeals_seq)
         planned = plan(self._services, self._facts, store, log, self._services.now_ms())
         if self._sending is None:
-            self._sending = Sending(self._services, store, log)
+            self._sending = MailSender(self._services, store, log)
         sent = self._sending.send()
         self._sent += sent
         if planned or sent or copied:
@@ -176,7 +176,7 @@ class NoticeWorker:
     def _watch(self, store: NoticeStore, log: Log) -> None:
         now_s = self._clock()
         if self._watching is None:
-            self._watching = Watching(self._services, store, log, self._others)
+            self._watching = ScheduledNotices(self._services, store, log, self._others)
         self._watching.go_on(store, log)
         if now_s >= self._look_s:
             self._look_s = now_s + LOOK_EVERY_S

@@ -87,7 +87,7 @@ class AnsweredError(ShroffError):
     """A letter has left, by a process that could not say so: its question has an answer."""
 
 
-class Sending:
+class MailSender:
     """Hands letters over.
 
     Mails leave by one way, and each notice by webhook or lake by one of its own. One that is away is tried less and

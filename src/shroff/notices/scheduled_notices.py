@@ -53,7 +53,7 @@ INACTIVE_MS = 10 * MINUTE_MS  # for which files differ from the active version b
 FAILS_MS = MINUTE_MS  # for which something fails before a notification
 
 
-class Watching:
+class ScheduledNotices:
     """Finds notifications that are due by the clock, some times a minute.
 
     Args:

@@ -27,7 +27,7 @@ from shroff.runtime.values import replace, showing
 if TYPE_CHECKING:
     from shroff.app.cases.prior_payments import PriorEvidence
     from shroff.app.cases.project_cases import ProjectCases
-    from shroff.app.live.label_intake import Labelling
+    from shroff.app.live.label_intake import LabelIntake
     from shroff.app.project_log import ProjectLog
     from shroff.events.definitions import Events
     from shroff.operations.declaration import Clock, ProgressSteps
@@ -175,7 +175,7 @@ class DisputesImported(DisputeList):
 
 @operation("disputes import", right="write:labels", http="POST /disputes")
 def import_disputes(
-    labelling: Labelling,
+    labelling: LabelIntake,
     log: ProjectLog,
     definitions: Definitions,
     cases: ProjectCases,

@@ -18,7 +18,7 @@ from shroff.runtime.texts import argument, headed, many, one_line, table
 
 if TYPE_CHECKING:
     from shroff.app.cases.label_reports import LabelReports
-    from shroff.app.live.label_intake import Labelling
+    from shroff.app.live.label_intake import LabelIntake
     from shroff.cases.labels import Conflict, Maturity
     from shroff.log.history import ListedWaiting
     from shroff.log.writer import Answer
@@ -124,7 +124,7 @@ class LabelDelay(LabelAnswer):
 
 @operation("label", right="write:labels")
 def record_labels(
-    labelling: Labelling, label_reports: LabelReports, progress: ProgressSteps, request: RecordLabels
+    labelling: LabelIntake, label_reports: LabelReports, progress: ProgressSteps, request: RecordLabels
 ) -> LabelAnswer:
     """Record labels from a file or one by hand, or list unmatched and conflicting labels.
 
@@ -217,7 +217,7 @@ def _delay(found: Maturity) -> LabelDelay:
     return LabelDelay.of((text.rstrip(), "shroff label --conflicts"), as_of=at, **counts, days=days)
 
 
-def _recorded(labelling: Labelling, reference: str, verdict: str, fields: TextDict) -> LabelCounts:
+def _recorded(labelling: LabelIntake, reference: str, verdict: str, fields: TextDict) -> LabelCounts:
     from shroff.events.definitions import SOURCES, VERDICTS
     from shroff.log.writer import DUPLICATE, REFUSED, WAITING
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from msgspec.json import encode as to_json
 
-from shroff.app.live.label_intake import Labelling
+from shroff.app.live.label_intake import LabelIntake
 from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
 from shroff.app.live.request_inbox import Inboxes
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
@@ -192,7 +192,7 @@ class FileTaking:
     ) -> Prepared:
         """Have the process that writes the log take lines of a file. Raises: ReadOnError where another one did."""
         definitions = self._context.definitions
-        taken = Labelling(self._context).hand(
+        taken = LabelIntake(self._context).hand(
             HandedLines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
                 self._given.source,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class LabelOptions(TypedDict, total=False):
-    """Keyword arguments of `Labelling.add`."""
+    """Keyword arguments of `LabelIntake.add`."""
 
     source: str | None
     known_at: str | datetime | None
@@ -39,7 +39,7 @@ class LabelOptions(TypedDict, total=False):
     amount: str | Decimal | None
 
 
-class Labelling(ProjectPart):
+class LabelIntake(ProjectPart):
     """Single labels for the log of a project.
 
     Where another process writes, each goes into the log's inbox, and the call returns when that process has committed

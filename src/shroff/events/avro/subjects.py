@@ -27,7 +27,7 @@ ONLY_THEIRS = "only theirs"
 _PASSED_OVER = ("doc", "aliases")  # what of a schema changes no message
 
 
-class Settled(FrozenStruct):
+class SchemaRegistration(FrozenStruct):
     """Result of registering an event type's schema: its id under the subject, or the refusal."""
 
     event: str
@@ -80,7 +80,7 @@ def subjects_of(topics: TextMapping, settings: Settings) -> TextDict:
     }
 
 
-def settle(registry: SchemaRegistry, subject: str, event_type: EventType, settings: Settings) -> Settled:
+def settle(registry: SchemaRegistry, subject: str, event_type: EventType, settings: Settings) -> SchemaRegistration:
     """Have an event type's schema stand as a subject's newest version, unless the one before could not be read by it.
 
     Messages of the version before still lie in the topic, and their writers still run. So a schema is refused here
@@ -90,11 +90,11 @@ def settle(registry: SchemaRegistry, subject: str, event_type: EventType, settin
     latest = registry.latest(subject)
     if latest is not None:
         if is_same(latest.schema, ours):
-            return Settled(event_type.name, subject, UNCHANGED, latest.id)
+            return SchemaRegistration(event_type.name, subject, UNCHANGED, latest.id)
         words = refused(latest, event_type, settings) or registry.refusal(subject, ours)
         if words:
-            return Settled(event_type.name, subject, REFUSED, latest.id, words)
-    return Settled(event_type.name, subject, REGISTERED, registry.register(subject, ours))
+            return SchemaRegistration(event_type.name, subject, REFUSED, latest.id, words)
+    return SchemaRegistration(event_type.name, subject, REGISTERED, registry.register(subject, ours))
 
 
 def refused(latest: Registered, event_type: EventType, settings: Settings) -> str:

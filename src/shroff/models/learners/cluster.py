@@ -22,7 +22,7 @@ import numpy as np
 from shroff.arrays import Floats, Floats32
 from shroff.errors import StateError, StorageError
 from shroff.json_types import JsonMapping
-from shroff.models.learners.filed import spans
+from shroff.models.learners.column_files import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, weights_of
 from shroff.models.learners.xgboost import (
     BOOSTED,

@@ -23,7 +23,7 @@ from msgspec.json import encode as to_json
 
 from shroff.arrays import Ints
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.filed import Values
+from shroff.models.learners.column_files import Values
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows
 from shroff.runtime.values import FrozenStruct
 

@@ -10,7 +10,7 @@ from msgspec import field
 
 from shroff.arrays import Floats
 from shroff.json_types import TextDict, TextMapping
-from shroff.models.learners.filed import Values
+from shroff.models.learners.column_files import Values
 from shroff.models.model import LOG_ODDS, InputColumn
 from shroff.runtime.values import FrozenStruct
 

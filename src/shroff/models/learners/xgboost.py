@@ -20,7 +20,7 @@ import numpy as np
 from shroff.arrays import Floats, Floats32, count_true
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.filed import spans
+from shroff.models.learners.column_files import spans
 from shroff.models.learners.learned import Learned, LearningPlan, TrainingRows, named, weights_of
 from shroff.models.model import LOG_ODDS, PROBABILITY
 

@@ -8,7 +8,7 @@ from typing import Any
 import xgboost
 
 from shroff.arrays import Floats
-from shroff.models.learners.filed import spans
+from shroff.models.learners.column_files import spans
 
 
 class Batches(xgboost.DataIter):

@@ -15,7 +15,7 @@ import numpy as np
 from shroff.arrays import Array, Bools, Floats, Ints, Ints32
 from shroff.errors import StorageError
 from shroff.models.columns import CATEGORY
-from shroff.models.learners.filed import ColumnsFile, Values
+from shroff.models.learners.column_files import ColumnsFile, Values
 from shroff.models.sets import Input, Labels, RecordedDecisions, Texts, TrainingSet
 from shroff.project.policy import OUTCOMES
 

@@ -47,7 +47,7 @@ from shroff.web.api.cases.case_files import number_of
 from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import API, Route
 from shroff.web.pages.cases.answers import also_from, offer
-from shroff.web.pages.cases.casework import Opened, Where, amount, opened, toast, where_from, where_of
+from shroff.web.pages.cases.casework import CaseWithEvents, Where, amount, opened, toast, where_from, where_of
 from shroff.web.pages.cases.others import others_of
 from shroff.web.pages.links import ring_path
 from shroff.web.pages.renderer import page, see_other
@@ -107,7 +107,7 @@ async def _page(
     )
 
 
-def _rules(service: Service, found: Opened) -> list[JsonObject]:
+def _rules(service: Service, found: CaseWithEvents) -> list[JsonObject]:
     """The rules that raised it, those that did most often first, then the others that hit its most important event.
 
     Each with where it is silent for whom the case is about, or where a second person has yet to approve that.

@@ -212,7 +212,7 @@ def top_of(alerts: Sequence[Alert]) -> Alert | None:
     )
 
 
-class Opened(FrozenStruct):
+class CaseWithEvents(FrozenStruct):
     """A case with its events and the questions about them, newest first.
 
     `top` is the event that counts most of those that want an answer.
@@ -256,7 +256,7 @@ class Opened(FrozenStruct):
         return NOTHING if self.top is None else self.top.summary
 
 
-def opened(service: Service, who: Who, number: int) -> Opened:
+def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
     """A case for who looks into it. Raises: NoCaseError."""
     desk = service.cases
     detail = case_queries.detail(desk, who, number)
@@ -267,7 +267,7 @@ def opened(service: Service, who: Who, number: int) -> Opened:
     seen = _looked(service, top.alert) if top is not None and is_decided else None
     asked = asked_about(service.notices, detail.alerts, desk.now_ms())
     line = line_of(desk, who, _whole(desk, detail.case), foremost(asked) if asked else None, top, detail.history)
-    return Opened(line, detail, events, top, seen, asked)
+    return CaseWithEvents(line, detail, events, top, seen, asked)
 
 
 def _whole(desk: CaseService, case: Case) -> Case:

@@ -18,7 +18,7 @@ from shroff.web.pages.decision import decision_path, entity_path
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
-    from shroff.web.pages.cases.casework import Opened
+    from shroff.web.pages.cases.casework import CaseWithEvents
     from shroff.web.service import Service
 
 LOOKED_AT = 50  # events of whom it is about, the newest
@@ -64,7 +64,7 @@ class KeysSeen(FrozenStruct):
     more: int
 
 
-def others_of(service: Service, opened: Opened) -> tuple[list[OtherEvent], list[KeysSeen], AmountChart | None]:
+def others_of(service: Service, opened: CaseWithEvents) -> tuple[list[OtherEvent], list[KeysSeen], AmountChart | None]:
     """Events that are in other cases, the newest of the rest; keys in these events; the chart up to the newest.
 
     Cost: some ms, by the index of keys.
@@ -123,7 +123,7 @@ def _newest(service: Service, case: Case) -> list[OtherEvent]:
     return found
 
 
-def _amounts(opened: Opened, events: Sequence[OtherEvent]) -> AmountChart | None:
+def _amounts(opened: CaseWithEvents, events: Sequence[OtherEvent]) -> AmountChart | None:
     """The chart of its most important event, with the amounts that came since."""
     top, chart = opened.top, None if opened.looked is None else opened.looked.amounts
     if top is None or opened.looked is None or chart is None or chart.entity != opened.line.case.entity:
