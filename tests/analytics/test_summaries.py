@@ -18,10 +18,10 @@ from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app.project_files import check
 from shroff.errors import UsageError
-from shroff.project.settings.summaries import SummarySettings
 from shroff.streams.log import Record
 from shroff_plugins.analytics.summaries import summaries, summary_writer
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
+from shroff_plugins.analytics.summaries.settings import SummarySettings
 from tests.support.summarized import (
     BEGIN_MS,
     EVERY_MS,

@@ -21,7 +21,7 @@ from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.keys import ANY, Either, Late, Many, MappingShape, One, Shape
 from shroff.language.yaml import text as yamltext
 from shroff.language.yaml.nodes import plain_of
-from shroff.project.settings.project_keys import SETTINGS
+from shroff.project.schema import project_files
 from shroff.streams.pull import PullPlace
 from shroff.web.http.authentication import gate_of
 from shroff.web.table import PAGES, ROUTES
@@ -92,6 +92,7 @@ def example(examples: tuple[str, ...], shape: Shape | None) -> Any:
 
 
 MORE_PATHS = ("/find?q=p-1", "/decisions?outcome=all", "/settings/audit", "/mails/letters?state=failed")
+SETTINGS = project_files()[0].shape
 ALL = sorted({path for path, _ in settings(SETTINGS) if path[0] != "source" or len(path) == 1})
 ALONE = [("store",), ("store", "url"), ("http", "proxy")]  # without which nothing else is reached
 SCHEME = {  # of the addresses that a setting takes, by a part of where it stands; http elsewhere

@@ -229,6 +229,23 @@ def test_a_foreign_project_file_is_checked_decides_nothing_and_is_known_to_edito
     assert schema_of(kinds["spool"])["patternProperties"]
 
 
+def test_a_foreign_key_of_the_project_is_checked_decides_nothing_and_is_known_to_editors(bank):
+    from bank_spool.file import SPOOL_KEY
+
+    top, before = foreign.FILES["shroff.yaml"], open_exactly(bank).definitions
+    (bank / "shroff.yaml").write_text(f"{top}spool: {{ payment: 3, paymnt: 1 }}\n", encoding="utf-8")
+    assert mistakes(bank) == ["'paymnt' is not an event type."]
+    (bank / "shroff.yaml").write_text(f"{top}spol: {{ payment: 3 }}\n", encoding="utf-8")
+    assert mistakes(bank) == ["shroff.yaml has no key 'spol'. Did you mean spool?"]
+    text = f"{top}spool: {{ payment: 3 }}\n"
+    (bank / "shroff.yaml").write_text(text, encoding="utf-8")
+    after = open_exactly(bank).definitions
+
+    assert (after.versions, after.files) == (before.versions, before.files)
+    assert SPOOL_KEY.content(text, after) == {"payment": 3}
+    assert schema_of(project_files()[0])["properties"]["spool"]["patternProperties"]
+
+
 # ---- pages, routes and jobs
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from shroff.adapters.databases.sql_database import SqlDatabase
 from shroff.errors import UsageError
-from shroff.project.settings.summaries import SummarySettings
 from shroff.runtime.values import replace
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
+from shroff_plugins.analytics.summaries.settings import SummarySettings
 from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
 from shroff_plugins.analytics.summaries.summary_tables import SqlSummaries
 from shroff_plugins.analytics.summaries.summary_writer import Built

@@ -11,7 +11,7 @@ from shroff.app.project import make_project
 from shroff.errors import StorageError
 from shroff.log.columns.tables import Way
 from shroff.log.later_labels import last_moment
-from shroff.models.learners import filed
+from shroff.models.learners import column_files
 from shroff.models.learners.column_files import FileColumn
 from shroff.training.leak_test import difference_of
 from shroff.training.sets import gathered as training_gathered
@@ -60,7 +60,7 @@ def test_a_model_learnt_from_a_file_has_the_same_bytes_and_figures(bank, monkeyp
     """Leak test, folds, slices and inputs that give the answer away included; handed over in parts of 500 rows."""
     held = shroff.open(bank).train()
     monkeypatch.setattr(training_gathered, "HELD_BYTES", 0)
-    monkeypatch.setattr(filed.spans, "__defaults__", (500,))
+    monkeypatch.setattr(column_files.spans, "__defaults__", (500,))
     monkeypatch.setattr("shroff.models.loaded.ROWS_TOGETHER", 500)
 
     there = shroff.open(bank).train()
@@ -80,7 +80,7 @@ def test_where_there_is_no_room_it_says_so_and_writes_no_model(bank, monkeypatch
 
     before = sorted(path.name for path in shroff.open(bank).context.paths.models.glob("*"))
     monkeypatch.setattr(training_gathered, "HELD_BYTES", 0)
-    monkeypatch.setattr(filed.os, "pwrite", full)
+    monkeypatch.setattr(column_files.os, "pwrite", full)
 
     with pytest.raises(StorageError, match="no room for a training set of 4,000 rows: No space left on device"):
         shroff.open(bank).train()

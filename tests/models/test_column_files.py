@@ -11,7 +11,7 @@ import pytest
 import xgboost
 
 from shroff.models.evaluation.calibration import Calibration
-from shroff.models.learners import filed
+from shroff.models.learners import column_files
 from shroff.models.learners.column_files import ColumnsFile, FileColumn, spans
 from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import columns_for, fit
@@ -69,7 +69,7 @@ def test_what_there_is_no_room_for_is_an_error(tmp_path):
 
     file = ColumnsFile(tmp_path, 3)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(filed.os, "pwrite", full)
+        patched.setattr(column_files.os, "pwrite", full)
         with pytest.raises(OSError, match="No space left"):
             file.write(0, 0, np.zeros(3))
 
@@ -92,7 +92,7 @@ def test_a_model_of_columns_in_a_file_has_the_same_bytes(tmp_path, monkeypatch, 
     """Also where rows are handed over in parts: XGBoost's bins do not hang on them."""
     inputs, verdicts = rows_to_learn_from()
     here = fit(learner, inputs, verdicts, None, LearningPlan.of(told, 3, threads), stop=1_200)
-    monkeypatch.setattr(filed.spans, "__defaults__", (170,))
+    monkeypatch.setattr(column_files.spans, "__defaults__", (170,))
     there = [Input(path.name, path.kind, in_file(tmp_path, path), path.categories) for path in inputs]
 
     found = fit(learner, there, verdicts, None, LearningPlan.of(told, 3, threads), stop=1_200)
@@ -108,7 +108,7 @@ def test_parts_are_the_rows_that_are_meant(monkeypatch, first):
     whole, kinds = np.column_stack([item.values for item in inputs]), ["q", "q", "q", "c"]
     told = {"feature_types": kinds, "enable_categorical": True, "max_bin": 16}
     like = xgboost.QuantileDMatrix(whole[first:1_300], verdicts[first:1_300].astype(float), **told)
-    monkeypatch.setattr(filed.spans, "__defaults__", (90,))
+    monkeypatch.setattr(column_files.spans, "__defaults__", (90,))
 
     batches = Batches(lambda part: whole[part], slice(first, 1_300), verdicts.astype(float), kinds)
     found = xgboost.QuantileDMatrix(batches, enable_categorical=True, max_bin=16)
@@ -124,7 +124,7 @@ def test_scores_of_columns_in_a_file_are_the_same_whatever_the_parts(tmp_path, m
     model = loaded(fit("xgboost", inputs, verdicts, None, LearningPlan.of({"trees": "12"}, 3)), Calibration(), 0.5)
     whole = model.scores(columns_for(model.inputs, inputs))
     monkeypatch.setattr("shroff.models.loaded.ROWS_TOGETHER", 100)
-    monkeypatch.setattr(filed.spans, "__defaults__", (100,))
+    monkeypatch.setattr(column_files.spans, "__defaults__", (100,))
 
     parted = model.scores(columns_for(model.inputs, inputs))
     there = model.scores(

@@ -28,7 +28,8 @@ from shroff.project.definitions import load_definitions
 from shroff.project.file_kinds import ProjectFile
 from shroff.project.parse_cache import ReadOnce
 from shroff.project.schema import project_files, schema_of
-from shroff.project.settings.systems import SYSTEM_KEYS, load_systems
+from shroff.project.settings.project_keys import SETTINGS
+from shroff.project.settings.systems import DECIDING_KEYS, load_systems
 from shroff.runtime.values import replace
 from shroff.web.http.schemas import event_schema
 from tests.conformance.cases import all_cases
@@ -506,7 +507,7 @@ def test_what_loads_of_the_conformance_cases_validates():
     assert {id_: words for id_, files in loading.items() if (words := refused(files))} == {}
 
 
-@pytest.mark.parametrize("key", sorted(SYSTEM_KEYS - {"cases", "summaries"}))
+@pytest.mark.parametrize("key", sorted({*SETTINGS.names} - DECIDING_KEYS - {"cases"}))
 def test_a_system_that_changes_is_named_by_its_own_key(key):
     named = set()
     for text in (EVERYTHING["shroff.yaml"], OTHER_SETTINGS):

@@ -39,7 +39,7 @@ def read_shape(node: Node, shape: Shape, problems: list[Problem], what: str) -> 
 def load_shape(
     node: Node | None, shape: MappingShape, made: Callable[..., _T], problems: list[Problem], what: str
 ) -> _T | None:
-    """What `made` makes of the values by their keys; None where there is no node, or after adding a problem.
+    """Read a mapping by its shape, and pass the values to `made`; None without a node, or after adding a problem.
 
     A duration is in milliseconds, and its argument ends in `_ms`; a share is of 1, a list a tuple.
     """

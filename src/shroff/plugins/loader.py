@@ -14,11 +14,11 @@ from shroff.language.loader import (
     scalar,
     sequence,
 )
-from shroff.language.shapes import read_shape
+from shroff.language.shapes import load_shape, read_shape
 from shroff.language.yaml.slips import in_quotes
 from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import Scalar as YamlScalar
 from shroff.language.yaml.text import Sequence as YamlSequence
 from shroff.language.yaml.text import read as read_yaml
-from shroff.project.file_kinds import AddedFile, FileContext
+from shroff.project.file_kinds import AddedFile, AddedKey, FileContext

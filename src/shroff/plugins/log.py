@@ -10,5 +10,5 @@ from shroff.log.columns.tables import known_type
 from shroff.log.event_notes import DayCounts, EventSources, sources_of
 from shroff.log.history import Records
 from shroff.log.later_labels import places_between
-from shroff.monitoring.day_figures import CUSTOMER, DayFigures, figures_by_day, has_amounts
+from shroff.monitoring.day_figures import DayFigures, figures_by_day, has_amounts
 from shroff.streams.log import Log, LogReader, Record, Refused

@@ -28,6 +28,5 @@ from shroff.monitoring.doctor_systems import AddedChecks, Try
 from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import read_by
 from shroff.project.policy import OUTCOMES
-from shroff.project.settings.summaries import EVENT_TIME, INGEST_TIME, SummarySettings, load_summary_settings
 from shroff.replay.notebook import Moment, moment_ms
 from shroff.runtime.atomic_files import csv_line, sync_folder, unfinished, write_lines

@@ -38,7 +38,7 @@ from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.loader import ModelContext, load_models
 from shroff.project.dependency_hash import meaning_of, read_by, redefined
 from shroff.project.draft_overlay import DraftFile, laid_over
-from shroff.project.file_kinds import DECIDING, YAML_FILES, FileContext, added_files
+from shroff.project.file_kinds import DECIDING, YAML_FILES, FileContext, added_files, added_keys
 from shroff.project.look_ups import LookUps, look_ups
 from shroff.project.parse_cache import LISTS, ReadOnce, text_version
 from shroff.project.policy import Policy, load_policy
@@ -55,8 +55,7 @@ from shroff.project.scoring import (
     unavailable,
 )
 from shroff.project.settings.casework import load_case_settings
-from shroff.project.settings.summaries import load_summary_settings
-from shroff.project.settings.systems import SYSTEM_KEYS, load_systems, without_systems
+from shroff.project.settings.systems import DECIDING_KEYS, load_systems, without_systems
 from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.keys import EXPERIMENT
@@ -267,7 +266,6 @@ def load_definitions(
         load_systems(declared.top, problems, warnings)
     rules = {rule.id for rule in declared.rules}
     load_case_settings(declared.top, problems, declared.events, declared.names, rules)
-    load_summary_settings(declared.top, problems, declared.events)
     typed = declared.events, declared.names, declared.types
     scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
     if problems:
@@ -347,6 +345,8 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
     context = FileContext(events, names, {name: types.type_of(name) or NOTHING for name in types.names()})
     added = {kind.kind: kind.load(trees[name], context, problems) for name, kind in kinds.items()}
+    for added_key in added_keys(top):  # for its mistakes, as below
+        added_key.load_of(top, context, problems)
     load_schedules(trees.get("schedules.yaml"), problems)  # for its mistakes: it is read when it is asked
     _warn_of_names(events, warnings)
     warnings += [*source_warnings(features.values(), ()), *rate_warnings(events, rules)]
@@ -400,10 +400,10 @@ def _place(problem: Problem) -> tuple[str, int, int]:
 
 
 def _deciding(top: yamltext.Node | None) -> yamltext.Node | None:
-    """What of shroff.yaml decides: all but where things are."""
+    """What of shroff.yaml decides."""
     if not isinstance(top, YamlMapping):
         return top
-    return replace(top, entries=tuple(entry for entry in top.entries if entry[0].text not in SYSTEM_KEYS))
+    return replace(top, entries=tuple(entry for entry in top.entries if entry[0].text in DECIDING_KEYS))
 
 
 def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from shroff.config import PROJECT_FILE
 from shroff.errors import DefinitionError, Problem
 from shroff.events.definitions import Events
 from shroff.language.expression import Node
-from shroff.language.keys import Shape
+from shroff.language.keys import Key, MappingShape, Shape
 from shroff.language.names import DeclaredNames
 from shroff.language.types import Type
+from shroff.language.yaml.text import Mapping as YamlMapping
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.language.yaml.text import read
-from shroff.runtime.entry_points import FILES, entry_point
-from shroff.runtime.values import FrozenStruct
+from shroff.project.settings.project_keys import SETTINGS
+from shroff.runtime.entry_points import FILES, KEYS, entry_point, installed, own_points
+from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
@@ -70,12 +73,51 @@ class AddedFile(ProjectFile, frozen=True):
     def content(self, text: str | None, definitions: Definitions) -> Any:
         """The content of the file as it is now; None: there is no file. Raises: DefinitionError with every mistake."""
         problems: list[Problem] = []
-        types = {name: feature.type for name, feature in definitions.features.items()}
         node = None if text is None else read(text, self.place, problems)
-        found = self.load(node, FileContext(definitions.events, definitions.names, types), problems)
-        if problems:
-            raise DefinitionError(problems)
-        return found
+        return _content(self.load, node, definitions, problems)
+
+
+class AddedKey(FrozenStruct):
+    """A key of shroff.yaml that a plug-in reads. It decides nothing, so no version and no control event has it.
+
+    Args:
+        key: The name of the key, its meaning, and the shape of its value.
+        load: Gives the content of the value, and adds its mistakes to the problems; without a value there is no key.
+    """
+
+    key: Key
+    load: Load
+
+    def load_of(self, top: YamlNode | None, context: FileContext, problems: list[Problem]) -> Any:
+        """The content of the key in shroff.yaml."""
+        return self.load(top.get(self.key.name) if isinstance(top, YamlMapping) else None, context, problems)
+
+    def content(self, text: str, definitions: Definitions) -> Any:
+        """The same in the text of shroff.yaml. Raises: DefinitionError with every mistake."""
+        problems: list[Problem] = []
+        return _content(self.load_of, read(text, PROJECT_FILE, problems), definitions, problems)
+
+
+def _content(load: Load, node: YamlNode | None, definitions: Definitions, problems: list[Problem]) -> Any:
+    types = {name: feature.type for name, feature in definitions.features.items()}
+    found = load(node, FileContext(definitions.events, definitions.names, types), problems)
+    if problems:
+        raise DefinitionError(problems)
+    return found
+
+
+def added_keys(top: YamlNode | None) -> list[AddedKey]:
+    """The keys of shroff.yaml that plug-ins read; other packages are searched only for a key that shroff has not."""
+    own = [point for point in own_points() if point.group == KEYS]
+    known = {*SETTINGS.names, *(point.name for point in own)}
+    if isinstance(top, YamlMapping) and not known.issuperset(key.text for key, _ in top.entries):
+        return [*installed(KEYS).values()]
+    return [point.load() for point in own]
+
+
+def settings_shape(added: Iterable[AddedKey]) -> MappingShape:
+    """The keys of shroff.yaml, those of plug-ins last."""
+    return replace(SETTINGS, keys=(*SETTINGS.keys, *(each.key for each in added)))
 
 
 def added_file(name: str) -> AddedFile | None:

@@ -9,12 +9,11 @@ from shroff.events.keys import EVENTS, FIELD_EXAMPLES, FIELD_TYPE
 from shroff.json_types import JsonObject
 from shroff.language.keys import EXPRESSION, TEXT, Either, Key, Late, Many, MappingShape, One, Shape, own_names
 from shroff.models.keys import MODELS
-from shroff.project.file_kinds import ProjectFile
+from shroff.project.file_kinds import ProjectFile, settings_shape
 from shroff.project.policy import POLICIES
 from shroff.project.schedules import SCHEDULES
-from shroff.project.settings.project_keys import SETTINGS
 from shroff.rules.keys import RULES
-from shroff.runtime.entry_points import FILES, installed
+from shroff.runtime.entry_points import FILES, KEYS, installed
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
@@ -23,7 +22,6 @@ FEATURES = own_names(
     own_names("features of this entity: a name, and the expression that computes it", EXPRESSION),
 )
 OWN_FILES = (
-    ProjectFile("shroff", "shroff.yaml", "The project: its name, its currency, and the lateness of events.", SETTINGS),
     ProjectFile("events", "events.yaml", "Event types and their file mappings, entities and tables.", EVENTS),
     ProjectFile("features", "features.yaml", "Features, one line each, under their entity.", FEATURES),
     ProjectFile("rules", "rules/*.yaml", "Rules and their tests.", RULES),
@@ -35,7 +33,9 @@ OWN_FILES = (
 
 def project_files() -> tuple[ProjectFile, ...]:
     """All kinds of project files, those of installed plug-ins last."""
-    return *OWN_FILES, *installed(FILES).values()
+    meaning = "The project: its name, its currency, and the lateness of events."
+    project = ProjectFile("shroff", "shroff.yaml", meaning, settings_shape(installed(KEYS).values()))
+    return project, *OWN_FILES, *installed(FILES).values()
 
 
 def schema_of(file: ProjectFile) -> JsonObject:

@@ -23,6 +23,7 @@ FILES = "shroff.files"  # KIND of KIND.yaml: an AddedFile
 IMPORTERS = "shroff.importers"  # rules.SYSTEM or model.FORMAT: a function
 JOBS = "shroff.jobs"  # KIND: a JobKind
 KERNELS = "shroff.kernels"  # NAME: kernels as `module:function function`
+KEYS = "shroff.keys"  # KEY of shroff.yaml: an AddedKey
 LEARNERS = "shroff.learners"  # NAME: a function of TrainingRows and LearningPlan
 METRICS = "shroff.metrics"  # NAME: a Metric that computes
 OPERATIONS = "shroff.operations"  # NAME: words with their modules and help

@@ -14,7 +14,8 @@ from shroff.plugins.project import write_text
 from shroff_plugins.analytics.summaries.project_summaries import Summaries
 
 if TYPE_CHECKING:
-    from shroff.plugins.project import Project, SummarySettings
+    from shroff.plugins.project import Project
+    from shroff_plugins.analytics.summaries.settings import SummarySettings
 
 CARDS = "cards.json"  # its queries read the tables of summaries, and these columns of theirs
 COLUMNS = frozenset({"card_type", "transaction_country", "bank"})

@@ -16,7 +16,7 @@ from shroff.jobs.job import cut
 from shroff.json_types import JsonMapping
 from shroff.language.yaml import text as yamltext
 from shroff.operations.declaration import ProgressSteps
-from shroff.project.settings.systems import SYSTEM_KEYS
+from shroff.project.settings.systems import DECIDING_KEYS
 from shroff.runtime.atomic_files import leads_out
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _named(home: Path, feeds: Collection[str]) -> Iterator[Path]:
     """What shroff.yaml has for outside systems but `feeds`, each text as the path in the folder that it may be."""
     tree = yamltext.read(config.read_settings(home), config.PROJECT_FILE, [])
     top = tree.entries if isinstance(tree, yamltext.Mapping) else ()
-    nodes = [value for key, value in top if key.text in SYSTEM_KEYS - {SOURCES}]
+    nodes = [value for key, value in top if key.text not in {*DECIDING_KEYS, SOURCES}]
     sources = [value for key, value in top if key.text == SOURCES and isinstance(value, yamltext.Mapping)]
     nodes += [value for source in sources for key, value in source.entries if key.text not in feeds]
     while nodes:

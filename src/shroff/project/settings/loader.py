@@ -11,6 +11,7 @@ from shroff.language import loader
 from shroff.language.types import CODES, places_of
 from shroff.language.values import DAY_MS
 from shroff.language.yaml.text import Mapping, Node, Scalar
+from shroff.project.file_kinds import added_keys, settings_shape
 from shroff.project.settings.project_keys import LANGUAGE_VERSION, MONEY, SETTINGS, UNTAKEN
 
 EVER_MS = 1 << 62
@@ -19,7 +20,7 @@ NOT_THERE_YET = frozenset(key.name for key in SETTINGS.keys if key.shape is None
 
 def load_settings(node: Node | None, problems: list[Problem]) -> Settings:
     """Read shroff.yaml."""
-    top = loader.mapping(node, problems, "shroff.yaml", SETTINGS)
+    top = loader.mapping(node, problems, "shroff.yaml", settings_shape(added_keys(node)))
     if top is None:
         if not problems:
             problems.append(Problem("shroff.yaml", 1, 1, "", "shroff.yaml is empty; it needs shroff, name and money."))

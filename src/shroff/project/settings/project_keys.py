@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from shroff.language.keys import ANY, DURATION, NAME, Either, One, Required, choice, mapping_shape
 from shroff.project.settings.casework import CASES
-from shroff.project.settings.summaries import SUMMARIES
 from shroff.project.settings.systems_keys import SYSTEMS
 
 LANGUAGE_VERSION = "1"
@@ -63,8 +62,6 @@ class _ProjectSettings:
         Example: Europe/Berlin
     cases: Settings of analysts' cases.
         Example: { about: { payment: card }, within: 4h }
-    summaries: Five-minute summaries that `shroff summaries` writes into SQL tables.
-        Example: { url: sqlite:///summaries.db, columns: { country: country } }
     """
 
     shroff = Required(choice(LANGUAGE_VERSION))
@@ -76,7 +73,6 @@ class _ProjectSettings:
     zone = One("a time zone")
     systems = SYSTEMS
     cases = CASES
-    summaries = SUMMARIES
 
 
 SETTINGS = mapping_shape(_ProjectSettings)

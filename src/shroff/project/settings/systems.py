@@ -44,7 +44,7 @@ from shroff.project.settings.systems_keys import (
 )
 from shroff.runtime.values import FrozenStruct, replace
 
-SYSTEM_KEYS = frozenset([*(key.name for key in SYSTEMS), "cases", "summaries", "zone"])  # which decide nothing
+DECIDING_KEYS = frozenset(["shroff", "name", "money", "lateness", "ahead", "untaken"])
 TOLD_KEPT_MS = 90 * DAY_MS  # for which it is kept what was told, and so of which event a mail is
 ONLINE_KIND = "redis"  # where the environment has the whole address
 SESSION_MS_MIN, SESSION_MS_MAX = 60_000, 30 * DAY_MS
@@ -181,8 +181,9 @@ def load_systems(top: YamlMapping, problems: list[Problem], warnings: list[Probl
     in_lake = _place("lake", lake, top, problems)
     if keep is not None and (in_lake is None or in_lake.options.get("layout") == "json"):
         keep.report(problems, _NO_LAKE if in_lake is None else _NO_ROWS)
-    for name in sorted(SYSTEM_KEYS):
-        _warn_of_passwords(top.get(name), warnings)
+    for key, value in top.entries:
+        if key.text not in DECIDING_KEYS:
+            _warn_of_passwords(value, warnings)
     source, named = read_sources(top, problems)
     return Systems(
         source,
@@ -387,11 +388,11 @@ def _warn_of_passwords(node: Node | None, warnings: list[Problem]) -> None:
 
 
 def without_systems(text: str, tree: YamlMapping) -> str:
-    """The text of shroff.yaml for a control event, without the keys of external systems.
+    """The text of shroff.yaml for a control event, without the keys that decide nothing.
 
     Written anew where such a key is in it, as one line a key; else as it is.
     """
-    if not any(key.text in SYSTEM_KEYS for key, _ in tree.entries):
+    kept = [(key.text, value) for key, value in tree.entries if key.text in DECIDING_KEYS]
+    if len(kept) == len(tree.entries):
         return text
-    kept = [(key.text, value) for key, value in tree.entries if key.text not in SYSTEM_KEYS]
     return "".join(f"{name}: {to_json(plain_of(value)).decode()}\n" for name, value in kept)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from shroff.errors import TransientError, UsageError
 from shroff.json_types import JsonMapping
 from shroff.plugins.events import time_text
-from shroff.plugins.loader import read_yaml
 from shroff.plugins.operations import JobKind, JobParams, Name, unheard
-from shroff.plugins.project import INGEST_TIME, PROJECT_FILE, SummarySettings, filled, load_summary_settings, read_files
+from shroff.plugins.project import PROJECT_FILE, filled, read_files
+from shroff_plugins.analytics.summaries.settings import INGEST_TIME, SUMMARIES_KEY, SummarySettings
 
 if TYPE_CHECKING:
     from shroff.plugins.operations import JobRun, Progress
@@ -44,7 +44,8 @@ class Summaries:
         """The same; None where it says nothing."""
         definitions = self._context.definitions  # which tells its mistakes
         text = read_files(self._context.paths.folder, [], (PROJECT_FILE,)).get(PROJECT_FILE, "")
-        return load_summary_settings(read_yaml(text, PROJECT_FILE, []), [], definitions.events)
+        found: SummarySettings | None = SUMMARIES_KEY.content(text, definitions)
+        return found
 
     def build(self, first: Moment | None = None, last: Moment | None = None, progress: Progress | None = None) -> Built:
         """Write the rows of all windows that begin in [first, last), from the current log.

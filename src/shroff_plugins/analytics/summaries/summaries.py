@@ -17,8 +17,8 @@ import msgspec
 
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.plugins.log import LogReader, Record
-from shroff.plugins.project import SummarySettings
 from shroff.plugins.values import FrozenStruct
+from shroff_plugins.analytics.summaries.settings import SummarySettings
 
 VALUES_MAX = 1_000  # of a column in one window; rarer ones are counted together
 MISSING, OTHER = "(missing)", "(other)"

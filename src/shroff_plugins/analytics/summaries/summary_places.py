@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from shroff.plugins.log import LogReader, Record
-from shroff.plugins.project import INGEST_TIME, SummarySettings
+from shroff_plugins.analytics.summaries.settings import INGEST_TIME, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import PlacedWindow, window_of
 
 _AT_ONCE = 500_000  # places whose batches are asked for together

@@ -51,7 +51,7 @@ from shroff.plugins.databases import (
     replacing,
     value_column,
 )
-from shroff.plugins.project import SummarySettings
+from shroff_plugins.analytics.summaries.settings import SummarySettings
 from shroff_plugins.analytics.summaries.summaries import SummaryRow, WindowSummary
 from shroff_plugins.analytics.summaries.summary_writer import PROGRESS_TABLE, SummaryProgress, other_tables
 

@@ -14,7 +14,8 @@ from shroff.plugins.events import time_text
 from shroff.plugins.language import DAY_MS
 from shroff.plugins.log import Log, LogReader, log_columns
 from shroff.plugins.operations import Progress
-from shroff.plugins.project import EVENT_TIME, Definitions, SummarySettings
+from shroff.plugins.project import Definitions
+from shroff_plugins.analytics.summaries.settings import EVENT_TIME, SummarySettings
 from shroff_plugins.analytics.summaries.summaries import Tallies, confirmed_frauds, relabelled, window_of
 from shroff_plugins.analytics.summaries.summary_places import IngestPlaces, places_by
 

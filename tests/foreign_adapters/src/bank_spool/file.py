@@ -1,16 +1,16 @@
-"""A project file, spool.yaml: how many lines of each event type are expected."""
+"""A project file, spool.yaml, and a key of shroff.yaml: how many lines of each event type are expected."""
 
 from __future__ import annotations
 
 from shroff.errors import Problem
 from shroff.plugins import loader
-from shroff.plugins.loader import AddedFile, FileContext
+from shroff.plugins.loader import AddedFile, AddedKey, FileContext
 from shroff.plugins.loader import YamlNode as Node
-from shroff.plugins.settings import WHOLE, own_names
+from shroff.plugins.settings import WHOLE, Key, own_names
 
 
 def load(node: Node | None, context: FileContext, problems: list[Problem]) -> dict[str, int]:
-    top = loader.mapping(node, problems, "spool.yaml")
+    top = loader.mapping(node, problems, "spool")
     expected = {}
     for key, value in top.entries if top else ():
         number = loader.scalar(value, problems, key.text)
@@ -21,6 +21,6 @@ def load(node: Node | None, context: FileContext, problems: list[Problem]) -> di
     return expected
 
 
-SPOOL_FILE = AddedFile(
-    "spool", "spool.yaml", "Lines that are expected, by event type.", own_names("event types with numbers", WHOLE), load
-)
+MEANING, SHAPE = "Lines that are expected, by event type.", own_names("event types with numbers", WHOLE)
+SPOOL_FILE = AddedFile("spool", "spool.yaml", MEANING, SHAPE, load)
+SPOOL_KEY = AddedKey(Key("spool", MEANING, SHAPE), load)

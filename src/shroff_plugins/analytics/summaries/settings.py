@@ -1,28 +1,22 @@
-"""The key `summaries` of shroff.yaml: the contents of five-minute rows, and their tables.
-
-None of it decides anything: like what says where things are, it is in no version, control event or receipt.
-"""
+"""The key `summaries` of shroff.yaml: contents of five-minute rows, and their tables."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec import field
 
-from shroff.errors import nearest
+from shroff.errors import Problem, nearest
 from shroff.json_types import TextMapping
-from shroff.language.keys import DURATION, NAME, Many, One, Required, choice, mapping_shape, own_names
-from shroff.language.shapes import load_shape
-from shroff.language.values import DAY_MS
-from shroff.language.yaml import text as yamltext
-from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.settings import ADDRESS
+from shroff.plugins.language import DAY_MS
+from shroff.plugins.loader import AddedKey, FileContext, YamlMapping, YamlNode, load_shape
+from shroff.plugins.settings import ADDRESS, DURATION, NAME, Key, Many, One, Required, choice, mapping_shape, own_names
+from shroff.plugins.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
-    from shroff.errors import Problem
-    from shroff.events.definitions import Events, EventType
+    from shroff.plugins.events import Events, EventType
 
-NAME_OF = "summaries"
 COUNTED = frozenset(["text", "choice", "boolean", "integer"])  # kinds of fields with few values
 INGEST_TIME, EVENT_TIME = "ingest_time", "event_time"
 EVERY_MS, DELAY_MS = 5 * 60_000, 10_000
@@ -79,7 +73,7 @@ class _Summaries:
     fraud_table = TABLE
 
 
-SUMMARIES = mapping_shape(_Summaries)
+_SHAPE = mapping_shape(_Summaries)
 
 
 class SummarySettings(FrozenStruct):
@@ -98,66 +92,65 @@ class SummarySettings(FrozenStruct):
 
 
 def load_summary_settings(
-    top: yamltext.Node | None, problems: list[Problem], events: Events | None
+    node: YamlNode | None, context: FileContext, problems: list[Problem]
 ) -> SummarySettings | None:
-    """Read the key `summaries` of shroff.yaml; None where it is not there, or has mistakes.
-
-    Args:
-        events: What it names must be among them; None where they have mistakes themselves.
-    """
-    node = top.get(NAME_OF) if isinstance(top, yamltext.Mapping) else None
-    if not isinstance(node, yamltext.Mapping):
+    """Read the key `summaries` of shroff.yaml; None where it is not there, or has mistakes."""
+    if not isinstance(node, YamlMapping):
         if node is not None:
-            node.report(problems, f"{NAME_OF} is {SUMMARIES.what}.", "Write 'summaries: { url: ... }'.")
+            node.report(problems, f"summaries is {_SHAPE.what}.", "Write 'summaries: { url: ... }'.")
         return None
-    before = len(problems)
-    settings = load_shape(node, SUMMARIES, SummarySettings, problems, NAME_OF)
+    settings = load_shape(node, _SHAPE, SummarySettings, problems, "summaries")
     if settings is None:
         return None
-    decided = events.decided if events else ()
+    decided = context.events.decided
     if not settings.event and len(decided) == 1:
         settings = replace(settings, event=decided[0])
-    problems += _mistakes(node, settings, events)
-    return settings if len(problems) == before else None
+    mistakes = [*_mistakes(node, settings, context.events)]
+    problems += mistakes
+    return None if mistakes else settings
 
 
-def _mistakes(node: yamltext.Mapping, found: SummarySettings, events: Events | None) -> list[Problem]:
-    problems: list[Problem] = []
+SUMMARIES_KEY = AddedKey(
+    Key(
+        "summaries",
+        "Five-minute summaries that `shroff summaries` writes into SQL tables.",
+        _SHAPE,
+        examples=("{ url: sqlite:///summaries.db, columns: { country: country } }",),
+    ),
+    load_summary_settings,
+)
+
+
+def _mistakes(node: YamlMapping, found: SummarySettings, events: Events) -> Iterator[Problem]:
     if found.every_ms < 1_000 or DAY_MS % found.every_ms:
-        problems.append(_at(node, "every").problem("a window lasts a whole part of a day, from 1s to 1d, as 5m."))
+        yield _at(node, "every").problem("a window lasts a whole part of a day, from 1s to 1d, as 5m.")
     if found.table == found.fraud_table:
-        problems.append(_at(node, "fraud_table").problem("table and fraud_table are two tables: give them two names."))
-    if events is None:
-        return problems
-    type_ = events.types.get(found.event)
-    if type_ is None:
-        hint = nearest(found.event, events.types) if found.event else "Write 'event: payment', say."
-        words = (
-            f"{found.event!r} is not an event type." if found.event else ("several event types are decided: name one.")
-        )
-        return [*problems, _at(node, "event").problem(f"{words}", hint)]
-    return [*problems, *_mistakes_of_fields(node, found, type_)]
+        yield _at(node, "fraud_table").problem("table and fraud_table are two tables: give them two names.")
+    if (type_ := events.types.get(found.event)) is not None:
+        yield from _mistakes_of_fields(node, found, type_)
+    elif found.event:
+        yield _at(node, "event").problem(f"{found.event!r} is not an event type.", nearest(found.event, events.types))
+    else:
+        yield _at(node, "event").problem("several event types are decided: name one.", "Write 'event: payment', say.")
 
 
-def _mistakes_of_fields(node: yamltext.Mapping, found: SummarySettings, type_: EventType) -> list[Problem]:
-    problems: list[Problem] = []
+def _mistakes_of_fields(node: YamlMapping, found: SummarySettings, type_: EventType) -> Iterator[Problem]:
     kinds = {field.name: field.type.kind for field in type_.fields}
     money = [name for name, kind in kinds.items() if kind == "money"]
     if kinds.get(found.amount) != "money":
         hint = f"Name one of {', '.join(money)}." if money else "Declare one in events.yaml, as 'amount: money'."
         words = f"{type_.name} has no field {found.amount!r} of type money."
-        problems.append(_at(node, "amount").problem(words, hint))
+        yield _at(node, "amount").problem(words, hint)
     columns = node.get("columns")
     for column, name in found.columns.items():
-        place = _at(columns, column) if isinstance(columns, yamltext.Mapping) else node
+        place = _at(columns, column) if isinstance(columns, YamlMapping) else node
         if name not in kinds:
-            place.report(problems, f"{type_.name} has no field {name!r}.", nearest(name, kinds))
+            yield place.problem(f"{type_.name} has no field {name!r}.", nearest(name, kinds))
         elif kinds[name] not in COUNTED or name == type_.id_field:
             words = f"{name} has too many values to group by."
-            place.report(problems, words, "Name a field of type text, choice, boolean or integer.")
-    return problems
+            yield place.problem(words, "Name a field of type text, choice, boolean or integer.")
 
 
-def _at(node: yamltext.Mapping, key: str) -> yamltext.Node:
+def _at(node: YamlMapping, key: str) -> YamlNode:
     found = node.get(key)
     return node if found is None else found
