@@ -1282,8 +1282,8 @@ type HeldAnswers struct {
 
 // HitRange: The typical range of a rule's hits per hour.
 type HitRange struct {
-	High int64 `json:"high"`
 	Low  int64 `json:"low"`
+	High int64 `json:"high"`
 }
 
 // Hub: A value that more keys share than its cap allows: it links none of them.
@@ -1595,36 +1595,36 @@ type Lists struct {
 	Lists []ListSummary `json:"lists"`
 }
 
-// Live:
+// Live: Live figures of a period; `cases` for those who may read cases.
 type Live struct {
+	Period          string                  `json:"period"`
+	From            string                  `json:"from"`
+	To              string                  `json:"to"`
+	CountedFrom     int64                   `json:"counted_from"`
+	IsWhole         bool                    `json:"is_whole"`
+	Came            int64                   `json:"came"`
+	Decided         int64                   `json:"decided"`
+	ByOutcome       map[string]OutcomeCount `json:"by_outcome"`
+	Verdicts        map[string]int64        `json:"verdicts"`
+	Steps           []LiveStep              `json:"steps"`
+	Rules           []RuleHitCount          `json:"rules"`
 	AnswerMs        map[string]*float64     `json:"answer_ms"`
 	AnswerMsEver    map[string]*float64     `json:"answer_ms_ever"`
-	ByOutcome       map[string]OutcomeCount `json:"by_outcome"`
-	Came            int64                   `json:"came"`
-	Cases           *CasesOpen              `json:"cases,omitempty"`
-	CountedFrom     int64                   `json:"counted_from"`
-	Decided         int64                   `json:"decided"`
 	EventsPerSecond float64                 `json:"events_per_second"`
-	From            string                  `json:"from"`
-	IsWhole         bool                    `json:"is_whole"`
-	LabelsWaiting   int64                   `json:"labels_waiting"`
-	Outbox          int64                   `json:"outbox"`
-	OutboxFailing   []string                `json:"outbox_failing"`
-	OutboxStuck     int64                   `json:"outbox_stuck"`
-	Period          string                  `json:"period"`
-	Quarantined     int64                   `json:"quarantined"`
-	Rules           []RuleHitCount          `json:"rules"`
-	Steps           []LiveStep              `json:"steps"`
-	To              string                  `json:"to"`
-	Verdicts        map[string]int64        `json:"verdicts"`
 	Waiting         int64                   `json:"waiting"`
 	WaitingAgeS     float64                 `json:"waiting_age_s"`
+	Quarantined     int64                   `json:"quarantined"`
+	LabelsWaiting   int64                   `json:"labels_waiting"`
+	Outbox          int64                   `json:"outbox"`
+	OutboxStuck     int64                   `json:"outbox_stuck"`
+	OutboxFailing   []string                `json:"outbox_failing"`
+	Cases           *CasesOpen              `json:"cases,omitempty"`
 }
 
-// LiveStep:
+// LiveStep: A step of the period.
 type LiveStep struct {
-	Decided     int64  `json:"decided"`
 	From        string `json:"from"`
+	Decided     int64  `json:"decided"`
 	NotApproved int64  `json:"not_approved"`
 }
 
@@ -2368,11 +2368,11 @@ type RuleHit struct {
 
 // RuleHitCount: Statistics of a rule over the last hour.
 type RuleHitCount struct {
-	Hits1h  int64     `json:"hits_1h"`
-	IsSpike bool      `json:"is_spike"`
 	Rule    string    `json:"rule"`
+	Hits1h  int64     `json:"hits_1h"`
 	Shadow  bool      `json:"shadow"`
 	Usual1h *HitRange `json:"usual_1h"`
+	IsSpike bool      `json:"is_spike"`
 }
 
 // RuleHits: A page of hits, the newest first.

@@ -1355,8 +1355,8 @@ export interface HeldAnswers {
 
 /** The typical range of a rule's hits per hour. */
 export interface HitRange {
-  high: number;
   low: number;
+  high: number;
 }
 
 /** A value that more keys share than its cap allows: it links none of them. */
@@ -1691,34 +1691,36 @@ export interface Lists {
   lists: ListSummary[];
 }
 
+/** Live figures of a period; `cases` for those who may read cases. */
 export interface Live {
+  period: string;
+  from: string;
+  to: string;
+  counted_from: number;
+  is_whole: boolean;
+  came: number;
+  decided: number;
+  by_outcome: Record<string, OutcomeCount>;
+  verdicts: Record<string, number>;
+  steps: LiveStep[];
+  rules: RuleHitCount[];
   answer_ms: Record<string, number | null>;
   answer_ms_ever: Record<string, number | null>;
-  by_outcome: Record<string, OutcomeCount>;
-  came: number;
-  cases?: CasesOpen;
-  counted_from: number;
-  decided: number;
   events_per_second: number;
-  from: string;
-  is_whole: boolean;
-  labels_waiting: number;
-  outbox: number;
-  outbox_failing: string[];
-  outbox_stuck: number;
-  period: string;
-  quarantined: number;
-  rules: RuleHitCount[];
-  steps: LiveStep[];
-  to: string;
-  verdicts: Record<string, number>;
   waiting: number;
   waiting_age_s: number;
+  quarantined: number;
+  labels_waiting: number;
+  outbox: number;
+  outbox_stuck: number;
+  outbox_failing: string[];
+  cases?: CasesOpen;
 }
 
+/** A step of the period. */
 export interface LiveStep {
-  decided: number;
   from: string;
+  decided: number;
   not_approved: number;
 }
 
@@ -2496,11 +2498,11 @@ export interface RuleHit {
 
 /** Statistics of a rule over the last hour. */
 export interface RuleHitCount {
-  hits_1h: number;
-  is_spike: boolean;
   rule: string;
+  hits_1h: number;
   shadow: boolean;
   usual_1h: HitRange | null;
+  is_spike: boolean;
 }
 
 /** A page of hits, the newest first. */

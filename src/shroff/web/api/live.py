@@ -8,7 +8,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from shroff.cases.case import SNOOZED, CaseFilter
 from shroff.cases.case_queries import COUNTED_S
@@ -20,7 +23,7 @@ from shroff.language.values import DAY_MS, show_decimal
 from shroff.monitoring.live_metrics import HOUR_MS, MINUTE_MS, LiveFigures, Pulse
 from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right, Who
-from shroff.runtime.values import Fresh, FrozenStruct
+from shroff.runtime.values import Fresh, FrozenStruct, showing
 from shroff.streams.log import Counts
 from shroff.web.http.messages import Json, Request
 from shroff.web.http.routes import api
@@ -199,21 +202,21 @@ def look_now(service: Service, period: Period) -> LiveLook:
     return service.board.look(period, service.writer.queue.waiting, service.writer.queue.age_s, leaving)
 
 
-class OutcomeCount(TypedDict):
+class OutcomeCount(msgspec.Struct):
     """The number of decisions with one outcome."""
 
     count: int
     money: str | None
 
 
-class HitRange(TypedDict):
+class HitRange(msgspec.Struct):
     """The typical range of a rule's hits per hour."""
 
     low: int
     high: int
 
 
-class RuleHitCount(TypedDict):
+class RuleHitCount(msgspec.Struct):
     """Statistics of a rule over the last hour."""
 
     rule: str
@@ -223,34 +226,39 @@ class RuleHitCount(TypedDict):
     is_spike: bool
 
 
-LiveStep = TypedDict("LiveStep", {"from": TimeText, "decided": int, "not_approved": int})
-Live = TypedDict(
-    "Live",
-    {
-        "period": str,
-        "from": TimeText,
-        "to": TimeText,
-        "counted_from": int,
-        "is_whole": bool,
-        "came": int,
-        "decided": int,
-        "by_outcome": dict[str, OutcomeCount],
-        "verdicts": dict[str, int],
-        "steps": list[LiveStep],
-        "rules": list[RuleHitCount],
-        "answer_ms": dict[str, float | None],
-        "answer_ms_ever": dict[str, float | None],
-        "events_per_second": float,
-        "waiting": int,
-        "waiting_age_s": float,
-        "quarantined": int,
-        "labels_waiting": int,
-        "outbox": int,
-        "outbox_stuck": int,
-        "outbox_failing": list[str],
-        "cases": NotRequired[CasesOpen],
-    },
-)
+class LiveStep(msgspec.Struct, rename={"start": "from"}):
+    """A step of the period."""
+
+    start: TimeText
+    decided: int
+    not_approved: int
+
+
+class Live(msgspec.Struct, rename={"start": "from", "end": "to"}):
+    """Live figures of a period; `cases` for those who may read cases."""
+
+    period: str
+    start: TimeText
+    end: TimeText
+    counted_from: int
+    is_whole: bool
+    came: int
+    decided: int
+    by_outcome: dict[str, OutcomeCount]
+    verdicts: dict[str, int]
+    steps: list[LiveStep]
+    rules: list[RuleHitCount]
+    answer_ms: Mapping[str, float | None]
+    answer_ms_ever: Mapping[str, float | None]
+    events_per_second: float
+    waiting: int
+    waiting_age_s: float
+    quarantined: int
+    labels_waiting: int
+    outbox: int
+    outbox_stuck: int
+    outbox_failing: list[str]
+    cases: CasesOpen | UnsetType = UNSET
 
 
 async def live(service: Service, request: Request) -> Json[Live]:
@@ -258,7 +266,7 @@ async def live(service: Service, request: Request) -> Json[Live]:
     found, who = await look(service, period_of(request.query_params)), request.who
     answer = document(found)
     if who.may(Right.READ_CASES):
-        answer["cases"] = found.cases
+        answer.cases = found.cases
     return Json(answer)
 
 
@@ -270,46 +278,38 @@ def cases_of(found: LiveLook, who: Who) -> CasesOpen:
 def document(found: LiveLook) -> Live:
     """The figures for programs."""
     figures, answers, counts = found.figures, found.answers, found.counts
-    return {
-        "period": found.period.code,
-        "from": time_text(figures.start_ms),
-        "to": time_text(figures.end_ms),
-        "counted_from": figures.counted_from,
-        "is_whole": figures.is_whole,
-        "came": figures.came,
-        "decided": figures.decided,
-        "by_outcome": {
-            outcome: {"count": count, "money": str(figures.money[outcome]) if outcome in figures.money else None}
+    return showing(
+        Live,
+        figures,
+        found,
+        period=found.period.code,
+        start=time_text(figures.start_ms),
+        end=time_text(figures.end_ms),
+        by_outcome={
+            outcome: OutcomeCount(count, str(figures.money[outcome]) if outcome in figures.money else None)
             for outcome, count in sorted(figures.outcomes.items())
         },
-        "verdicts": dict(sorted(figures.verdicts.items())),
-        "steps": [
-            {"from": time_text(step.start_ms), "decided": step.decided, "not_approved": step.not_approved}
-            for step in figures.steps
-        ],
-        "rules": [
-            {
-                "rule": rule.rule,
-                "hits_1h": rule.hits,
-                "shadow": rule.is_shadow,
-                "usual_1h": None
-                if rule.usual is None
-                else {"low": int(str(rule.usual.lowest)), "high": int(str(rule.usual.highest))},
-                "is_spike": rule.is_spike,
-            }
+        verdicts=dict(sorted(figures.verdicts.items())),
+        steps=[LiveStep(time_text(step.start_ms), step.decided, step.not_approved) for step in figures.steps],
+        rules=[
+            RuleHitCount(
+                rule.rule,
+                rule.hits,
+                rule.is_shadow,
+                None if rule.usual is None else HitRange(int(str(rule.usual.lowest)), int(str(rule.usual.highest))),
+                rule.is_spike,
+            )
             for rule in figures.rules
         ],
-        "answer_ms": dict(answers.now_ms),
-        "answer_ms_ever": dict(answers.ever_ms),
-        "events_per_second": round(answers.rate, 3),
-        "waiting": found.waiting,
-        "waiting_age_s": found.waiting_age_s,
-        "quarantined": counts.refused,
-        "labels_waiting": counts.waiting,
-        "outbox": found.leaving.waiting,
-        "outbox_stuck": found.leaving.failed,
-        "outbox_failing": [state.name for state in found.leaving.failing],
-    }
+        answer_ms=answers.now_ms,
+        answer_ms_ever=answers.ever_ms,
+        events_per_second=round(answers.rate, 3),
+        quarantined=counts.refused,
+        labels_waiting=counts.waiting,
+        outbox=found.leaving.waiting,
+        outbox_stuck=found.leaving.failed,
+        outbox_failing=[state.name for state in found.leaving.failing],
+    )
 
 
 ROUTES = (

@@ -1329,8 +1329,8 @@ public interface Types {
     /** The typical range of a rule's hits per hour. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record HitRange(
-            @JsonProperty("high") Long high,
-            @JsonProperty("low") Long low) {}
+            @JsonProperty("low") Long low,
+            @JsonProperty("high") Long high) {}
 
     /** A value that more keys share than its cap allows: it links none of them. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -1651,35 +1651,37 @@ public interface Types {
     record Lists(
             @JsonProperty("lists") List<ListSummary> lists) {}
 
+    /** Live figures of a period; `cases` for those who may read cases. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Live(
+            @JsonProperty("period") String period,
+            @JsonProperty("from") String from,
+            @JsonProperty("to") String to,
+            @JsonProperty("counted_from") Long countedFrom,
+            @JsonProperty("is_whole") Boolean isWhole,
+            @JsonProperty("came") Long came,
+            @JsonProperty("decided") Long decided,
+            @JsonProperty("by_outcome") Map<String, OutcomeCount> byOutcome,
+            @JsonProperty("verdicts") Map<String, Long> verdicts,
+            @JsonProperty("steps") List<LiveStep> steps,
+            @JsonProperty("rules") List<RuleHitCount> rules,
             @JsonProperty("answer_ms") Map<String, Double> answerMs,
             @JsonProperty("answer_ms_ever") Map<String, Double> answerMsEver,
-            @JsonProperty("by_outcome") Map<String, OutcomeCount> byOutcome,
-            @JsonProperty("came") Long came,
-            @JsonProperty("cases") CasesOpen cases,
-            @JsonProperty("counted_from") Long countedFrom,
-            @JsonProperty("decided") Long decided,
             @JsonProperty("events_per_second") Double eventsPerSecond,
-            @JsonProperty("from") String from,
-            @JsonProperty("is_whole") Boolean isWhole,
+            @JsonProperty("waiting") Long waiting,
+            @JsonProperty("waiting_age_s") Double waitingAgeS,
+            @JsonProperty("quarantined") Long quarantined,
             @JsonProperty("labels_waiting") Long labelsWaiting,
             @JsonProperty("outbox") Long outbox,
-            @JsonProperty("outbox_failing") List<String> outboxFailing,
             @JsonProperty("outbox_stuck") Long outboxStuck,
-            @JsonProperty("period") String period,
-            @JsonProperty("quarantined") Long quarantined,
-            @JsonProperty("rules") List<RuleHitCount> rules,
-            @JsonProperty("steps") List<LiveStep> steps,
-            @JsonProperty("to") String to,
-            @JsonProperty("verdicts") Map<String, Long> verdicts,
-            @JsonProperty("waiting") Long waiting,
-            @JsonProperty("waiting_age_s") Double waitingAgeS) {}
+            @JsonProperty("outbox_failing") List<String> outboxFailing,
+            @JsonProperty("cases") CasesOpen cases) {}
 
+    /** A step of the period. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record LiveStep(
-            @JsonProperty("decided") Long decided,
             @JsonProperty("from") String from,
+            @JsonProperty("decided") Long decided,
             @JsonProperty("not_approved") Long notApproved) {}
 
     /** The process responds. */
@@ -2446,11 +2448,11 @@ public interface Types {
     /** Statistics of a rule over the last hour. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleHitCount(
-            @JsonProperty("hits_1h") Long hits1h,
-            @JsonProperty("is_spike") Boolean isSpike,
             @JsonProperty("rule") String rule,
+            @JsonProperty("hits_1h") Long hits1h,
             @JsonProperty("shadow") Boolean shadow,
-            @JsonProperty("usual_1h") HitRange usual1h) {}
+            @JsonProperty("usual_1h") HitRange usual1h,
+            @JsonProperty("is_spike") Boolean isSpike) {}
 
     /** A page of hits, the newest first. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
