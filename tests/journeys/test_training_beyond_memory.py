@@ -12,7 +12,7 @@ from shroff.errors import StorageError
 from shroff.log.columns.tables import Way
 from shroff.log.later_labels import last_moment
 from shroff.models.learners import column_files
-from shroff.models.learners.column_files import FileColumn
+from shroff.models.learners.column_files import StoredColumn
 from shroff.training.leak_test import difference_of
 from shroff.training.sets import gathered as training_gathered
 from shroff.training.sets.rows import build_set
@@ -50,8 +50,8 @@ def test_a_set_in_a_file_is_the_set_in_memory(bank, tmp_path, monkeypatch):
 
     there = set_of(bank, tmp_path)
 
-    assert all(isinstance(item.values, FileColumn) for item in there.inputs)
-    assert not any(isinstance(item.values, FileColumn) for item in held.inputs)
+    assert all(isinstance(item.values, StoredColumn) for item in there.inputs)
+    assert not any(isinstance(item.values, StoredColumn) for item in held.inputs)
     assert {item.kind for item in held.inputs} == {"number", "category"}
     assert difference_of(there, held) is None
 

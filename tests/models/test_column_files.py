@@ -12,7 +12,7 @@ import xgboost
 
 from shroff.models.evaluation.calibration import Calibration
 from shroff.models.learners import column_files
-from shroff.models.learners.column_files import ColumnsFile, FileColumn, spans
+from shroff.models.learners.column_files import ColumnsFile, StoredColumn, spans
 from shroff.models.learners.learned import LearningPlan
 from shroff.models.learners.learner import columns_for, fit
 from shroff.models.learners.training import loaded
@@ -23,7 +23,7 @@ ROWS = 1_500
 TEXTS = ("AT", "DE", "FR", "NL")
 
 
-def written(folder: Path, values: np.ndarray, places: np.ndarray | None = None) -> FileColumn:
+def written(folder: Path, values: np.ndarray, places: np.ndarray | None = None) -> StoredColumn:
     """A column in a file, its numbers written in three pieces, between two others."""
     file = ColumnsFile(folder, len(values))
     for column, numbers in enumerate((values + 1, values, values + 2)):
@@ -180,7 +180,7 @@ def test_a_set_is_learnt_from_in_less_memory_than_it_has(tmp_path):
     assert learnt(room, "held").returncode != 0, "the limit holds"
 
 
-def in_file(folder: Path, given: Input) -> FileColumn:
+def in_file(folder: Path, given: Input) -> StoredColumn:
     """The same numbers in a file; of a category as a set has them: codes as they came, and what they stand for."""
     if not given.categories:
         return written(folder, given.values[:])

@@ -28,7 +28,7 @@ class _Room:
         Path(path).unlink()
 
 
-class FileColumn(FrozenStruct):
+class StoredColumn(FrozenStruct):
     """A column in a file, some rows of it: an array of numbers where it is indexed, read anew each time.
 
     Cost: what is read is mapped, copied and let go of, so that memory holds what was asked for and no more.
@@ -61,11 +61,11 @@ class FileColumn(FrozenStruct):
         found: Floats = self[:]
         return found if dtype is None else found.astype(dtype)
 
-    def take(self, rows: Ints) -> FileColumn:
+    def take(self, rows: Ints) -> StoredColumn:
         """The same of some of its rows; nothing is read."""
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
 
-    def through(self, places: Floats) -> FileColumn:
+    def through(self, places: Floats) -> StoredColumn:
         """Value of each of its codes; the last of `places` for NaN. Nothing is read."""
         assert self.places is not None, "a column of codes"
         return replace(self, places=coded_by(self.places, places))
@@ -100,17 +100,17 @@ class ColumnsFile:
             written = os.pwrite(self._room.number, data, place)
             data, place = data[written:], place + written
 
-    def column(self, number: int, places: Floats | None = None) -> FileColumn:
+    def column(self, number: int, places: Floats | None = None) -> StoredColumn:
         """A column, all rows of which are written."""
-        return FileColumn(self._room, number * self._stride, self._size, None, places)
+        return StoredColumn(self._room, number * self._stride, self._size, None, places)
 
 
-Values = Floats | FileColumn
+Values = Floats | StoredColumn
 
 
 def some(values: Values, rows: Ints) -> Values:
     """A column at some rows: a copy in memory, or the same file."""
-    return values.take(rows) if isinstance(values, FileColumn) else values[rows]
+    return values.take(rows) if isinstance(values, StoredColumn) else values[rows]
 
 
 def coded_by(codes: Floats, places: Floats) -> Floats:

@@ -17,7 +17,7 @@ from shroff.arrays import Floats, Ints8, count_true
 from shroff.errors import UsageError
 from shroff.models.columns import CATEGORY
 from shroff.models.definitions import learners
-from shroff.models.learners.column_files import FileColumn, Values, coded_by
+from shroff.models.learners.column_files import StoredColumn, Values, coded_by
 from shroff.models.learners.learned import Fitted, Learned, LearningPlan, TrainingRows
 from shroff.models.model import InputColumn
 from shroff.models.sets import FRAUD, GENUINE, Input
@@ -131,7 +131,7 @@ def _column(known: InputColumn, given: Input) -> Values:
         return given.values
     place = {text: float(code) for code, text in enumerate(known.categories)}
     places = np.array([*(place.get(text, np.nan) for text in given.categories), np.nan])
-    return given.values.through(places) if isinstance(given.values, FileColumn) else coded_by(given.values, places)
+    return given.values.through(places) if isinstance(given.values, StoredColumn) else coded_by(given.values, places)
 
 
 def remarks_of(inputs: Sequence[Input], known: Sequence[InputColumn], stop: int) -> list[str]:
