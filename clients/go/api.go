@@ -2587,11 +2587,11 @@ type SilenceRequest struct {
 // SinkHealth: The progress of a sink: `through` is null before the first delivery, `trouble` while rows are
 // accepted.
 type SinkHealth struct {
-	Kind    string  `json:"kind"`
-	Lag     int64   `json:"lag"`
 	Name    string  `json:"name"`
-	Stuck   int64   `json:"stuck"`
+	Kind    string  `json:"kind"`
 	Through *int64  `json:"through"`
+	Lag     int64   `json:"lag"`
+	Stuck   int64   `json:"stuck"`
 	Trouble *string `json:"trouble"`
 }
 

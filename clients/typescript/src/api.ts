@@ -2719,11 +2719,11 @@ export interface SilenceRequest {
 
 /** The progress of a sink: `through` is null before the first delivery, `trouble` while rows are accepted. */
 export interface SinkHealth {
-  kind: string;
-  lag: number;
   name: string;
-  stuck: number;
+  kind: string;
   through: number | null;
+  lag: number;
+  stuck: number;
   trouble: string | null;
 }
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from operator import attrgetter
 
-import msgspec
 import numpy as np
 
 from shroff.arrays import NO_INTS, Bools, Floats, Ints, count_true
@@ -19,6 +18,7 @@ from shroff.models.evaluation.intervals import BLOCKS_MIN, HIGH, LOW, drawings
 from shroff.models.evaluation.metrics import DECLINE, REVIEW
 from shroff.project.policy import OUTCOMES, Policy
 from shroff.rules.definitions import Rule
+from shroff.runtime.values import showing
 from shroff.training.sets.labels import FRAUD_LABEL, GENUINE_LABEL, LABELS, NO_LABEL, UNCLEAR_LABEL, Codes
 from shroff.training.sets.rows import exact_sums
 
@@ -61,11 +61,10 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
             if other != rule.id and (count := len(np.intersect1d(found.rows, theirs.rows, assume_unique=True)))
         }
         tallies.append(
-            ReportRule(
-                **msgspec.structs.asdict(_hits(judged, found.rows, money)),
-                id=rule.id,
-                on=rule.on,
-                effect=rule.effect,
+            showing(
+                ReportRule,
+                _hits(judged, found.rows, money),
+                rule,
                 shadow=rule.is_shadow,
                 kept=rule.id in kept,
                 effective=count_true(found.effective),

@@ -59,10 +59,9 @@ def _text(found: Explained, durations: Collection[str]) -> str:
         (reason["code"], reason["effect"], told.get(reason["code"], reason["text"])) for reason in document["reasons"]
     ]
     model = found.explanation.model
-    if model is None:
-        parts.append("Reasons\n" + (table(reasons) if reasons else "  No rule hit."))
-    else:
-        parts.append("Reasons of rules\n" + (table(reasons) if reasons else "  No rule hit."))
+    head = "Reasons" if model is None else "Reasons of rules"
+    parts.append(f"{head}\n{table(reasons) if reasons else '  No rule hit.'}")
+    if model is not None:
         parts += [_model(model, found.reasons), _policy(model)]
     lines = found.explanation.features
     if lines:

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.json import encode as to_json
 
 from shroff.events.event import TimeText, time_text
-from shroff.runtime.values import replace
+from shroff.runtime.values import replace, showing
 from shroff.streams.log import PENDING, FlagRow, LogReader, StuckRow
 from shroff.streams.sink import Outgoing
 
@@ -121,14 +121,9 @@ def parts(rows: Sequence[Outgoing], upto: int, places_max: int) -> Iterator[Part
 
 def outgoing(row: StuckRow) -> Outgoing:
     """A row that is stuck, to be tried again."""
-    return Outgoing(row.seq, row.number, row.kind, row.event, row.id, row.outcome, row.body, row.fields)
+    return showing(Outgoing, row, fields=row.fields)
 
 
 def stuck(sink: str, row: Outgoing, reason: str, at_ms: int) -> StuckRow:
     """A row that was refused for the first time."""
-    return StuckRow(
-        *(sink, row.seq, row.number, row.kind, row.event, row.id, row.outcome, row.body, row.fields),
-        reason=reason,
-        attempts=1,
-        at_ms=at_ms,
-    )
+    return showing(StuckRow, row, sink=sink, reason=reason, attempts=1, at_ms=at_ms)

@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from shroff.errors import UsageError, nearest
 from shroff.plugins.operations import OperationAnswer, many
 from shroff.plugins.project import filled, read_sql, unset
+from shroff.plugins.values import showing
 
 if TYPE_CHECKING:
     from shroff.plugins.project import Project, ProjectContext
@@ -102,7 +103,7 @@ def export(
     lines += [
         f"  {name}: {many(done.rows[name], 'row')} in {many(done.files[name], 'file')}" for name in sorted(done.rows)
     ]
-    answer = WarehouseExport(out=str(out), format=format_, manifests=done.manifests, files=done.files, rows=done.rows)
+    answer = showing(WarehouseExport, done, out=str(out), format=format_)
     if load is not None:
         answer.loaded = load_warehouse(project.context, done, format_, load, endpoint or "")
         count = sum(answer.loaded.values())

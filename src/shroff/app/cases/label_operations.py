@@ -350,9 +350,8 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
     together, curve = found.together, found.together.maturity
     return LabelsTogether.of(
         found,
+        together,
         counted_from=found.counted_after + 1,
-        counted_to=found.counted_to,
-        events=together.events,
         in_force=dict(sorted(together.in_force.items())),
         came=[
             LabelsOfSource(came.source, dict(sorted(came.verdicts.items())), time_text_or_none(came.newest_ms))

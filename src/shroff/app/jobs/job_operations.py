@@ -304,19 +304,15 @@ def list_schedules(jobs: ProjectJobs, request: ListSchedules) -> ScheduleList:
 
 def _schedule(state: ScheduleState) -> ScheduleDocument:
     schedule = state.schedule
-    return ScheduleDocument(
-        schedule.name,
-        schedule.kind,
-        schedule.cron,
-        schedule.zone,
-        from_json(schedule.params),
-        schedule.catch_up,
-        schedule.overlap,
-        schedule.timeout_ms // 1_000,
-        schedule.retries,
-        state.is_paused,
-        state.next_ms,
-        None if state.last is None else document_of(state.last),
+    return showing(
+        ScheduleDocument,
+        schedule,
+        schedule=schedule.name,
+        params=from_json(schedule.params),
+        timeout_s=schedule.timeout_ms // 1_000,
+        paused=state.is_paused,
+        next_at_ms=state.next_ms,
+        last=None if state.last is None else document_of(state.last),
     )
 
 

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypedDict
 
+import msgspec
+
 from shroff.errors import StorageError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.monitoring.doctor import NOTE, WRONG, EarlierFindings, Finding
 from shroff.monitoring.drift_record import DriftLook, DriftRecord, read_record
 from shroff.people.access import Right
-from shroff.runtime.values import Fresh, FrozenStruct
+from shroff.runtime.values import Fresh, FrozenStruct, showing
 from shroff.web.api.operator_alerts import FiringAlert
 from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Json, Request
@@ -154,7 +156,7 @@ def _worst_first(finding: Finding) -> tuple[int, int]:
     return _ORDER.get(finding.state, 2), 0 if kind in _HARM_FIRST else 2 if kind in _HARM_LAST else 1
 
 
-class SinkHealth(TypedDict):
+class SinkHealth(msgspec.Struct):
     """The progress of a sink: `through` is null before the first delivery, `trouble` while rows are accepted."""
 
     name: str
@@ -190,14 +192,7 @@ async def health(service: Service, request: Request) -> Json[Health]:
             "ready": service.is_ready,
             "findings": list(found.findings),
             "sinks": [
-                {
-                    "name": sink.name,
-                    "kind": sink.kind,
-                    "through": sink.through,
-                    "lag": sink.lag,
-                    "stuck": sink.stuck,
-                    "trouble": None if sink.trouble is None else sink.trouble.words,
-                }
+                showing(SinkHealth, sink, trouble=None if sink.trouble is None else sink.trouble.words)
                 for sink in leaving.states
             ],
             "drift": found.drift.looks,

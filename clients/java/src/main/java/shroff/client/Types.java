@@ -2668,11 +2668,11 @@ public interface Types {
     /** The progress of a sink: `through` is null before the first delivery, `trouble` while rows are accepted. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record SinkHealth(
-            @JsonProperty("kind") String kind,
-            @JsonProperty("lag") Long lag,
             @JsonProperty("name") String name,
-            @JsonProperty("stuck") Long stuck,
+            @JsonProperty("kind") String kind,
             @JsonProperty("through") Long through,
+            @JsonProperty("lag") Long lag,
+            @JsonProperty("stuck") Long stuck,
             @JsonProperty("trouble") String trouble) {}
 
     /**
