@@ -7,12 +7,13 @@ import pytest
 from shroff.app.cases.case_answers import case_of
 from shroff.app.cases.case_operations import ShowCases
 from shroff.cases import case_actions, case_queries, dispositions, filters
-from shroff.cases.case import CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter
+from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter
 from shroff.cases.case_service import CaseChangedError
 from shroff.cases.timers import carry_out
 from shroff.engine.exploration import SAMPLED
 from shroff.errors import DefinitionError, UsageError
 from shroff.language.values import DAY_MS
+from shroff.log.flags import FeedLabel
 from tests.support.cased import ANN, BEN, NoticeServices, alert, services
 from tests.support.log_rows import NOW_MS
 from tests.support.telling import FILES, Bank, payment
@@ -179,6 +180,21 @@ ROUTES = """
     huge: { when: this.amount > 1000 and score is missing }
     never: { when: this.zone == 'x', rules: [ring] }
 """
+
+
+def test_a_label_of_another_analyst_leaves_a_case_to_whoever_has_it(tmp_path):
+    with services(tmp_path, queues=QUEUES, teams=TEAMS) as at:
+        at.raised(alert(1, "a", queue="closed"), alert(2, "b"), alert(3, "c"), alert(4, "d", queue="large"))
+        case_actions.claim(at.desk, BEN, 2)
+        at.heard(labels=[FeedLabel("fraud", "analyst", NOW_MS + 1, 4 + of, f"payment/p-{of}") for of in (1, 2, 3, 4)])
+
+        assert [case.state for case in at.cases()] == [OPEN, CLAIMED, CLOSED, CLOSED]
+        assert [(of.label, of.verdict) for number in (1, 2) for of in at.alerts(number)] == [("fraud", "")] * 2
+        done = dispositions.decide(at.desk, BEN, 2, "genuine")
+        case = dispositions.undo(at.desk, BEN, done.undo).restored[0]
+        assert (case.state, case.assignee) == (CLAIMED, BEN.id)
+        at.heard(labels=[FeedLabel("fraud", "chargeback", NOW_MS + 1, 8 + of, f"payment/p-{of}") for of in (1, 2)])
+        assert [case.state for case in at.cases()] == [CLOSED] * 4, "a stronger source closes them all the same"
 
 
 def test_a_case_goes_to_the_first_queue_that_takes_its_event(tmp_path):

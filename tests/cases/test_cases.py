@@ -136,6 +136,52 @@ def test_what_lapsed_is_free_for_claim_next_at_once(tmp_path):
         assert found.assignee == BEN.id
 
 
+@pytest.mark.parametrize("change", [{"is_disabled": True}, {"role": Role.VIEWER}, None])
+def test_cases_of_who_may_not_work_on_them_any_more_go_back_to_the_queue(tmp_path, change):
+    with services(tmp_path) as at:
+        at.raised(*(alert(seq, f"c-{seq}") for seq in range(1, 6)))
+        case_actions.assign(at.desk, ANN, 1, "ben")
+        case_actions.claim(at.desk, BEN, 2)
+        dispositions.snooze(at.desk, ANN, 3, NOW_MS + MINUTE_MS)
+        case_actions.assign(at.desk, ANN, 3, "ben")
+        case_actions.escalate(at.desk, ANN, 4, "hard", to="ben")
+        case_actions.assign(at.desk, ANN, 5, "ann")
+        case_actions.claim(at.desk, BEN, 5)
+        with at.people.change() as people:
+            ben = people.user_named("ben")
+            people.remove_user(ben.number) if change is None else people.put_user(replace(ben, **change))
+        carry_out(at.desk)
+
+        assert [(case.state, case.assignee) for case in at.cases()] == [
+            (OPEN, ""),
+            (OPEN, ""),
+            (SNOOZED, ""),
+            (ESCALATED, ""),
+            (OPEN, ANN.id),
+        ]
+        assert [row.name for row in case_queries.detail(at.desk, ANN, 2).history] == ["Ben", "shroff"]
+        assert at.acts()[-5:] == ["case.assign"] * 5
+        assert carry_out(at.desk) == 0, "each once"
+        case_actions.claim(at.desk, ANN, 5)
+        assert case_actions.release(at.desk, ANN, 5).assignee == "", "it was hers to give back"
+        at.now_ms += MINUTE_MS
+        carry_out(at.desk)
+        assert (at.case(3).state, at.case(3).assignee) == (OPEN, ""), "nor does it come back with the end of a snooze"
+
+
+def test_a_case_of_who_has_left_is_given_as_the_next_one(tmp_path):
+    with services(tmp_path) as at:
+        at.raised(alert(1))
+        case_actions.assign(at.desk, ANN, 1, "ben")
+        assert case_actions.claim_next(at.desk, ANN) is None
+        with at.people.change() as change:
+            change.remove_user(change.user_named("ben").number)
+
+        found = case_actions.claim_next(at.desk, ANN)
+        assert found is not None
+        assert found.assignee == ANN.id
+
+
 @pytest.mark.slow
 def test_releasing_assigning_and_escalating_change_who_has_it(tmp_path):
     with services(tmp_path) as at:
@@ -215,6 +261,8 @@ def test_an_event_of_no_case_is_answered_like_those_of_cases(tmp_path):
     with services(tmp_path) as at:
         undone = dispositions.answer_event(at.desk, ANN, "payment", "p-1", "fraud", also=SideEffects(refund=500))
         assert dispositions.undo(at.desk, ANN, undone.undo).restored == []
+        row = next(iter(rows_of(at.people, AuditFilter(subject="payment/p-1"))))
+        assert (row.who, row.action, row.before) == (ANN.id, "label.undo", '{"verdict":"fraud"}')
         dispositions.answer_event(at.desk, ANN, "payment", "p-2", "fraud", also=SideEffects(refund=500))
         at.now_ms += 8_000
         carry_out(at.desk)
@@ -644,10 +692,12 @@ def test_many_are_claimed_and_snoozed(tmp_path):
 
 @pytest.mark.parametrize("by_macro", [False, True])
 def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path, by_macro):
-    macros = {"sure": {"verdict": "fraud", "note": "it is fraud"}, "later": {"note": "calls back", "tags": ["phone"]}}
+    sure = {"verdict": "fraud", "note": "it is fraud", "tags": ["stolen", "atm"]}
+    macros = {"sure": sure, "later": {"note": "calls back", "tags": ["phone"]}}
     with services(tmp_path, second_look=1.0, macros=macros) as at:
         at.raised(alert(1))
         if by_macro:
+            case_actions.tag(at.desk, ANN, 1, "abroad atm")
             dispositions.run_macro(at.desk, ANN, 1, "sure")
         else:
             dispositions.decide(at.desk, ANN, 1, "fraud")
@@ -657,7 +707,8 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
         found = case_queries.detail(at.desk, BEN, 1)
         assert (found.case.first_by, found.case.first_verdict, found.alerts[0].decided_by) == ("", "", "")
         assert "fraud" not in str(found)
-        assert "sure" not in str(found.history)
+        assert "sure" not in str(found)
+        assert "stolen" not in str(found), "the tags of a macro are part of the answer"
         assert case_queries.hidden(at.desk, ["payment/p-1", "payment/p-2"]) == {"payment/p-1"}
         for who in (ANN, replace(BEN, kind="key", id="key-abc")):  # Ann may have made the key
             assert case_actions.claim_next(at.desk, who) is None
@@ -678,6 +729,7 @@ def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(
         looks = case_queries.capacity(at.desk, BEN).second_looks
         assert (at.case().state, at.case().verdict, at.case().first_verdict) == (CLOSED, "genuine", "fraud")
         assert (looks.decided, looks.agreed, looks.rate) == (1, 0, 0.0)
+        assert at.case().tags == (" abroad phone atm stolen " if by_macro else " phone ")
         assert [label[1] for label in at.labels()] == ["fraud", "genuine"]
 
 

@@ -65,7 +65,8 @@ class NoticeServices:
         """Alerts came, with labels; gives the cases that opened."""
         with self.desk.store.change() as change:
             upto = max(label.seq for label in (*alerts, *labels))
-            return take_in(change, alerts, labels, self.now_ms, upto, change.place()[1])
+            closed = self.desk.settings.foreign("", closed=True)
+            return take_in(change, alerts, labels, self.now_ms, upto, change.place()[1], closed)
 
     def denied(self, seq: int, of: int, known_ms: int | None = None) -> list[CaseOpening]:
         """At a place a customer said that it was not them, of the event `payment/p-OF`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 from shroff.cases.alert_groups import gather
@@ -45,13 +45,20 @@ class CaseOpening(FrozenStruct):
 
 
 def take_in(
-    change: CaseChange, alerts: Sequence[Alert], labels: Sequence[FeedLabel], now_ms: int, upto: int, last_case: int
+    change: CaseChange,
+    alerts: Sequence[Alert],
+    labels: Sequence[FeedLabel],
+    now_ms: int,
+    upto: int,
+    last_case: int,
+    closed: Collection[str],
 ) -> list[CaseOpening]:
     """Gather alerts and hear labels, in the order of the log; gives the cases that opened.
 
     Args:
         upto: The place up to which that was read.
         last_case: The number of the newest case.
+        closed: Queues whose cases only their teams answer.
     """
     open_cases = change.open_about({alert.about for alert in alerts})
     snoozed = [open_case for open_case in open_cases.values() if open_case.state == SNOOZED]
@@ -61,7 +68,7 @@ def take_in(
     change.put_cases(gathered.changed)
     change.add_alerts(gathered.alerts)
     change.add_history(gathered.happened)
-    reopened = write_labels(change, labels)
+    reopened = write_labels(change, labels, closed)
     change.put_place(upto, gathered.last_case)
     first: dict[int, Alert] = {}
     for alert in gathered.alerts:
@@ -105,6 +112,7 @@ class AlertConsumer:
         recent: RecentDecisions | None = None,
     ) -> None:
         self._log, self._store, self._now_ms, self._tells = log, store, now_ms, tells
+        self._closed = settings.foreign("", closed=True)
         self._raiser = AlertRules(log, settings, money_places, recent)
         self._kept: int | None = None  # as the store has it
         self._seen = self._last = 0  # of the log, the end when it was last looked at
@@ -156,7 +164,8 @@ class AlertConsumer:
         with self._store.change() as change:
             place, last_case = change.place()
             if place == self._kept:
-                for opening in take_in(change, raised, found.labels, self._now_ms(), end, last_case):
+                now_ms = self._now_ms()
+                for opening in take_in(change, raised, found.labels, now_ms, end, last_case, self._closed):
                     self._tell(change, opening)
         is_ours = place == self._kept
         self._kept = self._seen = end if is_ours else place

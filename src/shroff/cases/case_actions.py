@@ -25,7 +25,15 @@ from shroff.cases.case import (
     words_of,
 )
 from shroff.cases.case_history import ALL, past_of
-from shroff.cases.case_service import ANOTHER, CaseChangedError, CaseService, CaseTransaction, NoFileError, text_of
+from shroff.cases.case_service import (
+    ANOTHER,
+    CLOCK,
+    CaseChangedError,
+    CaseService,
+    CaseTransaction,
+    NoFileError,
+    text_of,
+)
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.filters import LARGEST
 from shroff.cases.pending_changes import withdraw
@@ -95,13 +103,17 @@ def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
 
 
 def free_lapsed(hand: CaseTransaction) -> int:
-    """Reopen cases whose lock or snooze has expired. No user did it, so the version stays.
+    """Reopen cases whose lock or snooze has expired, and take cases from users who may not work on them any more.
 
-    What was escalated is so again, and what was assigned to somebody is theirs still.
+    What was escalated is so again, and what was assigned to somebody is theirs still. The end of a lock or a snooze
+    leaves the version as it is: no user did it.
     """
-    lapsed = hand.change.lapsed(hand.now_ms)
+    lapsed, abandoned = hand.change.lapsed(hand.now_ms), hand.change.abandoned()
     hand.change.put_cases([replace(case, **past_of(hand.change, case).freed) for case in lapsed])
-    return len(lapsed)
+    for case in abandoned:
+        past = past_of(hand.change, case).given_back_by(case.assignee)
+        _given(replace(hand, who=CLOCK), case, past.assignee, past.assignee_name)
+    return len(lapsed) + len(abandoned)
 
 
 def release(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
@@ -131,6 +143,11 @@ def _assigned(hand: CaseTransaction, case: Case, to: str) -> Case:
     id_, name = _assignee(hand.change.people, to)
     if case.is_barred(id_):
         raise UsageError(ANOTHER.format(case.number))
+    return _given(hand, case, id_, name)
+
+
+def _given(hand: CaseTransaction, case: Case, id_: str, name: str) -> Case:
+    """A case that is now assigned to somebody, or to nobody by an empty id."""
     state = past_of(hand.change, case).state if case.state == CLAIMED else case.state
     return hand.put(case, "assigned", name, state=state, assignee=id_, assignee_name=name, lock_ms=None)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shroff.cases.case import CLOSED, ESCALATED, OPEN, Case, Happened
+from shroff.cases.case import CLOSED, ESCALATED, OPEN, SECOND, Case, Happened
 from shroff.json_types import JsonObject
 from shroff.runtime.values import FrozenStruct, replace
 
@@ -62,6 +62,15 @@ class CaseHistory(FrozenStruct):
 def past_of(look: CaseReader, case: Case, event: str = "") -> CaseHistory:
     """State of a case and of one of its events, as labels name it. Cost: a pass over its history."""
     return told_by(look.history(case.number, ALL), event)
+
+
+def set_aside(look: CaseReader, case: Case) -> list[str]:
+    """Tags that came with the answer of which a case waits for a second look, and which its end puts back."""
+    if case.look != SECOND:
+        return []
+    began = next(row for row in reversed(look.history(case.number, ALL)) if row.what == SECOND_LOOK)
+    tags: list[str] = _DECODED.decode(began.more).get("tags", [])
+    return tags
 
 
 def told_by(history: Iterable[Happened], event: str = "") -> CaseHistory:

@@ -237,7 +237,8 @@ def _blind(found: Detail) -> Detail:
     begun = max((at for at, what in enumerate(words) if what == SECOND_LOOK), default=0)
     macros = [at for at, what in enumerate(words[:begun]) if what == "macro"]
     unseen = {*macros, *(at + 1 for at in macros if words[at + 1] == "note")}
-    history = [row for at, row in enumerate(found.history) if row.what not in _HIDDEN and at not in unseen]
+    rows = [row for at, row in enumerate(found.history) if row.what not in _HIDDEN and at not in unseen]
+    history = [replace(row, more="{}") if row.what == SECOND_LOOK else row for row in rows]
     return Detail(shown(found.case), [blind(alert) for alert in found.alerts], history, found.files)
 
 

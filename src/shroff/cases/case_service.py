@@ -15,7 +15,7 @@ from shroff.errors import RefusalError, UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import day_at, day_start_ms
-from shroff.people.access import Right, Role, Who
+from shroff.people.access import RIGHTS, Right, Role, Who
 from shroff.people.audit import Act, Seal
 from shroff.people.sql import Change
 from shroff.people.store import PeopleStore
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 TEXT_MAX = 4_000  # characters of a note or a reason
 UNDO_MS = 8_000  # for which something can be undone
+CLOCK = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])  # who does what is due
 _TAG = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")  # a version, and the newest alert
 
 

@@ -23,7 +23,7 @@ from shroff.cases.case import (
     words_of,
 )
 from shroff.cases.case_actions import FREED, claimed
-from shroff.cases.case_history import ALL
+from shroff.cases.case_history import ALL, set_aside
 from shroff.cases.case_service import (
     UNDO_MS,
     CaseChangedError,
@@ -251,7 +251,10 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
             if now is None or now.version != undoable.version:
                 left.append(undoable)
             else:
-                restored.append(_restored(hand, now, undoable))
+                restored.append(_restored(desk, hand, now, undoable))
+        for event, id_ in body.events:
+            act = Act(who, "label.undo", f"{event}/{id_}", {"verdict": body.verdict}, None)
+            hand.change.people.audit(act, hand.now_ms)
         hand.change.end_pending(number)
         if left and pending.kind == "decide":  # somebody has gone on with it: what was decided is written
             body.cases = left
@@ -260,7 +263,7 @@ def undo(desk: CaseService, who: Who, number: int, case: int = 0) -> Undone:
         return Undone(restored, list(hand.change.cases([undoable.case for undoable in left]).values()), listed)
 
 
-def _restored(hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
+def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
     """The case as before, with later alerts: amounts and times are those of all unanswered alerts."""
     answered = set(undoable.alerts)
     alerts = hand.change.alerts(case.number, ALL)
@@ -270,7 +273,7 @@ def _restored(hand: CaseTransaction, case: Case, undoable: Undoable) -> Case:
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
     now = hand.put(case, "undone", "", **{**undoable.before, "stake": counted.stake, "due_ms": counted.due_ms})
     follow(hand.change, hand.who, now, undoable.version - 1)
-    return settle_again(hand.change, now, answered)
+    return settle_again(hand.change, now, answered, desk.settings.foreign("", closed=True))
 
 
 # ---- below: one case
@@ -305,8 +308,10 @@ def _decided(
                 f"Case {number} closes once its checklist is done; tick {', '.join(lacking)} first: "
                 f"shroff cases check {number} {lacking[0]}"
             )
+        tags = [*changes.get("tags", case.tags).split(), *set_aside(hand.change, case)]
         changes |= {
             **FREED,
+            "tags": words_of(tags),
             "state": CLOSED,
             "snoozed_ms": None,
             "verdict": verdict if not event else _whole(alerts),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from shroff.cases.alert_groups import recounted
-from shroff.cases.case import CLOSED, DISPUTED, FRAUD, SECOND, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
+from shroff.cases.case import CLAIMED, CLOSED, DISPUTED, FRAUD, SECOND, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
 from shroff.cases.case_actions import FREED, OPENED
 from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.engine.exploration import SAMPLED
@@ -56,9 +56,12 @@ def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Ale
     return Followed(heard, denials)
 
 
-def write_labels(change: CaseChange, labels: Sequence[FeedLabel]) -> list[Reopened]:
+def write_labels(change: CaseChange, labels: Sequence[FeedLabel], closed: Collection[str]) -> list[Reopened]:
     """Note labels at the alerts of their events, close the cases that are settled by them, and open those again about
     whose answer a customer says otherwise.
+
+    Args:
+        closed: Queues whose cases only their teams answer.
     """
     if not labels:
         return []
@@ -78,7 +81,7 @@ def write_labels(change: CaseChange, labels: Sequence[FeedLabel]) -> list[Reopen
                 for denial in denied.get(alert.case, ())
                 if denial.event == label.event and denial.seq not in raised
             ]
-            heard_it.append(_labelled(change, alert, cases[alert.case], label, anew))
+            heard_it.append(_labelled(change, alert, cases[alert.case], label, anew, closed))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
     return [
@@ -88,17 +91,18 @@ def write_labels(change: CaseChange, labels: Sequence[FeedLabel]) -> list[Reopen
     ]
 
 
-def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, str]]) -> Case:
+def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, str]], closed: Collection[str]) -> Case:
     """Let labels settle what they found answered, after that answer was taken back; gives the case as it is then.
 
     Args:
         places: The alerts whose answer it was.
+        closed: As for `write_labels`.
     """
     settled = [
         replace(alert, verdict=alert.label)
         for alert in change.alerts(case.number, ALL)
         if alert.place in places and alert.label in _SETTLING and alert.label_source != CUSTOMER
-        if _settles(change, case, alert.named, alert.label_source, alert.label_ms or 0, ())
+        if _settles(change, case, alert.named, alert.label_source, alert.label_ms or 0, (), closed)
     ]
     if not settled:
         return case
@@ -106,7 +110,14 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
     return _follow_up(change, case, ())
 
 
-def _labelled(change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel]) -> Alert:
+def _labelled(
+    change: CaseChange,
+    alert: Alert,
+    case: Case,
+    label: FeedLabel,
+    denials: Sequence[FeedLabel],
+    closed: Collection[str],
+) -> Alert:
     """An alert that hears a label of its event, after denials of that event."""
     known_ms = alert.label_ms
     if known_ms is None or label.takes_over(VerdictInForce(alert.label, alert.label_source, known_ms)):
@@ -116,14 +127,20 @@ def _labelled(change: CaseChange, alert: Alert, case: Case, label: FeedLabel, de
     if (
         label.verdict in _SETTLING
         and not alert.verdict
-        and _settles(change, case, label.event, label.source, label.known_at_ms, denials)
+        and _settles(change, case, label.event, label.source, label.known_at_ms, denials, closed)
     ):
         return replace(alert, verdict=label.verdict)
     return alert
 
 
 def _settles(
-    change: CaseChange, case: Case, event: str, source: str, known_ms: int, denials: Sequence[FeedLabel]
+    change: CaseChange,
+    case: Case,
+    event: str,
+    source: str,
+    known_ms: int,
+    denials: Sequence[FeedLabel],
+    closed: Collection[str],
 ) -> bool:
     """Whether a label that became known at a moment settles an open alert about an event: nobody asked for a new answer
     about it since. Whatever else was done with the case changes nothing; its history is read only where something was.
@@ -131,6 +148,8 @@ def _settles(
     Args:
         denials: Those of this event that the history does not have yet.
     """
+    if source == ANALYST and (case.state == CLAIMED or case.queue in closed):  # whoever has it answers it
+        return False
     if case.rule == SAMPLED and source != ANALYST:  # reported frauds without an answer would be missing from the rate
         return False
     if case.look == SECOND or (case.look == DISPUTED and source == ANALYST):  # who answers it is not free

@@ -17,8 +17,10 @@ from sqlalchemy import (
     Executable,
     Select,
     Table,
+    Text,
     and_,
     bindparam,
+    cast,
     exists,
     func,
     literal,
@@ -63,7 +65,9 @@ from shroff.cases.filters import LARGEST
 from shroff.cases.sql_tables import CaseTables
 from shroff.engine.exploration import SAMPLED
 from shroff.language.values import DAY_MS
-from shroff.people.sql import parts_of
+from shroff.people.access import RIGHTS, Right, Role
+from shroff.people.sql import parts_of, tables
+from shroff.people.store import User
 from shroff.runtime.texts import escaped
 from shroff.runtime.values import replace
 
@@ -320,6 +324,17 @@ class CaseReader(CaseFigures):
         )
         asked = select(table).where(is_over).order_by(table.c.number).limit(limit)
         return [Case(*row) for row in _rows(self._connection, asked)]
+
+    def abandoned(self, limit: int = 100) -> list[Case]:
+        """Cases of users who may not work on them any more: they were disabled or removed, or have another role."""
+        table, users = self._tables.cases, tables()[User]
+        roles = [role for role in Role if Right.WORK_CASES in RIGHTS[role]]
+        able = select(literal("user-") + cast(users.c.number, Text)).where(
+            users.c.is_disabled == 0, users.c.role.in_(roles)
+        )
+        is_users = and_(table.c.assignee > "", table.c.assignee.startswith("user-"))  # the first finds the index
+        asked = select(table).where(is_users, table.c.state.in_(UNCLOSED), table.c.assignee.not_in(able))
+        return [Case(*row) for row in _rows(self._connection, asked.order_by(table.c.number).limit(limit))]
 
     def untouched(self, mark: str, until_ms: int, limit: int = 100) -> list[Case]:
         """Open cases with the mark of a rule that closes them, without history, label or event after a moment."""

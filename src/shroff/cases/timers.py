@@ -10,7 +10,7 @@ from shroff.cases.alert_groups import recounted
 from shroff.cases.case import CHECKED, CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending, words_of
 from shroff.cases.case_actions import FREED, OPENED, free_lapsed
 from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
-from shroff.cases.case_service import CaseService, CaseTransaction, NotesEscalations
+from shroff.cases.case_service import CLOCK, CaseService, CaseTransaction, NotesEscalations
 from shroff.cases.pending_changes import Body, body_of
 from shroff.errors import UsageError
 from shroff.events.definitions import ANALYST
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 AT_ONCE = 20  # of what is due in one transaction
 SOURCE = "cases"
 SHOWN = 20  # events that the record names
-CLOCK = Who("program", "shroff", "shroff", Role.SERVICE, RIGHTS[Role.SERVICE])
 OF_RULES = 0  # the number under which stands what became of rules that close cases: no case has it
 APPROVED, STOPPED = "approve", "stop"  # what became of one: `words` is its mark
 _STEPS = 1 << 32
@@ -56,7 +55,7 @@ def carry_out(desk: CaseService) -> int:
 def _part(desk: CaseService) -> int:
     now_ms = desk.now_ms()
     with desk.store.look() as look:
-        if not look.due(now_ms, 1) and not look.lapsed(now_ms, 1):
+        if not (look.due(now_ms, 1) or look.lapsed(now_ms, 1) or look.abandoned(1)):
             return 0
     with desk.store.change() as change:
         due, names = change.due(now_ms, AT_ONCE), _shown_names(change)
@@ -154,7 +153,10 @@ def _draw(desk: CaseService, change: CaseChange, body: Body, now_ms: int) -> Non
     ]
     if all(able.difference(hands(case.closed_by)) for case in drawn):
         for case in drawn:
+            given = [row.words for row in change.history(case.number, ALL) if row.what == "macro"]
+            tags = {tag for name in given for tag in desk.settings.macros.get(name, {}).get("tags", ())}
             first: JsonObject = {
+                "tags": words_of(tag for tag in case.tags.split() if tag not in tags),
                 "first_by": " ".join(hands(case.closed_by)),
                 "first_verdict": case.verdict,
                 "look": SECOND,
@@ -184,7 +186,8 @@ def _dispute(desk: CaseService, change: CaseChange, case: Case, now_ms: int) -> 
 def _again(
     desk: CaseService, change: CaseChange, case: Case, now_ms: int, what: str, words: str = "", **changes: Any
 ) -> None:
-    """Open a case for another answer. Earlier answers stay with its alerts, hidden during a second look.
+    """Open a case for another answer. Earlier answers stay with its alerts, hidden during a second look; tags that it
+    loses for that time stand in its history.
 
     Its time begins anew: whoever answers it has as long as for a case that has just opened.
     """
@@ -194,7 +197,9 @@ def _again(
     by = {"changed_by": CLOCK.id, "changed_name": what.replace("_", " "), "changed_ms": now_ms}
     again = replace(recounted(case, alerts), **{**OPENED, **FREED, **by, **changes}, version=case.version + 1)
     change.put_cases([again])
-    CaseTransaction(change, CLOCK, now_ms).happened(case.number, what, words)
+    hidden = [tag for tag in case.tags.split() if tag not in again.tags.split()]
+    more = {"tags": hidden} if hidden else None
+    CaseTransaction(change, CLOCK, now_ms).happened(case.number, what, words, more)
 
 
 # ---- rules that close cases

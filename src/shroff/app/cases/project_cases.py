@@ -72,7 +72,7 @@ class ProjectCases(ProjectPart):
         Cost: a look at each open case about a key of the table, which a follower pays once, where it has caught up.
         """
         from shroff.cases.case_actions import join
-        from shroff.cases.timers import CLOCK
+        from shroff.cases.case_service import CLOCK
         from shroff.log.active_files import followed
         from shroff.project.table_files import table_file
 
