@@ -62,8 +62,8 @@ async def send(browser: Browser, path: str, **form: str) -> Answered:
     return await browser.post(path, {"csrf": await browser.csrf(), **form})
 
 
-async def call(browser: Browser, method: str, path: str, body: object = None) -> Answered:
-    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*"}
+async def call(browser: Browser, method: str, path: str, body: object = None, **more: str) -> Answered:
+    headers = {"x-csrf-token": await browser.csrf(), "content-type": "application/json", "accept": "*/*", **more}
     return await browser.send(method, path, b"" if body is None else msgspec.json.encode(body), headers)
 
 
@@ -286,10 +286,18 @@ def test_programs_change_lists_as_people_do(bank):
         entry = {"value": "c/9", "note": "n", "expires_at": "2027-01-01T00:00:00Z"}
         added = (await call(browser, "POST", f"/api/v1/lists/{LIST}/entries", entry)).json()
         assert (added["added"], added["in_force"], added["why_not"]) == (1, True, None)
-        found = (await call(browser, "GET", f"/api/v1/lists/{LIST}")).json()
-        assert found["entries"] == [{**entry, "added_by": "ann"}]
+        read = await call(browser, "GET", f"/api/v1/lists/{LIST}")
+        assert read.json()["entries"] == [{**entry, "added_by": "ann"}]
         sheet = (await call(browser, "PUT", f"/api/v1/lists/{LIST}", {"csv": "value\nc-5\n"})).json()
         assert (sheet["added"], sheet["removed"]) == (1, 0)
+        whole = {"csv": "value\nc-5\nc/9\n", "is_whole": True}
+        old = await call(browser, "PUT", f"/api/v1/lists/{LIST}", whole, **{"if-match": read.headers["etag"]})
+        now = await call(browser, "GET", f"/api/v1/lists/{LIST}")
+        assert (old.status, old.headers["etag"]) == (412, now.headers["etag"])
+        assert "reload it" in old.json()["detail"]
+        assert now.json()["etag"] == now.headers["etag"].strip('"')
+        done = await call(browser, "PUT", f"/api/v1/lists/{LIST}", whole, **{"if-match": now.headers["etag"]})
+        assert (done.status, done.json()["entries"]) == (200, 2)
         gone = (await call(browser, "DELETE", f"/api/v1/lists/{LIST}/entries/c%2F9")).json()
         assert gone["removed"] == 1
         listed = (await call(browser, "GET", "/api/v1/lists")).json()["lists"]

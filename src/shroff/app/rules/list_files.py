@@ -13,6 +13,7 @@ from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked, checked_with
 from shroff.app.rules.agreements import SHOWN_MAX
+from shroff.app.rules.rule_files import ChangedMeanwhileError, is_version
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
 from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
@@ -22,6 +23,7 @@ from shroff.project.checked_files import CheckedFiles, checked_files
 from shroff.project.loader import files_of
 from shroff.project.settings.systems import load_systems
 from shroff.rules.silences import rule_of
+from shroff.rules.texts import tag_of
 from shroff.runtime.atomic_files import own
 from shroff.runtime.progress import unheard
 from shroff.runtime.values import replace
@@ -77,6 +79,15 @@ class ListFiles(ProjectPart):
         """Get the entries of a list as stored. Raises: UsageError if there is no such list."""
         return lists.entries(self._list_text(lists.known_list(name, self._definitions)))
 
+    def tag(self, name: str) -> str:
+        """Get the version of a list: it changes with its text. Raises: UsageError if there is no such list."""
+        return tag_of(self._list_text(lists.known_list(name, self._definitions)))
+
+    def _check_version(self, name: str, tags: str) -> None:
+        """Raises: ChangedMeanwhileError where a list is of none of these versions; none at all is any."""
+        if tags and not is_version(tags, there := self.tag(name)):
+            raise ChangedMeanwhileError(f"the list {name} was changed meanwhile; reload it", there)
+
     def holding(self, value: str) -> dict[str, lists.Entry]:
         """Find the lists with a value, by name, with its entry."""
         definitions, found = self._definitions, {}
@@ -123,8 +134,11 @@ class ListFiles(ProjectPart):
         is_whole: bool = False,
         makes: bool = False,
         reason: str = "",
+        tag: str = "",
     ) -> lists.ListChange:
         """Change the entries of a list, as `write`, and make that active; `reason` says why values leave it.
+
+        Where tags are given, with commas between them, only a list that still has one of them is changed.
 
         Blanks around a value come of pasting, and are left out.
 
@@ -132,12 +146,13 @@ class ListFiles(ProjectPart):
         of lists, the change waits until somebody else asks for the same.
 
         Raises: as `write`; NotAllowedError for commands and programs where a second person approves; SecondPersonError
-            for a silence there; StorageError, TransientError where it cannot be recorded, and nothing is changed.
+            for a silence there; ChangedMeanwhileError by the tags; StorageError, TransientError where it cannot be recorded, and nothing is changed.
         """
+        self._check_version(name, tag)
         put = [replace(entry, value=entry.value.strip()) for entry in put]
         is_silence = rule_of(name) is not None
         if not ((SILENCES if is_silence else LISTS) in self._systems.second_person and (put or not is_silence)):
-            return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason)
+            return self._changed(name, put, out, is_whole=is_whole, makes=makes, reason=reason, tag=tag)
         if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
             what, way = ("silences", SILENCE_WAY) if is_silence else ("changes of lists", LIST_WAY)
             words = (
@@ -199,8 +214,10 @@ class ListFiles(ProjectPart):
         is_whole: bool = False,
         makes: bool = False,
         reason: str = "",
+        tag: str = "",
     ) -> lists.ListChange:
         def recorded(edit: lists.Edited) -> None:
+            self._check_version(name, tag)  # once more: now nobody else writes
             after = _audited(edit.after) or ({"reason": reason} if reason else None)
             self._people.record(Action("list.change", f"list {name}", _audited(edit.before), after))
 

@@ -87,12 +87,16 @@ class ShowList(OperationRequest["ListEntries"], rename={"name": "list"}):
     name: Annotated[str, Param(complete="list_names")]
 
 
-class ListEntries(OperationAnswer):
+class ListEntries(OperationAnswer, rename={"tag": "etag"}):
     """The entries of a list, in the order of its file, and its changes that wait for a second person."""
 
     name: str
+    tag: str
     entries: list[Entry]
     asked: list[ChangeAsked]
+
+    def etag(self) -> str:
+        return self.tag
 
     def text(self) -> str:
         rows = [(entry.value, entry.note, entry.added_by, entry.expires_at or "never") for entry in self.entries]
@@ -113,7 +117,8 @@ def show_list(lists: ListFiles, agreements: Agreements, request: ShowList) -> Li
         shroff lists show blocked_cards
     """
     asked = [waiting.document for waiting in agreements.asked(f"list {request.name}")]
-    return ListEntries(name=request.name, entries=lists.entries(request.name), asked=asked)
+    tag = lists.tag(request.name)  # before the entries: one that is too old is refused, never the other way round
+    return ListEntries(name=request.name, tag=tag, entries=lists.entries(request.name), asked=asked)
 
 
 # ---- changing
@@ -193,10 +198,12 @@ class ImportList(OfList):
     Args:
         csv (FILE): CSV with a first line of column names; value is required.
         is_whole: Remove all other entries of the list.
+        etag: The ETag of the version that you read. Default: the current version.
     """
 
     csv: Annotated[str, Param(is_file=True)]
     is_whole: Annotated[bool, Param(flags="--whole")] = False
+    etag: Annotated[str, Param(is_etag=True, is_optional=True, is_remote=True)] = ""
 
 
 @operation(
@@ -214,7 +221,8 @@ def import_list(lists: ListFiles, who: Who, request: ImportList) -> ListChange:
         shroff lists import blocked_cards stolen.csv
         shroff lists import blocked_cards all.csv --whole
     """
-    return lists.change(request.name, list_csv.read(request.csv, who.name), is_whole=request.is_whole)
+    put = list_csv.read(request.csv, who.name)
+    return lists.change(request.name, put, is_whole=request.is_whole, tag=request.etag)
 
 
 class ApproveListChange(OfList):
