@@ -227,6 +227,16 @@ def test_blanks_around_a_value_are_left_out(folder, capsys):
     assert ingested(folder, 1, "c2") == "decline"
 
 
+def test_blanks_around_a_value_in_a_file_are_named_with_their_line(folder, capsys):
+    (folder / "lists" / "blocked.csv").write_text(f'{HEADER}c1,,ann,\n"c2\n",,,\n c3,pasted,,\n', encoding="utf-8")
+    assert run(["-C", str(folder), "check", "--json"]) == 0
+
+    warnings = json.loads(capsys.readouterr().out)["warnings"]
+    (found,) = [warning for warning in warnings if warning["file"] == "lists/blocked.csv"]
+    words = r"'c2\n' has blanks around it and is another value than 'c2', and 1 other value of this list, too."
+    assert (found["line"], found["message"]) == (3, words)
+
+
 def test_a_rule_with_a_list_that_is_not_there_says_how_that_begins(folder):
     (folder / "lists" / "blocked.csv").unlink()
     with pytest.raises(DefinitionError) as error:

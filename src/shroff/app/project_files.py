@@ -18,6 +18,7 @@ from shroff.log.active_files import NOTICES, FileDifference, beside, changes, fo
 from shroff.monitoring.live_order import warnings_of
 from shroff.project.definitions import Definitions, Loaded, is_deciding, load_definitions
 from shroff.project.file_kinds import added_files
+from shroff.project.lists import padded_values
 from shroff.project.loader import MadeOnce, files_of, line_of
 from shroff.project.scoring import problems_of
 from shroff.project.settings.loader import currency_warning
@@ -59,7 +60,9 @@ def check(context: ProjectContext, *, with_log: bool = True) -> ruletests.CheckR
     """
     report = ruletests.check(context.loaded, context.log.hasher, context.read_once)
     if report.definitions is not None:
-        report = replace(report, errors=(*report.errors, *problems_of(report.definitions.unloaded())))
+        errors = (*report.errors, *problems_of(report.definitions.unloaded()))
+        warnings = (*report.warnings, *padded_values(context.loaded.files or {}))
+        report = replace(report, errors=errors, warnings=warnings)
     report = replace(report, source_line=partial(line_of, context.paths.folder))
     return _held_against_log(context, report) if with_log else report
 

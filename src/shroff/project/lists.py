@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import field
 
 from shroff.config import lines_ended
-from shroff.errors import RefusalError, UsageError, nearest
+from shroff.errors import Problem, RefusalError, UsageError, nearest
 from shroff.json_types import TextMapping
 from shroff.language.expression import InList, Node, walk
 from shroff.language.values import parse_file_time
@@ -129,6 +129,19 @@ def summaries(definitions: Definitions, texts: TextMapping) -> list[ListSummary]
 def _asked(node: Node) -> list[str]:
     """The lists that an expression asks, each once."""
     return sorted({part.list for part in walk(node) if isinstance(part, InList)})
+
+
+def padded_values(files: TextMapping) -> Iterator[Problem]:
+    """A warning for each list with blanks around a value: what is compared with that value is another one."""
+    for file, text in files.items():
+        if file.startswith("lists/"):
+            sheet = _Sheet(text)
+            padded = [(start + 1, value) for value, _, (start, _) in sheet.rows() if value != value.strip()]
+            if padded:
+                (line, value), more = padded[0], len(padded) - 1
+                others = f", and {many(more, 'other value')} of this list, too" if more else ""
+                words = f"{value!r} has blanks around it and is another value than {value.strip()!r}{others}."
+                yield Problem(file, line, 1, "", words, "Remove the blanks.")
 
 
 def entries(text: str) -> list[Entry]:
