@@ -10,7 +10,9 @@ import pytest
 
 from shroff.app.cases.result_operations import ShowResults
 from shroff.app.rules.link_operations import ShowLinks
+from shroff.app import project as app
 from shroff.cases import case_queries
+from shroff.cases.case import CaseFilter
 from shroff.events.intake import Intake
 from shroff.explain.hit_records import HitRecords
 from shroff.language.values import DAY_MS
@@ -65,7 +67,7 @@ def test_an_amount_is_the_money_that_the_summary_names_first_whoever_counts_it(t
         live = pulse.figures(DAY_MS, DAY_MS)
         (day,) = figures_by_day(log, known, [NOW_MS - DAY_MS, NOW_MS + 1])
         told = Facts(known).told(log, "payment/p-2")
-        cases = case_queries.listed(desk, project.context.who, case_queries.CaseFilter()).cases
+        cases = case_queries.listed(desk, project.context.who, CaseFilter()).cases
         backlog = case_queries.backlog(desk)
     results = project.run(ShowResults()).total
     hits = sorted(event.amount_minor for event in records.events.values())
@@ -89,6 +91,17 @@ def test_an_amount_is_the_money_that_the_summary_names_first_whoever_counts_it(t
     assert (backlog.stake, Facts(known).paid_minor(told)) == (15_000, 19_000)
     assert [(link.value, link.spent) for link in linked] == [("d", "400.00")]
     assert (balance.frauds_stopped, balance.fraud_money_stopped) == (1, "190.00")
+
+
+def test_a_summary_that_alone_was_changed_says_what_new_cases_have_at_stake(tmp_path):
+    bank = bank_in(tmp_path)
+    path = tmp_path / "events.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("[merchant, amount, fee]", "[tax]"), encoding="utf-8")
+    project = app.open(tmp_path)
+    with project.cases.open() as desk:
+        stakes = [case.stake for case in case_queries.listed(desk, project.context.who, CaseFilter()).cases]
+
+    assert (bank.project.definitions.versions, stakes) == (project.definitions.versions, [700])
 
 
 def test_a_summary_decides_nothing_so_what_may_be_explored_goes_by_the_first_money(tmp_path):

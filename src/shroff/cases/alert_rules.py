@@ -388,8 +388,10 @@ class _Made(FrozenStruct):
         return rule.id.replace("_", " ")
 
     def _stake(self) -> int | None:
-        """The event's amount."""
+        """The event's amount, by the summary of today: that is in no version."""
         type_ = self.version.definitions.events.types[self.event.type]
+        summary = self.settings.summaries.get(self.event.type, type_.summary)
+        type_ = replace(type_, summary=tuple(name for name in summary if name in type_.field_names))
         units = None if (amount := type_.amount_field) is None else self.event.values[type_.at(amount.name)]
         places = self.version.definitions.settings.money_places
         return None if units is None else rescale_half_even(_whole(units), places, self.money_places)

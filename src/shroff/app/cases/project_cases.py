@@ -149,7 +149,9 @@ class ProjectCases(ProjectPart):
         from shroff.cases.alert_consumer import AlertConsumer
 
         tells = self._notice_files.case_notices(desk.people, log)
-        return AlertConsumer(log, desk.store, desk.settings, desk.money_places, desk.now_ms, tells, recent)
+        summaries = {name: type_.summary for name, type_ in self._definitions.events.types.items()}
+        settings = replace(desk.settings, summaries=summaries)
+        return AlertConsumer(log, desk.store, settings, desk.money_places, desk.now_ms, tells, recent)
 
     def backlog(self) -> Backlog:
         """Get the backlog for people, after raising the log's alerts."""

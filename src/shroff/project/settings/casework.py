@@ -236,7 +236,8 @@ class CloseRule(FrozenStruct, rename={"begins": "from"}):
 class CaseSettings(FrozenStruct):
     """The key `cases`; durations in milliseconds.
 
-    `about` and `until` name entities and fields by event types, `evidence` fields by what they hold.
+    `about` and `until` name entities and fields by event types, `evidence` fields by what they hold. `summaries` are
+    those of events.yaml, by event types.
     """
 
     outcomes: tuple[str, ...] = ("review",)
@@ -251,6 +252,7 @@ class CaseSettings(FrozenStruct):
     queues: Mapping[str, JsonMapping] = msgspec.field(default_factory=dict)
     teams: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
     auto_close: Mapping[str, JsonMapping] = msgspec.field(default_factory=dict)
+    summaries: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
 
     @property
     def close_rules(self) -> dict[str, CloseRule]:
