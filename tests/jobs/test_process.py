@@ -20,6 +20,7 @@ from shroff.errors import DefinitionError, TransientError, UsageError
 from shroff.jobs import job as jobs
 from shroff.people import keys, users
 from shroff.people.access import RIGHTS, Right, Role
+from shroff.runtime.values import replace
 from tests.support.desks import ADMIN, Desks
 from tests.support.patience import PATIENCE_S
 
@@ -186,6 +187,15 @@ def test_a_mistake_in_schedules_yaml_keeps_no_other_job_from_running(desks, monk
     assert "martz" in told[0]
     with pytest.raises(DefinitionError):
         desk.states()
+
+
+def test_a_job_of_who_may_not_sign_in_any_more_never_begins(desks):
+    desk = desks.open(now=True)
+    id_ = desk.begin(replace(ADMIN, kind="user", id="user-1", name="ann"), "marts", {}).id
+    assert not JobWorker(desk, lambda _: ("never",), print, lambda name: name != "ann").step()
+
+    found = desk.job(id_)
+    assert (found.state, found.why) == (jobs.FAILED, "the user ann that asked for this may not sign in any more")
 
 
 # ---- processes of their own

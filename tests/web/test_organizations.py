@@ -385,6 +385,10 @@ def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole):
         shutil.copytree(whole / "banks/north", whole / "banks/east")  # a folder that comes while the service runs
         await banks.until("north", "south", "west", "east")
         assert ("east", "/o/east/") in banks.served.of("ben")
+        gate = banks.served.running["north"].service.gate
+        assert await asyncio.to_thread(gate.user, "ben") is not None
+        await asyncio.to_thread(users.disable, banks.served.home.desk, ME, "ben")
+        assert await asyncio.to_thread(gate.user, "ben") is None, "who may not sign in has no jobs that begin"
         ends.append((banks.served, sum(service.requests.counts.total() for service in banks.served.services[1:])))
 
     ends: list[tuple[Organizations, int]] = []

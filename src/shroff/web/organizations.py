@@ -24,7 +24,7 @@ from shroff.errors import ShroffError, UsageError
 from shroff.people.access import Right
 from shroff.people.keys import KeyRing
 from shroff.people.sessions import SignedIn
-from shroff.people.store import Desk
+from shroff.people.store import Desk, User
 from shroff.people.users import as_who
 from shroff.runtime.logs import Told, failure
 from shroff.runtime.values import replace
@@ -77,10 +77,14 @@ class OrganizationGate(Gate):
         super().__init__(desk, ring)
         self._name, self._home = name, home
 
+    def user(self, name: str) -> User | None:
+        """The user of this name here who may sign in at home. May wait for both stores."""
+        return super().user(name) if self._home.user(name) is not None else None
+
     def signed_in(self, token: str, *, is_use: bool = True, device: str = "") -> SignedIn | None:
         """The user of this session here; None also where the person has no role here, or lacks the second factor."""
         found = self._home.signed_in(token, is_use=is_use, device=device)
-        user = None if found is None else self.user(found.user.name)
+        user = None if found is None else super().user(found.user.name)
         needs_factor = user is not None and user.role in self._desk.settings.second_factor
         if found is None or user is None or (needs_factor and not found.user.has_second_factor):
             return None
@@ -108,7 +112,8 @@ async def working(
         routes = [route for route in table(project.definitions) if not f"{route.path}/".startswith(hidden)]
         service = Service(project, gate, desk, threads, replace(options, check=checkers.run), routes=routes, tell=tell)
         service.begin(ended)
-        worker = JobWorker(service.jobs, command_of(str(project.context.paths.folder)), tell)
+        command = command_of(str(project.context.paths.folder))
+        worker = JobWorker(service.jobs, command, tell, lambda name: gate.user(name) is not None)
         chores: list[asyncio.Task[None]] = []
         try:
             await service.has_begun()

@@ -12,8 +12,9 @@ from subprocess import DEVNULL
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from shroff.app.jobs.desk import who_of
 from shroff.errors import DefinitionError, ShroffError, trace_of
-from shroff.jobs.job import Job, lost
+from shroff.jobs.job import Job, failed, lost
 from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
@@ -37,10 +38,17 @@ class JobWorker:
     Args:
         command: What begins the process of a job.
         tell: Told of what failed, once for each failure.
+        signs_in: Whether the user of a name may sign in where that is in another project: else no job of theirs begins.
     """
 
-    def __init__(self, desk: JobDesk, command: Callable[[Job], Sequence[str]], tell: Callable[[str], None]) -> None:
-        self._desk, self._command, self._tell = desk, command, tell
+    def __init__(
+        self,
+        desk: JobDesk,
+        command: Callable[[Job], Sequence[str]],
+        tell: Callable[[str], None],
+        signs_in: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._desk, self._command, self._tell, self._signs_in = desk, command, tell, signs_in
         self._running: dict[tuple[str, int], Process] = {}
         self._lost_s: dict[tuple[str, int], float] = {}
         self._stop = Event()
@@ -91,6 +99,11 @@ class JobWorker:
             except DefinitionError as error:  # of schedules.yaml: what is asked for runs all the same
                 self._failed(str(error))
         while (job := self._desk.claim(only)) is not None:
+            who = who_of(job)
+            if who is not None and who.kind == "user" and not self._signs_in(who.name):
+                why = f"the user {who.name} that asked for this may not sign in any more"
+                self._desk.end(job.id, job.attempt, partial(failed, why=why, may_help=False))
+                continue
             self._running[job.id, job.attempt] = subprocess.Popen(  # noqa: S603 - this program
                 self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
             )
