@@ -384,9 +384,9 @@ def write_text(path: Path, text: str, *, is_durable: bool = True) -> None:
                 os.fchmod(file.fileno(), FILE_MODE if is_kept(target) else 0o644)
     except UnsyncedError as error:
         words = "It was changed, but a power loss may undo the change."
-        raise StorageError(f"{target.parent} cannot be made durable: {error.strerror}. {words}") from None
+        raise StorageError(f"{os_words(error, target.parent, ' cannot be made durable')}. {words}") from None
     except OSError as error:
-        raise refused(error, f"{path} cannot be written: {error.strerror}. It is as it was before.") from None
+        raise refused(error, f"{os_words(error, path, ' cannot be written')}. It is as it was before.") from None
 
 
 def editing(places: ProjectPaths) -> AbstractContextManager[None]:

@@ -186,15 +186,17 @@ def os_words(error: Exception, path: Path | str = "", failed: str = "") -> str:
         return str(error)
     path = str(path or error.filename or "")
     is_right = path and error.errno in {*_RIGHTS, errno.ENOTDIR}
-    cure = rights(Path(path)) if is_right else _CURES.get(error.errno or 0, "")
+    cure = rights(Path(str(error.filename or path))) if is_right else _CURES.get(error.errno or 0, "")
     return f"{path and f'{path}{failed}: '}{error.strerror or error}{cure and f'. {cure}'}"
 
 
 def rights(path: Path) -> str:
-    """Rights to a file that this user may not write: its owner, and the command that gives it to the user."""
+    """Rights to a file that this user may not write: its owner, and the command that gives the rights to the user."""
     user = os.getuid()
     for there in (path, *path.parents):
-        if os.path.lexists(there) and not os.access(there, os.W_OK) and (owner := there.lstat().st_uid) != user:
+        if os.path.lexists(there) and not os.access(there, os.W_OK):
+            if (owner := there.lstat().st_uid) == user:
+                return f"Run: chmod u+rwX {there}"
             return f"{there} belongs to user {owner}. Run as root: chown {user} {there}"
     return f"Make sure that {path.parent} is a folder that this user (uid {user}) may write to"
 

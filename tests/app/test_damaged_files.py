@@ -99,3 +99,6 @@ def test_what_the_system_refuses_is_told_with_the_owner_and_a_full_disk_with_wha
 
     assert os_words(refused, tmp_path / "a").startswith(f"{tmp_path}/a: Permission denied. {tmp_path} belongs to user")
     assert os_words(full, "a", " cannot be written") == "a cannot be written: No space left. Make room and try again"
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid)
+    unreadable = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "a"))
+    assert os_words(unreadable, "a", " cannot be read").endswith(f"Permission denied. Run: chmod u+rwX {tmp_path}")

@@ -200,7 +200,7 @@ def test_an_unreadable_file_is_set_aside_until_it_can_be_read(
 
     with monkeypatch.context() as patched:  # root, as whom tests may run, reads every file
         patched.setattr(Path, "open", forbidden)
-        assert take(bank, folder)["0.jsonl"].why == "0.jsonl cannot be read: Permission denied"
+        assert take(bank, folder)["0.jsonl"].why.startswith("0.jsonl cannot be read: Permission denied. ")
         assert take(bank, folder) == {}
 
     assert take(bank, folder)["0.jsonl"].state == DONE

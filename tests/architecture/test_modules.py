@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -53,6 +54,13 @@ def test_every_module_says_what_it_is():
     silent = [source.name for source in all_modules() if not ast.get_docstring(source.tree)]
 
     assert silent == []
+
+
+def test_what_the_system_says_of_a_file_is_told_with_a_cure():
+    bare = re.compile(r"\{[^{}]+\} cannot be (?:read|written|made|removed): \{error\.strerror")
+    found = [f"{source.name}: {match[0]}" for source in all_modules() for match in bare.finditer(source.text)]
+
+    assert found == [], "write errors.os_words(error, path, ' cannot be ...'), which knows what to do"
 
 
 def test_nothing_runs_a_users_text_as_code():

@@ -8,9 +8,9 @@ from contextlib import closing
 import msgspec
 import pytest
 
+from shroff.app import project as app
 from shroff.app.cases.result_operations import ShowResults
 from shroff.app.rules.link_operations import ShowLinks
-from shroff.app import project as app
 from shroff.cases import case_queries
 from shroff.cases.case import CaseFilter
 from shroff.events.intake import Intake

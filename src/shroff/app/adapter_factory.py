@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.errors import LogBusyError, StorageError, TransientError, UsageError
+from shroff.errors import LogBusyError, StorageError, TransientError, UsageError, os_words
 from shroff.events import hash_keys
 from shroff.events.mapping import LABEL
 from shroff.json_types import TextDict
@@ -237,7 +237,7 @@ def make_state_folder(places: config.ProjectPaths) -> None:
         config.make_folder(places.state)
     except OSError as error:
         raise StorageError(
-            f"{places.state} cannot be made: {error.strerror}. The log needs a folder that it may write."
+            f"{os_words(error, places.state, ' cannot be made')}. The log needs a folder that it may write."
         ) from None
 
 

@@ -17,7 +17,7 @@ from msgspec.json import encode as to_json
 from shroff.app.cases.project_cases import ProjectCases
 from shroff.app.live.quarantine import refused_parts
 from shroff.app.parts import ProjectPart
-from shroff.errors import DefinitionError, UsageError
+from shroff.errors import DefinitionError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.explain.key_events import KeyFinder
 from shroff.features.key_texts import key_of, stored_key
@@ -320,7 +320,7 @@ def export_person(project: Project, record: Record, progress: ProgressSteps, req
         with private(request.out, "xb") as file:
             file.write(msgspec.json.format(to_json(document)) + b"\n")
     except OSError as error:
-        raise UsageError(f"{request.out} cannot be written: {error.strerror}. Existing files are kept.") from None
+        raise UsageError(f"{os_words(error, request.out, ' cannot be written')}. Existing files are kept.") from None
     return PersonExport(
         events=len(events),
         decisions=sum(event["decision"] is not None for event in events),

@@ -8,7 +8,7 @@ import click
 
 from shroff.cli import schema_avro
 from shroff.cli.session import ExampleGroup, Session, json_option, table
-from shroff.errors import UsageError
+from shroff.errors import UsageError, os_words
 
 
 @click.group("schema", cls=ExampleGroup, invoke_without_command=True)
@@ -54,7 +54,7 @@ def _write(session: Session, out: Path) -> None:
             text = json.dumps(schema_of(file), indent=2, ensure_ascii=False) + "\n"
             (out / file.schema_file).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise StorageError(f"{error.filename or out} cannot be written: {error.strerror}") from None
+        raise StorageError(os_words(error, error.filename or out, " cannot be written")) from None
     rows = [(str(out / file.schema_file), file.place) for file in files]
     document = {"files": [{"file": name, "of": place} for name, place in rows]}
     session.answer(document, table(rows, ("schema", "of")))

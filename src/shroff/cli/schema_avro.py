@@ -15,7 +15,7 @@ from shroff import config
 from shroff.cli import completion
 from shroff.cli.operations import takes
 from shroff.cli.session import Session, command, many, table
-from shroff.errors import UsageError, ended, nearest
+from shroff.errors import UsageError, ended, nearest, os_words
 from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.operations.declaration import AsEvent, OperationRequest, Param
 
@@ -257,7 +257,7 @@ def _schema_of_file(file: Path) -> str:
         content = file.read_bytes() if file.stat().st_size < config.FILE_BYTES_MAX else b""
         return schema_text_of(file) if content.startswith(MAGIC) or not content else content.decode()
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{os_words(error, file, ' cannot be read')}.") from None
     except UnicodeDecodeError:
         raise UsageError(f"{file} is neither a schema nor an Avro file.") from None
 

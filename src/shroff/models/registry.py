@@ -29,7 +29,7 @@ from msgspec import field
 from msgspec.json import decode as from_json
 
 from shroff.config import FOLDER_MODE, make_folder, private
-from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest
+from shroff.errors import RefusalError, RegistryError, StateError, StorageError, UsageError, nearest, os_words
 from shroff.json_types import JsonMapping, JsonObject, TextDict, TextMapping
 from shroff.models.in_force import FILE, ID
 from shroff.models.model import RUN, Model, digest_of, pretty, refuse_pickle
@@ -280,7 +280,7 @@ class Registry:
                 shutil.rmtree(made, ignore_errors=True)
             sync_folder(self.folder)
         except OSError as error:
-            raise StorageError(f"{target} cannot be written: {error.strerror}. Nothing of it is there.") from None
+            raise StorageError(f"{os_words(error, target, ' cannot be written')}. Nothing of it is there.") from None
 
     def unfinished(self, now_s: float, age_s: float = 3_600.0) -> list[Path]:
         """What processes that were killed while they wrote a model left behind, so long ago at least."""
@@ -378,7 +378,7 @@ def _read(folder: Path, id_: str, name: str) -> bytes:
     except FileNotFoundError:
         raise _damaged(id_, name, "it is not there") from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+        raise StorageError(os_words(error, path, " cannot be read")) from None
 
 
 def _scores(name: str) -> bool:

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError, UsageError, os_words
 from shroff.runtime.progress import unheard
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def unfinished(out: Path) -> Iterator[Path]:
             if target.exists():
                 shutil.copymode(target, part)
     except OSError as error:
-        raise _unwritten(out, error, "Nothing is left of it") from None
+        raise StorageError(f"{os_words(error, out, ' cannot be written')}. Nothing is left of it") from None
 
 
 def is_stream(out: Path) -> bool:
@@ -202,11 +202,6 @@ def _target(out: Path) -> Path:
     if not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent if out.is_symlink() else out.parent} for {target.name}.")
     return target
-
-
-def _unwritten(out: Path, error: OSError, rest: str) -> StorageError:
-    cure = "look for room and for the right to write there"
-    return StorageError(f"{out} cannot be written: {error.strerror or error}. {rest}; {cure}")
 
 
 class _Digested:
@@ -347,7 +342,7 @@ def _opened(out: Path) -> Iterator[BinaryIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _unwritten(out, error, "What went before stays written") from None
+        raise StorageError(f"{os_words(error, out, ' cannot be written')}. What went before is kept") from None
 
 
 def csv_line(cells: Iterable[str]) -> bytes:
@@ -428,6 +423,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> list[str]:
             shutil.rmtree(child) if child.is_dir() else child.unlink()
         if is_new:
             shutil.rmtree(folder, ignore_errors=True)
-        words = f"{error.filename or folder} cannot be written: {error.strerror}. Nothing was made."
+        words = f"{os_words(error, folder, ' cannot be written')}. Nothing was made."
         raise StorageError(words) from None
     return sorted(files)

@@ -19,7 +19,7 @@ from typing import Final
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError, UsageError, os_words
 from shroff.runtime.atomic_files import remove_unfinished, sync_folder, whole_file
 
 MARK = "stored sha256 "  # a file that begins so itself is stored, too
@@ -59,7 +59,7 @@ def table_text(folder: Path, name: str, store: Path, plain: Callable[[], str]) -
         if path.suffix == ".csv" and path.stat().st_size < STORED_BYTES_MIN and not is_stored(text := plain()):
             return text
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageError(os_words(error, path, " cannot be read")) from None
     return text_for(path, name, store)
 
 
@@ -82,7 +82,7 @@ def text_for(path: Path, name: str, store: Path) -> str:
         with path.open("rb") as file:
             digest = file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        raise UsageError(os_words(error, path, " cannot be read")) from None
     try:
         _keep(path, store, digest)
         if max(stamp[2:]) < now_ns - _SETTLED_NS:

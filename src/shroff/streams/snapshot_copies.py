@@ -19,7 +19,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.config import FILE_MODE, make_folder
-from shroff.errors import StateError, StorageError
+from shroff.errors import StateError, StorageError, os_words
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import RetriedObjects, damaged
@@ -115,7 +115,7 @@ class SnapshotCopies:
                 if not is_ours:
                     raise _DamagedError("it is of another version of shroff")
         except OSError as error:
-            raise StorageError(f"{target} cannot be written: {error.strerror}") from error
+            raise StorageError(os_words(error, target, " cannot be written")) from error
         return target
 
     def _parts(self, name: str) -> Iterator[bytes]:

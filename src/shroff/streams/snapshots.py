@@ -24,7 +24,7 @@ from typing import BinaryIO
 import msgspec
 
 from shroff.config import FILE_MODE, make_folder
-from shroff.errors import StateError, StorageError
+from shroff.errors import StateError, StorageError, os_words
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.process_wide import mapped
 from shroff.runtime.progress import unheard
@@ -91,7 +91,7 @@ class Snapshots:
                 self._on_step("written")
         except OSError as error:
             words = "Nothing is lost; the next start reads more of the log"
-            raise StorageError(f"{target} cannot be written: {error.strerror}. {words}") from error
+            raise StorageError(f"{os_words(error, target, ' cannot be written')}. {words}") from error
         # What is named after a later place is of a log that lost it: it is not whole, or could not be taken up.
         beyond = [file for file in self.files() if int(file.stem) > header.seq]
         for useless in (*beyond, *self.files()[len(beyond) + self._kept :]):
@@ -130,7 +130,7 @@ class Snapshots:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise StorageError(f"{path} cannot be removed: {error.strerror}") from error
+            raise StorageError(os_words(error, path, " cannot be removed")) from error
 
     def check(self, path: Path) -> Header | None:
         """The header of a snapshot whose bytes are as they were written; None where its format is another.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError, UsageError, os_words
 from shroff.json_types import JsonObject
 from shroff.plugins.commands import Session, argument, command, cut, event_types, many, one_line, table
 from shroff.plugins.project import write_text
@@ -84,7 +84,7 @@ def _write(found: Imported, out: Path) -> list[Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"{out} cannot be made: {error.strerror}") from None
+        raise StorageError(os_words(error, out, " cannot be made")) from None
     for path, text in zip(paths, found.files.values(), strict=True):
         write_text(path, text)
     return paths

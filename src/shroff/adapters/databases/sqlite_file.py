@@ -63,7 +63,7 @@ class WriterLock:
         except OSError as error:
             self._file.close()
             raise StorageError(
-                f"{path} cannot be locked: {error.strerror}. Keep the log on a local disk, not on a network share"
+                f"{os_words(error, path, ' cannot be locked')}. Keep the log on a local disk, not on a network share"
             ) from error
         self._write(f"{os.getpid()}\n")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from shroff import config
+from shroff.errors import os_words
 from shroff.notices.mailbox import file_name
 from shroff.notices.mailer import Mail, Unmailed
 from shroff.runtime.atomic_files import whole_file
@@ -30,7 +31,7 @@ class FolderMailer:
             with whole_file(target) as file:
                 file.write(mail.data)
         except OSError as error:
-            raise AwayError(f"{self._folder} cannot be written: {error.strerror}. The mail waits") from None
+            raise AwayError(f"{os_words(error, self._folder, ' cannot be written')}. The mail waits") from None
         return ()
 
     def close(self) -> None:

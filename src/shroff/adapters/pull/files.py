@@ -22,7 +22,7 @@ from urllib.response import addinfourl
 
 from shroff.adapters.lake.bucket import BucketEntry, BucketObjects
 from shroff.config import make_folder, private
-from shroff.errors import NotThereYetError, TransientError, UsageError, covered
+from shroff.errors import NotThereYetError, TransientError, UsageError, covered, os_words
 from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.json_types import JsonMapping, TextDict
 from shroff.language.values import parse_duration
@@ -64,7 +64,7 @@ class Folder(PulledSource):
             files = (path for path in self._path.iterdir() if path.is_file())
             found = {path.name: self._is_away(path) for path in files if is_taken(path.name, self._place)}
         except OSError as error:
-            raise TransientError(f"{self._path} cannot be read: {error.strerror}") from None
+            raise TransientError(os_words(error, self._path, " cannot be read")) from None
         away = sorted(name for name in found if found[name])
         words = f"{', '.join(away)}: links out of the folder are not read. Copy the files into it, or remove the links"
         self.remark = words if away else ""

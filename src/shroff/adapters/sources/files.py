@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from shroff.errors import UsageError
+from shroff.errors import UsageError, os_words
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
@@ -189,7 +189,7 @@ def _head(path: Path, count: int) -> str:
         with path.open("rb") as file:
             return _hash(file.read(count))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
 
 
 def _hash(data: bytes) -> str:

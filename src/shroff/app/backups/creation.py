@@ -273,7 +273,7 @@ class BackupWriter:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StorageError(f"{path} cannot be read: {error.strerror}") from None
+            raise StorageError(os_words(error, path, " cannot be read")) from None
 
     def _add(self, now: StoredNow, size: int, *, is_full: bool = False) -> BackupPoint:
         """Make a point of what was stored; `size` is its bytes."""

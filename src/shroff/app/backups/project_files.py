@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from shroff.config import STATE_FOLDER
-from shroff.errors import StorageError
+from shroff.errors import StorageError, os_words
 from shroff.runtime.atomic_files import LOST, UNFINISHED, has_secret_name, leads_out
 
 LOG = "log.db"
@@ -92,7 +92,7 @@ def _walk(folder: Path) -> Iterator[str]:
 def unreadable(error: OSError) -> None:
     """Raises: StorageError where a folder cannot be listed; one that was removed since is fine."""
     if not isinstance(error, FileNotFoundError):  # removed since
-        raise StorageError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise StorageError(os_words(error, failed=" cannot be read")) from None
 
 
 def _is_made_again(parts: list[str]) -> bool:

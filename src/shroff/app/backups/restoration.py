@@ -19,7 +19,7 @@ from shroff.app.backups.project_files import LOG_FILE, fingerprint, unreadable
 from shroff.app.backups.server_logs import restore_log, restored_tool
 from shroff.app.backups.sqlite_pages import apply_pages
 from shroff.app.backups.vault import SERVER_FORMAT, BackedUpLog, BackupPoint, Vault, points_of
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.atomic_files import sync_folder
@@ -154,7 +154,7 @@ def restore(
             part.replace(folder)
             sync_folder(folder.parent)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be restored: {error.strerror or error}. {left}") from None
+        raise StorageError(f"{os_words(error, folder, ' cannot be restored')}. {left}") from None
     missing = tuple(sorted(last.secrets.keys() - given.keys()))
     return RestoredProject(folder, last.number, last.at_ms, last.last_seq, len(files), missing, held, size, damaged)
 

@@ -14,7 +14,7 @@ from shroff.app.backups.restoration import log_damage
 from shroff.app.backups.server_logs import ServerBackupWriter, dump_tool
 from shroff.app.backups.vault import BackupPoint, DamagedError, Vault, points_of, read_key
 from shroff.app.lakes import Lakes
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import DAY_MS, show_duration
@@ -119,7 +119,7 @@ def verified(vault: Vault, progress: Progress = unheard) -> VerifiedBackups:
         try:
             words = log_damage(vault, number)
         except OSError as error:
-            words = f"its log was not checked, as its temporary copy cannot be written: {error.strerror}"
+            words = f"its log was not checked, as its temporary copy cannot be written: {os_words(error)}"
         if not words:
             break
         damaged[number] = words

@@ -26,7 +26,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.config import FOLDER_MODE
-from shroff.errors import StorageError, UsageError
+from shroff.errors import StorageError, UsageError, os_words
 from shroff.json_types import TextDict
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.lake import Objects
@@ -337,7 +337,7 @@ def read_key(path: Path) -> bytes:
     try:
         key = bytes.fromhex(path.read_text("ascii").strip())
     except OSError as error:
-        raise UsageError(f"the key file {path} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"the key file {os_words(error, path, ' cannot be read')}.") from None
     except ValueError:
         key = b""
     if len(key) != KEY_BYTES:

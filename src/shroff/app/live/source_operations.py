@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from shroff.app.live.webhook_sources import JudgedMessage
-from shroff.errors import TransientError, UsageError
+from shroff.errors import TransientError, UsageError, os_words
 from shroff.events.event import TimeText, time_text, time_text_or_none
 from shroff.json_types import JsonObject
 from shroff.language.values import parse_time
@@ -437,7 +437,7 @@ def _read(file: Path) -> bytes:
         with file.open("rb") as opened:
             found = opened.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{os_words(error, file, ' cannot be read')}.") from None
     if len(found) > FILE_BYTES_MAX:
         raise UsageError(f"{file} has more than {FILE_BYTES_MAX:,} bytes, the limit of a message.")
     return found

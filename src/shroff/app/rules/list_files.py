@@ -146,7 +146,8 @@ class ListFiles(ProjectPart):
         of lists, the change waits until somebody else asks for the same.
 
         Raises: as `write`; NotAllowedError for commands and programs where a second person approves; SecondPersonError
-            for a silence there; ChangedMeanwhileError by the tags; StorageError, TransientError where it cannot be recorded, and nothing is changed.
+            for a silence there; ChangedMeanwhileError by the tags; StorageError, TransientError where it cannot be
+            recorded, and nothing is changed.
         """
         self._check_version(name, tag)
         put = [replace(entry, value=entry.value.strip()) for entry in put]

@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, cast
 import msgspec
 from msgspec.json import decode as from_json
 
-from shroff.errors import UsageError, nearest
+from shroff.errors import UsageError, nearest, os_words
 from shroff.events.formats.csv_records import CsvRecords, Tell
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
 from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_deep, shown
@@ -160,7 +160,7 @@ def read_lines(path: Path, format: str | None = None, tell: Tell = unheard) -> L
     try:
         stream, extent = _open(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
     if wanted == "jsonl" and not path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
         lines = Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
     else:
@@ -235,7 +235,7 @@ def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
         except _BROKEN_GZIP:
             raise UsageError(f"{name} is not whole: its compressed part ends too early or is damaged.") from None
         except OSError as error:
-            raise UsageError(f"{name} cannot be read: {error.strerror}.") from None
+            raise UsageError(f"{os_words(error, name, ' cannot be read')}.") from None
 
 
 # ---- JSON lines

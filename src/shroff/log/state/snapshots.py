@@ -15,7 +15,7 @@ import msgspec
 
 import shroff
 from shroff.engine.exploration import LetThrough
-from shroff.errors import PrunedError, StateError, StorageError
+from shroff.errors import PrunedError, StateError, StorageError, os_words
 from shroff.events.labels import VerdictInForce
 from shroff.json_types import TextDict
 from shroff.log.history import Control
@@ -160,8 +160,8 @@ def _newest(snapshots: Snapshots, log: LogReader, make: Callable[[], Folded], wa
         except StateError as error:
             warnings.append(_removed(snapshots, file, str(error)))
         except OSError as error:
-            words = f"snapshot {file.name} cannot be read: {error.strerror}. What it holds is read from the log again."
-            warnings.append(words)
+            words = os_words(error, file, " cannot be read")
+            warnings.append(f"snapshot {words}. What it holds is read from the log again.")
     return make()
 
 

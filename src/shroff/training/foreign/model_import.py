@@ -15,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from shroff.arrays import Floats, count_true
-from shroff.errors import RegistryError, UsageError
+from shroff.errors import RegistryError, UsageError, os_words
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
 from shroff.models.definitions import ModelSettings
@@ -203,7 +203,7 @@ def foreign_file(path: Path, rounds: int | None, readers: Iterable[Reader]) -> t
             )
         data = path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+        raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
     read = (reader(path.name, data, rounds) for reader in readers)
     found = next((foreign for foreign in read if foreign is not None), None)
     if found is None:

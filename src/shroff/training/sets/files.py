@@ -15,7 +15,7 @@ from msgspec.json import encode as to_json
 
 import shroff
 from shroff.arrays import count_true
-from shroff.errors import StorageError
+from shroff.errors import StorageError, os_words
 from shroff.events.definitions import SOURCES
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject, TextDict
@@ -82,7 +82,7 @@ def write_set(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MANIFEST).unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from None
+        raise StorageError(os_words(error, folder, " cannot be written")) from None
     with making(definitions, settings, source, as_of_ms, way, wanted) as made:
         assert made.roles is not None, "a fold was asked for"
         seen = _Seen()
