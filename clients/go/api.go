@@ -1539,6 +1539,7 @@ type ListChange struct {
 // person.
 type ListEntries struct {
 	Name    string        `json:"name"`
+	Etag    string        `json:"etag"`
 	Entries []Entry       `json:"entries"`
 	Asked   []ChangeAsked `json:"asked"`
 }
@@ -3383,10 +3384,15 @@ func (c *Client) GetListsList(ctx context.Context, list string) (answer ListEntr
 	return
 }
 
+// PutListsListOptions are the options of PutListsList; empty ones are not sent.
+type PutListsListOptions struct {
+	IfMatch string
+}
+
 // PutListsList: Add entries of a CSV file to a list and make them active; entries with the same value are
 // replaced.
-func (c *Client) PutListsList(ctx context.Context, list string, body ListSheet) (answer ListChange, err error) {
-	err = c.call(ctx, "PUT", "/api/v1/lists/"+part(list), nil, nil, body, &answer)
+func (c *Client) PutListsList(ctx context.Context, list string, body ListSheet, options PutListsListOptions) (answer ListChange, err error) {
+	err = c.call(ctx, "PUT", "/api/v1/lists/"+part(list), nil, map[string]string{"If-Match": options.IfMatch}, body, &answer)
 	return
 }
 

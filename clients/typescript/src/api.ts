@@ -1632,6 +1632,7 @@ export interface ListChange {
 /** The entries of a list, in the order of its file, and its changes that wait for a second person. */
 export interface ListEntries {
   name: string;
+  etag: string;
   entries: Entry[];
   asked: ChangeAsked[];
 }
@@ -3240,8 +3241,8 @@ export class Api extends Transport {
   }
 
   /** Add entries of a CSV file to a list and make them active; entries with the same value are replaced. */
-  putListsList(list: string, body: ListSheet): Promise<ListChange> {
-    return this.call("PUT", `/api/v1/lists/${part(list)}`, { body });
+  putListsList(list: string, body: ListSheet, options: { "If-Match"?: string } = {}): Promise<ListChange> {
+    return this.call("PUT", `/api/v1/lists/${part(list)}`, { body, headers: { "If-Match": options["If-Match"] } });
   }
 
   /** Approve, as the second person, a requested change of a list. */

@@ -428,9 +428,12 @@ public class Api extends Transport {
         return call("GET", "/api/v1/lists/" + part(list), Map.of(), null, new TypeReference<Types.ListEntries>() {});
     }
 
-    /** Add entries of a CSV file to a list and make them active; entries with the same value are replaced. */
-    public Types.ListChange putListsList(String list, Types.ListSheet body) {
-        return call("PUT", "/api/v1/lists/" + part(list), Map.of(), body, new TypeReference<Types.ListChange>() {});
+    /**
+     * Add entries of a CSV file to a list and make them active; entries with the same value are replaced.
+     * Options: If-Match.
+     */
+    public Types.ListChange putListsList(String list, Types.ListSheet body, Map<String, String> options) {
+        return call("PUT", "/api/v1/lists/" + part(list), options, body, new TypeReference<Types.ListChange>() {});
     }
 
     /** Approve, as the second person, a requested change of a list. */

@@ -1595,6 +1595,7 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ListEntries(
             @JsonProperty("name") String name,
+            @JsonProperty("etag") String etag,
             @JsonProperty("entries") List<Entry> entries,
             @JsonProperty("asked") List<ChangeAsked> asked) {}
 
