@@ -95,18 +95,19 @@ CSV = b"id,amount\na,1.00\nb,2.00\n"
         ("a.json", b'[\n{"n": 1},\n{"n": 2}', b',\n{"n": 3}]', ['{"n":1}', '{"n":2}', '{"n":3}']),
     ],
 )
-def test_a_last_line_that_went_on_is_read_anew(tmp_path, name, before, more, anew):
+@pytest.mark.parametrize("limit", [10, 1])  # lines of one record may come in several polls
+def test_a_last_line_that_went_on_is_read_anew(tmp_path, name, before, more, anew, limit):
     path, told = tmp_path / name, list[str]()
     path.write_bytes(before)
     source = FileSource([path], tell=told.append)
     source.start({})
-    offset = read(source)[-1].offset
+    offset = read(source, limit)[-1].offset
     assert bool(told) == (name == "a.csv" and not before.endswith(b"\n"))
     told.clear()
     path.write_bytes(before + more)
     source.start({name: offset})
 
-    assert [line.raw.decode().rstrip() for item in read(source) for line in item.lines] == anew
+    assert [line.raw.decode().rstrip() for item in read(source, limit) for line in item.lines] == anew
     assert bool(told) == (anew[:1] not in ([], ["d,4.00"], ['{"n": 3}']))
 
 

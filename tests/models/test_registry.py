@@ -130,7 +130,9 @@ def test_what_cannot_be_written_leaves_nothing(models: Registry, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(registering, "_write", full)
-    with pytest.raises(StorageError, match=r"No space left on device\. Make room and try again\. Nothing of it is there"):
+    with pytest.raises(
+        StorageError, match=r"No space left on device\. Make room and try again\. Nothing of it is there"
+    ):
         put(models, "m-2", {"payment.amount": 1.0})
 
     assert [path.name for path in models.folder.iterdir()] == ["m-1"]

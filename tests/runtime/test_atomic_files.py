@@ -140,7 +140,9 @@ def test_a_file_that_cannot_be_written_leaves_nothing_and_is_as_it_was(tmp_path)
         yield [b"one\n"]
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(StorageError, match=r"No space left on device\. Make room and try again\. Nothing is left of it"):
+    with pytest.raises(
+        StorageError, match=r"No space left on device\. Make room and try again\. Nothing is left of it"
+    ):
         write_lines(tmp_path / "out", batches())
     assert (tmp_path / "out").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shroff.errors import UsageError, os_words
+from shroff.events.formats.csv_records import RECORD_LINES_MAX
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
@@ -26,7 +27,7 @@ class _Reached(NamedTuple):
 
     It begins with so many bytes of this hash. The last of its lines has the hash `last`. A writer may have been in the
     middle of it: where it goes on since, lines are read anew behind the first `sure` ones. The last line is never among
-    those, nor are lines before it that could not be read.
+    those, nor are lines shortly before it that could not be read: they may be the first ones of its record.
     """
 
     lines: int = 0
@@ -147,6 +148,7 @@ class _File:
             head_bytes=head_bytes, head=_head(path, head_bytes)
         )
         self._reader: Lines | None = None
+        self._refused: list[int] = []  # the last lines that could not be read, of which a record may be made yet
 
     @property
     def is_at_begin(self) -> bool:
@@ -173,9 +175,11 @@ class _File:
             self._tell(
                 f"{self.part}: the last line has no line end. If more of it comes, it is read anew by the next run."
             )
-        refused = (at for at, line in enumerate(lines) if has_records and line.error is not None)
-        sure = before + next(refused, len(lines) - 1)
-        self._reached = self._reached._replace(lines=before + len(lines), sure=sure, last=_hash(last.rstrip()))
+        now = before + len(lines)
+        self._refused = [at for at in self._refused if now - at <= RECORD_LINES_MAX]
+        self._refused += [at for at, line in enumerate(lines, before) if has_records and line.error is not None]
+        sure = min([*self._refused, now - 1])
+        self._reached = self._reached._replace(lines=now, sure=sure, last=_hash(last.rstrip()))
         return str(self._reached)
 
     def close(self) -> None:
