@@ -10,7 +10,9 @@ from shroff.app.live.deployment import ApplyFiles
 from shroff.app.rules.link_operations import BuildRings, ShowLinks
 from shroff.cases import case_actions
 from shroff.errors import RefusalError, UsageError
-from shroff.explain.links import LinkedEvents, newest_links
+from shroff.explain import links
+from shroff.explain.links import LinkedEvents, Neighbourhood, newest_links
+from shroff.runtime.values import Fresh
 from shroff.web.work.helper_processes import CaseKeeper
 from tests.support.patience import until
 from tests.support.projects import FILES, write_files
@@ -153,11 +155,20 @@ def test_links_begin_where_their_window_reaches_and_be_it_in_the_lake(tmp_path):
     project = opened(tmp_path, LINKED | {"shroff.yaml": LINKED["shroff.yaml"] + kept})
     project.decide([payment(at, f"n{at % 7}", f"x{at % 5}", 14) for at in range(30, 60)])
     asked = [ShowLinks(entity="card", key=key, steps=3) for key in ("n3", "a")]
-    whole = [project.run(question) for question in asked]
+
+    def newest() -> Neighbourhood:
+        with project.log.reading() as log:
+            return newest_links(log, project.definitions, "card", "n3", 3)
+
+    whole, of_page = [project.run(question) for question in asked], newest()
     project.run(WriteLake())
 
     assert project.retention.prune().upto > 10
     assert [project.run(question) for question in asked] == whole
+    assert newest() == of_page
+    (tmp_path / "lake").rename(tmp_path / "elsewhere")
+    links._KEPT = Fresh(8)
+    assert newest().ring <= of_page.ring, "a page needs no lake"
 
 
 def test_pages_follow_so_many_values_and_look_at_none_of_the_others(tmp_path, monkeypatch):

@@ -24,11 +24,13 @@ from shroff.cases import case_actions, dispositions
 from shroff.cases.labels import LabelHistory, LabelSaid, maturity_in
 from shroff.errors import StateError, UsageError
 from shroff.events.event import time_text
+from shroff.explain.hit_records import HitRecords
 from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.monitoring.day_figures import figures_by_day
 from shroff.notices.reports.report_figures import figures_of
 from shroff.notices.triggers import due_of
 from shroff.runtime.values import replace
+from shroff.streams.log import Log
 from shroff.training.sets.labels import LABELS
 from tests.support.telling import NOW_MS, Bank, payment
 
@@ -186,11 +188,17 @@ def test_a_pruned_log_counts_as_before_and_says_which_lake_is_away(tmp_path):
     bank.clock_ms += 60 * DAY_MS
     bank.pay(payment("now", "5.00", at=bank.clock_ms))
 
+    def newest_hits(log: Log) -> list[str]:
+        records = HitRecords()
+        records.follow(log, bank.project.definitions)
+        return [hit.name for hit in records.newest("large", None, 100)]
+
     def answers() -> list[object]:
         with bank.project.log.reading() as log:
             week, told = bank.services.notices["week"], {"day": f"{NOW_DAY - 4 * DAY}"}
             figures = figures_of(bank.services, week, due_of(week, "report", "", NOW_MS, told=told), log)
             assert figures.change, "of the week before"
+            hits = newest_hits(log)
         found = [bank.project.run(ShowResults(by=by)) for by in ("card", "merchant", "rule", "month")]
         return [
             *(msgspec.json.encode(answer) for answer in found),
@@ -200,6 +208,7 @@ def test_a_pruned_log_counts_as_before_and_says_which_lake_is_away(tmp_path):
                 0
             ].tolist(),
             figures,
+            hits,
         ]
 
     whole = answers()
@@ -214,6 +223,8 @@ def test_a_pruned_log_counts_as_before_and_says_which_lake_is_away(tmp_path):
     for question in (ShowResults(), ShowExperiment(rule="stricter")):
         with pytest.raises(StateError, match="there is no lake in"):
             bank.project.run(question)
+    with bank.project.log.reading() as log:
+        assert len(newest_hits(log)) < len(whole[-1]), "a page needs no lake"
     bank.write({"shroff.yaml": kept.replace("lake: ./lake\nkeep: 3d\n", "")})
     with pytest.raises(StateError, match=f"records up to sequence number {pruned} have moved to the lake"):
         bank.project.run(ShowResults())

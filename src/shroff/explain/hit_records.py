@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
+from shroff.errors import StateError, TransientError
 from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.language.values import day_number, parse_decimal, rescale_half_even
 from shroff.log.history import Said
@@ -142,7 +143,6 @@ class HitRecords(Struct):
         if last > self._upto or any(said.known_at_ms <= self._limit_ms for _, said in self._ahead):
             self._go_on(log, definitions, last)
         if not self.is_whole:
-            self._floor = max(self._floor, log.pruned_to())
             self._count_back(log, definitions, end_s)
 
     def record(self, rule: str, definitions: Definitions) -> RuleRecord:
@@ -205,7 +205,7 @@ class HitRecords(Struct):
         self.by_rule.clear()
         self._labeled.clear()
         self._upto, self.from_seq, self.now_ms = last, last, 0
-        self._floor = max(0, last - LOOK_BACK, log.pruned_to())
+        self._floor = max(0, last - LOOK_BACK)
         self._note_moment(log)
 
     def _go_on(self, log: Log, definitions: Definitions, last: int) -> None:
@@ -234,7 +234,12 @@ class HitRecords(Struct):
     def _count_back(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
         has_time = True
         while has_time and not self.is_whole:
-            self._go_back(log, definitions)
+            try:
+                self._go_back(log, definitions)
+            except (StateError, TransientError):  # without the lake, hits begin where the store does
+                if self._floor >= (pruned := log.pruned_to()):
+                    raise
+                self._floor = pruned
             has_time = end_s is None or time.monotonic() < end_s
         self._made.clear()
         self._note_since(log)

@@ -16,8 +16,8 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
-from shroff.arrays import NO_INTS, Ints, Ints8
-from shroff.errors import RefusalError
+from shroff.arrays import Ints, Ints8, NO_INTS
+from shroff.errors import RefusalError, StateError, TransientError
 from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
 from shroff.events.labels import LabelEvent, VerdictInForce
 from shroff.features.frames import Codes, Frame, frames_of
@@ -334,14 +334,25 @@ def entity_links(
 def newest_links(
     log: Log, definitions: Definitions, entity: str, key: Any, steps: int = 1, hidden: Container[str] = ()
 ) -> Neighbourhood:
-    """What a key is linked by in the newest events, which are kept for the next question.
+    """What a key is linked by in the newest events, which are kept for the next question. What was pruned of them is
+    read from the lake, where that can be had.
 
     Raises: UnknownEntityError.
     Cost: 3 µs for each event since the last question; for the first one, and now and then, for `NEWEST` of them.
     """
     end, pruned = log.last_seq(), log.pruned_to()
     known = log.place, entity, id(definitions), pruned, end // NEWEST
-    found = _KEPT.get(known, lambda: EntityLinks(definitions, entity, max(pruned, end - NEWEST)))
+
+    def begun() -> EntityLinks:
+        found = EntityLinks(definitions, entity, max(0, end - NEWEST))
+        if found.seq < pruned:
+            try:
+                found.read(log)
+            except (StateError, TransientError):
+                return EntityLinks(definitions, entity, pruned)
+        return found
+
+    found = _KEPT.get(known, begun)
     with found.lock:
         found.read(log)
     return found.of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX)
