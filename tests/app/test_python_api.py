@@ -23,6 +23,7 @@ import shroff
 from shroff.cli.main import run
 from shroff.errors import UsageError
 from shroff.explain import key_events
+from shroff.log.prepared import TAKEN, WAITING
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.values import replace
 from shroff.worker.answers import json_lines
@@ -161,6 +162,11 @@ def test_an_id_that_begins_with_the_name_of_a_type_is_found_as_it_is(project):
     assert found == {"payment/payment/x": "payment/x", "payment/x": "x", "x": "x"}
     project.decide([payment(3, id="payment/y")])
     assert project.explain("payment/y").row.id == "payment/y"
+    kinds = {asked: project.label(asked, "fraud").kind for asked in ("payment/y", "payment/x", "payment/z")}
+    assert kinds == {"payment/y": TAKEN, "payment/x": TAKEN, "payment/z": WAITING}
+    with project.log.reading() as log:
+        labeled = {record.id.rpartition("#")[0] for records in log.labels_after() for record in records}
+    assert labeled == {"payment/payment/y", "payment/x"}
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class LabelIntake(ProjectPart):
         from shroff.log.writer import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
-        known_at, now_ms = more.get("known_at"), self._context.now_ms()
+        event, known_at, now_ms = self._whole(event), more.get("known_at"), self._context.now_ms()
         given = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
         given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
@@ -81,6 +81,15 @@ class LabelIntake(ProjectPart):
                 return Answer(DUPLICATE, "label", event, is_label=True)
             action = Action("label.add", event, None, {"verdict": verdict, "source": label.source})
         return answers_of(self._requests.ask(LABELS, labels_request([submission], intake.money_places), action))[0]
+
+    def _whole(self, event: str) -> str:
+        """The name of an event with its type, also where the log has it by an id that begins with its type."""
+        type_, _, id_ = event.partition("/")
+        if (type_,) != tuple(self._definitions.events.decided) or not self._log.exists():
+            return event
+        with self._log.reading() as log:
+            is_id = not log.find(type_, [id_]) and log.find(type_, [event])
+        return f"{type_}/{event}" if is_id else event
 
     def _is_said(self, label: LabelInput) -> bool:
         from shroff.log.history import is_said
