@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
-from shroff.arrays import Ints, Ints8, NO_INTS
+from shroff.arrays import NO_INTS, Ints, Ints8
 from shroff.errors import RefusalError, StateError, TransientError
 from shroff.events.event import Event, Scalar, TimeText, canonical_value, time_text
 from shroff.events.labels import LabelEvent, VerdictInForce
