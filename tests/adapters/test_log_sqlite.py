@@ -879,7 +879,7 @@ def test_a_log_that_is_closed_in_the_middle_of_a_question_waits_for_it(tmp_path)
 def test_a_batch_of_columns_is_found_by_its_ids(path, odd):
     ids = [odd, *(f"p-{at}" for at in range(300))]
     bodies = JoinedTexts.of([b'{"id":%s}' % msgspec.json.encode(id_) for id_ in ids])
-    columns = RecordColumns("payment", range(1, 302), ids, np.arange(301), bodies)
+    columns = RecordColumns(["payment"] * 301, range(1, 302), ids, np.arange(301), bodies)
     with closing(SqliteLog(path)) as log:
         log.append(Batch(records=columns))
 

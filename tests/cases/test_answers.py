@@ -144,10 +144,10 @@ def in_columns(batch):
     ids, times = [record.id for record in records], np.array([record.time_ms for record in records])
     bodies, documents = (JoinedTexts.of(texts) for texts in ([o.body for o in records], [o.document for o in rows]))
     receipts = np.array([list(item.receipt) for item in rows], np.uint8)
-    outcomes = [item.outcome for item in rows]
-    decisions = DecisionColumns("payment", [row.seq for row in rows], ids, outcomes, receipts, documents)
+    outcomes, types = [item.outcome for item in rows], ["payment"] * len(rows)
+    decisions = DecisionColumns(types, [row.seq for row in rows], ids, outcomes, receipts, documents)
     return Batch(
-        records=RecordColumns("payment", [record.seq for record in records], ids, times, bodies), decisions=decisions
+        records=RecordColumns(types, [record.seq for record in records], ids, times, bodies), decisions=decisions
     )
 
 

@@ -208,7 +208,7 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
     names = [str(at) for at in range(len(made))]
     receipts = np.frombuffer(b"".join(item[1] for item in made), np.uint8).reshape(-1, 32)
     columns = DecisionColumns(
-        "p",
+        ["p"] * len(made),
         range(first, first + len(made)),
         names,
         [item[2] for item in made],
@@ -222,14 +222,18 @@ def test_columns_of_a_batch_are_framed_to_the_same_bytes(decided, recorded, firs
     listed = [
         Record(first + at, "label", "label", id_, time_ms, body, False)
         if has_labels and at % 4 in {0, 3}
-        else Record(first + at, "event", "pay", id_, time_ms, body + id_.encode() * is_there, True)
+        else Record(
+            first + at, "event", ["pay", "log in"][at % 5 == 0], id_, time_ms, body + id_.encode() * is_there, True
+        )
         for at, (id_, time_ms, body, is_there) in enumerate([*recorded, recorded[0]])
     ]
     paid = [record for record in listed if record.kind == "event"]
     seqs, times = [record.seq for record in paid], np.array([record.time_ms for record in paid])
     bodies, others = JoinedTexts.of([record.body for record in paid]), [item for item in listed if item.kind == "label"]
     of_others = {record.seq: record for record in others}
-    records = RecordColumns("pay", seqs, [record.id for record in paid], times, bodies, of_others)
+    records = RecordColumns(
+        [record.type for record in paid], seqs, [record.id for record in paid], times, bodies, of_others
+    )
 
     assert list(columns) == rows == [columns[at] for at in range(len(rows))] == columns[:]
     assert list(records) == listed == [records[at] for at in range(len(listed))] == records[:]

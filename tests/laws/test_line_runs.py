@@ -52,9 +52,14 @@ payment:
 login:
   id: id
   time: at
+  decide: true
+  fields: { id: text, at: time, card: text }
+visit:
+  id: id
+  time: at
   fields: { id: text, at: time, card: text }
 entities:
-  card: { payment: card, login: card }
+  card: { payment: card, login: card, visit: card }
   at_shop: { payment: [card, shop] }
 """,
     "features.yaml": """
@@ -64,6 +69,7 @@ card:
   shops: distinct(payment.shop) over 1d
   frauds: count(label where label.verdict == 'fraud')
   logins: count(login) over 1h
+  visits: count(visit) over 1h
 at_shop:
   points: sum(payment.points where payment.is_new) over 1d
   alike: count(payment where payment.amount == this.amount) over 1d
@@ -77,6 +83,7 @@ at_shop:
   effect: review
   notify: analysts
 - { id: hasty, on: login, by: card, effect: review, when: card.logins > 2, reason: "{card.logins} logins" }
+- { id: often, on: visit, by: card, effect: review, when: card.visits > 2, reason: "{card.payments_1h}" }
 - { id: again, on: payment, by: card, effect: decline, when: count(payment) over 1h since flag including this >= 4 }
 """,
 }
@@ -130,17 +137,18 @@ LOGINS = st.lists(st.integers(0, 200), min_size=1, max_size=20).map(
 )
 
 
+LOGIN_FORMS = b'{"login": %s }', b'{"login":%s,"more":1}', b'{"login":%s,"id":"l1"}', b"%s"
+
+
 @st.composite
 def interleaved(draw: st.DrawFn) -> bytes:
-    """Payments and logins in turn, each naming its type; some do not, or not so that a short way reads it."""
+    """Events of three types in turn, each naming its type; some do not, or not so that a short way reads it."""
     paid = draw(payments()).split(b"\n")
     logins = [raw for some in draw(st.lists(LOGINS, max_size=2)) for raw in some.splitlines()]
     named = [b'{"payment":%s}' % raw for raw in paid] + [
-        draw(st.sampled_from([b'{"login":%s}', b'{"login": %s }', b'{"login":%s,"more":1}', b"%s"])) % raw
-        if odd
-        else raw
-        for raw in (b'{"login":%s}' % raw for raw in logins)
-        for odd in [draw(st.integers(0, 9)) == 0]
+        form % raw
+        for raw in logins
+        for form in [draw(st.sampled_from([*LOGIN_FORMS, *[b'{"login":%s}', b'{"visit":%s}'] * 20]))]
     ]
     return b"\n".join(draw(st.permutations(named)))
 
@@ -322,7 +330,7 @@ def test_repeats_leave_the_events_around_them_columns(size: int):
 
 
 def test_one_answer_of_a_run_is_made_alone(monkeypatch: pytest.MonkeyPatch):
-    answers = RunAnswers("payment", [0, 2], [5, 6], ["a", "b"], None, {1: Answer("refused")})
+    answers = RunAnswers(["payment"] * 2, [0, 2], [5, 6], ["a", "b"], None, {1: Answer("refused")})
     monkeypatch.setattr(RunAnswers, "__iter__", None)
 
     assert [(answers[at].id, answers[at].seq) for at in (0, 1, 2, -1)] == [("a", 5), ("", 0), ("b", 6), ("b", 6)]

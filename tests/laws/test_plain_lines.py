@@ -109,7 +109,7 @@ def law_of_runs(outcomes: Counter[bool]) -> None:
     def same(raws: list[bytes]) -> None:
         read = ReadLines.of(raws, form)
         others = {at: careful(Line(at, raws[at], None, None)) for at in read.odd}
-        run = EventRun(read, others, [LineOrigin("x", len(raws), str)])
+        run = EventRun([read], others, [LineOrigin("x", len(raws), str)])
         outcomes.update(at in others for at in range(len(raws)))
         assert list(zip(run.events, run.bodies, strict=True)) == [by_the_door(raws[at]) for at in run.at]
         assert [run.event(row) for row in range(len(run.at))] == run.events

@@ -12,9 +12,9 @@ from shroff.streams.log import Batch
 from shroff.streams.log_columns import DecisionColumns, JoinedTexts, RecordColumns, newest_ms
 
 IDS = ["a", "b", "c"]
-RECORDS = RecordColumns("payment", range(8, 11), IDS, np.array([5, 9, 7]), JoinedTexts.of([b"{}"] * 3))
+RECORDS = RecordColumns(["payment"] * 3, range(8, 11), IDS, np.array([5, 9, 7]), JoinedTexts.of([b"{}"] * 3))
 DECISIONS = DecisionColumns(
-    "payment", range(8, 11), IDS, ["approve"] * 3, np.zeros((3, 32), np.uint8), JoinedTexts.of([b"[]"] * 3)
+    ["payment"] * 3, range(8, 11), IDS, ["approve"] * 3, np.zeros((3, 32), np.uint8), JoinedTexts.of([b"[]"] * 3)
 )
 
 
@@ -27,7 +27,7 @@ DECISIONS = DecisionColumns(
         (6, {}, "place 8 does not follow"),
         (8, {}, "place 8 does not follow"),
         (7, {"seqs": range(9, 12)}, "names place"),
-        (7, {"event": "login"}, "names place 8, where payment/a stands"),
+        (7, {"events": ["login"] * 3}, "names place 8, where payment/a stands"),
         (7, {"ids": ["a", "x", "c"]}, "names place 9, where payment/b stands"),
     ],
 )

@@ -90,7 +90,7 @@ def test_numbered_texts_of_all_types_together_have_a_bound(monkeypatch: pytest.M
                 run = inflow.submissions([PolledMessages(f"read/a/{type_}/0", type_, "jsonl", messages, "")])
             assert isinstance(run, EventRun)
             assert [item.sent and item.sent.id for item in run] == run.ids
-            coded = {name: column for name in run.columns if isinstance(column := run.columns[name], Coded)}
+            coded = {name: column for name, column in run.columns[type_].items() if isinstance(column, Coded)}
             assert len(coded) == 2
             numbered |= {(type_, name): column.dictionary for name, column in coded.items()}
             sizes.append(sum(len(text) + BESIDE for item in numbered.values() for text in item.values))

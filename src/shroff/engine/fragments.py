@@ -58,11 +58,18 @@ class TextPool:
         return Slices.behind(self.add(found.data), found.ends)
 
     def cut(self, slices: Slices) -> JoinedTexts:
-        """A copy of consecutive slices."""
+        """Consecutive slices, of use until `clear`."""
         if not len(slices.starts):
             return JoinedTexts.of([])
         start, stop = int(slices.starts[0]), int(slices.stops[-1])
-        return JoinedTexts(self.bytes[start:stop].copy(), slices.stops - start)
+        return JoinedTexts(self.bytes[start:stop], slices.stops - start)
+
+    def in_turn(self, parts: Sequence[JoinedTexts], rows: Array) -> JoinedTexts:
+        """The texts of some parts by these rows, which count them through; the texts in here are forgotten."""
+        self.clear()
+        slices = [self.add_all(part) for part in parts]
+        starts, stops = (np.concatenate([getattr(part, end) for part in slices])[rows] for end in ("starts", "stops"))
+        return self.cut(self.join([Slices(starts, stops)], len(rows))).copy()
 
     def join(self, parts: Sequence[Slices], count: int) -> Slices:
         """Add a text for each row, of its slices one behind the other; of a single slice in all rows."""

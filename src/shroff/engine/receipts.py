@@ -8,7 +8,7 @@ in the log nor the wording of reasons is part of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from operator import attrgetter
 
@@ -125,8 +125,7 @@ class DocumentWriter:
         scores = None if decided.scores is None else Column(decided.scores, everywhere)
         score = self._scores.write(texts, [scores], count)
         id_ = texts.add_all(canonical_texts(decided.ids))
-        bodies = JoinedTexts.of(decided.bodies)
-        content = _as_digits(texts, hash_slices(bodies.data, bodies.starts, bodies.ends))
+        content = _as_digits(texts, _digests(decided.bodies))
         shared = [b'{"content":"', self._sealed_event, b',"id":', self._head]
         for model in decided.models:
             shared += self._versions[model].sealed, self._versions[model].shown
@@ -197,9 +196,13 @@ def _as_digits(texts: TextPool, digests: Array) -> Slices:
 
 def hash_slices(texts: Bytes, starts: Ints, stops: Ints) -> Bytes:
     """The SHA-256 of slices of a text, as rows of 32 bytes."""
-    shown, slices = texts.data, zip(starts.tolist(), stops.tolist(), strict=True)
-    digests = b"".join([sha256(shown[start:stop]).digest() for start, stop in slices])
-    return np.frombuffer(digests, np.uint8).reshape(-1, 32)
+    shown = texts.data
+    return _digests(shown[start:stop] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True))
+
+
+def _digests(texts: Iterable[bytes | memoryview]) -> Bytes:
+    """The SHA-256 of texts, as rows of 32 bytes."""
+    return np.frombuffer(b"".join([sha256(text).digest() for text in texts]), np.uint8).reshape(-1, 32)
 
 
 def canonical_texts(texts: Sequence[str]) -> JoinedTexts:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
 from shroff.arrays import Array
 from shroff.engine.exploration import APPROVED, LET_THROUGH, WOULD_BE, LetThrough, explorable
+from shroff.engine.fragments import TextPool
 from shroff.engine.receipts import DecidedBatch, DocumentWriter, Verdict
 from shroff.engine.row_decider import RowDecider
 from shroff.engine.verdicts import (
@@ -41,7 +43,7 @@ from shroff.project.definitions import Definitions, computed_of
 from shroff.project.scoring import scored
 from shroff.rules.definitions import Rule
 from shroff.runtime.values import replace
-from shroff.streams.log import DecisionRow, Remark
+from shroff.streams.log import Remark
 from shroff.streams.log_columns import DecisionColumns
 
 __all__ = ["Effects", "Engine", "SequencedBatch", "SequencedEvent", "is_rolled_out"]
@@ -64,7 +66,7 @@ class Engine:
             online = Online(definitions.events, computed_of(definitions), reference, self.lateness_ms)
         self.online = online
         self._writers = {event: DocumentWriter(event, definitions) for event in definitions.events.decided}
-        self.let_through = LetThrough()
+        self.let_through, self._texts = LetThrough(), TextPool()
         self._few: dict[str, RowDecider] = {}
         self._before: dict[str, RowDecider] = {}  # those of the rules before
         self._decide_by(definitions)
@@ -121,12 +123,13 @@ class Engine:
         """Take events in log order and decide those that are decided now."""
         effects = Effects()
         if isinstance(batch, SequencedBatch):
-            frames = self.online.compute_columns(batch.frames, len(batch))
-            self._decide(batch.type, frames.pop(batch.type), batch, effects)
-            for name, frame in frames.items():
-                if self._rules_on.get(name):
-                    seqs = (frame.rows + batch.first).tolist()
-                    self._decide(name, frame, [batch.others[seq] for seq in seqs], effects)
+            found = [
+                self._decide(name, frame, batch.of_type(name), effects)
+                for name, frame in self.online.compute_columns(batch.frames, len(batch)).items()
+                if name in batch.columns or self._rules_on.get(name)
+            ]
+            decided = [decisions for decisions in found if decisions is not None]
+            effects.columns = self._in_turn(decided) if decided else None
         else:
             self._step_by_event(batch, effects)
         effects.hits.sort(key=lambda row: (row.seq, row.rule))
@@ -179,22 +182,25 @@ class Engine:
         for name, frame in frames.items():
             if name != "label":
                 mine = batch if len(frame) == len(batch) else [batch[row] for row in frame.rows.tolist()]
-                self._decide(name, frame, mine, effects)
+                effects.decisions += self._decide(name, frame, mine, effects) or ()
         if len(frames) > 1:
             effects.decisions.sort(key=lambda row: row.seq)
 
-    def _decide(self, name: str, frame: Frame, placed: Sequence[SequencedEvent], effects: Effects) -> None:
+    def _decide(
+        self, name: str, frame: Frame, placed: Sequence[SequencedEvent], effects: Effects
+    ) -> DecisionColumns | None:
+        """Decide events of a type; gives their decisions, whose documents are of use until more of it are decided."""
         columns = placed if isinstance(placed, SequencedBatch) else None
         rows: Sequence[int] = range(len(frame))
         if columns is None:
             rows = [row for row, event in enumerate(placed) if event.past_hits is None]
         if not rows:
-            return
+            return None
         hits = self._hits(name, frame, rows)
         for row, hit in hits.items():
             record_hits(_happened(placed, row), hit, effects)
         if not self.definitions.events.types[name].is_decided:
-            return
+            return None
         at = slice(None) if len(rows) == len(frame) else np.array(rows)
         scores = scored(frame, self.definitions.scoring_of(name))
         given = None if scores is None else scores.values[at]
@@ -211,25 +217,38 @@ class Engine:
                 if found is not verdict:
                     verdict_of[place] = len(verdicts)
                     verdicts.append(found)
-        seqs: Array
+        seqs: Sequence[int]
         ids: Sequence[str]
         bodies: Sequence[bytes]
         if columns is not None:
-            seqs = np.asarray(columns.seqs, np.int64)
-            ids, bodies = columns.ids, columns.bodies
+            seqs, ids, bodies = columns.seqs, columns.ids, columns.bodies
         else:
             events = [placed[row] for row in rows]
-            seqs = np.array([event.seq for event in events])
-            ids, bodies = [event.event.id for event in events], [event.body for event in events]
+            seqs, ids = [event.seq for event in events], [event.event.id for event in events]
+            bodies = [event.body for event in events]
         models = ([""], np.zeros(len(rows), np.int64)) if scores is None else (scores.ids, scores.model_of[at])
-        decided = DecidedBatch(at, seqs, ids, bodies, verdicts, verdict_of, given, *models)
+        decided = DecidedBatch(at, np.asarray(seqs, np.int64), ids, bodies, verdicts, verdict_of, given, *models)
         documents, receipts = self._writers[name].write_all(frame, decided)
         outcomes = np.array([verdict.outcome for verdict in verdicts], object).take(verdict_of).tolist()
-        if columns is not None:
-            effects.columns = DecisionColumns(name, columns.seqs, ids, outcomes, receipts, documents)
-        else:
-            made = map(DecisionRow, seqs.tolist(), repeat(name), ids, outcomes, map(bytes, receipts), documents)
-            effects.decisions += made
+        return DecisionColumns([name] * len(ids), seqs, ids, outcomes, receipts, documents)
+
+    def _in_turn(self, parts: Sequence[DecisionColumns]) -> DecisionColumns:
+        """The decisions of events of each type as one, in the order of their places, to be kept."""
+        if len(parts) == 1:
+            return replace(parts[0], documents=parts[0].documents.copy())
+        order = np.concatenate([part.seqs for part in parts]).argsort()
+
+        def ordered(name: str) -> list[Any]:
+            return list(map([*chain.from_iterable(getattr(part, name) for part in parts)].__getitem__, order.tolist()))
+
+        return DecisionColumns(
+            ordered("events"),
+            ordered("seqs"),
+            ordered("ids"),
+            ordered("outcomes"),
+            np.concatenate([part.receipts for part in parts])[order],
+            self._texts.in_turn([part.documents for part in parts], order),
+        )
 
     def _verdicts_of(
         self, name: str, scores: Array | None, rows: Sequence[int], hits: Mapping[int, list[Hit]]
@@ -347,10 +366,12 @@ def _unrated(conversion: Conversion, batch: Sequence[SequencedEvent]) -> list[Re
 
 
 def _unrated_rows(conversion: Conversion, batch: SequencedBatch) -> list[int]:
-    names, rows = list(batch.columns), np.zeros(len(batch.ids), np.bool_)
-    for field in conversion.fields(batch.type):
-        amount, original = (batch.columns[names[at]] for at in (field.amount, field.original))
-        assert isinstance(amount, Column)
-        assert isinstance(original, Column)
-        rows |= original.valid & ~amount.valid
-    return rows.nonzero()[0].tolist()
+    is_unrated = np.zeros(len(batch.ids), np.bool_)
+    for name, columns in batch.columns.items():
+        names, rows = list(columns), batch.rows_of(name)
+        for field in conversion.fields(name):
+            amount, original = (columns[names[at]] for at in (field.amount, field.original))
+            assert isinstance(amount, Column)
+            assert isinstance(original, Column)
+            is_unrated[rows] |= original.valid & ~amount.valid
+    return is_unrated.nonzero()[0].tolist()

@@ -26,7 +26,7 @@ from shroff.rules.definitions import Rule
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, OutboxRow, Remark
-from shroff.streams.log_columns import DecisionColumns, Interleaved, JoinedTexts
+from shroff.streams.log_columns import DecisionColumns, Interleaved
 
 
 class EventAt(FrozenStruct, gc=False):
@@ -57,18 +57,19 @@ class SequencedEvent(FrozenStruct, gc=False):
 
 @dataclass(frozen=True, eq=False)
 class SequencedBatch(Interleaved[SequencedEvent]):
-    """Events of one type that are decided now, as columns; labels, and events that nobody decides, among them.
+    """Events of some types that are decided now, as columns; labels, and events that nobody decides, among them.
 
     Args:
+        columns: The fields of the events of each type.
         event: Makes the event of one row, on demand.
     """
 
-    type: str
+    types: Sequence[str]
     seqs: Sequence[int]
     ids: Sequence[str]
     times: Ints
-    bodies: JoinedTexts
-    columns: Mapping[str, Column | Coded]
+    bodies: Sequence[bytes]
+    columns: Mapping[str, Mapping[str, Column | Coded]]
     event: Callable[[int], LogEvent]
     others: Mapping[int, SequencedEvent] = field(default_factory=dict)
 
@@ -76,14 +77,31 @@ class SequencedBatch(Interleaved[SequencedEvent]):
         return SequencedEvent(self.seqs[row], self.event(row), self.bodies[row])
 
     def happened(self, row: int) -> EventAt:
-        return EventAt(self.seqs[row], self.type, self.ids[row], int(self.times[row]))
+        return EventAt(self.seqs[row], self.types[row], self.ids[row], int(self.times[row]))
+
+    def rows_of(self, type: str) -> Ints:
+        """The rows of the events of a type."""
+        return np.flatnonzero(np.array(self.types, object) == type)
+
+    def of_type(self, type: str) -> Sequence[SequencedEvent]:
+        """The events of one type; as columns, where they came so."""
+        if type not in self.columns:
+            return [other for other in self.others.values() if other.event.type == type]
+        if len(self.columns) == 1:
+            return self
+        rows = self.rows_of(type)
+        of_rows, columns = rows.tolist(), {type: self.columns[type]}
+        seqs, ids, bodies = ([texts[row] for row in of_rows] for texts in (self.seqs, self.ids, [*self.bodies]))
+        given = [type] * len(of_rows), seqs, ids, self.times[rows], bodies, columns
+        return SequencedBatch(*given, lambda row: self.event(of_rows[row]))
 
     def frames(self, events: Events, reference: Reference) -> dict[str, Frame]:
         """All of them by type."""
-        type_ = events.types[self.type]
-        found: dict[str, Frame] = {
-            self.type: ColumnFrame(type_, self.columns, self.times, self.rows, events, reference)
-        }
+        found, places = dict[str, Frame](), self.rows
+        for name, columns in self.columns.items():
+            if len(rows := self.rows_of(name)):
+                given = events.types[name], columns, self.times[rows], places[rows]
+                found[name] = ColumnFrame(*given, events, reference)
         others = frames_of([other.event for other in self.others.values()], events, reference)
         for frame in others.values():
             frame.rows = (np.array(list(self.others), np.int64) - self.first)[frame.rows]

@@ -115,7 +115,7 @@ class BatchClassifier:
 
     def _take_run(self, run: EventRun) -> SequencedBatch:
         """Take events that all are new and in time, and the others among them, in their order."""
-        state, name, ids, bodies = self._state, run.type.name, run.ids, run.bodies
+        state, types, ids, bodies = self._state, run.types, run.ids, run.bodies
         newest = np.maximum.accumulate(np.maximum(run.times, _or_earliest(state.watermark_ms))).tolist()
         named = {value for _, _, value in self._known.waiting}
         for other in run.others.values():
@@ -134,8 +134,8 @@ class BatchClassifier:
             row, event = by_line[line]
             self._pass(row + 1)
             body = bodies[row]
-            record = Record(self._rows.seq, "event", name, event.id, event.time_ms, body, self._decide)
-            self._rows.events[name, event.id] = event, record
+            record = Record(self._rows.seq, "event", event.type, event.id, event.time_ms, body, self._decide)
+            self._rows.events[event.type, event.id] = event, record
             self._labels.join_waiting([("", event.id)], event, body)
         self._pass(len(ids))
         state.watermark_ms = max(_or_earliest(state.watermark_ms), newest[-1])
@@ -144,9 +144,9 @@ class BatchClassifier:
                 self._coming.note(seqs[row], source)
         others = {record.seq: record for record in self._rows.records}
         places: Sequence[int] = seqs if others else range(seqs[0], seqs[-1] + 1)
-        self._batch.records = RecordColumns(name, places, ids, run.times, bodies, others)
+        self._batch.records = RecordColumns(types, places, ids, run.times, bodies, others)
         labels = {label.seq: label for label in self._rows.placed}
-        return SequencedBatch(name, places, ids, run.times, bodies, run.columns, run.event, labels)
+        return SequencedBatch(types, places, ids, run.times, bodies, run.columns, run.event, labels)
 
     def _pass(self, row: int) -> None:
         """Give places to the events of a run before this row."""
@@ -156,11 +156,10 @@ class BatchClassifier:
 
     def _answers(self, run: EventRun, effects: Effects) -> Sequence[Answer]:
         """The answers to the lines of a run that was taken."""
-        decisions, seqs = effects.columns, self._run_seqs
-        mine = [answer.seq for answer, (type_, _) in self._repeated if type_ == run.type.name]
-        again = [seq for seq in mine if seq > self._known.seq]
-        self._fill_repeated({seq: decisions[bisect_left(seqs, seq)] for seq in again} if decisions is not None else {})
-        return RunAnswers(run.type.name, run.at, seqs, run.ids, decisions, self._run_others)
+        decisions = effects.columns
+        again = [answer.seq for answer, _ in self._repeated if answer.seq > self._known.seq]
+        self._fill_repeated({} if decisions is None else decisions.by_seq(again))
+        return RunAnswers(run.types, run.at, self._run_seqs, run.ids, decisions, self._run_others)
 
     # ---- one submission
 

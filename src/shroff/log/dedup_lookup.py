@@ -16,7 +16,7 @@ from shroff.events.validation import LabelInput
 from shroff.log.columns.lines import EventRun
 from shroff.log.history import Records, label_id, label_key
 from shroff.streams.log import Batch, DecisionRow, LateEvent, Log, LogReader, Record, WaitingLabel
-from shroff.streams.log_columns import DecisionColumns, RecordColumns
+from shroff.streams.log_columns import DecisionColumns, RecordColumns, by_type
 
 Key = tuple[str, str]  # a type and an id
 NameKey = tuple[str, str, str]  # a type, a unique field and a value; without a field the value is an id
@@ -67,7 +67,8 @@ def look_up(
     alone: Iterable[Submission] = submissions
     if isinstance(submissions, EventRun):
         alone = submissions.others.values()
-        events[submissions.type.name] += submissions.ids
+        for type_, of_type in by_type(submissions.types, submissions.ids).items():
+            events[type_] += of_type
     for submission in alone:
         if (event := submission.event or submission.refused) is not None:
             events[submission.type].append(event.id)
@@ -179,9 +180,10 @@ def _add(found: KnownRecords, wanted: dict[str, set[str]], coming: Batch) -> Non
     )
     records, decisions = coming.records, coming.decisions
     if isinstance(records, RecordColumns):
-        mine = wanted.get(records.type, set())
-        rows = [] if mine.isdisjoint(records.ids) else [row for row, id_ in enumerate(records.ids) if id_ in mine]
-        decisions = [decisions[row] for row in rows] if isinstance(decisions, DecisionColumns) else decisions
+        ids = set[str]().union(*wanted.values())
+        rows = [] if ids.isdisjoint(records.ids) else [row for row, id_ in enumerate(records.ids) if id_ in ids]
+        if isinstance(decisions, DecisionColumns):
+            decisions = list(decisions.by_seq(records.seqs[row] for row in rows).values())
         records = [*map(records.made, rows), *records.others.values()]
     records = [record for record in records if record.id in wanted.get(record.type, ())]
     if not records:

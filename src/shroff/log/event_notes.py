@@ -135,8 +135,7 @@ class DayCounts:
         each = records.others.values() if isinstance(records, RecordColumns) else records
         found = Counter([(record.time_ms // DAY_MS, record.type) for record in each if record.kind == "event"])
         if isinstance(records, RecordColumns):
-            days = zip(*np.unique(records.times // DAY_MS, return_counts=True), strict=True)
-            found.update({(int(day), records.type): int(count) for day, count in days})
+            found.update(zip((records.times // DAY_MS).tolist(), records.types, strict=True))
         for (day, name), count in found.items():
             self.days.setdefault(day, Counter())[name] += count
             self._changed.add(day)

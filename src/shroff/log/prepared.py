@@ -68,15 +68,15 @@ def typed_id(event: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class RunAnswers(Interleaved[Answer]):
-    """Answers to events of one type that were all taken, each made when it is asked for, and to others among them.
+    """Answers to events that were all taken, each made when it is asked for, and to others among them.
 
     Args:
         seqs: Where the events stand among all submissions, from 0 on.
         places: Where they stand in the log.
-        decisions: None for events that are not decided.
+        decisions: Those of the events that are decided; None without one.
     """
 
-    type: str
+    types: Sequence[str]
     seqs: Sequence[int]
     places: Sequence[int]
     ids: Sequence[str]
@@ -84,24 +84,24 @@ class RunAnswers(Interleaved[Answer]):
     others: Mapping[int, Answer]
 
     def _all_made(self) -> Iterator[Answer]:
-        name = repeat(self.type)
-        if self.decisions is None:
-            return map(Answer, repeat(TAKEN), name, self.ids, self.places)
+        if self.decisions is None or len(self.decisions) < len(self.ids):
+            return super()._all_made()
         shown = self.decisions.outcomes, self.decisions.documents
-        return map(Answer, repeat(DECIDED), name, self.ids, self.places, *shown)
+        return map(Answer, repeat(DECIDED), self.types, self.ids, self.places, *shown)
 
     def made(self, row: int) -> Answer:
-        named = self.type, self.ids[row], self.places[row]
-        if self.decisions is None:
+        place = self.places[row]
+        found = {} if self.decisions is None else self.decisions.by_seq([place])
+        named = self.types[row], self.ids[row], place
+        if place not in found:
             return Answer(TAKEN, *named)
-        return Answer(DECIDED, *named, self.decisions.outcomes[row], self.decisions.documents[row])
+        return Answer(DECIDED, *named, found[place].outcome, found[place].document)
 
     def kinds(self) -> Counter[AnswerKind]:
         """How many there are of each kind, whether of a label, and outcome."""
-        taken = Counter({(TAKEN, False, ""): len(self.ids)})
-        if self.decisions is not None:
-            outcomes = Counter(self.decisions.outcomes).items()
-            taken = Counter({(DECIDED, False, outcome): count for outcome, count in outcomes})
+        outcomes = Counter(self.decisions.outcomes if self.decisions is not None else ())
+        taken = Counter({(DECIDED, False, outcome): count for outcome, count in outcomes.items()})
+        taken[TAKEN, False, ""] = len(self.ids) - outcomes.total()
         return taken + Counter(map(_kind_of, self.others.values()))
 
 

@@ -47,7 +47,7 @@ def check_batch(batch: Batch, last_seq: int) -> None:
         found = [record.seq for record in records]
     if found != list(places):
         raise StateError(_gap(found, last_seq))
-    if not _is_of_all(decisions, records):
+    if not _are_of_columns(decisions, records):
         _check_decisions(decisions, records, last_seq)
     for value in batch.unique:
         if not 0 < value.seq <= last_seq + len(places):
@@ -199,14 +199,13 @@ def _gap(places: list[int], last_seq: int) -> str:
     )
 
 
-def _is_of_all(decisions: Sequence[DecisionRow], records: Sequence[Record]) -> bool:
-    """Whether decisions that came as columns are those of all events, one for each."""
-    return (
-        isinstance(decisions, DecisionColumns)
-        and isinstance(records, RecordColumns)
-        and (decisions.event, decisions.seqs) == (records.type, records.seqs)
-        and (decisions.ids is records.ids or list(decisions.ids) == list(records.ids))
-    )
+def _are_of_columns(decisions: Sequence[DecisionRow], records: Sequence[Record]) -> bool:
+    """Whether decisions that came as columns are those of events that did, in their order."""
+    if not isinstance(decisions, DecisionColumns) or not isinstance(records, RecordColumns):
+        return False
+    names = dict(zip(records.seqs, zip(records.types, records.ids, strict=True), strict=True))
+    decided, seqs = zip(decisions.events, decisions.ids, strict=True), sorted(set(decisions.seqs))
+    return seqs == list(decisions.seqs) and list(map(names.get, seqs)) == list(decided)
 
 
 def _check_decisions(decisions: Sequence[DecisionRow], records: Sequence[Record], last_seq: int) -> None:

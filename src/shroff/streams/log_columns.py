@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, NamedTuple, TypeVar, overload
@@ -46,6 +46,10 @@ class JoinedTexts(Sequence[bytes]):
         sizes = map(len, texts) if whole.isascii() else (len(text.encode()) for text in texts)
         ends = np.fromiter(sizes, np.int64, len(texts)) + len(f"{before}{behind}".encode())
         return cls(np.frombuffer(bytearray(whole.encode()), np.uint8), ends.cumsum())
+
+    def copy(self) -> JoinedTexts:
+        """The texts in memory of their own."""
+        return JoinedTexts(self.data.copy(), self.ends)
 
     @property
     def starts(self) -> Ints:
@@ -94,6 +98,14 @@ class JoinedTexts(Sequence[bytes]):
         return JoinedTexts(self.data[start : start + (int(ends[-1]) if rows else 0)], ends)
 
 
+def by_type(types: Sequence[str], items: Sequence[Item]) -> Mapping[str, Sequence[Item]]:
+    """The items of rows by the type of each."""
+    names = dict.fromkeys(types)
+    if len(names) == 1:
+        return {types[0]: items}
+    return {name: [item for type_, item in zip(types, items, strict=True) if type_ == name] for name in names}
+
+
 class Interleaved(Sequence[Item]):
     """Columns of items at some places, and `others` by theirs: together places that follow each other."""
 
@@ -140,9 +152,9 @@ class Interleaved(Sequence[Item]):
 
 @dataclass(frozen=True, eq=False)
 class RecordColumns(Interleaved[Record]):
-    """Decided events of one type, and other records among them."""
+    """Decided events, and other records among them."""
 
-    type: str
+    types: Sequence[str]
     seqs: Sequence[int]
     ids: Sequence[str]
     times: Ints
@@ -150,12 +162,12 @@ class RecordColumns(Interleaved[Record]):
     others: Mapping[int, Record] = field(default_factory=dict)
 
     def _all_made(self) -> Iterator[Record]:
-        kind, type_ = repeat("event"), repeat(self.type)
-        return map(Record, self.seqs, kind, type_, self.ids, self.times.tolist(), self.bodies, repeat(object=True))
+        kind, times = repeat("event"), self.times.tolist()
+        return map(Record, self.seqs, kind, self.types, self.ids, times, self.bodies, repeat(object=True))
 
     def made(self, row: int) -> Record:
         time_ms, body = int(self.times[row]), self.bodies[row]
-        return Record(self.seqs[row], "event", self.type, self.ids[row], time_ms, body, decided=True)
+        return Record(self.seqs[row], "event", self.types[row], self.ids[row], time_ms, body, decided=True)
 
 
 def newest_ms(records: Sequence[Record]) -> int | None:
@@ -168,25 +180,30 @@ def newest_ms(records: Sequence[Record]) -> int | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecisionColumns(Sequence[DecisionRow]):
-    """The decisions of events of one type at these places, which are in order.
+    """The decisions of events at these places, which are in order.
 
     Args:
         receipts: A row of bytes for each.
     """
 
-    event: str
+    events: Sequence[str]
     seqs: Sequence[int]
     ids: Sequence[str]
     outcomes: Sequence[str]
     receipts: Bytes
     documents: JoinedTexts
 
+    def by_seq(self, seqs: Iterable[int]) -> dict[int, DecisionRow]:
+        """The decisions at these places, of which some may have none."""
+        found = ((seq, bisect_left(self.seqs, seq)) for seq in seqs)
+        return {seq: self[row] for seq, row in found if row < len(self) and self.seqs[row] == seq}
+
     def __len__(self) -> int:
         return len(self.ids)
 
     def __iter__(self) -> Iterator[DecisionRow]:
         receipts = map(bytes, self.receipts)
-        return map(DecisionRow, self.seqs, repeat(self.event), self.ids, self.outcomes, receipts, self.documents)
+        return map(DecisionRow, self.seqs, self.events, self.ids, self.outcomes, receipts, self.documents)
 
     @overload
     def __getitem__(self, at: int) -> DecisionRow: ...
@@ -197,4 +214,4 @@ class DecisionColumns(Sequence[DecisionRow]):
             return [self[row] for row in range(len(self))[at]]
         row = range(len(self))[at]
         shown = self.outcomes[row], self.receipts[row].tobytes(), self.documents[row]
-        return DecisionRow(self.seqs[row], self.event, self.ids[row], *shown)
+        return DecisionRow(self.seqs[row], self.events[row], self.ids[row], *shown)

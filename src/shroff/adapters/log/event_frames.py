@@ -171,9 +171,9 @@ def _packed(records: Sequence[Record], ends: Sequence[int]) -> Iterator[EventFra
     kinds = list[Kind]()  # all are events
     if isinstance(records, RecordColumns):
         ids, times, first_seq = JoinedTexts.written(records.ids), records.times, records.first
-        lines = JoinedTexts(
-            *as_lines(records.bodies.data, records.bodies.ends, head_of("event", records.type, decided=True))
-        )
+        heads = {type_: head_of("event", type_, decided=True) for type_ in set(records.types)}
+        of_rows = list(map(heads.__getitem__, records.types))
+        lines = JoinedTexts(*as_lines(records.bodies.data, records.bodies.ends, of_rows))
         if records.others:
             rows, others = records.rows, {seq - first_seq: record for seq, record in records.others.items()}
             kinds = ["event"] * len(records)

@@ -7,6 +7,7 @@ the same in all of them, with gaps for the others. docs/reference/log-format.md 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,11 +69,12 @@ def by_texts(own: Bytes, rows: Ints, patterns: Patterns) -> tuple[bytes, list[in
     return texts[: text_ends[-1]].tobytes(), text_ends.tolist()
 
 
-def as_lines(bodies: Bytes, ends: Ints, head: bytes) -> tuple[Bytes, Ints]:
-    """Each text with the same before it and the end of a line behind it, and where each line ends."""
-    line_ends = ends + (len(head) + 1) * np.arange(1, len(ends) + 1)
+def as_lines(bodies: Bytes, ends: Ints, heads: Sequence[bytes]) -> tuple[Bytes, Ints]:
+    """Each text with its head before it and the end of a line behind it, and where each line ends."""
+    head_ends = np.cumsum([0, *map(len, heads)])
+    line_ends = ends + head_ends[1:] + np.arange(1, len(ends) + 1)
     lines = np.empty(int(line_ends[-1]), np.uint8)
-    write_lines(bodies, ends, np.frombuffer(head, np.uint8), lines)
+    write_lines(bodies, ends, np.frombuffer(b"".join(heads), np.uint8), head_ends, lines)
     return lines, line_ends
 
 
@@ -256,14 +258,14 @@ def put_together(own: Any, rows: Any, fixed: Any, fixed_ends: Any, firsts: Any, 
         text_ends[row] = to
 
 
-@native(f"void({_GIVEN}, int64[::1], {_GIVEN}, uint8[::1])")
-def write_lines(bodies: Any, ends: Any, head: Any, lines: Any) -> None:
-    """Write each body with the head before it and a newline behind it."""
-    at, to, size = np.uint64(0), np.uint64(0), np.uint64(len(head))
+@native(f"void({_GIVEN}, int64[::1], {_GIVEN}, int64[::1], uint8[::1])")
+def write_lines(bodies: Any, ends: Any, heads: Any, head_ends: Any, lines: Any) -> None:
+    """Write each body with its head before it and a newline behind it."""
+    at, to = np.uint64(0), np.uint64(0)
     for row in range(len(ends)):
-        for i in range(size):
-            lines[to + i] = head[i]
-        to += size
+        for i in range(head_ends[row], head_ends[row + 1]):
+            lines[to] = heads[i]
+            to += np.uint64(1)
         count = np.uint64(ends[row]) - at
         for i in range(count):
             lines[to + i] = bodies[at + i]

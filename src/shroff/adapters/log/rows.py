@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from operator import attrgetter
@@ -13,7 +13,7 @@ from msgspec.structs import astuple
 from shroff.adapters.log.sums import decision_sum, flag_sum, hit_sum, record_sum
 from shroff.runtime.values import replace
 from shroff.streams.log import DecisionRow, FlagRow, HitRow, Record, Refused, Remark
-from shroff.streams.log_columns import RecordColumns
+from shroff.streams.log_columns import RecordColumns, by_type
 
 APPEND_STEPS = (  # what a log in a database tells of an `append`, in this order
     *("begin", "events", "unique", "decisions", "flags", "refused", "offsets", "replies"),
@@ -62,24 +62,18 @@ def id_digest(type_: str, id_: str) -> bytes:
     return digest(type_.encode(), id_.encode())
 
 
-def ids_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[str]]:
+def ids_by_type(records: Collection[Record]) -> Mapping[str, Sequence[str]]:
     """The ids of records, by their types."""
     if isinstance(records, RecordColumns):
-        return {records.type: records.ids, **ids_by_type(records.others.values())}
-    found: dict[str, list[str]] = {}
-    for record in records:
-        found.setdefault(record.type, []).append(record.id)
-    return found
+        return {**by_type(records.types, records.ids), **ids_by_type(records.others.values())}
+    return by_type([record.type for record in records], [record.id for record in records])
 
 
-def places_by_type(records: Iterable[Record]) -> Mapping[str, Sequence[int]]:
+def places_by_type(records: Collection[Record]) -> Mapping[str, Sequence[int]]:
     """The places of the same records, in the same order."""
     if isinstance(records, RecordColumns):
-        return {records.type: records.seqs, **places_by_type(records.others.values())}
-    found: dict[str, list[int]] = {}
-    for record in records:
-        found.setdefault(record.type, []).append(record.seq)
-    return found
+        return {**by_type(records.types, records.seqs), **places_by_type(records.others.values())}
+    return by_type([record.type for record in records], [record.seq for record in records])
 
 
 def digest(*parts: bytes) -> bytes:

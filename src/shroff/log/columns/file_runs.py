@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
@@ -16,14 +16,13 @@ from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.events.intake import Intake, Submission, source_name
 from shroff.log.columns.csv_columns import cell_form, nothing_of
-from shroff.log.columns.lines import RUN, EventRun, InRuns, LineForms, LineOrigin, in_runs
-from shroff.log.columns.read_lines import SLACK, Texts
+from shroff.log.columns.lines import RUN, EventRun, InRuns, LineForms, LineOrigin, in_runs, run_of
+from shroff.log.columns.read_lines import SLACK, ReadLines, Texts
 from shroff.runtime.progress import Progress, batched
 
 RUN_BYTES = 32 << 20  # about the most bytes of a run, where lines are long
 COLUMNS_MIN = 1_024  # fewer are read one by one, so that nobody waits for a compiler because of a small file
 _BLANK = b" \t\r\n"
-_NONE = Submission("", "", bytes)  # of a line that another type has
 One = TypeVar("One")
 
 
@@ -107,7 +106,7 @@ class _JsonRuns(_Runs):
 
 
 class _NamedRuns(_JsonRuns):
-    """The same of lines that name their types: columns of one that is decided or has most, the others among them."""
+    """The same of lines that name their types: columns of each of these types."""
 
     def __init__(self, source: str, types: Sequence[EventType], careful: Callable[[Line], Submission]) -> None:
         super().__init__(source, types[0], careful)
@@ -118,22 +117,20 @@ class _NamedRuns(_JsonRuns):
         self, raws: Sequence[bytes], careful: Callable[[int], Submission], origin: LineOrigin, texts: Texts | None
     ) -> EventRun | None:
         cut = [raw.partition(b":") for raw in raws]
-        counts = Counter(head for head, _, _ in cut if head in self._types)
-        if not counts:
+        named = {head for head, _, _ in cut} & self._types.keys()
+        if not named:
             return None
         if not self._has_taken:  # so that the intake knows that this source has lines of a type
-            self._has_taken = bool(careful(next(at for at, (head, _, _) in enumerate(cut) if head in counts)).type)
-        *few, most = sorted(counts, key=lambda head: (self._types[head].is_decided, counts[head]))
+            self._has_taken = bool(careful(next(at for at, (head, _, _) in enumerate(cut) if head in named)).type)
 
-        def read(head: bytes, careful: Callable[[int], Submission]) -> EventRun | None:
+        def read(head: bytes) -> ReadLines | None:
             whole = [rest.strip(_BLANK) if name == head else b"" for name, _, rest in cut]
             inner = [text[:-1] if text.endswith(b"}}") else b"" for text in whole]
             texts = np.frombuffer(b"".join(inner) + SLACK, np.uint8), np.fromiter(map(len, inner), np.int64).cumsum()
-            return self._forms.run(self._types[head], raws, careful, [origin], texts=texts)
+            return self._forms.read(self._types[head], raws, texts=texts)
 
-        runs = [read(head, lambda _: _NONE) or () for head in few]
-        others = {at: submission for run in runs for at, submission in enumerate(run) if submission is not _NONE}
-        return read(most, lambda at: others.get(at) or careful(at))
+        reads = [found for head in self._types if head in named and (found := read(head)) is not None]
+        return run_of(reads, careful, [origin]) if reads else None
 
 
 class _CsvRuns(_Runs):

@@ -1,4 +1,4 @@
-"""JSON lines of one event type many at a time, as columns; a submission or an event is made where one is asked for.
+"""JSON lines many at a time, as columns of each event type; a submission or an event is made where one is asked for.
 
 Compiled code reads the lines. Those that it calls odd go through validation one by one, which has the last word on
 them; so both ways give the same events, the same bodies and the same refusals.
@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from itertools import chain, repeat
+from operator import attrgetter
 from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from shroff.arrays import Ints
+from shroff.arrays import Array, Ints
+from shroff.engine.fragments import TextPool
 from shroff.events.avro.wire import FRAME_BYTES
 from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType
@@ -26,7 +28,7 @@ from shroff.log.columns.avro_columns import RecordForm, lines_of
 from shroff.log.columns.read_lines import LineColumns, LineForm, ReadLines, TextRoom, Texts, kernels
 from shroff.runtime.logs import failure
 from shroff.runtime.values import replace
-from shroff.streams.log_columns import JoinedTexts
+from shroff.streams.log_columns import JoinedTexts, by_type
 from shroff.streams.merge import EARLIEST
 
 RUN = 4_096  # lines of a file that are read at once
@@ -81,63 +83,77 @@ class LineOrigin(NamedTuple):
 
 
 class EventRun(Sequence[Submission]):
-    """Lines that follow each other: events of one type, and `others` by their place among the lines.
+    """Lines that follow each other: events of some types, and `others` by their place among the lines.
 
     Columns, bodies and submissions are made when they are asked for, by one thread at a time.
 
     Args:
-        careful: The submissions that validation made of odd lines, by their place.
+        reads: All lines as the form of each type read them; a line is odd for all types but its own.
+        careful: The submissions that validation made of lines which are odd for all types, by their place.
         origins: Where the lines stand, all of them in their order.
         apart: Events that are among the others, by their place; they are in `careful`.
     """
 
     def __init__(
         self,
-        read: ReadLines,
+        reads: Sequence[ReadLines],
         careful: Mapping[int, Submission],
         origins: Sequence[LineOrigin],
         apart: Collection[int] = (),
     ) -> None:
-        self.type, self.read, self.careful, self.origins, self.apart = read.form.type, read, careful, origins, apart
-        name = self.type.name
-        self._odd = {
-            at: submission.event
-            for at, submission in careful.items()
-            if submission.event and submission.type == name and at not in apart
-        }
-        self.others = {at: submission for at, submission in careful.items() if at not in self._odd}
-        size = len(read.lines)
-        self._at = np.delete(np.arange(size), list(self.others)) if self.others else None
-        self.at: Sequence[int] = range(size) if self._at is None else self._at.tolist()
+        self.reads, self.careful, self.origins, self.apart = reads, careful, origins, apart
+        self._reads = {read.form.type.name: read for read in reads}
+        self._odd, self.others = dict[str, dict[int, Event]](), dict(careful)
+        read_by = np.array([read.is_odd for read in reads]).argmin(axis=0)  # which one of the reads each line is of
+        for number, name in enumerate(self._reads):
+            self._odd[name] = {
+                at: submission.event
+                for at, submission in careful.items()
+                if submission.event and submission.type == name and at not in apart
+            }
+            for at in self._odd[name]:
+                read_by[at] = number
+                del self.others[at]
+        self._at = np.delete(np.arange(len(read_by)), list(self.others))
+        self._rows = {name: np.flatnonzero(read_by[self._at] == number) for number, name in enumerate(self._reads)}
+        self._read_by = read_by[self._at]
+        self.types = list(map(list(self._reads).__getitem__, self._read_by.tolist()))  # names of those of the events
+        self.at: Sequence[int] = self._at.tolist() if self.others else range(len(self))
         self._events: list[Event] | None = None
         self._asked = 0
 
     @cached_property
-    def columns(self) -> LineColumns:
-        """The fields of the events."""
-        return LineColumns(self.read, self._odd, self._at)
+    def columns(self) -> dict[str, LineColumns]:
+        """The fields of the events of each type."""
+        return {
+            name: LineColumns(read, self._odd[name], self._at[self._rows[name]]) for name, read in self._reads.items()
+        }
 
     @cached_property
     def ids(self) -> list[str]:
         """Those of the events."""
-        found: list[str] = self.columns.plain(self.type.id_field).values.tolist()
+        fields = [read.form.type.id_field for read in self.reads]
+        found: list[str] = _values_by_row(fields, self.columns.values(), self._rows.values()).tolist()
         return found
 
     @cached_property
     def times(self) -> Ints:
         """Those of the events."""
-        return self.columns.plain(self.type.time_field).values
+        fields = [read.form.type.time_field for read in self.reads]
+        return _values_by_row(fields, self.columns.values(), self._rows.values())
 
     @cached_property
     def bodies(self) -> JoinedTexts:
         """Those of the events."""
-        encode = self.read.form.codec.encode
-        others = {at: self.careful[at].body or encode(event) for at, event in self._odd.items()}
-        bodies = self.read.bodies().but(others | dict.fromkeys(self.apart, b""))
-        return bodies if self._at is None else JoinedTexts(bodies.data, bodies.ends[self._at])
+        found = [
+            read.bodies().but({at: self.careful[at].body or read.form.codec.encode(odd[at]) for at in odd})
+            for read, odd in zip(self.reads, self._odd.values(), strict=True)
+        ]
+        is_whole = len(self.reads) == 1 and not self.others
+        return found[0] if is_whole else TextPool().in_turn(found, self._read_by * len(self) + self._at)
 
     def __len__(self) -> int:
-        return len(self.read.lines)
+        return len(self.reads[0].lines)
 
     def __iter__(self) -> Iterator[Submission]:
         made = self._made(self.at, self.events, self.bodies)
@@ -159,7 +175,8 @@ class EventRun(Sequence[Submission]):
         first, stop = lines.start, lines.stop
         careful = {line - first: submission for line, submission in self.careful.items() if first <= line < stop}
         apart = {line - first for line in self.apart if first <= line < stop}
-        return EventRun(self.read.part(first, stop), careful, list(self._origins_of(first, stop)), apart)
+        reads = [read.part(first, stop) for read in self.reads]
+        return EventRun(reads, careful, list(self._origins_of(first, stop)), apart)
 
     def _origins_of(self, first: int, stop: int) -> Iterator[LineOrigin]:
         begin = 0
@@ -169,9 +186,9 @@ class EventRun(Sequence[Submission]):
                 yield LineOrigin(source, end - skipped, partial(_behind, place, skipped), header)
             begin += size
 
-    def _made(self, lines: Sequence[int], events: Iterable[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
+    def _made(self, lines: Sequence[int], events: Sequence[Event], bodies: Iterable[bytes]) -> Iterator[Submission]:
         """The submissions of some lines, in order, whose events these are."""
-        none, name, raws = repeat(None), repeat(self.type.name), map(self.read.lines.__getitem__, lines)
+        none, names, raws = repeat(None), map(attrgetter("type"), events), map(self.reads[0].lines.__getitem__, lines)
         stand = (
             (origin.source, origin.place(line - begin), origin.header)
             for origin, begin, mine in _by_origin(self.origins, lines)
@@ -179,7 +196,7 @@ class EventRun(Sequence[Submission]):
         )
         sources, places, headers = zip(*stand, strict=True) if lines else ((), (), ())
         kept = map(partial, repeat(bytes), raws)
-        return map(Submission, sources, places, kept, name, events, none, none, bodies, repeat(()), headers)
+        return map(Submission, sources, places, kept, names, events, none, none, bodies, repeat(()), headers)
 
     @property
     def sources(self) -> Iterator[tuple[int, str]]:
@@ -200,25 +217,32 @@ class EventRun(Sequence[Submission]):
         """The events of these rows; for none of them no column is made."""
         if not rows:
             return []
-        ids, times = [self.ids[row] for row in rows], self.times[rows].tolist()
-        values = [
-            ids if name == self.type.id_field else values_of(self.columns.plain(name, rows))
-            for name in self.type.field_names
-        ]
-        return list(map(Event, repeat(self.type.name), ids, times, zip(*values, strict=True)))
+        found = dict[int, Event]()
+        for name, mine in by_type([self.types[row] for row in rows], rows).items():
+            type_, columns, ids = self._reads[name].form.type, self.columns[name], [self.ids[row] for row in mine]
+            of_type, times = np.searchsorted(self._rows[name], mine), self.times[mine].tolist()
+            values = (
+                ids if field == type_.id_field else values_of(columns.plain(field, of_type))
+                for field in type_.field_names
+            )
+            made = map(Event, repeat(name), ids, times, zip(*values, strict=True))
+            found.update(zip(mine, made, strict=True))
+        return list(map(found.__getitem__, rows))
 
     def _some(self, rows: Sequence[int]) -> dict[int, Submission]:
         """The submissions of some events, by their places."""
         lines = [self.at[row] for row in rows]
         events = self.events_at(rows)
-        made = self._made(lines, events, map(self.read.form.codec.encode, events))
+        made = self._made(lines, events, (self._reads[event.type].form.codec.encode(event) for event in events))
         return dict(zip(lines, made, strict=True))
 
     def with_apart(self, rows: Sequence[int]) -> EventRun:
         """The run with some of its events, by their rows, among the others."""
         others = self.others | self._some(rows)
-        found = EventRun(self.read, {**self.careful, **others}, self.origins, others.keys())
-        found.columns = self.columns.but(rows)
+        found = EventRun(self.reads, {**self.careful, **others}, self.origins, others.keys())
+        found.columns = {
+            name: columns.but(np.flatnonzero(np.isin(self._rows[name], rows))) for name, columns in self.columns.items()
+        }
         found.ids, found.times = np.delete(np.array(self.ids, object), rows).tolist(), np.delete(self.times, rows)
         return found
 
@@ -232,18 +256,19 @@ class EventRun(Sequence[Submission]):
             origins += [*self._origins_of(begin, line), LineOrigin(label.source, 1, str)]
             begin = line
         origins += self._origins_of(begin, len(self))
-        found = EventRun(self.read.inserted(before), careful, origins, {moved[at] for at in self.apart})
+        reads = [read.inserted(before) for read in self.reads]
+        found = EventRun(reads, careful, origins, {moved[at] for at in self.apart})
         found.ids, found.times = self.ids, self.times
         return found
 
     def converted(self, conversion: Conversion) -> EventRun:
         """The run with the amounts of its events converted."""
-        if not conversion.fields(self.type.name):
+        if not any(map(conversion.fields, self._reads)):
             return self
         careful = dict(self.careful)
-        for at in self._odd:
-            careful[at] = replace(careful[at], event=conversion.event(self._odd[at]), body=None)
-        found = EventRun(self.read.converted(conversion), careful, self.origins, self.apart)
+        for at, event in chain.from_iterable(odd.items() for odd in self._odd.values()):
+            careful[at] = replace(careful[at], event=conversion.event(event), body=None)
+        found = EventRun([read.converted(conversion) for read in self.reads], careful, self.origins, self.apart)
         found.ids, found.times = self.ids, self.times
         return found
 
@@ -253,6 +278,14 @@ class EventRun(Sequence[Submission]):
         if self._events is not None or self._asked > len(self.ids) // 8:
             return self.events[row]
         return self.events_at([row])[0]
+
+
+def _values_by_row(fields: Iterable[str], columns: Iterable[LineColumns], rows: Iterable[Ints]) -> Array:
+    """A field of each type as one column of the events of all types, which have these rows."""
+    together = np.concatenate([column.plain(field).values for field, column in zip(fields, columns, strict=True)])
+    found = np.empty_like(together)
+    found[np.concatenate([*rows])] = together
+    return found
 
 
 def _by_origin(origins: Sequence[LineOrigin], lines: Sequence[int]) -> Iterator[tuple[LineOrigin, int, Sequence[int]]]:
@@ -290,7 +323,7 @@ def odd_rows(
     """
     before_ms = EARLIEST if watermark_ms is None else watermark_ms
     lines, times = dated_events(run)
-    keys = dict(zip(run.at, zip(repeat(run.type.name), run.ids, strict=False), strict=True))
+    keys = dict(zip(run.at, zip(run.types, run.ids, strict=True), strict=True))
     keys |= {at: (other.type, other.event.id) for at, other in run.others.items() if other.event is not None}
     in_order = list(map(keys.__getitem__, lines.tolist()))
     special, seen, again, first = known & {*in_order}, {*known}, list[int](), list[int]()
@@ -328,10 +361,11 @@ def sent_of(submissions: Sequence[Submission]) -> Iterator[tuple[str, int | None
 
 
 def together(parts: Iterable[Sequence[Submission]]) -> Sequence[Submission]:
-    """Submissions one part behind the other; a run, where all parts are runs that were read by one form."""
+    """Submissions one part behind the other; a run, where all parts are runs that were read by the same forms."""
     found = [part for part in parts if len(part)]
     runs = [part for part in found if isinstance(part, EventRun)]
-    if runs and len(runs) == len(found) and all(run.read.form is runs[0].read.form for run in runs):
+    forms = [[read.form for read in run.reads] for run in runs]
+    if runs and len(runs) == len(found) and all(of_run == forms[0] for of_run in forms):
         return runs[0] if len(runs) == 1 else _joined(runs)
     return list(chain.from_iterable(found))
 
@@ -343,7 +377,14 @@ def _joined(runs: Sequence[EventRun]) -> EventRun:
         apart |= {begin + at for at in run.apart}
         begin += len(run)
     origins = [origin for run in runs for origin in run.origins]
-    return EventRun(ReadLines.joined([run.read for run in runs]), careful, origins, apart)
+    reads = [ReadLines.joined(of_type) for of_type in zip(*(run.reads for run in runs), strict=True)]
+    return EventRun(reads, careful, origins, apart)
+
+
+def run_of(reads: Sequence[ReadLines], careful: Callable[[int], Submission], origins: Sequence[LineOrigin]) -> EventRun:
+    """The run of lines that were read, with the submissions of those that are odd for all types."""
+    odd = set(reads[0].odd).intersection(*(read.odd for read in reads[1:]))
+    return EventRun(reads, {at: careful(at) for at in sorted(odd)}, origins)
 
 
 def _behind(place: Callable[[int], str], skipped: int, number: int) -> str:
@@ -374,17 +415,18 @@ class LineForms:
             records: Of messages in Avro, the form of each; one without is odd.
             texts: The lines in JSON, where they are something else; an empty one is odd.
         """
-        read = self._read(type_, raws, latest_ms, records, texts)
-        return None if read is None else EventRun(read, {at: careful(at) for at in read.odd}, origins)
+        read = self.read(type_, raws, latest_ms, records, texts)
+        return None if read is None else run_of([read], careful, origins)
 
-    def _read(
+    def read(
         self,
         type_: EventType,
         raws: Sequence[bytes],
-        latest_ms: int | None,
-        records: Sequence[RecordForm | None] | None,
-        texts: Texts | None,
+        latest_ms: int | None = None,
+        records: Sequence[RecordForm | None] | None = None,
+        texts: Texts | None = None,
     ) -> ReadLines | None:
+        """As `run`, without care for odd lines."""
         form = self._forms.get(type_.name) or self._forms.setdefault(type_.name, LineForm(type_, self._room))
         texts = texts if records is None else lines_of(raws, FRAME_BYTES, records, form)
         try:
@@ -413,16 +455,16 @@ class LiveForms(LineForms):
             self._at_hand[are_records] = all(kernel.is_at_hand for kernel in kernels(are_records=are_records))
         return self._at_hand[are_records]
 
-    def _read(
+    def read(
         self,
         type_: EventType,
         raws: Sequence[bytes],
-        latest_ms: int | None,
-        records: Sequence[RecordForm | None] | None,
-        texts: Texts | None,
+        latest_ms: int | None = None,
+        records: Sequence[RecordForm | None] | None = None,
+        texts: Texts | None = None,
     ) -> ReadLines | None:
         try:
-            return super()._read(type_, raws, latest_ms, records, texts)
+            return super().read(type_, raws, latest_ms, records, texts)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 (whatever it is: the lines are read one by one)

@@ -319,23 +319,22 @@ class LineColumns(LazyColumns):
         at: Where among the lines the events stand; None for all of them.
     """
 
-    def __init__(self, read: ReadLines, careful: Mapping[int, Event], at: Sequence[int] | Ints | None = None) -> None:
+    def __init__(self, read: ReadLines, careful: Mapping[int, Event], at: Ints | None = None) -> None:
         self._type, self._read, self._careful = read.form.type, read, careful
         super().__init__(self._type.field_names)
-        self._rows = None if at is None else np.asarray(at, np.int64)
+        self._rows = at
 
-    def plain(self, name: str, rows: Sequence[int] | None = None) -> Column:
+    def plain(self, name: str, rows: Ints | None = None) -> Column:
         """A field as its values, of all events or of these rows."""
         if rows is None:
             found = self[name]
         elif name in self._made:
-            found = self[name].take(np.array(rows))
+            found = self[name].take(rows)
         else:
-            lines = np.array(rows)
-            found = self._of(name, lines if self._rows is None else self._rows[lines])
+            found = self._of(name, rows if self._rows is None else self._rows[rows])
         return found.column() if isinstance(found, Coded) else found
 
-    def but(self, rows: Sequence[int]) -> LineColumns:
+    def but(self, rows: Ints) -> LineColumns:
         """The columns without some events; what was made of them is not made again."""
         at = np.arange(len(self._read.lines)) if self._rows is None else self._rows
         kept = np.delete(np.arange(len(at)), rows)

@@ -10,7 +10,7 @@ import math
 import time
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import accumulate, repeat
 from operator import itemgetter
@@ -23,11 +23,11 @@ from shroff.engine.step import SequencedBatch
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Coded
 from shroff.json_types import TextDict
-from shroff.language.columns import values_of
+from shroff.language.columns import Column, values_of
 from shroff.log.writer import DECIDED, REFUSED, Prepared
 from shroff.runtime import traces
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.log_columns import DecisionColumns
+from shroff.streams.log_columns import DecisionColumns, by_type
 from shroff.streams.sink_cursor import DeliveryHealth
 from shroff.streams.source import Health
 from shroff.worker.ingest import IngestReport
@@ -295,33 +295,42 @@ class BatchTally:
         self, rows: Sequence[DecisionRow], placed: Sequence[SequencedEvent], definitions: Definitions
     ) -> None:
         if definitions is not self._of:
-            self._of, self._types = definitions, {}
-        types, money = self._types, self.money
+            decided = definitions.events.decided
+            self._of, self._types = definitions, {event: _type_of(definitions, event, self.named) for event in decided}
+        types = self._types
+        if isinstance(rows, DecisionColumns) and isinstance(placed, SequencedBatch):
+            for event, outcomes in by_type(rows.events, rows.outcomes).items():
+                if types[event].money_at is not None:
+                    self._add_columns(event, outcomes, placed.columns[event], types[event])
+            return
         values = dict[int, tuple[Any, ...]]()
-        for seq, event, outcome in _outcomes(rows):
-            if event not in types:
-                types[event] = _type_of(definitions, event, self.named)
-            type_ = types[event]
-            if type_.money_at is not None:
-                if type_.named is None and isinstance(rows, DecisionColumns) and isinstance(placed, SequencedBatch):
-                    self._add_amounts(rows, placed, type_)
-                    return
-                values = values or _values(placed, type_)
-                shown = values[seq]
-                amount = (shown[type_.money_at] or 0) / type_.unit
-                money[event, outcome] += amount
-                if type_.named is not None:
-                    self._add_earlier(outcome, type_.named(shown), amount)
+        for row in rows:
+            if types[row.event].money_at is not None:
+                values = values or {event.seq: event.event.values for event in placed}
+                self._add_amount(row.event, row.outcome, values[row.seq], types[row.event])
 
-    def _add_amounts(self, rows: DecisionColumns, placed: SequencedBatch, type_: _Type) -> None:
-        """Add the amounts of events that came as columns, in their order."""
-        name = next(column for at, column in enumerate(placed.columns) if at == type_.money_at)
-        shown, unit = placed.columns[name], type_.unit
+    def _add_amount(self, event: str, outcome: str, shown: tuple[Any, ...], type_: _Type) -> None:
+        assert type_.money_at is not None
+        amount = (shown[type_.money_at] or 0) / type_.unit
+        self.money[event, outcome] += amount
+        if type_.named is not None:
+            self._add_earlier(outcome, type_.named(shown), amount)
+
+    def _add_columns(
+        self, event: str, outcomes: Sequence[str], columns: Mapping[str, Column | Coded], type_: _Type
+    ) -> None:
+        """Add the amounts of events of a type that came as columns, in their order."""
+        assert type_.money_at is not None
+        if type_.named is not None:
+            for outcome, values in zip(outcomes, _values(columns, type_), strict=True):
+                self._add_amount(event, outcome, values, type_)
+            return
+        shown = columns[list(columns)[type_.money_at]]
         assert not isinstance(shown, Coded)
-        sums = {outcome: self.money[rows.event, outcome] for outcome in set(rows.outcomes)}
-        for outcome, amount in zip(rows.outcomes, (shown.values / unit).tolist(), strict=True):
+        sums = {outcome: self.money[event, outcome] for outcome in set(outcomes)}
+        for outcome, amount in zip(outcomes, (shown.values / type_.unit).tolist(), strict=True):
             sums[outcome] += amount
-        self.money.update({(rows.event, outcome): sum_ for outcome, sum_ in sums.items()})
+        self.money.update({(event, outcome): sum_ for outcome, sum_ in sums.items()})
 
     def _add_earlier(self, outcome: str, named: tuple[object, ...], amount: float) -> None:
         found = self._earlier_of.get(named)
@@ -354,21 +363,11 @@ class _Type(NamedTuple):
     read: frozenset[int | None]  # all these fields
 
 
-def _outcomes(rows: Sequence[DecisionRow]) -> Iterable[tuple[int, str, str]]:
-    """Place, event type and outcome of each decision; of columns no row is made."""
-    if isinstance(rows, DecisionColumns):
-        return zip(rows.seqs, repeat(rows.event, len(rows)), rows.outcomes, strict=True)
-    return ((row.seq, row.event, row.outcome) for row in rows)
-
-
-def _values(placed: Sequence[SequencedEvent], type_: _Type) -> dict[int, tuple[Any, ...]]:
-    """The values of each event, by its place; of columns, whose type this is, those that are read."""
-    if not isinstance(placed, SequencedBatch):
-        return {event.seq: event.event.values for event in placed}
-    fields = [placed.columns[name] if at in type_.read else None for at, name in enumerate(placed.columns)]
+def _values(columns: Mapping[str, Column | Coded], type_: _Type) -> Iterator[tuple[Any, ...]]:
+    """The values of each event of columns, as far as they are read."""
+    fields = [columns[name] if at in type_.read else None for at, name in enumerate(columns)]
     plain = (declared.column() if isinstance(declared, Coded) else declared for declared in fields)
-    columns = (repeat(None, len(placed.ids)) if column is None else values_of(column) for column in plain)
-    return dict(zip(placed.seqs, zip(*columns, strict=True), strict=True))
+    return zip(*(repeat(None) if column is None else values_of(column) for column in plain), strict=False)
 
 
 def _type_of(definitions: Definitions, event: str, named: Sequence[str]) -> _Type:
