@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from functools import partial
+from typing import TypeVar, cast
 
 from msgspec import Struct
 from msgspec.json import encode as to_json
@@ -63,6 +64,7 @@ from shroff.rules.silences import idle_silences
 from shroff.runtime.values import FrozenStruct, frozen, replace
 
 Hasher = Callable[[str], str]
+Value = TypeVar("Value")
 HASHED = redaction.HASHED
 
 
@@ -109,10 +111,13 @@ class Definitions:
     @property
     def conversion(self) -> Conversion:
         """What converts amounts of other currencies, by this version's table of rates."""
-        if "conversion" not in self.worked_out:
-            self.worked_out["conversion"] = Conversion(self.events, self.settings, self.reference.tables)
-        found: Conversion = self.worked_out["conversion"]
-        return found
+        return self.once("conversion", lambda: Conversion(self.events, self.settings, self.reference.tables))
+
+    def once(self, name: str, make: Callable[[], Value]) -> Value:
+        """What is worked out of these definitions under a name, the first time that it is asked for."""
+        if name not in self.worked_out:
+            self.worked_out[name] = make()
+        return cast("Value", self.worked_out[name])
 
     @property
     def names(self) -> DeclaredNames:
@@ -469,11 +474,7 @@ def computed_of(definitions: Definitions, also: str | None = None) -> Sequence[C
 
     With `also`, features at that event type too, though it is not decided.
     """
-    name = f"computed {also or ''}"
-    if name not in definitions.worked_out:
-        definitions.worked_out[name] = _computed_of(definitions, also)
-    found: Sequence[Computed] = definitions.worked_out[name]
-    return found
+    return definitions.once(f"computed {also or ''}", lambda: _computed_of(definitions, also))
 
 
 def _computed_of(definitions: Definitions, also: str | None) -> Sequence[Computed]:

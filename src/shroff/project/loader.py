@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import Generic, TypeVar
 
+from msgspec import Struct, field
+
 from shroff import config
 from shroff.errors import Problem
 from shroff.json_types import TextMapping
@@ -16,19 +18,16 @@ from shroff.project.settings.systems import Systems, load_systems
 Value = TypeVar("Value")
 
 
-class MadeOnce(Generic[Value]):
+class MadeOnce(Struct, Generic[Value], eq=False):
     """Makes a value when it is first asked for. While one thread makes it, the others wait for it.
 
     What was begun before `forget` is not kept: whoever asks after it is given what is made after it.
     """
 
-    __slots__ = ("_making", "_state", "_turn", "_value")
-
-    def __init__(self, value: Value | None = None) -> None:
-        self._value = value
-        self._turn = 0
-        self._state = Lock()
-        self._making = RLock()  # making one part of a project may ask for another
+    _value: Value | None = None
+    _turn: int = 0
+    _state: Lock = field(default_factory=Lock)
+    _making: RLock = field(default_factory=RLock)  # making one part of a project may ask for another
 
     def get(self, make: Callable[[], Value]) -> Value:
         """The cached value. Raises: what `make` raises; the next call tries again."""

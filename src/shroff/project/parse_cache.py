@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff import config
@@ -158,18 +159,15 @@ class ReadOnce:
         return value
 
 
-class KeptTexts:
+class KeptTexts(Struct, eq=False):
     """Texts of project files as they were read, for as long as a file's inode, size and both times stay what they are.
 
     A file that had been changed less than two seconds before it was read is not kept: a file system may give two
     changes one time. What this process itself wrote is kept for those two seconds, and then read once more.
     """
 
-    __slots__ = ("_kept", "_written")
-
-    def __init__(self) -> None:
-        self._kept: dict[str, tuple[tuple[int, ...], str, bool]] = {}  # and whether the file has it to the byte
-        self._written: dict[str, tuple[tuple[int, ...], str]] = {}
+    _kept: dict[str, tuple[tuple[int, ...], str, bool]] = {}  # and whether the file has it to the byte
+    _written: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def wrote(self, path: str, text: str) -> None:
         """Note what this process has just written, while nobody else may: the next reads give this text itself."""
@@ -216,17 +214,14 @@ def _stamp(path: str) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-class TextsVersion:
+class TextsVersion(Struct, eq=False):
     """The version of texts by their names: SHA-256 of them as JSON, sorted by name; empty where there is none.
 
     It goes on from the texts before: where one of them differs from some place on, it is hashed from the piece in which
     that place lies, and so are all texts behind it. From any thread.
     """
 
-    __slots__ = ("_kept",)
-
-    def __init__(self) -> None:
-        self._kept: tuple[tuple[str, str, list[_Hash]], ...] = ()  # name, text, and the hashes of all up to its pieces
+    _kept: tuple[tuple[str, str, list[_Hash]], ...] = ()  # name, text, and the hashes of all up to its pieces
 
     def of(self, texts: TextMapping) -> str:
         """The version of these. Cost: 1.5 ms a megabyte of what is not as before."""

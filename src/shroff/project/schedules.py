@@ -119,7 +119,7 @@ def _schedule(name: str, found: Mapping, problems: list[Problem]) -> Schedule:
         to_json(plain).decode(),
         loader.one_of(found.get("catch_up"), (SKIP, LAST, ALL), problems, "catch_up") or LAST,
         _timeout_ms(found.get("timeout"), problems),
-        _retries(found.get("retries"), problems),
+        int(loader.decimal(found.get("retries"), problems, "retries", 0, RETRIES_MAX, is_whole=True) or 0),
         loader.one_of(found.get("overlap"), (SKIP, QUEUE), problems, "overlap") or SKIP,
         bool(loader.boolean(found.get("paused"), problems, "paused")),
     )
@@ -152,13 +152,3 @@ def _timeout_ms(node: Node | None, problems: list[Problem]) -> int:
     if not TIMEOUT_MS_MIN <= given <= TIMEOUT_MS_MAX and isinstance(node, Scalar):
         node.report(problems, "timeout is 1s to 7d.")
     return given
-
-
-def _retries(node: Node | None, problems: list[Problem]) -> int:
-    found = loader.scalar(node, problems, "retries")
-    if found is None:
-        return 0
-    if not found.text.isdecimal() or len(found.text) > 2 or int(found.text) > RETRIES_MAX:
-        found.report(problems, f"retries is a whole number from 0 to {RETRIES_MAX}, not {found.text!r}.")
-        return 0
-    return int(found.text)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import os
 import re
 import time
@@ -151,21 +153,13 @@ def _csv(file: str, data: bytes, problems: list[Problem]) -> _Rows:
 
 
 def _unpacked(file: str, data: bytes, problems: list[Problem]) -> bytes:
-    made = bytearray()
-    with suppress(zlib.error):
-        while data := data.lstrip(b"\0"):  # a file may have several parts, and zeros behind them
-            unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            made += unpacker.decompress(data, _UNPACKED_MAX + 1 - len(made))  # 0 would be no limit
-            if not unpacker.eof or len(made) > _UNPACKED_MAX:
-                break
-            data = unpacker.unused_data
-    if not data and made:
-        return bytes(made)
-    words = (
-        f"it holds more than {_UNPACKED_MAX >> 20} MiB."
-        if len(made) > _UNPACKED_MAX
-        else "it is no whole file of gzip."
-    )
+    words = "it is no whole file of gzip."
+    with suppress(OSError, EOFError, zlib.error), gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+        made = packed.read(_UNPACKED_MAX + 1)
+        if 0 < len(made) <= _UNPACKED_MAX:
+            return made
+        if made:
+            words = f"it holds more than {_UNPACKED_MAX >> 20} MiB."
     problems.append(Problem(file, 0, 0, "", words))
     return b""
 

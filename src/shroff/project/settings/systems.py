@@ -67,10 +67,10 @@ class Systems(FrozenStruct):
     """The outside systems of a project; without any it is one process and one file."""
 
     source: System | None = None
-    sources: Mapping[str, NamedSource] = field(default_factory=dict)
+    sources: Mapping[str, NamedSource] = {}
     store: System | None = None
     lake: System | None = None
-    sinks: Mapping[str, System] = field(default_factory=dict)
+    sinks: Mapping[str, System] = {}
     snapshots: System = field(default_factory=lambda: System("snapshots", {}))
     keep_ms: int | None = None
     online: System | None = None
@@ -81,11 +81,11 @@ class Systems(FrozenStruct):
     mailer: System = field(default_factory=lambda: System(DEFAULT_MAILER, {}))
     web: System = field(default_factory=lambda: System("web", {}))
     second_person: tuple[str, ...] = ()
-    pulled: Mapping[str, NamedSource] = field(default_factory=dict)
-    read: Mapping[str, NamedSource] = field(default_factory=dict)  # those that are read and have a name
+    pulled: Mapping[str, NamedSource] = {}
+    read: Mapping[str, NamedSource] = {}  # those that are read and have a name
     backup: System | None = None
     metrics: System = field(default_factory=lambda: System("metrics", {}))
-    scheme_limits: Mapping[str, float] = field(default_factory=dict)  # shares of 1
+    scheme_limits: Mapping[str, float] = {}  # shares of 1
     zone: str = ""  # as shroff.yaml names it
 
     @property
@@ -344,7 +344,7 @@ def _online(top: YamlMapping, problems: list[Problem]) -> System | None:
 
 def _sign_in(top: YamlMapping, problems: list[Problem]) -> System | None:
     found = mapping_of(_read(top, "sign_in", problems))
-    return System(*single_of({"oidc": found["oidc"]})) if found.get("oidc") else None
+    return System("oidc", mapping_of(found["oidc"])) if found.get("oidc") else None
 
 
 def _sessions(top: YamlMapping, problems: list[Problem]) -> SignInSettings:
