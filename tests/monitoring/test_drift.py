@@ -108,7 +108,7 @@ def test_what_moved_most_comes_first():
     still, moved = normal(3_000, 5), normal(3_000, 6)
 
     found = drifts(
-        [number(still, "still"), number(moved, "moved")], [number(still, "still"), number(moved + 1, "moved")]
+        [(number(still, "still"), number(still, "still")), (number(moved, "moved"), number(moved + 1, "moved"))]
     )
     assert [item.name for item in found] == ["moved", "still"]
 

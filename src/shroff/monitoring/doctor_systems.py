@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import Thread
@@ -67,25 +68,19 @@ class _Answer(Generic[Given]):
     """Result of a call on a thread that is abandoned after the timeout."""
 
     def __init__(self, ask: Callable[[], Given]) -> None:
-        self._ask = ask
-        self._given: list[Given] = []
-        self._error: Exception | None = None
-        self._thread = Thread(target=self._run, name="asked", daemon=True)
-        self._thread.start()
+        self._ask, self._given = ask, Future[Given]()
+        Thread(target=self._run, name="asked", daemon=True).start()
 
     def within(self, until_s: float, limit_s: float, what: str) -> Given:
-        self._thread.join(max(until_s - time.monotonic(), 0))
-        if self._thread.is_alive():
+        if not wait([self._given], max(until_s - time.monotonic(), 0)).done:
             raise TransientError(f"{what} did not answer within {limit_s:g} s")
-        if self._error is not None:
-            raise self._error
-        return self._given[0]
+        return self._given.result()
 
     def _run(self) -> None:
         try:
-            self._given.append(self._ask())
+            self._given.set_result(self._ask())
         except Exception as error:  # noqa: BLE001 - it is raised for whoever asked
-            self._error = error
+            self._given.set_exception(error)
 
 
 def _finding(tried: Try, answer: _Answer[Finding], until_s: float, limit_s: float) -> Finding:

@@ -10,7 +10,7 @@ above the limit that people use and beyond what the sizes of both samples explai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -185,7 +185,7 @@ def _by_category(before: Floats, now: Floats) -> tuple[float | None, float | Non
     return float(found.statistic), float(found.pvalue)
 
 
-def drifts(reference: Sequence[Input], recent: Sequence[Input]) -> list[Drift]:
-    """Compare every input of two samples, those first that moved most."""
-    found = [drift_of(inputs, other) for inputs, other in zip(reference, recent, strict=True)]
+def drifts(pairs: Iterable[tuple[Input, Input]]) -> list[Drift]:
+    """Compare each input of a sample with the same of another, those first that moved most."""
+    found = [drift_of(reference, recent) for reference, recent in pairs]
     return sorted(found, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))

@@ -23,7 +23,7 @@ from shroff.models.definitions import ModelInput, ModelSettings
 from shroff.models.learners.learner import columns_for
 from shroff.models.registry import Stored
 from shroff.models.sets import Input, TrainingSet
-from shroff.monitoring.drift import Drift, drift_of, drifts
+from shroff.monitoring.drift import Drift, drifts
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import Scorer, redefined_words
 from shroff.runtime.texts import many
@@ -146,18 +146,18 @@ def look_for_drift(
         if not drift.rows:
             words = f"the {what}, {time_text(drift.start_ms)} to {time_text(drift.end_ms)}, has no {event} events"
             raise UsageError(f"{words}, so nothing can be compared. Choose others: --reference 90d --recent 7d.")
-    found = drifts(*(_inputs_of(given, rows) for rows in (before, now)))
+    samples = [(_sample(input_, before), _sample(input_, now)) for input_ in given.inputs]
     scores = _scores(given, scorer, trained_ms if reference_ms is None else None, recent, before, now)
     if isinstance(scores, str):
         remarks.append(scores)
     else:
-        found.append(drift_of(*scores))
+        samples.append(scores)
     changed = () if scorer is None else scorer.redefined
     if scorer is not None and changed:
         remarks.append(f"{redefined_words(scorer)}: {BY_TODAYS}")
-    delays = [_label_delays(given, inputs) for inputs in (reference, recent)]
-    if all(len(delay) for delay in delays):
-        found.append(drift_of(*(Input(LABEL_DELAY, NUMBER, delay) for delay in delays)))
+    delays = _label_delays(given, reference), _label_delays(given, recent)
+    if all(map(len, delays)):
+        samples.append((Input(LABEL_DELAY, NUMBER, delays[0]), Input(LABEL_DELAY, NUMBER, delays[1])))
     else:
         remarks.append("The label delay is not compared: one of the periods has no labels.")
     return DriftReport(
@@ -166,7 +166,7 @@ def look_for_drift(
         "" if scorer is None else scorer.id,
         reference,
         recent,
-        tuple(sorted(found, key=lambda drift: (-drift.has_moved, -drift.psi, drift.name))),
+        tuple(drifts(samples)),
         (_median(delays[0]), _median(delays[1])),
         tuple(remarks),
         changed,
@@ -215,12 +215,8 @@ def _between(times_ms: Ints, start_ms: int, end_ms: int) -> Ints:
     return np.flatnonzero((times_ms > start_ms) & (times_ms <= end_ms))
 
 
-def _inputs_of(given: TrainingSet, rows: Ints) -> list[Input]:
-    """The inputs of some rows; of categories those that occur there, so that an unseen one shows."""
-    return [_sample(input_, rows) for input_ in given.inputs]
-
-
 def _sample(input_: Input, rows: Ints) -> Input:
+    """An input at some rows, with the categories that occur there, so that an unseen one shows."""
     values = input_.values[rows]
     if not input_.categories:
         return replace(input_, values=values)

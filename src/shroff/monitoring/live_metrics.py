@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -68,10 +69,14 @@ class RuleHitRate(FrozenStruct):
     usual: Usual | None
 
     @property
+    def times_usual(self) -> float:
+        """How many times as often it hits as in the busiest of the usual hours."""
+        return self.hits / max(int(str(self.usual.highest)) if self.usual else 0, 1)
+
+    @property
     def is_spike(self) -> bool:
         """Whether it hits more than three times as often as in the busiest of the usual hours."""
-        most = 0 if self.usual is None else int(str(self.usual.highest))
-        return self.usual is not None and self.hits >= SPIKE_HITS and self.hits > SPIKE_TIMES * max(most, 1)
+        return self.usual is not None and self.hits >= SPIKE_HITS and self.times_usual > SPIKE_TIMES
 
 
 class PulseStep(FrozenStruct):
@@ -106,22 +111,25 @@ class LiveFigures(FrozenStruct):
         return sum(self.outcomes.values())
 
 
-class Pulse:
+class Pulse(Struct, eq=False):
     """Follows a log while somebody looks. For one thread at a time.
 
     The log knows when events happened, not when they came; where events come as they happen that is the same. Each
     call reads what is new, and one block of what was there before the first; what is older than `HELD_MS` is let go.
     """
 
-    def __init__(self) -> None:
-        self._minutes: dict[int, Minute] = {}
-        self._newest: deque[Stopped] = deque(maxlen=NEWEST)
-        self._shadow: set[str] = set()
-        self._rules_now: Sequence[str] = ()
-        self._draws = DRAWS
-        self._from = self._to = self._floor = 0  # places (from, to] are counted, and it goes back to the floor
-        self._end_ms = 0
-        self._has_begun = self._has_all = False  # all that is kept: it went back to events that are older
+    _minutes: dict[int, Minute] = {}
+    _newest: deque[Stopped] = field(default_factory=lambda: deque(maxlen=NEWEST))
+    _shadow: set[str] = set()
+    _rules_now: Sequence[str] = ()
+    _draws: AbstractSet[str] = DRAWS
+    # Places (from, to] are counted, and it goes back to the floor.
+    _from: int = 0
+    _to: int = 0
+    _floor: int = 0
+    _end_ms: int = 0
+    _has_begun: bool = False
+    _has_all: bool = False  # that is kept: it went back to events that are older
 
     def follow(self, log: Log, definitions: Definitions) -> bool:
         """Read on; gives whether there is more to read at once."""
@@ -194,17 +202,14 @@ class Pulse:
         if record.kind == "control":
             return
         number = record.time_ms // MINUTE_MS
-        minute = self._minutes.get(number)
-        if minute is None:
-            minute = self._minutes[number] = Minute()
+        minute = self._minutes.setdefault(number, Minute())
         if record.kind == "label":
             minute.verdicts[from_json(record.body, type=_Verdict).verdict] += 1
             known[record.seq] = minute, record.time_ms, ""
             return
         minute.came += 1
         name = amounts.get(record.type)
-        fields: JsonObject = from_json(record.body) if name is not None else {}
-        amount = fields.get(name) if name is not None else None
+        amount = None if name is None else from_json(record.body).get(name)
         known[record.seq] = minute, record.time_ms, "" if amount is None else str(amount)
 
     def figures(self, length_ms: int, step_ms: int) -> LiveFigures:
@@ -263,7 +268,7 @@ class Pulse:
             RuleHitRate(name, hours[0][name], name in self._shadow, usual_of([hour[name] for hour in earlier]))
             for name in names
         ]
-        return sorted(found, key=lambda rate: (-_distance(rate), -rate.hits, rate.rule))
+        return sorted(found, key=lambda rate: (-rate.times_usual, -rate.hits, rate.rule))
 
 
 class _Verdict(msgspec.Struct):
@@ -287,9 +292,3 @@ def usual_of(values: Iterable[int]) -> Usual | None:
     cut = max(1, len(found) // 20)
     low = 0 if len(found) < 20 else cut
     return Usual(len(found), found[low], found[len(found) // 2], found[-1 - cut])
-
-
-def _distance(rate: RuleHitRate) -> float:
-    """How many times the usual most the hits are."""
-    most = 0 if rate.usual is None else int(str(rate.usual.highest))
-    return rate.hits / max(most, 1)
