@@ -31,7 +31,6 @@ from shroff.cli.main import run
 from shroff.errors import LogBusyError, StorageError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.notices.store import OPEN, UNKNOWN
-from shroff.people.audit import Action
 from shroff.people.audit_operations import VerifyAudit
 from shroff.runtime.values import replace
 from tests.support.telling import NOW_MS, Bank, payment, token_in
@@ -84,7 +83,7 @@ def test_a_project_is_restored_elsewhere_with_all_that_happened_in_it(bank, secr
     with backing_up(bank, tmp_path / "vault", key) as writer:
         assert writer.create().is_full
         mails = bank.tell().read
-        bank.project.people.record(Action("list.change", "list blocked_cards"))
+        bank.project.people.record("list.change", "list blocked_cards")
         bank.pay(payment("p-2", card="c-2"))
         assert not writer.create().is_full
         assert writer.create() is None, "nothing changed"

@@ -156,7 +156,7 @@ def test_of_promotions_at_once_each_follows_another_and_one_that_is_overtaken_is
 
     put_in_force, again = WriterRequests.put_in_force, app.open(scored)
 
-    def overtaken(self: WriterRequests, *given: object) -> tuple[bool, str]:
+    def overtaken(self: WriterRequests, *given: object) -> str:
         monkeypatch.setattr(WriterRequests, "put_in_force", put_in_force)
         assert again.models.promote(second).in_force
         return put_in_force(self, *given)

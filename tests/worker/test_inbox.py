@@ -25,7 +25,6 @@ from shroff.cli.session import Session
 from shroff.errors import LogBusyError, StateError, StorageError, UsageError
 from shroff.log import version_switch
 from shroff.log.writer import Answer, Writer
-from shroff.people.audit import Action
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Log, Refused, Reply
@@ -586,7 +585,7 @@ def test_who_asks_beside_a_writer_that_has_just_begun_waits_for_its_log(bank, mo
 def test_a_label_that_a_full_disk_does_not_take_says_whether_it_waits(bank, monkeypatch, capsys, room):
     #  a request of 120 kB, and half as much again where it is carried out: the disk is full in between, or before
     path = app.open(bank).context.paths.log
-    app.open(bank).people.record(Action("test.begin", "the tables of people"))
+    app.open(bank).people.record("test.begin", "the tables of people")
     with closing(SqliteLog(path)):
         size = path.stat().st_size
     words = ["-C", str(bank), "label", "payment/p1", "fraud", "--reason", "x" * 60_000]

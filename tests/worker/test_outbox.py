@@ -19,7 +19,7 @@ from shroff.log.writer import Writer
 from shroff.notices.triggers import BEGUN, SOURCE
 from shroff.streams.log import InboxRequest
 from shroff.streams.sink_cursor import THROUGH, DeliveryProgress, source_of
-from shroff.worker.inbox import ADOPT, tend_outbox
+from shroff.worker.inbox import ADOPT, carry_out
 from shroff.worker.outbox import OUTBOX, key_of, outbox_request
 from shroff.worker.request_queue import RequestQueue
 from tests.contracts.receivers import receiver
@@ -181,7 +181,7 @@ def test_of_two_that_deliver_the_one_that_fell_behind_is_told(project):
     stale = DeliveryProgress("table", before=1, through=2)
     with closing(project.log.open(read_only=False)) as log:
         request = log.ask(OUTBOX, outbox_request(moved=[stale]), 0)
-        reply = json.loads(tend_outbox(log, InboxRequest(request, OUTBOX, outbox_request(moved=[stale]), 0)))
+        reply = json.loads(carry_out(log, InboxRequest(request, OUTBOX, outbox_request(moved=[stale]), 0)))
         assert log.offset("sink:table", "") == "4"
 
     assert "another process also delivers to it" in reply["refusal"]

@@ -19,7 +19,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.settings.installed import first_schemes, kind_at, online_mistake, settings_of
 from shroff.project.settings.system import System, filled
 from shroff.runtime.entry_points import entries, entry_point, load_entry
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -163,9 +163,7 @@ class AdapterFactory(ProjectPart):
         sink: Sink = load_entry(f"sink.{system.kind}")(name, settled)
         return sink
 
-    def open_files(
-        self, paths: Sequence[Path], type: str | None, format: str | None, tell: Callable[[str], None]
-    ) -> Source:
+    def open_files(self, paths: Sequence[Path], type: str | None, format: str | None, tell: Tell) -> Source:
         """Files as a source. Raises: UsageError where one cannot be read."""
         from shroff.adapters.sources.files import FileSource
         from shroff.events.intake import Intake
@@ -194,10 +192,7 @@ class AdapterFactory(ProjectPart):
 
 
 def open_sources(
-    context: ProjectContext,
-    systems: Mapping[str, System],
-    tell: Callable[[str], None] = unheard,
-    note: Note | None = None,
+    context: ProjectContext, systems: Mapping[str, System], tell: Tell = unheard, note: Note | None = None
 ) -> SeveralSources:
     """Sources that are read at once, by their names. Raises: as `AdapterFactory.open_source`."""
     from shroff.worker.serving.multi_source import SeveralSources

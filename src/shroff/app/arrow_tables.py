@@ -183,12 +183,12 @@ class ArrowTables(ProjectPart):
         from shroff.replay.notebook import exported
 
         with self._log.reading() as log:
-            return exported(log, self._definitions.events, name, self._context.now_ms())
+            return exported(log, self._definitions.events, name, self._now_ms())
 
     def _left_out(self) -> LeftOut:
         from shroff.log.state.feature_events import LeftOut
 
-        return LeftOut(tell=self._context.warnings.once, now_ms=self._context.now_ms())
+        return LeftOut(tell=self._context.warnings.once, now_ms=self._now_ms())
 
     def feature_parts(
         self, event: str, files: Sequence[Path], way: Way, *, as_of_ms: int | None = None, left: LeftOut | None = None

@@ -13,7 +13,7 @@ from shroff.project.loader import MadeOnce, systems_of
 from shroff.project.parse_cache import ReadOnce
 from shroff.runtime.contents import known_store
 from shroff.runtime.process_wide import user_name
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ class ProjectContext:
     paths: ProjectPaths
     now_ms: Callable[[], int] = field(default=lambda: time.time_ns() // 1_000_000)
     warnings: Warnings = field(default_factory=Warnings)
-    waiting: Callable[[str], None] = unheard
+    waiting: Tell = unheard
     via: Literal["command", "program"] = "program"
     served_at: str = ""  # the address of the service that this process is, once it listens
-    waits: Callable[[str], None] = unheard  # told what holds if a wait for the writer is ended by Ctrl-C
+    waits: Tell = unheard  # told what holds if a wait for the writer is ended by Ctrl-C
     asked_by: Who | None = None
     asked_at: str = ""  # the address at which this caller reaches the service
     desk: Desk | None = None  # people and the record, where a service has them open

@@ -37,7 +37,7 @@ class DecisionHistory(ProjectPart):
 
         with self._log.reading() as log:
             row = find(log, self._definitions.events, reference)
-            load = self._context.registry.load
+            load = self._registry.load
             if not is_full and (past := self._looked_back(log, row.seq)) is not None:
                 found = Replayed(row, replay(log, row.seq, load, past))
                 if found.match:
@@ -51,7 +51,7 @@ class DecisionHistory(ProjectPart):
 
         with self._log.reading() as log:
             row = find(log, self._definitions.events, reference)
-            return explain(log, row, progress, self._context.registry.load)
+            return explain(log, row, progress, self._registry.load)
 
     def first_reason(self, event: str, id_: str) -> ModelReason | None:
         """Get the first reason of a decision, as in `explain`; None if there is none.
@@ -64,7 +64,7 @@ class DecisionHistory(ProjectPart):
         reference = f"{event}/{id_}"
         with self._log.reading() as log:
             row = find(log, self._definitions.events, reference)
-            return first_reason(log, row, self._context.registry.load)
+            return first_reason(log, row, self._registry.load)
 
     def verify(
         self,
@@ -88,7 +88,7 @@ class DecisionHistory(ProjectPart):
         if sample is not None and sample < 1:
             raise UsageError(f"a sample must have at least 1 event, not {sample}.")
         with self._log.reading() as log:
-            load = self._context.registry.load
+            load = self._registry.load
             look_back = partial(self._looked_back, log, most=LONG)
             return verify(log, names, sample, progress, load, last=last, look_back=look_back)
 
@@ -96,7 +96,7 @@ class DecisionHistory(ProjectPart):
         from shroff.explain.explanation import definitions_at
         from shroff.explain.key_events import MOST, looked_back
 
-        definitions = definitions_at(log, seq, self._context.registry.load)
+        definitions = definitions_at(log, seq, self._registry.load)
         return looked_back(log, definitions, seq, most or MOST)
 
     def entities(self, log: Log) -> EntityLook:

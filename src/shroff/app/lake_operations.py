@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from shroff.errors import UsageError
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Outcome_co, Param, group, operation
+from shroff.operations.declaration import (
+    Argument,
+    OperationAnswer,
+    OperationRequest,
+    Outcome_co,
+    Param,
+    group,
+    operation,
+)
 from shroff.runtime.texts import many
 from shroff.runtime.values import showing
 
@@ -187,7 +195,7 @@ class ListLakeFiles(OfLake["ListedLakeFiles"]):
         folder: Only its files, as of events/type=payment.
     """
 
-    folder: Annotated[str, Param(is_argument=True)] = ""
+    folder: Argument = ""
 
 
 class LakeFile(msgspec.Struct):

@@ -84,7 +84,7 @@ class NoticeFiles(ProjectPart):
             return None
         from shroff.notices.case_notifications import CaseNotifications
 
-        return CaseNotifications(found, self._definitions, self.store_beside(people), log, self._context.now_ms)
+        return CaseNotifications(found, self._definitions, self.store_beside(people), log, self._now_ms)
 
     def store_beside(self, people: PeopleStore) -> NoticeStore:
         """Open the store of notices with the database connections of people; that store closes them."""
@@ -175,7 +175,7 @@ class SentLetters(ProjectPart):
             raise UsageError(
                 "no address that a customer can open: write web: { url: https://fraud.bank.example } into shroff.yaml."
             )
-        now_ms = self._context.now_ms()
+        now_ms = self._now_ms()
         ids, nobody = token_bytes(ID_BYTES).hex(), token_bytes(32)  # erased with the person, which ends the link
         question = Question(ids, "", fits[0].name, name, told.receipt, nobody, now_ms, now_ms + fits[0].lasts_ms)
         with self._notice_files.told() as store, store.change() as change:
@@ -218,7 +218,7 @@ class SentLetters(ProjectPart):
             if of is not None and (files or letters or asked or worded):
                 told = {"mails": len(files), "letters": len(letters)}
                 with store.change() as change:
-                    change.people.audit(Act(self._context.who, "mail.erase", of, None, told), self._context.now_ms())
+                    change.people.audit(Act(self._context.who, "mail.erase", of, None, told), self._now_ms())
                     change.forget(letters, events)
                 for path in files:
                     path.unlink(missing_ok=True)
@@ -254,7 +254,7 @@ class SentLetters(ProjectPart):
             )
         if wrong:
             return Finding("mail", WRONG, "; ".join(wrong), " ".join(cures))
-        since_ms = self._context.now_ms() - DAY_MS
+        since_ms = self._now_ms() - DAY_MS
         failed = [message for message in sent if message.done_ms > since_ms and SHIPPED in message.reason]
         if failed:
             words = f"{_many(len(failed))} sent in the last day without the project's own text: {failed[0].reason}"
@@ -267,14 +267,14 @@ class SentLetters(ProjectPart):
         from shroff.notices.preview import given_up
 
         with self._notice_files.told() as store:
-            return given_up(store, id, self._context.now_ms())
+            return given_up(store, id, self._now_ms())
 
     def retry(self, id: str) -> OutgoingMessage:
         """Send a letter again that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
         from shroff.notices.preview import again
 
         with self._notice_files.told() as store:
-            return again(store, id, self._context.now_ms())
+            return again(store, id, self._now_ms())
 
     def send_once(self, call: str, to: Sequence[str], subject: str, text: str, key: str = "") -> list[str]:
         """Send a mail now, once per key; gives the reasons of refused addresses, also from an earlier attempt.
@@ -291,7 +291,7 @@ class SentLetters(ProjectPart):
         from shroff.notices.store import DROPPED, REFUSED, SENT, UNKNOWN, OutgoingMessage
         from shroff.notices.texts.mails import RenderedText, mail_of
 
-        now_ms, content = self._context.now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
+        now_ms, content = self._now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
         id = f"call-{sha256(repr((call, key)).encode()).hexdigest()[:24] if key else token_hex(12)}"
         sender = config.filled(self._systems.mail.text("from", SENDER), "mail")
         mail = mail_of(RenderedText(subject, text, ""), id=id, sender=sender, recipients=to, made_ms=now_ms)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from msgspec import UNSET, UnsetType
 
+from shroff.app.operations import answer_of
 from shroff.errors import RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.notices.store import FAILED, OPEN, STATES, OutgoingMessage
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, Record, group, operation
 from shroff.operations.pagination import LIMIT, BadQueryError, Cursor, Limit, cursor_of, next_of, parted
 from shroff.runtime.texts import cut, many, one_line, table
-from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.notice_files import NoticeFiles, SentLetters
@@ -100,10 +100,9 @@ def list_notices(files: NoticeFiles, request: ListNotices) -> Notices:
     """
     return Notices(
         notices=[
-            showing(
+            answer_of(
                 NoticeShown,
                 notice,
-                event=notice.event or None,
                 to=notice.recipient,
                 digest_s=notice.digest_ms / 1_000 if notice.digest_ms else None,
                 has_quiet_hours=bool(notice.quiet),
@@ -248,15 +247,12 @@ class LetterShown(OperationAnswer):
 
 
 def _letter(letter: OutgoingMessage) -> LetterShown:
-    return showing(
+    return answer_of(
         LetterShown,
         letter,
-        rule=letter.rule or None,
         to=letter.shown,
-        made=time_text(letter.made_ms),
         due=time_text(letter.due_ms) if letter.state == OPEN else None,
         done=time_text(letter.done_ms) if letter.done_ms else None,
-        reason=letter.reason or None,
     )
 
 
@@ -363,7 +359,7 @@ class Mailbox(OperationAnswer):
 
 
 def _kept(mail: StoredMail) -> KeptMail:
-    return showing(KeptMail, mail, at=time_text(mail.at_ms))
+    return answer_of(KeptMail, mail)
 
 
 @operation("notices mailbox", right="send:notices", http="GET /mailbox", has_command=False)
@@ -433,12 +429,11 @@ def list_questions(letters: SentLetters, request: ListQuestions) -> Questions:
     """List the questions to customers about a decision, and their answers."""
     return Questions(
         questions=[
-            showing(
+            answer_of(
                 QuestionShown,
                 question,
                 asked=time_text(question.made_ms),
                 until=time_text(question.ends_ms),
-                answer=question.answer or None,
                 answered=time_text(question.answered_ms) if question.answer else None,
                 released=question.is_released,
             )

@@ -69,7 +69,7 @@ class NoticeViews(ProjectPart):
             sender,
             config.filled(systems.mail.text("from", SENDER), "mail"),
             hash_keys.key_for(self._paths, KEY, self._log.refuse_a_second_key),
-            self._context.now_ms,
+            self._now_ms,
             lambda: self._log.open(read_only=True),
             self._notice_files.open_store,
             self._letters.open_mailer,
@@ -175,7 +175,7 @@ class NoticeViews(ProjectPart):
         from shroff.worker.request_bodies import RequestReader
 
         definitions = self._definitions
-        reader = RequestReader(definitions, intake_of(self._context, keeps_hashes=True), self._context.now_ms)
+        reader = RequestReader(definitions, intake_of(self._context, keeps_hashes=True), self._now_ms)
         submission = undated(reader.one(LABEL, label, "confirm"))
         return LABELS, labels_request([submission], definitions.settings.money_places)
 
@@ -232,7 +232,7 @@ class NoticeViews(ProjectPart):
         from shroff.notices.preview import make_report
 
         notice = self._notice_files.one(name)
-        of, now_ms = day_named(day or None, "the day"), self._context.now_ms()
+        of, now_ms = day_named(day or None, "the day"), self._now_ms()
         with closing(self._log.open(read_only=True)) as log:
             return make_report(self.services(), notice, log, of, now_ms if at_ms is None else at_ms)
 

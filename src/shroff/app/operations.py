@@ -1,14 +1,19 @@
-"""Operations of an opened project: each is given what its parameters name, and its audit row stands before it acts."""
+"""Operations of an opened project, each given what its parameters name, its audit row before it acts; and answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import fields as fields_of
 
 from shroff.app.parts import ProjectParts
+from shroff.events.event import time_text_or_none
 from shroff.operations.declaration import Operation, OperationAnswer, OperationRequest, ProgressSteps, operation_of
 
 if TYPE_CHECKING:
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
 
 Outcome = TypeVar("Outcome", bound=OperationAnswer)
+Answer = TypeVar("Answer", bound=Struct)
 
 
 def _cases(project: Project, held: ExitStack) -> CaseService:
@@ -60,9 +66,8 @@ def run(project: Project, request: OperationRequest[Outcome], progress: Progress
     kind, _, counts = declared.of_two.partition(" ")
 
     def record(subject: str, before: object = None, after: object = None) -> None:
-        from shroff.people.audit import Action
 
-        project.people.record(Action(declared.audit, subject, before, after))
+        project.people.record(declared.audit, subject, before, after)
 
     own = {"Record": record, "ProgressSteps": progress, "AskedBy": ""}
     with ExitStack() as held:
@@ -86,3 +91,22 @@ def _subject(declared: Operation[..., Any], request: OperationRequest[Any]) -> s
     """What it acts on: the group's word, with the value of the first field."""
     first = [str(getattr(request, field.name)) for field in declared.fields[:1]]
     return " ".join([declared.name.split()[0], *first])
+
+
+def answer_of(kind: type[Answer], /, *shown: object, **fields: Any) -> Answer:
+    """An answer as `showing` makes it; a time such as `due` may be `due_ms` of what it shows, and is its text.
+
+    Where a field may be null, an empty text is.
+    """
+    for name, may_be_null in _needed(kind):
+        source = next((source for source in shown if hasattr(source, name) or hasattr(source, f"{name}_ms")), None)
+        if name not in fields and source is not None:
+            value = getattr(source, name) if hasattr(source, name) else time_text_or_none(getattr(source, f"{name}_ms"))
+            fields[name] = None if may_be_null and value == "" else value
+    return kind(**fields)
+
+
+@cache
+def _needed(kind: type[Struct]) -> list[tuple[str, bool]]:
+    """The fields of a struct that have no default, and whether each may be null."""
+    return [(field.name, NoneType in get_args(field.type)) for field in fields_of(kind) if field.required]

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_looks import RuleLooks
     from shroff.app.rules.silences import PendingSilences, Silences
     from shroff.config import ProjectPaths
+    from shroff.models.registry import Registry
     from shroff.monitoring.doctor_systems import AddedChecks
     from shroff.project.definitions import Definitions
     from shroff.project.settings.systems import Systems
@@ -85,6 +86,13 @@ class ProjectPart:
     @property
     def _systems(self) -> Systems:
         return self._context.systems
+
+    @property
+    def _registry(self) -> Registry:
+        return self._context.registry
+
+    def _now_ms(self) -> int:
+        return self._context.now_ms()
 
     # Others that several parts need.
     _agreements: Agreements = part("rules.agreements:Agreements")

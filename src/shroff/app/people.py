@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import astuple
 
 from shroff.app.parts import ProjectPart
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from shroff.people.access import Who
-    from shroff.people.audit import Act, Action
+    from shroff.people.audit import Action
     from shroff.people.store import Desk
     from shroff.streams.log import Log
 
@@ -30,7 +31,7 @@ class ProjectPeople(ProjectPart):
         from shroff.people.store import Desk
 
         with closing(self._outside.open_people()) as store:
-            yield Desk(store, self._context.now_ms, settings_now=lambda: self._systems.sessions)
+            yield Desk(store, self._now_ms, settings_now=lambda: self._systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
         """Put a request into the log's inbox, and its audit entry into the audit log, in one transaction.
@@ -39,17 +40,16 @@ class ProjectPeople(ProjectPart):
         """
         if action is None:
             return log.ask(kind, body, at_ms)
-        with self.open() as desk, desk.store.change() as change:
-            change.audit(self._act(action), at_ms)
-            return change.ask(kind, body, at_ms)
-
-    def record(self, action: Action, who: Who | None = None) -> None:
-        """Record an action in the audit log, of this user or of the current one; nothing happens without a log."""
-        if self._log.exists():
-            with self.open() as desk, desk.store.change() as change:
-                change.audit(self._act(action, who), self._context.now_ms())
-
-    def _act(self, action: Action, who: Who | None = None) -> Act:
         from shroff.people.audit import Act
 
-        return Act(who or self._context.who, action.action, action.subject, action.before, action.after)
+        with self.open() as desk, desk.store.change() as change:
+            change.audit(Act(self._context.who, *astuple(action)), at_ms)
+            return change.ask(kind, body, at_ms)
+
+    def record(self, action: str, subject: str, before: Any = None, after: Any = None) -> None:
+        """Record an action of the current user in the audit log, as `Action` has it; nothing happens without a log."""
+        if self._log.exists():
+            from shroff.people.audit import Act
+
+            with self.open() as desk, desk.store.change() as change:
+                change.audit(Act(self._context.who, action, subject, before, after), self._now_ms())

@@ -83,6 +83,8 @@ class PrivacyErasure(ProjectPart):
         Cost: one pass over the log, by all versions of the event types. It works beside a writer, and where no field
             is declared personal.
         """
+        from shroff.worker.inbox import ERASE
+
         self._requests.needs_log("so nothing lies beside one")
         events = erased = mails = letters = 0
         names: list[str] = []
@@ -94,7 +96,8 @@ class PrivacyErasure(ProjectPart):
                 there = _with_personal(log, named)
                 erased += len(there)
                 if there and not is_dry:
-                    self._erase(there, Action("personal.erase", of, None, {"events": len(there)}))
+                    action = Action("personal.erase", of, None, {"events": len(there)})
+                    self._requests.ask(ERASE, to_json(there), action)
                 names += (f"{type_}/{id_}" for type_, id_ in named)
             mentioned = _mentioned(log, key, wanted)
         if names:  # no new mail finds an address by now
@@ -138,11 +141,6 @@ class PrivacyErasure(ProjectPart):
                     if about := found.get(label["event"]):
                         about["labels"].append(label)
         return list(found.values())
-
-    def _erase(self, named: Sequence[Named], action: Action) -> None:
-        from shroff.worker.inbox import ERASE, erase
-
-        self._requests.ask(ERASE, to_json(named), action, erase)
 
 
 class _Sought(NamedTuple):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from inspect import signature
+from pathlib import Path
 from typing import (
     Annotated,
     Any,
@@ -89,6 +90,11 @@ class Param(FrozenStruct):
     asks: str = ""
 
 
+Argument = Annotated[str, Param(is_argument=True)]
+LocalText = Annotated[str, Param(is_local=True)]
+LocalPath = Annotated[Path | None, Param(is_local=True)]
+LocalSwitch = Annotated[bool, Param(is_local=True)]
+DryRun = Annotated[bool, Param(flags="--dry-run")]
 AsEvent = partial(Param, flags="--as", metavar="EVENT", complete="event_types")  # of the words for it
 
 

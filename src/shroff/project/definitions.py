@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
 from functools import partial
-from typing import TypeVar, cast
+from typing import cast
 
 from msgspec import Struct
 from msgspec.json import encode as to_json
@@ -61,10 +61,9 @@ from shroff.project.table_files import is_table
 from shroff.rules.definitions import Rule, RuleLoader
 from shroff.rules.keys import EXPERIMENT
 from shroff.rules.silences import idle_silences
-from shroff.runtime.values import FrozenStruct, frozen, replace
+from shroff.runtime.values import FrozenStruct, Value, frozen, replace
 
 Hasher = Callable[[str], str]
-Value = TypeVar("Value")
 HASHED = redaction.HASHED
 
 
@@ -114,7 +113,7 @@ class Definitions:
         return self.once("conversion", lambda: Conversion(self.events, self.settings, self.reference.tables))
 
     def once(self, name: str, make: Callable[[], Value]) -> Value:
-        """What is worked out of these definitions under a name, the first time that it is asked for."""
+        """A value that is worked out of these definitions, made the first time that its name is asked for."""
         if name not in self.worked_out:
             self.worked_out[name] = make()
         return cast("Value", self.worked_out[name])

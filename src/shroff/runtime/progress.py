@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 Progress = Callable[[int], None]
+Tell = Callable[[str], None]  # says to people what goes on, such as what is waited for
 One = TypeVar("One")
 Batch = TypeVar("Batch", bound=Sized)
 STEP = 1_024

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple, NoReturn
 
+from msgspec import Struct
+
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
 from shroff.events.validation import latest_ms
@@ -39,17 +41,18 @@ class Obstacle(NamedTuple):
         return ", so they would be refused as too late" if self.is_order else ""
 
 
-class FirstLook:
+class FirstLook(Struct, eq=False):
     """Looks at the first lines of files that are taken one behind the other.
 
     Args:
         late_min: So many lines that are too late are no obstacle but where they are a large share.
     """
 
-    def __init__(self, end: LogEnd, *, late_min: int = 1, is_alone: bool = True) -> None:
-        self._end, self._late_min, self._is_alone = end, late_min, is_alone
-        self._newest_ms: int | None = None
-        self._seen: set[tuple[str, str]] = set()
+    _end: LogEnd
+    late_min: int = 1
+    is_alone: bool = True
+    _newest_ms: int | None = None
+    _seen: set[tuple[str, str]] = set()
 
     def at(self, first: Sequence[Submission], source: str) -> list[Obstacle]:
         """Problem of a file, by its first lines; lines that `marked` rejected do not count."""
@@ -64,7 +67,7 @@ class FirstLook:
         lines = f"of the first {len(first):,} lines are more than {show_duration(settings.lateness_ms)}"
         behind = end.unknown(_late(events, self._newest_ms, settings.lateness_ms, self._seen.copy()))
         if self._is_disorder(behind, len(first)):
-            alone = self._is_alone
+            alone = self.is_alone
             line = "a line before them" if alone else "a line before them in these files"
             cure = f"Add --order time to sort {'the file' if alone else 'the files'} first."
             if end.definitions.events.has_arrivals:
@@ -82,7 +85,7 @@ class FirstLook:
         return found
 
     def _is_disorder(self, late: int, lines: int) -> bool:
-        return late > LATE_SHARE_MAX * lines and (late >= self._late_min or late > LATE_SHARE_SURE * lines)
+        return late > LATE_SHARE_MAX * lines and (late >= self.late_min or late > LATE_SHARE_SURE * lines)
 
     def _in_seconds(self, first: Sequence[Submission], source: str) -> Iterator[Obstacle]:
         """Whether times are seconds, that are read as milliseconds; or refused, with decimals."""

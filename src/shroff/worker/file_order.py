@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
+from msgspec import Struct, field
 
 from shroff.errors import UsageError
 from shroff.events.formats.sorting import in_order_of_time, merged_by_arrival
@@ -122,7 +123,7 @@ def arranged(
     return InRuns(chain.from_iterable(submissions.runs for submissions in given))
 
 
-class Overlaps:
+class Overlaps(Struct, eq=False):
     """Events of files that happened before the newest one of the files before theirs, and came after it.
 
     `begun` is called with each file, `noted` goes around the submissions of all, `count` is called with their answers
@@ -130,11 +131,14 @@ class Overlaps:
     What the log has already does not count.
     """
 
-    def __init__(self) -> None:
-        self._source, self._before_ms, self._newest_ms, self._answered = "", EARLIEST, EARLIEST, 0
-        self._given = 0
-        self._behind: deque[tuple[int, str]] = deque()  # those that are not answered yet: which one of all, its file
-        self.by_file: Counter[str] = Counter()
+    _source: str = ""
+    _before_ms: int = EARLIEST
+    _newest_ms: int = EARLIEST
+    _answered: int = 0
+    _given: int = 0
+    # Those that are not answered yet: which one of all, and its file.
+    _behind: deque[tuple[int, str]] = field(default_factory=deque)
+    by_file: Counter[str] = field(default_factory=Counter)
 
     def begun(self, source: str, submissions: InRuns[Submission]) -> InRuns[Submission]:
         """The submissions of a file; it begins when the first one is asked for."""

@@ -14,9 +14,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Any
+from typing import Any, Final
 
 import msgspec
+from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -37,8 +38,8 @@ from shroff.log.state.snapshots import Saved
 from shroff.log.version_switch import Adoption, carried, check_inputs_unchanged
 from shroff.log.writer import Answer, Prepared, Writer
 from shroff.project.definitions import Definitions
-from shroff.runtime.progress import unheard
-from shroff.streams.log import Batch, InboxRequest, Log, LogWriter, Offset, Reply, prune_through
+from shroff.runtime.progress import Tell, unheard
+from shroff.streams.log import Batch, InboxRequest, Log, Offset, Reply, prune_through
 from shroff.worker import forwarded_input
 from shroff.worker.file_order import LATE_LINES_MIN, arranged
 from shroff.worker.outbox import OUTBOX, changes
@@ -123,8 +124,8 @@ def ask(
     put: Callable[[Log], int],
     alone: Callable[[int | None], bytes],
     reading: Callable[[], AbstractContextManager[Log]],
-    waits: Callable[[str], None],
-    lasts: Callable[[str], None] = unheard,
+    waits: Tell,
+    lasts: Tell = unheard,
 ) -> msgspec.Raw:
     """Have a request processed, and give its result.
 
@@ -196,7 +197,7 @@ def result_of(reply: bytes) -> msgspec.Raw:
 # ---- what is answered
 
 
-class InboxServer:
+class InboxServer(Struct, eq=False):
     """Processes the requests in a log's inbox, for the active writer.
 
     Args:
@@ -208,23 +209,19 @@ class InboxServer:
         took_up: Told that the files are in force; gives what the log keeps of that beside the version.
     """
 
-    def __init__(
-        self,
-        log: Log,
-        writer: Writer,
-        intake: Callable[[Definitions], Intake],
-        load: Callable[[list[str] | None], Definitions],
-        opened: Callable[[], Log],
-        decoder: Decoders = lambda: None,
-        took_up: Callable[[], Sequence[Offset]] = tuple,
-    ) -> None:
-        self.count: Callable[[Prepared], object] = lambda _: None  # told of what requests brought, once it is durable
-        self._decoder, self._took_up = decoder, took_up
-        self._log, self._writer, self._intake, self._load, self._opened = log, writer, intake, load, opened
-        self._adoption: Adoption | None = None
-        self._retrying = 0, list[int](), list[Retried]()  # a request, the entries that are left of it, and results
-        self._turn = Lock()
-        self._error: Exception | None = None
+    _log: Log
+    _writer: Writer
+    _intake: Callable[[Definitions], Intake]
+    _load: Callable[[list[str] | None], Definitions]
+    _opened: Callable[[], Log]
+    _decoder: Decoders = lambda: None
+    _took_up: Callable[[], Sequence[Offset]] = tuple
+    count: Callable[[Prepared], object] = unheard  # told of what requests brought, once it is durable
+    _adoption: Adoption | None = None
+    # A request, the entries that are left of it, and results.
+    _retrying: tuple[int, list[int], list[Retried]] = field(default_factory=lambda: (0, [], []))
+    _turn: Lock = field(default_factory=Lock)
+    _error: Exception | None = None
 
     def has_requests(self) -> bool:
         """Whether requests wait. Not during a commit. Cost: 10 µs if there are none."""
@@ -336,8 +333,8 @@ class InboxServer:
     def _is_done(self, request: InboxRequest) -> bool:
         """Carry a request out; False where it waits for a version that is being prepared, or is not done yet."""
         try:
-            if request.kind in _BY_THE_LOG:
-                _BY_THE_LOG[request.kind](self._log, request)
+            if request.kind in BY_THE_LOG:
+                carry_out(self._log, request)
             elif (
                 request.kind in {RETRY, ADOPT, WATERMARK}
                 and request.number != self._retrying[0]
@@ -440,39 +437,10 @@ class InboxServer:
         return True
 
 
-def drop(log: Log, request: InboxRequest) -> bytes:
-    """Process a request to drop quarantine entries, as the writer; gives the reply."""
-    asked = from_json(request.body, type=_Drop)
+def carry_out(log: Log, request: InboxRequest) -> bytes:
+    """Process a request of a kind in `BY_THE_LOG`, as the writer; gives the reply."""
     try:
-        if asked.is_all:
-            dropped = sorted(set(asked.numbers).intersection(log.refused_numbers()))
-        else:
-            dropped = known_numbers(log, asked.numbers)
-        reply = _reply(request.number, len(dropped))
-    except UsageError as error:
-        dropped, reply = [], _refusal(request, str(error))
-    log.append(Batch(dropped=dropped, replies=[reply]))
-    return reply.body
-
-
-def erase(log: LogWriter, request: InboxRequest) -> bytes:
-    """Process a request to erase personal values, as the writer; gives the reply."""
-    named = from_json(request.body, type=list[tuple[str, str]])
-    log.append(Batch(erased=named, replies=[reply := _reply(request.number, len(named))]))
-    return reply.body
-
-
-def prune(log: Log, request: InboxRequest) -> bytes:
-    """Process a request to prune old records, as the writer; gives the reply."""
-    upto = prune_through(log, from_json(request.body, type=int))
-    log.append(Batch(replies=[reply := _reply(request.number, upto)]))
-    return reply.body
-
-
-def tend_outbox(log: Log, request: InboxRequest) -> bytes:
-    """Process a request about sinks, as the writer; gives the reply."""
-    try:
-        batch, done = changes(log, request.body)
+        batch, done = BY_THE_LOG[request.kind](log, request.body)
         reply = _reply(request.number, done)
     except UsageError as error:
         batch, reply = Batch(), _refusal(request, str(error))
@@ -481,7 +449,31 @@ def tend_outbox(log: Log, request: InboxRequest) -> bytes:
     return reply.body
 
 
-_BY_THE_LOG = {DROP: drop, ERASE: erase, OUTBOX: tend_outbox, PRUNE: prune}  # which need no state
+def _dropped(log: Log, body: bytes) -> tuple[Batch, int]:
+    asked = from_json(body, type=_Drop)
+    if asked.is_all:
+        dropped = sorted(set(asked.numbers).intersection(log.refused_numbers()))
+    else:
+        dropped = known_numbers(log, asked.numbers)
+    return Batch(dropped=dropped), len(dropped)
+
+
+def _erased(_log: Log, body: bytes) -> tuple[Batch, int]:
+    named = from_json(body, type=list[tuple[str, str]])
+    return Batch(erased=named), len(named)
+
+
+def _pruned(log: Log, body: bytes) -> tuple[Batch, int]:
+    return Batch(), prune_through(log, from_json(body, type=int))
+
+
+# Requests that need no state: what each changes in the log, and its result.
+BY_THE_LOG: Final[Mapping[str, Callable[[Log, bytes], tuple[Batch, object]]]] = {
+    DROP: _dropped,
+    ERASE: _erased,
+    OUTBOX: changes,
+    PRUNE: _pruned,
+}
 
 
 def _files(request: InboxRequest) -> list[str] | None:

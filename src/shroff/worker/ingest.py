@@ -49,6 +49,16 @@ class IngestCounts(Struct):
         return f"{self.appended:,} appended, {waiting}{rest}"
 
 
+_COUNTED = {  # the count of an answer's kind
+    DECIDED: "appended",
+    TAKEN: "appended",
+    DUPLICATE: "duplicates",
+    REFUSED: "quarantined",
+    WAITING: "pending",
+    LATE: "late",
+}
+
+
 class IngestReport(Struct):
     """Result of an ingest. `events` and `labels` count apart; `untaken` lines fitted no event type.
 
@@ -133,16 +143,8 @@ class IngestReport(Struct):
             return
         counts = self.labels if is_label else self.events
         counts.read += count
-        if kind in {DECIDED, TAKEN}:
-            counts.appended += count
-        elif kind == DUPLICATE:
-            counts.duplicates += count
-        elif kind == REFUSED:
-            counts.quarantined += count
-        elif kind == WAITING:
-            counts.pending += count
-        elif kind == LATE:
-            counts.late += count
+        if (name := _COUNTED.get(kind)) is not None:
+            setattr(counts, name, getattr(counts, name) + count)
         if kind == DECIDED:
             self.by_outcome[outcome] += count
 
@@ -211,19 +213,15 @@ def _shorten() -> Callable[[], None]:
 short_turns = ProcessWide(_shorten)
 
 
-class Committer:
+class Committer(Struct, eq=False):
     """Commits one batch at a time on another thread, and tells of it here. `prepared` waits for its turn."""
 
-    def __init__(
-        self,
-        writer: Writer,
-        thread: ThreadPoolExecutor,
-        told: Callable[[Prepared], None],
-        between: Callable[[], None] | None,
-    ) -> None:
-        self.prepared: Prepared | None = None
-        self._writer, self._thread, self._told, self._between = writer, thread, told, between
-        self._under_way: tuple[Prepared, Future[None]] | None = None
+    _writer: Writer
+    _thread: ThreadPoolExecutor
+    _told: Callable[[Prepared], None]
+    _between: Callable[[], None] | None
+    prepared: Prepared | None = None
+    _under_way: tuple[Prepared, Future[None]] | None = None
 
     @property
     def is_under_way(self) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
+from msgspec import Struct
 from msgspec.json import decode as from_json
 
 from shroff.engine.stored import stored
@@ -166,17 +167,17 @@ class OnlineSink:
         return parts.get(entity)
 
 
-class _VersionDecisions:
+class _VersionDecisions(Struct, eq=False):
     """Decisions by version, each with a reader of event keys.
 
     Nearly all are by the one that made those before them. A document says so, and only where it does not is the log
     asked which versions were in force.
     """
 
-    def __init__(self, log: Log, wanted: Collection[str]) -> None:
-        self._log, self._wanted = log, wanted
-        self._start = -1
-        self._keys: _Keys | None = None
+    _log: Log
+    _wanted: Collection[str]
+    _start: int = -1
+    _keys: _Keys | None = None
 
     def parted(self, decisions: Sequence[Outgoing]) -> Iterator[tuple[_Keys, Sequence[Outgoing]]]:
         """The decisions, which are in log order, in stretches of one version."""

@@ -8,6 +8,8 @@ from contextlib import closing
 from functools import partial
 from itertools import islice
 
+from msgspec import Struct
+
 from shroff.errors import SchemasAwayError, UsageError
 from shroff.events.avro.wire import AvroDecoder
 from shroff.events.event import time_text
@@ -141,12 +143,11 @@ def _raw(entry: Refused) -> bytes:
     return entry.raw
 
 
-class _Live:
+class _Live(Struct, eq=False):
     """Messages of the project's live source, with a reader created on first use."""
 
-    def __init__(self, decoder: Decoders) -> None:
-        self._made = decoder
-        self._decoder: AvroDecoder | None = None
+    _made: Decoders
+    _decoder: AvroDecoder | None = None
 
     def lines(self, entry: Refused) -> tuple[Lines, RedactedValues] | None:
         """The line of an Avro message; None of an entry that is none.

@@ -20,7 +20,7 @@ from shroff.log.columns.lines import LineOrigin, LiveForms
 from shroff.log.event_notes import POSTED
 from shroff.log.implausible_times import timely
 from shroff.project.definitions import Definitions
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 
 SOURCE = POSTED
 COUNT_MAX = 10_000  # events of one request
@@ -45,7 +45,7 @@ class RequestReader:
     """
 
     def __init__(
-        self, definitions: Definitions, intake: Intake, now_ms: Callable[[], int], tell: Callable[[str], None] = unheard
+        self, definitions: Definitions, intake: Intake, now_ms: Callable[[], int], tell: Tell = unheard
     ) -> None:
         self.definitions, self._intake, self._now_ms = definitions, intake, now_ms
         types = definitions.events.types

@@ -17,7 +17,7 @@ from shroff.log.columns.lines import together
 from shroff.log.writer import Prepared, Writer
 from shroff.runtime import traces
 from shroff.runtime.process_wide import short_collector
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.traces import TracedEvent
 from shroff.runtime.values import replace
 from shroff.streams.log import Log
@@ -173,7 +173,7 @@ class RequestLeader(Leader):
         options: WorkerOptions | None = None,
         *,
         stop: Event | None = None,
-        tell: Callable[[str], None] = unheard,
+        tell: Tell = unheard,
         feed: SourceFeed | None = None,
     ) -> None:
         super().__init__(place, options, stop=stop, tell=tell)

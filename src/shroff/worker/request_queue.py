@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from queue import Empty, SimpleQueue
 
+from msgspec import Struct, field
+
 from shroff.errors import TransientError
 from shroff.events.intake import Submission
 from shroff.log.columns.lines import EventRun
@@ -36,21 +38,20 @@ class TurnedAwayError(TransientError):
         self.is_overload = is_overload
 
 
-class PendingRequest:
+class PendingRequest(Struct, eq=False):
     """Submissions of one request; `answers` has one for each, in their order, once all are there.
 
     `told` is called then, on the thread that speaks, and may be called for one that nobody waits for any more.
     `failure` says, in their place, why there are none: what was sent may be in the log or not.
     """
 
-    __slots__ = ("answers", "arrived_s", "failure", "reader", "submissions", "told", "trace")
-
-    def __init__(self, submissions: Sequence[Submission], reader: object, told: Callable[[], None]) -> None:
-        self.submissions, self.reader, self.told = submissions, reader, told
-        self.answers: list[Answer] = []
-        self.failure = ""
-        self.arrived_s = time.monotonic()
-        self.trace = traces.PARENT.get()  # its `traceparent`
+    submissions: Sequence[Submission]
+    reader: object
+    told: Callable[[], object]
+    answers: list[Answer] = []
+    failure: str = ""
+    arrived_s: float = field(default_factory=time.monotonic)
+    trace: str = field(default_factory=traces.PARENT.get)  # its `traceparent`
 
     @property
     def is_long(self) -> bool:
@@ -60,27 +61,25 @@ class PendingRequest:
 Part = tuple[PendingRequest, int, int]  # a request, and which of its submissions
 
 
-class RequestQueue:
+class RequestQueue(Struct, eq=False):
     """A queue of requests: `put` is for one thread, everything else for another.
 
     Args:
         told: Is given the requests that are answered, of one batch at once, on the thread that decides.
     """
 
-    def __init__(
-        self,
-        told: Callable[[list[PendingRequest]], None],
-        *,
-        waiting_max: int = WAITING_MAX,
-        age_s_max: float = AGE_S_MAX,
-    ) -> None:
-        self._told, self._waiting_max, self._age_s_max = told, waiting_max, age_s_max
-        self._given: SimpleQueue[PendingRequest | None] = SimpleQueue()
-        self._line: deque[PendingRequest] = deque()  # of those that were given and are not answered
-        self._put, self._answered, self._turned_away = [0, 0], [0, 0], 0  # of short requests, and of long ones
-        self._reader: object = None
-        self._paused_s: float | None = None
-        self.why_closed = "the service is starting and reads its log first"
+    _told: Callable[[list[PendingRequest]], None]
+    waiting_max: int = WAITING_MAX
+    age_s_max: float = AGE_S_MAX
+    _given: SimpleQueue[PendingRequest | None] = field(default_factory=SimpleQueue)
+    _line: deque[PendingRequest] = field(default_factory=deque)  # of those that were given and are not answered
+    # Of short requests, and of long ones.
+    _put: list[int] = field(default_factory=lambda: [0, 0])
+    _answered: list[int] = field(default_factory=lambda: [0, 0])
+    _turned_away: int = 0
+    _reader: object = None
+    _paused_s: float | None = None
+    why_closed: str = "the service is starting and reads its log first"
 
     # ---- for the thread that speaks
 
@@ -115,12 +114,12 @@ class RequestQueue:
     def put(self, request: PendingRequest) -> None:
         """Put a request at the end of the line. Raises: TurnedAwayError where it would wait for too long."""
         paused_s = self._paused_s
-        if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self._age_s_max):
+        if self._reader is None or (paused_s is not None and time.monotonic() - paused_s > self.age_s_max):
             self._turned_away += 1
             raise TurnedAwayError(self.why_closed, is_overload=False)
         count, kind = len(request.submissions), request.is_long
         waiting = self._put[kind] - self._answered[kind]
-        if (waiting and waiting + count > self._waiting_max) or self._age_s(kind) > self._age_s_max:
+        if (waiting and waiting + count > self.waiting_max) or self._age_s(kind) > self.age_s_max:
             self._turned_away += 1
             raise TurnedAwayError("the queue is full; nothing of this request was accepted", is_overload=True)
         self._put[kind] += count

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
 from typing import Protocol
+
+from msgspec import Struct
 
 from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.log.state.fold import Folded, Progress, fold, lateness_of
 from shroff.log.state.snapshots import saved
 from shroff.project.definitions import Definitions
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Snapshots
 
@@ -43,26 +44,24 @@ class FollowedProject(Protocol):
         """Take up settings that the process which leads this log has made active; gives why not, empty else."""
 
 
-class Standby:
+class Standby(Struct, eq=False):
     """Waits for the lead of a log.
 
     Its state is that of its own files over the log. When the process that leads puts another version in force, the
     files are read again; where they are others than before, the log is folded anew.
     """
 
-    def __init__(
-        self,
-        place: FollowedProject,
-        stop: Event,
-        tell: Callable[[str], None] = unheard,
-        restoring: Progress | None = None,
-    ) -> None:
-        self._place, self._stop, self._tell, self._restoring = place, stop, tell, restoring
-        self._log: Log | None = None
-        self._start: Start | None = None
-        self._lateness_ms, self._leaps = 0, tuple[tuple[int, int], ...]()
-        self._at_once, self._has_caught_up = AT_ONCE, False
-        self._told = ""
+    _place: FollowedProject
+    _stop: Event
+    _tell: Tell = unheard
+    _restoring: Progress | None = None
+    _log: Log | None = None
+    _start: Start | None = None
+    _lateness_ms: int = 0
+    _leaps: tuple[tuple[int, int], ...] = ()
+    _at_once: int = AT_ONCE
+    _has_caught_up: bool = False
+    _told: str = ""
 
     def lead(self) -> tuple[Log, Start | None] | None:
         """The log, opened for writing, as soon as nobody else leads it; and state near its end, where there is some.

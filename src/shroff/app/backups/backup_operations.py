@@ -16,7 +16,7 @@ from shroff import config
 from shroff.errors import StorageError, TransientError
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject, TextDict
-from shroff.operations.declaration import OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
+from shroff.operations.declaration import DryRun, OperationRequest, Outcome_co, Param, ReportAnswer, group, operation
 from shroff.runtime.texts import argument, bytes_text, headed, many
 
 if TYPE_CHECKING:
@@ -348,7 +348,7 @@ class PruneBackups(OfBackups["PrunedBackups"]):
     keep: str = "7d"
     days: Annotated[int, msgspec.Meta(ge=0)] = 30
     months: Annotated[int, msgspec.Meta(ge=0)] = 12
-    is_dry: Annotated[bool, Param(flags="--dry-run")] = False
+    is_dry: DryRun = False
 
 
 class PrunedBackups(OfVault, kw_only=True):

@@ -24,7 +24,7 @@ from shroff.events.event import time_text
 from shroff.notices.store import OPEN, UNKNOWN
 from shroff.runtime.atomic_files import sync_folder
 from shroff.runtime.entry_points import load_entry
-from shroff.runtime.progress import Progress, unheard
+from shroff.runtime.progress import Progress, Tell, unheard
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 
@@ -101,7 +101,7 @@ def restore(
     secrets: Path | None = None,
     into: ServerTarget = BY_SETTINGS,
     progress: Progress = unheard,
-    on_step: Callable[[str], None] = unheard,
+    on_step: Tell = unheard,
 ) -> RestoredProject:
     """Restore a project into a folder that is empty or not there. It appears as a whole or not at all.
 

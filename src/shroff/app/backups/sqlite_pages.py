@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from shroff.adapters.databases.sqlite_file import BUSY_S, begin_between, storage_error
 from shroff.errors import StorageError
 from shroff.runtime.values import FrozenStruct
@@ -67,7 +69,7 @@ class PageChanges(FrozenStruct):
         return page
 
 
-class SqlitePages:
+class SqlitePages(Struct, eq=False):
     """Reads the pages of a SQLite file that other processes write.
 
     From one call to the next it keeps a read transaction open, so that SQLite does not begin the write-ahead log again
@@ -77,13 +79,11 @@ class SqlitePages:
     long as the reader, and a process that has one should not have the file open by SQLite otherwise.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Raises: StorageError where the file cannot be read, or has no write-ahead log."""
-        self._path = path
-        self._held: sqlite3.Connection | None = None
-        self._beside: sqlite3.Connection | None = None
-        self._last: PagePosition | None = None
-        self._descriptors: dict[str, int] = {}
+    _path: Path
+    _held: sqlite3.Connection | None = None
+    _beside: sqlite3.Connection | None = None
+    _last: PagePosition | None = None
+    _descriptors: dict[str, int] = {}
 
     def changes(self, since: PagePosition | None) -> PageChanges | None:
         """Pages committed since a position; None where that cannot be known, and the whole file must be read.

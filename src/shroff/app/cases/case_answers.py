@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 from msgspec.json import decode as from_json
 
 from shroff.app.cases.customer_questions import CaseQuestion
+from shroff.app.operations import answer_of
 from shroff.cases.case import DISPUTED, SCORE_PARTS, SECOND, STATES, VERDICTS, Alert, Attached, Happened
 from shroff.cases.case import Case as StoredCase
 from shroff.cases.case_queries import Detail, refunded_by, shown
@@ -97,6 +98,9 @@ class CaseBase(OperationAnswer, dict=True):
 
     def hints(self) -> Sequence[str]:
         return [f"shroff cases show {self.id}"]
+
+
+AnyCase = TypeVar("AnyCase", bound=CaseBase)
 
 
 class Case(CaseBase):
@@ -322,42 +326,31 @@ def _score(millionths: int | None) -> float | None:
     return None if millionths is None else millionths / SCORE_PARTS
 
 
-def fields_of(desk: CaseService, case: StoredCase) -> JsonObject:
-    """The fields of `CaseBase`."""
-    return {
-        "id": case.number,
-        "tag": case.tag,
-        "entity": case.entity,
-        "key": case.key,
-        "state": case.state,
-        "opened": time_text(case.opened_ms),
-        "due": time_text(case.due_ms),
-        "left_s": (case.due_ms - desk.now_ms()) // 1_000,
-        "assignee": Person(case.assignee, case.assignee_name) if case.assignee else None,
-        "lock_until": time_text_or_none(case.lock_ms),
-        "snoozed_until": time_text_or_none(case.snoozed_ms),
-        "outcome": case.outcome or None,
-        "score": _score(case.score),
-        "rule": case.rule or None,
-        "reason": case.reason,
-        "stake": money(desk, case.stake),
-        "customer": case.customer or None,
-        "verdict": case.verdict or None,
-        "closed": time_text_or_none(case.closed_ms),
-        "closed_by": Person(case.closed_by, case.closed_name) if case.closed_ms is not None else None,
-        "second_look": case.look == SECOND,
-        "disagreement": case.look == DISPUTED,
-        "first_verdict": case.first_verdict or None,
-        "tags": case.tags.split(),
-        "checks": desk.settings.checklist(case.kinds, case.checks),
-        "queue": case.queue or DEFAULT,
-    }
+def case_as(kind: type[AnyCase], desk: CaseService, case: StoredCase, **more: Any) -> AnyCase:
+    """A case as a document of this kind, which has `more` fields."""
+    return answer_of(
+        kind,
+        case,
+        id=case.number,
+        left_s=(case.due_ms - desk.now_ms()) // 1_000,
+        assignee=Person(case.assignee, case.assignee_name) if case.assignee else None,
+        lock_until=time_text_or_none(case.lock_ms),
+        snoozed_until=time_text_or_none(case.snoozed_ms),
+        score=_score(case.score),
+        stake=money(desk, case.stake),
+        closed_by=Person(case.closed_by, case.closed_name) if case.closed_ms is not None else None,
+        second_look=case.look == SECOND,
+        disagreement=case.look == DISPUTED,
+        tags=case.tags.split(),
+        checks=desk.settings.checklist(case.kinds, case.checks),
+        queue=case.queue or DEFAULT,
+        **more,
+    )
 
 
 def case_of(desk: CaseService, stored: StoredCase) -> Case:
     """One case as anybody may see it."""
-    seen = shown(stored)
-    return Case(**fields_of(desk, seen), alerts=seen.alerts)
+    return case_as(Case, desk, shown(stored))
 
 
 def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
@@ -366,22 +359,9 @@ def cases_of(desk: CaseService, those: Iterable[StoredCase]) -> list[Case]:
 
 
 def _alert(desk: CaseService, alert: Alert) -> CaseAlert:
-    return CaseAlert(
-        event=alert.named,
-        seq=alert.seq,
-        time=time_text(alert.time_ms),
-        due=time_text(alert.due_ms),
-        outcome=alert.outcome or None,
-        score=_score(alert.score),
-        rule=alert.rule or None,
-        rules=list(alert.rules),
-        reason=alert.reason,
-        amount=money(desk, alert.stake),
-        verdict=alert.verdict or None,
-        decided=time_text_or_none(alert.decided_ms),
-        label=AlertLabel(alert.label, alert.label_source, time_text_or_none(alert.label_ms)) if alert.label else None,
-        customer=alert.customer or None,
-    )
+    label = AlertLabel(alert.label, alert.label_source, time_text_or_none(alert.label_ms)) if alert.label else None
+    score, amount = _score(alert.score), money(desk, alert.stake)
+    return answer_of(CaseAlert, alert, event=alert.named, score=score, amount=amount, label=label)
 
 
 def _line(happened: Happened) -> CaseLine:
@@ -392,22 +372,16 @@ def _line(happened: Happened) -> CaseLine:
 def file_of(attached: Attached) -> CaseFile:
     """A file of a case."""
     by = Person(attached.who, attached.who_name)
-    return CaseFile(
-        attached.number,
-        attached.name,
-        attached.media_type,
-        attached.size,
-        attached.sha256.hex(),
-        by,
-        time_text(attached.at_ms),
-    )
+    return answer_of(CaseFile, attached, file=attached.number, bytes=attached.size, sha256=attached.sha256.hex(), by=by)
 
 
 def whole_of(desk: CaseService, found: Detail, questions: list[CaseQuestion]) -> CaseWhole:
     """A case with all that belongs to it."""
     history = [_line(row) for row in found.history]
-    return CaseWhole(
-        **fields_of(desk, found.case),
+    return case_as(
+        CaseWhole,
+        desk,
+        found.case,
         alerts=[_alert(desk, alert) for alert in found.alerts],
         alert_count=found.case.alerts,
         refunded=money(desk, refunded_by(found.history) or None),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shroff.app.cases.case_answers import CaseSilenced, fields_of
+from shroff.app.cases.case_answers import CaseSilenced, case_as
 from shroff.app.cases.case_operations import CHANGES, ChangeOfCase
 from shroff.app.rules.agreements import OF_SILENCE, PendingApproval
 from shroff.app.rules.list_files import WRITTEN
@@ -135,13 +135,13 @@ def _record(
 
 
 def _in_force(desk: CaseService, project: Project, case: Case, rule: str) -> CaseSilenced:
-    _, why_not = project.requests.put_in_force(WRITTEN, [file_of(list_of(rule))])
+    why_not = project.requests.put_in_force(WRITTEN, [file_of(list_of(rule))])
     return _answer(desk, case, why_not)
 
 
 def _answer(desk: CaseService, case: Case, why_not: str) -> CaseSilenced:
-    shown = fields_of(desk, case_queries.shown(case))
-    return CaseSilenced(**shown, alerts=case.alerts, in_force=not why_not, why_not=why_not or None)
+    shown = case_queries.shown(case)
+    return case_as(CaseSilenced, desk, shown, in_force=not why_not, why_not=why_not or None)
 
 
 def pending_silences(project: Project, case: Case) -> dict[str, PendingApproval]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from shroff.app.operations import answer_of
 from shroff.cases.case import FRAUD
 from shroff.events.event import TimeText, time_text
 from shroff.notices.questions import VERDICTS
@@ -56,8 +57,9 @@ class Asked(FrozenStruct):
     def document(self) -> CaseQuestion:
         """The question for programs."""
         answered = time_text(self.said_ms) if self.said else None
-        times = time_text(self.asked_ms), time_text(self.ends_ms)
-        return CaseQuestion(self.event, *times, self.said or None, answered, self.trouble or None, self.words or None)
+        return answer_of(
+            CaseQuestion, self, until=time_text(self.ends_ms), verdict=self.said or None, answered=answered
+        )
 
 
 def asked_about(notices: NoticeStore, alerts: Iterable[Alert], now_ms: int) -> list[Asked]:

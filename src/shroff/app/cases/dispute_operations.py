@@ -18,7 +18,15 @@ from shroff.errors import UsageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.values import named_duration
-from shroff.operations.declaration import QUARANTINED, OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import (
+    QUARANTINED,
+    LocalText,
+    OperationAnswer,
+    OperationRequest,
+    Param,
+    group,
+    operation,
+)
 from shroff.operations.pagination import Cursor, cursor_of, next_of, parted
 from shroff.replay.notebook import moment_ms
 from shroff.runtime.texts import many, one_line, table
@@ -373,7 +381,7 @@ class PackDisputes(OperationRequest["DisputeList"]):
 
     events: Annotated[tuple[str, ...], Param(is_argument=True, is_local=True)] = ()
     event: Annotated[str, Param(is_remote=True)] = ""
-    out: Annotated[str, Param(is_local=True)] = ""
+    out: LocalText = ""
 
 
 @operation("disputes pack", right="read:decisions", http="GET /disputes/pack")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
+from shroff.app.operations import answer_of
 from shroff.events.event import TimeText, time_text
 from shroff.explain.links import UnknownEntityError, check_entity
 from shroff.features.key_texts import stored_text
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of
 from shroff.runtime.texts import argument, headed, many, one_line
 from shroff.runtime.values import FrozenStruct
@@ -28,7 +29,7 @@ class ListKeys(OperationRequest["EntityKeys"]):
     """
 
     entity: str
-    prefix: Annotated[str, Param(is_argument=True)] = ""
+    prefix: Argument = ""
     limit: Limit = LIMIT
     cursor: Cursor = ""
 
@@ -94,15 +95,14 @@ def list_keys(project: Project, request: ListKeys) -> EntityKeys:
         for key, event in found.items():
             said = summary_in(definitions, event.record)
             keys.append(
-                ListedKey(
+                answer_of(
+                    ListedKey,
+                    event,
                     key=key,
                     name=said.name_of(name, key),
                     event=f"{event.record.type}/{event.record.id}",
                     time=time_text(event.record.time_ms),
                     about=said.title,
-                    outcome=event.outcome,
-                    score=event.score,
-                    rules=list(event.rules),
                     flagged=[flag.event for flag in log.flags_of(name, key, limit=FLAGS_MAX)],
                 )
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
@@ -14,7 +14,7 @@ from shroff.app.cases.result_operations import LabelsAsOf, ResultRow, mature_aft
 from shroff.app.models.cutoffs import AppliedCutoffs, EndedExperiment
 from shroff.errors import RefusalError, ShroffError, nearest
 from shroff.language.values import day_at, show_decimal
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, operation
 from shroff.project.policy import OUTCOMES
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.texts import table
@@ -37,7 +37,7 @@ class ShowExperiment(OperationRequest["Experiment"]):
         rule (RULE): A rule with 'rollout', or the name of an experiment of policy.yaml.  [default: the first]
     """
 
-    rule: Annotated[str, Param(is_argument=True)] = ""
+    rule: Argument = ""
     as_of: LabelsAsOf = None
 
 

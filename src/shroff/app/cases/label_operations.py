@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from shroff.app.operations import answer_of
 from shroff.cases.labels import HeldAnswers
 from shroff.errors import UsageError, ended, nearest
 from shroff.events.event import TimeText, time_text, time_text_or_none
@@ -359,23 +360,10 @@ def show_label_statistics(label_reports: LabelReports, request: ShowLabelStatist
         ],
         conflicts=len(together.conflicts),
         newest_conflicts=[
-            LabelConflict(
-                conflict.event,
-                conflict.id,
-                conflict.kind,
-                [
-                    ConflictingLabel(said.verdict, said.source, time_text(said.known_at_ms), said.in_force)
-                    for said in conflict.labels
-                ],
-            )
+            answer_of(LabelConflict, conflict, labels=[answer_of(ConflictingLabel, said) for said in conflict.labels])
             for conflict in together.conflicts[:SHOWN]
         ],
-        maturity=LabelMaturity(
-            curve.frauds,
-            curve.too_young,
-            curve.later,
-            [MaturityPoint(point.days, point.share, dict(point.by_source)) for point in curve.points],
-        ),
+        maturity=answer_of(LabelMaturity, curve, curve=[answer_of(MaturityPoint, point) for point in curve.points]),
         waiting=found.waits,
         without_label=[EventsWithoutLabel(*row) for row in zip(AGES, found.without_label, strict=True)],
         customers=CustomerAnswers(

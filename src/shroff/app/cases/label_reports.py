@@ -49,12 +49,12 @@ class Together(FrozenStruct):
     """Statistics of all counted labels. Conflicts are newest first; `came` is of all, by source."""
 
     events: int = 0
-    in_force: Mapping[str, int] = field(default_factory=dict)
+    in_force: Mapping[str, int] = {}
     came: Sequence[Came] = ()
     conflicts: Sequence[Conflict] = ()
     maturity: Maturity = NOTHING
     held: Sequence[HeldAnswers] = ()
-    labeled: Mapping[int, int] = field(default_factory=dict)  # of decided types, by the day of the event
+    labeled: Mapping[int, int] = {}  # of decided types, by the day of the event
 
 
 class LabelLook(FrozenStruct):
@@ -75,7 +75,7 @@ class LabelLook(FrozenStruct):
     by_day: Sequence[tuple[int, int]] = ()
     without_label: Sequence[int] = (0,) * len(AGES)
     asked: QuestionCounts = field(default_factory=QuestionCounts)
-    answers: Mapping[str, int] = field(default_factory=dict)
+    answers: Mapping[str, int] = {}
     waits: int = 0
     waiting: Sequence[ListedWaiting] = ()
     decided: int = 0
@@ -120,7 +120,7 @@ class LabelReports(ProjectPart):
             labels.follow(log, self._definitions)
             kept.every = labels if labels.to <= KEPT_BACK else kept.every
             if as_of_ms is None:
-                as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._context.now_ms())
+                as_of_ms = latest(log.watermark_ms(), labels.known_at_ms(), self._now_ms())
             return maturity_in(labels.histories, as_of_ms or 0, days, self._definitions.friendly_reasons)
 
     def known_by(self, ages_days: Sequence[int]) -> dict[int, float]:
@@ -177,7 +177,7 @@ class LabelReports(ProjectPart):
 
     def look(self, period_ms: int | None = None) -> LabelLook:
         """Label statistics of a period up to the newest label or of all; from any thread."""
-        now_ms = self._context.now_ms()
+        now_ms = self._now_ms()
         asked_ms = now_ms - (ASKED_MS if period_ms is None else period_ms)
         with self._kept.lock:
             try:

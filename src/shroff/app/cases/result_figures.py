@@ -99,9 +99,9 @@ class DecidedEvents(FrozenStruct):
     values: Ints
     names: Sequence[Value]
     seqs: Ints = field(default_factory=lambda: NO_WORDS)
-    hits: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    propensities: Mapping[int, float] = field(default_factory=dict)
-    sampled: Mapping[int, float] = field(default_factory=dict)
+    hits: Mapping[str, Sequence[int]] = {}
+    propensities: Mapping[int, float] = {}
+    sampled: Mapping[int, float] = {}
     answered: Ints = field(default_factory=lambda: NO_WORDS)
     reports: Labels = NO_LABELS
     costs: Ints = field(default_factory=lambda: NO_WORDS)

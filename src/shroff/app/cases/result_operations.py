@@ -123,7 +123,7 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     money: ResultMoney
     mature: bool
     estimate: FraudEstimate | None
-    change: dict[str, float] = msgspec.field(default_factory=dict)
+    change: dict[str, float] = {}
 
 
 NESTED = {"estimate": FraudEstimate, "decline_rate": OutcomeRate, "false_positive_rate": OutcomeRate}

@@ -11,7 +11,6 @@ import msgspec
 from shroff.cases.pending_changes import ListAddition, SideEffects, refund_units
 from shroff.errors import UsageError
 from shroff.people.access import Right
-from shroff.people.audit import Action
 from shroff.project.lists import Entry, ListChange
 from shroff.rules.silences import rule_of
 
@@ -91,7 +90,7 @@ def take_out(project: Project, entries: Sequence[ListAddition]) -> None:
         value = wanted["put"][0][0]
         if added.is_asked:
             project.agreements.forget(subject, wanted)
-            project.people.record(Action("change.withdraw", subject, None, {"value": value}))
+            project.people.record("change.withdraw", subject, None, {"value": value})
         there = {entry.value: entry for entry in project.lists.entries(added.list)}.get(value)
         if there is not None and (there.note, there.expires_at) == (added.note, added.expires_at):
             project.lists.remove(added.list, added.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -52,13 +53,12 @@ class ScheduleState(FrozenStruct):
     last: Job | None
 
 
-class JobDesk:
+class JobDesk(Struct, eq=False):
     """Begins, lists, stops and plans jobs, for people and for what runs them. For any thread."""
 
-    def __init__(
-        self, store: SqlJobs, now_ms: Callable[[], int], schedules: Callable[[], Mapping[str, Schedule]]
-    ) -> None:
-        self._store, self._now_ms, self.schedules = store, now_ms, schedules
+    _store: SqlJobs
+    _now_ms: Callable[[], int]
+    schedules: Callable[[], Mapping[str, Schedule]]
 
     # ---- for people
 

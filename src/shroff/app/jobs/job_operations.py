@@ -9,6 +9,7 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
+from shroff.app.operations import answer_of
 from shroff.events.event import time_text
 from shroff.jobs.job import OPEN, STATES, Job, JobBusyError, JobError, NoJobError, ParamsError, url_of
 from shroff.json_types import JsonObject
@@ -16,7 +17,6 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.people.access import Who
 from shroff.project.schedules import RETRIES_MAX, TIMEOUT_MS, TIMEOUT_MS_MAX
 from shroff.runtime.texts import cut, one_line, table
-from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState
@@ -92,20 +92,17 @@ class JobDocument(OperationAnswer):
 
 def document_of(job: Job) -> JobDocument:
     """A job for programs."""
-    return showing(
+    return answer_of(
         JobDocument,
         job,
         url=url_of(job),
         params=job.arguments,
         by=from_json(job.who, type=Who).name if job.who else None,
-        schedule=job.schedule or None,
         due_at_ms=job.due_ms,
         begun_at_ms=job.begun_ms or None,
         ended_at_ms=job.ended_ms or None,
-        step=job.step or None,
         log=list(job.lines),
         result=from_json(job.result) if job.result else None,
-        why=job.why or None,
     )
 
 
@@ -304,7 +301,7 @@ def list_schedules(jobs: ProjectJobs, request: ListSchedules) -> ScheduleList:
 
 def _schedule(state: ScheduleState) -> ScheduleDocument:
     schedule = state.schedule
-    return showing(
+    return answer_of(
         ScheduleDocument,
         schedule,
         schedule=schedule.name,

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from shroff import config
-from shroff.app.people import ProjectPeople
+from shroff.app.parts import ProjectPart
 from shroff.errors import DefinitionError, Problem, ShroffError
 from shroff.events.event import time_text
 from shroff.jobs.job import Job
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 READ_EVERY_S = 2.0
 
 
-class ProjectJobs:
+class ProjectJobs(ProjectPart):
     """Background jobs of a project."""
 
     def __init__(self, context: ProjectContext) -> None:
-        self._context = context
+        super().__init__(context)
         self._read_s, self._text = -READ_EVERY_S, ""
         self._schedules: Mapping[str, Schedule] = {}
 
     @contextmanager
     def open(self) -> Iterator[JobDesk]:
         """Open the job desk, with the service's database connections or with its own."""
-        with ProjectPeople(self._context).open() as people:
+        with self._people.open() as people:
             yield self.desk(people.store)
 
     def desk(self, people: PeopleStore) -> JobDesk:
@@ -42,14 +42,14 @@ class ProjectJobs:
         from shroff.adapters.jobs.sql import SqlJobs
         from shroff.app.jobs.desk import JobDesk
 
-        return JobDesk(SqlJobs(people), self._context.now_ms, self.schedules)
+        return JobDesk(SqlJobs(people), self._now_ms, self.schedules)
 
     def schedules(self) -> Mapping[str, Schedule]:
         """Get the schedules of schedules.yaml; the file is read again after changes. Raises: DefinitionError."""
         now_s = time.monotonic()
         if now_s - self._read_s < READ_EVERY_S:
             return self._schedules
-        text = config.read_files(self._context.paths.folder, [], (FILE,)).get(FILE, "")
+        text = config.read_files(self._paths.folder, [], (FILE,)).get(FILE, "")
         if text != self._text:
             self._schedules = _checked(text)
             self._text = text

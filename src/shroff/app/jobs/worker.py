@@ -19,6 +19,7 @@ from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
     from shroff.app.jobs.desk import JobDesk
+    from shroff.runtime.progress import Tell
 
 LOOK_S = 0.5
 AFTER_FAILURE_S = 5.0
@@ -45,7 +46,7 @@ class JobWorker:
         self,
         desk: JobDesk,
         command: Callable[[Job], Sequence[str]],
-        tell: Callable[[str], None],
+        tell: Tell,
         signs_in: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._desk, self._command, self._tell, self._signs_in = desk, command, tell, signs_in

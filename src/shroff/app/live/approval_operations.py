@@ -10,7 +10,6 @@ from shroff.app.rules.agreements import Author, ChangeAsked, PendingApproval
 from shroff.errors import RefusalError
 from shroff.operations.declaration import OPERATIONS, Operation, OperationAnswer, OperationRequest, group, operation
 from shroff.people.access import Right
-from shroff.people.audit import Action
 from shroff.runtime.texts import headed, many
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def answer(project: Project, who: Who, request: AnswerApproval) -> ApprovalAnswe
                 given = {**change.change, "reason": request.note, "code": request.note}
                 asked = msgspec.convert({name: given[name] for name in given if name in named}, act.request)
                 return ApprovalAnswer(says=project.run(asked).text())
-            project.people.record(Action("change.withdraw", change.subject, None, {"says": change.says}))
+            project.people.record("change.withdraw", change.subject, None, {"says": change.says})
             project.agreements.forget(change.subject, change.change)
             return ApprovalAnswer(says="The request is withdrawn.")
     raise NotWaitingError("reload the list of approvals")

@@ -12,6 +12,7 @@ from functools import partial
 from hashlib import file_digest
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -30,11 +31,11 @@ if TYPE_CHECKING:
 RAW = "raw"
 
 
-class KeptArchives:
+class KeptArchives(Struct, eq=False):
     """The archives of one source, as `streams.pull.Archives`."""
 
-    def __init__(self, context: ProjectContext, source: str) -> None:
-        self._context, self._source = context, source
+    _context: ProjectContext
+    _source: str
 
     def keep(self, name: str, paths: Sequence[Path]) -> None:
         kept = [f"{name}-{number}-{_digest(path)}{path.suffix}" for number, path in enumerate(paths, 1)]

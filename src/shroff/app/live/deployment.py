@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 from hashlib import sha256
-from typing import Annotated
 
 import msgspec
 from msgspec.json import encode as to_json
 
+from shroff.app.operations import answer_of
 from shroff.app.project_files import FileVersions, checked
 from shroff.errors import NotAllowedError, RefusalError
 from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.declaration import DryRun, OperationAnswer, OperationRequest, operation
 from shroff.people.access import Right
-from shroff.people.audit import Action
 from shroff.project.table_files import row_texts
 from shroff.runtime.contents import remove_unnamed
 from shroff.runtime.texts import many, one_line, table
@@ -119,13 +118,8 @@ def _shown(change: FileChange) -> Iterator[str]:
 def file_changes(found: Sequence[FileDifference]) -> list[FileChange]:
     """Changes as callers see them."""
     return [
-        FileChange(
-            difference.file,
-            difference.change,
-            difference.takes,
-            _difference(difference.file, difference.before or "", difference.after or ""),
-        )
-        for difference in found
+        answer_of(FileChange, change, difference=_difference(change.file, change.before or "", change.after or ""))
+        for change in found
     ]
 
 
@@ -183,11 +177,11 @@ class FileDeployment(FileVersions):
             raise NotAllowedError(words)
         if found:
             files = [change.file for change in found]
-            self._people.record(Action("project.apply", "project", None, {"files": files}))
-            _, why_not = requests.put_in_force(WAITS, None, rows_alone=False)
+            self._people.record("project.apply", "project", None, {"files": files})
+            why_not = requests.put_in_force(WAITS, None, rows_alone=False)
             with self._log.reading() as log:
                 bodies = [record.body.decode() for record in log.controls()]
-            remove_unnamed(self._context.paths.tables, [*bodies, *self._context.definitions.files.values()])
+            remove_unnamed(self._paths.tables, [*bodies, *self._definitions.files.values()])
         seq = self.active_seq()
         return AppliedChanges(changed=file_changes(found), seq=seq, applied=not why_not, why_not=why_not or None)
 
@@ -221,7 +215,7 @@ class ApplyFiles(OperationRequest[AppliedChanges]):
         is_dry: Show what would change; change nothing.
     """
 
-    is_dry: Annotated[bool, Param(flags="--dry-run")] = False
+    is_dry: DryRun = False
 
 
 @operation("apply", right="edit:rules")

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.app.live.label_intake import LabelIntake
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.events.intake import Submission
     from shroff.log.writer import Prepared, Writer
+    from shroff.runtime.progress import Tell
     from shroff.streams.pull import PulledSource, Stamp
 
 
@@ -73,12 +75,13 @@ class TakenFile(NamedTuple):
     appended: IngestReport | None
 
 
-class _FileLines:
+class _FileLines(Struct, eq=False):
     """The lines of a file that were read: how many, how many of them no event type accepts or are bad; the last."""
 
-    def __init__(self) -> None:
-        self.count = self.untaken = self.bad = 0
-        self.last: Submission | None = None
+    count: int = 0
+    untaken: int = 0
+    bad: int = 0
+    last: Submission | None = None
 
     def counted(self, submissions: Iterable[Submission]) -> Iterator[Submission]:
         for submission in submissions:
@@ -94,7 +97,7 @@ class _FileLines:
 ReadFile: TypeAlias = "Callable[..., AbstractContextManager[Iterator[Submission]]]"
 
 
-class FileTaking:
+class FileTaking(Struct, eq=False):
     """Appends the files of a source to a log, also while another process writes that log.
 
     Args:
@@ -103,20 +106,14 @@ class FileTaking:
         decide: Whether events are decided on the way.
     """
 
-    def __init__(
-        self,
-        context: ProjectContext,
-        given: PulledSource,
-        read: ReadFile,
-        tell: Callable[[str], None],
-        rules: TakingRules = _FOR_TRAINING,
-        *,
-        decide: bool = True,
-    ) -> None:
-        self._context, self._given, self._read, self._say = context, given, read, tell
-        self._decide, self._rules = decide, rules
-        self._said: set[str] = set()
-        self._settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
+    _context: ProjectContext
+    _given: PulledSource
+    _read: ReadFile
+    _say: Tell
+    _rules: TakingRules = _FOR_TRAINING
+    decide: bool = True
+    _said: set[str] = set()
+    _settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
 
     def tell(self, words: str) -> None:
         """Say something once."""
@@ -128,12 +125,12 @@ class FileTaking:
     def _version(self) -> str:
         return self._context.definitions.versions.definitions
 
-    def known(self, names: Sequence[str]) -> dict[str, Progress]:
+    def known(self) -> dict[str, Progress]:
+        """How far each file of the place is, as the log has it."""
         if not self._context.log.exists():
             return {}
         with self._context.log.reading() as log:
-            offsets = {name: log.offset(self._given.source, name) for name in names}
-        return {name: read_progress(text) for name, text in offsets.items() if text is not None}
+            return {name: read_progress(text) for name, text in log.offsets(self._given.source).items()}
 
     def is_over(self, name: str, progress: Progress) -> bool:
         """Whether nothing is left to do for a file, as it is now."""
@@ -199,7 +196,7 @@ class FileTaking:
                 name,
                 _text(progress),
                 None if before is None else _text(before),
-                self._decide,
+                self.decide,
                 is_first,
             )
         )
@@ -243,13 +240,9 @@ class FileTaking:
 
     def _check_new(self, name: str, sha256: str) -> None:
         """Raises: BrokenFileError where another file of this place had the same content: its rows would count twice."""
-        if not sha256 or not self._context.log.exists():
-            return
-        with self._context.log.reading() as log:
-            known = log.offsets(self._given.source)
-        for other, text in known.items():
-            progress = read_progress(text)
-            if other != name and progress.sha256 == sha256 and progress.state in {APPENDING, APPENDED, DONE}:
+        for other, progress in self.known().items():
+            is_same = sha256 and progress.sha256 == sha256
+            if other != name and is_same and progress.state in {APPENDING, APPENDED, DONE}:
                 words = "it has the same content as"
                 raise BrokenFileError(
                     f"{words} {other}, which was ingested; 'shroff ingest FILE' takes it all the same"
@@ -294,7 +287,7 @@ class FileTaking:
     def _append_here(
         self, name: str, submissions: Iterator[Submission], now: Progress, writer: Writer, log: Log, read: _FileLines
     ) -> TakenFile:
-        if self._decide:
+        if self.decide:
             writer.definitions.require_models()
             for remark in writer.definitions.remarks():
                 self.tell(remark)
@@ -309,7 +302,7 @@ class FileTaking:
             report = ingest(
                 writer,
                 arranged([(name, submissions)], writer, late_min=LATE_LINES_MIN),
-                decide=self._decide,
+                decide=self.decide,
                 inbox=inbox,
                 offsets=offsets,
             )

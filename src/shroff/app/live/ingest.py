@@ -169,7 +169,7 @@ class EventIngest(ProjectPart):
             report = ingest(
                 writer, counted_in_runs(submissions, hooks.get("progress")), decide=decide, on_batch=told, inbox=inbox
             )
-            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._context.now_ms())
+            note_unmatched(log, [name for name, _ in inputs], intake.unmatched, self._now_ms())
         report.unmatched = intake.unmatched
         for path in paths(files):
             self._context.warnings += _rounded_keys(self._context, path, as_type or self._only_type(), format)
@@ -242,7 +242,7 @@ class EventIngest(ProjectPart):
         rows = list(self._submissions(lines, source, as_type, keeps_hashes=is_hashed))
         definitions = checked(self._context)
         definitions.require_models()
-        answers = self.foreseen_events(rows, definitions, self._context.now_ms, restoring)
+        answers = self.foreseen_events(rows, definitions, self._now_ms, restoring)
         self._context.warnings += definitions.remarks()
         return [(row.place, answer) for row, answer in zip(rows, answers, strict=True)]
 
@@ -298,7 +298,7 @@ class EventIngest(ProjectPart):
         from shroff.log.writer import LogEnd, foreseen, unknown
         from shroff.worker.file_order import PROBED_LINES, FirstLook, refuse_implausible, with_labels
 
-        context, now_ms = self._context, self._context.now_ms()
+        context, now_ms = self._context, self._now_ms()
         with ExitStack() as stack:
 
             def first_of(path: Path, type_name: str | None) -> list[Submission]:

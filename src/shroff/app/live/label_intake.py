@@ -66,7 +66,7 @@ class LabelIntake(ProjectPart):
         from shroff.log.writer import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
-        event, known_at, now_ms = self._whole(event), more.get("known_at"), self._context.now_ms()
+        event, known_at, now_ms = self._whole(event), more.get("known_at"), self._now_ms()
         given = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
         given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
@@ -135,7 +135,7 @@ class LabelIntake(ProjectPart):
             return report
         finally:
             if self._requests.end_of_log() > end if counts is None else counts.appended or counts.pending:
-                self._people.record(Action("label.file", f"file {name}", None, counts))
+                self._people.record("label.file", f"file {name}", None, counts)
 
     def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
         """Record labels of a program: `event` and the other fields of a label in each row, whatever mapping files have.
@@ -147,7 +147,7 @@ class LabelIntake(ProjectPart):
 
         from shroff.worker.answers import json_lines, rows_of
 
-        now = time_text(self._context.now_ms())
+        now = time_text(self._now_ms())
         said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
         rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
         return self.add_rows([msgspec.json.decode(line) for line in json_lines(rows, is_strict=True)], "frame")

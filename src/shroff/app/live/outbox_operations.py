@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from shroff.app.operations import answer_of
 from shroff.errors import UsageError
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ProgressSteps, group, operation
 from shroff.runtime.texts import cut, many, one_line, table
-from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.sink_delivery import Sinks
@@ -82,19 +82,17 @@ class StuckRowShown(OperationAnswer):
 
 def state_shown(state: SinkState) -> SinkShown:
     """The state of a delivery, as commands and programs get it."""
-    named = (state.name, state.kind, state.take, state.through, state.lag, state.stuck)
-    return SinkShown(*named, _trouble(state.trouble))
+    return answer_of(SinkShown, state, trouble=_trouble(state.trouble))
 
 
 def _trouble(trouble: Trouble | None) -> SinkTrouble | None:
-    return None if trouble is None else SinkTrouble(trouble.words, time_text(trouble.since_ms))
+    return None if trouble is None else answer_of(SinkTrouble, trouble)
 
 
 def _row(row: StuckRow, body: str | UnsetType = UNSET) -> StuckRowShown:
     from shroff.worker.outbox import key_text
 
-    named = f"{row.event}/{row.id}"
-    return showing(StuckRowShown, row, row=key_text(row.key), event=named, at=time_text(row.at_ms), body=body)
+    return answer_of(StuckRowShown, row, row=key_text(row.key), event=f"{row.event}/{row.id}", body=body)
 
 
 # ---- looking
@@ -314,8 +312,5 @@ def deliver(sinks: Sinks, progress: ProgressSteps, request: Deliver) -> Delivere
         count(now - sent)
         sent = now
 
-    done = [
-        SinkDelivered(state.name, state.sent, state.through, state.lag, _trouble(state.trouble))
-        for state in sinks.deliver(on_progress)
-    ]
+    done = [answer_of(SinkDelivered, state, trouble=_trouble(state.trouble)) for state in sinks.deliver(on_progress)]
     return Delivered(sinks=done, stuck=sum(row.attempts != before.get(row.key) for row in sinks.stuck()))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from shroff.app.live.webhook_sources import ReadView, SourceFiles
+from shroff.app.operations import answer_of
 from shroff.app.parts import ProjectPart
 from shroff.errors import LogBusyError, TransientError, UsageError
 from shroff.events.event import time_text
@@ -36,7 +37,7 @@ LEADS = "The active worker keeps its position in memory: stop it first, and its 
 
 def notes_of(context: ProjectContext) -> Note:
     """What keeps news of sources that are read, for commands and the screen."""
-    files = SourceFiles(context.paths.state / "sources")
+    files = SourceFiles(context.paths)
 
     def note(name: str, news: ReadNews) -> None:
         counts = files.counts(name)
@@ -44,7 +45,7 @@ def notes_of(context: ProjectContext) -> Note:
         counts.duplicates += news.duplicates
         counts.quarantined += news.quarantined
         for words, count in news.skipped.items():
-            counts.skipped[words] = counts.skipped.get(words, 0) + count
+            counts.add(counts.skipped, words, count)
         counts.received_ms = context.now_ms() if news.has_come else counts.received_ms
         counts.event_ms = max(
             (event_ms for event_ms in (counts.event_ms, news.event_ms) if event_ms is not None), default=None
@@ -62,7 +63,7 @@ class SourceParts(ProjectPart):
 
     def named(self) -> list[ReadView]:
         """List the sources that a worker reads by their names, with the results of their messages."""
-        files = SourceFiles(self._paths.state / "sources")
+        files = SourceFiles(self._paths)
         return [ReadView(name, system, files.counts(name)) for name, system in self._systems.named_read.items()]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
@@ -73,7 +74,7 @@ class SourceParts(ProjectPart):
             except (TransientError, UsageError) as error:
                 lacking = [str(error)]
             for words in lacking or filter(None, [counts.failing]):
-                yield name, words, counts.failing_ms or self._context.now_ms()
+                yield name, words, counts.failing_ms or self._now_ms()
 
     def look(self, name: str, system: System) -> list[PartLag]:
         """Get the state of the parts of a source, by name. Raises: as `Source.look`."""
@@ -131,7 +132,6 @@ class SourceParts(ProjectPart):
         nothing. Raises: UsageError where no such part was read; LogBusyError where a worker leads the log.
         """
         from shroff.log.read_positions import forget, known
-        from shroff.people.audit import Action
 
         if not self._log.exists():
             raise UsageError("this project has no log yet, so nothing was read from its source.")
@@ -146,8 +146,8 @@ class SourceParts(ProjectPart):
             owner = next((name for name in names if part in known(log.offsets(name))), names[0])
             before = known(log.offsets(owner)).get(part)
             if before is not None:
-                self._people.record(Action("source.forget", f"part {part}", {"source": owner, "offset": before}))
-            return forget(log, owner, part, self._context.now_ms())
+                self._people.record("source.forget", f"part {part}", {"source": owner, "offset": before})
+            return forget(log, owner, part, self._now_ms())
 
     def _source_names(self) -> tuple[str, ...]:
         """The names that sources have among a log's offsets: those of installed adapters, and that of files."""
@@ -241,9 +241,7 @@ def list_positions(source: SourceParts, systems: Systems, request: ListPositions
         shroff source list
     """
     parts = [
-        PartPosition(
-            kind, part.part, shown(part.offset) or None, part.waiting, part.trouble or None, _reset(part.forgotten)
-        )
+        answer_of(PartPosition, part, source=kind, offset=shown(part.offset) or None, forgotten=_reset(part.forgotten))
         for kind, positions in source.all().items()
         for part in positions
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from shroff.app.live.webhook_sources import SourceFiles
+from shroff.app.parts import ProjectPart
 from shroff.json_types import TextMapping
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import kept_offset
@@ -63,16 +64,16 @@ class PulledView(NamedTuple):
     suspicious: Mapping[str, Progress]
 
 
-class PulledFiles:
+class PulledFiles(ProjectPart):
     """The files of a project's pulled sources."""
 
     def __init__(self, context: ProjectContext) -> None:
-        self._context = context
-        self._counts = SourceFiles(context.paths.state / "sources")
+        super().__init__(context)
+        self._counts = SourceFiles(context.paths)
 
     def all(self) -> list[PulledView]:
         """List the sources with the results of their files."""
-        return [self._view(source) for source in self._context.systems.pulled.values()]
+        return [self._view(source) for source in self._systems.pulled.values()]
 
     def _view(self, source: NamedSource) -> PulledView:
         found = {file: read_progress(text) for file, text in self.known(source.name).items()}
@@ -86,7 +87,7 @@ class PulledFiles:
             for file, progress in aside.items():
                 cure = f"Fix the file, or its mapping in events.yaml, then run 'shroff sources sync {named.name}'"
                 words = f"{file} is skipped: {progress.why}. {cure}"
-                yield named.name, words, counts.received_ms or self._context.now_ms()
+                yield named.name, words, counts.received_ms or self._now_ms()
         yield from self.suspicions()
 
     def suspicions(self) -> Iterator[tuple[str, str, int]]:
@@ -98,7 +99,7 @@ class PulledFiles:
 
     def known(self, name: str) -> TextMapping:
         """How far each file of a source is, as the log has it."""
-        if not self._context.log.exists():
+        if not self._log.exists():
             return {}
-        with self._context.log.reading() as log:
+        with self._log.reading() as log:
             return log.offsets(f"{PULLED}/{name}")

@@ -127,7 +127,7 @@ class QuarantineEntries(ProjectPart):
 
         Raises: UsageError where there is no log yet.
         """
-        from shroff.worker.inbox import DROP, drop, drop_request
+        from shroff.worker.inbox import DROP, drop_request
 
         self._check(numbers)
         body = drop_request(numbers)
@@ -135,7 +135,7 @@ class QuarantineEntries(ProjectPart):
             with self._log.reading() as log:
                 body = drop_request(log.refused_numbers(), is_all=True)
         action = Action("quarantine.drop", "quarantine", None, list(numbers) or "all")
-        return int(from_json(self._requests.ask(DROP, body, action, drop)))
+        return int(from_json(self._requests.ask(DROP, body, action)))
 
 
 def _labels_since(log: LogReader, events: Collection[str], at_ms: int) -> dict[str, list[Record]]:

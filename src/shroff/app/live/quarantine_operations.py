@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from shroff.app.operations import answer_of
 from shroff.errors import UsageError
-from shroff.events.event import TimeText, time_text
+from shroff.events.event import TimeText
 from shroff.operations.declaration import QUARANTINED, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.operations.pagination import LIMIT, Cursor, Limit, cursor_of, next_of, parted
 from shroff.runtime.texts import cut, headed, many, one_line
-from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.quarantine import QuarantineEntries
@@ -85,8 +85,7 @@ def _entry(number: int, entry: Refused, **more: Any) -> QuarantineEntry:
     from shroff.events.formats.lines import line_and_row
 
     line, row = line_and_row(entry.place)
-    found = {"place": line, "row": row} | more
-    return showing(QuarantineEntry, entry, number=number, at=time_text(entry.at_ms), **found)
+    return answer_of(QuarantineEntry, entry, number=number, **{"place": line, "row": row} | more)
 
 
 # ---- looking

@@ -32,22 +32,19 @@ class WriterRequests(ProjectPart):
         if not self._log.exists():
             raise UsageError(ended(f"this project has no log yet, {why}"))
 
-    def ask(
-        self, kind: str, body: bytes, action: Action | None = None, carry_out: CarryOut | None = None
-    ) -> msgspec.Raw:
+    def ask(self, kind: str, body: bytes, action: Action | None = None) -> msgspec.Raw:
         """Result of a request, carried out by the process that writes the log, or by this one if there is none.
 
-        Args:
-            carry_out: Carries out a request that needs the log alone. Then no writer is made here: it would restore
-                state, and make the project's files active, which may have mistakes.
+        For a request that needs the log alone no writer is made here: it would restore state, and make the project's
+        files active, which may have mistakes.
         """
-        from shroff.worker.inbox import ask, staying
+        from shroff.worker.inbox import BY_THE_LOG, ask, carry_out, staying
 
-        now_ms = self._context.now_ms()
+        now_ms = self._now_ms()
 
         @contextmanager
         def here() -> Iterator[tuple[Log, Callable[[int], bytes]]]:
-            if carry_out is None:
+            if kind not in BY_THE_LOG:
                 with self._log.writing() as (writer, log), closing(Inboxes(self._context).brief(writer, log)) as inbox:
                     yield log, inbox.replied
                 return
@@ -103,8 +100,10 @@ class WriterRequests(ProjectPart):
 
     def put_in_force(
         self, written: str, files: list[str] | None, *, rows_alone: bool = True, known: CheckedFiles | None = None
-    ) -> tuple[bool, str]:
-        """Have files that were written put in force; whether they are, and why not. None: all files as they are now.
+    ) -> str:
+        """Have files that were written put in force; gives why they are not, empty where they are.
+
+        `files` is None for all files as they are now.
 
         The file is written by now, as `written` says, and was recorded before, so whatever goes wrong says that it
         waits, and never that nothing was done.
@@ -118,19 +117,18 @@ class WriterRequests(ProjectPart):
         from shroff.worker.inbox import ADOPT
 
         if self._context.adopt is not None:
-            why_not = self._context.adopt(files)
-            return not why_not, why_not
+            return self._context.adopt(files)
         if not self._log.exists():
-            return False, "this project has no log yet; its files become active with the first event"
+            return "this project has no log yet; its files become active with the first event"
         self._context.waits(written)
         try:
             if not (rows_alone and self._rows_in_force(known)):
                 self.ask(ADOPT, to_json(files if self._context.asked_by else None))
         except DefinitionError as error:  # they are well, and do not fit the log: the file was checked before
-            return False, f"the project's files cannot become active: {error.problems[0]}"
+            return f"the project's files cannot become active: {error.problems[0]}"
         except ShroffError as error:
-            return False, str(error)
-        return True, ""
+            return str(error)
+        return ""
 
     def _rows_in_force(self, known: CheckedFiles | None) -> bool:
         """Put rows of lists in force that no state is made of, where nobody writes the log; False where it takes more.
@@ -148,7 +146,7 @@ class WriterRequests(ProjectPart):
                 now = rows or self._definitions
                 if log.asked(limit=1) or not differs_in_rows(control.versions, control.files, now):
                     return False
-                if record := control_of(control, now, log.last_seq() + 1, self._context.now_ms()):
+                if record := control_of(control, now, log.last_seq() + 1, self._now_ms()):
                     log.append(Batch(records=[record], at_ms=record.time_ms))
                 if known:
                     known.keep(self._paths.checked, now.versions.lists)
@@ -162,5 +160,4 @@ class WriterRequests(ProjectPart):
         return cache(lambda value: value if HASHED.fullmatch(value) else hasher(value))
 
 
-CarryOut = Callable[[Log, InboxRequest], bytes]  # gives the reply
 MADE_WITHIN_S = 2.0  # from a new writer's lock to its log it was seen to take milliseconds

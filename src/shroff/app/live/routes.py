@@ -7,6 +7,8 @@ from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from shroff.app.adapter_factory import AdapterFactory
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
@@ -27,11 +29,11 @@ _UNSAID = re.compile(r"[^A-Za-z0-9_-]+")  # in a project's name, of names outsid
 ROUTE = "online features"  # no sink of a project has such a name
 
 
-class OnlineReader:
+class OnlineReader(Struct, eq=False):
     """Reads features of keys. For use in a `with`; several threads may share one."""
 
-    def __init__(self, store: OnlineStore, definitions: Definitions) -> None:
-        self._store, self._definitions = store, definitions
+    _store: OnlineStore
+    _definitions: Definitions
 
     def get(self, entity: str, key: Value | tuple[Value, ...]) -> EntityFeatures | None:
         """The features of a key; None where nothing is kept of it.

@@ -12,7 +12,6 @@ from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
-from shroff.people.audit import Action
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
@@ -104,15 +103,15 @@ class Sinks(ProjectPart):
         from shroff.streams.sink_threads import begin, couriers_of, delivering
 
         def couriers() -> list[Courier]:
-            return couriers_of(sink_routes(self._context), log, self._reader, self._context.now_ms)
+            return couriers_of(sink_routes(self._context), log, self._reader, self._now_ms)
 
         routes = sink_routes(self._context)
         begin(routes, log)
-        NoticeViews(self._context).begin_telling(log)
+        self._notices.begin_telling(log)
         with (
             self._alone(),
             ExitStack() as held,  # what tells people ends last: delivery brings notices on decisions
-            delivering(routes, log, self._reader, self._context.now_ms) as delivery,
+            delivering(routes, log, self._reader, self._now_ms) as delivery,
         ):
             yield SinkDelivery(self._context, log, delivery, couriers, held)
 
@@ -142,7 +141,7 @@ class Sinks(ProjectPart):
             self._ask_outbox(outbox_request({route.name: route.from_now for route in routes}))
             with self._log.reading() as log:
                 target = log.last_seq()
-            delivery = Delivery([Courier(route, self._reader, self._context.now_ms) for route in routes], record)
+            delivery = Delivery([Courier(route, self._reader, self._now_ms) for route in routes], record)
             try:
                 while not all(
                     courier.attempts >= TRIES or (courier.steps and courier.through >= target and not courier.retried)
@@ -193,8 +192,8 @@ class Sinks(ProjectPart):
 
         self._requests.needs_log("so nothing is stuck")
         chosen = keys or [row.key for row in self.stuck(sink)]
-        action = Action(f"outbox.{what}", f"sink {sink}" if sink else "outbox", None, {"rows": len(chosen)})
-        self._people.record(action)
+        subject = f"sink {sink}" if sink else "outbox"
+        self._people.record(f"outbox.{what}", subject, None, {"rows": len(chosen)})
         moved = 0
         for at in range(0, len(chosen), KEYS_MAX):
             page = chosen[at : at + KEYS_MAX]
@@ -204,10 +203,9 @@ class Sinks(ProjectPart):
 
     def _ask_outbox(self, body: bytes) -> msgspec.Raw:
         """Have a request about sinks carried out, by the process that writes the log, or here where none does."""
-        from shroff.worker.inbox import tend_outbox
         from shroff.worker.outbox import OUTBOX
 
-        return self._requests.ask(OUTBOX, body, carry_out=tend_outbox)
+        return self._requests.ask(OUTBOX, body)
 
     def _reader(self) -> Log:
         return self._log.open(read_only=True)

@@ -17,6 +17,7 @@ from shroff.json_types import JsonObject
 from shroff.language.values import parse_time
 from shroff.operations.declaration import (
     QUARANTINED,
+    LocalPath,
     OperationAnswer,
     OperationRequest,
     Param,
@@ -385,7 +386,7 @@ class VerifyMessages(OperationRequest["JudgedMessages"]):
     source: SourceName
     files: Annotated[tuple[Path, ...], Param(is_local=True)]
     at: Annotated[str, Param(flags="--at")] = ""
-    certificates: Annotated[Path | None, Param(is_local=True)] = None
+    certificates: LocalPath = None
 
 
 class JudgedMessages(OperationAnswer):

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 from shroff.app.live.archives import KeptArchives
 from shroff.app.live.file_sync import FileTaking, TakingRules
 from shroff.app.live.pulled_files import DONE, PulledFiles
+from shroff.app.live.webhook_sources import known_source
 from shroff.app.project_files import intake_of
 from shroff.config import alone
-from shroff.errors import UsageError, nearest
+from shroff.errors import UsageError
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.lines import Line, Lines
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.json_types import JsonMapping
 from shroff.runtime.entry_points import load_entry
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.pull import NotKeptError, PulledSource, PullPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -77,12 +77,8 @@ class PulledSources(PulledFiles):
 
     def opened(self, name: str) -> PulledSource:
         """Open the adapter of a source. Raises: UsageError if there is none, or it cannot be opened."""
-        found = self._context.systems.pulled
-        if name not in found:
-            there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pulled source under 'sources:'."
-            raise UsageError(f"there is no pulled source {name!r}. {nearest(name, found) or there}")
-        system = found[name].system
-        options = self._context.systems.settled("pull", system, self._context.paths.folder)
+        system = known_source(name, self._systems.pulled, "pulled").system
+        options = self._systems.settled("pull", system, self._paths.folder)
         adapter: PulledSource = load_entry(f"pull.{system.kind}")(options, self._place(name))
         return adapter
 
@@ -108,7 +104,7 @@ class PulledSources(PulledFiles):
         last: str = "",
         from_backup: bool = False,
         decide: bool = True,
-        say: Callable[[str], None] = unheard,
+        say: Tell = unheard,
     ) -> Iterator[SyncedFile]:
         """Append the new data of a source, file by file, in order.
 
@@ -122,7 +118,7 @@ class PulledSources(PulledFiles):
         Raises: UsageError where there is no such source, or no such file; TransientError where it cannot be reached;
             LogBusyError where another process syncs a source of this project.
         """
-        with alone(self._context.paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
+        with alone(self._paths.state / LOCK, SYNCING), closing(self.opened(name)) as source:
             given = _DownloadedFiles(source) if from_backup else source
             rules = TakingRules(DONE, needs_lines=False, takes_changed=True, takes_same=from_backup)
             taking = FileTaking(self._context, given, SourceReader(self._context, source), say, rules, decide=decide)
@@ -133,7 +129,7 @@ class PulledSources(PulledFiles):
         found = [file for file in given.names() if first <= file <= (last or first)]
         if not found:
             raise UsageError(f"{name} has nothing from {first} to {last or first}.")
-        known, missing = taking.known(found), list[NotKeptError]()
+        known, missing = taking.known(), list[NotKeptError]()
         for file in found:
             try:
                 yield self._counted(name, file, taking.take(file, known.get(file)))
@@ -160,7 +156,7 @@ class PulledSources(PulledFiles):
             names = given.names()
             if given.remark:
                 taking.tell(given.remark)
-            known = taking.known(names)
+            known = taking.known()
             for file in names:
                 if file in known and taking.is_over(file, known[file]):
                     continue
@@ -177,8 +173,8 @@ class PulledSources(PulledFiles):
             counts.appended += counted.appended
             counts.duplicates += counted.duplicates
             counts.quarantined += counted.quarantined
-        counts.skipped["rows of no event type"] = counts.skipped.get("rows of no event type", 0) + report.untaken
-        counts.received_ms = self._context.now_ms()
+        counts.add(counts.skipped, "rows of no event type", report.untaken)
+        counts.received_ms = self._now_ms()
         self._counts.keep_counts(name, counts)
 
 

@@ -13,11 +13,10 @@ import msgspec
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.app.people import ProjectPeople
+from shroff.app.parts import ProjectPart
 from shroff.app.project_files import intake_of
 from shroff.errors import InputError, TransientError, UsageError, nearest
 from shroff.json_types import JsonMapping
-from shroff.people.audit import Action
 from shroff.project.settings.system import filled
 from shroff.runtime.atomic_files import whole_file
 from shroff.runtime.entry_points import load_entry
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from shroff.app.context import ProjectContext
+    from shroff.config import ProjectPaths
     from shroff.project.definitions import Definitions
     from shroff.project.settings.sources import NamedSource
     from shroff.project.settings.system import System
@@ -97,11 +97,19 @@ class JudgedMessage(msgspec.Struct):
     would_confirm: str | None = None
 
 
+def known_source(name: str, sources: Mapping[str, NamedSource], what: str) -> NamedSource:
+    """A source by its name. Raises: UsageError if there is none of this kind, `pushed` or `pulled`."""
+    if name not in sources:
+        there = f"There is {', '.join(sources)}." if sources else f"shroff.yaml has no {what} source under 'sources:'."
+        raise UsageError(f"there is no {what} source {name!r}. {nearest(name, sources) or there}")
+    return sources[name]
+
+
 class SourceFiles:
     """Files about pushed sources beside the log, in `.shroff/sources/`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, places: ProjectPaths) -> None:
+        self._folder = places.state / "sources"
 
     def counts(self, name: str) -> SourceCounts:
         """Stored counts of a source's messages; zeros where its file is missing or damaged."""
@@ -134,16 +142,16 @@ class SourceFiles:
             file.write(to_json(found))
 
 
-class PushedSources:
+class PushedSources(ProjectPart):
     """Pushed sources of a project."""
 
     def __init__(self, context: ProjectContext) -> None:
-        self._context = context
-        self.files = SourceFiles(context.paths.state / "sources")
+        super().__init__(context)
+        self.files = SourceFiles(context.paths)
 
     def all(self) -> list[tuple[NamedSource, SourceCounts, list[Subscription]]]:
         """List the sources with the results of their messages, and their subscriptions."""
-        named = self._context.systems.sources
+        named = self._systems.sources
         return [(text, self.files.counts(name), self._subscriptions(text)) for name, text in named.items()]
 
     def _subscriptions(self, source: NamedSource) -> list[Subscription]:
@@ -156,15 +164,11 @@ class PushedSources:
 
     def named(self, name: str) -> NamedSource:
         """Get a source by its name. Raises: UsageError if there is none."""
-        found = self._context.systems.sources
-        if name not in found:
-            there = f"There is {', '.join(found)}." if found else "shroff.yaml has no pushed source under 'sources:'."
-            raise UsageError(f"there is no pushed source {name!r}. {nearest(name, found) or there}")
-        return found[name]
+        return known_source(name, self._systems.sources, "pushed")
 
     def opened(self, source: NamedSource, fetch: Callable[[str], bytes] | None = None) -> PushSource:
         """Open the adapter of a source. Raises: UsageError if its library or a variable is missing."""
-        options = self._context.systems.settled("push", source.system, self._context.paths.folder)
+        options = self._systems.settled("push", source.system, self._paths.folder)
         if fetch is not None:
             options = {name: value for name, value in options.items() if name not in {"certificates", "password"}}
         adapter: PushSource = load_entry(f"push.{source.system.kind}")(options, fetch or fetching(options))
@@ -212,14 +216,14 @@ class PushedSources:
             source.confirm(
                 Push(SUBSCRIBE, subscription.id, b"", topic=subscription.topic, confirm=subscription.confirm)
             )
-            subscription.state, subscription.at_ms, subscription.confirm = CONFIRMED, self._context.now_ms(), ""
+            subscription.state, subscription.at_ms, subscription.confirm = CONFIRMED, self._now_ms(), ""
             self.files.keep_subscription(name, subscription)
-            ProjectPeople(self._context).record(Action("source.confirm", name, None, {"topic": subscription.topic}))
+            self._people.record("source.confirm", name, None, {"topic": subscription.topic})
         return [subscription.topic for subscription in found]
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
         """List problems that block messages, with their source and since when."""
-        for name, named in self._context.systems.sources.items():
+        for name, named in self._systems.sources.items():
             for subscription in self._subscriptions(named):
                 if subscription.state == PENDING:
                     yield (

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 from shroff.app.adapter_factory import open_sources
 from shroff.app.live.position_operations import notes_of
 from shroff.app.live.request_inbox import Inboxes
@@ -27,13 +29,13 @@ from shroff.project.settings.installed import each_settings, kind_at
 from shroff.project.settings.system import System
 from shroff.project.settings.systems import source_at
 from shroff.runtime.entry_points import load_entry
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.lake import Objects, RetriedObjects
 from shroff.streams.snapshots import KEPT, Snapshots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from threading import Event
 
     from shroff.app.context import ProjectContext
@@ -88,7 +90,7 @@ class WorkerRuns(ProjectPart):
         format: str | None = None,
         stands_by: bool = False,
         sequences: bool = False,
-        tell: Callable[[str], None] = unheard,
+        tell: Tell = unheard,
         **ends: Unpack[EndOptions],
     ) -> Iterator[Worker]:
         """Get a worker that reads live input into the log: `run` does the work, `work` reports progress.
@@ -111,22 +113,17 @@ class WorkerRuns(ProjectPart):
         definitions = checked(self._context)  # a project with mistakes does not ask anybody outside
         files, system = self._chosen(sources, as_type, format)
         several = self._systems.named_read if system is not None and not sources else {}
-        for words in dict.fromkeys(chain(*(remarks(definitions, read) for read in several.values() or [system]))):
-            tell(words)
+        _tell_remarks(definitions, several.values() or [system], tell)
         is_live, idle_s = system is not None, ends.get("until_idle_s")
-        outside = self._outside
-        opened: Source = (
-            outside.open_files(files, as_type, format, tell)
-            if system is None
-            else open_sources(self._context, several, tell, notes_of(self._context))
-            if several
-            else outside.open_source(system)
-        )
+        if system is not None:
+            opened, keeps_late = self._opened(system, several, tell)
+        else:
+            opened, keeps_late = self._outside.open_files(files, as_type, format, tell), False
         with closing(opened) as source:
             snapshots = self._prepared(tell)
             options = replace(
                 self._options(0.0 if idle_s is None and not is_live else idle_s, ends.get("limit")),
-                keeps_late=_late_kept(several) if several else system is not None and system.text("late") == "keep",
+                keeps_late=keeps_late,
                 source_name=next((name for name, named in self._systems.read.items() if named.system is system), ""),
                 stands_by=stands_by,
                 decides=not sequences,
@@ -148,9 +145,7 @@ class WorkerRuns(ProjectPart):
         make_folder(folder)
         return self._context.at(ScratchPaths(self._paths.folder, folder))
 
-    def cluster(
-        self, address: str | None, partitions: int | None = None, *, stop: Event, tell: Callable[[str], None] = unheard
-    ) -> int:
+    def cluster(self, address: str | None, partitions: int | None = None, *, stop: Event, tell: Tell = unheard) -> int:
         """Decide what the sequencer has put in order, on Spark, into the project's log; gives that log's end.
 
         Args:
@@ -181,7 +176,7 @@ class WorkerRuns(ProjectPart):
                 outflow.attend(time.monotonic())
                 return not stop.is_set()
 
-            decide_live(opened, self._paths.models, processes, state, log, self._context.now_ms, goes_on)
+            decide_live(opened, self._paths.models, processes, state, log, self._now_ms, goes_on)
             return log.last_seq()
 
     @contextmanager
@@ -193,7 +188,7 @@ class WorkerRuns(ProjectPart):
         *,
         stands_by: bool = False,
         stop: Event | None = None,
-        tell: Callable[[str], None] = unheard,
+        tell: Tell = unheard,
         reads_source: bool = True,
     ) -> Iterator[RequestLeader]:
         """Get the loop that decides posted events; `run` starts it, with all background tasks of a worker.
@@ -213,15 +208,13 @@ class WorkerRuns(ProjectPart):
         place, options = _Workplace(self._context, snapshots), replace(self._options(None, None), stands_by=stands_by)
         with ExitStack() as held:
             feed = self._feed(place, held, tell) if reads_source else None
-            read = [system for _, system in self._systems.all_read] if feed else []
-            for words in dict.fromkeys(chain(*(remarks(definitions, system) for system in read))):
-                tell(words)
+            _tell_remarks(definitions, [system for _, system in self._systems.all_read] if feed else [], tell)
             hooks = ServiceHooks(begun, between)
             answerer = RequestLeader(place, posts, hooks, options, stop=stop, tell=tell, feed=feed)
             held.enter_context(BackgroundTasks(self._chores(snapshots, answerer), tell))
             yield answerer
 
-    def _feed(self, place: _Workplace, held: ExitStack, tell: Callable[[str], None]) -> SourceFeed | None:
+    def _feed(self, place: _Workplace, held: ExitStack, tell: Tell) -> SourceFeed | None:
         """The live sources of shroff.yaml, opened for as long as `held` is; None where there is none."""
         from shroff.worker.serving.live_feed import SourceFeed
         from shroff.worker.serving.message_decoder import MessageDecoder
@@ -233,12 +226,17 @@ class WorkerRuns(ProjectPart):
         def opened(writer: Writer) -> MessageDecoder:
             return MessageDecoder(place.intake(), writer.definitions, place.now_ms, is_live=True, tell=tell)
 
-        several, outside = self._systems.named_read, self._outside
-        if several:
-            readers = open_sources(self._context, several, tell, notes_of(self._context))
-            return SourceFeed(held.enter_context(closing(readers)), opened, _late_kept(several))
-        source = held.enter_context(closing(outside.open_source(system)))
-        return SourceFeed(source, opened, system.text("late") == "keep")
+        source, keeps_late = self._opened(system, self._systems.named_read, tell)
+        return SourceFeed(held.enter_context(closing(source)), opened, keeps_late)
+
+    def _opened(
+        self, system: System, several: Mapping[str, System], tell: Tell
+    ) -> tuple[Source, bool | frozenset[str]]:
+        """A live source, or the several that are read at once, and whether late events are kept, or of which."""
+        if not several:
+            return self._outside.open_source(system), system.text("late") == "keep"
+        late = frozenset(f"{READ}/{name}" for name, system in several.items() if system.text("late") == "keep")
+        return open_sources(self._context, several, tell, notes_of(self._context)), late
 
     def run(
         self,
@@ -330,7 +328,7 @@ class WorkerRuns(ProjectPart):
         objects = held.enter_context(self._lake.objects_at(options))
         return SnapshotCopies(objects, first, kept=int(self._systems.snapshots.text("kept", str(KEPT))))
 
-    def _prepared(self, tell: Callable[[str], None]) -> Snapshots:
+    def _prepared(self, tell: Tell) -> Snapshots:
         """Check sinks, before anything is taken; gives the snapshots, with the newest copy if that is newer than all.
 
         Without that copy, a start reads more.
@@ -403,12 +401,11 @@ class _NoDelivery:
         pass
 
 
-class _SequencerLake:
+class _SequencerLake(Struct, eq=False):
     """Writes the sequencer's log to its lake each second, and puts its small files together."""
 
-    def __init__(self, project: ProjectContext) -> None:
-        self.project = project
-        self._writes = 0
+    project: ProjectContext
+    _writes: int = 0
 
     def attend(self, over: Event) -> None:
         self.end()
@@ -431,9 +428,10 @@ def _lake_of(sequencer: ProjectContext) -> Callable[[], Objects]:
     return partial(load_entry("lake.folder"), str(sequencer.paths.log.with_name("lake")))
 
 
-def _late_kept(several: Mapping[str, System]) -> frozenset[str]:
-    """Of which sources late events are kept."""
-    return frozenset(f"{READ}/{name}" for name, system in several.items() if system.text("late") == "keep")
+def _tell_remarks(definitions: Definitions, systems: Iterable[System | None], tell: Tell) -> None:
+    """Tell what is remarked of sources, once each."""
+    for words in dict.fromkeys(chain.from_iterable(remarks(definitions, system) for system in systems)):
+        tell(words)
 
 
 def _at_address(url: str, as_type: str | None) -> System:

@@ -12,7 +12,6 @@ from shroff.app.live.position_operations import SourceParts
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.sync_sources import PulledSources
 from shroff.app.live.webhook_sources import PushedSources
-from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, check
 from shroff.app.project_log import KEY_CURE
@@ -59,7 +58,7 @@ class HealthChecks(ProjectPart):
         from shroff.worker.outbox import leaving
 
         lake = self._lake_states() if lake is None else lake
-        return leaving([*Sinks(self._context).states(), *NoticeViews(self._context).states(), *lake])
+        return leaving([*Sinks(self._context).states(), *self._notices.states(), *lake])
 
     def _lake_states(self) -> list[SinkState]:
         from shroff.streams.sink_cursor import Trouble
@@ -73,7 +72,7 @@ class HealthChecks(ProjectPart):
             with self._lake.reader() as lake:
                 through, trouble = lake.last_seq, None
         except ShroffError as error:
-            through, trouble = 0, Trouble(str(error), self._context.now_ms())
+            through, trouble = 0, Trouble(str(error), self._now_ms())
         kind = self._systems.lake.text("layout", "parquet")
         return [SinkState(LAKE, kind, "log", through, max(last - through, 0), trouble, 0)]
 
@@ -129,7 +128,7 @@ class HealthChecks(ProjectPart):
             is_there,
             away,
             self._log.reading,
-            self._context.now_ms(),
+            self._now_ms(),
             systems.sinks,
             FileVersions(self._context).unapplied_in,
             (lost, f"{KEY_CURE}.") if lost else (),
@@ -227,7 +226,7 @@ class HealthChecks(ProjectPart):
         if not has_log or found.state == WRONG:
             return found
         (state,) = self._lake_states()
-        through, now_ms = state.through or 0, self._context.now_ms()
+        through, now_ms = state.through or 0, self._now_ms()
         with self._log.reading() as log:
             age_ms = now_ms - (next((at_ms for _, at_ms in log.ingested(through, through + 1)), None) or now_ms)
         if age_ms < LAKE_LATE_MS:
@@ -301,13 +300,13 @@ class HealthChecks(ProjectPart):
                 definitions,
                 log_source(log, definitions, name),
                 name,
-                self._context.registry.read,
+                self._registry.read,
                 as_of_ms=newest_ms if as_of_ms is None else as_of_ms,
                 compared=ComparedPeriods(*lengths, to_newest=as_of_ms is None),
                 reading=reading,
             )
         try:
-            keep_look(self._paths, report, time_text(self._context.now_ms()), newest_ms)
+            keep_look(self._paths, report, time_text(self._now_ms()), newest_ms)
         except StorageError as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report

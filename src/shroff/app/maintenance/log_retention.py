@@ -18,7 +18,6 @@ from shroff.app.project_log import FIRST_EVENTS
 from shroff.errors import LogBusyError, StateError, UsageError
 from shroff.events.validation import latest_ms
 from shroff.operations.declaration import OperationAnswer
-from shroff.people.audit import Action
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct
@@ -89,12 +88,12 @@ class Retention(ProjectPart):
             if not is_dry:
                 lake.write(writing)
             upto = log.last_seq() if is_dry else lake.state.upto
-            until_ms = latest_ms(self._definitions.settings, self._context.now_ms())
+            until_ms = latest_ms(self._definitions.settings, self._now_ms())
             plan = planned(log, keep_ms, upto, self._systems.sinks, until_ms)
             if plan.upto > plan.pruned and not is_dry:
                 if not _has_snapshot(Snapshots(self._paths.snapshots), plan.upto):
                     self.snapshot()
-                self._people.record(Action("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto}))
+                self._people.record("log.prune", "log", {"from": plan.pruned + 1}, {"upto": plan.upto})
                 self._prune(log, lake.reader(), plan, pruning)
             return Pruned(lake.address, plan.upto - plan.pruned, plan.upto, plan.last, plan.kept_by, is_dry)
 
@@ -108,7 +107,7 @@ class Retention(ProjectPart):
 
     def _prune_to(self, after: int, stop: int) -> None:
         """Have the writer let go of places; a few at a time, since events wait meanwhile."""
-        from shroff.worker.inbox import PRUNE, prune
+        from shroff.worker.inbox import PRUNE
 
         try:
             with closing(self._log.open(read_only=False)) as log:
@@ -117,7 +116,7 @@ class Retention(ProjectPart):
         except LogBusyError:
             requests = self._requests
             for first in range(after, stop, PRUNED_AT_ONCE):
-                requests.ask(PRUNE, to_json(min(first + PRUNED_AT_ONCE, stop)), carry_out=prune)
+                requests.ask(PRUNE, to_json(min(first + PRUNED_AT_ONCE, stop)))
 
     def snapshot(self, progress: Progress | None = None) -> Saved:
         """Save a snapshot of the state, so that the next start reads only later events; a running writer saves its own.

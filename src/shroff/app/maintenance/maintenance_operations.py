@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import UNSET, UnsetType
 
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import DryRun, OperationAnswer, OperationRequest, ReportAnswer, operation
 from shroff.runtime.texts import bytes_text, one_line
 from shroff.runtime.values import showing
 
@@ -68,7 +68,7 @@ class PruneLog(OperationRequest["Pruned"]):
         is_dry: Show what would be moved; change nothing.
     """
 
-    is_dry: Annotated[bool, Param(flags="--dry-run")] = False
+    is_dry: DryRun = False
 
 
 @operation("prune", right="run:jobs")

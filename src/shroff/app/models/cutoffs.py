@@ -16,7 +16,6 @@ from shroff.app.rules.rule_files import ChangedMeanwhileError, is_version
 from shroff.json_types import TextDict, TextMapping
 from shroff.models.in_force import version_of
 from shroff.operations.declaration import ReportAnswer
-from shroff.people.audit import Action
 from shroff.runtime.atomic_files import own
 from shroff.runtime.values import FrozenStruct
 
@@ -107,7 +106,7 @@ class ScoreCutoffs(ProjectPart):
         """
         from shroff.training.cutoffs import WhatIf, cutoffs_of
 
-        stored = self._context.registry.read(model) if model else self._champion(event)
+        stored = self._registry.read(model) if model else self._champion(event)
         settings = self._definitions.models.get(stored.event)
         found = cutoffs_of(self._definitions, settings, stored, what_if or WhatIf())
         if not apply:
@@ -169,15 +168,16 @@ class ScoreCutoffs(ProjectPart):
             switched = ", ".join(f"{rule.id} {'off' if rule.is_drawn_out else 'on'}" for rule in promoted)
             told = (("model", model), ("reason", reason), ("rules", switched))
             more = {name: text for name, text in told if text}
-            self._people.record(Action(APPLY, f"policy of {event}", before, after | more))
+            self._people.record(APPLY, f"policy of {event}", before, after | more)
             for name, text in files.items():  # policy.yaml last: until then the experiment is there
                 config.write_text(own(self._paths.folder, name), text)
         self._context.reload()
-        in_force, why_not = self._requests.put_in_force(WRITTEN, [*files])
+        why_not = self._requests.put_in_force(WRITTEN, [*files])
         words = f"Experiment {ends.name} ended: all keys get arm {'AB'[ends.is_promoted]}. " if ends else ""
         words += f"Written: {', '.join(files)}."
         warning = ends.warning if ends else UNSET
-        return AppliedCutoffs.of((self.policy_tag, words), in_force=in_force, why_not=why_not or None, warning=warning)
+        states = {"in_force": not why_not, "why_not": why_not or None, "warning": warning}
+        return AppliedCutoffs.of((self.policy_tag, words), **states)
 
     @property
     def folder(self) -> Path:
@@ -241,7 +241,7 @@ class ScoreCutoffs(ProjectPart):
         event = self._models.one_event(event, "so there is no score to choose thresholds for")
         champion = self._models.in_force()[event].champion
         assert champion is not None, "an event type with an active model"
-        return self._context.registry.read(champion.id, champion.digest)
+        return self._registry.read(champion.id, champion.digest)
 
 
 def _cuts_told(cuts: Cuts) -> TextDict:

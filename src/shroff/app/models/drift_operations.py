@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from shroff.events.event import time_text
 from shroff.json_types import JsonObject
-from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import AsEvent, LocalSwitch, OperationRequest, ReportAnswer, operation
 from shroff.runtime.texts import argument, one_line, percent, table
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class MeasureDrift(OperationRequest["DriftAnswer"]):
     reference: str = "model"
     recent: str = "7d"
     as_of: str | None = None
-    fail: Annotated[bool, Param(is_local=True)] = False
+    fail: LocalSwitch = False
 
 
 class DriftAnswer(ReportAnswer["DriftReport"]):

@@ -20,6 +20,7 @@ from shroff.models.in_force import Promotion
 from shroff.models.registry import REPORT, GateResult, UnknownModelError
 from shroff.operations.declaration import (
     AsEvent,
+    LocalPath,
     OperationAnswer,
     OperationRequest,
     Param,
@@ -134,8 +135,8 @@ class ShowModel(OperationRequest["Model"]):
     """
 
     id: Id
-    report: Annotated[Path | None, Param(is_local=True)] = None
-    card: Annotated[Path | None, Param(is_local=True)] = None
+    report: LocalPath = None
+    card: LocalPath = None
 
 
 class PromotionRecord(Promotion, frozen=True, omit_defaults=False):

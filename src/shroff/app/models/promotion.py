@@ -36,7 +36,6 @@ from shroff.models.in_force import (
 )
 from shroff.models.registry import CARD, GateResult, ModelSummary, Stored
 from shroff.operations.declaration import OperationAnswer
-from shroff.people.audit import Action
 from shroff.runtime.atomic_files import own
 from shroff.runtime.texts import argument, many
 from shroff.runtime.values import FrozenStruct
@@ -164,7 +163,7 @@ class Promotions(ProjectPart):
             scorers = (scorer for scoring in self._definitions.scoring.values() for scorer in scoring.all)
             changed = {scorer.id: scorer.redefined for scorer in scorers}
         found = sorted(
-            self._context.registry.summaries(), key=lambda summary: summary.made_at, reverse=True
+            self._registry.summaries(), key=lambda summary: summary.made_at, reverse=True
         )  # of equal ones by id
         return [
             ListedModel(
@@ -179,7 +178,7 @@ class Promotions(ProjectPart):
 
     def one(self, id_: str) -> ModelDetails:
         """Get one model. Raises: UsageError if there is none; RegistryError if it is damaged."""
-        stored, in_force = self._context.registry.read(id_), self.in_force()
+        stored, in_force = self._registry.read(id_), self.in_force()
         found = in_force.get(stored.event, InForce())
         promotions = tuple(champion for champion in found.champions if champion.id == id_)
         changed: tuple[str, ...] = ()
@@ -217,7 +216,7 @@ class Promotions(ProjectPart):
             left = tuple(gate for gate in failed if (gate.name, gate.limit) not in names)
             if left:
                 raise _GatesError(left, "" if found.champion is None else found.champion.id)
-            return promoted(found, Promotion(id_, stored.digest, time_text(self._context.now_ms()), by, tuple(waived)))
+            return promoted(found, Promotion(id_, stored.digest, time_text(self._now_ms()), by, tuple(waived)))
 
         try:
             done = self._change(stored.event, id_, PROMOTED, change, by)
@@ -257,7 +256,7 @@ class Promotions(ProjectPart):
                 raise UsageError(f"{champion} is not the champion; only the champion can be rolled back.")
             changed = found if is_rollback(then, found) else rolled_back(found, event)
             if changed.champion is not None:
-                self._context.registry.load(changed.champion.id, changed.champion.digest)
+                self._registry.load(changed.champion.id, changed.champion.digest)
             return changed
 
         return self._change(event, "", ROLLED_BACK, back, by)
@@ -312,8 +311,8 @@ class Promotions(ProjectPart):
     # ---- how
 
     def _loadable(self, id_: str) -> Stored:
-        stored = self._context.registry.read(id_)
-        self._context.registry.load(id_, stored.digest)
+        stored = self._registry.read(id_)
+        self._registry.load(id_, stored.digest)
         return stored
 
     def _asked_again(self, stored: Stored) -> list[GateResult]:
@@ -397,16 +396,16 @@ class Promotions(ProjectPart):
                 checked_with(self._context, {FILE: text})
             if is_new:
                 told = {"champion": now, "what": what, **({"by": by} if by else {})}
-                self._people.record(Action("model.change", f"model {id_ or now or then}", {"champion": then}, told))
+                self._people.record("model.change", f"model {id_ or now or then}", {"champion": then}, told)
             if after != found:
                 config.write_text(own(self._paths.folder, FILE), text)
         self._context.reload()
-        done, why_not = self._requests.put_in_force(WRITTEN, [FILE])
-        active = (self._logged() or {}).get(event, InForce()) if done else after
+        why_not = self._requests.put_in_force(WRITTEN, [FILE])
+        active = after if why_not else (self._logged() or {}).get(event, InForce())
         if active.meaning() != after.meaning():
-            done, why_not = False, OVERTAKEN
+            why_not = OVERTAKEN
         unused = _words(self._definitions.unused_scores().get(now))
-        return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), done, why_not, unused)
+        return Deployment(event, id_ or now, what if is_new else SAME, now, then, (), not why_not, why_not, unused)
 
     def compare(
         self, *models: str, as_of: Moment | None = None, reading: Callable[[int], None] | None = None
@@ -429,17 +428,15 @@ class Promotions(ProjectPart):
         if len(models) > 2 or len(set(models)) != len(models):
             raise UsageError("name two different models to compare.")
         otherwise = "so name two: shroff models compare ONE OTHER"
-        event = self._context.registry.read(models[-1]).event if models else self.one_event("", otherwise)
+        event = self._registry.read(models[-1]).event if models else self.one_event("", otherwise)
         scoring = self._definitions.scoring_of(event)
         pair = tried_pair(scoring, models)
         if pair is not None:
             with self._log.reading() as log:
-                as_of_ms = last_moment(log, self._context.now_ms(), moment_ms(as_of))
+                as_of_ms = last_moment(log, self._now_ms(), moment_ms(as_of))
                 return compare_tried(log, self._definitions, *pair, event, as_of_ms=as_of_ms or 0, reading=reading)
         first = models[0] if len(models) == 2 or scoring.champion is None else scoring.champion.id
-        return compare_tested(
-            self._definitions, self._context.registry.read(first), self._context.registry.read(models[-1])
-        )
+        return compare_tested(self._definitions, self._registry.read(first), self._registry.read(models[-1]))
 
 
 class _GatesError(Exception):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shroff.app.models.trainings import Training
     from shroff.events.intake import Submission
     from shroff.features.cluster.partitioned import Cluster
+    from shroff.runtime.progress import Tell
     from shroff.streams.pull import PulledSource
     from shroff.training.train import Steps, TrainReport
 
@@ -37,8 +38,6 @@ POLL_S = 5.0
 LABELS = re.compile(r"(?:^|[-_.])labels?(?:[-_.]|$)", re.IGNORECASE)
 
 _LINE = {("file",), ("number",)}  # of `row`: where a line stands
-
-Said = Callable[[str], None]
 
 
 class Options(FrozenStruct):
@@ -101,7 +100,7 @@ class Watch:
         training: Training,
         given: PulledSource,
         options: Options,
-        say: Said,
+        say: Tell,
         steps: Steps | None,
         read: ReadFile | None = None,
     ) -> None:
@@ -142,7 +141,7 @@ class Watch:
 
     def _before(self, name: str) -> FileReport:
         """What became of a file that an earlier process took, as it is now."""
-        known = self._files.known([name]).get(name)
+        known = self._files.known().get(name)
         if name not in self._given.names():
             return FileReport(name, ASIDE, "there is no such file of a kind that can be read")
         if known is None or known.state not in {DONE, ASIDE}:
@@ -156,7 +155,7 @@ class Watch:
     def _round(self) -> Iterator[FileReport]:
         """Take what is complete; then `_waits_for` names a file that is not, and for which those behind it wait."""
         self._took, self._waits_for, names = False, "", self._given.names()
-        known = self._files.known(names)
+        known = self._files.known()
         wanted = [name for name in names if name not in known or not self._files.is_over(name, known[name])]
         complete = {name for name in wanted if self._given.is_complete(name)}
         for name in wanted:

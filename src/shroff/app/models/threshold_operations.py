@@ -15,7 +15,15 @@ from shroff.app.models.promotion import NoChampionError
 from shroff.errors import RefusalError, UsageError
 from shroff.json_types import JsonObject
 from shroff.models.registry import UnknownModelError
-from shroff.operations.declaration import AsEvent, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import (
+    AsEvent,
+    LocalSwitch,
+    LocalText,
+    OperationRequest,
+    Param,
+    ReportAnswer,
+    operation,
+)
 from shroff.people.audit import REASON_MAX, checked_reason
 from shroff.runtime.texts import cost_interval, many, one_line, percent, table
 from shroff.runtime.values import Fresh, FrozenStruct
@@ -83,7 +91,7 @@ class ShowThresholds(OperationRequest["CheapestThresholds"]):
     reviews_a_day: float | None = None
     review_at: float | None = None
     decline_at: float | None = None
-    apply: Annotated[bool, Param(is_local=True)] = False
+    apply: LocalSwitch = False
 
 
 class CostPoint(FrozenStruct):
@@ -376,7 +384,7 @@ class SetThresholds(OperationRequest[AppliedCutoffs]):
     review_at: Cut | None = None
     decline_at: Cut | None = None
     costs: Costs | None = None
-    model: Annotated[str, Param(is_local=True)] = ""
+    model: LocalText = ""
     tag: Annotated[str, Param(is_etag=True)] = ""
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
+from shroff.app.jobs.kinds import Name
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.json_types import JsonMapping, JsonObject
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 NOT_PASSED = 1
 NO_MODEL = 5
 WATCHED = "once file settled markers poll labels_inside no_decide".split()
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 EventOfModel = Annotated[Name | None, AsEvent("The event type, if model.yaml has models of several.")]
 InputPaths = Annotated[tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True)]
 LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE")]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET, UnsetType
 
 from shroff.app.models.training_operations import EventOfModel, InputOrder, InputPaths, KnownAt, LabelPath
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
-from shroff.operations.declaration import QUARANTINED, OperationRequest, Param, ReportAnswer, operation
+from shroff.operations.declaration import QUARANTINED, LocalPath, OperationRequest, ReportAnswer, operation
 from shroff.runtime.texts import argument, many, one_line, table
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ class WriteTrainingSet(OperationRequest["BuiltTrainingSet"]):
     order: InputOrder = "file"
     as_of: KnownAt = None
     fold: str | None = None
-    out: Annotated[Path | None, Param(is_local=True)] = None
-    again: Annotated[Path | None, Param(is_local=True)] = None
+    out: LocalPath = None
+    again: LocalPath = None
 
 
 class BuiltTrainingSet(ReportAnswer["SetReport"]):

@@ -98,7 +98,7 @@ class TrainingSets(ProjectPart):
         _check_new(Path(out))
         with self._source(settings, InputFiles(**given)) as found:
             as_of_ms = moment_ms(as_of)
-            as_of_ms = found.history.newest(self._context.now_ms()) if as_of_ms is None else as_of_ms
+            as_of_ms = found.history.newest(self._now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             return self._write(Path(out), settings, found, as_of_ms, fold, way)
@@ -169,7 +169,7 @@ class TrainingSets(ProjectPart):
         from shroff.training.sets.sources import file_source, log_source, reads_labels
 
         definitions, event = self._definitions, settings.event
-        left = LeftOut(tell=self._context.warnings.once, now_ms=self._context.now_ms())
+        left = LeftOut(tell=self._context.warnings.once, now_ms=self._now_ms())
         given.check()
         files, order, labels = given.paths, given.order, None if given.labels is None else Path(given.labels)
         is_by_columns = order == "file" and not reads_labels(definitions, settings)

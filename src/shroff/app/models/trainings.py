@@ -16,14 +16,14 @@ from shroff.events.formats.encodings import file_format
 from shroff.json_types import TextMapping
 from shroff.runtime.entry_points import IMPORTERS, entries, load_entry
 from shroff.runtime.process_wide import threads
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.texts import many
 from shroff.runtime.values import replace
 from shroff.streams.log import Log
 
 if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
-    from shroff.app.models.retraining import FileReport, Options, Said, Watch
+    from shroff.app.models.retraining import FileReport, Options, Watch
     from shroff.features.cluster.partitioned import Cluster
     from shroff.log.columns.tables import Way
     from shroff.models.learners.cluster import Growing
@@ -130,8 +130,8 @@ class Training(ProjectPart):
             as_of_ms = moment_ms(as_of)
             told: list[str] = []
             if as_of_ms is None:
-                as_of_ms = last_moment(log, self._context.now_ms())
-                later = LaterLabels().follow(log, now_of(log, self._context.now_ms()))
+                as_of_ms = last_moment(log, self._now_ms())
+                later = LaterLabels().follow(log, now_of(log, self._now_ms()))
                 told = [f"{later.words}. {CORRECT}"] if later.count else []
             if as_of_ms is None:
                 raise UsageError(" ".join([NO_EVENTS_IN_FILES, *said]) if files else NO_EVENTS)
@@ -149,7 +149,7 @@ class Training(ProjectPart):
     def _run(self, steps: Steps | None, way: Way, growing: Growing | None = None) -> TrainingRun:
         from shroff.training.train import Steps, TrainingRun
 
-        registry, now_ms = self._context.registry, self._context.now_ms()
+        registry, now_ms = self._registry, self._now_ms()
         return TrainingRun(registry, now_ms, threads(), steps or Steps(), way, growing)
 
     def _spill_folder(self) -> Path:
@@ -233,7 +233,7 @@ class Training(ProjectPart):
             tuple(said),
         )
         with self._log.reading() as log:
-            as_of_ms = last_moment(log, self._context.now_ms(), moment_ms(as_of))
+            as_of_ms = last_moment(log, self._now_ms(), moment_ms(as_of))
             if as_of_ms is None:
                 raise UsageError(NO_EVENTS)
             report = train_model(
@@ -261,7 +261,7 @@ class Training(ProjectPart):
         return event
 
     def watch(
-        self, place: str | Path, options: Options | None = None, *, say: Said = unheard, steps: Steps | None = None
+        self, place: str | Path, options: Options | None = None, *, say: Tell = unheard, steps: Steps | None = None
     ) -> Iterator[FileReport]:
         """Take each complete new file of a folder or list once, in order, and train again for each.
 

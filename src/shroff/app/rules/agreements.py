@@ -20,7 +20,6 @@ from shroff.errors import NotAllowedError, RefusalError, StorageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping
 from shroff.language.values import DAY_MS
-from shroff.people.audit import Action
 from shroff.people.keys import maker
 from shroff.project.lists import Entry
 from shroff.rules.texts import tag_of
@@ -154,7 +153,7 @@ class Agreements(ProjectPart):
         """
         authors = self.authors(of_two=True)
         shown = tuple(out[:SHOWN_MAX])
-        wanted = PendingApproval(subject, change, says, authors, self._context.now_ms(), 0, shown, len(out))
+        wanted = PendingApproval(subject, change, says, authors, self._now_ms(), 0, shown, len(out))
         known = next((approval for approval in self.asked(subject) if approval.tag == wanted.tag), None)
         others = [] if known is None else known.authors
         earlier = [author for author in others if not author.is_among(authors)]
@@ -164,7 +163,7 @@ class Agreements(ProjectPart):
             return True
         with config.editing(self._paths):
             told = {name: value for name, value in wanted.document.items() if value and name in _TOLD}
-            self._people.record(Action("change.ask", subject, None, told))
+            self._people.record("change.ask", subject, None, told)
             self.put(replace(wanted, authors=[*earlier, *authors]), known)
         return False
 
@@ -239,7 +238,7 @@ class Agreements(ProjectPart):
         """List all waiting requests, oldest first."""
         cure = "Delete it: changes that wait for approval must then be requested again"
         found = read_kept(self._asked_file, list[PendingApproval], cure)
-        now_ms = self._context.now_ms()
+        now_ms = self._now_ms()
         return [approval for approval in found if (approval.ends_ms or approval.at_ms + LASTS_MS) > now_ms]
 
     @property

@@ -23,7 +23,7 @@ from shroff.language.printer import text_of
 from shroff.language.types import INTEGER_MAX
 from shroff.language.values import DAY_MS
 from shroff.models import in_force
-from shroff.operations.declaration import OperationRequest, Param, operation
+from shroff.operations.declaration import LocalPath, OperationRequest, Param, operation
 from shroff.project.definitions import Definitions, load_definitions
 from shroff.project.draft_overlay import RULES, DraftFile
 from shroff.runtime.atomic_files import own, write_lines
@@ -159,7 +159,7 @@ class LogBacktests(ProjectPart):
         names = [str(part) for part in (rules, policy, model) if part is not None]
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         without = self._draft()[0] if names else None
-        own_models = () if model is None else (self._context.registry.load(model).event,)
+        own_models = () if model is None else (self._registry.load(model).event,)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
         start_ms, end_ms = moment_ms(how.get("start"), "start"), moment_ms(how.get("end"), "end")
@@ -170,13 +170,13 @@ class LogBacktests(ProjectPart):
                 log, _ = opened.enter_context(taking)
             else:
                 log = opened.enter_context(self._log.reading())
-            as_of_ms = last_moment(log, self._context.now_ms(), moment_ms(how.get("as_of")))
+            as_of_ms = last_moment(log, self._now_ms(), moment_ms(how.get("as_of")))
             report = backtest(
                 log,
                 definitions,
                 names,
                 period=JudgedPeriod(as_of_ms, start_ms, end_ms, self._systems.time_zone),
-                how=DraftComparison(without, self._context.registry.load, own_models, judges_models),
+                how=DraftComparison(without, self._registry.load, own_models, judges_models),
                 reading=how.get("reading"),
                 computing=how.get("computing"),
             )
@@ -199,7 +199,7 @@ class LogBacktests(ProjectPart):
         nodes, first = [rule.when for rule in rules], rules[0]
         if any(rule.computed.looks_since_flag or isinstance(node, Score) for rule in rules for node in walk(rule.when)):
             raise UsageError("a rule that reads the score or its own flags is not counted here; run a backtest.")
-        folder, turn = self._paths.folder, self._context.now_ms() // COUNT_KEPT_MS
+        folder, turn = self._paths.folder, self._now_ms() // COUNT_KEPT_MS
         missed = definitions.missed_fraud(first.on)
         wanted = {name: leaf for node in nodes for name, leaf in _leaves(node, first.by)}
         wanted |= {} if missed is None else {AMOUNT: missed}
@@ -228,7 +228,7 @@ class LogBacktests(ProjectPart):
         from shroff.log.later_labels import last_moment, place_before
         from shroff.log.state.fold import lateness_of
 
-        kept.as_of_ms, upto = last_moment(log, self._context.now_ms()) or 0, log.last_seq()
+        kept.as_of_ms, upto = last_moment(log, self._now_ms()) or 0, log.last_seq()
         first = place_before(log, kept.as_of_ms - COUNTED_MS, lateness_of(log, definitions))
         size = COUNTED_FIRST
         while upto > first or not kept.stretches:
@@ -302,13 +302,13 @@ class LogBacktests(ProjectPart):
             path = Path(policy)
             draft.append(DraftFile("policy.yaml", str(path), config.lines_ended(config.read_text(path))))
         if model is not None:
-            chosen = self._context.registry.load(model)
+            chosen = self._registry.load(model)
             known = in_force.read_in_force(files.get(in_force.FILE), problems)
             now = known.get(chosen.event, in_force.InForce())
             draft_of = replace(now, champion=in_force.Promotion(chosen.id, chosen.digest))
             found = {**known, chosen.event: draft_of}
             files[in_force.FILE] = in_force.text_of(found)
-        loaded = load_definitions(files, self._log.hasher, self._context.registry.load, draft)
+        loaded = load_definitions(files, self._log.hasher, self._registry.load, draft)
         return loaded.beside(problems).or_raise(), frozenset(file.over for file in draft)
 
 
@@ -359,10 +359,10 @@ class RunBacktest(OperationRequest[BacktestReport], rename={"start": "from", "en
     end: Annotated[str | None, Param(flags="--to")] = None
     as_of: str | None = None
     as_type: Annotated[str | None, Param(flags="--as", complete="event_types", is_local=True)] = None
-    labels: Annotated[Path | None, Param(is_local=True)] = None
+    labels: LocalPath = None
     order: Annotated[Literal["file", "time"], Param(is_local=True)] = "file"
-    report: Annotated[Path | None, Param(is_local=True)] = None
-    out: Annotated[Path | None, Param(is_local=True)] = None
+    report: LocalPath = None
+    out: LocalPath = None
     rows: Annotated[Annotated[int, msgspec.Meta(ge=0)], Param(is_local=True)] = 20
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar
 
 import msgspec
 
+from shroff.app.operations import answer_of
 from shroff.app.rules.rule_files import FOLDER, ChangedMeanwhileError, NoRuleError, subject_of
 from shroff.errors import Problem, RefusalError, UsageError
 from shroff.events.event import TimeText, time_text
@@ -18,11 +19,12 @@ from shroff.operations.declaration import (
     InvalidRequestError,
     OperationAnswer,
     OperationRequest,
+    Outcome_co,
     Param,
     group,
     operation,
 )
-from shroff.people.audit import Action, checked_reason
+from shroff.people.audit import checked_reason
 from shroff.rules.texts import RuleForm, form_of, tag_of, with_form
 from shroff.runtime.texts import headed, many
 from shroff.runtime.values import showing
@@ -30,11 +32,11 @@ from shroff.runtime.values import showing
 if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
     from shroff.app.people import ProjectPeople
+    from shroff.app.project import Project
     from shroff.app.rules.agreements import Agreements
     from shroff.app.rules.backtest_operations import LogBacktests
     from shroff.app.rules.rule_drafts import Checked, RuleDraftFiles, StoredDraft
     from shroff.app.rules.rule_files import Before, Rules
-    from shroff.app.rules.rule_looks import RuleLooks
 
 BODY_BYTES_MAX = 512 * 1024  # a draft's text as JSON, with its escapes
 SAID_MAX = 100  # mistakes, warnings and tests that are listed; of more there is the number
@@ -75,6 +77,9 @@ class RuleDraft(OperationAnswer, rename={"tag": "etag"}):
     authors: list[str]
     saved_at: TimeText
     approved_by: str | None
+
+
+AnyDraft = TypeVar("AnyDraft", bound=RuleDraft)
 
 
 class RuleDrafts(OperationAnswer):
@@ -141,15 +146,18 @@ class RuleDraftChecked(RuleDraftText, rename={"source": "text", "tag": "etag"}):
     check: DraftCheck
 
 
-def _fields(draft: StoredDraft) -> JsonObject:
-    approved = draft.note.approved_by if draft.is_approved else None
-    return {
-        "rule": draft.id,
-        "tag": draft.tag,
-        "authors": [author.name for author in draft.note.authors],
-        "saved_at": time_text(draft.note.saved_at_ms),
-        "approved_by": None if approved is None else approved.name,
-    }
+def _shown(kind: type[AnyDraft], draft: StoredDraft, **more: Any) -> AnyDraft:
+    """A draft as an answer of this kind, which has `more` fields."""
+    approved_by = draft.note.approved_by if draft.is_approved else None
+    return answer_of(
+        kind,
+        draft,
+        draft.note,
+        rule=draft.id,
+        authors=[author.name for author in draft.note.authors],
+        approved_by=None if approved_by is None else approved_by.name,
+        **more,
+    )
 
 
 class ShowDrafts(OperationRequest[RuleDrafts]):
@@ -159,7 +167,7 @@ class ShowDrafts(OperationRequest[RuleDrafts]):
 @operation("drafts", right="read:definitions", http="GET /drafts")
 def show_drafts(drafts: RuleDraftFiles, request: ShowDrafts) -> RuleDrafts:
     """List all rule drafts."""
-    return RuleDrafts(drafts=[RuleDraft(**_fields(draft)) for draft in drafts.all()])
+    return RuleDrafts(drafts=[_shown(RuleDraft, draft) for draft in drafts.all()])
 
 
 class ShowDraft(OperationRequest[RuleDraftText]):
@@ -182,7 +190,7 @@ def show_draft(drafts: RuleDraftFiles, request: ShowDraft) -> RuleDraftText:
     draft = drafts.one(request.rule)
     if draft is None:
         raise NoDraftError(f"nobody has a draft of {request.rule!r}")
-    return RuleDraftText(**_fields(draft), source=draft.text)
+    return _shown(RuleDraftText, draft, source=draft.text)
 
 
 # ---- checking
@@ -322,10 +330,10 @@ def write_draft(
 
     def recorded(_: str, new: str) -> None:
         old = {"draft": None if before is None else before.tag, "lines": gone}
-        people.record(Action("draft.write", subject_of(request.rule), old, {"draft": new, "lines": new_lines}))
+        people.record("draft.write", subject_of(request.rule), old, {"draft": new, "lines": new_lines})
 
     draft = drafts.write(request.rule, request.source, request.etag, authors, recorded)
-    return RuleDraftText(**_fields(draft), source=draft.text)
+    return _shown(RuleDraftText, draft, source=draft.text)
 
 
 class DropDraft(OperationRequest["DroppedDraft"]):
@@ -357,17 +365,15 @@ def drop_draft(
 ) -> DroppedDraft:
     """Delete a draft and its trial."""
     new_lines, _ = _of_draft(drafts, rules, request.rule)
-    standing = rules.standing(request.rule)
-    draft = drafts.one(request.rule)
+    standing, draft = rules.standing(request.rule), drafts.one(request.rule)
     told = {"draft": "" if draft is None else draft.tag, "lines": new_lines}
-    action = Action("draft.drop", subject_of(request.rule), told)
-    drafts.drop(request.rule, request.etag, lambda file, tag: people.record(action))
+    drafts.drop(request.rule, request.etag, lambda *_: people.record("draft.drop", subject_of(request.rule), told))
     if standing is not None:
         adopted(requests, standing.file.name)
     return DroppedDraft(dropped=request.rule)
 
 
-class DraftStep(OperationRequest["AdoptedFile"]):
+class DraftStep(OperationRequest[Outcome_co]):
     """The version of a draft, the file for a new rule, and why: the reason is kept in the audit log."""
 
     rule: str
@@ -376,20 +382,15 @@ class DraftStep(OperationRequest["AdoptedFile"]):
     reason: str = ""
 
 
-class ShadowDraft(DraftStep):
+class ShadowDraft(DraftStep["AdoptedFile"]):
     """A draft to put in shadow."""
 
 
-class ApproveDraft(OperationRequest[RuleDraft]):
+class ApproveDraft(DraftStep[RuleDraft]):
     """A draft to approve, by its version."""
 
-    rule: str
-    etag: str
-    file: str = ""
-    reason: str = ""
 
-
-class ActivateDraft(DraftStep):
+class ActivateDraft(DraftStep["AdoptedFile"]):
     """A draft to make active."""
 
 
@@ -410,21 +411,11 @@ _HTTP: Final[JsonObject] = {
 
 
 @operation("drafts shadow", right="edit:rules", http="POST /rules/{rule}/draft/shadow", **_HTTP)
-def shadow_draft(
-    drafts: RuleDraftFiles,
-    rules: Rules,
-    rule_looks: RuleLooks,
-    people: ProjectPeople,
-    requests: WriterRequests,
-    request: ShadowDraft,
-) -> AdoptedFile:
+def shadow_draft(project: Project, request: ShadowDraft) -> AdoptedFile:
     """Put a draft in shadow: a new rule under its own id, a changed rule as a trial under another id."""
-    file = request.file or rule_looks.one(request.rule).home
-    new_lines, gone = _of_draft(drafts, rules, request.rule)
-    told = {"draft": request.etag, "lines": new_lines}
-    before = recorder(people, "rule.shadow", request.rule, told, {"lines": gone})
-    put = drafts.shadow(request.rule, request.etag, file, list(rule_looks.kept.histories.of), before)
-    return adopted(requests, put)
+    file, before = _step(project, request, "rule.shadow")
+    used = list(project.rule_looks.kept.histories.of)
+    return adopted(project.requests, project.drafts.shadow(request.rule, request.etag, file, used, before))
 
 
 @operation("drafts approve", right="approve:rules", http="POST /rules/{rule}/draft/approve", **_HTTP)
@@ -432,33 +423,31 @@ def approve_draft(drafts: RuleDraftFiles, people: ProjectPeople, request: Approv
     """Approve a draft that others wrote."""
 
     def recorded(_: str, approved: str) -> None:
-        people.record(Action("draft.approve", subject_of(request.rule), None, {"draft": approved}))
+        people.record("draft.approve", subject_of(request.rule), None, {"draft": approved})
 
-    return RuleDraft(**_fields(drafts.approve(request.rule, request.etag, recorded)))
+    return _shown(RuleDraft, drafts.approve(request.rule, request.etag, recorded))
 
 
 @operation("drafts activate", right="edit:rules", http="POST /rules/{rule}/draft/activate", **_HTTP)
-def activate_draft(
-    drafts: RuleDraftFiles,
-    rules: Rules,
-    rule_looks: RuleLooks,
-    people: ProjectPeople,
-    requests: WriterRequests,
-    request: ActivateDraft,
-) -> AdoptedFile:
+def activate_draft(project: Project, request: ActivateDraft) -> AdoptedFile:
     """Make a draft active; it replaces the rule and its trial."""
-    file = request.file or rule_looks.one(request.rule).home
-    new_lines, gone = _of_draft(drafts, rules, request.rule)
-    told = {"draft": request.etag, "lines": new_lines}
+    file, before = _step(project, request, "rule.activate")
+    return adopted(project.requests, project.drafts.activate(request.rule, request.etag, file, before))
+
+
+def _step(project: Project, request: DraftStep[AdoptedFile], action: str) -> tuple[str, Before]:
+    """The file for a draft, and what records the step to it, with the lines that change and the reason."""
+    file = request.file or project.rule_looks.one(request.rule).home
+    new_lines, gone = _of_draft(project.drafts, project.rules, request.rule)
+    told: JsonObject = {"draft": request.etag, "lines": new_lines}
     told |= {"reason": checked_reason(request.reason)} if request.reason.strip() else {}
-    before = recorder(people, "rule.activate", request.rule, told, {"lines": gone})
-    return adopted(requests, drafts.activate(request.rule, request.etag, file, before))
+    return file, recorder(project.people, action, request.rule, told, {"lines": gone})
 
 
 def adopted(requests: WriterRequests, file: str) -> AdoptedFile:
     """Make a written file active; says whether it is."""
-    in_force, why_not = requests.put_in_force(WRITTEN, [f"{FOLDER}{file}"], rows_alone=False)
-    return AdoptedFile(file=file, in_force=in_force, why_not=why_not or None)
+    why_not = requests.put_in_force(WRITTEN, [f"{FOLDER}{file}"], rows_alone=False)
+    return AdoptedFile(file=file, in_force=not why_not, why_not=why_not or None)
 
 
 def recorder(people: ProjectPeople, action: str, rule: str, after: JsonObject, before: object = None) -> Before:
@@ -468,7 +457,7 @@ def recorder(people: ProjectPeople, action: str, rule: str, after: JsonObject, b
     """
 
     def record(file: str, tag: str) -> None:
-        people.record(Action(action, subject_of(rule), before, {**after, "file": file, "file_tag": tag}))
+        people.record(action, subject_of(rule), before, {**after, "file": file, "file_tag": tag})
 
     return record
 

@@ -18,8 +18,7 @@ from shroff.explain.links import Hub, KeyLink, LinkedKey, Ring, UnknownEntityErr
 from shroff.features.key_texts import stored_text
 from shroff.json_types import TextDict
 from shroff.language.expression import Aggregate, aggregates
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
-from shroff.people.audit import Action
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, group, operation
 from shroff.project.definitions import computed_of
 from shroff.runtime.texts import many, one_line, shown, table
 from shroff.runtime.values import showing
@@ -138,7 +137,7 @@ class BuildRings(OperationRequest["RingsBuilt"]):
         as_of (T): A time or a day.  [default: the time of the newest event]
     """
 
-    entity: Annotated[str, Param(is_argument=True)] = ""
+    entity: Argument = ""
     as_of: str | None = None
 
 
@@ -205,10 +204,10 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         if changes:
             _write(project, changes)
     context.reload()
-    in_force, why_not = project.requests.put_in_force(WRITTEN, [FILE, "events.yaml"], rows_alone=False)
+    why_not = project.requests.put_in_force(WRITTEN, [FILE, "events.yaml"], rows_alone=False)
     with project.log.reading() as log:
         seq = max((record.seq for record in log.controls()), default=0)
-    joined = (project.cases.join_rings(context.case_service) or 0) if in_force else 0
+    joined = (project.cases.join_rings(context.case_service) or 0) if not why_not else 0
     return RingsBuilt(
         entity=entity,
         as_of=time_text(as_of_ms),
@@ -216,7 +215,7 @@ def build_rings(project: Project, progress: ProgressSteps, request: BuildRings) 
         keys=sum(len(ring.keys) for ring in rings),
         largest=max((len(ring.keys) for ring in rings), default=0),
         seq=seq,
-        in_force=in_force,
+        in_force=not why_not,
         why_not=why_not or None,
         joined=joined,
     )
@@ -237,11 +236,10 @@ def linked_entity(definitions: Definitions, entity: str) -> str:
 
 
 def _write(project: Project, changes: TextDict) -> None:
-    from shroff.app.people import ProjectPeople
     from shroff.app.project_files import checked_with
 
     checked_with(project.context, changes)
-    ProjectPeople(project.context).record(Action("rings.build", f"table {RINGS}"))
+    project.people.record("rings.build", f"table {RINGS}")
     for name, text in changes.items():
         path = project.context.paths.folder / name
         path.parent.mkdir(exist_ok=True)

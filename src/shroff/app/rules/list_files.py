@@ -17,7 +17,6 @@ from shroff.app.rules.rule_files import ChangedMeanwhileError, is_version
 from shroff.errors import DefinitionError, NotAllowedError, RefusalError, UsageError
 from shroff.json_types import JsonObject
 from shroff.language.yaml import text as yamltext
-from shroff.people.audit import Action
 from shroff.project import lists
 from shroff.project.checked_files import CheckedFiles, checked_files
 from shroff.project.loader import files_of
@@ -109,13 +108,10 @@ class ListFiles(ProjectPart):
             if name in self._definitions.reference.lists:
                 raise UsageError(f"there is a list {name} already.")
             checked_with(self._context, {lists.file_of(name): lists.EMPTY})
-            self._people.record(Action("list.make", f"list {name}"))
+            self._people.record("list.make", f"list {name}")
             self._write_list(name, lists.EMPTY)
         self._context.reload()
-        in_force, why_not = self._requests.put_in_force(WRITTEN, [lists.file_of(name)])
-        return lists.ListChange(
-            list=name, added=0, changed=0, removed=0, in_force=in_force, why_not=why_not or None, what=lists.SAME
-        )
+        return _same(name, self._requests.put_in_force(WRITTEN, [lists.file_of(name)]))
 
     def add(self, name: str, entry: lists.Entry) -> lists.ListChange:
         """Add an entry to lists/NAME.csv and make it active. Raises: as `change`."""
@@ -199,9 +195,7 @@ class ListFiles(ProjectPart):
         says = " and ".join(parts) + (", and nothing else is to be in it" if is_whole else "")
         agreements = self._agreements
         if not agreements.agrees(subject, wanted, says, out=gone):
-            return lists.ListChange(
-                list=name, added=0, changed=0, removed=0, in_force=False, why_not=WAITS, what=lists.SAME
-            )
+            return _same(name, WAITS)
         done = self._changed(name, put, out, is_whole=is_whole, reason=reason)
         agreements.forget(subject, wanted)
         return done
@@ -220,21 +214,21 @@ class ListFiles(ProjectPart):
         def recorded(edit: lists.Edited) -> None:
             self._check_version(name, tag)  # once more: now nobody else writes
             after = _audited(edit.after) or ({"reason": reason} if reason else None)
-            self._people.record(Action("list.change", f"list {name}", _audited(edit.before), after))
+            self._people.record("list.change", f"list {name}", _audited(edit.before), after)
 
         edit, known = self.write(name, put, out, is_whole=is_whole, makes=makes, before=recorded)
         requests = self._requests
         end = requests.end_of_log()
-        in_force, why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=known)
-        behind = requests.changed_behind(end) if in_force and end else set()
+        why_not = requests.put_in_force(WRITTEN, [lists.file_of(name)], known=known)
+        behind = requests.changed_behind(end) if end and not why_not else set()
         values = [*(entry.value for entry in put), *out]
         stands = self._stands_for(name, (known or self._definitions).look_ups)
-        over = [entry.expires_at for entry in put if entry.is_over(self._context.now_ms())]
+        over = [entry.expires_at for entry in put if entry.is_over(self._now_ms())]
         is_one = len(values) == 1 and not is_whole
         return lists.ListChange(
             list=name,
             **edit.counts,
-            in_force=in_force,
+            in_force=not why_not,
             why_not=why_not or None,
             what=edit.what,
             value=stands(values[0]) if is_one else "",
@@ -337,6 +331,13 @@ class ListFiles(ProjectPart):
     def need_second_person(self) -> bool:
         """Whether a list changes only when somebody approves it who did not ask for it."""
         return LISTS in self._systems.second_person
+
+
+def _same(name: str, why_not: str) -> lists.ListChange:
+    """The answer where no entry of a list has changed."""
+    return lists.ListChange(
+        list=name, added=0, changed=0, removed=0, in_force=not why_not, why_not=why_not or None, what=lists.SAME
+    )
 
 
 def _check(name: str, entry: lists.Entry) -> None:

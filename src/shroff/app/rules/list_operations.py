@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from shroff.app.rules.agreements import ChangeAsked
 from shroff.app.rules.list_files import NotRequestedError, SecondPersonError
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import LocalText, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project import list_csv
 from shroff.project.lists import Entry, ListChange, ListSummary, UnknownListError
 from shroff.runtime.texts import argument, headed, many
@@ -146,7 +146,7 @@ class AddListEntry(OfList):
 
     value: str
     note: str = ""
-    by: Annotated[str, Param(is_local=True)] = ""
+    by: LocalText = ""
     expires_at: Annotated[str, Param(flags="--expires")] = ""
 
 

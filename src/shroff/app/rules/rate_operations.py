@@ -16,7 +16,7 @@ from shroff.events.loader import load_events
 from shroff.language.types import CODES, PLACES_MAX, UNITS_MAX
 from shroff.language.values import parse_decimal, show_number
 from shroff.language.yaml import text as yamltext
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import LocalSwitch, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project.settings.loader import load_settings
 from shroff.project.table_files import cells_of, table_file
 from shroff.runtime.texts import many
@@ -54,7 +54,7 @@ class ImportRates(OperationRequest["ImportedRates"]):
 
     file: Annotated[Path, Param(is_local=True)]
     start: Annotated[str, Param(flags="--from", is_local=True)] = ""
-    inverse: Annotated[bool, Param(is_local=True)] = False
+    inverse: LocalSwitch = False
 
 
 class ImportedRates(OperationAnswer):

@@ -140,7 +140,7 @@ class RuleDraftFiles(ProjectPart):
             notes = self._notes()
             note = Note() if kept is None else notes.get(id, Note())
             note.authors = [*note.authors, *(author for author in authors if author not in note.authors)]
-            note.saved_at_ms = self._context.now_ms()
+            note.saved_at_ms = self._now_ms()
             before("", tag_of(text))
             config.make_folder(self._folder)
             keep(self._ledger, {**notes, id: note})
@@ -168,9 +168,7 @@ class RuleDraftFiles(ProjectPart):
             draft = self._there(id, tag)
             author = self._agreements.second(draft.note.authors, "a draft")
             self._require_ok(draft)
-            note = replace(
-                draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._context.now_ms()
-            )
+            note = replace(draft.note, approved_tag=draft.tag, approved_by=author, approved_at_ms=self._now_ms())
             before("", draft.tag)
             keep(self._ledger, {**self._notes(), id: note})
         return StoredDraft(id, draft.text, note)
@@ -189,7 +187,7 @@ class RuleDraftFiles(ProjectPart):
         text = config.lines_ended(text)
         files = config.read_files(self._paths.folder, [], text=self._context.read_once.texts.text)
         draft = [DraftFile(RULES, name, text)]
-        loaded = load_definitions(files, self._log.hasher, self._context.registry.load, draft, self._context.read_once)
+        loaded = load_definitions(files, self._log.hasher, self._registry.load, draft, self._context.read_once)
         mine = [problem for problem in loaded.problems if problem.file == name]
         mine += [] if mine else texts.not_one_rule(text, id, name)
         if not text.strip():

@@ -216,7 +216,7 @@ class Rules(ProjectPart):
             ]
             problems: list[Problem] = []
             own_files = config.read_files(self._paths.folder, problems)
-            loaded = load_definitions(own_files, self._log.hasher, self._context.registry.load, draft)
+            loaded = load_definitions(own_files, self._log.hasher, self._registry.load, draft)
             loaded.beside(problems).or_raise()
         return imported
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
-from shroff.app.people import ProjectPeople
+from shroff.app.parts import ProjectPart
 from shroff.app.rules.rule_drafts import RuleDraftFiles, StoredDraft
-from shroff.app.rules.rule_files import NoRuleError, RuleLocation, Rules, subject_of
+from shroff.app.rules.rule_files import NoRuleError, RuleLocation, subject_of
 from shroff.errors import DefinitionError, UsageError
 from shroff.explain.hit_records import HitRecords, RuleRecord
 from shroff.log.rule_history import Histories, VersionOfRule
@@ -117,11 +117,12 @@ class RuleLook(FrozenStruct):
         return next((version.text for version in self.versions if version.text), "")
 
 
-class RuleLooks:
+class RuleLooks(ProjectPart):
     """Rules of a project with what they did; figures are kept by all who open it in this process."""
 
     def __init__(self, context: ProjectContext) -> None:
-        self._context, self.kept = context, context.rule_statistics.get(RuleStatistics)
+        super().__init__(context)
+        self.kept = context.rule_statistics.get(RuleStatistics)
 
     @property
     def records(self) -> HitRecords:
@@ -135,10 +136,10 @@ class RuleLooks:
         while True:
             with self.kept.lock:
                 try:
-                    with self._context.log.reading() as log:
+                    with self._log.reading() as log:
                         self.kept.histories.follow(log)
-                        self.records.zone = self._context.systems.time_zone
-                        self.records.follow(log, self._context.definitions, SLICE_S, self._context.now_ms())
+                        self.records.zone = self._systems.time_zone
+                        self.records.follow(log, self._definitions, SLICE_S, self._now_ms())
                 except UsageError:  # there is no log yet
                     return True
             if self.records.is_whole or not is_whole:
@@ -146,13 +147,9 @@ class RuleLooks:
 
     def tests_of(self, rule: Rule) -> Sequence[TestResult]:
         """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""
-        definitions, known = self._context.definitions, self.kept.tests.get(rule.id)
+        definitions, known = self._definitions, self.kept.tests.get(rule.id)
         if known is None or known[0] is not definitions or known[1] is not rule:
-            known = self.kept.tests[rule.id] = (
-                definitions,
-                rule,
-                run_tests_of(rule, definitions, self._context.log.hasher),
-            )
+            known = self.kept.tests[rule.id] = (definitions, rule, run_tests_of(rule, definitions, self._log.hasher))
         return known[2]
 
     def all(self, *, is_whole: bool = False) -> list[RuleLook]:
@@ -162,7 +159,7 @@ class RuleLooks:
         """
         has_all = self.follow(is_whole=is_whole)
         drafts = {draft.id: draft for draft in RuleDraftFiles(self._context).all()}
-        standings = Rules(self._context).standings()
+        standings = self._rules.standings()
         ids = (
             {rule.id.partition(".")[0] for rule in self._declared()}
             | standings.keys()
@@ -182,22 +179,20 @@ class RuleLooks:
     def any(self, id_: str, *, is_whole: bool = False) -> RuleLook:
         """The same, also of a rule that nobody knows yet."""
         has_all = self.follow(is_whole=is_whole)
-        return self._look(
-            id_, RuleDraftFiles(self._context).one(id_), Rules(self._context).standing(id_), has_all=has_all
-        )
+        return self._look(id_, RuleDraftFiles(self._context).one(id_), self._rules.standing(id_), has_all=has_all)
 
     def _look(self, id_: str, draft: StoredDraft | None, standing: RuleLocation | None, *, has_all: bool) -> RuleLook:
         rules = [rule for rule in self._declared() if rule.is_of(id_)]
         try:
-            record = self.records.record(id_, self._context.definitions)
+            record = self.records.record(id_, self._definitions)
         except DefinitionError:
             record = RuleRecord()
-        says = " ".join(in_words(rule, teller_of(self._context.definitions)) for rule in rules)
+        says = " ".join(in_words(rule, teller_of(self._definitions)) for rule in rules)
         return RuleLook(id_, rules, standing, draft, record, self.kept.histories.versions(id_), says, has_all)
 
     def _declared(self) -> Sequence[Rule]:
         try:
-            definitions = self._context.definitions
+            definitions = self._definitions
         except DefinitionError:
             return ()
         return [rule for rule in definitions.rules if rule.id not in definitions.arms]  # they have a page of their own
@@ -209,7 +204,7 @@ class RuleLooks:
         yet.
         """
         acts: defaultdict[str, list[AuditEntry]] = defaultdict(list)
-        with ProjectPeople(self._context).open() as desk:
+        with self._people.open() as desk:
             for row in rows_of(desk.store, AuditFilter(subject=subject_of(look.id))):
                 after = from_json(row.after)
                 acts[str(after.get("file_tag", "")) if isinstance(after, dict) else ""].append(row)

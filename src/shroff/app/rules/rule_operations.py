@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
 
+from shroff.app.operations import answer_of
 from shroff.app.rules import hit_operations as hit_operations  # noqa: PLC0414 - the manifest has one module of a word
 from shroff.app.rules import name_operations as name_operations  # noqa: PLC0414 - the same
 from shroff.app.rules.agreements import ChangeAsked
@@ -20,10 +21,8 @@ from shroff.explain.hit_records import RulePrecision
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
-from shroff.people.audit import Action
 from shroff.rules.texts import tag_of
 from shroff.runtime.texts import argument, headed, many
-from shroff.runtime.values import showing
 
 if TYPE_CHECKING:
     from shroff.app.live.requests import WriterRequests
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from shroff.app.rules.rule_drafts import RuleDraftFiles
     from shroff.app.rules.rule_files import RuleFile, Rules
     from shroff.app.rules.rule_looks import RuleLook, RuleLooks
-    from shroff.explain.hit_records import RuleRecord
     from shroff.project.definitions import Definitions
     from shroff.rules.definitions import Rule
 
@@ -104,6 +102,9 @@ class RuleState(OperationAnswer):
     draft: str | None
     changed_at: TimeText | None
     record: RuleCounts
+
+
+AnyState = TypeVar("AnyState", bound=RuleState)
 
 
 class RuleStates(OperationAnswer):
@@ -181,9 +182,7 @@ def show_rules(rule_looks: RuleLooks, definitions: Definitions, request: ShowRul
     """List every rule with its state and its statistics over the newest part of the log."""
     found = rule_looks.all(is_whole=True)
     since_ms = rule_looks.records.since_ms
-    return RuleStates(
-        since=time_text_or_none(since_ms), rules=[RuleState(**_fields(look, definitions)) for look in found]
-    )
+    return RuleStates(since=time_text_or_none(since_ms), rules=[_state(RuleState, look, definitions) for look in found])
 
 
 class ShowRule(OperationRequest[RuleWhole]):
@@ -205,31 +204,29 @@ def show_rule(rule_looks: RuleLooks, agreements: Agreements, definitions: Defini
     """
     found = rule_looks.one(request.rule, is_whole=True)
     asked = [waiting.document for waiting in agreements.asked(subject_of(request.rule))]
-    return RuleWhole(**_fields(found, definitions), source=found.text, says=found.says or None, asked=asked)
+    return _state(RuleWhole, found, definitions, source=found.text, asked=asked)
 
 
-def _fields(look: RuleLook, definitions: Definitions) -> JsonObject:
-    return {
-        "id": look.id,
-        "state": look.state,
-        "file": None if look.standing is None else look.standing.file.name,
-        "effect": ", ".join(dict.fromkeys(rule.effect for rule in look.rules)) or None,
-        "in_force": look.is_in_force,
-        "trial": None if look.standing is None else look.standing.trial or None,
-        "draft": None if look.draft is None else look.draft.tag,
-        "changed_at": time_text_or_none(look.changed_at_ms),
-        "record": _counts(look.record, definitions.settings.money_places),
-    }
-
-
-def _counts(record: RuleRecord, places: int) -> RuleCounts:
-    return showing(
-        RuleCounts,
-        record,
-        fraud=record.frauds,
-        **record.precision,
-        money=show_decimal(record.amount_minor, places),
-        fraud_money=show_decimal(record.fraud_minor, places),
+def _state(kind: type[AnyState], look: RuleLook, definitions: Definitions, **more: Any) -> AnyState:
+    """A rule as an answer of this kind, which has `more` fields."""
+    record, places = look.record, definitions.settings.money_places
+    return answer_of(
+        kind,
+        look,
+        file=None if look.standing is None else look.standing.file.name,
+        effect=", ".join(dict.fromkeys(rule.effect for rule in look.rules)) or None,
+        in_force=look.is_in_force,
+        trial=None if look.standing is None else look.standing.trial or None,
+        draft=None if look.draft is None else look.draft.tag,
+        record=answer_of(
+            RuleCounts,
+            record,
+            fraud=record.frauds,
+            **record.precision,
+            money=show_decimal(record.amount_minor, places),
+            fraud_money=show_decimal(record.fraud_minor, places),
+        ),
+        **more,
     )
 
 
@@ -256,13 +253,12 @@ def show_rule_history(rule_looks: RuleLooks, request: ShowRuleHistory) -> RuleVe
     who = rule_looks.who_changed(found)
     return RuleVersions(
         versions=[
-            RuleVersion(
-                version.seq,
-                time_text(version.at_ms),
-                version.file,
-                version.text or None,
-                who[version.seq].name if version.seq in who else None,
-                reason_of(who.get(version.seq)) or None,
+            answer_of(
+                RuleVersion,
+                version,
+                time=time_text(version.at_ms),
+                by=who[version.seq].name if version.seq in who else None,
+                reason=reason_of(who.get(version.seq)) or None,
             )
             for version in found.versions
         ]
@@ -438,7 +434,7 @@ def write_rule_file(project: Project, request: WriteRuleFile) -> RuleFileWritten
 
     def recorded(file: str, new: str) -> None:
         old = None if before is None else before.tag
-        project.people.record(Action("rules.put", f"rules/{file}", old, new))
+        project.people.record("rules.put", f"rules/{file}", old, new)
 
     project.rules.write(request.file, request.source, request.etag, recorded)
     done, now = adopted(project.requests, request.file), project.rules.file(request.file)

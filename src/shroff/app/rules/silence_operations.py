@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 from shroff.app.rules.silences import Silence
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import LocalText, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project.lists import ListChange
 from shroff.runtime.texts import headed, many
 
@@ -87,7 +87,7 @@ class SilenceRule(OperationRequest[SilenceChange]):
     key: str
     until: Annotated[str, Param(flags="--until")]
     note: str = ""
-    by: Annotated[str, Param(is_local=True)] = ""
+    by: LocalText = ""
 
 
 @operation("silences add", right="work:cases")

@@ -112,7 +112,7 @@ class Silences(ProjectPart):
 
     def _until_ms(self, text: str) -> int:
         try:
-            until_ms, now_ms = parse_file_time(text), self._context.now_ms()
+            until_ms, now_ms = parse_file_time(text), self._now_ms()
         except ValueError as error:
             raise UsageError(f"until: {error}.") from None
         if not now_ms < until_ms <= now_ms + DAYS_MAX * DAY_MS:
@@ -153,7 +153,7 @@ class PendingSilences(ProjectPart):
         with config.editing(self._paths):
             was = self._of(rule, key)
             hands = [] if was is None else [author for author in was.authors if author not in authors]
-            says, now_ms = f"silence {rule} until {until}", self._context.now_ms()
+            says, now_ms = f"silence {rule} until {until}", self._now_ms()
             request = PendingApproval(subject, change, says, [*authors, *hands], now_ms, parse_time(until))
             before()
             self._agreements.put(request, was)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from shroff.language.expression import Lookup, Node, walk
 from shroff.language.values import parse_time, show
 from shroff.language.yaml import text as yamltext
 from shroff.log.history import changed_by, control_at
-from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, group, operation
+from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, group, operation
 from shroff.people.store import AuditFilter
 from shroff.project.reference import parse_cell
 from shroff.project.table_files import FOLDER, is_table, table_file, table_name
@@ -229,7 +229,7 @@ class ShowTable(OperationRequest["TableView"]):
     """
 
     name: str
-    value: Annotated[str, Param(is_argument=True)] = ""
+    value: Argument = ""
     at: str = ""
     seq: int = 0
 

@@ -14,7 +14,7 @@ from itertools import chain, islice
 from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
 from shroff.events.formats.lines import LINE_BYTES_MAX, CsvHeader, Line
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 
 SEPARATORS = (",", ";", "\t", "|")
 RECORD_LINES_MAX = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
@@ -23,7 +23,6 @@ WINDOWS = "windows-1252"
 _LETTERS = "".join(bytes([code]).decode("cp1252", "replace") for code in range(256))
 _WINDOWS_LETTERS = "".join(chr(code) if letter == "\ufffd" else letter for code, letter in enumerate(_LETTERS))
 _QUOTED = re.compile(rb'"[^"]*"')
-Tell = Callable[[str], None]
 _SEP_LINE = re.compile(rb'"?sep=([,;|\t])"?[\r\n]*', re.IGNORECASE)
 
 

@@ -27,10 +27,10 @@ import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest, os_words
-from shroff.events.formats.csv_records import CsvRecords, Tell
+from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
 from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_deep, shown
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 
 FORMATS = ("csv", "jsonl", "parquet", "avro")
 SNIFFED = 4_096  # bytes of a file whose name does not say its format

@@ -14,7 +14,10 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Protocol, Self
 
+from msgspec import Struct
+
 from shroff.errors import ShroffError
+from shroff.runtime.progress import Tell
 from shroff.streams.snapshot_copies import SnapshotCopies
 from shroff.streams.snapshots import Snapshots
 
@@ -41,7 +44,7 @@ class BackgroundTasks:
         tell: Told of what failed, once for each failure that is another than the one before.
     """
 
-    def __init__(self, chores: Sequence[BackgroundTask], tell: Callable[[str], None]) -> None:
+    def __init__(self, chores: Sequence[BackgroundTask], tell: Tell) -> None:
         self._chores, self._tell = chores, tell
         self._over = Event()
         self._told = dict.fromkeys(chores, "")
@@ -75,16 +78,16 @@ class BackgroundTasks:
         return True
 
 
-class Copying:
+class Copying(Struct, eq=False):
     """Copies each new snapshot.
 
     Args:
         opened: Opens the place of the copies, kept in what it is given; None while the log has no first record.
     """
 
-    def __init__(self, snapshots: Snapshots, opened: Callable[[ExitStack], SnapshotCopies | None]) -> None:
-        self._snapshots, self._opened = snapshots, opened
-        self._copied: tuple[Path, int] | None = None
+    _snapshots: Snapshots
+    _opened: Callable[[ExitStack], SnapshotCopies | None]
+    _copied: tuple[Path, int] | None = None
 
     def attend(self, over: Event) -> None:
         """Copy the newest snapshot, if it is not the one that was copied last."""

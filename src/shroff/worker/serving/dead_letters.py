@@ -7,9 +7,10 @@ sent again by the next process.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from shroff.errors import TransientError
+from shroff.runtime.progress import Tell
 from shroff.streams.log import Batch, Log, Offset
 from shroff.streams.source import Source
 from shroff.worker.serving.source_reader import NamedReader
@@ -23,7 +24,7 @@ _PART = "quarantine"
 class DeadLetters:
     """The dead letters of a source, in the order of quarantine. `tell` is called where they are sent later."""
 
-    def __init__(self, log: Log, source: NamedReader | Source, tell: Callable[[str], None]) -> None:
+    def __init__(self, log: Log, source: NamedReader | Source, tell: Tell) -> None:
         self._log, self._source, self._tell, self._name = log, source, tell, f"{source.name}, refused"
         self._noted = log.offset(self._name, _PART) if source.takes_refused else None
         self.has_news = source.takes_refused  # the process before this one may have left some

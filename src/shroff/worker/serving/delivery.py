@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Protocol
 
+from msgspec import Struct
+
 from shroff.errors import DefinitionError, LogBusyError
 from shroff.events.event import time_text
+from shroff.runtime.progress import Tell
 from shroff.streams.log import Log
 from shroff.streams.sink_cursor import DeliveryHealth
 
@@ -29,32 +32,26 @@ class Tended(Protocol):
         """Have all that is due tried once before it ends, beyond what its end waits for otherwise."""
 
 
-class Outflow:
+class Outflow(Struct, eq=False):
     """The delivery of one time of leading. Another process that delivers on this machine is waited for.
 
     `health` says how each sink is doing, as of the last look. That one takes nothing, and that it goes on, is told.
+
+    Args:
+        delivering: Delivers from a log that this process writes.
+        held: Is closed at the end of the work: then delivery comes to an end, too.
     """
 
-    def __init__(
-        self,
-        log: Log,
-        delivering: Callable[[Log], AbstractContextManager[Tended]],
-        held: ExitStack,
-        tell: Callable[[str], None],
-    ) -> None:
-        """Begin to deliver, if that can be.
-
-        Args:
-            delivering: Delivers from a log that this process writes.
-            held: Is closed at the end of the work: then delivery comes to an end, too.
-        """
-        self._log, self._delivering, self._tell = log, delivering, tell
-        self._held = held
-        self._delivery: Tended | None = None
-        self._told = ""
-        self._next_s = self._looked_s = 0.0
-        self._silent: set[str] = set()  # sinks that somebody was told of
-        self.health: Sequence[DeliveryHealth] = ()
+    _log: Log
+    _delivering: Callable[[Log], AbstractContextManager[Tended]]
+    _held: ExitStack
+    _tell: Tell
+    _delivery: Tended | None = None
+    _told: str = ""
+    _next_s: float = 0.0
+    _looked_s: float = 0.0
+    _silent: set[str] = set()  # sinks that somebody was told of
+    health: Sequence[DeliveryHealth] = ()
 
     def attend(self, now_s: float) -> None:
         """Between two batches, no commit being under way. Raises: UsageError for a sink that cannot be as it is set."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 
 from shroff.errors import StateError, TransientError, UsageError
 from shroff.log.writer import Writer
+from shroff.runtime.progress import Tell
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.streams.source import Source
@@ -41,13 +42,7 @@ class Feeding:
     """
 
     def __init__(
-        self,
-        feed: SourceFeed,
-        log: Log,
-        writer: Writer,
-        work: WorkerCounts,
-        careful: PoisonSearch,
-        tell: Callable[[str], None],
+        self, feed: SourceFeed, log: Log, writer: Writer, work: WorkerCounts, careful: PoisonSearch, tell: Tell
     ) -> None:
         self._source, self._keeps_late = feed.source, feed.keeps_late
         writer.by = feed.source.name

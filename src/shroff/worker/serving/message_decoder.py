@@ -18,7 +18,7 @@ from shroff.log.columns.avro_columns import RecordForm, record_form
 from shroff.log.columns.lines import EventRun, LineOrigin, LiveForms
 from shroff.log.implausible_times import timely
 from shroff.project.definitions import Definitions
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.streams.source import PolledMessages
 
 WORDS_MAX = 200  # characters of an error's words that stand in a reason
@@ -47,7 +47,7 @@ class MessageDecoder:
         now_ms: Callable[[], int],
         *,
         is_live: bool,
-        tell: Callable[[str], None] = unheard,
+        tell: Tell = unheard,
     ) -> None:
         self._intake, self._definitions, self._now_ms, self._is_live = intake, definitions, now_ms, is_live
         self._readers: dict[_Kind, _LineReader] = {}

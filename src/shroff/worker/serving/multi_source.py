@@ -19,7 +19,7 @@ from shroff.json_types import TextMapping
 from shroff.log.columns.lines import sent_of
 from shroff.log.read_positions import known
 from shroff.log.writer import Answer
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.streams.log import Outbox
 from shroff.streams.merge import Run, take_together
 from shroff.streams.source import Health, PartLag, PolledMessages, Source, Trimming
@@ -52,7 +52,7 @@ class SeveralSources:
         self,
         sources: Mapping[str, Source],
         claims: Mapping[str, Claims] | None = None,
-        tell: Callable[[str], None] = unheard,
+        tell: Tell = unheard,
         note: Note | None = None,
     ) -> None:
         is_alone = len(sources) == 1

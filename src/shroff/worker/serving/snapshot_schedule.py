@@ -5,25 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from msgspec import Struct, field
+
 from shroff.errors import StorageError
 from shroff.json_types import TextDict
 from shroff.log.state.snapshots import EVERY
 from shroff.log.writer import SnapshotWriter, Writer
+from shroff.runtime.progress import Tell
 from shroff.streams.source import Trimming
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 
 AGAIN_S = 60.0  # after one that could not be written
 
 
-class SnapshotSchedule:
+class SnapshotSchedule(Struct, eq=False):
     """Snapshots of the active writer. A failed one is reported, and harms nothing else."""
 
-    def __init__(
-        self, writer: Writer, source: object, work: WorkerCounts, options: WorkerOptions, tell: Callable[[str], None]
-    ) -> None:
-        self._writer, self._source, self._work, self._options, self._tell = writer, source, work, options, tell
-        self._under_way: tuple[SnapshotWriter, TextDict] | None = None  # with how far the source was read then
-        self._begun_s, self._next_s = time.monotonic(), 0.0
+    _writer: Writer
+    _source: object
+    _work: WorkerCounts
+    _options: WorkerOptions
+    _tell: Tell
+    # With how far the source was read then.
+    _under_way: tuple[SnapshotWriter, TextDict] | None = None
+    _begun_s: float = field(default_factory=time.monotonic)
+    _next_s: float = 0.0
 
     def attend(self, now_s: float, drain: Callable[[], None], *, is_searching: bool) -> None:
         """Begin to save where that is due, and take note of what was saved.

@@ -14,6 +14,7 @@ from shroff.errors import ShroffError, TransientError
 from shroff.log.read_positions import known
 from shroff.log.unmatched_files import PassingOver
 from shroff.log.writer import Prepared, Writer
+from shroff.runtime.progress import Tell
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.streams.source import Source
@@ -46,7 +47,7 @@ class LeaderTerm(FrozenStruct):
     work: WorkerCounts
     careful: PoisonSearch
     options: WorkerOptions
-    tell: Callable[[str], None]
+    tell: Tell
 
 
 class SourceLoop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -12,6 +12,7 @@ from shroff.log.columns.lines import together
 from shroff.log.read_positions import known
 from shroff.log.writer import Prepared
 from shroff.runtime import traces
+from shroff.runtime.progress import Tell
 from shroff.runtime.traces import TracedEvent
 from shroff.streams.log import Log, Offset
 from shroff.streams.source import PolledMessages, Source
@@ -52,7 +53,7 @@ class SourceReading:
         tell: Told that the source is away.
     """
 
-    def __init__(self, source: Source, log: Log, work: WorkerCounts, tell: Callable[[str], None]) -> None:
+    def __init__(self, source: Source, log: Log, work: WorkerCounts, tell: Tell) -> None:
         self._source, self._work, self._tell = source, work, tell
         self._several = source if isinstance(source, SeveralSources) else None
         if self._several is not None:

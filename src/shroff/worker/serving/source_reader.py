@@ -13,7 +13,7 @@ from shroff.errors import ShroffError, StateError, TransientError, UsageError
 from shroff.events.intake import READ
 from shroff.json_types import TextDict, TextMapping
 from shroff.log.writer import DUPLICATE, LATE, REFUSED, UNTAKEN
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.runtime.values import replace
 from shroff.streams.log import Refused
 from shroff.streams.merge import Merge, MergingSource, Run
@@ -80,16 +80,16 @@ class ReadNews(Struct):
                 self.event_ms = max(time_ms, self.event_ms or time_ms)
 
 
-class EarlierPositions:
+class EarlierPositions(Struct, eq=False):
     """Where a source was read to when it had no name, or was the only one of its kind: `known`, by its parts.
 
     Args:
         claims: The topics (streams, subscriptions) of sources of its kind, each with the labels of those that name it.
     """
 
-    def __init__(self, label: str, claims: Mapping[str, Collection[str]]) -> None:
-        self._label, self._claims = label, claims
-        self.known: TextDict = {}
+    _label: str
+    _claims: Mapping[str, Collection[str]]
+    known: TextDict = {}
 
     def adopt(self, positions: TextMapping) -> None:
         """Have those that may be of this source."""
@@ -160,7 +160,7 @@ class NamedReader:
         label: str,
         source: Source,
         claims: Mapping[str, Collection[str]],
-        tell: Callable[[str], None] = unheard,
+        tell: Tell = unheard,
         *,
         is_alone: bool = False,
     ) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
 from threading import Event
 from typing import Protocol
@@ -20,7 +19,7 @@ from shroff.events.intake import Intake
 from shroff.log.unmatched_files import PassingOver
 from shroff.log.writer import Writer
 from shroff.runtime.process_wide import calm_collector
-from shroff.runtime.progress import unheard
+from shroff.runtime.progress import Tell, unheard
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
@@ -85,12 +84,7 @@ class Leader(ABC):
     command: str  # that starts one, for messages
 
     def __init__(
-        self,
-        place: Workplace,
-        options: WorkerOptions | None = None,
-        *,
-        stop: Event | None = None,
-        tell: Callable[[str], None] = unheard,
+        self, place: Workplace, options: WorkerOptions | None = None, *, stop: Event | None = None, tell: Tell = unheard
     ) -> None:
         self._place, self._options = place, options or WorkerOptions()
         self._tell = tell
@@ -217,7 +211,7 @@ class Worker(Leader):
         *,
         is_live: bool = True,
         stop: Event | None = None,
-        tell: Callable[[str], None] = unheard,
+        tell: Tell = unheard,
     ) -> None:
         super().__init__(place, options, stop=stop, tell=tell)
         self._source, self._is_live = source, is_live
