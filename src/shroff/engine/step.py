@@ -46,7 +46,7 @@ from shroff.runtime.values import replace
 from shroff.streams.log import Remark
 from shroff.streams.log_columns import DecisionColumns
 
-__all__ = ["Effects", "Engine", "SequencedBatch", "SequencedEvent", "is_rolled_out"]
+__all__ = ["Effects", "Engine", "SequencedBatch", "SequencedEvent", "TextPool", "is_rolled_out"]
 
 
 class Engine:

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar, overload
 import numpy as np
 
 from shroff.arrays import Array, Ints
-from shroff.engine.fragments import TextPool
+from shroff.engine.step import TextPool
 from shroff.events.avro.wire import FRAME_BYTES
 from shroff.events.conversion import Conversion
 from shroff.events.definitions import Events, EventType
