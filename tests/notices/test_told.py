@@ -357,7 +357,7 @@ def test_what_failed_before_anything_was_sent_is_no_doubt(tmp_path, monkeypatch)
         raise KeyError("a mistake of the program")
 
     with monkeypatch.context() as patched:
-        patched.setattr(MailSender, "_written", broken)
+        patched.setattr(MailSender, "_mail", broken)
         for _ in range(3):
             bank.tell(later_ms=HOUR_MS // 2)
             assert [(letter.state, letter.doubts) for letter in bank.letters()] == [(OPEN, 0)]

@@ -45,11 +45,8 @@ class CaseNotifications:
 
     def __call__(self, change: Change, *, case: int, seq: int, at_ms: int, event: str, why: str) -> None:
         """A case opened, or opened again, over an event at a place of the log: `at_ms` is when that became news."""
-        dues = list(self._dues(case, seq, at_ms, event, why))
-        if dues:
-            beside = self.store.beside(change)
-            for due in dues:
-                beside.add_due(due)
+        if dues := self._dues(case, seq, at_ms, event, why):
+            self.store.beside(change).add_dues(dues)
 
     def _dues(self, case: int, seq: int, at_ms: int, event: str, why: str) -> list[Due]:
         now_ms = self.now_ms()

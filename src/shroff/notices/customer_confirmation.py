@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ from shroff.notices.triggers import answered
 from shroff.people.audit import Act
 from shroff.project.definitions import Definitions
 from shroff.runtime.values import FrozenStruct, replace
-from shroff.streams.log import Log, LogReader
+from shroff.streams.log import LogReader
 
 if TYPE_CHECKING:
     from shroff.notices.sql import NoticeStore
@@ -116,29 +116,22 @@ class CustomerConfirmation:
             return self._services, self._store
 
     def _effect(self, services: NoticeServices, question: Question) -> Effect:
-        log = services.open_log()
-        try:
+        with closing(services.open_log()) as log:
             definitions = services.in_force(log)  # a policy may have changed since this was opened
             facts = Facts(definitions)
             told = facts.told(log, question.event)
             is_yes = question.answer == "yes"
             is_released = is_yes and told is not None and is_released_by_yes(log, definitions, facts, told)
-        finally:
-            log.close()
-        now_ms = question.answered_ms
         kind, body = self._request(label_of(question))
-        return Effect(is_released, kind, body, answered(services.notices, question, now_ms))
+        return Effect(is_released, kind, body, answered(services.notices, question, question.answered_ms))
 
     def _shown(self, services: NoticeServices, found: LinkedQuestion, language: str, *, is_new: bool = False) -> Page:
         if found.state is State.FORGED:
             return Page("forged", self._common(services, language or LANGUAGES[0]))
         question = found.question
-        log: Log = services.open_log()
-        try:
-            letters = services.letters
+        letters = services.letters
+        with closing(services.open_log()) as log:
             told = letters.facts.told(log, question.event)
-        finally:
-            log.close()
         notice = services.notices.get(question.notice)
         values = self._common(services, language or _language(letters, question, told, services))
         zone = letters.facts.zone(notice, told) if notice is not None else "UTC"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from shroff.errors import Problem, nearest
-from shroff.json_types import JsonMapping, TextMapping
+from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.language import loader
 from shroff.language.expression import Node as Expression
 from shroff.language.expression import ThisField
@@ -35,6 +35,8 @@ _WORD = re.compile(r"\d+|[a-z_][\w.]*\w")
 DONE = ("sent", "refused")  # what becomes of a message of another notice
 OF_EVENTS = frozenset({"flag", "decision", "answer", "case", *DONE})  # what these tell of is an event
 RECEIPT = "receipt"  # the text of a mail to whom the event names, where nothing is asked
+_AS_WRITTEN = frozenset({"on", "channel", "url", "secret", "format", "folder", "file", "texts"})  # keys of these texts
+_DURATIONS = frozenset({"within", "lasts", "digest"})
 
 
 class FromEvent(FrozenStruct):
@@ -72,8 +74,8 @@ class Notice:
     """One notice. `zone` and `language` are texts, or what an event says; durations are in milliseconds."""
 
     name: str
-    on: str
-    channel: Literal["mail", "webhook", "lake"]
+    on: str = "flag"
+    channel: Literal["mail", "webhook", "lake"] = "mail"
     event: str = ""
     outcomes: frozenset[str] = frozenset()
     of: frozenset[str] = frozenset()
@@ -231,28 +233,20 @@ class _NoticeLoader:
             (name, kind.load(tree, self._definitions, self._problems)) for name, kind in added_reports().items()
         )
         added, report = next((pair for pair in contents if pair[1] is not None), ("", None))
+        given: JsonObject = {name: plain[name] for name in _AS_WRITTEN & plain.keys()}
+        given |= {f"{name}_ms": parse_duration(plain[name]) for name in _DURATIONS & plain.keys()}
         return Notice(
             self._name,
-            plain.get("on", "flag"),
-            plain.get("channel", "mail"),
-            self._event,
-            frozenset(plain.get("outcomes", ())),
-            frozenset(plain.get("of", ())),
-            frozenset(plain.get("answers", ("upheld", "overturned") if "reasons" in plain else ("yes", "no"))),
-            self._expression(tree.get("when"), "when", is_condition=True),
-            parse_duration(plain.get("within", "1d")),
-            self._to(tree.get("to"), plain.get("to")),
-            plain.get("url", ""),
-            plain.get("secret", ""),
-            plain.get("format", ""),
-            plain.get("folder", ""),
-            plain.get("file", ALONE),
-            self._expressions(tree.get("document"), "document"),
-            self._expressions(tree.get("show"), "show") or self._amount(),
+            event=self._event,
+            outcomes=frozenset(plain.get("outcomes", ())),
+            of=frozenset(plain.get("of", ())),
+            answers=frozenset(plain.get("answers", ("upheld", "overturned") if "reasons" in plain else ("yes", "no"))),
+            when=self._expression(tree.get("when"), "when", is_condition=True),
+            to=self._to(tree.get("to"), plain.get("to")),
+            document=self._expressions(tree.get("document"), "document"),
+            show=self._expressions(tree.get("show"), "show") or self._amount(),
             reasons=self._reasons(tree.get("reasons"), plain.get("reasons", {})),
             asks=plain.get("ask") == "true",
-            lasts_ms=parse_duration(plain.get("lasts", "1d")),
-            digest_ms=parse_duration(plain["digest"]) if "digest" in plain else 0,
             limit=None if limit is None else Limit(int(float(limit["count"])), parse_duration(limit["per"])),
             quiet=None if quiet is None else self._quiet(tree.get("quiet"), quiet),
             added=added,
@@ -261,11 +255,11 @@ class _NoticeLoader:
             at_minute=_minute(plain.get("at", "07:00")),
             zone=zone,
             language=self._said(tree, plain, "language", "en"),
-            texts=plain.get("texts", ""),
             times_usual=int(float(plain.get("times_usual", "5"))),
             least=int(float(plain.get("least", "5" if plain.get("on") == "traffic" else "20"))),
             is_verbose=plain.get("verbose") == "true",
             place=tree,
+            **given,
         )
 
     # ---- what refers to the event

@@ -11,7 +11,6 @@ from shroff.events.event import Event, canonical_value
 from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.json_types import JsonMapping, TextDict, TextMapping
 from shroff.language.expression import Node, ThisField
-from shroff.language.types import Type
 from shroff.language.values import Value, is_zone, rescale_half_even, show
 from shroff.log.history import Records
 from shroff.notices.definitions import FromEvent, Notice
@@ -176,10 +175,10 @@ class Facts:
 
     def document(self, notice: Notice, told: NoticeEvent) -> TextDict:
         """What `document` names, each as JSON of a decision would have it."""
-        return {name: self._json(self.value(node, told), node.type) for name, node in notice.document.items()}
-
-    def _json(self, value: Value, type_: Type) -> str:
-        return canonical_value(value, type_, self.definitions.settings.money_places)
+        places = self.definitions.settings.money_places
+        return {
+            name: canonical_value(self.value(node, told), node.type, places) for name, node in notice.document.items()
+        }
 
     def paid_minor(self, told: NoticeEvent) -> int | None:
         """The event's amount, in the smallest units of money, else what a missed fraud costs by the policy; None

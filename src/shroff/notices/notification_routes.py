@@ -165,7 +165,7 @@ class _NoticeLetters:
 
     def _letter(self, group: Sequence[_Addressed]) -> int:
         notice, now_ms, first = self._notice, self._now_ms, group[0]
-        keys = _keys(group)
+        keys = [addressed.due.key for addressed in group]
         rule = "" if notice.digest_ms else first.due.rule  # a limit is that of a digest, whatever rules it tells of
         is_mail = notice.channel == "mail"
         who = who_of(self._services.key, first.addresses) if is_mail else NO_ONE
@@ -173,48 +173,43 @@ class _NoticeLetters:
         due_ms = min(first.due.due_ms, now_ms)  # so of letters that are made at once the earlier leaves first
         # An id of a letter; those of one process are in the order in which letters were made, and leave in it
         letter = OutgoingMessage(
-            f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{_random(3)}",
+            f"{now_ms:012x}{next(_made) & 0xFFFFFF:06x}{secrets.token_hex(3)}",
             notice.name,
             rule,
             who,
             now_ms,
             due_ms,
-            _listed(keys),
+            to_json(keys).decode(),
             shown=shown,
         )
         if is_mail and not first.addresses:
-            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=first.why_nobody), keys)
-            return 0
+            return self._drop(letter, keys, first.why_nobody)
         if notice.asks and self._is_asked(first.due.event):
-            words = f"{first.due.event}: the customer was asked about it already"
-            self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=words), keys)
-            return 0
+            return self._drop(letter, keys, f"{first.due.event}: the customer was asked about it already")
         free_ms = self._free_ms(rule, who)
+        if free_ms > now_ms and notice.asks:
+            words = f"{first.due.event}: the limit of this notice was reached, so nobody was asked"
+            return self._drop(letter, keys, words)
         if free_ms > now_ms:
-            if notice.asks:
-                words = f"{first.due.event}: the limit of this notice was reached, so nobody was asked"
-                self._put(replace(letter, state=DROPPED, done_ms=now_ms, reason=words), keys)
-            else:
-                self._change.hold(keys, free_ms)
+            self._change.hold(keys, free_ms)
             return 0
-        self._put(letter, keys)
+        self._made.append((letter, keys))
         if notice.asks and first.told is not None:
-            ends_ms = now_ms + notice.lasts_ms
-            receipt = first.told.receipt
-            question = Question(
-                _random(ID_BYTES), letter.id, notice.name, first.told.name, receipt, who, now_ms, ends_ms
-            )
+            id_, ends_ms, told = secrets.token_hex(ID_BYTES), now_ms + notice.lasts_ms, first.told
+            question = Question(id_, letter.id, notice.name, told.name, told.receipt, who, now_ms, ends_ms)
             self._change.put_question(question)
         return 1
+
+    def _drop(self, letter: OutgoingMessage, keys: Sequence[str], reason: str) -> int:
+        """Keep a letter that nobody gets, with why; gives 0, as many as leave."""
+        self._made.append((replace(letter, state=DROPPED, done_ms=self._now_ms, reason=reason), keys))
+        return 0
 
     def _is_asked(self, event: str) -> bool:
         """Whether a link about an event is with a customer, or on its way: a second one would be a second answer."""
         self._store()
         letters = (self._change.letter(question.letter) for question in self._change.questions_about([event]))
         return any(letter is None or letter.state not in (DROPPED, REFUSED) for letter in letters)
-
-    def _put(self, letter: OutgoingMessage, keys: Sequence[str]) -> None:
-        self._made.append((letter, keys))
 
     def _store(self) -> None:
         """Keep the letters that were made, before anybody asks for them."""
@@ -248,18 +243,6 @@ def quiet_end_ms(quiet: Quiet, now_ms: int) -> int | None:
     return found if found > now_ms else round(end.replace(fold=1).timestamp() * 1_000)  # a clock set back has it twice
 
 
-def _keys(found: Iterable[_Addressed]) -> list[str]:
-    return [addressed.due.key for addressed in found]
-
-
-def _listed(keys: Sequence[str]) -> str:
-    return to_json(keys).decode()
-
-
 def keys_of(letter: OutgoingMessage) -> list[str]:
     """The keys of what a letter tells."""
     return from_json(letter.dues, type=list[str])
-
-
-def _random(count: int) -> str:
-    return secrets.token_hex(count)

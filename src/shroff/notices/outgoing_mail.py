@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
+from operator import call
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -135,13 +136,9 @@ class MailSender:
             ready = [self._ready(letter, notices.get(letter.notice)) for letter in claimed]
         self._hand_over([message for message in ready if message.outcome is None])
         self._put_back([self._came_of(message) for message in ready])
-        mistakes = [
-            message.outcome
-            for message in ready
-            if isinstance(message.outcome, Exception) and not _is_told(message.outcome)
-        ]
-        if mistakes:
-            raise mistakes[0]
+        for message in ready:
+            if isinstance(message.outcome, Exception) and not _is_told(message.outcome):
+                raise message.outcome
         return sum(isinstance(message.outcome, str) for message in ready)
 
     def close(self) -> None:
@@ -168,7 +165,7 @@ class MailSender:
             lane = int.from_bytes(message.letter.who[:4], "big") % LANES if is_wide and message.way == MAIL else 0
             lanes.setdefault((message.way, lane), []).append(message)
         runs = [partial(self._run_lane, *key, letters) for key, letters in lanes.items()]
-        for _ in map(_called, runs) if len(runs) == 1 else self._threads.map(_called, runs):
+        for _ in map(call, runs) if len(runs) == 1 else self._threads.map(call, runs):
             pass
 
     def _run_lane(self, way: str, lane: int, letters: Sequence[_Ready]) -> None:
@@ -305,7 +302,12 @@ class MailSender:
         addresses = addresses_of(self._services, self._letters.facts, notice, told, dues[0])
         if not addresses:
             raise LetterGoneError("no recipient is named; an address may have been erased")
-        written = self._written(notice, letter, dues, told, addresses)
+        if notice.asks:
+            written = self._question(notice, letter, told, who_of(self._services.key, addresses))
+        elif dues[0].kind == "report":
+            written = self._letters.report(notice, report_values(self._services, notice, dues[0], self._log))
+        else:
+            written = self._letters.notice(notice, dues, self._log)
         mail = mail_of(
             written,
             id=letter.id,
@@ -315,21 +317,6 @@ class MailSender:
             may_part=self._services.now_ms() - letter.made_ms > PARTS_MS,
         )
         return mail, written.trouble
-
-    def _written(
-        self,
-        notice: Notice,
-        letter: OutgoingMessage,
-        dues: list[Due],
-        told: NoticeEvent | None,
-        addresses: Sequence[str],
-    ) -> RenderedText:
-        if notice.asks:
-            return self._question(notice, letter, told, who_of(self._services.key, addresses))
-        if dues[0].kind == "report":
-            values = report_values(self._services, notice, dues[0], self._log)
-            return self._letters.report(notice, values)
-        return self._letters.notice(notice, dues, self._log)
 
     def _question(self, notice: Notice, letter: OutgoingMessage, told: NoticeEvent | None, who: bytes) -> RenderedText:
         """The question with its link. Where its address is another one by now, a link that left before is forged."""
@@ -417,10 +404,6 @@ def _put(services: NoticeServices, notice: Notice, id_: str, body: bytes, _nobod
 
 def _nobody() -> None:
     """Nobody takes what is put into the lake, or was not written."""
-
-
-def _called(run: Callable[[], None]) -> None:
-    run()
 
 
 def _way(notice: Notice) -> str:

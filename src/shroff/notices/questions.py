@@ -138,8 +138,7 @@ def answer(
         after = {"answer": said, "released": does.is_released}
         change.people.audit(Act(CUSTOMER, "confirmation.answer", answered.event, None, after), now_ms)
         change.people.ask(does.kind, does.body, now_ms)
-        for due in does.dues:
-            change.add_due(due)
+        change.add_dues(does.dues)
     return LinkedQuestion(State.OPEN, answered)
 
 

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, func, insert, or_, select, update
 
 from shroff.json_types import JsonMapping
 from shroff.notices.store import (
@@ -118,8 +118,7 @@ class NoticeLook(StoredValues):
     def count_waiting(self) -> int:
         """How much waits to become letters."""
         table = self._dues
-        asked = select(func.count()).select_from(table).where(table.c.letter == WAITING)
-        return int(self._connection.execute(asked).scalar() or 0)
+        return self._number(select(func.count()).select_from(table).where(table.c.letter == WAITING))
 
     def count_letters(self, states: Collection[str]) -> dict[str, int]:
         """How many letters are in these states, by state; those that no letter is in are left out."""
@@ -204,7 +203,7 @@ class NoticeLook(StoredValues):
         by_answer = select(table.c.answer, func.count()).where(asked).group_by(table.c.answer)
         counts = {str(answer): int(count) for answer, count in self._connection.execute(by_answer)}
         over = select(func.count()).select_from(table).where(asked, table.c.answer == "", table.c.ends_ms <= now_ms)
-        ended = int(self._connection.execute(over).scalar() or 0)
+        ended = self._number(over)
         return QuestionCounts(counts.get("yes", 0), counts.get("no", 0), ended, counts.get("", 0) - ended)
 
     def appeals(self) -> list[Question]:
@@ -215,12 +214,14 @@ class NoticeLook(StoredValues):
     def last_made_ms(self, notice: str) -> int:
         """When the newest letter of a notice was made; 0 where there is none."""
         table = self._letters
-        asked = select(func.max(table.c.made_ms)).where(table.c.notice == notice)
-        return int(self._connection.execute(asked).scalar() or 0)
+        return self._number(select(func.max(table.c.made_ms)).where(table.c.notice == notice))
 
     def questions_about(self, events: Collection[str]) -> list[Question]:
         """The questions about any of these events, oldest first."""
         return sorted(self._at(Question, events, "event"), key=lambda question: (question.made_ms, question.id))
+
+    def _number(self, asked: Select[Any]) -> int:
+        return int(self._connection.execute(asked).scalar() or 0)
 
 
 class NoticeChange(NoticeLook):

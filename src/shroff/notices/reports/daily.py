@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 
+from shroff.events.definitions import Settings
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_start_ms, parse_money
 from shroff.notices.added_reports import added_reports
@@ -56,11 +57,11 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
         settings = services.definitions.settings
         return added_reports()[notice.added].values(counted, settings, language, str(notice.zone), start_ms)
     day, found = day_of(notice, due), figures_of(services, notice, due, log)
-    words = WORDS[language]
-    project, shown = plain(services.definitions.settings.name), day_text(day.start_ms, day.zone.key, language)
+    words, texts = WORDS[language], _Texts(services.definitions.settings, found, day.zone.key, language)
+    project, shown = plain(services.definitions.settings.name), texts.day(day.start_ms)
     title = words["report"].format(day=shown)
     if notice.days > 1:
-        shown = words["from_to"].format(first=shown, last=day_text(day.end_ms - 1, day.zone.key, language))
+        shown = words["from_to"].format(first=shown, last=texts.day(day.end_ms - 1))
         title = words["report_week"].format(days=shown)
     return {
         "words": words,
@@ -69,113 +70,118 @@ def report_values(services: NoticeServices, notice: Notice, due: Due, log: LogRe
         "title": title,
         "project": project,
         "zone": day.zone.key,
-        "outcomes": _outcomes(services, found, language),
+        "outcomes": texts.outcomes(),
         "is_quiet": not any(found.counts.values()),
-        "findings": _findings(services, found, language),
-        "waiting": _waiting(services, found, due.at_ms, day.zone.key, language),
-        "maturity": _maturity(found, language),
-        "change": _change(found, language),
-        "estimates": _estimates(services, found, day.zone.key, language),
-        "hours": _hours(found, language),
+        "findings": texts.findings(),
+        "waiting": texts.waiting(due.at_ms),
+        "maturity": texts.maturity(),
+        "change": texts.change(),
+        "estimates": texts.estimates(),
+        "hours": texts.hours(),
     }
 
 
-def _outcomes(services: NoticeServices, found: Figures, language: str) -> list[TextDict]:
-    settings, words = services.definitions.settings, WORDS[language]
+class _Texts:
+    """The figures of a report in the words of a language."""
 
-    def row(name: str, count: int, units: int) -> TextDict:
-        money = money_text(units, settings.money_places, settings.currency, language)
-        return {"name": name, "count": count_text(count, language), "money": money}
+    def __init__(self, settings: Settings, found: Figures, zone: str, language: str) -> None:
+        self._places, self._currency = settings.money_places, settings.currency
+        self._found, self._zone, self._language, self._words = found, zone, language, WORDS[language]
 
-    rows = [row(words[outcome], found.counts.get(outcome, 0), found.money.get(outcome, 0)) for outcome in OUTCOMES]
-    return [*rows, row(words["together"], sum(found.counts.values()), sum(found.money.values()))]
+    def day(self, at_ms: int) -> str:
+        return day_text(at_ms, self._zone, self._language)
 
+    def _count(self, number: int) -> str:
+        return count_text(number, self._language)
 
-def _findings(services: NoticeServices, found: Figures, language: str) -> list[tuple[str, str, str]]:
-    """What became known: names, numbers, and the money where events have amounts."""
-    words, settings, money = WORDS[language], services.definitions.settings, found.found_money
+    def _money(self, units: int | None) -> str:
+        """An amount; nothing where there is none."""
+        return "" if units is None else money_text(units, self._places, self._currency, self._language)
 
-    def row(name: str, count: int, units: int | None = None) -> tuple[str, str, str]:
-        said = "" if units is None else money_text(units, settings.money_places, settings.currency, language)
-        return words[name], count_text(count, language), said
+    def outcomes(self) -> list[TextDict]:
+        counts, money = self._found.counts, self._found.money
+        rows = [(outcome, counts.get(outcome, 0), money.get(outcome, 0)) for outcome in OUTCOMES]
+        rows.append(("together", sum(counts.values()), sum(money.values())))
+        return [
+            {"name": self._words[name], "count": self._count(count), "money": self._money(units)}
+            for name, count, units in rows
+        ]
 
-    return [
-        row("caught", found.caught, None if money is None else money.caught),
-        row("missed", found.missed, None if money is None else money.missed),
-        row("false_alarms", found.false_alarms, None if money is None else money.false_alarms),
-        row("answers_yes", found.yes),
-        row("answers_no", found.no),
-    ]
+    def findings(self) -> list[tuple[str, str, str]]:
+        """What became known: names, numbers, and the money where events have amounts."""
+        found, money = self._found, self._found.found_money
+        rows = [
+            ("caught", found.caught, None if money is None else money.caught),
+            ("missed", found.missed, None if money is None else money.missed),
+            ("false_alarms", found.false_alarms, None if money is None else money.false_alarms),
+            ("answers_yes", found.yes, None),
+            ("answers_no", found.no, None),
+        ]
+        return [(self._words[name], self._count(count), self._money(units)) for name, count, units in rows]
 
+    def waiting(self, at_ms: int) -> list[tuple[str, str]]:
+        """The open cases when the report was due: how many, their money, and the earliest deadline."""
+        words, found = self._words, self._found
+        rows = [(words["open_cases"], self._count(found.open))]
+        if found.stake is not None:
+            rows.append((words["at_stake"], self._money(found.stake)))
+        if found.left_ms is not None:
+            rows += [(words["late_cases"], self._count(found.late)), self._deadline(found.left_ms, at_ms)]
+        if found.escalated:
+            rows.append((words["escalated_cases"], self._count(found.escalated)))
+        return rows
 
-def _waiting(services: NoticeServices, found: Figures, at_ms: int, zone: str, language: str) -> list[tuple[str, str]]:
-    """The open cases when the report was due: how many, their money, and the earliest deadline."""
-    words, settings = WORDS[language], services.definitions.settings
-    rows = [(words["open_cases"], count_text(found.open, language))]
-    if found.stake is not None:
-        money = money_text(found.stake, settings.money_places, settings.currency, language)
-        rows.append((words["at_stake"], money))
-    if found.left_ms is not None:
-        rows.append((words["late_cases"], count_text(found.late, language)))
-        rows.append(_deadline(found.left_ms, at_ms, zone, language))
-    if found.escalated:
-        rows.append((words["escalated_cases"], count_text(found.escalated, language)))
-    return rows
+    def _deadline(self, left_ms: int, at_ms: int) -> tuple[str, str]:
+        """How long the next case may wait, or for how long it is overdue: since which day, where that is days ago."""
+        words, lasting = self._words, lasting_text(abs(left_ms), self._language)
+        if left_ms >= 0:
+            return words["time_left"], lasting
+        if left_ms > -OVERDUE_MS:
+            return words["overdue"], words["overdue_by"].format(lasting=lasting)
+        day = day_at(at_ms + left_ms, self._zone)
+        return words["overdue"], words["overdue_since"].format(day=f"{day:%Y-%m-%d}")
 
+    def maturity(self) -> str:
+        """How many frauds are known by some ages, in a sentence; nothing where too few are."""
+        words, known = self._words, sorted(self._found.known.items())
+        told = [
+            words["maturity_at_one" if days == 1 else "maturity_at"].format(
+                share=share_text(share, self._language), days=days
+            )
+            for days, share in known
+        ]
+        return words["maturity"].format(shares=", ".join(told)) if told else ""
 
-def _deadline(left_ms: int, at_ms: int, zone: str, language: str) -> tuple[str, str]:
-    """How long the next case may wait, or for how long it is overdue: since which day, where that is days ago."""
-    words, lasting = WORDS[language], lasting_text(abs(left_ms), language)
-    if left_ms >= 0:
-        return words["time_left"], lasting
-    if left_ms > -OVERDUE_MS:
-        return words["overdue"], words["overdue_by"].format(lasting=lasting)
-    day = day_at(at_ms + left_ms, zone)
-    return words["overdue"], words["overdue_since"].format(day=f"{day:%Y-%m-%d}")
+    def change(self) -> str:
+        """How figures changed since the days before, in a sentence; nothing where these are not all there."""
+        told = [
+            f"{self._words[name]} {'+' * (share > 0)}{share_text(share, self._language)}"
+            for name, share in self._found.change.items()
+        ]
+        return self._words["compared"].format(changes="; ".join(told)) if told else ""
 
+    def estimates(self) -> list[tuple[str, str]]:
+        """Weeks whose labels still come, and what their fraud will come to."""
+        words, places = self._words, self._places
+        return [
+            (
+                words["week_from"].format(day=self.day(day_start_ms(date.fromisoformat(start), self._zone))),
+                words["from_to"].format(
+                    first=self._money(parse_money(low, places)), last=self._money(parse_money(high, places))
+                ),
+            )
+            for start, low, high in self._found.estimates
+        ]
 
-def _maturity(found: Figures, language: str) -> str:
-    """How many frauds are known by some ages, in a sentence; nothing where too few are."""
-    words = WORDS[language]
-    told = [
-        words["maturity_at_one" if days == 1 else "maturity_at"].format(share=share_text(share, language), days=days)
-        for days, share in sorted(found.known.items())
-    ]
-    return words["maturity"].format(shares=", ".join(told)) if told else ""
-
-
-def _change(found: Figures, language: str) -> str:
-    """How figures changed since the days before, in a sentence; nothing where these are not all there."""
-    words = WORDS[language]
-    told = [f"{words[name]} {'+' * (share > 0)}{share_text(share, language)}" for name, share in found.change.items()]
-    return words["compared"].format(changes="; ".join(told)) if told else ""
-
-
-def _estimates(services: NoticeServices, found: Figures, zone: str, language: str) -> list[tuple[str, str]]:
-    """Weeks whose labels still come, and what their fraud will come to."""
-    words, settings = WORDS[language], services.definitions.settings
-
-    def money(text: str) -> str:
-        places = settings.money_places
-        return money_text(parse_money(text, places), places, settings.currency, language)
-
-    return [
-        (
-            words["week_from"].format(day=day_text(day_start_ms(date.fromisoformat(start), zone), zone, language)),
-            words["from_to"].format(first=money(low), last=money(high)),
-        )
-        for start, low, high in found.estimates
-    ]
-
-
-def _hours(found: Figures, language: str) -> Sequence[JsonMapping]:
-    most = max(found.hours.values(), default=0) or 1
-    return [
-        {
-            "hour": hour,
-            "count": count_text(found.hours.get(hour, 0), language),
-            "percent": round(100 * found.hours.get(hour, 0) / most),
-            "marks": "#" * round(MARKS * found.hours.get(hour, 0) / most),
-        }
-        for hour in range(24)
-    ]
+    def hours(self) -> Sequence[JsonMapping]:
+        counts = [self._found.hours.get(hour, 0) for hour in range(24)]
+        most = max(counts) or 1
+        return [
+            {
+                "hour": hour,
+                "count": self._count(count),
+                "percent": round(100 * count / most),
+                "marks": "#" * round(MARKS * count / most),
+            }
+            for hour, count in enumerate(counts)
+        ]

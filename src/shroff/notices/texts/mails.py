@@ -48,14 +48,14 @@ def mail_of(
         "X-Auto-Response-Suppress": "All",
         "MIME-Version": "1.0",
     }
-    found = b"".join(_head(name, value) for name, value in heads.items())
-    if not written.html:
-        return Mail(id, own.addr_spec, tuple(recipients), found + _part("plain", written.text), may_part)
-    boundary = f"=_{sha256(id.encode()).hexdigest()[:32]}"
-    between = f"--{boundary}\r\n".encode()
-    parts = b"".join(between + part + b"\r\n" for part in (_part("plain", written.text), _part("html", written.html)))
-    kind = f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'.encode()
-    return Mail(id, own.addr_spec, tuple(recipients), found + kind + parts + f"--{boundary}--\r\n".encode(), may_part)
+    found, body = b"".join(_head(name, value) for name, value in heads.items()), _part("plain", written.text)
+    if written.html:
+        boundary = f"=_{sha256(id.encode()).hexdigest()[:32]}"
+        between = f"--{boundary}\r\n".encode()
+        kind = f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'.encode()
+        parts = [between + part + b"\r\n" for part in (body, _part("html", written.html))]
+        body = b"".join([kind, *parts, f"--{boundary}--\r\n".encode()])
+    return Mail(id, own.addr_spec, tuple(recipients), found + body, may_part)
 
 
 def _head(name: str, value: object) -> bytes:

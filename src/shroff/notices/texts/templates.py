@@ -86,11 +86,8 @@ class NoticeTemplates:
         head = _SUBJECT.match(text)
         if head is None:
             raise TextError(f"{FOLDER}{plain}" if plain in self._own else plain, NO_SUBJECT, 1)
-        html = ""
         beside = self._beside(name, plain, language)
-        if beside:
-            html = self._text(beside, values)
-        return RenderedText(head[1].strip(), text[head.end() :], html)
+        return RenderedText(head[1].strip(), text[head.end() :], self._text(beside, values) if beside else "")
 
     def _beside(self, name: str, plain: str, language: str) -> str:
         """The HTML beside a plain text; empty where there is none."""
@@ -113,11 +110,8 @@ class NoticeTemplates:
         """Names that a template of the project reads and does not set itself, each with its first line."""
         tree = self._parsed(name, self._own[name])
         return [
-            (
-                find_undeclared_variable,
-                min(part.lineno for part in tree.find_all(nodes.Name) if part.name == find_undeclared_variable),
-            )
-            for find_undeclared_variable in sorted(meta.find_undeclared_variables(tree))
+            (read, min(part.lineno for part in tree.find_all(nodes.Name) if part.name == read))
+            for read in sorted(meta.find_undeclared_variables(tree))
         ]
 
     def _parsed(self, name: str, text: str) -> nodes.Template:
@@ -162,9 +156,7 @@ class NoticeTemplates:
             return _limited(self._environment.get_template(name), shown, values)
         except TemplateSyntaxError as error:
             raise TextError(shown, error.message or "it cannot be read", error.lineno) from None
-        except TemplateError as error:
-            raise TextError(shown, f"{type(error).__name__}: {error}") from None
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise TextError(shown, f"{type(error).__name__}: {error}") from None
 
 
@@ -188,9 +180,7 @@ class _TemplateLoader(BaseLoader):
         text = self._own.get(template)
         if text is not None:
             check_own(environment, template, text)
-        if text is None:
-            text = _shipped(template)
-        if text is None:
+        elif (text := _shipped(template)) is None:
             raise TemplateNotFound(template)
         return text, None, lambda: True
 

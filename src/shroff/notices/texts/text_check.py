@@ -37,6 +37,8 @@ _ITEMS = {
     "`show`, and `named` with `event`, `rule`, `entity`, `key`, `reason` and `outcome`.",
     "more": "Number of messages beyond `items`.",
 }
+_PROJECT = {"project": "The project's name.", "notice": "The notice's name."}
+_REPORT = _ALL | _PROJECT | {"subject": _ITEMS["subject"]}
 NAMES_OF: Final[Mapping[str, TextMapping]] = MappingProxyType(
     {
         "question": _ALL
@@ -50,16 +52,10 @@ NAMES_OF: Final[Mapping[str, TextMapping]] = MappingProxyType(
         RECEIPT: _ALL | _EVENT | _ITEMS,
         "notice": _ALL
         | _ITEMS
+        | {"show": "The values of the notice's `show` for the first of `items`. Each also has its own name."}
+        | _PROJECT,
+        "report": _REPORT
         | {
-            "show": "The values of the notice's `show` for the first of `items`. Each also has its own name.",
-            "project": "The project's name.",
-            "notice": "The notice's name.",
-        },
-        "report": _ALL
-        | {
-            "subject": _ITEMS["subject"],
-            "project": "The project's name.",
-            "notice": "The notice's name.",
             "outcomes": "Rows of the decisions: each has `name`, `count` and `money`.",
             "findings": "Name, number and money (empty without amounts) of what became known on that day.",
             "waiting": "Labels and values: the current backlog for people.",
@@ -69,16 +65,7 @@ NAMES_OF: Final[Mapping[str, TextMapping]] = MappingProxyType(
             "hours": "24 rows: each has `hour`, `count`, `percent` and `marks`.",
             "is_quiet": "Whether there were no decisions on that day.",
         },
-        **{
-            name: _ALL
-            | {
-                "subject": _ITEMS["subject"],
-                "project": "The project's name.",
-                "notice": "The notice's name.",
-                **report.names,
-            }
-            for name, report in added_reports().items()
-        },
+        **{name: {**_REPORT, **report.names} for name, report in added_reports().items()},
     }
 )
 EVERY = frozenset(name for names in NAMES_OF.values() for name in names)  # for a text that no notice uses yet
