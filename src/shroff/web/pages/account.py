@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 
 ME = "/me"
 DISPLAY = f"{ME}/display"
-SAID = {
-    "changed": "Password changed. All your other sessions are ended.",
-    "saved": "Time zone and theme saved.",
-    "ended": "Sessions ended.",
-}
-THEMES = {"": "same as the system", "light": "light", "dark": "dark"}
 START = {Role.ADMIN: "/checks", Role.ANALYST: "/queue", Role.AUTHOR: "/rules", Role.VIEWER: "/results"}
 PASSWORDS = ("password", "new", "again")
 
@@ -86,11 +80,9 @@ async def me(
         "signed_in": signed_in,
         "passkeys": passkeys.of(signed_in.user) if passkeys.has_library() else None,
         "mistake": mistake,
-        "said": "" if mistake else SAID.get(request.query_params.get("said", ""), ""),
         "zone": signed_in.user.zone if zone is None else zone,
         "zones": users.zones(),
         "theme": signed_in.user.theme,
-        "themes": THEMES,
     }
     return await page(service, request, "me.html", status if mistake else 200, **shown)
 

@@ -124,7 +124,6 @@ async def show(service: Service, request: Request) -> Response:
         in_table=IN_TABLE,
         lists=await service.in_thread(lists.standings, project, name, key),
         lasts=lists.LASTS,
-        said=lists.said_of(request),
         undone=lists.undone_by(request),
     )
 

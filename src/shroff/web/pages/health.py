@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PATH = "/checks"
 ENTRIES_SHOWN = 20
-_COUNTED = ("taken", "refused again", "dropped")
 
 
 async def again(service: Service, request: Request) -> Response:
@@ -65,16 +64,8 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         fixed=[entry for entry in kept if entry.fixed_by],
         quarantined=await service.in_thread(service.health.quarantined),
         alerts=service.operator_alerts.firing(service.project.context.now_ms()),
-        said=_said(request),
         mistake=mistake,
     )
-
-
-def _said(request: Request) -> str:
-    """What the change before came to; empty where there was none."""
-    query = request.query_params
-    counts = [f"{query[word]} {word}" for word in _COUNTED if query.get(word, "").isdecimal()]
-    return sentence(", ".join(counts)) if counts else ""
 
 
 ROUTES = (

@@ -26,16 +26,14 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import Axis
 from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.renderer import HTML, page, see_other
-from shroff.web.pages.words import sentence, share
+from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.app.models.promotion import ListedModel
     from shroff.models.registry import Stored
     from shroff.web.service import Service
 
-DONE = {"done": "Active from the next event on.", "waits": "Written; it becomes active later."}
-BUDGET_RECALL = "recall_at_budget"
-COMPARED = ("average_precision", BUDGET_RECALL, "auc_roc", "calibration_error")
+COMPARED = ("average_precision", "recall_at_budget", "auc_roc", "calibration_error")
 BASELINES = {"approve_all": "Approve everything", "rules_only": "Rules alone"}
 VERSIONS_SHOWN = 8
 JOBS_LOOKED_AT = 20
@@ -156,21 +154,6 @@ def _charts(stored: Stored) -> list[tuple[str, Markup]]:
     return [(title, Markup(charts)) for title, charts in _CHARTS.findall(report)]  # noqa: S704 - ours, hash checked
 
 
-def _in_short(stored: Stored, reviews_a_day: float | None) -> str:
-    """What a model is worth, in a sentence: the frauds that it finds with the reviews of a day, beside rules alone."""
-    found = stored.metrics.get("metrics", {}).get(BUDGET_RECALL, {}).get("mean")
-    rules = stored.metrics.get("baselines", {}).get("rules_only", {})
-    by_rules, above = (rules.get(part, {}).get(BUDGET_RECALL, {}) for part in ("metrics", "above"))
-    if found is None or reviews_a_day is None:
-        return ""
-    said = f"It finds {share(found, 0)} of their frauds with {reviews_a_day:,g} reviews a day"
-    if by_rules.get("mean") is None or above.get("low") is None:
-        return f"{said}."
-    differs = "better" if above["low"] > 0 else "worse" if above["high"] < 0 else "no clear difference to"
-    than = f"{differs} than" if differs in {"better", "worse"} else differs
-    return f"{said}: {than} rules alone, which find {share(by_rules['mean'], 0)}."
-
-
 def _back_to(service: Service, stored: Stored) -> str:
     """To which model the champion can be rolled back; empty for rules alone."""
     previous = service.project.models.in_force().get(stored.event, InForce()).previous
@@ -212,13 +195,12 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
         back_to=await service.in_thread(_back_to, service, stored) if found.role == "champion" else "",
         facts=_facts(stored.manifest),
         folds=stored.metrics.get("folds", ()),
-        in_short=_in_short(stored, service.project.definitions.policy(stored.event).reviews_a_day),
+        reviews_a_day=service.project.definitions.policy(stored.event).reviews_a_day,
         charts=_charts(stored),
         slices=slices_told(service.project.definitions, stored.event, stored.metrics).get("slices", ()),
         measured=_measured(stored.metrics),
         mistake=mistake,
         reason=form["reason"],
-        said=DONE.get(request.query_params.get("said", ""), ""),
     )
 
 

@@ -148,14 +148,14 @@ def open_cases_html(count: int | None) -> str:
 async def page(service: Service, request: Request, template: str, status: int = 200, /, **shown: Any) -> Response:
     """A page for somebody who is signed in; with a `mistake` of their form its status is 422, unless another is given.
 
-    Templates have the project's `currency` too, the addresses of decisions, entities and rules, and `may`, which says
-    whether the user has a right.
+    Templates have the project's `currency` too, the addresses of decisions, entities and rules, `may`, which says
+    whether the user has a right, and `query_params`, which may name what was done just now.
     """
     assert request.signed_in is not None
     who, served = request.signed_in.who, service.options.organizations
     if served is not None:
         shown = {"organizations": await service.in_thread(served.of, who.name), **shown}
-    count = await open_cases(service, who)
+    count, shown = await open_cases(service, who), {"query_params": request.query_params, **shown}
     return await service.in_thread(_page, service, request, template, status, count, shown)
 
 

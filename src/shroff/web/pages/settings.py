@@ -45,7 +45,6 @@ USERS = "/settings/users"
 KEYS = "/settings/keys"
 APPROVALS = "/approvals"
 OF_USER = ("name", "role", "display_name", "email")  # fields of the form
-LASTING = {"30d": "30 days", "90d": "90 days", "365d": "1 year", "": "never"}
 
 
 async def first(_service: Service, _request: Request) -> Response:
@@ -176,7 +175,6 @@ async def show_keys(
         "settings_keys.html",
         keys=[(key, bool(key.expires_at) and read_time(key.expires_at or "") <= now_ms) for key in keys],
         roles=[role.value for role in Role],
-        lasting=LASTING,
         mistake=mistake,
         form={name: form[name] for name in ("name", "role", "scopes", "expires")},
         made=made,

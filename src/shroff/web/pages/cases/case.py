@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from shroff.operations.declaration import OperationRequest, Outcome
     from shroff.web.service import Service
 
-SILENCES = {"1d": "1 day", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
-SNOOZES = {"1h": "1 hour", "4h": "4 hours", "1d": "1 day", "3d": "3 days", "7d": "7 days"}
 REASONS_SHOWN = 6
 SHADOW = "hit in shadow"
 
@@ -92,8 +90,6 @@ async def _page(
         toast=await service.in_thread(toast, service.cases, request.who),
         people=await service.in_thread(_people, service),
         refunded=amount(service.cases, refunded_by(found.detail.history) or None),
-        snoozes=SNOOZES,
-        silences=SILENCES,
         checks=service.cases.settings.checklist(found.line.case.kinds, found.line.case.checks),
         macros=service.cases.settings.macros,
         queues=[*service.cases.settings.queues, DEFAULT] if service.cases.settings.queues else [],

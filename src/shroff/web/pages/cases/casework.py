@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -12,7 +12,7 @@ from shroff.cases import case_queries
 from shroff.cases.alert_rules import strength
 from shroff.cases.case import CLAIMED, CLOSED, SCORE_PARTS, Alert, Case, Happened, least
 from shroff.cases.filters import KEYS, query_of, query_text
-from shroff.cases.pending_changes import Body, body_of
+from shroff.cases.pending_changes import ListAddition, body_of
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import NOTHING, EventSummary
 from shroff.json_types import TextDict, TextMapping
@@ -22,7 +22,6 @@ from shroff.runtime.values import FrozenStruct
 from shroff.web.api.decisions import summaries_of
 from shroff.web.http.messages import Form, whole
 from shroff.web.pages.decision import Looked, decision_path, entity_path, looked
-from shroff.web.pages.words import sentence_case
 from shroff.web.work.reasons import WITHIN_S, FirstReason
 
 if TYPE_CHECKING:
@@ -294,10 +293,18 @@ def _looked(service: Service, alert: Alert) -> Looked | None:
 
 
 class Toast(FrozenStruct):
-    """The user's last action, while it can be undone."""
+    """The user's last action, while it can be undone: of one case or event, or of so many cases.
 
-    words: str
-    then: str
+    `is_whole` says that all of them are closed; `labels` is how many follow, `refund` the amount that goes with it.
+    """
+
+    kind: str
+    verdict: str
+    what: str
+    is_whole: bool
+    labels: int
+    listed: Sequence[ListAddition]
+    refund: str | None
     undo: int
     left_ms: int
 
@@ -314,27 +321,17 @@ def toast(desk: CaseService, who: Who) -> Toast | None:
     with desk.store.look() as look:
         found = look.cases([case.case for case in body.cases])
     cases = [found[case.case] for case in body.cases if case.case in found]
-    what = f"{len(cases)} cases" if len(cases) > 1 else f"Case {cases[0].number}" if cases else " ".join(body.events[0])
-    is_whole = bool(cases) and all(case.state == CLOSED for case in cases)
-    words = f"{sentence_case(what)} {_did(pending.kind, body.verdict, is_whole=is_whole)}."
-    return Toast(words, " ".join(_then(desk, body)), pending.number, max(0, pending.due_ms - desk.now_ms()))
-
-
-def _then(desk: CaseService, body: Body) -> Iterator[str]:
-    """What an answer does beside closing its cases."""
-    labels = sum(len(case.alerts) for case in body.cases) + len(body.events)
-    if labels:
-        yield f"{labels} labels follow." if labels > 1 else "A label follows."
-    for entry in body.also.listed:
-        yield f"{entry.value} {'waits for approval in' if entry.is_asked else 'is added to'} {entry.list}."
-    if body.also.refund:
-        yield f"Refund {amount(desk, body.also.refund)} {desk.currency}."
-
-
-def _did(kind: str, verdict: str, *, is_whole: bool) -> str:
-    if kind == "decide":
-        return f"closed as {verdict}" if is_whole else f"answered as {verdict}"
-    return {"snooze": "snoozed", "claim": "claimed"}[kind]
+    return Toast(
+        pending.kind,
+        body.verdict,
+        f"{len(cases)} cases" if len(cases) > 1 else f"Case {cases[0].number}" if cases else " ".join(body.events[0]),
+        bool(cases) and all(case.state == CLOSED for case in cases),
+        sum(len(case.alerts) for case in body.cases) + len(body.events),
+        body.also.listed,
+        amount(desk, body.also.refund or None),
+        pending.number,
+        max(0, pending.due_ms - desk.now_ms()),
+    )
 
 
 def filter_fields(where: Where) -> TextDict:

@@ -22,7 +22,7 @@ from shroff.web.api.events import taken_labels
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route
 from shroff.web.pages.renderer import page, see_other
-from shroff.web.pages.words import count, sentence
+from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.events.validation import LabelInput
@@ -52,15 +52,6 @@ async def record(service: Service, request: Request) -> Response:
     return see_other(
         f"{PATH}?{urlencode({word.replace(' ', '_'): number for word, number in kinds.items() if number})}"
     )
-
-
-def said_of(request: Request) -> str:
-    """What became of a file, in words; empty where none was recorded."""
-    query = request.query_params
-    words = [*RESULTS.values(), "refused"]
-    texts = [(query.get(word.replace(" ", "_"), ""), word) for word in words]
-    said = [f"{count(int(text[:9]))} {word}" for text, word in texts if text.isdecimal()]
-    return f"Labels: {', '.join(said)}." if said else ""
 
 
 def _looked_at(service: Service, text: str) -> JsonObject:

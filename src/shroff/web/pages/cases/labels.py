@@ -18,7 +18,7 @@ from shroff.operations.pagination import BadQueryError
 from shroff.people.access import Right
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.cases.label_file import PATH, ROWS_MAX, said_of
+from shroff.web.pages.cases.label_file import PATH, ROWS_MAX
 from shroff.web.pages.charts.bars import bars_of, day_text, with_open
 from shroff.web.pages.charts.plots import Axis, plot_of, ticks
 from shroff.web.pages.renderer import page
@@ -34,7 +34,6 @@ PERIODS: Final[Mapping[str, tuple[str, int]]] = {
 FIRST = "30d"
 HEIGHT = 200
 DAYS_SHOWN = 60
-AGE_WORDS = ("less than 7 days", "7 to 30 days", "30 to 90 days", "90 days or more")  # as `AGES`
 VERDICTS = ("fraud", "genuine", "unclear")
 LINES = dict(zip(SOURCES, ("warn-line", "ref", "ref dash", "now dash"), strict=True))
 
@@ -70,9 +69,7 @@ async def show(service: Service, request: Request) -> Response:
         curve=_curve(together.maturity, delay_ms),
         conflicts=[_row(conflict) for conflict in together.conflicts[:SHOWN]],
         held={held.verdict: held for held in together.held},
-        ages=list(zip(AGE_WORDS, found.without_label, strict=True)),
         delay_days=-(-delay_ms // DAY_MS),
-        recorded=said_of(request),
         rows_max=ROWS_MAX,
         bytes_max=FORM_BYTES_MAX >> 20,
         path=PATH,

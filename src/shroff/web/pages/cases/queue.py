@@ -57,13 +57,6 @@ EVERY_S = 2.0  # between two looks for new cases
 PICKED = "case-"  # what the fields of cases that were selected begin with
 SNOOZED_MS = DAY_MS  # many at once
 ORDER = "urgent"  # of a queue that nobody has ordered
-IN_WORDS = {
-    "urgent": "Due within the hour first, then denied by the customer, then by money and score",
-    "due": "Least time left first",
-    "stake": "Most at stake first",
-    "score": "Greatest score first",
-    "newest": "Newest first",
-}
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -91,8 +84,6 @@ async def _page(
         where=where,
         given=filter_fields(where),
         order=order,
-        order_words=IN_WORDS[order],
-        orders=IN_WORDS,
         entities=list(definitions.events.entities),
         rules=[*(rule.id for rule in definitions.rules), *([SAMPLED] if SAMPLED in where.filter else [])],
         queues=(MINE, *service.cases.settings.queues, DEFAULT) if service.cases.settings.queues else (),

@@ -30,7 +30,7 @@ from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.routes import Handle, Route, Screen
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.renderer import csv_file, page, see_other
-from shroff.web.pages.words import count, sentence
+from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -196,7 +196,6 @@ async def show_one(service: Service, request: Request, mistake: str = "", form: 
         **await service.in_thread(_look, service.project, name, text),
         mistake=mistake,
         form={key: form[key] for key in ("value", "note", "expires_at", "csv")},
-        said=said_of(request),
         gone=undone_by(request)[1],
         asked=await service.in_thread(service.project.agreements.asked, f"list {name}"),
         is_silence=rule_of(name) is not None,
@@ -219,27 +218,6 @@ def _look(project: Project, name: str, text: str) -> JsonObject:
 def undone_by(request: Request) -> tuple[str, str]:
     """The list that the change before added to or took from, which can be undone, and the value that was taken."""
     return request.query_params.get("to", ""), request.query_params.get("gone", "")
-
-
-def said_of(request: Request) -> str:
-    """Result of the change before, in words; empty where there was none."""
-    query = request.query_params
-    counts = [f"{query[word]} {word}" for word in ("added", "changed", "removed") if query.get(word, "").isdecimal()]
-    done = ", ".join(counts) or "nothing changed"
-    repeated = query.get("repeated", "")
-    if repeated.isdecimal():
-        lines = f"{count(int(repeated[:9]))} {'line was' if repeated == '1' else 'lines were'}"
-        done += f"; {lines} ignored: of lines with the same value, the last one counts"
-    match query.get("said"):
-        case "made":
-            return "The list is created. No rule uses it yet."
-        case "done":
-            return f"Done: {done}. Active from the next event."
-        case "asked":
-            return "A second person must approve this change; see below."
-        case "waits":
-            return f"Written: {done}. It becomes active when the log can be written again."
-    return ""
 
 
 # ---- lists and entities

@@ -55,10 +55,6 @@ CHANGES_FRESH_S = 60.0
 _CHANGES = Fresh[Sequence[AuditEntry]](32)
 COSTS = ("missed", "false_decline", "review", "reviews_a_day")
 WHICH = ("event", "model")
-DONE = {
-    "done": "The new thresholds are active from the next event on.",
-    "waits": "Written to policy.yaml. The new thresholds become active later.",
-}
 _STEPS = 200  # of a slider, at most
 Shown = JsonObject
 
@@ -129,7 +125,6 @@ async def _page(
         types=await service.in_thread(_scored, service),
         mistake=mistake,
         typed=typed,
-        said=DONE.get(query.get("said", ""), ""),
         path=PATH,
         amount=_amount(service),
     )
