@@ -26,7 +26,7 @@ def test_each_refusal_of_a_list_is_written_once(are_lines):
         written.append(answer)
         return events.shown(answer, found)
 
-    asked = events._listed(None, show, answers, mistakes, is_list=True, are_lines=are_lines)
+    asked = events._listed(None, show, answers, mistakes, events._Body(b"", is_list=True, are_lines=are_lines))
     each = [events.shown(*mistake)[1] for mistake in zip(answers, mistakes, strict=True)]
 
     assert asyncio.run(asked).body == (b"\n".join([*each, b""]) if are_lines else b"[" + b",".join(each) + b"]")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shroff.cli.session import argument, many, one_line, program_word, table
@@ -190,7 +191,8 @@ def text_of(summary: DemoSummary) -> str:
     made = Environment(  # noqa: S701 - of text for a terminal
         loader=PackageLoader(__package__), trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"cents": _cents, "filled": _filled, "one_line": one_line, "percent": _percent}
+    filled = partial(textwrap.fill, width=WIDTH)
+    made.filters |= {"cents": _cents, "filled": filled, "one_line": one_line, "percent": _percent}
     made.filters["precision"] = lambda value: "-" if value is None else f"{value:.2f}"
     rows = [
         (outcome, count, _percent(count / max(tally.decisions, 1), places=2), tally.frauds_by_outcome[outcome])
@@ -211,10 +213,6 @@ def text_of(summary: DemoSummary) -> str:
         commands=[f"{program} {words}" for words in (*ids, f"models show {argument(learnt.model)}", "verify")],
         many=many,
     )
-
-
-def _filled(text: str) -> str:
-    return textwrap.fill(text, WIDTH)
 
 
 def _reasons(explained: Explained) -> str:

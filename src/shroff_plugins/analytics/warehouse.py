@@ -117,7 +117,7 @@ def write_warehouse(reader: LakeReader | None, wanted: Wanted) -> WarehouseFiles
     if reader is not None:
         found.log, found.manifests = reader.state.log, {"0": reader.state.number}
     fields: dict[str, dict[str, TextDict]] = {}
-    empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if _kind(name) in KINDS}
+    empty = {view_name(name): _placed(table, name) for name, table in wanted.empty.items() if name.startswith(KINDS)}
     for name, table in empty.items():
         _widen(fields, name, _loadable(table).schema, REQUIRED)
     with _connected(wanted.models) as connection:
@@ -145,7 +145,8 @@ def rows_of(reader: LakeReader, commit: Commit) -> dict[str, pa.Table]:
     for kind in KINDS:
         for file, table in reader.pieces(kind, commit.after, commit.upto):
             if table.num_rows:
-                parts.setdefault(view_name(_table(file.folder)), []).append(_placed(table, file.folder))
+                name = view_name(file.folder.rpartition("/date=")[0])
+                parts.setdefault(name, []).append(_placed(table, file.folder))
     return {name: sorted_by_place(_joined(name, tables)) for name, tables in sorted(parts.items())}
 
 
@@ -277,11 +278,3 @@ def _placed(table: pa.Table, folder: str) -> pa.Table:
     if "date" not in table.schema.names:
         table = table.append_column("date", pa.array([], pa.date32()))
     return table
-
-
-def _table(folder: str) -> str:
-    return folder.rpartition("/date=")[0]
-
-
-def _kind(folder: str) -> str:
-    return folder.partition("/")[0]

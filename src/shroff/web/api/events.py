@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NotRequired, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NotRequired, TypedDict, TypeVar
 
 import msgspec
 from msgspec.json import decode as from_json
@@ -54,6 +54,14 @@ SHOWN_AT_ONCE = 200  # answers
 ONE_BYTES_MAX = 1024 * 1024  # an event's texts are at most 65,536 bytes each
 _PATH = re.compile(r"([\w.]+): ")
 _SPACES = b" \t\r\n"
+
+
+class _Body(NamedTuple):
+    """The body of a request: one event, or several as a JSON list or in lines."""
+
+    raw: bytes
+    is_list: bool
+    are_lines: bool
 
 
 class LabelInForce(TypedDict):
@@ -106,15 +114,13 @@ async def post_labels(service: Service, request: Request) -> Response:
     if said not in {"", SENT}:
         raise ProblemError(400, "bad-header", "A header cannot be read", f"Shroff-Known-At: {SENT}")
     reader, is_as_sent = service.writer.label_reader(), said == SENT
-    raw, is_list, are_lines = await _body(request)
-    submissions, mistakes = await _read(
-        service, reader, LABEL, raw, request.who.id, is_list=is_list, are_lines=are_lines
-    )
+    body = await _body(request)
+    submissions, mistakes = await _read(service, reader, LABEL, body, request.who.id)
     check_rate(service, request, len(submissions))
     if is_as_sent:
         submissions = [undated(submission) for submission in submissions]
     answers = await taken_labels(service, request.who, submissions)
-    return await _listed(service, label_shown, answers, mistakes, is_list=is_list, are_lines=are_lines)
+    return await _listed(service, label_shown, answers, mistakes, body)
 
 
 async def taken_labels(service: Service, who: Who, submissions: Sequence[Submission]) -> list[Answer]:
@@ -145,18 +151,16 @@ async def score(service: Service, request: Request) -> Response:
     if is_explanation_asked(request):
         words = "omit explain=1: only decisions in the log can be explained"
         raise ProblemError(400, "bad-query", "A score cannot be explained", words)
-    raw, is_list, are_lines = await _body(request)
-    submissions, mistakes = await _read(
-        service, reader, type_name, raw, request.who.id, is_list=is_list, are_lines=are_lines
-    )
+    body = await _body(request)
+    submissions, mistakes = await _read(service, reader, type_name, body, request.who.id)
     if len(submissions) > AT_ONCE_MAX:
         words = f"at most {AT_ONCE_MAX} events are scored in one request, and this one has {len(submissions)}"
         raise ProblemError(413, "too-many", "There are too many events", words)
     check_rate(service, request, len(submissions))
     answers = await service.writer.foreseen(submissions)
     seen = [shown(*answered) for answered in zip(answers, mistakes, strict=True)]
-    found = [(status, foreseen_json(body) if status == 200 else body) for status, body in seen]
-    return _response(found, is_list=is_list, are_lines=are_lines)
+    found = [(status, foreseen_json(document) if status == 200 else document) for status, document in seen]
+    return _response(found, body)
 
 
 # ---- taking
@@ -173,22 +177,14 @@ def is_explanation_asked(request: Request) -> bool:
 async def _taken(
     service: Service, request: Request, reader: RequestReader, type_name: str, *, is_explained: bool
 ) -> Response:
-    raw, is_list, are_lines = await _body(request)
-    if is_list and is_explained:
+    body = await _body(request)
+    if body.is_list and is_explained:
         words = "omit explain=1, or send one event; no event of this request was accepted"
         raise ProblemError(400, "bad-query", "Only one event is explained at a time", words)
-    if not is_list:
-        own: list[tuple[str, str]] = []
-        submission = await read_one(service, reader.one, type_name, raw, request.who.id, own)
-        check_rate(service, request, 1)
-        (answer,) = await service.writer.decided((submission,), reader)
-        return _response([shown(answer, own)], is_list=False, are_lines=False)
-    submissions, mistakes = await _read(
-        service, reader, type_name, raw, request.who.id, is_list=True, are_lines=are_lines
-    )
+    submissions, mistakes = await _read(service, reader, type_name, body, request.who.id)
     check_rate(service, request, len(submissions))
     answers = await service.writer.decided(submissions, reader) if submissions else []
-    return await _listed(service, shown, answers, mistakes, is_list=True, are_lines=are_lines)
+    return await _listed(service, shown, answers, mistakes, body)
 
 
 async def _listed(
@@ -196,9 +192,7 @@ async def _listed(
     show: Callable[[Answer, Mistakes], tuple[int, bytes]],
     answers: Sequence[Answer],
     mistakes: Sequence[Mistakes],
-    *,
-    is_list: bool,
-    are_lines: bool,
+    body: _Body,
 ) -> Response:
     def made() -> Response:
         known: dict[tuple[str, bool, int], tuple[int, bytes]] = {}  # each refusal is written once
@@ -212,7 +206,7 @@ async def _listed(
             return known[key]
 
         found = [once(*each) for each in zip(answers, mistakes, strict=True)]
-        return _response(found, is_list=is_list, are_lines=are_lines)
+        return _response(found, body)
 
     return made() if len(answers) <= SHOWN_AT_ONCE else await service.written(made)
 
@@ -222,8 +216,8 @@ async def read_one(service: Service, read: Callable[..., One], type_name: str, r
     return read(type_name, raw, *more) if len(raw) <= READ_AT_ONCE else await service.read(read, type_name, raw, *more)
 
 
-async def _body(request: Request) -> tuple[bytes, bool, bool]:
-    """The body, whether it is several, and whether in lines. Raises: ProblemError with 415 for what is no JSON."""
+async def _body(request: Request) -> _Body:
+    """The body. Raises: ProblemError with 415 for what is no JSON."""
     media_type = request.media_type
     are_lines = media_type in LINE_TYPES
     if not are_lines and media_type not in JSON_TYPES:
@@ -235,16 +229,17 @@ async def _body(request: Request) -> tuple[bytes, bool, bool]:
     if not is_list and len(raw) > ONE_BYTES_MAX:
         words = f"one event has at most {ONE_BYTES_MAX:,} bytes"
         raise ProblemError(413, "too-long", "The body is too long", words)
-    return raw, is_list, are_lines
+    return _Body(raw, is_list, are_lines)
 
 
 async def _read(
-    service: Service, reader: RequestReader, type_name: str, raw: bytes, place: str, *, is_list: bool, are_lines: bool
+    service: Service, reader: RequestReader, type_name: str, body: _Body, place: str
 ) -> tuple[Sequence[Submission], Sequence[Mistakes]]:
-    if not is_list:
+    raw = body.raw
+    if not body.is_list:
         own: list[tuple[str, str]] = []
         return [await read_one(service, reader.one, type_name, raw, place, own)], [own]
-    read = partial(reader.many, type_name, raw, place, are_lines=are_lines)
+    read = partial(reader.many, type_name, raw, place, are_lines=body.are_lines)
     try:
         parts = raw.count(b",") + raw.count(b"\n")
         is_short = len(raw) <= READ_AT_ONCE and parts <= PARTS_AT_ONCE and raw.count(b"{") <= EVENTS_AT_ONCE
@@ -304,11 +299,11 @@ def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
     return int(document["status"]), to_json(document)
 
 
-def _response(found: Sequence[tuple[int, bytes]], *, is_list: bool, are_lines: bool) -> Response:
-    if not is_list:
+def _response(found: Sequence[tuple[int, bytes]], asked: _Body) -> Response:
+    if not asked.is_list:
         status, body = found[0]
         return Response(body, status, media_type=JSON if status == 200 else PROBLEM)
-    if are_lines:
+    if asked.are_lines:
         return Response(b"".join(body + b"\n" for _, body in found), media_type=LINES)
     bodies = [body for _, body in found] or [b""]
     bodies[0] = b"[" + bodies[0]

@@ -17,8 +17,6 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH = "/features"
-
 
 async def show(service: Service, request: Request) -> Response:
     """The features of an event type."""
@@ -35,4 +33,4 @@ async def show(service: Service, request: Request) -> Response:
     return await page(service, request, "features.html", profiles=found, types=decided, tried=tried, mistake=mistake)
 
 
-ROUTES = (Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Features", "Policy", 2)),)
+ROUTES = (Route("GET", "/features", Right.READ_DECISIONS, show, screen=Screen("Features", "Policy", 2)),)

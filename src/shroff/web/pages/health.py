@@ -20,14 +20,13 @@ from shroff.web.pages.words import sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH = "/checks"
 ENTRIES_SHOWN = 20
 
 
 async def again(service: Service, request: Request) -> Response:
     """Look now."""
     await service.health.known(service.in_thread, is_now=True)
-    return see_other(PATH)
+    return see_other("/checks")
 
 
 async def mend(service: Service, request: Request) -> Response:
@@ -43,7 +42,7 @@ async def mend(service: Service, request: Request) -> Response:
             counts = {"taken": tried.taken, "refused again": tried.quarantined}
     except UsageError as error:
         return await show(service, request, mistake=sentence(str(error)))
-    return see_other(f"{PATH}?{urlencode(counts)}")
+    return see_other(f"/checks?{urlencode(counts)}")
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
@@ -69,7 +68,7 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Health", "System", 1)),
-    Route("POST", PATH, Right.READ_METRICS, again),
-    Route("POST", f"{PATH}/quarantine", Right.MEND_INPUT, mend),
+    Route("GET", "/checks", Right.READ_METRICS, show, screen=Screen("Health", "System", 1)),
+    Route("POST", "/checks", Right.READ_METRICS, again),
+    Route("POST", "/checks/quarantine", Right.MEND_INPUT, mend),
 )

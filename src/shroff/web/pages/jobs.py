@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from shroff.app.jobs.desk import ScheduleState
     from shroff.web.service import Service
 
-PATH = "/jobs"
 SHOWN = 100
 PARAMS_MAX = 20_000  # characters
 KIND_WORDS = {
@@ -53,7 +52,6 @@ async def listed(service: Service, request: Request, mistake: str = "") -> Respo
         kinds={name: KIND_WORDS.get(name, kind.title or name) for name, kind in all_kinds().items()},
         is_going=any(job.is_open for job in found),
         mistake=mistake,
-        path=PATH,
     )
 
 
@@ -82,7 +80,7 @@ async def _begun(service: Service, request: Request, kind: str, params: JsonObje
         job = await service.run(request, NewJob(kind=kind, params=params, **how))
     except UsageError as error:
         return await listed(service, request, str(error))
-    return see_other(f"{PATH}/{job.id}")
+    return see_other(f"/jobs/{job.id}")
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -95,7 +93,6 @@ async def show(service: Service, request: Request) -> Response:
         job=found,
         result=json.dumps(json.loads(found.result), indent=2, ensure_ascii=False) if found.result else "",
         share=found.done / found.total if found.total else None,
-        path=PATH,
     )
 
 
@@ -103,7 +100,7 @@ async def cancel(service: Service, request: Request) -> Response:
     """End a job that waits or runs."""
     id_ = request.path_params["id"]
     await service.run(request, CancelJob(id=id_))
-    return see_other(f"{PATH}/{id_}")
+    return see_other(f"/jobs/{id_}")
 
 
 async def scheduled(service: Service, request: Request) -> Response:
@@ -113,19 +110,19 @@ async def scheduled(service: Service, request: Request) -> Response:
     try:
         if do == "run":
             job = await service.run(request, RunSchedule(name=name))
-            return see_other(f"{PATH}/{job.id}")
+            return see_other(f"/jobs/{job.id}")
         change = PauseSchedule(name=name) if do == "pause" else ResumeSchedule(name=name)
         await service.run(request, change)
     except (UsageError, DefinitionError) as error:
         return await listed(service, request, str(error))
-    return see_other(PATH)
+    return see_other("/jobs")
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_DECISIONS, listed, screen=Screen("Jobs", "System", 3)),
-    Route("POST", PATH, Right.RUN_JOBS, begin),
-    Route("POST", f"{PATH}/schedules", Right.RUN_JOBS, scheduled),
-    Route("GET", f"{PATH}/{{id}}", Right.READ_DECISIONS, show),
-    Route("POST", f"{PATH}/{{id}}/again", Right.RUN_JOBS, again),
-    Route("POST", f"{PATH}/{{id}}/cancel", Right.RUN_JOBS, cancel),
+    Route("GET", "/jobs", Right.READ_DECISIONS, listed, screen=Screen("Jobs", "System", 3)),
+    Route("POST", "/jobs", Right.RUN_JOBS, begin),
+    Route("POST", "/jobs/schedules", Right.RUN_JOBS, scheduled),
+    Route("GET", "/jobs/{id}", Right.READ_DECISIONS, show),
+    Route("POST", "/jobs/{id}/again", Right.RUN_JOBS, again),
+    Route("POST", "/jobs/{id}/cancel", Right.RUN_JOBS, cancel),
 )

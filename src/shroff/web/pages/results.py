@@ -33,8 +33,6 @@ from shroff.web.pages.words import day, sentence
 if TYPE_CHECKING:
     from shroff.web.service import Service
 
-PATH = "/results"
-
 
 async def show(service: Service, request: Request) -> Response:
     """The page."""
@@ -57,7 +55,7 @@ async def show(service: Service, request: Request) -> Response:
         periods=PERIODS,
         fields=[RULE, *result_fields(service.project.definitions)],
         outcomes=list(zip(OUTCOMES, OUTCOME_COUNTS, strict=True)),
-        csv=f"{PATH}/results.csv?{urlencode(list(given.multi_items()))}",
+        csv=f"/results/results.csv?{urlencode(list(given.multi_items()))}",
     )
 
 
@@ -91,6 +89,6 @@ def _chart(rows: Sequence[ResultRow], *, is_money: bool) -> Bars | None:
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Results", "Results", 1)),
-    Route("GET", f"{PATH}/results.csv", Right.READ_DECISIONS, download),
+    Route("GET", "/results", Right.READ_DECISIONS, show, screen=Screen("Results", "Results", 1)),
+    Route("GET", "/results/results.csv", Right.READ_DECISIONS, download),
 )

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from shroff.streams.log import Refused
     from shroff.web.service import Service
 
-PATH = "/sources"
 ENTRIES_LOOKED = 200  # of quarantine, the newest, whose reasons are shown,
 REASONS_SHOWN = 5  # these most frequent ones of a source
 QUOTED = re.compile(  # values, as `events.raw_values.shown` names them
@@ -44,7 +43,7 @@ async def confirm(service: Service, request: Request) -> Response:
         await service.run(request, ConfirmSubscriptions(source=name, topic=topic))
     except ShroffError as error:
         return await show(service, request, mistake=sentence(str(error)))
-    return see_other(PATH)
+    return see_other("/sources")
 
 
 async def show(service: Service, request: Request, mistake: str = "") -> Response:
@@ -69,7 +68,6 @@ async def show(service: Service, request: Request, mistake: str = "") -> Respons
         failing=sum(bool(source.failing) for source in sources),
         waiting=sum(topic["state"] == "pending" for source in pushed for topic in source.subscriptions or ()),
         mistake=mistake,
-        path=PATH,
     )
 
 
@@ -104,6 +102,6 @@ def _why_unopened(service: Service, name: str) -> str:
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_METRICS, show, screen=Screen("Sources", "System", 2)),
-    Route("POST", f"{PATH}/confirm", Right.MEND_INPUT, confirm),
+    Route("GET", "/sources", Right.READ_METRICS, show, screen=Screen("Sources", "System", 2)),
+    Route("POST", "/sources/confirm", Right.MEND_INPUT, confirm),
 )

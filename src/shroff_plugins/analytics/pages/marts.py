@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from shroff.plugins.web import Service
     from shroff_plugins.analytics.marts.build import BuiltMart, BuiltMarts
 
-HERE = "shroff_plugins.analytics"  # whose templates these are
-PATH = "/marts"
 SHOWN = 100  # rows
 LONG = 1e15  # from here on a real is told by its power of ten
 
@@ -31,7 +29,7 @@ async def show(service: Service, request: Request) -> Response:
     with suppress(UsageError):  # nothing is built yet
         found = await service.in_thread(Marts(service.project.context).built)
     may_build = request.who.may(Right.RUN_JOBS)
-    return await page(service, request, f"{HERE}:marts.html", built=found, may_build=may_build, path=PATH)
+    return await page(service, request, "shroff_plugins.analytics:marts.html", built=found, may_build=may_build)
 
 
 async def show_one(service: Service, request: Request) -> Response:
@@ -46,7 +44,7 @@ async def show_one(service: Service, request: Request) -> Response:
     return await page(
         service,
         request,
-        f"{HERE}:mart.html",
+        "shroff_plugins.analytics:mart.html",
         mart=mart,
         built=built,
         columns=[] if found is None else found.columns,
@@ -55,7 +53,6 @@ async def show_one(service: Service, request: Request) -> Response:
         ],
         rows=[] if found is None else [[_shown(value) for value in row] for row in found.rows],
         chart=None if found is None else _chart(mart, found.columns, found.rows),
-        path=PATH,
     )
 
 
@@ -90,6 +87,6 @@ def _shown(value: Any) -> str:
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Marts", "Results", 5)),
-    Route("GET", f"{PATH}/{{name}}", Right.READ_DECISIONS, show_one),
+    Route("GET", "/marts", Right.READ_DECISIONS, show, screen=Screen("Marts", "Results", 5)),
+    Route("GET", "/marts/{name}", Right.READ_DECISIONS, show_one),
 )

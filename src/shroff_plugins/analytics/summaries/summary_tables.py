@@ -97,20 +97,6 @@ def _table(name: str, settings: SummarySettings, places: int, *, has_frauds: boo
     )
 
 
-def _followed_table() -> Table:
-    return Table(
-        PROGRESS_TABLE,
-        MetaData(),
-        key_column("name", NAME),
-        value_column("settings", TEXT),
-        value_column("position", TEXT),
-        value_column("rows_position", TEXT),
-        Column("next_window", MOMENT),
-        mysql_engine="InnoDB",
-        mysql_charset="utf8mb4",
-    )
-
-
 class SqlSummaries:
     """Rows of summaries, of events and of frauds, by the start of their window; and how far they follow the log.
 
@@ -138,7 +124,15 @@ class SqlSummaries:
             _table(settings.table, settings, self._places, has_frauds=True),
             _table(settings.fraud_table, settings, self._places, has_frauds=False),
         )
-        self._followed = _followed_table()
+        self._followed = Table(
+            PROGRESS_TABLE,
+            MetaData(),
+            key_column("name", NAME),
+            *(value_column(name, TEXT) for name in ("settings", "position", "rows_position")),
+            Column("next_window", MOMENT),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+        )
         self._own = self._followed.c.name == settings.table
 
     def begin(self, position: int) -> SummaryProgress:

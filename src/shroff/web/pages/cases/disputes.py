@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
-PATH = "/disputes"
 OPEN = "open"
 SHOWN = 200  # rows
 
@@ -69,6 +68,6 @@ async def download(service: Service, request: Request) -> Response:
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Disputes", "Learning", 3)),
-    Route("GET", f"{PATH}/{{event}}/{{id}}/pack", Right.READ_DECISIONS, download),
+    Route("GET", "/disputes", Right.READ_DECISIONS, show, screen=Screen("Disputes", "Learning", 3)),
+    Route("GET", "/disputes/{event}/{id}/pack", Right.READ_DECISIONS, download),
 )

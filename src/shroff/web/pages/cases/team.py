@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from shroff.people.access import Who
     from shroff.web.service import Service
 
-PATH = "/team"
 PERIODS = {"today": 1, "7d": 7, "30d": 30}
 DUE = (("late for more than a day", -DAY_MS), ("late for up to a day", 0), ("due within 24 hours", DAY_MS))
 
@@ -42,7 +41,6 @@ async def show(service: Service, request: Request) -> Response:
         **await service.in_thread(_found, service, request.who, days),
         chosen=chosen if chosen in PERIODS else "7d",
         periods=PERIODS,
-        path=PATH,
         close_rules=(await service.run(request, ShowCloseRules(days=past_days))).rules if has_rules else (),
         past_days=past_days,
     )
@@ -52,7 +50,7 @@ async def change_rule(service: Service, request: Request) -> Response:
     """Approve a rule that closes cases, or stop it."""
     form, rule = await request.form(), request.path_params["rule"]
     await service.run(request, StopCloseRule(rule=rule) if form["do"] == "stop" else ApproveCloseRule(rule=rule))
-    return see_other(PATH)
+    return see_other("/team")
 
 
 def _found(service: Service, who: Who, days: int) -> dict[str, object]:
@@ -81,6 +79,6 @@ def _found(service: Service, who: Who, days: int) -> dict[str, object]:
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_CASES, show, screen=Screen("Team", "Queue", 2)),
-    Route("POST", f"{PATH}/auto-close/{{rule}}", Right.APPROVE_RULES, change_rule),
+    Route("GET", "/team", Right.READ_CASES, show, screen=Screen("Team", "Queue", 2)),
+    Route("POST", "/team/auto-close/{rule}", Right.APPROVE_RULES, change_rule),
 )

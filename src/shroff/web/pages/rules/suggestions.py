@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from shroff.jobs.job import Job
     from shroff.web.service import Service
 
-PATH = "/suggestions"
 KIND = "suggest"
 LOOKED_THROUGH = 1_000  # jobs, the newest first
 
@@ -51,7 +50,7 @@ async def search(service: Service, request: Request) -> Response:
         await service.run(request, NewJob(kind=KIND))
     except UsageError as error:
         return await show(service, request, str(error))
-    return see_other(PATH)
+    return see_other("/suggestions")
 
 
 async def shadow(service: Service, request: Request) -> Response:
@@ -78,7 +77,7 @@ def _newest(service: Service) -> tuple[Job | None, Job | None, RuleSuggestions |
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_DECISIONS, show, screen=Screen("Suggestions", "Policy", 2)),
-    Route("POST", PATH, Right.RUN_JOBS, search),
-    Route("POST", f"{PATH}/shadow", Right.EDIT_RULES, shadow),
+    Route("GET", "/suggestions", Right.READ_DECISIONS, show, screen=Screen("Suggestions", "Policy", 2)),
+    Route("POST", "/suggestions", Right.RUN_JOBS, search),
+    Route("POST", "/suggestions/shadow", Right.EDIT_RULES, shadow),
 )

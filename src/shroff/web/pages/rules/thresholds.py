@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from shroff.training.cutoffs import Cutoffs
     from shroff.web.service import Service
 
-PATH = "/thresholds"
 HEIGHT = 220
 REVIEWS_HEIGHT = 80
 TIMES_THE_BEST = 3  # what costs more would make the rest of the curve look flat
@@ -89,7 +88,7 @@ async def apply(service: Service, request: Request) -> Response:
             which = asked
         return await _page(service, request, which, sentence(str(error)), form)
     _CHANGES.forget()
-    return see_other(f"{PATH}?{urlencode(which | {'said': 'done' if done.in_force else 'waits'})}")
+    return see_other(f"/thresholds?{urlencode(which | {'said': 'done' if done.in_force else 'waits'})}")
 
 
 def _wanted(query: TextMapping) -> ShowThresholds:
@@ -125,7 +124,6 @@ async def _page(
         types=await service.in_thread(_scored, service),
         mistake=mistake,
         typed=typed,
-        path=PATH,
         amount=_amount(service),
     )
 
@@ -184,7 +182,7 @@ def _applied(service: Service, shown: Shown) -> list[JsonObject]:
 def _use_path(query: Mapping[str, object], cuts: Cuts) -> str:
     """Where some thresholds can be seen as a change, and then applied."""
     named = {name: short(cut) for name, cut in zip(CUTS, cuts, strict=True) if cut is not None}
-    return f"{PATH}?{urlencode({**query, **named, 'use': 1})}#apply"
+    return f"/thresholds?{urlencode({**query, **named, 'use': 1})}#apply"
 
 
 def short(cut: float) -> float:
@@ -382,6 +380,6 @@ def _marks(low: float, high: float) -> list[float]:
 
 
 ROUTES = (
-    Route("GET", PATH, Right.READ_DEFINITIONS, show, screen=Screen("Thresholds", "Policy", 5)),
-    Route("POST", PATH, Right.SET_THRESHOLDS, apply),
+    Route("GET", "/thresholds", Right.READ_DEFINITIONS, show, screen=Screen("Thresholds", "Policy", 5)),
+    Route("POST", "/thresholds", Right.SET_THRESHOLDS, apply),
 )
