@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
-from sqlalchemy import Connection, Select, Table, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, or_, select, update
 
 from shroff.json_types import JsonMapping
 from shroff.notices.store import (
@@ -219,9 +219,6 @@ class NoticeLook(StoredValues):
     def questions_about(self, events: Collection[str]) -> list[Question]:
         """The questions about any of these events, oldest first."""
         return sorted(self._at(Question, events, "event"), key=lambda question: (question.made_ms, question.id))
-
-    def _number(self, asked: Select[Any]) -> int:
-        return int(self._connection.execute(asked).scalar() or 0)
 
 
 class NoticeChange(NoticeLook):

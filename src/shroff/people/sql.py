@@ -103,6 +103,9 @@ class StoredValues:
         row = self._connection.execute(asked).fetchone()
         return None if row is None else kind(*row)
 
+    def _number(self, asked: Select[Any]) -> int:
+        return int(self._connection.execute(asked).scalar() or 0)
+
     def _values(self, row: Any) -> JsonObject:
         """The columns of a value."""
         values = (getattr(row, name) for name in type(row).__match_args__)
