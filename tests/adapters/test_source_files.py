@@ -111,6 +111,23 @@ def test_a_last_line_that_went_on_is_read_anew(tmp_path, name, before, more, ane
     assert bool(told) == (anew[:1] not in ([], ["d,4.00"], ['{"n": 3}']))
 
 
+@pytest.mark.parametrize("limit", [10, 1])
+def test_a_record_that_grew_over_several_runs_is_read_whole(tmp_path, limit):
+    path, offsets, lines = tmp_path / "a.csv", dict[str, str](), list[str]()
+    for more in (CSV + b'c,"3\n4\n', b"5\n6\n", b'7"\nd,4.00\n', b"e,5.00\n"):
+        with path.open("ab") as file:
+            file.write(more)
+        source = FileSource([path])
+        source.start(offsets)
+        taken = read(source, limit)
+        offsets = {"a.csv": taken[-1].offset}
+        lines = [line.raw.decode().rstrip() for item in taken for line in item.lines if line.error is None]
+        if more.startswith(b"7"):
+            assert lines == ['c,"3\n4\n5\n6\n7"', "d,4.00"]
+
+    assert lines == ["e,5.00"]
+
+
 def test_an_offset_that_does_not_know_the_last_line_has_the_file_read_again(path):
     source = FileSource([path])
     source.start({})

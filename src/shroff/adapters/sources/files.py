@@ -148,7 +148,8 @@ class _File:
             head_bytes=head_bytes, head=_head(path, head_bytes)
         )
         self._reader: Lines | None = None
-        self._refused: list[int] = []  # the last lines that could not be read, of which a record may be made yet
+        # The last lines that could not be read, of which a record may be made yet: those of runs before begin here.
+        self._refused = [before.sure] if is_same and before.lines else []
 
     @property
     def is_at_begin(self) -> bool:
@@ -164,6 +165,7 @@ class _File:
                 self._tell(f"{self.part}: the last line went on since it was read, and is read anew.")
                 self.close()
                 self._reader, self._reached = opened(self._path), reached._replace(lines=reached.sure)
+                self._refused = []
                 deque(islice(self._reader, reached.sure), maxlen=0)
         return self._reader
 
@@ -176,7 +178,7 @@ class _File:
                 f"{self.part}: the last line has no line end. If more of it comes, it is read anew by the next run."
             )
         now = before + len(lines)
-        self._refused = [at for at in self._refused if now - at <= RECORD_LINES_MAX]
+        self._refused = [at for at in self._refused if has_records and now - at <= RECORD_LINES_MAX]
         self._refused += [at for at, line in enumerate(lines, before) if has_records and line.error is not None]
         sure = min([*self._refused, now - 1])
         self._reached = self._reached._replace(lines=now, sure=sure, last=_hash(last.rstrip()))
