@@ -198,6 +198,25 @@ def test_a_job_of_who_may_not_sign_in_any_more_never_begins(desks):
     assert (found.state, found.why) == (jobs.FAILED, "the user ann that asked for this may not sign in any more")
 
 
+def test_a_job_for_which_no_process_begins_waits_without_a_lost_attempt(desks):
+    def unreachable(name: str) -> bool:
+        raise TransientError("the home store is away")
+
+    no_program = str(desks.folder / "no-program")
+    desk = desks.open()
+    id_ = desk.begin(replace(ADMIN, kind="user", id="user-1", name="ann"), "marts", {}).id
+    for signs_in, why in ((unreachable, "the home store is away"), (lambda _: True, "No such file")):
+        runner = JobWorker(desk, lambda _: (no_program,), print, signs_in)
+        for _ in range(4):
+            with pytest.raises((TransientError, FileNotFoundError)):
+                runner.step()
+            found = desk.job(id_)
+            assert (found.state, found.attempt, why in found.lines[-1]) == (jobs.QUEUED, 0, True)
+            assert desk.claim() is None, "others come first"
+            desks.now_ms += 30_000
+    assert desk.claim().attempt == 1
+
+
 # ---- processes of their own
 
 SCRIPT = """

@@ -191,6 +191,14 @@ def lost(job: Job, now_ms: int, why: str) -> Job:
     return _again(job, now_ms, f"attempt {job.attempt} was interrupted: {why}; it begins again")
 
 
+def not_begun(job: Job, now_ms: int, why: str) -> Job:
+    """The job for which no process began: it waits again, and this attempt does not count."""
+    if job.is_stopping:
+        return ended(job, now_ms, CANCELLED)
+    line = f"it could not begin: {why}; again in {BACK_OFF_MS // 1_000} s"
+    return _again(replace(job, attempt=job.attempt - 1), now_ms + BACK_OFF_MS, line)
+
+
 def stopped(job: Job, now_ms: int) -> Job:
     """The job after somebody asked for its end: one that waits ends at once, one that runs soon."""
     return ended(job, now_ms, CANCELLED) if job.state == QUEUED else replace(job, is_stopping=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from shroff.app.jobs.desk import who_of
 from shroff.errors import DefinitionError, ShroffError, trace_of
-from shroff.jobs.job import Job, failed, lost
+from shroff.jobs.job import Job, failed, lost, not_begun
 from shroff.runtime.logs import failure
 
 if TYPE_CHECKING:
@@ -100,15 +100,22 @@ class JobWorker:
             except DefinitionError as error:  # of schedules.yaml: what is asked for runs all the same
                 self._failed(str(error))
         while (job := self._desk.claim(only)) is not None:
-            who = who_of(job)
-            if who is not None and who.kind == "user" and not self._signs_in(who.name):
-                why = f"the user {who.name} that asked for this may not sign in any more"
-                self._desk.end(job.id, job.attempt, partial(failed, why=why, may_help=False))
-                continue
-            self._running[job.id, job.attempt] = subprocess.Popen(  # noqa: S603 - this program
-                self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
-            )
+            try:
+                self._begin(job)
+            except (ShroffError, OSError) as error:
+                self._desk.end(job.id, job.attempt, partial(not_begun, why=str(error)))
+                raise
         return bool(self._running)
+
+    def _begin(self, job: Job) -> None:
+        who = who_of(job)
+        if who is not None and who.kind == "user" and not self._signs_in(who.name):
+            why = f"the user {who.name} that asked for this may not sign in any more"
+            self._desk.end(job.id, job.attempt, partial(failed, why=why, may_help=False))
+            return
+        self._running[job.id, job.attempt] = subprocess.Popen(  # noqa: S603 - this program
+            self._command(job), stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL, start_new_session=True
+        )
 
     def _look_after(self) -> None:
         now_s = time.monotonic()
