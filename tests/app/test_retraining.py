@@ -25,6 +25,7 @@ import pytest
 from shroff import config
 from shroff.adapters.pull.files import Folder, files_at, is_taken
 from shroff.app import project as app
+from shroff.app.live.file_sync import FileTaking
 from shroff.app.live.pulled_files import ASIDE, DONE
 from shroff.app.models.retraining import FileReport, Options
 from shroff.cli.main import run
@@ -119,6 +120,17 @@ def test_a_model_that_passes_is_promoted_where_that_is_asked_and_one_that_fails_
     assert second.why == "it failed auc_roc"
     roles = {model.id: model.role for model in app.open(bank).models.all()}
     assert roles == {first.model: "champion", second.model: ""}
+
+
+def test_a_report_on_a_file_that_was_taken_reads_how_far_that_one_is(bank: Path, folder: Path, monkeypatch):
+    (folder / "0.jsonl").touch()
+    first = take(bank, folder)["0.jsonl"]
+    reads, known = list[FileTaking](), FileTaking.known
+    monkeypatch.setattr(FileTaking, "known", lambda self: reads.append(self) or known(self))
+    again = take(bank, folder, Options(once=True, settled_ms=0, file="0.jsonl"))["0.jsonl"]
+
+    assert (again.state, again.why) == (first.state, first.why)
+    assert len(reads) == 1, "that of all files, before the first one"
 
 
 @pytest.mark.slow

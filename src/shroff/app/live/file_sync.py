@@ -132,6 +132,14 @@ class FileTaking(Struct, eq=False):
         with self._context.log.reading() as log:
             return {name: read_progress(text) for name, text in log.offsets(self._given.source).items()}
 
+    def progress(self, name: str) -> Progress | None:
+        """How far one file is, as the log has it; None where it has nothing of it."""
+        if not self._context.log.exists():
+            return None
+        with self._context.log.reading() as log:
+            text = log.offset(self._given.source, name)
+        return None if text is None else read_progress(text)
+
     def is_over(self, name: str, progress: Progress) -> bool:
         """Whether nothing is left to do for a file, as it is now."""
         if progress.state not in {DONE, ASIDE}:

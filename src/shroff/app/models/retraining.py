@@ -141,7 +141,7 @@ class Watch:
 
     def _before(self, name: str) -> FileReport:
         """What became of a file that an earlier process took, as it is now."""
-        known = self._files.known().get(name)
+        known = self._files.progress(name)
         if name not in self._given.names():
             return FileReport(name, ASIDE, "there is no such file of a kind that can be read")
         if known is None or known.state not in {DONE, ASIDE}:
