@@ -15,7 +15,9 @@ import msgspec
 import pytest
 
 from shroff.adapters.people.sql import SqlPeople
+from shroff.app import project as app
 from shroff.app.rules import agreements
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
@@ -24,6 +26,7 @@ from shroff.people.store import AuditFilter, rows_of
 from shroff.project import list_csv
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
 from shroff.runtime.atomic_files import FORMULA, csv_line
+from shroff.runtime.values import replace
 from shroff.web.pages.rules.lists import instant
 from tests.support.webs import PASSWORD, Answered, Asker, Browser, asker, run
 
@@ -487,6 +490,29 @@ def test_a_second_person_sees_which_rows_a_change_puts_into_a_list_and_takes_out
             assert "take out old-1take out old-3and 1 more" in page
 
     run(bank, steps)
+
+
+def test_a_whole_list_is_approved_only_as_it_was_when_that_was_requested(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+    path = bank / "lists" / f"{LIST}.csv"
+    project = app.open_exactly(bank)
+    people = [replace(project.context.who, kind="user", id=name, name=name) for name in ("ann", "ben")]
+    ann, ben = (project.acting_as(who).lists for who in people)
+    for value, is_whole, is_any in (("a", True, True), ("a", True, False), ("d", False, False)):
+        path.write_text(f"{HEAD}a,,,\nb,,,\n", encoding="utf-8")
+        ann.change(LIST, [Entry(value)], is_whole=is_whole, tag="*" if is_any else ann.tag(LIST))
+        (asked,) = project.agreements.asked(f"list {LIST}")
+        path.write_text(f"{HEAD}a,,,\nb,,,\nc,,,\n", encoding="utf-8")
+        with pytest.raises(ChangedMeanwhileError, match="has changed since"):
+            ben.approve(LIST, asked.tag)
+        ben.change(LIST, [Entry(value)], is_whole=is_whole, tag="*" if is_any else ben.tag(LIST))
+        assert [entry.value for entry in ann.entries(LIST)] == ["a", "b", "c"], "that is a request of its own"
+
+        path.write_text(f"{HEAD}a,,,\nb,,,\n", encoding="utf-8")
+        done = ben.approve(LIST, asked.tag)
+        assert done.added + done.removed == 1
+        project.agreements.forget(f"list {LIST}")
 
 
 @pytest.mark.slow

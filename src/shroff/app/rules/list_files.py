@@ -58,11 +58,12 @@ class NotRequestedError(RefusalError):
 
 
 class WantedChange(msgspec.Struct):
-    """A change of a list as it waits for a second person."""
+    """A change of a list as it waits for a second person; with an `etag`, of that version alone."""
 
     put: list[tuple[str, str, str]]
     out: list[str]
     is_whole: bool
+    etag: str = ""
 
 
 class ListFiles(ProjectPart):
@@ -82,10 +83,11 @@ class ListFiles(ProjectPart):
         """Get the version of a list: it changes with its text. Raises: UsageError if there is no such list."""
         return tag_of(self._list_text(lists.known_list(name, self._definitions)))
 
-    def _check_version(self, name: str, tags: str) -> None:
-        """Raises: ChangedMeanwhileError where a list is of none of these versions; none at all is any."""
-        if tags and not is_version(tags, there := self.tag(name)):
-            raise ChangedMeanwhileError(f"the list {name} was changed meanwhile; reload it", there)
+    def _checked_version(self, name: str, tags: str) -> str:
+        """Get the version of a list. Raises: ChangedMeanwhileError where that is none of these."""
+        if not is_version(tags, there := self.tag(name)):
+            raise ChangedMeanwhileError(f"the list {name} has changed since; reload it and ask again", there)
+        return there
 
     def holding(self, value: str) -> dict[str, lists.Entry]:
         """Find the lists with a value, by name, with its entry."""
@@ -139,13 +141,15 @@ class ListFiles(ProjectPart):
         Blanks around a value come of pasting, and are left out.
 
         The audit log has the entries before and after, before they are written. Where a second person approves changes
-        of lists, the change waits until somebody else asks for the same.
+        of lists, the change waits until somebody else asks for the same. One with a tag, or of a whole list, is then
+        made only where the list is as it was.
 
         Raises: as `write`; NotAllowedError for commands and programs where a second person approves; SecondPersonError
             for a silence there; ChangedMeanwhileError by the tags; StorageError, TransientError where it cannot be
             recorded, and nothing is changed.
         """
-        self._check_version(name, tag)
+        if tag:
+            self._checked_version(name, tag)
         put = [replace(entry, value=entry.value.strip()) for entry in put]
         is_silence = rule_of(name) is not None
         if not ((SILENCES if is_silence else LISTS) in self._systems.second_person and (put or not is_silence)):
@@ -158,10 +162,14 @@ class ListFiles(ProjectPart):
             raise NotAllowedError(f"{words}; {way}")
         if is_silence:
             raise SecondPersonError(f"a second person approves silences here; {SILENCE_WAY}")
-        return self._by_two(name, put, out, is_whole=is_whole, reason=reason)
+        etag = self._checked_version(name, tag or "*") if is_whole or tag not in {"", "*"} else ""
+        return self._by_two(name, put, out, is_whole=is_whole, reason=reason, etag=etag)
 
     def approve(self, name: str, tag: str) -> lists.ListChange:
-        """Make a change of a list that somebody else requested. Raises: NotRequestedError; NotAllowedError."""
+        """Make a change of a list that somebody else requested.
+
+        Raises: NotRequestedError; NotAllowedError; ChangedMeanwhileError where it was for another version of the list.
+        """
         name, agreements = lists.known_list(name, self._definitions), self._agreements
         waiting = {request.tag: request for request in agreements.asked(f"list {name}")}
         if tag not in waiting:
@@ -170,20 +178,21 @@ class ListFiles(ProjectPart):
         agreements.second(asked.authors, "a list change")
         wanted = msgspec.convert(asked.change, WantedChange)
         put = [lists.Entry(value, note, asked.by, expires_at) for value, note, expires_at in wanted.put]
-        return self._by_two(name, put, wanted.out, is_whole=wanted.is_whole)
+        return self._by_two(name, put, wanted.out, is_whole=wanted.is_whole, etag=wanted.etag)
 
     def wanted(
-        self, name: str, put: Sequence[lists.Entry], out: Sequence[str] = (), *, is_whole: bool = False
+        self, name: str, put: Sequence[lists.Entry], out: Sequence[str] = (), *, is_whole: bool = False, etag: str = ""
     ) -> JsonObject:
         """Get a change as it waits for a second person. Raises: UsageError."""
         values = self.hashed(name, [entry.value for entry in put])
         rows = [[value, entry.note, entry.expires_at] for value, entry in zip(values, put, strict=True)]
-        return {"put": rows, "out": self.hashed(name, out), "is_whole": is_whole}
+        found = {"put": rows, "out": self.hashed(name, out), "is_whole": is_whole}
+        return {**found, "etag": etag} if etag else found
 
     def _by_two(
-        self, name: str, put: Sequence[lists.Entry], out: Sequence[str], *, is_whole: bool, reason: str = ""
+        self, name: str, put: Sequence[lists.Entry], out: Sequence[str], *, is_whole: bool, reason: str = "", etag: str
     ) -> lists.ListChange:
-        subject, wanted = f"list {name}", self.wanted(name, put, out, is_whole=is_whole)
+        subject, wanted = f"list {name}", self.wanted(name, put, out, is_whole=is_whole, etag=etag)
         values, gone = [row[0] for row in wanted["put"]], wanted["out"]
         if is_whole:
             stay = set(values)
@@ -196,7 +205,7 @@ class ListFiles(ProjectPart):
         agreements = self._agreements
         if not agreements.agrees(subject, wanted, says, out=gone):
             return _same(name, WAITS)
-        done = self._changed(name, put, out, is_whole=is_whole, reason=reason)
+        done = self._changed(name, put, out, is_whole=is_whole, reason=reason, tag=etag)
         agreements.forget(subject, wanted)
         return done
 
@@ -212,7 +221,8 @@ class ListFiles(ProjectPart):
         tag: str = "",
     ) -> lists.ListChange:
         def recorded(edit: lists.Edited) -> None:
-            self._check_version(name, tag)  # once more: now nobody else writes
+            if tag:
+                self._checked_version(name, tag)  # once more: now nobody else writes
             after = _audited(edit.after) or ({"reason": reason} if reason else None)
             self._people.record("list.change", f"list {name}", _audited(edit.before), after)
 

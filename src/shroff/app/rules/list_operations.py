@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from shroff.app.rules.agreements import ChangeAsked
 from shroff.app.rules.list_files import NotRequestedError, SecondPersonError
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.operations.declaration import LocalText, OperationAnswer, OperationRequest, Param, group, operation
 from shroff.project import list_csv
 from shroff.project.lists import Entry, ListChange, ListSummary, UnknownListError
@@ -238,7 +239,7 @@ class ApproveListChange(OfList):
     schema="ListApproval",
     body_bytes_max=BODY_BYTES_MAX,
     has_command=False,
-    refusals=(UnknownListError, SecondPersonError, NotRequestedError),
+    refusals=(UnknownListError, SecondPersonError, NotRequestedError, ChangedMeanwhileError),
 )
 def approve_list_change(lists: ListFiles, request: ApproveListChange) -> ListChange:
     """Approve, as the second person, a requested change of a list."""
