@@ -34,6 +34,7 @@ __all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord"
 LOOK_BACK = 500_000  # places of the log
 EVENTS_KEPT = 100_000  # at which a rule hit: some 50 MB
 _BLOCK = 4_096
+_LAKE_BLOCK = 32_768  # places that a lake puts in order at once
 AFRESH = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
 _SLACK = 20_000  # above which they are sorted out
 
@@ -101,6 +102,7 @@ class HitRecords(Struct):
     now_ms: int = 0  # of the newest event or label, up to the clock
     last_ms: int = 0  # of the newest event
     from_seq: int = 0
+    is_away: bool = False  # the lake, for now: the next look goes on
     zone: str = "UTC"  # of the days that hits are counted by
     _limit_ms: float = inf  # up to which labels are known
     _ahead: list[tuple[str, LabelOfHit]] = []  # labels known only later, by the names of their events
@@ -232,21 +234,29 @@ class HitRecords(Struct):
                 self._unplaced[name] = said.behind(self._unplaced.get(name))
 
     def _count_back(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
-        has_time = True
-        while has_time and not self.is_whole:
-            try:
-                self._go_back(log, definitions)
-            except (StateError, TransientError):  # without the lake, hits begin where the store does
-                if self._floor >= (pruned := log.pruned_to()):
-                    raise
-                self._floor = pruned
-            has_time = end_s is None or time.monotonic() < end_s
+        pruned, self.is_away = log.pruned_to(), False
+        self._count_to(log, definitions, end_s, pruned, _BLOCK)
+        try:
+            if self.from_seq <= pruned:
+                self._count_to(log, definitions, end_s, 0, _LAKE_BLOCK)
+        except StateError:  # without the lake, hits begin where the store does
+            self._floor = self.from_seq
+        except TransientError:
+            self.is_away = True
         self._made.clear()
+        if self.is_whole:
+            self._unplaced.clear()
+
+    def _count_to(self, log: Log, definitions: Definitions, end_s: float | None, to: int, block: int) -> None:
+        """Go back to a place, by a block at least and as long as there is time."""
+        while self.from_seq > (floor := max(to, self._floor)):
+            self._go_back(log, definitions, max(floor, self.from_seq - block))
+            if end_s is not None and time.monotonic() >= end_s:
+                break
         self._note_since(log)
 
-    def _go_back(self, log: Log, definitions: Definitions) -> None:
+    def _go_back(self, log: Log, definitions: Definitions, start: int) -> None:
         """One block back. What labels of it say is older than all that was read, and some of it is of older events."""
-        start = max(self._floor, self.from_seq - _BLOCK)
         found = _hit_events(log, definitions, start, self.from_seq)
         for name, said in self._labels(log, start, self.from_seq).items():
             self._unplaced[name] = self._unplaced.get(name, said).behind(said)
@@ -257,8 +267,6 @@ class HitRecords(Struct):
         self.from_seq = start
         if len(self.events) >= EVENTS_KEPT:
             self._floor = start
-        if self.is_whole:
-            self._unplaced.clear()
 
     def _note_moment(self, log: Log) -> None:
         self.last_ms = log.watermark_ms() or 0

@@ -144,13 +144,14 @@ class EntityLinks:
         self.entity, self.seq, self.events = entity, after, list(_linked(definitions, entity))
         self.key_codes, self.lock, self._definitions = Codes(), Lock(), definitions
         self._reader, self._labels = LineReader(definitions), list[tuple[int, LabelEvent]]()
-        self._decided, self._outcomes = NO_INTS, np.zeros(0, np.int8)
+        self._decided, self._outcomes, self._decided_to = NO_INTS, np.zeros(0, np.int8), 0
 
     def read(self, log: Log, progress: Progress = unheard) -> None:
-        """Read what the log has got since, where anything links. Cost: 3 µs for each event."""
+        """Read what the log has got since, where anything links; goes on where it failed. Cost: 3 µs for each event."""
         end = log.last_seq() if self.events else self.seq
-        decided, outcomes = outcomes_of(log, self.seq, end)
+        decided, outcomes = outcomes_of(log, max(self.seq, self._decided_to), end)
         self._decided, self._outcomes = np.append(self._decided, decided), np.append(self._outcomes, outcomes)
+        self._decided_to = end
         for piece in log_columns(log, self._definitions, end, after=self.seq, reader=self._reader):
             self._labels += [(piece.after + row, label) for row, label in piece.labels]
             for linked in self.events:
@@ -335,26 +336,23 @@ def newest_links(
     log: Log, definitions: Definitions, entity: str, key: Any, steps: int = 1, hidden: Container[str] = ()
 ) -> Neighbourhood:
     """What a key is linked by in the newest events, which are kept for the next question. What was pruned of them is
-    read from the lake, where that can be had.
+    read from the lake, where that can be had; the next question asks it again.
 
     Raises: UnknownEntityError.
     Cost: 3 µs for each event since the last question; for the first one, and now and then, for `NEWEST` of them.
     """
     end, pruned = log.last_seq(), log.pruned_to()
-    known = log.place, entity, id(definitions), pruned, end // NEWEST
-
-    def begun() -> EntityLinks:
-        found = EntityLinks(definitions, entity, max(0, end - NEWEST))
-        if found.seq < pruned:
-            try:
-                found.read(log)
-            except (StateError, TransientError):
-                return EntityLinks(definitions, entity, pruned)
-        return found
-
-    found = _KEPT.get(known, begun)
-    with found.lock:
-        found.read(log)
+    known = log.place, entity, id(definitions), end // NEWEST
+    found = _KEPT.get(known, lambda: EntityLinks(definitions, entity, max(0, end - NEWEST)))
+    try:
+        with found.lock:
+            found.read(log)
+    except (StateError, TransientError):
+        if found.seq >= pruned:
+            raise
+        found = _KEPT.get((*known, pruned), lambda: EntityLinks(definitions, entity, pruned))
+        with found.lock:
+            found.read(log)
     return found.of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX)
 
 

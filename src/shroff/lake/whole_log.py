@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from shroff.errors import PrunedError, StateError, StorageError
+from shroff.errors import PrunedError, StateError, StorageError, UsageError
 from shroff.streams.log import PRUNED_AT_ONCE, DecisionRow, Log, Record
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class WholeLog:
 
     Args:
         store: The log that is written; it is closed with this one.
-        lake: Opens the lake to read; raises UsageError where the project names none.
+        lake: Opens the lake to read; raises PrunedError where the project names none.
     """
 
     def __init__(self, store: Log, lake: Callable[[], AbstractContextManager[LakeReader]]) -> None:
@@ -216,8 +216,8 @@ class WholeLog:
             raise
         except NoLakeError as error:  # where one was
             raise StorageError(str(NoLakeError(error.address, self._pruned()))) from error
-        except StateError as error:
-            raise StorageError(str(error)) from error
+        except (StateError, UsageError) as error:  # its settings are no mistake of whoever reads
+            raise StorageError(str(error).rstrip(".")) from error
         if reader.last_seq < upto:
             raise StorageError(shortage(reader.objects.address, reader.last_seq, self._pruned()))
         return reader

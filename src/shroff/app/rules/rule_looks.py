@@ -131,19 +131,20 @@ class RuleLooks(ProjectPart):
     def follow(self, *, is_whole: bool) -> bool:
         """Bring figures up to date with the log, where there is one; gives whether hits are counted as far as they go.
 
-        `is_whole`: however long that takes.
+        `is_whole`: however long that takes, unless the lake is away.
         """
-        while True:
-            with self.kept.lock:
-                try:
-                    with self._log.reading() as log:
+        try:
+            with self._log.reading() as log:
+                while True:
+                    with self.kept.lock:
                         self.kept.histories.follow(log)
                         self.records.zone = self._systems.time_zone
                         self.records.follow(log, self._definitions, SLICE_S, self._now_ms())
-                except UsageError:  # there is no log yet
-                    return True
-            if self.records.is_whole or not is_whole:
-                return self.records.is_whole
+                        is_done = self.records.is_whole or self.records.is_away
+                    if is_done or not is_whole:
+                        return self.records.is_whole
+        except UsageError:  # there is no log yet
+            return True
 
     def tests_of(self, rule: Rule) -> Sequence[TestResult]:
         """The results of a rule's tests, which are the same as long as the definitions are. May take seconds."""

@@ -1,0 +1,136 @@
+"""Rules and links behind a prune: the lake is opened once a look, and one that is away is asked again at the next."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import pytest
+
+from shroff.app.lake_operations import WriteLake
+from shroff.app.lakes import Lakes
+from shroff.app.rules import rule_looks
+from shroff.errors import StorageError, TransientError, UsageError
+from shroff.explain import hit_records, links
+from shroff.explain.links import newest_links
+from shroff.lake.reader import LakeReader
+from shroff.language.values import DAY_MS
+from shroff.log.columns import stored
+from shroff.runtime.values import Fresh
+from tests.support.telling import NOW_MS, Bank, payment
+
+OLD, YOUNG = 60, 20
+FILES = {
+    "notices/customer.yaml": None,
+    "shroff.yaml": "shroff: 1\nname: small\nmoney: EUR\nlateness: 1h\nlake: ./lake\nkeep: 3d\n",
+    "policy.yaml": None,
+    "features.yaml": "card:\n  near: distinct(payment.card via payment.merchant) over 90d including this\n",
+    "rules/large.yaml": "- { id: large, on: payment, by: card, when: this.amount > 1, effect: review, shadow: true }\n",
+}
+
+
+class LakeSpy:
+    """Counts how often the lake of a project is opened; raises `failure` instead where there is one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.opened, reader = 0, Lakes.reader
+        self.failure: Exception | None = None
+
+        def opened(lakes: Lakes) -> AbstractContextManager[LakeReader]:
+            self.opened += 1
+            if self.failure is not None:
+                raise self.failure
+            return reader(lakes)
+
+        monkeypatch.setattr(Lakes, "reader", opened)
+
+
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory) -> Bank:
+    bank = Bank(tmp_path_factory.mktemp("pruned"), FILES)
+    bank.pay(*(payment(f"p{number}", "5.00", at=NOW_MS + number) for number in range(OLD)))
+    bank.project.label("payment/p7", "fraud", source="chargeback")
+    bank.clock_ms += 60 * DAY_MS
+    bank.pay(*(payment(f"q{number}", "5.00", at=bank.clock_ms + number) for number in range(YOUNG)))
+    bank.project.label("payment/p8", "fraud", source="chargeback")
+    bank.project.run(WriteLake())
+    assert bank.project.retention.prune().upto > OLD
+    return bank
+
+
+@pytest.fixture
+def lake(monkeypatch) -> LakeSpy:
+    monkeypatch.setattr(hit_records, "_BLOCK", 10)
+    monkeypatch.setattr(rule_looks, "SLICE_S", 0.0)
+    monkeypatch.setattr(links, "_KEPT", Fresh(8))
+    return LakeSpy(monkeypatch)
+
+
+def counted(bank: Bank) -> tuple[int, int]:
+    record = bank.project.rule_looks.records.record("large", bank.project.definitions)
+    return record.hits, record.frauds
+
+
+def test_hits_are_counted_back_through_a_lake_that_is_opened_once(pruned, lake, monkeypatch):
+    monkeypatch.setattr(hit_records, "_LAKE_BLOCK", 20)
+    pruned.write({})
+
+    assert pruned.project.rule_looks.follow(is_whole=True)
+    assert (counted(pruned), lake.opened) == ((OLD + YOUNG, 2), 1)
+
+
+@pytest.mark.parametrize("failure", [UsageError("there is no bucket b; make it."), StorageError("away")])
+def test_without_its_lake_a_rule_has_the_hits_of_the_store(pruned, lake, failure):
+    lake.failure = failure
+    pruned.write({})
+
+    assert pruned.project.rule_looks.follow(is_whole=True)
+    assert pruned.project.rule_looks.follow(is_whole=False)
+    assert (counted(pruned), lake.opened) == ((YOUNG, 0), 1)
+
+
+def test_hits_in_a_lake_that_was_away_for_now_are_counted_by_the_next_look(pruned, lake):
+    lake.failure = TransientError("the network is away")
+    pruned.write({})
+
+    assert not pruned.project.rule_looks.follow(is_whole=True)
+    assert counted(pruned)[0] == YOUNG
+    lake.failure = None
+    assert pruned.project.rule_looks.follow(is_whole=True)
+    assert counted(pruned) == (OLD + YOUNG, 2), "labels in the store count for events in the lake"
+
+
+@pytest.mark.parametrize("failure", [UsageError("there is no bucket b; make it."), TransientError("away")])
+def test_links_are_of_the_store_until_the_lake_is_there_again(pruned, lake, failure):
+    def near() -> tuple[int, int]:
+        with pruned.project.log.reading() as log:
+            found = newest_links(log, pruned.project.definitions, "card", payment()["card"]).members[0]
+        return found.events, lake.opened
+
+    pruned.write({})
+    lake.failure = failure
+
+    assert near() == (YOUNG, 1)
+    assert near() == (YOUNG, 2), "it is asked again"
+    lake.failure = None
+    assert near() == (OLD + YOUNG, 3)
+    assert near() == (OLD + YOUNG, 3), "what was read is kept"
+
+
+def test_links_that_were_read_in_part_are_read_on(pruned, lake, monkeypatch):
+    with pruned.project.log.reading() as log:
+        whole, failures = links.EntityLinks(pruned.project.definitions, "card", 0), [TransientError("away")]
+        whole.read(log)
+        found, take = links.EntityLinks(pruned.project.definitions, "card", 0), stored.log_columns
+
+        def columns(*given, **more):
+            if failures:
+                raise failures.pop()
+            return take(*given, **more)
+
+        monkeypatch.setattr(links, "log_columns", columns)
+        with pytest.raises(TransientError):
+            found.read(log)
+        found.read(log)
+
+    assert len(whole._decided) == OLD + YOUNG
+    assert found._decided.tolist() == whole._decided.tolist()
