@@ -690,6 +690,21 @@ def test_many_are_claimed_and_snoozed(tmp_path):
 # ---- second looks
 
 
+@pytest.mark.parametrize("does", [{}, {"snooze": "1h"}, {"escalate": "too hard"}])
+def test_a_second_look_tells_no_tags_of_macros_though_they_gave_no_answer(tmp_path, does):
+    with services(tmp_path, second_look=1.0, macros={"told": {"note": "it is his", "tags": ["stolen"], **does}}) as at:
+        at.raised(alert(1))
+        dispositions.run_macro(at.desk, ANN, 1, "told")
+        case_actions.tag(at.desk, ANN, 1, "stolen abroad")
+        dispositions.decide(at.desk, ANN, 1, "fraud")
+        at.now_ms += 8_000
+        carry_out(at.desk)
+        found = case_queries.detail(at.desk, BEN, 1)
+        assert found.case.tags == " abroad "
+        assert "stolen" not in str(found)
+        assert ("escalated" in [row.what for row in found.history]) == ("escalate" in does)
+
+
 @pytest.mark.parametrize("by_macro", [False, True])
 def test_a_second_look_is_for_another_analyst_who_does_not_see_the_first_answer(tmp_path, by_macro):
     sure = {"verdict": "fraud", "note": "it is fraud", "tags": ["stolen", "atm"]}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.json import decode as from_json
+from msgspec.json import encode as to_json
 
 from shroff.cases.case import (
     ESCALATED,
@@ -232,14 +233,24 @@ def hidden(desk: CaseService, events: Collection[str]) -> set[str]:
 
 
 def _blind(found: Detail) -> Detail:
-    """The case without the first answer, and without earlier macros, which may have given it, and their notes."""
+    """The case without the first answer, and without what may tell it: earlier macros, their notes, and tags."""
     words = [row.what for row in found.history]
     begun = max((at for at, what in enumerate(words) if what == SECOND_LOOK), default=0)
     macros = [at for at, what in enumerate(words[:begun]) if what == "macro"]
     unseen = {*macros, *(at + 1 for at in macros if words[at + 1] == "note")}
-    rows = [row for at, row in enumerate(found.history) if row.what not in _HIDDEN and at not in unseen]
-    history = [replace(row, more="{}") if row.what == SECOND_LOOK else row for row in rows]
+    unseen |= {at for at, what in enumerate(words[:begun]) if what == "tagged"}
+    history = [
+        _untagged(row) if at <= begun else row
+        for at, row in enumerate(found.history)
+        if row.what not in _HIDDEN and at not in unseen
+    ]
     return Detail(shown(found.case), [blind(alert) for alert in found.alerts], history, found.files)
+
+
+def _untagged(row: Happened) -> Happened:
+    """A line of a case's history that does not tell which tags the case had then."""
+    told = {name: value for name, value in from_json(row.more).items() if name != "tags"}
+    return replace(row, more=to_json(told).decode())
 
 
 def refunded_by(history: Iterable[Happened]) -> int:
