@@ -199,6 +199,48 @@ def test_a_chargeback_that_comes_late_takes_the_place_of_an_answer_that_is_undon
         assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
 
 
+def carried_out_later(at):
+    at.now_ms += 86_400_000
+    carry_out(at.desk)
+
+
+def of_who_left(at, after_ms=0):
+    at.now_ms += after_ms
+    with at.people.change() as change:
+        change.put_user(replace(change.users()[1], is_disabled=True))
+    carry_out(at.desk)
+
+
+ENDS = {
+    "released": lambda at: case_actions.release(at.desk, BEN, 1),
+    "lapsed": carried_out_later,
+    "left": of_who_left,
+    "left and lapsed": lambda at: of_who_left(at, after_ms=86_400_000),
+}
+
+
+@pytest.mark.parametrize("ends", ENDS)
+def test_an_analysts_label_leaves_a_case_to_who_has_claimed_it_and_settles_it_when_that_ends(tmp_path, ends):
+    with services(tmp_path) as at:
+        at.raised(alert(1))
+        case_actions.claim(at.desk, BEN, 1)
+        at.heard(labels=[FeedLabel("fraud", "analyst", NOW_MS + 1, 2, "payment/p-1")])
+        assert at.case().state == CLAIMED
+        ENDS[ends](at)
+
+        assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
+
+
+def test_a_claim_that_has_lapsed_holds_no_label_up_before_a_timer_frees_it(tmp_path):
+    with services(tmp_path) as at:
+        at.raised(alert(1))
+        case_actions.claim(at.desk, BEN, 1)
+        at.now_ms += 86_400_000
+        at.heard(labels=[FeedLabel("fraud", "analyst", at.now_ms, 2, "payment/p-1")])
+
+        assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
+
+
 def reopened(at):
     dispositions.decide(at.desk, ANN, 1, "genuine")
     case_actions.reopen(at.desk, ANN, 1, "she rang")

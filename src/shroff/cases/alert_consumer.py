@@ -68,7 +68,7 @@ def take_in(
     change.put_cases(gathered.changed)
     change.add_alerts(gathered.alerts)
     change.add_history(gathered.happened)
-    reopened = write_labels(change, labels, closed)
+    reopened = write_labels(change, labels, now_ms, closed)
     change.put_place(upto, gathered.last_case)
     first: dict[int, Alert] = {}
     for alert in gathered.alerts:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Final
 
+from shroff.json_types import JsonMapping
 from shroff.project.settings.casework import DEFAULT
 from shroff.runtime.values import FrozenStruct
 
@@ -24,6 +27,10 @@ Cursor = tuple[int, int]  # the value that a list is ordered by, and the number,
 THE_CUSTOMER = "the customer"  # who changed a case by saying that it was not them
 SAMPLE = "Sample of approvals"  # why their cases open, and their view
 SCORE_PARTS = 1_000_000  # scores are kept as millionths: six places are all that they have
+FREED: Final[JsonMapping] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
+OPENED: Final[JsonMapping] = MappingProxyType(
+    {"state": OPEN, **FREED, "snoozed_ms": None, "verdict": "", "closed_ms": None, "closed_by": "", "closed_name": ""}
+)
 
 
 class Alert(FrozenStruct, gc=False):

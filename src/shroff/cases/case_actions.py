@@ -6,15 +6,15 @@ import hashlib
 import re
 from collections.abc import Callable
 from functools import reduce
-from types import MappingProxyType
-from typing import Final
 
 from shroff.cases.alert_groups import recounted, with_alert
 from shroff.cases.case import (
     CLAIMED,
     CLOSED,
     ESCALATED,
+    FREED,
     OPEN,
+    OPENED,
     SNOOZED,
     UNCLOSED,
     Alert,
@@ -36,9 +36,10 @@ from shroff.cases.case_service import (
 )
 from shroff.cases.files import checked_name, checked_type
 from shroff.cases.filters import LARGEST
+from shroff.cases.label_effects import settle_again
 from shroff.cases.pending_changes import withdraw
 from shroff.errors import UsageError, nearest
-from shroff.json_types import JsonMapping, JsonObject
+from shroff.json_types import JsonObject
 from shroff.people.access import RIGHTS, Right, Who
 from shroff.people.audit import Act
 from shroff.people.sql import Change
@@ -47,10 +48,6 @@ from shroff.runtime.values import replace
 
 FILES_MAX = 20  # of one case
 TAGS_MAX = 20
-FREED: Final[JsonMapping] = MappingProxyType({"assignee": "", "assignee_name": "", "lock_ms": None})
-OPENED: Final[JsonMapping] = MappingProxyType(
-    {"state": OPEN, **FREED, "snoozed_ms": None, "verdict": "", "closed_ms": None, "closed_by": "", "closed_name": ""}
-)
 _CLAIMABLE = frozenset({OPEN, SNOOZED, ESCALATED})
 SILENCED = "silenced"  # what happened to a case for whom a rule is silent,
 SILENCE_ENDED = "silence_ended"  # speaks again,
@@ -87,7 +84,7 @@ def claim_next(desk: CaseService, who: Who, wanted: CaseFilter | None = None, or
     """
     asked = _claimable(wanted or CaseFilter(), who)
     with desk.changing(who) as hand:
-        free_lapsed(hand)
+        free_lapsed(desk, hand)
         for others in dict.fromkeys((desk.foreign(who), hand.closed)):
             if asked and (found := hand.change.queue(replace(asked, not_queues=others), order, limit=1)):
                 return claimed(hand, found[0], desk)
@@ -102,17 +99,23 @@ def _claimable(wanted: CaseFilter, who: Who) -> CaseFilter | None:
     return replace(wanted, states=states, assignees=assignees, not_for=who.id) if states and assignees else None
 
 
-def free_lapsed(hand: CaseTransaction) -> int:
+def free_lapsed(desk: CaseService, hand: CaseTransaction) -> int:
     """Reopen cases whose lock or snooze has expired, and take cases from users who may not work on them any more.
 
     What was escalated is so again, and what was assigned to somebody is theirs still. The end of a lock or a snooze
-    leaves the version as it is: no user did it.
+    leaves the version as it is: no user did it. Labels that a claim kept waiting settle the case then.
     """
-    lapsed, abandoned = hand.change.lapsed(hand.now_ms), hand.change.abandoned()
-    hand.change.put_cases([replace(case, **past_of(hand.change, case).freed) for case in lapsed])
+    lapsed = hand.change.lapsed(hand.now_ms)
+    closed = desk.settings.foreign("", closed=True)
+    for case in lapsed:
+        freed = replace(case, **past_of(hand.change, case).freed)
+        hand.change.put_cases([freed])
+        settle_again(hand.change, freed, hand.now_ms, closed)
+    abandoned = hand.change.abandoned()  # as they are without their locks
     for case in abandoned:
         past = past_of(hand.change, case).given_back_by(case.assignee)
-        _given(replace(hand, who=CLOCK), case, past.assignee, past.assignee_name)
+        given = _given(replace(hand, who=CLOCK), case, past.assignee, past.assignee_name)
+        settle_again(hand.change, given, hand.now_ms, closed)
     return len(lapsed) + len(abandoned)
 
 
@@ -124,7 +127,8 @@ def release(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
         case = hand.open_case(number, tag)
         if case.state != CLAIMED:
             raise UsageError(f"case {number} is {case.state}; only a claimed one can be given back.")
-        return hand.put(case, "released", **past_of(hand.change, case).given_back_by(who.id).freed)
+        freed = hand.put(case, "released", **past_of(hand.change, case).given_back_by(who.id).freed)
+        return settle_again(hand.change, freed, hand.now_ms, desk.settings.foreign("", closed=True))
 
 
 def assign(desk: CaseService, who: Who, number: int, to: str, tag: str = "") -> Case:

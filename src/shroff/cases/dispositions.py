@@ -14,6 +14,7 @@ from shroff.cases.case import (
     DISPUTED,
     DONE,
     ESCALATED,
+    FREED,
     RESOLVED,
     SECOND,
     SNOOZED,
@@ -22,7 +23,7 @@ from shroff.cases.case import (
     Pending,
     words_of,
 )
-from shroff.cases.case_actions import FREED, claimed
+from shroff.cases.case_actions import claimed
 from shroff.cases.case_history import ALL, set_aside
 from shroff.cases.case_service import (
     UNDO_MS,
@@ -273,7 +274,7 @@ def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Un
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
     now = hand.put(case, "undone", "", **{**undoable.before, "stake": counted.stake, "due_ms": counted.due_ms})
     follow(hand.change, hand.who, now, undoable.version - 1)
-    return settle_again(hand.change, now, answered, desk.settings.foreign("", closed=True))
+    return settle_again(hand.change, now, hand.now_ms, desk.settings.foreign("", closed=True))
 
 
 # ---- below: one case

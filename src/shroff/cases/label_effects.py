@@ -6,8 +6,19 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from shroff.cases.alert_groups import recounted
-from shroff.cases.case import CLAIMED, CLOSED, DISPUTED, FRAUD, SECOND, SNOOZED, THE_CUSTOMER, Alert, Case, Happened
-from shroff.cases.case_actions import FREED, OPENED
+from shroff.cases.case import (
+    CLOSED,
+    DISPUTED,
+    FRAUD,
+    FREED,
+    OPENED,
+    SECOND,
+    SNOOZED,
+    THE_CUSTOMER,
+    Alert,
+    Case,
+    Happened,
+)
 from shroff.cases.case_history import ALL, DENIED, RAISING, SETTLED, past_of
 from shroff.engine.exploration import SAMPLED
 from shroff.events.definitions import ANALYST
@@ -56,7 +67,9 @@ def followed(store: CaseStore, labels: Sequence[FeedLabel], raised: Iterable[Ale
     return Followed(heard, denials)
 
 
-def write_labels(change: CaseChange, labels: Sequence[FeedLabel], closed: Collection[str]) -> list[Reopened]:
+def write_labels(
+    change: CaseChange, labels: Sequence[FeedLabel], now_ms: int, closed: Collection[str]
+) -> list[Reopened]:
     """Note labels at the alerts of their events, close the cases that are settled by them, and open those again about
     whose answer a customer says otherwise.
 
@@ -69,6 +82,7 @@ def write_labels(change: CaseChange, labels: Sequence[FeedLabel], closed: Collec
     for alert in change.alerts_of({label.named for label in labels}):
         by_event.setdefault(alert.named, []).append(alert)
     cases = change.cases({alert.case for alerts in by_event.values() for alert in alerts})
+    held = {number for number, case in cases.items() if _is_held(case, now_ms, closed)}
     raised = {alert.seq for alerts in by_event.values() for alert in alerts}
     denied: dict[int, list[FeedLabel]] = {}
     for label in labels:
@@ -81,7 +95,7 @@ def write_labels(change: CaseChange, labels: Sequence[FeedLabel], closed: Collec
                 for denial in denied.get(alert.case, ())
                 if denial.event == label.event and denial.seq not in raised
             ]
-            heard_it.append(_labelled(change, alert, cases[alert.case], label, anew, closed))
+            heard_it.append(_labelled(change, alert, cases[alert.case], label, anew, held))
         by_event[label.event] = _denied(heard_it, label, denied) if label.is_denial else heard_it
     change.put_alerts([alert for alerts in by_event.values() for alert in alerts])
     return [
@@ -91,18 +105,18 @@ def write_labels(change: CaseChange, labels: Sequence[FeedLabel], closed: Collec
     ]
 
 
-def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, str]], closed: Collection[str]) -> Case:
-    """Let labels settle what they found answered, after that answer was taken back; gives the case as it is then.
+def settle_again(change: CaseChange, case: Case, now_ms: int, closed: Collection[str]) -> Case:
+    """Let labels settle what they found answered or claimed, after that has ended; gives the case as it is then.
 
     Args:
-        places: The alerts whose answer it was.
         closed: As for `write_labels`.
     """
+    held = {case.number} if _is_held(case, now_ms, closed) else set[int]()
     settled = [
         replace(alert, verdict=alert.label)
         for alert in change.alerts(case.number, ALL)
-        if alert.place in places and alert.label in _SETTLING and alert.label_source != CUSTOMER
-        if _settles(change, case, alert.named, alert.label_source, alert.label_ms or 0, (), closed)
+        if not alert.verdict and alert.label in _SETTLING and alert.label_source != CUSTOMER
+        if _settles(change, case, alert.named, alert.label_source, alert.label_ms or 0, (), held)
     ]
     if not settled:
         return case
@@ -110,13 +124,13 @@ def settle_again(change: CaseChange, case: Case, places: Collection[tuple[int, s
     return _follow_up(change, case, ())
 
 
+def _is_held(case: Case, now_ms: int, closed: Collection[str]) -> bool:
+    """Whether the label of an analyst leaves a case to whoever has it: by a claim that holds, or its closed queue."""
+    return case.queue in closed or case.is_held_by_another("", now_ms)
+
+
 def _labelled(
-    change: CaseChange,
-    alert: Alert,
-    case: Case,
-    label: FeedLabel,
-    denials: Sequence[FeedLabel],
-    closed: Collection[str],
+    change: CaseChange, alert: Alert, case: Case, label: FeedLabel, denials: Sequence[FeedLabel], held: Collection[int]
 ) -> Alert:
     """An alert that hears a label of its event, after denials of that event."""
     known_ms = alert.label_ms
@@ -127,7 +141,7 @@ def _labelled(
     if (
         label.verdict in _SETTLING
         and not alert.verdict
-        and _settles(change, case, label.event, label.source, label.known_at_ms, denials, closed)
+        and _settles(change, case, label.event, label.source, label.known_at_ms, denials, held)
     ):
         return replace(alert, verdict=label.verdict)
     return alert
@@ -140,15 +154,16 @@ def _settles(
     source: str,
     known_ms: int,
     denials: Sequence[FeedLabel],
-    closed: Collection[str],
+    held: Collection[int],
 ) -> bool:
     """Whether a label that became known at a moment settles an open alert about an event: nobody asked for a new answer
     about it since. Whatever else was done with the case changes nothing; its history is read only where something was.
 
     Args:
         denials: Those of this event that the history does not have yet.
+        held: Cases that analysts answer themselves, by `_is_held`.
     """
-    if source == ANALYST and (case.state == CLAIMED or case.queue in closed):  # whoever has it answers it
+    if source == ANALYST and case.number in held:
         return False
     if case.rule == SAMPLED and source != ANALYST:  # reported frauds without an answer would be missing from the rate
         return False

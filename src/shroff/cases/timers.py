@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from msgspec.json import encode as to_json
 
 from shroff.cases.alert_groups import recounted
-from shroff.cases.case import CHECKED, CLOSED, DISPUTED, DONE, ESCALATED, SECOND, Case, Pending, words_of
-from shroff.cases.case_actions import FREED, OPENED, free_lapsed
+from shroff.cases.case import CHECKED, CLOSED, DISPUTED, DONE, ESCALATED, FREED, OPENED, SECOND, Case, Pending, words_of
+from shroff.cases.case_actions import free_lapsed
 from shroff.cases.case_history import ALL, DISAGREED, REFUNDED, SECOND_LOOK
 from shroff.cases.case_service import CLOCK, CaseService, CaseTransaction, NotesEscalations
 from shroff.cases.pending_changes import Body, body_of
@@ -68,7 +68,7 @@ def _part(desk: CaseService) -> int:
                 else:
                     _write(desk, change, pending, body, who)
             change.end_pending(pending.number)
-        return len(due) + free_lapsed(CaseTransaction(change, CLOCK, now_ms))
+        return len(due) + free_lapsed(desk, CaseTransaction(change, CLOCK, now_ms))
 
 
 def _who(pending: Pending, names: TextMapping) -> Who:
