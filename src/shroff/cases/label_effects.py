@@ -125,7 +125,7 @@ def settle_again(change: CaseChange, case: Case, now_ms: int, closed: Collection
 
 
 def _is_held(case: Case, now_ms: int, closed: Collection[str]) -> bool:
-    """Whether the label of an analyst leaves a case to whoever has it: by a claim that holds, or its closed queue."""
+    """Whether a claim that holds, or a closed queue, keeps a case from being settled by the label of an analyst."""
     return case.queue in closed or case.is_held_by_another("", now_ms)
 
 
