@@ -20,7 +20,7 @@ from shroff.log.columns.lines import LIVE_MIN, LiveForms, sent_of, together
 from shroff.log.columns.read_lines import kernels
 from shroff.runtime.values import replace
 from shroff.streams.source import PolledMessages
-from shroff.web.api.events import _response, shown
+from shroff.web.api.events import _Body, _response, shown
 from shroff.worker.request_bodies import RequestReader, TooMuchError
 from shroff.worker.request_queue import PendingRequest, RequestQueue
 from shroff.worker.serving.message_decoder import MessageDecoder
@@ -80,7 +80,7 @@ def posted(given_: Given) -> list[object]:
         queue.answer(parts, log_writer.write(found))
     for request, mistakes in requests:
         bodies = [shown(*each) for each in zip(request.answers, mistakes, strict=True)]
-        answered += [[status for status, _ in bodies], _response(bodies, is_list=True, are_lines=False).body]
+        answered += [[status for status, _ in bodies], _response(bodies, _Body(b"", is_list=True, are_lines=False)).body]
     return [answered, *state(log)]
 
 

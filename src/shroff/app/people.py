@@ -31,7 +31,7 @@ class ProjectPeople(ProjectPart):
         from shroff.people.store import Desk
 
         with closing(self._outside.open_people()) as store:
-            yield Desk(store, self._now_ms, settings_now=lambda: self._systems.sessions)
+            yield Desk(store, self._context.now_ms, settings_now=lambda: self._systems.sessions)
 
     def put_request(self, log: Log, kind: str, body: bytes, at_ms: int, action: Action | None) -> int:
         """Put a request into the log's inbox, and its audit entry into the audit log, in one transaction.

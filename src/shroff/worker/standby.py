@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Event
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from shroff.errors import LogBusyError, StorageError, TransientError
 from shroff.log.state.fold import Folded, Progress, fold, lateness_of
@@ -59,7 +59,7 @@ class Standby(Struct, eq=False):
     _start: Start | None = None
     _lateness_ms: int = 0
     _leaps: tuple[tuple[int, int], ...] = ()
-    _at_once: int = AT_ONCE
+    _at_once: int = field(default_factory=lambda: AT_ONCE)
     _has_caught_up: bool = False
     _told: str = ""
 

@@ -96,7 +96,7 @@ class EqualIndex:
         return self._numbers.get(value, -1)
 
 
-class LookUpTable(Struct, eq=False):
+class LookUpTable(Struct):
     """Rows by equal values, prefix, suffix or network, each key once, or once for each time from which on it is valid.
 
     Tables of one digest are equal.
