@@ -80,7 +80,10 @@ def posted(given_: Given) -> list[object]:
         queue.answer(parts, log_writer.write(found))
     for request, mistakes in requests:
         bodies = [shown(*each) for each in zip(request.answers, mistakes, strict=True)]
-        answered += [[status for status, _ in bodies], _response(bodies, _Body(b"", is_list=True, are_lines=False)).body]
+        answered += [
+            [status for status, _ in bodies],
+            _response(bodies, _Body(b"", is_list=True, are_lines=False)).body,
+        ]
     return [answered, *state(log)]
 
 
