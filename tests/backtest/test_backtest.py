@@ -24,7 +24,7 @@ from shroff.backtest.document import BacktestReport
 from shroff.backtest.engine import RuleMatches
 from shroff.backtest.outcomes import outcomes_by_columns
 from shroff.backtest.report import UNKNOWABLE, page, sentence
-from shroff.backtest.report_builder import JudgedPeriod, backtest, changed, first_place, write_changed
+from shroff.backtest.run import JudgedPeriod, backtest, changed, first_place, write_changed
 from shroff.backtest.tally import exact_sums
 from shroff.cli.main import run
 from shroff.errors import DefinitionError, UsageError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shroff.backtest.report import page
-from shroff.backtest.report_builder import JudgedPeriod, backtest
+from shroff.backtest.run import JudgedPeriod, backtest
 from shroff.events.event import read_time
 from tests.backtest.test_backtest import LATER, draft, log_of
 from tests.support.projects import submission, writer

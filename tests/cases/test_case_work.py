@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shroff.app.cases.case_answers import case_of
+from shroff.app.cases.case_documents import case_of
 from shroff.app.cases.case_operations import ShowCases
 from shroff.cases import case_actions, case_queries, dispositions, filters
 from shroff.cases.case import CLAIMED, CLOSED, ESCALATED, OPEN, SNOOZED, CaseFilter

@@ -12,7 +12,7 @@ import pytest
 
 from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import explorations, page
-from shroff.backtest.report_builder import JudgedPeriod, backtest
+from shroff.backtest.run import JudgedPeriod, backtest
 from shroff.engine.decision import Decision, DrawnDecision
 from shroff.engine.exploration import LET_THROUGH
 from shroff.engine.receipts import DecidedBatch, DocumentWriter

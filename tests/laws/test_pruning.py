@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.app.maintenance.log_retention import compare
-from shroff.backtest.report_builder import first_place
+from shroff.backtest.run import first_place
 from shroff.cases.alert_rules import AlertRules
 from shroff.errors import StateError
 from shroff.events.event import Event

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shroff.adapters.log.sqlite import SqliteLog
 from shroff.adapters.people.sql import SqlPeople
-from shroff.notices.questions import Effect, State, answer, look_up, token_of
+from shroff.notices.customer_answers import Effect, State, answer, look_up, token_of
 from shroff.notices.sql import NoticeStore
 from shroff.notices.store import Question
 from shroff.runtime.values import replace

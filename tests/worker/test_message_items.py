@@ -17,7 +17,7 @@ from shroff.app.adapter_factory import AdapterFactory
 from shroff.cli.main import run as command
 from shroff.events.intake import Submission
 from shroff.events.mapping import ITEMS_MAX
-from shroff.worker.serving.batch_commit import PoisonSearch, SuspectError
+from shroff.worker.serving.poison_search import PoisonSearch, SuspectError
 from tests.support.projects import FILES, write_files
 from tests.support.source_memory import MemorySource, MemoryTopic
 from tests.support.webs import asker

@@ -33,8 +33,8 @@ from shroff.worker.serving import delivery as working_delivery
 from shroff.worker.serving import source_loop as working_lead
 from shroff.worker.serving import source_reader
 from shroff.worker.serving import worker as working
-from shroff.worker.serving.batch_commit import IN_A_ROW_MAX
 from shroff.worker.serving.counts import BatchTally, Latencies, WorkerOptions
+from shroff.worker.serving.poison_search import IN_A_ROW_MAX
 from shroff.worker.serving.worker import Worker
 from tests.support.effort import times
 from tests.support.log_memory import MemoryLog, MemoryStore

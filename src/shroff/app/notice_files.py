@@ -155,8 +155,8 @@ class SentLetters(ProjectPart):
         """Make the link to the reasons of a decision, as the customer sees them. Raises: UsageError."""
         from secrets import token_bytes
 
+        from shroff.notices.customer_answers import ID_BYTES, PATH, token_of
         from shroff.notices.facts import Facts
-        from shroff.notices.questions import ID_BYTES, PATH, token_of
         from shroff.notices.store import Question
 
         services = self._notices.services()

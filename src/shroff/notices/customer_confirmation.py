@@ -11,9 +11,7 @@ from msgspec import field
 
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.log.flags import heard, verdicts
-from shroff.notices.definitions import Notice
-from shroff.notices.facts import Facts, NoticeEvent
-from shroff.notices.questions import (
+from shroff.notices.customer_answers import (
     OVERTURNED,
     SHROFF,
     SOURCE,
@@ -25,6 +23,8 @@ from shroff.notices.questions import (
     label_of,
     look_up,
 )
+from shroff.notices.definitions import Notice
+from shroff.notices.facts import Facts, NoticeEvent
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import Question
 from shroff.notices.texts.letters import Letters

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
+from shroff.notices.customer_answers import ID_BYTES
 from shroff.notices.definitions import RECEIPT, Notice, Quiet
 from shroff.notices.facts import Facts, NoticeEvent
-from shroff.notices.questions import ID_BYTES
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, PASSED, REFUSED, WAITING, Due, OutgoingMessage, Question
 from shroff.people.addresses import masked, who_of

@@ -21,12 +21,12 @@ from msgspec import Struct
 
 from shroff.errors import ShroffError, TransientError, UsageError
 from shroff.language.values import DAY_MS, HOUR_MS, MINUTE_MS
+from shroff.notices.customer_answers import PATH, token_of
 from shroff.notices.definitions import Notice
 from shroff.notices.facts import NoticeEvent
 from shroff.notices.mailbox import file_name, without_link
 from shroff.notices.mailer import DoubtError, Mail, Mailer
 from shroff.notices.notification_routes import addresses_of, keys_of, quiet_end_ms
-from shroff.notices.questions import PATH, token_of
 from shroff.notices.reports.daily import report_values
 from shroff.notices.services import NoticeServices
 from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, SHIPPED, UNKNOWN, Due, OutgoingMessage

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonMapping
+from shroff.notices.customer_answers import PATH
 from shroff.notices.definitions import OF_EVENTS, Notice
 from shroff.notices.facts import NoticeEvent
 from shroff.notices.mailer import Mail
 from shroff.notices.notification_routes import addresses_of
-from shroff.notices.questions import PATH
 from shroff.notices.reports.daily import day_before, due_for, report_due, report_values
 from shroff.notices.reports.report_figures import reckoned
 from shroff.notices.services import NoticeServices

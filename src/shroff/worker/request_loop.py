@@ -23,10 +23,10 @@ from shroff.runtime.values import replace
 from shroff.streams.log import Log
 from shroff.worker.ingest import short_turns
 from shroff.worker.request_queue import Part, RequestQueue
-from shroff.worker.serving.batch_commit import RequestError, unmeant_as
 from shroff.worker.serving.counts import WorkerOptions, trace_batch
 from shroff.worker.serving.delivery import Outflow
 from shroff.worker.serving.live_feed import Feeding, SourceFeed
+from shroff.worker.serving.poison_search import RequestError, unmeant_as
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_loop import LeaderTerm
 from shroff.worker.serving.worker import Leader, Leading, Workplace

@@ -13,8 +13,9 @@ from typing import Any
 
 from shroff.adapters.kafka.client import ANSWER_S, KafkaCluster, let_go
 from shroff.adapters.kafka.dead_letters import KafkaDeadLetters
+from shroff.adapters.sources.kafka_offsets import OffsetCommits
 from shroff.adapters.sources.kafka_partition import KafkaPartition
-from shroff.adapters.sources.kafka_partitions import LOOKED_S, OffsetHints, Partitions
+from shroff.adapters.sources.kafka_partitions import LOOKED_S, Partitions
 from shroff.errors import SchemasAwayError, TransientError, UsageError
 from shroff.events.formats.lines import Line
 from shroff.events.formats.wire import Decoder
@@ -63,7 +64,7 @@ class KafkaSource(MergingSource):
         self._rebalances, self._has_fetched = 0, False  # `_has_fetched`: since the merge was filled last
         self._looked_s = 0.0
         self._vain_s = NEVER_S  # when brokers were asked last and did not answer
-        self._hints = OffsetHints(self._cluster, self._partitions)
+        self._commits = OffsetCommits(self._cluster, self._partitions.position)
 
     def __repr__(self) -> str:
         return f"<KafkaSource {self._cluster.brokers}>"
@@ -96,7 +97,7 @@ class KafkaSource(MergingSource):
         return seen
 
     def acknowledge(self, offsets: TextMapping) -> None:
-        self._hints.add(self._consumer, offsets)
+        self._commits.add(self._consumer, offsets)
 
     def refuse(self, refused: Sequence[Refused]) -> None:
         self._letters.send(refused)
@@ -111,7 +112,7 @@ class KafkaSource(MergingSource):
     def close(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            self._hints.commit(consumer)
+            self._commits.commit(consumer)
             let_go(consumer)
         self._letters.close()
 

@@ -1,5 +1,7 @@
 """Stored form of a Kafka offset: with its topic, and the leader epoch of the message before it.
 
+`adapters.log.batch_rows` commits it with its batch, `OffsetCommits` tells the brokers.
+
 A number alone fits any topic of that name that has as many messages: one that was deleted and made anew, or one whose
 brokers lost messages and took others in their place. So what is stored is
 
@@ -13,15 +15,17 @@ Behind any of these may be a `~` and the times of the last messages (`streams.me
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, Self
 
 from shroff.adapters.kafka.client import KafkaCluster, library
 from shroff.errors import StateError
-from shroff.json_types import TextDict
+from shroff.json_types import TextDict, TextMapping
 from shroff.streams.source import split_offset, stored_offset
 
 NO_EPOCH = -1
+COMMIT_S = 1.0  # between two commits to the brokers
 _TEXT = re.compile(r"([0-9]+)(?:@([A-Za-z0-9_-]{22})(?:\.([0-9]+))?)?")
 _AS_KAFKA = str.maketrans("+/", "-_")  # as its own tools write ids; the library takes the other signs
 _NO_ID = "A" * 22  # of brokers that give topics none
@@ -74,6 +78,36 @@ class Epochs:
         while len(self._changes) > 1 and self._changes[1][0] <= offset:
             del self._changes[0]
         return self._changes[0][1] if self._changes and self._changes[0][0] <= offset else NO_EPOCH
+
+
+class OffsetCommits:
+    """Offsets committed to the brokers, for their tools, which show how far was read; whatever fails is nothing.
+
+    `position` gives a partition with an offset, for the library; None for one that is not read.
+    """
+
+    def __init__(self, cluster: KafkaCluster, position: Callable[[str, int], Any]) -> None:
+        self._cluster, self._position = cluster, position
+        self._offsets: TextDict = {}
+        self._committed_s = 0.0
+
+    def add(self, consumer: Any, offsets: TextMapping) -> None:
+        """Have these offsets committed, at most once a second."""
+        self._offsets |= offsets
+        if time.monotonic() - self._committed_s >= COMMIT_S:
+            self.commit(consumer)
+
+    def commit(self, consumer: Any) -> None:
+        """Commit what was added since."""
+        self._committed_s = time.monotonic()
+        offsets, self._offsets = self._offsets, {}
+        read = (self._position(name, PartitionOffset.parse(name, text).offset) for name, text in offsets.items())
+        positions = [position for position in read if position is not None]
+        try:
+            if positions and consumer is not None:
+                consumer.commit(offsets=positions, asynchronous=True)
+        except library("source").KafkaException as error:
+            self._cluster.failed(error.args[0])
 
 
 def topic_ids(cluster: KafkaCluster, admin: Any, topics: Collection[str], within_s: float) -> TextDict:

@@ -29,7 +29,6 @@ LOOKED_S = 3.0  # so long an answer may take that somebody asks for who is there
 ASSIGNED_WITHIN_S = 5.0  # the library has begun to read what it was told to
 ASSIGNED_LOOK_S = 0.005
 NEEDED_S = 10.0  # so long brokers may take to say where partitions begin and end
-COMMIT_S = 1.0  # between two hints to the brokers
 AT_ONCE_S = 1.0  # where nothing hangs on it
 _END = -1
 
@@ -143,6 +142,10 @@ class Partitions:
             self.by_name = {}
         self.by_name |= {part.name: part for part in parts}
         return parts
+
+    def position(self, name: str, offset: int) -> Any:
+        """A partition that is read, with an offset, for the library; None for another one."""
+        return self.by_name[name].at(offset) if name in self.by_name else None
 
     def seen(
         self, consumer: Any, found: Mapping[Key, str | None], offsets: TextMapping
@@ -270,36 +273,6 @@ class Partitions:
             raise self._cluster.raised(error, f"topic {topic} cannot be looked up", consumer) from None
         self._cluster.let_in()
         return found
-
-
-class OffsetHints:
-    """Offsets for the brokers' tools, which show how far was read; whatever fails is nothing."""
-
-    def __init__(self, cluster: KafkaCluster, partitions: Partitions) -> None:
-        self._cluster, self._partitions = cluster, partitions
-        self._offsets: TextDict = {}
-        self._committed_s = 0.0
-
-    def add(self, consumer: Any, offsets: TextMapping) -> None:
-        """Have these offsets committed, at most once a second."""
-        self._offsets |= offsets
-        if time.monotonic() - self._committed_s >= COMMIT_S:
-            self.commit(consumer)
-
-    def commit(self, consumer: Any) -> None:
-        """Commit what was added since."""
-        self._committed_s = time.monotonic()
-        offsets, self._offsets = self._offsets, {}
-        positions = [
-            self._partitions.by_name[name].at(PartitionOffset.parse(name, offset).offset)
-            for name, offset in offsets.items()
-            if name in self._partitions.by_name
-        ]
-        try:
-            if positions and consumer is not None:
-                consumer.commit(offsets=positions, asynchronous=True)
-        except library("source").KafkaException as error:
-            self._cluster.failed(error.args[0])
 
 
 def anew(name: str, read: PartitionOffset) -> StateError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeAlias
 import msgspec
 
 from shroff.app.cases import side_effects
-from shroff.app.cases.case_answers import (
+from shroff.app.cases.case_documents import (
     Case,
     CaseActed,
     CaseClaimed,

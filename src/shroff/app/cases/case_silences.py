@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shroff.app.cases.case_answers import CaseSilenced, case_as
+from shroff.app.cases.case_documents import CaseSilenced, case_as
 from shroff.app.cases.case_operations import CHANGES, ChangeOfCase
 from shroff.app.rules.agreements import OF_SILENCE, PendingApproval
 from shroff.app.rules.list_files import WRITTEN

@@ -10,7 +10,7 @@ import msgspec
 from shroff.app.operations import answer_of
 from shroff.cases.case import FRAUD
 from shroff.events.event import TimeText, time_text
-from shroff.notices.questions import VERDICTS
+from shroff.notices.customer_answers import VERDICTS
 from shroff.notices.store import DROPPED, REFUSED, UNKNOWN
 from shroff.runtime.values import FrozenStruct
 

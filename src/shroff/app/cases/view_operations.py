@@ -9,7 +9,7 @@ import msgspec
 from shroff.app.cases import case_silences as case_silences  # noqa: PLC0414 - the manifest has one module of a word
 from shroff.app.cases import close_operations as close_operations  # noqa: PLC0414 - the same
 from shroff.app.cases import work_operations as work_operations  # noqa: PLC0414 - the same
-from shroff.app.cases.case_answers import CaseTotals, Person, money
+from shroff.app.cases.case_documents import CaseTotals, Person, money
 from shroff.app.cases.case_operations import time_of
 from shroff.cases import case_queries
 from shroff.cases.case_service import NoViewError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from shroff.app.cases.case_answers import Case, CaseDecided, case_of
+from shroff.app.cases.case_documents import Case, CaseDecided, case_of
 from shroff.app.cases.case_operations import WORK, ChangeOfCase, decided
 from shroff.cases import case_actions, dispositions
 from shroff.operations.declaration import operation

@@ -151,7 +151,7 @@ class LogBacktests(ProjectPart):
             rows: How many changed events are shown.
         """
         from shroff.app.live.ingest import scratch_log
-        from shroff.backtest.report_builder import DraftComparison, JudgedPeriod, backtest, changed
+        from shroff.backtest.run import DraftComparison, JudgedPeriod, backtest, changed
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 
@@ -379,7 +379,7 @@ def run_backtest(backtests: LogBacktests, progress: ProgressSteps, request: RunB
         shroff backtest march.csv --as payment --labels labels.csv --rules drafts/
     """
     from shroff.backtest.report import ROWS, page
-    from shroff.backtest.report_builder import changed, write_changed
+    from shroff.backtest.run import changed, write_changed
 
     if not request.files and (request.as_type or request.labels or request.order != "file"):
         raise UsageError("--as, --labels and --order are for FILEs; without them the events of the log are judged.")

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, Response
 
 from shroff.errors import ShroffError, TransientError
 from shroff.json_types import JsonObject, TextMapping
-from shroff.notices.questions import ANSWERS, WORDS_MAX
+from shroff.notices.customer_answers import ANSWERS, WORDS_MAX
 from shroff.notices.texts.words import LANGUAGES, WORDS
 from shroff.people.access import network_of
 from shroff.runtime.texts import one_line

@@ -17,9 +17,9 @@ from shroff.runtime.progress import Tell
 from shroff.runtime.values import FrozenStruct
 from shroff.streams.log import Log
 from shroff.streams.source import Source
-from shroff.worker.serving.batch_commit import PoisonSearch
 from shroff.worker.serving.counts import WorkerCounts
 from shroff.worker.serving.message_decoder import MessageDecoder
+from shroff.worker.serving.poison_search import PoisonSearch
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 
 AT_ONCE = 512  # messages of a batch: what a request waits for at most, some ten milliseconds

@@ -20,10 +20,10 @@ from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
 from shroff.worker.ingest import Committer, short_turns
-from shroff.worker.serving.batch_commit import PoisonSearch, RequestError, SuspectError, unmeant_as
 from shroff.worker.serving.counts import WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Outflow, Tended
 from shroff.worker.serving.message_decoder import MessageDecoder
+from shroff.worker.serving.poison_search import PoisonSearch, RequestError, SuspectError, unmeant_as
 from shroff.worker.serving.snapshot_schedule import SnapshotSchedule
 from shroff.worker.serving.source_positions import SourceBatch, SourceReading
 

@@ -23,10 +23,10 @@ from shroff.runtime.progress import Tell, unheard
 from shroff.streams.log import Log
 from shroff.streams.source import Source
 from shroff.worker.inbox import InboxServer
-from shroff.worker.serving.batch_commit import PoisonSearch, RequestError, SuspectError
 from shroff.worker.serving.counts import LEADING, RESTORING, STANDING_BY, WorkerCounts, WorkerOptions
 from shroff.worker.serving.delivery import Tended
 from shroff.worker.serving.message_decoder import MessageDecoder, reason_of
+from shroff.worker.serving.poison_search import PoisonSearch, RequestError, SuspectError
 from shroff.worker.serving.source_loop import LeaderTerm, SourceLoop
 from shroff.worker.standby import FollowedProject, Standby, Start
 

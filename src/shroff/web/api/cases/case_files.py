@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from shroff.app.cases.case_answers import CaseFile, file_of
+from shroff.app.cases.case_documents import CaseFile, file_of
 from shroff.cases import case_actions
 from shroff.cases.case_service import CaseChangedError, NoCaseError, NoFileError
 from shroff.cases.files import SIZE_MAX, TYPES, named_for

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from shroff.app.cases.case_answers import Case as ShownCase
+from shroff.app.cases.case_documents import Case as ShownCase
 from shroff.app.cases.case_operations import (
     AssignCase,
     ClaimCase,

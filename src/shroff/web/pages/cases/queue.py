@@ -46,7 +46,7 @@ from shroff.web.pages.links import PATH, ring_path
 from shroff.web.pages.renderer import open_cases, open_cases_html, page, part, see_other
 
 if TYPE_CHECKING:
-    from shroff.app.cases.case_answers import CaseFailed
+    from shroff.app.cases.case_documents import CaseFailed
     from shroff.app.cases.case_operations import Answer
     from shroff.cases.case import Cursor
     from shroff.people.sessions import SignedIn

@@ -1,4 +1,4 @@
-"""Answers about cases: the same structs over HTTP, from commands and in Python."""
+"""Documents about cases, which operations answer: the same structs over HTTP, from commands and in Python."""
 
 from __future__ import annotations
 
