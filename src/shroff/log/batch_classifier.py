@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -67,6 +68,8 @@ class BatchClassifier:
         self._latest_ms = latest_ms(self._settings, now_ms())
         self._batch, self._rows = Batch(), SequencedRows(known, known.seq)
         self._unique = state.records.unique
+        # No method of its own: in a cycle a batch stays in memory until the collector runs.
+        self._refuse = partial(_refuse, self._batch, now_ms)
         self._labels = BatchLabels(state, self._rows, self._batch, self._refuse, now_ms)
         self._repeated: list[tuple[Answer, Key]] = []
         self._run_seqs, self._run_others = list[int](), dict[int, Answer]()
@@ -172,13 +175,6 @@ class BatchClassifier:
         if submission.label is not None:
             return self._labels.take(submission, submission.label)
         return Answer(UNTAKEN, submission.type)
-
-    def _refuse(self, submission: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
-        origin, raw = (submission.source, submission.place, submission.type), submission.raw()
-        self._batch.refused.append(Refused(*origin, reason, raw, self._now_ms(), submission.header))
-        id_ = submission.sent.id if submission.sent else ""
-        is_label = submission.type == "label"
-        return Answer(REFUSED, submission.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
 
     def _event(self, submission: Submission, event: Event) -> Answer:
         state, type_, id_, time_ms = self._state, event.type, event.id, event.time_ms
@@ -292,6 +288,16 @@ class BatchClassifier:
             row = decided.get(answer.seq) or self._known.decisions.get(key)
             if row is not None:
                 answer.outcome, answer.document = row.outcome, row.document
+
+
+def _refuse(
+    batch: Batch, now_ms: Callable[[], int], submission: Submission, reason: str, *, is_conflict: bool = False
+) -> Answer:
+    origin, raw = (submission.source, submission.place, submission.type), submission.raw()
+    batch.refused.append(Refused(*origin, reason, raw, now_ms(), submission.header))
+    id_ = submission.sent.id if submission.sent else ""
+    is_label = submission.type == "label"
+    return Answer(REFUSED, submission.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)
 
 
 def _time_ms(record: Record) -> int:
