@@ -173,6 +173,27 @@ def _high_product_of(typing_context: Any, a: Any, b: Any) -> Any:
 high_product = intrinsic_of(_high_product_of)
 
 
+def _fetch(typing_context: Any, array: Any, at: Any) -> Any:
+    from llvmlite import ir
+    from numba import types
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        place = builder.bitcast(vector_at(context, builder, signature, arguments, 0), byte)
+        to_read, into_all_caches, of_data = (ir.Constant(number, word) for word in (0, 3, 1))
+        builder.call(
+            builder.module.declare_intrinsic("llvm.prefetch", [byte], kind), [place, to_read, into_all_caches, of_data]
+        )
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
+
+
+# Have memory bring an item of an array, whatever its place, while other work goes on.
+fetch = intrinsic_of(_fetch)
+
+
 @compiled
 def product(a: Word, b: Word) -> tuple[Word, Word]:
     """The 128 bits of a * b: (high, low)."""

@@ -18,11 +18,15 @@ from shroff.features.kernels.layout import (
     ARRIVALS,
     CELL_WORDS,
     CELLS,
+    D_AT,
+    D_BEGIN,
     D_FED,
+    EDGES,
     HEAD_WORDS,
     HEADS,
     HEADS_ROOM,
     HI,
+    HINTS,
     L_AT,
     LO,
     LOG,
@@ -50,9 +54,11 @@ from shroff.features.kernels.layout import (
     UP_TO,
 )
 from shroff.features.kernels.native import entry_point
-from shroff.features.kernels.numbers import Word, compiled
+from shroff.features.kernels.numbers import Word, compiled, fetch
 from shroff.features.kernels.order import feed_deque, insert_in_deque, room_in_deque
 from shroff.features.kernels.scan import look_step
+
+AHEAD = 8  # rows: memory brings what a key has while so many are answered
 
 
 @compiled
@@ -171,6 +177,20 @@ def row_step(
     return True
 
 
+@compiled
+def fetch_cells(heap: Ints, key: Word) -> None:
+    """Have memory bring what a row looks at first: the newest cell of a key, those at the edges of its windows."""
+    if 0 <= key < heap[HEADS_ROOM]:
+        head = heap[HEADS] + key * heap[HEAD_WORDS]
+        origin, words = heap[head + ORIGIN], heap[CELL_WORDS]
+        fetch(heap, origin + heap[head + HI] * words)
+        for i in range(heap[EDGES + 1]):
+            fetch(heap, origin + heap[head + HINTS + i] * words)
+        for i in range(heap[TRACKS + 1]):
+            deque = head + heap[heap[TRACKS] + i * TRACK_WORDS + T_HEAD]
+            fetch(heap, heap[deque + D_AT] + 2 * heap[deque + D_BEGIN])
+
+
 @entry_point(
     "int64(int64[::1], int64, int64[::1], int64[::1], int64[::1], int64[:, ::1], uint8[:, ::1], int64,"
     " int64[:, ::1], uint8[:, ::1])"
@@ -189,9 +209,21 @@ def run(
 ) -> Word:
     """Answer and insert the rows from `row`; gives the row at which the heap must grow, or their number."""
     for i in range(row, times.size):
+        head = heap[HEADS] + insert_keys[min(i + 2 * AHEAD, times.size - 1)] * heap[HEAD_WORDS]
+        fetch(heap, head)
+        fetch(heap, head + heap[HEAD_WORDS] - 1)
+        fetch_cells(heap, insert_keys[min(i + AHEAD, times.size - 1)])
         if not row_step(heap, i, times[i], insert_keys[i], query_keys[i], values, kept, watermark_ms, out, valid):
             return i
     return times.size
+
+
+@compiled
+def fetch_oldest(heap: Ints, key: Word) -> None:
+    """Have memory bring the oldest cell of a key."""
+    if key < heap[HEADS_ROOM]:
+        head = heap[HEADS] + key * heap[HEAD_WORDS]
+        fetch(heap, heap[head + ORIGIN] + heap[head + LO] * heap[CELL_WORDS])
 
 
 @entry_point("void(int64[::1], int64, int64, int64)")
@@ -201,5 +233,6 @@ def tend(heap: Ints, forgotten: Word, limit: Word, watermark_ms: Word) -> None:
         forget_key(heap, heap[HEADS] + forgotten * heap[HEAD_WORDS])
     for _ in range(min(limit, heap[HEADS_ROOM])):
         key = heap[SWEPT] if heap[SWEPT] < heap[HEADS_ROOM] else 0
+        fetch_oldest(heap, key + AHEAD)
         sweep_key(heap, heap[HEADS] + key * heap[HEAD_WORDS], watermark_ms)
         heap[SWEPT] = key + 1
