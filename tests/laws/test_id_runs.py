@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shroff.adapters.databases.sqlite_file import PAGE_BYTES
 from shroff.adapters.log import sqlite_statements as statements
 from shroff.adapters.log.ids import id_index
-from shroff.adapters.log.ids.entries import digests_of, entries_of, found_in, halves_of, part_with, parts_of
-from shroff.adapters.log.ids.filters import Filters, filter_of
+from shroff.adapters.log.ids.entries import bits_of, digests_of, entries_of, found_in, halves_of, part_with, parts_of
+from shroff.adapters.log.ids.filters import FINAL, Filters, filter_of
 from shroff.adapters.log.ids.id_index import IdIndex
 from shroff.adapters.log.rows import RowTable, id_digest, ids_by_type, places_by_type
 from shroff.adapters.log.sqlite import SqliteLog
@@ -26,6 +27,7 @@ from shroff.errors import StateError, StorageError
 from shroff.replay.verification import verify
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch
+from shroff.worker.ingest import BATCH_SIZE
 from tests.support.effort import examples
 from tests.support.log_rows import payments
 from tests.support.small_runs import small_runs
@@ -332,6 +334,20 @@ def test_a_lost_or_changed_run_is_damage_of_the_log_and_no_batch_is_taken(tmp_pa
 def swapped(table: str, column: str, first: int, second: int) -> str:
     moves = ((first, -1), (second, first), (-1, second))
     return ";".join(f"UPDATE {table} SET {column} = {new} WHERE {column} = {old}" for old, new in moves)
+
+
+@pytest.mark.parametrize("size", [BATCH_SIZE, FINAL, FINAL + BATCH_SIZE])
+def test_parts_fill_the_pages_that_they_are_written_on(size: int):
+    """An entry has 22 bytes."""
+    entries = np.random.default_rng(1).integers(0, 1 << 63, (size, 3), np.uint64) * np.array([2, 2, 0], np.uint64)
+    with closing(sqlite3.connect(":memory:")) as shell:
+        shell.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        shell.execute("CREATE TABLE id_parts (part INTEGER PRIMARY KEY, data, crc)")
+        parts = parts_of(1, bits_of(size), entries[entries[:, 0].argsort()])
+        shell.executemany("INSERT INTO id_parts VALUES (?, ?, ?)", parts)
+        ((pages,),) = shell.execute("PRAGMA page_count").fetchall()
+
+    assert (pages - 2) * PAGE_BYTES / size < 26  # but for the schema and the root
 
 
 PART = 2 << 32
