@@ -38,6 +38,7 @@ KERNELS: Final = tuple(
     for is_theirs in (True, False)
 )
 MACHINE_CODE: Final = "**/*.kernel"
+LOCKS_KEPT: Final = 2  # whose machine code is kept: this clone's and the one that was used before
 MINUTE_S: Final = 60
 ROOM_BYTES: Final = 6 << 30
 
@@ -50,7 +51,9 @@ def main() -> int:
     sizes.add_argument(
         "--quick", dest="size", action="store_const", const="quick", help="only the tests of `make check`"
     )
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order")
+    parser.add_argument(
+        "--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of the order and of laws"
+    )
     parser.add_argument("--warm", action="store_true", help="run nothing, but leave all that a first run compiles")
     parser.add_argument("paths", nargs="*", help="folders or files; all of tests/ without any")
     asked = parser.parse_args()
@@ -61,8 +64,9 @@ def main() -> int:
     again = f" --{asked.size}" if asked.size else ""
     print(f"The order of this run: python -m tools.suite{again} --seed {asked.seed}", flush=True)
     began_s, idle_s = time.monotonic(), read_idle_s()
-    command = [sys.executable, "-m", "pytest", "-q", f"--randomly-seed={asked.seed}", "-m", MARKS[asked.size]]
-    command += ["-p", "no:anyio", *asked.paths]  # no test is a coroutine, and it looks at each fixture of each test
+    command = [sys.executable, "-m", "pytest", "-q", f"--randomly-seed={asked.seed}", f"--hypothesis-seed={asked.seed}"]
+    command += ["-m", MARKS[asked.size], *asked.paths]
+    command += ["-p", "no:anyio"]  # no test is a coroutine, and it looks at each fixture of each test
     if asked.size == "quick" and not asked.paths:
         command += [f"--ignore=tests/{name}" for name in NOT_QUICK]
     if folder := in_memory(asked.size or "usual"):
@@ -111,6 +115,10 @@ def compile_kernels(env: Mapping[str, str]) -> None:
     """
     source, lock = ROOT / "src", (ROOT / "requirements" / "dev.txt").read_bytes()
     kept = cache() / f"kernels-{sys.implementation.cache_tag}-{sha256(lock).hexdigest()[:16]}"
+    kept.mkdir(parents=True, exist_ok=True)
+    kept.touch()
+    for older in sorted(cache().glob("kernels-*"), key=lambda folder: folder.stat().st_mtime)[:-LOCKS_KEPT]:
+        shutil.rmtree(older, ignore_errors=True)
     copy_kernels(kept, source)
     compilers = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=env) for code in KERNELS]
     for compiler in compilers:

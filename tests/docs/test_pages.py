@@ -15,6 +15,7 @@ import pytest
 
 from docs.build import broken_links
 from shroff.cli.demo import EVENTS
+from shroff.cli.progress import COMPILING
 from tests.docs.cells import alike, shown_by
 from tests.docs.pages import ROOT, Step, agrees, all_pages, blocks, steps
 from tests.support import forks
@@ -115,6 +116,12 @@ def test_a_page_that_shows_something_else_is_found():
     assert agrees("decided ... in ... s\n...\nok", "decided 7 in 0.3 s  \nx\ny\nok\n")
 
 
+def test_what_a_first_run_compiles_is_no_part_of_what_a_page_shows(tmp_path):
+    step = Step(1, "console", f"echo 'shroff: {COMPILING}' >&2; echo 'shroff: a warning' >&2; echo 3 payments")
+
+    assert perform(step, tmp_path, {}) == (0, "shroff: a warning\n3 payments\n")
+
+
 def test_commands_of_a_page_are_read_with_what_they_print():
     page = "```bash\ncat > a <<'END'\none\nEND\n```\n\n```console\n$ cat a\none\n$ false  # exit status 1\n```\n"
     pasted = "```bash\ncat a; false  # exit status 1\n```\n\n```text\none\n```\n\n```bash\ntrue\n```\n"
@@ -174,7 +181,7 @@ def perform(step: Step, folder: Path, names: dict[str, object]) -> tuple[int, st
         timeout=STEP_S_MAX,
         check=False,
     )
-    return done.returncode, done.stdout
+    return done.returncode, done.stdout.replace(f"shroff: {COMPILING}\n", "")
 
 
 def test_each_decision_has_a_number_of_its_own_and_stands_in_the_index():

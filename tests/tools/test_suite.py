@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.architecture import sources
 from tests.support import forks, servers, workers
@@ -180,8 +181,14 @@ def test_kernels_that_another_clone_has_compiled_are_not_compiled_again(monkeypa
     assert compiled("third", "of_1", 3, lock="numba==2") == {"of_1": "3"}, "another compiler"
     assert compiled("fourth", "of_2", 4) == {"of_2": "4"}, "of other sources"
     assert compiled("fifth", "of_2", 5) == {"of_2": "4"}
-    kept = sorted(file.stem for file in tmp_path.glob("cache/shroff-servers/kernels-*/*"))
-    assert kept == ["of_1", "of_2"], "what nobody asks for any more is removed"
+    assert compiled("sixth", "of_1", 6, lock="numba==3") == {"of_1": "6"}
+    kept = sorted(file.read_text() for file in tmp_path.glob("cache/shroff-servers/kernels-*/*"))
+    assert kept == ["4", "6"], "what nobody asks for any more is removed, and all of the lock before the last two"
+
+
+def test_laws_try_other_examples_in_each_run_also_where_hypothesis_sees_ci():
+    assert not settings.get_profile("shroff").derandomize
+    assert settings.get_profile("shroff").print_blob
 
 
 def test_every_folder_has_a_budget(root: Path):
