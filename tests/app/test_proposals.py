@@ -227,6 +227,7 @@ def test_columns_with_types_keep_them(tmp_path):
         "TX_AMOUNT": [n / 4 for n in range(count)],
         "booked": [date(2024, 3, 1)] * count,
         "nested": [{"online": n % 2 == 0} for n in range(count)],
+        "session": [timedelta(seconds=n) for n in range(count)],
         "TX_FRAUD": [n % 9 == 0 for n in range(count)],
     }
     pq.write_table(pa.table(columns), file)
@@ -242,6 +243,7 @@ def test_columns_with_types_keep_them(tmp_path):
         "customer_id": "text",
         "booked": "text",
         "online": "boolean",
+        "session": "duration",
     }
 
 
@@ -255,7 +257,7 @@ def test_columns_with_types_keep_them(tmp_path):
             "CSV file: a line ends in CR alone; save the file with LF",
         ),
         ("head.csv", b"a,b\n", "has no lines"),
-        ("binary.csv", bytes(range(256)) * 9, "no CSV"),
+        ("binary.csv", bytes(range(256)) * 9, "binary.csv is no CSV"),
         ("binary.dat", bytes(range(256)) * 9, "does not show what it is"),
         ("broken.jsonl", b"[1\nnot json\n", "has no lines"),
         ("none.csv", None, "no file"),
@@ -269,6 +271,26 @@ def test_what_is_no_file_of_events_is_refused_and_nothing_is_made(tmp_path, name
         app.propose_project(tmp_path / "p", tmp_path / name)
 
     assert not (tmp_path / "p").exists()
+
+
+def test_the_next_command_reads_the_labels_that_were_found(tmp_path, capsys):
+    for name, has_labels in (("german.csv", True), ("reverse.csv", False)):
+        path, folder = tmp_path / name, tmp_path / name.removesuffix(".csv")
+        path.write_text(FILES[name], encoding="utf-8")
+
+        assert run(["init", str(folder), "--from", str(path)]) == 0
+        assert capsys.readouterr().err.endswith(f"ingest {path}{f' --labels {path}' if has_labels else ''}\n")
+
+
+def test_a_line_that_is_too_long_is_counted_as_refused_and_hides_none_of_the_others(tmp_path):
+    rows = "".join(f"p{n},2026-03-01T10:{n:02}:00Z,{n}.50,{'x' * 200_000 if n == 3 else 'ok'}\n" for n in range(20))
+    path = tmp_path / "notes.csv"
+    path.write_text(f"id,at,amount,note\n{rows}", encoding="utf-8")
+
+    project, _, guesses = app.propose_project(tmp_path / "bank", path)
+
+    assert "1 line of the first 20 would be refused" in guesses[-1]
+    assert project.ingest(path).events.appended == 19
 
 
 @pytest.mark.parametrize(

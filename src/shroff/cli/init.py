@@ -68,7 +68,8 @@ def init(
         lines.append(f"{key} is secret, and hashed values depend on it: keep a copy of it in a safe place.")
     document = {"files": files, "folder": str(project.context.paths.folder), "template": template, "name": called}
     session.answer(document if guesses is None else document | {"guesses": guesses}, "\n".join(lines))
-    session.next(
-        f"shroff -C {argument(folder)} check",
-        *([] if file is None else [f"shroff -C {argument(folder)} ingest {argument(file)}"]),
-    )
+    following = [f"shroff -C {argument(folder)} check"]
+    if file is not None:
+        labels = f" --labels {argument(file)}" if project.definitions.events.label.mappings else ""
+        following.append(f"shroff -C {argument(folder)} ingest {argument(file)}{labels}")
+    session.next(*following)

@@ -19,7 +19,7 @@ from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
 from shroff.events.formats.encodings import read_lines
 from shroff.events.keys import SEPARATORS
-from shroff.events.raw_values import Instant, text_of
+from shroff.events.raw_values import Instant, RawDuration, text_of
 from shroff.json_types import JsonMapping
 from shroff.language.expression import ITEM, RowValue
 from shroff.language.expression import Path as ColumnPath
@@ -53,14 +53,16 @@ TIME_FORMS = tuple(f"{day}{clock}" for clock in _CLOCKS for day in _DAYS)
 class FileColumn:
     """One column: its path in a line, the texts of its values (empty where missing), and what they are.
 
-    `is_instant`, `is_float` and `has_other` say that the file gives its values a type other than text. `forms` are
-    those of `strptime` that read its times, where they need one; `numbers` are digits and places of its numbers.
+    `is_instant`, `is_duration`, `is_float` and `has_other` say that the file gives its values a type other than text.
+    `forms` are those of `strptime` that read its times, where they need one; `numbers` are digits and places of its
+    numbers.
     """
 
     path: tuple[str, ...]
     texts: list[str]
     row: str  # the expression that reads it
     is_instant: bool = False
+    is_duration: bool = False
     is_float: bool = False
     has_other: bool = False
     values: Sequence[str] = ()
@@ -104,7 +106,8 @@ class FileColumn:
         mistakes = len(self.distinct) - len(self.numbers)
         is_code = not self.is_float and any(re.fullmatch(r"0\d+", text) for text in self.distinct)
         few = mistakes <= max(1, len(self.distinct) // 10) and 2 * mistakes <= len(self.numbers)
-        self.is_number, self.is_whole = few and not is_code and bool(self.numbers), whole and not is_code
+        self.is_number = few and not is_code and not self.is_duration and bool(self.numbers)
+        self.is_whole = whole and not is_code
         self.most = max((abs(digits) / 10**places for digits, places in self.numbers), default=0.0)
         ended = ((places, str(digits)) for digits, places in self.numbers)
         self.places = max((places - len(text) + len(text.rstrip("0")) for places, text in ended), default=0)
@@ -139,7 +142,7 @@ def profile_of(path: Path) -> FileProfile:
     layout, beginning = CsvLayout(), ""
     with read_lines(path) as lines:
         if lines.records is not None:
-            layout, beginning = _beginning(lines.records.first_lines(_FIRST_LINES))
+            layout, beginning = _beginning(path, lines.records.first_lines(_FIRST_LINES))
             lines.lay_out(layout)
             lines.columns  # noqa: B018 (it is read)
         rows = [line.columns for line in islice(lines, SAMPLED_LINES) if line.columns is not None]
@@ -178,6 +181,7 @@ def _column(place: ColumnPath, values: Sequence[object]) -> FileColumn:
         [text_of(value) or "" for value in values],
         expression_text(RowValue(TEXT, place)),
         any(isinstance(value, Instant) for value in values),
+        any(isinstance(value, RawDuration) for value in values),
         any(isinstance(value, float) for value in values),
         any(value is not None and type(value) is not str for value in values),
     )
@@ -207,10 +211,11 @@ def _leaves(row: Any, before: ColumnPath = ()) -> Iterator[tuple[ColumnPath, Any
             yield (*before, name), value
 
 
-def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
+def _beginning(path: Path, lines: Sequence[str]) -> tuple[CsvLayout, str]:
     """How a CSV begins: separator, lines before the header, names of columns where it has no header."""
     told = [line.strip().strip('"')[4:] for line in lines if line.lower().startswith(("sep=", '"sep='))]
-    lines = ["" if line.lower().startswith(("sep=", '"sep=')) else line for line in lines]
+    most = csv.field_size_limit()  # a longer line says little of how the others are written
+    lines = ["" if line.lower().startswith(("sep=", '"sep=')) or len(line) > most else line for line in lines]
     try:
         tables = {
             sign: list(csv.reader([line.rstrip("\r\n") for line in lines], delimiter=sign))
@@ -218,7 +223,7 @@ def _beginning(lines: Sequence[str]) -> tuple[CsvLayout, str]:
         }
     except csv.Error as error:
         words = "a line ends in CR alone; save the file with LF or CR LF" if "new-line" in f"{error}" else error
-        raise UsageError(f"this is no CSV file: {words}.") from None
+        raise UsageError(f"{path} is no CSV file: {words}.") from None
     widths = {sign: mode([len(row) for row in rows if row] or [1]) for sign, rows in tables.items()}
     sign = max(
         [sign for sign in told if sign in tables] or SEPARATORS.values(),

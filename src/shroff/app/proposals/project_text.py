@@ -175,6 +175,8 @@ def _field(draft: Draft, column: FileColumn, names: set[str]) -> ProposedField |
         found.type, found.guess = "text? hashed", "card or account numbers are kept as keyed hashes"
     elif has(column, "personal") and not column.is_number and not is_key:
         found.type, found.guess = "text? personal", "kept beside the log, where it can be erased"
+    elif column.is_duration:
+        found.type = "duration?"
     elif column.is_boolean:
         found.type = "boolean?"
         if not {"true", "false"}.issuperset(column.distinct):
