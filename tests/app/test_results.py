@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from datetime import date, timedelta
 from decimal import Decimal
 from itertools import product
@@ -344,6 +345,13 @@ def test_pages_of_the_decisions_of_a_label_read_a_long_log_once(bank, monkeypatc
     assert others[1] == others[2]
 
 
+def test_basis_points_have_two_places_in_every_row_of_the_table(bank):
+    points = [line.split()[6] for line in bank.project.run(ShowResults(by="day")).text().split("\n\n")[0].splitlines()]
+
+    assert points[0] == "bp"
+    assert all(re.fullmatch(r"[\d,]+\.\d\d", point) for point in points[1 : DAYS + 1]), points
+
+
 def test_csv_has_every_row(bank):
     found = bank.project.run(ShowResults(by="day"))
     rows = list(csv.DictReader(io.StringIO(b"".join(csv_lines(found)).decode())))
@@ -352,6 +360,7 @@ def test_csv_has_every_row(bank):
         (str(row.start), str(row.events), row.fraud.money, row.money.missed) for row in found.rows
     ]
     assert [row["change.volume"] for row in rows] == [str(row.change.get("volume", "")) for row in found.rows]
+    assert {row["mature"] for row in rows} == {"true", "false"}
     assert all(None not in row and None not in row.values() for row in rows), "as many cells in each as in the head"
 
 

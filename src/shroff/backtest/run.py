@@ -285,7 +285,7 @@ def write_changed(report: BacktestReport, out: Path) -> int:
         yield [",".join(schema.names).encode() + b"\n"]
         for rows in pieces:
             count += len(rows)
-            yield [csv_line(_flat(row)) for row in rows]
+            yield [csv_line(msgspec.structs.astuple(row)) for row in rows]
 
     write_lines(out, lines())
     return count
@@ -293,7 +293,3 @@ def write_changed(report: BacktestReport, out: Path) -> int:
 
 def _typed(row: ReportRow) -> JsonObject:
     return {**msgspec.structs.asdict(row), "time": datetime.fromisoformat(row.time), "money": Decimal(row.money)}
-
-
-def _flat(row: ReportRow) -> Iterator[str]:
-    return (" ".join(value) if isinstance(value, list) else str(value) for value in msgspec.structs.astuple(row))

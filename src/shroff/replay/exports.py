@@ -103,7 +103,8 @@ def lines(log: Log, kind: ExportKind, format: str) -> Iterator[list[bytes]]:
         yield [csv_line(kind.columns)]
     for batch in kind.batches(log):
         if format == "csv":
-            yield [csv_line(_cell(row[name]) for name in kind.columns) for row in map(kind.row, batch)]
+            rows = map(kind.row, batch)
+            yield [csv_line(_with_time_text(row[name]) for name in kind.columns) for row in rows]
         else:
             yield [kind.line(field) + b"\n" for field in batch]
 
@@ -153,14 +154,8 @@ class _Time(FrozenStruct):
     ms: int
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, _Time):
-        return time_text(value.ms)
-    if value is None or isinstance(value, str):
-        return value or ""
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return " ".join(value)
-    return _json(value)
+def _with_time_text(value: Any) -> Any:
+    return time_text(value.ms) if isinstance(value, _Time) else value
 
 
 def _json(value: Any) -> str:

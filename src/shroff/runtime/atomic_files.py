@@ -21,6 +21,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from msgspec.json import encode as to_json
+
 from shroff.errors import StorageError, UsageError, os_words
 from shroff.runtime.progress import unheard
 
@@ -345,19 +347,29 @@ def _opened(out: Path) -> Iterator[BinaryIO]:
         raise StorageError(f"{os_words(error, out, ' cannot be written')}. What went before is kept") from None
 
 
-def csv_line(cells: Iterable[str]) -> bytes:
+def csv_line(cells: Iterable[object]) -> bytes:
     """A line of a CSV that people open in a spreadsheet, which would carry out what begins as a formula does.
 
-    Such a text gets an apostrophe before it; a number below zero is none.
+    Such a text gets an apostrophe before it; a number below zero is none. A missing value is an empty cell, texts of a
+    list stand with blanks between them, and other values as in JSON: a boolean is `true` or `false`.
 
-    >>> print(csv_line(["=1+1", "-1+1", "-1.50", "a, b", "c-1"]).decode(), end="")
-    '=1+1,'-1+1,-1.50,"a, b",c-1
+    >>> print(csv_line(["=1+1", "-1+1", "-1.50", "a, b", "c-1", ["r1", "r2"], None, True, 2]).decode(), end="")
+    '=1+1,'-1+1,-1.50,"a, b",c-1,r1 r2,,true,2
     """
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(
-        f"'{cell}" if cell.startswith(FORMULA) and not _BELOW_ZERO.fullmatch(cell) else cell for cell in cells
+        f"'{cell}" if cell.startswith(FORMULA) and not _BELOW_ZERO.fullmatch(cell) else cell
+        for cell in map(_csv_cell, cells)
     )
     return out.getvalue().encode()
+
+
+def _csv_cell(value: object) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return " ".join(value)
+    return to_json(value).decode()
 
 
 # ---- files that somebody else may have put there

@@ -426,7 +426,8 @@ def _shown(row: ResultRow) -> tuple[str, ...]:
     ends, cells = "", {**_cells(row), "stopped": row.events - row.approved}
     if row.estimate is not None and not row.mature:
         ends = f"{Decimal(row.estimate.low):,f} to {Decimal(row.estimate.high):,f}"
-    texts = ("" if cells[figure] is None else f"{Decimal(str(cells[figure])):,f}" for figure in SHOWN)
+    cells["fraud.basis_points"] = None if (points := row.fraud.basis_points) is None else f"{points:.2f}"
+    texts = ("" if cells[figure] is None else f"{Decimal(cells[figure]):,}" for figure in SHOWN)
     return (f"{name}{'' if row.mature else ' *'}", *texts, ends)
 
 
@@ -436,4 +437,4 @@ def csv_lines(results: Results) -> Iterator[bytes]:
         cells = _cells(replace(row, change={name: row.change.get(name) for name in _figures(row)}))
         if not number:
             yield csv_line(cells)
-        yield csv_line("" if cell is None else str(cell) for cell in cells.values())
+        yield csv_line(cells.values())
