@@ -117,7 +117,9 @@ def test_the_doctor_says_when_a_snapshot_was_read(tmp_path):
         (found,) = [item for item in project.health.doctor(seen) if item.subject == "snapshots"]
         return found.words
 
+    (files,) = [item for item in project.health.doctor(seen) if item.subject == "project"]
     first = words(begun_ms)
+    assert files.words.endswith(", 3 features, 1 rule")
     assert " is intact: state at sequence number " in first
     assert " when it was read: state at sequence number " in words(begun_ms + 60_000)
     assert words(begun_ms + HOUR_MS) == first

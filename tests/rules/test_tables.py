@@ -142,7 +142,7 @@ def test_a_table_in_quotes_has_its_lines_where_they_stand():
     ("old", "new", "said"),
     [
         ("    points | when\n", "", "6: the first line of a scorecard is 'points | when'."),
-        ("20 | this.amount > 1_000", "20", "7: the line has 1 cells, and the first one 2."),
+        ("20 | this.amount > 1_000", "20", "7: the line has 1 cell, and the first one 2."),
         ("20 |", "2.5 |", "7: points are a whole number, not '2.5'."),
         ("  bands: |", "  table: |", "1: a rule has a table with conditions and rows, or a scorecard with bands"),
     ],

@@ -90,7 +90,7 @@ class _Places:
 
 
 def _more(count: int) -> str:
-    return f", and so are {count - 1:,} others" if count > 1 else ""
+    return f", and {many(count - 1, 'other is', 'others are')} too" if count > 1 else ""
 
 
 def check(

@@ -171,7 +171,7 @@ def look_at_project(folder: Path, definitions: Definitions | None, errors: tuple
         words = f"{folder / 'shroff.yaml'}; {many(len(errors), 'mistake')} in its files"
         yield Finding("project", WRONG, words, "Run 'shroff check' to see each with file and line.")
         return
-    counts = f"{len(definitions.features)} features, {len(definitions.rules)} rules"
+    counts = f"{many(len(definitions.features), 'feature')}, {many(len(definitions.rules), 'rule')}"
     yield Finding("project", OK, f"{folder / 'shroff.yaml'}: {definitions.settings.name}, {counts}")
 
 

@@ -19,6 +19,7 @@ from shroff.language.types import BOOLEAN, INTEGER
 from shroff.language.yaml.text import Mapping, Scalar
 from shroff.language.yaml.text import Node as YamlNode
 from shroff.rules.gaps import SETS_MAX, ConditionColumn, search
+from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct, replace
 
 ROW = "row"  # the column with the rows' names
@@ -60,7 +61,7 @@ def lines_of(block: YamlNode | None, problems: list[Problem]) -> list[list[Scala
             found += [[replace(row, text=cell.strip()) for cell in _BAR.split(cells)]] if cells.strip() else []
             offset += len(cells) + 1
     problems += [
-        cells[0].problem(f"the line has {len(cells)} cells, and the first one {len(found[0])}.")
+        cells[0].problem(f"the line has {many(len(cells), 'cell')}, and the first one {len(found[0])}.")
         for cells in found
         if len(cells) != len(found[0])
     ]

@@ -37,7 +37,7 @@ from shroff.project.dependency_hash import MEANINGS
 from shroff.project.policy import Policy, outcome_codes
 from shroff.project.scoring import unavailable
 from shroff.runtime.progress import Progress
-from shroff.runtime.texts import Printed
+from shroff.runtime.texts import Printed, many
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.training.leak_test import LeakReport, leak_test
 from shroff.training.measured import metrics_document
@@ -252,9 +252,9 @@ def _ran_on(growing: Growing | None) -> list[str]:
     """Report of a cluster's work, where one was requested."""
     if growing is None:
         return []
-    name, count = growing.cluster.name, growing.cluster.processes
-    words = "1 process" if count == 1 else f"{count} processes"
-    return [f"Features were computed and trees grown by {words} of {name}, all else by the command's own."]
+    processes = many(growing.cluster.processes, "process", "processes")
+    words = f"{processes} of {growing.cluster.name}"
+    return [f"Features were computed and trees grown by {words}, all else by the command's own."]
 
 
 def _data_of(given: TrainingSet, window: Fold, known: KnownRows) -> JsonObject:

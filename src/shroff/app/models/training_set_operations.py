@@ -132,8 +132,8 @@ def _text(report: SetReport) -> str:
         "fraud": manifest.fraud,
         "genuine": manifest.genuine,
         "unclear": manifest.unclear,
-        "none": manifest.unlabelled,
-        "none, and too young to tell": manifest.immature,
+        "without a label": manifest.unlabelled,
+        "without a label and too young": manifest.immature,
     }
     rows = [("labels", ", ".join(f"{count:,} {name}" for name, count in counts.items()))]
     for role, (start, end), row_count, frauds in (

@@ -15,6 +15,7 @@ from shroff.errors import UsageError
 from shroff.events.definitions import CsvLayout
 from shroff.events.formats.lines import LINE_BYTES_MAX, CsvHeader, Line
 from shroff.runtime.progress import Tell, unheard
+from shroff.runtime.texts import many
 
 SEPARATORS = (",", ";", "\t", "|")
 RECORD_LINES_MAX = 200  # of a record with line ends inside quotes; beyond it the quote is a stray one
@@ -228,7 +229,9 @@ class CsvRecords(Iterator[Line]):
                 record = [cell if cell.strip(BLANKS) else "" for cell in record]
             return self._line(text.take(), lines, dict(zip(header, record, strict=True)), None)
         there = "`columns` names" if self.layout.columns else "the header has"
-        return self._line(text.take(), lines, None, words or f"has {_columns(len(record))}, {there} {len(header)}")
+        return self._line(
+            text.take(), lines, None, words or f"has {many(len(record), 'column')}, {there} {len(header)}"
+        )
 
     def _line(self, raw: bytes, lines: int, columns: dict[str, object] | None, words: str | None) -> Line:
         line, self.following = self.following, self.following + lines
@@ -259,10 +262,6 @@ class CsvRecords(Iterator[Line]):
 def _failing(failure: Exception) -> Iterator[bytes]:
     yield from ()
     raise failure
-
-
-def _columns(count: int) -> str:
-    return f"{count} column{'' if count == 1 else 's'}"
 
 
 def _csv_words(error: Exception, raw: bytes) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from shroff.app.live.deployment import ApplyFiles
 from shroff.config import file_stamps
 from shroff.errors import DefinitionError, ShroffError
+from shroff.runtime.texts import many
 
 if TYPE_CHECKING:
     from shroff.log.active_files import FileDifference
@@ -43,7 +44,10 @@ async def _apply_now(service: Service) -> tuple[str, bool]:
             return (f"changed files wait for a restart: {_named(found)}" if found else ""), False
         done = await service.operations.run(service.project.context.who, ApplyFiles())
     except DefinitionError as error:
-        return f"changed files have {len(error.problems)} mistakes and are not active: {error.problems[0]}", False
+        return (
+            f"changed files have {many(len(error.problems), 'mistake')} and are not active: {error.problems[0]}",
+            False,
+        )
     except ShroffError as error:
         return f"changed files are not active: {error}", False
     if done.why_not:
