@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
-from shroff.adapters.log.frames import DecisionFrame, pack, unpack
+from shroff.adapters.log.frames import DecisionFrame, blocks_of, pack, unpack
 from shroff.adapters.log.sqlite import PRUNE_STEPS, SqliteLog
 from shroff.app import project as app
 from shroff.cli.main import run
@@ -193,7 +193,8 @@ def test_a_lake_that_has_something_else_keeps_everything_in_the_store(bank):
         columns = "SELECT seq, first_seq, outcomes, receipts, data, crc FROM decision_frames ORDER BY seq LIMIT 1"
         frame = DecisionFrame(*connection.execute(columns).fetchone())
         rows = [
-            DecisionRow(seq, "", "", "decline" if seq == 77 else found, *more) for seq, found, *more in unpack(frame)
+            DecisionRow(seq, "", "", "decline" if seq == 77 else found, *more)
+            for seq, found, *more in unpack(blocks_of(frame))
         ]
         changed = pack(rows)
         values = changed.outcomes, changed.data, changed.crc, frame.seq

@@ -38,8 +38,8 @@ def test_decisions_come_out_of_a_frame_as_they_went_in(given_, times):
     frame, wanted = frames.pack(rows), {row.seq for row in rows[::3]}
     expected = [(row.seq, row.outcome, row.receipt, row.document) for row in rows]
 
-    assert list(frames.unpack(frame)) == expected == list(documented().framed_decisions(*frame))
-    assert list(frames.unpack(frame, sorted(wanted))) == [row for row in expected if row[0] in wanted]
+    assert list(frames.unpack(frames.blocks_of(frame))) == expected == list(documented().framed_decisions(*frame))
+    assert list(frames.unpack(frames.blocks_of(frame, sorted(wanted)))) == [row for row in expected if row[0] in wanted]
     assert frames.outcome_lines(frame.outcomes) == b"".join(b"%d %s\n" % (row[0], row[1].encode()) for row in expected)
 
 
@@ -100,13 +100,15 @@ def test_a_changed_byte_of_a_frame_of_decisions_changes_nothing_that_is_given(wa
             changed = bytearray(whole)
             changed[at] ^= 4
             try:
-                assert list(frames.unpack(frame._replace(**{name: bytes(changed)}), wanted)) == expected
+                assert (
+                    list(frames.unpack(frames.blocks_of(frame._replace(**{name: bytes(changed)}), wanted))) == expected
+                )
             except frames.DamagedFrameError:
                 refused += 1
         assert refused == len(places) or (wanted == [21] and name != "outcomes" and refused), "but in another block"
     for other in (frame._replace(crc=frame.crc ^ 1), frame._replace(first=8), frame._replace(seq=6)):
         with pytest.raises(frames.DamagedFrameError):
-            list(frames.unpack(other, wanted))
+            list(frames.unpack(frames.blocks_of(other, wanted)))
 
 
 def test_damaged_places_of_a_frame_take_no_memory_before_they_are_refused():

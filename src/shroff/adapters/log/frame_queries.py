@@ -147,7 +147,8 @@ class FrameQuestions(IdQuestions):
 
     def _framed_at(self, places: Collection[int]) -> dict[int, Record]:
         lacking = sorted(places)
-        frames = starmap(EventFrame, self._rows_at(self.wording.event_frames_at, EVENT_FRAMES.kinds, lacking))
+        rows = chain.from_iterable(self._rows_at(self.wording.event_frames_at, EVENT_FRAMES.kinds, lacking))
+        frames = starmap(EventFrame, rows)
         found = {record.seq: record for frame in frames for record in self._records(frame, lacking)}
         if found:
             self._ids.note(found.values())

@@ -58,15 +58,21 @@ def by_patterns(texts: Bytes, ends: Ints, cuts: Ints, sizes: Ints, group: Ints) 
     return own[: own_ends[-1]], own_ends, of_rows, Patterns(fixed[: fixed_ends[-1]], fixed_ends, firsts)
 
 
-def by_texts(own: Bytes, rows: Ints, patterns: Patterns) -> tuple[bytes, list[int]]:
-    """Texts again, one behind the other, and where they end; a row says where its own begins and ends, and its pattern.
+def by_texts(parts: bytes, rows: Sequence[tuple[int, int, int, int]], room: int) -> tuple[bytes, list[list[int]]]:
+    """Documents again, one behind the other, without the digits of receipts; and of each what `put_together` found.
 
-    Cost: 30 µs, and 1 ns a byte.
+    Cost: 25 µs, 1 µs for each block, and 1 ns a byte.
+
+    Args:
+        parts: Parts with patterns, and blocks; a row says where both begin, how many documents the block has, and
+            which one of them is wanted. Those of a block follow each other, in order.
+        room: Bytes that all documents together take at most.
     """
-    texts = np.empty(len(own) + len(rows) * len(patterns.fixed), np.uint8)  # at most
-    text_ends = np.empty(len(rows), np.int64)
-    put_together(own, rows, *patterns, texts, text_ends)
-    return texts[: text_ends[-1]].tobytes(), text_ends.tolist()
+    texts, found = np.empty(room, np.uint8), np.empty((len(rows), 4), np.int64)
+    given, wanted = np.frombuffer(parts, np.uint8), np.array(rows, np.int64).reshape(-1, 4)
+    put_together(given, wanted, np.empty(len(parts) // 4 + 1, np.int64), texts, found)
+    places = found.tolist()
+    return texts[: places[-1][0] if places else 0].tobytes(), places
 
 
 def as_lines(bodies: Bytes, ends: Ints, heads: Sequence[bytes]) -> tuple[Bytes, Ints]:
@@ -236,26 +242,55 @@ def take_own(rows: Any, ends: Any, of_rows: Any, fixed_ends: Any, firsts: Any, o
         at, own_ends[row] = ends[row], to
 
 
-@native(f"void({_GIVEN}, int64[:, ::1], {_GIVEN}, int64[::1], int64[::1], uint8[::1], int64[::1])")
-def put_together(own: Any, rows: Any, fixed: Any, fixed_ends: Any, firsts: Any, texts: Any, text_ends: Any) -> None:
-    """Write each text, and where it ends."""
-    to = 0
-    for row in range(len(rows)):
-        at, end, pattern = rows[row, 0], rows[row, 1], rows[row, 2]
-        text, last = firsts[pattern], firsts[pattern + 1] - 1
-        taken = fixed_ends[text - 1] if text > 0 else 0
-        for gap in range(text, last + 1):
-            size = fixed_ends[gap] - taken
-            for i in range(size):
-                texts[to + i] = fixed[taken + i]
-            taken, to = fixed_ends[gap], to + size
+@compiled
+def _number(texts: Any, at: Any, step: Any) -> Any:
+    """A number of four bytes, of which each stands so far behind the one before."""
+    found = 0
+    for byte in range(4):
+        found |= np.int64(texts[at + byte * step]) << (8 * byte)
+    return found
+
+
+@native(f"void({_GIVEN}, int64[:, ::1], int64[::1], uint8[::1], int64[:, ::1])")
+def put_together(parts: Any, rows: Any, fixed_ends: Any, texts: Any, found: Any) -> None:
+    """Write the document of each row; and where it ends, how far before the digits of its receipt stood, and where
+    among those of its block the receipt begins and ends.
+
+    `fixed_ends` has room for where the fixed texts of a part with patterns begin and end.
+    """
+    to, block, passed, own, receipt = 0, -1, 0, 0, 0
+    for at in range(len(rows)):
+        head, start, count, row = rows[at, 0], rows[at, 1], rows[at, 2], rows[at, 3]
+        if start != block:
+            block, passed, own, receipt, fixed = start, 0, start + 16 * count, 0, 0
+            sizes = head + 4
+            for _ in range(_number(parts, head, 1)):
+                fixed += _number(parts, sizes, 1)
+                sizes += 4
+            fixed_ends[0] = sizes + 4 * fixed
+            for text in range(fixed):
+                fixed_ends[text + 1] = fixed_ends[text] + _number(parts, sizes + 4 * text, 1)
+        while passed < row:
+            own += _number(parts, start + passed, count)
+            receipt += _number(parts, start + 12 * count + passed, count)
+            passed += 1
+        first, pattern = 0, _number(parts, start + 4 * count + row, count)
+        for earlier in range(pattern):
+            first += _number(parts, head + 4 + 4 * earlier, 1)
+        last = first + _number(parts, head + 4 + 4 * pattern, 1) - 1
+        piece, end = own, own + _number(parts, start + row, count)
+        for gap in range(first, last + 1):
+            for i in range(fixed_ends[gap], fixed_ends[gap + 1]):
+                texts[to] = parts[i]
+                to += 1
             is_end = gap == last
-            while at < end and not is_end:
-                byte = own[at]
+            while piece < end and not is_end:
+                byte = parts[piece]
                 texts[to] = byte
                 is_end = (byte == _COMMA) | (byte == _COLON)
-                at, to = at + 1, to + 1
-        text_ends[row] = to
+                piece, to = piece + 1, to + 1
+        found[at, 0], found[at, 1] = to, _number(parts, start + 8 * count + row, count)
+        found[at, 2], found[at, 3] = receipt, receipt + _number(parts, start + 12 * count + row, count)
 
 
 @native(f"void({_GIVEN}, int64[::1], {_GIVEN}, int64[::1], uint8[::1])")

@@ -11,8 +11,10 @@ from typing import Any
 from shroff.adapters.log.frames import (
     FRAME_ROWS,
     OUTCOMES_SHAPE,
+    Block,
     DamagedFrameError,
     DecisionFrame,
+    blocks_of,
     outcome_lines,
     pack,
     unpack,
@@ -136,7 +138,7 @@ class LogQuestions(ABC):
         return [Indexed(*row) for row in self._ask(self.wording.indexed, shape="ttt")]
 
     def decisions(self, type: str, ids: Sequence[str]) -> dict[str, DecisionRow]:
-        """The decisions of events of one type with these ids. Cost in SQLite: 4 µs each, 0.15 ms for each frame,
+        """The decisions of events of one type with these ids. Cost in SQLite: 4 µs each, 0.1 ms for each frame,
         and 20 µs for each run of ids where the record was not just read.
         """
         names = {seq: (type, id_) for id_, seq in self._places(type, ids).items()}
@@ -145,10 +147,10 @@ class LogQuestions(ABC):
         rows = self._with_ids(self.wording.decisions_at, DECISION_SHAPE, list(names))
         found = {row[0]: self._decision(row, names) for row in rows}
         lacking = sorted(names.keys() - found.keys())
-        for frame in starmap(DecisionFrame, self._rows_at(self.wording.frames_at, FRAMES.kinds, lacking)):
+        for frames in self._rows_at(self.wording.frames_at, FRAMES.kinds, lacking):
             found |= {
                 seq: DecisionRow(seq, *names[seq], outcome, receipt, document)
-                for seq, outcome, receipt, document in self._unpacked(frame, lacking)
+                for seq, outcome, receipt, document in self._unpacked(starmap(DecisionFrame, frames), lacking)
             }
         self._check_decided(self.records_at([seq for seq in lacking if seq not in found]).values())
         return {row.id: row for row in found.values()}
@@ -305,22 +307,26 @@ class LogQuestions(ABC):
         rows = self._ask(self.wording.frames, (*overlapping(after, upto), limit), FRAMES.kinds)
         return [DecisionFrame(*row) for row in rows]
 
-    def _rows_at(self, question: Any, shape: str, places: Sequence[int]) -> Iterator[Any]:
-        """The rows of the frames that have some of these places, which are in order."""
+    def _rows_at(self, question: Any, shape: str, places: Sequence[int]) -> Iterator[list[Any]]:
+        """The rows of the frames that have some of these places, which are in order, some at a time."""
         at = 0
         while rows := {row[0]: row for row in self._with_ids(question, shape, places[at : at + _PLACES_AT_ONCE])}:
             at = bisect_right(places, max(rows))
-            yield from (rows[seq] for seq in sorted(rows) if within(places, rows[seq][1], seq))
+            yield [rows[seq] for seq in sorted(rows) if within(places, rows[seq][1], seq)]
 
     def _unpacked(
-        self, frame: DecisionFrame, places: Sequence[int] | None = None
+        self, frames: Iterable[DecisionFrame], places: Sequence[int] | None = None
     ) -> list[tuple[int, str, bytes, bytes]]:
-        try:
-            return list(unpack(frame, places))
-        except DamagedFrameError:
-            raise self._damaged(
-                f"the decisions at sequence numbers {frame.first} to {frame.seq} differ from those that were written"
-            ) from None
+        blocks = list[Block]()
+        for frame in frames:
+            try:
+                blocks += blocks_of(frame, places)
+            except DamagedFrameError:
+                places_there = f"{frame.first} to {frame.seq}"
+                raise self._damaged(
+                    f"the decisions at sequence numbers {places_there} differ from those that were written"
+                ) from None
+        return list(unpack(blocks))
 
     def _places(self, type: str, ids: Sequence[str]) -> dict[str, int]:
         """Where the records of one type with these ids stand; ids that are not there are left out."""
@@ -335,7 +341,7 @@ class LogQuestions(ABC):
     ) -> Iterator[DecisionRow]:
         """The decisions in (after, upto] of frames, with the type and the id of their events."""
         for frame in frames:
-            for seq, outcome, receipt, document in self._unpacked(frame):
+            for seq, outcome, receipt, document in self._unpacked([frame]):
                 if after < seq <= upto:
                     yield DecisionRow(seq, *self._name(names, seq), outcome, receipt, document)
 
@@ -373,7 +379,7 @@ class LogQuestions(ABC):
 
     def _shrunk(self, frames: Sequence[DecisionFrame], stop: int) -> list[DecisionFrame]:
         """Frames that remain after pruning up to `stop`."""
-        found = [[row for row in self._unpacked(frame) if row[0] > stop] for frame in frames]
+        found = [[row for row in self._unpacked([frame]) if row[0] > stop] for frame in frames]
         return [pack([DecisionRow(row[0], "", "", *row[1:]) for row in rows]) for rows in found if rows]
 
     # Below: rows, held against their sums

@@ -79,7 +79,7 @@ class SqliteQuestions(BatchRows):
 
         @lru_cache(_FRAMES_KEPT)
         def decisions(seq: int, crc: int) -> list[tuple[Any, ...]]:
-            rows = self._unpacked(DecisionFrame(*frame(FRAMES, seq)))
+            rows = self._unpacked([DecisionFrame(*frame(FRAMES, seq))])
             return [(outcome, receipt, document.decode()) for _, outcome, receipt, document in rows]
 
         def places_of(outcomes: bytes) -> str:
