@@ -207,7 +207,7 @@ def outcome_lines(outcomes: bytes) -> bytes:
 
 
 class Block(NamedTuple):
-    """A block of a frame: the patterns of the frame, its own text, receipts of its decisions, and how many these are.
+    """A block of a frame: the patterns of the frame, its own text, receipts of its decisions, and how many it has.
 
     Args:
         lines: Of those that are wanted, the numbers in the block, and the lines with place and outcome.
@@ -216,7 +216,7 @@ class Block(NamedTuple):
     patterns: bytes
     text: bytes
     receipts: bytes
-    count: int
+    size: int
     lines: list[tuple[int, str]]
 
 
@@ -248,7 +248,7 @@ def unpack(blocks: Iterable[Block]) -> Iterator[tuple[int, str, bytes, bytes]]:
     rows, at, room = list[tuple[int, int, int, int]](), 0, 0
     for block in blocks:
         text_at = at + len(block.patterns)
-        rows += [(at, text_at, block.count, row) for row, _ in block.lines]
+        rows += [(at, text_at, block.size, row) for row, _ in block.lines]
         at, room = text_at + len(block.text), room + len(block.patterns) * len(block.lines)
     texts, found = by_texts(b"".join([text for block in blocks for text in block[:2]]), rows, at + room)
     lines, start = ((block.receipts, line) for block in blocks for _, line in block.lines), 0

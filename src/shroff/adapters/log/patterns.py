@@ -245,7 +245,7 @@ def take_own(rows: Any, ends: Any, of_rows: Any, fixed_ends: Any, firsts: Any, o
 @compiled
 def _number(texts: Any, at: Any, step: Any) -> Any:
     """A number of four bytes, of which each stands so far behind the one before."""
-    found = 0
+    found = np.int64(0)
     for byte in range(4):
         found |= np.int64(texts[at + byte * step]) << (8 * byte)
     return found
