@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterable, Sequence
 
@@ -114,6 +115,24 @@ def test_an_event_is_refused_as_soon_as_it_is_later_than_lateness_allows():
     assert late[0].kind == "refused"
     assert "too late" in late[0].reason
     assert "1d1ms" in late[0].reason
+
+
+def test_a_batch_leaves_no_cycle_to_the_collector_which_holds_up_all_threads():
+    writing = writer(MemoryLog())
+    known = [label(9, f"payment/p{number}", "fraud", "chargeback", "2026-03-01T12:30:00Z") for number in (1, 2)]
+    batches = [known[:1], [payment(1)], [payment(1)], [payment(2, amount="6.00", id_="p1")], [known[1]], [payment(2)]]
+    for batch in batches[:2]:  # what libraries make once
+        writing.write(batch)
+    gc.collect()
+    gc.disable()
+    try:
+        kinds = [writing.write(batch)[0].kind for batch in batches[2:]]
+        cycles = gc.collect()
+    finally:
+        gc.enable()
+
+    assert kinds == ["duplicate", "refused", "waiting", "decided"]
+    assert cycles == 0
 
 
 def test_labels_are_joined_seen_by_later_events_and_never_twice():

@@ -45,6 +45,7 @@ BASELINE = {
 OFTEN = 1_000  # calls of an entry point, until numba is loaded: a second of a busy service
 LOOK_S = 0.1  # seconds between looks at a second process
 RESULT_WORDS = 2  # of which the results of a kernel have at most so many
+_RESULTS = ctypes.c_int64 * RESULT_WORDS  # a class, so one for each call would be a cycle
 # Held while a thread loads numba: a copy of the process made meanwhile would wait for locks that nobody opens there.
 _LOADING = Lock()
 os.register_at_fork(before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_LOADING.release)
@@ -129,7 +130,7 @@ class Native:
                 words += self._words(parameter, argument)
             else:
                 words.append(float(argument) if parameter.kind == "float64" else int(argument))
-        out, error = (ctypes.c_int64 * RESULT_WORDS)(), ctypes.c_int64()
+        out, error = _RESULTS(), ctypes.c_int64()
         if call(ctypes.addressof(out), ctypes.addressof(error), *words) != 0:
             raise RuntimeError(f"the kernel {self.__name__} ended early")
         return None if not self.results else out[0] if self.results == 1 else tuple(out[: self.results])
