@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shroff.adapters.sources.files import FileSource
-from shroff.errors import UsageError
+from shroff.errors import StateError, UsageError
 from shroff.streams.source import PolledMessages
 
 
@@ -128,13 +128,28 @@ def test_a_record_that_grew_over_several_runs_is_read_whole(tmp_path, limit):
     assert lines == ["e,5.00"]
 
 
-def test_an_offset_that_does_not_know_the_last_line_has_the_file_read_again(path):
-    source = FileSource([path])
-    source.start({})
-    offset = read(source)[-1].offset
-    source.start({"a.jsonl": offset.rsplit(":", 2)[0]})
+@pytest.mark.parametrize("begin", [b'[\n{"n":0}', b'[{"n":0}', b'{"count": 2, "n":\n[0'])
+@pytest.mark.parametrize(("count", "limit"), [(2, 1), (1_000, 300), (1_000, 4_096)])
+def test_a_document_that_a_writer_was_in_the_middle_of_is_read_whole(tmp_path, begin, count, limit):
+    path, offsets, is_list = tmp_path / "a.json", dict[str, str](), begin.startswith(b"[")
+    item = b',\n{"n":%d}' if is_list else b",\n%d"
+    middle = b"".join(item % number for number in range(1, count))
+    for more in (begin, middle, item % count * 2 + (b"]" if is_list else b"]}")):  # the last but one is as before
+        with path.open("ab") as file:
+            file.write(more)
+        source = FileSource([path])
+        source.start(offsets)
+        taken = read(source, limit)
+        offsets = {"a.json": taken[-1].offset}
 
-    assert numbers(read(source)) == list(range(25))
+    whole = [*range(count + 1), count]
+    assert numbers(taken) == (whole if is_list else [whole])
+
+
+@pytest.mark.parametrize("offset", ["25:9:ab", "25@[25, 9]x"])
+def test_an_offset_of_another_form_is_refused(path, offset):
+    with pytest.raises(StateError, match=r"the offset 'files, a\.jsonl' of the log cannot be read"):
+        FileSource([path]).start({"a.jsonl": offset})
 
 
 def test_another_file_of_the_same_name_is_read_from_its_first_line(path):

@@ -207,6 +207,18 @@ def test_a_json_file_is_json_lines_or_one_document(tmp_path, content, found):
         assert line.columns == expected if isinstance(expected, dict) else line.error.startswith(expected)
 
 
+def test_a_json_list_may_be_one_line_and_says_what_to_do_where_it_is_too_long(tmp_path, monkeypatch):
+    path, content = tmp_path / "events.json", b'[{"id": "p1"}, {"id": "p2"}]'
+    path.write_bytes(content)
+    monkeypatch.setattr(encodings, "LINE_BYTES_MAX", 20)
+
+    assert [line.columns for line in read_lines(path)] == [{"id": "p1"}, {"id": "p2"}]
+    monkeypatch.setattr(encodings, "DOCUMENT_BYTES_MAX", len(content) - 1)
+    (cut,) = read_lines(path)
+    assert len(cut.raw) == 21
+    assert "at most 0 MiB; otherwise write one object on each line" in cut.error
+
+
 def test_an_element_of_a_json_list_has_its_canonical_form_as_its_bytes(tmp_path):
     path = tmp_path / "events.json"
     path.write_bytes(b'[ {"b": 1.10, "a": "x"} ]')

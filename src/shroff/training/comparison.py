@@ -35,7 +35,7 @@ from shroff.streams.log import Log
 from shroff.training.sets.rows import build_set
 from shroff.training.sets.sources import log_source
 from shroff.training.shadow_scores import scores_of, tried_since
-from shroff.training.tested_rows import counts_of, keys_of, stored_rows
+from shroff.training.tested_rows import counts_of, stored_rows
 from shroff.training.train import plain_settings, terms_of
 
 COMPARED = ("average_precision", "auc_roc", "money_saved")
@@ -225,8 +225,7 @@ def _tested(stored: Stored) -> JsonObject:
         raise UsageError(f"{stored.id} was not trained here and has no test rows to compare on; put it in shadow.")
     ids, last = np.unique(table["id"].to_numpy()[::-1], return_index=True)
     rows = len(table) - 1 - last
-    columns = {name: table[name].to_numpy()[rows] for name in ("score", "fraud", "amount_minor")}
-    columns["key"] = keys_of(table)[rows]
+    columns = {name: table[name].to_numpy()[rows] for name in ("score", "fraud", "amount_minor", "key")}
     counts = counts_of(table)
     columns |= {} if counts is None else {"counts": counts[rows]}
     return {"id": ids, "time": table["time"].cast("int64").to_numpy()[rows], **columns}

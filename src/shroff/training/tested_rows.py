@@ -86,11 +86,11 @@ def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
     """Test rows as thresholds are weighed on them.
 
     Args:
-        entity: Whose keys stand in `key`; empty where `capacity` names none. Files of older programs have no keys.
+        entity: Whose keys stand in `key`, which is -1 for none; empty where `capacity` names none.
     """
     rules = np.array(table["rules"].to_pylist(), object)
     amounts = table["amount_minor"].to_numpy() / 10.0**money_places
-    keys = keys_of(table)
+    keys = table["key"].to_numpy()
     return Weighed(
         scores=table["score"].to_numpy(),
         rows=RowsOfFold(table["fraud"].to_numpy(), amounts, table["day"].to_numpy(), keys, counts_of(table)),
@@ -99,11 +99,6 @@ def weighed_of(table: pa.Table, money_places: int, entity: str) -> Weighed:
         share=float((table.schema.metadata or {}).get(SHARE, b"1")),
         entity=entity if (keys >= 0).any() else "",
     )
-
-
-def keys_of(table: pa.Table) -> Ints:
-    """The key of each test row, -1 for none: as where a file of an older program has none at all."""
-    return table["key"].to_numpy() if "key" in table.column_names else np.full(len(table), -1, np.int64)
 
 
 def counts_of(table: pa.Table) -> Floats | None:

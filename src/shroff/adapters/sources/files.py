@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.json import encode as to_json
+
 from shroff.errors import UsageError, os_words
 from shroff.events.formats.csv_records import RECORD_LINES_MAX
 from shroff.events.formats.encodings import read_lines
@@ -16,7 +18,7 @@ from shroff.events.formats.lines import Line, Lines
 from shroff.events.intake import source_name
 from shroff.json_types import TextMapping
 from shroff.runtime.progress import unheard
-from shroff.streams.log import Refused
+from shroff.streams.log import Refused, kept_offset
 from shroff.streams.source import Health, PartLag, PolledMessages
 
 HEAD_BYTES = 65_536  # of a file tell it from another of its name, however much longer it gets
@@ -27,7 +29,7 @@ class _Reached(NamedTuple):
 
     It begins with so many bytes of this hash. The last of its lines has the hash `last`. A writer may have been in the
     middle of it: where it goes on since, lines are read anew behind the first `sure` ones. The last line is never among
-    those, nor are lines shortly before it that could not be read: they may be the first ones of its record.
+    those, nor are lines before it that could not be read, or are elements of a document: its record may begin there.
     """
 
     lines: int = 0
@@ -37,12 +39,11 @@ class _Reached(NamedTuple):
     last: str = ""
 
     def __str__(self) -> str:
-        return ":".join(map(str, self))
+        return f"{self.lines}@{to_json(self).decode()}"
 
 
-def _reached(text: str) -> _Reached:
-    lines, head_bytes, head, sure, last = [*text.split(":"), "0", ""][:5]  # the last two are not in offsets of before
-    return _Reached(int(lines), int(head_bytes), head, int(sure), last)
+def _reached(part: str, offset: str) -> _Reached:
+    return kept_offset(FileSource.name, part, offset.partition("@")[2], _Reached)
 
 
 class FileSource:
@@ -141,15 +142,15 @@ class _File:
 
     def __init__(self, part: str, path: Path, offset: str | None, tell: Callable[[str], None]) -> None:
         self.part, self._path, self._tell = part, path, tell
-        before = _Reached() if offset is None else _reached(offset)
+        before = _Reached() if offset is None else _reached(part, offset)
         is_same = _head(path, before.head_bytes) == before.head
         head_bytes = min(path.stat().st_size, HEAD_BYTES)
         self._reached = (before if is_same else _Reached())._replace(
             head_bytes=head_bytes, head=_head(path, head_bytes)
         )
         self._reader: Lines | None = None
-        # The last lines that could not be read, of which a record may be made yet: those of runs before begin here.
-        self._refused = [before.sure] if is_same and before.lines else []
+        # Lines of which another record may be made yet: those of runs before begin here.
+        self._unsure = [before.sure] if is_same and before.lines else []
 
     @property
     def is_at_begin(self) -> bool:
@@ -161,27 +162,31 @@ class _File:
         if self._reader is None:
             self._reader, reached = opened(self._path), self._reached
             passed = deque(islice(self._reader, reached.lines), maxlen=1)
-            if passed and (passed[0].number, _hash(passed[0].raw.rstrip())) != (reached.lines, reached.last):
+            if passed and _line_hash(passed[0]) != reached.last:
                 self._tell(f"{self.part}: the last line went on since it was read, and is read anew.")
                 self.close()
                 self._reader, self._reached = opened(self._path), reached._replace(lines=reached.sure)
-                self._refused = []
+                self._unsure = []
                 deque(islice(self._reader, reached.sure), maxlen=0)
         return self._reader
 
     def read(self, lines: Sequence[Line]) -> str:
         """Note that these lines more were read; gives the offset."""
-        before, last, reader = self._reached.lines, lines[-1].raw, self._reader
-        has_records = reader is not None and reader.physical is None  # of which several lines may be one
-        if reader is not None and reader.format == "csv" and not last.endswith(b"\n"):
+        before, last, reader = self._reached.lines, lines[-1], self._reader
+        assert reader is not None
+        if reader.format == "csv" and not last.raw.endswith(b"\n"):
             self._tell(
                 f"{self.part}: the last line has no line end. If more of it comes, it is read anew by the next run."
             )
         now = before + len(lines)
-        self._refused = [at for at in self._refused if has_records and now - at <= RECORD_LINES_MAX]
-        self._refused += [at for at, line in enumerate(lines, before) if has_records and line.error is not None]
-        sure = min([*self._refused, now - 1])
-        self._reached = self._reached._replace(lines=now, sure=sure, last=_hash(last.rstrip()))
+        if reader.physical is not None:  # each line is a record
+            self._unsure = []
+        else:
+            begin = 0 if reader.format == "jsonl" else None  # of a document, which may have any number of lines
+            self._unsure += [at for at, line in enumerate(lines, before) if line.error is not None or not line.line]
+            self._unsure = [at for at in self._unsure if at == begin or now - at <= RECORD_LINES_MAX]
+        sure = min([*self._unsure, now - 1])
+        self._reached = self._reached._replace(lines=now, sure=sure, last=_line_hash(last))
         return str(self._reached)
 
     def close(self) -> None:
@@ -196,6 +201,11 @@ def _head(path: Path, count: int) -> str:
             return _hash(file.read(count))
     except OSError as error:
         raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
+
+
+def _line_hash(line: Line) -> str:
+    """A hash of a line as it was read, and where: an element of a document is another one than a line of its text."""
+    return _hash(b"%d %d %s" % (line.number, line.line, line.raw.rstrip()))
 
 
 def _hash(data: bytes) -> str:

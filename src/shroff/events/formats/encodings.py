@@ -162,7 +162,8 @@ def read_lines(path: Path, format: str | None = None, tell: Tell = unheard) -> L
     except OSError as error:
         raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
     if wanted == "jsonl" and not path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson")):
-        lines = Lines("jsonl", None, _document_lines(_physical_lines(stream, path.name)), stream.close)
+        physical = _physical_lines(stream, path.name, DOCUMENT_BYTES_MAX)
+        lines = Lines("jsonl", None, _document_lines(physical), stream.close)
     else:
         lines = read_stream(stream, wanted, name=path.name, tell=tell)
     lines.extent = extent
@@ -200,7 +201,7 @@ def read_stream(
         raise UsageError(f"{format.capitalize()} cannot be read from a stream; write it into a file first.")
     if format not in FORMATS:
         raise UsageError(f"{format!r} is no format. {nearest(format, FORMATS) or _formats()}")
-    physical = _physical_lines(stream, name)
+    physical = _physical_lines(stream, name, LINE_BYTES_MAX)
     if format == "csv":
         records = CsvRecords(physical, name, header, tell)
         lines = Lines("csv", None, records, stream.close)
@@ -213,9 +214,9 @@ def _formats() -> str:
     return f"Formats are {', '.join(FORMATS)}."
 
 
-def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
+def _physical_lines(stream: BinaryIO, name: str, bytes_max: int) -> Iterator[bytes]:
     """The bytes of each line with its end, the byte order mark taken off; too long ones are cut at the limit + 1."""
-    read = cast("Callable[[], bytes]", partial(stream.readline, LINE_BYTES_MAX + 1))
+    read = cast("Callable[[], bytes]", partial(stream.readline, bytes_max + 1))
     with stream:
         try:
             line = read()
@@ -228,7 +229,7 @@ def _physical_lines(stream: BinaryIO, name: str) -> Iterator[bytes]:
             line = line.removeprefix(_UTF8_MARK)
             while line:
                 yield line
-                if len(line) > LINE_BYTES_MAX and not line.endswith(b"\n"):
+                if len(line) > bytes_max and not line.endswith(b"\n"):
                     while (rest := read()) and not rest.endswith(b"\n"):
                         pass
                 line = read()
@@ -269,20 +270,18 @@ def json_columns(raw: bytes, depth_max: int = DEPTH_MAX) -> tuple[dict[str, obje
 
 def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
     """The lines of a `.json` file: JSON lines, or one object or list over several lines, as people save them."""
-    taken: list[bytes] = []
-    size = 0
-    for raw in physical:
-        taken.append(raw)
-        size += len(raw)
-        if size > DOCUMENT_BYTES_MAX or _is_object(taken[0]):
-            break
-    else:
+    taken = [first := next(physical, b"")]
+    if not _is_object(first):
+        size = len(first)
+        while size <= DOCUMENT_BYTES_MAX and (raw := next(physical, b"")):
+            taken.append(raw)
+            size += len(raw)
         content = b"".join(taken)
-        document = _document(content)
+        document = _document(content) if size <= DOCUMENT_BYTES_MAX else None
         if document is not None:
             yield from _elements(content, document)
             return
-    yield from _decoded_lines(chain(taken, physical))
+    yield from _decoded_lines(raw[: LINE_BYTES_MAX + 1] for raw in chain(taken, physical))
 
 
 def _is_object(raw: bytes) -> bool:
@@ -377,6 +376,11 @@ def _doubled_words(key: str) -> str:
 def _json_words(raw: bytes, error: Exception) -> str:
     if raw.startswith(LOST):
         return raw.removeprefix(LOST).decode("utf-8", "replace").strip()
+    if raw.lstrip().startswith(b"["):
+        return (
+            "this list has no end on its line. A list over several lines is read from a whole file that ends in .json, "
+            f"of at most {DOCUMENT_BYTES_MAX >> 20} MiB; otherwise write one object on each line"
+        )
     if len(raw) > LINE_BYTES_MAX:
         return f"the line is longer than {LINE_BYTES_MAX:,} bytes"
     if isinstance(error, UnicodeDecodeError):

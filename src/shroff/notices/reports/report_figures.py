@@ -59,7 +59,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class _StoredReport(msgspec.Struct):
-    """Stored content of a due report. One stored by an earlier version has no figures.
+    """Stored content of a due report; without figures until these are calculated.
 
     `counted` is the report of a plug-in.
     """
