@@ -18,6 +18,7 @@ from shroff.events.intake import undated
 from shroff.language.values import parse_time
 from shroff.log.flags import flags
 from shroff.log.later_labels import now_of
+from shroff.replay import exports
 from shroff.streams.log import PENDING
 from tests.support.telling import NOW_MS, Bank, payment
 from tests.support.webs import asker
@@ -91,6 +92,22 @@ def test_a_label_of_a_file_that_becomes_known_later_is_in_force_from_then_on(tmp
     assert accuracies(bank) == {"payment/p-1": "FALSE_ALARM", "payment/p-2": PENDING}
     bank.clock_ms = parse_time(LATER)
     assert accuracies(bank) == {"payment/p-1": "ACCURATE_PREDICTION", "payment/p-2": "ACCURATE_PREDICTION"}
+
+
+def test_flags_are_exported_by_the_labels_of_the_moment_that_is_asked_for(tmp_path):
+    bank, kind, later_ms = bank_with(tmp_path, payment("p-1")), exports.KINDS["flags"], parse_time(LATER)
+    label_file(bank, ("payment/p-1", "fraud", "analyst", LATER))
+    asked = [
+        (exports.known_by(kind, None, bank.clock_ms), PENDING),
+        (exports.known_by(kind, None, later_ms), "ACCURATE_PREDICTION"),
+        (exports.known_by(kind, later_ms - 1, later_ms), PENDING),
+        (exports.known_by(kind, later_ms, bank.clock_ms), "ACCURATE_PREDICTION"),
+        (kind, "ACCURATE_PREDICTION"),  # without a moment every label counts
+    ]
+    with bank.project.log.reading() as log:
+        for asked_for, accuracy in asked:
+            ((line,),) = exports.lines(log, asked_for, "jsonl")
+            assert msgspec.json.decode(line)["accuracy"] == accuracy
 
 
 @pytest.mark.slow

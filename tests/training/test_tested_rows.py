@@ -65,16 +65,6 @@ def test_what_is_kept_is_weighed_as_what_was_measured(judged):
 
 
 @pytest.mark.slow
-def test_a_file_of_an_older_program_has_no_keys(judged):
-    table = rows_of(*judged).drop_columns(["key"])
-    found = weighed_of(table, 2, "card")
-
-    assert set(found.rows.keys.tolist()) == {-1}
-    assert found.entity == ""
-    assert thresholds(found, TERMS, seed=1).cost_low is not None
-
-
-@pytest.mark.slow
 def test_of_too_many_rows_a_share_is_kept_and_costs_as_much_a_day(judged, monkeypatch):
     whole = rows_of(*judged)
     monkeypatch.setattr(tested_rows, "ROWS_MAX", len(whole) // 2)

@@ -148,14 +148,12 @@ class ArrowTables(ProjectPart):
 
         Without a type: all types, with their fields as JSON, as in `shroff export events --format parquet`.
         """
-        from shroff.replay.notebook import all_events, events_table
+        if event is None:
+            return self._exported("events", as_of)
+        from shroff.replay.notebook import events_table
 
         with self._log.reading() as log:
-            return (
-                all_events(log, self._definitions, as_of)
-                if event is None
-                else events_table(log, self._definitions, event, as_of)
-            )
+            return events_table(log, self._definitions, event, as_of)
 
     def labels(self, *, as_of: Moment | None = None) -> pa.Table:
         """Get one row for each event with a label at `as_of`, with its verdict at that time.
@@ -179,11 +177,11 @@ class ArrowTables(ProjectPart):
         """
         return self._exported("flags")
 
-    def _exported(self, name: str) -> pa.Table:
+    def _exported(self, name: str, as_of: Moment | None = None) -> pa.Table:
         from shroff.replay.notebook import exported
 
         with self._log.reading() as log:
-            return exported(log, self._definitions.events, name, self._now_ms())
+            return exported(log, self._definitions.events, name, as_of, self._now_ms())
 
     def _left_out(self) -> LeftOut:
         from shroff.log.state.feature_events import LeftOut

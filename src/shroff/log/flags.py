@@ -42,8 +42,8 @@ class JudgedFlag(FrozenStruct):
         return flag_document(self.row, self.accuracy, self.updated_ms)
 
 
-def flags(log: LogReader, as_of_ms: int, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
-    """All flags in log order, in lists, by the labels that were known at a moment (`now_of`: that are known).
+def flags(log: LogReader, as_of_ms: int | None = None, size: int = 4_096) -> Iterator[list[JudgedFlag]]:
+    """All flags in log order, in lists, by the labels that were known at a moment (`now_of`: now), or by all of them.
 
     Cost: a pass over the log's labels before the first flag; 3 µs a label. Memory: the verdict in force of each
     labeled event.

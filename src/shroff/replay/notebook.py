@@ -94,18 +94,10 @@ def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([schema.empty_table(), *tables])
 
 
-def exported(log: Log, events: Events, name: str, now_ms: int = 0) -> pa.Table:
-    """Table of the export with this name, as `shroff export --format parquet` writes it; of flags, as known now."""
-    kind = exports.known_by(exports.with_amounts(exports.kind_of(name), events), None, now_ms)
+def exported(log: Log, events: Events, name: str, as_of: Moment | None, now_ms: int) -> pa.Table:
+    """Table of the export with this name, as `shroff export --format parquet` writes it; of flags, by default as now."""
+    kind = exports.known_by(exports.with_amounts(exports.kind_of(name), events), moment_ms(as_of), now_ms)
     return whole(exports.schema(kind), exports.tables(log, kind))
-
-
-def all_events(log: Log, definitions: Definitions, as_of: Moment | None) -> pa.Table:
-    """The events of all types up to a moment, as they are exported."""
-    import pyarrow.compute as pc
-
-    table, moment = exported(log, definitions.events, "events"), moment_ms(as_of)
-    return table if moment is None else table.filter(pc.less_equal(pc.cast(table["time"], "int64"), moment))
 
 
 def events_table(log: LogReader, definitions: Definitions, event: str, as_of: Moment | None) -> pa.Table:
