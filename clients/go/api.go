@@ -515,10 +515,12 @@ type CasesUndone struct {
 }
 
 // ChangeAsked: A change that waits for a second person. `rows` are to be put into a list and `out` to be
-// taken out, as it was at the request; `more` counts those not shown.
+// taken out, as it was at the request; `more` counts those not shown. `ended` is empty, or the reason why it
+// cannot be approved any more: what it was for has changed since.
 type ChangeAsked struct {
 	At      string   `json:"at"`
 	By      string   `json:"by"`
+	Ended   string   `json:"ended"`
 	Etag    string   `json:"etag"`
 	More    int64    `json:"more"`
 	Out     []string `json:"out"`

@@ -16,7 +16,9 @@ import pytest
 
 from shroff.adapters.people.sql import SqlPeople
 from shroff.app import project as app
+from shroff.app.live.approval_operations import ShowApprovals
 from shroff.app.rules import agreements
+from shroff.app.rules.list_files import NotRequestedError
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
@@ -506,13 +508,20 @@ def test_a_whole_list_is_approved_only_as_it_was_when_that_was_requested(bank):
         path.write_text(f"{HEAD}a,,,\nb,,,\nc,,,\n", encoding="utf-8")
         with pytest.raises(ChangedMeanwhileError, match="has changed since"):
             ben.approve(LIST, asked.tag)
+        assert project.agreements.asked(f"list {LIST}") == [], "it ends, and says why"
+        assert [change["ended"] for change in project.run(ShowApprovals()).approvals] == [
+            f"the list {LIST} has changed since; reload it and ask again"
+        ]
         ben.change(LIST, [Entry(value)], is_whole=is_whole, tag="*" if is_any else ben.tag(LIST))
         assert [entry.value for entry in ann.entries(LIST)] == ["a", "b", "c"], "that is a request of its own"
 
-        path.write_text(f"{HEAD}a,,,\nb,,,\n", encoding="utf-8")
-        done = ben.approve(LIST, asked.tag)
-        assert done.added + done.removed == 1
+        with pytest.raises(NotRequestedError):
+            ben.approve(LIST, asked.tag)
+        (asked,) = project.agreements.asked(f"list {LIST}")
+        done = ann.approve(LIST, asked.tag)
+        assert done.added + done.removed == (2 if is_whole else 1)
         project.agreements.forget(f"list {LIST}")
+        assert project.run(ShowApprovals()).approvals == []
 
 
 @pytest.mark.slow

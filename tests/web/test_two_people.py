@@ -201,6 +201,14 @@ def test_an_approval_counts_once_in_two_tabs_and_not_where_the_act_fails(bank):
         raise LookupError
     assert [approval.by for approval in approvals.all()] == ["ann"], "it waits again"
 
+    with pytest.raises(ChangedMeanwhileError), tab.need("users", "user fay", {"name": "fay"}):
+        raise ChangedMeanwhileError("fay was changed meanwhile")
+    assert approvals.asked("user fay") == [], "it ends: what it was for is not there any more"
+    assert [approval.ended for approval in approvals.all()] == ["fay was changed meanwhile"]
+    with pytest.raises(WaitsError), asked.need("users", "user fay", {"name": "fay"}):
+        pass
+    assert [approval.ended for approval in approvals.all()] == [""]
+
     with tab.need("users", "user fay", {"name": "fay"}) as by:
         assert by == "ann"
         tab.agrees = other.agrees = lambda *_: True  # both looked before either was done

@@ -546,11 +546,13 @@ export interface CasesUndone {
 
 /**
  * A change that waits for a second person. `rows` are to be put into a list and `out` to be taken out, as it was
- * at the request; `more` counts those not shown.
+ * at the request; `more` counts those not shown. `ended` is empty, or the reason why it cannot be approved any
+ * more: what it was for has changed since.
  */
 export interface ChangeAsked {
   at: string;
   by: string;
+  ended: string;
   etag: string;
   more: number;
   out: string[];

@@ -262,6 +262,6 @@ KINDS = {
     ),
     "events": ExportKind("events", _events, _event_line, ("seq", "event", "id", "time", "fields"), _event_row),
     "late": ExportKind("late", _late, _event_line, ("event", "id", "time", "arrived", "fields"), _late_row),
-    "flags": ExportKind("flags", lambda log: flags(log), _flag_line, _FLAG_COLUMNS, _flag_row),
+    "flags": ExportKind("flags", flags, _flag_line, _FLAG_COLUMNS, _flag_row),
     "labels": ExportKind("labels", lambda log: log.labels_after(), _label_line, ("seq", *_LABEL_COLUMNS), _label_row),
 }

@@ -95,7 +95,10 @@ def whole(schema: pa.Schema, tables: Iterable[pa.Table]) -> pa.Table:
 
 
 def exported(log: Log, events: Events, name: str, as_of: Moment | None, now_ms: int) -> pa.Table:
-    """Table of the export with this name, as `shroff export --format parquet` writes it; of flags, by default as now."""
+    """Table of the export with this name, as `shroff export --format parquet` writes it up to a moment.
+
+    Flags are by the labels of that moment, by default those of now.
+    """
     kind = exports.known_by(exports.with_amounts(exports.kind_of(name), events), moment_ms(as_of), now_ms)
     return whole(exports.schema(kind), exports.tables(log, kind))
 

@@ -47,8 +47,11 @@ class Approvals(OperationAnswer):
     approvals: list[ChangeAsked]
 
     def text(self) -> str:
-        rows = [(change["subject"], change["says"], change["by"], change["at"]) for change in self.approvals]
-        return headed(f"{many(len(rows), 'change')}.", rows, ("subject", "change", "requested by", "at"))
+        rows = [
+            (change["subject"], change["says"], change["by"], change["at"], change["ended"])
+            for change in self.approvals
+        ]
+        return headed(f"{many(len(rows), 'change')}.", rows, ("subject", "change", "requested by", "at", "ended"))
 
 
 @operation("approvals list", right=RIGHT, http="GET /approvals")
@@ -56,6 +59,7 @@ def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approv
     """List the changes that wait for a second person: of rules, lists, silences, models, thresholds, users and keys.
 
     Changes that the caller may not make are left out. Those of rules, lists and silences are approved on their page.
+    Where what a change was for has changed since, it cannot be approved any more, and 'ended' says why.
 
     Examples:
         shroff approvals list
@@ -110,7 +114,8 @@ class ApprovalAnswer(OperationAnswer):
 def answer(project: Project, who: Who, request: AnswerApproval) -> ApprovalAnswer:
     """Approve a change that another person requested, or withdraw it; both take the right that the change takes."""
     for change in project.agreements.all():
-        if change.tag == request.etag and (act := _act_of(change)) is not None:
+        is_meant = change.tag == request.etag and not (request.approve and change.ended)
+        if is_meant and (act := _act_of(change)) is not None:
             who.require(_right(act))
             if request.approve:
                 named = {field.wire for field in act.fields}

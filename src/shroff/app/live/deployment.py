@@ -11,6 +11,7 @@ from msgspec.json import encode as to_json
 
 from shroff.app.operations import answer_of
 from shroff.app.project_files import FileVersions, checked
+from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.errors import NotAllowedError, RefusalError
 from shroff.log.active_files import NOTICES, NOW, RESTART, SETTING, FileDifference
 from shroff.operations.declaration import DryRun, OperationAnswer, OperationRequest, operation
@@ -33,12 +34,6 @@ RIGHTS = (  # which right a change needs, by the beginning of its name; else tha
     *((f"{SETTING}{name}", Right.MEND_INPUT) for name in ("online", "sinks")),
     (SETTING, Right.SEND_NOTICES),
 )
-
-
-class FilesChangedError(RefusalError):
-    """The files have been changed since."""
-
-    status, code, title = 412, "changed-meanwhile", "It was changed meanwhile"
 
 
 class FilesInvalidError(RefusalError):
@@ -163,8 +158,8 @@ class FileDeployment(FileVersions):
         """Make the project's files the active version; the process that writes the log does it, or this one if there is
         none.
 
-        Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet; FilesChangedError where
-            the changes are not those of the tag; NotAllowedError.
+        Raises: DefinitionError for mistakes in the files; UsageError where there is no log yet;
+            ChangedMeanwhileError where the changes are not those of the tag; NotAllowedError.
         """
         requests, why_not = self._requests, ""
         requests.needs_log("so no version is active; the first event activates the files")
@@ -172,7 +167,7 @@ class FileDeployment(FileVersions):
         checked(self._context)
         found = self.unapplied()
         if tag not in {None, tag_of(found)}:
-            raise FilesChangedError("the files were changed meanwhile; reload the changes and apply them")
+            raise ChangedMeanwhileError("the files were changed meanwhile; reload the changes and apply them")
         if words := self.why_refused(found):
             raise NotAllowedError(words)
         if found:
@@ -251,7 +246,7 @@ class ChangesStep(OperationRequest[AppliedChanges], rename={"tag": "etag"}):
     http="POST /changes/apply",
     has_command=False,
     body_bytes_max=4_096,
-    refusals=(FilesChangedError, FilesInvalidError),
+    refusals=(ChangedMeanwhileError, FilesInvalidError),
 )
 def apply_step(versions: FileDeployment, request: ChangesStep) -> AppliedChanges:
     """Make the project's files the active version, from the next event on.

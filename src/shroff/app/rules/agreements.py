@@ -81,6 +81,7 @@ class ChangeAsked(TypedDict):
     """A change that waits for a second person.
 
     `rows` are to be put into a list and `out` to be taken out, as it was at the request; `more` counts those not shown.
+    `ended` is empty, or the reason why it cannot be approved any more: what it was for has changed since.
     """
 
     etag: str
@@ -91,13 +92,14 @@ class ChangeAsked(TypedDict):
     rows: list[Entry]
     out: list[str]
     more: int
+    ended: str
 
 
 class PendingApproval(FrozenStruct):
     """A change that waits for a second person. `subject` is what it changes, `authors` are the users who requested it.
 
     `change` is how, as JSON; `says` the same in words; `ends_ms` is when a silence ends, and so its request. `out` are
-    the first values that leave a list, of `out_count`.
+    the first values that leave a list, of `out_count`. `ended` is the reason of one that does not wait any more.
     """
 
     subject: str
@@ -108,6 +110,7 @@ class PendingApproval(FrozenStruct):
     ends_ms: int = 0
     out: tuple[str, ...] = ()
     out_count: int = 0
+    ended: str = ""
 
     @property
     def by(self) -> str:
@@ -127,6 +130,7 @@ class PendingApproval(FrozenStruct):
             "rows": rows,
             "out": [*self.out],
             "more": len(put) + self.out_count - len(rows) - len(self.out),
+            "ended": self.ended,
         }
 
     @property
@@ -140,7 +144,7 @@ class Agreements(ProjectPart):
 
     def asked(self, subject: str) -> list[PendingApproval]:
         """List the waiting requests about one subject, oldest first."""
-        return [approval for approval in self.all() if approval.subject == subject]
+        return [approval for approval in self.all() if approval.subject == subject and not approval.ended]
 
     def agrees(
         self, subject: str, change: object, says: str, right: Right | None = None, out: Sequence[str] = ()
@@ -168,8 +172,17 @@ class Agreements(ProjectPart):
         return False
 
     def put(self, wanted: PendingApproval, known: PendingApproval | None) -> None:
-        """Store a request in place of the one that is known; for who holds the lock of the project's files."""
-        asked = [*(approval for approval in self.all() if approval != known), wanted]
+        """Store a request in place of the one that is known, and of those that ended: the same, or the author's own.
+
+        For who holds the lock of the project's files.
+        """
+        over = [
+            approval
+            for approval in self.all()
+            if approval.ended
+            and (approval.tag == wanted.tag or (approval.subject, approval.by) == (wanted.subject, wanted.by))
+        ]
+        asked = [*(approval for approval in self.all() if approval not in [known, *over]), wanted]
         gone = [approval for approval in asked if not approval.ends_ms][:-KEPT]
         keep(self._asked_file, [approval for approval in asked if approval not in gone])
 
@@ -187,10 +200,7 @@ class Agreements(ProjectPart):
     def need(self, kind: str, subject: str, change: JsonMapping) -> Iterator[str]:
         """Let the caller go on where somebody else requested the same change, and give their name; reasons may differ.
 
-        The request waits again where what is done within fails.
-
-        Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs;
-            ChangedMeanwhileError where another approved it at the same time.
+        Raises: WaitsError where it is requested by this; NotAllowedError for commands and programs; as `approved`.
         """
         if self._context.who.kind not in {"user", "key"}:  # names of this machine's users: two may be one person
             words = f"a second person approves changes of {kind} here (shroff.yaml: second_person)"
@@ -199,13 +209,25 @@ class Agreements(ProjectPart):
         says = ", ".join(f"{name} {value}" for name, value in wanted.items() if value)
         if not self.agrees(subject, wanted, says):
             raise WaitsError("requested; it takes effect when another person does the same within 7 days")
-        if not (asked := self.forget(subject, wanted)):
+        with self.approved(subject, wanted) as asked:
+            yield asked.authors[-1].name
+
+    @contextmanager
+    def approved(self, subject: str, change: object) -> Iterator[PendingApproval]:
+        """Take out a request while its change is made; it waits again where that fails.
+
+        Where it was for another version of what it changes, it cannot be made any more: it ends with that reason.
+
+        Raises: ChangedMeanwhileError where another approved it at the same time.
+        """
+        if not (asked := self.forget(subject, change)):
             raise ChangedMeanwhileError("another person approved or withdrew it")
         try:
-            yield asked[0].authors[-1].name
-        except BaseException:
+            yield asked[0]
+        except BaseException as error:
+            ended = str(error) if isinstance(error, ChangedMeanwhileError) else ""
             with config.editing(self._paths):
-                self.put(asked[0], None)
+                self.put(replace(asked[0], ended=ended), None)
             raise
 
     def authors(self, *, of_two: bool = False) -> list[Author]:
@@ -230,12 +252,13 @@ class Agreements(ProjectPart):
         """Delete requests about one subject, those of a completed change or all; gives them."""
         tag = None if change is None else PendingApproval(subject, change, "", [], 0).tag
         with config.editing(self._paths):
-            gone = [approval for approval in self.asked(subject) if tag in {None, approval.tag}]
-            keep(self._asked_file, [approval for approval in self.all() if approval not in gone])
+            known = self.all()
+            gone = [approval for approval in known if approval.subject == subject and tag in {None, approval.tag}]
+            keep(self._asked_file, [approval for approval in known if approval not in gone])
         return gone
 
     def all(self) -> list[PendingApproval]:
-        """List all waiting requests, oldest first."""
+        """List all requests that wait or have ended, oldest first."""
         cure = "Delete it: changes that wait for approval must then be requested again"
         found = read_kept(self._asked_file, list[PendingApproval], cure)
         now_ms = self._now_ms()

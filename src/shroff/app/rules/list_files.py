@@ -205,9 +205,8 @@ class ListFiles(ProjectPart):
         agreements = self._agreements
         if not agreements.agrees(subject, wanted, says, out=gone):
             return _same(name, WAITS)
-        done = self._changed(name, put, out, is_whole=is_whole, reason=reason, tag=etag)
-        agreements.forget(subject, wanted)
-        return done
+        with agreements.approved(subject, wanted):
+            return self._changed(name, put, out, is_whole=is_whole, reason=reason, tag=etag)
 
     def _changed(
         self,

@@ -528,12 +528,14 @@ public interface Types {
 
     /**
      * A change that waits for a second person. `rows` are to be put into a list and `out` to be taken out, as it
-     * was at the request; `more` counts those not shown.
+     * was at the request; `more` counts those not shown. `ended` is empty, or the reason why it cannot be
+     * approved any more: what it was for has changed since.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ChangeAsked(
             @JsonProperty("at") String at,
             @JsonProperty("by") String by,
+            @JsonProperty("ended") String ended,
             @JsonProperty("etag") String etag,
             @JsonProperty("more") Long more,
             @JsonProperty("out") List<String> out,
