@@ -18,6 +18,7 @@ from email import message_from_bytes
 from email.policy import SMTP
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -30,10 +31,11 @@ from shroff.web.http.authentication import gate_of
 from shroff.web.pages.renderer import times_marked
 from shroff.web.table import PAGES
 from shroff_plugins.analytics.count_operations import figures_of_days
+from tests.support import telling
 from tests.support.forks import SHROFF
 from tests.support.projects import write_files
 from tests.support.telling import text_of
-from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in
+from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in, run
 
 pytestmark = pytest.mark.slow
 
@@ -615,6 +617,24 @@ def test_the_times_of_messages_are_marked_and_code_stays_as_it_is():
     shown = times_marked(page)
     assert '<p title="2026-03-01T10:00:00Z">since <time datetime="2026-03-01T10:00:00.123Z"' in shown
     assert "<pre>2026-03-01T10:00:00Z</pre>" in shown
+
+
+def test_ids_that_are_written_as_times_stay_as_they_are_on_every_page(tmp_path):
+    id_, refused, key = (f"2026-11-26T10:{minutes}:00Z" for minutes in ("00", "10", "20"))
+    bank = telling.Bank(tmp_path, {"features.yaml": "card:\n  spent_1h: sum(payment.amount) over 1h\n"})
+    bank.pay(*(telling.payment(name, amount, card=key) for name, amount in ((id_, "189.90"), (refused, "much"))))
+    own = f"/decisions/payment/{id_}", f"/entities/card/{key}", "/cases/1", "/rules/large", "/rules/large/hits"
+    screens = "/queue", "/decisions", "/entities", "/checks", "/live", "/labels"
+
+    async def steps(_: Asker, browser: Browser) -> None:
+        for path in (*own, *screens):
+            page = (await browser.get(path)).body.decode()
+            found = [name for name in (id_, refused, key) if f'datetime="{name[:-1]}.000Z"' in page]
+            assert found == [], path
+
+    run(tmp_path, steps)
+    shown = f'<a href="/decisions/payment/{quote(id_)}">{id_}</a> of {key}'
+    assert times_marked(shown).startswith(shown[: -len(key)] + "<time")
 
 
 @pytest.mark.parametrize(

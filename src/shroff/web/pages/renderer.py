@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -34,10 +35,12 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _TIMES = re.compile(
-    r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>|<[^>]*>"
+    r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>"
+    r"|<[^>]*\b(?:mono|translate)\b[^>]*>[^<]*|<[^>]*>"  # names and ids behind the first ones stay
     r"|(?<!such as )(?<![\w./:-])(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)(?![\w/-])",
     re.DOTALL | re.ASCII,
 )
+_IDS = re.compile(r'"/(?:decisions|entities)/[^/"]+/([^/"?#]+)')  # of events and keys, in links
 STANDING = {
     "content-security-policy": POLICY,
     "cross-origin-opener-policy": "same-origin",
@@ -205,15 +208,16 @@ def alone(template: str, status: int = 200, /, **shown: Any) -> Response:
 def times_marked(html: str) -> str:
     """A page whose messages tell times as its other parts do, and not as programs write them.
 
-    What is written for programs stays as it is: blocks of code, fields of forms, attributes.
+    What is written for programs stays as it is: code, fields of forms, attributes. So do ids that look like a time.
     """
-    return _TIMES.sub(_marked, html)
+    ids = {*map(unquote, _IDS.findall(html))}
 
+    def marked(match: re.Match[str]) -> str:
+        with suppress(ValueError):  # no day or time of day
+            return str(moment(match["time"])) if match["time"] and match["time"] not in ids else match[0]
+        return match[0]
 
-def _marked(match: re.Match[str]) -> str:
-    with suppress(ValueError):  # some id looks like a time
-        return str(moment(match["time"])) if match["time"] else match[0]
-    return match[0]
+    return _TIMES.sub(marked, html)
 
 
 async def csv_file(service: Service, name: str, lines: Callable[[], Iterable[bytes]]) -> Response:
