@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -131,6 +132,20 @@ def test_a_report_on_a_file_that_was_taken_reads_how_far_that_one_is(bank: Path,
 
     assert (again.state, again.why) == (first.state, first.why)
     assert len(reads) == 1, "that of all files, before the first one"
+
+
+def test_how_far_all_files_are_is_read_once_however_many_are_new(bank: Path, folder: Path, monkeypatch):
+    write_days(folder / "0.jsonl", [0])
+    shutil.copy(folder / "0.jsonl", folder / "1.jsonl")
+    for number in range(2, 6):
+        (folder / f"{number}.jsonl").write_text("none\n" * number, encoding="utf-8")
+    reads, known = list[FileTaking](), FileTaking.known
+    monkeypatch.setattr(FileTaking, "known", lambda self: reads.append(self) or known(self))
+    found = take(bank, folder)
+
+    assert found["1.jsonl"].why.startswith("it has the same content as 0.jsonl")
+    assert len(found) == 6
+    assert len(reads) == 1
 
 
 @pytest.mark.slow

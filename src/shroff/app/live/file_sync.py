@@ -114,6 +114,7 @@ class FileTaking(Struct, eq=False):
     decide: bool = True
     _said: set[str] = set()
     _settled: dict[str, Stamp] = {}  # files that need no further look while they stay as they are
+    _names: dict[str, str] = {}  # of the files that were taken, by the hashes of their contents
 
     def tell(self, words: str) -> None:
         """Say something once."""
@@ -130,7 +131,14 @@ class FileTaking(Struct, eq=False):
         if not self._context.log.exists():
             return {}
         with self._context.log.reading() as log:
-            return {name: read_progress(text) for name, text in log.offsets(self._given.source).items()}
+            found = {name: read_progress(text) for name, text in log.offsets(self._given.source).items()}
+        for name, progress in found.items():
+            self._note(name, progress)
+        return found
+
+    def _note(self, name: str, progress: Progress) -> None:
+        if progress.sha256 and progress.state != ASIDE:
+            self._names[progress.sha256] = name
 
     def progress(self, name: str) -> Progress | None:
         """How far one file is, as the log has it; None where it has nothing of it."""
@@ -236,9 +244,11 @@ class FileTaking(Struct, eq=False):
             if self._given.stamp(name) != stamp:
                 return None
             try:
-                return self._append(name, path, progress, before)
+                taken = self._append(name, path, progress, before)
             except ReadOnError:
                 return None
+            self._note(name, taken.progress)
+            return taken
 
     def _begun(self, path: Path, stamp: Stamp | None, before: Progress | None) -> Progress:
         """The start of a file; what is known to be suspicious stays so until it is whole."""
@@ -248,13 +258,10 @@ class FileTaking(Struct, eq=False):
 
     def _check_new(self, name: str, sha256: str) -> None:
         """Raises: BrokenFileError where another file of this place had the same content: its rows would count twice."""
-        for other, progress in self.known().items():
-            is_same = sha256 and progress.sha256 == sha256
-            if other != name and is_same and progress.state in {APPENDING, APPENDED, DONE}:
-                words = "it has the same content as"
-                raise BrokenFileError(
-                    f"{words} {other}, which was ingested; 'shroff ingest FILE' takes it all the same"
-                )
+        if (other := self._names.get(sha256, name)) != name:
+            raise BrokenFileError(
+                f"it has the same content as {other}, which was ingested; 'shroff ingest FILE' takes it all the same"
+            )
 
     def _look_into(self, name: str, path: Path, *, is_cut_off: bool) -> None:
         """Read a file to its end before a line of it is taken. Raises: what says that it cannot be taken.

@@ -158,8 +158,7 @@ class Agreements(ProjectPart):
         authors = self.authors(of_two=True)
         shown = tuple(out[:SHOWN_MAX])
         wanted = PendingApproval(subject, change, says, authors, self._now_ms(), 0, shown, len(out))
-        known = next((approval for approval in self.asked(subject) if approval.tag == wanted.tag), None)
-        others = [] if known is None else known.authors
+        others = next((waiting.authors for waiting in self.asked(subject) if waiting.tag == wanted.tag), [])
         earlier = [author for author in others if not author.is_among(authors)]
         who = self._context.who
         may_approve = who.kind == "user" and (right is None or who.may(right))
@@ -168,21 +167,16 @@ class Agreements(ProjectPart):
         with config.editing(self._paths):
             told = {name: value for name, value in wanted.document.items() if value and name in _TOLD}
             self._people.record("change.ask", subject, None, told)
-            self.put(replace(wanted, authors=[*earlier, *authors]), known)
+            self.put(replace(wanted, authors=[*earlier, *authors]))
         return False
 
-    def put(self, wanted: PendingApproval, known: PendingApproval | None) -> None:
-        """Store a request in place of the one that is known, and of those that ended: the same, or the author's own.
+    def put(self, wanted: PendingApproval, known: PendingApproval | None = None) -> None:
+        """Store a request in place of the same one, waiting or ended, and of one that is known.
 
         For who holds the lock of the project's files.
         """
-        over = [
-            approval
-            for approval in self.all()
-            if approval.ended
-            and (approval.tag == wanted.tag or (approval.subject, approval.by) == (wanted.subject, wanted.by))
-        ]
-        asked = [*(approval for approval in self.all() if approval not in [known, *over]), wanted]
+        others = (approval for approval in self.all() if approval != known and approval.tag != wanted.tag)
+        asked = [*others, wanted]
         gone = [approval for approval in asked if not approval.ends_ms][:-KEPT]
         keep(self._asked_file, [approval for approval in asked if approval not in gone])
 
@@ -227,7 +221,7 @@ class Agreements(ProjectPart):
         except BaseException as error:
             ended = str(error) if isinstance(error, ChangedMeanwhileError) else ""
             with config.editing(self._paths):
-                self.put(replace(asked[0], ended=ended), None)
+                self.put(replace(asked[0], ended=ended))
             raise
 
     def authors(self, *, of_two: bool = False) -> list[Author]:
