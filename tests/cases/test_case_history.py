@@ -231,6 +231,18 @@ def test_an_analysts_label_leaves_a_case_to_who_has_claimed_it_and_settles_it_wh
         assert (at.case().state, at.case().verdict) == (CLOSED, "fraud")
 
 
+@pytest.mark.parametrize(("queue", "state"), [("default", CLOSED), ("closed", OPEN)])
+def test_an_analysts_label_settles_a_case_that_is_moved_out_of_the_queue_of_its_team(tmp_path, queue, state):
+    only = {"closed": {"teams": ("senior",), "only": "true"}}
+    with services(tmp_path, queues=only, teams={"senior": ("Ann",)}) as at:
+        at.raised(alert(1, queue="closed"))
+        at.heard(labels=[FeedLabel("fraud", "analyst", NOW_MS + 1, 2, "payment/p-1")])
+        assert at.case().state == OPEN
+        moved = case_actions.move(at.desk, ANN, 1, queue)
+
+        assert (at.case().state, at.case()) == (state, moved)
+
+
 def test_a_claim_that_has_lapsed_holds_no_label_up_before_a_timer_frees_it(tmp_path):
     with services(tmp_path) as at:
         at.raised(alert(1))

@@ -106,16 +106,15 @@ def free_lapsed(desk: CaseService, hand: CaseTransaction) -> int:
     leaves the version as it is: no user did it. Labels that a claim kept waiting settle the case then.
     """
     lapsed = hand.change.lapsed(hand.now_ms)
-    closed = desk.settings.foreign("", closed=True)
     for case in lapsed:
         freed = replace(case, **past_of(hand.change, case).freed)
         hand.change.put_cases([freed])
-        settle_again(hand.change, freed, hand.now_ms, closed)
+        settle_again(desk, hand, freed)
     abandoned = hand.change.abandoned()  # as they are without their locks
     for case in abandoned:
         past = past_of(hand.change, case).given_back_by(case.assignee)
         given = _given(replace(hand, who=CLOCK), case, past.assignee, past.assignee_name)
-        settle_again(hand.change, given, hand.now_ms, closed)
+        settle_again(desk, hand, given)
     return len(lapsed) + len(abandoned)
 
 
@@ -128,7 +127,7 @@ def release(desk: CaseService, who: Who, number: int, tag: str = "") -> Case:
         if case.state != CLAIMED:
             raise UsageError(f"case {number} is {case.state}; only a claimed one can be given back.")
         freed = hand.put(case, "released", **past_of(hand.change, case).given_back_by(who.id).freed)
-        return settle_again(hand.change, freed, hand.now_ms, desk.settings.foreign("", closed=True))
+        return settle_again(desk, hand, freed)
 
 
 def assign(desk: CaseService, who: Who, number: int, to: str, tag: str = "") -> Case:
@@ -195,11 +194,12 @@ def check(desk: CaseService, who: Who, number: int, item: str, seen: str = "", *
 
 
 def move(desk: CaseService, who: Who, number: int, queue: str, seen: str = "") -> Case:
-    """Move a case to another queue. Raises: as `claim`; UsageError where there is no such queue."""
+    """Move a case to another queue, where labels may settle it. Raises: as `claim`; UsageError without such a queue."""
     if queue not in {DEFAULT, *desk.settings.queues}:
         raise UsageError(f"there is no queue {queue[:100]!r}. {nearest(queue, desk.settings.queues)}".rstrip())
     with desk.changing(who) as hand:
-        return hand.put(hand.open_case(number, seen), "moved", queue, queue="" if queue == DEFAULT else queue)
+        moved = hand.put(hand.open_case(number, seen), "moved", queue, queue="" if queue == DEFAULT else queue)
+        return settle_again(desk, hand, moved)
 
 
 def note(desk: CaseService, who: Who, number: int, text: str) -> Case:

@@ -274,7 +274,7 @@ def _restored(desk: CaseService, hand: CaseTransaction, case: Case, undoable: Un
     counted = recounted(case, [again.get(alert.place, alert) for alert in alerts])
     now = hand.put(case, "undone", "", **{**undoable.before, "stake": counted.stake, "due_ms": counted.due_ms})
     follow(hand.change, hand.who, now, undoable.version - 1)
-    return settle_again(hand.change, now, hand.now_ms, desk.settings.foreign("", closed=True))
+    return settle_again(desk, hand, now)
 
 
 # ---- below: one case

@@ -27,6 +27,7 @@ from shroff.log.flags import CUSTOMER, FeedLabel
 from shroff.runtime.values import FrozenStruct, replace
 
 if TYPE_CHECKING:
+    from shroff.cases.case_service import CaseService, CaseTransaction
     from shroff.cases.sql import CaseChange, CaseStore
 
 _SETTLING = ("fraud", "genuine")
@@ -105,13 +106,12 @@ def write_labels(
     ]
 
 
-def settle_again(change: CaseChange, case: Case, now_ms: int, closed: Collection[str]) -> Case:
-    """Let labels settle what they found answered or claimed, after that has ended; gives the case as it is then.
-
-    Args:
-        closed: As for `write_labels`.
+def settle_again(desk: CaseService, hand: CaseTransaction, case: Case) -> Case:
+    """Let labels settle what they found answered, claimed or in a queue that only its teams answer, after that has
+    ended; gives the case as it is then.
     """
-    held = {case.number} if _is_held(case, now_ms, closed) else set[int]()
+    change = hand.change
+    held = {case.number} if _is_held(case, hand.now_ms, desk.settings.foreign("", closed=True)) else set[int]()
     settled = [
         replace(alert, verdict=alert.label)
         for alert in change.alerts(case.number, ALL)
