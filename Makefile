@@ -1,6 +1,6 @@
 # What a developer calls; CI calls the same names. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup lint size secure quick check test warm test-long fix docs demo example bench faults drills servers lock wheels build clean
+.PHONY: help setup lint size secure quick check test warm test-long fix docs written demo example bench faults drills servers lock wheels build clean
 
 # The system's own Python, if it can make environments; else the first on the path that runs and is new enough. What was
 # compiled without a profile, as pyenv does unless it is told, takes a third longer for everything.
@@ -70,6 +70,12 @@ fix: $(READY)  ## format and mend what ruff can mend
 docs: $(READY)  ## write the reference that is made from the program, and build the documentation site in dist/site
 	$(BIN)/python docs/build.py
 	$(BIN)/python docs/site.py
+
+written: $(READY)  ## write all files that are made from the program: reference, clients, lists of what others rely on
+	$(BIN)/python docs/build.py
+	$(BIN)/python -m tools.clients
+	$(BIN)/python -m tests.architecture.test_public_api
+	$(BIN)/python -m tests.golden --write
 
 demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with a URL to open (installs the program alone)
 	@$(BIN)/shroff demo $(ARGS)

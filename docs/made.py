@@ -201,6 +201,11 @@ def command_part(name: str, command: click.Command, level: int = 2) -> str:
     usage = " ".join(["shroff", name, *arguments_of(command)])
     words = "\n".join(line.strip() for line in (command.help or "").strip().splitlines())
     text = f"{'#' * level} {name}\n\n`{usage}`\n\n{words}\n\n"
+    rows = [
+        (f"`{said.metavar or (said.name or '').upper()}`", said.help or "") for said in command.params if _is_told(said)
+    ]
+    if rows:
+        text += f"{markdown_table(('argument', 'is'), rows)}\n"
     options = [option_row(option) for option in command.params if _is_shown(option)]
     options = [row for row in options if row[0] != "`--json`"]
     if options:
@@ -217,6 +222,11 @@ def command_part(name: str, command: click.Command, level: int = 2) -> str:
 def _is_shown(parameter: click.Parameter) -> TypeGuard[click.Option]:
     """Whether it has a row; what every command has stands on top of the page."""
     return isinstance(parameter, click.Option) and not parameter.hidden
+
+
+def _is_told(parameter: click.Parameter) -> TypeGuard[click.Argument]:
+    """Whether it is an argument with words of its own."""
+    return isinstance(parameter, click.Argument) and bool(parameter.help)
 
 
 def arguments_of(command: click.Command) -> Iterable[str]:

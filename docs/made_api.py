@@ -100,8 +100,9 @@ def _operations() -> str:
     """The declared operations, as programs call them."""
     words = (
         "`project.run(REQUEST)`, `client.send(REQUEST)` and `await client.send(REQUEST)` run an operation and give its "
-        "answer, typed. By name: `project.WORD.NAME(...)`, `client.WORD.NAME(...)`, with the fields as keyword "
-        "arguments. Only operations with a route are available to clients.\n\n"
+        "answer, typed. By name, as the command has it, with the fields as keyword arguments: "
+        '`project.call("lists show", name="cards")`, `client.call(...)`, `await client.call(...)`. Only operations '
+        "with a route are available to clients.\n\n"
     )
     rows = []
     for name, operation in sorted(OPERATIONS.items()):

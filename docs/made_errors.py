@@ -25,7 +25,10 @@ Texts = Mapping[str, tuple[str, str]]
 COMMANDS: Final[Texts] = {
     "definition-errors": ("A file of the project has an error.", "Correct the first error, then run `shroff check`."),
     "not-there-yet": ("The language allows this, but this version cannot compute it.", "Write it in another form."),
-    "wrong-use": ("A command, option or argument is wrong.", "Follow the message, or run the command with `--help`."),
+    "wrong-use": (
+        "A command, option or argument is wrong. Errors of status 403, 404, 409 and 412 over HTTP have that `type`.",
+        "Follow the message, or run the command with `--help`.",
+    ),
     "not-allowed": ("Your role lacks a right.", "Ask an admin for the right that the message names."),
     "not-signed-in": ("The name, password or key is wrong.", "Sign in again, or create a new key."),
     "invalid-input": ("An event or a line has a missing or wrong field.", "Correct the field that the message names."),

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, get_args, get_origin
 
@@ -25,18 +26,21 @@ from shroff.app.rules.rule_operations import WriteRuleFile
 from shroff.cli.main import run
 from shroff.cli.operations import command_of
 from shroff.client import calls
+from shroff.client.asynchronous import AsyncClient
 from shroff.client.synchronous import Client
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import RefusalError, UsageError
 from shroff.operations import declaration, manifest
 from shroff.operations.declaration import (
     ITEM,
+    InvalidRequestError,
     Operation,
     OperationAnswer,
     OperationRequest,
     Param,
     ReportAnswer,
     operation,
+    request_of,
 )
 from shroff.people.access import Right, Who
 from shroff.people.store import rows_of
@@ -96,7 +100,7 @@ def compare_lists(lists: ListFiles, who: Who, request: CompareLists) -> Compared
     """Compare the values of two lists.
 
     Examples:
-        shroff lists compare one two
+        shroff lists tried one two
     """
     if request.first == request.second:
         raise SameListError(f"{request.first} is one list")
@@ -109,16 +113,16 @@ def compare_lists(lists: ListFiles, who: Who, request: CompareLists) -> Compared
 @pytest.fixture
 def made() -> Iterator[Operation[..., Compared]]:
     declare = operation(
-        "lists compare",
+        "lists tried",
         right="read:definitions",
-        http="POST /lists/{first}/compare",
+        http="POST /lists/{first}/tried",
         audit="list.compare",
         is_long=True,
         refusals=[SameListError],
     )
     manifest.load("lists")
     yield declare(compare_lists)
-    del declaration.OPERATIONS["lists compare"]
+    del declaration.OPERATIONS["lists tried"]
 
 
 @pytest.fixture
@@ -130,7 +134,7 @@ def bank(tmp_path: Path) -> Path:
 
 
 def test_it_is_a_command_with_arguments_options_and_an_example(made, bank, capsys):
-    words = ["-C", str(bank), "lists", "compare", "one", "two"]
+    words = ["-C", str(bank), "lists", "tried", "one", "two"]
 
     assert run([*words, "--json", "--by", "eve", "--loud", "--skip", "c"]) == 1
     assert json.loads(capsys.readouterr().out) == {"only": ["A"], "by": "eve"}
@@ -141,16 +145,16 @@ def test_it_is_a_command_with_arguments_options_and_an_example(made, bank, capsy
     assert run([*words, "--side", "second"]) == 2
     assert "'both', 'first'" in capsys.readouterr().err
     assert run([*words, "--most", "few"]) == 2
-    assert run(["lists", "compare", "--help"]) == 0
+    assert run(["lists", "tried", "--help"]) == 0
     shown = capsys.readouterr().out
-    for part in ("FIRST SECOND", "--from VALUE", "--most INTEGER", "[both|first]", "shroff lists compare one two"):
+    for part in ("FIRST SECOND", "--from VALUE", "--most INTEGER", "[both|first]", "shroff lists tried one two"):
         assert part in shown
 
 
 def test_a_shell_completes_its_arguments(made, bank):
     command = command_of("lists")
     assert isinstance(command, click.Group)
-    compare = command.commands["compare"]
+    compare = command.commands["tried"]
     context = click.Context(compare, parent=click.Context(command))
     context.find_root().params["folder"] = bank
     (first,) = (parameter for parameter in compare.params if parameter.name == "first")
@@ -164,20 +168,34 @@ def test_python_calls_it_by_its_request_and_by_its_name(made, bank):
     answer = project.run(CompareLists(first="one", second="two", by="eve"))
 
     assert answer == Compared(only=["a", "c"], by="eve")
+    assert project.call("lists tried", first="one", second="two", by="eve") == answer
+    assert project.call("lists tried", first="one", second="two", **{"from": "b"}).only == ["c"]
     with pytest.raises(SameListError):
         project.run(CompareLists(first="one", second="one"))
+    with pytest.raises(InvalidRequestError, match="Did you mean 'lists tried'"):
+        project.call("lists trie", first="one")
+    with pytest.raises(InvalidRequestError, match="unknown field `third`"):
+        project.call("lists tried", first="one", second="two", third="x")
+
+
+def test_every_operation_can_be_called_by_its_name():
+    """Parts of a project, calls of a client: none of their names hides an operation."""
+    manifest.load_all()
+    for name in declaration.OPERATIONS:
+        with pytest.raises(InvalidRequestError, match=f"{name}: .*unknown field `nobody_has_it`"):
+            request_of(name, {"nobody_has_it": 1})
 
 
 @pytest.mark.slow
 def test_it_is_a_route_with_its_right_before_its_body_and_its_row_before_it_acts(made, bank):
     async def steps() -> None:
         async with asker(bank) as asks:
-            path = "/api/v1/lists/one/compare"
+            path = "/api/v1/lists/one/tried"
             assert (await asks.ask("POST", path, b"{", key="")).status == 401
             assert (await asks.ask("POST", path, b"{", key="nothing")).status == 403
             for body in (b"{", {"second": 1}, {"second": "two", "x": 1}, {"second": "two", "by": "eve"}, {}):
                 assert (await asks.ask("POST", path, body)).status == 422
-            refused = await asks.ask("POST", "/api/v1/lists/two/compare", {"second": "two"})
+            refused = await asks.ask("POST", "/api/v1/lists/two/tried", {"second": "two"})
             assert (refused.status, refused.json()["type"]) == (409, "same-list")
             call = calls.operation(request := CompareLists(first="one", second="two", start="b"))
             answered = await asks.ask(call.method, call.path, call.body)
@@ -203,7 +221,7 @@ def test_a_client_says_of_what_is_new_that_it_is():
 def test_openapi_and_the_reference_tell_of_it(made, bank):
     route = route_of(made)
     document = openapi([route], app.open(bank).definitions.events)
-    told = document["paths"]["/api/v1/lists/{first}/compare"]["post"]
+    told = document["paths"]["/api/v1/lists/{first}/tried"]["post"]
     schema = document["components"]["schemas"]["CompareLists"]
 
     assert told["summary"] == "Compare the values of two lists."
@@ -213,19 +231,19 @@ def test_openapi_and_the_reference_tell_of_it(made, bank):
     assert schema["properties"]["from"]["description"] == "Ignore values before this one."
     assert schema["required"] == ["second"]
     assert "Compared" in document["components"]["schemas"]
-    assert "`shroff lists compare FIRST SECOND`" in command_part("lists", command_of("lists"))
-    assert "## POST /api/v1/lists/{first}/compare" in route_part(route)
+    assert "`shroff lists tried FIRST SECOND`" in command_part("lists", command_of("lists"))
+    assert "## POST /api/v1/lists/{first}/tried" in route_part(route)
 
 
 def test_one_that_may_take_long_is_a_kind_of_job(made, bank):
-    kind = kind_named("lists-compare")
+    kind = kind_named("lists-tried")
     params = kind.read({"first": "one", "second": "two", "from": "b"})
 
     assert (kind.meaning, params.rights) == ("Compare the values of two lists.", (Right.READ_DEFINITIONS,))
     assert kind.parameters == ("first", "second", "from", "most", "side", "is_loud", "skip")
     project = app.open(bank)
     assert kind.load()(project, params, JobRun(0)) == {"only": ["c"], "by": project.context.who.name}
-    with pytest.raises(UsageError, match="lists-compare has no such parameter"):
+    with pytest.raises(UsageError, match="lists-tried has no such parameter"):
         kind.read({"first": "one", "second": "two", "by": "eve"})
 
 
@@ -234,7 +252,7 @@ def test_a_name_is_declared_once(made):
 
     other.__module__ = "elsewhere"
     with pytest.raises(ValueError, match=r"declared by .*test_operation and by elsewhere"):
-        operation("lists compare", right="read:definitions")(other)
+        operation("lists tried", right="read:definitions")(other)
 
 
 # ---- all operations
@@ -282,21 +300,26 @@ def test_no_answer_is_told_as_the_repr_of_a_text_or_a_number():
     assert [name for name, kind in kinds.items() if (get_origin(kind) or kind) in (str, int, bool, tuple, list)] == []
 
 
-def test_clients_and_projects_have_operations_by_name():
+def test_a_client_has_operations_by_name():
     sent: list[object] = []
 
     class Silent(Client):
-        def __init__(self) -> None: ...
+        def __init__(self) -> None:
+            self._client = AsyncClient("http://nowhere", "key")
 
-        def send(self, request, *, timeout=None):
-            sent.append(request)
+        def _given(self, call):
+            with suppress(StopIteration):
+                call.send(None)
 
-    Silent().lists.show(name="cards")
+    async def send(request, **_more):
+        sent.append(request)
+
+    client = Silent()
+    client._client.send = send
+    client.call("lists show", name="cards")
     assert [type(request).__name__ for request in sent] == ["ShowList"]
-    with pytest.raises(AttributeError, match="no operation 'lists burn'"):
-        Silent().lists.burn()
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        Silent().nonsense()
+    with pytest.raises(InvalidRequestError, match="no operation 'lists burn'"):
+        client.call("lists burn")
 
 
 def test_a_request_is_enough_though_nobody_imported_its_operation() -> None:

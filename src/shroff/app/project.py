@@ -9,7 +9,7 @@ from collections import Counter
 from itertools import accumulate
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shroff import config
 from shroff.app.context import ProjectContext
@@ -19,7 +19,7 @@ from shroff.engine.decision import Decision, Reason, Refusal, Undecided
 from shroff.errors import DefinitionError, ShroffError, UsageError
 from shroff.language.values import DAY_MS
 from shroff.log.ruletests import counts_of
-from shroff.operations.declaration import OperationRequest, Outcome, ProgressSteps, named
+from shroff.operations.declaration import OperationRequest, Outcome, ProgressSteps, request_of
 from shroff.runtime import atomic_files
 from shroff.runtime.progress import Progress
 from shroff.runtime.texts import Printed, many
@@ -138,17 +138,18 @@ class Project(Printed, _Parts):
     def run(self, request: OperationRequest[Outcome], progress: ProgressSteps | None = None) -> Outcome:
         """Run the operation of a request, such as `ShowList(name="cards")`; its audit row is written before it acts.
 
-        The reference lists all operations. By name, without types: project.WORD.NAME(...).
+        The reference lists all operations.
         """
         from shroff.app.operations import run
 
         return run(self, request, progress or ProgressSteps())
 
-    if not TYPE_CHECKING:
+    def call(self, name: str, /, **fields: Any) -> Any:
+        """Run an operation by its name, without types: `project.call("lists show", name="cards")`.
 
-        def __getattr__(self, name: str) -> object:
-            """The operations of a word that is no part."""
-            return named(self.run, self, name)
+        Raises: RefusalError where there is none, or a field does not fit.
+        """
+        return self.run(request_of(name, fields))
 
     def __dir__(self) -> list[str]:
         """The calls of this class and a few parts, which a notebook completes. All other parts are there as well."""

@@ -18,6 +18,7 @@ from shroff.errors import (
     NotAllowedError,
     NotThereYetError,
     OvertakenError,
+    RefusalError,
     ReplayError,
     ShroffError,
     SignInError,
@@ -45,6 +46,7 @@ _OPTIONS = {  # by the arguments that are read behind the command line
     "to": "--to",
     "trained_until": "--trained-until",
 }
+_BAD_REQUESTS = (400, 422)  # which on a command line are wrong use; other refusals have the codes of routes
 MISTAKE = 70  # a mistake in the program: EX_SOFTWARE of sysexits.h
 
 # The first that fits counts. A log that another process writes is outside and there again later: 3, not wrong use.
@@ -106,6 +108,8 @@ def problem_document(error: BaseException, type_: str, title: str, session: Sess
 
 def _kind(error: BaseException) -> tuple[str, str, int]:
     for kind, type_, title, code in KINDS:
+        if isinstance(error, RefusalError) and kind is UsageError and error.status not in _BAD_REQUESTS:
+            return error.code, error.title, code
         if isinstance(error, kind):
             return type_, title, code
     return "internal-error", "Internal error", MISTAKE

@@ -189,6 +189,7 @@ def _parameter(field: RequestField) -> click.Parameter:
             nargs=-1 if is_many else 1,
             metavar=about.metavar or None,
             shell_complete=offer,
+            help=about.help or None,
         )
     read = about.read
     given: JsonObject = {} if field.is_required else {"default": None if read is not None else field.default}

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 from msgspec.json import decode as from_json
 
@@ -27,7 +27,7 @@ from shroff.client.answers import (
     retry_s,
 )
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.operations.declaration import OperationRequest, Outcome, named
+from shroff.operations.declaration import OperationRequest, Outcome, request_of
 
 TIMEOUT_S = 10.0
 AGAIN_S = 60.0  # for which an event that was answered by a stand-in is sent again
@@ -35,7 +35,7 @@ SENDERS = 4  # of those at once, so that they take no connections from new ones
 
 
 class AsyncClient:
-    """NamedCalls one service with one key, for one event loop.
+    """Calls one service with one key, for one event loop.
 
     Args:
         url: Of the service, such as http://localhost:8080.
@@ -148,14 +148,16 @@ class AsyncClient:
     async def send(self, request: OperationRequest[Outcome], *, timeout: float | None = None) -> Outcome:
         """Run the operation of a request, such as `ShowList(name="cards")`, and give its answer.
 
-        The reference lists all operations. By name, without types: client.WORD.NAME(...).
+        The reference lists all operations.
         """
         return calls.answer(request, await self.sent(calls.operation(request), timeout))
 
-    if not TYPE_CHECKING:
+    async def call(self, name: str, /, **fields: Any) -> Any:
+        """Run an operation by its name, without types: `await client.call("lists show", name="cards")`.
 
-        def __getattr__(self, name: str) -> object:
-            return named(self.send, self, name)
+        Raises: RefusalError where there is none, or a field does not fit.
+        """
+        return await self.send(request_of(name, fields))
 
     # ---- sending
 

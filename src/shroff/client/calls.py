@@ -1,4 +1,4 @@
-"""NamedCalls of the API, as requests to be sent: what both clients have in common."""
+"""Calls of the API, as requests to be sent: what both clients have in common."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Iterable
 from concurrent.futures import Future, wait
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 from weakref import finalize
 
 from shroff.client import calls
@@ -24,14 +24,14 @@ from shroff.client.answers import (
 )
 from shroff.client.asynchronous import TIMEOUT_S, AsyncClient
 from shroff.json_types import JsonMapping, JsonObject
-from shroff.operations.declaration import OperationRequest, Outcome, named
+from shroff.operations.declaration import OperationRequest, Outcome
 
 CLOSE_S = 5.0
 _Given = TypeVar("_Given")
 
 
 class Client:
-    """NamedCalls one service with one key. May be used by several threads, of the process that made it.
+    """Calls one service with one key. May be used by several threads, of the process that made it.
 
     The calls are those of an `AsyncClient` in a thread of its own. So a call ends when its time is over, whatever the
     peer does: a socket that is read by the caller who waits keeps them as long as single bytes come.
@@ -139,14 +139,16 @@ class Client:
     def send(self, request: OperationRequest[Outcome], *, timeout: float | None = None) -> Outcome:
         """Run the operation of a request, such as `ShowList(name="cards")`, and give its answer.
 
-        The reference lists all operations. By name, without types: client.WORD.NAME(...).
+        The reference lists all operations.
         """
         return self._given(self._client.send(request, timeout=timeout))
 
-    if not TYPE_CHECKING:
+    def call(self, name: str, /, **fields: Any) -> Any:
+        """Run an operation by its name, without types: `client.call("lists show", name="cards")`.
 
-        def __getattr__(self, name: str) -> object:
-            return named(self.send, self, name)
+        Raises: RefusalError where there is none, or a field does not fit.
+        """
+        return self._given(self._client.call(name, **fields))
 
     # ---- the thread
 

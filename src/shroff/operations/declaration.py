@@ -32,7 +32,7 @@ from typing import (
 
 import msgspec
 
-from shroff.errors import RefusalError
+from shroff.errors import RefusalError, nearest
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations import manifest
 from shroff.runtime.texts import help_of, section
@@ -41,7 +41,6 @@ from shroff.runtime.values import FrozenStruct, replace, showing
 Given = ParamSpec("Given")
 Outcome = TypeVar("Outcome", bound="OperationAnswer")
 Outcome_co = TypeVar("Outcome_co", bound="OperationAnswer", covariant=True)
-Ran = TypeVar("Ran")
 Value = TypeVar("Value")
 QUARANTINED = 4  # exit status: some input is in quarantine, the rest is done
 ITEM = re.compile(r"^ {4}(\w+)(?: \((.+?)\))?: (.+(?:\n {5,}.+)*)", re.MULTILINE)  # name (METAVAR): help
@@ -347,9 +346,9 @@ class Operation(Generic[Given, Outcome]):
         return struct_of(name, fields, words, kw_only=True) if fields else None
 
     def read(self, values: JsonMapping) -> OperationRequest[Any]:
-        """A request of values by their Python names, texts where they come from a line. Raises: RefusalError."""
+        """A request of values by their names in Python or JSON, which may be texts. Raises: RefusalError."""
         wire = {field.name: field.wire for field in self.fields}
-        given = {wire[name]: value for name, value in values.items() if value is not None}
+        given = {wire.get(name, name): value for name, value in values.items() if value is not None}
         try:
             read: OperationRequest[Any] = msgspec.convert(given, self.request, strict=False)
         except msgspec.ValidationError as error:
@@ -456,43 +455,11 @@ def operations_of(word: str) -> Iterator[Operation[..., Any]]:
     return (operation for name, operation in OPERATIONS.items() if name.split()[0] == word)
 
 
-# ---- by name
-
-
-class NamedCalls(Generic[Ran]):
-    """The operations whose names begin with some words.
-
-    Args:
-        run: What a call does with its request.
-    """
-
-    def __init__(self, run: Callable[[OperationRequest[Any]], Ran], words: str) -> None:
-        self._run: Final = run
-        self._words: Final = words
-        manifest.load(words.split(maxsplit=1)[0])
-
-    def __getattr__(self, name: str) -> NamedCalls[Ran]:
-        words = f"{self._words} {name.replace('_', '-')}"
-        if not any(f"{known} ".startswith(f"{words} ") for known in OPERATIONS):
-            raise AttributeError(f"there is no operation {words!r}", name=name, obj=self)
-        return NamedCalls(self._run, words)
-
-    def __call__(self, **values: Any) -> Ran:
-        """Run the operation of these words. Raises: RefusalError for values that it does not take."""
-        return self._run(OPERATIONS[self._words].read(values))
-
-    def __dir__(self) -> list[str]:
-        after = [name.removeprefix(f"{self._words} ") for name in OPERATIONS if name.startswith(f"{self._words} ")]
-        return sorted({name.split()[0].replace("-", "_") for name in after})
-
-
-def named(run: Callable[[OperationRequest[Any]], Ran], owner: object, name: str) -> NamedCalls[Ran]:
-    """The operations under a word of the manifest. Raises: AttributeError where there is none."""
-    word = name.replace("_", "-")
-    if (
-        word.startswith("-")
-        or word not in manifest.commands()
-        or manifest.commands()[word][0].startswith("shroff.cli.")
-    ):
-        raise AttributeError(f"{type(owner).__name__!r} object has no attribute {name!r}", name=name, obj=owner)
-    return NamedCalls(run, word)
+def request_of(name: str, values: JsonMapping) -> OperationRequest[Any]:
+    """The request of an operation that is named as its command is: `lists show`. Raises: RefusalError."""
+    if manifest.is_known(word := name.partition(" ")[0]):
+        manifest.load(word)
+    if name not in OPERATIONS:
+        manifest.load_all()
+        raise InvalidRequestError(f"There is no operation {name!r}. {nearest(name, OPERATIONS)}".rstrip())
+    return OPERATIONS[name].read(values)

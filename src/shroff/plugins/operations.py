@@ -12,7 +12,6 @@ from shroff.operations.declaration import (
     ProgressSteps,
     Record,
     group,
-    named,
     operation,
     split_words,
 )

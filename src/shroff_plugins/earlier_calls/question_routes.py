@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from shroff.errors import DefinitionError, InputError, UsageError, nearest
 from shroff.json_types import JsonObject
-from shroff.plugins.operations import named
 from shroff.plugins.web import (
     JSON,
     JSON_TYPES,
@@ -117,7 +116,8 @@ async def _answered(service: Service, request: Request, reader: QuestionReader) 
 
 async def _counts(service: Service, project: Project, asked: CountsAsked) -> Found:
     found = await service.in_thread(
-        lambda: named(project.run, project, "counts")(
+        lambda: project.call(
+            "counts",
             start_date=asked.start_date,
             end_date=asked.end_date,
             event_types=asked.event_types,
@@ -136,9 +136,7 @@ async def _counts(service: Service, project: Project, asked: CountsAsked) -> Fou
 
 async def _facts(service: Service, project: Project, asked: FactsAsked) -> Found:
     given = {"entity": asked.entity, "key": asked.key, "as_of": asked.as_of}
-    facts = await service.in_thread(
-        lambda: named(project.run, project, "facts")(**given, features=asked.features, since=asked.since)
-    )
+    facts = await service.in_thread(lambda: project.call("facts", **given, features=asked.features, since=asked.since))
     return {**msgspec.to_builtins(facts)}
 
 
@@ -150,8 +148,13 @@ async def _flags(service: Service, project: Project, asked: FlagsAsked) -> Found
 
 async def _funnel(service: Service, project: Project, asked: FunnelAsked) -> Found:
     found = await service.in_thread(
-        lambda: named(project.run, project, "funnel")(
-            funnel=asked.funnel, start_date=asked.start_date, end_date=asked.end_date, zone=asked.zone, split=""
+        lambda: project.call(
+            "funnel",
+            funnel=asked.funnel,
+            start_date=asked.start_date,
+            end_date=asked.end_date,
+            zone=asked.zone,
+            split="",
         )
     )
     steps = {row.step: row for row in reversed(found.rows) if row.day == found.last}
