@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.deploy import checks
 from tests.deploy.terraform_aws import script
-from tests.support.forks import SHROFF
+from tests.support.forks import PYTHON, SHROFF
 from tests.support.learnable import FILES, make_project, write_days
 
 NUMBERS = itertools.count()
@@ -311,7 +311,7 @@ def test_the_status_of_a_task_is_that_of_its_own_object_whichever_task_ingested_
     quick = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
     bank = make_project(tmp_path / "bank", model=quick)
     (bank / "bin").mkdir()
-    (bank / "bin/shroff").write_text(PLAIN.format(python=sys.executable))
+    (bank / "bin/shroff").write_text(PLAIN.format(python=PYTHON))
     (bank / "bin/shroff").chmod(0o755)
     (bank / "bin/python3").symlink_to(sys.executable)
     account = Account(monkeypatch, s3.address)
@@ -342,7 +342,7 @@ def test_objects_of_any_name_train_a_model_that_is_copied(monkeypatch, tmp_path,
     files = sorted(made.rglob("*.parquet"), key=lambda path: path.name)
     for number, path in enumerate(files):
         account.put(f"incoming/100% {number:02} +é-{path.stem}.parquet", path.read_bytes())
-    (shop / "bin/shroff").write_text(PLAIN.format(python=sys.executable))
+    (shop / "bin/shroff").write_text(PLAIN.format(python=PYTHON))
     (shop / "bin/shroff").chmod(0o755)
     (shop / "bin/python3").symlink_to(sys.executable)
     env = {**os.environ, **account.env, "PATH": f"{shop / 'bin'}:/usr/bin:/bin", "AWS_ALLOW_HTTP": "true"}
