@@ -84,6 +84,7 @@ STATEMENTS_KEPT: Final = 2_048  # of SQL
 TEXT_MAX: Final = 50_000  # characters: above it is a text whose size is what is tested
 PROJECTS_KEPT: Final = 16
 LEAK_ROWS: Final = 40
+SCORES_TIMED: Final = 400
 _F_SETSIG: Final = 10
 
 
@@ -138,8 +139,8 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     look at. Tests of rules that passed are not run again for a project with the same files, and the routes of the same
     operations are made once: a fifth of what a service took. A page's template is compiled once, also for those that
     are forked from here. The leak test of a training reads few rows again, each by itself, as that was a fourth of it:
-    its own laws say how many they read. Statements of one kind of database are compiled once, and a program that this
-    one starts beside itself comes from here, too.
+    its own laws say how many they read. Its latency is that of few scores. Statements of one kind of database are
+    compiled once, and a program that this one starts beside itself comes from here, too.
     """
     from argon2 import PasswordHasher
     from jinja2 import Environment
@@ -153,6 +154,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     from shroff.log import ruletests
     from shroff.people.passwords import Passwords
     from shroff.project import definitions
+    from shroff.training import train
     from shroff.training.leak_test import SAMPLE, leak_test
     from shroff.web.api import operations
     from shroff.web.work import operation_processes
@@ -172,6 +174,7 @@ def make_cheap(patch: Callable[[object, str, object], None]) -> None:
     for module in (operation_processes, worker, worker_runs):
         patch(module, "sys", SimpleNamespace(executable=str(PYTHON)))
     patch(leak_test, "__kwdefaults__", {**(leak_test.__kwdefaults__ or {}), "sample": times(LEAK_ROWS, SAMPLE)})
+    patch(train, "SINGLE_SCORES", times(SCORES_TIMED, train.SINGLE_SCORES))
 
 
 IMPATIENT: list[tuple[object, str, object]] = []  # what `make_patient` changed, as it was: pages of limits have that
