@@ -1,8 +1,9 @@
-"""Rules and links behind a prune: the lake is opened once a look, and one that is away is asked again at the next."""
+"""Rules and links behind a prune: the lake is opened once a look, and one that is away is asked again later."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from threading import Lock
 
 import pytest
 
@@ -34,9 +35,12 @@ class LakeSpy:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.opened, reader = 0, Lakes.reader
         self.failure: Exception | None = None
+        self.locks: list[Lock] = []  # of which one `was_locked` when the lake was opened
+        self.was_locked = False
 
         def opened(lakes: Lakes) -> AbstractContextManager[LakeReader]:
             self.opened += 1
+            self.was_locked = any(lock.locked() for lock in self.locks)
             if self.failure is not None:
                 raise self.failure
             return reader(lakes)
@@ -88,13 +92,22 @@ def test_without_its_lake_a_rule_has_the_hits_of_the_store(pruned, lake, failure
     assert (counted(pruned), lake.opened) == ((YOUNG, 0), 1)
 
 
-def test_hits_in_a_lake_that_was_away_for_now_are_counted_by_the_next_look(pruned, lake):
+def test_hits_in_a_lake_that_was_away_for_now_are_counted_by_a_look_some_seconds_later(pruned, lake, monkeypatch):
     lake.failure = TransientError("the network is away")
     pruned.write({})
 
-    assert not pruned.project.rule_looks.follow(is_whole=True)
-    assert counted(pruned)[0] == YOUNG
-    lake.failure = None
+    for _ in range(3):
+        assert not pruned.project.rule_looks.follow(is_whole=True)
+        assert (counted(pruned)[0], lake.opened) == (YOUNG, 1), "it is not asked again at once"
+    now_s = hit_records.time.monotonic() + hit_records.AGAIN_S
+    monkeypatch.setattr(hit_records.time, "monotonic", lambda: now_s)
+    looks = pruned.project.rule_looks
+    lake.locks = [looks.kept.lock, looks.records._lock]
+    assert not looks.follow(is_whole=True)
+    assert not looks.follow(is_whole=True)
+    assert (lake.opened, lake.was_locked) == (2, False), "other looks do not wait for the answer"
+    lake.locks, lake.failure = [], None
+    now_s += hit_records.AGAIN_S
     assert pruned.project.rule_looks.follow(is_whole=True)
     assert counted(pruned) == (OLD + YOUNG, 2), "labels in the store count for events in the lake"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ EVENTS_KEPT = 100_000  # at which a rule hit: some 50 MB
 _BLOCK = 4_096
 _LAKE_BLOCK = 32_768  # places that a lake puts in order at once
 AFRESH = 20_000  # places that nobody looked at for which it is begun anew: some 50 ms
+AGAIN_S = 30.0  # before a lake that was away is asked again, which takes some 8 s
 _SLACK = 20_000  # above which they are sorted out
 
 
@@ -102,7 +104,7 @@ class HitRecords(Struct):
     now_ms: int = 0  # of the newest event or label, up to the clock
     last_ms: int = 0  # of the newest event
     from_seq: int = 0
-    is_away: bool = False  # the lake, for now: the next look goes on
+    is_away: bool = False  # the lake, for now: a look some seconds later goes on
     zone: str = "UTC"  # of the days that hits are counted by
     _limit_ms: float = inf  # up to which labels are known
     _ahead: list[tuple[str, LabelOfHit]] = []  # labels known only later, by the names of their events
@@ -114,6 +116,7 @@ class HitRecords(Struct):
     _made: dict[str, RuleRecord] = {}
     _made_by: Definitions | None = None
     _lock: Lock = field(default_factory=Lock)
+    _ask_s: float = 0.0  # from when on a lake that is away may be asked again
 
     @property
     def is_whole(self) -> bool:
@@ -128,6 +131,7 @@ class HitRecords(Struct):
         Args:
             clock_ms: Labels that become known only after now count from then on; where left out, each is believed.
         """
+        self._ask_lake(log)
         end_s = None if within_s is None else time.monotonic() + within_s
         with self._lock:
             self._limit_ms = inf if clock_ms is None else max(clock_ms, log.watermark_ms() or 0)
@@ -136,6 +140,17 @@ class HitRecords(Struct):
             except BaseException:
                 self._upto = -1  # some of a block may be counted: the next look begins anew
                 raise
+
+    def _ask_lake(self, log: Log) -> None:
+        """Find out whether a lake that was away is there again. One look does so at a time, and holds up no other."""
+        with self._lock:
+            if not self.is_away or time.monotonic() < self._ask_s:
+                return
+            self._ask_s = time.monotonic() + AGAIN_S
+        with suppress(TransientError):
+            with suppress(StateError):  # which the count finds, too
+                next(log.labels_after(self.from_seq - 1, self.from_seq), None)
+            self.is_away = False
 
     def _follow(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
         last = log.last_seq()
@@ -234,15 +249,15 @@ class HitRecords(Struct):
                 self._unplaced[name] = said.behind(self._unplaced.get(name))
 
     def _count_back(self, log: Log, definitions: Definitions, end_s: float | None) -> None:
-        pruned, self.is_away = log.pruned_to(), False
+        pruned = log.pruned_to()
         self._count_to(log, definitions, end_s, pruned, _BLOCK)
         try:
-            if self.from_seq <= pruned:
+            if self.from_seq <= pruned and not self.is_away:
                 self._count_to(log, definitions, end_s, 0, _LAKE_BLOCK)
         except StateError:  # without the lake, hits begin where the store does
             self._floor = self.from_seq
         except TransientError:
-            self.is_away = True
+            self.is_away, self._ask_s = True, time.monotonic() + AGAIN_S
         self._made.clear()
         if self.is_whole:
             self._unplaced.clear()

@@ -42,10 +42,6 @@ class _Reached(NamedTuple):
         return f"{self.lines}@{to_json(self).decode()}"
 
 
-def _reached(part: str, offset: str) -> _Reached:
-    return kept_offset(FileSource.name, part, offset.partition("@")[2], _Reached)
-
-
 class FileSource:
     """A `streams.source.Source` over some files that end, one after the other; a part is a file's name.
 
@@ -142,7 +138,9 @@ class _File:
 
     def __init__(self, part: str, path: Path, offset: str | None, tell: Callable[[str], None]) -> None:
         self.part, self._path, self._tell = part, path, tell
-        before = _Reached() if offset is None else _reached(part, offset)
+        before = _Reached()
+        if offset is not None:
+            before = kept_offset(FileSource.name, part, offset.partition("@")[2], _Reached)
         is_same = _head(path, before.head_bytes) == before.head
         head_bytes = min(path.stat().st_size, HEAD_BYTES)
         self._reached = (before if is_same else _Reached())._replace(

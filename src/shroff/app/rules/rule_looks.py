@@ -138,10 +138,9 @@ class RuleLooks(ProjectPart):
                 while True:
                     with self.kept.lock:
                         self.kept.histories.follow(log)
-                        self.records.zone = self._systems.time_zone
-                        self.records.follow(log, self._definitions, SLICE_S, self._now_ms())
-                        is_done = self.records.is_whole or self.records.is_away
-                    if is_done or not is_whole:
+                    self.records.zone = self._systems.time_zone
+                    self.records.follow(log, self._definitions, SLICE_S, self._now_ms())
+                    if self.records.is_whole or self.records.is_away or not is_whole:
                         return self.records.is_whole
         except UsageError:  # there is no log yet
             return True
