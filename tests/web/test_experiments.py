@@ -32,9 +32,10 @@ def test_an_experiment_is_read_and_ended_on_its_screen(tmp_path):
         reasons = [await asyncio.to_thread(project.history.first_reason, "payment", id_) for id_ in ids[:5]]
         assert reasons, "an arm is the reason of no decision, and no rule to people"
         assert "stricter" not in {reason and reason.code for reason in reasons}
-        for path in ("/rules", "/live", "/entities", f"/entities/card/{hits[0].key}"):
+        for path in ("/rules", "/live", "/entities", f"/entities/card/{hits[0].key}", f"/decisions/payment/{ids[0]}"):
             seen = (await browser.get(path)).body.decode()
-            assert "stricter" not in seen, path
+            assert "stricter" not in seen.replace("Decided by arm B of the experiment stricter.", ""), path
+            assert "<dt>Rules that hit</dt><dd>1</dd>" in seen or "/decisions/" not in path
         assert "Promote arm B" in shown
         assert "Promoting turns large on for all keys." in shown
         assert (await browser.post("/experiments", token)).headers["location"] == "/experiments?rule=stricter"

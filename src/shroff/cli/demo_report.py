@@ -12,7 +12,6 @@ from shroff.cli.session import argument, many, one_line, program_word, table
 from shroff.examples.demo import MONEY_PLACES, REVIEW, Caught, DemoFigures, Tally
 from shroff.json_types import JsonObject
 from shroff.language.values import show_decimal
-from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -217,12 +216,7 @@ def text_of(summary: DemoSummary) -> str:
 
 def _reasons(explained: Explained) -> str:
     """Reasons of rules by their effects, and of the model by what each added."""
-    words, found = explained.rule_words, explained.document["reasons"]
-    reasons = [
-        (reason["effect"], words.get(reason["code"], reason["text"]))
-        for reason in found
-        if reason["effect"] != EXPERIMENT
-    ]
+    reasons = [(reason.effect, reason.text) for reason in explained.rule_reasons]
     reasons += [(f"{reason.contribution:+.2f}", reason.text) for reason in explained.reasons[:REASONS_SHOWN]]
     return "\n".join(
         textwrap.fill(one_line(text), WIDTH, initial_indent=f"{mark:>10}  ", subsequent_indent=" " * 12)

@@ -54,13 +54,9 @@ def _text(found: Explained, durations: Collection[str]) -> str:
         rate = f" at {document['rate']}" if document["rate"] else ""
         amount = f"{shown(document['amount'])} from {document['original']} {one_line(document['currency'])}{rate}"
         parts.append(f"Amount\n  {amount}" + (f": {one_line(document['remark'])}" if document["remark"] else ""))
-    told = found.rule_words
-    reasons = [
-        (reason["code"], reason["effect"], told.get(reason["code"], reason["text"])) for reason in document["reasons"]
-    ]
     model = found.explanation.model
     head = "Reasons" if model is None else "Reasons of rules"
-    parts.append(f"{head}\n{table(reasons) if reasons else '  No rule hit.'}")
+    parts.append(f"{head}\n{table(found.rule_reasons) if found.rule_reasons else '  No rule hit.'}")
     if model is not None:
         parts += [_model(model, found.reasons), _policy(model)]
     lines = found.explanation.features

@@ -11,7 +11,6 @@ from functools import cache, partial
 from html import escape
 
 import msgspec
-from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
@@ -19,10 +18,10 @@ from shroff.engine.decision import html_table
 from shroff.engine.stored import damaged, decision_document, telling_damage
 from shroff.errors import ReplayError
 from shroff.events.event import Scalar
-from shroff.explain.model import NUMERIC, ModelPart, ModelReason, Story
+from shroff.explain.model import NUMERIC, ModelPart, ModelReason, RuleReason, Story
 from shroff.explain.past import AmountsBefore, Past, PastDecision, amounts_before
 from shroff.features.naive import Key
-from shroff.json_types import JsonMapping, JsonObject, TextMapping
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.printer import as_written
 from shroff.language.values import key_text
 from shroff.log.active_files import kept_definitions
@@ -77,7 +76,7 @@ class Explanation(FrozenStruct, omit_defaults=True):
 class Explained(FrozenStruct):
     """A decision with its explanation. `reasons` are the model's, the largest first.
 
-    `rule_words` are the reasons of its rules as people read them; with `is_calibrated` its score is the share of frauds
+    `rule_reasons` are those of its rules as people read them; with `is_calibrated` its score is the share of frauds
     among events like it. `amounts` are for pages alone.
     """
 
@@ -85,7 +84,7 @@ class Explained(FrozenStruct):
     document: JsonObject
     explanation: Explanation
     reasons: tuple[ModelReason, ...] = ()
-    rule_words: TextMapping = field(default_factory=dict)
+    rule_reasons: Sequence[RuleReason] = ()
     is_calibrated: bool = False
     amounts: AmountsBefore | None = None
 
@@ -158,13 +157,13 @@ def explain(
         lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
     rules = _rules(definitions, row.event, document)
     story = asked.story(lambda entity: earlier.get(entity, ()))
-    words = story.rule_words()
+    hits = story.rule_reasons()
     amounts = amounts_before(definitions, row.event, story.seen, earlier, document["rules"])
     if document["score"] is None:
-        return Explained(row, document, Explanation(lines, rules), rule_words=words, amounts=amounts)
+        return Explained(row, document, Explanation(lines, rules), rule_reasons=hits, amounts=amounts)
     told = story.told()
     found = Explanation(lines, rules, told.part)
-    return Explained(row, document, found, told.reasons, words, told.is_calibrated, amounts)
+    return Explained(row, document, found, told.reasons, hits, told.is_calibrated, amounts)
 
 
 @telling_damage()
@@ -181,10 +180,8 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
         return () if key is None else asked.past.earlier({entity: key}, row.seq, None)[entity]
 
     story = asked.story(earlier)
-    for code, text in story.rule_words().items():
-        if code in asked.definitions.arms:
-            continue
-        return ModelReason(code, text, 0.0, kind="rule", fact=text)
+    for hit in story.rule_reasons()[:1]:
+        return ModelReason(hit.code, hit.text, 0.0, kind="rule", fact=hit.text)
     return None if asked.document["score"] is None else story.leading()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import field
@@ -18,7 +19,7 @@ from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
 from shroff.explain.past import PastDecision, reader_of
-from shroff.json_types import JsonMapping, JsonObject, TextDict
+from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
 from shroff.language.expression_text import ROUNDS, WHEN_ALONE, ValueWording, clause, clock_words_of, range_on_clock
@@ -32,6 +33,7 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of, teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
+from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct, replace
 
 NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
@@ -42,6 +44,14 @@ ONE_AT_A_TIME = "Each line changes one value and keeps all others, although othe
 TREES_ONLY = "The model is not a forest of trees, so only values that rules compare were varied."
 
 Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
+
+
+class RuleReason(NamedTuple):
+    """The reason of a rule that hit: money with its currency, and its id where the rule has no words."""
+
+    code: str
+    effect: str
+    text: str
 
 
 class InputPart(FrozenStruct):
@@ -231,11 +241,15 @@ class Story(FrozenStruct):
     def _value(self, node: Node) -> Value:
         return reader_of(node, self.definitions.reference)(self.seen)
 
-    def rule_words(self) -> TextDict:
-        """The reasons of the rules that hit, in their order, as people read them: money with its currency."""
+    def rule_reasons(self) -> list[RuleReason]:
+        """The reasons of the rules that hit, in their order, as people read them; an experiment is none."""
         told = reasons_of(self.definitions)
         found = [label for label in self.document["reasons"] if label["kind"] == "rule"]
-        return {reason["code"]: told(reason["code"], str(reason["text"])) for reason in found}
+        return [
+            RuleReason(reason["code"], reason["effect"], told(reason["code"], str(reason["text"])))
+            for reason in found
+            if reason["effect"] != EXPERIMENT
+        ]
 
     @property
     def _teller(self) -> ValueWording:

@@ -11,6 +11,7 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.json_types import JsonMapping
+from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
@@ -80,12 +81,13 @@ class Looked(FrozenStruct):
         return [all_why for all_why in self.all_whys if all_why not in shown]
 
     @property
-    def hits(self) -> list[RuleLine]:
-        return [rule for rule in self.explained.explanation.rules if rule.result != "no hit"]
+    def rules(self) -> list[RuleLine]:
+        """The rules that checked the event; an experiment is none."""
+        return [rule for rule in self.explained.explanation.rules if rule.effect != EXPERIMENT]
 
     @property
-    def misses(self) -> int:
-        return len(self.explained.explanation.rules) - len(self.hits)
+    def hits(self) -> list[RuleLine]:
+        return [rule for rule in self.rules if rule.result != "no hit"]
 
 
 def looked(project: Project, event: str, id_: str, reasons: FirstReasons | None = None) -> Looked:
@@ -142,18 +144,7 @@ def rule_path(id_: str) -> str:
 
 def _whys(explained: Explained) -> list[Why]:
     """Rules first, then what the model saw, the strongest first."""
-    found = [
-        Why(
-            explained.rule_words.get(str(reason["code"]), str(reason["text"])),
-            str(reason["code"]),
-            "",
-            None,
-            str(reason["effect"]),
-            "rule",
-        )
-        for reason in explained.document["reasons"]
-        if reason["kind"] == "rule"
-    ]
+    found = [Why(hit.text, hit.code, "", None, hit.effect, "rule") for hit in explained.rule_reasons]
     for reason in explained.reasons:
         strip = None if reason.held is None else strip_between(*reason.held)
         normal = f"{reason.normal} for {reason.whose}" if reason.normal else ""
