@@ -187,6 +187,22 @@ def test_every_screen_is_for_everybody_and_stays_within_its_screen(bank, page):
     assert not looker.mistakes, "\n".join(looker.mistakes)
 
 
+def test_ids_as_long_as_hashes_widen_no_screen(bank, page):
+    hashed = dict.fromkeys(("merchant", "device"), "W" * 64)
+    with bank.client() as client:
+        assert client.post("/api/v1/events/payment", json=payment(45, "98765432.10", **hashed)).status_code == 200
+    wide = {}
+    for size in (DESK, PHONE):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        for path in ("/decisions/payment/p-45", f"/entities/device/{'W' * 64}"):
+            page.goto(f"{bank.url}{path}")
+            widest = page.evaluate("document.documentElement.scrollWidth")
+            if widest > size[0]:
+                wide[path] = widest
+
+    assert wide == {}
+
+
 def test_live_shows_what_comes_without_being_loaded_again_and_pauses(bank, page):
     looker = Looker(page, bank.url)
     page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
