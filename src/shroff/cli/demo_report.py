@@ -216,7 +216,7 @@ def text_of(summary: DemoSummary) -> str:
 
 def _reasons(explained: Explained) -> str:
     """Reasons of rules by their effects, and of the model by what each added."""
-    reasons = [(reason.effect, reason.text) for reason in explained.rule_reasons]
+    reasons = [(effect, text) for _, effect, text in explained.rule_reasons]
     reasons += [(f"{reason.contribution:+.2f}", reason.text) for reason in explained.reasons[:REASONS_SHOWN]]
     return "\n".join(
         textwrap.fill(one_line(text), WIDTH, initial_indent=f"{mark:>10}  ", subsequent_indent=" " * 12)

@@ -11,7 +11,8 @@ from msgspec.json import decode as from_json
 
 from shroff.engine.decision import Decision, kind_of
 from shroff.errors import DefinitionError, StorageError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonMapping, JsonObject
+from shroff.rules.keys import EXPERIMENT
 from shroff.streams.log import DecisionRow
 
 # Of an amount of `money in`, in documents and in tables of decisions.
@@ -66,3 +67,8 @@ def telling_damage() -> Iterator[None]:
             f"the active version at that time cannot be read: {first.file} {first.path}: {first.message} "
             f"The log is damaged, or another version of shroff wrote it. {RESTORE}, or use that version"
         ) from None
+
+
+def rule_reasons(document: JsonMapping) -> list[JsonMapping]:
+    """The reasons of a decision by rules; an experiment is a rule to the engine alone."""
+    return [reason for reason in document["reasons"] if reason["effect"] != EXPERIMENT]

@@ -180,8 +180,8 @@ def first_reason(log: Log, row: DecisionRow, load_model: LoadModel | None = None
         return () if key is None else asked.past.earlier({entity: key}, row.seq, None)[entity]
 
     story = asked.story(earlier)
-    for hit in story.rule_reasons()[:1]:
-        return ModelReason(hit.code, hit.text, 0.0, kind="rule", fact=hit.text)
+    for code, _, text in story.rule_reasons()[:1]:
+        return ModelReason(code, text, 0.0, kind="rule", fact=text)
     return None if asked.document["score"] is None else story.leading()
 
 

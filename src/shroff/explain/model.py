@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 import msgspec
 from msgspec import field
 from msgspec.json import decode as from_json
 
+from shroff.engine.stored import rule_reasons
 from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
@@ -33,7 +33,6 @@ from shroff.project.definitions import Definitions
 from shroff.project.dependency_hash import reasons_of, teller_of
 from shroff.project.policy import outcome
 from shroff.project.scoring import Scorer
-from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct, replace
 
 NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
@@ -43,15 +42,8 @@ _DIGITS = 6  # places of contributions
 ONE_AT_A_TIME = "Each line changes one value and keeps all others, although other values of the event may depend on it."
 TREES_ONLY = "The model is not a forest of trees, so only values that rules compare were varied."
 
+RuleReason = tuple[str, str, str]  # the rule's id, its effect, its words
 Earlier = Callable[[str], Sequence[PastDecision]]  # by entity
-
-
-class RuleReason(NamedTuple):
-    """The reason of a rule that hit: money with its currency, and its id where the rule has no words."""
-
-    code: str
-    effect: str
-    text: str
 
 
 class InputPart(FrozenStruct):
@@ -242,14 +234,9 @@ class Story(FrozenStruct):
         return reader_of(node, self.definitions.reference)(self.seen)
 
     def rule_reasons(self) -> list[RuleReason]:
-        """The reasons of the rules that hit, in their order, as people read them; an experiment is none."""
-        told = reasons_of(self.definitions)
-        found = [label for label in self.document["reasons"] if label["kind"] == "rule"]
-        return [
-            RuleReason(reason["code"], reason["effect"], told(reason["code"], str(reason["text"])))
-            for reason in found
-            if reason["effect"] != EXPERIMENT
-        ]
+        """The reasons of the rules that hit, in their order, as people read them: money with its currency."""
+        told, found = reasons_of(self.definitions), rule_reasons(self.document)
+        return [(reason["code"], reason["effect"], told(reason["code"], str(reason["text"]))) for reason in found]
 
     @property
     def _teller(self) -> ValueWording:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 
-from shroff.engine.stored import decision_document
+from shroff.engine.stored import decision_document, rule_reasons
 from shroff.events.event import Event, canonical_value
 from shroff.explain.past import Past, PastDecision, reader_of
 from shroff.json_types import JsonMapping, TextDict, TextMapping
@@ -103,7 +103,7 @@ class Facts:
             personal,
             "" if row is None else row.outcome,
             "" if row is None else f"sha256:{row.receipt.hex()}",
-            [(str(reason["code"]), str(reason["text"])) for reason in (document or {}).get("reasons", ())],
+            [(str(reason["code"]), str(reason["text"])) for reason in rule_reasons(document or {"reasons": ()})],
             [flag for rows in log.flags_after(record.seq - 1, record.seq) for flag in rows],
         )
 

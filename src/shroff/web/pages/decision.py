@@ -144,7 +144,7 @@ def rule_path(id_: str) -> str:
 
 def _whys(explained: Explained) -> list[Why]:
     """Rules first, then what the model saw, the strongest first."""
-    found = [Why(hit.text, hit.code, "", None, hit.effect, "rule") for hit in explained.rule_reasons]
+    found = [Why(text, code, "", None, effect, "rule") for code, effect, text in explained.rule_reasons]
     for reason in explained.reasons:
         strip = None if reason.held is None else strip_between(*reason.held)
         normal = f"{reason.normal} for {reason.whose}" if reason.normal else ""

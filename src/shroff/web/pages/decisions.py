@@ -16,6 +16,7 @@ from starlette.responses import Response
 from shroff.app.cases.result_operations import result_fields
 from shroff.arrays import Ints
 from shroff.cases.case_queries import hidden
+from shroff.engine.stored import rule_reasons
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
@@ -398,7 +399,7 @@ def _lines(project: Project, log: Log, rows: Sequence[DecisionRow]) -> list[Deci
         record = records[row.seq]
         summary = summary_in(project.definitions, record)
         document = from_json(row.document)
-        reasons = [told(reason["code"], str(reason["text"])) for reason in document["reasons"][:1]]
+        reasons = [told(reason["code"], str(reason["text"])) for reason in rule_reasons(document)[:1]]
         path = decision_path(row.event, row.id)
         found.append(DecisionLine(row, record, document, path, summary, "".join(reasons)))
     return found

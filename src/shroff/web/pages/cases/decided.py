@@ -12,6 +12,7 @@ from shroff.app.cases.case_operations import AnswerEvent, DecideCase
 from shroff.cases.case import SECOND
 from shroff.cases.case_queries import blind, refunded_by
 from shroff.cases.case_service import CaseChangedError
+from shroff.engine.stored import rule_reasons
 from shroff.errors import ShroffError, UsageError
 from shroff.events.summary import PAID
 from shroff.explain.entities import summary_in
@@ -174,7 +175,7 @@ async def why(service: Service, request: Request) -> Response:
     row = await row_asked(service, request)
     found = await service.in_thread(service.reasons.of, [(row.event, row.id)], None)
     document = from_json(row.document)
-    told = [str(reason["text"]) for reason in document["reasons"]]
+    told = [str(reason["text"]) for reason in rule_reasons(document)]
     if not told and row.outcome != "approve" and document["score"] is not None:
         told = [f"score {document['score']:.4f}"]
     stored = told[0] if told else ""
