@@ -51,6 +51,7 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         document = (await browser.get("/api/v1/results?by=day&zone=UTC")).json()
         assert (document["total"]["events"], document["total"]["caught"]) == (3, 1)
         assert f"{float(document['total']['money_saved']):,.2f}" in page
+        assert "or none was claimed" in page, "no hours of reviews that nobody did"
         (link,) = set(re.findall(r'<a href="([^"]*outcome=review[^"]*)"', page))
         behind = (await browser.get(link.replace("&amp;", "&"))).body.decode()
         assert all(f"p-{number}" in behind for number in range(3))
