@@ -147,10 +147,15 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
     features = bank / "features.yaml"
     more = "card:\n  linked: distinct(payment.card via payment.device) over 30d including this\n"
     features.write_text(features.read_text(encoding="utf-8").replace("card:\n", more, 1), encoding="utf-8")
+    events = bank / "events.yaml"
+    named = events.read_text(encoding="utf-8").replace(
+        "    device: text?", "    card_label: text?\n    device: text?", 1
+    )
+    events.write_text(named, encoding="utf-8")
 
     async def steps(asks: Asker, browser: Browser) -> None:
         for card in ("c-1", "c-2", "c-3"):
-            event = PAYMENT | {"payment_id": card, "card": card, "device": "d-1"}
+            event = PAYMENT | {"payment_id": card, "card": card, "device": "d-1", "card_label": f"Card of {card}"}
             await call(browser, "POST", "/api/v1/events/payment", event)
         page = (await browser.get("/entities/card/c-1")).body.decode()
         counted = page.partition('id="counted"')[2].partition("</section>")[0]
@@ -166,12 +171,13 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
         await call(browser, "POST", "/api/v1/events/payment", PAYMENT | {"payment_id": "d-2", "device": "d-2"})
         shared = (await browser.get("/links?entity=device&key=d-1")).body.decode()
         assert "Shared values link 2 devices over" in shared  # no feature of a device has `via`: no ring
-        assert '<a href="/entities/card/c-3">c-3</a>' in drawn
+        assert '<a href="/entities/card/c-3">Card of c-3</a>' in drawn
+        assert "of the last 30\u00a0d," in drawn
         fraud = {"event": "payment/c-3", "verdict": "fraud", "source": "chargeback", "known_at": PAYMENT["paid_at"]}
         assert (await call(browser, "POST", "/api/v1/labels", fraud)).status == 200
         first = (await browser.get(path)).body.decode()
         assert first.count('class=" of-fraud"') == 1
-        assert first.index('href="/entities/card/c-3">c-3</a>') < first.index('href="/entities/card/c-2">c-2</a>')
+        assert first.index('href="/entities/card/c-3">Card') < first.index('href="/entities/card/c-2">Card')
         assert 'href="/links?entity=card&amp;key=c-1&amp;steps=1&amp;hide=payment.device%3Dd-1" data-key="h"' in drawn
         assert "No links" in hidden
         assert '<a href="/links?entity=card&amp;key=c-1&amp;steps=1">payment.device=d-1</a>' in hidden

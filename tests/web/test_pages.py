@@ -331,7 +331,7 @@ def test_pages_show_a_decision_and_its_entity(bank, monkeypatch):
         assert "<dt>Answered before</dt><dd>approve</dd>" in (await browser.get(path)).body.decode()
         entity = (await browser.get("/entities/card/c-1")).body.decode()
         assert path in entity
-        assert "pending" in entity
+        assert "no label" in entity
         assert "Charts need two decisions" in entity
         assert "1 event, 1,234.50" in entity
         assert (await browser.get("/find?q=p%2F1+%3Cb%3E")).headers["location"] == path
@@ -415,7 +415,7 @@ def test_flags_of_a_rule_stand_once_with_their_number_and_the_first_and_the_last
         assert "40.00 EUR paid at" in any_
         assert re.findall(r'href="/decisions/payment/([^"]+)"', any_) == ["p-2", "p-0"]
         assert ["08:00" in any_, "08:01" in any_, "08:02" in any_] == [True, False, True]
-        assert re.findall(r'class="tag">([^<]+)<', any_) == ["2 pending confirmation", "1 false alarm"]
+        assert re.findall(r'class="tag">([^<]+)<', any_) == ["2 no label", "1 genuine"]
         assert "times" not in large
         assert re.findall(r'href="/decisions/payment/([^"]+)"', large) == ["p-1"]
         for most, is_cut in ((4, False), (3, True)):  # of four flags in all

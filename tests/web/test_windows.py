@@ -156,18 +156,18 @@ def test_the_charts_shown_first_are_those_farthest_from_what_is_usual():
     assert ([item.feature for item in found.rest], found.unusual) == (["card.a"], 3)
 
 
-def test_a_graph_has_the_key_what_it_shares_and_who_shares_that():
+def test_a_graph_has_the_key_what_it_shares_and_who_shares_that_with_two_of_one_name_apart():
     others = [
-        GraphKey(f"c-{at}", "review", [("device", "d-1")] if at else [("device", "d-1"), ("ip", "i")])
+        GraphKey(f"c-{at}", "review", [("device", "d-1", "iPad"), ("device", "d-2", "iPad")][: 1 if at else 2])
         for at in range(9)
     ]
-    own = GraphKey("c-own", "this one", [("device", "d-1"), ("ip", "i")])
+    own = GraphKey("c-own", "this one", [("device", "d-1", "iPad"), ("device", "d-2", "iPad")])
     found = link_graph(own, others)
 
     assert link_graph(replace(own, title="a long name of a shop"), others).boxes[0].title == "a long name of a…"
     assert len(link_graph(replace(own, through=[]), others).curves) == 7  # the values of others alone
-    assert [box.title for box in found.boxes] == ["c-own", "d-1", "i", *(f"c-{at}" for at in range(6))]
-    assert [box.says for box in found.boxes[1:3]] == ["device, 9 others", "ip, 1 other"]
+    assert [box.title for box in found.boxes] == ["c-own", "iPad", "iPad", *(f"c-{at}" for at in range(6))]
+    assert [box.says for box in found.boxes[1:3]] == ["device, 9 others", "device, 1 other"]
     assert len(found.curves) == 2 + 7
     assert all(0 <= box.y <= found.height - found.box for box in found.boxes)
 

@@ -93,7 +93,8 @@ class Ring(FrozenStruct):
 class Neighbourhood(NamedTuple):
     """What a key is linked by, and to whom. `ring` counts the keys that any number of steps reach, the key included.
 
-    `over` counts the values of each `via` that link it, `left_out` those that were too many to follow.
+    `over` counts the values of each `via` that link it, `left_out` those that were too many to follow. Events and money
+    are of the time that `over_ms` gives, the longest of a `via`.
     """
 
     links: list[KeyLink]
@@ -102,6 +103,7 @@ class Neighbourhood(NamedTuple):
     ring: int
     over: Mapping[str, int]
     left_out: int
+    over_ms: int
 
 
 class LinkedEvents(Struct):
@@ -226,7 +228,8 @@ class EntityLinks:
         links.sort(key=lambda link: (link.step, -len(link.keys), link.via, str(link.value)))
         near_keys = {each: step for each, step in step_of.items() if step <= steps and each >= 0}
         members = self._members(near_keys, windows, frauds, *decided)
-        return Neighbourhood(links, hubs, members, len(step_of), over, left_out)
+        over_ms = max((linked.over_ms for linked in self.events), default=0)
+        return Neighbourhood(links, hubs, members, len(step_of), over, left_out, over_ms)
 
     def _members(
         self, steps: Mapping[int, int], windows: Sequence[Ints], frauds: Sequence[Ints], decided: Ints, outcomes: Ints8

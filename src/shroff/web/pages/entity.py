@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -19,8 +19,7 @@ from shroff.operations.pagination import cursor_of, limit_of, next_of
 from shroff.people.access import Right
 from shroff.project.dependency_hash import reasons_of
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.log import PENDING
-from shroff.web.api.cases.flags import document, known_key, verdicts
+from shroff.web.api.cases.flags import known_key, verdicts
 from shroff.web.http.messages import NOTHING, Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.cases.answers import offer
@@ -158,14 +157,14 @@ def _counted(definitions: Definitions, log: Log, name: str, key: str) -> Sequenc
 
 def _by_rule(flags: Sequence[FlagRow]) -> Iterable[Sequence[FlagRow]]:
     """Flags of each rule, the newest first, and by the newest of each."""
-    found: dict[str, list[FlagRow]] = {}
+    found: dict[str, list[FlagRow]] = defaultdict(list)
     for row in flags:
-        found.setdefault(row.rule, []).append(row)
+        found[row.rule].append(row)
     return found.values()
 
 
 def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], decided: Container[str]) -> JsonObject:
-    """All flags of one rule, with the reason of the newest; `accuracies` count what labels say of them.
+    """All flags of one rule, with the reason of the newest; `verdicts` count what labels say of their events.
 
     `first` and `last` are times of events, which may differ from the order of arrival, and addresses of decisions.
     """
@@ -174,15 +173,15 @@ def _flagged(rows: Sequence[FlagRow], standings: Mapping[str, VerdictInForce], d
         event, id_ = row.event.split("/", 1)
         return row.time_ms, decision_path(event, id_) if event in decided else ""
 
-    accuracies = Counter(document(row, standings.get(row.event))["accuracy"] for row in rows)
+    times = sorted(map(flagging, rows))
+    said = Counter(standings[row.event].verdict if row.event in standings else "no label" for row in rows)
     return {
         "rule": rows[0].rule,
         "reason": rows[0].reason,
         "count": len(rows),
-        "first": flagging(min(rows, key=lambda row: row.time_ms)),
-        "last": flagging(max(rows, key=lambda row: row.time_ms)),
-        "accuracies": accuracies,
-        "unanswered": accuracies[PENDING],
+        "first": times[0],
+        "last": times[-1],
+        "verdicts": said,
     }
 
 
@@ -281,7 +280,7 @@ def _graph(own: str, links: Sequence[JsonMapping]) -> LinkGraph | None:
         GraphKey(
             link["title"],
             ", ".join(word for word in (newest.verdict or newest.event.outcome, newest.summary.money) if word),
-            [(entity, title) for entity, title, _ in link["through"]],
+            [(entity, path, title) for entity, title, path in link["through"]],
             link["path"],
         )
         for link in links

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -19,6 +19,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.links import GraphKey, LinkGraph, link_graph
 from shroff.web.pages.decision import entity_path
 from shroff.web.pages.renderer import page, part
+from shroff.web.pages.search import name_of
 from shroff.web.pages.words import money
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ PATH = "/links"
 DRAWN_MAX = 30  # keys, which fit on one screen
 ROW = 28  # pixels
 ROWS_MAX = 200
+HUBS_MAX = 4
+Title = Callable[[str, str], str]  # of an entity or what links by it, and a key
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -43,11 +46,13 @@ async def show(service: Service, request: Request) -> Response:
     steps = min(int(number), STEPS_MAX) if number and number.isascii() and number.isdecimal() else 1
     pinned = query.getlist("pin")
     found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide")) if key else None
-    graph = None
-    if found and found.links:
+    title = graph = None
+    if found:
         found.links.sort(key=lambda link: (f"{link.via}={link.value}" not in pinned, not link.frauds))
         found.members[1:] = sorted(found.members[1:], key=lambda member: not member.frauds)
-        graph = await service.in_thread(_graph, name, found, pinned, definitions.settings.currency)
+        title = await service.in_thread(_titles, service, name, found)
+        if found.links:
+            graph = await service.in_thread(_graph, name, found, title, pinned, definitions.settings.currency)
     return await page(
         service,
         request,
@@ -58,10 +63,12 @@ async def show(service: Service, request: Request) -> Response:
         steps=steps,
         steps_max=STEPS_MAX,
         found=found,
+        title=title,
         ring=_ring(definitions, name, found) if found else "",
         graph=graph,
         has_via=has_via(definitions, name) if found else True,
         drawn=DRAWN_MAX,
+        hubs=HUBS_MAX,
         rows=ROWS_MAX,
         hidden=query.getlist("hide"),
         pinned=pinned,
@@ -93,7 +100,10 @@ def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int
     pairs = dict.fromkeys(pair for pair in request.query_params.multi_items() if pair[0] in {"hide", "pin"})
     for what in {"hide", "pin"} & changed.keys():
         pair = what, str(changed[what])
-        pairs = {kept: None for kept in pairs if kept != pair} | ({} if pair in pairs else {pair: None})
+        if pair in pairs:
+            del pairs[pair]
+        else:
+            pairs[pair] = None
     steps = changed.get("steps", request.query_params.get("steps", 1))
     return f"{PATH}?{urlencode([('entity', name), ('key', key), ('steps', steps), *pairs])}"
 
@@ -109,19 +119,37 @@ def _ring(definitions: Definitions, name: str, found: Neighbourhood) -> str:
     return f"{what} {'more than ' * (found.ring > RING_MAX)}{keys} over {', '.join(over)}" if over else ""
 
 
+def _entity(via: str) -> str:
+    """What a value is a key of, where its field is named after an entity."""
+    return via.rpartition(".")[2].strip(")")
+
+
 def _field(via: str) -> str:
     """What a value is, for people: the field's name."""
-    return via.rpartition(".")[2].strip(")").replace("_", " ")
+    return _entity(via).replace("_", " ")
 
 
-def _graph(name: str, found: Neighbourhood, pinned: Sequence[str], currency: str) -> LinkGraph:
+def _titles(service: Service, name: str, found: Neighbourhood) -> Title:
+    """Names for people of the keys and values that come first; others are called by their keys. Cost: some ms each."""
+    keys = [(name, member.key) for member in found.members[: DRAWN_MAX + 1]]
+    keys += [(_entity(link.via), str(link.value)) for link in found.links[:DRAWN_MAX]]
+    keys += [(_entity(hub.via), str(hub.value)) for hub in found.hubs[:HUBS_MAX]]
+    entities = service.project.definitions.events.entities
+    with service.project.log.reading() as log:
+        look = service.project.history.entities(log)
+        names = {key: name_of(service, look, *key) for key in keys if key[0] in entities}
+    return lambda via, key: names.get((_entity(via), key), key)
+
+
+def _graph(name: str, found: Neighbourhood, title: Title, pinned: Sequence[str], currency: str) -> LinkGraph:
     """The nearest keys, those of the same values side by side; the first values are pinned."""
     links, first = found.links, sum(f"{link.via}={link.value}" in pinned for link in found.links)
 
     def drawn(member: LinkedKey, through: list[int]) -> GraphKey:
         says = ", ".join(filter(None, ("fraud" if member.frauds else member.outcome, money(member.spent, currency))))
-        values = [(_field(links[at].via), str(links[at].value)) for at in through]
-        return GraphKey(member.key, says, values, entity_path(name, member.key))
+        values = [(links[at].via, str(links[at].value)) for at in through]
+        titled = [(_field(via), value, title(via, value)) for via, value in values]
+        return GraphKey(title(name, member.key), says, titled, entity_path(name, member.key))
 
     own, *others = found.members
     values_of = defaultdict[str, list[int]](list)

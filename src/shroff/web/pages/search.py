@@ -110,7 +110,7 @@ def _whole(service: Service, log: Log, text: str, *, is_key: bool) -> list[Searc
     entity, _, key = text.partition("/")
     if entity in definitions.events.entities and entity in look.entities_with(key)[0]:
         return [_key(entity, key, key)]
-    return [_key(name, text, _name(service, look, name, text)) for name in look.entities_with(text)[0]]
+    return [_key(name, text, name_of(service, look, name, text)) for name in look.entities_with(text)[0]]
 
 
 def _key(entity: str, key: str, name: str) -> SearchHit:
@@ -118,7 +118,7 @@ def _key(entity: str, key: str, name: str) -> SearchHit:
     return SearchHit(entity, name if is_named else key, entity_path(entity, key), f"id {key}" if is_named else "")
 
 
-def _name(service: Service, look: EntityLook, entity: str, key: str) -> str:
+def name_of(service: Service, look: EntityLook, entity: str, key: str) -> str:
     """The name that the newest event of a key has for it, such as `•••• 4821`; the key where it has none."""
     events = look.timeline(entity, key, limit=1).events
     return summary_in(service.project.definitions, events[0].record).name_of(entity, key) if events else key
@@ -150,7 +150,7 @@ def _about(service: Service, case: Case) -> str:
     """Whom a case is about, by its name where events have one."""
     try:
         with service.project.log.reading() as log:
-            return f"{case.entity} {_name(service, service.project.history.entities(log), case.entity, case.key)}"
+            return f"{case.entity} {name_of(service, service.project.history.entities(log), case.entity, case.key)}"
     except UsageError:  # an entity that the project has no more, or no log
         return f"{case.entity} {case.key}"
 

@@ -34,11 +34,11 @@ class LinkGraph(FrozenStruct):
 
 
 class GraphKey(FrozenStruct):
-    """A key as the graph shows it; `through` are the shared values, each with its entity or field."""
+    """A key as the graph shows it; `through` are the shared values: entity or field, what tells it apart, its name."""
 
     title: str
     says: str
-    through: Collection[tuple[str, str]]
+    through: Collection[tuple[str, str, str]]
     path: str = ""
 
 
@@ -63,7 +63,7 @@ def link_graph(own: GraphKey, others: Sequence[GraphKey], most: int = DRAWN_MAX,
     for at, value in enumerate(shared):
         count = counts[value]
         place = y(at)
-        boxes.append(GraphBox(_MIDDLE, place, _cut(value[1]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
+        boxes.append(GraphBox(_MIDDLE, place, _cut(value[2]), f"{value[0]}, {count} other{'s' * (count > 1)}"))
         curves += [curve(_LEFT, y(0), _MIDDLE, place)] if value in own.through else []
         curves += [
             curve(_MIDDLE, place, _RIGHT, y(number)) for number, other in enumerate(shown) if value in other.through
