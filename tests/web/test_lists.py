@@ -399,9 +399,22 @@ def test_cells_come_back_as_they_went_out_and_none_is_a_formula(cell):
     assert list_csv.read(text, "ann") == [Entry("v", cell, "ann", "")]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_list_is_read_as_the_spreadsheets_of_each_country_save_it(separator):
+    lines = ["\ufeffvalue", "note", "expires_at"], ["v", "stolen", "2027-01-31"]
+    text = "".join(f"{separator.join(line)}\r\n" for line in lines)
+
+    assert list_csv.read(text, "ann") == [Entry("v", "stolen", "ann", "2027-01-31")]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "line 1"), ("note\nx\n", "line 1"), ("value,sum\n1,2\n", "line 1"), ('value\n"a', "line 2")],
+    [
+        ("", "line 1 names nothing"),
+        ("note\nx\n", "line 1 names note; a list has"),
+        ("value,sum\n1,2\n", "line 1 names value, sum; a list has the columns value, note"),
+        ('value\n"a', "line 2"),
+    ],
 )
 def test_what_is_no_list_is_refused_with_its_line(text, words):
     with pytest.raises(UsageError, match=words):

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable
 
 from shroff.errors import UsageError
+from shroff.events.formats.csv_records import SEPARATORS
 from shroff.project.lists import Entry
 from shroff.project.reference import LIST_COLUMNS
 from shroff.runtime.atomic_files import FORMULA
@@ -30,16 +31,19 @@ def written(entries: Iterable[Entry]) -> str:
 
 
 def read(text: str, added_by: str) -> list[Entry]:
-    """The entries of a text, all of them added by who sends it.
+    """The entries of a text, all of them added by who sends it. The first line's most frequent separator counts.
 
     Raises: UsageError, with the line, for what is no list.
     """
-    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
+    text = text.removeprefix("\ufeff")
+    separator = max(SEPARATORS, key=text.partition("\n")[0].count)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     found: list[Entry] = []
     try:
         header = [name.strip() for name in next(rows, [])]
         if "value" not in header or set(header) - set(LIST_COLUMNS):
-            raise UsageError(f"line 1 must name columns, of {', '.join(LIST_COLUMNS)}; value is required.")
+            named, columns = ", ".join(header) or "nothing", ", ".join(LIST_COLUMNS)
+            raise UsageError(f"line 1 names {named}; a list has the columns {columns}, and value is required.")
         for row in rows:
             if len(row) > len(header):
                 raise UsageError(f"line {rows.line_num}: it has more cells than the first line.")
