@@ -12,6 +12,7 @@ from shroff.cli import completion
 from shroff.cli.operations import tell
 from shroff.cli.session import Session, command
 from shroff.errors import UsageError, nearest
+from shroff.runtime.texts import many
 
 WAREHOUSE = "warehouse"
 KINDS = ("decisions", "events", "late", "flags", "labels", WAREHOUSE)
@@ -104,6 +105,8 @@ def export(
         else:
             rows = write_lines(out, exports.lines(log, kind, format_)) - (format_ == "csv")  # its header
     if out is not None:
-        session.answer({"file": str(out), "rows": rows, "seconds": round(time.perf_counter() - began_s, 3)}, "")
+        seconds = time.perf_counter() - began_s
+        document = {"file": str(out), "rows": rows, "seconds": round(seconds, 3)}
+        session.answer(document, f"{out}: {many(rows, 'row')} in {seconds:.1f} s.")
     session.flush()
     session.next("shroff explain ID" if what == "decisions" else "shroff export decisions")
