@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 QUIET_S = 1.0
 BAR_WIDTH = 30
 LOOK_S = 1.0
-COMPILING = "compiling kernels, once on this machine (up to a minute on two cores)"
+COMPILING = "compiling kernels, once on this machine for each kind of work (up to a minute on two cores)"
 
 Share = Callable[[], float | None]  # in [0, 1], None while it is not known
 Phase = tuple[str, Share]

@@ -167,7 +167,8 @@ def time_of(draft: Draft) -> ProposedField:
                 unit = unit if column.most * int(unit[:-1]) * (30 if unit[-1] == "d" else 1) < 10**8 else "1s"
                 add(column, 1, f"{_START} + integer({column.row}) * {unit}", f"units of {unit} since a day to be named")
     if not found:
-        guess = "no column has the time, so each line is a second after the one before"
+        named = [f"{column.path[-1]} has no form of times that most lines share" for column in draft.free("time")]
+        guess = f"{named[0] if named else 'no column has the time'}, so each line is a second after the one before"
         return ProposedField("paid_at", "time", f"{_START} + row.number * 1s", guess)
     _, best, columns_of_it = max(found, key=lambda item: item[0])
     assert best.column is not None
