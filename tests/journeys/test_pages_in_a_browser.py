@@ -46,7 +46,6 @@ RULE = """
 HASHED = dict.fromkeys(("merchant", "device"), "W" * 64)  # as long as hashes are, and none breaks by itself
 MORE = (
     "/decisions/payment/p-30",
-    f"/entities/device/{HASHED['device']}",
     "/live?period=1h",
     "/decisions?outcome=all",
     "/decisions/payment/p-7",
