@@ -26,7 +26,7 @@ COMMANDS: Final[Texts] = {
     "definition-errors": ("A file of the project has an error.", "Correct the first error, then run `shroff check`."),
     "not-there-yet": ("The language allows this, but this version cannot compute it.", "Write it in another form."),
     "wrong-use": (
-        "A command, option or argument is wrong. Errors of status 403, 404, 409 and 412 over HTTP have that `type`.",
+        "A command, option or argument is wrong. For what the service answers with status 403, 404, 409 or 412, commands have the `type` of that answer instead.",
         "Follow the message, or run the command with `--help`.",
     ),
     "not-allowed": ("Your role lacks a right.", "Ask an admin for the right that the message names."),

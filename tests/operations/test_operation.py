@@ -169,12 +169,16 @@ def test_python_calls_it_by_its_request_and_by_its_name(made, bank):
 
     assert answer == Compared(only=["a", "c"], by="eve")
     assert project.call("lists tried", first="one", second="two", by="eve") == answer
-    assert project.call("lists tried", first="one", second="two", **{"from": "b"}).only == ["c"]
+    assert project.call("lists tried", first="one", second="two", start="b").only == ["c"]
     with pytest.raises(SameListError):
         project.run(CompareLists(first="one", second="one"))
     with pytest.raises(InvalidRequestError, match="Did you mean 'lists tried'"):
         project.call("lists trie", first="one")
-    with pytest.raises(InvalidRequestError, match="unknown field `third`"):
+    with pytest.raises(InvalidRequestError, match=r"missing required field `second`"):
+        project.call("lists tried", first="one")
+    with pytest.raises(InvalidRequestError, match=r"- at `\$.start`"):  # which JSON calls `from`
+        project.call("lists tried", first="one", second="two", start=[])
+    with pytest.raises(InvalidRequestError, match="no field 'third'. It has first, second, start"):
         project.call("lists tried", first="one", second="two", third="x")
 
 
@@ -182,7 +186,7 @@ def test_every_operation_can_be_called_by_its_name():
     """Parts of a project, calls of a client: none of their names hides an operation."""
     manifest.load_all()
     for name in declaration.OPERATIONS:
-        with pytest.raises(InvalidRequestError, match=f"{name}: .*unknown field `nobody_has_it`"):
+        with pytest.raises(InvalidRequestError, match=f"{name} has no field 'nobody_has_it'"):
             request_of(name, {"nobody_has_it": 1})
 
 
@@ -320,6 +324,8 @@ def test_a_client_has_operations_by_name():
     assert [type(request).__name__ for request in sent] == ["ShowList"]
     with pytest.raises(InvalidRequestError, match="no operation 'lists burn'"):
         client.call("lists burn")
+    with pytest.raises(InvalidRequestError, match="no route"):
+        calls.operation(request_of("check", {}))
 
 
 def test_a_request_is_enough_though_nobody_imported_its_operation() -> None:

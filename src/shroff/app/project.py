@@ -75,6 +75,11 @@ __all__ = [
 class _Parts(ProjectParts):
     """The parts of a project, and the project of one person."""
 
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of calls that succeeded."""
+        return self.context.warnings
+
     def model(self, id_: str) -> Classifier:
         """Get a model of the registry as a fitted classifier of scikit-learn: `predict_proba`, of shape (n, 2).
 
@@ -153,7 +158,7 @@ class Project(Printed, _Parts):
 
     def __dir__(self) -> list[str]:
         """The calls of this class and a few parts, which a notebook completes. All other parts are there as well."""
-        return sorted([*(name for name in vars(Project) if not name.startswith("_")), *SHOWN_PARTS])
+        return sorted([*(name for name in (*vars(Project), "warnings") if not name.startswith("_")), *SHOWN_PARTS])
 
     # ---- what programs and notebooks ask most
 
@@ -161,11 +166,6 @@ class Project(Printed, _Parts):
     def definitions(self) -> Definitions:
         """The project's definitions. Raises: DefinitionError with every mistake."""
         return self.context.definitions
-
-    @property
-    def warnings(self) -> list[str]:
-        """Warnings of calls that succeeded."""
-        return self.context.warnings
 
     def check(self, *, with_log: bool = True) -> CheckReport:
         """Check all project files and run the rules' tests; with a log, also compare its event types.

@@ -16,7 +16,7 @@ from msgspec.json import encode as to_json
 
 from shroff.client.answers import ClientError
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
-from shroff.operations.declaration import OperationRequest, Outcome, operation_of
+from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome, operation_of
 from shroff.runtime.values import FrozenStruct, replace
 
 API = "/api/v1"
@@ -79,10 +79,10 @@ def get(path: str, **query: object) -> ClientCall:
 
 
 def operation(request: OperationRequest[Any]) -> ClientCall:
-    """The request of an operation. Raises: ValueError for one that has no route."""
+    """The request of an operation. Raises: InvalidRequestError for one that has no route."""
     declared = operation_of(request)
     if not declared.http:
-        raise ValueError(f"the service has no route for the operation {declared.name!r}")
+        raise InvalidRequestError(f"The service has no route for the operation {declared.name!r}.")
 
     def given(place: str) -> JsonObject:
         return {request_field.wire: getattr(request, request_field.name) for request_field in declared.fields_in(place)}

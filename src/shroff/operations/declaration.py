@@ -346,13 +346,17 @@ class Operation(Generic[Given, Outcome]):
         return struct_of(name, fields, words, kw_only=True) if fields else None
 
     def read(self, values: JsonMapping) -> OperationRequest[Any]:
-        """A request of values by their names in Python or JSON, which may be texts. Raises: RefusalError."""
+        """A request of values by their Python names, texts where they come from a line. Raises: RefusalError."""
         wire = {field.name: field.wire for field in self.fields}
-        given = {wire.get(name, name): value for name, value in values.items() if value is not None}
+        for unknown in values.keys() - wire.keys():
+            raise InvalidRequestError(f"{self.name} has no field {unknown!r}. It has {', '.join(wire) or 'none'}.")
+        given = {wire[name]: value for name, value in values.items() if value is not None}
         try:
             read: OperationRequest[Any] = msgspec.convert(given, self.request, strict=False)
         except msgspec.ValidationError as error:
-            raise InvalidRequestError(f"{self.name}: {error}.") from None
+            python = {f"{mark}{sent}": f"{mark}{name}" for name, sent in wire.items() for mark in ("`", "$.")}
+            words = re.sub(r"[`$]\.?\w+", lambda found: python.get(found[0], found[0]), str(error))
+            raise InvalidRequestError(f"{self.name}: {words}.") from None
         return read
 
 
