@@ -25,10 +25,7 @@ Texts = Mapping[str, tuple[str, str]]
 COMMANDS: Final[Texts] = {
     "definition-errors": ("A file of the project has an error.", "Correct the first error, then run `shroff check`."),
     "not-there-yet": ("The language allows this, but this version cannot compute it.", "Write it in another form."),
-    "wrong-use": (
-        "A command, option or argument is wrong. For what the service answers with status 403, 404, 409 or 412, commands have the `type` of that answer instead.",
-        "Follow the message, or run the command with `--help`.",
-    ),
+    "wrong-use": ("A command, option or argument is wrong.", "Follow the message, or run the command with `--help`."),
     "not-allowed": ("Your role lacks a right.", "Ask an admin for the right that the message names."),
     "not-signed-in": ("The name, password or key is wrong.", "Sign in again, or create a new key."),
     "invalid-input": ("An event or a line has a missing or wrong field.", "Correct the field that the message names."),
@@ -226,7 +223,8 @@ def errors_page() -> str:
         "For errors in the input, it lists `path` and `detail`.\n\n"
         "## Errors of commands\n\n"
         f"{markdown_table(('`type`', '`title`', 'exit status', 'meaning', 'what to do'), [*dict.fromkeys(kinds)])}\n"
-        "In Python, these errors are exceptions of `shroff.errors`.\n\n"
+        "A command that fails as a route fails with status 403, 404, 409 or 412 has the `type` of that route, such as\n"
+        "`no-list`, and exit status 2. In Python, these errors are exceptions of `shroff.errors`.\n\n"
         "## Refused events and labels\n\n"
         "A refused event is not an error of the command. Instead of its decision, `decide` prints a problem document\n"
         "with `status` and `line`, and continues with the next event. In Python it is a `Refusal`. The service\n"

@@ -265,8 +265,8 @@ def test_a_case_that_was_escalated_stays_so_when_its_ring_comes_together(tmp_pat
     else:  # a table that people wrote themselves
         rows = "".join(f"{card},{ring_key},2,0,3.00\n" for card in ("b", "c"))
         write_files(tmp_path, {"tables/rings.csv": f"card,ring,cards,frauds,spent\n{rows}d,,,,\n"})
-        assert project.apply().applied
-        assert project.apply().changed == []
+        assert project.call("apply").applied
+        assert project.call("apply").changed == []
 
     with project.cases.open() as desk, desk.store.look() as look:
         found = [(case.entity, case.key, case.state, case.alerts) for case in look.cases(range(9)).values()]

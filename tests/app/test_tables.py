@@ -134,7 +134,7 @@ def test_versions_say_who_applied_them_and_which_rows_they_changed(looked_up):
     payment = {"id": "p1", "at": "2026-02-01T12:00:00Z", "card": "c", "ip": "192.0.2.1", "amount": "1.00"}
     assert looked_up.decide([payment], as_type="payment")[0].outcome == "review"
     config.write_text(folder / "tables/ip.csv", TABLE.replace(",DE", ",NL") + "203.0.113.0/24,2026-01-01,DE\n")
-    assert app.open(folder).apply().applied
+    assert app.open(folder).call("apply").applied
 
     view = app.open(folder).run(ShowTable(name="ip"))
     assert [(version.seq, bool(version.by)) for version in view.versions] == [(3, True), (1, False)]

@@ -178,7 +178,7 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
 
     days = sorted({at_ms // DAY_MS for *_, at_ms, _ in others + moved})
     first, last = (datetime.fromtimestamp(day * 86_400, UTC).date().isoformat() for day in (days[0], days[-1]))
-    counts = project.counts(start_date=first, end_date=last, event_types=["app_event"], by="name").rows
+    counts = project.call("counts", start_date=first, end_date=last, event_types=["app_event"], by="name").rows
     assert {(str(count.day), count.value): count.count for count in counts} == Counter(
         (datetime.fromtimestamp(at_ms / 1_000, UTC).date().isoformat(), name) for _, name, at_ms, _ in others
     )
@@ -187,7 +187,8 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     (report,) = (mail for mail in mails if "To: team@savings.example" in mail)
     assert re.search(rf"^ +Users +{len(users)} ", report, re.MULTILINE), report
     steps = {
-        step.step: step.users for step in project.funnel(funnel="onboarding", start_date=first, end_date=last).steps
+        step.step: step.users
+        for step in project.call("funnel", funnel="onboarding", start_date=first, end_date=last).steps
     }
     assert steps == went_on(others, ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", "USER_LOGGED_IN"))
 

@@ -178,7 +178,7 @@ def test_python_calls_it_by_its_request_and_by_its_name(made, bank):
         project.call("lists tried", first="one")
     with pytest.raises(InvalidRequestError, match=r"- at `\$.start`"):  # which JSON calls `from`
         project.call("lists tried", first="one", second="two", start=[])
-    with pytest.raises(InvalidRequestError, match="no field 'third'. It has first, second, start"):
+    with pytest.raises(InvalidRequestError, match=r"no field 'third'\. It has first, second, start"):
         project.call("lists tried", first="one", second="two", third="x")
 
 

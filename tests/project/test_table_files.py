@@ -274,7 +274,7 @@ def stored(folder: Path) -> set[str]:
 @pytest.mark.slow
 def test_a_kill_between_a_content_and_its_commit_leaves_a_content_that_a_later_apply_removes(bank, tmp_path):
     def apply(folder: Path) -> Callable[[], object]:
-        return lambda: app.open(folder).apply()
+        return lambda: app.open(folder).call("apply")
 
     assert outcomes(app.open(bank), 1) == ["review"]
     (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
@@ -288,12 +288,12 @@ def test_a_kill_between_a_content_and_its_commit_leaves_a_content_that_a_later_a
         assert app.open(killed).verify().mismatches == 0
         (killed / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",NL,"))  # the other is of no version
         left = stored(killed)
-        assert app.open(killed).apply().applied
+        assert app.open(killed).call("apply").applied
         assert left <= stored(killed)
         for name in stored(killed):
             os.utime(killed / ".shroff/tables" / name, (0, 0))
         (killed / "tables/ip.csv").write_text(TABLE)
-        assert app.open(killed).apply().applied
+        assert app.open(killed).call("apply").applied
 
         project = app.open(killed)
         assert (outcomes(project, 2), project.verify().mismatches) == (["review"], 0)

@@ -150,7 +150,7 @@ class Project(Printed, _Parts):
         return run(self, request, progress or ProgressSteps())
 
     def call(self, name: str, /, **fields: Any) -> Any:
-        """Run an operation by its name, without types: `project.call("lists show", name="cards")`.
+        """Run an operation by the name of its command, without types: `"lists show", name="cards"`.
 
         Raises: RefusalError where there is none, or a field does not fit.
         """

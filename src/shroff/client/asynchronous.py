@@ -153,7 +153,7 @@ class AsyncClient:
         return calls.answer(request, await self.sent(calls.operation(request), timeout))
 
     async def call(self, name: str, /, **fields: Any) -> Any:
-        """Run an operation by its name, without types: `await client.call("lists show", name="cards")`.
+        """Run an operation by the name of its command, without types: `"lists show", name="cards"`.
 
         Raises: RefusalError where there is none, or a field does not fit.
         """

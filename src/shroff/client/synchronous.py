@@ -144,7 +144,7 @@ class Client:
         return self._given(self._client.send(request, timeout=timeout))
 
     def call(self, name: str, /, **fields: Any) -> Any:
-        """Run an operation by its name, without types: `client.call("lists show", name="cards")`.
+        """Run an operation by the name of its command, without types: `"lists show", name="cards"`.
 
         Raises: RefusalError where there is none, or a field does not fit.
         """
