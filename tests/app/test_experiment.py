@@ -12,8 +12,10 @@ import pytest
 
 from shroff.app.cases.experiment_operations import EndExperiment, NoExperimentError, ShowExperiment
 from shroff.app.cases.result_operations import ShowResults
+from shroff.app.live.approval_operations import AnswerApproval, ShowApprovals
 from shroff.app.models.cutoffs import APPLY
 from shroff.app.people import ProjectPeople
+from shroff.app.rules.agreements import WaitsError
 from shroff.app.rules.rule_files import ChangedMeanwhileError, NoRuleError
 from shroff.app.rules.rule_operations import ShowRule, ShowRules
 from shroff.errors import UsageError
@@ -235,6 +237,26 @@ def test_an_experiment_that_ended_is_read_out_as_before(tmp_path, monkeypatch, *
     assert ("large on, night off" in row.after) is promote
     with pytest.raises(NoExperimentError, match="no experiment 'stricter'"):
         bank.project.run(EndExperiment(rule="stricter"))
+
+
+def test_an_approval_waits_again_while_files_are_not_active(tmp_path):
+    bank = trial(tmp_path, cards=4)
+    bank.write({"shroff.yaml": f"{(tmp_path / 'shroff.yaml').read_text()}second_person: [thresholds]\n"})
+    who, active = bank.project.context.who, (tmp_path / "policy.yaml").read_text()
+    ann, ben = (bank.project.acting_as(replace(who, kind="user", id=name, name=name)) for name in ("ann", "ben"))
+    with pytest.raises(WaitsError):
+        ann.run(EndExperiment(rule="stricter", reason="proven"))
+    (asked,) = ben.run(ShowApprovals()).approvals
+    approval = AnswerApproval(etag=asked["etag"], approve=True, note="agreed")
+    assert ben.definitions.policy("payment").review_at is None
+    (tmp_path / "policy.yaml").write_text(f"{active}  score: {{ review_at: 0.7 }}\n")
+    with pytest.raises(ChangedMeanwhileError, match="have changes that are not active"):
+        ben.run(approval)
+
+    assert ben.run(ShowApprovals()).approvals == [asked]
+    (tmp_path / "policy.yaml").write_text(active)
+    ben.context.reload()
+    assert ben.run(approval).says.startswith("Experiment stricter ended")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from msgspec.json import decode as from_json
 from shroff import config
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import checked_with
-from shroff.app.rules.rule_files import ChangedMeanwhileError, is_version
+from shroff.app.rules.rule_files import ChangedMeanwhileError, NotActiveError, is_version
 from shroff.json_types import TextDict, TextMapping
 from shroff.models.in_force import version_of
 from shroff.operations.declaration import ReportAnswer
@@ -142,8 +142,8 @@ class ScoreCutoffs(ProjectPart):
                 it, any current policy is overwritten.
             ends: The experiment of the event type that goes with the same change.
 
-        Raises: ChangedMeanwhileError, also where an experiment ends and its policy or rules in the files are not the
-            active ones; UsageError where policy.yaml cannot be changed; DefinitionError where they fit nothing.
+        Raises: ChangedMeanwhileError; NotActiveError where an experiment ends and its policy or rules in the files are
+            not the active ones; UsageError where policy.yaml cannot be changed; DefinitionError where they fit nothing.
         """
         from shroff.project.policy_text import POLICY, costs_of, without_experiment
 
@@ -154,9 +154,7 @@ class ScoreCutoffs(ProjectPart):
             self._context.reload()
             policy = self._definitions.policy(event)
             if ends and (policy, self._drawn(ends)) != (known, drawn):
-                raise ChangedMeanwhileError(
-                    "the files have changes that are not active: run 'shroff apply' or undo them."
-                )
+                raise NotActiveError("the files have changes that are not active: run 'shroff apply' or undo them.")
             text, changed = self.proposed(event, cuts, costs)
             promoted = drawn if ends and ends.is_promoted else []
             files = self._switched(promoted)

@@ -15,7 +15,7 @@ from msgspec.json import encode as to_json
 
 from shroff import config
 from shroff.app.parts import ProjectPart
-from shroff.app.rules.rule_files import ChangedMeanwhileError
+from shroff.app.rules.rule_files import ChangedMeanwhileError, NotActiveError
 from shroff.errors import NotAllowedError, RefusalError, StorageError
 from shroff.events.event import TimeText, time_text
 from shroff.json_types import JsonMapping
@@ -219,9 +219,9 @@ class Agreements(ProjectPart):
         try:
             yield asked[0]
         except BaseException as error:
-            ended = str(error) if isinstance(error, ChangedMeanwhileError) else ""
+            ends = isinstance(error, ChangedMeanwhileError) and not isinstance(error, NotActiveError)
             with config.editing(self._paths):
-                self.put(replace(asked[0], ended=ended))
+                self.put(replace(asked[0], ended=str(error) if ends else ""))
             raise
 
     def authors(self, *, of_two: bool = False) -> list[Author]:

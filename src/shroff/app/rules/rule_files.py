@@ -40,6 +40,10 @@ class ChangedMeanwhileError(RefusalError):
         self.headers = {"etag": f'"{there}"'} if there else {}
 
 
+class NotActiveError(ChangedMeanwhileError):
+    """Files have changes that are not active; the same works once they are active or undone."""
+
+
 class NoRuleError(RefusalError):
     """There is no such rule."""
 
