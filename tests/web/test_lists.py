@@ -16,14 +16,14 @@ import pytest
 
 from shroff.adapters.people.sql import SqlPeople
 from shroff.app import project as app
-from shroff.app.live.approval_operations import ShowApprovals
+from shroff.app.live.approval_operations import AnswerApproval, NotWaitingError, ShowApprovals
 from shroff.app.rules import agreements
 from shroff.app.rules.list_files import NotRequestedError
 from shroff.app.rules.rule_files import ChangedMeanwhileError
 from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import LogBusyError, NotAllowedError, UsageError
 from shroff.people import users
-from shroff.people.access import Role
+from shroff.people.access import RIGHTS, Role
 from shroff.people.store import AuditFilter, rows_of
 from shroff.project import list_csv
 from shroff.project.lists import ADDED, CHANGED, REMOVED, Entry, edited
@@ -543,6 +543,29 @@ def test_a_whole_list_is_approved_only_as_it_was_when_that_was_requested(bank):
         assert project.run(ShowApprovals()).approvals == []
 
 
+def test_a_request_that_has_ended_is_removed_by_who_may_edit_lists(bank):
+    with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
+        file.write("second_person: [lists]\n")
+    project = app.open_exactly(bank)
+    who = {name: replace(project.context.who, kind="user", id=name, name=name) for name in ("ann", "ben")}
+    ann, ben = map(project.acting_as, who.values())
+    viewer = project.acting_as(replace(who["ann"], rights=RIGHTS[Role.VIEWER]))
+    ann.lists.change(LIST, [Entry("a")], tag=ann.lists.tag(LIST))
+    (asked,) = project.agreements.asked(f"list {LIST}")
+    removal = AnswerApproval(etag=asked.tag, approve=False)
+    with pytest.raises(NotWaitingError):
+        ann.run(removal)  # one that waits is on the page of its list
+    (bank / "lists" / f"{LIST}.csv").write_text(f"{HEAD}b,,,\n", encoding="utf-8")
+    with pytest.raises(ChangedMeanwhileError):
+        ben.lists.approve(LIST, asked.tag)
+    with pytest.raises(NotWaitingError):
+        ben.run(AnswerApproval(etag=asked.tag, approve=True))
+    with pytest.raises(NotAllowedError):
+        viewer.run(removal)
+    assert ben.run(removal).says == "The request is withdrawn."
+    assert project.run(ShowApprovals()).approvals == []
+
+
 @pytest.mark.slow
 def test_the_page_of_a_list_shows_what_waits_for_a_second_person(bank):
     with (bank / "shroff.yaml").open("a", encoding="utf-8") as file:
@@ -556,5 +579,11 @@ def test_the_page_of_a_list_shows_what_waits_for_a_second_person(bank):
         assert "Waiting for approval" in page
         assert asked.tag in page
         assert (await send(browser, f"/lists/{LIST}/approve", etag=asked.tag)).status == 403
+
+        assert ">Open<" in (await browser.get("/approvals")).body.decode()
+        asks.service.project.agreements.put(replace(asked, ended="the list has changed since"))
+        assert ">Remove<" in (await browser.get("/approvals")).body.decode()
+        assert (await send(browser, f"/approvals/{asked.tag}", do="")).status == 200
+        assert asks.service.project.agreements.all() == []
 
     run(bank, steps)

@@ -64,7 +64,9 @@ def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approv
     Examples:
         shroff approvals list
     """
-    waits = [change for change in project.agreements.all() if (act := _act_of(change)) is None or who.may(_right(act))]
+    waits = [
+        change for change in project.agreements.all() if (act := _act_of(change)) is None or who.may(Right(act.right))
+    ]
     if project.drafts.need_second_person:
         for draft in project.drafts.all():
             if not draft.is_approved:
@@ -77,10 +79,6 @@ def list_approvals(project: Project, who: Who, request: ShowApprovals) -> Approv
 def _act_of(change: PendingApproval) -> Operation[..., Any] | None:
     """The operation that a change waits to be; None for one of a list, rule or silence."""
     return OPERATIONS.get(change.change.get("act", ""))
-
-
-def _right(act: Operation[..., Any]) -> Right:
-    return Right(act.right)
 
 
 class AnswerApproval(OperationRequest["ApprovalAnswer"]):
@@ -112,12 +110,16 @@ class ApprovalAnswer(OperationAnswer):
     refusals=[NotWaitingError],
 )
 def answer(project: Project, who: Who, request: AnswerApproval) -> ApprovalAnswer:
-    """Approve a change that another person requested, or withdraw it; both take the right that the change takes."""
+    """Approve a change that another person requested, or withdraw it; both take the right that the change takes.
+
+    Of changes of lists, those that have ended are withdrawn here.
+    """
     for change in project.agreements.all():
-        is_meant = change.tag == request.etag and not (request.approve and change.ended)
-        if is_meant and (act := _act_of(change)) is not None:
-            who.require(_right(act))
-            if request.approve:
+        act = _act_of(change)
+        is_answered_here = not request.approve if change.ended else act is not None
+        if change.tag == request.etag and is_answered_here:
+            who.require(Right.EDIT_LISTS if act is None else Right(act.right))
+            if act is not None and request.approve:
                 named = {field.wire for field in act.fields}
                 given = {**change.change, "reason": request.note, "code": request.note}
                 asked = msgspec.convert({name: given[name] for name in given if name in named}, act.request)
