@@ -619,6 +619,24 @@ def test_the_times_of_messages_are_marked_and_code_stays_as_it_is():
     assert "<pre>2026-03-01T10:00:00Z</pre>" in shown
 
 
+@pytest.mark.parametrize(
+    ("tag", "is_marked"),
+    [
+        ('<td class="number">', True),
+        ('<td class="monotone">', True),
+        ('<p title="what people translate">', True),
+        ('<td class="one mono">', False),
+        ('<a class="mono" href="/checks">', False),
+        ('<span translate="no">', False),
+    ],
+)
+def test_only_texts_right_behind_tags_of_ids_and_names_stay_as_they_are(tag: str, *, is_marked: bool):
+    shown = times_marked(f"{tag}2026-03-01T10:00:00Z<b>2026-03-01T10:00:00Z</b>")
+
+    assert shown.startswith(f"{tag}<time ") == is_marked
+    assert "<b><time " in shown
+
+
 def test_ids_that_are_written_as_times_stay_as_they_are_on_every_page(tmp_path):
     id_, refused, key = (f"2026-11-26T10:{minutes}:00Z" for minutes in ("00", "10", "20"))
     bank = telling.Bank(tmp_path, {"features.yaml": "card:\n  spent_1h: sum(payment.amount) over 1h\n"})

@@ -36,7 +36,8 @@ POLICY = (
 )
 _TIMES = re.compile(
     r"<(pre|code|textarea|script|style|title|option|time)\b.*?</\1>"
-    r"|<[^>]*\b(?:mono|translate)\b[^>]*>[^<]*|<[^>]*>"  # names and ids behind the first ones stay
+    r"|<[^>]*mono\b[^>]*>[^<]*|<[^>]*translate=[^>]*>[^<]*"  # names and ids; as two, as plain letters are found quickly
+    r"|<[^>]*>"
     r"|(?<!such as )(?<![\w./:-])(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)(?![\w/-])",
     re.DOTALL | re.ASCII,
 )
@@ -213,8 +214,9 @@ def times_marked(html: str) -> str:
     ids = {*map(unquote, _IDS.findall(html))}
 
     def marked(match: re.Match[str]) -> str:
-        with suppress(ValueError):  # no day or time of day
-            return str(moment(match["time"])) if match["time"] and match["time"] not in ids else match[0]
+        if (time := match["time"]) and time not in ids:
+            with suppress(ValueError):  # no day or time of day
+                return str(moment(time))
         return match[0]
 
     return _TIMES.sub(marked, html)
