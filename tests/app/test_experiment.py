@@ -10,7 +10,9 @@ from statistics import mean, variance
 import msgspec
 import pytest
 
+from shroff.app.cases.evidence_pack import evidence_pack
 from shroff.app.cases.experiment_operations import EndExperiment, NoExperimentError, ShowExperiment
+from shroff.app.cases.prior_payments import PriorEvidence
 from shroff.app.cases.result_operations import ShowResults
 from shroff.app.live.approval_operations import AnswerApproval, ShowApprovals
 from shroff.app.models.cutoffs import APPLY
@@ -22,6 +24,7 @@ from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.language.values import DAY_MS, in_share
 from shroff.models.evaluation import exploration
+from shroff.monitoring.live_metrics import Pulse
 from shroff.people.store import AuditFilter
 from shroff.project.definitions import load_definitions
 from shroff.runtime.values import replace
@@ -33,6 +36,7 @@ RULES = """
 """
 POLICY = "payment: { costs: { false_decline: 15, review: 4 } }\n"
 CARDS = 30
+NO_EVIDENCE = PriorEvidence(eligible=False, why="there is no earlier payment")
 LATE_DAYS = 10  # after which labels are there
 
 
@@ -140,9 +144,10 @@ TRY = "  experiment: { name: stricter, share: 50%, by: card, score: { review_at:
 DRAFT = "- { id: large, on: payment, by: card, when: this.amount > 100, effect: review, shadow: true }\n"
 
 
-def trial(folder, more: str = "", cards: int = 160) -> Bank:
+def trial(folder, more: str = "", cards: int = 160, name: str = "stricter") -> Bank:
     """Payments of cards, of which every fourth is a large fraud, found by a rule that arm B alone has."""
-    files = {"rules/large.yaml": DRAFT + more, "policy.yaml": f"payment:\n{COSTS}{TRY}", "notices/customer.yaml": None}
+    policy = f"payment:\n{COSTS}{TRY.replace('stricter', name)}"
+    files = {"rules/large.yaml": DRAFT + more, "policy.yaml": policy, "notices/customer.yaml": None}
     bank = Bank(folder, files)
     old = NOW_MS - 90 * DAY_MS
     bank.pay(*[payment(f"p-{at}", "50.00" if at % 4 else "200.00", card=f"c-{at}", at=old + at) for at in range(cards)])
@@ -166,6 +171,21 @@ def test_an_experiment_is_no_rule_to_people_and_its_decisions_are_found(tmp_path
     with pytest.raises(NoRuleError):
         bank.project.run(ShowRule(rule="stricter"))
     assert len(of_arms[0]) == 2
+
+
+def test_evidence_and_live_give_the_reasons_of_rules_and_no_experiment(tmp_path):
+    bank, pulse = trial(tmp_path, cards=8, name="before_large"), Pulse()
+    with bank.project.log.reading() as log:
+        while pulse.follow(log, bank.project.definitions):
+            pass
+        events = [record for records in log.read() for record in records if record.kind == "event"]
+        packs = [evidence_pack(log, bank.project.definitions, {}, event, (), NO_EVIDENCE) for event in events]
+
+    stopped = [pack["decision"] for pack in packs if pack["decision"]["outcome"] == "review"]
+    assert {reason["code"] for decision in stopped for reason in decision["reasons"]} == {"large"}
+    assert [shown.reason for shown in pulse.figures(DAY_MS, DAY_MS).newest] == [
+        decision["reasons"][0]["text"] for decision in reversed(stopped)
+    ]
 
 
 @pytest.mark.slow

@@ -7,13 +7,14 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
 import msgspec
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
 from shroff.engine.exploration import DRAWS
+from shroff.engine.stored import rule_reasons
 from shroff.explain.explanation import Usual
 from shroff.json_types import JsonObject, TextMapping
 from shroff.language.values import DAY_MS
@@ -187,9 +188,9 @@ class Pulse(Struct, eq=False):
                     minute.money[row.outcome] += Decimal(amount)
                 if row.outcome != APPROVE:
                     document = from_json(row.document, type=_MeasuredDocument)
-                    text = str(document.reasons[0]["text"]) if document.reasons else ""
+                    text = "".join(str(reason["text"]) for reason in rule_reasons(document)[:1])
                     stopped.append(
-                        Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document.score, amount)
+                        Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document["score"], amount)
                     )
         for hits in log.hits_after(after, upto):
             for hit in hits:
@@ -275,7 +276,7 @@ class _Verdict(msgspec.Struct):
     verdict: str
 
 
-class _MeasuredDocument(msgspec.Struct):
+class _MeasuredDocument(TypedDict):
     reasons: list[JsonObject]
     score: float | None
 

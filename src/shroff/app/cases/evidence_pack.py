@@ -9,7 +9,7 @@ import msgspec
 from msgspec.json import decode as from_json
 
 from shroff.app.cases.prior_payments import ELEMENTS, element_fields
-from shroff.engine.stored import decision_document
+from shroff.engine.stored import decision_document, rule_reasons
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.models.reports.pages import page
 from shroff.runtime.logs import without_cards
@@ -43,7 +43,7 @@ def evidence_pack(
     if row is not None:
         document = decision_document(row)
         names = ("outcome", "score", "reasons", "versions", "receipt", "seq")
-        decision = {name: document[name] for name in names}
+        decision = {name: document[name] for name in names} | {"reasons": rule_reasons(document)}
     pack = {
         "event": f"{record.type}/{record.id}",
         "currency": definitions.settings.currency,
