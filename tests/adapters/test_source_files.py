@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 
 import pytest
@@ -146,9 +147,24 @@ def test_a_document_that_a_writer_was_in_the_middle_of_is_read_whole(tmp_path, b
     assert numbers(taken) == (whole if is_list else [whole])
 
 
-@pytest.mark.parametrize("offset", ["25:9:ab", "25@[25, 9]x"])
-def test_an_offset_of_another_form_is_refused(path, offset):
-    with pytest.raises(StateError, match=r"the offset 'files, a\.jsonl' of the log cannot be read"):
+@pytest.mark.parametrize("begin", [[b"# by till 7\n"], [b"# by till 7\n", lines_of(1)], [lines_of(1)]])
+def test_json_lines_that_cannot_become_a_document_are_read_anew_from_the_last_line_of_a_run(tmp_path, begin):
+    path, offsets, taken = tmp_path / "a.json", dict[str, str](), list[PolledMessages]()
+    for more in (*begin, lines_of(500, 1), b'{"n": ', b"501}\n"):
+        with path.open("ab") as file:
+            file.write(more)
+        source = FileSource([path])
+        source.start(offsets)
+        taken = read(source)
+        offsets = {"a.json": taken[-1].offset}
+
+    assert [line.columns for item in taken for line in item.lines] == [{"n": 500}, {"n": 501}]
+
+
+@pytest.mark.parametrize("offset", ["25:9:ab:1:x", "25@[25, 9]x"])
+def test_an_offset_of_another_form_is_refused_and_named(path, offset):
+    words = f"the offset 'files, a.jsonl' of the log cannot be read: {offset.removeprefix('25@')!r}"
+    with pytest.raises(StateError, match=re.escape(words)):
         FileSource([path]).start({"a.jsonl": offset})
 
 

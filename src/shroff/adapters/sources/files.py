@@ -140,7 +140,7 @@ class _File:
         self.part, self._path, self._tell = part, path, tell
         before = _Reached()
         if offset is not None:
-            before = kept_offset(FileSource.name, part, offset.partition("@")[2], _Reached)
+            before = kept_offset(FileSource.name, part, offset.partition("@")[2] or offset, _Reached)
         is_same = _head(path, before.head_bytes) == before.head
         head_bytes = min(path.stat().st_size, HEAD_BYTES)
         self._reached = (before if is_same else _Reached())._replace(
@@ -159,7 +159,11 @@ class _File:
         """Reader of the lines that were not read yet, or went on since."""
         if self._reader is None:
             self._reader, reached = opened(self._path), self._reached
-            passed = deque(islice(self._reader, reached.lines), maxlen=1)
+            first = list(islice(self._reader, min(reached.lines, 1)))
+            passed = deque(first, maxlen=1)
+            passed.extend(islice(self._reader, reached.lines - len(first)))
+            if first and not _may_begin_more(first[0], self._reader.format):
+                self._unsure = [at for at in self._unsure if at]
             if passed and _line_hash(passed[0]) != reached.last:
                 self._tell(f"{self.part}: the last line went on since it was read, and is read anew.")
                 self.close()
@@ -181,7 +185,7 @@ class _File:
             self._unsure = []
         else:
             begin = 0 if reader.format == "jsonl" else None  # of a document, which may have any number of lines
-            self._unsure += [at for at, line in enumerate(lines, before) if line.error is not None or not line.line]
+            self._unsure += [at for at, line in enumerate(lines, before) if _may_begin_more(line, reader.format)]
             self._unsure = [at for at in self._unsure if at == begin or now - at <= RECORD_LINES_MAX]
         sure = min([*self._unsure, now - 1])
         self._reached = self._reached._replace(lines=now, sure=sure, last=_line_hash(last))
@@ -199,6 +203,13 @@ def _head(path: Path, count: int) -> str:
             return _hash(file.read(count))
     except OSError as error:
         raise UsageError(f"{os_words(error, path, ' cannot be read')}.") from None
+
+
+def _may_begin_more(line: Line, format: str) -> bool:
+    """Whether a record or a document of more lines may begin at a line, or it is an element of one already."""
+    if line.error is None or not line.line:
+        return not line.line
+    return format == "csv" or line.raw.lstrip().startswith((b"[", b"{"))
 
 
 def _line_hash(line: Line) -> str:
