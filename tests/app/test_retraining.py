@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -27,7 +28,7 @@ from shroff import config
 from shroff.adapters.pull.files import Folder, files_at, is_taken
 from shroff.app import project as app
 from shroff.app.live.file_sync import FileTaking
-from shroff.app.live.pulled_files import ASIDE, DONE
+from shroff.app.live.pulled_files import APPENDING, ASIDE, DONE, Progress
 from shroff.app.models.retraining import FileReport, Options
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
@@ -199,6 +200,18 @@ def test_broken_files_are_set_aside_with_their_reasons_and_the_rest_goes_on(bank
     with project.log.reading() as log:
         assert log.counts().refused == 0, "no line of it was taken"
     assert take(bank, folder) == {}
+
+
+def test_a_file_that_was_begun_and_then_set_aside_does_not_stand_for_its_content(bank: Path, folder: Path, monkeypatch):
+    for name in ("0.jsonl", "1.jsonl"):
+        (folder / name).write_bytes(b"cut")
+    known, begun = FileTaking.known, Progress(APPENDING, 3, 0, hashlib.sha256(b"cut").hexdigest())
+    # A process that was killed had begun it.
+    monkeypatch.setattr(FileTaking, "known", lambda self: self.record("0.jsonl", begun, None) or known(self))
+    found = take(bank, folder)
+
+    assert found["0.jsonl"].state == ASIDE
+    assert found["1.jsonl"].why == found["0.jsonl"].why
 
 
 @pytest.mark.slow

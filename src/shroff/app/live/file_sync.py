@@ -139,6 +139,8 @@ class FileTaking(Struct, eq=False):
     def _note(self, name: str, progress: Progress) -> None:
         if progress.sha256 and progress.state != ASIDE:
             self._names[progress.sha256] = name
+        elif self._names.get(progress.sha256) == name:
+            del self._names[progress.sha256]
 
     def progress(self, name: str) -> Progress | None:
         """How far one file is, as the log has it; None where it has nothing of it."""
@@ -347,6 +349,7 @@ class FileTaking(Struct, eq=False):
     def _set_aside(self, name: str, progress: Progress, before: Progress | None, why: str) -> TakenFile:
         aside = _with(progress, state=ASIDE, why=why, version=self._version)
         self.record(name, aside, before)
+        self._note(name, aside)
         return TakenFile(aside, None)
 
     def _appended(self, progress: Progress, read: _FileLines, *, is_new: bool) -> Progress:
