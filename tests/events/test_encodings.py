@@ -195,6 +195,13 @@ def test_a_broken_line_of_json_is_an_error_of_that_line(line, words):
         (b'\n{"id": "p1"}\n{"id": "p2"}\n', [{"id": "p1"}, {"id": "p2"}]),
         (b'{"id": \n{"id": "p2"}\n', ["the line is not JSON", {"id": "p2"}]),
         (b"", []),
+        (
+            b'[{"id": "p1"},\n{"id": "p2" "a": 1}]\n',
+            ["the file is not JSON: JSON is malformed: expected", "the line is not"],
+        ),
+        (b'[\n{"id": "p2"}\n', ["the file is not JSON: Input data was truncated", {"id": "p2"}]),
+        (b'[{"id": "p1"}, {"id": "p2" "a": 1}]\n', ["the line is not JSON: JSON is malformed: expected"]),
+        (b'["\xff"]', ["the line is not UTF-8"]),
     ],
 )
 def test_a_json_file_is_json_lines_or_one_document(tmp_path, content, found):
@@ -216,7 +223,16 @@ def test_a_json_list_may_be_one_line_and_says_what_to_do_where_it_is_too_long(tm
     monkeypatch.setattr(encodings, "DOCUMENT_BYTES_MAX", len(content) - 1)
     (cut,) = read_lines(path)
     assert len(cut.raw) == 21
-    assert "at most 0 MiB; otherwise write one object on each line" in cut.error
+    assert "at most 64 MiB; otherwise write one object on each line" in cut.error
+
+
+@pytest.mark.parametrize("read", [lambda raw: (None, next(json_of(raw)).error), json_columns])
+def test_only_a_line_of_a_file_on_which_a_list_begins_says_how_lists_are_read(read):
+    words = [read(raw)[1].partition(":")[0].partition(".")[0] for raw in (b'[{"a": 1},', b'[{"a": 1},]', b'["\xff"]')]
+    is_file = read is not json_columns
+
+    assert words[0] == ("this list has no end on its line" if is_file else "the line is not JSON")
+    assert words[1:] == ["the line is not JSON", "the line is not UTF-8"]
 
 
 def test_an_element_of_a_json_list_has_its_canonical_form_as_its_bytes(tmp_path):

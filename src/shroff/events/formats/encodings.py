@@ -28,7 +28,7 @@ from msgspec.json import decode as from_json
 
 from shroff.errors import UsageError, nearest, os_words
 from shroff.events.formats.csv_records import CsvRecords
-from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines
+from shroff.events.formats.lines import LINE_BYTES_MAX, LOST, CsvHeader, FileExtent, Line, Lines, Read
 from shroff.events.raw_values import DEPTH_MAX, Number, canonical_json, is_deep, shown
 from shroff.runtime.progress import Tell, unheard
 
@@ -57,6 +57,10 @@ _UNREAD = {  # endings of what people have and nothing here reads: what it is, a
     ),
 }
 _TOO_DEEP = "the line is nested too deep"
+_OPEN_LIST = (
+    "this list has no end on its line. A list over several lines is read from a whole file that ends in .json, "
+    f"of at most {DOCUMENT_BYTES_MAX >> 20} MiB; otherwise write one object on each line"
+)
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MARK = b"\x1f\x8b"
@@ -207,7 +211,7 @@ def read_stream(
         lines = Lines("csv", None, records, stream.close)
         lines.records = records
         return lines
-    return Lines("jsonl", None, _decoded_lines(physical), stream.close, physical=physical)
+    return Lines("jsonl", None, _decoded_lines(physical, line_columns), stream.close, physical=physical)
 
 
 def _formats() -> str:
@@ -242,13 +246,13 @@ def _physical_lines(stream: BinaryIO, name: str, bytes_max: int) -> Iterator[byt
 # ---- JSON lines
 
 
-def _decoded_lines(physical: Iterator[bytes]) -> Iterator[Line]:
+def _decoded_lines(physical: Iterator[bytes], read: Read) -> Iterator[Line]:
     number = 0
     for line, raw in enumerate(physical, start=1):
         if raw.isspace() or not raw:
             continue
         number += 1
-        yield Line(number, raw, None, None, json_columns, line)
+        yield Line(number, raw, None, None, read, line)
 
 
 def json_columns(raw: bytes, depth_max: int = DEPTH_MAX) -> tuple[dict[str, object] | None, str | None]:
@@ -268,34 +272,46 @@ def json_columns(raw: bytes, depth_max: int = DEPTH_MAX) -> tuple[dict[str, obje
     return columns, None
 
 
+def line_columns(raw: bytes, open_words: str = _OPEN_LIST) -> tuple[dict[str, object] | None, str | None]:
+    """`json_columns` of a line of a file; `open_words` say why where a list begins there, and goes on behind it."""
+    columns, words = json_columns(raw)
+    if words is not None and raw.lstrip().startswith(b"["):
+        is_open = words.endswith("Input data was truncated") or len(raw) > LINE_BYTES_MAX
+        return None, open_words if is_open else words
+    return columns, words
+
+
 def _document_lines(physical: Iterator[bytes]) -> Iterator[Line]:
     """The lines of a `.json` file: JSON lines, or one object or list over several lines, as people save them."""
     taken = [first := next(physical, b"")]
+    words = _OPEN_LIST
     if not _is_object(first):
         size = len(first)
         while size <= DOCUMENT_BYTES_MAX and (raw := next(physical, b"")):
             taken.append(raw)
             size += len(raw)
         content = b"".join(taken)
-        document = _document(content) if size <= DOCUMENT_BYTES_MAX else None
-        if document is not None:
-            yield from _elements(content, document)
-            return
-    yield from _decoded_lines(raw[: LINE_BYTES_MAX + 1] for raw in chain(taken, physical))
+        if size <= DOCUMENT_BYTES_MAX:
+            document, words = _document(content)
+            if document is not None:
+                yield from _elements(content, document)
+                return
+    rest = (raw[: LINE_BYTES_MAX + 1] for raw in chain(taken, physical))
+    yield from _decoded_lines(rest, partial(line_columns, open_words=words))
 
 
 def _is_object(raw: bytes) -> bool:
-    found = _document(raw)
+    found, _ = _document(raw)
     return found is not None and raw.lstrip().startswith(b"{")
 
 
-def _document(content: bytes) -> list[object] | None:
-    """The elements of a JSON list, or an object as the only one; None for what is neither."""
+def _document(content: bytes) -> tuple[list[object] | None, str]:
+    """The elements of a JSON list, or an object as the only one; None for what is neither, and why it is not JSON."""
     try:
         found = msgspec.json.Decoder(float_hook=Number).decode(content)
-    except (ValueError, RecursionError):
-        return None
-    return found if type(found) is list else [found] if type(found) is dict else None
+    except (ValueError, RecursionError) as error:
+        return None, f"the file is not JSON: {error}"
+    return found if type(found) is list else [found] if type(found) is dict else None, ""
 
 
 def _elements(content: bytes, document: list[object]) -> Iterator[Line]:
@@ -376,11 +392,6 @@ def _doubled_words(key: str) -> str:
 def _json_words(raw: bytes, error: Exception) -> str:
     if raw.startswith(LOST):
         return raw.removeprefix(LOST).decode("utf-8", "replace").strip()
-    if raw.lstrip().startswith(b"["):
-        return (
-            "this list has no end on its line. A list over several lines is read from a whole file that ends in .json, "
-            f"of at most {DOCUMENT_BYTES_MAX >> 20} MiB; otherwise write one object on each line"
-        )
     if len(raw) > LINE_BYTES_MAX:
         return f"the line is longer than {LINE_BYTES_MAX:,} bytes"
     if isinstance(error, UnicodeDecodeError):

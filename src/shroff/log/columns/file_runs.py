@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from shroff.events.definitions import EventType
-from shroff.events.formats.encodings import json_columns
+from shroff.events.formats.encodings import line_columns
 from shroff.events.formats.lines import Line, Lines, place_of
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.events.intake import Intake, Submission, source_name
@@ -211,7 +211,7 @@ def _of_run(lines: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _json_line(raws: Sequence[bytes], first: int, lines: Sequence[int], at: int) -> Line:
-    return Line(first + at, raws[at], None, None, json_columns, lines[at])
+    return Line(first + at, raws[at], None, None, line_columns, lines[at])
 
 
 def _place(first: int, at: Sequence[int], row: int) -> str:
