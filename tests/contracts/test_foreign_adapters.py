@@ -225,7 +225,7 @@ def test_a_foreign_project_file_is_checked_decides_nothing_and_is_known_to_edito
 
     assert mistakes(bank) == []
     assert (project.definitions.added, project.definitions.versions) == ({"spool": {"payment": 3}}, before)
-    assert project.spool.count().text() == "0 of 3 lines."
+    assert project.call("spool count").text() == "0 of 3 lines."
     assert schema_of(kinds["spool"])["patternProperties"]
 
 
@@ -268,7 +268,7 @@ def test_a_foreign_page_stands_in_the_top_bar_beside_a_route_that_openapi_docume
 def test_a_foreign_operation_is_a_command_and_a_call(bank, capsys):
     assert run_command(["-C", str(bank), "spool", "count", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"lines": 0, "expected": 0}
-    assert open_exactly(bank).spool.count().text() == "0 of 0 lines."
+    assert open_exactly(bank).call("spool count").text() == "0 of 0 lines."
     assert run_command(["--help"]) == 0
     assert "count what the sink has written" in capsys.readouterr().out
 
