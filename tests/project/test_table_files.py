@@ -419,3 +419,50 @@ def test_a_mapping_that_reads_no_table_takes_a_changed_one_at_once(bank):
     (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",PL,"))
 
     check_inputs_unchanged(before, app.open(bank).definitions)
+
+
+def test_a_packed_table_with_any_bit_changed_is_made_again_from_the_content(bank):
+    expected = loaded(bank)
+    (packed,) = (bank / ".shroff/tables/packed").iterdir()
+    clean = packed.read_bytes()
+    random = Random(7)
+    for place in [*range(16), *random.sample(range(64, len(clean)), 16)]:
+        damaged = bytearray(clean)
+        damaged[place] ^= 1 << random.randrange(8)
+        packed.write_bytes(damaged)
+        table = loaded(bank)
+
+        assert {text: table.value("country", text, 0) for text in ASKED} == ASKED, place
+        assert packed.read_bytes() != damaged
+        assert LookUpTable.mapped(str(packed), expected.digest) == expected
+
+
+def test_a_packed_table_under_the_name_of_another_is_not_taken(bank):
+    first = loaded(bank)
+    (bank / "tables/ip.csv").write_text(TABLE.replace(",DE,", ",XX,"))
+    other = loaded(bank)
+    one, two = (bank / ".shroff/tables/packed").iterdir()
+    shutil.copyfile(one, bank / "kept")
+    shutil.copyfile(two, one)
+    shutil.copyfile(bank / "kept", two)
+
+    assert loaded(bank).value("country", "192.0.2.1", 0) == "XX"
+    assert first.digest != other.digest
+
+
+def test_verify_and_replay_read_the_content_and_not_the_packed_form(bank):
+    """A packed form with right checksums and a wrong row, as a fault of the program would leave it."""
+    table = loaded(bank)
+    events = app.open(bank).definitions.events
+    (packed,) = (bank / ".shroff/tables/packed").iterdir()
+    text = TABLE.replace(",DE,", ",XX,")
+    wrong = load_table("tables/ip.csv", text, events.tables["ip"], events.table_keys["ip"], 2, [])
+    wrong.digest = table.digest
+    with packed.open("wb") as file:
+        wrong.write(file)
+    project = app.open(bank)
+    assert outcomes(project, 1) == ["approve"]
+
+    assert project.verify("online").mismatches > 0
+    assert project.verify("batch").mismatches > 0
+    assert not project.replay("p1").match

@@ -35,8 +35,9 @@ FORM = 3  # another one where what is kept, or what a check finds, is another
 
 
 class _CheckedFile(FrozenStruct):
-    """The file. `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list.
+    """The file's content, which follows its SHA-256: damage could change what is hashed, or the version that decides.
 
+    `of` and the values of `lists` are hashes, `asked` is what rule tests asked each list.
     `versions` has no version of lists where the lists changed since, until they are active.
     """
 
@@ -139,7 +140,10 @@ def keep_checked(
 def checked_files(path: Path, files: TextMapping, stands_for: Changes, read: ReadOnce) -> CheckedFiles | None:
     """Cached state of files; None where they are to be read and checked."""
     try:
-        kept = from_json(config.read_text(path), type=_CheckedFile)
+        digest, _, text = config.read_text(path).partition("\n")
+        if digest != sha256(text.encode()).hexdigest():
+            return None
+        kept = from_json(text, type=_CheckedFile)
     except (UsageError, ValueError):
         return None
     contents = contents_of(files, read)
@@ -163,6 +167,7 @@ def checked_files(path: Path, files: TextMapping, stands_for: Changes, read: Rea
 
 def _write(path: Path, kept: _CheckedFile) -> None:
     text = to_json(kept, order="deterministic").decode()
+    text = f"{sha256(text.encode()).hexdigest()}\n{text}"
     with suppress(StorageError, UsageError, OSError):  # it spares time, and no more
         if path.parent.is_dir() and not (path.exists() and config.read_text(path) == text):
             config.write_text(path, text, is_durable=False)

@@ -11,7 +11,8 @@ import time
 import zlib
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,7 +45,7 @@ from shroff.runtime.atomic_files import whole_file
 
 FOLDER = "tables/"
 PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
-_FORM = 2  # of what is packed: another one where it is made otherwise
+_FORM = 3  # of what is packed: another one where it is made otherwise
 _UNPACKED_MAX = 1 << 30
 _MISTAKES_MAX = 1_000  # of one table
 _PACKED_S = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
@@ -58,6 +59,7 @@ class _Rows(NamedTuple):
 
 
 _NOTHING = _Rows((), ())
+_FROM_CONTENT = ContextVar("tables are read from their contents", default=False)
 
 
 def is_table(name: str) -> bool:
@@ -91,13 +93,15 @@ def load_table(
 ) -> LookUpTable:
     """Read a table by the columns that events.yaml declares.
 
-    A stored content is read once: what is made of it is kept beside it, and mapped into memory from then on.
+    A stored content is parsed once. Its packed form is kept beside it and mapped into memory from then on, if its
+    checksum and its digest are right; else the content is parsed again. `tables_from_content` leaves the packed form
+    out.
     """
     digest = hashlib.sha256(f"{_FORM} {money_places} {key} {shape}\n{Path(file).suffixes}\n{text}".encode()).hexdigest()
-    path = contents.packed_path(text, digest) if contents.is_stored(text) else None
+    path = contents.packed_path(text, digest) if contents.is_stored(text) and not _FROM_CONTENT.get() else None
     if path is not None:
         with suppress(OSError, ValueError):
-            return _mapped(path)
+            return _mapped(path, digest)
     given = len(problems)
     header, rows = _rows_of(file, text, shape, key, problems)
     columns = [name for name in (key, shape.high, shape.since, *shape.columns) if name]
@@ -111,12 +115,25 @@ def load_table(
     if path is not None and len(problems) == given:
         with suppress(OSError, ValueError):  # it spares time, and memory
             _pack(table, path)
-            return _mapped(path)
+            return _mapped(path, digest)
     return table
 
 
-def _mapped(path: Path) -> LookUpTable:
-    table = LookUpTable.mapped(str(path))
+@contextmanager
+def tables_from_content() -> Iterator[None]:
+    """Have this thread read look-up tables from their stored contents, so that it does not trust their packed forms.
+
+    Cost: 1 to 4 s for each million rows of a table.
+    """
+    token = _FROM_CONTENT.set(True)
+    try:
+        yield
+    finally:
+        _FROM_CONTENT.reset(token)
+
+
+def _mapped(path: Path, digest: str) -> LookUpTable:
+    table = LookUpTable.mapped(str(path), digest)
     with suppress(OSError):
         if time.time() - path.stat().st_mtime > _PACKED_S / 7:
             os.utime(path)

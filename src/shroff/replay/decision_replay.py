@@ -9,12 +9,12 @@ from msgspec import UNSET, UnsetType
 
 from shroff.engine.stored import telling_damage
 from shroff.errors import ReplayError
-from shroff.log.active_files import kept_definitions
 from shroff.log.history import Control
 from shroff.log.state.fold import Folded, empty_for_past, fold, lateness_of, take_past
 from shroff.operations.declaration import OperationAnswer
 from shroff.project.definitions import Definitions
 from shroff.project.scoring import LoadModel
+from shroff.project.table_files import tables_from_content
 from shroff.replay.compare import Segment, redecided
 from shroff.runtime.texts import one_line
 from shroff.streams.log import DecisionRow, LogReader, Record
@@ -83,7 +83,8 @@ def replay(
         start = record.seq
     if start:
         segment = Segment(control.files, start, seq, load_model)
-        definitions = kept_definitions(segment.files, load_model)
+        with tables_from_content():
+            definitions = segment.definitions
         folded = fold(log, definitions, seq - 1) if past is None else _folded(log, definitions, seq, past)
         for effects in redecided(log, segment, folded=folded):
             for row in effects.decisions:

@@ -9,6 +9,7 @@ from shroff.errors import UsageError
 from shroff.features.computed import ENGINES, known_engines
 from shroff.log.state.fold import Progress
 from shroff.project.scoring import LoadModel
+from shroff.project.table_files import tables_from_content
 from shroff.replay.compare import LookBack, SampleTime, Verification, verify_by_keys, verify_naive, verify_online
 from shroff.replay.verifying_batch import verify_batch
 from shroff.streams.log import Log
@@ -48,7 +49,8 @@ def verify(
     `online` decides every event again and compares documents and receipts; `batch`
     computes the features, scores and hits of all events over the whole log at once; `naive`
     computes the features and scores of a sample, spread over the log, by their definition.
-    The names are `known_engines`. Each record of a compared place is looked for by its id, too.
+    The names are `known_engines`. Look-up tables are parsed from their stored contents. Each record of a compared
+    place is looked for by its id, too.
 
     Args:
         last: Only decisions at so many of the last places are compared; not by `batch`.
@@ -58,12 +60,13 @@ def verify(
     result, end = Verification(), log.last_seq()
     after = 0 if last is None else max(end - last, 0)
     for engine in engines:
-        if engine == "online":
-            found = verify_online(log, progress, load_model, after)
-        elif engine == "batch":
-            found = verify_batch(log, progress, load_model)
-        else:
-            found = _verify_sample(log, (after, end), sample, progress, load_model, look_back)
+        with tables_from_content():
+            if engine == "online":
+                found = verify_online(log, progress, load_model, after)
+            elif engine == "batch":
+                found = verify_batch(log, progress, load_model)
+            else:
+                found = _verify_sample(log, (after, end), sample, progress, load_model, look_back)
         result.events = max(result.events, found.events)
         result.mismatches += found.mismatches
         result.first_mismatch = result.first_mismatch or found.first_mismatch
