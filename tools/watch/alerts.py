@@ -106,6 +106,24 @@ SERVICE: Final = (
         Trial({_at("up"): (1, None)}, "Prometheus knows no process of shroff", labels={}, delay=5),
     ),
     Alert(
+        "ShroffJobVanished",
+        CRITICAL,
+        5,
+        "count by (job) (last_over_time(shroff_ready[1d])) unless on (job) up",
+        "Prometheus no longer finds any process of job {{ $labels.job }}; it found {{ $value }} within the last day",
+        Trial(
+            {
+                'up{job="worker", instance="w:8080"}': (1, None),
+                'shroff_ready{job="worker", instance="w:8080"}': (1, None),
+                _at("up"): (1, 1),
+                _at("shroff_ready"): (1, 1),
+            },
+            "Prometheus no longer finds any process of job worker; it found 1 within the last day",
+            labels={"job": "worker"},
+            delay=5,
+        ),
+    ),
+    Alert(
         "ShroffNotReady",
         CRITICAL,
         2,
