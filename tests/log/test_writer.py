@@ -13,6 +13,7 @@ import rfc8785
 from shroff.engine.step import Effects, SequencedEvent
 from shroff.errors import StateError, StorageError
 from shroff.events.event import time_text
+from shroff.log.writer import Writer
 from shroff.replay.compare import segments, verify_online
 from shroff.streams.log import Batch, WaitingLabel
 from tests.support.log_memory import MemoryLog
@@ -324,6 +325,21 @@ def test_a_batch_drafted_beside_a_commit_knows_what_that_one_brings():
     assert [answer.kind for answer in following.answers] == ["duplicate", "refused", "decided", "duplicate", "taken"]
     assert list(log.read()) == list(plain.read())
     assert list(log.decisions_after()) == list(plain.decisions_after())
+
+
+def test_a_refusal_is_never_dated_before_a_record_that_an_earlier_batch_brought():
+    log = MemoryLog()
+    ticks = iter(range(NOW_MS, NOW_MS + 100))
+    log_writer = Writer(log, definitions(), lambda: next(ticks))
+    opened = log_writer.prepare([payment(1)])
+    conflict = [payment(1, amount="7.00")]
+    following = log_writer.prepare(conflict, known=log_writer.look_up(conflict))
+    log_writer.commit(opened)
+    log_writer.commit(following)
+
+    ((_, refused),) = log.refused(log.refused_numbers())
+    ((_, ingested_ms),) = log.ingested(1, 2)
+    assert refused.at_ms >= ingested_ms
 
 
 def test_a_failed_commit_takes_the_batch_that_was_drafted_beside_it_along():

@@ -75,9 +75,9 @@ def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     return found
 
 
-def served(bank: Path, steps: Callable[[Asker], Awaitable[None]]) -> None:
+def served(bank: Path, steps: Callable[[Asker], Awaitable[None]], now_ms: Callable[[], int] = lambda: NOW_MS) -> None:
     async def whole() -> None:
-        async with asker(bank, now_ms=lambda: NOW_MS) as asks:
+        async with asker(bank, now_ms=now_ms) as asks:
             await steps(asks)
 
     asyncio.run(whole())
@@ -369,14 +369,17 @@ def test_a_refused_message_that_was_corrected_and_sent_again_is_fixed(bank):
         body = saving(eventType="WITHDRAWAL", **more).encode()
         return body, webhooks.headers("s3cret", call, NOW_MS // 1_000, body)
 
+    clock = [NOW_MS]
+
     async def steps(asks: Asker) -> None:
         for call in ("msg-1", "msg-2"):
             assert (await post(asks, "partner", *sent(call, timestamp="soon"))).status == 422
+        clock[0] += 1
         assert (await post(asks, "partner", *sent("msg-1"))).json()["state"] == "appended"
         found = (await asks.ask("GET", "/api/v1/quarantine")).json()["entries"]
         assert [item.get("fixed_by") for item in found] == [None, "withdrawal/msg-1"]
 
-    served(bank, steps)
+    served(bank, steps, lambda: clock[0])
 
 
 def test_a_refused_message_that_is_no_object_is_retried_as_json(bank):

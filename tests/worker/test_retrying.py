@@ -151,6 +151,15 @@ def test_refused_csv_lines_are_fixed_by_a_corrected_file_and_retried_without_it(
     assert [entry["fixed_by"] for entry in asked("quarantine", "list")["entries"]] == ["payment/p1", None, None]
 
 
+def test_a_conflict_is_not_fixed_by_the_event_that_it_conflicts_with(bank, asked):
+    file = bank.context.paths.folder / "reused_ids.csv"
+    rows = [f"p1,2026-03-01T12:0{minute}:00Z,c,7.00\n" for minute in range(3)]
+    file.write_text("id,at,card,amount\n" + "".join(rows))
+    asked("ingest", str(file), "--as", "payment")
+
+    assert [entry["fixed_by"] for entry in asked("quarantine", "list")["entries"]] == [None, None]
+
+
 PAYMENTS = "id;at;card;amount\np1;2026-03-01T12:00:00Z;c;{}\n"
 LABELS = "event;verdict;known_at;amount\np0;fraud;2026-03-02T12:00:00Z;{}\n"
 

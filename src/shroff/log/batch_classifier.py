@@ -28,7 +28,17 @@ from shroff.log.event_notes import ComingBy
 from shroff.log.lateness import too_late
 from shroff.log.prepared import DECIDED, DUPLICATE, LATE, REFUSED, TAKEN, UNTAKEN, Answer, Prepared, RunAnswers
 from shroff.log.state.fold import Folded
-from shroff.streams.log import Batch, DecisionRow, LateEvent, Offset, PersonalValue, Record, Refused, UniqueValue
+from shroff.streams.log import (
+    UNDATED,
+    Batch,
+    DecisionRow,
+    LateEvent,
+    Offset,
+    PersonalValue,
+    Record,
+    Refused,
+    UniqueValue,
+)
 from shroff.streams.log_columns import RecordColumns
 from shroff.streams.merge import EARLIEST
 
@@ -69,7 +79,7 @@ class BatchClassifier:
         self._batch, self._rows = Batch(), SequencedRows(known, known.seq)
         self._unique = state.records.unique
         # No method of its own: in a cycle a batch stays in memory until the collector runs.
-        self._refuse = partial(_refuse, self._batch, now_ms)
+        self._refuse = partial(_refuse, self._batch)
         self._labels = BatchLabels(state, self._rows, self._batch, self._refuse, now_ms)
         self._repeated: list[tuple[Answer, Key]] = []
         self._run_seqs, self._run_others = list[int](), dict[int, Answer]()
@@ -290,11 +300,9 @@ class BatchClassifier:
                 answer.outcome, answer.document = row.outcome, row.document
 
 
-def _refuse(
-    batch: Batch, now_ms: Callable[[], int], submission: Submission, reason: str, *, is_conflict: bool = False
-) -> Answer:
+def _refuse(batch: Batch, submission: Submission, reason: str, *, is_conflict: bool = False) -> Answer:
     origin, raw = (submission.source, submission.place, submission.type), submission.raw()
-    batch.refused.append(Refused(*origin, reason, raw, now_ms(), submission.header))
+    batch.refused.append(Refused(*origin, reason, raw, UNDATED, submission.header))
     id_ = submission.sent.id if submission.sent else ""
     is_label = submission.type == "label"
     return Answer(REFUSED, submission.type, id_, reason=reason, is_conflict=is_conflict, is_label=is_label)

@@ -19,7 +19,7 @@ from shroff.log.history import label_id, label_key, waiting_body, waiting_label
 from shroff.log.prepared import DUPLICATE, TAKEN, WAITING, Answer
 from shroff.log.state.fold import Folded
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.log import Batch, Kind, Record, Refused, WaitingLabel
+from shroff.streams.log import UNDATED, Batch, Kind, Record, Refused, WaitingLabel
 
 
 class SequencedRows(Struct):
@@ -211,7 +211,7 @@ class BatchLabels:
     def _refuse_waiting(self, waiting: WaitingLabel, reason: str) -> None:
         """Refuse a label as if it had come now: the same line again is then the same entry."""
         of = waiting
-        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, self._now_ms(), of.header))
+        self._batch.refused.append(Refused(of.source, of.place, "label", reason, of.raw, UNDATED, of.header))
 
     def _join(self, label: LabelInput, id_: str, event: Event, body: bytes) -> int:
         """Append a label to its event; gives its sequence number."""

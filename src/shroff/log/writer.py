@@ -35,7 +35,8 @@ from shroff.log.state.snapshots import Saved, restore, save
 from shroff.log.unique_index import index
 from shroff.models.in_force import FILE, read_in_force
 from shroff.project.definitions import Definitions
-from shroff.streams.log import Batch, Log, LogReader, Offset, Reply
+from shroff.runtime.values import replace
+from shroff.streams.log import UNDATED, Batch, Log, LogReader, Offset, Reply
 from shroff.streams.snapshots import Snapshots
 
 __all__ = [
@@ -343,7 +344,7 @@ class Writer:
             )
         try:
             if not prepared.batch.is_empty():
-                prepared.batch.at_ms = self._now_ms()
+                _date(prepared.batch, self._now_ms())
                 began_s = time.monotonic()
                 self._log.append(prepared.batch)
                 prepared.commit_s = time.monotonic() - began_s
@@ -351,6 +352,18 @@ class Writer:
             self._is_lost = True
             raise
         del self._open[0]  # last, so that an interruption before leaves the batch open, and with it no state
+
+
+def _date(batch: Batch, at_ms: int) -> None:
+    """Set the ingest time of the batch's records and the time of its new refusals.
+
+    Both are the time of the commit. So a refusal is never older than a record of an earlier batch: batches are
+    prepared while others are being committed.
+    """
+    batch.at_ms = at_ms
+    batch.refused = [
+        replace(refused, at_ms=at_ms) if refused.at_ms == UNDATED else refused for refused in batch.refused
+    ]
 
 
 def _champions_gone(before: str | None, definitions: Definitions) -> list[str]:

@@ -17,6 +17,7 @@ from shroff.json_types import TextDict
 from shroff.streams.log_rows import (
     ANY,
     PENDING,
+    UNDATED,
     Batch,
     Counts,
     DecisionRow,
@@ -45,6 +46,7 @@ __all__ = [
     "PENDING",
     "PRUNED_AT_ONCE",
     "REPLIES_KEPT",
+    "UNDATED",
     "Batch",
     "Counts",
     "DecisionRow",

@@ -78,6 +78,9 @@ class HitRow(FrozenStruct):
     shadow: bool
 
 
+UNDATED = 0  # time of a refusal until its batch is committed
+
+
 class Refused(FrozenStruct):
     """Input that was not taken: its place, its reason and its original bytes.
 

@@ -156,8 +156,11 @@ def _ingested_ms(log: LogReader, seq: int) -> int:
 
 
 def _is_sent_again(log: LogReader, entry: Refused, record: Record, id_: str) -> bool:
-    same = _texts(entry.raw) & {str(value) for value in from_json(record.body).values()}
-    return len(same - {id_}) >= SAME_MIN and _ingested_ms(log, record.seq) >= entry.at_ms
+    # Records and refusals of one batch have the same time: a conflict came with the record, or after it.
+    if _ingested_ms(log, record.seq) <= entry.at_ms:
+        return False
+    same_values = _texts(entry.raw) & {str(value) for value in from_json(record.body).values()}
+    return len(same_values - {id_}) >= SAME_MIN
 
 
 def _texts(raw: bytes) -> set[str]:
