@@ -18,7 +18,7 @@ from shroff.people.access import Role
 from tests.journeys.test_cases import CASES, RULE, labels, raise_cases, until
 from tests.support.browsers import PHONE, Looker, chromium
 from tests.support.effort import IS_LONG
-from tests.support.screens import PATIENCE_MS, signed_in
+from tests.support.screens import PASSWORD, PATIENCE_MS, signed_in
 from tests.support.served import Served, key_of, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.sample(3)]
@@ -210,17 +210,44 @@ def test_a_key_that_waits_is_pressed_on_the_case_that_it_was_meant_for_or_on_non
         assert states == ["closed", "closed", *["open"] * 4]
 
 
+def sign_in_again(page: Page) -> None:
+    """Follow the link of an ended session, and sign in."""
+    page.click(".connection:has-text('Your session ended. Sign in to save.') a")
+    page.wait_for_selector(".note:has-text('Your session ended. Sign in to save.')")
+    page.fill("#name", "mira")
+    page.fill("#password", PASSWORD)
+    page.keyboard.press("Enter")
+
+
 def test_a_case_is_noted_put_away_and_handed_on_by_keyboard(at_work):
+    """Meanwhile the session ends twice, and the connection once: neither a note nor an answer is lost in silence."""
     service, page = at_work
     page.wait_for_selector(SHOWN)
-    number = chosen(page)
+    number, rows = chosen(page), page.locator("tr[data-row]").count()
+    page.context.clear_cookies()
+    page.keyboard.press("g")
+    sign_in_again(page)
+    page.wait_for_selector(SHOWN)
+    assert page.locator("tr[data-row]").count() == rows
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile(rf"/cases/{number}"))
     page.keyboard.press("n")
     page.keyboard.type("the hotel confirms <b>")
+    page.context.clear_cookies()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    sign_in_again(page)
+    page.wait_for_url(re.compile(rf"/cases/{number}"))
+    page.wait_for_selector(".restored:has-text('save it now')")
+    page.context.set_offline(True)
+    page.keyboard.press("n")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".connection:has-text('No connection.')")
+    page.context.set_offline(False)
+    page.click(".connection button")
     page.wait_for_selector(".written:has-text('the hotel confirms <b>')")
+    assert page.evaluate("sessionStorage.length") == 0
     page.keyboard.press("e")
     page.keyboard.type("two banks")
     page.keyboard.press("Tab")

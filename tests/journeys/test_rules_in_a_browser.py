@@ -202,8 +202,17 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
         '  reason: "an amount of {this.amount}"\n  effect: decline\n'
     )
 
-    # saved in the moment of a change, before the service has written it into the text
+    # saved in the moment of a change, before the service has written it into the text; after a sign-in in between
+    page.route("**/check", lambda route: route.fulfill(status=303, headers={"location": "/login"}))
+    page.route("**/login/session", lambda route: route.fulfill(json={"user": "", "csrf": ""}))
     page.get_by_label("Description").fill("saved at once")
+    keyboard.press("Control+s")
+    page.locator(".connection a").click()
+    page.wait_for_url("**/login?unsaved=yes&back=%2Frules%2Fformed%2Fdraft")
+    page.unroute_all()
+    page.goto(f"{service.url}/rules/formed/draft")
+    expect(page.locator(".restored")).to_be_visible()
+    expect(page.get_by_label("Description")).to_have_value("saved at once")
     keyboard.press("Control+s")
     expect(page.locator("[data-state]")).to_have_text("Saved")
     draft = (service.folder / "drafts" / "formed.yaml").read_text(encoding="utf-8")

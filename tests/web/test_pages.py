@@ -96,6 +96,24 @@ def test_a_page_sends_who_is_not_signed_in_to_sign_in_and_back(bank):
     run(bank, steps)
 
 
+def test_a_form_without_a_session_leads_to_the_sign_in_and_back_to_its_page(bank):
+    pages = {"http://shroff.test/rules/x/draft?view=text": "/login?back=%2Frules%2Fx%2Fdraft%3Fview%3Dtext"}
+    others = ("https://evil.example/rules", "http://shroff.test//evil.example", "", "http://[")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        signed_in = (await browser.get("/login/session")).json()
+        assert signed_in["user"] == "ann"
+        assert signed_in["csrf"] == await browser.csrf()
+        browser.cookies.clear()
+        assert (await browser.get("/login/session")).json() == {"user": "", "csrf": ""}
+        for page, there in (pages | dict.fromkeys(others, "/login")).items():
+            found = await browser.post("/rules/x/draft", {}, referer=page)
+            assert (found.status, found.headers["location"]) == (303, there)
+
+    run(bank, steps)
+
+
 @pytest.mark.parametrize("back", ["//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nx: y", ""])
 def test_signing_in_leads_to_no_other_host(bank, back):
     async def steps(asks: Asker, browser: Browser) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import quote, urlsplit
 
 from starlette.responses import Response
@@ -14,7 +14,7 @@ from shroff.people.sessions import SignedIn
 from shroff.web.http.address import origin_of
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.concurrency_limits import too_many
-from shroff.web.http.messages import NOTHING, Form, Request
+from shroff.web.http.messages import NOTHING, Form, Json, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.routes import Route
 from shroff.web.pages.confirm import is_too_much
@@ -33,16 +33,48 @@ WORK = "/queue"
 
 async def ask(service: Service, request: Request) -> Response:
     """The page to sign in by, for a page that is shown to nobody else: it comes next."""
-    is_shown = request.method in {"GET", "HEAD"} and not request.path.startswith("/first/")  # that of the first run
-    there = request.path if is_shown else FIRST
-    query = request.scope["query_string"].decode("latin-1")
-    back = there + (f"?{query}" if query else "")
+    if request.path.startswith("/first/"):  # the first run
+        back = FIRST
+    elif request.method in {"GET", "HEAD"}:
+        query = request.scope["query_string"].decode("latin-1")
+        back = f"{request.path}?{query}" if query else request.path
+    else:
+        back = _page_of_form(service, request)
     return see_other("/login" if back == FIRST else f"/login?back={quote(back, safe='')}")
+
+
+def _page_of_form(service: Service, request: Request) -> str:
+    """Return the page that a form was sent from, by its Referer; the first page for one of another site."""
+    try:
+        page = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return FIRST
+    home = urlsplit(service.address.of(request))
+    if (page.scheme, page.netloc) != (home.scheme, home.netloc):
+        return FIRST
+    return oidc.back_of(f"{page.path}?{page.query}" if page.query else page.path)
 
 
 async def show(service: Service, request: Request) -> Response:
     """The page to sign in by."""
-    return _login(service, oidc.back_of(request.query_params.get("back", "")))
+    back = oidc.back_of(request.query_params.get("back", ""))
+    return _login(service, back, is_unsaved="unsaved" in request.query_params)
+
+
+class FormSession(TypedDict):
+    """Session of a browser: its user's name, and the CSRF token of its forms; both empty if it has ended."""
+
+    user: str
+    csrf: str
+
+
+async def show_session(service: Service, request: Request) -> Json[FormSession]:
+    """Return the session that a form would be sent in, so that a page asks before it sends one."""
+    token = request.cookies.get(COOKIE, "")
+    found = await service.known(service.gate.signed_in, token) if token else None
+    if found is None:
+        return Json({"user": "", "csrf": ""})
+    return Json({"user": found.user.name, "csrf": found.csrf})
 
 
 async def sign_in(service: Service, request: Request) -> Response:
@@ -227,7 +259,9 @@ def _provider(service: Service) -> oidc.Provider:
     return provider
 
 
-def _login(service: Service, back: str, name: str = "", mistake: str = "", status: int = 200) -> Response:
+def _login(
+    service: Service, back: str, name: str = "", mistake: str = "", status: int = 200, *, is_unsaved: bool = False
+) -> Response:
     provider = service.settings.provider
     return alone(
         "login.html",
@@ -235,6 +269,7 @@ def _login(service: Service, back: str, name: str = "", mistake: str = "", statu
         back=back,
         name=name,
         mistake=mistake,
+        is_unsaved=is_unsaved,
         provider=provider and (urlsplit(provider.issuer).hostname or ""),  # it may have a password
         passwords=service.desk.settings.has_passwords,
         passkeys=passkeys.has_library(),
@@ -265,6 +300,7 @@ def _redirect_uri(service: Service, request: Request) -> str:
 ROUTES = (
     Route("GET", "/login", None, show),
     Route("POST", "/login", None, sign_in),
+    Route("GET", "/login/session", None, show_session, is_plain=True),
     Route("GET", FACTOR, None, show_factor),
     Route("POST", FACTOR, None, use_factor),
     Route("POST", "/login/passkey", None, use_passkey),

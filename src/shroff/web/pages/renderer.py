@@ -67,7 +67,7 @@ class Seen(FrozenStruct):
     `open_cases` stand in the user's queue; None where they see none. `zone` of times is the user's own, else the
     project's, `theme` the user's own; empty for those of the browser. With `is_calibrated` a score is the share of
     frauds among events like it. `organization` is empty
-    for the project of the sign-in.
+    for the project of the sign-in; `user` is the name that the user signs in by.
     """
 
     who: str
@@ -80,6 +80,7 @@ class Seen(FrozenStruct):
     theme: str
     is_calibrated: bool
     organization: str
+    user: str = ""
 
 
 def tabs(routes: Iterable[Route]) -> list[Tab]:
@@ -186,7 +187,9 @@ def _page(
     place = service.work.seq if service.is_ready and screens else None
     user, name = signed_in.user, service.options.base.rpartition("/")[2]
     zone, is_calibrated = user.zone or service.project.context.systems.zone, service.project.definitions.is_calibrated
-    seen = Seen(user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name)
+    seen = Seen(
+        user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name, user.name
+    )
     currency = service.project.definitions.settings.currency
     arms = service.project.definitions.arms
     common = {"seen": seen, "currency": currency, "arms": arms, "organizations": None, "told": request.told}

@@ -227,7 +227,7 @@ async function check() {
   } catch {
     fields.again(pending);
     if (isSaveWanted) {
-      state.textContent = "Not saved: the service does not answer. Save again.";
+      state.textContent = "Not saved. Save again.";
     }
     isSaveWanted = false;
   }
@@ -513,6 +513,18 @@ area.addEventListener("click", () => {
   tellPlace();
 });
 let isSending = false;
+form.addEventListener("shroff:store", (event) => {
+  isSending = true; // nothing is lost: no question before the page is left
+  event.detail.more = fields.content();
+});
+form.addEventListener("shroff:restore", async (event) => {
+  if (event.detail.more) {
+    await fields.show(event.detail.more);
+    fields.again(true);
+    check();
+  }
+});
+form.addEventListener("shroff:unsent", () => (isSending = false));
 form.addEventListener("submit", (event) => {
   isSending = !isUnwritten();
   if (!isSending) {

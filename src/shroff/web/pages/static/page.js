@@ -1,6 +1,8 @@
 // What every page has: keys, times in the viewer's zone, copying, the menu on a phone. What works by script alone is
 // `hidden` with `data-with-script`, and shown here.
 
+import { isSignIn, sayEnded } from "./connection.js";
+
 const SINGLE_KEYS = "shroff.single-keys";
 
 /** Whether single keys work for this viewer; WCAG 2.1.4 asks for a way to switch them off. */
@@ -178,6 +180,10 @@ export function localTimes(root = document) {
 /** A part of a page, to be put there; nothing where the service does not give it. */
 export async function part(path) {
   const answer = await fetch(path, { headers: { Accept: "text/html" } });
+  if (isSignIn(answer)) {
+    sayEnded();
+    return null;
+  }
   const made = document.createElement("template");
   made.innerHTML = await answer.text(); // made by the service, which escapes all that it shows; scripts in it would not run
   return answer.ok && !answer.redirected ? made.content : null;
@@ -279,11 +285,16 @@ function onClick(event) {
 /** What a page sends that changes something carries the token of its session. */
 export async function send(method, path, body, headers = {}) {
   const csrf = document.querySelector("meta[name=csrf]")?.content ?? "";
-  return fetch(path, {
+  const answer = await fetch(path, {
     method,
     headers: { "X-CSRF-Token": csrf, ...(body === undefined ? {} : { "Content-Type": "application/json" }), ...headers },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
+  if (isSignIn(answer) || answer.status === 401) {
+    sayEnded();
+    throw new Error("the session ended");
+  }
+  return answer;
 }
 
 const SEARCHES_MAX = 8;

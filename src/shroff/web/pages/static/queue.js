@@ -1,5 +1,6 @@
 // The queue by keyboard: a row is chosen, its case is shown beside, selected rows are changed together. And a case's dialogs.
 
+import { isSignIn, sayEnded, untilAnswered } from "./connection.js";
 import { isAsking, localTimes, part, prepare, pressKey, singleKeysWork } from "./page.js";
 
 const pause_ms = 80; // before a case is asked for, so that holding J down asks once
@@ -203,8 +204,11 @@ document.addEventListener("change", async (event) => {
   }
   const path = `${event.target.dataset.attach}?name=${encodeURIComponent(file.name)}`;
   const csrf = document.querySelector("meta[name=csrf]").content;
-  const answer = await fetch(path, { method: "POST", headers: { "X-CSRF-Token": csrf, "Content-Type": file.type }, body: file });
-  if (answer.ok) {
+  const request = () => fetch(path, { method: "POST", headers: { "X-CSRF-Token": csrf, "Content-Type": file.type }, body: file });
+  const answer = await untilAnswered(request);
+  if (isSignIn(answer)) {
+    sayEnded();
+  } else if (answer.ok) {
     location.reload();
   } else {
     says.textContent = (await answer.json()).detail;
@@ -243,16 +247,23 @@ async function answer(form, button) {
   sent = form.matches(".toast") ? [] : (picked.length ? picked : rows.slice(chosen(), chosen() + 1)).map((row) => row.dataset.number);
   sent.forEach((number) => mine.add(number));
   const body = new URLSearchParams(new FormData(form, button));
-  const done = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "text/html" } }).catch(() => null);
-  const path = done ? new URL(done.url).pathname : "";
-  const isQueue = done?.redirected && path.endsWith("/queue");
-  const html = done && (isQueue || !done.redirected) ? await done.text().catch(() => "") : "";
+  const request = () => fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "text/html" } });
+  const done = await untilAnswered(request); // sent twice it is saved once, by its tag
+  if (isSignIn(done)) {
+    isSent = false;
+    drop("your session ended");
+    sayEnded();
+    return;
+  }
+  const path = new URL(done.url).pathname;
+  const isQueue = done.redirected && path.endsWith("/queue");
+  const html = isQueue || !done.redirected ? await done.text().catch(() => "") : "";
   const made = new DOMParser().parseFromString(html, "text/html"); // scripts in it would not run
   const main = made.querySelector("main");
   if (!isQueue) {
     keys.length = 0; // what comes says why, or is another page: no answer goes to what nobody has seen
   }
-  if (done?.redirected && !isQueue) {
+  if (done.redirected && !isQueue) {
     location.assign(done.url);
   } else if (!main) {
     sendAsForm(form, button);
@@ -299,6 +310,7 @@ document.addEventListener("submit", (event) => {
   }
 });
 
+document.addEventListener("shroff:unsent", () => (isLeaving = false));
 window.addEventListener("pagehide", () => news?.close());
 window.addEventListener("pageshow", (event) => {
   isLeaving = false;

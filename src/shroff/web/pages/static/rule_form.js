@@ -524,9 +524,11 @@ export function ruleForm(root, known, onChange) {
       return found;
     },
     isPending: () => isChanged,
+    /** The form if it has changes that the text lacks, else null. */
+    content: () => (isChanged ? form : null),
     /** What was pending could not be written: it still is. */
     again(pending) {
-      isChanged ||= pending !== null;
+      isChanged ||= Boolean(pending);
     },
     /** Show the form of a text, unless a person works on it. */
     async show(found) {
