@@ -149,7 +149,7 @@ func (c *Client) AddLabel(ctx context.Context, label Label) (labelled Labelled, 
 // Close waits until events that were answered by a stand-in are taken, for a minute at most.
 func (c *Client) Close() { c.pending.Wait() }
 
-// part is a text as one part of a path, whatever is in it.
+// part percent-encodes a text as one segment of a path. send refuses the segments "." and "..".
 func part(text string) string { return url.PathEscape(text) }
 
 // call sends a request once if the same again might do harm and the service may have taken it.
@@ -162,6 +162,11 @@ func (c *Client) repeat(ctx context.Context, timeout time.Duration, method, path
 }
 
 func (c *Client) send(ctx context.Context, timeout time.Duration, isRepeatable bool, method, path string, query, headers map[string]string, body, answer any) error {
+	for _, segment := range strings.Split(path, "/") {
+		if segment == "." || segment == ".." {
+			return &Error{Kind: ErrRefused, words: "'" + segment + "' cannot be a segment of a URL path. Nothing was sent."}
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	sent, isText := body.([]byte)

@@ -31,6 +31,7 @@ public final class Check {
         Types.Decision again = client.decide("payment", paid("java-1", "12.50"));
         ShroffException other = failure(() -> client.decide("payment", paid("java-1", "13.50")));
         ShroffException refused = failure(() -> client.decide("payment", paid("java-2", "-1")));
+        ShroffException dots = failure(() -> client.getEntitiesEntityKey("..", "users", Map.of()));
         Client stranger = new Client(args[0], "shroff_wrong");
         ShroffException strange = failure(() -> stranger.decide("payment", paid("java-3", "1")));
         List<Map<String, String>> several = List.of(paid("java-1", "12.50"), paid("java-4", "x"), paid("java-5", "12.50"));
@@ -48,6 +49,7 @@ public final class Check {
         result.put("seqs", List.of(once.seq(), again.seq()));
         result.put("taken", other instanceof ShroffException.Refused);
         result.put("refused", refused instanceof ShroffException.Refused);
+        result.put("dots", dots instanceof ShroffException.Refused);
         result.put("path", refused.problem().errors().get(0).path());
         result.put("strange", strange instanceof ShroffException.NotAllowed);
         result.put("many", many);

@@ -34,6 +34,7 @@ func main() {
 	_, refused := client.Decide(ctx, "payment", paid("go-2", "-1"), "")
 	var problem *shroff.Error
 	errors.As(refused, &problem)
+	_, dots := client.GetEntitiesEntityKey(ctx, "..", "users", shroff.GetEntitiesEntityKeyOptions{})
 	_, strange := shroff.New(url, "shroff_wrong", 0).Decide(ctx, "payment", paid("go-3", "1"), "")
 	several := []shroff.Fields{paid("go-1", "12.50"), paid("go-4", "x"), paid("go-5", "12.50")}
 	many := []string{}
@@ -56,6 +57,7 @@ func main() {
 	json.NewEncoder(os.Stdout).Encode(map[string]any{
 		"receipts": []string{once.Receipt, again.Receipt}, "seqs": []int64{*once.Seq, *again.Seq},
 		"taken": errors.Is(other, shroff.ErrRefused), "refused": errors.Is(refused, shroff.ErrRefused),
+		"dots": errors.Is(dots, shroff.ErrRefused),
 		"path": problem.Problem.Errors[0].Path, "strange": errors.Is(strange, shroff.ErrNotAllowed), "many": many,
 		"label": label.State, "events": len(shop.Timeline), "retried": retried.Outcome,
 		"late": []any{late.Outcome, late.IsStandIn}, "waited": time.Since(began).Seconds(),

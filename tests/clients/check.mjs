@@ -12,6 +12,7 @@ const once = await client.decide("payment", paid("ts-1"));
 const again = await client.decide("payment", paid("ts-1"));
 const [other] = await kindOf(client.decide("payment", paid("ts-1", "13.50")));
 const [refused, path] = await kindOf(client.decide("payment", paid("ts-2", "-1")));
+const [dots] = await kindOf((async () => client.getEntitiesEntityKey("..", "users", {}))());
 const [strange] = await kindOf(new Client(url, "shroff_wrong").decide("payment", paid("ts-3")));
 const many = await client.decideMany("payment", [paid("ts-1"), paid("ts-4", "x"), paid("ts-5")]);
 const label = await client.label("payment/ts-1", "fraud", { source: "analyst" });
@@ -22,7 +23,7 @@ const began = Date.now();
 const late = await faulty.decide("silent", paid("ts-1"), { timeoutMs: 2_000, otherwise: "review" });
 const result = {
   receipts: [once.receipt, again.receipt], seqs: [once.seq, again.seq],
-  taken: other === RefusedError, refused: refused === RefusedError, path, strange: strange === NotAllowedError,
+  taken: other === RefusedError, refused: refused === RefusedError, dots: dots === RefusedError, path, strange: strange === NotAllowedError,
   many: many.map((each) => (each instanceof RefusedError ? "refused" : each.outcome)), label: label.state,
   events: shop.timeline.length, retried: retried.outcome,
   late: [late.outcome, late.isStandIn], waited: (Date.now() - began) / 1_000,

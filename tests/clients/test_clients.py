@@ -142,6 +142,7 @@ def test_an_id_is_decided_once_and_no_answer_in_two_seconds_gives_the_fallback(s
     assert found == {
         "taken": True,
         "refused": True,
+        "dots": True,
         "path": "amount",
         "strange": True,
         "many": ["approve", "refused", "approve"],

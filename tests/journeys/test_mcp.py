@@ -63,7 +63,7 @@ def test_an_assistant_searches_explains_and_tries_a_draft_and_writes_nothing(tmp
     backtest = ("post_backtests", {"body": {"rules": {"draft.yaml": DRAFT}}})
     with served(folder) as service, service.client() as http:
         http.post("/api/v1/events/payment", json=EVENT).raise_for_status()
-        tools, (card, explained, refused, absent, unknown) = asked(
+        tools, (card, explained, refused, absent, unknown, dots) = asked(
             service.url,
             viewer,
             [
@@ -72,6 +72,7 @@ def test_an_assistant_searches_explains_and_tries_a_draft_and_writes_nothing(tmp
                 backtest,
                 ("post_labels", {"body": {"event": "payment/p-1", "verdict": "fraud"}}),
                 ("get_cases_id", {"id": "none"}),
+                ("get_decisions_event_id", {"event": "..", "id": "users"}),
             ],
         )
         _, ((report, is_refused),) = asked(service.url, analyst, [backtest])
@@ -81,6 +82,7 @@ def test_an_assistant_searches_explains_and_tries_a_draft_and_writes_nothing(tmp
     assert json.loads(explained[0])["outcome"] == "approve"
     assert "run:backtests" in refused[0]
     assert (refused[1], absent, unknown[1]) == (True, ("there is no tool or argument 'post_labels'", True), True)
+    assert dots == ("'..' cannot be a segment of a URL path. Nothing was sent.", True)
     assert (is_refused, json.loads(report)["events"]) == (False, 1)
     rights = {
         route["operationId"]: {right for need in route["security"] for right in need["key"]}

@@ -38,8 +38,11 @@ export interface CallOptions {
 
 const LONGEST_WAIT_MS = 5_000;
 
-/** A text as one part of a path, whatever is in it. */
+/** Percent-encode a text as one segment of a path. `.` and `..` are refused: they would leave the route. */
 export function part(text: string): string {
+  if (text === "." || text === "..") {
+    throw new RefusedError(`'${text}' cannot be a segment of a URL path. Nothing was sent.`);
+  }
   return encodeURIComponent(text);
 }
 

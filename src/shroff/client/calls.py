@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, cast
-from urllib.parse import quote
 
 import msgspec
 from msgspec import field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.client.answers import ClientError
+from shroff.client.answers import ClientError, RefusedError
 from shroff.json_types import JsonMapping, JsonObject, TextMapping
 from shroff.operations.declaration import InvalidRequestError, OperationRequest, Outcome, operation_of
+from shroff.runtime.texts import path_segment
 from shroff.runtime.values import FrozenStruct, replace
 
 API = "/api/v1"
@@ -112,8 +112,14 @@ def _word(value: object) -> str:
 
 
 def quoted(text: str) -> str:
-    """A text as one part of a path, whatever is in it."""
-    return quote(text, safe="")
+    """Percent-encode a text as one segment of a path.
+
+    Raises: RefusedError for `.` and `..`, which would leave the route.
+    """
+    try:
+        return path_segment(text)
+    except ValueError as error:
+        raise RefusedError(f"{error}. Nothing was sent.") from None
 
 
 def encoded(fields: JsonMapping) -> bytes:

@@ -7,9 +7,12 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from html import escape
 from inspect import cleandoc
+from urllib.parse import quote
 
 from shroff.errors import Problem, covered
 from shroff.runtime.values import FrozenStruct
+
+DOT_SEGMENTS = frozenset({".", ".."})
 
 
 class Printed:
@@ -116,6 +119,17 @@ def shown(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def path_segment(text: str) -> str:
+    """Percent-encode a text as one segment of a URL path.
+
+    Raises: ValueError for `.` and `..`: clients, browsers and proxies resolve them even if they are percent-encoded, so
+    the request would reach another route.
+    """
+    if text in DOT_SEGMENTS:
+        raise ValueError(f"{text!r} cannot be a segment of a URL path")
+    return quote(text, safe="")
 
 
 def argument(text: object) -> str:

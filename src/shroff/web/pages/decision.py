@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.json_types import JsonMapping
 from shroff.rules.keys import EXPERIMENT
+from shroff.runtime.texts import path_segment
 from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
 from shroff.web.pages.charts.strips import Strip, strip_between
@@ -128,18 +129,24 @@ def _subjects(features: Sequence[FeatureLine], summary: EventSummary) -> list[Su
 
 
 def entity_path(entity: str, key: str) -> str:
-    """The address of the page of a key."""
-    return f"/entities/{quote(entity, safe='')}/{quote(key, safe='')}"
+    """Return the URL path of the page of a key, or of a search for a key that no path can hold."""
+    try:
+        return f"/entities/{path_segment(entity)}/{path_segment(key)}"
+    except ValueError:
+        return f"/find?{urlencode({'q': key})}"
 
 
 def decision_path(event: str, id_: str) -> str:
-    """The address of the page of a decision."""
-    return f"/decisions/{quote(event, safe='')}/{quote(id_, safe='')}"
+    """Return the URL path of the page of a decision, or of a search for an id that no path can hold."""
+    try:
+        return f"/decisions/{path_segment(event)}/{path_segment(id_)}"
+    except ValueError:
+        return f"/find?{urlencode({'q': id_})}"
 
 
 def rule_path(id_: str) -> str:
-    """The address of the page of a rule."""
-    return f"/rules/{quote(id_, safe='')}"
+    """Return the URL path of the page of a rule."""
+    return f"/rules/{path_segment(id_)}"
 
 
 def _whys(explained: Explained) -> list[Why]:

@@ -36,8 +36,11 @@ public class Transport {
         this.timeout = timeout;
     }
 
-    /** A text as one part of a path, whatever is in it. */
+    /** Percent-encode a text as one segment of a path. `.` and `..` are refused: they would leave the route. */
     static String part(String text) {
+        if (text.equals(".") || text.equals("..")) {
+            throw new ShroffException.Refused("'" + text + "' cannot be a segment of a URL path. Nothing was sent.", null);
+        }
         return URLEncoder.encode(text, StandardCharsets.UTF_8).replace("+", "%20");
     }
 
