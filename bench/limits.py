@@ -1,7 +1,7 @@
 """What other clients see while one client does its worst: p99 of `/health/live` and of posting an event, per attack.
 
 The attacks are those of docs/reference/limits.md that the service itself limits; `tests/deploy/test_limits.py` tries
-those of the proxy. One connection asks in turn for `/health/live` and posts an event, each of them new; attackers run
+the proxy. One connection asks in turn for `/health/live` and posts an event, each of them new; attackers run
 in a process of their own, on the same machine. Before each attack the same is measured without it, so that what
 else the machine does shows in both. Aim: below 50 ms at p99 in every case, on a quiet machine of two cores. The test of
 the limits (`tests/journeys/test_limits.py`) asserts on processor time instead, which holds on a busy machine.
@@ -142,6 +142,25 @@ def held(count: int, sent: Callable[[Target], bytes], part: bytes) -> Attack:
     return attack
 
 
+def pouring(count: int, beginning: bytes) -> Attack:
+    """So many connections, each sending a request that does not end, as fast as it is taken; again when it is cut."""
+
+    def attack(target: Target) -> None:
+        piece = b"a" * MIB
+
+        def pour(_: int) -> None:
+            while True:
+                with target.connect() as connection, suppress(OSError):
+                    connection.sendall(beginning)
+                    while True:
+                        connection.sendall(piece)
+
+        with ThreadPoolExecutor(count) as threads:
+            list(threads.map(pour, range(count)))
+
+    return attack
+
+
 def draft(text: str) -> Callable[[Target], bytes]:
     """A check of this text by a viewer."""
     return lambda target: target.posted(CHECK, json.dumps({"text": text}).encode(), target.viewer)
@@ -168,6 +187,8 @@ ATTACKS: dict[str, Attack] = {
     "nobody else": quiet,
     "2,000 connections that send nothing": held(2_000, lambda _: b"", b""),
     "2,000 connections with half a head": held(2_000, lambda target: target.head("POST", EVENTS), b"x: y\r\n"),
+    "2 headers without an end": pouring(2, b"GET /health/live HTTP/1.1\r\nX: "),
+    "2 addresses without an end": pouring(2, b"GET /"),
     "2,000 slow bodies": held(
         2_000, lambda target: target.head("POST", EVENTS, "content-length: 9999") + b"\r\n", b" "
     ),

@@ -22,7 +22,7 @@ from shroff.project import list_csv, schedules
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
-from shroff.web.http import asgi, concurrency_limits, problems, proxies, streaming
+from shroff.web.http import asgi, concurrency_limits, connections, problems, proxies, streaming
 from shroff.web.http import messages as http
 from shroff.web.http.authentication import SENDERS_MAX
 from shroff.web.work import operation_processes as checking
@@ -38,11 +38,10 @@ INTRODUCTION = (
 )
 PROXY = Path(__file__).parents[1] / "deploy" / "systemd" / "Caddyfile"
 OF_PROXY = (
-    "The server of shroff, uvicorn, has no limits before the headers of a request are complete. If clients that you do "
-    "not trust can reach the service, put a proxy in front of it. The values are those of `deploy/systemd/Caddyfile`, "
-    "of the Helm chart and of HAProxy in `deploy/compose/haproxy.cfg`, which answers 400 where Caddy answers 431. "
-    "Other proxies have settings of their own. Caddy does not limit the connections of one address: use HAProxy or the "
-    "firewall for that."
+    "A proxy in front of the service adds TLS and keeps these limits for the service too. The values are those of "
+    "`deploy/systemd/Caddyfile`, of the Helm chart and of HAProxy in `deploy/compose/haproxy.cfg`, which answers 400 "
+    "where Caddy answers 431. Other proxies have settings of their own. Caddy does not limit the connections of one "
+    "address: use HAProxy or the firewall for that."
 )
 CUT = "the connection is closed"
 RETRY = "with `Retry-After`"
@@ -84,8 +83,15 @@ def _s(seconds: float) -> str:
 def _connections() -> list[Row]:
     return [
         ("requests at once, of all senders", f"{asgi.OF_ALL_MAX:,}", f"503 {RETRY}"),
-        ("connections of one address at once, unless it is a trusted proxy", f"{server.OF_ADDRESS_MAX:,}", CUT),
-        ("time for a new connection to send anything", _s(server.FIRST_S), CUT),
+        ("connections of one address at once, unless it is a trusted proxy", f"{connections.OF_ADDRESS_MAX:,}", CUT),
+        ("time for a new connection to send anything", _s(connections.FIRST_S), CUT),
+        ("time for the head of a request to arrive, from its first byte", _s(connections.HEAD_S), "408"),
+        ("head that does not end", f"{_bytes(http.HEAD_BYTES_MAX)} and one read", "431"),
+        (
+            "chunk sizes, chunk extensions and trailers of one body",
+            f"{_bytes(connections.FRAMING_BYTES_MAX)}, and {connections.FRAMING_RATIO} bytes for each of the body",
+            CUT,
+        ),
         ("trailers", "none is read", "ignored"),
         ("time for a body to arrive", _s(http.BODY_S_MAX), "408"),
         ("idle time between two requests", _s(server.KEPT_S), CUT),
@@ -104,7 +110,7 @@ def _by_the_proxy() -> list[Row]:
         ("time for the headers of a request to arrive", _of_proxy("read_header"), CUT),
         ("idle time between two requests", _of_proxy("idle"), CUT),
         ("headers that do not end", _of_proxy("max_header_size"), "431"),
-        ("connections of one address at once, by HAProxy", f"{server.OF_ADDRESS_MAX:,}", CUT),
+        ("connections of one address at once, by HAProxy", f"{connections.OF_ADDRESS_MAX:,}", CUT),
         ("chunk extensions, chunks of one byte", "passed on as larger chunks", "the body's limits"),
         ("connections to the service", _of_proxy("max_conns_per_host"), "the request waits"),
     ]

@@ -149,6 +149,12 @@ ATTACKS: dict[str, tuple[Attack, int]] = {
     "a deep event": (lambda service: (posted(service, b'{"card":' + b"[" * 1_000_000),), 422),
     "a webhook above 1 MiB": (lambda service: (called(service, b"{" * (MIB + 1)),), 413),
     "a forged webhook of 1 MiB": (lambda service: (called(service, b"{" * MIB),), 403),
+    "a header without an end": (lambda service: (request(service, EVENTS), b"x: " + b"a" * MIB), 431),
+    "an address without an end": (lambda service: (b"GET /" + b"a" * MIB,), 431),
+    "chunk extensions without an end": (
+        lambda service: (request(service, EVENTS, JSON + CHUNKED), b"\r\n2;a=" + b"a" * MIB),
+        413,
+    ),
     "no HTTP": (lambda service: (b"\x16\x03\x01\x00",), 400),
 }
 
@@ -161,6 +167,23 @@ def test_a_request_beyond_a_limit_is_answered_and_holds_up_nobody(service, name)
 
     assert int(found.split(b" ", 2)[1]) == status, found[:200]
     assert b"connection: close" in found.lower()
+
+
+@pytest.mark.parametrize("beginning", [b"GET / HTTP/1.1\r\nx: ", b"GET /"], ids=["header", "address"])
+def test_a_flood_that_never_completes_a_head_holds_up_nobody(service, beginning):
+    at = urlsplit(service.url)
+    refused = 0
+    with others(service):
+        for _ in range(20):
+            with socket.create_connection((at.hostname, at.port), timeout=120) as connection:
+                connection.sendall(beginning)
+                try:
+                    for _ in range(64):
+                        connection.sendall(b"a" * MIB)
+                except (BrokenPipeError, ConnectionResetError):
+                    refused += 1
+
+    assert refused == 20
 
 
 # ---- drafts of rules, which a viewer may have checked

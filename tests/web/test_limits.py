@@ -26,10 +26,11 @@ from shroff.language.yaml import nodes as yamlnodes
 from shroff.log.ruletests import run_tests_of
 from shroff.people.access import Right
 from shroff.web import server, service
-from shroff.web.http import asgi, messages
+from shroff.web.http import asgi, connections, messages
 from shroff.web.http.authentication import SENDERS_MAX, Pace, gate_of
 from shroff.web.http.concurrency_limits import SENDER, ConcurrencyLimits, Turns
-from shroff.web.http.messages import Request
+from shroff.web.http.connections import FRAMING_BYTES_MAX, limited
+from shroff.web.http.messages import HEAD_BYTES_MAX, Request
 from shroff.web.http.problems import ProblemError
 from shroff.web.http.proxies import FORWARDED, Proxies
 from shroff.web.http.routes import Route
@@ -92,10 +93,10 @@ def test_the_first_signal_ends_cleanly_and_the_second_at_once_whatever_a_thread_
 @pytest.mark.slow
 @pytest.mark.parametrize("is_proxy", [False, True])
 def test_an_address_has_only_so_many_connections_at_once_and_a_trusted_proxy_any_number(bank, monkeypatch, is_proxy):
-    monkeypatch.setattr(server, "OF_ADDRESS_MAX", 2)
+    monkeypatch.setattr(connections, "OF_ADDRESS_MAX", 2)
 
     async def whole() -> None:
-        http = server.limited(lambda: Proxies(["127.0.0.0/8"] if is_proxy else []))
+        http = limited(lambda: Proxies(["127.0.0.0/8"] if is_proxy else []))
         async with asker(bank) as asks, connected(asks, http=http) as first:
             assert (await first.ask(LIVE))[0] == 200
             at = first.writer.get_extra_info("peername")
@@ -128,10 +129,10 @@ def test_an_address_has_only_so_many_connections_at_once_and_a_trusted_proxy_any
 
 
 def test_a_new_connection_that_sends_nothing_is_closed(bank, monkeypatch):
-    monkeypatch.setattr(server, "FIRST_S", 0.05)
+    monkeypatch.setattr(connections, "FIRST_S", 0.05)
 
     async def whole() -> None:
-        async with asker(bank) as asks, connected(asks, http=server.limited(Proxies)) as spoken:
+        async with asker(bank) as asks, connected(asks, http=limited(Proxies)) as spoken:
             assert await asyncio.wait_for(spoken.reader.read(), 120) == b""
 
     asyncio.run(whole())
@@ -142,10 +143,68 @@ def test_no_trailer_is_taken_for_a_header(bank):
     trailed = head + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nauthorization: Bearer admin\r\n\r\n"
 
     async def whole() -> None:
-        async with asker(bank) as asks, connected(asks, http=server.limited(Proxies)) as spoken:
+        async with asker(bank) as asks, connected(asks, http=limited(Proxies)) as spoken:
             assert (await spoken.ask(trailed))[0] == 401
 
     asyncio.run(whole())
+
+
+POST = b"POST /api/v1/events/payment HTTP/1.1\r\nhost: x\r\nauthorization: Bearer admin\r\n"
+CHUNKED = POST + b"content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("beginning", "status", "limit"),
+    [
+        (POST + b"x: ", 431, HEAD_BYTES_MAX),
+        (b"GET /", 431, HEAD_BYTES_MAX),
+        (CHUNKED + b"2;a=", 413, FRAMING_BYTES_MAX),
+        (CHUNKED + b"2\r\n{}\r\n0\r\nx: ", 413, FRAMING_BYTES_MAX),
+    ],
+    ids=["header", "address", "chunk extension", "trailer"],
+)
+def test_what_does_not_end_is_refused_at_its_limit(bank, beginning, status, limit):
+    async def whole() -> None:
+        async with asker(bank) as asks, connected(asks, http=limited(Proxies)) as spoken:
+            spoken.writer.write(beginning)
+            await spoken.writer.drain()
+            await asyncio.sleep(0.01)
+            spoken.writer.write(b"a" * (limit + 1_000))
+            answer = await asyncio.wait_for(spoken.reader.read(), 120)
+
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert b"connection: close" in answer
+
+    asyncio.run(whole())
+
+
+def test_a_head_that_arrives_too_slowly_is_refused(bank, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_S", 0.05)
+
+    async def whole() -> None:
+        async with asker(bank) as asks, connected(asks, http=limited(Proxies)) as spoken:
+            assert (await spoken.ask(LIVE))[0] == 200
+            spoken.writer.write(LIVE[:-3])
+            answer = await asyncio.wait_for(spoken.reader.read(), 120)
+
+        assert answer.startswith(b"HTTP/1.1 408 ")
+
+    asyncio.run(whole())
+
+
+def test_requests_in_pieces_of_any_size_are_all_answered(bank):
+    one_byte_chunks = CHUNKED + b"1\r\n \r\n" * 3_000 + b"2\r\n{}\r\n0\r\n\r\n"
+    sent = LIVE + one_byte_chunks + LIVE
+
+    async def steps(asks: Asker, spoken: Spoken) -> None:
+        for size in (1_000, 4_099):
+            for start in range(0, len(sent), size):
+                spoken.writer.write(sent[start : start + size])
+                await spoken.writer.drain()
+                await asyncio.sleep(0)
+            assert [(await spoken.answer())[0] for _ in range(3)] == [200, 422, 200]
+
+    run(bank, steps)
 
 
 def test_requests_sent_without_waiting_are_all_answered(bank):

@@ -28,8 +28,10 @@ from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.people import links
 from shroff.runtime.logs import failure
 from shroff.runtime.texts import one_line
+from shroff.web.http.connections import limited
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.problems import ProblemError
+from shroff.web.http.proxies import Proxies
 from shroff.web.http.static import file as static_file
 from shroff.web.pages.renderer import alone, see_other
 from shroff.web.pages.words import sentence
@@ -63,7 +65,7 @@ def first_run(folder: Path, listening: socket.socket, where: str, say: Callable[
     with TemporaryDirectory(prefix="shroff-first-") as scratch:
         run = FirstRun(folder.resolve(), Path(scratch), say)
         options: JsonObject = {"log_config": None, "access_log": False, "server_header": False, "lifespan": "off"}
-        options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1}
+        options |= {"ws": "none", "proxy_headers": False, "timeout_graceful_shutdown": 1, "http": limited(Proxies)}
         run.server = uvicorn.Server(uvicorn.Config(run, **options))
         listening.listen()  # whoever is told of it finds it
         say(f"{one_line(run.folder)} has no project yet. Open this link to make one from a file:\n{where}{run.path}")

@@ -9,23 +9,20 @@ import resource
 import signal
 import socket
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from shroff.errors import UsageError
 from shroff.json_types import JsonObject
-from shroff.people.access import network_of
 from shroff.runtime.logs import failure
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.first_run import first_run
 from shroff.web.http.authentication import Gate, gate_of
-from shroff.web.http.proxies import Proxies
+from shroff.web.http.connections import limited
 from shroff.web.organizations import HOME, Organizations, projects_in, working
 from shroff.web.service import Limits, Service, ServiceOptions
 from shroff.worker.ingest import short_turns
@@ -35,8 +32,6 @@ if TYPE_CHECKING:
     from shroff.people.store import Desk
 
 __all__ = ["At", "Limits", "ServiceOptions", "bound", "first_run", "gate_of", "projects_in", "serve"]
-OF_ADDRESS_MAX = 2_000  # connections at once
-FIRST_S = 10.0  # for which a new connection may send nothing
 KEPT_S = 75.0  # for which a connection may be idle between two requests
 END_S = 20.0  # for which answers are waited for at the end
 HAND_OVER_S = 2.0  # after which the log is let go of, though somebody may still be sending or listening
@@ -57,41 +52,6 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def limited(proxies: Callable[[], Proxies]) -> type[asyncio.Protocol]:
-    """Connections as uvicorn has them, a limited number of one address; a trusted proxy limits those before it itself.
-
-    Trailers are ignored: by one of these, a client could name another address behind that which a proxy wrote.
-
-    Args:
-        proxies: The trusted ones of now.
-    """
-    open_ = Counter[str]()
-
-    class Connection(HttpToolsProtocol):
-        network = ""
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-            super().connection_made(transport)
-            address = self.client[0] if self.client else ""
-            self.network = network_of(address)
-            open_[self.network] += 1
-            if open_[self.network] > OF_ADDRESS_MAX and not proxies().has(address):
-                transport.abort()
-            self.timeout_keep_alive_task = self.loop.call_later(FIRST_S, self.timeout_keep_alive_handler)
-
-        def on_headers_complete(self) -> None:
-            super().on_headers_complete()
-            self.headers = []  # of trailers, which uvicorn would add to the headers of the request
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            open_[self.network] -= 1
-            if not open_[self.network]:
-                del open_[self.network]
-
-    return Connection
 
 
 def bound(at: At) -> socket.socket:

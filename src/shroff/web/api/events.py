@@ -22,7 +22,7 @@ from shroff.people.access import Right
 from shroff.people.audit import Act
 from shroff.project.policy import OUTCOMES
 from shroff.web.api import override
-from shroff.web.http.messages import JSON, LINES, PROBLEM, Request
+from shroff.web.http.messages import JSON, LINES, PROBLEM, Request, WrittenJson
 from shroff.web.http.openapi import EVENT
 from shroff.web.http.problems import Problem, ProblemError, at_paths
 from shroff.web.http.routes import api
@@ -302,13 +302,13 @@ def _problem(answer: Answer, mistakes: Mistakes) -> tuple[int, bytes]:
 def _response(found: Sequence[tuple[int, bytes]], asked: _Body) -> Response:
     if not asked.is_list:
         status, body = found[0]
-        return Response(body, status, media_type=JSON if status == 200 else PROBLEM)
+        return WrittenJson(body, status, media_type=JSON if status == 200 else PROBLEM)
     if asked.are_lines:
         return Response(b"".join(body + b"\n" for _, body in found), media_type=LINES)
     bodies = [body for _, body in found] or [b""]
     bodies[0] = b"[" + bodies[0]
     bodies[-1] += b"]"  # here, since an answer of megabytes would be copied once more for each bracket
-    return Response(b",".join(bodies), media_type=JSON)
+    return WrittenJson(b",".join(bodies))
 
 
 async def _explained(service: Service, response: Response) -> Response:

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from starlette import routing
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shroff.errors import ShroffError, SignInError
 from shroff.people.access import Who, network_of
@@ -24,7 +24,8 @@ from shroff.runtime.logs import IDS, failure, ids_of
 from shroff.web.api import scim
 from shroff.web.http.authentication import COOKIE
 from shroff.web.http.concurrency_limits import SENDER, too_many
-from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, refused
+from shroff.web.http.connections import WHOLE
+from shroff.web.http.messages import FORM, FORM_BYTES_MAX, Request, WrittenJson, refused
 from shroff.web.http.problems import RETRY_AFTER, ProblemError, of_error
 from shroff.web.http.routes import OPEN_BELOW, Route, by_path, pattern
 from shroff.web.http.streaming import EVENTS
@@ -39,6 +40,7 @@ PART_BYTES = 256 * 1024  # of an answer, sent at once
 OF_SENDER_MAX = 1_000  # requests at once, also of clients that are gone: they are answered all the same
 OF_ALL_MAX = 12_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_LAST = re.compile(r"([^{}]*)/{(\w+)}")
 CSRF = "x-csrf-token"
 SIGN_IN = Route("GET", "/login", None, login.ask)
 _OPEN = tuple(f"/{folder}/" for folder in OPEN_BELOW)
@@ -48,6 +50,13 @@ STANDING = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+_WHOLE_LINES = b"".join(
+    [
+        b"content-type: %b\r\ncontent-length: %d\r\n",
+        *[b"%b: %b\r\n" % line for line in STANDING],
+        b"server-timing: total;dur=%.3f\r\n\r\n",
+    ]
 )
 
 
@@ -62,18 +71,43 @@ class Application:
         self.service, self.tell = service, tell
         self._under_way: Counter[str] = Counter()  # requests that are not answered yet, by their senders
         self._count = 0  # of all
-        resources = [routing.Route(pattern(path), Resource(self, here)) for path, here in by_path(routes).items()]
-        self._router = routing.Router(resources, redirect_slashes=False, default=Resource(self, {}))
+        resources = {path: Resource(self, here) for path, here in by_path(routes).items()}
+        self._literal = {path: resource for path, resource in resources.items() if "{" not in path}
+        self._last_parameter = {
+            match[1]: (match[2], resource) for path, resource in resources.items() if (match := _LAST.fullmatch(path))
+        }
+        self._router = routing.Router(
+            [routing.Route(pattern(path), resource) for path, resource in resources.items()],
+            redirect_slashes=False,
+            default=Resource(self, {}),
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        scope["path"] = _plain(scope)
+        path = _plain(scope)
+        scope["path"] = path
         try:
-            await self._router(scope, receive, send)
+            await self._endpoint(path, scope)(scope, receive, send)
         except Exception as error:
             self.tell(failure(scope["method"], error))
             raise
+
+    def _endpoint(self, path: str, scope: Scope) -> ASGIApp:
+        """Return the resource of a path by dictionary if it has no parameter but its last segment, else the router.
+
+        The router tries patterns in turn, which costs a posted event 12 µs more.
+        """
+        literal = self._literal.get(path)
+        if literal is not None:
+            scope["path_params"] = {}
+            return literal
+        beginning, _, last = path.rpartition("/")
+        name, resource = self._last_parameter.get(beginning, ("", None))
+        if resource is None:
+            return self._router
+        scope["path_params"] = {name: unquote(last)}
+        return resource
 
     async def answer(self, here: Mapping[str, Route], request: Request, send: Send) -> None:
         """Answer a request by the routes that are at its path, by their methods."""
@@ -110,7 +144,8 @@ class Application:
             response.body = b""
         seconds = time.perf_counter() - began_s
         self.service.requests.add(request.method, name, response.status_code, seconds)
-        await _sent(with_standing(response, seconds), request, send)
+        if not _is_sent_whole(response, request, seconds):
+            await _sent(with_standing(response, seconds), request, send)
 
     def _take(self, sender: str) -> None:
         """Count a request that begins. Raises: ProblemError, 429 where its sender has too many, 503 where all have."""
@@ -140,7 +175,8 @@ class Application:
         """The route to take, for somebody who may. Raises: ProblemError, 401 before anything else is looked at."""
         route = here.get("GET" if request.method == "HEAD" else request.method)
         path = request.scope["path"]
-        if not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request.address)):
+        has_networks = self.service.settings.networks is not None
+        if has_networks and not (f"{path}/".startswith(FOR_ALL) or self.service.is_allowed(request.address)):
             words = "ask an admin to add your network to web.networks in shroff.yaml"
             raise ProblemError(403, "outside-networks", "This address is not allowed", words)
         is_for_all = is_open(path) and not (self.service.options.base and path.startswith("/api/"))
@@ -248,6 +284,17 @@ def problem_of(error: Exception, name: str, tell: Callable[[str], None]) -> Prob
     id_ = told.fields["error_id"]
     words = f"{words.rstrip('.')}; its log has more under error {id_}"
     return ProblemError(500, "broken", "The service failed", words, instance=f"urn:shroff:error:{id_}")
+
+
+def _is_sent_whole(response: Response, request: Request, seconds: float) -> bool:
+    """Have the server write a plain response at once; False if it must be sent by messages."""
+    if not isinstance(response, WrittenJson) or not response.is_plain or len(response.body) > PART_BYTES:
+        return False
+    send_whole = request.scope.get("state", {}).get(WHOLE)
+    if send_whole is None or request.method == "HEAD" or request.leaves_body:
+        return False
+    lines = _WHOLE_LINES % (response.content_type, len(response.body), 1_000 * seconds)
+    return bool(send_whole(response.status_code, lines, response.body))
 
 
 async def _sent(response: Response, request: Request, send: Send) -> None:

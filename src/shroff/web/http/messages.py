@@ -49,6 +49,7 @@ STRANGERS_FORM_BYTES_MAX = 16 * 1024  # of anybody else
 COOKIES_MAX = 50  # of one request that are looked at
 FORM_FIELDS_MAX = 1_000
 NO_PROXIES = Proxies()
+NO_QUERY = QueryParams()
 
 
 class Form(TextDict):
@@ -62,17 +63,20 @@ NOTHING = Form()  # of a form that was not sent
 
 
 class Head(Headers):
-    """The header lines of a request, of those that come twice the first, in a table: Starlette reads all each time."""
+    """The header lines of a request in a dictionary; of lines with one name the first counts.
 
-    def __init__(self, scope: Scope) -> None:
-        super().__init__(scope=scope)
-        self._table = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._list)}
+    Starlette's own class searches all lines at each look.
+    """
+
+    def __init__(self, lines: list[tuple[bytes, bytes]]) -> None:
+        self._list = lines
+        self._table = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(lines)}
 
     def __getitem__(self, key: str) -> str:
         return self._table[key.lower()]
 
     def get(self, key: str, default: str = "") -> str:  # type: ignore[override]  # a text, as it is read everywhere
-        """The value of a line, or what stands for it where there is none."""
+        """Return the value of a line, or `default` if there is none."""
         return self._table.get(key.lower(), default)
 
     def __contains__(self, key: object) -> bool:
@@ -90,6 +94,7 @@ class Request(requests.Request):
 
     def __init__(self, scope: Scope, receive: Receive, proxies: Proxies = NO_PROXIES) -> None:
         super().__init__(scope, receive)
+        self._head = Head(scope["headers"])
         self.proxies = proxies
         self.signed_in: SignedIn | None = None
         self.told = NOTHING
@@ -111,7 +116,11 @@ class Request(requests.Request):
         if len(headers) > HEADERS_MAX or size > HEAD_BYTES_MAX:
             words = f"the head of a request has at most {HEADERS_MAX} lines and {HEAD_BYTES_MAX:,} bytes"
             raise ProblemError(431, "head-too-long", "The head of the request is too long", words)
-        self._headers = Head(self.scope)
+
+    @property
+    def headers(self) -> Head:
+        """The header lines, by their names in small letters."""
+        return self._head
 
     @property
     def path(self) -> str:
@@ -149,6 +158,8 @@ class Request(requests.Request):
     @property
     def query_params(self) -> QueryParams:
         """The query by names, of those that come twice the last. Raises: ProblemError where it is none."""
+        if not self.scope["query_string"]:
+            return NO_QUERY
         if hasattr(self, "_query_params"):
             return self._query_params
         try:
@@ -257,17 +268,56 @@ def _too_long(size_max: int) -> ProblemError:
     return ProblemError(413, "too-long", "The body is too long", words)
 
 
-class Json(Response, Generic[Document]):
-    """A JSON response of one type. The OpenAPI document takes the type from the handler that returns it."""
+class WrittenJson(Response):
+    """A response whose body is JSON already.
 
-    media_type = JSON
+    Its header lines are made when they are first read: a server that writes the whole response at once
+    (`connections.WHOLE`) needs none.
+    """
+
+    def __init__(
+        self, body: bytes, status_code: int = 200, headers: TextMapping | None = None, media_type: str = JSON
+    ) -> None:
+        self.body = body
+        self.status_code = status_code
+        self.media_type = media_type
+        self.background = None
+        self._lines: list[tuple[bytes, bytes]] | None = None
+        if headers is not None:
+            self.init_headers(headers)
+
+    @property
+    def raw_headers(self) -> list[tuple[bytes, bytes]]:
+        """The header lines."""
+        if self._lines is None:
+            self.init_headers()
+        assert self._lines is not None
+        return self._lines
+
+    @raw_headers.setter
+    def raw_headers(self, lines: list[tuple[bytes, bytes]]) -> None:
+        self._lines = lines
+
+    @property
+    def content_type(self) -> bytes:
+        """The value of its line."""
+        return (self.media_type or JSON).encode()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has no header line but its type and length."""
+        return self._lines is None
+
+
+class Json(WrittenJson, Generic[Document]):
+    """A JSON response of one type. The OpenAPI document takes the type from the handler that returns it."""
 
     def __init__(
         self,
         content: Document | msgspec.Raw,
         status_code: int = 200,
         headers: TextMapping | None = None,
-        media_type: str | None = None,
+        media_type: str = JSON,
     ) -> None:
         super().__init__(to_json(content), status_code, headers, media_type)
 

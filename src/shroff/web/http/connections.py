@@ -1,0 +1,178 @@
+"""Connections of uvicorn with limits on what arrives before a request is complete.
+
+The parser has no limits of its own: without these, a header that never ends keeps the event loop busy for seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from msgspec.json import encode as to_json
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from shroff.people.access import network_of
+from shroff.web.http.messages import HEAD_BYTES_MAX, PROBLEM
+from shroff.web.http.problems import ProblemError, problem
+from shroff.web.http.proxies import Proxies
+
+OF_ADDRESS_MAX = 2_000  # connections at once
+FIRST_S = 10.0  # for which a new connection may send nothing
+HEAD_S = 10.0  # from the first byte of a request's head to its last
+FRAMING_BYTES_MAX = 64 * 1024  # chunk sizes, chunk extensions and trailers of a body,
+FRAMING_RATIO = 16  # beside so many bytes for each byte of the body: a chunk of one byte takes six
+LINGER_S = 2.0  # for which a refused client may still send, so that it reads its answer,
+LINGER_BYTES_MAX = 1024 * 1024  # and how much
+WHOLE = "send_whole"  # in the state of a request: what writes its response at once
+
+
+class Connection(HttpToolsProtocol):
+    """A connection of uvicorn with limits, one of a limited number of its network.
+
+    A head that is too long is answered by 431, one that arrives too slowly by 408; both count while it arrives, up to
+    one read beyond the limit. Trailers are ignored: by a trailer, a client could name another address behind the one
+    that a proxy wrote.
+
+    Args:
+        proxies: Returns the trusted proxies of now; they limit the connections behind them themselves.
+        open_connections: Connections of each network, of all connections of a server.
+    """
+
+    def __init__(
+        self, *args: Any, proxies: Callable[[], Proxies], open_connections: Counter[str], **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self._proxies = proxies
+        self._open_connections = open_connections
+        self._network = ""
+        self._is_head_open = False
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._wire_bytes = 0  # of the body under way, as it was sent
+        self._body_bytes = 0  # without its framing
+        self._is_refused = False
+        self._discarded_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        self._network = network_of(address)
+        self._open_connections[self._network] += 1
+        if self._open_connections[self._network] > OF_ADDRESS_MAX and not self._proxies().has(address):
+            transport.abort()
+        self.timeout_keep_alive_task = self.loop.call_later(FIRST_S, self.timeout_keep_alive_handler)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_head_timer()
+        self._open_connections[self._network] -= 1
+        if not self._open_connections[self._network]:
+            del self._open_connections[self._network]
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            self._discard(len(data))
+            return
+        was_head_open = self._is_head_open
+        if was_head_open:
+            self._head_bytes += len(data)
+        else:
+            self._wire_bytes += len(data)
+        super().data_received(data)
+        if self._is_head_open:
+            self._check_head()
+        elif was_head_open:
+            self._stop_head_timer()
+        elif self._wire_bytes > FRAMING_BYTES_MAX + FRAMING_RATIO * self._body_bytes:
+            self._refuse_framing()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_head_open = True
+        self._head_bytes = 0
+        self._wire_bytes = 0
+        self._body_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._is_head_open = False
+        super().on_headers_complete()
+        self.headers = []  # of trailers, which uvicorn would add to the headers of the request
+        self.scope["state"][WHOLE] = partial(self._send_whole, self.cycle)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def _send_whole(self, cycle: RequestResponseCycle, status: int, lines: bytes, body: bytes) -> bool:
+        """Write a response at once: its status, its header lines with the empty one behind them, and its body.
+
+        Returns: False if nothing was written and the response must be sent by ASGI's messages: to a connection that
+            ends with it, or to a client that is not reading.
+        """
+        if self.flow.write_paused or not cycle.keep_alive or cycle.response_started:
+            return False
+        if cycle.disconnected:
+            return True
+        cycle.response_started = True
+        cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        self.transport.write(b"".join((STATUS_LINE[status], lines, body)))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
+
+    def _check_head(self) -> None:
+        """Refuse a head that is too long; let it arrive for `HEAD_S` otherwise."""
+        if self.transport.is_closing():
+            return
+        if self._head_bytes > HEAD_BYTES_MAX:
+            words = f"the head of a request has at most {HEAD_BYTES_MAX:,} bytes"
+            self._refuse(ProblemError(431, "head-too-long", "The head of the request is too long", words))
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self._end_slow_head)
+
+    def _end_slow_head(self) -> None:
+        words = f"the head of the request did not arrive within {HEAD_S:g} s"
+        self._refuse(ProblemError(408, "too-slow", "The request came too slowly", words))
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _refuse_framing(self) -> None:
+        """Answer a request whose body is framing for the most part; its handler sees a client that is gone."""
+        if self.pipeline or self.cycle.response_started:
+            self.transport.abort()
+            return
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        words = f"chunk sizes, chunk extensions and trailers have at most {FRAMING_BYTES_MAX:,} bytes"
+        self._refuse(ProblemError(413, "too-much-framing", "The body has too much framing", words))
+
+    def _refuse(self, error: ProblemError) -> None:
+        """Answer a request that is not complete, and close; what still arrives is discarded for a while."""
+        self._stop_head_timer()
+        self._is_refused = True
+        is_answering = bool(self.cycle) and not (self.cycle.response_complete or self.cycle.disconnected)
+        if is_answering or self.transport.is_closing():  # nothing may stand in the answer to an earlier request
+            self.transport.abort()
+            return
+        body = to_json(problem(error.status, error.code, error.title, error.detail))
+        lines = f"content-type: {PROBLEM}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[error.status], lines.encode(), body)))
+        self.transport.write_eof()
+        self.timeout_keep_alive_task = self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def _discard(self, size: int) -> None:
+        self._discarded_bytes += size
+        if self._discarded_bytes > LINGER_BYTES_MAX:
+            self.transport.abort()
+
+
+def limited(proxies: Callable[[], Proxies]) -> type[asyncio.Protocol]:
+    """Return the factory of the connections of one server, for uvicorn, which calls it as a class."""
+    return cast("type[asyncio.Protocol]", partial(Connection, proxies=proxies, open_connections=Counter()))
