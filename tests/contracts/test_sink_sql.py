@@ -6,10 +6,13 @@ import sqlite3
 import time
 import uuid
 from contextlib import closing
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pymysql
 import pytest
 
 from shroff.adapters.databases import deadline, mariadb_connection
@@ -110,12 +113,87 @@ def test_texts_of_mariadb_are_compared_byte_by_byte(mariadb, table):
 def test_a_table_that_lacks_a_column_is_named_and_rows_wait(address, table):
     with closing(SqlSink("s", {"url": address, "table": table})) as sink:
         sink.send([])
-    words = r"^(PostgreSQL cannot use the table|MariaDB:).*more"
+    words = r"^the table decisions_\w+ has no column more: add it"
     sink = SqlSink("s", {"url": address, "table": table, "columns": {"more": "fields"}})
-    with closing(sink), pytest.raises((UsageError, AwayError), match=words) as raised:
+    with closing(sink), pytest.raises(UsageError, match=words):
+        sink.prepare(None)
+    with closing(sink), pytest.raises(UsageError, match=words) as raised:
         sink.send([row(1)])
 
     assert "sha256" not in str(raised.value)
+
+
+BY_HAND = (
+    "CREATE TABLE {} (event varchar(20), id varchar(40), seq bigint, outcome varchar(20), score double precision, "
+    "rules text, receipt varchar(99), document text, {})"
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("PRIMARY KEY (id)", r"no unique key of event, id, .* ADD UNIQUE \(event, id\);"),
+        ("PRIMARY KEY (id), UNIQUE (event, id)", r"unique key PRIMARY \(id\) .* DROP PRIMARY KEY;"),
+        ("UNIQUE (event, id), UNIQUE r (receipt(20))", r"unique key r \(receipt\(20\)\) .* DROP INDEX `r`;"),
+        ("UNIQUE (event, id(5))", "no unique key of event, id"),
+    ],
+)
+def test_a_table_of_mariadb_whose_keys_let_rows_overwrite_each_other_is_refused(mariadb, table, key, words):
+    run(mariadb.address, BY_HAND.format(table, key))
+    with closing(SqlSink("s", {"url": mariadb.address, "table": table})) as sink:
+        with pytest.raises(UsageError, match=words):
+            sink.prepare(None)
+        with pytest.raises(UsageError, match=words):
+            sink.send([row(1)])
+
+
+def test_a_table_without_the_key_of_its_rows_is_refused_and_one_with_more_keys_is_not(postgres, table):
+    run(postgres.address, BY_HAND.format(table, "PRIMARY KEY (seq)"))
+    with closing(SqlSink("s", {"url": postgres.address, "table": table})) as sink:
+        with pytest.raises(UsageError, match="no unique key of event, id"):
+            sink.send([row(1)])
+        run(postgres.address, f"ALTER TABLE {table} ADD UNIQUE (event, id)")
+        assert sink.send([row(1)]) == []
+
+
+@pytest.mark.parametrize("cause", ["a collation that takes two ids for one", "a unique key made after the start"])
+def test_a_row_never_overwrites_that_of_another_event(mariadb, table, cause):
+    by_hand = BY_HAND.format(table, "PRIMARY KEY (event, id)")
+    run(mariadb.address, f"{by_hand} DEFAULT CHARSET utf8mb4 COLLATE utf8mb4_general_ci")
+    with closing(SqlSink("s", {"url": mariadb.address, "table": table})) as sink:
+        assert sink.send([row(1, "a")]) == []
+        if cause == "a unique key made after the start":
+            run(mariadb.address, f"ALTER TABLE {table} ADD UNIQUE (outcome)")
+        refused = sink.send([row(2, "A"), row(1, "a")])
+
+    assert [(undelivered.row.id, "row of another event" in undelivered.reason) for undelivered in refused] == [
+        ("A", True)
+    ]
+    assert run(mariadb.address, f"SELECT id, seq FROM {table}") == [("a", 1)]
+
+
+def test_times_are_utc_whatever_the_time_zone_of_the_server(address, table, monkeypatch):
+    whole, is_mariadb = address, address.startswith("mariadb")
+    if is_mariadb:
+        elsewhere = partial(pymysql.connect, init_command="SET time_zone = '+05:00'")
+        monkeypatch.setattr(mariadb_connection.pymysql, "connect", elsewhere)
+    else:
+        who = table.replace("decisions", "elsewhere")
+        run(address, f"CREATE ROLE {who} LOGIN SUPERUSER PASSWORD 'p'", f"ALTER ROLE {who} SET TimeZone = '-05:00'")
+        parts = urlsplit(address)
+        whole = parts._replace(netloc=f"{who}:p@{parts.hostname}:{parts.port}").geturl()
+    run(address, BY_HAND.format(table, "paid TIMESTAMP NULL, PRIMARY KEY (event, id)"))
+    try:
+        with closing(SqlSink("s", {"url": whole, "table": table, "columns": {"paid": "event_time"}})) as sink:
+            sent = replace(row(1), time_ms=1_772_366_400_000)
+            assert sink.send([sent]) == []
+    finally:
+        if not is_mariadb:
+            run(address, f"DROP ROLE {who}")
+
+    monkeypatch.undo()
+    utc = "SET time_zone = '+00:00'" if is_mariadb else "SET TimeZone = 'UTC'"
+    assert run(address, utc, f"SELECT paid FROM {table}") == [(datetime.fromisoformat("2026-03-01 12:00"),)]
 
 
 @pytest.mark.slow

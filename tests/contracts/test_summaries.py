@@ -181,6 +181,15 @@ def test_tables_of_other_settings_are_refused_with_what_differs(address: str, se
         store.begin(9)
 
 
+def test_a_table_of_mariadb_whose_unique_key_lets_windows_overwrite_each_other_is_refused(mariadb, settings):
+    with opened(mariadb.address, settings) as store:
+        store.begin(7)
+        with store._database.begun() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {settings.table} ADD UNIQUE (transaction_count)")
+    with opened(mariadb.address, settings) as store, pytest.raises(UsageError, match="overwrite another"):
+        store.begin(7)
+
+
 def test_two_runners_beside_a_log_that_grows_write_each_row_right(address: str, tmp_path: Path):
     bank = bank_in(tmp_path / "bank", address, f"transaction_{uuid.uuid4().hex[:12]}")
     batches, is_over, said = week(7, 30), threading.Event(), list[str]()

@@ -33,6 +33,7 @@ from sqlalchemy import (
     inspect,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import UserDefinedType
@@ -49,7 +50,9 @@ _BUSY_S = 10.0  # how long another program may hold an SQLite file
 # MariaDB's numbers for a null, a range, a text, a length and constraints, which PyMySQL calls operational.
 _REFUSING = frozenset([1048, 1264, 1366, 1406, 3819, 4025])
 _BYTEWISE = {"charset": "utf8mb4", "collation": "utf8mb4_nopad_bin"}
-_MARIADB_MODE = "SET autocommit = 0, sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES'"
+# Times of a column without a zone (of MariaDB: a TIMESTAMP) are converted from and to the time zone of the session.
+_MARIADB_MODE = "SET autocommit = 0, sql_mode = 'STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES', time_zone = '+00:00'"
+_POSTGRES_MODE = "SET TimeZone = 'UTC'"
 
 
 # ---- the columns
@@ -116,8 +119,17 @@ def _postgres(url: str) -> Callable[[], _Opened]:
 
         from shroff.adapters.databases.postgres_session import parameters
 
-        driver = psycopg.connect(**{**parameters(where), "autocommit": False, "prepare_threshold": 5})
-        return _Opened(driver, Deadline(driver.fileno()))
+        driver = psycopg.connect(**{**parameters(where), "prepare_threshold": 5})
+        deadline = Deadline(driver.fileno())
+        try:
+            with deadline:
+                driver.execute(_POSTGRES_MODE)  # a statement, as poolers take no settings with a connection
+            driver.autocommit = False
+        except BaseException:
+            deadline.close()
+            driver.close()
+            raise
+        return _Opened(driver, deadline)
 
     return connect
 
@@ -171,7 +183,7 @@ def adding(table: Table, dialect: str) -> Any:
         added = mysql.insert(table)
         return added.on_duplicate_key_update({column.name: column for column in table.primary_key})
     insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
-    return insert.on_conflict_do_nothing()
+    return insert.on_conflict_do_nothing(index_elements=list(table.primary_key))
 
 
 def replacing(table: Table, dialect: str) -> Any:
@@ -245,9 +257,9 @@ class SqlDatabase:
                 yield connection
 
     def make_table(self, table: Table) -> bool:
-        """Make a table where there is none; gives whether there was none.
+        """Create a table unless it exists, since that takes a right; return whether it was created.
 
-        It is not asked for where it is, since that takes a right. Raises: as `begun`.
+        Raises: as `begun`, and as `check_table` for a table that exists.
         """
         with self.begun() as connection:
             return make_missing(connection, table)
@@ -313,11 +325,66 @@ def _take_any(driver: Any, dialect: str) -> None:
 
 
 def make_missing(connection: Connection, table: Table) -> bool:
-    """Make a table where there is none, in the transaction of this connection; gives whether there was none."""
+    """Create a table unless it exists, in the transaction of this connection; return whether it was created.
+
+    Raises: UsageError if a table exists that rows cannot be written to by their key, as `check_table`.
+    """
     if inspect(connection).has_table(table.name):
+        check_table(connection, table)
         return False
     connection.execute(CreateTable(table, if_not_exists=True))
     return True
+
+
+def check_table(connection: Connection, table: Table) -> None:
+    """Check that an existing table has the columns of `table`, and its key as a unique key.
+
+    MariaDB writes a row in place of any row that shares a value of a unique key with it, so there the table may have no
+    other unique key. PostgreSQL and SQLite refuse such a row.
+
+    Raises: UsageError with the statement that mends the table.
+    """
+    found = inspect(connection)
+    if table.name in found.get_view_names():
+        return  # the keys are those of the tables behind it
+    present = {column["name"] for column in found.get_columns(table.name)}
+    missing = [column.name for column in table.columns if column.name not in present]
+    if missing:
+        raise UsageError(f"the table {table.name} has no column {', '.join(missing)}: add it with ALTER TABLE.")
+    key = [column.name for column in table.primary_key]
+    unique_keys = _unique_keys(found, table.name)
+    if not any(set(columns) == set(key) for columns in unique_keys.values()):
+        raise UsageError(
+            f"the table {table.name} has no unique key of {', '.join(key)}, so rows would be in it twice. Run: "
+            f"ALTER TABLE {table.name} ADD UNIQUE ({', '.join(key)});"
+        )
+    if connection.dialect.name != "mysql":
+        return
+    for name, columns in unique_keys.items():
+        if not set(columns) >= set(key):
+            drop = "PRIMARY KEY" if name == "PRIMARY" else f"INDEX `{name}`"
+            raise UsageError(
+                f"the unique key {name} ({', '.join(columns)}) of the table {table.name} would let one row overwrite "
+                f"another: MariaDB replaces whichever row has the same value there. Run: ALTER TABLE {table.name} DROP "
+                f"{drop};"
+            )
+
+
+def _unique_keys(found: Inspector, table: str) -> dict[str, list[str]]:
+    """Return the columns of each unique key by its name; a column of which it holds a prefix is `name(length)`."""
+    keys = {}
+    primary = found.get_pk_constraint(table)
+    if primary["constrained_columns"]:
+        keys[primary["name"] or "PRIMARY"] = list(primary["constrained_columns"])
+    for constraint in found.get_unique_constraints(table):
+        keys[str(constraint["name"])] = list(constraint["column_names"])
+    for index in found.get_indexes(table):
+        options = index.get("dialect_options", {})
+        if index["unique"] and "postgresql_where" not in options and "sqlite_where" not in options:
+            lengths = options.get("mysql_length", {})
+            columns = [str(name) for name in index["column_names"]]
+            keys[str(index["name"])] = [f"{name}({lengths[name]})" if name in lengths else name for name in columns]
+    return keys
 
 
 class RejectedRowError(Exception):

@@ -2,7 +2,7 @@
 
 A row is written by its key: a decision by its event, a flag by its sequence number and its number there. So one that
 comes again takes its own place, and nothing is there twice. What is under a key never changes in one log, so it does
-not matter who writes it last.
+not matter who writes it last. A table in which a row could take the place of another key's row is refused.
 
 SQLAlchemy makes the statements; connections are those of the log's adapters, with their TLS and deadlines. No message
 holds an address with its password, nor a statement with its values.
@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec.json import encode as to_json
-from sqlalchemy import Column, MetaData, Table
+from sqlalchemy import Column, Connection, MetaData, Table, inspect, select, tuple_
 
 from shroff.adapters.databases.sql_database import (
     JSON,
@@ -28,6 +28,7 @@ from shroff.adapters.databases.sql_database import (
     WHOLE,
     RejectedRowError,
     SqlDatabase,
+    check_table,
     key_column,
     known_name,
     replacing,
@@ -198,6 +199,17 @@ class SqlSink:
             self._has_table = True
         return refused_by_halves(rows, lambda part: self._write([self._values(row) for row in part]))
 
+    def prepare(self, partitions: int | None) -> list[str]:
+        """Check that rows can be written to the table, if it exists: its columns and unique keys. It takes no rows.
+
+        Raises: UsageError with the cure; AwayError if the database does not answer.
+        """
+        if self._database.is_there():
+            with self._database.begun() as connection:
+                if inspect(connection).has_table(self._table.name):
+                    check_table(connection, self._table)
+        return []
+
     def close(self) -> None:
         """Let go of the connection. Closing twice does nothing."""
         self._database.close()
@@ -213,6 +225,23 @@ class SqlSink:
         try:
             with self._database.begun() as connection:
                 connection.execute(self._replacing, rows)
+                if self._database.dialect == "mysql":
+                    self._check_keys(connection, rows)
         except RejectedRowError as error:
             return f"{self._database.name} refuses it: {error}"
         return ""
+
+    def _check_keys(self, connection: Connection, rows: Sequence[JsonMapping]) -> None:
+        """Check that each row stands under its own key. MariaDB may have written it over another one instead.
+
+        That happens by a unique key added after the start, and by a collation that takes `a1` and `A1` for one id.
+
+        Raises: RejectedRowError, which rolls the write back.
+        """
+        key = list(self._table.primary_key)
+        wanted = {tuple(row[column.name] for column in key) for row in rows}
+        stored = {tuple(found) for found in connection.execute(select(*key).where(tuple_(*key).in_(sorted(wanted))))}
+        if not wanted <= stored:
+            raise RejectedRowError(
+                f"a unique key or the collation of {self._table.name} makes it overwrite the row of another event"
+            )
