@@ -135,6 +135,30 @@ def test_a_job_begins_with_the_rights_that_its_user_or_key_still_has(desks, monk
     assert [run.context.who.rights for run in begun] == ([] if why else [RIGHTS[Role.AUTHOR]])
 
 
+@pytest.mark.parametrize("is_disabled", [True, False])
+def test_a_job_that_runs_ends_with_the_rights_of_its_user(desks, monkeypatch, is_disabled):
+    for name, value in {"LOOK_S": 0.02, "RENEW_MS": 0}.items():
+        monkeypatch.setattr(process, name, value)
+    desk, project = desks.open(now=True), app.open_exactly(desks.folder)
+    with project.people.open() as people:
+        users.add(people, ADMIN, "ben", Role.ADMIN)
+        who = users.as_who(users.add(people, ADMIN, "ann", Role.ADMIN))
+
+        def work(project, params, run):
+            if is_disabled:
+                users.disable(people, ADMIN, "ann")
+            else:
+                users.set_role(people, ADMIN, "ann", Role.VIEWER)
+            time.sleep(PATIENCE_S)  # brief: it is ended
+
+        monkeypatch.setattr(kinds.JobKind, "load", lambda self: work)
+        id_ = desk.begin(who, "marts", {}, retries=1).id
+        process.JobProcess(project, desk, desk.claim()).work()
+
+    assert desk.job(id_).state == jobs.FAILED
+    assert ("was disabled" if is_disabled else "the role viewer does not have") in desk.job(id_).why
+
+
 def test_a_process_that_lost_its_lease_leaves_and_changes_nothing(desks, monkeypatch):
     monkeypatch.setattr(process, "LOOK_S", 0.02)
     monkeypatch.setattr(process, "TELL_S", 0.0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from starlette.types import ASGIApp
 
 from shroff.config import TEMPLATE_FOLDER
 from shroff.monitoring.live_metrics import DAY_MS, HOUR_MS, MINUTE_MS, Pulse
@@ -26,6 +27,7 @@ from shroff.web.pages import live
 from shroff.web.pages.charts.strips import Strip
 from shroff.web.pages.renderer import environment
 from shroff.web.pages.words import per_second
+from shroff.web.service import Service
 from shroff.web.table import PAGES, table
 from shroff.worker.outbox import SinkState, leaving
 from tests.support.webs import PASSWORD, Asker, Browser, Gate, asker, run, who
@@ -74,7 +76,14 @@ async def figures(browser: Browser, query: str = "") -> Any:
 class Listener:
     """Somebody who opened the stream, and hears what comes."""
 
-    def __init__(self, asks: Asker, browser: Browser, path: str = "/live/stream", query: str = "") -> None:
+    def __init__(
+        self,
+        asks: Asker,
+        browser: Browser,
+        path: str = "/live/stream",
+        query: str = "",
+        application: ASGIApp | None = None,
+    ) -> None:
         self.heard: list[bytes] = []
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
@@ -88,7 +97,7 @@ class Listener:
             "raw_path": path.encode(),
             "query_string": query.encode(),
         }
-        application = Application(asks.service, table(), asks.told.append)
+        application = application or Application(asks.service, table(), asks.told.append)
         whole = {**scope, "headers": headers, "client": ("127.0.0.1", 1)}
         self.task = asyncio.ensure_future(application(whole, self._receive, self._send))
 
@@ -385,7 +394,7 @@ def test_streams_of_one_session_are_few_and_their_room_comes_back(bank):
 
 
 def test_a_stream_ends_with_the_service_and_with_its_session(bank, monkeypatch):
-    monkeypatch.setattr(streaming, "STILL_HERE_S", 0.05)
+    monkeypatch.setattr(streaming, "CHECKED_EVERY_S", 0.05)
 
     async def steps(asks: Asker, browser: Browser) -> None:
         listener = Listener(asks, browser)
@@ -403,6 +412,31 @@ def test_a_stream_ends_with_the_service_and_with_its_session(bank, monkeypatch):
         async with asyncio.timeout(120):
             await last.task
         assert asks.service.streams.count == 0
+
+    run(bank, steps)
+
+
+def test_a_stream_ends_with_the_rights_and_with_the_network_that_it_began_with(bank, monkeypatch):
+    monkeypatch.setattr(streaming, "CHECKED_EVERY_S", 0.05)
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        gate = asks.service.gate
+        known = gate.signed_in
+
+        def with_fewer_rights(token: str, *, is_use: bool = True, device: str = "") -> Any:
+            found = known(token, is_use=is_use, device=device)
+            return replace(found, who=replace(found.who, rights=frozenset()))
+
+        for owner, name, other in ((gate, "signed_in", with_fewer_rights), (Service, "is_allowed", lambda *_: False)):
+            listener = Listener(asks, browser)
+            await listener.until(lambda listener=listener: bool(listener.heard))
+            with monkeypatch.context() as patched:
+                patched.setattr(owner, name, other)
+                async with asyncio.timeout(120):
+                    await listener.task
+                again = Listener(asks, browser)
+                await again.task
+            assert again.status == 403
 
     run(bank, steps)
 

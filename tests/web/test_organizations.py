@@ -26,6 +26,7 @@ from shroff.people import keys, users
 from shroff.people.access import Role
 from shroff.runtime.values import replace
 from shroff.web import organizations
+from shroff.web.http import streaming
 from shroff.web.http.asgi import Application, is_open
 from shroff.web.http.authentication import Pace, gate_of
 from shroff.web.http.routes import Route
@@ -34,6 +35,7 @@ from shroff.web.service import ServiceOptions
 from shroff.web.table import table
 from tests.support.served import ME
 from tests.support.webs import FORM, JSON, PASSWORD, Answered, Asker, Browser, asker
+from tests.web.test_live import Listener
 
 pytestmark = pytest.mark.slow
 
@@ -360,7 +362,7 @@ LOCAL = re.compile(r' (?:href|src|action|data-[a-z]+)="(/[^"]+)"')
 BROKEN = "- id: [\n"
 
 
-def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole):
+def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole, monkeypatch):
     """One service for all of it, since each start costs seconds."""
     shutil.copytree(whole / "banks/north", whole / "banks/west")
     rules = whole / "banks/west/rules/cards.yaml"
@@ -375,6 +377,7 @@ def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole):
         await keeps_tokens_apart(ben)
         await tells_its_own_address(banks)
         await counts_under_its_name(banks)
+        await ends_streams_with_the_role(banks, ben, monkeypatch)
         south = banks.served.running["south"].service
         await asyncio.to_thread(users.disable, south.desk, ME, "ben")
         assert [(await ben.get(path)).status for path in ("/o/south/results", "/o/north/results")] == [404, 200]
@@ -444,6 +447,23 @@ async def counts_under_its_name(banks: Banks) -> None:
     assert refused == [("home", 401), ("north", 401), ("south", 200)]
     assert b"south" not in (await banks.asks.ask("GET", "/o/north/metrics", key=banks.keys["north"])).body
     assert "process_cpu" in (await banks.asks.ask("GET", "/metrics", key=banks.keys["home"])).body.decode()
+
+
+async def ends_streams_with_the_role(banks: Banks, ben: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A role that is taken away in an organization ends the streams that its user has open there."""
+    monkeypatch.setattr(streaming, "CHECKED_EVERY_S", 0.05)
+    desk = banks.served.running["south"].service.desk
+    streams = [
+        Listener(banks.asks, ben, f"/o/south/{path}", application=banks.served)
+        for path in ("live/stream", "queue/stream")
+    ]
+    for stream in streams:
+        await stream.until(lambda stream=stream: bool(stream.heard))
+    await asyncio.to_thread(users.set_role, desk, ME, "ben", Role.MEMBER)
+    async with asyncio.timeout(120):
+        await asyncio.gather(*[stream.task for stream in streams])
+    assert (await ben.get("/o/south/live")).status == 403
+    await asyncio.to_thread(users.set_role, desk, ME, "ben", Role.ADMIN)
 
 
 def test_a_folder_that_holds_no_project_or_one_whose_name_is_no_address_is_refused(tmp_path):

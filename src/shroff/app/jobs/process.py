@@ -26,7 +26,7 @@ from shroff.app.jobs.work import JobRun
 from shroff.errors import DefinitionError, NotAllowedError, ShroffError, UsageError
 from shroff.jobs.job import CANCELLED, DONE, LEASE_MS, RENEW_MS, Job, ended, failed, lost
 from shroff.language.values import show_duration
-from shroff.people.access import Right
+from shroff.people.access import Right, Who
 from shroff.people.users import current
 from shroff.runtime.logs import failure
 from shroff.runtime.process_wide import give_way
@@ -75,11 +75,8 @@ class JobProcess:
         try:
             kind = kind_named(self._job.kind)
             project, params = self._project, kind.read(self._job.arguments)
-            if (who := who_of(self._job)) is not None:
-                with project.people.open() as people:
-                    who = current(people, who)
-                for right in (Right.RUN_JOBS, *params.rights):
-                    who.require(right)
+            who = self._allowed_caller()
+            if who is not None:
                 project = project.acting_as(who)
             result = kind.load()(project, params, self._run)
             return partial(ended, state=DONE, result=dict(result))
@@ -91,6 +88,31 @@ class JobProcess:
             return partial(failed, why=str(error) or type(error).__name__, may_help=True)
         except Exception as error:  # noqa: BLE001 - the outermost of this process
             return partial(failed, why=f"{failure('a job', error)}; please report that", may_help=True)
+
+    def _allowed_caller(self) -> Who | None:
+        """Return who asked for the job, with the rights that they still have; None if nobody in particular did.
+
+        Raises: NotAllowedError if these rights no longer allow the job.
+        """
+        caller = who_of(self._job)
+        if caller is None:
+            return None
+        with self._project.people.open() as people:
+            caller = current(people, caller)
+        params = kind_named(self._job.kind).read(self._job.arguments)
+        for right in (Right.RUN_JOBS, *params.rights):
+            caller.require(right)
+        return caller
+
+    def _refusal(self) -> str:
+        """Return why the job may not go on; empty if it may, or if the store of users cannot be read now."""
+        try:
+            self._allowed_caller()
+        except NotAllowedError as error:
+            return str(error)
+        except ShroffError:
+            pass  # the next renewal asks again
+        return ""
 
     def _keep(self, end: End) -> None:
         """Keep the end, for as long as the lease lasts."""
@@ -116,8 +138,8 @@ class JobProcess:
     # ---- on the thread beside the work
 
     def _beat(self) -> None:
-        """Keep how far it is, renew the lease, and end the work where somebody asks for it or its time is over."""
-        renewed_s = told_s = begun_s = time.monotonic()
+        """Store progress, renew the lease, and end the work on request, at its time limit, or without its rights."""
+        renewed_s = told_s = begun_s = checked_s = time.monotonic()
         seen = self._run.seen()
         while not self._over.wait(LOOK_S):
             now_s = time.monotonic()
@@ -142,6 +164,12 @@ class JobProcess:
             if job.is_stopping:
                 self._interrupt(partial(ended, state=CANCELLED))
                 return
+            if now_s - checked_s >= RENEW_MS / 1_000:
+                checked_s = now_s
+                refusal = self._refusal()
+                if refusal:
+                    self._interrupt(partial(failed, why=refusal, may_help=False))
+                    return
 
     def _is_stopping(self) -> bool:
         try:

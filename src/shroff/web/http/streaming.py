@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.json import encode as to_json
@@ -25,6 +26,7 @@ EVENTS = "text/event-stream"
 OF_SESSION_MAX = 4  # browsers open six connections to a host at most, and pages need some
 OF_ALL_MAX = 500
 STILL_HERE_S = 15.0  # a word in between, so that nothing on the way takes the connection for a dead one
+CHECKED_EVERY_S = 3.0  # between two checks of the rights of who listens
 LASTS_S = 3_600.0
 STUCK_S = 30.0  # for which one who listens may take nothing
 
@@ -96,28 +98,33 @@ async def updates(
 ) -> AsyncIterator[bytes]:
     """The text of a stream: what `changed` gives, which is asked every so often and gives None where nothing did.
 
-    It ends with the service, with the session, and after an hour; browsers then come again.
+    It ends with the service, after an hour, and within `CHECKED_EVERY_S` once the session ends, its user's rights
+    change, or the address of the browser is no longer allowed. Browsers then connect again, with the rights of then.
     """
-    token = request.cookies.get(COOKIE, "")
-    said_s = looked_s = began_s = time.monotonic()
+    said_s = checked_s = began_s = time.monotonic()
     yield b"retry: 3000\n\n"
     while not service.is_ending and time.monotonic() - began_s < LASTS_S:
         part, now_s = await changed(), time.monotonic()
+        if now_s - checked_s >= CHECKED_EVERY_S:
+            checked_s = now_s
+            if not await _is_still_allowed(service, request):
+                return
         if part is not None:
             said_s = now_s
             yield part
         elif now_s - said_s >= STILL_HERE_S:
             said_s = now_s
             yield b": still here\n\n"
-        if now_s - looked_s >= STILL_HERE_S:
-            looked_s = now_s
-            if await service.known(_is_over, service, token):
-                return
         await asyncio.sleep(every_s)
 
 
-def _is_over(service: Service, token: str) -> bool:
-    return service.gate.signed_in(token, is_use=False) is None
+async def _is_still_allowed(service: Service, request: Request) -> bool:
+    """Whether the browser's session, rights and network are those with which the stream began."""
+    if not service.is_allowed(request.address):
+        return False
+    token = request.cookies.get(COOKIE, "")
+    signed_in = await service.known(partial(service.gate.signed_in, token, is_use=False))
+    return signed_in is not None and signed_in.who == request.who
 
 
 def told(name: str, content: object) -> bytes:
