@@ -17,6 +17,7 @@ from docs.made_errors import errors_page
 from docs.made_files import MADE, REFERENCE, made_file_pages, markdown_table
 from docs.made_limits import limits_page
 from docs.made_metrics import metrics_page
+from docs.made_numbers import numbers_page
 from docs.made_plugins import plugins_page
 from shroff.cli.main import CommandGroup, program
 from shroff.events.validation import EventValidator
@@ -62,6 +63,7 @@ def made_pages() -> dict[Path, str]:
         REFERENCE / "errors.md": errors_page(),
         REFERENCE / "limits.md": limits_page(),
         REFERENCE / "metrics.md": metrics_page(),
+        REFERENCE / "numbers.md": numbers_page(),
         REFERENCE / "plugin-names.md": plugins_page(),
         **made_file_pages(),
     }

@@ -611,14 +611,14 @@ type ConflictingLabel struct {
 
 // CostPoint: Two thresholds and their results per day.
 type CostPoint struct {
-	ReviewAt      *float64 `json:"review_at"`
-	DeclineAt     *float64 `json:"decline_at"`
-	Cost          *string  `json:"cost"`
-	Missed        *string  `json:"missed"`
-	FalseDeclines *string  `json:"false_declines"`
-	Reviews       float64  `json:"reviews"`
-	ReviewsCost   *string  `json:"reviews_cost"`
-	FraudsStopped float64  `json:"frauds_stopped"`
+	ReviewAt          *float64 `json:"review_at"`
+	DeclineAt         *float64 `json:"decline_at"`
+	Cost              *string  `json:"cost"`
+	MissedCost        *string  `json:"missed_cost"`
+	FalseDeclinesCost *string  `json:"false_declines_cost"`
+	Reviews           float64  `json:"reviews"`
+	ReviewsCost       *string  `json:"reviews_cost"`
+	FraudsStopped     float64  `json:"frauds_stopped"`
 }
 
 // Costs: Costs to write beside the thresholds; `missed` is a percentage of what policy.yaml says now.
@@ -1043,7 +1043,7 @@ type ExperimentArm struct {
 	Fraud             FraudFigures       `json:"fraud"`
 	Caught            int64              `json:"caught"`
 	Missed            int64              `json:"missed"`
-	FalseDeclines     int64              `json:"false_declines"`
+	FalseDeclines     *int64             `json:"false_declines"`
 	UnlabeledDeclines int64              `json:"unlabeled_declines"`
 	MoneySaved        string             `json:"money_saved"`
 	ReviewFraudRate   *float64           `json:"review_fraud_rate"`
@@ -2075,20 +2075,20 @@ type ReportExploration struct {
 	Cost           string   `json:"cost"`
 }
 
-// ReportHits: Hits of a rule; those of mature events by label, with the precision and its 95 % confidence
-// interval.
+// ReportHits: Hits of a rule, and those older than the label delay by label, with their precision (95 %
+// interval).
 type ReportHits struct {
-	Hits          int64    `json:"hits"`
-	Fraud         int64    `json:"fraud"`
-	Genuine       int64    `json:"genuine"`
-	Unclear       int64    `json:"unclear"`
-	None          int64    `json:"none"`
-	Immature      int64    `json:"immature"`
-	Precision     *float64 `json:"precision"`
-	PrecisionLow  *float64 `json:"precision_low"`
-	PrecisionHigh *float64 `json:"precision_high"`
-	Money         string   `json:"money"`
-	FraudMoney    string   `json:"fraud_money"`
+	Hits            int64    `json:"hits"`
+	OlderFraud      int64    `json:"older_fraud"`
+	OlderGenuine    int64    `json:"older_genuine"`
+	OlderUnclear    int64    `json:"older_unclear"`
+	OlderNone       int64    `json:"older_none"`
+	Immature        int64    `json:"immature"`
+	Precision       *float64 `json:"precision"`
+	PrecisionLow    *float64 `json:"precision_low"`
+	PrecisionHigh   *float64 `json:"precision_high"`
+	Money           string   `json:"money"`
+	OlderFraudMoney string   `json:"older_fraud_money"`
 }
 
 // ReportLearnt: Events before `until`, the end of the training data of the draft's models; `behind` are
@@ -2128,34 +2128,35 @@ type ReportRow struct {
 
 // ReportRule: A rule of the draft: its hits, hits of this rule alone, and `old` hits without the draft.
 type ReportRule struct {
-	Hits          int64            `json:"hits"`
-	Fraud         int64            `json:"fraud"`
-	Genuine       int64            `json:"genuine"`
-	Unclear       int64            `json:"unclear"`
-	None          int64            `json:"none"`
-	Immature      int64            `json:"immature"`
-	Precision     *float64         `json:"precision"`
-	PrecisionLow  *float64         `json:"precision_low"`
-	PrecisionHigh *float64         `json:"precision_high"`
-	Money         string           `json:"money"`
-	FraudMoney    string           `json:"fraud_money"`
-	ID            string           `json:"id"`
-	On            string           `json:"on"`
-	Effect        string           `json:"effect"`
-	Shadow        bool             `json:"shadow"`
-	Kept          bool             `json:"kept"`
-	Effective     int64            `json:"effective"`
-	Only          ReportHits       `json:"only"`
-	Overlap       map[string]int64 `json:"overlap"`
-	Old           ReportHits       `json:"old"`
+	Hits            int64            `json:"hits"`
+	OlderFraud      int64            `json:"older_fraud"`
+	OlderGenuine    int64            `json:"older_genuine"`
+	OlderUnclear    int64            `json:"older_unclear"`
+	OlderNone       int64            `json:"older_none"`
+	Immature        int64            `json:"immature"`
+	Precision       *float64         `json:"precision"`
+	PrecisionLow    *float64         `json:"precision_low"`
+	PrecisionHigh   *float64         `json:"precision_high"`
+	Money           string           `json:"money"`
+	OlderFraudMoney string           `json:"older_fraud_money"`
+	ID              string           `json:"id"`
+	On              string           `json:"on"`
+	Effect          string           `json:"effect"`
+	Shadow          bool             `json:"shadow"`
+	Kept            bool             `json:"kept"`
+	Effective       int64            `json:"effective"`
+	Only            ReportHits       `json:"only"`
+	Overlap         map[string]int64 `json:"overlap"`
+	Old             ReportHits       `json:"old"`
 }
 
-// ReportSide: Outcomes of mature events, without the draft or with it.
+// ReportSide: Outcomes of mature events, without the draft or with it. A presumed false decline is a declined
+// event that is not labeled fraud or unclear, so also one without a label.
 type ReportSide struct {
-	FraudsStopped     int64  `json:"frauds_stopped"`
-	FraudMoneyStopped string `json:"fraud_money_stopped"`
-	Reviews           int64  `json:"reviews"`
-	FalseDeclines     int64  `json:"false_declines"`
+	FraudsStopped         int64  `json:"frauds_stopped"`
+	FraudMoneyStopped     string `json:"fraud_money_stopped"`
+	Reviews               int64  `json:"reviews"`
+	PresumedFalseDeclines int64  `json:"presumed_false_declines"`
 }
 
 // ReportWeek: The value of a draft in a week, from Monday or the first day on, and how many mature events
@@ -2168,27 +2169,27 @@ type ReportWeek struct {
 
 // ResultMoney: The money of the events that the counts of the same names count.
 type ResultMoney struct {
-	Approved      string `json:"approved"`
-	Challenged    string `json:"challenged"`
-	Reviewed      string `json:"reviewed"`
-	Declined      string `json:"declined"`
-	Caught        string `json:"caught"`
-	Missed        string `json:"missed"`
-	FalseDeclines string `json:"false_declines"`
+	Approved      string  `json:"approved"`
+	Challenged    string  `json:"challenged"`
+	Reviewed      string  `json:"reviewed"`
+	Declined      string  `json:"declined"`
+	Caught        string  `json:"caught"`
+	Missed        string  `json:"missed"`
+	FalseDeclines *string `json:"false_declines"`
 }
 
 // ResultRow: A period, or in all of it a rule, shadow hits included, or a value of the field (null where it
 // is missing). Caught frauds are those that were not approved, missed ones those that were; false declines
-// are declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
-// the money of caught frauds. The fraud rate of reviews is the share of frauds among reviewed events with a
-// label; null without one. It is no precision of rules, of which events without a label count as genuine once
-// they are mature. The decline rate is that of all events. The false positive rate is the share of events
-// without a fraud label that were reviewed or declined, by rules or the score. A row is mature when its
-// events are older than the label delay and 99 % of frauds are known at that age. The estimate of one that is
-// not is null where too few frauds are known. `change` is that of figures since the days before, as many as
-// these: 0.1 is a tenth more. It is empty where the log has not all of those days or the last day is still to
-// come, and leaves out figures that were 0 or unknown. A day, week or month that is over is compared with the
-// row above it if that is as long.
+// are declined events labeled genuine, null if no declined event has a label; `unlabeled_declines` are those
+// without a label. `money_saved` is the money of caught frauds. The fraud rate of reviews is the share of
+// frauds among reviewed events with a label; null without one. It is no precision of rules, of which events
+// without a label count as genuine once they are mature. The decline rate is that of all events. The false
+// positive rate is the share of events without a fraud label that were reviewed or declined, by rules or the
+// score; null by rule. A row is mature when its events are older than the label delay and 99 % of frauds are
+// known at that age. The estimate is null if too few frauds are known. `change` is that of figures since the
+// days before, as many as these: 0.1 is a tenth more. It is empty where the log has not all of those days or
+// the last day is still to come, and leaves out figures that were 0 or unknown. A day, week or month that is
+// over is compared with the row above it if that is as long.
 type ResultRow struct {
 	From              string             `json:"from"`
 	To                string             `json:"to"`
@@ -2202,7 +2203,7 @@ type ResultRow struct {
 	Fraud             FraudFigures       `json:"fraud"`
 	Caught            int64              `json:"caught"`
 	Missed            int64              `json:"missed"`
-	FalseDeclines     int64              `json:"false_declines"`
+	FalseDeclines     *int64             `json:"false_declines"`
 	UnlabeledDeclines int64              `json:"unlabeled_declines"`
 	MoneySaved        string             `json:"money_saved"`
 	ReviewFraudRate   *float64           `json:"review_fraud_rate"`
@@ -2266,15 +2267,18 @@ type RevokedKey struct {
 	Made      []string `json:"made"`
 }
 
-// RuleCounts: Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits.
-// The precision is the share of frauds among them, of which those without a label are genuine. It is null
-// without such hits, and where no event of that type has a label: then all hits are immature.
+// RuleCounts: Statistics of a rule over the newest part of the log. `fraud` and `fraud_money` are of all hits
+// labeled fraud; `older_*` are hits past the label delay, by label. The precision is the share of frauds
+// among older hits that are not unclear; those without a label count as genuine. It is null without such
+// hits, and if no event of that type has a label.
 type RuleCounts struct {
 	Hits          int64    `json:"hits"`
 	InShadow      int64    `json:"in_shadow"`
 	Fraud         int64    `json:"fraud"`
-	Genuine       int64    `json:"genuine"`
-	Unclear       int64    `json:"unclear"`
+	OlderFraud    int64    `json:"older_fraud"`
+	OlderGenuine  int64    `json:"older_genuine"`
+	OlderUnclear  int64    `json:"older_unclear"`
+	OlderNone     int64    `json:"older_none"`
 	Immature      int64    `json:"immature"`
 	Precision     *float64 `json:"precision"`
 	PrecisionLow  *float64 `json:"precision_low"`
@@ -2400,15 +2404,17 @@ type RuleLine struct {
 	Condition string `json:"condition"`
 }
 
-// RuleOfFile: A rule and its statistics. `fraud` and `genuine` count mature hits.
+// RuleOfFile: A rule and its statistics; `older_*` count hits past the label delay, by label.
 type RuleOfFile struct {
 	By            string   `json:"by"`
 	Effect        string   `json:"effect"`
 	Fraud         int64    `json:"fraud"`
-	Genuine       int64    `json:"genuine"`
 	Hits          int64    `json:"hits"`
 	ID            string   `json:"id"`
 	Notify        *string  `json:"notify"`
+	OlderFraud    int64    `json:"older_fraud"`
+	OlderGenuine  int64    `json:"older_genuine"`
+	OlderNone     int64    `json:"older_none"`
 	On            string   `json:"on"`
 	Precision     *float64 `json:"precision"`
 	PrecisionHigh *float64 `json:"precision_high"`

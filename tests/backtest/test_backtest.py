@@ -141,8 +141,13 @@ def test_days_and_weeks_are_those_of_the_zone_and_weeks_begin_on_monday():
 def test_the_balance_counts_frauds_reviews_and_false_declines_at_their_costs(log: MemoryLog):
     balance = backtest(log, draft(), period=JudgedPeriod(LATER)).brief()["balance"]
 
-    assert balance["old"] == {"frauds_stopped": 2, "fraud_money_stopped": "550.00", "reviews": 4, "false_declines": 0}
-    assert (balance["new"]["reviews"], balance["new"]["false_declines"]) == (1, 1)
+    assert balance["old"] == {
+        "frauds_stopped": 2,
+        "fraud_money_stopped": "550.00",
+        "reviews": 4,
+        "presumed_false_declines": 0,
+    }
+    assert (balance["new"]["reviews"], balance["new"]["presumed_false_declines"]) == (1, 1)
     assert balance["net"] == "-3.00"  # three reviews less at 4.00, one false decline more at 15.00
 
 
@@ -150,10 +155,10 @@ def test_rules_are_counted_by_label_with_what_only_they_find(log: MemoryLog):
     rules = {rule["id"]: rule for rule in backtest(log, draft(), period=JudgedPeriod(LATER)).brief()["rules"]}
 
     large = rules["large"]
-    assert (large["hits"], large["fraud"], large["none"], large["precision"]) == (3, 2, 1, 0.6667)
-    assert (large["money"], large["fraud_money"]) == ("1050.00", "550.00")
+    assert (large["hits"], large["older_fraud"], large["older_none"], large["precision"]) == (3, 2, 1, 0.6667)
+    assert (large["money"], large["older_fraud_money"]) == ("1050.00", "550.00")
     assert large["overlap"] == {"second": 1, "unseen": 1}
-    assert (large["only"]["hits"], large["only"]["fraud"]) == (2, 1)
+    assert (large["only"]["hits"], large["only"]["older_fraud"]) == (2, 1)
     assert (large["old"]["hits"], rules["second"]["old"]["hits"]) == (4, 0)
 
 
@@ -161,7 +166,7 @@ def test_without_a_label_nobody_knows_the_precision_of_a_rule():
     rules = backtest(log_of(is_labeled=False), draft(), period=JudgedPeriod(LATER)).brief()["rules"]
 
     assert [rule["hits"] > 0 for rule in rules] == [True] * 3
-    assert [(rule["none"], rule["precision"]) for rule in rules] == [(rule["hits"], None) for rule in rules]
+    assert [(rule["older_none"], rule["precision"]) for rule in rules] == [(rule["hits"], None) for rule in rules]
 
 
 def test_an_event_younger_than_the_label_delay_is_immature(log: MemoryLog):

@@ -71,7 +71,7 @@ def test_columns_of_money_name_the_currency():
     shown = text(found_of(made_up(5), TERMS))
     (heads,) = [line for line in shown.splitlines() if "review at" in line]
 
-    for name in ("cost a day, EUR", "missed, EUR", "false declines, EUR", "reviews a day"):
+    for name in ("cost a day, EUR", "cost of missed fraud, EUR", "cost of false declines, EUR", "reviews a day"):
         assert name in heads
     assert "EUR a day (95 %" in shown
 

@@ -94,8 +94,8 @@ def test_without_any_label_of_its_type_nobody_knows_the_precision_of_a_rule(tmp_
         records.follow(log, bank.project.definitions)
         labeled = records.record(rule, bank.project.definitions)
 
-    assert (without.genuine, without.immature, without.precision["precision"]) == (0, without.hits, None)
-    assert (labeled.genuine, labeled.immature, labeled.precision["precision"]) == (labeled.hits, 0, 0.0)
+    assert (without.older_none, without.immature, without.precision["precision"]) == (1, without.hits - 1, None)
+    assert (labeled.presumed_genuine, labeled.immature, labeled.precision["precision"]) == (labeled.hits, 0, 0.0)
 
 
 def test_a_label_of_the_future_makes_no_event_old_enough_to_judge(tmp_path):

@@ -130,7 +130,7 @@ def test_the_parts_of_a_cost_add_up(case: tuple[list[float], RowsOfFold, Terms, 
     found = thresholds(weighed(scores, rows, fixed), terms, seed=1)
 
     for point in (found.best, found.without, *found.curve):
-        assert point.cost == pytest.approx(point.missed + point.false_declines + point.reviews_cost)
+        assert point.cost == pytest.approx(point.missed_cost + point.false_declines_cost + point.reviews_cost)
         assert 0 <= point.frauds_stopped <= 1
 
 

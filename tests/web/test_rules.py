@@ -345,6 +345,7 @@ def test_whoever_made_a_key_approves_nothing_that_it_wrote(bank):
 
 
 PRECISION = ("precision", "precision_low", "precision_high")
+BY_LABEL = ("hits", "fraud", "older_fraud", "older_genuine", "older_unclear", "older_none")
 
 
 def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
@@ -356,7 +357,8 @@ def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
         label = {"event": "payment/p-1", "verdict": "fraud", "source": "chargeback", "known_at": "2026-01-06T00:00:00Z"}
         await asks.ask("POST", "/api/v1/labels", label)
         young = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["record"]
-        assert (young["fraud"], young["immature"], young["precision"]) == (0, 4, None), "young frauds count no more"
+        assert (young["fraud"], young["immature"], young["precision"]) == (1, 4, None)
+        assert young["older_fraud"] == 0, "young frauds do not count for the precision"
 
         late = payment(9, "1.00") | {"paid_at": "2026-02-20T00:00:00Z"}
         await asks.ask("POST", "/api/v1/events/payment", late)
@@ -365,17 +367,17 @@ def test_labels_make_the_precision_of_a_rule_the_same_everywhere(bank, capsys):
         await asks.ask("POST", "/api/v1/labels", weaker)
         found = (await asks.ask("GET", "/api/v1/rules/dear_one/record")).json()["record"]
 
-        assert (found["hits"], found["fraud"], found["genuine"], found["unclear"]) == (4, 1, 2, 1)
+        assert [found[name] for name in BY_LABEL] == [4, 1, 1, 0, 1, 2]
         assert [found[name] for name in PRECISION] == [round(1 / 3, 4), 0.0615, 0.7923]
         assert (found["money"], found["fraud_money"]) == ("2400.00", "600.00")
         files = (await asks.ask("GET", "/api/v1/rules")).json()["files"]
         (listed,) = [rule for file in files for rule in file["rules"] if rule["id"] == "dear_one"]
-        same = ("hits", "fraud", "genuine", *PRECISION)
+        same = ("hits", "fraud", "older_fraud", "older_genuine", "older_none", *PRECISION)
         assert {name: listed[name] for name in same} == {name: found[name] for name in same}
 
         report = (await asks.ask("POST", "/api/v1/backtests", {"rules": {"dear.yaml": RULE}})).json()
         (tested,) = [rule for rule in report["rules"] if rule["id"] == "dear_one"]
-        for name in ("fraud", "unclear", "immature", *PRECISION):
+        for name in ("older_fraud", "older_genuine", "older_unclear", "older_none", "immature", *PRECISION):
             assert tested[name] == tested["old"][name] == found[name], name
         capsys.readouterr()
         assert command(["-C", str(bank), "backtest", "--rows", "0"]) == 0
@@ -670,7 +672,7 @@ def test_a_backtest_says_whether_its_draft_is_worth_activating(net, low, high, a
 
 
 def report_of(net: str | None, low: str | None, high: str | None) -> BacktestReport:
-    side = {"frauds_stopped": 0, "fraud_money_stopped": "0.00", "reviews": 0, "false_declines": 0}
+    side = {"frauds_stopped": 0, "fraud_money_stopped": "0.00", "reviews": 0, "presumed_false_declines": 0}
     balance = {"old": side, "new": side, "net": net, "low": low, "high": high, "days": 20, "events": 9, "mature": 9}
     lists = {name: [] for name in ("draft", "outcomes", "remarks", "rules", "changed_rows", "exploration")}
     numbers = dict.fromkeys(("events", "seconds", "immature", "undecided"), 0)
@@ -684,7 +686,7 @@ def report_of(net: str | None, low: str | None, high: str | None) -> BacktestRep
 def look_of(id_: str, effect: str, genuine: int) -> rule_looks.RuleLook:
     rule, record = (
         Rule(id_, "payment", "card", Literal(BOOLEAN, True), effect),
-        RuleRecord(10, frauds=1, genuine=genuine),
+        RuleRecord(10, older_fraud=1, older_genuine=genuine),
     )
     return rule_looks.RuleLook(id_, (rule,), None, None, record, ())
 

@@ -150,7 +150,7 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         assert (field(tried, "try-review"), field(tried, "try-decline")) == ("0.5", "0.9")
         half = (await browser.get(f"/api/v1/thresholds?{WHICH}&missed=50&review_at=0.5")).json()
         whole = (await browser.get(f"/api/v1/thresholds?{WHICH}&review_at=0.5")).json()
-        assert float(half["tried"]["missed"]) == pytest.approx(float(whole["tried"]["missed"]) / 2, abs=0.01)
+        assert float(half["tried"]["missed_cost"]) == pytest.approx(float(whole["tried"]["missed_cost"]) / 2, abs=0.01)
 
         policy = bank / "policy.yaml"
         dearer = policy.read_text().replace("false_decline: 15", "false_decline: 90")

@@ -648,8 +648,8 @@ export interface CostPoint {
   review_at: number | null;
   decline_at: number | null;
   cost: string | null;
-  missed: string | null;
-  false_declines: string | null;
+  missed_cost: string | null;
+  false_declines_cost: string | null;
   reviews: number;
   reviews_cost: string | null;
   frauds_stopped: number;
@@ -1103,7 +1103,7 @@ export interface ExperimentArm {
   fraud: FraudFigures;
   caught: number;
   missed: number;
-  false_declines: number;
+  false_declines: number | null;
   unlabeled_declines: number;
   money_saved: string;
   review_fraud_rate: number | null;
@@ -2199,19 +2199,19 @@ export interface ReportExploration {
   cost: string;
 }
 
-/** Hits of a rule; those of mature events by label, with the precision and its 95 % confidence interval. */
+/** Hits of a rule, and those older than the label delay by label, with their precision (95 % interval). */
 export interface ReportHits {
   hits: number;
-  fraud: number;
-  genuine: number;
-  unclear: number;
-  none: number;
+  older_fraud: number;
+  older_genuine: number;
+  older_unclear: number;
+  older_none: number;
   immature: number;
   precision: number | null;
   precision_low: number | null;
   precision_high: number | null;
   money: string;
-  fraud_money: string;
+  older_fraud_money: string;
 }
 
 /**
@@ -2252,16 +2252,16 @@ export interface ReportRow {
 /** A rule of the draft: its hits, hits of this rule alone, and `old` hits without the draft. */
 export interface ReportRule {
   hits: number;
-  fraud: number;
-  genuine: number;
-  unclear: number;
-  none: number;
+  older_fraud: number;
+  older_genuine: number;
+  older_unclear: number;
+  older_none: number;
   immature: number;
   precision: number | null;
   precision_low: number | null;
   precision_high: number | null;
   money: string;
-  fraud_money: string;
+  older_fraud_money: string;
   id: string;
   on: string;
   effect: string;
@@ -2273,12 +2273,15 @@ export interface ReportRule {
   old: ReportHits;
 }
 
-/** Outcomes of mature events, without the draft or with it. */
+/**
+ * Outcomes of mature events, without the draft or with it. A presumed false decline is a declined event that is
+ * not labeled fraud or unclear, so also one without a label.
+ */
 export interface ReportSide {
   frauds_stopped: number;
   fraud_money_stopped: string;
   reviews: number;
-  false_declines: number;
+  presumed_false_declines: number;
 }
 
 /** The value of a draft in a week, from Monday or the first day on, and how many mature events that has. */
@@ -2296,22 +2299,22 @@ export interface ResultMoney {
   declined: string;
   caught: string;
   missed: string;
-  false_declines: string;
+  false_declines: string | null;
 }
 
 /**
  * A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is missing).
  * Caught frauds are those that were not approved, missed ones those that were; false declines are declined
- * events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of
- * caught frauds. The fraud rate of reviews is the share of frauds among reviewed events with a label; null
- * without one. It is no precision of rules, of which events without a label count as genuine once they are
- * mature. The decline rate is that of all events. The false positive rate is the share of events without a fraud
- * label that were reviewed or declined, by rules or the score. A row is mature when its events are older than
- * the label delay and 99 % of frauds are known at that age. The estimate of one that is not is null where too
- * few frauds are known. `change` is that of figures since the days before, as many as these: 0.1 is a tenth
- * more. It is empty where the log has not all of those days or the last day is still to come, and leaves out
- * figures that were 0 or unknown. A day, week or month that is over is compared with the row above it if that is
- * as long.
+ * events labeled genuine, null if no declined event has a label; `unlabeled_declines` are those without a label.
+ * `money_saved` is the money of caught frauds. The fraud rate of reviews is the share of frauds among reviewed
+ * events with a label; null without one. It is no precision of rules, of which events without a label count as
+ * genuine once they are mature. The decline rate is that of all events. The false positive rate is the share of
+ * events without a fraud label that were reviewed or declined, by rules or the score; null by rule. A row is
+ * mature when its events are older than the label delay and 99 % of frauds are known at that age. The estimate
+ * is null if too few frauds are known. `change` is that of figures since the days before, as many as these: 0.1
+ * is a tenth more. It is empty where the log has not all of those days or the last day is still to come, and
+ * leaves out figures that were 0 or unknown. A day, week or month that is over is compared with the row above it
+ * if that is as long.
  */
 export interface ResultRow {
   from: string;
@@ -2326,7 +2329,7 @@ export interface ResultRow {
   fraud: FraudFigures;
   caught: number;
   missed: number;
-  false_declines: number;
+  false_declines: number | null;
   unlabeled_declines: number;
   money_saved: string;
   review_fraud_rate: number | null;
@@ -2393,16 +2396,19 @@ export interface RevokedKey {
 }
 
 /**
- * Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. The precision
- * is the share of frauds among them, of which those without a label are genuine. It is null without such hits,
- * and where no event of that type has a label: then all hits are immature.
+ * Statistics of a rule over the newest part of the log. `fraud` and `fraud_money` are of all hits labeled fraud;
+ * `older_*` are hits past the label delay, by label. The precision is the share of frauds among older hits that
+ * are not unclear; those without a label count as genuine. It is null without such hits, and if no event of that
+ * type has a label.
  */
 export interface RuleCounts {
   hits: number;
   in_shadow: number;
   fraud: number;
-  genuine: number;
-  unclear: number;
+  older_fraud: number;
+  older_genuine: number;
+  older_unclear: number;
+  older_none: number;
   immature: number;
   precision: number | null;
   precision_low: number | null;
@@ -2529,15 +2535,17 @@ export interface RuleLine {
   condition: string;
 }
 
-/** A rule and its statistics. `fraud` and `genuine` count mature hits. */
+/** A rule and its statistics; `older_*` count hits past the label delay, by label. */
 export interface RuleOfFile {
   by: string;
   effect: string;
   fraud: number;
-  genuine: number;
   hits: number;
   id: string;
   notify: string | null;
+  older_fraud: number;
+  older_genuine: number;
+  older_none: number;
   on: string;
   precision: number | null;
   precision_high: number | null;

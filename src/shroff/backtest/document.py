@@ -27,19 +27,19 @@ class ReportCell(msgspec.Struct):
 
 
 class ReportHits(msgspec.Struct):
-    """Hits of a rule; those of mature events by label, with the precision and its 95 % confidence interval."""
+    """Hits of a rule, and those older than the label delay by label, with their precision (95 % interval)."""
 
     hits: int
-    fraud: int
-    genuine: int
-    unclear: int
-    none: int
+    older_fraud: int
+    older_genuine: int
+    older_unclear: int
+    older_none: int
     immature: int
     precision: float | None
     precision_low: float | None
     precision_high: float | None
     money: str
-    fraud_money: str
+    older_fraud_money: str
 
 
 class ReportRule(ReportHits):
@@ -57,12 +57,15 @@ class ReportRule(ReportHits):
 
 
 class ReportSide(msgspec.Struct):
-    """Outcomes of mature events, without the draft or with it."""
+    """Outcomes of mature events, without the draft or with it.
+
+    A presumed false decline is a declined event that is not labeled fraud or unclear, so also one without a label.
+    """
 
     frauds_stopped: int
     fraud_money_stopped: str
     reviews: int
-    false_declines: int
+    presumed_false_declines: int
 
 
 class ReportWeek(msgspec.Struct):

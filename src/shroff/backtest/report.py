@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from shroff.models.reports import pages
 from shroff.models.reports.pages import ChartAxis, ChartColumn
+from shroff.operations.numbers import name_of
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.texts import many, one_line, table
 from shroff.training.sets.labels import LABELS
@@ -55,6 +56,7 @@ def page(report: BacktestReport, project: str = "", rows: list[ReportRow] | None
         week_axis=ChartAxis(report.money, low, high if high > low else 1.0),
         explorations=list(explorations(report)),
         unknowable=UNKNOWABLE,
+        name_of=name_of,
     )
 
 
@@ -71,14 +73,15 @@ def text(report: BacktestReport) -> str:
             rule.id,
             rule.old.hits,
             rule.hits,
-            rule.fraud,
+            rule.older_fraud,
             _precision(rule, ""),
-            shown_money(rule.fraud_money),
-            rule.only.fraud,
+            shown_money(rule.older_fraud_money),
+            rule.only.older_fraud,
         )
         for rule in report.rules
     ]
-    heads = ("rule", "hits before", "hits", "fraud", "precision, %", f"fraud, {report.money}", "only it finds")
+    fraud, amount = (name_of(number).lower() for number in ("older_fraud", "older_fraud_amount"))
+    heads = ("rule", "hits before", "hits", fraud, "precision, %", f"{amount}, {report.money}", "only it finds")
     lines += ["", "Rules:", table(tallies, heads)] if tallies else []
     changed = [(f"{row.event}/{row.id}", row.old, row.new, row.label, row.money) for row in report.changed_rows]
     if changed:
@@ -182,8 +185,9 @@ def learnt_sentence(report: BacktestReport) -> str:
 def _what_it_comes_to(report: BacktestReport, balance: ReportBalance) -> str:
     old, new = balance.old, balance.new
     stopped, reviews = new.frauds_stopped - old.frauds_stopped, new.reviews - old.reviews
-    declines = new.false_declines - old.false_declines
-    alarms = f"{_more(reviews, 'review', 'reviews')} and {_more(declines, 'false decline', 'false declines')}."
+    declines = new.presumed_false_declines - old.presumed_false_declines
+    more_declines = _more(declines, "presumed false decline", "presumed false declines")
+    alarms = f"{_more(reviews, 'review', 'reviews')} and {more_declines}."
     if balance.net is None:  # a decline is false where it is known to be no fraud
         return f"made {_more(reviews, 'review', 'reviews')} and {_more(declines, 'decline', 'declines')}."
     text = f"reviewed or declined {_more(stopped, 'fraud', 'frauds')} with {alarms}"

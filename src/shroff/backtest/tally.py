@@ -89,11 +89,11 @@ def _hits(judged: JudgedEvents, rows: Ints, money: Money) -> ReportHits:
     genuine = counts[GENUINE_LABEL] + (counts[NO_LABEL] if (judged.labels != NO_LABEL).any() else 0)
     return ReportHits(
         hits=len(rows),
-        **dict(zip(LABELS, counts, strict=True)),
+        **{f"older_{label}": count for label, count in zip(LABELS, counts, strict=True)},
         immature=int((~mature).sum()),
         **rule_precision(counts[FRAUD_LABEL], genuine),
         money=money(exact_sum(amounts)),
-        fraud_money=money(exact_sum(amounts[mature & (labels == FRAUD_LABEL)])),
+        older_fraud_money=money(exact_sum(amounts[mature & (labels == FRAUD_LABEL)])),
     )
 
 
@@ -168,7 +168,7 @@ def _worth(judged: JudgedEvents, outcomes: Codes, policy: Policy, counted: Bools
 
 
 def _what_it_did(judged: JudgedEvents, outcomes: Codes, counted: Bools) -> tuple[Bools, Bools, Bools]:
-    """Of mature events: reviewed or declined frauds, false declines, and reviews."""
+    """Return masks of mature events: reviewed or declined frauds, presumed false declines, and reviews."""
     is_fraud, is_unclear = (judged.labels == label for label in (FRAUD_LABEL, UNCLEAR_LABEL))
     return (
         counted & is_fraud & (outcomes >= REVIEW),

@@ -34,7 +34,7 @@ def notebook(session: Session, file: Path | None, event: str | None) -> None:
         shroff notebook
         shroff notebook analysis/march.ipynb --as payment
     """
-    from shroff.app.notebook_file import notebook_of
+    from shroff.cli.notebook_file import notebook_of
 
     project = session.project
     path = project.context.paths.folder / FILE if file is None else file

@@ -70,17 +70,20 @@ class HitEvent(Struct):
 
 
 class RuleRecord(FrozenStruct):
-    """Record of a rule since a moment: its mature hits by label, those without one as genuine; the others are immature,
-    and so are all where no event of that type has a label.
+    """Statistics of a rule since a moment.
 
-    `by_day` counts hits and frauds of each day, from `first_day` on, a number of days since 1970-01-01.
+    `frauds` and `fraud_minor` are of all hits labeled fraud. Older hits, past the label delay, are counted by label;
+    the other hits are immature. `has_labels` says whether any event of the hits' types has a label. `by_day` counts
+    hits and frauds of each day, from `first_day` on, a number of days since 1970-01-01.
     """
 
     hits: int = 0
     in_shadow: int = 0
     frauds: int = 0
-    genuine: int = 0
-    unclear: int = 0
+    older_fraud: int = 0
+    older_genuine: int = 0
+    older_unclear: int = 0
+    older_none: int = 0
     immature: int = 0
     amount_minor: int = 0
     fraud_minor: int = 0
@@ -88,11 +91,17 @@ class RuleRecord(FrozenStruct):
     first_day: int = 0
     by_day: Sequence[tuple[int, int]] = ()
     is_whole: bool = True
+    has_labels: bool = True
+
+    @property
+    def presumed_genuine(self) -> int:
+        """Older hits that count as genuine: those without a label too, once any event has a label."""
+        return self.older_genuine + (self.older_none if self.has_labels else 0)
 
     @property
     def precision(self) -> RulePrecision:
         """Precision of the rule; none as long as hits are counted: the newest alone would mislead."""
-        return rule_precision(self.frauds, self.genuine) if self.is_whole else rule_precision(0, 0)
+        return rule_precision(self.older_fraud, self.presumed_genuine) if self.is_whole else rule_precision(0, 0)
 
 
 class HitRecords(Struct):
@@ -176,31 +185,36 @@ class HitRecords(Struct):
         found = [self.events[seq] for seq in self.by_rule.get(rule, ())]
         if not found:
             return RuleRecord()
-        counts = dict.fromkeys(("fraud", "genuine", "unclear", "immature"), 0)
-        amount = fraud = 0
+        counts = dict.fromkeys(("fraud", "genuine", "unclear", "none", "immature"), 0)
+        frauds = amount = fraud_amount = 0
         days: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0])
         for hit in found:
-            verdict = "immature" if self.is_immature(hit, definitions) else hit.verdict or "genuine"
+            verdict = "immature" if self.is_immature(hit, definitions) else hit.verdict or "none"
             counts[verdict] += 1
             amount += hit.amount_minor or 0
-            fraud += (hit.amount_minor or 0) if verdict == "fraud" else 0
             day = days[day_number(hit.time_ms, self.zone)]
             day[0] += 1
-            day[1] += hit.verdict == "fraud"
+            if hit.verdict == "fraud":
+                frauds += 1
+                fraud_amount += hit.amount_minor or 0
+                day[1] += 1
         first, last = min(days), max(*days, day_number(self.last_ms, self.zone))
         return RuleRecord(
             len(found),
             sum(hit.rules[rule] for hit in found),
+            frauds,
             counts["fraud"],
             counts["genuine"],
             counts["unclear"],
+            counts["none"],
             counts["immature"],
             amount,
-            fraud,
+            fraud_amount,
             max(hit.time_ms for hit in found),
             first,
             [(days[day][0], days[day][1]) if day in days else (0, 0) for day in range(first, last + 1)],
             self.is_whole,
+            not self._labeled.isdisjoint(hit.event for hit in found),
         )
 
     def newest(self, rule: str, before: int | None, limit: int) -> list[HitEvent]:
@@ -211,10 +225,10 @@ class HitRecords(Struct):
             return [self.events[seq] for seq in reversed(chosen[-limit:])]
 
     def is_immature(self, event: HitEvent, definitions: Definitions) -> bool:
-        """Whether an event is younger than the label delay, or none of its type has a label: nobody knows it yet."""
+        """Whether an event is not older than the label delay of its type."""
         model = definitions.models.get(event.event)
         delay_ms = LABEL_DELAY_MS if model is None else model.label_delay_ms
-        return event.event not in self._labeled or event.time_ms > self.now_ms - delay_ms
+        return event.time_ms > self.now_ms - delay_ms
 
     def _begin(self, log: Log, last: int) -> None:
         self.events, self._named, self._unplaced, self._made, self.since_ms = {}, {}, {}, {}, None

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, UnsetType
 from msgspec.structs import asdict
 
-from shroff.app.cases.result_operations import LabelsAsOf, ResultRow, mature_after_ms, result_row
+from shroff.app.cases.result_operations import NOT_KNOWN, LabelsAsOf, ResultRow, mature_after_ms, result_row
 from shroff.app.models.cutoffs import AppliedCutoffs, EndedExperiment
 from shroff.errors import RefusalError, ShroffError, nearest
 from shroff.language.values import day_at, show_decimal
 from shroff.operations.declaration import Argument, OperationAnswer, OperationRequest, operation
+from shroff.operations.numbers import name_of
 from shroff.project.policy import OUTCOMES
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.texts import table
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
 
 OF_KEYS = 1_000  # to which money refers
-SHOWN = "keys events challenged reviewed declined caught missed false_declines unlabeled_declines".split()
+SHOWN = "events challenged reviewed declined caught missed false_declines unlabeled_declines".split()
 
 
 class ShowExperiment(OperationRequest["Experiment"]):
@@ -63,8 +64,8 @@ class Experiment(OperationAnswer):
     mature_from: date
 
     def text(self) -> str:
-        heads = ("arm", *SHOWN, f"cost per {OF_KEYS:,} keys")
-        rows = [[arm.value, *(getattr(arm, name) for name in SHOWN), arm.cost_per_1000] for arm in self.arms]
+        heads = ("arm", "keys", *(name_of(number).lower() for number in SHOWN), f"cost per {OF_KEYS:,} keys")
+        rows = [[arm.value, arm.keys, *arm_figures(arm), arm.cost_per_1000] for arm in self.arms]
         found = f"Arm B of {self.rule} saves {self.saved} ({self.low} to {self.high}) of {OF_KEYS:,} keys."
         return f"{table(rows, heads)}\n\n{found} {self.verdict} All are mature from {self.mature_from} on."
 
@@ -73,6 +74,12 @@ class Experiment(OperationAnswer):
         """Which arm is better, where the interval leaves 0 out."""
         arm = "B" if float(self.low) > 0 else "A" if float(self.high) < 0 else ""
         return f"Arm {arm} is better." if arm else "Neither arm is proven better yet."
+
+
+def arm_figures(arm: ExperimentArm) -> list[object]:
+    """Return the numbers of `SHOWN` for the table of an answer."""
+    figures = [getattr(arm, number) for number in SHOWN]
+    return [NOT_KNOWN if figure is None else figure for figure in figures]
 
 
 class NoExperimentError(RefusalError):

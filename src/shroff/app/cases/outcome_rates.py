@@ -50,7 +50,7 @@ class ResultMoney(msgspec.Struct):
     declined: str
     caught: str
     missed: str
-    false_declines: str
+    false_declines: str | None
 
 
 class SchemeRatio(msgspec.Struct):

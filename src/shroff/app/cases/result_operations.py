@@ -28,6 +28,7 @@ from shroff.json_types import JsonObject
 from shroff.language.values import DAY_MS, HOUR_MS, day_at, day_named, day_start_ms, days_of, show_decimal
 from shroff.monitoring.day_figures import STOPPED
 from shroff.operations.declaration import OperationAnswer, OperationRequest, Param, operation
+from shroff.operations.numbers import name_of
 from shroff.project.policy import OUTCOMES
 from shroff.runtime.atomic_files import csv_line
 from shroff.runtime.texts import percent, table
@@ -46,19 +47,21 @@ PACE_DAYS = 28  # whose pace says when a limit is reached
 ROWS_MAX = 1_000
 YEAR_DAYS = 365
 KNOWN_SHARE = 0.99  # of frauds, at the age from which on a row is mature
+NOT_KNOWN = "not known"
+NOT_FRAUD = ("genuine", "unclear", "none")  # labels
 OUTCOME_COUNTS = ("approved", "challenged", "reviewed", "declined")  # as OUTCOMES
 NO_FIGURES = frozenset("from to value mature estimate change".split())  # of a row
-SHOWN = {  # the figures of the table for people, and their heads
+SHOWN = {  # the figures of the table for people, and their numbers
     "events": "events",
     "volume": "volume",
     "approved": "approved",
     "stopped": "stopped",
-    "fraud.money": "fraud",
-    "fraud.basis_points": "bp",
+    "fraud.money": "fraud_amount",
+    "fraud.basis_points": "basis_points",
     "caught": "caught",
     "missed": "missed",
-    "false_declines": "false declines",
-    "money_saved": "saved",
+    "false_declines": "false_declines",
+    "money_saved": "money_saved",
 }
 Span: TypeAlias = tuple[date, date]
 LabelsAsOf: TypeAlias = Annotated[
@@ -90,13 +93,14 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     """A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is missing).
 
     Caught frauds are those that were not approved, missed ones those that were; false declines are declined events
-    labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is the money of caught frauds.
+    labeled genuine, null if no declined event has a label; `unlabeled_declines` are those without a label.
+    `money_saved` is the money of caught frauds.
     The fraud rate of reviews is the share of frauds among reviewed events with a label; null without one. It is no
     precision of rules, of which events without a label count as genuine once they are mature.
     The decline rate is that of all events. The false positive rate is the share of events without a fraud label that
-    were reviewed or declined, by rules or the score.
+    were reviewed or declined, by rules or the score; null by rule.
     A row is mature when its events are older than the label delay and 99 % of frauds are known at that age.
-    The estimate of one that is not is null where too few frauds are known.
+    The estimate is null if too few frauds are known.
     `change` is that of figures since the days before, as many as these: 0.1 is a tenth more. It is empty where the log
     has not all of those days or the last day is still to come, and leaves out figures that were 0 or unknown. A day,
     week or month that is over is compared with the row above it if that is as long.
@@ -114,7 +118,7 @@ class ResultRow(msgspec.Struct, kw_only=True, rename={"start": "from", "end": "t
     fraud: FraudFigures
     caught: int
     missed: int
-    false_declines: int
+    false_declines: int | None
     unlabeled_declines: int
     money_saved: str
     review_fraud_rate: float | None
@@ -165,12 +169,15 @@ class Results(OperationAnswer, dict=True):
             rows[-1] = ("all", *rows[-1][1:])
         if self.before is not None:
             rows.append(("change", *(changed(self.total.change.get(name)) for name in SHOWN), ""))
-        text = table(rows, (self.by, *SHOWN.values(), "final fraud"))
+        names = [name_of(number).lower() for number in (*SHOWN.values(), "estimate")]
+        text = table(rows, (self.by, *names))
         if self.by not in PERIODS:
+            rate_names = ["decline_rate"] if self.by == RULE else ["decline_rate", "false_positive_rate"]
             rates = [
-                (row.value or "(missing)", row.decline_rate, row.false_positive_rate or "unknown") for row in self.rows
+                (row.value or "(missing)", *(getattr(row, name) or "unknown" for name in rate_names))
+                for row in self.rows
             ]
-            text += f"\n\n{table(rates, (self.by, 'declined', 'false positives'))}"
+            text += f"\n\n{table(rates, (self.by, *(name_of(name).lower() for name in rate_names)))}"
         return f"{text}\n\n{page(__package__, 'results.txt', {}, found=self).rstrip()}"
 
     def hints(self) -> Sequence[str]:
@@ -268,6 +275,9 @@ def show_results(
             strict=True,
         )
     )
+    if by == RULE:
+        for row in answer.rows:
+            _leave_out_false_positive_rate(row)
     if is_there:
         answer.before = result_row(definitions, earlier, UNSET, before, None, is_mature=starts_ms[0] <= mature_ms)
     answer.review_hours = round(project.cases.worked_ms(starts_ms[0], starts_ms[-1]) / HOUR_MS, 2)
@@ -368,7 +378,9 @@ def result_row(
     outcomes = [tally.of([outcome]) for outcome in OUTCOMES]
     reviewed = tally.of(["review"], ["fraud"])[0], tally.of(["review"], ["fraud", "genuine"])[0]
     caught, missed = tally.of(STOPPED, ["fraud"]), tally.of(["approve"], ["fraud"])
-    false_declines, stopped = tally.of(["decline"], ["genuine"]), OUTCOMES[2:]
+    false_declines = tally.of(["decline"], ["genuine"])
+    unlabeled_declines, _ = tally.of(["decline"], ["none"])
+    is_unknown = 0 < outcomes[3][0] == unlabeled_declines
     ends = (fraud_money, final[1] if final else fraud_money) if is_mature else final
     counts: JsonObject = dict(zip(OUTCOME_COUNTS, (count for count, _ in outcomes), strict=True))
     row = ResultRow(
@@ -381,13 +393,18 @@ def result_row(
         fraud=FraudFigures(fraud, money(fraud_money), round(fraud_money / volume * 10_000, 2) if volume else None),
         caught=caught[0],
         missed=missed[0],
-        false_declines=false_declines[0],
-        unlabeled_declines=tally.of(["decline"], ["none"])[0],
+        false_declines=None if is_unknown else false_declines[0],
+        unlabeled_declines=unlabeled_declines,
         money_saved=money(caught[1]),
-        review_fraud_rate=round(reviewed[0] / reviewed[1], 4) if reviewed[1] else None,
+        review_fraud_rate=reviewed[0] / reviewed[1] if reviewed[1] else None,
         decline_rate=OutcomeRate.of(outcomes[3][0], events),
-        false_positive_rate=OutcomeRate.of(tally.of(stopped)[0] - tally.of(stopped, ["fraud"])[0], events - fraud),
-        money=ResultMoney(*(money(units) for _, units in (*outcomes, caught, missed, false_declines))),
+        false_positive_rate=_false_positive_rate(tally),
+        money=ResultMoney(
+            **{name: money(units) for name, (_, units) in zip(OUTCOME_COUNTS, outcomes, strict=True)},
+            caught=money(caught[1]),
+            missed=money(missed[1]),
+            false_declines=None if is_unknown else money(false_declines[1]),
+        ),
         mature=is_mature,
         estimate=None if ends is None else FraudEstimate(*map(money, ends)),
     )
@@ -395,8 +412,20 @@ def result_row(
         was, now = (_figures(of) for of in (result_row(definitions, span, value, prior, None, is_mature=True), row))
         known = (name for name in was if None not in (was[name], now[name]))
         pairs = ((name, Decimal(str(was[name])), Decimal(str(now[name]))) for name in known)
-        row.change = {name: round(float(after / before - 1), 4) for name, before, after in pairs if before}
+        row.change = {name: float(after / before - 1) for name, before, after in pairs if before}
     return row
+
+
+def _false_positive_rate(tally: OutcomeTable) -> OutcomeRate | None:
+    reviewed_or_declined, _ = tally.of(["review", "decline"], NOT_FRAUD)
+    events, _ = tally.of(labels=NOT_FRAUD)
+    return OutcomeRate.of(reviewed_or_declined, events)
+
+
+def _leave_out_false_positive_rate(row: ResultRow) -> None:
+    """Clear the rate of a rule: each hit of a rule that reviews or declines is held back, so it would be 100 %."""
+    row.false_positive_rate = None
+    row.change = {name: share for name, share in row.change.items() if "false_positive_rate" not in name}
 
 
 def _cells(row: ResultRow) -> JsonObject:
@@ -424,10 +453,10 @@ def _shown(row: ResultRow) -> tuple[str, ...]:
     """A row of the table for people."""
     name = f"{row.start}" if isinstance(row.value, UnsetType) else "(missing)" if row.value is None else row.value
     ends, cells = "", {**_cells(row), "stopped": row.events - row.approved}
-    if row.estimate is not None and not row.mature:
-        ends = f"{Decimal(row.estimate.low):,f} to {Decimal(row.estimate.high):,f}"
+    if row.estimate is not None:
+        ends = " to ".join(f"{Decimal(end):,f}" for end in dict.fromkeys((row.estimate.low, row.estimate.high)))
     cells["fraud.basis_points"] = None if (points := row.fraud.basis_points) is None else f"{points:.2f}"
-    texts = ("" if cells[figure] is None else f"{Decimal(cells[figure]):,}" for figure in SHOWN)
+    texts = (NOT_KNOWN if cells[figure] is None else f"{Decimal(cells[figure]):,}" for figure in SHOWN)
     return (f"{name}{'' if row.mature else ' *'}", *texts, ends)
 
 

@@ -24,6 +24,7 @@ from shroff.operations.declaration import (
     ReportAnswer,
     operation,
 )
+from shroff.operations.numbers import name_of
 from shroff.people.audit import REASON_MAX, checked_reason
 from shroff.runtime.texts import cost_interval, many, one_line, percent, table
 from shroff.runtime.values import Fresh, FrozenStruct
@@ -46,7 +47,7 @@ ROWS = 12  # of the curve that is printed
 TIMES_THE_BEST = 5  # what costs more is not shown: nobody wants it, and the rest would look alike
 BAR = 24  # characters of its longest bar
 CHOSEN_HERE = "They were chosen on these same events, so this estimate is optimistic."
-MONEY = ("cost", "missed", "false_declines", "reviews_cost", "low", "high")
+MONEY = ("cost", "missed_cost", "false_declines_cost", "reviews_cost", "low", "high")
 _KEPT = Fresh["CheapestThresholds"](32)  # each some kilobytes: a slider moves to and fro, a model takes seconds
 Cut = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
 
@@ -100,8 +101,8 @@ class CostPoint(FrozenStruct):
     review_at: float | None
     decline_at: float | None
     cost: str | None
-    missed: str | None
-    false_declines: str | None
+    missed_cost: str | None
+    false_declines_cost: str | None
     reviews: float
     reviews_cost: str | None
     frauds_stopped: float
@@ -278,7 +279,7 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
             (
                 _cut(point.review_at),
                 _cut(point.decline_at),
-                *(f"{amount:,.2f}" for amount in (point.cost, point.missed, point.false_declines)),
+                *(f"{amount:,.2f}" for amount in (point.cost, point.missed_cost, point.false_declines_cost)),
                 f"{point.reviews:.1f}",
                 percent(point.frauds_stopped),
                 "▆" * round(BAR * point.cost / most if most else 0) + (" ◂ cheapest" if point == best else ""),
@@ -286,7 +287,8 @@ class CheapestThresholds(ReportAnswer["Cutoffs"]):
             for point in shown
         ]
         money = f",{self._currency}" if self.report.currency else ""
-        amounts = (f"{name}{money}" for name in ("cost a day", "missed", "false declines"))
+        costs = (name_of(number).lower() for number in ("missed_cost", "false_declines_cost"))
+        amounts = (f"{name}{money}" for name in ("cost a day", *costs))
         return table(rows, ("review at", "decline at", *amounts, "reviews a day", "stopped", ""))
 
 

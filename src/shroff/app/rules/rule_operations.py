@@ -71,17 +71,20 @@ class NoReasonError(RefusalError):
 
 
 class RuleCounts(msgspec.Struct):
-    """Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits.
+    """Statistics of a rule over the newest part of the log.
 
-    The precision is the share of frauds among them, of which those without a label are genuine. It is null without
-    such hits, and where no event of that type has a label: then all hits are immature.
+    `fraud` and `fraud_money` are of all hits labeled fraud; `older_*` are hits past the label delay, by label. The
+    precision is the share of frauds among older hits that are not unclear; those without a label count as genuine. It
+    is null without such hits, and if no event of that type has a label.
     """
 
     hits: int
     in_shadow: int
     fraud: int
-    genuine: int
-    unclear: int
+    older_fraud: int
+    older_genuine: int
+    older_unclear: int
+    older_none: int
     immature: int
     precision: float | None
     precision_low: float | None
@@ -135,10 +138,11 @@ class RuleWhole(RuleState, rename={"source": "text"}):
 
     def text(self) -> str:
         counts = self.record
-        said = f"{many(counts.hits, 'hit')}, {counts.in_shadow:,} of them in shadow; of mature ones {counts.fraud:,} "
-        said += (
-            f"fraud, {counts.genuine:,} genuine or unlabeled. Precision, %: {_percent(counts.precision) or 'unknown'}."
+        said = (
+            f"{many(counts.hits, 'hit')}, {counts.in_shadow:,} of them in shadow; of older ones {counts.older_fraud:,} "
         )
+        said += f"fraud, {counts.older_genuine + counts.older_none:,} genuine or unlabeled. "
+        said += f"Precision, %: {_percent(counts.precision) or 'unknown'}."
         return "\n".join([f"{self.id}: {self.state}. {self.says or ''}".rstrip(), said, "", self.source.rstrip("\n")])
 
     def hints(self) -> Sequence[str]:
@@ -325,7 +329,7 @@ def restore_rule(
 
 
 class RuleOfFile(RulePrecision):
-    """A rule and its statistics. `fraud` and `genuine` count mature hits."""
+    """A rule and its statistics; `older_*` count hits past the label delay, by label."""
 
     id: str
     on: str
@@ -337,7 +341,9 @@ class RuleOfFile(RulePrecision):
     tests: int
     hits: int
     fraud: int
-    genuine: int
+    older_fraud: int
+    older_genuine: int
+    older_none: int
 
 
 class RuleFileShown(OperationAnswer, rename={"tag": "etag"}):
@@ -461,7 +467,9 @@ def _of_file(project: Project, file: RuleFile) -> JsonObject:
             "tests": len(rule.tests),
             "hits": found.hits,
             "fraud": found.frauds,
-            "genuine": found.genuine,
+            "older_fraud": found.older_fraud,
+            "older_genuine": found.older_genuine,
+            "older_none": found.older_none,
             **found.precision,
         }
 

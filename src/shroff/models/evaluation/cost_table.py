@@ -48,8 +48,8 @@ class Point(FrozenStruct):
     review_at: float | None
     decline_at: float | None
     cost: float
-    missed: float
-    false_declines: float
+    missed_cost: float
+    false_declines_cost: float
     reviews: float
     reviews_cost: float
     frauds_stopped: float  # share of the frauds that are reviewed or declined

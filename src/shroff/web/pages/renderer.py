@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shroff.errors import ShroffError
 from shroff.json_types import JsonMapping
+from shroff.operations.numbers import name_of
 from shroff.people.access import Right, Who
 from shroff.runtime.logs import failure
 from shroff.runtime.values import FrozenStruct
@@ -117,7 +118,11 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(FILTERS)
-    made.globals |= {"static": static, **{path.__name__: path for path in (decision_path, entity_path, rule_path)}}
+    made.globals |= {
+        "static": static,
+        "name_of": name_of,
+        **{path.__name__: path for path in (decision_path, entity_path, rule_path)},
+    }
     return made
 
 

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from shroff.backtest.document import BacktestReport
 from shroff.backtest.report import changes_of, learnt_sentence, matrix, other_reasons, sentence
 from shroff.json_types import TextDict
+from shroff.operations.numbers import name_of
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.web.api.decisions import summaries_of
@@ -204,12 +205,12 @@ def _sum(report: BacktestReport) -> list[tuple[Decimal | None, str, str]]:
     stopped = Decimal(new.fraud_money_stopped) - Decimal(old.fraud_money_stopped)
     interval = "" if balance.low is None or balance.high is None else f"{_money(balance.low)} to {_money(balance.high)}"
     return [
-        (stopped, "fraud reviewed or declined", f"{old.frauds_stopped:,} → {new.frauds_stopped:,} frauds"),
+        (stopped, name_of("frauds_stopped").lower(), f"{old.frauds_stopped:,} → {new.frauds_stopped:,} frauds"),
         (_worth(new.reviews - old.reviews, costs.review), "reviews", f"{old.reviews:,} → {new.reviews:,}"),
         (
-            _worth(new.false_declines - old.false_declines, costs.false_decline),
-            "false declines",
-            f"{old.false_declines:,} → {new.false_declines:,}",
+            _worth(new.presumed_false_declines - old.presumed_false_declines, costs.false_decline),
+            name_of("presumed_false_declines").lower(),
+            f"{old.presumed_false_declines:,} → {new.presumed_false_declines:,}",
         ),
         (Decimal(balance.net), "together", interval and f"95 % confidence interval {interval}"),
     ]

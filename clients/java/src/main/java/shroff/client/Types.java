@@ -631,8 +631,8 @@ public interface Types {
             @JsonProperty("review_at") Double reviewAt,
             @JsonProperty("decline_at") Double declineAt,
             @JsonProperty("cost") String cost,
-            @JsonProperty("missed") String missed,
-            @JsonProperty("false_declines") String falseDeclines,
+            @JsonProperty("missed_cost") String missedCost,
+            @JsonProperty("false_declines_cost") String falseDeclinesCost,
             @JsonProperty("reviews") Double reviews,
             @JsonProperty("reviews_cost") String reviewsCost,
             @JsonProperty("frauds_stopped") Double fraudsStopped) {}
@@ -2145,20 +2145,20 @@ public interface Types {
             @JsonProperty("frauds_declined") Double fraudsDeclined,
             @JsonProperty("cost") String cost) {}
 
-    /** Hits of a rule; those of mature events by label, with the precision and its 95 % confidence interval. */
+    /** Hits of a rule, and those older than the label delay by label, with their precision (95 % interval). */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ReportHits(
             @JsonProperty("hits") Long hits,
-            @JsonProperty("fraud") Long fraud,
-            @JsonProperty("genuine") Long genuine,
-            @JsonProperty("unclear") Long unclear,
-            @JsonProperty("none") Long none,
+            @JsonProperty("older_fraud") Long olderFraud,
+            @JsonProperty("older_genuine") Long olderGenuine,
+            @JsonProperty("older_unclear") Long olderUnclear,
+            @JsonProperty("older_none") Long olderNone,
             @JsonProperty("immature") Long immature,
             @JsonProperty("precision") Double precision,
             @JsonProperty("precision_low") Double precisionLow,
             @JsonProperty("precision_high") Double precisionHigh,
             @JsonProperty("money") String money,
-            @JsonProperty("fraud_money") String fraudMoney) {}
+            @JsonProperty("older_fraud_money") String olderFraudMoney) {}
 
     /**
      * Events before `until`, the end of the training data of the draft's models; `behind` are later. Of the
@@ -2202,16 +2202,16 @@ public interface Types {
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ReportRule(
             @JsonProperty("hits") Long hits,
-            @JsonProperty("fraud") Long fraud,
-            @JsonProperty("genuine") Long genuine,
-            @JsonProperty("unclear") Long unclear,
-            @JsonProperty("none") Long none,
+            @JsonProperty("older_fraud") Long olderFraud,
+            @JsonProperty("older_genuine") Long olderGenuine,
+            @JsonProperty("older_unclear") Long olderUnclear,
+            @JsonProperty("older_none") Long olderNone,
             @JsonProperty("immature") Long immature,
             @JsonProperty("precision") Double precision,
             @JsonProperty("precision_low") Double precisionLow,
             @JsonProperty("precision_high") Double precisionHigh,
             @JsonProperty("money") String money,
-            @JsonProperty("fraud_money") String fraudMoney,
+            @JsonProperty("older_fraud_money") String olderFraudMoney,
             @JsonProperty("id") String id,
             @JsonProperty("on") String on,
             @JsonProperty("effect") String effect,
@@ -2222,13 +2222,16 @@ public interface Types {
             @JsonProperty("overlap") Map<String, Long> overlap,
             @JsonProperty("old") ReportHits old) {}
 
-    /** Outcomes of mature events, without the draft or with it. */
+    /**
+     * Outcomes of mature events, without the draft or with it. A presumed false decline is a declined event that
+     * is not labeled fraud or unclear, so also one without a label.
+     */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ReportSide(
             @JsonProperty("frauds_stopped") Long fraudsStopped,
             @JsonProperty("fraud_money_stopped") String fraudMoneyStopped,
             @JsonProperty("reviews") Long reviews,
-            @JsonProperty("false_declines") Long falseDeclines) {}
+            @JsonProperty("presumed_false_declines") Long presumedFalseDeclines) {}
 
     /** The value of a draft in a week, from Monday or the first day on, and how many mature events that has. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
@@ -2251,16 +2254,16 @@ public interface Types {
     /**
      * A period, or in all of it a rule, shadow hits included, or a value of the field (null where it is
      * missing). Caught frauds are those that were not approved, missed ones those that were; false declines are
-     * declined events labeled genuine, `unlabeled_declines` those of which nothing is known. `money_saved` is
-     * the money of caught frauds. The fraud rate of reviews is the share of frauds among reviewed events with a
-     * label; null without one. It is no precision of rules, of which events without a label count as genuine
-     * once they are mature. The decline rate is that of all events. The false positive rate is the share of
-     * events without a fraud label that were reviewed or declined, by rules or the score. A row is mature when
-     * its events are older than the label delay and 99 % of frauds are known at that age. The estimate of one
-     * that is not is null where too few frauds are known. `change` is that of figures since the days before, as
-     * many as these: 0.1 is a tenth more. It is empty where the log has not all of those days or the last day is
-     * still to come, and leaves out figures that were 0 or unknown. A day, week or month that is over is
-     * compared with the row above it if that is as long.
+     * declined events labeled genuine, null if no declined event has a label; `unlabeled_declines` are those
+     * without a label. `money_saved` is the money of caught frauds. The fraud rate of reviews is the share of
+     * frauds among reviewed events with a label; null without one. It is no precision of rules, of which events
+     * without a label count as genuine once they are mature. The decline rate is that of all events. The false
+     * positive rate is the share of events without a fraud label that were reviewed or declined, by rules or the
+     * score; null by rule. A row is mature when its events are older than the label delay and 99 % of frauds are
+     * known at that age. The estimate is null if too few frauds are known. `change` is that of figures since the
+     * days before, as many as these: 0.1 is a tenth more. It is empty where the log has not all of those days or
+     * the last day is still to come, and leaves out figures that were 0 or unknown. A day, week or month that is
+     * over is compared with the row above it if that is as long.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record ResultRow(
@@ -2342,17 +2345,20 @@ public interface Types {
             @JsonProperty("made") List<String> made) {}
 
     /**
-     * Statistics of a rule over the newest part of the log. `fraud` and `genuine` count mature hits. The
-     * precision is the share of frauds among them, of which those without a label are genuine. It is null
-     * without such hits, and where no event of that type has a label: then all hits are immature.
+     * Statistics of a rule over the newest part of the log. `fraud` and `fraud_money` are of all hits labeled
+     * fraud; `older_*` are hits past the label delay, by label. The precision is the share of frauds among older
+     * hits that are not unclear; those without a label count as genuine. It is null without such hits, and if no
+     * event of that type has a label.
      */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleCounts(
             @JsonProperty("hits") Long hits,
             @JsonProperty("in_shadow") Long inShadow,
             @JsonProperty("fraud") Long fraud,
-            @JsonProperty("genuine") Long genuine,
-            @JsonProperty("unclear") Long unclear,
+            @JsonProperty("older_fraud") Long olderFraud,
+            @JsonProperty("older_genuine") Long olderGenuine,
+            @JsonProperty("older_unclear") Long olderUnclear,
+            @JsonProperty("older_none") Long olderNone,
             @JsonProperty("immature") Long immature,
             @JsonProperty("precision") Double precision,
             @JsonProperty("precision_low") Double precisionLow,
@@ -2478,16 +2484,18 @@ public interface Types {
             @JsonProperty("text") String text,
             @JsonProperty("condition") String condition) {}
 
-    /** A rule and its statistics. `fraud` and `genuine` count mature hits. */
+    /** A rule and its statistics; `older_*` count hits past the label delay, by label. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record RuleOfFile(
             @JsonProperty("by") String by,
             @JsonProperty("effect") String effect,
             @JsonProperty("fraud") Long fraud,
-            @JsonProperty("genuine") Long genuine,
             @JsonProperty("hits") Long hits,
             @JsonProperty("id") String id,
             @JsonProperty("notify") String notify_,
+            @JsonProperty("older_fraud") Long olderFraud,
+            @JsonProperty("older_genuine") Long olderGenuine,
+            @JsonProperty("older_none") Long olderNone,
             @JsonProperty("on") String on,
             @JsonProperty("precision") Double precision,
             @JsonProperty("precision_high") Double precisionHigh,
