@@ -237,7 +237,7 @@ def test_a_card_is_found_by_a_part_of_its_key_and_blocked_with_reason_and_end_an
     page.get_by_label("Reason").fill("stolen")
     page.get_by_label("Ends after").select_option("7 days")
     page.get_by_role("button", name="Add to blocked_cards").click()
-    expect(page.get_by_text("stolen, by ann, until")).to_be_visible()
+    expect(page.get_by_text("stolen, by Ann Lee, until")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     with bank.client() as client:
         sent = payment(50, "20.00", card=card, payment_id=f"p-after-{width}")
@@ -249,7 +249,7 @@ def test_a_card_is_found_by_a_part_of_its_key_and_blocked_with_reason_and_end_an
     else:
         page.get_by_role("button", name="Undo").click()
     expect(page.get_by_text("Done: 1 removed")).to_be_visible()
-    expect(page.get_by_text("stolen, by ann")).to_have_count(0)
+    expect(page.get_by_text("stolen, by Ann Lee")).to_have_count(0)
 
 
 def test_a_spreadsheet_goes_into_a_list(bank, page, tmp_path):

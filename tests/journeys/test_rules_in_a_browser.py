@@ -162,6 +162,8 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
     page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
     page.goto(f"{service.url}/rules/formed/draft")
     keyboard, text = page.keyboard, page.locator("textarea#text")
+    page.get_by_label("Description").fill("typed at once")  # as soon as it can be: no other line of the rule goes
+    expect(text).to_have_value(re.compile("# typed at once\n  on: payment\n  by: card\n  when: "))
     expect(page.get_by_role("group", name="Condition 1")).to_be_visible()
 
     # a feature by its meaning, a comparison that fits its type, and a value; then one of two fields

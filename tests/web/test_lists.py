@@ -211,7 +211,7 @@ def test_the_page_of_a_key_puts_it_into_its_lists_and_takes_it_out(bank):
         assert done.headers["location"] == f"/entities/card/c-1?said=done&added=1&to={LIST}"
         page = (await browser.get(done.headers["location"])).body.decode()
         assert 'data-says="Undo"' in page
-        assert "seen, by ann, until" in page
+        assert "seen, by Ann Lee, until" in page
         assert f'action="/lists/{LIST}/out"' in page
         assert 'data-says="Block"' not in page
         (line,) = lines(bank)

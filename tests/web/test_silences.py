@@ -66,7 +66,7 @@ def test_nobody_silences_a_rule_alone_where_a_second_person_approves_that(bank):
         ben = await another(asks, "ben")
         assert (await form(browser, f"{PAGE}/silence", PAGE, **SILENT))[:2] == (303, PAGE)
         shown = (await ben.get(PAGE)).body.decode()
-        assert "requested by ann: a wedding. A second person must approve it." in shown
+        assert "requested by Ann Lee: a wedding. A second person must approve it." in shown
         assert asks.service.project.silences.all() == []
         assert await outcome(10) == "review"
 

@@ -256,3 +256,40 @@ def test_the_service_answers_the_networks_that_are_set(bank):
         assert (await browser.get("/me")).status == 200
 
     run(bank, steps)
+
+
+DEAR = """- id: dear
+  on: payment
+  by: card
+  when: this.amount > 500
+  reason: "dear"
+  effect: review
+"""
+
+
+def test_the_author_of_a_draft_reads_whom_to_ask_and_the_second_person_approves_where_it_waits(bank):
+    settings = bank / "shroff.yaml"
+    settings.write_text(settings.read_text("utf-8").replace("[models, thresholds, users]", "[rules]"), "utf-8")
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        cem, vic = await second(asks, "cem", Role.AUTHOR), await second(asks, "vic", Role.VIEWER)
+        for text in (DEAR, DEAR.replace("500", "600")):
+            tag = "".join(re.findall(r'name="tag" value="([^"]*)"', await page_of(cem, "/rules/dear/draft"))[:1])
+            assert (await send(cem, "/rules/dear/draft", text=text, tag=tag)).status == 303
+        for path in ("/rules/dear/draft", "/approvals"):
+            page = await page_of(cem, path)
+            assert re.search("Ask Ann Lee(:| to approve it)", page)
+            assert "/draft/approve" not in page
+        assert "Waits for approval" in await page_of(vic, "/rules/dear")
+        assert "/draft/approve" not in await page_of(vic, "/approvals")
+        page = await page_of(browser, "/approvals")
+        assert "when: this.amount &gt; 600" in page  # what changes
+        assert "No backtest of this draft yet" in page
+        for path in ("/rules/dear/draft#next", *re.findall(r'href="([^"]*/draft[^"]*)"', page)):
+            assert 'action="/rules/dear/draft/approve"' in await page_of(browser, path.partition("#")[0])
+        (tag,) = re.findall(r'action="/rules/dear/draft/approve">.*?name="tag" value="([^"]+)"', page)
+        assert (await send(browser, "/rules/dear/draft/approve", tag=tag)).status == 303
+        assert "Nothing waits." in await page_of(browser, "/approvals")
+        assert "Approved by Ann Lee." in await page_of(cem, "/rules/dear/draft")
+
+    run(bank, steps)

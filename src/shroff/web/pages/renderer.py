@@ -14,9 +14,10 @@ from jinja2 import ChoiceLoader, Environment, FunctionLoader, PackageLoader, Str
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from shroff.errors import ShroffError
-from shroff.json_types import JsonMapping
+from shroff.json_types import JsonMapping, TextDict
 from shroff.operations.numbers import name_of
 from shroff.people.access import Right, Who
+from shroff.people.users import all_users
 from shroff.runtime.logs import failure
 from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Form, Request
@@ -159,7 +160,8 @@ async def page(service: Service, request: Request, template: str, status: int = 
     """A page for somebody who is signed in; with a `mistake` of their form its status is 422, unless another is given.
 
     Templates have the project's `currency` too, the addresses of decisions, entities and rules, `may`, which says
-    whether the user has a right, and `query_params`, which may name what was done just now.
+    whether the user has a right, `person`, which returns the display name of a user, and `query_params`, which may
+    name what was done just now.
     """
     assert request.signed_in is not None
     who, served = request.signed_in.who, service.options.organizations
@@ -198,6 +200,14 @@ def _page(
     currency = service.project.definitions.settings.currency
     arms = service.project.definitions.arms
     common = {"seen": seen, "currency": currency, "arms": arms, "organizations": None, "told": request.told}
+    names: TextDict = {}
+
+    def person(name: str) -> str:
+        """Return the display name of a user; other names, such as those of keys, stay."""
+        if not names:
+            names.update({user.name: user.display_name for user in all_users(service.desk)})
+        return names.get(name, name)
+
     status = 422 if status == 200 and shown.get("mistake") else status
 
     def panels(path: str) -> list[str]:
@@ -205,7 +215,9 @@ def _page(
         return [route.panel.template for route in allowed if route.panel is not None and route.panel.page == path]
 
     return alone(
-        template, status, **{**common, "may": lambda right: signed_in.who.may(Right(right)), "panels": panels, **shown}
+        template,
+        status,
+        **{**common, "person": person, "may": lambda right: signed_in.who.may(Right(right)), "panels": panels, **shown},
     )
 
 

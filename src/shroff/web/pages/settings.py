@@ -1,4 +1,4 @@
-"""Settings: the audit log; users and their sessions; API keys of programs; approvals by a second person."""
+"""Settings: the audit log; users and their sessions; API keys of programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from shroff.app.live.approval_operations import AnswerApproval, ShowApprovals
 from shroff.errors import NotAllowedError, UsageError
 from shroff.events.event import read_time
 from shroff.operations.pagination import BadQueryError
@@ -26,7 +25,7 @@ from shroff.people.user_operations import (
     SignOutUser,
     UserLink,
 )
-from shroff.people.users import PEOPLE, all_users
+from shroff.people.users import PEOPLE
 from shroff.web.api.audit_log import FILTERS, audit_query
 from shroff.web.http.messages import NOTHING, Form, Request
 from shroff.web.http.problems import ProblemError
@@ -43,7 +42,6 @@ ROWS_SHOWN = 50
 AUDIT = "/settings/audit"
 USERS = "/settings/users"
 KEYS = "/settings/keys"
-APPROVALS = "/approvals"
 OF_USER = ("name", "role", "display_name", "email")  # fields of the form
 
 
@@ -203,30 +201,7 @@ async def revoke_key(service: Service, request: Request) -> Response:
     return see_other(KEYS)
 
 
-# ---- approvals
-
-
-async def approvals(service: Service, request: Request, mistake: str = "", done: str = "") -> Response:
-    """Page of the changes that wait for a second person."""
-    shown = await service.run(request, ShowApprovals())
-    users = {user.name: user for user in await service.in_thread(all_users, service.desk)}
-    said = {"me": request.who.name, "mistake": mistake, "done": done, "policy": service.project.definitions.policy}
-    return await page(service, request, "approvals.html", shown=shown, users=users, **said)
-
-
-async def answer_approval(service: Service, request: Request) -> Response:
-    """Approve or withdraw one."""
-    form, etag = await request.form(), request.path_params["etag"]
-    try:
-        answer = await service.run(request, AnswerApproval(etag=etag, approve=bool(form["do"]), note=form["note"]))
-    except UsageError as error:
-        return await approvals(service, request, sentence(str(error)))
-    return await approvals(service, request, done=answer.says)
-
-
 ROUTES = (
-    Route("GET", APPROVALS, Right.READ_DEFINITIONS, approvals, screen=Screen("Approvals", "Policy", 9)),
-    Route("POST", f"{APPROVALS}/{{etag}}", Right.READ_DEFINITIONS, answer_approval),
     Route("GET", "/settings", Right.READ_AUDIT, first),
     Route("GET", AUDIT, Right.READ_AUDIT, audit, screen=Screen("Audit log", "System", 9)),
     Route("POST", AUDIT, Right.READ_AUDIT, verify),

@@ -27,6 +27,7 @@ from shroff.language.functions import FUNCTIONS
 from shroff.operations.declaration import OperationRequest
 from shroff.people.access import Right
 from shroff.people.audit import checked_reason
+from shroff.people.users import all_users
 from shroff.project.dependency_hash import teller_of
 from shroff.rules.keys import TOLD
 from shroff.rules.silences import trial_of
@@ -37,9 +38,10 @@ from shroff.web.http.messages import Request
 from shroff.web.http.routes import Handle, Route
 from shroff.web.pages.decision import rule_path
 from shroff.web.pages.renderer import page, see_other
+from shroff.web.pages.rules.approvals import approvers
 from shroff.web.pages.rules.backtests import worth
 from shroff.web.pages.rules.diffs import DiffLine, diff
-from shroff.web.pages.rules.table import common
+from shroff.web.pages.rules.table import common, may_approve
 from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
@@ -189,12 +191,18 @@ async def _editor(
         needs_second=project.drafts.need_second_person,
         may_edit=request.who.may(Right.EDIT_RULES),
         may_judge=request.who.may(Right.RUN_BACKTESTS),
-        may_approve=request.who.may(Right.APPROVE_RULES)
-        and draft is not None
-        and request.who.id not in {author.id for author in draft.note.authors},
+        may_approve=may_approve(request.who, draft),
+        approvers=await service.in_thread(_approvers, service, draft),
         **await service.checked(request.who, looked_at),
         **await common(service, has_all_hits=look.has_all_hits),
     )
+
+
+def _approvers(service: Service, draft: StoredDraft | None) -> list[str]:
+    """Return the display names of the users who can approve a draft; none if a second person is not needed."""
+    if draft is None or not service.project.drafts.need_second_person:
+        return []
+    return approvers(all_users(service.desk), Right.APPROVE_RULES, [author.name for author in draft.note.authors])
 
 
 def _start(project: Project, id_: str) -> str:

@@ -35,6 +35,8 @@ from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import diff
 
 if TYPE_CHECKING:
+    from shroff.app.rules.rule_drafts import StoredDraft
+    from shroff.people.access import Who
     from shroff.web.service import Service
 
 EVERY = "all"
@@ -115,11 +117,20 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
         record_of=lambda rule: records.record(rule, definitions),
         form=await service.in_thread(form_of, look.text),
         mistake=mistake,
+        draft_waits=look.draft is not None and service.project.drafts.need_second_person and not look.draft.is_approved,
+        may_approve=may_approve(request.who, look.draft),
         asked=await service.in_thread(service.project.agreements.asked, subject_of(id_)),
         silences=[silence for silence in silences if silence.holds(now_ms)],
         silence_list=f"/lists/{list_of(id_)}",
         **await _newest(service, look, None, NEWEST_SHOWN),
     )
+
+
+def may_approve(who: Who, draft: StoredDraft | None) -> bool:
+    """Whether a user can approve a draft as its second person."""
+    if draft is None or not who.may(Right.APPROVE_RULES):
+        return False
+    return who.id not in {author.id for author in draft.note.authors}
 
 
 async def hits(service: Service, request: Request) -> Response:

@@ -320,10 +320,12 @@ async function countHits(found) {
 function sayForm(found) {
   const inText = found ? "" : "The text is not one rule that a form can show. Mend it as text.";
   formView.querySelector("[data-form-says]").textContent = inText;
-  for (const one of formView.querySelectorAll("fieldset")) {
-    one.disabled = !found || formView.hasAttribute("data-read-only");
+  const enable = (isEnabled) => formView.querySelectorAll("fieldset").forEach((one) => (one.disabled = !isEnabled));
+  if (!found) {
+    enable(false);
   }
-  return fields.show(formView.contains(document.activeElement) && !formView.hidden ? null : found);
+  const isInUse = formView.contains(document.activeElement) && !formView.hidden;
+  return fields.show(isInUse ? null : found).then(() => enable(found && !formView.hasAttribute("data-read-only")));
 }
 
 function view(name) {
