@@ -499,7 +499,7 @@ label:
   from:
     csv:
       event: join(row.file, ':', row.number)
-      verdict: "'fraud' when row.fraud == '1' else 'genuine'"
+      verdict: "'fraud' when row.fraud == '1' else 'genuine' when row.fraud == '0'"
       known_at: time(row.at) + 1d
 """
 

@@ -72,7 +72,8 @@ def by_stripe(number: int, kind: str, status: str, due_s: int | None, **more: An
 
 def test_an_export_is_read_by_a_mapping_of_its_own_and_label_files_by_theirs(tmp_path):
     (mapping,) = re.findall(r"```yaml\n(label: +# an export in CSV\n.*?)```", PAGE.read_text(), re.DOTALL)
-    own = "  from:\n    csv: { event: row.about, verdict: \"'genuine' when row.said == 'ok' else 'fraud'\" }\n"
+    verdict = "'genuine' when row.said == 'ok' else 'fraud' when row.said != 'ok'"
+    own = f'  from:\n    csv: {{ event: row.about, verdict: "{verdict}" }}\n'
     events = re.sub(r"(?s)label:\n.*?(?=entities:)", lambda _: f"{mapping}{own}", FILES["events.yaml"])
     project = shroff.open(write_files(tmp_path, FILES | {"events.yaml": events}))
     project.decide([paid(1, "p1", PAID - PAID, "di"), paid(2, "p2", PAID - PAID, "di")])

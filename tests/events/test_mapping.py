@@ -44,7 +44,7 @@ label:
   from:
     csv:
       event: join(row.file, ':', row.number)
-      verdict: "'fraud' when row.Fraud == '1' else 'genuine'"
+      verdict: "'fraud' when row.Fraud == '1' else 'genuine' when row.Fraud == '0'"
       known_at: time(row.Date, '%d-%b-%y') + 7d
 """
 # Two lines of creditcarddata_atm_usa_2429.csv; the second has no amount in the file either.
@@ -333,7 +333,7 @@ def test_columns_that_the_type_cannot_do_without_are_named_before_the_first_line
     assert Mapper(events.types["payment"], "csv").missing_columns(["Date", "Amount"]) == ["Time", "Type of Transaction"]
     assert Mapper(events.types["payment"], "csv").missing_columns(list(CARD_LINE)) == []
     assert Mapper(events.types["payment"], "jsonl").missing_columns(["id"]) == ["at", "amount", "channel"]
-    assert Mapper(events.label, "csv").missing_columns([]) == ["Date"]  # an `else` can do without
+    assert Mapper(events.label, "csv").missing_columns([]) == ["Fraud", "Date"]
     assert Mapper(events.label, "jsonl").missing_columns([]) == ["event", "verdict", "known_at"]
 
 

@@ -117,7 +117,7 @@ def test_what_the_language_writes_in_lines_is_read():
         "channel: choice(pos, web, atm)\n"
         "when: count(label where label.verdict == 'fraud') over 7d\n"
         'reason: "{card.n} x"\n'
-        "verdict: \"'fraud' when row.Fraud == '1' else 'genuine'\"\n"
+        "verdict: \"'fraud' when row.Fraud == '1' else 'genuine' when row.Fraud == '0'\"\n"
         "amount: money(replace(row['Amount'], '£', ''))\n"
     )
 
@@ -125,7 +125,7 @@ def test_what_the_language_writes_in_lines_is_read():
         "channel": "choice(pos, web, atm)",
         "when": "count(label where label.verdict == 'fraud') over 7d",
         "reason": "{card.n} x",
-        "verdict": "'fraud' when row.Fraud == '1' else 'genuine'",
+        "verdict": "'fraud' when row.Fraud == '1' else 'genuine' when row.Fraud == '0'",
         "amount": "money(replace(row['Amount'], '£', ''))",
     }
 

@@ -45,9 +45,18 @@ def sent(folder, *messages) -> list[tuple[int, str]]:
     return asyncio.run(whole())
 
 
+def shop_of(tmp_path):
+    """The project of the case, whose verdict names both of its values."""
+    folder = project_of("01-webhook-labels", tmp_path)
+    events = folder / "events.yaml"
+    other = "else 'unclear' when row.data.object.reason != 'fraudulent'"
+    events.write_text(events.read_text().replace("else 'unclear'", other))
+    return folder
+
+
 @pytest.fixture
 def shop(tmp_path):
-    folder = project_of("01-webhook-labels", tmp_path)
+    folder = shop_of(tmp_path)
     settings = folder / "shroff.yaml"
     settings.write_text(settings.read_text().replace("events: [payment, label]", "events: [payment, label], id: row"))
     return folder
@@ -102,7 +111,7 @@ def warnings(folder):
 
 
 def test_check_warns_of_an_id_that_the_id_of_the_message_replaces(tmp_path, shop):
-    folder = project_of("01-webhook-labels", tmp_path / "again")
+    folder = shop_of(tmp_path / "again")
 
     assert "payment.from.json.charge in events.yaml is not used" in (said := warnings(folder))
     assert "Add 'id: row' to sources.stripe" in said

@@ -18,7 +18,8 @@ CASE = "19-json-boolean"
 def verdicts(tmp_path, condition, rows, form="jsonl"):
     folder = project_of(CASE, tmp_path)
     events = folder / "events.yaml"
-    text = events.read_text().replace("when row.isFraud else", f"when {condition} else")
+    both = f"'fraud' when {condition} else 'genuine' when not ({condition})"
+    text = events.read_text().replace("'fraud' when row.isFraud else 'genuine'", both)
     events.write_text(text.replace("json:", {"jsonl": "json:"}.get(form, f"{form}:")))
     rows = [
         {"id": str(n), "at": f"2026-03-01T10:00:0{n}Z", "account": "a", "amount": "1.00", **row}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.events.avro.wire import AvroDecoder
     from shroff.events.definitions import Events
+    from shroff.events.formats.lines import Lines
     from shroff.events.formats.schemas import SchemaRegistry
     from shroff.events.formats.wire import Decoder, Encoder
     from shroff.people.oidc import Provider
@@ -169,7 +170,16 @@ class AdapterFactory(ProjectPart):
         from shroff.events.intake import Intake
 
         definitions = self._definitions
-        return FileSource(paths, type, format, Intake(definitions.events, definitions.settings, None).lay_out, tell)
+        intake = Intake(definitions.events, definitions.settings, None)
+
+        def begun(lines: Lines, source: str, as_type: str | None) -> Lines:
+            """Check the beginning of a file before a line of it is taken."""
+            intake.lay_out(lines, source, as_type)
+            if as_type is not None:
+                intake.submissions(lines, source, as_type)
+            return lines
+
+        return FileSource(paths, type, format, begun, tell)
 
     def has_store(self) -> bool:
         """Whether the log of this project is there already."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from shroff import config
 from shroff.app.parts import ProjectPart
+from shroff.app.proposals.fallbacks import fallback_problems
 from shroff.app.system_names import id_problems, name_problems, unread_mappings
 from shroff.errors import DefinitionError, Problem, ShroffError, UsageError, ended
 from shroff.events.intake import Intake
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from shroff.app.context import ProjectContext
     from shroff.streams.log import Log
 
+EVENTS = "events.yaml"
+
 
 def load(context: ProjectContext) -> Loaded:
     """The project's files, with their mistakes and warnings, those about outside systems included."""
@@ -37,6 +40,9 @@ def load(context: ProjectContext) -> Loaded:
     from shroff.app.notice_files import with_notices
 
     files, problems, warnings = files_of(context.paths.folder, context.read_once.texts.text)
+    refused, doubtful = _fallback_problems(context, files)
+    problems += refused
+    warnings += doubtful
     loaded = with_schedules(files, with_notices(files, _loaded(context, files)))
     if (found := loaded.definitions) is not None:
         if not context.paths.is_elsewhere:
@@ -45,6 +51,16 @@ def load(context: ProjectContext) -> Loaded:
             warnings += unread_mappings(found.events, context.systems) + currency_warning(found.settings)
         warnings += warnings_of(found, context.systems.source)
     return loaded.beside(problems, warnings, None if context.paths.is_elsewhere else files)
+
+
+def _fallback_problems(context: ProjectContext, files: TextMapping) -> tuple[list[Problem], list[Problem]]:
+    """Errors and warnings for constant fallbacks in mappings.
+
+    They concern the project's files alone: a log whose active version has such a mapping stays readable.
+    """
+    text = files.get(EVENTS)
+    tree = None if text is None else context.read_once.tree(EVENTS, text, [])
+    return fallback_problems(tree)
 
 
 def _loaded(context: ProjectContext, files: TextMapping) -> Loaded:

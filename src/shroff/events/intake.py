@@ -175,7 +175,7 @@ class Intake:
                 Such a line may name its type itself though `as_type` is given.
 
         Raises: UsageError, before the first line, where the type is not known, where lines
-            of this format cannot tell theirs, or where the file lacks a column.
+            of this format cannot tell theirs, where the file lacks a column, or has no line with a verdict.
         """
         _check_type(as_type, self.events)
         as_type, reading = self._reading(lines, source, as_type, seals, is_default=is_default)

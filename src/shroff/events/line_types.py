@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from shroff.errors import InputError, UsageError, nearest
-from shroff.events.definitions import CsvLayout, EventType
+from shroff.events.definitions import VERDICTS, CsvLayout, EventType
 from shroff.events.event import has_column_form
 from shroff.events.formats.csv_records import CsvRecords
 from shroff.events.formats.lines import Line, Lines
-from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper
+from shroff.events.mapping import LABEL, Dispatcher, MappedRow, Mapper, verdict_values
+from shroff.events.needed_columns import VERDICT
 from shroff.events.raw_values import shown
 from shroff.events.readers import expectation, reader
 from shroff.events.redaction import LineRedactor, RedactedValues
 from shroff.language.types import TIME
 from shroff.language.values import with_point
+from shroff.runtime.texts import many
 from shroff.runtime.values import FrozenStruct, replace
 
 _READ_TIME = reader(TIME, currency="")
 AHEAD = 50  # lines in which a header is looked for
+VALUES_SHOWN = 5  # of a verdict's column, in the reason why a file is refused
 _DATED = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}([T ]|$)")
 
 
@@ -126,7 +130,7 @@ def has_standard_labels(columns: Iterable[str]) -> bool:
 
 
 def check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> None:
-    """Raises: UsageError where a file has another separator than its type's mapping says, or lacks its columns."""
+    """Raises: UsageError where a file has another separator than its mapping says, lacks columns, or has no verdict."""
     if as_type is None or lines.columns is None:
         return
     mapper, source, columns = reading.mappers[as_type], reading.source, lines.columns
@@ -136,7 +140,12 @@ def check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> 
             f"separator {shown(mapper.layout.separator)}. Save the file so, or change or remove that setting."
         )
     lacking = mapper.missing_columns(columns)
+    if not reading.is_default:
+        lacking = list(dict.fromkeys([*lacking, *mapper.needs.missing_in_condition(columns)]))
     if not lacking:
+        _tell_missing_fields(mapper, lines, as_type, source)
+        if as_type == LABEL:
+            _check_verdicts(lines, reading)
         return
     many = "columns" if len(lacking) > 1 else "column"
     free = mapper.unread(columns)
@@ -144,6 +153,58 @@ def check_beginning(lines: Lines, as_type: str | None, reading: LineReading) -> 
     hint = next((hint for hint in hints if hint), "") or f"It has {', '.join(columns)}."
     cure = _beginning(mapper, lines, as_type) or f"Name other columns under {as_type}.from in events.yaml."
     raise UsageError(f"{source} lacks the {many} {', '.join(lacking)}, which {as_type} needs. {hint} {cure}")
+
+
+def _tell_missing_fields(mapper: Mapper, lines: Lines, as_type: str, source: str) -> None:
+    """Report the optional fields whose columns a file lacks."""
+    columns = lines.columns or ()
+    fields = mapper.needs.missing_fields(columns)
+    if not fields:
+        return
+    lacking = list(dict.fromkeys(name for names in fields.values() for name in names))
+    free = mapper.unread(columns)
+    hint = next(filter(None, (nearest(name, free) for name in lacking)), "")
+    noun = "columns" if len(lacking) > 1 else "column"
+    verb = "are" if len(fields) > 1 else "is"
+    names = ", ".join(f"{as_type}.{name}" for name in fields)
+    words = f"{source} has no {noun} {', '.join(lacking)}: {names} {verb} missing in each of its lines."
+    lines.tell(f"{words} {hint}".rstrip())
+
+
+def _check_verdicts(lines: Lines, reading: LineReading) -> None:
+    """Read a file of labels up to the first line that has a verdict.
+
+    Raises: UsageError if no line has one: its column has other values than the verdict knows.
+    Cost: usually one line; all lines of a file that is refused.
+    """
+    if lines.columns is None or lines.again is None:
+        return
+    mapper = reading.mappers[LABEL]
+    read_verdict = mapper.reader_of(VERDICT)
+    counts: Counter[str] = Counter()
+    with lines.again() as again:
+        if lines.records is not None:
+            again.lay_out(lines.records.layout)
+        for line in again:
+            row = MappedRow(reading.file, line.number, line.columns or {})
+            if line.columns is None or reading.dispatcher.leaves(LABEL, row):
+                continue
+            if _is_verdict(read_verdict(row)):
+                return
+            counts[verdict_values(mapper, row)] += 1
+    if not counts:
+        return
+    values = ", ".join(f"{value} in {many(count, 'line')}" for value, count in counts.most_common(VALUES_SHOWN))
+    more = ", …" if len(counts) > VALUES_SHOWN else ""
+    how = "as label.from in events.yaml names them" if mapper.needs.has_mapped_verdict else f"({', '.join(VERDICTS)})"
+    raise UsageError(
+        f"{reading.source} has no line with a verdict {how}: {values}{more}. Correct the file, or map its values to "
+        "both verdicts under label.from in events.yaml."
+    )
+
+
+def _is_verdict(value: object) -> bool:
+    return isinstance(value, str) and value.strip().lower() in VERDICTS
 
 
 def _beginning(mapper: Mapper, lines: Lines, as_type: str) -> str:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from shroff.errors import InputError, nearest
-from shroff.events.definitions import LABEL_NAMES, CsvLayout, Events, EventType, FileMapping
+from shroff.events.definitions import CsvLayout, Events, EventType, FileMapping
 from shroff.events.mapped_values import as_text, form_of, made, of_zone, with_mark, zoned
-from shroff.events.raw_values import inside, shown, text_of, with_item
+from shroff.events.needed_columns import VERDICT, ColumnNeeds
+from shroff.events.raw_values import RefusedValue, inside, shown, text_of, with_item
 from shroff.events.readers import reader
 from shroff.json_types import JsonObject
-from shroff.language.expression import ITEM, Else, IsMissing, Logic, Node, Path, RowValue, When, walk
+from shroff.language.expression import ITEM, Node, Path, RowValue, walk
 from shroff.language.printer import text_of as expression_text
 from shroff.language.row import Reference, compile_row
 from shroff.language.types import TEXT, TIME, Type
@@ -33,7 +34,6 @@ LABEL = "label"
 UTC = "UTC"
 ITEMS_MAX = 10_000  # of an array of a message that are events: as many as a request may have
 _MISSING = "is missing"
-_TAKES_MISSING = (Else, When, Logic, IsMissing)  # give a value even where a part is missing
 _NO_MAPPING = FileMapping(None, {})
 BEFORE_ALL_MS = -(1 << 62)
 
@@ -84,6 +84,7 @@ class Mapper:
         self._mapping = event_type.mappings.get(MAPPING_OF[format], _NO_MAPPING)
         self._typed_columns = format in {"parquet", "avro"}
         self.each = self._mapping.each
+        self.needs = ColumnNeeds(event_type, self._mapping, is_label=event_type.name == LABEL)
         self.secret = frozenset(field.name for field in event_type.fields if field.shape.is_hashed)
         if secret is not None:
             self.secret = secret
@@ -96,6 +97,10 @@ class Mapper:
             (field.name, self._field_reader(field.name, field.type, self._mapping.fields.get(field.name)))
             for field in fields
         )
+        if self.needs.has_mapped_verdict:
+            self._plan = tuple(
+                (name, _verdict_reader(self, read) if name == VERDICT else read) for name, read in self._plan
+            )
         arrived = self._mapping.arrived
         self.arrived = None if arrived is None else self._field_reader("", TIME, arrived)
         self.is_short = (
@@ -117,42 +122,18 @@ class Mapper:
         return {name: value for name, read in self._plan if (value := read(row)) is not None}
 
     def missing_columns(self, columns: Collection[str]) -> list[str]:
-        """Name the columns that the type cannot do without and that the file does not have.
-
-        Those are the column of its own name for a field that must be there and has no
-        expression, and what the expression of such a field reads where it gives nothing
-        without. A nested path counts by its first part.
-        """
-        needed = self.needed
-        namers = ["event", *(name for name in self._event_type.field_names if name not in LABEL_NAMES)]
-        if self._event_type.name == LABEL and not any(self._may_be_in(name, columns) for name in namers):
-            needed = [*needed, "event"]
-        return [name for name in dict.fromkeys(needed) if name not in columns]
+        """Name the columns without which a required field is missing in every line of a file with these columns."""
+        return self.needs.missing(columns)
 
     @property
     def needed(self) -> list[str]:
         """The columns that the type cannot do without."""
-        needed: dict[str, None] = {} if self.each is None else {str(self.each[0]): None}
-        for field in self._event_type.declared:
-            node = self._mapping.fields.get(field.name)
-            if field.shape.is_optional or (self._event_type.name == LABEL and field.name == "source"):
-                continue
-            if node is None and self.each is not None:
-                continue
-            if node is None or not any(isinstance(part, _TAKES_MISSING) for part in walk(node)):
-                needed.update(dict.fromkeys([field.name] if node is None else _columns_of(node)))
-        return list(needed)
+        return self.missing_columns(())
 
     def unread(self, columns: Collection[str]) -> list[str]:
         """The columns of a file that no field is made of, one of which may be another name of one that is missing."""
         read = {path[0] for name in self.names for path in self.paths(name)}
         return [name for name in columns if name not in read]
-
-    def _may_be_in(self, name: str, columns: Collection[str]) -> bool:
-        node = self._mapping.fields.get(name)
-        if node is None:
-            return name in columns
-        return any(isinstance(part, _TAKES_MISSING) for part in walk(node)) or set(_columns_of(node)) <= set(columns)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -348,6 +329,24 @@ class Dispatcher:
         return Picked(name, value) if name in self._types and isinstance(value, Mapping) else None
 
 
+def verdict_values(mapper: Mapper, row: MappedRow) -> str:
+    """The values that the verdict of a line is read from, such as "Class is '2'"; secret values are not shown."""
+    paths = sorted(mapper.paths(VERDICT), key=str)
+    return " and ".join(f"{_path_text(path)} {_value_text(path, row, mapper.secret_paths)}" for path in paths)
+
+
+def _verdict_reader(mapper: Mapper, read: Read) -> Read:
+    """The reader of a mapped verdict; a line with none of its values is refused with the value that it has."""
+
+    def read_verdict(row: MappedRow) -> object:
+        verdict = read(row)
+        if verdict is not None:
+            return verdict
+        return RefusedValue(f"{verdict_values(mapper, row)}, for which events.yaml names no verdict")
+
+    return read_verdict
+
+
 def place_values(event_type: EventType, name: str) -> list[str]:
     """`row.file` and `row.number`, as far as a field of lines of JSON is made of them."""
     node = event_type.mappings.get("json", _NO_MAPPING).fields.get(name)
@@ -366,8 +365,11 @@ def overlap(path: Path, two: Path) -> bool:
 def _values(when: Node, row: MappedRow, secret: Collection[Path]) -> Iterator[str]:
     """What a `when` reads in a line, each with its path."""
     for path in dict.fromkeys(_paths_of(when)):
-        name = expression_text(RowValue(TEXT, path)) if ITEM in path else ".".join(map(str, path))
-        yield f"{name} {_value_text(path, row, secret)}"
+        yield f"{_path_text(path)} {_value_text(path, row, secret)}"
+
+
+def _path_text(path: Path) -> str:
+    return expression_text(RowValue(TEXT, path)) if ITEM in path else ".".join(map(str, path))
 
 
 def _value_text(path: Path, row: MappedRow, secret: Collection[Path]) -> str:
@@ -408,11 +410,6 @@ def _zoned_leaf(zone: str) -> Callable[[Node], Read]:
 
 def _of_line(node: RowValue) -> bool:
     return node.path in {("number",), ("file",)}
-
-
-def _columns_of(node: Node) -> Iterator[str]:
-    """The columns that an expression reads, a nested path by its first part."""
-    return (str(path[0]) for path in _paths_of(node))
 
 
 def _paths_of(node: Node) -> Iterator[Path]:

@@ -46,7 +46,7 @@ MONEY_PLACES_MAX = 8
 SPAN_MS_MAX = 10**15  # 31,700 years; below it seconds as a float keep every millisecond
 LABEL_CURES = {
     "verdict": "Other words are mapped in events.yaml: label: { from: { csv: { verdict: "
-    "\"'fraud' when row.verdict == '1' else 'genuine'\" } } }",
+    "\"'fraud' when row.verdict == '1' else 'genuine' when row.verdict == '0'\" } } }",
     "known_at": "Other forms are mapped in events.yaml: label: { from: { csv: { known_at: "
     "\"time(row.known_at, '%d.%m.%Y')\" } } }",
 }

@@ -212,6 +212,7 @@ class SourceReader:
                 return
             intake.lay_out(lines, file)
             placed = Lines(lines.format, lines.columns, self._placed(lines), lines.close, separator=lines.separator)
+            placed.tell = lines.tell
             submissions = in_order_of_arrival(intake.submissions(placed, file), intake.events)
             yield (replace(submission, source=self._source) for submission in submissions)
 

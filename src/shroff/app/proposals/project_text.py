@@ -12,9 +12,11 @@ from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
+from shroff.app.proposals.fallbacks import OPPOSITES
 from shroff.app.proposals.profile import FileColumn, profile_of
 from shroff.app.proposals.roles import (
     FRAUD,
+    GENUINE,
     TAKEN,
     TYPE,
     Draft,
@@ -109,6 +111,7 @@ def propose(file: Path, name: str, lateness: str = "", *, ahead_off: bool = Fals
         "code": code,
         "label": label,
         "verdict": "" if label is None else _verdict(label),
+        "label_fields": _label_fields(draft, amount),
         "entities": entities,
         "kind": kind,
         "types": types,
@@ -145,9 +148,33 @@ def _rendered(template: str, shown: JsonMapping) -> str:
 
 def _verdict(label: FileColumn) -> str:
     """The expression of a label's verdict."""
-    words = sorted(label.codes.intersection(map(str.upper, FRAUD))) or ["1"]
-    unclear = "" if label.is_full else f"'unclear' when {label.row} is missing else "
-    return f"'fraud' when upper({label.row}) in [{', '.join(map(repr, words))}] else {unclear}'genuine'"
+    values = {text.strip().upper() for text in label.distinct}
+    fraud = values.intersection(map(str.upper, FRAUD))
+    genuine = values.intersection(map(str.upper, GENUINE))
+    fraud = fraud or {OPPOSITES.get(value, "1") for value in genuine}
+    genuine = genuine or {OPPOSITES.get(value, "0") for value in fraud}
+    parts = [f"'fraud' when {_is_one_of(label, fraud)}", f"'genuine' when {_is_one_of(label, genuine)}"]
+    if not label.is_full:
+        parts.append(f"'unclear' when {label.row} is missing")
+    return " else ".join(parts)
+
+
+def _is_one_of(column: FileColumn, values: Collection[str]) -> str:
+    return f"upper({column.row}) in [{', '.join(map(repr, sorted(values)))}]"
+
+
+def _label_fields(draft: Draft, amount: ProposedField | None) -> TextDict:
+    """Expressions for fields of a label that would otherwise take a column of the payment with the same name."""
+    columns = {column.path for column in draft.profile.columns}
+    expressions = {}
+    if ("source",) in columns:
+        expressions["source"] = "'import'"
+    if ("reason",) in columns:
+        expressions["reason"] = "missing"
+    is_plain_amount = amount is not None and amount.name == "amount" and not amount.expression
+    if ("amount",) in columns and not (is_plain_amount and draft.currencies is None):
+        expressions["amount"] = "missing"
+    return expressions
 
 
 def _yaml(text: str) -> str:

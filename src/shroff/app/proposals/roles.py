@@ -25,7 +25,7 @@ _START = "time('2020-01-01', '%Y-%m-%d')"  # of a file whose times count from it
 TAKEN = {*RESERVED, TYPE, "when", "zone", "each", "arrived", "columns", "skip", "decimal", "separator"}
 _SIGNS = {"£": "GBP", "€": "EUR", "¥": "JPY", "₹": "INR", "₩": "KRW", "₺": "TRY", "₦": "NGN", "$": "USD"}
 FRAUD = "1 1.0 true t yes y ja oui si fraud fraudulent bad confirmed suspicious".split()
-_GENUINE = (
+GENUINE = (
     "0|0.0|false|f|no|n|genuine|legit|legitimate|normal|good|ok|not fraud|non-fraud|nonfraud|-1|clean|nein|non"
 ).split("|")
 _UNITS = {"hour": "1h", "step": "1h", "minute": "1m", "day": "1d", "week": "7d", "month": "30d"}
@@ -90,7 +90,7 @@ def label_of(draft: Draft) -> FileColumn | None:
     found = []
     for column in draft.free("label"):
         words = {text.strip().lower() for text in column.distinct}
-        if words and words <= {*FRAUD, *_GENUINE} and len(words) <= 2:
+        if words and words <= {*FRAUD, *GENUINE} and len(words) <= 2:
             found.append((has(column, "known"), "flag" not in slug(column.path), column))
     draft.used += draft.free("known")
     best = max(found, key=lambda item: item[:2], default=None)

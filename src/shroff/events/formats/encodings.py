@@ -153,6 +153,13 @@ def read_lines(path: Path, format: str | None = None, tell: Tell = unheard) -> L
         raise UsageError(f"There is no file {path}.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name the files in it.")
+    lines = _lines_of(path, wanted, tell)
+    lines.again = partial(_lines_of, path, wanted, unheard)
+    lines.tell = tell
+    return lines
+
+
+def _lines_of(path: Path, wanted: str, tell: Tell) -> Lines:
     if wanted == "parquet":
         from shroff.events.formats.parquet import read_parquet
 

@@ -182,7 +182,8 @@ class Lines:
     for JSON lines, where each line has its own. The file is closed after its last line; one that is left before needs
     `close`, or a `with`. `extent` says how much of a file was read, of a compressed one too; None where that is not
     known. `separator` parts the columns of CSV. Without `close` there is no file to close. `physical` gives the raw
-    lines of JSON instead, and `records` those of CSV; use one of the two.
+    lines of JSON instead, and `records` those of CSV; use one of the two. `again` opens the same file from its first
+    line, None if the lines are of no file. `tell` is called with what people should know of how the file is read.
     """
 
     def __init__(
@@ -201,6 +202,8 @@ class Lines:
         self.extent = extent
         self.physical = physical
         self.records: CsvRecords | None = None
+        self.again: Callable[[], Lines] | None = None
+        self.tell: Callable[[str], object] = unheard
         self._lines = lines
         self._next = lines.__next__
         self.close = close

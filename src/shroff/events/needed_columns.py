@@ -1,0 +1,128 @@
+"""Columns that the expressions of a mapping need: without them a field is missing in every line of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from shroff.events.definitions import LABEL_NAMES, EventType, FileMapping
+from shroff.language.expression import Else, IsMissing, Literal, Logic, Node, RowValue, When, children, walk
+
+VERDICT = "verdict"
+_OF_LINE = frozenset([("number",), ("file",)])  # what `row` has in every file
+
+
+class ColumnNeeds:
+    """Columns that the fields of an event type need in a file, by one mapping.
+
+    A nested path counts by its first part.
+    """
+
+    def __init__(self, event_type: EventType, mapping: FileMapping, *, is_label: bool) -> None:
+        self._event_type = event_type
+        self._mapping = mapping
+        self._is_label = is_label
+
+    def missing(self, columns: Collection[str]) -> list[str]:
+        """Name the columns without which a required field is missing in every line of a file with these columns."""
+        each = self._mapping.each
+        lacking = [str(each[0])] if each is not None and each[0] not in columns else []
+        for field in self._event_type.declared:
+            if not field.shape.is_optional and not self._has_default(field.name):
+                lacking += self._lacking(field.name, columns)
+        namers = ["event", *(name for name in self._event_type.field_names if name not in LABEL_NAMES)]
+        if self._is_label and all(self._lacking(name, columns) for name in namers):
+            lacking.append("event")
+        return list(dict.fromkeys(lacking))
+
+    @property
+    def has_mapped_verdict(self) -> bool:
+        """Whether an expression gives the verdict of a label."""
+        return self._is_label and VERDICT in self._mapping.fields
+
+    def missing_in_condition(self, columns: Collection[str]) -> list[str]:
+        """Name the columns without which the mapping's `when` is true of no line."""
+        when = self._mapping.when
+        return [] if when is None else lacking_columns(when, columns)
+
+    def missing_fields(self, columns: Collection[str]) -> dict[str, list[str]]:
+        """The optional fields that are missing in every line of a file with these columns, with what each lacks.
+
+        Of a label only those that a mapping reads.
+        """
+        found = {}
+        for field in self._event_type.declared:
+            is_optional = field.shape.is_optional or self._has_default(field.name)
+            is_usual = not self._is_label or field.name in self._mapping.fields
+            lacking = self._lacking(field.name, columns) if is_optional and is_usual else []
+            if lacking:
+                found[field.name] = lacking
+        return found
+
+    def _lacking(self, name: str, columns: Collection[str]) -> list[str]:
+        node = self._mapping.fields.get(name)
+        if node is not None:
+            return lacking_columns(node, columns, is_verdict=self._is_label and name == VERDICT)
+        if self._mapping.each is not None or name in columns:
+            return []
+        return [name]
+
+    def _has_default(self, name: str) -> bool:
+        return self._is_label and name == "source"
+
+
+def lacking_columns(node: Node, columns: Collection[str], *, is_verdict: bool = False) -> list[str]:
+    """Name the columns that an expression lacks in a file of these columns; empty if it can have a value.
+
+    Values that are joined by `else` replace each other: one is enough. A constant behind `else` is not one of them,
+    since it would stand in every line.
+
+    Args:
+        is_verdict: All values with a condition are needed: a verdict names both of its values.
+    """
+    lacking = dict.fromkeys(_lacking(node, frozenset(columns), is_verdict=is_verdict))
+    return list(lacking)
+
+
+def columns_of(node: Node) -> Iterator[str]:
+    """The columns that an expression reads; a nested path by its first part."""
+    for part in walk(node):
+        if isinstance(part, RowValue) and part.path not in _OF_LINE:
+            yield str(part.path[0])
+
+
+def _lacking(node: Node, columns: frozenset[str], *, is_verdict: bool = False) -> list[str]:
+    match node:
+        case RowValue():
+            return [name for name in columns_of(node) if name not in columns]
+        case Else():
+            return _lacking_in_choice(list(_alternatives(node)), columns, is_verdict=is_verdict)
+        case Logic(operator="or"):
+            return _lacking_in_choice([node.left, node.right], columns)
+        case IsMissing():
+            return []
+        case _:
+            return [name for part in children(node) for name in _lacking(part, columns)]
+
+
+def _lacking_in_choice(choices: list[Node], columns: frozenset[str], *, is_verdict: bool = False) -> list[str]:
+    """Columns that are lacking for one of several values; for a verdict, for all values with a condition."""
+    given = [choice for choice in choices if not isinstance(choice, Literal)] or choices
+    lacking = [_lacking(choice, columns) for choice in given]
+    everything = [name for names in lacking for name in names]
+    if not is_verdict:
+        return [] if any(not names for names in lacking) else everything
+    conditional = [names for choice, names in zip(given, lacking, strict=True) if isinstance(choice, When)]
+    plain = [names for choice, names in zip(given, lacking, strict=True) if not isinstance(choice, When)]
+    is_complete = bool(conditional) and not any(conditional)
+    if is_complete or any(not names for names in plain):
+        return []
+    return everything
+
+
+def _alternatives(node: Node) -> Iterator[Node]:
+    """The values of a chain of `else`."""
+    if isinstance(node, Else):
+        yield from _alternatives(node.left)
+        yield from _alternatives(node.right)
+    else:
+        yield node

@@ -1,0 +1,109 @@
+"""Columns that a mapping needs in a file, and the verdicts that a file of labels must have."""
+
+from __future__ import annotations
+
+import pytest
+
+from shroff.errors import UsageError
+from shroff.events.definitions import Settings
+from shroff.events.formats.encodings import read_lines
+from shroff.events.intake import Intake
+from shroff.events.needed_columns import lacking_columns
+from shroff.language.checker import check
+from shroff.language.names import DeclaredNames, Scope
+from tests.support.declare import declare
+
+SCOPE = Scope(DeclaredNames(money_places=2), what="a mapping", reads_row=True)
+EVENTS = """
+payment:
+  id: id
+  time: at
+  decide: true
+  fields: { id: text, at: time, card: text, amount: money, device: text?, email: text? }
+label:
+  from:
+    csv:
+      event: row.id
+      verdict: "'fraud' when row.Class == '1' else 'genuine' when row.Class == '0'"
+      known_at: row.at
+      reason: row.why
+entities: { card: { payment: card } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "lacking"),
+    [
+        ("row.a", "b", ["a"]),
+        ("row.a else row.b", "b", []),
+        ("row.a else row.b", "c", ["a", "b"]),
+        ("row.a else 'web'", "b", ["a"]),  # the constant would stand in every line
+        ("row.a else join(row.file, ':', row.number)", "b", []),
+        ("row.a when row.b is missing else row.c", "ac", []),
+        ("join(row.a, row.b)", "a", ["b"]),
+        ("row.a.b.c", "b", ["a"]),
+        ("row.a == '1' or row.b == '1'", "b", []),
+        ("row.a == '1' and row.b == '1'", "b", ["a"]),
+    ],
+)
+def test_values_joined_by_else_replace_each_other(text, columns, lacking):
+    assert lacking_columns(check(text, SCOPE), columns) == lacking
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "lacking"),
+    [
+        ("'fraud' when row.a == '1' else 'genuine' when row.b == '1'", "a", ["b"]),
+        ("'fraud' when row.a == '1' else 'genuine' when row.a == '0'", "b", ["a", "a"]),
+        ("row.v else ('fraud' when row.a == '1' else 'genuine' when row.a == '0')", "a", []),
+        ("row.v else ('fraud' when row.a == '1' else 'genuine' when row.a == '0')", "v", []),
+    ],
+)
+def test_a_verdict_needs_the_columns_of_both_of_its_values(text, columns, lacking):
+    assert lacking_columns(check(text, SCOPE), columns, is_verdict=True) == list(dict.fromkeys(lacking))
+
+
+def read(tmp_path, text, as_type="label", told=None, format="csv"):
+    file = tmp_path / f"file.{format}"
+    file.write_text(text)
+    intake = Intake(declare(EVENTS), Settings(), None)
+    with read_lines(file, tell=[].append if told is None else told.append) as lines:
+        return list(intake.submissions(lines, file.name, as_type))
+
+
+def test_a_file_without_the_column_of_a_verdict_is_refused_with_the_nearest_name(tmp_path):
+    with pytest.raises(UsageError, match=r"lacks the column Class, which label needs\. Did you mean Clas\?"):
+        read(tmp_path, "id,at,Clas\np1,2026-03-01T10:00:00Z,1\n")
+
+
+@pytest.mark.parametrize("values", [("2", "3"), ("", ""), ("fraud", "genuine")])
+def test_a_file_none_of_whose_lines_has_a_verdict_is_refused_with_the_values_that_it_has(tmp_path, values):
+    lines = "".join(f"p{at},2026-03-01T10:00:00Z,{value}\n" for at, value in enumerate(values))
+    with pytest.raises(UsageError, match="has no line with a verdict") as refused:
+        read(tmp_path, f"id,at,Class\n{lines}")
+
+    shown = [f"Class is '{value}' in 1 line" if value else "Class is missing in 2 lines" for value in values]
+    assert all(text in str(refused.value) for text in shown)
+
+
+def test_a_line_without_a_verdict_is_refused_with_the_value_of_its_column(tmp_path):
+    rows = read(
+        tmp_path, "id,at,Class\np1,2026-03-01T10:00:00Z,1\np2,2026-03-01T10:00:00Z,x\np3,2026-03-01T10:00:00Z,\n"
+    )
+
+    assert rows[0].label.verdict == "fraud"
+    assert "Class is 'x', for which events.yaml names no verdict" in rows[1].refusal
+    assert "Class is missing, for which events.yaml names no verdict" in rows[2].refusal
+    assert [row.type for row in rows] == ["label"] * 3
+
+
+def test_a_file_without_the_columns_of_optional_fields_is_taken_and_says_so(tmp_path):
+    told = []
+    (row,) = read(tmp_path, "id,at,card,amount,e_mail\np1,2026-03-01T10:00:00Z,c,1.00,x\n", "payment", told)
+    assert row.event is not None
+    words = "file.csv has no columns device, email: payment.device, payment.email are missing in each of its lines."
+    assert told == [f"{words} Did you mean e_mail?"]
+
+    told = []
+    read(tmp_path, "id,at,Class\np1,2026-03-01T10:00:00Z,1\n", "label", told)
+    assert told == ["file.csv has no column why: label.reason is missing in each of its lines."]
