@@ -8,20 +8,26 @@ import shutil
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from shroff.app.cases import label_reports
 from shroff.app.models.cutoffs import ScoreCutoffs
 from shroff.config import TEMPLATE_FOLDER
+from shroff.explain.hit_records import HitEvent, HitRecords
+from shroff.language.values import DAY_MS, HOUR_MS
 from shroff.notices.store import Question
 from shroff.web.service import THREADS
 from tests.support.webs import Answered, Asker, Browser, run
 
 pytestmark = pytest.mark.slow
 
+NOW = datetime(2026, 3, 9, 0, 30, tzinfo=UTC)  # half an hour into a day
+WEEK_MS = 7 * DAY_MS
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 EVIL = "<script>alert(1)</script>"
 
@@ -290,6 +296,16 @@ def test_a_file_that_is_too_large_is_refused(bank):
         assert (await sent(browser, "/labels/file", csv="x" * 1_100_000)).status == 413
 
     run(bank, steps)
+
+
+def test_an_event_is_as_young_by_age_as_where_its_label_is_waited_for():
+    now_ms, hits = round(NOW.timestamp() * 1_000), HitRecords(now_ms=round(NOW.timestamp() * 1_000))
+    times_ms = np.array([now_ms - age_ms for age_ms in (-1, 0, WEEK_MS - HOUR_MS, WEEK_MS - 1, WEEK_MS, WEEK_MS + 1)])
+    definitions = SimpleNamespace(models={})
+    young = [hits.is_immature(HitEvent(1, "payment", "p", time_ms, None, {}), definitions) for time_ms in times_ms]
+
+    assert label_reports._without_label(times_ms, times_ms[:0], now_ms)[:2] == [sum(young), len(young) - sum(young)]
+    assert label_reports._without_label(times_ms, times_ms[1:3], now_ms) == [2, 2, 0, 0]
 
 
 def test_decided_events_without_a_label_are_counted_by_age(bank):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from array import array
 from collections import Counter
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -40,9 +40,10 @@ KEPT_BACK = 2_000_000  # places up to which decided events are kept between two 
 CHOSEN_KEPT, CHOSEN_S = 4, 600  # lists of decisions of a longer log, kept for their next pages: 8 bytes a decision
 LISTED_MAX = 10_000  # waiting labels: of more the first are not looked for
 SHOWN = 25
-AGES = (0, 7, 30, 90)  # days since an event from which it stands in the next row of those without a label
+AGES = (0, 7, 30, 90)  # days: the least age of an event in each row of events without a label
 ASKED_MS = 7 * DAY_MS
 NOTHING = Maturity(0, 0, 0, 0, ())
+NO_TIMES = np.zeros(0, np.int64)
 
 
 class Together(FrozenStruct):
@@ -54,7 +55,7 @@ class Together(FrozenStruct):
     conflicts: Sequence[Conflict] = ()
     maturity: Maturity = NOTHING
     held: Sequence[HeldAnswers] = ()
-    labeled: Mapping[int, int] = {}  # of decided types, by the day of the event
+    labeled_ms: Ints = NO_TIMES  # times of labeled events of decided types
 
 
 class LabelLook(FrozenStruct):
@@ -86,7 +87,7 @@ class LabelStatistics(Struct):
 
     labels: LabelsInMemory | None = None
     every: LabelsInMemory = field(default_factory=LabelsInMemory)
-    decided: Counter[int] = field(default_factory=Counter)
+    decided_ms: array[int] = field(default_factory=lambda: array("q"))
     together: Fresh[Together] = field(default_factory=Fresh)
     events: ResultEvents | None = None
     chosen: Fresh[tuple[Ints, list[tuple[int, int]], Definitions]] = field(default_factory=lambda: Fresh(CHOSEN_KEPT))
@@ -200,20 +201,21 @@ class LabelReports(ProjectPart):
                 together,
                 came_between(labels.histories, since_ms, newest_ms),
                 *_days(labels, since_ms, newest_ms, self._systems.time_zone),
-                _without_label(self._kept.decided, together.labeled, as_of_ms // DAY_MS),
+                _without_label(np.array(self._kept.decided_ms), together.labeled_ms, as_of_ms),
                 asked,
                 next(of.verdicts for of in came_between(labels.histories, asked_ms, now_ms) if of.source == CUSTOMER),
                 waits,
                 [waiting_row(row) for row in rows],
-                self._kept.decided.total(),
+                len(self._kept.decided_ms),
             )
 
     def _followed(self, log: Log) -> LabelsInMemory:
         kept, last = self._kept, log.last_seq()
         if kept.labels is None or last - kept.labels.to > LOOK_BACK:
-            kept.labels, kept.decided = LabelsInMemory(max(0, last - LOOK_BACK)), Counter()
+            kept.labels = LabelsInMemory(max(0, last - LOOK_BACK))
+            kept.decided_ms = array("q")
         for records in log.read(kept.labels.to, last):
-            kept.decided.update(record.time_ms // DAY_MS for record in records if record.decided)
+            kept.decided_ms.extend(record.time_ms for record in records if record.decided)
         kept.labels.follow(log, self._definitions)
         return kept.labels
 
@@ -226,7 +228,7 @@ class LabelReports(ProjectPart):
             label_statistics.conflicts_in(histories)[::-1],
             maturity_in(histories, as_of_ms, friendly=self._definitions.friendly_reasons),
             label_statistics.held_of(histories, CUSTOMER),
-            Counter(history.time_ms // DAY_MS for (type_, _), history in histories.items() if type_ in decided),
+            np.array([history.time_ms for (type_, _), history in histories.items() if type_ in decided], np.int64),
         )
 
 
@@ -246,8 +248,12 @@ def _days(labels: LabelsInMemory, since_ms: int, newest_ms: int, zone: str) -> t
     return first, [(every[day], frauds[day]) for day in range(first, last + 1)]
 
 
-def _without_label(decided: Mapping[int, int], labeled: Mapping[int, int], today: int) -> list[int]:
-    counts = [0] * len(AGES)
-    for day, count in decided.items():
-        counts[bisect_right(AGES, max(0, today - day)) - 1] += max(0, count - labeled.get(day, 0))
-    return counts
+def _without_label(decided_ms: Ints, labeled_ms: Ints, as_of_ms: int) -> list[int]:
+    """Count decided events without a label by `AGES`; ages are exact, as where labels are waited for."""
+
+    def by_age(times_ms: Ints) -> Ints:
+        ages_ms = np.maximum(as_of_ms - times_ms, 0)
+        rows = np.searchsorted(np.array(AGES) * DAY_MS, ages_ms, "right") - 1
+        return np.bincount(rows, minlength=len(AGES))
+
+    return [max(0, int(count)) for count in by_age(decided_ms) - by_age(labeled_ms)]
