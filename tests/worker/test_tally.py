@@ -16,6 +16,7 @@ from shroff.streams.log import Refused
 from shroff.worker.ingest import IngestReport
 from shroff.worker.serving import counts as tally
 from shroff.worker.serving.counts import AMOUNTS, OTHER, SCORES, BatchTally, Buckets, Latencies
+from shroff_plugins.analytics.summaries.settings import SummarySettings
 from tests.support.linear import in_force, named, put, registry
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.projects import FILES, NOW_MS, definitions, label, payment, submission, writer
@@ -28,10 +29,14 @@ HASHED = {"events.yaml": FILES["events.yaml"].replace("card: text?", "card: text
 
 
 def counted(
-    batches: Sequence[Sequence[Submission]], named: Sequence[str] = (), changes: Mapping[str, str] | None = None
+    batches: Sequence[Sequence[Submission]],
+    named: Sequence[str] = (),
+    changes: Mapping[str, str] | None = None,
+    fraud: Sequence[str] = tally.FRAUD_OUTCOMES,
 ) -> BatchTally:
     """The counts of these batches, each committed."""
-    report, at_work = IngestReport(tally=BatchTally(named)), writer(MemoryLog(MemoryStore(), read_only=False), changes)
+    report = IngestReport(tally=BatchTally(named, fraud))
+    at_work = writer(MemoryLog(MemoryStore(), read_only=False), changes)
     assert report.tally is not None
     report.tally.follow(lambda: at_work.definitions)
     for batch in batches:
@@ -106,7 +111,15 @@ def test_earlier_names_have_bounded_labels_and_nothing_that_is_hashed(monkeypatc
     }
     assert {type_ for type_, _ in hidden.earlier} == {""}
     assert found.earlier["c0", ""].shown()[AMOUNTS.index(250)] == ("250.0", 2)
-    assert found.earlier["c0", ""].declined == 0
+
+
+def test_earlier_names_count_as_fraud_what_summaries_do():
+    batch = [payment(1, amount="150.00"), payment(2, 1, amount="10.00")]  # reviewed, approved
+    names = ("none", "none")
+
+    assert counted([batch], names).earlier["", ""].decided_as_fraud == 1
+    assert counted([batch], names, fraud=["decline"]).earlier["", ""].decided_as_fraud == 0
+    assert SummarySettings("url").fraud == tally.FRAUD_OUTCOMES
 
 
 @pytest.mark.parametrize("size", [1, tally.FEW, 600], ids=["row by row", "by columns", "many"])

@@ -165,14 +165,14 @@ DECISIONS: Final = Dashboard(
             },
         ),
         Panel(
-            "Earlier names: decided and declined",
+            "Earlier names: decided, and decided as fraud",
             {
                 "sum by (transaction_type, country) (rate(transactions_total{$HERE}"
                 + RATE
                 + ")) or vector(0)": "{{transaction_type}} {{country}}",
                 "sum by (country) (rate(fraudulent_transactions_total{$HERE}"
                 + RATE
-                + ")) or vector(0)": "declined {{country}}",
+                + ")) or vector(0)": "decided as fraud {{country}}",
             },
             "ops",
             meaning="Only with `metrics: earlier_names` in shroff.yaml.",

@@ -66,7 +66,14 @@ NUMBERS: Final = {
         "Events whose active label is `fraud`, whatever their age.",
         f"{DECIDED}; of a rule, its hits",
         KNOWN,
-        keys={**_results("fraud.count"), "rules": "fraud"},
+        keys={**_results("fraud.count"), "rules": "fraud", "summaries": "confirmed_fraud_count"},
+    ),
+    "decided_as_fraud": NamedNumber(
+        "Decided as fraud",
+        "Events with an outcome that `fraud` of `summaries` names, `review` and `decline` by default, whatever their "
+        "label. Metrics of earlier dashboards count the outcomes of `earlier_names`, by default the same.",
+        "decided events of a window; in metrics, since the start of the process",
+        keys={"summaries": "fraud_count", "metrics": "fraudulent_transactions_total"},
     ),
     "fraud_amount": NamedNumber(
         "Fraud amount",

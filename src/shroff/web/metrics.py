@@ -22,7 +22,16 @@ from shroff.runtime.logs import LOG, say
 from shroff.runtime.values import replace
 from shroff.web.metric_families import Collector, Family, counter, counters, gauge, gauges, histograms
 from shroff.web.metrics_store import StoreMetrics, look_at_store
-from shroff.worker.serving.counts import LEADING, RESTORING, SECONDS, STANDING_BY, BatchTally, Buckets, WorkerCounts
+from shroff.worker.serving.counts import (
+    FRAUD_OUTCOMES,
+    LEADING,
+    RESTORING,
+    SECONDS,
+    STANDING_BY,
+    BatchTally,
+    Buckets,
+    WorkerCounts,
+)
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -169,12 +178,13 @@ class EarlierMetrics:
 
     def collect(self) -> Iterator[Family]:
         tally, labels = self._work().counts.tally or BatchTally(), ("transaction_type", "country")
-        found, declined = tally.earlier.copy(), Counter[tuple[str]]()
+        found, frauds = tally.earlier.copy(), Counter[tuple[str]]()
         for (_, country), figures in found.items():
-            declined[(country,)] += figures.declined
+            frauds[(country,)] += figures.decided_as_fraud
         decided = {key: float(sum(figures.counts)) for key, figures in found.items()}
         yield counters("transactions_total", "Decided events, by transaction type and country.", labels, decided)
-        yield counters("fraudulent_transactions_total", "Declined events, by country.", ("country",), declined)
+        words = "Events decided as fraud (reviewed or declined, unless earlier_names says otherwise), by country."
+        yield counters("fraudulent_transactions_total", words, ("country",), frauds)
         words = "Amounts of decided events, by transaction type and country."
         yield histograms("transaction_amount", words, labels, found)
 
@@ -225,8 +235,9 @@ def of_service(service: Service) -> list[Collector]:
 
 def tally_of(project: Project) -> BatchTally:
     """What counts batches for these metrics."""
-    named = project.context.systems.metrics.options.get("earlier_names") or {}
-    return BatchTally([str(named[name]) for name in ("transaction_type", "country") if name in named])
+    options = project.context.systems.metrics.options.get("earlier_names") or {}
+    fields = [str(options[name]) for name in ("transaction_type", "country") if name in options]
+    return BatchTally(fields, options.get("fraud") or FRAUD_OUTCOMES)
 
 
 def text(*collectors: Collector) -> bytes:

@@ -89,16 +89,19 @@ NETWORKS = Many(
 
 
 class _LabelFields:
-    """The event fields of the two labels.
+    """The event fields of the two labels, and what counts as fraud.
 
     transaction_type: The field of the label `transaction_type`.
         Example: channel
     country: The field of the label `country`.
         Example: country
+    fraud: Outcomes that `fraudulent_transactions_total` counts, like `fraud` of `summaries`.
+        Default: [review, decline]
     """
 
     transaction_type = Required(OUTSIDE_NAME)
     country = Required(OUTSIDE_NAME)
+    fraud = Many("outcomes", choice("approve", "challenge", "review", "decline"))
 
 
 class _PrometheusMetrics:

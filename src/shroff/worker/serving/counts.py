@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 RECORDS = (1, 4, 16, 64, 256, 1_024, 4_096)
 SCORES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.99, 1.0)
+FRAUD_OUTCOMES = ("review", "decline")  # decided as fraud, as `fraud_count` of summaries has it by default
 AMOUNTS = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 100_000)
 FEW = 64  # values, above which numpy counts them sooner
 VALUES_MAX = 200  # of one label; further values are counted together as
@@ -228,9 +229,9 @@ def _texts(bounds: tuple[float, ...]) -> list[str]:
 
 
 class EarlierAmounts(Buckets):
-    """Amounts of decided events of one type of transaction and country, and how many of these were declined."""
+    """Amounts of decided events of one type of transaction and country, and how many were decided as fraud."""
 
-    declined: int = 0
+    decided_as_fraud: int = 0
 
 
 class BatchTally:
@@ -238,10 +239,12 @@ class BatchTally:
 
     Args:
         named: The fields of an event type that label the earlier metrics: its type of transaction and its country.
+        fraud_outcomes: Outcomes that the earlier metrics count as fraud.
     """
 
-    def __init__(self, named: Sequence[str] = ()) -> None:
+    def __init__(self, named: Sequence[str] = (), fraud_outcomes: Sequence[str] = FRAUD_OUTCOMES) -> None:
         self.named = tuple(named)
+        self.fraud_outcomes = frozenset(fraud_outcomes)
         self.hits: Counter[tuple[str, bool]] = Counter()
         self.scores: dict[str, Buckets] = {}
         self.money: defaultdict[tuple[str, str], float] = defaultdict(float)  # by event type and outcome
@@ -341,8 +344,8 @@ class BatchTally:
                 self._earlier_of[named] = found
         found.counts[bisect_left(AMOUNTS, amount)] += 1  # as `add` does, in half the time
         found.sum += amount
-        if outcome == "decline":
-            found.declined += 1
+        if outcome in self.fraud_outcomes:
+            found.decided_as_fraud += 1
 
     def _bounded(self, label: int, value: object) -> str:
         """The value of a label, as long as there are not too many."""
