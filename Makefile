@@ -39,7 +39,7 @@ lint: $(READY)  ## check format, lint, layers and types
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache > /dev/null || $(BIN)/lint-imports
 	$(BIN)/mypy
-	@for one in $(filter-out $(READ_TOGETHER),$(sort $(dir $(wildcard examples/*/*.py)))); do MYPYPATH=examples $(BIN)/mypy $$one || exit 1; done
+	@for one in $(filter-out $(READ_TOGETHER),$(sort $(dir $(wildcard examples/*/*.py)))); do MYPYPATH=examples:$$one $(BIN)/mypy $$one || exit 1; done
 
 size: $(READY)  ## hold the code lines and tokens of all that ships against the ceiling beside this clone
 	@if test -f ../shared/tools/size.py; then $(BIN)/python ../shared/tools/size.py; \
@@ -81,7 +81,7 @@ demo: $(CORE)  ## a synthetic bank: payments stream in, cases appear; ends with 
 	@$(BIN)/shroff demo $(ARGS)
 
 example: NAME ?= kafka-paysim
-example: $(READY)  ## an example by one command: make example NAME=kafka-paysim, savings-app, cards-mongo or orders
+example: $(READY)  ## an example by one command: make example NAME=training, savings-app, orders, cards-mongo or kafka-paysim
 	@$(BIN)/python examples/$(NAME)/run.py
 
 bench: NAME ?= ingest

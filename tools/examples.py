@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from tools.servers.errors import ServerError, UnavailableError
@@ -20,6 +21,7 @@ from tools.servers.kinds import KINDS
 from tools.servers.web import status
 
 PROGRAM = (sys.executable, "-m", "shroff")
+CLONE = Path(__file__).resolve().parents[1]
 STARTS_S = 300.0  # of a service: on a new machine it compiles first, half a minute where nothing else runs
 HTTP_OK = 200
 INTERRUPTED = 130  # as shells have it
@@ -42,12 +44,31 @@ class Stage:
 
     def shroff(self, *words: str, statuses: Sequence[int] = (0,)) -> None:
         """Show a command and run it; what it prints is seen. Raises: FailedError at another status than these."""
-        print(f"\n$ shroff {shlex.join(words)}", flush=True)
+        self._run(f"shroff {shlex.join(words)}", [*PROGRAM, *words], self.folder, self.variables(), statuses)
+
+    def run(
+        self, *command: str, folder: Path | None = None, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Show another program's command and run it. Paths into the clone are shown relative to it.
+
+        Args:
+            folder: Where it runs; without one, in the copy of the project.
+            environment: Further variables for this command.
+
+        Raises: FailedError unless it ends with status 0.
+        """
+        shown = shlex.join(command).replace(f"{CLONE}/", "")
+        self._run(shown, command, folder or self.folder, {**self.variables(), **environment}, (0,))
+
+    def _run(
+        self, shown: str, command: Sequence[str], folder: Path, environment: Mapping[str, str], statuses: Sequence[int]
+    ) -> None:
+        print(f"\n$ {shown}", flush=True)
         # Of a session of its own, so that Ctrl-C reaches it once, by way of us.
-        process = subprocess.Popen([*PROGRAM, *words], cwd=self.folder, env=self.variables(), start_new_session=True)
+        process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
         status = _ended(process)
         if status not in statuses:
-            raise FailedError(f"'shroff {shlex.join(words)}' ended with status {status}.")
+            raise FailedError(f"'{shown}' ended with status {status}.")
 
     @contextmanager
     def beside(self, *command: str) -> Iterator[subprocess.Popen[str]]:

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from tests.deploy import checks
 from tests.deploy.terraform_aws import script
-from tests.support.forks import PYTHON, SHROFF
+from tests.support.forks import SHROFF
 from tests.support.learnable import FILES, make_project, write_days
 
 NUMBERS = itertools.count()
@@ -297,28 +297,19 @@ def test_training_asks_about_its_own_object_and_reads_labels_inside_where_that_i
     assert asked[5:] == ["--by", "trigger", "--labels-inside", "--file", "2026 07/week 1.csv"]
 
 
-PLAIN = """#!{python}
-import shroff.adapters.lake.bucket as bucket
-tls = bucket._client
-bucket._client = lambda *given: tls(*given) | {{"allow_http": True}}  # as moto's server speaks, and AWS does not
-from shroff.cli.main import main
-main()
-"""
-
-
 @pytest.mark.slow
 def test_the_status_of_a_task_is_that_of_its_own_object_whichever_task_ingested_it(monkeypatch, tmp_path, s3):
     quick = FILES["model.yaml"].replace("train: 8d", "train: 3d").replace("test: 2d, folds: 2", "test: 1d, folds: 1")
     bank = make_project(tmp_path / "bank", model=quick)
     (bank / "bin").mkdir()
-    (bank / "bin/shroff").write_text(PLAIN.format(python=PYTHON))
+    (bank / "bin/shroff").write_text(f'#!/bin/sh\nexec {SHROFF} "$@"\n')
     (bank / "bin/shroff").chmod(0o755)
     (bank / "bin/python3").symlink_to(sys.executable)
     account = Account(monkeypatch, s3.address)
     account.s3.create_bucket(Bucket=account.bucket("models"))
     env = {**os.environ, **account.env, "PATH": f"{bank / 'bin'}:/usr/bin:/bin", "AWS_ALLOW_HTTP": "true"}
     env |= {"MODELS_BUCKET": account.bucket("models"), "SHROFF": "shroff", "WAIT_S": "0", "TRIES": "1"}
-    env |= {"PYTHONPATH": str(Path(obstore.__file__).parents[1])}
+    env |= {"PYTHONPATH": f"{Path(obstore.__file__).parents[1]}:{os.environ.get('PYTHONPATH', '')}"}
     account.put("incoming/2026 03/week 1+é.jsonl", write_days(tmp_path / "days.jsonl", range(7)).read_bytes())
     account.put("incoming/2026 03/week 2.csv", b"")
 
@@ -342,12 +333,12 @@ def test_objects_of_any_name_train_a_model_that_is_copied(monkeypatch, tmp_path,
     files = sorted(made.rglob("*.parquet"), key=lambda path: path.name)
     for number, path in enumerate(files):
         account.put(f"incoming/100% {number:02} +é-{path.stem}.parquet", path.read_bytes())
-    (shop / "bin/shroff").write_text(PLAIN.format(python=PYTHON))
+    (shop / "bin/shroff").write_text(f'#!/bin/sh\nexec {SHROFF} "$@"\n')
     (shop / "bin/shroff").chmod(0o755)
     (shop / "bin/python3").symlink_to(sys.executable)
     env = {**os.environ, **account.env, "PATH": f"{shop / 'bin'}:/usr/bin:/bin", "AWS_ALLOW_HTTP": "true"}
     env |= {"MODELS_BUCKET": account.bucket("models"), "SHROFF": "shroff", "WAIT_S": "0", "TRIES": "1"}
-    env |= {"PYTHONPATH": str(Path(obstore.__file__).parents[1])}
+    env |= {"PYTHONPATH": f"{Path(obstore.__file__).parents[1]}:{os.environ.get('PYTHONPATH', '')}"}
     first = run(shop, env)
     models = account.there("models")
     second = run(shop, env)

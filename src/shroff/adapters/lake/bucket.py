@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,7 +136,9 @@ class BucketObjects:
         if self._scheme == "gs" and endpoint.startswith("http://"):
             told["credential_provider"] = _no_credentials
         self._obstore: Any = obstore
-        client = _client(endpoint, proxy, ca)
+        # obstore reads this variable itself, but does not conclude from http:// that the server has no TLS.
+        environment_endpoint = os.environ.get("AWS_ENDPOINT_URL", "") if self._scheme == "s3" else ""
+        client = _client(endpoint or environment_endpoint, proxy, ca)
         try:
             self._store: Any = getattr(store, cloud.store)(
                 self._bucket,
