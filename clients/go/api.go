@@ -1055,11 +1055,19 @@ type ExperimentArm struct {
 	Change            map[string]float64 `json:"change,omitempty"`
 }
 
-// Explanation: The explanation that `explain` adds to a decision; `model` where one scored the event.
+// ExperimentLine: An experiment of policy.yaml and the arm of this event's key: A, or B, which the experiment
+// changes.
+type ExperimentLine struct {
+	Name string `json:"name"`
+	Arm  string `json:"arm"`
+}
+
+// Explanation: The explanation that `explain` adds to a decision; `model` if one scored the event.
 type Explanation struct {
-	Features []FeatureLine `json:"features"`
-	Rules    []RuleLine    `json:"rules"`
-	Model    *ModelPart    `json:"model,omitempty"`
+	Features    []FeatureLine    `json:"features"`
+	Rules       []RuleLine       `json:"rules"`
+	Model       *ModelPart       `json:"model,omitempty"`
+	Experiments []ExperimentLine `json:"experiments,omitempty"`
 }
 
 // FactorlessUser: A user without a second factor.

@@ -1115,11 +1115,18 @@ export interface ExperimentArm {
   change?: Record<string, number>;
 }
 
-/** The explanation that `explain` adds to a decision; `model` where one scored the event. */
+/** An experiment of policy.yaml and the arm of this event's key: A, or B, which the experiment changes. */
+export interface ExperimentLine {
+  name: string;
+  arm: string;
+}
+
+/** The explanation that `explain` adds to a decision; `model` if one scored the event. */
 export interface Explanation {
   features: FeatureLine[];
   rules: RuleLine[];
   model?: ModelPart | null;
+  experiments?: ExperimentLine[];
 }
 
 /** A user without a second factor. */

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 
 from shroff.arrays import NO_INTS, Bools, Floats, Ints, Ints8
 from shroff.backtest.plan import Computation, Stretch, computations
-from shroff.engine.exploration import DRAWS, LET_THROUGH, Days, explorable
+from shroff.engine.exploration import LET_THROUGH, Days, explorable
 from shroff.engine.step import is_rolled_out
 from shroff.features.batch.engine import BatchEngine
 from shroff.features.computed import Computed, score_name
@@ -29,6 +29,7 @@ from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, key_text
 from shroff.log.columns.stored import LineReader, LogPiece, ids_of, log_columns, outcomes_of
 from shroff.log.history import hits_by_place
+from shroff.log.rule_history import RecordedRuleHits
 from shroff.log.state.fold import lateness_of
 from shroff.project.definitions import Definitions
 from shroff.project.exploration import Explore
@@ -108,7 +109,7 @@ class BacktestEngine:
         self._passes = computations(stretches, there, has_scores=has_scores)
         self._late_ms = lateness_of(log, self._side)
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
-        for rule in self._side.rules:
+        for rule in self._side.evaluated:
             self._rules_on[rule.on].append(rule)
         self._types = frozenset([*self._side.events.decided, *self._rules_on])
         self._gathered = {
@@ -313,7 +314,12 @@ class RecordedHits:
 
     @property
     def rules(self) -> list[str]:
-        return sorted(self._hits.keys() - DRAWS)
+        return sorted(self._hits.keys() - self.others)
+
+    @cached_property
+    def others(self) -> frozenset[str]:
+        """Names among these hits that are no rules: draws and experiments."""
+        return RecordedRuleHits().others(self._log)
 
     @cached_property
     def outcomes(self) -> tuple[Ints, Ints8]:

@@ -50,8 +50,8 @@ class JudgedEvents(FrozenStruct):
         new: Those of the draft.
         labels: Numbers of what is known, in `LABELS`.
         is_immature: Whether the event is younger than the label delay: what is known of it is not all that will be.
-        hits: Where the rules of the draft hit, by id.
-        old_hits: Where the rules of the project without the draft hit, by id.
+        hits: Hits of the draft's rules by id, active and in shadow; no arms of experiments.
+        old_hits: The same of the project without the draft.
         explored: Rows that the draft lets through, though the score declines them.
         was_explored: Rows that were let through when they were decided.
     """
@@ -192,6 +192,7 @@ def _judged(
         old_hits, old = {rule: hit for rule, hit in recorded_hits.items() if len(hit.rows)}, then
     else:
         old_hits, old, _ = _decided(without, mine, last.base)
+    others = past.others | {experiment.id for experiment in (*last.base.experiments, *last.draft.experiments)}
     return JudgedEvents(
         rows.event,
         rows.ids if len(mine) == len(rows.seqs) else rows.ids.take(pa.array(mine)),
@@ -203,8 +204,8 @@ def _judged(
         new,
         known,
         times > span.as_of_ms - delay_ms,
-        hits,
-        old_hits,
+        {id_: hit for id_, hit in hits.items() if id_ not in others},
+        {id_: hit for id_, hit in old_hits.items() if id_ not in others},
         explored,
         _old_hits(past, LET_THROUGH, seqs).rows,
     )
@@ -213,7 +214,7 @@ def _judged(
 def _decided(rows: TypeRows, mine: Ints, side: Definitions) -> tuple[dict[str, RuleMatches], Codes, Ints]:
     """Hits, outcomes and explored rows of some events by one side, as places among them."""
     hits = {id_: hit.among(mine) for id_, hit in rows.hits.items()}
-    rules = [rule for rule in side.rules if rule.on == rows.event]
+    rules = [rule for rule in side.evaluated if rule.on == rows.event]
     policy = side.policy(rows.event)
     new, explored = outcomes_by_columns(hits, rules, rows.scores[mine], policy), NO_INTS
     if policy.explore is not None:

@@ -161,7 +161,7 @@ def computations(stretches: Sequence[Stretch], known: Collection[str], *, has_sc
         has_scores: Whether the scores that policies read are computed.
     """
     first = stretches[0].definitions
-    rules = [rule for rule in first.rules if rule.id not in known]
+    rules = [rule for rule in first.evaluated if rule.id not in known]
     events = {rule.on for rule in rules if read_by([rule.when], first.features.get).reads_score}
     events |= {event for event in first.events.decided if has_scores and first.policy(event).has_score}
     inputs = [
@@ -224,19 +224,21 @@ def kept_rules(side: Definitions, versions: Iterable[Definitions]) -> frozenset[
     A hit depends on the log, on lists and tables as of its event, and on what a rule means alone; one that looks `since
     flag` on its own hits too, which then are those of the past from the first event on.
     """
-    kept = {rule.id for rule in side.rules}
+    kept = {rule.id for rule in side.evaluated}
     for then in {(version.versions.definitions, version.versions.rules): version for version in versions}.values():
-        theirs = {rule.id: rule for rule in then.rules}
-        kept = {rule.id for rule in side.rules if rule.id in kept and _is_same(rule, side, theirs.get(rule.id), then)}
+        theirs = {rule.id: rule for rule in then.evaluated}
+        kept = {
+            rule.id for rule in side.evaluated if rule.id in kept and _is_same(rule, side, theirs.get(rule.id), then)
+        }
     return frozenset(kept)
 
 
 def shared_rules(base: Definitions, draft: Definitions, *, has_same_scores: bool) -> frozenset[str]:
     """Ids of the rules that the draft leaves alone: they hit with it where they do without."""
-    theirs = {rule.id: rule for rule in draft.rules}
+    theirs = {rule.id: rule for rule in draft.evaluated}
     return frozenset(
         rule.id
-        for rule in base.rules
+        for rule in base.evaluated
         if rule == theirs.get(rule.id) and _is_same(rule, base, rule, draft, has_same_scores=has_same_scores)
     )
 

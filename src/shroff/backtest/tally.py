@@ -48,13 +48,14 @@ def exact_sum(amounts: Ints) -> int:
 
 def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], money: Money) -> list[ReportRule]:
     """Every rule of the draft on this type, sorted by id."""
-    hitting = np.zeros(len(judged), np.int64)
+    active_hits = np.zeros(len(judged), np.int64)
     for hit in judged.hits.values():
-        hitting[hit.rows] += 1
+        active_hits[hit.rows] += hit.effective
     tallies = []
     for rule in sorted(rules, key=lambda rule: rule.id):
         found = judged.hits[rule.id]
         old = judged.old_hits.get(rule.id)
+        hits_of_others = active_hits[found.rows] - found.effective
         overlap = {
             other: count
             for other, theirs in sorted(judged.hits.items())
@@ -68,7 +69,7 @@ def rules_of(judged: JudgedEvents, rules: Sequence[Rule], kept: frozenset[str], 
                 shadow=rule.is_shadow,
                 kept=rule.id in kept,
                 effective=count_true(found.effective),
-                only=_hits(judged, found.rows[hitting[found.rows] == 1], money),
+                only=_hits(judged, found.rows[hits_of_others == 0], money),
                 overlap=overlap,
                 old=_hits(judged, NO_INTS if old is None else old.rows, money),
             )

@@ -30,7 +30,6 @@ from shroff.project.policy import OUTCOMES
 from shroff.project.settings.casework import CaseSettings, Matcher, first_match, matchers
 from shroff.project.table_files import table_name
 from shroff.rules.definitions import Rule
-from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.streams.log import DecisionRow, HitRow, Log, Record
 from shroff.streams.log_columns import DecisionColumns
@@ -353,9 +352,9 @@ class _Made(FrozenStruct):
         return base, decided
 
     def _rules(self, decided: _AlertDecision) -> list[Rule]:
-        """The rules that hit the event; none of an experiment."""
+        """The rules that hit the event."""
         rules = (self.version.rules.get(name) for name in decided.rules)
-        return [rule for rule in rules if rule is not None and rule.effect != EXPERIMENT]
+        return [rule for rule in rules if rule is not None]
 
     def _whose(self, event: str, rules: Sequence[Rule]) -> tuple[str, str]:
         """Whom it is about: by the settings, its rules, the first entity; where none has a key, the event itself."""

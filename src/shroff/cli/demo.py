@@ -224,9 +224,8 @@ def learn_from_past(
 def _counted(project: Project, truth: Any, progress: DemoProgress) -> tuple[Tally, Callable[[Sequence[Answer]], None]]:
     """Figures, and what adds a batch to them."""
     from shroff.examples.demo import Tally
-    from shroff.rules.keys import EXPERIMENT
 
-    tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules if rule.effect != EXPERIMENT})
+    tally = Tally(truth, {rule.id: rule.effect for rule in project.definitions.rules})
 
     def on_batch(answers: Sequence[Answer]) -> None:
         tally.add(answers)

@@ -69,6 +69,9 @@ def _text(found: Explained, durations: Collection[str]) -> str:
     ]
     if rules:
         parts.append("Rules\n" + "\n".join(rules))
+    arms = [f"  arm {line.arm} of {line.name}" for line in found.explanation.experiments]
+    if arms:
+        parts.append("Experiments\n" + "\n".join(arms))
     parts.append(f"receipt {document['receipt']}")
     return "\n\n".join(parts)
 

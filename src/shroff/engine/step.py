@@ -80,10 +80,10 @@ class Engine:
             if (explore := definitions.policy(event).explore) and (amount := definitions.missed_fraud(event))
         }
         self._rules_on: dict[str, list[Rule]] = defaultdict(list)
-        for rule in sorted(definitions.rules, key=lambda rule: rule.id):
+        for rule in sorted(definitions.evaluated, key=lambda rule: rule.id):
             self._rules_on[rule.on].append(rule)
         self._before, self._few = self._before | self._few, {}
-        rules = set(map(id, definitions.rules))
+        rules = set(map(id, definitions.evaluated))
         for decider in self._before.values():
             decider.keep(rules)  # a rule that is edited and put back is the same object, but is planned anew
 
@@ -105,13 +105,13 @@ class Engine:
             return False
         if was.reference.tables != definitions.reference.tables:
             return False
-        before, now = ({id(rule): rule for rule in version.rules} for version in (was, definitions))
+        before, now = ({id(rule): rule for rule in version.evaluated} for version in (was, definitions))
         edited, decided = before.keys() ^ now.keys(), definitions.events.decided
         if not all(rule.on in decided for number, rule in (before | now).items() if number in edited):
             return False  # which features are computed there may change with its rules
         rules = {
             rule.id: [rule.computed, *rule.reason_computed()] if id(rule) in edited else None
-            for rule in definitions.rules
+            for rule in definitions.evaluated
         }
         if not self.online.take_rules(rules):
             return False

@@ -70,5 +70,10 @@ def telling_damage() -> Iterator[None]:
 
 
 def rule_reasons(document: JsonMapping) -> list[JsonMapping]:
-    """The reasons of a decision by rules; an experiment is a rule to the engine alone."""
+    """The reasons of the active rules that hit; a decision in arm B of an experiment also has the experiment's."""
     return [reason for reason in document["reasons"] if reason["effect"] != EXPERIMENT]
+
+
+def active_rules(document: JsonMapping) -> list[str]:
+    """Ids of the active rules that hit, sorted. `rules` of a recorded decision also names an experiment in arm B."""
+    return [str(reason["code"]) for reason in rule_reasons(document)]

@@ -173,7 +173,7 @@ class Changes:
             if variable in bound.reads or bound.reads_score
         ]
         asked = {rule.id for rule, _ in rules}
-        fixed = [rule.effect for rule in self.definitions.rules if rule.id in self.effective - asked]
+        fixed = [rule.effect for rule in self.definitions.evaluated if rule.id in self.effective - asked]
         policy = self.definitions.policy(self.event)
         found = []
         for row, score in zip(rows, scores, strict=True):

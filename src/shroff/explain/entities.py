@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
-from shroff.engine.stored import stored
+from shroff.engine.stored import active_rules, stored
 from shroff.errors import PrunedError, TransientError
 from shroff.events.event import Event
 from shroff.events.summary import EventSummary, summary_of
@@ -288,7 +288,7 @@ class _ShownParts(Struct):
 
     features: JsonObject
     score: float | None
-    rules: tuple[str, ...]
+    reasons: list[JsonObject]
 
 
 def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
@@ -296,7 +296,8 @@ def _seen(record: Record, row: DecisionRow | None, entity: str) -> KeyEvent:
         return KeyEvent(record)
     shown, prefix = stored(row.document, _ShownParts, f"the decision at sequence number {row.seq}"), f"{entity}."
     features = {name: value for name, value in shown.features.items() if name.startswith(prefix)}
-    return KeyEvent(record, row.outcome, shown.score, shown.rules, features)
+    rules = tuple(active_rules({"reasons": shown.reasons}))
+    return KeyEvent(record, row.outcome, shown.score, rules, features)
 
 
 def _text_of(key: Key) -> str:

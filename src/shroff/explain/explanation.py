@@ -65,12 +65,20 @@ class RuleLine(FrozenStruct):
     condition: str
 
 
+class ExperimentLine(FrozenStruct):
+    """An experiment of policy.yaml and the arm of this event's key: A, or B, which the experiment changes."""
+
+    name: str
+    arm: str
+
+
 class Explanation(FrozenStruct, omit_defaults=True):
-    """The explanation that `explain` adds to a decision; `model` where one scored the event."""
+    """The explanation that `explain` adds to a decision; `model` if one scored the event."""
 
     features: list[FeatureLine]
     rules: list[RuleLine]
     model: ModelPart | None = None
+    experiments: Sequence[ExperimentLine] = ()
 
 
 class Explained(FrozenStruct):
@@ -156,13 +164,19 @@ def explain(
         text = as_written(None if feature.place is None else feature.place.text, feature.node)
         lines.append(FeatureLine(name, text, feature.entity, shown, document["features"][name], usual))
     rules = _rules(definitions, row.event, document)
+    experiments = tuple(
+        ExperimentLine(experiment.id, "B" if experiment.id in document["rules"] else "A")
+        for experiment in definitions.experiments
+        if experiment.on == row.event
+    )
     story = asked.story(lambda entity: earlier.get(entity, ()))
     hits = story.rule_reasons()
     amounts = amounts_before(definitions, row.event, story.seen, earlier, document["rules"])
     if document["score"] is None:
-        return Explained(row, document, Explanation(lines, rules), rule_reasons=hits, amounts=amounts)
+        found = Explanation(lines, rules, experiments=experiments)
+        return Explained(row, document, found, rule_reasons=hits, amounts=amounts)
     told = story.told()
-    found = Explanation(lines, rules, told.part)
+    found = Explanation(lines, rules, told.part, experiments)
     return Explained(row, document, found, told.reasons, hits, told.is_calibrated, amounts)
 
 

@@ -23,13 +23,14 @@ from shroff.errors import StateError, TransientError
 from shroff.events.labels import VerdictInForce, counted_verdict
 from shroff.language.values import day_number, parse_decimal, rescale_half_even
 from shroff.log.history import Said
+from shroff.log.rule_history import RecordedRuleHits
 from shroff.models.evaluation.exploration import RulePrecision, rule_precision
 from shroff.models.loader import LABEL_DELAY_MS
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
     from shroff.project.definitions import Definitions
-    from shroff.streams.log import HitRow, Log, LogReader, Record
+    from shroff.streams.log import HitRow, Log, Record
 
 __all__ = ["HitEvent", "HitRecords", "LabelOfHit", "RulePrecision", "RuleRecord", "amount_reader"]
 LOOK_BACK = 500_000  # places of the log
@@ -124,6 +125,7 @@ class HitRecords(Struct):
     _unplaced: dict[str, LabelOfHit] = {}  # of events that may stand further back
     _made: dict[str, RuleRecord] = {}
     _made_by: Definitions | None = None
+    _rule_hits: RecordedRuleHits = field(default_factory=RecordedRuleHits)
     _lock: Lock = field(default_factory=Lock)
     _ask_s: float = 0.0  # from when on a lake that is away may be asked again
 
@@ -244,7 +246,7 @@ class HitRecords(Struct):
         self._judge(self._known(ahead), definitions)
         for after in range(self._upto, last, _BLOCK):
             upto = min(after + _BLOCK, last)
-            self._add(_hit_events(log, definitions, after, upto), is_older=False)
+            self._add(_hit_events(self._rule_hits, log, definitions, after, upto), is_older=False)
             self._forget()
             self._judge(self._labels(log, after, upto), definitions)
         self._made.clear()
@@ -286,7 +288,7 @@ class HitRecords(Struct):
 
     def _go_back(self, log: Log, definitions: Definitions, start: int) -> None:
         """One block back. What labels of it say is older than all that was read, and some of it is of older events."""
-        found = _hit_events(log, definitions, start, self.from_seq)
+        found = _hit_events(self._rule_hits, log, definitions, start, self.from_seq)
         for name, said in self._labels(log, start, self.from_seq).items():
             self._unplaced[name] = self._unplaced.get(name, said).behind(said)
         self._add(found, is_older=True)
@@ -355,13 +357,16 @@ class HitRecords(Struct):
             self.by_rule[rule] = [seq for seq in seqs if seq >= first]
 
 
-def _hit_events(log: LogReader, definitions: Definitions, after: int, upto: int) -> list[HitEvent]:
-    """The events of some places at which rules hit, in order."""
+def _hit_events(
+    rule_hits: RecordedRuleHits, log: Log, definitions: Definitions, after: int, upto: int
+) -> list[HitEvent]:
+    """The events in (after, upto] that rules hit, in log order."""
     places: defaultdict[int, list[HitRow]] = defaultdict(list)
-    for rows in log.hits_after(after, upto):
+    for rows in rule_hits.after(log, after, upto):
         for row in rows:
             places[row.seq].append(row)
-    records, amount_of = log.records_at(places), amount_reader(definitions)
+    records = log.records_at(places)
+    amount_of = amount_reader(definitions)
     return [_hit_event(records[seq], rows, amount_of) for seq, rows in places.items() if seq in records]
 
 

@@ -337,7 +337,7 @@ class Story(FrozenStruct):
     # ---- the policy, and what would change its outcome
 
     def _policy(self) -> PolicyLine:
-        hit = [rule.effect for rule in self.definitions.rules if rule.id in self.document["rules"]]
+        hit = [rule.effect for rule in self.definitions.evaluated if rule.id in self.document["rules"]]
         policy = self.definitions.policy(self.event).of(hit)
         by_rules, by_score = outcome(hit, policy, None, has_model=True), score_outcome(policy, self.document["score"])
         cuts = [("review", policy.review_at), ("decline", policy.decline_at)]

@@ -222,7 +222,7 @@ def write_decisions(folder: Path, after: int, upto: int, effects: Effects) -> No
 
 def undecided(definitions: Definitions) -> Definitions:
     """The same version, for a sequencer, which gives events their order and decides none of them."""
-    return replace(definitions, features={}, rules=(), scoring={})
+    return replace(definitions, features={}, rules=(), experiments=(), scoring={})
 
 
 class _Stretch(msgspec.Struct):

@@ -1,18 +1,21 @@
-"""Versions of a rule by time, from the control events of the log."""
+"""Versions of a rule by time, and which recorded hits are hits of rules, by the control events of a log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, field
 
+from shroff.engine.exploration import DRAWS
 from shroff.json_types import TextDict, TextMapping
 from shroff.log.history import Control
+from shroff.project.policy_text import POLICY, experiment_names
 from shroff.rules.texts import rule_texts, tag_of
 from shroff.runtime.values import FrozenStruct
-from shroff.streams.log import Log
+from shroff.streams.log import HitRow, Log, LogReader
 
 FOLDER = "rules/"
+_CHANGES_POLICY = b'"policy.yaml"'  # in the body of each control event that changes the file
 
 
 class VersionOfRule(FrozenStruct):
@@ -68,3 +71,34 @@ class Histories(Struct):
             if last.text:
                 gone = VersionOfRule(seq, at_ms, last.file, tag_of(files.get(f"{FOLDER}{last.file}", "")), "")
                 self.of[id].append(gone)
+
+
+class RecordedRuleHits:
+    """The one definition of a rule's hit, for one log.
+
+    A hit of a rule is a recorded hit whose name is the id of a rule: active at that event, or in shadow. The log
+    records two more kinds of rows among hits, to replay them, which are no hits of a rule: draws
+    (`engine.exploration.DRAWS`) and arms of experiments of policy.yaml. A name is never both a rule and an experiment,
+    so the names of all experiments that the log ever had tell them apart in each version. Reads each control event
+    once.
+    """
+
+    def __init__(self) -> None:
+        self._control = Control()
+        self._others = set(DRAWS)
+        self._read_to = 0
+
+    def after(self, log: LogReader, after: int = 0, upto: int | None = None) -> Iterator[list[HitRow]]:
+        """Like `hits_after` of the log, without draws and experiments."""
+        others = self.others(log)
+        for rows in log.hits_after(after, upto):
+            yield [row for row in rows if row.rule not in others]
+
+    def others(self, log: LogReader) -> frozenset[str]:
+        """Names among recorded hits that are no rules: draws, and all experiments that the log ever had."""
+        for record in log.controls(self._read_to):
+            self._read_to = record.seq
+            if _CHANGES_POLICY in record.body:
+                self._control.take(record, POLICY)
+                self._others |= experiment_names(self._control.files.get(POLICY, ""))
+        return frozenset(self._others)

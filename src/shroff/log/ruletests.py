@@ -85,7 +85,7 @@ def run_rule_tests(
     rules, answers = definitions.rules, dict[str, Mapping[str, Answer]]()
     if isinstance(passed, _Passed) and passed.holds(definitions):
         rules, answers = passed.others(definitions), {**passed.answers}
-    runner = _Runner(replace(definitions, rules=rules), hasher)
+    runner = _Runner(replace(definitions, rules=rules, experiments=()), hasher)
     problems = [problem for rule in rules for test in rule.tests if (problem := runner.run(rule, test)) is not None]
     if read is not None and not problems:
         new = {name: {**answers.get(name, {}), **list_.answers} for name, list_ in runner.lists.items()}
@@ -162,7 +162,7 @@ def run_tests_of(
     rule: Rule, definitions: Definitions, hasher: Hasher | None = None, seconds_max: float = SECONDS_MAX
 ) -> list[TestResult]:
     """Run the tests of one rule; those that are not done within so many seconds, all of them together, fail."""
-    runner, end_s = _Runner(replace(definitions, rules=(rule,)), hasher), time.monotonic() + seconds_max
+    runner, end_s = _Runner(replace(definitions, rules=(rule,), experiments=()), hasher), time.monotonic() + seconds_max
 
     def is_over() -> bool:
         return time.monotonic() > end_s

@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
 
@@ -13,11 +12,11 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.json import decode as from_json
 
-from shroff.engine.exploration import DRAWS
 from shroff.engine.stored import rule_reasons
 from shroff.explain.explanation import Usual
 from shroff.json_types import JsonObject, TextMapping
 from shroff.language.values import DAY_MS
+from shroff.log.rule_history import RecordedRuleHits
 from shroff.runtime.values import FrozenStruct
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class Pulse(Struct, eq=False):
     _newest: deque[Stopped] = field(default_factory=lambda: deque(maxlen=NEWEST))
     _shadow: set[str] = set()
     _rules_now: Sequence[str] = ()
-    _draws: AbstractSet[str] = DRAWS
+    _rule_hits: RecordedRuleHits = field(default_factory=RecordedRuleHits)
     # Places (from, to] are counted, and it goes back to the floor.
     _from: int = 0
     _to: int = 0
@@ -136,8 +135,7 @@ class Pulse(Struct, eq=False):
         """Read on; gives whether there is more to read at once."""
         types = definitions.events.types.items()
         last, amounts = log.last_seq(), {name: field.name for name, type_ in types if (field := type_.amount_field)}
-        self._draws = DRAWS | definitions.arms
-        self._rules_now = [rule.id for rule in definitions.rules if rule.id not in self._draws]
+        self._rules_now = [rule.id for rule in definitions.rules]
         before_ms, self._end_ms = self._end_ms, log.watermark_ms() or 0
         if not self._has_begun or last - self._to > LOOKED_BACK or self._end_ms < before_ms:  # it was set back
             self._begin(last)
@@ -192,11 +190,10 @@ class Pulse(Struct, eq=False):
                     stopped.append(
                         Stopped(row.seq, row.event, row.id, row.outcome, at_ms, text, document["score"], amount)
                     )
-        for hits in log.hits_after(after, upto):
+        for hits in self._rule_hits.after(log, after, upto):
             for hit in hits:
-                if hit.rule not in self._draws:
-                    known[hit.seq][0].hits[hit.rule] += 1
-                    (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
+                known[hit.seq][0].hits[hit.rule] += 1
+                (self._shadow.add if hit.shadow else self._shadow.discard)(hit.rule)
         return list(stopped), max((at_ms for _, at_ms, _ in known.values()), default=None)
 
     def _count(self, record: Record, known: dict[int, _Known], amounts: TextMapping) -> None:

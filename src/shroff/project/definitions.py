@@ -54,6 +54,7 @@ from shroff.project.scoring import (
     load_scoring,
     redefined_words,
     unavailable,
+    unused_score,
 )
 from shroff.project.settings.casework import load_case_settings
 from shroff.project.settings.systems import DECIDING_KEYS, load_systems, without_systems
@@ -104,6 +105,7 @@ class Definitions:
     scoring: Mapping[str, Scoring] = field(default_factory=dict)  # the models in force
     added: JsonMapping = field(default_factory=dict)  # the content of files that plug-ins read, by kind
     look_ups: LookUps = field(default_factory=LookUps)
+    experiments: tuple[Rule, ...] = ()  # of policy.yaml; the engine evaluates each as a rule that is always true
     # What was worked out of all this and never changes, so that it is worked out once.
     worked_out: JsonObject = field(init=False, default_factory=dict, repr=False, compare=False)
 
@@ -131,9 +133,9 @@ class Definitions:
         return self.models[event].friendly_reasons if event in self.models else frozenset()
 
     @property
-    def arms(self) -> frozenset[str]:
-        """Names of experiments, which are rules to the engine and none to people."""
-        return frozenset(rule.id for rule in self.rules if rule.effect == EXPERIMENT)
+    def evaluated(self) -> tuple[Rule, ...]:
+        """Rules and experiments: the engine evaluates both and records both as hits."""
+        return (*self.rules, *self.experiments)
 
     def missed_fraud(self, event: str) -> Node | None:
         """Cost of a missed fraud: as the policy says, else the amount; of no summary where `explore` decides by it."""
@@ -177,7 +179,7 @@ class Definitions:
         """Problems where nothing uses a champion's score: no policy, rule or call of calls.yaml; by the model's id."""
         scored = {scoring.event: scoring.champion.id for scoring in self.scoring.values() if scoring.champion}
         unused = (event for event in scored if not (self.hangs_on_score(event) or self._answers_score(event)))
-        return {scored[event]: _unused_score(scored[event], event) for event in unused}
+        return {scored[event]: unused_score(scored[event], event) for event in unused}
 
     def remarks(self) -> list[str]:
         """Warnings for users of these definitions, in sentences."""
@@ -268,8 +270,8 @@ def load_definitions(
     problems, warnings = [*found, *declared.problems], [*declared.warnings]
     if isinstance(declared.top, YamlMapping):  # for their mistakes: where things are decides nothing
         load_systems(declared.top, problems, warnings)
-    rules = {rule.id for rule in declared.rules}
-    load_case_settings(declared.top, problems, declared.events, declared.names, rules)
+    names = {rule.id for rule in (*declared.rules, *declared.experiments)}
+    load_case_settings(declared.top, problems, declared.events, declared.names, names)
     typed = declared.events, declared.names, declared.types
     scoring = load_scoring(declared.named, load_model, *typed, problems, warnings)
     if problems:
@@ -294,6 +296,7 @@ def load_definitions(
         scoring,
         declared.added,
         LookUps(hashed, declared.look_ups.kept | read_by_models.kept),
+        experiments=declared.experiments,
     )
     warnings += definitions.unused_scores().values()
     return Loaded(definitions, [], sorted(warnings, key=_place))
@@ -310,6 +313,7 @@ class _Declared(FrozenStruct):
     types: FeatureTypes
     tables: Tables
     rules: tuple[Rule, ...]
+    experiments: tuple[Rule, ...]
     policies: Mapping[str, Policy]
     models: Mapping[str, ModelSettings]
     named: Mapping[str, in_force.InForce]
@@ -343,7 +347,8 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
     by_id = {rule.id: rule for each in loaded.values() for rule in each}
     warnings += idle_silences(list_names, set(by_id))
     policies = load_policy(trees.get("policy.yaml"), events, names, by_id, problems)
-    rules = tuple(by_id.values())
+    experiments = tuple(rule for rule in by_id.values() if rule.effect == EXPERIMENT)
+    rules = tuple(rule for rule in by_id.values() if rule not in experiments)
     known = ModelContext(events, types, names, {event: policy.given for event, policy in policies.items()})
     models = load_models(trees.get("model.yaml"), known, problems, warnings)
     named = in_force.read_in_force(files.get(in_force.FILE), problems)
@@ -378,8 +383,9 @@ def _declared(files: TextMapping, list_names: frozenset[str], read: ReadOnce, dr
             nodes = [node for rule in each for node in _nodes(rule)]
             asked |= read.of("look-ups", name, each, partial(look_ups, nodes, events, features))
         problems += asked.problems()
-    found = top, settings, events, names, features, types, typed.tables, rules, policies, models, named, added, asked
-    return _Declared(*found, versions, carried, tuple(problems), tuple(warnings))
+    of_events = top, settings, events, names, features, types, typed.tables
+    of_rules = rules, experiments, policies, models, named, added, asked
+    return _Declared(*of_events, *of_rules, versions, carried, tuple(problems), tuple(warnings))
 
 
 def is_list(name: str) -> bool:
@@ -414,15 +420,6 @@ def _carried(name: str, text: str, trees: Mapping[str, yamltext.Node | None]) ->
     """The text of a file as a control event carries it."""
     tree = trees.get(name)
     return without_systems(text, tree) if name == "shroff.yaml" and isinstance(tree, YamlMapping) else text
-
-
-def _unused_score(model: str, event: str) -> Problem:
-    words = f"{model} is the champion of {event}, but no policy or rule uses its score."
-    cure = (
-        f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with thresholds "
-        "that 'shroff thresholds' finds for your costs; or let a rule read score."
-    )
-    return Problem("policy.yaml", 0, 0, f"{event}.score", words, cure)
 
 
 def _warn_of_names(events: Events, warnings: list[Problem]) -> None:
@@ -492,7 +489,7 @@ def _computed_of(definitions: Definitions, also: str | None) -> Sequence[Compute
             asked += [(read, event) for read in stacked(features[name].node)]
     found = {name: frozenset(events) for name, events in wanted.items() if events}
     computed = [Computed(name, features[name].node, features[name].entity, events) for name, events in found.items()]
-    rules = [part for rule in definitions.rules for part in (rule.computed, *rule.reason_computed())]
+    rules = [part for rule in definitions.evaluated for part in (rule.computed, *rule.reason_computed())]
     return [*computed, *scores, *rules]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from shroff.errors import DefinitionError, Problem, UsageError
 from shroff.json_types import TextDict
 from shroff.language.yaml.nodes import plain_of
-from shroff.language.yaml.text import Mapping, Node, read
+from shroff.language.yaml.text import Mapping, Node, Scalar, read
 from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.values import FrozenStruct
 
@@ -260,3 +260,15 @@ def _number(cut: float) -> str:
     """A score with at most six decimal places, without trailing zeros."""
     text = f"{cut:.6f}".rstrip("0")
     return f"{text}0" if text.endswith(".") else text
+
+
+def experiment_names(text: str) -> frozenset[str]:
+    """Return the names of the experiments in the text of a policy.yaml, which may be empty."""
+    if EXPERIMENT not in text:
+        return frozenset()
+    tree = read(text, POLICY, [])
+    if not isinstance(tree, Mapping):
+        return frozenset()
+    experiments = [of_type.get(EXPERIMENT) for _, of_type in tree.entries if isinstance(of_type, Mapping)]
+    names = [node.get("name") for node in experiments if isinstance(node, Mapping)]
+    return frozenset(name.text for name in names if isinstance(name, Scalar))

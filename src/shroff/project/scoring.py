@@ -343,3 +343,13 @@ def _scored(scores: Column, is_other: Array, scoring: Scoring) -> Scored:
 
 def _no_number(model: str) -> StateError:
     return StateError(f"the model {model} gives a score that is not a number, so nothing is decided. Report it")
+
+
+def unused_score(model: str, event: str) -> Problem:
+    """The problem that nothing reads the score of a champion."""
+    words = f"{model} is the champion of {event}, but no policy or rule uses its score."
+    cure = (
+        f"Add a line under {event}: in policy.yaml, score: {{ review_at: 0.60, decline_at: 0.92 }}, with thresholds "
+        "that 'shroff thresholds' finds for your costs; or let a rule read score."
+    )
+    return Problem("policy.yaml", 0, 0, f"{event}.score", words, cure)

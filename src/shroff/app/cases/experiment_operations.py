@@ -165,7 +165,7 @@ def show_experiment(
 
 def experiments_in(definitions: Definitions) -> list[str]:
     """The rules that draw keys by their own id."""
-    return [rule.id for rule in definitions.rules if rule.rollout < 1 and not rule.drawn_as]
+    return [rule.id for rule in definitions.evaluated if rule.rollout < 1 and not rule.drawn_as]
 
 
 class EndExperiment(OperationRequest[AppliedCutoffs]):
@@ -202,7 +202,7 @@ def end_experiment(
         shroff end-experiment stricter --promote --reason 'saves 2,800 in 30 days'
     """
     name, reason = request.rule, f"{request.rule}: {request.reason}".removesuffix(": ")
-    event = next((rule.on for rule in definitions.rules if (rule.id, rule.effect) == (name, EXPERIMENT)), None)
+    event = next((experiment.on for experiment in definitions.experiments if experiment.id == name), None)
     if event is None:
         raise NoExperimentError(f"policy.yaml has no experiment {name[:100]!r}.")
     warning: str | UnsetType = UNSET

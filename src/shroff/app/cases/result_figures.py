@@ -26,6 +26,7 @@ from shroff.language.types import TEXT
 from shroff.language.values import DAY_MS, Value, key_text
 from shroff.log.columns.stored import LineReader, ids_of, log_columns, outcomes_of
 from shroff.log.history import Control
+from shroff.log.rule_history import RecordedRuleHits
 from shroff.models.evaluation.exploration import FraudShare, fraud_share
 from shroff.models.sets import FRAUD, GENUINE, Labels
 from shroff.monitoring.day_figures import DISPUTE
@@ -86,10 +87,10 @@ class DecidedEvents(FrozenStruct):
     """Decided events as of a moment, by columns: amounts in smallest units, outcomes and labels as numbers.
 
     `values` are numbers of `names`, the values of the field by which is counted; -1 where it is missing. `hits` are
-    the places at which each rule was true, `propensities` those of explored events, `sampled` those of approvals in
-    the sample, `answered` the places of events that an analyst gave an answer. `reports` are labels as they were
-    reported, with the rows of their events; the reason of one is 1 where it is a dispute. `costs` is what
-    each event would cost as a fraud that is missed.
+    the places at which each rule hit, active or in shadow; `arms` those at which an experiment drew a key.
+    `propensities` are those of explored events, `sampled` those of approvals in the sample, `answered` the places of
+    events that an analyst gave an answer. `reports` are labels as they were reported, with the rows of their events;
+    the reason of one is 1 where it is a dispute. `costs` is what each event would cost as a fraud that is missed.
     """
 
     times_ms: Ints
@@ -105,6 +106,7 @@ class DecidedEvents(FrozenStruct):
     answered: Ints = field(default_factory=lambda: NO_WORDS)
     reports: Labels = NO_LABELS
     costs: Ints = field(default_factory=lambda: NO_WORDS)
+    arms: Mapping[str, Sequence[int]] = {}
 
     def rows_at(self, places: Sequence[int]) -> Ints:
         """The rows of these places, without those that are no row."""
@@ -125,15 +127,14 @@ class DecidedEvents(FrozenStruct):
         if starts_ms is not None:
             are &= (self.times_ms >= starts_ms[0]) & (self.times_ms < starts_ms[-1])
         if rule:
-            are &= np.isin(self.seqs, self.hits.get(rule, ()))
+            are &= np.isin(self.seqs, self.hits.get(rule) or self.arms.get(rule, ()))
         if value is not None:
             are &= np.array([text == value for text in ("", *map(key_text, self.names))])[self.values + 1]
         return are
 
-    def by_rule(self, without: Collection[str] = ()) -> DecidedEvents:
+    def by_rule(self) -> DecidedEvents:
         """The events of each rule, whose number is their value: an event of several rules stands in several rows."""
-        hits = {rule: places for rule, places in self.hits.items() if rule not in without}
-        parts = [self.rows_at(places) for places in hits.values()]
+        parts = [self.rows_at(places) for places in self.hits.values()]
         rows = np.concatenate([NO_WORDS, *parts])
         return DecidedEvents(
             self.times_ms[rows],
@@ -141,7 +142,7 @@ class DecidedEvents(FrozenStruct):
             self.outcomes[rows],
             self.labels[rows],
             np.repeat(np.arange(len(parts)), list(map(len, parts))),
-            list(hits),
+            list(self.hits),
         )
 
 
@@ -162,6 +163,8 @@ class ResultEvents:
         }
         self._fields: dict[str, tuple[int, ValueCodes]] = {}
         self._hits = defaultdict[str, list[int]](list)
+        self._arms = defaultdict[str, list[int]](list)
+        self._rule_hits = RecordedRuleHits()
         self._propensities: dict[int, float] = {}
         self._sampled: dict[int, float] = {}
 
@@ -195,9 +198,15 @@ class ResultEvents:
             )
             self._types[name].columns = seqs, times, amounts, decided, costs
         drawn = defaultdict[str, list[int]](list)
+        experiments = self._rule_hits.others(log) - DRAWS
         for hits in log.hits_after(after, last):
             for hit in hits:
-                (drawn if hit.rule in DRAWS else self._hits)[hit.rule].append(hit.seq)
+                kind = self._hits
+                if hit.rule in DRAWS:
+                    kind = drawn
+                elif hit.rule in experiments:
+                    kind = self._arms
+                kind[hit.rule].append(hit.seq)
         for draws in drawn.values():
             self._draws(log, draws)
         if by:
@@ -282,7 +291,9 @@ class ResultEvents:
         names = self._fields[by][1].values if by else ()
         of_draws = self._propensities, self._sampled, np.concatenate(answered)
         known = _together(reports)
-        return DecidedEvents(times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known, costs)
+        return DecidedEvents(
+            times, amounts, codes, labels, values, names, seqs, self._hits, *of_draws, known, costs, self._arms
+        )
 
 
 def _chosen(flags: Bools) -> Ints | slice:

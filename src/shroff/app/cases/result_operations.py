@@ -234,7 +234,7 @@ def show_results(
     answer.oldest = oldest if request.start is None and oldest < first else None
     spans = _spans(first, last, by)
     starts_ms = [*(day_start_ms(start, zone) for start, _ in spans), _end_ms(last, zone)]
-    parts = events.by_rule(definitions.arms) if by == RULE else events
+    parts = events.by_rule() if by == RULE else events
     earlier = first - timedelta(days_of(first, last)), first - timedelta(1)
     whole_ms = [day_start_ms(earlier[0], zone), starts_ms[0], starts_ms[-1]]
     values: Sequence[str | UnsetType | None] = [UNSET] * len(spans)

@@ -13,9 +13,10 @@ from msgspec.json import decode as from_json
 from shroff.app.parts import ProjectPart
 from shroff.app.rules.rule_drafts import RuleDraftFiles, StoredDraft
 from shroff.app.rules.rule_files import NoRuleError, RuleLocation, subject_of
+from shroff.engine.exploration import DRAWS
 from shroff.errors import DefinitionError, UsageError
 from shroff.explain.hit_records import HitRecords, RuleRecord
-from shroff.log.rule_history import Histories, VersionOfRule
+from shroff.log.rule_history import Histories, RecordedRuleHits, VersionOfRule
 from shroff.log.ruletests import TestResult, run_tests_of
 from shroff.people.store import AuditFilter, rows_of
 from shroff.project.dependency_hash import teller_of
@@ -173,8 +174,19 @@ class RuleLooks(ProjectPart):
         """One rule, as `all` gives it. Raises: NoRuleError where nobody ever knew it."""
         found = self.any(id_, is_whole=is_whole)
         if not found.is_known:
+            if self.is_experiment(id_):
+                raise NoRuleError(f"{id_!r} is an experiment of policy.yaml, not a rule. Run 'shroff experiment {id_}'")
             raise NoRuleError(f"there is no rule {id_!r}, and there never was")
         return found
+
+    def is_experiment(self, id_: str) -> bool:
+        """Whether policy.yaml has or had an experiment of this name."""
+        if any(experiment.id == id_ for experiment in self._definitions.experiments):
+            return True
+        if not self._log.exists():
+            return False
+        with self._log.reading() as log:
+            return id_ in RecordedRuleHits().others(log) - DRAWS
 
     def any(self, id_: str, *, is_whole: bool = False) -> RuleLook:
         """The same, also of a rule that nobody knows yet."""
@@ -195,7 +207,7 @@ class RuleLooks(ProjectPart):
             definitions = self._definitions
         except DefinitionError:
             return ()
-        return [rule for rule in definitions.rules if rule.id not in definitions.arms]  # they have a page of their own
+        return definitions.rules
 
     def who_changed(self, look: RuleLook) -> dict[int, AuditEntry]:
         """User who made each version of a rule active, by its place, where the audit log has it. May wait.

@@ -348,7 +348,7 @@ class _EventRules:
         from shroff.project.dependency_hash import read_by
 
         read = read_by([rule.when], definitions.features.get)
-        alone = replace(definitions, rules=(rule,), features=read.features, policies={}, scoring={})
+        alone = replace(definitions, rules=(rule,), experiments=(), features=read.features, policies={}, scoring={})
         for row in hits[::-1][:TEST_TRIES].tolist():
             past = looked_back(self.log, alone, int(self.rows.seqs[row]), TEST_EVENTS)
             if past is not None:

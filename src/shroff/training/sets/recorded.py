@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from shroff.arrays import NO_INTS, Ints
-from shroff.engine.exploration import DRAWS
 from shroff.engine.stored import stored
 from shroff.log.history import Control
+from shroff.log.rule_history import RecordedRuleHits
 from shroff.project.policy import OUTCOMES
 from shroff.streams.log import DecisionRow, HitRow, Log, LogReader
 from shroff.training.sets.labels import rows_of
@@ -43,7 +43,7 @@ class RecordedRows:
         from shroff.log.columns.stored import outcomes_of
 
         self._places, self._outcomes = outcomes_of(log)
-        self._hits = _ByPlace(chain.from_iterable(log.hits_after()))
+        self._hits = _ByPlace(chain.from_iterable(RecordedRuleHits().after(log)))
         scored = first_control(log, lambda control: bool(control.versions.get("model")))
         if scored is not None:
             self._decisions = _ByPlace(chain.from_iterable(log.decisions_after(scored)))
@@ -63,7 +63,7 @@ class RecordedRows:
         rules: list[list[str] | None] = [None] * len(seqs)
         hits = self._hits.upto(last)
         for hit, place in zip(hits, rows_of([other_hit.seq for other_hit in hits], seqs).tolist(), strict=True):
-            if place >= 0 and hit.rule not in DRAWS:
+            if place >= 0:
                 rules[place] = sorted({*(rules[place] or ()), hit.rule})
         codes = np.append(self._outcomes, np.int8(-1))[rows_of(seqs, self._places)]
         columns = np.array([*OUTCOMES, None], object)[codes], scores, rules

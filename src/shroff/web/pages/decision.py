@@ -11,7 +11,6 @@ from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.entities import fields_of
 from shroff.explain.explanation import Explained, FeatureLine, RuleLine
 from shroff.json_types import JsonMapping
-from shroff.rules.keys import EXPERIMENT
 from shroff.runtime.texts import path_segment
 from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.amounts import AmountChart, amount_chart
@@ -83,8 +82,8 @@ class Looked(FrozenStruct):
 
     @property
     def rules(self) -> list[RuleLine]:
-        """The rules that checked the event; an experiment is none."""
-        return [rule for rule in self.explained.explanation.rules if rule.effect != EXPERIMENT]
+        """The rules that checked the event."""
+        return self.explained.explanation.rules
 
     @property
     def hits(self) -> list[RuleLine]:
@@ -142,6 +141,11 @@ def decision_path(event: str, id_: str) -> str:
         return f"/decisions/{path_segment(event)}/{path_segment(id_)}"
     except ValueError:
         return f"/find?{urlencode({'q': id_})}"
+
+
+def experiment_path(name: str) -> str:
+    """The address of the page of an experiment."""
+    return f"/experiments?{urlencode({'rule': name})}"
 
 
 def rule_path(id_: str) -> str:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from shroff.app.cases.result_operations import result_fields
 from shroff.arrays import Ints
 from shroff.cases.case_queries import hidden
-from shroff.engine.stored import rule_reasons
+from shroff.engine.stored import active_rules, rule_reasons
 from shroff.errors import UsageError
 from shroff.events.event import time_text
 from shroff.events.summary import EventSummary
@@ -217,7 +217,7 @@ def _cells(line: DecisionLine) -> list[str]:
         summary.amount,
         summary.currency,
     ]
-    return [*named, "; ".join(summary.names.values()), details, " ".join(document["rules"]), line.reason]
+    return [*named, "; ".join(summary.names.values()), details, " ".join(active_rules(document)), line.reason]
 
 
 def _asked(service: Service, request: Request) -> tuple[DecisionsWanted, TextDict]:

@@ -23,7 +23,7 @@ from shroff.runtime.values import FrozenStruct
 from shroff.web.http.messages import Form, Request
 from shroff.web.http.routes import GROUPS
 from shroff.web.http.static import static
-from shroff.web.pages.decision import decision_path, entity_path, rule_path
+from shroff.web.pages.decision import decision_path, entity_path, experiment_path, rule_path
 from shroff.web.pages.words import FILTERS, moment
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def environment() -> Environment:
     made.globals |= {
         "static": static,
         "name_of": name_of,
-        **{path.__name__: path for path in (decision_path, entity_path, rule_path)},
+        **{path.__name__: path for path in (decision_path, entity_path, experiment_path, rule_path)},
     }
     return made
 
@@ -198,8 +198,7 @@ def _page(
         user.display_name, signed_in.csrf, screens, here, place, count, zone, user.theme, is_calibrated, name, user.name
     )
     currency = service.project.definitions.settings.currency
-    arms = service.project.definitions.arms
-    common = {"seen": seen, "currency": currency, "arms": arms, "organizations": None, "told": request.told}
+    common = {"seen": seen, "currency": currency, "organizations": None, "told": request.told}
     names: TextDict = {}
 
     def person(name: str) -> str:

@@ -18,7 +18,7 @@ from shroff.people.access import Right
 from shroff.runtime.values import FrozenStruct, replace
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
-from shroff.web.pages.decision import decision_path, entity_path
+from shroff.web.pages.decision import decision_path, entity_path, experiment_path
 from shroff.web.pages.renderer import page, see_other
 
 if TYPE_CHECKING:
@@ -156,11 +156,12 @@ def _about(service: Service, case: Case) -> str:
 
 
 def _named(service: Service, who: Who, text: str, *, is_whole: bool) -> Iterator[SearchHit]:
-    """Rules and lists that are called so, or whose name has the text in it."""
+    """Rules, experiments and lists that are called so, or whose name has the text in it."""
     if not who.may(Right.READ_DEFINITIONS):
         return
     definitions, text = service.project.definitions, text.casefold()
     named = [("rule", rule.id, f"/rules/{rule.id}") for rule in definitions.rules]
+    named += [("experiment", each.id, experiment_path(each.id)) for each in definitions.experiments]
     named += [("list", name, f"/lists/{name}") for name in sorted(definitions.reference.lists)]
     found = [pair for pair in named if pair[1].casefold() == text or (not is_whole and text in pair[1].casefold())]
     for kind, name, path in found[:NAMES_MAX]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from msgspec import Struct, field
 
+from shroff.engine.exploration import DRAWS
 from shroff.engine.step import SequencedBatch
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Coded
@@ -272,12 +273,19 @@ class BatchTally:
         for event, scores in prepared.scores.items():
             self.scores.setdefault(event, Buckets(SCORES)).add_all(scores)
         if batch.hits:
-            self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits])
+            others = self._others()
+            self.hits.update([(hit.rule, hit.shadow) for hit in batch.hits if hit.rule not in others])
         if batch.decisions and self._definitions is not None:
             self._add_decisions(batch.decisions, prepared.placed, self._definitions())
         if len(prepared.placed) > len(batch.decisions):
             placed = prepared.placed
             self._add_labels(placed.others.values() if isinstance(placed, SequencedBatch) else placed)
+
+    def _others(self) -> frozenset[str]:
+        """Names among the hits of a batch that are no rules: draws and experiments."""
+        if self._definitions is None:
+            return DRAWS
+        return DRAWS.union(experiment.id for experiment in self._definitions().experiments)
 
     def all_hits(self) -> Counter[tuple[str, bool]]:
         """Hits by rule and whether in shadow; 0 for rules that had none."""

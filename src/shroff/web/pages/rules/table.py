@@ -30,7 +30,7 @@ from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.bars import Bars, bars_of, with_open
-from shroff.web.pages.decision import rule_path
+from shroff.web.pages.decision import experiment_path, rule_path
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import diff
 
@@ -88,7 +88,7 @@ async def begin(service: Service, request: Request) -> Response:
     """Begin a new rule, whose title becomes an id that no rule has: on to its editor, where nothing is kept yet."""
     title = unicodedata.normalize("NFKD", (await request.form())["rule"].lower()).encode("ascii", "ignore").decode()
     id_ = "_".join(re.findall("[a-z0-9]+", title if title[:1].isalpha() else f"rule {title}"))
-    while any(rule.id == id_ for rule in service.project.definitions.rules):
+    while any(rule.id == id_ for rule in service.project.definitions.evaluated):
         id_ += "_2"
     return see_other(f"{rule_path(id_)}/draft")
 
@@ -98,6 +98,8 @@ async def rule_page(service: Service, request: Request, mistake: str = "", statu
     id_, _, row = request.path_params["rule"].partition(".")
     if row:  # of a table, which has the page
         return see_other(rule_path(id_))
+    if await service.in_thread(service.project.rule_looks.is_experiment, id_):
+        return see_other(experiment_path(id_))
     look = await service.in_thread(service.project.rule_looks.one, id_)
     looks = service.project.rule_looks
     tests = await service.checked(request.who, lambda: [test for rule in look.rules for test in looks.tests_of(rule)])
@@ -136,6 +138,8 @@ def may_approve(who: Who, draft: StoredDraft | None) -> bool:
 async def hits(service: Service, request: Request) -> Response:
     """The events at which a rule hit."""
     id_, before = request.path_params["rule"], cursor_of(request.query_params, int)
+    if await service.in_thread(service.project.rule_looks.is_experiment, id_):
+        return see_other(experiment_path(id_))
     look = await service.in_thread(service.project.rule_looks.one, id_)
     shown = await _newest(service, look, before, HITS_SHOWN)
     return await page(service, request, "hits.html", look=look, before=before, **shown)

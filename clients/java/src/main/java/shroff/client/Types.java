@@ -1086,12 +1086,19 @@ public interface Types {
             @JsonProperty("estimate") FraudEstimate estimate,
             @JsonProperty("change") Map<String, Double> change) {}
 
-    /** The explanation that `explain` adds to a decision; `model` where one scored the event. */
+    /** An experiment of policy.yaml and the arm of this event's key: A, or B, which the experiment changes. */
+    @JsonInclude(JsonInclude.Include.NON_NULL)
+    record ExperimentLine(
+            @JsonProperty("name") String name,
+            @JsonProperty("arm") String arm) {}
+
+    /** The explanation that `explain` adds to a decision; `model` if one scored the event. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
     record Explanation(
             @JsonProperty("features") List<FeatureLine> features,
             @JsonProperty("rules") List<RuleLine> rules,
-            @JsonProperty("model") ModelPart model) {}
+            @JsonProperty("model") ModelPart model,
+            @JsonProperty("experiments") List<ExperimentLine> experiments) {}
 
     /** A user without a second factor. */
     @JsonInclude(JsonInclude.Include.NON_NULL)
