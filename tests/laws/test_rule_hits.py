@@ -165,7 +165,7 @@ def check_backtest(world: World, hits: Counter[str]) -> None:
     assert {rule.id: (rule.hits, rule.old.hits) for rule in report.rules} == {
         rule: (hits[rule], hits[rule]) for rule in RULES
     }
-    assert {rule.id: rule.only.fraud for rule in report.rules} == {rule: only[rule] for rule in RULES}
+    assert {rule.id: rule.only.older_fraud for rule in report.rules} == {rule: only[rule] for rule in RULES}
 
 
 @pytest.mark.slow
