@@ -166,7 +166,9 @@ class Policy(FrozenStruct):
 
     @property
     def has_score(self) -> bool:
-        return bool(self.cuts)
+        """Whether a threshold is set, an experiment's too; asked for each decision."""
+        is_set = self.review_at is not None or self.decline_at is not None
+        return is_set or (self.arm_b is not None and self.arm_b.has_score)
 
 
 def outcome(effects: Collection[str], policy: Policy, score: float | None = None, *, has_model: bool = False) -> str:

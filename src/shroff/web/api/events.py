@@ -194,6 +194,9 @@ async def _listed(
     mistakes: Sequence[Mistakes],
     body: _Body,
 ) -> Response:
+    if not body.is_list:
+        return _response([show(answers[0], mistakes[0])], body)
+
     def made() -> Response:
         known: dict[tuple[str, bool, int], tuple[int, bytes]] = {}  # each refusal is written once
 

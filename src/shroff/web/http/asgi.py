@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -69,7 +68,7 @@ class Application:
 
     def __init__(self, service: Service, routes: Iterable[Route], tell: Callable[[str], None]) -> None:
         self.service, self.tell = service, tell
-        self._under_way: Counter[str] = Counter()  # requests that are not answered yet, by their senders
+        self._under_way: dict[str, int] = {}  # requests that are not answered yet, by their senders
         self._count = 0  # of all
         resources = {path: Resource(self, here) for path, here in by_path(routes).items()}
         self._literal = {path: resource for path, resource in resources.items() if "{" not in path}
@@ -115,7 +114,8 @@ class Application:
         name, base = "none", self.service.options.base
         try:
             request.check_head()
-            IDS.set(ids_of(request.headers))  # of this task, which answers one request
+            if "x-request-id" in request.headers or traces.HEADER in request.headers:
+                IDS.set(ids_of(request.headers))  # of this task, which answers one request
             if traces.is_on():
                 traces.PARENT.set(request.headers.get(traces.HEADER, ""))
             route = await self._allowed(here, request)
@@ -148,19 +148,22 @@ class Application:
             await _sent(with_standing(response, seconds), request, send)
 
     def _take(self, sender: str) -> None:
-        """Count a request that begins. Raises: ProblemError, 429 where its sender has too many, 503 where all have."""
-        if self._under_way[sender] >= OF_SENDER_MAX:
+        """Count a request that begins. Raises: ProblemError, 429 if its sender has too many, 503 if all have."""
+        of_sender = self._under_way.get(sender, 0)
+        if of_sender >= OF_SENDER_MAX:
             raise too_many(f"{OF_SENDER_MAX:,} requests of yours are not answered yet")
         if self._count >= OF_ALL_MAX:
             words = f"{OF_ALL_MAX:,} requests are not answered yet"
             raise ProblemError(503, "overload", "Too many requests at once", words, RETRY_AFTER)
-        self._under_way[sender] += 1
+        self._under_way[sender] = of_sender + 1
         self._count += 1
 
     def _leave(self, sender: str) -> None:
         self._count -= 1
-        self._under_way[sender] -= 1
-        if not self._under_way[sender]:
+        of_sender = self._under_way[sender]
+        if of_sender > 1:
+            self._under_way[sender] = of_sender - 1
+        else:
             del self._under_way[sender]
 
     def _refused(self, request: Request, error: ProblemError) -> Response:
