@@ -45,6 +45,12 @@ class Counting:
     def read(self, entity: str, keys: Sequence[str]) -> list[EntityRow | None]:
         return [None for _ in keys]
 
+    def mark(self) -> str:
+        return ""
+
+    def set_mark(self, mark: str, before: str) -> bool:
+        return True
+
     def close(self) -> None:
         pass
 

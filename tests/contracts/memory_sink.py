@@ -87,3 +87,16 @@ class MemorySink(PlainSink):
         else:
             self.place.mark = mark
         return refused
+
+
+class VolatileMemorySink(PlainSink):
+    """A sink whose place may lose its rows and its mark."""
+
+    def mark(self) -> str:
+        return self.place.mark
+
+    def set_mark(self, mark: str, before: str) -> bool:
+        if self.place.mark != before:
+            return False
+        self.place.mark = mark
+        return True

@@ -127,7 +127,20 @@ def test_the_contract_rejects_a_store_that_breaks_a_promise(test, change, redis,
 def test_each_test_of_the_contract_has_a_store_that_it_rejects():
     tests = {name for name, _ in inspect.getmembers(OnlineContract, inspect.isfunction) if name.startswith("test_")}
 
-    assert tests == {*BROKEN, "test_closing_twice_does_nothing", "test_a_reader_sees_rows_of_one_writer_each"}
+    others = {"test_closing_twice_does_nothing", "test_a_reader_sees_rows_of_one_writer_each"}
+    assert tests == {*BROKEN, *others, "test_a_mark_changes_only_from_the_one_that_a_writer_knows"}
+
+
+def test_the_contract_rejects_a_store_whose_mark_anybody_changes(redis, place, monkeypatch):
+    suite = TestRedisFeatures()
+    suite.address = redis.address
+
+    def open_(log: str = "log-1", *, elsewhere: bool = False) -> RedisFeatures:
+        return suite.make_store(f"{place}-b" if elsewhere else place, log)
+
+    monkeypatch.setattr(features_redis, "_SET_MARK", "redis.call('SET', KEYS[1], ARGV[1]) return 1")
+    with pytest.raises(AssertionError):
+        suite.test_a_mark_changes_only_from_the_one_that_a_writer_knows(open_)
 
 
 def test_a_store_that_writes_in_two_steps_shows_rows_of_two_writers(redis, place, monkeypatch):

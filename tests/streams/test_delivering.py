@@ -17,7 +17,7 @@ from shroff.streams.log import Batch, Record
 from shroff.streams.sink import AwayError, Undelivered
 from shroff.streams.sink_cursor import Courier, SinkRoute, first_offsets, source_of, trouble_of
 from shroff.streams.sink_threads import Delivery, couriers_of, delivering, record
-from tests.contracts.memory_sink import MemorySink, Place, PlainSink
+from tests.contracts.memory_sink import MemorySink, Place, PlainSink, VolatileMemorySink
 from tests.support.log_memory import MemoryLog, MemoryStore
 from tests.support.log_rows import NOW_MS, flag, payments, stuck
 
@@ -726,3 +726,67 @@ def test_the_store_is_told_at_most_once_a_second(bank):
     delivery.stop()
 
     assert [[item.through for item in moved] for moved in told] == [[1]]
+
+
+# ---- a sink that loses its content
+
+
+@pytest.mark.parametrize("moment", ["while nothing comes", "between two sends", "before a restart"])
+@pytest.mark.parametrize("keeps", [0, 4], ids=["all is lost", "an older copy is back"])
+def test_rows_that_a_sink_lost_are_told_and_delivered_again(moment, keeps):
+    bank = Bank(VolatileMemorySink)
+    bank.pay(4)
+    courier = bank.courier()
+    worked_off(courier)
+    older = dict(bank.place.rows), bank.place.mark
+    bank.pay(6)
+    worked_off(courier)
+    bank.tell(courier)
+    bank.place.rows, bank.place.mark = older if keeps else ({}, "")
+    if moment == "while nothing comes":
+        bank.now += module.LOOK_EVERY_S
+    elif moment == "between two sends":
+        bank.pay(1)
+    else:
+        courier = bank.courier()
+
+    courier.step()
+    assert courier.trouble is not None
+    bank.tell(courier)
+    assert trouble_of(bank.log.offsets(source_of("decided"))) is not None
+    assert bank.through() == 10
+    worked_off(courier)
+    bank.tell(courier)
+
+    assert sorted(bank.arrived()) == list(range(1, bank.log.last_seq() + 1))
+    assert (courier.trouble, trouble_of(bank.log.offsets(source_of("decided")))) == (None, None)
+
+
+def test_a_loss_while_rows_are_delivered_again_is_met_too():
+    bank = Bank(VolatileMemorySink)
+    bank.pay(2_500)
+    courier = bank.courier()
+    worked_off(courier)
+    bank.place.rows, bank.place.mark = {}, ""
+    bank.now += module.LOOK_EVERY_S
+    for _ in range(2):
+        courier.step()
+    bank.place.rows, bank.place.mark = {}, ""
+    worked_off(courier)
+
+    assert sorted(bank.arrived()) == list(range(1, 2_501))
+
+
+def test_a_sink_that_lost_nothing_gets_nothing_twice():
+    bank = Bank(VolatileMemorySink)
+    bank.pay(4)
+    bank.log.append(Batch(records=[Record(5, "control", "control", "5", NOW_MS, b"{}", decided=False)]))
+    courier = bank.courier()
+    worked_off(courier)
+    bank.tell(courier)
+    bank.now += module.LOOK_EVERY_S
+    worked_off(courier)
+    worked_off(bank.courier())
+
+    assert bank.sent() == [[1, 2, 3, 4]]
+    assert courier.trouble is None

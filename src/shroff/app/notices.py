@@ -21,7 +21,7 @@ from shroff.language.values import day_named
 from shroff.project.settings.system import System
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import date
 
     from shroff.notices.customer_confirmation import CustomerConfirmation
@@ -140,6 +140,7 @@ class NoticeViews(ProjectPart):
         """Get the routes from decisions to notices; they begin with new decisions."""
         from shroff.notices.triggers import DecisionsTold
         from shroff.streams.sink_cursor import SinkRoute
+        from shroff.worker.outbox import OF_NOTICE
 
         on = self._on_decisions()
         services = self.services() if on else None
@@ -150,7 +151,7 @@ class NoticeViews(ProjectPart):
                 assert services is not None
                 return DecisionsTold(services, notice)
 
-            found.append(SinkRoute(f"notice {notice.name}", opened, "decisions", notice.outcomes, from_now=True))
+            found.append(SinkRoute(OF_NOTICE + notice.name, opened, "decisions", notice.outcomes, from_now=True))
         return found
 
     def check(self) -> None:
@@ -189,9 +190,8 @@ class NoticeViews(ProjectPart):
 
         if not self._notice_files.declared:
             return []
-        routes = {f"notice {on_decision.name}": System(on_decision.channel, {}) for on_decision in self._on_decisions()}
         with self._log.reading() as log:
-            found, rows = sink_states(log, routes), log.counts().outbox
+            found, rows = sink_states(log, notice_systems(self._notice_files.declared)), log.counts().outbox
         with self._notice_files.told() as store, store.look() as look:
             counts, waiting, failing = (
                 look.count_letters([OPEN, REFUSED, UNKNOWN]),
@@ -246,3 +246,12 @@ class NoticeViews(ProjectPart):
         mail = addressed(self.preview(name, event, day), to)
         with closing(self._letters.open_mailer()) as mailer:
             return [undelivered.reason for undelivered in mailer.send(mail)]
+
+
+def notice_systems(declared: Mapping[str, Notice]) -> dict[str, System]:
+    """The channels of notices on decisions by the names of their routes."""
+    from shroff.worker.outbox import OF_NOTICE
+
+    return {
+        OF_NOTICE + name: System(notice.channel, {}) for name, notice in declared.items() if notice.on == "decision"
+    }

@@ -39,7 +39,7 @@ from shroff.runtime.texts import Printed, bytes_text, many, one_line, table
 from shroff.runtime.values import FrozenStruct, frozen
 from shroff.streams.log import InboxRequest, Log, LogBeside, LogReader, Remark
 from shroff.streams.snapshots import Header, Snapshots
-from shroff.worker.outbox import sink_states
+from shroff.worker.outbox import OF_NOTICE, ONLINE, sink_states
 
 OK = "ok"
 NOTE = "note"
@@ -324,7 +324,7 @@ def look_at_rows(log: Log, seed: int, within_s: float = WITHIN_S) -> Finding:
 def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
     """How far each sink is, what is wrong with it, and what is stuck before it."""
     for sink_state in sink_states(log, sinks):
-        subject = f"sink {sink_state.name}"
+        subject = _subject(sink_state.name)
         if sink_state.trouble is not None:
             words = f"has been failing since {time_text(sink_state.trouble.since_ms)}: {sink_state.trouble.words}"
             cure = "'shroff serve' and 'shroff run' retry. If none runs, run 'shroff outbox deliver'."
@@ -332,11 +332,20 @@ def look_at_sinks(log: Log, sinks: Mapping[str, System]) -> Iterator[Finding]:
         elif sink_state.stuck:
             cure = "'shroff outbox list' shows why. Fix the sink, then run 'shroff outbox retry'."
             yield Finding(subject, WRONG, f"{many(sink_state.stuck, 'row')} that it refused", cure)
+        elif sink_state.name.startswith(OF_NOTICE):
+            continue  # `mail` says how many wait
         elif sink_state.lag:
             cure = "'serve' and 'run' deliver while they run; where none runs, 'shroff outbox deliver' delivers once."
             yield Finding(subject, NOTE, f"{many(sink_state.lag, 'record')} behind", cure)
         else:
             yield Finding(subject, OK, "has everything")
+
+
+def _subject(route: str) -> str:
+    """Return what `doctor` calls a route."""
+    if route == ONLINE:
+        return "online"
+    return route if route.startswith(OF_NOTICE) else f"sink {route}"
 
 
 def look_at_inbox(requests: Sequence[InboxRequest], now_ms: int) -> Finding:

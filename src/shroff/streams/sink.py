@@ -140,6 +140,20 @@ class MarkedSink(Sink, Protocol):
 
 
 @runtime_checkable
+class VolatileSink(Sink, Protocol):
+    """A sink that may lose its content, such as a server in memory; its rows may be sent again at any time.
+
+    It keeps a mark beside the rows. A mark that is missing or too old says which rows are lost.
+    """
+
+    def mark(self) -> str:
+        """Return the mark; empty if the sink is new or lost its content. Raises: as `send`."""
+
+    def set_mark(self, mark: str, before: str) -> bool:
+        """Set the mark if it still is `before`, in one step; return whether it was. Raises: as `send`."""
+
+
+@runtime_checkable
 class PreparedSink(Sink, Protocol):
     """A sink that needs something made before it takes rows, such as topics. Not every sink is one."""
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
+from logging import WARNING
 from threading import Lock
 
 import msgspec
@@ -21,10 +22,11 @@ from msgspec.json import encode as to_json
 from shroff.errors import ShroffError, TransientError
 from shroff.json_types import TextMapping
 from shroff.runtime import traces
+from shroff.runtime.logs import say
 from shroff.runtime.values import FrozenStruct, frozen, replace
 from shroff.streams.delivering_rows import KINDS, Part, outgoing, parts, stuck, with_fields
 from shroff.streams.log import Log, Offset, Outbox, StuckKey, StuckRow, kept_offset
-from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered
+from shroff.streams.sink import AwayError, MarkedSink, Outgoing, Sink, Undelivered, VolatileSink
 
 SPAN = 8_192  # places read at once: with documents of 1.4 kB some 12 MB
 IDLE_S = 0.05
@@ -36,6 +38,8 @@ ASKED_S_MAX = 3_600.0  # what a sink may ask for
 PATIENCE_COUNT = 10  # a row that the sink fails at is set aside after so many attempts,
 PATIENCE_S = 900.0  # and so long: a receiver that is being mended takes minutes
 IN_A_ROW_MAX = 100  # so many rows refused and none taken: then it is not the rows
+LOOK_EVERY_S = 10.0  # how often a sink that may lose its content is asked for its mark
+LOST = "it lost rows that were delivered, such as by a restart without persistence; they are being delivered again"
 UNRECORDED_MAX = 1_000  # stuck rows that wait for the store; more would be memory without end
 
 # What the store has of a sink, among the offsets of `source_of(name)`, by their parts.
@@ -168,6 +172,10 @@ class Courier(msgspec.Struct):
     _lock: Lock = msgspec.field(default_factory=Lock)
     _recorded: int = 0
     _told: Trouble | None = None  # what the store has
+    _mark: str = ""  # what a sink that may lose its content has
+    _look_at: float = 0.0
+    _lost: Trouble | None = None
+    _lost_upto: int = 0
     _stuck: dict[StuckKey, StuckRow] = {}
     _unstuck: set[StuckKey] = set()
 
@@ -180,7 +188,11 @@ class Courier(msgspec.Struct):
         except Exception as error:  # noqa: BLE001 - the outermost loop of its thread: it goes on whatever a sink does
             self._fail(error)
             return IDLE_S
-        self.attempts, self.trouble = 0, None
+        self.attempts = 0
+        if self._lost is not None and self.through >= self._lost_upto:
+            self._lost = None
+        with self._lock:
+            self.trouble = self._lost
         self.steps += 1
         return 0.0 if did else IDLE_S
 
@@ -232,6 +244,10 @@ class Courier(msgspec.Struct):
     def _work(self) -> bool:
         log = self._opened_log()
         sink = self._opened_sink(log)
+        if isinstance(sink, VolatileSink) and self.clock() >= self._look_at:
+            self._look_for_loss(sink)
+            if self._lost is not None:
+                return True
         if self.retried or self.clock() >= self._due_at:
             self._try_again(log, sink)
             self._due_at = self.clock() + DUE_EVERY_S
@@ -243,6 +259,9 @@ class Courier(msgspec.Struct):
             self._parts.extend(parts(with_fields(log, rows) if sink.wants_fields else rows, upto, sink.places_max))
         through, part = self._parts[0]
         refused, left = self._refused(sink, part, through) if part else ([], [])
+        if isinstance(sink, VolatileSink) and not left and not self._is_marked_through(sink, through):
+            self._look_for_loss(sink)
+            return True
         self._parts.popleft()
         if left:
             self._parts.appendleft((through, left))
@@ -251,6 +270,31 @@ class Courier(msgspec.Struct):
             self.through = self.through if left else through
             self.sent += len(part) - len(left) - len(refused)
         return True
+
+    def _look_for_loss(self, sink: VolatileSink) -> None:
+        """Go back to the sink's mark if it is behind what was delivered."""
+        self._mark = sink.mark()
+        self._look_at = self.clock() + LOOK_EVERY_S
+        origin, _, place = self._mark.partition(" ")
+        kept = int(place) if origin == self._origin else 0
+        if kept >= self.through:
+            return
+        self._parts.clear()
+        self._lost_upto = max(self._lost_upto, self.through)
+        if self._lost is None:
+            self._lost = Trouble(LOST, self.now_ms())
+            say(WARNING, f"sink {self.route.name}: {LOST}", kept=kept, delivered=self.through)
+        with self._lock:
+            self.through = kept
+            self.trouble = self._lost
+
+    def _is_marked_through(self, sink: VolatileSink, through: int) -> bool:
+        """Move the sink's mark; return False if somebody or a loss has changed it meanwhile."""
+        mark = f"{self._origin} {through}"
+        is_set = sink.set_mark(mark, self._mark)
+        if is_set:
+            self._mark = mark
+        return is_set
 
     def _opened_log(self) -> Log:
         if self._log is None:
@@ -266,6 +310,7 @@ class Courier(msgspec.Struct):
         """The sink, and with a new one what it says itself that it has."""
         if self._sink is None:
             self._sink = sink = self.route.opened()
+            self._look_at = 0.0
             if isinstance(sink, MarkedSink):
                 self._is_marked = True
                 origin, _, place = sink.mark().partition(" ")

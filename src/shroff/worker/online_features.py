@@ -73,6 +73,12 @@ class OnlineStore(Protocol):
         Raises: TransientError where it may work later.
         """
 
+    def mark(self) -> str:
+        """Return the mark of `set_mark`; empty if the store is new or lost its content. Raises: as `read`."""
+
+    def set_mark(self, mark: str, before: str) -> bool:
+        """Set the mark if it still is `before`, in one step; return whether it was. Raises: as `write`."""
+
     def close(self) -> None:
         """Let go. Closing twice does nothing."""
 
@@ -137,6 +143,12 @@ class OnlineSink:
         if last:
             self._store.write(self._rows(last))
         return []
+
+    def mark(self) -> str:
+        return self._store.mark()
+
+    def set_mark(self, mark: str, before: str) -> bool:
+        return self._store.set_mark(mark, before)
 
     def close(self) -> None:
         self._store.close()

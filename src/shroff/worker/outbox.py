@@ -33,6 +33,8 @@ from shroff.streams.sink_threads import batch_of
 OUTBOX = "outbox"  # the kind of the request
 KEYS_MAX = 1_000  # in one request
 LAKE = "lake"  # its name among what leaves
+ONLINE = "online features"  # likewise; no sink of a project has a space in its name
+OF_NOTICE = "notice "  # likewise, before the name of a notice on decisions
 
 
 class _OutboxRequest(msgspec.Struct, omit_defaults=True):

@@ -38,6 +38,15 @@ return 0
 """
 
 
+_SET_MARK = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1])
+return 1
+"""
+
+
 class RedisFeatures:
     """Keeps every promise of `worker.online_features.OnlineStore` on one server, which is no cluster.
 
@@ -53,6 +62,7 @@ class RedisFeatures:
     def __init__(self, url: str, *, prefix: str, log: str = "", ttl_ms: int = 0) -> None:
         self._server = RedisServer(url, "online")
         self._prefix, self._log, self._ttl_ms = prefix, log, ttl_ms
+        self._mark_key = f"{prefix}::mark"  # no entity has an empty name
 
     def __repr__(self) -> str:
         return f"<RedisFeatures {self._server.address}>"
@@ -66,6 +76,13 @@ class RedisFeatures:
     def read(self, entity: str, keys: Sequence[str]) -> list[EntityRow | None]:
         replies = self._server.ask_all([("HGETALL", self._key(entity, key)) for key in keys])
         return [self._row(entity, key, reply) for key, reply in zip(keys, replies, strict=True)]
+
+    def mark(self) -> str:
+        stored = self._server.ask("GET", self._mark_key)
+        return "" if stored is None else str(stored, "utf-8")
+
+    def set_mark(self, mark: str, before: str) -> bool:
+        return bool(self._server.ask("EVAL", _SET_MARK, 1, self._mark_key, mark, before))
 
     def close(self) -> None:
         self._server.close()

@@ -240,7 +240,7 @@ class SqlSink:
         """
         key = list(self._table.primary_key)
         wanted = {tuple(row[column.name] for column in key) for row in rows}
-        stored = {tuple(found) for found in connection.execute(select(*key).where(tuple_(*key).in_(sorted(wanted))))}
+        stored = {tuple(keys) for keys in connection.execute(select(*key).where(tuple_(*key).in_(sorted(wanted))))}
         if not wanted <= stored:
             raise RejectedRowError(
                 f"a unique key or the collation of {self._table.name} makes it overwrite the row of another event"

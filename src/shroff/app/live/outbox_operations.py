@@ -1,4 +1,4 @@
-"""Operations on outgoing deliveries: how far each sink is, its errors, and rows that it refused."""
+"""Operations on outgoing deliveries: progress and errors of each sink, refused rows, online features."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from shroff.operations.declaration import OperationAnswer, OperationRequest, Par
 from shroff.runtime.texts import cut, many, one_line, table
 
 if TYPE_CHECKING:
+    from shroff.app.live.routes import OnlineFeatures
     from shroff.app.live.sink_delivery import Sinks
     from shroff.app.maintenance.health import HealthChecks
     from shroff.streams.log import StuckKey, StuckRow
@@ -35,6 +36,15 @@ group(
     Examples:
         shroff outbox list
         shroff outbox deliver
+    """,
+)
+
+group(
+    "online",
+    """Online features: write them into their store again.
+
+    Examples:
+        shroff online write
     """,
 )
 
@@ -314,3 +324,33 @@ def deliver(sinks: Sinks, progress: ProgressSteps, request: Deliver) -> Delivere
 
     done = [answer_of(SinkDelivered, state, trouble=_trouble(state.trouble)) for state in sinks.deliver(on_progress)]
     return Delivered(sinks=done, stuck=sum(row.attempts != before.get(row.key) for row in sinks.stuck()))
+
+
+# ---- online features
+
+
+class WriteOnlineFeatures(OperationRequest["OnlineFeaturesWritten"]):
+    """The features of all keys, to be written again."""
+
+
+class OnlineFeaturesWritten(OperationAnswer):
+    """The sequence number up to which features were written."""
+
+    through: int
+    NEXT: ClassVar = ("shroff doctor",)
+
+    def text(self) -> str:
+        return f"The features of all keys were written, up to sequence number {self.through:,}."
+
+
+@operation("online write", right="mend:input")
+def write_online_features(online: OnlineFeatures, request: WriteOnlineFeatures) -> OnlineFeaturesWritten:
+    """Write the features of all keys into the online store again, from the whole log.
+
+    A running service or worker writes them again by itself when the store lost its content. Use this command if none
+    runs, or if the store removed some keys, such as by eviction. A worker can run meanwhile.
+
+    Examples:
+        shroff online write
+    """
+    return OnlineFeaturesWritten(through=online.write())

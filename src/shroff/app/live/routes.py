@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from shroff.app.context import ProjectContext
+    from shroff.json_types import TextMapping
     from shroff.language.values import Value
+    from shroff.monitoring.doctor import Finding
     from shroff.project.definitions import Definitions
+    from shroff.project.settings.system import System
+    from shroff.project.settings.systems import Systems
     from shroff.streams.sink_cursor import SinkRoute
     from shroff.worker.online_features import EntityFeatures, OnlineSink, OnlineStore
 
 _UNSAID = re.compile(r"[^A-Za-z0-9_-]+")  # in a project's name, of names outside
-ROUTE = "online features"  # no sink of a project has such a name
 
 
 class OnlineReader(Struct, eq=False):
@@ -73,25 +76,57 @@ class OnlineFeatures(ProjectPart):
             return reader.get(entity, key)
 
     def write(self) -> int:
-        """Write the features of all keys again from the whole log; gives the last log position.
+        """Write the features of all keys again from the whole log; return the last sequence number.
 
-        For a server that lost its data. A worker can run meanwhile: older values never replace newer ones.
+        For a server that lost some of its keys, such as by eviction. A worker can run meanwhile: older values never
+        replace newer ones. Features of keys whose last decision was pruned are not in the log, and stay as they are.
+
+        Raises: UsageError if there is no log, or no online store; TransientError if the server does not answer.
         """
         from shroff.streams.delivering_rows import decisions, with_fields
+        from shroff.streams.sink_cursor import ORIGIN, source_of
+        from shroff.worker.outbox import ONLINE
 
         with closing(self._opened_sink()) as sink, self._log.reading() as log:
             last = log.last_seq()
             for after in range(0, last, sink.places_max):
                 sink.send(with_fields(log, decisions(log, after, min(after + sink.places_max, last))))
+            if origin := log.offsets(source_of(ONLINE)).get(ORIGIN):
+                sink.set_mark(f"{origin} {last}", sink.mark())  # a worker that has changed it meanwhile is right
         return last
+
+    def look(self) -> Finding:
+        """Check for `doctor` that the store answers and still has what was delivered. Raises: as `write`."""
+        from shroff.monitoring.doctor import OK, WRONG, Finding
+        from shroff.monitoring.doctor_systems import LIMIT_S
+        from shroff.streams.sink_cursor import ORIGIN, source_of, through_of
+        from shroff.worker.outbox import ONLINE
+
+        assert self._systems.online is not None
+        where = self._outside.reach(self._systems.online, LIMIT_S, "features")
+        offsets: TextMapping = {}
+        if self._log.exists():
+            with self._log.reading() as log:
+                offsets = log.offsets(source_of(ONLINE))
+        with closing(self._outside.open_online(None)) as store:
+            origin, _, place = store.mark().partition(" ")
+        kept = int(place) if origin and origin == offsets.get(ORIGIN) else 0
+        through = through_of(ONLINE, offsets) or 0
+        if kept >= through:
+            return Finding("online", OK, f"{where} accepts connections")
+        lost = f"has features up to sequence number {kept:,} only" if kept else "has none of them"
+        words = f"features were delivered up to sequence number {through:,}, and {where} {lost}: it lost its content"
+        cure = "'shroff serve' and 'shroff run' write them again within a minute. If none runs: 'shroff online write'."
+        return Finding("online", WRONG, words, cure)
 
     def route(self) -> SinkRoute | None:
         """Get the writer of online features; None if the project has no online store."""
         from shroff.streams.sink_cursor import SinkRoute
+        from shroff.worker.outbox import ONLINE
 
         if (online := self._systems.online) is None:
             return None
-        return SinkRoute(ROUTE, self._opened_sink, settings=(self._definitions.settings.name, online))
+        return SinkRoute(ONLINE, self._opened_sink, settings=(self._definitions.settings.name, online))
 
     def _opened_sink(self) -> OnlineSink:
         from shroff.worker.online_features import OnlineSink
@@ -104,6 +139,13 @@ class OnlineFeatures(ProjectPart):
         except BaseException:
             log.close()
             raise
+
+
+def sink_systems(systems: Systems) -> dict[str, System]:
+    """The systems that decisions are delivered to by the names of their routes: sinks and online features."""
+    from shroff.worker.outbox import ONLINE
+
+    return {**systems.sinks, **({} if systems.online is None else {ONLINE: systems.online})}
 
 
 def sink_routes(context: ProjectContext) -> list[SinkRoute]:

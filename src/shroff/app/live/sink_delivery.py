@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Literal
 
 from shroff import config
-from shroff.app.live.routes import OnlineFeatures, sink_routes
+from shroff.app.live.routes import sink_routes, sink_systems
 from shroff.app.notice_files import NoticeFiles
 from shroff.app.notices import NoticeViews
 from shroff.app.parts import ProjectPart
@@ -160,11 +160,8 @@ class Sinks(ProjectPart):
         """Get the position of each sink. Raises: UsageError if there is no log yet."""
         from shroff.worker.outbox import sink_states
 
-        sinks, online = dict(self._systems.sinks), OnlineFeatures(self._context).route()
-        if online is not None and self._systems.online is not None:
-            sinks[online.name] = self._systems.online
         with self._log.reading() as log:
-            return sink_states(log, sinks)
+            return sink_states(log, sink_systems(self._systems))
 
     def stuck(self, sink: str = "") -> list[StuckRow]:
         """List stuck rows, of one sink or of all. Raises: UsageError if there is no log yet."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from shroff.app.backups.retention import finding
 from shroff.app.jobs.project_jobs import failing_schedules
 from shroff.app.live.position_operations import SourceParts
+from shroff.app.live.routes import OnlineFeatures, sink_systems
 from shroff.app.live.sink_delivery import Sinks
 from shroff.app.live.sync_sources import PulledSources
 from shroff.app.live.webhook_sources import PushedSources
+from shroff.app.notices import notice_systems
 from shroff.app.parts import ProjectPart
 from shroff.app.project_files import FileVersions, check
 from shroff.app.project_log import KEY_CURE
@@ -61,6 +63,7 @@ class HealthChecks(ProjectPart):
         return leaving([*Sinks(self._context).states(), *self._notices.states(), *lake])
 
     def _lake_states(self) -> list[SinkState]:
+        from shroff.lake.reader import NoLakeError
         from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import LAKE, SinkState
 
@@ -71,6 +74,8 @@ class HealthChecks(ProjectPart):
         try:
             with self._lake.reader() as lake:
                 through, trouble = lake.last_seq, None
+        except NoLakeError:  # nothing was written to it yet; `doctor` says so if records have waited for long
+            through, trouble = 0, None
         except ShroffError as error:
             through, trouble = 0, Trouble(str(error), self._now_ms())
         kind = self._systems.lake.text("layout", "parquet")
@@ -129,21 +134,17 @@ class HealthChecks(ProjectPart):
             away,
             self._log.reading,
             self._now_ms(),
-            systems.sinks,
+            self._routed(),
             FileVersions(self._context).unapplied_in,
             (lost, f"{KEY_CURE}.") if lost else (),
         )
         found = unread + look(project, seen)
         tried = asked(self._tries(can_read=definitions is not None and not errors, has_log=is_there), LIMIT_S)
-        known = {finding.subject: finding.state for finding in found}
-        found += [
-            finding
-            for finding in tried
-            if finding.subject not in known or (finding.state != "ok" and known[finding.subject] != "wrong")
-        ]
+        found = _joined(found, tried)
+        states = {finding.subject: finding.state for finding in found}
         if is_there and definitions is not None and not errors:
             found += told("mail", lambda: [self._letters.look_at_mail()])
-            if known.get("log") != "wrong":
+            if states.get("log") != WRONG:
                 with self._log.reading() as log:
                     found += look_at_order(log, definitions, _widest(systems))
         found += told("write-ahead", lambda: look_at_write_ahead(self._paths.log))
@@ -153,6 +154,13 @@ class HealthChecks(ProjectPart):
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
         found += told("sources", lambda: look_at_pushed(systems.sources, [*PushedSources(self._context).troubles()]))
         return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
+
+    def _routed(self) -> dict[str, System]:
+        """The systems that decisions are delivered to; those of notices only if the project's files can be read."""
+        routed = sink_systems(self._systems)
+        with suppress(ShroffError):  # which is a finding of its own
+            routed |= notice_systems(self._notice_files.declared)
+        return routed
 
     def _tries(self, *, can_read: bool, has_log: bool) -> list[Try]:
         """Checks of outside systems, except those that read a variable that is not set."""
@@ -187,14 +195,14 @@ class HealthChecks(ProjectPart):
             Try(f"sink {name}", self._sink_try(name, sink)) for name, sink in systems.sinks.items() if is_set(sink)
         ]
         if online is not None and is_set(online):
-            tries.append(Try("online", partial(self._reach, "online", online, "features")))
+            tries.append(Try("online", OnlineFeatures(self._context).look))
         return tries
 
-    def _reach(self, subject: str, system: System, default: str = "") -> Finding:
+    def _reach(self, subject: str, system: System) -> Finding:
         from shroff.monitoring.doctor import OK, Finding
         from shroff.monitoring.doctor_systems import LIMIT_S
 
-        named = self._outside.reach(system, LIMIT_S, *filter(None, [default]))
+        named = self._outside.reach(system, LIMIT_S)
         return Finding(subject, OK, f"{named} accepts connections")
 
     def _look_at_source(self, name: str, system: System, *, has_log: bool) -> Finding:
@@ -248,16 +256,17 @@ class HealthChecks(ProjectPart):
         from shroff.monitoring.doctor import OK, Finding
         from shroff.streams.sink import PreparedSink
 
+        subject, url = f"sink {name}", system.text("url")
+
         def ask() -> Finding:
+            reached = None
+            if url and not url.startswith("sqlite:"):
+                reached = self._reach(subject, system)
             with closing(self._outside.open_sink(name, system)) as sink:
                 if isinstance(sink, PreparedSink):
                     sink.prepare(None)
-                    return Finding(f"sink {name}", OK, "answers, and has what it needs")
-            if not system.options.get("url"):
-                return Finding(f"sink {name}", OK, "opens with these settings; its state cannot be queried")
-            if system.text("url").startswith("sqlite:"):
-                return Finding(f"sink {name}", OK, "is a file of this machine")
-            return self._reach(f"sink {name}", system)
+                    return Finding(subject, OK, "answers, and has what it needs")
+            return reached or Finding(subject, OK, "opens with these settings; its state cannot be queried")
 
         return ask
 
@@ -310,6 +319,20 @@ class HealthChecks(ProjectPart):
         except StorageError as error:
             self._context.warnings.append(f"the result is not stored: {error}")
         return report
+
+
+def _joined(found: Sequence[Finding], tried: Sequence[Finding]) -> list[Finding]:
+    """Join findings by what is stored with those of the systems themselves; of two of a subject the worse one stays."""
+    from shroff.monitoring.doctor import OK, WRONG
+
+    stored = {finding.subject: finding.state for finding in found}
+    news = {
+        finding.subject
+        for finding in tried
+        if finding.subject in stored and finding.state != OK and stored[finding.subject] != WRONG
+    }
+    kept = [finding for finding in found if finding.subject not in news or finding.state != OK]
+    return kept + [finding for finding in tried if finding.subject in news or finding.subject not in stored]
 
 
 def _widest(systems: Systems) -> System | None:

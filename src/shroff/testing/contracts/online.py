@@ -152,6 +152,18 @@ class OnlineContract(Contract):
             for entity_row in seen
         )
 
+    def test_a_mark_changes_only_from_the_one_that_a_writer_knows(self, open: Opens) -> None:
+        store, other = open(), open()
+        assert store.mark() == ""
+
+        assert store.set_mark("log-1 7", "")
+        assert not other.set_mark("log-1 5", "")
+        assert other.mark() == "log-1 7"
+        assert other.set_mark("log-1 9", "log-1 7")
+        assert not store.set_mark("log-1 8", "log-1 7")
+        assert store.mark() == "log-1 9"
+        assert open(elsewhere=True).mark() == ""
+
     def test_closing_twice_does_nothing(self, open: Opens) -> None:
         store = open()
         store.write([row("c", 1)])
