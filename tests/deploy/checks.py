@@ -27,8 +27,9 @@ from shroff.adapters.databases import postgres_dump
 from shroff.cli.main import program as shroff_cli
 from shroff.cli.session import Session
 from shroff.web.api.probes import ROUTES
+from shroff.web.http.connections import OF_ADDRESS_MAX
 from shroff.web.http.messages import BODY_BYTES_MAX, BODY_S_MAX, HEAD_BYTES_MAX
-from shroff.web.server import KEPT_S, OF_ADDRESS_MAX
+from shroff.web.server import KEPT_S
 from tools.servers.errors import UnavailableError
 from tools.servers.fetching import cache, from_debian, from_go, from_npm_archive, libraries
 from tools.servers.fetching import program as found_program

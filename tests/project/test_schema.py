@@ -158,7 +158,7 @@ backup:
 metrics:
   port: 8000
   host: 10.0.0.7
-  earlier_names: { transaction_type: kind, country: card }
+  earlier_names: { transaction_type: kind, country: card, fraud: [decline] }
 keep: 400d
 second_person: [rules, silences]
 scheme_limits: { fraud_count: 0.9%, fraud_money: 1%, dispute_count: 0.9%, dispute_money: 1% }
