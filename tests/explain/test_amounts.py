@@ -161,9 +161,9 @@ def test_amounts_that_are_usual_have_the_places_of_the_currency():
     earlier = [seen(60 + at, 12_345) for at in range(20)]
     shown = [amount_chart(found_by(card=earlier, money=money), "payment", money) for money in ("KWD", "JPY")]
 
-    assert [plot and plot.band_says for plot in shown] == ["normally up to 12.345", "normally up to 12,345"]
+    assert [plot and plot.band_says for plot in shown] == ["typical up to 12.345", "typical up to 12,345"]
     assert shown[0]
-    assert "between 12.345 and 12.345\N{NO-BREAK SPACE}KWD" in shown[0].says[1]
+    assert "12.345 to 12.345\N{NO-BREAK SPACE}KWD" in shown[0].says[2]
 
 
 def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_which_words_do_not_touch():
@@ -171,7 +171,7 @@ def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_whic
     near = chart("this.amount > 13", card=[seen(60 + at, 1_000 + 100 * (at % 5)) for at in range(20)])
 
     assert plot.band is not None
-    assert (plot.band_says, plot.limit and plot.limit.says) == ("normally up to 14.00", "limit 40.00")
+    assert (plot.band_says, plot.limit and plot.limit.says) == ("typical up to 14.00", "limit 40.00")
     assert plot.limit is not None
     assert plot.this.y < plot.limit.at < plot.band[0] < plot.band[0] + plot.band[1] < 100
     assert {mark.says: mark.at for mark in plot.across}["40"] == plot.limit.at
@@ -179,6 +179,7 @@ def test_the_band_holds_nine_of_ten_earlier_amounts_and_the_limit_is_a_line_whic
     assert near.band_says == ""
     assert plot.says == [
         "No other payment on this card in the last 15 minutes.",
-        "20 payments in the 30 days before, nine of ten of them between 10.00 and 14.00\N{NO-BREAK SPACE}EUR.",
+        "20 payments in the 30 days before.",
+        "Typical range of the last 20 earlier amounts: 10.00 to 14.00\N{NO-BREAK SPACE}EUR.",
         "Rule r compares amounts with 40.00\N{NO-BREAK SPACE}EUR.",
     ]

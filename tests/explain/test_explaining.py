@@ -6,6 +6,7 @@ import json
 import math
 import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from shroff.app import project as app
 from shroff.cli.main import run
 from shroff.explain.changes import Changes
+from shroff.explain.entities import EntityLook
 from shroff.explain.model import Story
 from shroff.explain.past import PastDecision
 from shroff.language.expression import Call, Compare, Literal, ThisField
@@ -29,6 +31,7 @@ from shroff.models.registry import Registry
 from shroff.project.policy import OUTCOMES, Policy, outcome
 from shroff.runtime.values import replace
 from shroff.web.pages.charts.strips import strip_between
+from shroff.web.pages.charts.windows import windows_of
 from shroff.web.pages.decision import looked
 from shroff.web.pages.renderer import environment
 from tests.support import learnable
@@ -276,6 +279,34 @@ def test_the_ends_of_what_is_normal_leave_out_a_twentieth_on_either_side(bank):
     assert amount_text(bank, "u100") == "amount: 50.00 EUR, normally between 5.00 and 96.00 EUR for this card"
     # The last 100 of 101 count: the first, 1.00, is left out.
     assert amount_text(bank, "u101") == "amount: 200.00 EUR, normally up to 96.00 EUR for this card"
+
+
+def test_case_card_and_chart_have_one_typical_range(bank):
+    """Of 70 decisions: more than a page of a card shows, and older ones than the 30 days of the chart."""
+    in_force(bank)
+    start = datetime(2026, 3, 2, tzinfo=UTC)
+    paid = [(start + timedelta(days=n), f"{n * 7 % 31 + n}.00") for n in range(70)]
+    paid.append((paid[-1][0] + timedelta(hours=1), "300.00"))
+    rows = [
+        {"id": f"u{n}", "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "card": "own", "amount": amount}
+        for n, (at, amount) in enumerate(paid)
+    ]
+    project = app.open(bank)
+    project.decide(rows, as_type="payment")
+    found = project.explain("u70")
+    with project.log.reading() as log:
+        look = EntityLook(log, project.definitions)
+        newest = look.timeline("card", "own").events
+        earlier = look.earlier("card", "own", newest[0].record.seq)
+    windows = windows_of(newest, [decision.shown for decision in earlier])
+    assert windows is not None
+    held = {reason.code: reason.held[1:] for reason in found.reasons if reason.held is not None}
+    cards = {window.feature: (window.low, window.high) for window in windows.charts}
+
+    assert cards["card.spent_1d"] == tuple(end / 100 for end in held["card.spent_1d"])
+    assert cards["card.payments_1h"] == held["card.payments_1h"]
+    assert found.amounts.typical == tuple(end / 100 for end in held["payment.amount"])
+    assert windows.earlier == found.amounts.typical_of == len(paid) - 1
 
 
 def test_a_card_with_too_little_history_is_held_against_all(bank):

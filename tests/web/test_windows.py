@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -33,10 +34,15 @@ def seen(seq: int, time_ms: int, **features: Any) -> KeyEvent:
     return KeyEvent(record, "approve", None, (), {f"card.{name}": value for name, value in features.items()})
 
 
+def features_before(events: Sequence[KeyEvent]) -> list[Any]:
+    """The features of all decisions before the newest, the last of these."""
+    return [event.features for event in events[:-1]]
+
+
 def chart_of(*values: Any) -> Window:
     """The chart of a feature with these values, a second apart."""
     events = [seen(at + 1, 1_000 * at, spent=value) for at, value in enumerate(values)]
-    found = windows_of(events[::-1])
+    found = windows_of(events[::-1], features_before(events))
     assert found is not None
     return found.charts[0]
 
@@ -48,11 +54,11 @@ def ys(window: Window) -> list[float]:
 
 
 def test_a_key_without_decisions_has_no_windows():
-    assert windows_of([KeyEvent(Record(1, "event", "login", "l-1", 5, b"{}", False))]) is None
+    assert windows_of([KeyEvent(Record(1, "event", "login", "l-1", 5, b"{}", False))], []) is None
 
 
 def test_a_feature_is_a_line_over_the_time_of_its_decisions_oldest_first():
-    found = windows_of([seen(3, 4_000, spent="40.00"), seen(2, 1_000, spent="10.00"), seen(1, 0, spent="20.00")])
+    found = windows_of([seen(3, 4_000, spent="40.00"), seen(2, 1_000, spent="10.00"), seen(1, 0, spent="20.00")], [])
 
     assert found is not None
     assert (found.start_ms, found.end_ms) == (0, 4_000)
@@ -63,7 +69,7 @@ def test_a_feature_is_a_line_over_the_time_of_its_decisions_oldest_first():
 
 
 def test_what_is_no_number_or_has_one_value_is_told_beside():
-    found = windows_of([seen(2, 9, spent=1, last="DE", new=7), seen(1, 5, spent=2, last="DE")])
+    found = windows_of([seen(2, 9, spent=1, last="DE", new=7), seen(1, 5, spent=2, last="DE")], [])
 
     assert found is not None
     assert [chart.feature for chart in found.charts] == ["card.spent"]
@@ -149,7 +155,7 @@ def test_the_charts_shown_first_are_those_farthest_from_what_is_usual():
     usual = {"a": 5, "b": 5, "c": 5, "d": 5}
     events = [seen(at + 1, at, **{name: value + at % 2 for name, value in usual.items()}) for at in range(20)]
     events.append(seen(21, 21, a=5, b=60, c=9, d=600))
-    found = windows_of(events[::-1])
+    found = windows_of(events[::-1], features_before(events))
 
     assert found is not None
     assert [item.feature for item in found.first] == ["card.d", "card.b", "card.c"]

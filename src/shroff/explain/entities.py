@@ -19,6 +19,7 @@ from shroff.events.event import Event
 from shroff.events.summary import EventSummary, summary_of
 from shroff.explain.event_search import PartFound, lines_in, search_parts
 from shroff.explain.key_events import KeyEvents, Wanted, decisions_of
+from shroff.explain.past import Past, PastDecision
 from shroff.features.key_texts import key_of, read_key
 from shroff.features.naive import Key
 from shroff.json_types import JsonMapping, JsonObject, TextDict
@@ -117,6 +118,14 @@ class EntityLook:
             return Timeline(seen, looked_to, looked_to > 0)
         of = f"{newest.record.type}/{newest.record.id}"
         return Timeline(seen, looked_to, looked_to > 0, newest.features, of)
+
+    def earlier(self, entity: str, text: str, before: int) -> list[PastDecision]:
+        """Return the latest earlier decisions of a key with a sequence number below `before`, oldest first.
+
+        Raises and costs as `timeline` and `Past.earlier`.
+        """
+        key = key_of(self._definitions.events, entity, text)
+        return Past(self._log, self._definitions, self._records).earlier({entity: key}, before, None)[entity]
 
     def newest_keys(
         self, entity: str, prefix: str = "", before: int | None = None, limit: int = 50

@@ -18,7 +18,7 @@ from shroff.engine.stored import rule_reasons
 from shroff.errors import StateError, UsageError
 from shroff.events.event import Scalar, canonical_value
 from shroff.explain.changes import Changes, Counterfactual, score_outcome
-from shroff.explain.past import PastDecision, reader_of
+from shroff.explain.past import TYPICAL_MIN, PastDecision, percentiles, reader_of
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.columns import column_of
 from shroff.language.expression import Call, FeatureValue, Node, ThisField, walk
@@ -36,8 +36,8 @@ from shroff.project.scoring import Scorer
 from shroff.runtime.values import FrozenStruct, replace
 
 NUMERIC = frozenset(["integer", "number", "money", "real", "duration"])
-ENOUGH = 5  # fewer earlier values of an entity say nothing of what is normal for it
-_LOW, _HIGH = 5, 95  # percent of the earlier values that lie below the ends of the normal range
+_RARE = 5  # percent of the earlier values
+_MOST = 90  # percent of the earlier values that lie in the typical range
 _DIGITS = 6  # places of contributions
 ONE_AT_A_TIME = "Each line changes one value and keeps all others, although other values of the event may depend on it."
 TREES_ONLY = "The model is not a forest of trees, so only values that rules compare were varied."
@@ -282,12 +282,12 @@ class Story(FrozenStruct):
         features = [self.definitions.features[part.name] for part in named if isinstance(part, FeatureValue)]
         entity = features[0].entity if features else self.entity
         own = self._values(node, self.earlier(entity))
-        if len(_there(own)) >= ENOUGH:
+        if len(_there(own)) >= TYPICAL_MIN:
             return own, f"this {_spaced(entity)}"
         if not self._all:
             self._all.append(self.of_all())
         of_all = self._values(node, self._all[0])
-        return of_all if len(_there(of_all)) >= ENOUGH else [], f"every {_spaced(entity or self.event)}"
+        return of_all if len(_there(of_all)) >= TYPICAL_MIN else [], f"every {_spaced(entity or self.event)}"
 
     def _values(self, node: Node, past: Sequence[PastDecision]) -> list[Value]:
         read = reader_of(node, self.definitions.reference)
@@ -297,7 +297,7 @@ class Story(FrozenStruct):
         """Typical range of these values; a missing value is typical where missing ones are frequent."""
         found = self._range_of(node, value, _there(values))
         lacking = values.count(None)
-        if value is None and 100 * lacking >= _LOW * len(values):
+        if value is None and 100 * lacking >= _RARE * len(values):
             return replace(found, words=f"missing or {found.words}", is_usual=True)
         return found
 
@@ -318,7 +318,7 @@ class Story(FrozenStruct):
         if wording.clock:
             found = _on_clock(wording.clock, numbers, value)
             return found if " any " in found.words else replace(found, words=found.words + wording.after)
-        low, high = _ends(numbers)
+        low, high = percentiles(numbers)
         whole = node.type.kind != "real"
         least, most = (teller.value(node.type, int(number) if whole else number, wording) for number in (low, high))
         is_number = isinstance(value, int | float)
@@ -390,20 +390,14 @@ def _there(values: Iterable[Value]) -> list[Value]:
     return [value for value in values if value is not None]
 
 
-def _ends(numbers: Sequence[float]) -> tuple[float, float]:
-    """The 5th and the 95th percentile."""
-    rising, last = sorted(numbers), len(numbers) - 1
-    return rising[math.floor(_LOW * last / 100)], rising[math.ceil(_HIGH * last / 100)]
-
-
 def _on_clock(clock: str, numbers: Sequence[float], value: Value) -> _Range:
     """Typical range of hours or weekdays, which are circular: percentiles from the end of the longest gap."""
     round_ = ROUNDS[clock]
     found = sorted({int(number) for number in numbers})
     # The free time before each; of equal ones that over midnight or the week's end, which is that before the first.
     start = max(found, key=lambda number: ((number - found[found.index(number) - 1] - 1) % round_, number == found[0]))
-    low, high = _ends([(number - start) % round_ for number in numbers])
-    if high - low + 1 >= round_ * (_HIGH - _LOW) / 100:  # as if evenly over all
+    low, high = percentiles([(number - start) % round_ for number in numbers])
+    if high - low + 1 >= round_ * _MOST / 100:  # as if evenly over all
         start, low, high = 0, 0, round_ - 1
     now = int(value) if isinstance(value, int | float) else None
     is_usual = now is not None and low <= (now - start) % round_ <= high

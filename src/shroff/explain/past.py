@@ -6,6 +6,7 @@ or customer their amounts are kept, with what a rule that hit compares them with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
@@ -42,6 +43,8 @@ EARLIER_MAX = 100  # of an entity's earlier decisions the latest ones are looked
 OF_ALL_MAX = 1_000  # of everybody's, which lie side by side
 _OF_ALL_BLOCK = 1_536
 REACH_MS = 30 * DAY_MS  # of amounts
+TYPICAL_MIN = 5  # values; with fewer there is no typical range
+_LOW_PERCENTILE, _HIGH_PERCENTILE = 5, 95
 _LIMITS = frozenset(["<", "<=", ">", ">="])
 
 
@@ -69,6 +72,21 @@ def reader_of(node: Node, reference: Reference) -> Callable[[PastDecision], Valu
 
     evaluate: Callable[[PastDecision], Value] = compile_row(node, leaf, reference, time=lambda seen: seen.time_ms)
     return evaluate
+
+
+def percentiles(values: Sequence[float]) -> tuple[float, float]:
+    """Return the 5th and the 95th percentile of at least one value, by the nearest rank away from the median."""
+    rising = sorted(values)
+    last = len(rising) - 1
+    return rising[math.floor(_LOW_PERCENTILE * last / 100)], rising[math.ceil(_HIGH_PERCENTILE * last / 100)]
+
+
+def typical_range(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the typical range of values of earlier decisions, None with fewer than `TYPICAL_MIN`.
+
+    Every page takes it from here: `typical_range` in `operations.numbers` says what it is.
+    """
+    return percentiles(values) if len(values) >= TYPICAL_MIN else None
 
 
 class Past:
@@ -229,6 +247,8 @@ class AmountsBefore(FrozenStruct):
         entity: Whose key it is: that of the rule that hit, else the event's first one.
         own: That of the decision itself.
         earlier: Those of decided events of the same type in the 30 days before, by time.
+        typical: The typical range of the amounts of the latest earlier decisions, however old; None with too few.
+        typical_of: The number of these amounts.
         is_cut: There may be more in the 30 days: only so many decisions, of any type, are looked at.
         rule: The first rule that hit and compares amounts with a number, `limit`; empty where none does.
     """
@@ -236,6 +256,8 @@ class AmountsBefore(FrozenStruct):
     entity: str
     own: Amount
     earlier: Sequence[Amount]
+    typical: tuple[float, float] | None
+    typical_of: int
     is_cut: bool
     rule: str = ""
     limit: Decimal | None = None
@@ -264,14 +286,20 @@ def amounts_before(
     entities = dict.fromkeys([*(rule.by for rule in hit), *definitions.events.entities])
     for entity in (entity for entity in entities if not any(word in entity for word in PAID)):
         past = earlier.get(entity, ())
-        amounts = [_amount(record, name, shape) for record in past if record.event == event]
-        found = [amount for amount in amounts if amount and own.time_ms - REACH_MS < amount.time_ms <= own.time_ms]
+        of_past = [(record.event, _amount(record, name, shape)) for record in past]
+        amounts = [(of_type, amount) for of_type, amount in of_past if amount is not None]
+        found = [
+            amount
+            for of_type, amount in amounts
+            if of_type == event and own.time_ms - REACH_MS < amount.time_ms <= own.time_ms
+        ]
         if found:
             limits = ((rule.id, _limit(rule.when, name, definitions)) for rule in hit)
             rule, limit = next((pair for pair in limits if pair[1] is not None), ("", None))
             ordered = sorted(found, key=lambda amount: amount.time_ms)
             is_cut = len(past) == EARLIER_MAX and own.time_ms - REACH_MS < past[0].time_ms
-            return AmountsBefore(entity, own, ordered, is_cut, rule, limit)
+            typical = typical_range([float(amount.value) for _, amount in amounts])
+            return AmountsBefore(entity, own, ordered, typical, len(amounts), is_cut, rule, limit)
     return None
 
 

@@ -33,6 +33,7 @@ from shroff.web.pages.rules import lists
 if TYPE_CHECKING:
     from shroff.app.project import Project
     from shroff.events.labels import VerdictInForce
+    from shroff.explain.past import PastDecision
     from shroff.project.definitions import Definitions
     from shroff.streams.log import FlagRow, Log, Record
     from shroff.web.service import Service
@@ -74,6 +75,7 @@ class _Found(FrozenStruct):
     totals: KeyTotals
     owner: Sequence[str]
     counted: Sequence[KeyLink] = ()
+    earlier: Sequence[PastDecision] = ()  # before the newest decision
 
 
 async def show(service: Service, request: Request) -> Response:
@@ -118,7 +120,7 @@ async def show(service: Service, request: Request) -> Response:
         counted=found.counted,
         older=None if older is None else next_of(older),
         before=before,
-        windows=windows_of(found.timeline.events),
+        windows=windows_of(found.timeline.events, [decision.shown for decision in found.earlier]),
         tells=FeatureTexts(project.definitions),
         in_table=IN_TABLE,
         lists=await service.in_thread(lists.standings, project, name, key),
@@ -134,6 +136,7 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
         timeline = look.timeline(name, key, before=before, limit=limit)
         if before is not None:
             return _Found(timeline, [], KeyLinks([], []), KeyTotals([], is_whole=False), ())
+        newest = next((event.record.seq for event in timeline.events if event.outcome is not None), None)
         owner = dict[str, set[str]]()
         for event in timeline.events[:SHOWN] if may_see else ():
             for field, text in log.personal(event.record.type, [event.record.id]).get(event.record.id, {}).items():
@@ -145,6 +148,7 @@ def _looked(project: Project, name: str, key: str, before: int | None, limit: in
             look.totals(name, key),
             [text for values in owner.values() if len(values) == 1 for text in values],
             _counted(project.definitions, log, name, key),
+            [] if newest is None else look.earlier(name, key, newest),
         )
 
 

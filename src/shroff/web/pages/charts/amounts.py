@@ -10,7 +10,6 @@ from decimal import Decimal
 from shroff.explain.past import REACH_MS, Amount, AmountsBefore
 from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.plots import Axis, Mark, Spot, ticks
-from shroff.web.pages.charts.windows import usual_range
 from shroff.web.pages.words import count, money
 
 RECENT_MS = 15 * 60_000
@@ -26,7 +25,7 @@ class AmountChart(FrozenStruct):
     """Dots of amounts up to a decision, whose own one is `this`; places in per cent.
 
     Args:
-        band: Top and height of where nine of ten amounts before the last 15 minutes lie; None where they are few.
+        band: Top and height of the typical range; None if there is none.
         limit: Where the line of a rule's limit lies, with its words.
         since: Where what came since begins; the width where nothing did.
         rows: The amounts of the last 15 minutes, newest first.
@@ -63,6 +62,8 @@ def amount_chart(
     values = [float(amount.value) for amount in (*found.earlier, own, *later)] + (
         [] if found.limit is None else [float(found.limit)]
     )
+    typical = found.typical
+    values += typical or ()
     y = Axis(min(0.0, *values), (max(values) or 1.0) * HEADROOM)
 
     def top(value: Decimal | float) -> float:
@@ -77,22 +78,21 @@ def amount_chart(
         Spot(round(end + after.at(amount.time_ms) * (END - end) / 100, 2), top(amount.value), "dot-now")
         for amount in later
     ]
-    usual = usual_range([float(payment.value) for payment in before])
     limit = None if found.limit is None else Mark(top(found.limit), f"limit {money(found.limit)}")
-    is_near = usual is not None and limit is not None and abs(top(usual[1]) - limit.at) < NEAR
+    is_near = typical is not None and limit is not None and abs(top(typical[1]) - limit.at) < NEAR
     return AmountChart(
         found.entity,
         dots,
         Spot(end, top(own.value), "this", f"{money(own.value)}, this one", is_left=True),
         [Mark(top(value), f"{value:,.10g}") for value in ticks(y.low, y.high)],
-        None if usual is None else (top(usual[1]), round(max(1.5, top(usual[0]) - top(usual[1])), 2)),
-        "" if usual is None or is_near else f"normally up to {money(Decimal(usual[1]).quantize(own.value))}",
+        None if typical is None else (top(typical[1]), round(max(1.5, top(typical[0]) - top(typical[1])), 2)),
+        "" if typical is None or is_near else f"typical up to {money(Decimal(typical[1]).quantize(own.value))}",
         limit,
         start_ms,
         until_ms,
         end if later else 100.0,
         [own, *reversed(recent)],
-        _sentences(found, [*recent, own], before, later, usual, event.replace("_", " "), currency),
+        _sentences(found, [*recent, own], before, later, event.replace("_", " "), currency),
     )
 
 
@@ -101,7 +101,6 @@ def _sentences(
     recent: Sequence[Amount],
     before: Sequence[Amount],
     later: Sequence[Amount],
-    usual: tuple[float, float] | None,
     noun: str,
     currency: str,
 ) -> list[str]:
@@ -114,9 +113,11 @@ def _sentences(
     first = f"{'' if before else least}{many(len(recent))} {of} in the last 15 minutes, {together} together."
     said = [first if len(recent) > 1 else f"No other {noun} {of} in the last 15 minutes."]
     if before:
-        low, high = (Decimal(end).quantize(found.own.value) for end in usual or (0.0, 0.0))
-        range_ = f", nine of ten of them between {money(low)} and {money(high, currency)}"
-        said.append(f"{least}{many(len(before))} in the 30 days before{range_ if usual else ''}.")
+        said.append(f"{least}{many(len(before))} in the 30 days before.")
+    if found.typical is not None:
+        low, high = (Decimal(end).quantize(found.own.value) for end in found.typical)
+        of_past = f"of the last {count(found.typical_of)} earlier amounts"
+        said.append(f"Typical range {of_past}: {money(low)} to {money(high, currency)}.")
     if later:
         since = money(sum((amount.value for amount in later), Decimal(0)), currency)
         said.append(f"{many(len(later))} since then, {since} together.")

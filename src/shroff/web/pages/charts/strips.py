@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 
 from shroff.explain.explanation import Usual
+from shroff.explain.past import TYPICAL_MIN
 from shroff.runtime.values import FrozenStruct
 
-ENOUGH = 5  # fewer earlier values say nothing of what is normal
 _EDGE = 3.0  # percent of the width that are left free at both ends
 
 
@@ -22,7 +22,7 @@ class Strip(FrozenStruct):
 
 def strip_of(value: object, usual: Usual | None) -> Strip | None:
     """The strip of a value; None where it is no number or too little is known."""
-    if usual is None or usual.count < ENOUGH:
+    if usual is None or usual.count < TYPICAL_MIN:
         return None
     found = [number_of(number) for number in (value, usual.lowest, usual.highest)]
     now, low, high = found

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from shroff.explain.entities import KeyEvent
+from shroff.explain.past import typical_range
 from shroff.json_types import JsonMapping, JsonObject
 from shroff.language.expression_text import ValueWording
 from shroff.models.keys import figure_text
 from shroff.runtime.values import FrozenStruct
 from shroff.web.pages.charts.plots import Axis, Plot, plot_of
-from shroff.web.pages.charts.strips import ENOUGH, number_of
+from shroff.web.pages.charts.strips import number_of
 from shroff.web.pages.words import count, money, value
 
 if TYPE_CHECKING:
@@ -19,15 +20,14 @@ if TYPE_CHECKING:
 
 POINTS_MIN = 2  # one value is no line
 HEIGHT = 64
-USUAL = 0.9  # of earlier values, which the band holds
 FIRST = 3  # charts that are shown at once
 TITLE_MAX = 60
 
 
 class Window(FrozenStruct):
-    """A feature over decisions, oldest first. `low` and `high` are where nine of ten earlier values lie, if known.
+    """A feature over decisions, oldest first. `low` and `high` are the ends of its typical range, if known.
 
-    The band lies at per cent from the top. `is_far` says that the newest value lies beside it.
+    The band lies at per cent from the top. `is_far` says that the newest value lies outside of the range.
     """
 
     feature: str
@@ -49,12 +49,16 @@ class Window(FrozenStruct):
 
 
 class Windows(FrozenStruct):
-    """The charts of a key, the ends of their time, and the decisions that they are made of, newest first."""
+    """The charts of a key, the ends of their time, and the decisions that they are made of, newest first.
+
+    `earlier` is the number of decisions before the newest of which the typical ranges are made.
+    """
 
     charts: Sequence[Window]
     start_ms: int
     end_ms: int
     decisions: Sequence[KeyEvent]
+    earlier: int
     others: JsonMapping  # features of which there is no line, with their newest values
 
     @property
@@ -107,10 +111,13 @@ class FeatureTexts:
         return count(int(number)) if number.is_integer() else figure_text(number)
 
 
-def windows_of(events: Sequence[KeyEvent]) -> Windows | None:
-    """Windows of the newest decisions of a key; None where none was decided.
+def windows_of(events: Sequence[KeyEvent], earlier: Sequence[JsonMapping]) -> Windows | None:
+    """Return the windows of the newest decisions of a key; None if none was decided.
 
     Time on the axis is that of the events; of those at one time the later one in the log is the later point.
+
+    Args:
+        earlier: Features of the decisions before the newest one; typical ranges are made of them, as on a case.
     """
     decided = [event for event in events if event.outcome is not None]
     if not decided:
@@ -128,17 +135,19 @@ def windows_of(events: Sequence[KeyEvent]) -> Windows | None:
         if len(places) < POINTS_MIN or number_of(now) is None:
             others[name] = now
         else:
-            charts.append(_window(name, places, now, x))
-    return Windows(charts, start_ms, end_ms, decided, others)
+            values = [value for shown in earlier if (value := number_of(shown.get(name))) is not None]
+            charts.append(_window(name, places, now, x, typical_range(values)))
+    return Windows(charts, start_ms, end_ms, decided, len(earlier), others)
 
 
-def _window(name: str, places: Sequence[tuple[float, float]], now: Any, x: Axis) -> Window:
+def _window(
+    name: str, places: Sequence[tuple[float, float]], now: Any, x: Axis, band: tuple[float, float] | None
+) -> Window:
     values = [value for _, value in places]
-    low, high = min(0.0, *values), max(0.0, *values)
+    low, high = min(0.0, *values, *(band or ())), max(0.0, *values, *(band or ()))
     y = Axis(low, high if high > low else 1.0)
-    band = usual_range(values[:-1])
-    last = values[-1]
-    is_far = band is not None and not band[0] <= last <= band[1]
+    newest = number_of(now) or 0.0
+    is_far = band is not None and not band[0] <= newest <= band[1]
     plot = plot_of(
         {"now": places}, x=x, y=y, height=HEIGHT, spots=[(places[-1], "dot-bad" if is_far else "dot-now", "")]
     )
@@ -146,12 +155,3 @@ def _window(name: str, places: Sequence[tuple[float, float]], now: Any, x: Axis)
         return Window(name, plot, now, None, None, 0, 0, is_far=False)
     top = 100 - y.at(band[1])
     return Window(name, plot, now, *band, round(top, 2), round(max(2, y.at(band[1]) - y.at(band[0])), 2), is_far)
-
-
-def usual_range(earlier: Sequence[float]) -> tuple[float, float] | None:
-    """Between which nine of ten values lie; None where they are too few."""
-    if len(earlier) < ENOUGH:
-        return None
-    found = sorted(earlier)
-    cut = int(len(found) * (1 - USUAL) / 2)
-    return found[cut], found[-1 - cut]
