@@ -6,19 +6,26 @@ import re
 from pathlib import Path
 
 from docs.made_files import MADE, markdown_table
+from shroff.adapters.pull import files as pulled
+from shroff.app.backups import vault
 from shroff.app.jobs import desk as job_desk
 from shroff.app.rules import draft_operations, list_operations, rule_drafts, rule_files
 from shroff.cases import case_actions, case_service, files
 from shroff.events import raw_values, readers
+from shroff.events.avro import files as avro
+from shroff.events.formats import csv_records, encodings, parquet_limits
+from shroff.events.formats import lines as formats
 from shroff.jobs import job
 from shroff.language import parser
 from shroff.language.values import show_duration
 from shroff.language.yaml import reader as yamlreading
 from shroff.log import ruletests
 from shroff.log.columns import lines
+from shroff.models import imported, registry
 from shroff.operations import pagination
 from shroff.people import throttle
-from shroff.project import list_csv, schedules
+from shroff.project import list_csv, schedules, table_files
+from shroff.runtime import contents
 from shroff.web import server, service
 from shroff.web.api import events, hooks
 from shroff.web.api.rules import backtests as judged
@@ -55,6 +62,7 @@ def limits_page() -> str:
         (f"Connections, by the proxy\n\n{OF_PROXY}", _by_the_proxy()),
         ("Requests", _requests()),
         ("Events and labels", _events()),
+        ("Files", _files()),
         ("Rules and drafts", _rules()),
         ("Jobs", _jobs()),
         ("Lists, cases, pages", _pages()),
@@ -203,6 +211,38 @@ def _rules() -> list[Row]:
         ("memory of a process that checks drafts", _bytes(checking.MEMORY_MAX), f"503 {RETRY}"),
         ("backtests waiting", f"{judged.WAITING_MAX}", f"503 {RETRY}"),
         ("time for a backtest", _s(judged.SECONDS_MAX), "it ends with an error"),
+    ]
+
+
+def _files() -> list[Row]:
+    unread = "the file is refused"
+    return [
+        ("line of JSON or CSV, message of a source", _bytes(formats.LINE_BYTES_MAX), "quarantined, cut"),
+        ("JSON list over several lines", _bytes(encodings.DOCUMENT_BYTES_MAX), "read line by line"),
+        ("lines of a CSV record", f"{csv_records.RECORD_LINES_MAX}", "the quotation mark counts as text"),
+        ("block of Avro, unpacked", f"{_bytes(avro.BLOCK_BYTES_MAX)}", "quarantined"),
+        ("value of Parquet", _bytes(parquet_limits.VALUE_BYTES_MAX), unread),
+        ("one page of each column of Parquet, unpacked", _bytes(parquet_limits.PAGES_BYTES_MAX), unread),
+        ("rows of Parquet in memory at once", _bytes(parquet_limits.BATCH_BYTES_MAX), "fewer rows are read at once"),
+        (
+            "all rows of a Parquet file, unpacked",
+            f"{_bytes(parquet_limits.FILE_BYTES_MAX)}, or {parquet_limits.FILE_TIMES_MAX:,} times its size",
+            unread,
+        ),
+        ("file of a look-up table", _bytes(contents.BYTES_MAX), "`shroff check` refuses it"),
+        ("look-up table, unpacked", _bytes(table_files.UNPACKED_MAX), "`shroff check` refuses it"),
+        (
+            "file behind a URL",
+            f"{_bytes(pulled.FILE_BYTES_MAX)}, {show_duration(int(pulled.FILE_S_MAX * 1_000))}",
+            "it fails",
+        ),
+        ("list of files behind a URL", _bytes(pulled.LIST_BYTES_MAX), "it fails"),
+        (
+            "file of a model; of an imported one",
+            f"{_bytes(registry.FILE_BYTES_MAX)}; {_bytes(imported.BYTES_MAX)}",
+            unread,
+        ),
+        ("piece of a backup, unpacked", _bytes(vault.PIECE_BYTES_MAX), "the backup is damaged"),
     ]
 
 

@@ -351,7 +351,7 @@ def test_more_milliseconds_than_64_bits_hold_are_beyond_every_duration(tmp_path)
 
 
 def test_parquet_is_read_in_batches_and_numbered_through(tmp_path, monkeypatch):
-    monkeypatch.setattr("shroff.events.formats.parquet.BATCH_ROWS", 3)
+    monkeypatch.setattr("shroff.events.formats.parquet.ROWS_AT_ONCE", 3)
 
     assert [(line.number, line.columns["n"]) for line in read_lines(table(tmp_path, n=list(range(8))))] == [
         (at + 1, at) for at in range(8)

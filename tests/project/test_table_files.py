@@ -129,7 +129,7 @@ def test_a_file_that_is_wrong_is_named_with_its_cure(tmp_path, files, file, word
 
 @pytest.mark.parametrize("first", [39, 40, 41])
 def test_what_unpacks_to_more_than_the_limit_is_refused_wherever_its_parts_end(tmp_path, monkeypatch, first):
-    monkeypatch.setattr(table_files, "_UNPACKED_MAX", 40)
+    monkeypatch.setattr(table_files, "UNPACKED_MAX", 40)
     parts = gzip.compress(TABLE[:first].encode()) + gzip.compress(TABLE.encode() * 100)
     ((_, told),) = mistakes(written(tmp_path, {"tables/ip.csv.gz": parts}))
 
@@ -466,3 +466,11 @@ def test_verify_and_replay_read_the_content_and_not_the_packed_form(bank):
     assert project.verify("online").mismatches > 0
     assert project.verify("batch").mismatches > 0
     assert not project.replay("p1").match
+
+
+@pytest.mark.parametrize("ending", ["parquet", "mmdb"])
+def test_a_table_that_unpacks_to_more_than_the_limit_is_refused(tmp_path, monkeypatch, ending):
+    monkeypatch.setattr(table_files, "UNPACKED_MAX", 3)
+    ((_, told),) = mistakes(written(tmp_path, {f"tables/ip.{ending}": FORMS[f"tables/ip.{ending}"]}))
+
+    assert told.startswith("it holds more than")

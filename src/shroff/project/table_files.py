@@ -46,7 +46,8 @@ from shroff.runtime.atomic_files import whole_file
 FOLDER = "tables/"
 PATH_STEP = re.compile(r"\[(\d+)\]|\.?([^.\[\]]+)")  # of `country.iso_code` and `subdivisions[0].iso_code`
 _FORM = 3  # of what is packed: another one where it is made otherwise
-_UNPACKED_MAX = 1 << 30
+UNPACKED_MAX = 1 << 30
+_TOO_LARGE = f"it holds more than {UNPACKED_MAX >> 20} MiB."
 _MISTAKES_MAX = 1_000  # of one table
 _PACKED_S = 7 * 86_400.0  # after which a packed table that nobody uses is made again when it is
 
@@ -172,11 +173,11 @@ def _csv(file: str, data: bytes, problems: list[Problem]) -> _Rows:
 def _unpacked(file: str, data: bytes, problems: list[Problem]) -> bytes:
     words = "it is no whole file of gzip."
     with suppress(OSError, EOFError, zlib.error), gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-        made = packed.read(_UNPACKED_MAX + 1)
-        if 0 < len(made) <= _UNPACKED_MAX:
+        made = packed.read(UNPACKED_MAX + 1)
+        if 0 < len(made) <= UNPACKED_MAX:
             return made
         if made:
-            words = f"it holds more than {_UNPACKED_MAX >> 20} MiB."
+            words = _TOO_LARGE
     problems.append(Problem(file, 0, 0, "", words))
     return b""
 
@@ -195,9 +196,15 @@ def _parquet(file: str, path: Path, problems: list[Problem]) -> _Rows:
     header = lines.columns or ()
 
     def rows() -> Iterator[tuple[int, list[str]]]:
+        size = 0
         try:
             for line in lines:
-                yield line.number, [_cell((line.columns or {}).get(name)) for name in header]
+                cells = [_cell((line.columns or {}).get(name)) for name in header]
+                size += sum(map(len, cells))
+                if size > UNPACKED_MAX:
+                    problems.append(Problem(file, line.number, 0, "", _TOO_LARGE))
+                    return
+                yield line.number, cells
         except UsageError as error:
             told(error)
 
@@ -236,8 +243,13 @@ def _mmdb(file: str, path: Path, shape: TableShape | None, key: str, problems: l
     def rows() -> Iterator[tuple[int, list[str]]]:
         try:
             with maxminddb.open_database(path) as reader:
+                size = 0
                 for number, (network, record) in enumerate(reader, 1):
                     cells = [_cell(_at(record, steps)) for steps in paths] if columns else [canonical_json(record)]
+                    size += sum(map(len, cells))
+                    if size > UNPACKED_MAX:
+                        problems.append(Problem(file, number, 0, "", _TOO_LARGE))
+                        return
                     yield number, [str(network), *cells]
         except (maxminddb.InvalidDatabaseError, OSError, ValueError):
             problems.append(Problem(file, 0, 0, "", "this is no whole MaxMind database.", "Get the file again."))

@@ -27,6 +27,7 @@ _ENTRY = re.compile(r"[0-9]+-[0-9]+")
 _ENTRIES_A_MS = 1_000_000  # beyond which a number of two ids may be the same; no server makes so many
 
 LINE_BYTES_MAX = 16 * 1024 * 1024  # longer ones are errors, so that one file cannot fill the memory
+ROWS_AT_ONCE = 8_192  # a few megabytes of Python values, if rows are of usual length
 LOST = b"shroff: "  # begins a line in the place of lines that are lost, and says which; it is refused
 Read = Callable[[bytes], "tuple[dict[str, object] | None, str | None]"]
 
@@ -184,6 +185,7 @@ class Lines:
     known. `separator` parts the columns of CSV. Without `close` there is no file to close. `physical` gives the raw
     lines of JSON instead, and `records` those of CSV; use one of the two. `again` opens the same file from its first
     line, None if the lines are of no file. `tell` is called with what people should know of how the file is read.
+    `rows_at_once` is how many rows of Parquet a reader may hold at the same time.
     """
 
     def __init__(
@@ -204,6 +206,7 @@ class Lines:
         self.records: CsvRecords | None = None
         self.again: Callable[[], Lines] | None = None
         self.tell: Callable[[str], object] = unheard
+        self.rows_at_once = ROWS_AT_ONCE
         self._lines = lines
         self._next = lines.__next__
         self.close = close

@@ -18,29 +18,36 @@ import pyarrow.parquet as pq
 
 from shroff.arrays import Ints
 from shroff.errors import UsageError
-from shroff.events.formats.lines import FileExtent, Line, Lines
+from shroff.events.formats.lines import ROWS_AT_ONCE, FileExtent, Line, Lines
+from shroff.events.formats.parquet_limits import rows_at_once
 from shroff.events.raw_values import Float32, Instant, LocalTime, Number, RawDuration
 
-BATCH_ROWS = 8_192  # a few megabytes of Python values at a time
 _UNITS_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def read_parquet(path: Path) -> Lines:
-    """Give the rows of a Parquet file, in bounded memory.
+    """Read the rows of a Parquet file, in bounded memory.
 
-    Raises: UsageError where it is no Parquet file, or has a column name twice.
+    Raises: UsageError if it is no Parquet file, has a column name twice, or is beyond `parquet_limits`.
     """
     file = open_parquet(path)
+    try:
+        at_once = rows_at_once(path, file, ROWS_AT_ONCE)
+    except UsageError:
+        file.close()
+        raise
     size_bytes, rows, given = path.stat().st_size, max(file.metadata.num_rows, 1), 0
 
     def counted() -> Iterator[Line]:
         nonlocal given
-        for line in _rows(file, path):
+        for line in _rows(file, path, at_once):
             given = line.number
             yield line
 
     extent = FileExtent(size_bytes, lambda: size_bytes * given // rows)
-    return Lines("parquet", tuple(file.schema_arrow.names), counted(), file.close, extent)
+    lines = Lines("parquet", tuple(file.schema_arrow.names), counted(), file.close, extent)
+    lines.rows_at_once = at_once
+    return lines
 
 
 def table_lines(table: pa.Table) -> Lines:
@@ -49,7 +56,7 @@ def table_lines(table: pa.Table) -> Lines:
 
     def lines() -> Iterator[Line]:
         before = 0
-        for batch in table.to_batches(max_chunksize=BATCH_ROWS):
+        for batch in table.to_batches(max_chunksize=ROWS_AT_ONCE):
             yield from lines_of(batch, range(before + 1, before + 1 + batch.num_rows))
             before += batch.num_rows
 
@@ -80,26 +87,29 @@ def open_parquet(path: Path) -> Any:
 
 
 def read_batches(file: Any, path: Path, rows: int, names: Sequence[str] | None = None) -> Iterator[Any]:
-    """Give an open Parquet file as Arrow record batches of at most so many rows; closes it at the end.
+    """Read an open Parquet file as Arrow record batches of at most so many rows; closes it at the end.
+
+    Batches have fewer rows if more would take too much memory.
 
     Args:
         names: The columns that are wanted, all without it; others may be among what comes.
 
-    Raises: UsageError where it is damaged.
+    Raises: UsageError if the file is damaged, or beyond `parquet_limits`.
     """
     number = 0
     with file:
         try:
-            for batch in file.iter_batches(batch_size=rows, columns=None if names is None else list(names)):
+            columns = None if names is None else list(names)
+            for batch in file.iter_batches(batch_size=rows_at_once(path, file, rows, columns), columns=columns):
                 yield batch
                 number += batch.num_rows
         except (OSError, pa.ArrowException) as error:
             raise UsageError(f"{path} is damaged after row {number:,}: {_first_line(error)}") from None
 
 
-def _rows(file: Any, path: Path) -> Iterator[Line]:
+def _rows(file: Any, path: Path, rows: int) -> Iterator[Line]:
     before = 0
-    for batch in read_batches(file, path, BATCH_ROWS):
+    for batch in read_batches(file, path, rows):
         yield from lines_of(batch, range(before + 1, before + 1 + batch.num_rows))
         before += batch.num_rows
 

@@ -37,7 +37,8 @@ def submissions_in_runs(intake: Intake, lines: Lines, source: str, as_type: str 
     type_ = intake.plain_type(lines, source, as_type) if lines.physical or lines.records else None
     named = intake.named_types(lines, source, as_type) if type_ is None and lines.physical else []
     if type_ is None and not named:
-        return in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events)
+        found = in_order_of_arrival(intake.submissions(lines, source, as_type), intake.events)
+        return in_runs(found, lines.rows_at_once) if lines.rows_at_once < RUN else found
     each = Lines(lines.format, lines.columns, iter(given.popleft, None), separator=lines.separator)
     by_one = intake.submissions(each, source, as_type)
     if lines.records is not None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+HELD_BYTES_MAX = 1 << 30  # of all labels of a file as columns; beyond it rows are read one by one
+
+
 def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
     """The labels in the order of the file; None where rows have to be looked at one by one.
 
@@ -32,7 +35,13 @@ def plain_labels(path: Path, events: Events) -> list[LabelInput] | None:
 
     file = open_parquet(path)
     schema, rows = file.schema_arrow, max(file.metadata.num_rows, 1)
-    batches = list(read_batches(file, path, rows))
+    batches: list[pa.RecordBatch] = []
+    size = 0
+    for batch in read_batches(file, path, rows):
+        batches.append(batch)
+        size += batch.nbytes
+        if size > HELD_BYTES_MAX:
+            return None
     columns = _columns(pa.Table.from_batches(batches, schema))
     if columns is None:
         return None
