@@ -11,7 +11,8 @@ from shroff.app.rules.link_operations import BuildRings, ShowLinks
 from shroff.cases import case_actions
 from shroff.errors import RefusalError, UsageError
 from shroff.explain import links
-from shroff.explain.links import LinkedEvents, Neighbourhood, newest_links
+from shroff.explain.links import LinkedEvents, LinkScope, Neighbourhood, newest_events, newest_links
+from shroff.language.values import DAY_MS
 from shroff.runtime.values import Fresh
 from shroff.web.work.helper_processes import CaseKeeper
 from tests.support.patience import until
@@ -271,3 +272,27 @@ def test_a_case_that_was_escalated_stays_so_when_its_ring_comes_together(tmp_pat
     with project.cases.open() as desk, desk.store.look() as look:
         found = [(case.entity, case.key, case.state, case.alerts) for case in look.cases(range(9)).values()]
     assert found == [("card", "b", "closed", 0), ("ring", ring_key, "escalated", 2)]
+
+
+def test_what_nearly_all_share_is_left_out_of_rings_and_a_longer_time_finds_older_links(tmp_path):
+    """Forty cards pay in one shop; two of them by one device, and two others by another one 40 days before."""
+    fields, entities = (
+        "card: text?, device: text?, shop: text?",
+        "  device: { payment: device }\n  shop: { payment: shop }\n",
+    )
+    events = FILES["events.yaml"].replace("card: text?", fields) + entities
+    project = app.open(write_files(tmp_path, FILES | {"events.yaml": events}))
+    paid = [{**payment(at, f"c{at}", "d" if at < 2 else None)["payment"], "shop": "m"} for at in range(40)]
+    early = [{**payment(at, f"c{at - 60}", "old")["payment"], "at": "2026-01-20T10:00:00Z"} for at in (62, 63)]
+    project.decide([*({"payment": event} for event in (*early, *paid)), label(0, "fraud", 10)])
+    with project.log.reading() as log:
+        found, now_ms = newest_events(log, project.definitions, "card"), log.watermark_ms() or 0
+    assert found.wide(now_ms) == ["payment.shop"]
+    for days, rings in ((0, [("c0", "c1")]), (90, [("c0", "c1"), ("c2", "c3")])):
+        scope = LinkScope(days * DAY_MS, frozenset(found.wide(now_ms)))
+        assert [ring.keys for ring in found.rings(now_ms, scope)] == rings
+        shared = [(value.value, value.keys, value.frauds) for value in found.shared(now_ms, scope)]
+        assert shared == [("d", 2, 1), *([("old", 2, 0)] if days else [])]
+        assert [member.key for member in found.of("c2", now_ms, scope=scope).members] == ["c2", "c3"][: 1 + bool(days)]
+    assert [len(ring.keys) for ring in found.rings(now_ms)] == [40]
+    assert found.shared(now_ms)[0].keys == 40

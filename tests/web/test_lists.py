@@ -183,6 +183,13 @@ def test_the_pages_of_a_key_show_the_links_that_features_count(bank):
         assert '<a href="/links?entity=card&amp;key=c-1&amp;steps=1">payment.device=d-1</a>' in hidden
         assert "Unpin" in pinned
         assert "A step less" in far
+        opening = (await browser.get("/links?entity=card")).body.decode()
+        ring = re.search("<tbody><tr data-row>.*?</tr>", opening, re.DOTALL)
+        assert ring is not None, opening
+        assert 'key=c-1&amp;steps=2">c-1</a>, Card of c-2, Card of c-3' in ring[0]
+        of_days = (await browser.get(f"{path}&days=90&by=payment.device")).body.decode()
+        assert "of the last 90\u00a0d," in of_days
+        assert "&amp;by=payment.device&amp;days=90" in of_days
         assert (await browser.get("/links?entity=cart&key=c-1")).status == 404
         line = (await browser.get("/links/ring?entity=card&key=c-2")).body.decode()
         assert '<a href="/links?entity=card&amp;key=c-2">In a ring of 3 cards over 1 device</a>' in line

@@ -36,6 +36,7 @@ from shroff.streams.log import Log
 OVER_MS = 30 * DAY_MS  # where no aggregate links
 RING_MAX = 1_000  # keys of a ring that are followed
 VALUES_MAX = 200  # values of each `via` and step that pages follow
+WIDE = 8.0  # keys of a shared value, in the mean, above which it says little about any of them
 NEWEST = 1 << 18  # records from which pages read links, up to twice as many
 _KEPT = Fresh["EntityLinks"](8)
 
@@ -90,6 +91,26 @@ class Ring(FrozenStruct):
     spent: str | None
 
 
+class LinkScope(FrozenStruct):
+    """What links are looked for: over another time than features read, and without some `via`."""
+
+    over_ms: int = 0
+    without: frozenset[str] = frozenset()
+
+
+EVERYTHING = LinkScope()
+
+
+class SharedValue(NamedTuple):
+    """A value that `keys` keys share, with the frauds of its events and one of the keys."""
+
+    via: str
+    value: Scalar
+    keys: int
+    frauds: int
+    key: str
+
+
 class Neighbourhood(NamedTuple):
     """What a key is linked by, and to whom. `ring` counts the keys that any number of steps reach, the key included.
 
@@ -129,10 +150,11 @@ class LinkedEvents(Struct):
         new = np.stack([frame.rows + after + 1, frame.times, keys, values, amounts])
         self.columns = np.concatenate([self.columns, new], axis=1)
 
-    def window(self, upto_ms: int, columns: Ints | None = None) -> Ints:
-        """The columns of the events in the window that ends at a time."""
+    def window(self, upto_ms: int, columns: Ints | None = None, over_ms: int = 0) -> Ints:
+        """The columns of the events in the window that ends at a time; `over_ms` above 0 sets another length."""
         columns = self.columns if columns is None else columns
-        return columns[:, (columns[1] > upto_ms - self.over_ms) & (columns[1] <= upto_ms)]
+        start_ms = upto_ms - (over_ms or self.over_ms)
+        return columns[:, (columns[1] > start_ms) & (columns[1] <= upto_ms)]
 
     def shown(self, code: int, money_places: int) -> Scalar:
         value: Scalar = from_json(canonical_value(self.codes.values[code], self.via.type, money_places))
@@ -164,7 +186,13 @@ class EntityLinks:
             progress(len(piece))
 
     def of(
-        self, key: Any, upto_ms: int, steps: int = 1, hidden: Container[str] = (), most: int | None = None
+        self,
+        key: Any,
+        upto_ms: int,
+        steps: int = 1,
+        hidden: Container[str] = (),
+        most: int | None = None,
+        scope: LinkScope = EVERYTHING,
     ) -> Neighbourhood:
         """What a key is linked by at a time, the values with most keys first, over so many steps.
 
@@ -174,7 +202,8 @@ class EntityLinks:
         code, links, hubs = self.key_codes.known.get(key, -1), list[KeyLink](), list[Hub]()
         step_of, step, nearest, over, left_out = {code: 0}, 0, [code], Counter[str](), 0
         with self.lock:  # columns are replaced and never changed: what follows needs no lock
-            windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
+            windows = [linked.window(upto_ms, over_ms=scope.over_ms) for linked in self.events]
+            frauds = self._frauds(upto_ms, scope.over_ms)
             decided = self._decided, self._outcomes
         seen = {linked.name: np.array([-1]) for linked in self.events}
         fraud_values = [np.sort(fraud[3]) for fraud in frauds]
@@ -182,6 +211,8 @@ class EntityLinks:
             step += 1
             reached = list[int]()
             for linked, columns, fraud in zip(self.events, windows, fraud_values, strict=True):
+                if linked.name in scope.without:
+                    continue
                 own = np.setdiff1d(columns[3][np.isin(columns[2], nearest)], seen[linked.name])
                 seen[linked.name] = np.append(seen[linked.name], own)
                 near = columns[:, np.isin(columns[3], own)]
@@ -228,7 +259,7 @@ class EntityLinks:
         links.sort(key=lambda link: (link.step, -len(link.keys), link.via, str(link.value)))
         near_keys = {each: step for each, step in step_of.items() if step <= steps and each >= 0}
         members = self._members(near_keys, windows, frauds, *decided)
-        over_ms = max((linked.over_ms for linked in self.events), default=0)
+        over_ms = scope.over_ms or max((linked.over_ms for linked in self.events), default=0)
         return Neighbourhood(links, hubs, members, len(step_of), over, left_out, over_ms)
 
     def _members(
@@ -264,15 +295,18 @@ class EntityLinks:
         by_reach = sorted(zip(self.events, windows, frauds, strict=True), key=lambda events: events[0].over_ms)
         return {events[0].via.event: events for events in by_reach}.values()
 
-    def rings(self, upto_ms: int) -> list[Ring]:
+    def rings(self, upto_ms: int, scope: LinkScope = EVERYTHING) -> list[Ring]:
         """The connected components of two keys and more; hubs connect nothing."""
         from scipy.sparse import coo_array
         from scipy.sparse.csgraph import connected_components
 
         size = count = len(self.key_codes.values)
         edges = [np.zeros((2, 0), np.int64)]
-        windows, frauds = [linked.window(upto_ms) for linked in self.events], self._frauds(upto_ms)
+        windows = [linked.window(upto_ms, over_ms=scope.over_ms) for linked in self.events]
+        frauds = self._frauds(upto_ms, scope.over_ms)
         for linked, window in zip(self.events, windows, strict=True):  # a graph of keys and values
+            if linked.name in scope.without:
+                continue
             pairs = np.unique((window[3] * count + window[2])[(window[2] >= 0) & (window[3] >= 0)])
             values, keys = np.divmod(pairs, max(count, 1))
             degrees = np.bincount(values, minlength=len(linked.codes.values))
@@ -301,7 +335,44 @@ class EntityLinks:
         ]
         return sorted(found, key=lambda ring: ring.keys)
 
-    def _frauds(self, upto_ms: int) -> list[Ints]:
+    def shared(self, upto_ms: int, scope: LinkScope = EVERYTHING) -> list[SharedValue]:
+        """Return the values that two keys and more share, those of most keys first. `frauds` are of their events."""
+        found = []
+        with self.lock:
+            frauds = self._frauds(upto_ms, scope.over_ms)
+            windows = [linked.window(upto_ms, over_ms=scope.over_ms) for linked in self.events]
+        for linked, window, fraud in zip(self.events, windows, frauds, strict=True):
+            if linked.name in scope.without:
+                continue
+            is_both = (window[2] >= 0) & (window[3] >= 0)
+            values, keys = np.unique(window[3:1:-1, is_both], axis=1)
+            degrees = np.bincount(values, minlength=len(linked.codes.values))
+            fraud_counts = np.bincount(fraud[3][fraud[3] >= 0], minlength=len(linked.codes.values))
+            first_keys = dict(zip(values[::-1].tolist(), keys[::-1].tolist(), strict=True))
+            for value in np.flatnonzero(degrees > 1).tolist():
+                key = key_text(self.key_codes.values[first_keys[value]])
+                shown = linked.shown(value, self._definitions.settings.money_places)
+                found.append(SharedValue(linked.name, shown, int(degrees[value]), int(fraud_counts[value]), key))
+        return sorted(found, key=lambda each: (-each.keys, each.via, str(each.value)))
+
+    def wide(self, upto_ms: int) -> list[str]:
+        """Return the `via` whose shared values have more than `WIDE` keys in the mean, unless all are so.
+
+        A shop links all who ever paid there: that says nothing about them.
+        """
+        names = []
+        with self.lock:
+            windows = [linked.window(upto_ms) for linked in self.events]
+        for linked, window in zip(self.events, windows, strict=True):
+            is_both = (window[2] >= 0) & (window[3] >= 0)
+            values = np.unique(window[3:1:-1, is_both], axis=1)[0]
+            degrees = np.bincount(values)
+            is_shared = degrees > 1
+            if is_shared.any() and degrees[is_shared].mean() > WIDE:
+                names.append(linked.name)
+        return names if len(names) < len(self.events) else []
+
+    def _frauds(self, upto_ms: int, over_ms: int = 0) -> list[Ints]:
         """For each `via` the events in its window with the verdict fraud, in columns of which amounts are 0."""
         labels = [row for row in self._labels if row[1].time_ms <= upto_ms]
         frames = frames_of(_frauds(labels), self._definitions.events, self._definitions.reference)
@@ -311,7 +382,7 @@ class EntityLinks:
             if frame is not None:
                 values, keys = frame.value_codes(linked.via.operand, linked.codes), np.zeros(len(frame), np.int64)
                 columns = np.stack([keys, frame.times, frame.key_codes(self.entity, self.key_codes), values, keys])
-            found.append(linked.window(upto_ms, columns))
+            found.append(linked.window(upto_ms, columns, over_ms))
         return found
 
 
@@ -336,10 +407,23 @@ def entity_links(
 
 
 def newest_links(
-    log: Log, definitions: Definitions, entity: str, key: Any, steps: int = 1, hidden: Container[str] = ()
+    log: Log,
+    definitions: Definitions,
+    entity: str,
+    key: Any,
+    steps: int = 1,
+    hidden: Container[str] = (),
+    scope: LinkScope = EVERYTHING,
 ) -> Neighbourhood:
-    """What a key is linked by in the newest events, which are kept for the next question. What was pruned of them is
-    read from the lake, where that can be had; the next question asks it again.
+    """What a key is linked by in the newest events; as `newest_events`."""
+    found = newest_events(log, definitions, entity)
+    return found.of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX, scope)
+
+
+def newest_events(log: Log, definitions: Definitions, entity: str) -> EntityLinks:
+    """Return what links the keys of an entity in the newest events, which are kept for the next question.
+
+    What was pruned of them is read from the lake, where that can be had; the next question asks it again.
 
     Raises: UnknownEntityError.
     Cost: 3 µs for each event since the last question; for the first one, and now and then, for `NEWEST` of them.
@@ -356,7 +440,7 @@ def newest_links(
         found = _KEPT.get((*known, pruned), lambda: EntityLinks(definitions, entity, pruned))
         with found.lock:
             found.read(log)
-    return found.of(key, log.watermark_ms() or 0, steps, hidden, VALUES_MAX)
+    return found
 
 
 def check_entity(definitions: Definitions, entity: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from shroff.errors import UsageError
 from shroff.events.summary import EventSummary
-from shroff.explain.entities import summary_in
+from shroff.explain.entities import keys_of, summary_in
+from shroff.json_types import TextDict
 from shroff.people.access import Right
 from shroff.replay.decision_replay import Replay
 from shroff.web.api import override
@@ -21,8 +22,11 @@ from shroff.web.http.schemas import Decision
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
-    from shroff.streams.log import DecisionRow
+    from shroff.project.definitions import Definitions
+    from shroff.streams.log import DecisionRow, Record
     from shroff.web.service import Service
+
+Found = TypeVar("Found")
 
 
 async def decision(service: Service, request: Request) -> Json[Decision]:
@@ -70,15 +74,26 @@ def row_of(project: Project, event: str, id_: str) -> DecisionRow:
 
 def summaries_of(project: Project, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], EventSummary]:
     """Summaries of events for people, by type and id; those that the log does not have are left out."""
+    return _of_records(project, events, summary_in)
+
+
+def event_keys(project: Project, events: Iterable[tuple[str, str]]) -> dict[tuple[str, str], TextDict]:
+    """Return the keys of events by entity, by type and id; events that the log does not have are left out."""
+    return _of_records(project, events, keys_of)
+
+
+def _of_records(
+    project: Project, events: Iterable[tuple[str, str]], read: Callable[[Definitions, Record], Found]
+) -> dict[tuple[str, str], Found]:
     ids: dict[str, list[str]] = {}
     for event, id_ in dict.fromkeys(events):
         ids.setdefault(event, []).append(id_)
     try:
         with project.log.reading() as log:
-            found = [record for event, wanted in ids.items() for record in log.find(event, wanted).values()]
+            records = [record for event, wanted in ids.items() for record in log.find(event, wanted).values()]
     except UsageError:  # there is no log yet
         return {}
-    return {(record.type, record.id): summary_in(project.definitions, record) for record in found}
+    return {(record.type, record.id): read(project.definitions, record) for record in records}
 
 
 ROUTES = (

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
+from starlette.datastructures import QueryParams
 from starlette.responses import Response
 
 from shroff.app.rules.link_operations import STEPS_MAX
-from shroff.explain.links import RING_MAX, LinkedKey, Neighbourhood, has_via, linked_key, newest_links
+from shroff.explain.links import (
+    RING_MAX,
+    EntityLinks,
+    LinkedKey,
+    LinkScope,
+    Neighbourhood,
+    Ring,
+    SharedValue,
+    has_via,
+    linked_key,
+    newest_events,
+    newest_links,
+)
+from shroff.language.values import DAY_MS
 from shroff.people.access import Right
 from shroff.runtime.texts import many
+from shroff.runtime.values import FrozenStruct
 from shroff.web.api.cases.flags import known_key
 from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
@@ -31,6 +46,34 @@ DRAWN_MAX = 30  # keys, which fit on one screen
 ROW = 28  # pixels
 ROWS_MAX = 200
 HUBS_MAX = 4
+RINGS_SHOWN = 25
+DAYS = (7, 30, 90, 365)  # windows that one can choose
+
+
+class Overview(FrozenStruct):
+    """What links the keys of an entity: its rings, those with most frauds first, and its most shared values."""
+
+    rings: Sequence[Ring]
+    ring_count: int
+    shared: Sequence[SharedValue]
+
+
+class LinkChoice(FrozenStruct):
+    """What a viewer chose to look for: days, 0 for those of the features, and the names of `via` in use, of all."""
+
+    days: int
+    default_ms: int  # of the features
+    names: Sequence[str]
+    used: frozenset[str]
+
+    @property
+    def links(self) -> LinkScope:
+        """The same for the search of links."""
+        return LinkScope(self.days * DAY_MS, frozenset(self.names) - self.used)
+
+
+KEYS_NAMED = 3  # of a ring, in the list of rings
+Result = TypeVar("Result")
 Title = Callable[[str, str], str]  # of an entity or what links by it, and a key
 
 
@@ -45,8 +88,13 @@ async def show(service: Service, request: Request) -> Response:
     )
     steps = min(int(number), STEPS_MAX) if number and number.isascii() and number.isdecimal() else 1
     pinned = query.getlist("pin")
-    found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide")) if key else None
-    title = graph = None
+    scope = await service.in_thread(_scope, service, name, query)
+    found = overview = title = graph = None
+    if key:
+        found = await service.in_thread(_found, service, name, key, steps, query.getlist("hide"), scope)
+    elif scope.names:
+        overview = await service.in_thread(_overview, service, name, scope)
+        title = await service.in_thread(_overview_titles, service, name, overview)
     if found:
         found.links.sort(key=lambda link: (f"{link.via}={link.value}" not in pinned, not link.frauds))
         found.members[1:] = sorted(found.members[1:], key=lambda member: not member.frauds)
@@ -65,6 +113,10 @@ async def show(service: Service, request: Request) -> Response:
         found=found,
         title=title,
         ring=_ring(definitions, name, found) if found else "",
+        overview=overview,
+        scope=scope,
+        field_of=_field,
+        days=DAYS,
         graph=graph,
         has_via=has_via(definitions, name) if found else True,
         drawn=DRAWN_MAX,
@@ -88,16 +140,58 @@ def ring_path(path: str, name: str, key: str) -> str:
     return f"{path}?{urlencode({'entity': name, 'key': key})}"
 
 
-def _found(service: Service, name: str, key: str, steps: int, hidden: Sequence[str]) -> Neighbourhood:
+def _scope(service: Service, name: str, query: QueryParams) -> LinkChoice:
+    """Read the scope of a query. Unless it names some `via`, those whose values too many keys share are left out."""
+    days = query.get("days", "")
+    chosen = frozenset(query.getlist("by"))
+
+    def read(links: EntityLinks, now_ms: int) -> LinkChoice:
+        names = [linked.name for linked in links.events]
+        used = chosen & set(names) or frozenset(names) - set(links.wide(now_ms))
+        default_ms = max((linked.over_ms for linked in links.events), default=0)
+        return LinkChoice(int(days) if days in map(str, DAYS) else 0, default_ms, names, frozenset(used))
+
+    return _read(service, name, read)
+
+
+def _read(service: Service, name: str, read: Callable[[EntityLinks, int], Result]) -> Result:
+    """Return what `read` makes of the links of an entity at the newest event."""
+    project = service.project
+    with project.log.reading() as log:
+        return read(newest_events(log, project.definitions, name), log.watermark_ms() or 0)
+
+
+def _overview(service: Service, name: str, scope: LinkChoice) -> Overview:
+    def read(links: EntityLinks, now_ms: int) -> Overview:
+        rings = sorted(links.rings(now_ms, scope.links), key=lambda ring: (-ring.frauds, -len(ring.keys)))
+        shared = links.shared(now_ms, scope.links)
+        return Overview(rings[:RINGS_SHOWN], len(rings), shared[:RINGS_SHOWN])
+
+    return _read(service, name, read)
+
+
+def _overview_titles(service: Service, name: str, overview: Overview) -> Title:
+    """Return names for people of the keys and values of an overview. Cost: some ms each."""
+    keys = [(name, key) for ring in overview.rings for key in ring.keys[:KEYS_NAMED]]
+    keys += [(name, shared.key) for shared in overview.shared]
+    keys += [(_entity(shared.via), str(shared.value)) for shared in overview.shared]
+    return _names(service, keys)
+
+
+def _found(
+    service: Service, name: str, key: str, steps: int, hidden: Sequence[str], scope: LinkChoice | None = None
+) -> Neighbourhood:
     project = service.project
     code = linked_key(project.definitions, name, known_key(project, name, key))
+    scope = _scope(service, name, QueryParams()) if scope is None else scope
     with project.log.reading() as log:
-        return newest_links(log, project.definitions, name, code, steps, hidden)
+        return newest_links(log, project.definitions, name, code, steps, hidden, scope.links)
 
 
 def _path(request: Request, name: str, key: str, changed: Mapping[str, str | int]) -> str:
     """The page with other steps, or with a value hidden or pinned; where it is so already, no longer."""
-    pairs = dict.fromkeys(pair for pair in request.query_params.multi_items() if pair[0] in {"hide", "pin"})
+    kept = {"hide", "pin", "by", "days"}
+    pairs = dict.fromkeys(pair for pair in request.query_params.multi_items() if pair[0] in kept)
     for what in {"hide", "pin"} & changed.keys():
         pair = what, str(changed[what])
         if pair in pairs:
@@ -134,6 +228,10 @@ def _titles(service: Service, name: str, found: Neighbourhood) -> Title:
     keys = [(name, member.key) for member in found.members[: DRAWN_MAX + 1]]
     keys += [(_entity(link.via), str(link.value)) for link in found.links[:DRAWN_MAX]]
     keys += [(_entity(hub.via), str(hub.value)) for hub in found.hubs[:HUBS_MAX]]
+    return _names(service, keys)
+
+
+def _names(service: Service, keys: Sequence[tuple[str, str]]) -> Title:
     entities = service.project.definitions.events.entities
     with service.project.log.reading() as log:
         look = service.project.history.entities(log)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import islice, zip_longest
@@ -18,14 +18,14 @@ from shroff.app.rules.rule_looks import ACTIVE, OFF, STATES, RuleLook, reason_of
 from shroff.app.rules.rule_operations import RestoreRule
 from shroff.cases.case_queries import hidden
 from shroff.errors import RefusalError, ShroffError
-from shroff.json_types import JsonObject
+from shroff.json_types import JsonObject, TextDict
 from shroff.language.values import day_number, show_decimal
 from shroff.operations.pagination import BadQueryError, cursor_of, next_of, parted
 from shroff.people.access import Right
 from shroff.project.policy import OUTCOMES
 from shroff.rules.silences import list_of
 from shroff.rules.texts import form_of
-from shroff.web.api.decisions import summaries_of
+from shroff.web.api.decisions import event_keys, summaries_of
 from shroff.web.http.concurrency_limits import beside
 from shroff.web.http.messages import Request, whole
 from shroff.web.http.routes import Route, Screen
@@ -36,7 +36,9 @@ from shroff.web.pages.rules.diffs import diff
 
 if TYPE_CHECKING:
     from shroff.app.rules.rule_drafts import StoredDraft
+    from shroff.events.summary import EventSummary
     from shroff.people.access import Who
+    from shroff.project.definitions import Definitions
     from shroff.web.service import Service
 
 EVERY = "all"
@@ -149,14 +151,36 @@ async def _newest(service: Service, look: RuleLook, before: int | None, limit: i
     """The newest hits of a rule, as pages show them."""
     records, definitions = service.project.rule_looks.records, service.project.definitions
     found, last = parted(records.newest(look.id, before, limit + 1), limit)
+    events = [(hit.event, hit.id) for hit in found]
+    summaries = await service.in_thread(summaries_of, service.project, events)
+    keys = await service.in_thread(event_keys, service.project, events)
     return {
         "hits": found,
-        "summaries": await service.in_thread(summaries_of, service.project, [(hit.event, hit.id) for hit in found]),
+        "summaries": summaries,
+        "keys": keys,
+        "key_columns": _key_columns(definitions, keys, summaries),
         "is_immature": lambda hit: records.is_immature(hit, definitions),
         "unseen": await service.in_thread(hidden, service.cases, [hit.name for hit in found]),
         "older": None if last is None else next_of(last.seq),
         **await common(service, has_all_hits=look.has_all_hits),
     }
+
+
+def _key_columns(
+    definitions: Definitions,
+    keys: Mapping[tuple[str, str], TextDict],
+    summaries: Mapping[tuple[str, str], EventSummary],
+) -> list[str]:
+    """Return the entities whose keys these events have, without the payee, which *Where* names."""
+    return [
+        entity
+        for entity in definitions.events.entities
+        if any(
+            entity in own and summaries[event].name_of(entity, own[entity]) != summaries[event].payee
+            for event, own in keys.items()
+            if event in summaries
+        )
+    ]
 
 
 async def back(service: Service, request: Request) -> Response:
