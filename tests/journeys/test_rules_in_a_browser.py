@@ -22,6 +22,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.sample(1)]
 
 TEMPLATE = TEMPLATE_FOLDER / "payments"
 PASSWORD = "correct horse battery"
+# Parts of a proposed name that lie over each other.
+OVERLAPPING = """() => [...document.querySelectorAll("[role=option]")].filter((option) => {
+    const boxes = [...option.children].map((part) => part.getBoundingClientRect());
+    return boxes.some((a, at) => boxes.slice(at + 1).some((b) =>
+        a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1));
+}).map((option) => option.textContent)"""
 RULE = """- id: dear
   on: payment
   by: card
@@ -109,6 +115,7 @@ def test_a_rule_from_a_typo_to_being_in_force_and_back(service: Served, page: Pa
     text.press("Control+End")
     page.keyboard.type("  not")
     expect(page.get_by_role("listbox")).to_contain_text("notify:")
+    assert page.evaluate(OVERLAPPING) == []
     text.press("Tab")
     page.keyboard.type("analysts")
     text.press("Control+s")
@@ -194,6 +201,8 @@ def test_a_rule_is_built_as_a_form_by_keyboard_and_its_comments_stay(service: Se
     # what no row can show is text, and says so; a change beside it leaves it and the comments as they are
     page.get_by_role("button", name="Text", exact=True).click()
     text.fill(text.input_value().replace(when, "when: this.amount > 5 and not (this.amount > 9)  # odd"))
+    expect(page.locator("[data-counted][aria-busy]")).to_contain_text("of 400 events hit")  # gray: of the text before
+    expect(page.locator("[data-counted]:not([aria-busy])")).to_contain_text("hit", timeout=2 * PATIENCE_MS)
     expect(page.locator("[data-says-back]")).to_contain_text("at most 9")
     page.get_by_role("button", name="Form", exact=True).click()
     expect(page.get_by_text("This condition is shown as text.")).to_be_visible()

@@ -75,6 +75,18 @@ UNSEEN_LINKS = """() => [...document.querySelectorAll("main a[href]:not([aria-cu
     const isLined = own.textDecorationLine !== "none" && !none.test(own.textDecorationColor);
     return link.textContent.trim() && own.color === around.color && !isDrawn && !isLined && link.checkVisibility();
 }).map((link) => link.outerHTML.slice(0, 120))"""
+# Links, buttons and fields whose name lacks the words that stand on them (WCAG 2.5.3, label in name): who speaks to the
+# page says what they see. axe has this rule as an experiment only.
+OTHER_NAMES = """() => {
+    const plain = (text) => text.toLowerCase().replace(/[^\\p{L}\\p{N}]+/gu, " ").trim();
+    const seen = (node) => node.nodeType === Node.TEXT_NODE ? node.data
+        : node.nodeType !== Node.ELEMENT_NODE || node.matches("[aria-hidden=true], .unseen, svg, select, input") ? ""
+        : [...node.childNodes].map(seen).join(" ");
+    return [...document.querySelectorAll("a[aria-label], button[aria-label], summary[aria-label]")].filter((node) =>
+        node.checkVisibility({ visibilityProperty: true })
+        && !` ${plain(node.getAttribute("aria-label"))} `.includes(` ${plain(seen(node))} `)
+        && plain(seen(node))).map((node) => node.outerHTML.slice(0, 160));
+}"""
 JUDGED = Path(__file__).with_name("judged.js")
 
 
@@ -128,6 +140,8 @@ class Looker:
             self._note(words)
         for link in self.page.evaluate(UNSEEN_LINKS):
             self._note(f"a link that looks like text: {link}")
+        for element in self.page.evaluate(OTHER_NAMES):
+            self._note(f"its name lacks the words on it: {element}")
         for (width, height), scheme in ((DESK, "light"), (PHONE, "dark")):  # a theme is of colours alone
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours on their way are none

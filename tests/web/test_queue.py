@@ -544,7 +544,7 @@ def test_a_rule_is_silenced_for_whom_a_case_is_about_and_speaks_for_others(bank)
         assert await outcome("p-12", "another") == "review"
         shown = (await browser.get("/cases/1")).body.decode()
         assert "silent for this card until" in shown
-        assert "says ann: a wedding &lt;b&gt;" in shown
+        assert "says Ann Lee: a wedding &lt;b&gt;" in shown
         assert (await browser.get("/api/v1/decisions/payment/p-11/replay")).json()["match"]
         (row,) = [ask for ask in rows_of(asks.service.desk.store) if ask.action == "rule.silence"]
         assert (row.name, row.subject) == ("ann", "rule any_payment")

@@ -55,7 +55,9 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         (link,) = set(re.findall(r'<a href="([^"]*outcome=review[^"]*)"', page))
         behind = (await browser.get(link.replace("&amp;", "&"))).body.decode()
         assert all(f"p-{number}" in behind for number in range(3))
-        fraud = re.search(r'<a href="([^"]*label=fraud[^"]*)" aria-label="1 frauds"', page)[1].replace("&amp;", "&")
+        fraud = re.search(r'<a href="([^"]*label=fraud[^"]*)" aria-label="[^"]*1 frauds"', page)[1].replace(
+            "&amp;", "&"
+        )
         behind = (await browser.get(fraud)).body.decode()
         assert [number for number in range(3) if f"payment p-{number}" in behind] == [1]
         assert "All decisions of these days" in behind
@@ -64,7 +66,9 @@ def test_a_count_leads_to_its_decisions_and_csv_has_the_same(tmp_path):
         early = (await browser.get(f"/results?by=day&zone=UTC&as_of={DAY}T23:59:59Z")).body.decode()
         assert set(re.findall(r"as_of=([^\"&]*)\"", early)) == {f"{DAY}T23%3A59%3A59Z"}, "links look as early"
         of_field = (await browser.get("/results?by=channel&zone=UTC&in=count")).body.decode()
-        link = re.search(r'<a href="([^"]*value=pos[^"]*)" aria-label="3 decisions"', of_field)[1].replace("&amp;", "&")
+        link = re.search(r'<a href="([^"]*value=pos[^"]*)" aria-label="[^"]*3 decisions"', of_field)[1].replace(
+            "&amp;", "&"
+        )
         assert (await browser.get(link)).body.decode().count("<tr data-row>") == 3
         other = (await browser.get("/decisions?outcome=all&field=channel&value=%00")).body.decode()
         assert "No decisions match this filter" in other

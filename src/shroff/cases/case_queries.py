@@ -10,6 +10,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.cases.case import (
+    CLOSED,
     ESCALATED,
     SAMPLE,
     SECOND,
@@ -344,6 +345,12 @@ def capacity(desk: CaseService, who: Who, day_start_ms: int | None = None) -> Re
     return ReviewCapacity(
         desk.reviews_a_day, today, waiting, pace, _clear_at_ms(now_ms, waiting.count, pace[0] - pace[1]), agreement
     )
+
+
+def closed_by_labels(desk: CaseService, who: Who) -> int:
+    """Return how many cases labels closed, and no person. Raises: NotAllowedError."""
+    with desk.looking(who) as look:
+        return look.totals(CaseFilter(states=(CLOSED,))).count - look.done_since(0).closed
 
 
 def team(desk: CaseService, who: Who, start_ms: int) -> Sequence[Closer]:

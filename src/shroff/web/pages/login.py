@@ -167,10 +167,11 @@ async def show_link(service: Service, request: Request, form: Form = NOTHING, mi
 
 
 async def use_link(service: Service, request: Request) -> Response:
-    """Use a link up: it makes the first admin, or sets a password."""
+    """Use a link up: it makes the first admin, who begins where work is, or sets a password."""
     service.address.check_origin(request)
     form, token, before = await request.form(), request.path_params["token"], request.cookies.get(COOKIE, "")
     try:
+        is_first = await service.in_thread(links.asks_for, service.desk, token) is None
         found = await service.signing.run(
             network_of(request.address), _used, service.desk, token, form, request.address, before
         )
@@ -178,7 +179,7 @@ async def use_link(service: Service, request: Request) -> Response:
         return _link_gone(error)
     except UsageError as error:
         return await show_link(service, request, form, sentence(str(error)))
-    return let_in(service, request, found, FIRST)
+    return let_in(service, request, found, WORK if is_first else FIRST)
 
 
 async def show_once(service: Service, request: Request) -> Response:

@@ -134,6 +134,7 @@ def _seen(service: Service, signed_in: SignedIn, where: Where, cursor: Cursor | 
         "peek": opened(service, who, focused.case.number) if focused else None,
         "after": next_of(listed.after) if listed.after else None,
         "newest": newest,
+        "closed_by_labels": 0 if lines else case_queries.closed_by_labels(desk, who),
         "is_new": not lines and case_queries.count(desk, who, CaseFilter(states=STATES)) == 0,
         "is_first": bool(lines) and case_queries.is_first(desk, who, signed_in.user.made_at_ms),
     }

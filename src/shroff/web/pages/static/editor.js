@@ -17,6 +17,7 @@ const box = form.querySelector(".edit");
 const list = form.querySelector("[data-completion]");
 const state = form.querySelector("[data-state]");
 const place = form.querySelector("[data-place]");
+const hitCount = document.querySelector("[data-counted]");
 const kept = area.value;
 const keptState = state?.textContent;
 
@@ -242,6 +243,7 @@ async function check() {
 
 function typed() {
   isItKept();
+  hitCount.setAttribute("aria-busy", "true"); // of another text
   mistakes = mistakes.filter((one) => one.line < lineNow());
   draw();
   grow();
@@ -287,7 +289,11 @@ function counted(said) {
 
 /** How often the text would have hit, once it has no mistakes, first in the newest days; one count at a time. */
 async function countHits(found) {
-  if (found.mistakes.length || found.elsewhere.length || isCounting) {
+  if (found.mistakes.length || found.elsewhere.length) {
+    hitCount.textContent = "Hits are counted once the errors are fixed.";
+    return;
+  }
+  if (isCounting) {
     return;
   }
   isCounting = true;
@@ -307,7 +313,10 @@ async function countHits(found) {
     } catch {
       // as said
     }
-    document.querySelector("[data-counted]").textContent = words;
+    if (area.value === sent) {
+      hitCount.textContent = words;
+      hitCount.toggleAttribute("aria-busy", isMore);
+    }
   }
   isCounting = false;
   if (area.value !== sent && !isChecking) {
@@ -403,7 +412,7 @@ async function propose(isAsked = false) {
   chosen = 0;
   list.replaceChildren(
     ...proposals.map((one, number) => {
-      const row = element("li", "", element("span", "mono", one.name), element("span", "kind", one.type), element("span", "", one.says));
+      const row = element("li", "", element("span", "mono", one.name), element("span", "of-type", one.type), element("span", "", one.says));
       row.id = `fits-${number}`;
       row.setAttribute("role", "option");
       row.addEventListener("mousedown", (event) => {

@@ -143,7 +143,7 @@ function picker(input, proposals, onTaken) {
     list.replaceChildren(
       ...fitting.map((one, number) => {
         const example = one.example ? `, such as ${one.example}` : "";
-        const row = element("li", "", element("span", "mono", one.name), element("span", "kind", one.type), element("span", "", one.says + example));
+        const row = element("li", "", element("span", "mono", one.name), element("span", "of-type", one.type), element("span", "", one.says + example));
         row.id = `${list.id}-${number}`;
         row.setAttribute("role", "option");
         row.addEventListener("mousedown", (event) => {
