@@ -40,7 +40,8 @@ QUARANTINED = 4  # exit status
 DAMAGED = 30  # the hour, of all days, whose file is damaged at first
 MAILS_S = 120.0
 SAVED, WITHDRAWN = "SAVING_PAYMENT_SUCCESSFUL", "WITHDRAWAL_EVENT_CONFIRMED"
-STEPS = ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", "USER_LOGGED_IN", "ENTERED_SAVINGS_SCREEN")
+LOGIN = "USER_LOGGED_IN"
+STEPS = ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", LOGIN, "ENTERED_SAVINGS_SCREEN")
 NEXT = """
 What a person does next:
   1. Put your topic, Amplitude's keys and first day, and mail addresses into shroff.yaml, calls.yaml and notices/.
@@ -94,6 +95,13 @@ def steps(stage: Stage, server: Server, now: datetime) -> None:
         stage.shroff("-C", "app", "jobs", "run", "report", "notice=daily_figures", f"day={yesterday}", "--wait")
         flags = json.loads(captured(stage, "export", "flags", is_lines=True))
         show_mails(project, len(flags))
+        print(
+            "\nPOST /funnel-analysis: who did not go on in the three days, and who did on the last of them", flush=True
+        )
+        funnels = call(port, "/funnel-analysis", funnel_question(first.isoformat(), yesterday), key)
+        (sent / "funnel-analysis.json").write_bytes(funnels)
+        for item in json.loads(funnels):
+            print(f"  {json.dumps(item)}", flush=True)
         print("\nPOST /fraud-user-fetch", flush=True)
         body = json.dumps({"userId": "u-trips", "accountId": "a-trips"}).encode()
         print(json.dumps(json.loads(call(port, "/fraud-user-fetch", body, key)), indent=1), flush=True)
@@ -181,9 +189,8 @@ def fill(server: Server, first: str, sent: Path) -> dict[str, Any]:
     for hour in range(24 * DAYS):
         for _ in range(8):
             user, at = chance.randrange(4 * USERS), begin + hour * HOUR + timedelta(seconds=chance.randrange(1_800))
-            for name in STEPS[: chance.randrange(1, len(STEPS) + 1)]:
-                hours[begin + hour * HOUR].append(app_event(chance, number, user, name, at))
-                at += timedelta(seconds=chance.randrange(5, 300))
+            for event in session(chance, user, number, at):
+                hours[begin + hour * HOUR].append(event)
                 number += 1
     for at, events in list(hours.items())[:-1]:
         hours[at + HOUR] += [{**event, "uuid": f"again-{event['uuid']}"} for event in events[::50]]
@@ -196,20 +203,40 @@ def fill(server: Server, first: str, sent: Path) -> dict[str, Any]:
     return whole
 
 
-def app_event(chance: Random, number: int, user: int, name: str, at: datetime) -> dict[str, Any]:
-    """An event, in the form of an export; users are known by `user_id` once they logged in, here by a third."""
-    return {
-        "app": 1,
-        "amplitude_id": 5_000_000 + user,
-        "device_id": f"d-{user}",
-        "user_id": f"u-{user}" if user % 3 else None,
-        "$insert_id": f"i-{number}",
-        "uuid": f"uuid-{number}",
-        "event_type": name,
-        "event_time": f"{at:%Y-%m-%d %H:%M:%S}.000000",
-        "platform": chance.choice(("Android", "iOS")),
-        "event_properties": {"screen": name.lower()},
-    }
+def session(chance: Random, user: int, number: int, at: datetime) -> Iterator[dict[str, Any]]:
+    """Events of one visit. Nobody has a `user_id` before the login.
+
+    Every tenth person begins on a second phone, for which Amplitude has another id. At the login it finds that both are
+    one person, and says so in an event with `merged_amplitude_id`.
+    """
+    own_id, second_phone_id = 5_000_000 + user, 6_000_000 + user
+    amplitude_id = second_phone_id if user % 10 == 3 else own_id
+    user_id: str | None = None
+    names = list(STEPS[: chance.randrange(1, len(STEPS) + 1)])
+    if amplitude_id != own_id and LOGIN in names:
+        names.insert(names.index(LOGIN), "$identify")
+    for name in names:
+        merged: int | None = None
+        if name in {"$identify", LOGIN}:
+            user_id = f"u-{user}"
+        if name == "$identify":
+            merged = amplitude_id
+            amplitude_id = own_id
+        yield {
+            "app": 1,
+            "amplitude_id": amplitude_id,
+            "merged_amplitude_id": merged,
+            "device_id": f"d-{user}",
+            "user_id": user_id,
+            "$insert_id": f"i-{number}",
+            "uuid": f"uuid-{number}",
+            "event_type": name,
+            "event_time": f"{at:%Y-%m-%d %H:%M:%S}.000000",
+            "platform": chance.choice(("Android", "iOS")),
+            "event_properties": {"screen": name.lower()},
+        }
+        at += timedelta(seconds=chance.randrange(5, 300))
+        number += 1
 
 
 # ---- asking the service
@@ -227,6 +254,17 @@ def captured(stage: Stage, *words: str, is_lines: bool = False) -> str:
     done = run(asked, cwd=stage.folder, env=env, check=True, capture_output=True, text=True)  # noqa: S603 - this program
     found = done.stdout
     return f"[{','.join(found.splitlines())}]" if is_lines else found
+
+
+def funnel_question(first: str, last: str) -> bytes:
+    """Ask about the two steps of the sign-up."""
+    days = {"startDate": first, "endDate": last}
+    steps = (STEPS[0], [STEPS[1], LOGIN]), (STEPS[1], [LOGIN])
+    asked = [
+        {"events": {"stepBeforeDropOff": step, "nextStepList": following}, "dateIntervals": days}
+        for step, following in steps
+    ]
+    return json.dumps({"eventsAndDatesList": asked}).encode()
 
 
 def call(port: int, path: str, body: bytes, key: str) -> bytes:

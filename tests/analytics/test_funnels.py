@@ -195,7 +195,8 @@ EVENTS = """\
 step:
   id: id
   time: at
-  fields: { id: text, at: time, user: text?, shop: text, name: "choice(a, b, c)", amount: money, web: boolean? }
+  fields:
+    { id: text, at: time, user: text?, was: text?, shop: text, name: "choice(a, b, c)", amount: money, web: boolean? }
 bought:
   id: id
   time: at
@@ -217,6 +218,10 @@ odd:                                # an amount: the lake's bodies
   within: 3h
   next: ever
   split: web
+merging:                            # users that turn out to be another one
+  user: user
+  merged: was
+  steps: [{ name: a, event: step, where: this.name == 'a' }, { name: b, event: step, where: this.name == 'b' }]
 """
 BEGIN = datetime(2026, 3, 26, 20, tzinfo=UTC)  # before the clocks of Europe change
 Fields = dict[str, Any]
@@ -241,6 +246,8 @@ def lines(seed: int, count: int = 400) -> list[Fields]:
             fields["name"] = chance.choice("abc")
             if chance.random() < 0.1:
                 del fields["user"]
+            elif number % 37 == 0:  # the same draws as without it
+                fields["was"] = "uvwxyz"[number % 6]
         found.append({type_: fields})
     return sorted(found, key=lambda line: next(iter(line.values()))["at"])
 
@@ -248,7 +255,7 @@ def lines(seed: int, count: int = 400) -> list[Fields]:
 def bits_of(funnel: str, type_: str, of: Fields) -> int:
     """Which steps of a funnel an event is, by hand."""
     amount = float(of["amount"])
-    if funnel == "typed":
+    if funnel != "odd":
         return 0 if type_ != "step" else (of["name"] == "a") | (of["name"] == "b") << 1
     is_c = type_ == "step" and of["name"] == "c" and amount >= 2
     return (amount < 3) | is_c << 1 | (type_ == "bought") << 2
@@ -259,10 +266,22 @@ def rows_by_hand(funnel: str, events: Sequence[Fields]) -> list[Any]:
     rows = []
     for event in events:
         ((type_, of),) = event.items()
-        user = of.get("user") if funnel == "typed" else f'["{of["user"]}","{of["shop"]}"]' if "user" in of else None
+        user = of.get("user") if funnel != "odd" else f'["{of["user"]}","{of["shop"]}"]' if "user" in of else None
         if user is not None:
             rows.append((round(datetime.fromisoformat(of["at"]).timestamp() * 1_000), user, bits_of(funnel, type_, of)))
     return sorted(rows, key=lambda row: row[0])
+
+
+def merged_rows(events: Sequence[Fields], begin_ms: int, end_ms: int) -> list[Any]:
+    """The rows of the funnel `merging`: each event of a user that was merged is one of the user that it became."""
+    became: dict[str, str] = {}
+    for event in events:
+        of = next(iter(event.values()))
+        at_ms = round(datetime.fromisoformat(of["at"]).timestamp() * 1_000)
+        if "was" in of and begin_ms <= at_ms < end_ms:
+            old, new = became.get(of["was"], of["was"]), became.get(of["user"], of["user"])
+            became |= {user: new for user in "uvwxyz" if became.get(user, user) == old}
+    return [(at, became.get(user, user), bits) for at, user, bits in rows_by_hand("merging", events)]
 
 
 @pytest.fixture
@@ -300,8 +319,12 @@ def test_funnels_are_those_of_the_definition_wherever_events_lie(shop: Path, whe
     spread(shop, events, 240, where)
     project = shroff.open(shop)
 
-    for name, zone, steps in (("typed", "UTC", "ab"), ("odd", "Europe/Berlin", ("small", "c", "bought"))):
+    asked = (("typed", "UTC", "ab"), ("merging", "UTC", "ab"), ("odd", "Europe/Berlin", ("small", "c", "bought")))
+    for name, zone, steps in asked:
         rows = rows_by_hand(name, events)
+        if name == "merging":
+            rows = merged_rows(events, starts_of(zone)[0], starts_of(zone)[-1])
+            assert rows != rows_by_hand(name, events)
         starts, is_ever = starts_of(zone), name == "odd"
         found = funnel(project, name, FIRST, LAST, zone=zone, split="")
         for number, step in enumerate(steps[:-1]):
@@ -450,6 +473,9 @@ def test_users_of_no_number_are_refused(shop: Path, kind: str, step: str, at: st
         ("- bought\n", "- refunded\n", "9:7", "'refunded' is not an event type."),
         ("  split: web", "  by: web", "12:3", "has no key 'by'"),
         ("user: user\n", "", "2:5", "lacks user"),
+        ("merged: was", "merged: wos", "15:11", "'wos' is not a field of step. Did you mean was?"),
+        ("merged: was", "merged: web", "15:11", "merged has to be a text, and step.web is none."),
+        ("user: person\n", "user: person\n  merged: was\n", "6:11", "person is an entity"),
     ],
 )
 def test_a_mistake_in_the_file_is_named_by_its_place_and_cure(shop: Path, old: str, new: str, place: str, words: str):

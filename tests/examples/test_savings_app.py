@@ -186,17 +186,27 @@ def test_flags_counts_figures_mails_and_tables_are_those_of_plain_python(folder)
     users = {user for user, _, at_ms, _ in others + moved if at_ms // DAY_MS == yesterday}
     (report,) = (mail for mail in mails if "To: team@savings.example" in mail)
     assert re.search(rf"^ +Users +{len(users)} ", report, re.MULTILINE), report
-    steps = {
-        step.step: step.users
-        for step in project.call("funnel", funnel="onboarding", start_date=first, end_date=last).steps
-    }
-    assert steps == went_on(others, ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", "USER_LOGGED_IN"))
+    names = ("ENTERED_ONBOARD_SCREEN", "ENTERED_REFERRAL_CODE", "USER_LOGGED_IN")
+    steps = project.call("funnel", funnel="onboarding", start_date=first, end_date=last).steps
+    assert {step.step: step.users for step in steps} == went_on(by_person(folder), names)
 
 
-def went_on(events: list[tuple[str, str, int, str]], names: tuple[str, ...]) -> dict[str, int]:
+def by_person(folder: Path) -> list[tuple[str, str, int]]:
+    """The events of Amplitude by the id that a person has in the end: person, name, time."""
+    once = {line["$insert_id"]: line for line in lines(folder / "sent/amplitude.jsonl")}.values()
+    became = {line["merged_amplitude_id"]: line["amplitude_id"] for line in once if line["merged_amplitude_id"]}
+    found = []
+    for row in once:
+        at = datetime.strptime(row["event_time"], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
+        person = became.get(row["amplitude_id"], row["amplitude_id"])
+        found.append((str(person), row["event_type"], round(at.timestamp() * 1_000)))
+    return found
+
+
+def went_on(events: list[tuple[str, str, int]], names: tuple[str, ...]) -> dict[str, int]:
     """How many users came to each step, each at or after the one before it."""
     times = defaultdict[tuple[str, str], list[int]](list)
-    for user, name, at_ms, _ in events:
+    for user, name, at_ms in events:
         times[user, name].append(at_ms)
     found, reached = {}, {user: [0] for user, *_ in events}
     for name in names:
@@ -204,6 +214,40 @@ def went_on(events: list[tuple[str, str, int, str]], names: tuple[str, ...]) -> 
         reached = {user: at for user, at in later.items() if at}
         found[name.lower()] = len(reached)
     return found
+
+
+def dropped_off(events: list[tuple[str, str, int]], step: str, following: set[str], until_ms: int) -> set[str]:
+    """The people who did not go on from their last `step` before this time."""
+    last_ms = dict[str, int]()
+    for person, name, at_ms in sorted(events, key=lambda event: event[2]):
+        if name == step and at_ms < until_ms:
+            last_ms[person] = at_ms
+    went = {
+        person
+        for person, name, at_ms in events
+        if name in following and last_ms.get(person, until_ms) < at_ms < until_ms
+    }
+    return last_ms.keys() - went
+
+
+@pytest.mark.slow
+def test_the_answer_about_funnels_is_that_of_plain_python(folder):
+    events = by_person(folder)
+    end_ms = (max(at_ms for *_, at_ms in events) // DAY_MS + 1) * DAY_MS
+    wanted = []
+    pairs = [
+        ("ENTERED_ONBOARD_SCREEN", {"ENTERED_REFERRAL_CODE", "USER_LOGGED_IN"}),
+        ("ENTERED_REFERRAL_CODE", {"USER_LOGGED_IN"}),
+    ]
+    for step, following in pairs:
+        before = dropped_off(events, step, following, end_ms - DAY_MS)
+        went_on_last_day = {name for name, event, at_ms in events if event in following and at_ms >= end_ms - DAY_MS}
+        now = dropped_off(events, step, following, end_ms)
+        wanted.append((step, len(now), len(before & went_on_last_day)))
+    answer = json.loads((folder / "sent/funnel-analysis.json").read_bytes())
+
+    assert [(item["dropOffStep"], item["dropOffCount"], item["recoveryCount"]) for item in answer] == wanted
+    assert all(recovered for *_, recovered in wanted), "somebody comes back"
 
 
 def test_the_settings_of_the_cloud_are_read_and_each_environment_has_its_continent(root):
@@ -217,6 +261,7 @@ def test_the_settings_of_the_cloud_are_read_and_each_environment_has_its_contine
         *main.locals["settings"],
         *main.locals["secrets"],
     }
+    assert cloud["sources"]["savings_topic"]["sns"]["topics"] == ["${SNS_TOPIC}"]
     assert (cloud["lateness"], cloud["sources"].keys()) == (local["lateness"], local["sources"].keys())
     assert [cloud["sources"][name]["events"] for name in cloud["sources"]] == [
         local["sources"][name]["events"] for name in local["sources"]
@@ -227,5 +272,6 @@ def test_the_settings_of_the_cloud_are_read_and_each_environment_has_its_contine
         declared = terraform.hcl.read(DEPLOY / terraform.TERRAFORM / "gcp" / environment).variables
 
         assert given["region"] == region
+        assert given.keys() >= {"sns_topic", "smtp_host", "operators", "amplitude_from", "zone"}
         assert given.keys() <= declared.keys()
         assert (DEPLOY / terraform.TERRAFORM / "gcp/schemas" / given["schemas"]).is_dir()

@@ -245,6 +245,39 @@ def test_the_openapi_document_has_the_calls_of_the_project(tmp_path, root):
     assert "`score`" in found["description"]
 
 
+@pytest.mark.slow
+def test_the_call_of_an_earlier_service_takes_steps_in_any_order_and_no_body_at_all(tmp_path, root):
+    folder = shutil.copytree(root / "examples" / "app-funnels", tmp_path / "app")
+    app.open(folder).ingest([folder / "app.jsonl"])
+    steps_of = {
+        "ENTERED_ONBOARD_SCREEN": ["ENTERED_REFERRAL_CODE", "USER_LOGGED_IN"],
+        "ENTERED_REFERRAL_CODE": ["USER_LOGGED_IN"],
+    }
+    march = {"startDate": "2026-03-01", "endDate": "2026-03-04"}
+
+    async def steps(asks: Asker) -> None:
+        orders = [
+            [
+                {"events": {"stepBeforeDropOff": step, "nextStepList": following[::way]}, "dateIntervals": march}
+                for step, following in steps_of.items()
+            ]
+            for way in (1, -1)
+        ]
+        ahead, back = [
+            (await asks.ask("POST", "/funnel-analysis", {"eventsAndDatesList": items})).json() for items in orders
+        ]
+        assert ahead == back
+        assert ahead[0] == {"dropOffStep": "ENTERED_ONBOARD_SCREEN", "dropOffCount": 23, "recoveryCount": 1}
+
+        for body in (b"", b"{}"):
+            found = await asks.ask("POST", "/funnel-analysis", body, media_type="" if not body else "application/json")
+            assert [item["dropOffStep"] for item in found.json()] == list(steps_of)
+        assert (await asks.ask("POST", "/funnel-analysis", {"eventsAndDatesList": []})).status == 422
+        assert (await asks.ask("POST", "/fetch-from-big-query", b"", media_type="")).status == 422
+
+    run(folder, steps)
+
+
 def test_a_mail_goes_to_named_recipients_alone_and_once_for_each_key(tmp_path):
     mail = {"notificationType": "EMAIL", "subject": "Alert", "message": "u-1", "contacts": ["analysts@bank.example"]}
     keyed = {"Idempotency-Key": "k-1"}

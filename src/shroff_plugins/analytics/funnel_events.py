@@ -22,7 +22,7 @@ from shroff.plugins.language import DAY_MS, ThisField, fields_of_this, walk
 from shroff.plugins.log import LineReader, Log, log_columns
 from shroff.plugins.operations import ahead
 from shroff.plugins.project import Definitions
-from shroff.plugins.values import Array, FrozenStruct, Ints
+from shroff.plugins.values import Array, Bools, FrozenStruct, Ints
 from shroff_plugins.analytics.funnel_file import Funnel
 
 GROUPS = 16  # row groups of a file that are read at once: half a million rows
@@ -124,13 +124,14 @@ class _StepEvents:
         self._funnel, self._split, self._times = funnel, split, times
         self._events = definitions.events
         self._keys, self._values = Codes(), Codes()
+        self._merges: list[tuple[Ints, Ints, Ints, Ints]] = []  # times, sequence numbers, merged users, their users
         none = (np.zeros(0, np.int32) for _ in range(4 if split else 3))
         self._parts: list[tuple[Array, ...]] = [(np.zeros(0, np.int64), *none)]
         self.needs = {name: self._needed(name) for name in funnel.events}
 
     def _needed(self, name: str) -> set[str]:
         """The fields of a type that are read."""
-        found = {self._split} if self._split else set()
+        found = {name for name in (self._split, self._funnel.merged) if name}
         for step in self._funnel.steps:
             if name in step.events and step.where is not None:
                 found |= fields_of_this(step.where)
@@ -149,6 +150,8 @@ class _StepEvents:
             if frame.type.name in step.events:
                 steps |= self._is_step(frame, number) << number
         users = user_codes(frame, self._funnel.user, self._events, self._keys).astype(np.int32)
+        if self._funnel.merged:
+            self._add_merges(frame, seqs, users.astype(np.int64), kept)
         kept &= (steps != 0) & (users >= 0)
         splits = [coded(frame, self._split, self._values).astype(np.int32)] if self._split else []
         columns: tuple[Array, ...] = (frame.times, seqs, users, steps, *splits)
@@ -161,11 +164,35 @@ class _StepEvents:
         found = frame.evaluate(where)
         return (found.values.astype(np.bool_) & found.valid).astype(np.int32)
 
+    def _add_merges(self, frame: Frame, seqs: Ints, users: Ints, is_in_time: Bools) -> None:
+        merged = coded(frame, self._funnel.merged, self._keys)
+        is_merge = is_in_time & (merged >= 0) & (users >= 0)
+        self._merges.append((frame.times[is_merge], seqs[is_merge], merged[is_merge], users[is_merge]))
+
+    def _users_after_merges(self) -> Ints:
+        """Map the number of each user to the user that its events count for. Cost: a step of Python for each merge."""
+        target = list(range(len(self._keys.values)))
+        times, seqs, merged, users = (np.concatenate(column) for column in zip(*self._merges, strict=True))
+        order = np.lexsort((seqs, times))
+        for old, new in zip(merged[order].tolist(), users[order].tolist(), strict=True):
+            target[_last_target(target, old)] = _last_target(target, new)
+        return np.array([_last_target(target, code) for code in target], np.int32)
+
     def events(self) -> StepEvents:
         times, seqs, users, steps, *splits = (np.concatenate(column) for column in zip(*self._parts, strict=True))
+        if self._merges:
+            users = self._users_after_merges()[users]
         order = np.lexsort((seqs, times))
         split: Any = splits[0][order] if splits else np.broadcast_to(np.int32(-1), len(times))
         return StepEvents(times[order], users[order], steps[order], split, self._keys.values, self._values.values)
+
+
+def _last_target(target: list[int], code: int) -> int:
+    """Follow merges to the user that is merged into no other, and shorten the way for the next call."""
+    while target[code] != code:
+        target[code] = target[target[code]]
+        code = target[code]
+    return code
 
 
 def user_fields(events: Events, user: str, name: str) -> set[str]:

@@ -48,6 +48,9 @@ class _Funnel:
 
     user: The user: an entity with a key in all event types of the steps, or a field of all.
         Example: customer
+    merged: A field that names another user. From an event with it on, both are one: all events of the other user count
+        for the user of this event. Only events on the days of the question merge users. `user` has to be a field then.
+        Example: merged_amplitude_id
     steps: The steps in order, 2 to 20: event types, or mappings with `event`, `where` and `name`.
         Example: [signed_up, { event: payment, where: this.amount > 100 }]
     within: Maximum time between a step and the next.
@@ -60,6 +63,7 @@ class _Funnel:
     """
 
     user = Required(NAME)
+    merged = NAME
     steps = Required(Many("steps", Either((NAME, STEP))))
     within = DURATION
     next = choice(AFTER, EVER)
@@ -79,7 +83,7 @@ class FunnelStep(FrozenStruct):
 
 
 class Funnel(FrozenStruct):
-    """Steps that users take in this order. `is_ever`: see `next` of `FUNNEL`."""
+    """Steps that users take in this order. `is_ever`: see `next` of `FUNNEL`. `merged`: empty if users never merge."""
 
     name: str
     user: str
@@ -87,6 +91,7 @@ class Funnel(FrozenStruct):
     within_ms: int | None = None
     is_ever: bool = False
     split: str = ""
+    merged: str = ""
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -119,10 +124,15 @@ class _FunnelLoader:
             self._check_user(user, types)
         if split is not None and (mistake := split_mistake(self._events, types, split.text)):
             split.report(self._problems, mistake)
+        merged = loader.scalar(found.get("merged"), self._problems, "merged")
+        if merged is not None and user is not None:
+            self._check_merged(merged, user.text, types)
         within_ms = loader.duration_ms(found.get("within"), self._problems, "within")
         word = loader.one_of(found.get("next"), (AFTER, EVER), self._problems, "next")
         named = "" if user is None else user.text
-        return Funnel(name, named, tuple(steps), within_ms, word == EVER, "" if split is None else split.text)
+        split_field = "" if split is None else split.text
+        merged_field = "" if merged is None else merged.text
+        return Funnel(name, named, tuple(steps), within_ms, word == EVER, split_field, merged_field)
 
     def _steps(self, node: YamlNode | None) -> list[FunnelStep]:
         listed = loader.sequence(node, self._problems, "steps")
@@ -193,3 +203,18 @@ class _FunnelLoader:
             user.report(self._problems, f"{lacking[0]} has {what}, so its users are not known.", hint)
         elif entity is None and (mistake := split_mistake(self._events, types, user.text)):
             user.report(self._problems, mistake.replace("split by", "a user is"))
+
+    def _check_merged(self, merged: Scalar, user: str, types: Sequence[str]) -> None:
+        """Report a field that no event type of the steps has, that is no text, or that goes with an entity."""
+        if user in self._events.entities:
+            hint = "Write the field that is the key: user: FIELD."
+            merged.report(self._problems, f"merged needs a field as user, and {user} is an entity.", hint)
+            return
+        declared = [self._events.types[name] for name in types]
+        having = [type_ for type_ in declared if merged.text in type_.field_names]
+        if types and not having:
+            hint = nearest(merged.text, declared[0].field_names)
+            merged.report(self._problems, f"{merged.text!r} is not a field of {', '.join(types)}.", hint)
+        for type_ in having:
+            if not type_.fields[type_.at(merged.text)].type.is_text:
+                merged.report(self._problems, f"merged has to be a text, and {type_.name}.{merged.text} is none.")

@@ -55,7 +55,7 @@ class QuestionReader:
         if not many:
             return [(columns, self.asked(columns))]
         _refuse_unknown(columns, [many])
-        items = columns.get(many)
+        items = columns.get(many, list(self.call.default))
         if not isinstance(items, list) or not 0 < len(items) <= ITEMS_MAX:
             raise InputError([(many, f"expected a list of 1 to {ITEMS_MAX} objects")])
         return [(item, self._asked_at(item, f"{many}[{at}]")) for at, item in enumerate(items)]

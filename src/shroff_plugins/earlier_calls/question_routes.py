@@ -88,7 +88,11 @@ async def body_of_call(request: Request, size_max: int) -> bytes:
 
 
 async def _answered(service: Service, request: Request, reader: QuestionReader) -> Response:
-    raw = b"" if request.method != "POST" else await body_of_call(request, BODY_BYTES_MAX)
+    raw = b""
+    if request.method == "POST":
+        raw = await body_of_call(request, BODY_BYTES_MAX)
+        if not raw and reader.call.default:
+            raw = b"{}"
     try:
         if request.method == "POST":
             questions = reader.questions_of(raw)
@@ -238,7 +242,7 @@ def _route_doc(reader: QuestionReader) -> RouteDoc:
         answer = {"type": "array", "items": answer}
         body = {
             "type": "object",
-            "required": [call.many],
+            "required": [] if call.default else [call.many],
             "properties": {call.many: {"type": "array", "items": body, "minItems": 1}},
             "additionalProperties": False,
         }

@@ -156,6 +156,12 @@ class _QueryCall:
         ANY,
         examples=("eventsAndDatesList",),
     )
+    default = Key(
+        "default",
+        "With `many`: the list for a request without one, as JSON. Otherwise such a request is refused.",
+        ANY,
+        examples=("""'[{"events": {"stepBeforeDropOff": "A", "nextStepList": ["B"]}}]'""",),
+    )
     unread = Many("names", ANY)
     ask = Key(
         "ask",
@@ -237,6 +243,7 @@ class AskingCall(FrozenStruct):
 
     Args:
         many: The list of the body whose items ask; empty where the body does.
+        default: The list for a request without one; empty if the request must have one.
         unread: Names that a request may have beside those that are read.
         recipients: Whom a call that sends may send to; empty for one that asks.
         ask: The question's values by their names.
@@ -252,6 +259,7 @@ class AskingCall(FrozenStruct):
     part: Part
     is_of_rows: bool = False
     recipients: tuple[str, ...] = ()
+    default: tuple[JsonObject, ...] = ()
 
 
 def load_question(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
@@ -275,10 +283,15 @@ def load_question(path: str, found: YamlMapping, context: FileContext, problems:
         return None
     if method == "get" and many is not None:
         many.report(problems, "a query has no list: many goes with method: post.")
+    default = _default_items(found.get("default"), problems)
+    if default and many is None:
+        found.report(problems, f"{what} has a default, but no list.", "Name the list of the request: many: LIST.")
     shown = loader.part(answer, kind.names) if each is None else loader.part(each, kind.of_row)
     part = {} if shown is None else shown
     unread = _names(found.get("unread"), problems)
-    return AskingCall(path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None)
+    return AskingCall(
+        path, reads, method or "post", many.text if many else "", unread, ask, part, each is not None, (), default
+    )
 
 
 def load_sending(path: str, found: YamlMapping, context: FileContext, problems: list[Problem]) -> AskingCall | None:
@@ -297,6 +310,20 @@ def load_sending(path: str, found: YamlMapping, context: FileContext, problems: 
         node.report(problems, words, "Write such as [analysts@bank.example].")
     unread = _names(found.get("unread"), problems)
     return AskingCall(path, sends, "post", "", unread, ask, {} if part is None else part, recipients=recipients)
+
+
+def _default_items(node: YamlNode | None, problems: list[Problem]) -> tuple[JsonObject, ...]:
+    text = loading.scalar(node, problems, "default")
+    if text is None:
+        return ()
+    try:
+        items = msgspec.json.decode(text.text, type=list[JsonObject])
+    except ValueError as error:
+        text.report(problems, f"default is no JSON list of objects: {error}.")
+        return ()
+    if not 0 < len(items) <= ITEMS_MAX:
+        text.report(problems, f"default has {len(items)} objects; it may have 1 to {ITEMS_MAX}.")
+    return tuple(items)
 
 
 def _names(node: YamlNode | None, problems: list[Problem], what: str = "unread") -> tuple[str, ...]:

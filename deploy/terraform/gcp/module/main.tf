@@ -13,6 +13,7 @@ locals {
     PUBSUB_DECISIONS    = google_pubsub_topic.topic["decisions"].id
     AMPLITUDE_FROM      = var.amplitude_from
     SMTP_HOST           = var.smtp_host
+    SNS_TOPIC           = var.sns_topic
   }
   secrets = {
     SHROFF_DB_PASSWORD   = "database-password"

@@ -67,6 +67,12 @@ variable "smtp_host" {
   description = "The mail server, such as smtp.bank.example; port 587 with STARTTLS, user shroff."
 }
 
+variable "sns_topic" {
+  type        = string
+  default     = ""
+  description = "The SNS topic that the service is subscribed to, as arn:aws:sns:REGION:ACCOUNT:NAME; empty without SNS."
+}
+
 variable "amplitude_from" {
   type        = string
   description = "The first day to take from Amplitude, such as 2026-03-01."

@@ -53,6 +53,23 @@ variable "amplitude_from" {
   default = "2026-01-01"
 }
 
+variable "sns_topic" {
+  type        = string
+  default     = ""
+  description = "The SNS topic that this environment is subscribed to, as arn:aws:sns:REGION:ACCOUNT:NAME."
+}
+
+variable "smtp_host" {
+  type    = string
+  default = "smtp.bank.example"
+}
+
+variable "operators" {
+  type        = string
+  default     = "operators@bank.example"
+  description = "Mail address that alerts and budgets are sent to."
+}
+
 variable "zone" {
   type    = string
   default = "Europe/Berlin"
@@ -75,12 +92,13 @@ module "shroff" {
   database_tier     = "db-custom-4-15360"
   database_standby  = true
   kafka_brokers     = var.kafka_brokers
-  smtp_host         = "smtp.bank.example"
+  smtp_host         = var.smtp_host
   amplitude_from    = var.amplitude_from
+  sns_topic         = var.sns_topic
   notice            = var.notice
   zone              = var.zone
   schemas           = "${path.root}/../schemas/${var.schemas}"
-  operators         = "operators@bank.example"
+  operators         = var.operators
   billing_account   = var.billing_account
   budget            = { currency = "EUR", units = "2500" }
 }
