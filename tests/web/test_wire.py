@@ -190,7 +190,7 @@ def test_a_mistake_of_the_program_is_told_and_leaves_the_others_their_answers(ba
         id_ = msgspec.json.decode(body)["instance"].rpartition(":")[2]
         assert status == 500
         assert told.startswith(f"error {id_}: /api/v1/events/{{event}}: RuntimeError at ")
-        assert re.search(r"shroff/web/api/events\.py:\d+ once > \S+:\d+ failing$", told)
+        assert re.search(r"shroff/web/api/events\.py:\d+ _listed > \S+:\d+ failing$", told)
         assert b"in words" not in body + told.encode()  # what failed may hold something of what was sent
 
     run(bank, steps)
