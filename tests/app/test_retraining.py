@@ -28,10 +28,11 @@ from shroff import config
 from shroff.adapters.pull.files import Folder, files_at, is_taken
 from shroff.app import project as app
 from shroff.app.live.file_sync import FileTaking
-from shroff.app.live.pulled_files import APPENDING, ASIDE, DONE, Progress
+from shroff.app.live.pulled_files import APPENDING, ASIDE, CHANGING, DONE, Progress, PulledFiles
 from shroff.app.models.retraining import FileReport, Options
 from shroff.cli.main import run
 from shroff.errors import LogBusyError, NotThereYetError, TransientError, UsageError
+from shroff.people.store import rows_of
 from shroff.streams.log import Batch, Offset
 from shroff.streams.pull import PullPlace
 from shroff.worker.forwarded_input import HandedLine, HandedLines
@@ -519,6 +520,95 @@ def test_a_file_may_have_the_labels_of_its_own_events(bank: Path, folder: Path, 
     assert "label --pending" in said.err
     assert status == 4, "no label of a file has found its event"
     assert app.open(bank).labels().column("verdict").to_pylist().count("fraud") == 3
+
+
+def labeled_rows(values: str, column: str = "fraud") -> str:
+    rows = "".join(f"2026-03-0{n}T00:00:00Z,c{n},5.00,web,{value}\n" for n, value in enumerate(values, 1))
+    return f"at,card,amount,channel,{column}\n{rows}"
+
+
+@pytest.fixture(name="labeled")
+def _labeled(bank: Path, folder: Path) -> Path:
+    """A watched folder of files with labels inside."""
+    events = (bank / "events.yaml").read_text(encoding="utf-8")
+    mapped = events.replace("  decide: true\n", f"  decide: true\n{NUMBERED}")
+    (bank / "events.yaml").write_text(mapped + LABELED, encoding="utf-8")
+    return folder
+
+
+def verdicts(bank: Path) -> list[str]:
+    return sorted(app.open(bank).labels().column("verdict").to_pylist())
+
+
+INSIDE = Options(once=True, settled_ms=0, sleep=lambda _seconds: None, labels_inside=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [labeled_rows("101", "isFraud"), labeled_rows("232"), labeled_rows(["", "", ""])])
+def test_a_file_without_a_verdict_is_set_aside_told_and_taken_again_once_it_is_right(
+    bank: Path, labeled: Path, wrong: str
+):
+    (labeled / "a.csv").write_text(wrong, encoding="utf-8")
+
+    assert take(bank, labeled, INSIDE)["a.csv"].state == ASIDE
+    project = app.open(bank)
+    assert project.events("payment").num_rows == 0
+    ((place, words, since_ms),) = PulledFiles(project.context).troubles()
+    assert place == f"watched {labeled.resolve()}"
+    assert "a.csv is skipped" in words
+    assert since_ms > 0
+    assert [finding.state for finding in project.health.doctor() if finding.subject == place] == ["wrong"]
+
+    (labeled / "a.csv").write_text(labeled_rows("101"), encoding="utf-8")
+    assert take(bank, labeled, INSIDE)["a.csv"].state == DONE
+    assert verdicts(bank) == ["fraud", "fraud", "genuine"]
+    assert list(PulledFiles(app.open(bank).context).troubles()) == []
+
+
+@pytest.mark.slow
+def test_a_corrected_file_is_ingested_again_by_an_audited_act(bank: Path, labeled: Path):
+    (labeled / "a.csv").write_text(labeled_rows("000"), encoding="utf-8")
+    take(bank, labeled, INSIDE)
+    (labeled / "a.csv").write_text(labeled_rows("101"), encoding="utf-8")
+    again = Options(once=True, settled_ms=0, sleep=lambda _seconds: None, labels_inside=True, again="a.csv")
+
+    assert take(bank, labeled, INSIDE) == {}, "without the act it is not ingested again"
+    report = take(bank, labeled, again)["a.csv"]
+    assert report.appended is not None
+    assert (report.appended.events.duplicates, report.appended.labels.appended) == (3, 2)
+    with app.open(bank).log.reading() as log:
+        assert log.counts().refused == 0
+    with app.open(bank).people.open() as desk:
+        acts = [(row.action, row.subject) for row in rows_of(desk.store)]
+    assert ("file.again", "file a.csv") in acts
+    with pytest.raises(UsageError, match="has not changed"):
+        take(bank, labeled, again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["looked into", "appended"])
+@pytest.mark.parametrize(("changes", "state"), [(1, DONE), (9, CHANGING)])
+def test_a_file_that_changes_while_it_is_read_is_read_again_or_told_of(
+    bank: Path, labeled: Path, monkeypatch: pytest.MonkeyPatch, when: str, changes: int, state: str
+):
+    (labeled / "a.csv").write_text(labeled_rows("101"), encoding="utf-8")
+    method = "_look_into" if when == "looked into" else "_append_here"
+    usual, left = getattr(FileTaking, method), [changes]
+
+    def changed_while(*given: Any, **more: Any) -> object:
+        if left[0]:
+            left[0] -= 1
+            (labeled / "a.csv").write_text(labeled_rows("010") + "\n" * left[0], encoding="utf-8")
+        return usual(*given, **more)
+
+    monkeypatch.setattr(FileTaking, method, changed_while)
+    said: list[str] = []
+    reports = list(app.open(bank).training.watch(labeled, INSIDE, say=said.append))
+
+    assert [report.state for report in reports] == [state]
+    assert any("a.csv changed while it was read, and is read again" in words for words in said)
+    if state == DONE:
+        assert verdicts(bank) == ["fraud", "genuine", "genuine"]
 
 
 def numbered(bank: Path) -> str:

@@ -101,9 +101,9 @@ class NoticeViews(ProjectPart):
         ]
 
     def _source_troubles(self) -> Iterator[tuple[str, str, int]]:
-        """What keeps messages of sources away, and files of which more is bad than may be."""
+        """What keeps messages of sources away, and files that are set aside or suspicious."""
         yield from PushedSources(self._context).troubles()
-        yield from PulledFiles(self._context).suspicions()
+        yield from PulledFiles(self._context).troubles()
 
     def _addresses_of(self, who: str) -> list[str]:
         """The addresses of the users of a role, or of this id, that have one and may sign in."""

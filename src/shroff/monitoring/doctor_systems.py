@@ -237,6 +237,15 @@ def look_at_pushed(names: Iterable[str], troubles: Sequence[tuple[str, str, int]
             yield Finding(f"source {name}", OK, f"it is called at /hooks/{name}; messages can arrive")
 
 
+def look_at_watched(aside: Iterable[tuple[str, str, int]]) -> Iterator[Finding]:
+    """Findings for the files of watched places that are set aside."""
+    by_place: dict[str, list[str]] = {}
+    for place, words, _ in aside:
+        by_place.setdefault(place, []).append(words)
+    for place, reasons in by_place.items():
+        yield Finding(place, WRONG, "; ".join(reasons), "'shroff sources check' lists all such files.")
+
+
 def _without_twice(words: str) -> str:
     """Words without the part's name where they begin with it themselves."""
     part, _, rest = words.partition(": ")

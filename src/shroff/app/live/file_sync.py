@@ -16,12 +16,13 @@ from msgspec import Struct
 from msgspec.json import encode as to_json
 
 from shroff.app.live.label_intake import LabelIntake
-from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, Progress, read_progress
+from shroff.app.live.pulled_files import APPENDED, APPENDING, ASIDE, DONE, WATCHED, Progress, read_progress
 from shroff.app.live.request_inbox import Inboxes
 from shroff.errors import LogBusyError, NotThereYetError, UsageError
 from shroff.events.formats.encodings import format_by_name, is_text_name
 from shroff.runtime.values import replace
 from shroff.streams.log import Batch, Log, Offset
+from shroff.streams.pull import PULLED
 from shroff.worker.file_order import LATE_LINES_MIN, arranged, refuse_implausible
 from shroff.worker.forwarded_input import HandedLines, given
 from shroff.worker.inbox import ROWS_MAX
@@ -66,6 +67,10 @@ class BrokenFileError(UsageError):
 
 class ReadOnError(Exception):
     """What the log knows of a file is no longer what this process read: a request of one before it came through."""
+
+
+class ChangedFileError(Exception):
+    """The file changed while it was read."""
 
 
 class TakenFile(NamedTuple):
@@ -168,7 +173,8 @@ class FileTaking(Struct, eq=False):
                 return False
             if digest != progress.sha256:
                 self.tell(
-                    f"{name} changed after it was ingested, and is not ingested again. Put new lines into another file"
+                    f"{name} changed after it was ingested, and is not ingested again. Put new lines into another "
+                    f"file. If you corrected the file, run 'shroff train --watch ... --once --again {name}'"
                 )
         self._settled[name] = stamp
         return True
@@ -182,19 +188,19 @@ class FileTaking(Struct, eq=False):
         with self._given.opened(name) as path:
             return _digest(path) != progress.sha256
 
-    def record(self, name: str, progress: Progress, before: Progress | None) -> None:
+    def record(self, name: str, progress: Progress, before: Progress | None, *, source: str = "") -> None:
         """Record how far a file is; where another process writes the log, by a request to it."""
         if not self._context.log.exists():
             with self._context.log.writing():  # which makes it
                 pass
         try:
             with closing(self._context.log.open(read_only=False)) as log:
-                log.append(Batch(offsets=[self._offset(name, progress)]))
+                log.append(Batch(offsets=[self._offset(name, progress, source)]))
         except LogBusyError:
-            self._hand(name, (), progress, before, is_first=False)
+            self._hand(name, (), progress, before, is_first=False, source=source)
 
-    def _offset(self, name: str, progress: Progress) -> Offset:
-        return Offset(self._given.source, name, _text(progress))
+    def _offset(self, name: str, progress: Progress, source: str = "") -> Offset:
+        return Offset(source or self._given.source, name, _text(progress))
 
     def _hand(
         self,
@@ -204,13 +210,14 @@ class FileTaking(Struct, eq=False):
         before: Progress | None,
         *,
         is_first: bool,
+        source: str = "",
     ) -> Prepared:
         """Have the process that writes the log take lines of a file. Raises: ReadOnError where another one did."""
         definitions = self._context.definitions
         taken = LabelIntake(self._context).hand(
             HandedLines(
                 given(submissions, definitions.settings.money_places, definitions.events.types),
-                self._given.source,
+                source or self._given.source,
                 name,
                 _text(progress),
                 None if before is None else _text(before),
@@ -243,11 +250,13 @@ class FileTaking(Struct, eq=False):
                     self._look_into(name, path, is_cut_off=is_text and not is_ended)
             except _UNREADABLE as error:
                 return self._set_aside(name, progress, before, _words(error, path))
-            if self._given.stamp(name) != stamp:
-                return None
             try:
+                _check_same(self._given, name, progress)
                 taken = self._append(name, path, progress, before)
             except ReadOnError:
+                return None
+            except ChangedFileError:  # its offset stays that of a file that was begun, with the hash of other bytes
+                self.tell(f"{name} changed while it was read, and is read again from its first line")
                 return None
             self._note(name, taken.progress)
             return taken
@@ -323,6 +332,7 @@ class FileTaking(Struct, eq=False):
                 inbox=inbox,
                 offsets=offsets,
             )
+        _check_same(self._given, name, now)
         now = self._appended(now, read, is_new=log.last_seq() > now.after)
         log.append(Batch(offsets=[self._offset(name, now)]))
         return TakenFile(now, report)
@@ -341,14 +351,23 @@ class FileTaking(Struct, eq=False):
             report.add(self._hand(name, batch, reached, before, is_first=is_first))
             now = before = reached
             is_first = False
+        _check_same(self._given, name, now)
         is_new = is_new or report.events.appended + report.labels.appended > 0
         now = self._appended(now, read, is_new=is_new)
         self.record(name, now, before)
         return TakenFile(now, report)
 
     def _set_aside(self, name: str, progress: Progress, before: Progress | None, why: str) -> TakenFile:
-        aside = _with(progress, state=ASIDE, why=why, version=self._version)
+        was_aside = before is not None and before.state == ASIDE and before.why == why
+        since_ms = before.since_ms if was_aside and before is not None else self._context.now_ms()
+        aside = _with(progress, state=ASIDE, why=why, version=self._version, since_ms=since_ms)
         self.record(name, aside, before)
+        place = self._given.source
+        if not place.startswith(f"{PULLED}/"):  # `doctor` and notices know those of shroff.yaml
+            with self._context.log.reading() as log:
+                is_known = log.offset(WATCHED, place) is not None
+            if not is_known:
+                self.record(place, aside, None, source=WATCHED)
         self._note(name, aside)
         return TakenFile(aside, None)
 
@@ -369,6 +388,13 @@ class FileTaking(Struct, eq=False):
 
 _NOTHING_NEW = "it has no new event and no new label"
 _UNREADABLE = (UsageError, NotThereYetError, OSError, ValueError)  # the last two: of libraries, in the middle
+
+
+def _check_same(place: PulledSource, name: str, begun: Progress) -> None:
+    """Raises: ChangedFileError if a file is gone, or no longer the one of which reading began."""
+    has_stamp = begun.changed_ns != 0
+    if has_stamp and place.stamp(name) != (begun.size, begun.changed_ns):
+        raise ChangedFileError
 
 
 def _text(progress: Progress) -> str:

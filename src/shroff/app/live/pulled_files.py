@@ -21,6 +21,8 @@ APPENDING = "appending"
 APPENDED = "appended"  # and not learnt from yet
 DONE = "done"
 ASIDE = "set aside"
+CHANGING = "changed while it was read"
+WATCHED = "watched"  # among the sources of offsets: the watched places that have had a file set aside
 
 
 class Progress(FrozenStruct, omit_defaults=True):
@@ -82,13 +84,27 @@ class PulledFiles(ProjectPart):
         return PulledView(source, self._counts.counts(source.name), aside, suspicious)
 
     def troubles(self) -> Iterator[tuple[str, str, int]]:
-        """List files that are set aside or suspicious, with their source and its last sync."""
+        """List files that are set aside or suspicious, with their source, and since when."""
         for named, counts, aside, _ in self.all():
             for file, progress in aside.items():
                 cure = f"Fix the file, or its mapping in events.yaml, then run 'shroff sources sync {named.name}'"
                 words = f"{file} is skipped: {progress.why}. {cure}"
-                yield named.name, words, counts.received_ms or self._now_ms()
+                yield named.name, words, progress.since_ms or counts.received_ms or self._now_ms()
+        yield from self.watched_files()
         yield from self.suspicions()
+
+    def watched_files(self) -> Iterator[tuple[str, str, int]]:
+        """List files of watched places that are set aside, with their place, and since when."""
+        if not self._log.exists():
+            return
+        with self._log.reading() as log:
+            files = {place: log.offsets(place) for place in log.offsets(WATCHED)}
+        for place, offsets in files.items():
+            for file, text in offsets.items():
+                progress = read_progress(text)
+                if progress.state == ASIDE:
+                    cure = "Fix the file, or its mapping in events.yaml: 'shroff train --watch' then takes it again"
+                    yield place, f"{file} is skipped: {progress.why}. {cure}", progress.since_ms
 
     def suspicions(self) -> Iterator[tuple[str, str, int]]:
         """The files that are suspicious, with the name of their source, and since when."""

@@ -106,6 +106,7 @@ class HealthChecks(ProjectPart):
             asked,
             look_at_pushed,
             look_at_variables,
+            look_at_watched,
             look_at_write_ahead,
             within,
         )
@@ -153,6 +154,7 @@ class HealthChecks(ProjectPart):
         failing = failing_schedules(self._context) if is_there else []
         found += [Finding(f"schedule {name}", WRONG, words, RUN_AGAIN) for name, words in failing]
         found += told("sources", lambda: look_at_pushed(systems.sources, [*PushedSources(self._context).troubles()]))
+        found += told("watched files", lambda: look_at_watched([*PulledSources(self._context).watched_files()]))
         return Findings([*found, *look_at_variables(systems), *told("drift", lambda: findings(self._paths), NO_DRIFT)])
 
     def _routed(self) -> dict[str, System]:

@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from shroff.app.live.file_sync import FileTaking, ReadOnError, TakingRules
-from shroff.app.live.pulled_files import APPENDED, ASIDE, DONE, Progress
+from shroff.app.live.pulled_files import APPENDED, ASIDE, CHANGING, DONE, Progress
 from shroff.app.models.promotion import Deployment, Promotions, failure_of
+from shroff.app.people import ProjectPeople
 from shroff.app.project_files import intake_of
-from shroff.errors import TransientError, UsageError
+from shroff.errors import TransientError, UsageError, nearest
 from shroff.events.formats.encodings import read_lines
 from shroff.events.formats.sorting import in_order_of_arrival
 from shroff.json_types import TextDict
@@ -50,6 +51,7 @@ class Options(FrozenStruct):
         poll_s: How long to wait before looking again.
         labels_inside: Each file also has labels of its events, as `from` of `label` in events.yaml reads them.
         file: A file that is reported on at the end of `once` in any case: also where an earlier process took it.
+        again: A file that was corrected after it was ingested, and is ingested again under its name.
         cluster: The cluster for features and trees; by default this process.
     """
 
@@ -61,6 +63,7 @@ class Options(FrozenStruct):
     has_markers: bool = False
     labels_inside: bool = False
     file: str = ""
+    again: str = ""
     settled_ms: int = SETTLED_MS
     poll_s: float = POLL_S
     sleep: Callable[[float], None] = time.sleep
@@ -71,7 +74,8 @@ class FileReport(FrozenStruct):
     """Result of a file.
 
     Args:
-        state: DONE or ASIDE; `why` is the reason of one that is set aside, or that no model was made for.
+        state: DONE, ASIDE or CHANGING; `why` is the reason of one that is set aside, or that no model was made for.
+        lines: Of a file that is set aside, the lines that were ingested before.
         appended: What was appended by this process; None where another one had done that.
         trained: The model that was made now.
         model: Its id, also where the process before this one had made it.
@@ -86,6 +90,7 @@ class FileReport(FrozenStruct):
     model: str = ""
     promoted: bool = False
     has_passed: bool = True
+    lines: int = 0
 
 
 class Watch:
@@ -108,6 +113,7 @@ class Watch:
         self._given, self._options, self._steps = given, options, steps
         self._event = settings_of(self._context.definitions, options.event).event
         self._is_named, self._took, self._waits_for = read is not None, False, ""
+        self._changing = ""  # the file that changed while it was read, until it was read to its end
         rules = TakingRules(takes_changed=self._is_named, labels_inside=options.labels_inside)
         self._files = FileTaking(self._context, given, read or self._submissions, say, rules, decide=options.decide)
 
@@ -117,6 +123,8 @@ class Watch:
         Raises: TransientError where the file of the options does not come to its turn.
         """
         waited, wanted = False, self._options.file
+        if self._options.again:
+            self._check_again(self._options.again)
         while True:
             try:
                 for report in self._round():
@@ -134,10 +142,21 @@ class Watch:
                 break
             waited = True
             self._options.sleep(self._options.settled_ms / 1_000 if self._options.once else self._options.poll_s)
-        if waits_for:
+        if waits_for and waits_for == self._changing:
+            yield FileReport(waits_for, CHANGING, "it changed while it was read; the next run reads it again")
+        elif waits_for:
             self._files.tell(f"{waits_for} is still being written; later files wait for it")
         if wanted:
             yield self._before(wanted)
+
+    def _check_again(self, name: str) -> None:
+        """Raises: UsageError if the file to ingest again is not there, or has not changed since it was ingested."""
+        names = self._given.names()
+        if name not in names:
+            raise UsageError(f"--again: there is no file {name!r} to ingest again. {nearest(name, names)}".rstrip())
+        progress = self._files.progress(name)
+        if progress is not None and progress.state == DONE and not self._files.has_changed(name, progress):
+            raise UsageError(f"--again: {name} has not changed since it was ingested. Correct it first.")
 
     def _before(self, name: str) -> FileReport:
         """What became of a file that an earlier process took, as it is now."""
@@ -156,7 +175,7 @@ class Watch:
         """Take what is complete; then `_waits_for` names a file that is not, and for which those behind it wait."""
         self._took, self._waits_for, names = False, "", self._given.names()
         known = self._files.known()
-        wanted = [name for name in names if name not in known or not self._files.is_over(name, known[name])]
+        wanted = [name for name in names if self._is_wanted(name, known.get(name))]
         complete = {name for name in wanted if self._given.is_complete(name)}
         for name in wanted:
             if name not in complete:
@@ -164,9 +183,22 @@ class Watch:
                 return
             self._context.reload()
             report = self._take(name, known.get(name))
+            self._changing = ""
+            if report is None and self._given.stamp(name) is not None:
+                self._changing = name
+                self._waits_for = name
+                return
             if report is not None:
                 self._took = self._took or report.appended is not None
                 yield report
+
+    def _is_wanted(self, name: str, progress: Progress | None) -> bool:
+        """Whether something is left to do for a file; for a corrected one, if it is to be ingested again."""
+        if progress is None:
+            return True
+        if name == self._options.again and progress.state == DONE and self._files.has_changed(name, progress):
+            return True
+        return not self._files.is_over(name, progress)
 
     # ---- one file
 
@@ -178,7 +210,10 @@ class Watch:
         if taken is None:
             return None
         if taken.progress.state == ASIDE:
-            return FileReport(name, ASIDE, taken.progress.why)
+            return FileReport(name, ASIDE, taken.progress.why, lines=taken.progress.lines)
+        if name == self._options.again and before is not None and before.state == DONE:
+            counts = None if taken.appended is None else taken.appended.document()
+            ProjectPeople(self._context).record("file.again", f"file {name}", {"sha256": before.sha256}, counts)
         return self._learn(name, *taken)
 
     @contextmanager
@@ -228,7 +263,7 @@ class Watch:
         return FileReport(name, DONE, why, appended, found, found.stored.id, found.promoted, found.passed)
 
     def _hint(self, name: str) -> str:
-        """What is to be known of labels where no model was made of a file of events that was read without any."""
+        """Return advice for a file of events that was read without labels, so that no model was made of it."""
         events = self._context.definitions.events
         if self._options.labels_inside or self._is_named or LABELS.search(name):
             return ""

@@ -40,8 +40,9 @@ if TYPE_CHECKING:
     from shroff.training.train import TrainReport
 
 NOT_PASSED = 1
+NOT_READ = 3
 NO_MODEL = 5
-WATCHED = "once file settled markers poll labels_inside no_decide".split()
+WATCHED = "once file again settled markers poll labels_inside no_decide".split()
 EventOfModel = Annotated[Name | None, AsEvent("The event type, if model.yaml has models of several.")]
 InputPaths = Annotated[tuple[Path, ...], Param("Input files, in their order.", metavar="[FILE...]", is_argument=True)]
 LabelPath = Annotated[Path | None, Param("Labels of the events of FILEs.", metavar="FILE")]
@@ -62,6 +63,8 @@ class TrainModel(OperationRequest[OperationAnswer]):
             table; take each complete new file or range of rows and train again.
         once: With --watch: exit when all present files are taken.
         file (NAME): With --once: the exit status is about this file, also if an earlier run ingested it.
+        again (NAME): With --once: ingest this file again, which was corrected after it was ingested. Its new labels
+            replace the earlier ones; known events are duplicates, and changed ones are quarantined.
         settled (LENGTH): With --watch: a file is complete if unchanged for this time.  [default: 2s]
         markers: With --watch: a file is complete if FILE.done or _SUCCESS is there.
         poll (LENGTH): With --watch: polling interval.  [default: 5s]
@@ -83,6 +86,7 @@ class TrainModel(OperationRequest[OperationAnswer]):
     watch: str = ""
     once: bool = False
     file: str = ""
+    again: str = ""
     settled: str = ""
     markers: bool = False
     poll: str = ""
@@ -248,7 +252,7 @@ def _watched(
     training: Training, progress: ProgressSteps, request: TrainModel, cluster: Cluster | None, *, is_table: bool
 ) -> TrainedFiles:
     """Take files until somebody ends it, or with `once` until those that are there are taken."""
-    from shroff.app.live.pulled_files import ASIDE
+    from shroff.app.live.pulled_files import ASIDE, CHANGING
     from shroff.app.models.retraining import POLL_S, Options
     from shroff.runtime.process_wide import ended_cleanly
     from shroff.streams.pull import SETTLED_MS
@@ -258,8 +262,9 @@ def _watched(
             "--watch takes its files from where it watches: leave out FILEs, --labels, --order and --as-of. Labels "
             "come as files with the word labels in their names, or in the files themselves with --labels-inside."
         )
-    if request.file and not request.once:
-        raise UsageError("--file goes with --once: without it, the command has no end.")
+    for name, value in (("--file", request.file), ("--again", request.again)):
+        if value and not request.once:
+            raise UsageError(f"{name} goes with --once: without it, the command has no end.")
     options = Options(
         request.event,
         promote=request.promote,
@@ -269,6 +274,7 @@ def _watched(
         has_markers=request.markers,
         labels_inside=request.labels_inside,
         file=request.file,
+        again=request.again,
         settled_ms=named_duration("--settled", request.settled) if request.settled else SETTLED_MS,
         poll_s=named_duration("--poll", request.poll) / 1_000 if request.poll else POLL_S,
         cluster=cluster,
@@ -281,8 +287,10 @@ def _watched(
     is_stopped = stopped()
     end = "Stopped; the next run continues from here." if is_stopped else "No more files."
     aside = sum(report.state == ASIDE for report in reports)
+    changing = sum(report.state == CHANGING for report in reports)
     skipped = f", {aside:,} skipped" if aside else ""
-    text = f"{many(len(reports) - aside, 'file')} ingested{skipped}. {end}"
+    skipped += f", {changing:,} changed while it was read" if changing else ""
+    text = f"{many(len(reports) - aside - changing, 'file')} ingested{skipped}. {end}"
     about = [number for number, report in enumerate(reports) if report.name == request.file]
     judged = reports
     if is_table:  # it often has nothing new
@@ -299,9 +307,11 @@ def _is_new(report: FileReport) -> bool:
 
 def _status(reports: Sequence[FileReport], *, is_of_file: bool) -> tuple[int, str]:
     """Exit status and hint by what became of files; or of the first, and of the models that learned from it."""
-    from shroff.app.live.pulled_files import ASIDE
+    from shroff.app.live.pulled_files import ASIDE, CHANGING
 
     asked = reports[:1] if is_of_file else reports
+    if any(report.state == CHANGING for report in asked):
+        return NOT_READ, ""
     made = [report for report in reports if report.model]
     if any(report.state == ASIDE or _quarantined(report) for report in asked):
         return QUARANTINED, "shroff quarantine list"
@@ -331,11 +341,14 @@ def _entry(report: FileReport) -> TrainedFile:
 
 
 def _line(report: FileReport) -> str:
-    from shroff.app.live.pulled_files import ASIDE
+    from shroff.app.live.pulled_files import ASIDE, CHANGING
 
     name, why = one_line(report.name), one_line(report.why)
     if report.state == ASIDE:
-        return f"{name}: skipped: {why}. None of its lines was ingested."
+        ingested = f"{many(report.lines, 'line')} of it {'was' if report.lines == 1 else 'were'} ingested before"
+        return f"{name}: skipped: {why}. {ingested if report.lines else 'None of its lines was ingested'}."
+    if report.state == CHANGING:
+        return f"{name}: {why}."
     parts = []
     if report.appended is not None:
         events, labels = report.appended.events, report.appended.labels

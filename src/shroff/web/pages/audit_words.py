@@ -20,6 +20,7 @@ change.withdraw Withdraw request
 confirmation.answer Customer answered
 confirmation.late Customer answered late
 event.answered Override decision
+file.again Ingest corrected file again
 flag.judge Rate flag
 label.file Import labels
 link.make Create sign-in link
