@@ -30,6 +30,12 @@ def message_refused(bank: Bank) -> None:
     bank.post.failing = [REFUSAL]
 
 
+def message_partly_refused(bank: Bank) -> None:
+    bank.write(notice("to: [analysts@bank.example, second@bank.example]\nshow: { amount: this.amount }\n"))
+    bank.project.versions.apply()
+    bank.post.failing = [(Unmailed("second@bank.example", "550 5.1.1 no such user"),)]
+
+
 def text_failed(bank: Bank) -> None:
     """A text that the samples of `check` do not show to be wrong: they have fewer facts."""
     text = "Subject: x\n\n{% for one in facts %}{{ one.c if loop.index == 4 }}{% endfor %}"
@@ -71,6 +77,7 @@ def schedule_failed(bank: Bank) -> None:
         desk.cancel(ADMIN, begun.id)  # neither that nor one that still runs says that it is well again
 
 
+IN_PART = "a message of notice customer did not reach all its recipients: s…@bank.example: 550 5.1.1 no such user"
 NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 550 no such mailbox"
 
 
@@ -79,6 +86,7 @@ NOT_SENT = "a message of notice customer was not sent: a…@customers.example: 5
     ("loses", "subject", "told"),
     [
         (message_refused, "mail", NOT_SENT),
+        (message_partly_refused, "mail", IN_PART),
         (text_failed, "mail", "notices/customer.txt.j2: UndefinedError"),
         (file_passed_over, "input", "no event type accepts a line of in.csv"),
         (label_waits, "labels", "labels: 1 has no matching event yet"),
@@ -93,7 +101,7 @@ def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank
     bank.pay(payment("p-0", "1.00"))
     assert [item for item in bank.project.health.doctor() if item.state == WRONG] == []
     loses(bank)
-    if loses in {message_refused, text_failed}:
+    if loses in {message_refused, message_partly_refused, text_failed}:
         bank.pay()
     seconds = iter(range(10_000_000))
     teller = NoticeWorker(bank.services, 0, clock=lambda: 100.0 * next(seconds), draw=lambda: 0.0)
@@ -105,3 +113,26 @@ def test_doctor_is_not_well_and_somebody_is_told(tmp_path, loses: Callable[[Bank
 
     assert subject in {item.subject for item in bank.project.health.doctor() if item.state == WRONG}
     assert told in " ".join(str(row["Subject"]) for row in bank.post.read if "oncall@" in str(row["To"]))
+
+
+@pytest.mark.slow
+def test_a_letter_that_some_recipients_did_not_get_waits_for_a_person(tmp_path):
+    results = notice("on: refused\nto: [oncall@bank.example]\n", "failed") | notice(
+        "on: sent\nto: [oncall@bank.example]\n", "left"
+    )
+    bank = Bank(tmp_path, results)
+    bank.pay(payment("p-0", "1.00"))
+    message_partly_refused(bank)
+    bank.pay()
+    bank.tell()
+    bank.tell()
+    (letter,) = [letter for letter in bank.letters() if letter.notice == "customer"]
+    (state,) = [state for state in bank.project.health.leaving().states if state.name == "notices"]
+
+    assert (letter.state, letter.state_words) == ("partly", "partly refused")
+    assert (state.stuck, state.trouble) == (1, None)
+    assert bank.project.letters.retry(letter.id).state == "open"
+    bank.tell()
+    assert {letter.notice: letter.state for letter in bank.letters()} == dict.fromkeys(
+        ["customer", "failed", "left"], "sent"
+    )

@@ -227,7 +227,7 @@ class SentLetters(ProjectPart):
     def look_at_mail(self) -> Finding:
         """Check notices for `doctor`: mails, calls and documents that were not sent correctly."""
         from shroff.monitoring.doctor import NOTE, OK, WRONG, Finding
-        from shroff.notices.store import OPEN, REFUSED, SENT, SHIPPED, UNKNOWN
+        from shroff.notices.store import FAILED, OPEN, PARTLY, REFUSED, SENT, SHIPPED, STATES, UNKNOWN
 
         own = {"smtp": "a mail server"}.get(self._systems.mailer.kind, self._systems.mailer.kind)
         where = f"files in {self._paths.mail}" if self._systems.mails_are_files else own
@@ -235,7 +235,7 @@ class SentLetters(ProjectPart):
             return Finding("mail", OK, f"no notice is declared; mails would go to {where}")
         try:
             with self._notice_files.told() as store, store.look() as look:
-                counts = Counter(look.count_letters([OPEN, SENT, REFUSED, UNKNOWN]))
+                counts = Counter(look.count_letters(STATES))
                 sent, failing = look.letters([SENT], limit=LETTERS_SHOWN), look.failing()
         except (ShroffError, OSError) as error:
             return Finding("mail", NOTE, f"sent mails cannot be read: {error}")
@@ -244,8 +244,8 @@ class SentLetters(ProjectPart):
             since = f"nothing of notice {failing[0].notice} leaves since {time_text(failing[0].made_ms)}"
             wrong.append(f"{since}: {failing[0].reason}; {counts[OPEN]:,} waiting")
             cures.append("'shroff serve' and 'shroff run' retry. Check the mail server, or the address that is called.")
-        if counts[REFUSED] or counts[UNKNOWN]:
-            kinds = (REFUSED, "refused"), (UNKNOWN, "with unknown delivery")
+        if any(counts[state] for state in FAILED):
+            kinds = ((REFUSED, "refused"), (PARTLY, "refused for some recipients"), (UNKNOWN, "with unknown delivery"))
             words = " and ".join(f"{counts[state]:,} {says}" for state, says in kinds if counts[state])
             wrong.append(f"messages of notices: {words}")
             cures.append(
@@ -263,14 +263,14 @@ class SentLetters(ProjectPart):
         return Finding("mail", OK, f"{counts[SENT]:,} sent to {where}{waits}, none refused")
 
     def drop(self, id: str) -> OutgoingMessage:
-        """Drop a letter that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
+        """Drop a letter that some or all recipients did not get, or may not have. Raises: UsageError for any other."""
         from shroff.notices.preview import given_up
 
         with self._notice_files.told() as store:
             return given_up(store, id, self._now_ms())
 
     def retry(self, id: str) -> OutgoingMessage:
-        """Send a letter again that was refused, or whose delivery is unknown. Raises: UsageError for any other."""
+        """Send a letter again to all its recipients, as `drop` takes them. Raises: UsageError for any other."""
         from shroff.notices.preview import again
 
         with self._notice_files.told() as store:
@@ -288,7 +288,7 @@ class SentLetters(ProjectPart):
             where nobody has it, so that the same key may be tried again.
         """
         from shroff.notices.mailer import DoubtError
-        from shroff.notices.store import DROPPED, REFUSED, SENT, UNKNOWN, OutgoingMessage
+        from shroff.notices.store import DROPPED, PARTLY, REFUSED, SENT, UNKNOWN, OutgoingMessage
         from shroff.notices.texts.mails import RenderedText, mail_of
 
         now_ms, content = self._now_ms(), sha256(repr((call, *to, subject, text)).encode()).digest()
@@ -306,7 +306,9 @@ class SentLetters(ProjectPart):
             try:
                 with closing(self.open_mailer()) as mailer:
                     refused = [undelivered.reason for undelivered in mailer.send(mail)]
-                state = REFUSED if len(refused) >= len(to) else SENT
+                state = PARTLY if refused else SENT
+                if len(refused) >= len(to):
+                    state = REFUSED
             except DoubtError:
                 state = UNKNOWN
                 raise
@@ -319,12 +321,14 @@ class SentLetters(ProjectPart):
 
 def _sent_before(before: OutgoingMessage, content: bytes, recipients: int) -> list[str]:
     """Why addresses were refused the time before. Raises: UsageError."""
-    from shroff.notices.store import REFUSED, UNKNOWN
+    from shroff.notices.store import PARTLY, REFUSED, UNKNOWN
 
     if before.who != content:
         raise UsageError("the idempotency key belongs to another mail: use a new key.")
     if before.state == UNKNOWN:
         raise UsageError("the mail with this idempotency key is being sent, or its delivery is unknown.")
+    if before.state == PARTLY:
+        return [before.reason]
     return [before.reason] * recipients if before.state == REFUSED else []
 
 

@@ -184,7 +184,7 @@ class NoticeViews(ProjectPart):
 
     def states(self) -> list[SinkState]:
         """Get the state of notices: pending and refused messages. Raises: UsageError without a log."""
-        from shroff.notices.store import OPEN, REFUSED, UNKNOWN
+        from shroff.notices.store import FAILED, OPEN
         from shroff.streams.sink_cursor import Trouble
         from shroff.worker.outbox import SinkState, sink_states
 
@@ -193,11 +193,7 @@ class NoticeViews(ProjectPart):
         with self._log.reading() as log:
             found, rows = sink_states(log, notice_systems(self._notice_files.declared)), log.counts().outbox
         with self._notice_files.told() as store, store.look() as look:
-            counts, waiting, failing = (
-                look.count_letters([OPEN, REFUSED, UNKNOWN]),
-                look.count_waiting(),
-                look.failing(),
-            )
+            counts, waiting, failing = (look.count_letters([OPEN, *FAILED]), look.count_waiting(), look.failing())
         waiting, lost = waiting + counts.pop(OPEN, 0), sum(counts.values())
         kind = "files" if self._systems.mails_are_files else self._systems.mailer.kind
         trouble = Trouble(failing[0].reason, failing[0].made_ms) if failing else None

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from operator import call
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from msgspec import Struct
 
@@ -29,7 +29,7 @@ from shroff.notices.mailer import DoubtError, Mail, Mailer
 from shroff.notices.notification_routes import addresses_of, keys_of, quiet_end_ms
 from shroff.notices.reports.daily import report_values
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, SENT, SHIPPED, UNKNOWN, Due, OutgoingMessage
+from shroff.notices.store import DROPPED, NO_ONE, OPEN, PARTLY, REFUSED, SENT, SHIPPED, UNKNOWN, Due, OutgoingMessage
 from shroff.notices.texts.localization import covered
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.texts.templates import TextError
@@ -55,6 +55,8 @@ AWAY_MS = 1_000  # for which a way that is away is left alone, twice as long aft
 AWAY_MS_MAX = MINUTE_MS  # up to this
 MAIL = ""  # the way of all mails; those of webhooks and the lake are called as their notices
 TWICE = "the connection was lost twice during delivery, so it may have been sent twice or not at all"
+# What notices on other letters are told of a letter in a state.
+_RESULTS: Final = {SENT: (SENT,), REFUSED: (REFUSED,), PARTLY: (SENT, REFUSED)}
 
 
 class Away(FrozenStruct):
@@ -75,8 +77,8 @@ class _Ready(Struct):
     letter: OutgoingMessage
     way: str
     opens: Callable[[], Any]
-    hand_over: Callable[[Any], str]
-    outcome: Exception | str | None = None
+    hand_over: Callable[[Any], str | _SomeRefused]
+    outcome: Exception | str | _SomeRefused | None = None
     is_out: bool = False  # or may be
 
 
@@ -139,7 +141,7 @@ class MailSender:
         for message in ready:
             if isinstance(message.outcome, Exception) and not _is_told(message.outcome):
                 raise message.outcome
-        return sum(isinstance(message.outcome, str) for message in ready)
+        return sum(isinstance(message.outcome, str | _SomeRefused) for message in ready)
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -187,9 +189,9 @@ class MailSender:
         letter, outcome, now_ms = message.letter, message.outcome, self._services.now_ms()
         if outcome is None:  # it was not tried
             return replace(letter, attempts=letter.attempts - 1, claimed_ms=0)
-        if isinstance(outcome, str):
+        if isinstance(outcome, str | _SomeRefused):
             self._away.pop(message.way, None)
-            return _done(letter, SENT, outcome, now_ms)
+            return _done(letter, SENT if isinstance(outcome, str) else PARTLY, str(outcome), now_ms)
         if isinstance(outcome, AnsweredError):
             return _done(letter, SENT, "", now_ms)
         if isinstance(outcome, LetterGoneError):
@@ -266,9 +268,9 @@ class MailSender:
                     kept.append(replace(letter, who=NO_ONE, shown="", reason=""))
                 else:
                     kept.append(letter)
-                if letter.state in {SENT, REFUSED}:
-                    told = [self._dues[key] for key in keys_of(letter) if key in self._dues]
-                    dues += done(notices, letter, told, letter.done_ms)
+                told = [self._dues[key] for key in keys_of(letter) if key in self._dues]
+                for state in _RESULTS.get(letter.state, ()):
+                    dues += done(notices, replace(letter, state=state), told, letter.done_ms)
             change.put_letters(kept)
             change.add_dues(dues)
         for letter in forgotten:
@@ -276,7 +278,9 @@ class MailSender:
 
     # ---- what leaves
 
-    def _written_for(self, notice: Notice, letter: OutgoingMessage) -> tuple[Callable[[], Any], Callable[[Any], str]]:
+    def _written_for(
+        self, notice: Notice, letter: OutgoingMessage
+    ) -> tuple[Callable[[], Any], Callable[[Any], str | _SomeRefused]]:
         """Render a message; gives what opens its way, and what sends it, which returns a remark where it was sent with
         one.
         """
@@ -353,6 +357,15 @@ class _Keyed(Outgoing, frozen=True, gc=False):
         return due if due.isascii() and due.isprintable() else sha256(due.encode()).hexdigest()
 
 
+class _SomeRefused(NamedTuple):
+    """Why a mail server refused some of a letter's recipients; the others have it."""
+
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
 class _AllRefusedError(ShroffError):
     """Nobody takes the letter, for good."""
 
@@ -373,12 +386,14 @@ def _put_off(letter: OutgoingMessage, reason: str, now_ms: int) -> OutgoingMessa
     return replace(letter, claimed_ms=0, due_ms=due_ms, reason=_short(reason))
 
 
-def _mailed(mail: Mail, trouble: str, mailer: Mailer) -> str:
+def _mailed(mail: Mail, trouble: str, mailer: Mailer) -> str | _SomeRefused:
     refused = mailer.send(mail)
     words = "; ".join(f"{recipient.address}: {recipient.reason}" for recipient in refused)
     if len(refused) == len(mail.recipients):
         raise _AllRefusedError(words)
-    return "; ".join(said for said in (words, trouble) if said)
+    if refused:
+        return _SomeRefused("; ".join(said for said in (words, trouble) if said))
+    return trouble
 
 
 def _call(due: Due, body: bytes, hook: Sink) -> str:

@@ -20,7 +20,7 @@ from shroff.notices.notification_routes import addresses_of
 from shroff.notices.reports.daily import day_before, due_for, report_due, report_values
 from shroff.notices.reports.report_figures import reckoned
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import DROPPED, NO_ONE, OPEN, REFUSED, UNKNOWN, Due, OutgoingMessage, Question
+from shroff.notices.store import DROPPED, FAILED, NO_ONE, OPEN, Due, OutgoingMessage, Question
 from shroff.notices.texts.letters import Letters
 from shroff.notices.texts.mails import RenderedText, mail_of
 from shroff.notices.triggers import due_of
@@ -159,7 +159,10 @@ def addressed(mail: Mail, to: str) -> Mail:
 
 
 def again(store: NoticeStore, id: str, now_ms: int) -> OutgoingMessage:
-    """Have a letter leave again that was refused, or of which nobody knows. Raises: UsageError for any other."""
+    """Send a letter again, to all its recipients, that some or all of them did not get, or may not have.
+
+    Raises: UsageError for any other letter.
+    """
     fresh = {"state": OPEN, "due_ms": now_ms, "claimed_ms": 0, "doubts": 0, "done_ms": 0, "made_ms": now_ms}
     return _changed(store, id, "sent again", fresh)
 
@@ -174,7 +177,7 @@ def _changed(store: NoticeStore, id: str, what: str, values: JsonMapping) -> Out
         found = change.letter(id)
         if found is None:
             raise UsageError(f"there is no letter {id!r}. 'shroff notices letters' lists those there are.")
-        if found.state not in {REFUSED, UNKNOWN}:
+        if found.state not in FAILED:
             raise UsageError(f"letter {id} is {found.state}, so it is not {what}.")
         changed = replace(found, **values)
         change.put_letter(changed)

@@ -23,7 +23,7 @@ from shroff.monitoring.doctor import WRONG, look_at_waiting
 from shroff.notices.reports.daily import report_due
 from shroff.notices.reports.report_figures import reckoned
 from shroff.notices.services import NoticeServices
-from shroff.notices.store import REFUSED, SENT, SHIPPED, UNKNOWN, Due
+from shroff.notices.store import FAILED, PARTLY, SENT, SHIPPED, Due
 from shroff.notices.texts.localization import plain
 from shroff.notices.triggers import due_of
 from shroff.notices.usual_counts import (
@@ -283,12 +283,12 @@ class ScheduledNotices:
     def _letters(self, now_ms: int) -> Iterator[tuple[str, str]]:
         """Letters that did not leave, once an hour, and those without the project's own text, once a day."""
         with self._store.look() as look:
-            lost, sent = look.letters([REFUSED, UNKNOWN], limit=LOOKED_AT), look.letters([SENT], limit=LOOKED_AT)
+            lost, sent = look.letters(FAILED, limit=LOOKED_AT), look.letters([SENT], limit=LOOKED_AT)
         for message in lost:
             if message.done_ms > now_ms - HOUR_MS:
+                what = "did not reach all its recipients" if message.state == PARTLY else "was not sent"
                 words = (
-                    f"a message of notice {message.notice} was not sent: {message.reason}; "
-                    f"'shroff notices letters' has all"
+                    f"a message of notice {message.notice} {what}: {message.reason}; 'shroff notices letters' has all"
                 )
                 yield f"letters-{message.done_ms // HOUR_MS}", plain(words)
         for message in sent:

@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert,
 from shroff.json_types import JsonMapping
 from shroff.notices.store import (
     DROPPED,
+    LEFT,
     NO_ONE,
     OPEN,
     PASSED,
-    SENT,
     WAITING,
     Due,
     OutgoingMessage,
@@ -136,7 +136,7 @@ class NoticeLook(StoredValues):
         asked = select(table).where(table.c.state == OPEN, table.c.reason != "").order_by(table.c.made_ms)
         for letter in self._all(OutgoingMessage, asked.limit(_NOTICES_MAX)):
             oldest.setdefault(letter.notice, letter)
-        newest = select(func.max(table.c.done_ms)).where(table.c.state == SENT)
+        newest = select(func.max(table.c.done_ms)).where(table.c.state.in_(LEFT))
         sent = {name: self._connection.execute(newest.where(table.c.notice == name)).scalar() for name in oldest}
         return [letter for name, letter in oldest.items() if (sent[name] or 0) < letter.made_ms]
 

@@ -14,8 +14,10 @@ WAITING: str = ""  # the `letter` of a due that no letter has taken
 NO_ONE: bytes = bytes(32)  # stands for recipients that nobody knows, or has to limit
 PASSED: str = "-"  # that of one that notifies nobody
 OPEN, SENT, REFUSED, UNKNOWN, DROPPED = "open", "sent", "refused", "unknown", "dropped"
-STATES = (OPEN, SENT, REFUSED, UNKNOWN, DROPPED)
-FAILED = (REFUSED, UNKNOWN)  # states in which a letter waits for a person
+PARTLY = "partly"  # sent, but the mail server refused some of the recipients
+STATES = (OPEN, SENT, PARTLY, REFUSED, UNKNOWN, DROPPED)
+LEFT = (SENT, PARTLY)  # states in which somebody has the letter
+FAILED = (PARTLY, REFUSED, UNKNOWN)  # states in which a letter waits for a person
 SHIPPED = "it was written with the text that comes with shroff, since the project's own failed:"
 
 
@@ -64,7 +66,9 @@ class OutgoingMessage:
     @property
     def state_words(self) -> str:
         """The state for people: an open letter is waiting, or deferred after an attempt that failed."""
-        return ("deferred" if self.reason else "waiting") if self.state == OPEN else self.state
+        if self.state == OPEN:
+            return "deferred" if self.reason else "waiting"
+        return "partly refused" if self.state == PARTLY else self.state
 
 
 @frozen

@@ -138,7 +138,7 @@ class OutgoingDeliveries(OperationAnswer):
     def hints(self) -> Sequence[str]:
         hints = []
         if any(sink.stuck and sink.name == "notices" for sink in self.sinks):
-            hints.append("shroff notices letters --state refused")
+            hints.append("shroff notices letters --state refused,partly")
         if self.stuck:
             hints += [f"shroff outbox show {self.stuck[0].row}", "shroff outbox retry"]
         elif any(sink.lag for sink in self.sinks if sink.name != "notices"):  # those a service or worker sends
