@@ -113,6 +113,23 @@ def test_a_clock_that_was_set_back_a_day_does_not_stop_schedules_for_a_day(desks
     assert [job.due_ms for job in desk.jobs(10)] == [(desks.now_ms // MINUTE) * MINUTE]
 
 
+@pytest.mark.parametrize("catch_up", ["last", "all"])
+@pytest.mark.parametrize("back", [50, 90], ids=lambda minutes: f"{minutes} minutes back")
+def test_each_due_time_runs_once_also_where_the_clock_is_set_back(desks, catch_up, back):
+    desks.schedule(f"a: {{ kind: marts, cron: '*/20 * * * *', catch_up: {catch_up} }}")
+    desk = desks.open()
+    desk.tick()
+    for minutes in [20] * 6 + [-back] + [20] * 9:
+        desks.now_ms += minutes * MINUTE
+        desk.tick()
+        while job := desk.claim():
+            finish(desk, job)
+
+    runs = [job.due_ms for job in desk.jobs(999) if job.state != "skipped"]
+    assert len(runs) == len(set(runs)) >= 9
+    assert max(runs) > desks.now_ms - 20 * MINUTE
+
+
 def test_what_is_paused_does_not_run_and_is_not_made_up_for(desks):
     desks.schedule("a: { kind: marts, cron: '* * * * *', catch_up: all }")
     desk = desks.open()

@@ -85,6 +85,11 @@ class JobLook:
         newest = select(func.max(self._jobs.c.id)).where(is_run).group_by(self._jobs.c.schedule)
         return {job.schedule: job for job in self._found(select(*self._light()).where(self._jobs.c.id.in_(newest)))}
 
+    def due_times_with_a_job(self, schedule: str, since_ms: int) -> set[int]:
+        """The due times of a schedule from a moment on that have a job, in whatever state it is."""
+        asked = select(self._jobs.c.due_ms).where(self._jobs.c.schedule == schedule, self._jobs.c.due_ms >= since_ms)
+        return {int(row[0]) for row in self._connection.execute(asked)}
+
     def marks(self) -> dict[str, ScheduleMark]:
         """How far each schedule is."""
         return {row[0]: ScheduleMark(*row[1:]) for row in self._connection.execute(select(self._marks))}

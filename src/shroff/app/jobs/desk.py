@@ -180,16 +180,20 @@ class JobDesk(Struct, eq=False):
             change.mark(schedule.name, ScheduleMark(now_ms, mark is not None and mark.is_paused))
             return
         planned = plan(schedule, mark.seen_ms, now_ms)
+        # After the clock was set back, due times come again that have their job.
+        known = change.due_times_with_a_job(schedule.name, mark.seen_ms)
         there = change.open_jobs()
         waiting = sum(job.schedule == schedule.name for job in there)
         for number, due_ms in enumerate(planned.run, len(there)):
+            if due_ms in known:
+                continue
             if (waiting and schedule.overlap != QUEUE and schedule.catch_up != ALL) or waiting >= QUEUED_MAX:
                 _leave_out(change, schedule, due_ms, now_ms, "the previous run still waits or runs")
             else:
                 job = _job_of(schedule, due_ms)
                 change.add(replace(job, id=new_id(now_ms, number), made_ms=now_ms, begins_ms=now_ms))
                 waiting += 1
-        if planned.missed is not None:
+        if planned.missed is not None and planned.missed not in known:
             _leave_out(
                 change, schedule, planned.missed, now_ms, "no process ran jobs at that time, and catch_up is skip"
             )
