@@ -397,7 +397,7 @@ def _beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
 
 
 def test_every_kernel_is_compiled_with_an_image_and_before_the_tests():
-    made = re.compile(r"^@(?:native|entry_point)\((?:.|\n)*?^def (\w+)\(", re.MULTILINE)
+    made = re.compile(r"^@(?:native|_?entry_point)\((?:.|\n)*?^def (\w+)\(", re.MULTILINE)
     files = (path for package in (shroff, shroff_plugins) for path in Path(package.__file__).parent.rglob("*.py"))
     named = sorted(name for path in files for name in made.findall(path.read_text(encoding="utf-8")))
     kept = demo_kernels.natives(demo_kernels.all_listed())

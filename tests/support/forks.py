@@ -194,6 +194,16 @@ def make_patient(patch: Callable[[object, str, object], None]) -> None:
         IMPATIENT.append((module, "PATIENCE_S", vars(module)["PATIENCE_S"]))
         patch(module, "PATIENCE_S", PATIENCE_S)
     patch(server, "Limits", partial(service.Limits, age_s_max=PATIENCE_S))
+    patch(writer_tasks, "is_ready_to_foresee", _compiled)
+
+
+def _compiled() -> bool:
+    """Compile what scores in this process, where a service answers 503 until another process has done it."""
+    from shroff.features.online.undo_kernel import KERNELS
+
+    for kernel in KERNELS:
+        kernel.keep()
+    return True
 
 
 def _read_once(read: Callable[[str, str, list[Problem]], Node | None]) -> Callable[..., Node | None]:

@@ -456,6 +456,18 @@ def test_overload_is_answered_at_once_and_nothing_of_it_is_written(bank, monkeyp
 
 
 @pytest.mark.slow
+def test_too_many_scores_are_turned_away_by_429(bank):
+    async def steps(asks: Asker) -> None:
+        found = await asyncio.gather(*[asks.ask("POST", "/api/v1/score/payment", payment(n)) for n in range(20)])
+
+        assert {item.status for item in found} == {200, 429}
+        assert {item.headers["retry-after"] for item in found if item.status == 429} == {"1"}
+        assert (await asks.ask("GET", "/api/v1/decisions/payment/p-0")).status == 404
+
+    run(bank, steps, Limits(scores_waiting_max=1, age_s_max=120.0))
+
+
+@pytest.mark.slow
 def test_a_key_that_sends_too_much_is_told_to_wait(bank):
     async def steps(asks: Asker) -> None:
         now_s = time.monotonic()

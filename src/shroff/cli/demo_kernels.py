@@ -24,9 +24,10 @@ _CODES = "shroff.log.columns.ids:hash_texts code_texts"
 _LINES = "shroff.log.columns.line_kernel:scan_lines write_bodies"
 _RECORDS = "shroff.log.columns.record_kernel:write_records"
 _CELLS = "shroff.log.columns.cell_kernel:write_cells"
+_SCORES = "shroff.features.online.undo_kernel:run_row begin undo"
 # What takes many events that were sent together: what stores them first, for they are read one by one as long as what
-# reads them is not there.
-LIVE = (_STORE, _CODES, _LINES, _RECORDS)
+# reads them is not there. Then what scores without writing.
+LIVE = (_STORE, _CODES, _LINES, _RECORDS, _SCORES)
 # What `project.train` calls, the longest to compile first. One that is missing here is compiled when it is called.
 NATIVE = (
     "shroff.features.batch.backfill_words:take_records",
@@ -52,6 +53,7 @@ OTHERS = (
     _RECORDS,
     _CELLS,
     _STORE,
+    _SCORES,
 )
 
 

@@ -46,6 +46,11 @@ class LetThrough:
     def days(self) -> Days:
         return dict(self._days)
 
+    def of_day(self, event: str, time_ms: int) -> LetThrough:
+        """Return a copy that knows the day of this time alone, for a draw that does not count."""
+        day = event, time_ms // DAY_MS
+        return LetThrough([(day, self._days[day])] if day in self._days else ())
+
     def note(self, event: str, time_ms: int, hits: Hits | None) -> None:
         """Take an event of the past with its hits."""
         if hits and LET_THROUGH in hits:

@@ -138,6 +138,14 @@ class Engine:
         effects.remarks = [*_remarks(self.online.remarks, batch), *_unrated(self.definitions.conversion, batch)]
         return effects
 
+    def foresee(self, placed: SequencedEvent) -> Effects:
+        """Return what `step` would return for one event that is decided now, without remarks; state stays as it is."""
+        event, effects = placed.event, Effects()
+        decider = self._decider(event.type)
+        let_through = self.let_through.of_day(event.type, event.time_ms)
+        decider.decide(placed, self.online.foresee(event), let_through, effects)
+        return effects
+
     def _step_by_event(self, batch: Sequence[SequencedEvent], effects: Effects) -> None:
         past = [placed.past_hits for placed in batch]
         events, is_new = [placed.event for placed in batch], all(hits is None for hits in past)

@@ -158,6 +158,12 @@ class Codes:
         self.values.extend(values)
         return np.arange(codes.start, codes.stop)
 
+    def forget_from(self, count: int) -> None:
+        """Forget the codes from this one on, which nobody holds yet."""
+        for value in self.values[count:]:
+            del self.known[value]
+        del self.values[count:]
+
     def forget_columns(self) -> None:
         """Release the mappings of other dictionaries that `of_coded` has cached, when no more will come."""
         self._translated = Translation(np.int64(-1))

@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 
 from msgspec.structs import asdict
 
-from shroff.engine.step import Effects, Engine
+from shroff.engine.step import Effects, Engine, SequencedEvent
 from shroff.errors import StateError, UsageError
 from shroff.events.event import Event, time_text
 from shroff.events.intake import Submission
@@ -103,6 +103,7 @@ class Writer:
         start: tuple[Folded, int] | None = None,
     ) -> None:
         self._log, self.definitions, self._now_ms, self._snapshots = log, definitions, now_ms, snapshots
+        self.maintain = log.maintain  # to be called between batches
         self.warnings: list[str] = []
         self.keeps_late: bool | Collection[str] = False  # as `BatchClassifier` takes it
         self.decides = True  # events, unless a batch says otherwise
@@ -175,10 +176,6 @@ class Writer:
         self.give_up_snapshot()
         self._beside = SnapshotWriter(self._snapshots, self._log, state)
         return self._beside
-
-    def maintain(self) -> None:
-        """Do what keeps the log fast; between batches, as `Log.maintain`."""
-        self._log.maintain()
 
     def give_up_snapshot(self) -> None:
         """Leave the one that is being written beside, if one is."""
@@ -291,6 +288,30 @@ class Writer:
         types = self._drafted().records
         found = look_up(submissions, self._log, coming, types, has_waiting=self._has_waiting, has_late=self._has_late)
         found.seq, found.holder = self._seq, self._holder(self._drafted().watermark_ms)
+        return found
+
+    def foresee(self, submissions: Sequence[Submission]) -> list[Answer]:
+        """Return the answer that each submission would have if it came alone now. Nothing moves and nothing is written.
+
+        Raises: StateError as `look_up`; then no state is lost.
+        Cost: that of deciding each, and one look-up for all.
+        """
+        known, state = self.look_up(submissions), self._drafted()
+        known.waiting = {}  # labels that wait follow their event, so they change nothing of its answer
+        engine = cast("Engine", _Foreseeing(state.engine))
+        found: list[Answer] = []
+        for submission in submissions:
+            trial = Folded(engine, state.records, state.control, watermark_ms=state.watermark_ms)
+            alone = replace(known, late=dict(known.late))
+            draft = BatchClassifier(
+                trial,
+                alone,
+                self._now_ms,
+                ComingBy(self._newest_source, self.by),
+                decide=self.decides,
+                keeps_late=self.keeps_late,
+            )
+            found += draft.prepared([submission], ()).answers
         return found
 
     def prepare(
@@ -411,6 +432,21 @@ class _Undeciding:
         self.definitions = definitions
 
     def step(self, _placed: object) -> Effects:
+        return Effects()
+
+
+class _Foreseeing:
+    """Stands for the engine where nothing may move: it decides events by trials."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.definitions = engine.definitions
+        self._engine = engine
+
+    def step(self, placed: Sequence[SequencedEvent]) -> Effects:
+        """Return the effects of the event; one that is only taken has none."""
+        for event in placed:
+            if event.past_hits is None:
+                return self._engine.foresee(event)
         return Effects()
 
 

@@ -34,6 +34,7 @@ from shroff.web.work.store_changes import StoreChanges
 from shroff.web.work.writer_client import WriterClient
 from shroff.worker.request_bodies import RequestReader
 from shroff.worker.serving.counts import LEADING, RESTORING, WorkerCounts
+from shroff.worker.writer_tasks import SCORES_WAITING_MAX
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -74,11 +75,13 @@ class Limits(FrozenStruct):
         rate: Events a second of one key.
         waiting_max: Events that may wait to be decided; what comes beyond is turned away.
         age_s_max: For how long the first of them may have waited.
+        scores_waiting_max: Events that may wait to be scored.
     """
 
     rate: float = RATE
     waiting_max: int = 20_000
     age_s_max: float = 0.5
+    scores_waiting_max: int = SCORES_WAITING_MAX
 
 
 class ServiceOptions(FrozenStruct):
@@ -209,7 +212,7 @@ class Service:
             self.project.live.answerer(
                 self.writer.queue,
                 self._begun,
-                self.writer.tasks.attend,
+                self.writer.between,
                 stands_by=self.options.stands_by,
                 stop=self._stop,
                 tell=self.tell,
@@ -273,6 +276,7 @@ class Service:
         if before is None or (before.definitions.events, before.definitions.settings) != (now.events, now.settings):
             intake = self.project.taking.intake(keeps_hashes=False)
             before = self.writer.reader = RequestReader(now, intake, self.project.context.now_ms, self.tell)
+        self.writer.begun(before)
         return before
 
     @property

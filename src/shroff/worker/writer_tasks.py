@@ -1,27 +1,30 @@
-"""Writer tasks: what other threads want of the log's writer, done by the log's thread between two batches.
+"""Writer tasks and scores: what other threads want of the log, done by its thread between two batches.
 
-One of them asks what would be decided of an event if it came now, without anything being written. The engine decides on
-a state that moves along with it. So a copy of this process decides the event, on its copy of the state, and ends: the
-same code, the same bytes, and nothing to undo (docs/decisions/0035).
+All requests for scores that wait are answered at one place of the log, so one look-up serves them. Nothing is written,
+so nothing is flushed. A batch of events waits for at most `AT_ONCE` scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-import msgspec
-
-from shroff.errors import TransientError
-from shroff.events.intake import Submission
-from shroff.log.writer import Answer, KnownRecords, Writer
-from shroff.runtime.process_copy import CopyAnswers
+from shroff.errors import ShroffError, TransientError
+from shroff.features.online.engine import is_ready_to_foresee
+from shroff.log.writer import Answer, Writer
+from shroff.runtime.logs import failure
 from shroff.streams.log import Log
+from shroff.worker.request_queue import Part, PendingRequest, RequestQueue
 
 One = TypeVar("One")
+PATIENCE_S = 10.0
+LATER = "the answer could not be computed in time; try again"
+COMPILING = "the code that scores is being compiled, which takes a minute; try again then"
+SCORES_WAITING_MAX = 1_000  # events; they take some half a second of a processor
+AT_ONCE = 32  # events; about 10 ms, for which an event to be decided may wait
+SCORED_MAX = 100  # of one request
 
 
 class WriterTasks:
@@ -51,32 +54,62 @@ class WriterTasks:
                 done.set_exception(error)
 
 
-PATIENCE_S = 10.0
-AT_ONCE_MAX = 100  # events of one request: each takes a copy of the process
-LATER = "the answer could not be computed in time; try again"
+class ScoreQueue:
+    """Requests to be scored.
 
-
-def asking(submissions: Sequence[Submission]) -> Callable[[Writer, Log], CopyAnswers]:
-    """A task that begins to find out what would come of each of these, if it came alone.
-
-    It raises StorageError where the system gives no copy of the process.
+    Args:
+        told: Called with the requests that are answered, on the thread of the log.
+        wake: Ends the wait of that thread for events.
+        tell: Called with the words of an error of this program.
     """
 
-    def begin(writer: Writer, log: Log) -> CopyAnswers:
-        alone = [[submission] for submission in submissions]
-        return CopyAnswers([partial(_decided, writer, submission, writer.look_up(submission)) for submission in alone])
+    def __init__(
+        self,
+        told: Callable[[list[PendingRequest]], None],
+        wake: Callable[[], None],
+        tell: Callable[[str], None],
+        *,
+        waiting_max: int,
+        age_s_max: float,
+    ) -> None:
+        self.line = RequestQueue(told, waiting_max=waiting_max, age_s_max=age_s_max)
+        self._wake, self._tell = wake, tell
 
-    return begin
+    def put(self, request: PendingRequest) -> None:
+        """Put a request at the end of the line.
+
+        Raises: TurnedAwayError if it would wait for too long; TransientError if the code that scores is compiled first.
+        """
+        if not is_ready_to_foresee():
+            raise TransientError(COMPILING)
+        self.line.put(request)
+        self._wake()
+
+    def attend(self, writer: Writer, _log: Log) -> None:
+        """Answer some of those that wait, no batch being open. For the thread of the log."""
+        parts = self.line.take(AT_ONCE, 0.0)
+        if not parts:
+            return
+        try:
+            self.line.answer(parts, _scored(writer, parts))
+        except Exception:  # noqa: BLE001 - it is told for each request below; the log goes on
+            for part in parts:
+                self._answer_alone(writer, part)
+        if self.line.waiting:
+            self._wake()
+
+    def _answer_alone(self, writer: Writer, part: Part) -> None:
+        """Answer one request, or fail it with its own error."""
+        try:
+            answers = _scored(writer, [part])
+        except ShroffError as error:
+            self.line.fail([part[0]], str(error))
+        except Exception as error:  # noqa: BLE001 - a mistake of this program at one event holds up no other
+            self._tell(failure("an event cannot be scored", error))
+            self.line.fail([part[0]], "this event cannot be scored because of an internal error")
+        else:
+            self.line.answer([part], answers)
 
 
-def answers_of(asked: CopyAnswers, count: int) -> list[Answer]:
-    """Preview of each answer; waits for it. Raises: TransientError where it does not come."""
-    found = asked.answers(PATIENCE_S)
-    if len(found) < count:
-        raise TransientError(LATER)
-    return [msgspec.msgpack.decode(answer, type=Answer) for answer in found]
-
-
-def _decided(writer: Writer, submissions: Sequence[Submission], known: KnownRecords) -> bytes:
-    """In a copy of the process: what its draft gives."""
-    return msgspec.msgpack.encode(writer.prepare(submissions, known=known).answers[0])
+def _scored(writer: Writer, parts: Sequence[Part]) -> list[Answer]:
+    return writer.foresee([each for request, start, stop in parts for each in request.submissions[start:stop]])

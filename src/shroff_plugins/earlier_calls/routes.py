@@ -136,7 +136,7 @@ async def _answered(service: Service, request: Request, reader: RequestReader, c
         errors = at_paths(mistakes)
         raise ProblemError(UNPROCESSABLE, "invalid-event", "The event was refused", words, errors=errors)
     writer, alone = service.writer, (submission,)
-    (answer,) = await (writer.decided(alone, reader) if call.writes else writer.foreseen(alone))
+    (answer,) = await (writer.decided(alone, reader) if call.writes else writer.foreseen(alone, reader))
     status, body = shown(answer, mistakes)
     if status != 200:
         return Response(body, status, media_type=PROBLEM)

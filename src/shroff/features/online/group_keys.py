@@ -14,6 +14,7 @@ from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Codes, Frame, Frames, joined_key
 from shroff.features.online.link_state import linked_codes
+from shroff.features.online.trial import EventTrial
 from shroff.features.plan import Group
 from shroff.language.columns import values_of
 from shroff.language.expression import ItemField, Node, ThisField, walk
@@ -22,10 +23,11 @@ from shroff.runtime.values import FrozenStruct
 
 
 class SharedCodes(FrozenStruct):
-    """Codes that the groups of an engine share: of keys, by entity and names of a pair, and of texts."""
+    """Codes that the groups of an engine share: of keys, by entity and names of a pair, and of texts; and its trial."""
 
     keys: dict[Any, Codes] = field(default_factory=dict[Any, Codes])
     texts: Codes = field(default_factory=Codes)
+    trial: EventTrial = field(default_factory=EventTrial)
 
 
 class GroupKeys:

@@ -62,11 +62,14 @@ class GroupState:
         remarks: Remarks | None = None,
     ) -> None:
         self.group, self.key = group, group.key
+        self.trial = codes.trial
         self.texts, self.events = codes.texts, events
         self.keys, self.remarks = GroupKeys(group, codes, events, reference), GroupRemarks(group, remarks)
         self.kernel = scan_plan(group, events.types.get(group.key.event)) if group.key.is_look else kernel_plan(group)
         is_kept = self.kernel is not None and not is_fed_only
-        self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms) if self.kernel and is_kept else None
+        self.history: WindowState | None = None
+        if self.kernel is not None and is_kept:
+            self.history = WindowState(self.kernel.plan, lateness_ms=lateness_ms, trial=self.trial)
         self.reference = reference
         kind = ScanState if group.key.via is None else LinkState
         self.look = kind(group.aggregates, lateness_ms, reference) if self.kernel is None else None
@@ -92,11 +95,13 @@ class GroupState:
 
     def link_pairs(self) -> None:
         """Make `clear` find the pairs of a batch, once their keys are coded."""
-        if self.keys.links is not None:
+        if self.keys.links is not None and not self.trial.is_on:
             self.keys.links.extend()
 
     def clear(self, key: int) -> None:
-        """Forget all events of a key of the entity, by its code."""
+        """Forget all events of a key of the entity, by its code. In a trial nothing comes after that could see it."""
+        if self.trial.is_on:
+            return
         for code in (key,) if self.keys.links is None else self.keys.links.of(key):
             if self.look is not None:
                 self.look.clear(code)

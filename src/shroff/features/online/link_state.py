@@ -14,7 +14,7 @@ from shroff.arrays import Ints
 from shroff.events.definitions import Events
 from shroff.events.labels import LabelEvent
 from shroff.features.frames import Codes, Frames, frames_of
-from shroff.features.online.scan_state import TIME, Cell, Keyed, ScanState, evaluate
+from shroff.features.online.scan_state import TIME, Cell, Keyed, ScanState, evaluate, remove_newest
 from shroff.features.plan import GroupKey
 from shroff.language.row import Reference
 from shroff.language.values import Value
@@ -61,6 +61,14 @@ class LinkState(ScanState):
                     window = end_ms - (aggregate.over_ms or 0), end_ms
                     answers[at] = evaluate(look, self._linked(asked[0], window, own), (time_ms, asked[1]))
         return answers
+
+    def take_back(self, inserted: Keyed, time_ms: int) -> None:
+        """Take out the event that `row` took in last."""
+        key, fields = inserted
+        self._number -= 1
+        remove_newest(self.cells, int(fields[LINK] or 0), time_ms)
+        if key != _NO_KEY:
+            remove_newest(self.owned, key, time_ms)
 
     def _linked(self, key: int, window: tuple[int, int], own: int | None) -> list[Cell]:
         """The aggregated events that share a link value with one of the key, all of them in a window (after, upto].

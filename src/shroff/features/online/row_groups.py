@@ -222,7 +222,7 @@ class RowGroup:
             if key.argument is not None
         ]
         hide, note_sums, time_at = self._hiding(reads, places), self._noting_sums(reads), reads.time_at
-        insert_view = self._insert
+        insert_view, trial = self._insert, self.group.trial
 
         def step(row: Row) -> None:
             inserted = _NOBODY if insert is None else codes.add(insert(row))
@@ -237,6 +237,8 @@ class RowGroup:
                 item[1].update({LINK: linked, IS_SEEN: is_seen})
             asking = None if asked < 0 else (asked, {name: read(row) for name, read in this})
             answers = look.row(row[time_at], item, asking)
+            if item is not None and trial.is_on:
+                trial.note_look(look, item, row[time_at])
             if asking is None:
                 return
             for at, answer in zip(places, answers, strict=True):

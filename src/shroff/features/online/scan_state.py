@@ -81,6 +81,10 @@ class ScanState(Struct):
                 start = max(end - aggregate.last_n, 0)
             answers[at] = evaluate(look, cells[start:end], (time_ms, asked[1]))
 
+    def take_back(self, inserted: Keyed, time_ms: int) -> None:
+        """Take out the event that `row` took in last."""
+        remove_newest(self.cells, inserted[0], time_ms)
+
     def clear(self, key: int) -> None:
         self.cells.pop(key, None)
 
@@ -126,6 +130,14 @@ class ScanState(Struct):
         )
         pairs = unpack_numbers(counts).reshape(-1, 2).tolist()
         self.cells = {key: list(islice(listed, count)) for key, count in pairs}
+
+
+def remove_newest(cells: dict[int, list[Cell]], key: int, time_ms: int) -> None:
+    """Remove the cell of a key that came last of those of this time."""
+    mine = cells[key]
+    del mine[bisect_right(mine, time_ms, key=TIME) - 1]
+    if not mine:
+        del cells[key]
 
 
 def _over(aggregate: Aggregate, cells: list[Cell], oldest_ms: int) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from shroff.arrays import Array, Bytes, Ints
 from shroff.errors import StateError
 from shroff.features.kernels import layout
+from shroff.features.online.trial import EventTrial
 from shroff.features.programs.compiler import Program
 from shroff.language.aggregates import AGGREGATES, State
 from shroff.runtime.process_wide import lengthen, mapped
@@ -133,9 +134,10 @@ class WindowState:
     each cell of the window where a younger cell outdoes them all. So does quantile always.
     """
 
-    def __init__(self, plan: HistoryPlan, *, lateness_ms: int) -> None:
+    def __init__(self, plan: HistoryPlan, *, lateness_ms: int, trial: EventTrial | None = None) -> None:
         check_plan(plan)
         self.plan = plan
+        self._trial = EventTrial() if trial is None else trial
         self._heap = blank_heap(plan, lateness_ms).copy()
         self._mapped: mmap.mmap | None = None  # the memory of the heap, where it was mapped
         self._answers = len(plan.all_queries)
@@ -180,6 +182,9 @@ class WindowState:
         out, valid = self.room(len(times)) if into is None else into
         if watermark_ms is None:
             watermark_ms = layout.NEVER_MS
+        if self._trial.is_on:
+            tried = times, insert_keys, query_keys, values, kept, watermark_ms
+            return self._trial.run(self, tried, (out, valid))
         try:
             row = self._run(self._heap, 0, times, insert_keys, query_keys, values, kept, watermark_ms, out, valid)
         except TypeError:

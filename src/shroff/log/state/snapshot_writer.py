@@ -6,10 +6,12 @@ there twice. A snapshot is a cache: whatever becomes of that process harms nothi
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -21,13 +23,13 @@ from msgspec.json import encode as to_json
 from shroff.errors import StorageError
 from shroff.log.state.fold import Folded
 from shroff.log.state.snapshots import Saved, header_of, parts_of
-from shroff.runtime.process_copy import forked, let_go
 from shroff.runtime.process_wide import give_way
 from shroff.streams.log import Log
 from shroff.streams.snapshots import Header, Snapshots
 
 PATIENCE_S = 600.0  # a process that came to nothing by then is ended
 _WORDS_MAX = 65_536
+_KEPT_DESCRIPTORS = 3  # of standard input, output and errors
 
 
 class _WriterMessage(msgspec.Struct):
@@ -121,3 +123,28 @@ def _write(snapshots: Snapshots, header: Header, folded: Folded, telling: int) -
     with suppress(OSError):
         os.write(telling, to_json(told))
     os._exit(0)
+
+
+def forked() -> int:
+    """Two processes from here on: gives 0 in the new one. Raises: OSError where none can be made."""
+    with warnings.catch_warnings():
+        # From Python 3.12 on, for other threads: the new process calls nothing that they could hold.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def let_go(kept: int) -> None:
+    """In a new process: ignore signals, hold nothing of what was open but one descriptor, and collect no garbage.
+
+    Who stops the worker means the worker; and locks and connections would outlive it. In their places stands what
+    leads nowhere: a library that begins anew in each copy, as Arrow does, closes what it had, and ends the process
+    where it cannot. What is collected may end what is not here: threads of a library, which a copy does not have, are
+    waited for without an end.
+    """
+    gc.disable()
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_, signal.SIG_IGN)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        if number >= _KEPT_DESCRIPTORS and number not in {kept, nowhere}:
+            os.dup2(nowhere, number, inheritable=False)

@@ -31,7 +31,7 @@ from shroff.worker.answers import CONFLICT, UNPROCESSABLE, foreseen_json, proble
 from shroff.worker.inbox import LABELS, ROWS_MAX, answers_of, labels_request
 from shroff.worker.ingest import batches
 from shroff.worker.request_bodies import Mistakes, RequestReader, TooMuchError
-from shroff.worker.writer_tasks import AT_ONCE_MAX
+from shroff.worker.writer_tasks import SCORED_MAX
 
 if TYPE_CHECKING:
     from shroff.events.intake import Submission
@@ -153,11 +153,11 @@ async def score(service: Service, request: Request) -> Response:
         raise ProblemError(400, "bad-query", "A score cannot be explained", words)
     body = await _body(request)
     submissions, mistakes = await _read(service, reader, type_name, body, request.who.id)
-    if len(submissions) > AT_ONCE_MAX:
-        words = f"at most {AT_ONCE_MAX} events are scored in one request, and this one has {len(submissions)}"
+    if len(submissions) > SCORED_MAX:
+        words = f"at most {SCORED_MAX} events are scored in one request, and this one has {len(submissions)}"
         raise ProblemError(413, "too-many", "There are too many events", words)
     check_rate(service, request, len(submissions))
-    answers = await service.writer.foreseen(submissions)
+    answers = await service.writer.foreseen(submissions, reader)
     seen = [shown(*answered) for answered in zip(answers, mistakes, strict=True)]
     found = [(status, foreseen_json(document) if status == 200 else document) for status, document in seen]
     return _response(found, body)

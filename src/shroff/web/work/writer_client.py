@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec.json import encode as to_json
 
 from shroff.errors import ShroffError, TransientError
+from shroff.web.http.concurrency_limits import too_many
 from shroff.worker.inbox import ADOPT, LEFT, result_of
 from shroff.worker.request_bodies import RequestReader
 from shroff.worker.request_loop import AWAY, PATIENCE_S
 from shroff.worker.request_queue import PendingRequest, RequestQueue, TurnedAwayError
-from shroff.worker.writer_tasks import LATER, WriterTasks, answers_of, asking
+from shroff.worker.writer_tasks import LATER, ScoreQueue, WriterTasks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from shroff.streams.log import Log
     from shroff.web.service import Service
 
-COPIES_MAX = 2  # requests that ask what would be decided, at a time: each takes copies of the process
 LOOK_S = 0.005  # between two looks for a reply, longer each time,
 LOOK_S_MAX = 0.1  # up to this
 
@@ -42,38 +42,66 @@ class WriterClient:
     def __init__(self, service: Service) -> None:
         limits, self._service, self._project = service.options.limits, service, service.project
         self.queue = RequestQueue(self._answered, waiting_max=limits.waiting_max, age_s_max=limits.age_s_max)
-        self.tasks, self._copies = WriterTasks(), asyncio.Semaphore(COPIES_MAX)
+        self.tasks = WriterTasks()
+        told = self._answered, self.queue.wake, service.tell
+        self.scores = ScoreQueue(*told, waiting_max=limits.scores_waiting_max, age_s_max=limits.age_s_max)
         self.reader: RequestReader | None = None
         self._label_reader: RequestReader | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
+
+    def begun(self, reader: RequestReader) -> None:
+        """Answer scores of requests that this reader reads; this process leads the log now. On the log's thread."""
+        self.scores.line.open(reader)
+
+    def between(self, writer: Writer, log: Log) -> None:
+        """Do what others want of the log between two batches, on its thread."""
+        self.tasks.attend(writer, log)
+        self.scores.attend(writer, log)
 
     async def decided(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
         """Results of these submissions, once they are durable; they are done even if nobody waits any more.
 
         Raises: TurnedAwayError where nothing was taken; TransientError where nobody knows for now.
         """
+        return await self._answers_to(submissions, reader, self.queue.put, AWAY)
+
+    async def foreseen(self, submissions: Sequence[Submission], reader: RequestReader) -> list[Answer]:
+        """Return the answer that each submission would have if it came alone now.
+
+        Raises: ProblemError with 429 if too many wait; TurnedAwayError if this service does not lead the log;
+            TransientError if it takes too long, or is compiled first.
+        """
+        if not self._service.is_ready:
+            raise TurnedAwayError(self.queue.why_closed, is_overload=False)
+        if not submissions:
+            return []
+        try:
+            return await self._answers_to(submissions, reader, self.scores.put, LATER)
+        except TurnedAwayError as error:
+            if error.is_overload:
+                raise too_many("too many events wait to be scored; none of this request was scored") from None
+            raise
+
+    async def _answers_to(
+        self, submissions: Sequence[Submission], reader: RequestReader, put: Callable[[PendingRequest], None], late: str
+    ) -> list[Answer]:
+        """Wait until a queue has answered, for some seconds. Raises: TransientError(late) if that takes longer."""
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def told() -> None:
             if not waiter.done():
                 waiter.set_result(None)
 
-        post = PendingRequest(submissions, reader, told)
-        self.queue.put(post)
-        late = asyncio.get_running_loop().call_later(PATIENCE_S, told)
+        request = PendingRequest(submissions, reader, told)
+        put(request)
+        timer = asyncio.get_running_loop().call_later(PATIENCE_S, told)
         try:
             await waiter
         finally:
-            late.cancel()
-        if len(post.answers) < len(submissions):
-            raise TransientError(post.failure or AWAY)
-        return post.answers
-
-    async def foreseen(self, submissions: Sequence[Submission]) -> list[Answer]:
-        """Preview of each submission if it came alone now. Raises: TransientError where that takes too long."""
-        async with self._copies:
-            asked = await self.run(asking(submissions))
-            return await self._service.in_thread(answers_of, asked, len(submissions))
+            timer.cancel()
+        if len(request.answers) < len(submissions):
+            raise TransientError(request.failure or late)
+        return request.answers
 
     async def run(self, task: Callable[[Writer, Log], One]) -> One:
         """Result of a task that the thread of the log does between two batches.

@@ -1,0 +1,84 @@
+"""The queue of scores: one request that fails harms no other, and a full queue turns away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from shroff.errors import StorageError
+from shroff.log.prepared import Answer
+from shroff.worker import writer_tasks
+from shroff.worker.request_queue import PendingRequest, TurnedAwayError
+from shroff.worker.writer_tasks import AT_ONCE, ScoreQueue
+
+
+class Scores:
+    """A queue over a writer that answers each event by its name, or raises what is named after it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **errors: Exception) -> None:
+        monkeypatch.setattr(writer_tasks, "is_ready_to_foresee", lambda: True)
+        self.errors, self.answered, self.batches = errors, list[PendingRequest](), list[list[str]]()
+        self.said, self.wakes = list[str](), 0
+        self.queue = ScoreQueue(self.answered.extend, self._wake, self.said.append, waiting_max=100, age_s_max=60.0)
+        self.queue.line.open(self)
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+    def foresee(self, names: list[str]) -> list[Answer]:
+        self.batches.append(names)
+        for name in names:
+            if name in self.errors:
+                raise self.errors[name]
+        return [Answer("decided", id=name) for name in names]
+
+    def put(self, *names: Any) -> PendingRequest:
+        request = PendingRequest(names, self, lambda: None)
+        self.queue.put(request)
+        return request
+
+    def attend(self) -> None:
+        writer: Any = self
+        self.queue.attend(writer, writer)
+
+
+def test_all_that_wait_are_answered_at_one_place(monkeypatch: pytest.MonkeyPatch):
+    scores = Scores(monkeypatch)
+    requests = [scores.put("a"), scores.put("b", "c")]
+    scores.attend()
+
+    assert scores.batches == [["a", "b", "c"]]
+    assert [[answer.id for answer in request.answers] for request in requests] == [["a"], ["b", "c"]]
+
+
+def test_an_event_that_cannot_be_scored_fails_its_own_request(monkeypatch: pytest.MonkeyPatch):
+    scores = Scores(monkeypatch, bad=ValueError("a mistake"), away=StorageError("the log is away"))
+    good, bad, away = scores.put("good"), scores.put("x", "bad"), scores.put("away")
+    scores.attend()
+
+    assert [answer.id for answer in good.answers] == ["good"]
+    assert "internal error" in bad.failure
+    assert away.failure == "the log is away"
+    assert len(scores.said) == 1
+    assert scores.queue.line.waiting == 0
+
+
+def test_many_are_answered_by_and_by_so_that_events_wait_for_few(monkeypatch: pytest.MonkeyPatch):
+    scores = Scores(monkeypatch)
+    for number in range(AT_ONCE + 1):
+        scores.put(f"e{number}")
+    wakes = scores.wakes
+    scores.attend()
+
+    assert scores.queue.line.waiting == 1
+    assert scores.wakes == wakes + 1
+
+
+def test_a_full_queue_turns_away(monkeypatch: pytest.MonkeyPatch):
+    scores = Scores(monkeypatch)
+    scores.put(*map(str, range(100)))
+
+    with pytest.raises(TurnedAwayError) as turned_away:
+        scores.put("one more")
+    assert turned_away.value.is_overload
