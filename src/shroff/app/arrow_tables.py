@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
@@ -39,14 +39,6 @@ class FeatureReport(FrozenStruct):
 def paths(files: Files) -> list[Path]:
     """The files that are meant: one by its name, or several."""
     return [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
-
-
-class FileOptions(TypedDict, total=False):
-    """Input files by name, as `InputFiles` has them."""
-
-    files: Files
-    labels: str | Path | None
-    order: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

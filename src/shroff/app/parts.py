@@ -6,9 +6,13 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from shroff.errors import UsageError
 from shroff.runtime.entry_points import CHECKS, installed
+from shroff.runtime.keywords import check_keywords
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from shroff.app.adapter_factory import AdapterFactory
     from shroff.app.arrow_tables import ArrowTables
     from shroff.app.cases.label_reports import LabelReports
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from shroff.app.live.worker_runs import WorkerRuns
     from shroff.app.maintenance.health import HealthChecks
     from shroff.app.maintenance.log_retention import Retention
+    from shroff.app.models.classifiers import Classifier
     from shroff.app.models.cutoffs import ScoreCutoffs
     from shroff.app.models.promotion import Promotions
     from shroff.app.models.training_sets import TrainingSets
@@ -71,6 +76,9 @@ def part(path: str) -> Any:
 class ProjectPart:
     """A part of a project: what can be done with one subject of it."""
 
+    def __init_subclass__(cls) -> None:
+        check_keywords(cls)
+
     def __init__(self, context: ProjectContext) -> None:
         self._context = context
         self._log = context.log
@@ -107,8 +115,12 @@ class ProjectPart:
     _rules: Rules = part("rules.rule_files:Rules")
 
 
+@check_keywords
 class ProjectParts:
     """The parts of an opened project by subject: each is a plain class over one `ProjectContext`."""
+
+    def __init_subclass__(cls) -> None:
+        check_keywords(cls)
 
     def __init__(self, context: ProjectContext) -> None:
         self.context = self._context = context
@@ -161,3 +173,31 @@ class ProjectParts:
     def checks(self) -> list[AddedChecks]:
         """The checks of plug-ins, which keep what they saw."""
         return [kind(self.context) for kind in installed(CHECKS).values()]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Warnings of calls that succeeded."""
+        return self.context.warnings
+
+    def model(self, id_: str) -> Classifier:
+        """Get a model of the registry as a fitted classifier of scikit-learn: `predict_proba`, of shape (n, 2).
+
+        Raises: UsageError if there is none with this id; RegistryError if it is damaged.
+        """
+        from shroff.app.models.classifiers import Classifier
+
+        return Classifier(self.context.registry, id_)
+
+    def sql(self) -> sqlite3.Connection:
+        """Open the log for SQL queries; close it when done. For the tables see docs/howto/read-the-log-with-sql.md.
+
+        Of a pruned log it has what is still in the file; the rest is in the lake.
+
+        Raises: UsageError where there is no log yet, or it is in a database, which is asked by its own programs.
+        """
+        with self.log.reading() as log:
+            connect = getattr(getattr(log, "store", log), "sql_connection", None)  # of logs in a file
+            if connect is None:
+                raise UsageError(f"{log.place} is a database: connect to it with a client of its own")
+            connection: sqlite3.Connection = connect()
+            return connection

@@ -26,21 +26,17 @@ from shroff.runtime.texts import Printed, many
 from shroff.runtime.values import replace
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
-    from typing import Unpack
+    from datetime import datetime
+    from decimal import Decimal
 
     import pyarrow as pa
 
     from shroff.app.arrow_tables import Files
-    from shroff.app.live.ingest import IngestOptions
-    from shroff.app.live.label_intake import LabelOptions
-    from shroff.app.models.classifiers import Classifier
-    from shroff.app.models.trainings import TrainOptions
-    from shroff.app.rules.backtest_operations import BacktestOptions
     from shroff.backtest.document import BacktestReport
     from shroff.cases.case_service import CaseService
     from shroff.explain.explanation import Explained
+    from shroff.features.cluster.partitioned import Cluster
     from shroff.log.ruletests import CheckReport
     from shroff.log.writer import Answer
     from shroff.people.access import Who
@@ -49,7 +45,7 @@ if TYPE_CHECKING:
     from shroff.replay.compare import Verification
     from shroff.replay.decision_replay import Replayed
     from shroff.replay.notebook import AnswerList, Moment
-    from shroff.training.train import TrainReport
+    from shroff.training.train import Steps, TrainReport
     from shroff.worker.answers import Events
     from shroff.worker.ingest import IngestReport
 
@@ -74,34 +70,6 @@ __all__ = [
 
 class _Parts(ProjectParts):
     """The parts of a project, and the project of one person."""
-
-    @property
-    def warnings(self) -> list[str]:
-        """Warnings of calls that succeeded."""
-        return self.context.warnings
-
-    def model(self, id_: str) -> Classifier:
-        """Get a model of the registry as a fitted classifier of scikit-learn: `predict_proba`, of shape (n, 2).
-
-        Raises: UsageError if there is none with this id; RegistryError if it is damaged.
-        """
-        from shroff.app.models.classifiers import Classifier
-
-        return Classifier(self.context.registry, id_)
-
-    def sql(self) -> sqlite3.Connection:
-        """Open the log for SQL queries; close it when done. For the tables see docs/howto/read-the-log-with-sql.md.
-
-        Of a pruned log it has what is still in the file; the rest is in the lake.
-
-        Raises: UsageError where there is no log yet, or it is in a database, which is asked by its own programs.
-        """
-        with self.log.reading() as log:
-            connect = getattr(getattr(log, "store", log), "sql_connection", None)  # of logs in a file
-            if connect is None:
-                raise UsageError(f"{log.place} is a database: connect to it with a client of its own")
-            connection: sqlite3.Connection = connect()
-            return connection
 
     def acting_as(
         self,
@@ -175,12 +143,29 @@ class Project(Printed, _Parts):
         """
         return check(self.context, with_log=with_log)
 
-    def ingest(self, files: Files, **how: Unpack[IngestOptions]) -> IngestReport:
-        """Append the events of files to the log and decide them.
-
-        For the options see `EventIngest.ingest`: `as_type`, `labels`, `order`, `format`, `decide` and more.
-        """
-        return self.taking.ingest(files, **how)
+    def ingest(
+        self,
+        files: Files,
+        *,
+        as_type: str | None = None,
+        labels: str | Path | None = None,
+        order: str | None = None,
+        format: str | None = None,
+        decide: bool = True,
+        is_hashed: bool = False,
+        progress: Progress | None = None,
+    ) -> IngestReport:
+        """Append the events of files to the log and decide them. For the options see `EventIngest.ingest`."""
+        return self.taking.ingest(
+            files,
+            as_type=as_type,
+            labels=labels,
+            order=order,
+            format=format,
+            decide=decide,
+            is_hashed=is_hashed,
+            progress=progress,
+        )
 
     def decide(self, events: Events, *, as_type: str | None = None, is_hashed: bool = False) -> AnswerList:
         """Decide events as `shroff decide` does; all are durable when this returns.
@@ -203,7 +188,14 @@ class Project(Printed, _Parts):
         return self.taking.score(events, as_type=as_type, is_hashed=is_hashed)
 
     def label(
-        self, event: str | Events, verdict: str | None = None, **how: Unpack[LabelOptions]
+        self,
+        event: str | Events,
+        verdict: str | None = None,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
     ) -> Answer | IngestReport:
         """Record one label of an event, or a data frame of labels.
 
@@ -211,16 +203,24 @@ class Project(Printed, _Parts):
             event: `payment/p-1`, or `p-1` if only one type is decided. Or a data frame or list of mappings with the
                 column `event` and others named as the arguments, which count where a row has no value.
             verdict: `fraud`, `genuine` or `unclear`.
-            how: `source`, `known_at`, `reason` and `amount`; see `LabelIntake.add`.
+            source: `chargeback`, `analyst`, `customer` or `import`, from strong to weak; left out, `import`.
+            known_at: When it became known; by default now.
 
         Returns: The answer to one label; of a frame, how many were appended, were known already, or were refused.
-        Raises: UsageError for what is not a label and cannot be put into quarantine.
+        Raises: UsageError for one label that is refused; it is in quarantine then, if there is a log.
         """
         if not isinstance(event, str):
-            return self.labelling.add_frame(event, verdict, **how)
+            return self.labelling.add_frame(
+                event, verdict, source=source, known_at=known_at, reason=reason, amount=amount
+            )
         if verdict is None:
             raise UsageError("a label needs a verdict: fraud, genuine or unclear.")
-        return self.labelling.add(event, verdict, **how)
+        from shroff.log.writer import REFUSED
+
+        answer = self.labelling.add(event, verdict, source=source, known_at=known_at, reason=reason, amount=amount)
+        if answer.kind == REFUSED:
+            raise UsageError(f"the label was refused: {answer.reason}")
+        return answer
 
     def features(
         self,
@@ -302,25 +302,77 @@ class Project(Printed, _Parts):
         """Compute the log again through the engines and compare; `last`: only so many of the last sequence numbers."""
         return self.history.verify(engines, sample, progress, last=last)
 
-    def train(self, event: str | None = None, **how: Unpack[TrainOptions]) -> TrainReport:
+    def train(
+        self,
+        event: str | None = None,
+        *,
+        as_of: Moment | None = None,
+        promote: bool = False,
+        by: str = "",
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+        steps: Steps | None = None,
+        cluster: Cluster | None = None,
+    ) -> TrainReport:
         """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
 
-        For the options see `training.train`: `as_of`, `files`, `labels`, `order`, `promote`, `by` and more.
+        For the options see `training.train`.
 
         Returns: The model's id, metrics with 95 % confidence intervals, and gates; printed as `shroff train` does.
         Raises: UsageError if there is too little history, which says how much is needed.
         """
-        return self.training.train(event, **how)
+        return self.training.train(
+            event,
+            as_of=as_of,
+            promote=promote,
+            by=by,
+            files=files,
+            labels=labels,
+            order=order,
+            steps=steps,
+            cluster=cluster,
+        )
 
-    def backtest(self, **how: Unpack[BacktestOptions]) -> BacktestReport:
+    def backtest(
+        self,
+        *,
+        rules: str | Path | None = None,
+        policy: str | Path | None = None,
+        model: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        as_of: Moment | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+        as_type: str | None = None,
+        rows: int | None = None,
+        reading: Progress | None = None,
+        computing: Progress | None = None,
+    ) -> BacktestReport:
         """Back-test a draft: compare its decisions with the recorded ones over the log.
 
-        For the options see `LogBacktests.run`: `rules`, `policy`, `model`, `start`, `end`, `as_of`, `files` and more.
+        For the options see `LogBacktests.run`.
 
         Returns: Outcomes, rules and money of both, with the changed events; printed as `shroff backtest` does.
         Raises: DefinitionError for mistakes in the draft; UsageError if there is nothing to compare.
         """
-        return self.backtests.run(**how)
+        return self.backtests.run(
+            rules=rules,
+            policy=policy,
+            model=model,
+            start=start,
+            end=end,
+            as_of=as_of,
+            files=files,
+            labels=labels,
+            order=order,
+            as_type=as_type,
+            rows=rows,
+            reading=reading,
+            computing=computing,
+        )
 
 
 def open(folder: str | Path = ".") -> Project:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from shroff.config import ProjectPaths
 from shroff.errors import StorageError, UsageError
 from shroff.events import hash_keys
+from shroff.runtime.keywords import check_keywords
 from shroff.streams.snapshots import Snapshots
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ KEY_CURE = (
 FIRST_EVENTS = "Bring events in with 'shroff ingest FILE --as EVENT'."
 
 
+@check_keywords
 class ProjectLog:
     """The log. It is opened for each call and closed after it, so several programs may read beside one writer."""
 

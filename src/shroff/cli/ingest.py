@@ -78,7 +78,7 @@ def ingest(session: Session, asked: IngestArguments) -> int:
     meter = Meter()
     phases = "restoring state, events", ("sorting, lines", meter.share), ("reading, lines", meter.share)
     with bars(*phases) as (restoring, sorting, progress):
-        report = session.project.ingest(
+        report = session.project.taking.ingest(
             **msgspec.structs.asdict(asked),
             progress=progress,
             sorting=sorting,

@@ -63,17 +63,6 @@ class IngestHooks(TypedDict, total=False):
     on_batch: Callable[[Sequence[Answer]], None] | None
 
 
-class IngestOptions(IngestHooks, total=False):
-    """Keyword arguments of `EventIngest.ingest`."""
-
-    as_type: str | None
-    labels: str | Path | None
-    order: str | None
-    format: str | None
-    decide: bool
-    is_hashed: bool
-
-
 class FileLook(NamedTuple):
     """The first lines of a file, the answer that a log would give to each, and what stops an `ingest` of it.
 

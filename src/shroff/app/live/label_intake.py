@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
 from shroff.app.live.ingest import EventIngest
 from shroff.app.parts import ProjectPart
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
     from shroff.worker.ingest import IngestReport
 
 
-class LabelOptions(TypedDict, total=False):
-    """Keyword arguments of `LabelIntake.add`."""
-
-    source: str | None
-    known_at: str | datetime | None
-    reason: str | None
-    amount: str | Decimal | None
-
-
 class LabelIntake(ProjectPart):
     """Single labels for the log of a project.
 
@@ -48,7 +39,16 @@ class LabelIntake(ProjectPart):
 
     # ---- labels and quarantine
 
-    def add(self, event: str, verdict: str, **more: Unpack[LabelOptions]) -> Answer:
+    def add(
+        self,
+        event: str,
+        verdict: str,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+    ) -> Answer:
         """Record one label of an event: `payment/p-1`, or `p-1` if only one type is decided.
 
         Args:
@@ -66,8 +66,9 @@ class LabelIntake(ProjectPart):
         from shroff.log.writer import DUPLICATE, Answer
         from shroff.worker.inbox import LABELS, answers_of, labels_request
 
-        event, known_at, now_ms = self._whole(event), more.get("known_at"), self._now_ms()
+        event, now_ms = self._whole(event), self._now_ms()
         given = {"event": event, "verdict": verdict, "known_at": time_text(now_ms)}
+        more = {"source": source, "known_at": known_at, "reason": reason, "amount": amount}
         given |= {name: text for name, value in more.items() if (text := text_of(value)) is not None}
         raw = msgspec.json.encode({"label": given})
         intake = intake_of(self._context, keeps_hashes=True)
@@ -137,7 +138,16 @@ class LabelIntake(ProjectPart):
             if self._requests.end_of_log() > end if counts is None else counts.appended or counts.pending:
                 self._people.record("label.file", f"file {name}", None, counts)
 
-    def add_frame(self, labels: Events, verdict: str | None = None, **given: Unpack[LabelOptions]) -> IngestReport:
+    def add_frame(
+        self,
+        labels: Events,
+        verdict: str | None = None,
+        *,
+        source: str | None = None,
+        known_at: str | datetime | None = None,
+        reason: str | None = None,
+        amount: str | Decimal | None = None,
+    ) -> IngestReport:
         """Record labels of a program: `event` and the other fields of a label in each row, whatever mapping files have.
 
         `verdict`, `source`, `known_at`, `reason` and `amount` are defaults for rows without a value. Without
@@ -148,7 +158,8 @@ class LabelIntake(ProjectPart):
         from shroff.worker.answers import json_lines, rows_of
 
         now = time_text(self._now_ms())
-        said = {name: value for name, value in {"verdict": verdict, **given}.items() if value is not None}
+        given = {"verdict": verdict, "source": source, "known_at": known_at, "reason": reason, "amount": amount}
+        said = {name: value for name, value in given.items() if value is not None}
         rows = ({"known_at": now, **said, **_given(row)} for row in rows_of(labels))
         return self.add_rows([msgspec.json.decode(line) for line in json_lines(rows, is_strict=True)], "frame")
 

@@ -7,9 +7,9 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple
 
-from shroff.app.arrow_tables import FileOptions, Files, InputFiles
+from shroff.app.arrow_tables import Files, InputFiles
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError
 from shroff.runtime.values import FrozenStruct, replace
@@ -77,7 +77,9 @@ class TrainingSets(ProjectPart):
         as_of: Moment | None = None,
         fold: int | str | None = None,
         way: Way | None = None,
-        **given: Unpack[FileOptions],
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
     ) -> SetReport:
         """Write the training data of `train` as Parquet, with a manifest to build the same bytes again.
 
@@ -87,7 +89,9 @@ class TrainingSets(ProjectPart):
             as_of: Events that happened and labels that were known by then; by default all that the log or files have.
             fold: The fold of model.yaml's split that `role`, `label` and `weight` are of, from 1 for the oldest, by
                 default the newest; or `final`, the window that trains the model of the registry.
-            given: Input `files`, `labels` and `order`, as `InputFiles` has them, to make it of instead of the log.
+            files: Files to make it of instead of the log, in their order.
+            labels: Rows of labels of their events, merged in by when they were known.
+            order: `file`, or `time` to sort the files by event time first.
 
         Raises: UsageError if there are no events, or `out` is not empty; StorageError.
         """
@@ -96,7 +100,7 @@ class TrainingSets(ProjectPart):
 
         settings = settings_of(self._definitions, event)
         _check_new(Path(out))
-        with self._source(settings, InputFiles(**given)) as found:
+        with self._source(settings, InputFiles(files=files, labels=labels, order=order)) as found:
             as_of_ms = moment_ms(as_of)
             as_of_ms = found.history.newest(self._now_ms()) if as_of_ms is None else as_of_ms
             if as_of_ms is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING
 
 from shroff import config
-from shroff.app.arrow_tables import FileOptions, InputFiles, paths
+from shroff.app.arrow_tables import Files, InputFiles, paths
 from shroff.app.live.ingest import scratch_log
 from shroff.app.parts import ProjectPart
 from shroff.errors import UsageError, nearest
@@ -41,28 +41,6 @@ NO_EVENTS = "There are no events to train on: add events and labels with 'shroff
 NO_EVENTS_IN_FILES = "No line of the files gives an event to train on."
 
 
-class TrainOptions(FileOptions, total=False):
-    """Keyword arguments of `Training.train`."""
-
-    as_of: Moment | None
-    promote: bool
-    by: str
-    steps: Steps | None
-    brought_by: TextMapping | None
-    cluster: Cluster | None
-
-
-class ImportOptions(TypedDict, total=False):
-    """Keyword arguments of `Training.import_model` on facts missing from the file."""
-
-    inputs: Inputs | None
-    categories: Mapping[str, Sequence[str]] | None
-    trained_until: Moment | None
-    calibrate: bool
-    rounds: int | None
-    tolerance: float | None
-
-
 class Training(ProjectPart):
     """Training and import of models."""
 
@@ -81,7 +59,9 @@ class Training(ProjectPart):
         steps: Steps | None = None,
         brought_by: TextMapping | None = None,
         cluster: Cluster | None = None,
-        **given: Unpack[FileOptions],
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
     ) -> TrainReport:
         """Train a model with the labels known at `as_of`, evaluate it, and store it in the registry.
 
@@ -89,7 +69,9 @@ class Training(ProjectPart):
             event: The event type; may be left out where model.yaml has one.
             as_of: By default the time of the last record of the log or of the files: of an event when it happened, of
                 a label when it became known. Labels that become known in the future are ignored.
-            given: Input `files`, `labels` and `order`, as `InputFiles` has them, to train on instead of the log.
+            files: Files to train on instead of the log, in their order.
+            labels: Rows of labels of their events, merged in by when they were known.
+            order: `file`, or `time` to sort the files by event time first.
             promote: Promote it if its gates passed.
             brought_by: The cause of the training for the manifest, such as a file.
             cluster: The cluster for features and trees; by default this process.
@@ -106,7 +88,7 @@ class Training(ProjectPart):
         from shroff.training.train import at_stage, train_model
 
         settings = settings_of(self._definitions, event)
-        inputs = InputFiles(**given)
+        inputs = InputFiles(files=files, labels=labels, order=order)
         inputs.check()
         files, labels = inputs.paths, inputs.labels
         for path in (*files, *(paths(labels) if labels is not None else ())):
@@ -176,7 +158,12 @@ class Training(ProjectPart):
         promote: bool = False,
         by: str = "",
         steps: Steps | None = None,
-        **about: Unpack[ImportOptions],
+        inputs: Inputs | None = None,
+        categories: Mapping[str, Sequence[str]] | None = None,
+        trained_until: Moment | None = None,
+        calibrate: bool = False,
+        rounds: int | None = None,
+        tolerance: float | None = None,
     ) -> TrainReport:
         """Import a model trained elsewhere: check it on rows, evaluate it like a model trained here, and store it.
 
@@ -212,13 +199,11 @@ class Training(ProjectPart):
         from shroff.training.sets.sources import log_source
         from shroff.training.train import train_model
 
-        path, definitions, calibrate = Path(file), self._definitions, about.get("calibrate", False)
+        path, definitions = Path(file), self._definitions
         event = self._event_of(event)
         names = [name for name in reversed([*entries(IMPORTERS)]) if name.startswith("model.")]  # shroff's own last
-        foreign, digest = foreign_file(path, about.get("rounds"), (load_entry(name, IMPORTERS) for name in names))
-        read = read_by(
-            foreign, path.name, definitions, event, _declared(about.get("inputs")), dict(about.get("categories") or {})
-        )
+        foreign, digest = foreign_file(path, rounds, (load_entry(name, IMPORTERS) for name in names))
+        read = read_by(foreign, path.name, definitions, event, _declared(inputs), dict(categories or {}))
         settings, said = settings_for(definitions, event, read)
         refuse_numbers(path.name, foreign, calibrate=calibrate)
         found = ImportedModel(
@@ -226,8 +211,8 @@ class Training(ProjectPart):
             digest,
             foreign,
             read,
-            checked_scores(path.name, foreign, read, Path(check), about.get("tolerance")),
-            moment_ms(about.get("trained_until"), "trained_until"),
+            checked_scores(path.name, foreign, read, Path(check), tolerance),
+            moment_ms(trained_until, "trained_until"),
             calibrate,
             by,
             tuple(said),

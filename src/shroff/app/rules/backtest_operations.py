@@ -6,13 +6,13 @@ from contextlib import ExitStack, closing
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from shroff import config
-from shroff.app.arrow_tables import FileOptions, paths
+from shroff.app.arrow_tables import Files, paths
 from shroff.app.jobs.kinds import InPath
 from shroff.app.parts import ProjectPart
 from shroff.backtest.document import BacktestReport
@@ -50,21 +50,6 @@ COUNTED_FIRST, COUNTED_MORE = 1 << 16, 4  # places of the stretch that is counte
 AMOUNT = "amount"
 PARTS = ("values", "valid")  # of a column
 NO_DRAFTS = ("shroff.yaml", "events.yaml", "model.yaml")
-
-
-class BacktestOptions(FileOptions, total=False):
-    """Keyword arguments of `LogBacktests.run`."""
-
-    as_type: str | None
-    start: Moment | None
-    end: Moment | None
-    as_of: Moment | None
-    rules: str | Path | None
-    policy: str | Path | None
-    model: str | None
-    rows: int
-    reading: Progress | None
-    computing: Progress | None
 
 
 class _CountedStretch(Struct):
@@ -130,7 +115,23 @@ def _hit_rows(rule: Rule, stretch: _CountedStretch, reference: Reference) -> Int
 class LogBacktests(ProjectPart):
     """Back-tests of a project."""
 
-    def run(self, **how: Unpack[BacktestOptions]) -> BacktestReport:
+    def run(
+        self,
+        *,
+        rules: str | Path | None = None,
+        policy: str | Path | None = None,
+        model: str | None = None,
+        start: Moment | None = None,
+        end: Moment | None = None,
+        as_of: Moment | None = None,
+        files: Files = (),
+        labels: str | Path | None = None,
+        order: str = "file",
+        as_type: str | None = None,
+        rows: int | None = None,
+        reading: Progress | None = None,
+        computing: Progress | None = None,
+    ) -> BacktestReport:
         """Back-test a draft over the log: compare what the project decides with it and without it.
 
         Both decide with lists, tables and models as of each event. Without a draft, the project's files are compared
@@ -155,33 +156,31 @@ class LogBacktests(ProjectPart):
         from shroff.log.later_labels import last_moment
         from shroff.replay.notebook import moment_ms
 
-        rules, policy, model = how.get("rules"), how.get("policy"), how.get("model")
         names = [str(part) for part in (rules, policy, model) if part is not None]
         definitions, files_laid = self._draft(rules=rules, policy=policy, model=model)
         without = self._draft()[0] if names else None
         own_models = () if model is None else (self._registry.load(model).event,)
         # Who tries a rule beside the model in force asks what the rule is worth, not the model.
         judges_models = model is not None or not names or "policy.yaml" in files_laid or definitions.reads_score()
-        start_ms, end_ms = moment_ms(how.get("start"), "start"), moment_ms(how.get("end"), "end")
+        start_ms, end_ms = moment_ms(start, "start"), moment_ms(end, "end")
         with ExitStack() as opened:
-            if files := paths(how.get("files", ())):
-                given = how.get("as_type"), how.get("labels")
-                taking = scratch_log(self._context, files, *given, decide=True, order=how.get("order", "file"))
+            if given := paths(files):
+                taking = scratch_log(self._context, given, as_type, labels, decide=True, order=order)
                 log, _ = opened.enter_context(taking)
             else:
                 log = opened.enter_context(self._log.reading())
-            as_of_ms = last_moment(log, self._now_ms(), moment_ms(how.get("as_of")))
+            as_of_ms = last_moment(log, self._now_ms(), moment_ms(as_of))
             report = backtest(
                 log,
                 definitions,
                 names,
                 period=JudgedPeriod(as_of_ms, start_ms, end_ms, self._systems.time_zone),
                 how=DraftComparison(without, self._registry.load, own_models, judges_models),
-                reading=how.get("reading"),
-                computing=how.get("computing"),
+                reading=reading,
+                computing=computing,
             )
-        if "rows" in how:
-            report.changed_rows = changed(report, how["rows"])
+        if rows is not None:
+            report.changed_rows = changed(report, rows)
         return report
 
     def count_hits(self, rules: Sequence[Rule], definitions: Definitions) -> HitCount:

@@ -1,0 +1,56 @@
+"""Keyword arguments: a misspelt one is refused with the nearest that exists.
+
+Python says of an unknown keyword only that it is unexpected, and a function with `**options` takes any.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Collection
+from functools import wraps
+from types import FunctionType
+from typing import Any, TypeVar
+
+from shroff.errors import nearest
+
+One = TypeVar("One")
+_UNPACK = re.compile(r"Unpack\[(\w+)\]")
+
+
+def check_keywords(class_: type[One]) -> type[One]:
+    """Make the public methods that a class defines refuse keywords that they do not have; return the class."""
+    for name, value in list(vars(class_).items()):
+        if isinstance(value, FunctionType) and not name.startswith("_"):
+            known = keywords_of(value)
+            if known is not None:
+                setattr(class_, name, _checking(value, known))
+    return class_
+
+
+def keywords_of(function: Callable[..., Any]) -> frozenset[str] | None:
+    """Names that a function takes as keywords; None if it takes any.
+
+    Those of `**options: Unpack[Options]` are the fields of Options, a class of the function's module.
+    """
+    inner: Any = inspect.unwrap(function)
+    code = inner.__code__
+    names = frozenset(code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount])
+    if not code.co_flags & inspect.CO_VARKEYWORDS:
+        return names
+    at = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+    annotation = _UNPACK.fullmatch(str(inner.__annotations__.get(code.co_varnames[at], "")))
+    options = inner.__globals__.get(annotation[1]) if annotation is not None else None
+    return None if options is None else names | frozenset(options.__annotations__)
+
+
+def _checking(function: Callable[..., Any], known: Collection[str]) -> Callable[..., Any]:
+    @wraps(function)
+    def checked(*arguments: Any, **options: Any) -> Any:
+        if options.keys() <= known:
+            return function(*arguments, **options)
+        unknown = next(name for name in options if name not in known)
+        hint = nearest(unknown, [name for name in known if name != "self"])
+        raise TypeError(f"{function.__name__}() got an unexpected keyword argument {unknown!r}. {hint}".rstrip())
+
+    return checked
