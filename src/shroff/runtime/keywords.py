@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ def keywords_of(function: Callable[..., Any]) -> frozenset[str] | None:
     return None if options is None else names | frozenset(options.__annotations__)
 
 
-def _checking(function: Callable[..., Any], known: Collection[str]) -> Callable[..., Any]:
+def _checking(function: Callable[..., Any], known: frozenset[str]) -> Callable[..., Any]:
     @wraps(function)
     def checked(*arguments: Any, **options: Any) -> Any:
         if options.keys() <= known:
