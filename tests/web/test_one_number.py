@@ -11,7 +11,8 @@ import html
 import json
 import re
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from email import message_from_bytes
@@ -24,15 +25,30 @@ import msgspec
 import pytest
 
 from shroff.events.event import time_text
+from shroff.explain.hit_records import HitRecords, RuleRecord
 from shroff.language.values import DAY_MS
+from shroff.operations.numbers import NUMBERS
 from shroff.people import users
 from shroff.people.access import Role
+from shroff.project.definitions import Definitions
+from shroff.runtime.values import replace
 from shroff.web.http.authentication import gate_of
 from shroff.web.pages.renderer import times_marked
 from shroff.web.table import PAGES
 from shroff_plugins.analytics.count_operations import figures_of_days
 from tests.support import telling
 from tests.support.forks import SHROFF
+from tests.support.named_numbers import (
+    ALL,
+    NUMBER_OF_NAME,
+    Shown,
+    Subject,
+    differing,
+    of_csv,
+    of_json,
+    of_page,
+    of_results,
+)
 from tests.support.projects import write_files
 from tests.support.telling import text_of
 from tests.support.webs import PASSWORD, Asker, Browser, asker, let_in, run
@@ -510,7 +526,9 @@ async def answers_of(bank: Bank, apart: tuple[str, ...] = ()) -> dict[str, dict[
     }
 
 
+RESULTS = tuple(f"/results?by={by}{unit}" for by in ("day", "week", "rule", "card") for unit in ("", "&in=count"))
 MORE_PAGES = (
+    *RESULTS,
     "/decisions?outcome=all",
     "/decisions/payment/p-4",
     "/entities/card/c-4",
@@ -532,6 +550,61 @@ class WhatIsShown:
 
     answers: dict[Role, dict[str, dict[str, object]]]
     pages: dict[str, str]
+    numbers: list[Shown]
+    changed: list[Shown]  # of the page Rules, where a rule's fraud is counted as it was before
+
+
+def subject_of(path: str) -> Subject:
+    """What the terms of a page are about: its rule, on Results everything, else what this page alone has."""
+    if path.startswith("/results"):
+        return ALL
+    found = re.fullmatch(r"/rules/([^/]+)(/hits)?", path)
+    return ("rule", found[1]) if found else ("page", path)
+
+
+async def backtest_page(browser: Browser) -> str:
+    """The page of a backtest of the project as it is."""
+    empty = dict.fromkeys(("again", "from", "to", "as_of"), "")
+    begun = await browser.post("/backtests", {"csrf": await browser.csrf(), "of": "now", **empty})
+    for _ in range(1_200):
+        page = (await browser.get(begun.headers["location"])).body.decode()
+        if "Amount hit" in page:
+            return page
+        await asyncio.sleep(0.05)
+    raise AssertionError(page)
+
+
+async def numbers_of(bank: Bank, pages: Mapping[str, str]) -> AsyncIterator[Shown]:
+    """The named numbers of all pages, answers, commands and CSV."""
+    for by in ("day", "week", "rule", "card"):
+        for number in of_results(await bank.json(f"/results?by={by}"), f"API results by {by}"):
+            yield number
+        text = (await bank.browser.get(f"/results/results.csv?by={by}")).body.decode()
+        for number in of_csv(by, text, f"CSV by {by}"):
+            yield number
+    for number in of_results(await bank.command("results", "--by", "rule"), "shroff results"):
+        yield number
+    for where, answer in (("API records", await bank.json("/records")), ("shroff rules", await bank.command("rules"))):
+        for rule in answer["rules"]:
+            for number in of_json("rules", rule["record"], ("rule", rule["id"]), where):
+                yield number
+    files = (await bank.json("/rules"))["files"]
+    for rule in (rule for file in files for rule in file["rules"]):
+        for number in of_json("rules", rule, ("rule", rule["id"]), "API rules"):
+            yield number
+    for rule in (await bank.command("backtest", "--rows", "0"))["rules"]:
+        for side in (rule, rule["old"]):
+            for number in of_json("backtest", side, ("rule", rule["id"]), "shroff backtest"):
+                yield number
+    for path, page in pages.items():
+        for number in of_page(path, page, subject_of(path)):
+            yield number
+
+
+def older_fraud_alone(records: HitRecords, rule: str, definitions: Definitions) -> RuleRecord:
+    """A rule's statistics with the fraud of older hits in place of all fraud."""
+    record = records._record(rule, definitions)
+    return replace(record, frauds=record.older_fraud)
 
 
 @pytest.fixture(scope="module")
@@ -565,7 +638,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> WhatIsShown:
             paths = [path for path in shown if not path.endswith("/stream")]
             found = {path: await browser.get(path) for path in (*paths, *MORE_PAGES)}
             pages = {path: page.body.decode() for path, page in found.items() if "html" in page.headers["content-type"]}
-            return WhatIsShown(answers, pages)
+            pages["a backtest"] = await backtest_page(browser)
+            numbers = [number async for number in numbers_of(bank, pages)]
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(HitRecords, "record", older_fraud_alone)
+                rules = (await browser.get("/rules")).body.decode()
+            return WhatIsShown(answers, pages, numbers, [*of_page("changed /rules", rules)])
 
     return asyncio.run(whole())
 
@@ -581,6 +659,34 @@ def test_one_question_has_one_answer_in_all_places(seen):
     ]
 
     assert differ == [], "\n".join(differ)
+
+
+def test_one_name_has_one_value_for_a_subject_on_all_screens_answers_and_files(seen):
+    places = Counter(shown.where for shown in seen.numbers)
+    names = {shown.number for shown in seen.numbers}
+
+    assert differing(seen.numbers) == [], "\n".join(differing(seen.numbers))
+    assert len(places) > 15, places
+    assert min(places["/rules"], places["a backtest"]) > 10
+    assert places["/rules/over_200"] > 2
+    assert all(places[path] > 20 for path in RESULTS), places
+    assert names >= {
+        *"events volume fraud fraud_amount caught missed false_declines hits precision older_fraud".split()
+    }
+
+
+def test_a_screen_that_defines_a_number_otherwise_is_found(seen):
+    found = differing([*seen.numbers, *seen.changed])
+
+    rules = "over_100", "over_200", "over_800"
+    assert [line.partition(":")[0] for line in found] == [f"Fraud of rule {rule}" for rule in rules]
+
+
+def test_no_two_numbers_have_one_name_or_one_key():
+    keys = Counter(pair for number in NUMBERS.values() for pair in number.keys.items())
+
+    assert len(NUMBER_OF_NAME) == len(NUMBERS)
+    assert max(keys.values()) == 1
 
 
 def test_what_a_role_lacks_is_refused_and_all_else_is_shown(seen):

@@ -32,8 +32,8 @@ class NamedNumber(FrozenStruct):
         meaning: What it is, in one sentence.
         events: The events that it counts.
         labels: The labels that it reads, and when they were known; empty if it reads none.
-        unit: `events`, `money` of the project's currency, `share` (0 to 1 in JSON, percent for people), `hours`,
-            `basis points`, or `range`.
+        unit: `events`, `labels`, `money` of the project's currency, `share` (0 to 1 in JSON, percent for people),
+            `hours`, `basis points`, or `range`.
         keys: Its keys in JSON and its columns in CSV, by answer; with a dot for each level.
     """
 
@@ -236,6 +236,14 @@ NUMBERS: Final = {
         PRESUMED,
         MONEY,
         {"thresholds": "false_declines_cost"},
+    ),
+    "fraud_labels": NamedNumber(
+        "Fraud labels",
+        "Labels with the verdict fraud that became known in the period, whether they are active or not. An event may "
+        "have several.",
+        "labels that became known in the period",
+        "all",
+        "labels",
     ),
     "typical_range": NamedNumber(
         "Typical range",
