@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -11,18 +12,20 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from http.client import HTTPConnection
 from pathlib import Path
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from tools.servers.errors import ServerError, UnavailableError
 from tools.servers.kinds import KINDS
-from tools.servers.web import status
 
 PROGRAM = (sys.executable, "-m", "shroff")
 CLONE = Path(__file__).resolve().parents[1]
 STARTS_S = 300.0  # of a service: on a new machine it compiles first, half a minute where nothing else runs
+TOLD_EVERY_S = 15.0  # while a service starts
+COMPILES = "on a new machine it first compiles its kernels, half a minute or several where much else runs"
 HTTP_OK = 200
 INTERRUPTED = 130  # as shells have it
 
@@ -103,15 +106,33 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
 
 def ready(service: subprocess.Popen[str], port: int) -> None:
     """Wait until a service of this machine takes events. Raises: FailedError where it does not come to that."""
-    deadline = time.monotonic() + STARTS_S
-    while time.monotonic() < deadline:
+    begun_s = time.monotonic()
+    told_s, waits_for = begun_s, "it does not answer yet"
+    while time.monotonic() < begun_s + STARTS_S:
         if service.poll() is not None:
             raise FailedError(f"the service ended with status {service.returncode}.")
-        with suppress(OSError):
-            if status(f"http://127.0.0.1:{port}/health/ready") == HTTP_OK:
+        with suppress(OSError, ValueError):  # a proxy's page is no JSON
+            answer, waits_for = readiness(port)
+            if answer == HTTP_OK:
                 return
+        if time.monotonic() - told_s >= TOLD_EVERY_S:
+            told_s = time.monotonic()
+            print(f"waiting for the service for {told_s - begun_s:.0f} s: {waits_for}; {COMPILES}", flush=True)
         time.sleep(0.1)
-    raise FailedError(f"the service was not ready after {STARTS_S:.0f} s.")
+    raise FailedError(f"the service was not ready after {STARTS_S:.0f} s: {waits_for}; {COMPILES}.")
+
+
+def readiness(port: int) -> tuple[int, str]:
+    """Return the status of a service's readiness, and what the service does instead of accepting events.
+
+    Raises: OSError if it does not answer.
+    """
+    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    with closing(connection):
+        connection.request("GET", "/health/ready")
+        response = connection.getresponse()
+        state = json.loads(response.read()).get("state", "unknown")
+    return response.status, f"its state is {state}"
 
 
 def play(project: Path, servers: Mapping[str, str], folder: Path | None, steps: Callable[[Stage], None]) -> int:

@@ -78,6 +78,9 @@ class EndOptions(TypedDict, total=False):
     stop: Event | None
 
 
+PROGRESS_S = 10.0  # between two messages about the progress of a cluster
+
+
 class WorkerRuns(ProjectPart):
     """Live input of a project."""
 
@@ -162,6 +165,7 @@ class WorkerRuns(ProjectPart):
             raise UsageError(
                 "personal fields stay in the sequencer's log; a project with such is decided by one process."
             )
+        tell(f"starting Spark {f'at {address}' if address else 'on this machine'}")
         sequencer = self._sequencer()
         opened, state = _lake_of(sequencer), sequencer.paths.log.with_name("spark")
         with (
@@ -172,8 +176,11 @@ class WorkerRuns(ProjectPart):
             assert processes is not None
             outflow = Outflow(log, Sinks(self._context).delivering, held, tell)
 
+            progress = ClusterProgress(log.last_seq, tell)
+
             def goes_on() -> bool:
                 outflow.attend(time.monotonic())
+                progress.look()
                 return not stop.is_set()
 
             decide_live(opened, self._paths.models, processes, state, log, self._now_ms, goes_on)
@@ -440,3 +447,40 @@ def _at_address(url: str, as_type: str | None) -> System:
         forms = " or ".join(settings.form for _, settings in each_settings("source") if settings.form)
         raise UsageError(f"--from: the address of a live source is {forms}.")
     return source_at(url, "--from", as_type)
+
+
+class ClusterProgress:
+    """Says how far a cluster has decided, and what is waited for until it has decided something.
+
+    Args:
+        last_seq: Returns the end of the project's log.
+        clock_s: Seconds that never go back.
+    """
+
+    def __init__(self, last_seq: Callable[[], int], tell: Tell, clock_s: Callable[[], float] = time.monotonic) -> None:
+        self._last_seq = last_seq
+        self._tell = tell
+        self._clock_s = clock_s
+        self._begun_s = clock_s()
+        self._next_s = self._begun_s + PROGRESS_S
+        self._wait_s = PROGRESS_S
+        self._first = self._last = last_seq()
+        tell(f"Spark has started; decisions continue after sequence number {self._last:,}")
+
+    def look(self) -> None:
+        """Say what is new, every 10 seconds at most, and less often while nothing is decided."""
+        now_s = self._clock_s()
+        if now_s < self._next_s:
+            return
+        last = self._last_seq()
+        if last != self._last:
+            self._tell(f"decided up to sequence number {last:,}")
+            self._wait_s = PROGRESS_S
+        elif last == self._first:
+            waited_s = now_s - self._begun_s
+            self._tell(
+                f"waiting for the first decisions for {waited_s:.0f} s: Spark's workers start and load the project"
+            )
+            self._wait_s *= 2
+        self._last = last
+        self._next_s = now_s + self._wait_s
