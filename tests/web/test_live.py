@@ -489,7 +489,9 @@ def test_the_head_of_the_page_counts_the_rules_outside_their_typical_range(bank)
     async def steps(asks: Asker, browser: Browser) -> None:
         await post(browser, *(payment(hour, f"2026-01-05T{hour:02d}:10:00Z") for hour in range(1, 10)))
         assert b"No rule hits unusually often, and nothing is in quarantine" in (await browser.get("/live")).body
-        await post(browser, payment(20, "2026-01-05T09:59:00Z", "1200.00"))
+        await post(browser, payment(20, "2026-01-05T09:58:00Z", "1200.00"))
+        assert "outside the typical range" not in (await browser.get("/live")).body.decode(), "a single hit"
+        await post(browser, payment(21, "2026-01-05T09:59:00Z", "1200.00"))
         page = (await browser.get("/live")).body.decode()
         assert "typical: 0<" in page
         assert "1 rule hits outside the typical range; nothing is in quarantine or failed to send." in page

@@ -143,6 +143,11 @@ def test_the_page_gives_what_the_command_gives_and_a_form_without_a_script_weigh
         other = (await browser.get(f"/api/v1/thresholds?{dear}")).json()
         assert (other["reviews_a_day"], other["best"]["reviews"] <= 2) == (2.0, True)
         assert (other["tried"]["review_at"], other["tried"]["decline_at"]) == (0.5, 0.9)
+        odds, share = [
+            (await browser.get(f"/thresholds?{WHICH}&review_at={text}")).body.decode().partition('class="lead"')[2]
+            for text in ("1+in+40", "0.025")
+        ]
+        assert (odds.partition("</p>")[0], "0.0250" in odds) == (share.partition("</p>")[0], True)
         assert other["best"]["cost"] != told["best"]["cost"], "a false decline costs six times as much"
         tried = await browser.get(f"/thresholds?{dear}")
         assert field(tried, "false_decline") == "90.0"
@@ -268,6 +273,10 @@ def test_a_what_if_changes_nothing_until_its_cut_offs_are_used_and_its_costs_are
 
         undone = await send(browser, tag=hidden(page, "tag"), undo="1")
         assert undone.status == 303
+        assert "said=undone" in undone.headers["location"]
+        page = (await browser.get(undone.headers["location"])).body.decode()
+        assert "The last change is taken back." in page
+        assert 'Press "Undo"' not in page
         assert policy.read_text() == active
         told = acts(asks)[-1]
         assert told[1] == {"decline_at": "0.9", "review": "10", "missed_fraud": "payment.amount * 0.5"}

@@ -20,9 +20,12 @@ from shroff.config import TEMPLATE_FOLDER
 from shroff.errors import UsageError
 from shroff.language.values import DAY_MS
 from shroff.notices.customer_confirmation import reasons_in
+from shroff.people.access import Role
+from shroff.web.http.authentication import gate_of
 from tests.support.telling import FILES, Bank, notice, payment, text_of
-from tests.support.webs import Answered, Asker, Browser, Steps, asker
+from tests.support.webs import Answered, Asker, Browser, Steps, asker, known_keys, let_in
 from tests.web.test_confirm import settled
+from tests.web.test_two_people import second
 
 pytestmark = pytest.mark.slow
 
@@ -48,9 +51,9 @@ def link(bank: Bank) -> str:
     return bank.project.run(LinkReasons(event="payment/p-1")).link.partition("example")[2]
 
 
-def run(bank: Bank, steps: Steps) -> None:
+def run(bank: Bank, steps: Steps, gate=known_keys) -> None:
     async def whole() -> None:
-        async with asker(bank.folder, now_ms=lambda: bank.clock_ms) as asks:
+        async with asker(bank.folder, gate=gate, now_ms=lambda: bank.clock_ms) as asks:
             await steps(asks, Browser(asks))
 
     asyncio.run(whole())
@@ -92,6 +95,28 @@ def test_the_page_says_the_reasons_in_the_customers_language_and_no_rule(tmp_pat
             assert not any(log.labels_after(0))
 
     run(bank, steps)
+
+
+def test_an_analyst_tells_the_customer_from_the_page_of_the_decision(tmp_path):
+    bank, _ = linked(tmp_path)
+    path = "/decisions/payment/p-1"
+
+    async def steps(asks: Asker, browser: Browser) -> None:
+        await let_in(asks, browser)
+        cem, eve = await second(asks, "cem", Role.ANALYST), await second(asks, "eve", Role.AUTHOR)
+        for _ in range(30_000):
+            if (await cem.get("/cases/1")).status == 200:
+                break
+            await asyncio.sleep(0.02)
+        assert f'href="{path}#tell">Tell the customer</a>' in (await cem.get("/cases/1")).body.decode()
+        assert f'action="{path}/tell#tell"' in (await cem.get(path)).body.decode()
+        assert "Tell the customer" not in (await eve.get(path)).body.decode()
+        assert (await eve.post(f"{path}/tell", {"csrf": await eve.csrf()})).status == 403
+        told = await cem.post(f"{path}/tell", {"csrf": await cem.csrf()})
+        (found,) = re.findall(r"<code>https?://[^/]+(/confirm/[^<]+)</code>", told.body.decode())
+        assert "The amount is unusual for this card." in says(await browser.get(found))
+
+    run(bank, steps, gate_of)
 
 
 def test_a_rule_without_a_text_is_told_by_the_default_and_not_as_analysts_read_it(tmp_path):

@@ -59,6 +59,10 @@ class NoticeFiles(ProjectPart):
         active = self._context.taken.files
         return config.read_files(self._paths.folder, [], (NOTICES,)) if active is None else active
 
+    def tells_customers(self, event: str) -> bool:
+        """Whether a notice has texts that tell customers the reasons of decisions about events of this type."""
+        return any(notice.reasons and notice.event == event for notice in self.declared.values())
+
     def one(self, name: str) -> Notice:
         """Get one notice. Raises: UsageError if there is none with this name."""
         found = self.declared

@@ -462,7 +462,7 @@ class ReasonsLink(OperationAnswer):
         return self.link
 
 
-@operation("why", right="send:notices", http="POST /notices/why", body_bytes_max=BODY_BYTES_MAX, audit="notice.link")
+@operation("why", right="work:cases", http="POST /notices/why", body_bytes_max=BODY_BYTES_MAX, audit="notice.link")
 def link_reasons(letters: SentLetters, record: Record, request: LinkReasons) -> ReasonsLink:
     """Make a link for the customer to a page with the reasons of a decision, where they can say that it is wrong.
 

@@ -115,7 +115,10 @@ def short(value: float) -> str:
         return "0"
     if abs(value) >= 1_000_000:
         return f"{value / 1_000_000:.3g} M"
-    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.3g}"
+    if abs(value) >= 1_000:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}"
+    return f"{value:.12f}".rstrip("0") if "e-" in text and abs(value) >= 1e-9 else text  # 0.00001, not 1e-05
 
 
 @cache

@@ -38,7 +38,7 @@ from shroff.web.http.messages import Request
 from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.decision import decision_path
 from shroff.web.pages.renderer import csv_file, days_zone, page
-from shroff.web.pages.words import sentence
+from shroff.web.pages.words import score_of, sentence
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -239,7 +239,7 @@ def _wanted(which: str, given: TextMapping, places: int) -> DecisionsWanted:
         last = date.fromisoformat(given["last"]) if given["last"] else day
         moment_ms(given["as_of"] or None, "as_of")
         starts_ms = day_starts_ms(day, days_of(day, last), given["zone"]) if day and last else None
-        least = _score_of(given["min_score"]) if given["min_score"] else None
+        least = score_of(given["min_score"]) if given["min_score"] else None
         low, high = (
             Decimal(written_amount(given[name], places)) if given[name] else None
             for name in ("min_amount", "max_amount")
@@ -254,12 +254,6 @@ def _wanted(which: str, given: TextMapping, places: int) -> DecisionsWanted:
     text = to_json(given["text"].casefold())[1:-1].decode()  # as it stands in an event
     about = [given[name] for name in FILTERS[-5:]]
     return DecisionsWanted(which, given["rule"], given["event"], starts_ms, least, low, high, text, *about)
-
-
-def _score_of(text: str) -> float:
-    """A score as people write it, such as 0.05 or 1 in 20. Raises: ValueError, ArithmeticError."""
-    share, _, many = text.partition(" in ")
-    return float(share) / float(many.replace(",", "") or 1)
 
 
 def _chosen(project: Project, wanted: DecisionsWanted) -> ChosenDecisions | None:

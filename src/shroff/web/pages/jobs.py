@@ -25,9 +25,11 @@ SHOWN = 100
 PARAMS_MAX = 20_000  # characters
 KIND_WORDS = {
     "backtest": "Backtest of the rules",
+    "drift": "Measure drift",
     "features": "Features to a file",
     "lake": "Write the lake",
     "report": "Send a report",
+    "rings-build": "Find rings of linked keys",
     "suggest": "Suggest rules",
     "sync": "Synchronize",
     "train": "Train a model",

@@ -29,6 +29,7 @@ EVERY_S = 1.0
 RULES_SHOWN = 8
 LINE_HEIGHT = 150
 SAID = {"approve": "Approved", "challenge": "Challenged", "review": "Review", "decline": "Declined"}
+FAR_HITS = 2  # one hit in an hour, of a rule that had none before, is not unusual
 
 
 class LiveRuleLine(FrozenStruct):
@@ -76,7 +77,9 @@ def screen_of(service: Service, found: LiveLook, cases: CasesOpen, may_check: bo
         "rules": lines,
         "rules_shown": RULES_SHOWN,
         "spikes": [rule for rule in figures.rules if rule.is_spike and not rule.is_shadow],
-        "rules_far": sum(line.strip is not None and line.strip.is_far for line in lines),
+        "rules_far": sum(
+            line.strip is not None and line.strip.is_far and line.found.hits >= FAR_HITS for line in lines
+        ),
     }
 
 

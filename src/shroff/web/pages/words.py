@@ -43,6 +43,16 @@ def score(value: float | None) -> str:
     return MISSING if value is None else f"{value:.4f}"
 
 
+def score_of(text: str) -> float:
+    """Return a score as people write it. Raises: ValueError, ArithmeticError.
+
+    >>> score_of("0.05"), score_of("1 in 20")
+    (0.05, 0.05)
+    """
+    share, _, many = text.partition(" in ")
+    return float(share) / float(many.replace(",", "") or 1)
+
+
 def odds(value: float) -> str:
     """How many are frauds by a calibrated score above 0, to two digits.
 

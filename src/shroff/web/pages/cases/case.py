@@ -80,6 +80,8 @@ async def _page(
         422 if mistake else 409 if changed is not None else 200,
         found=found,
         others=others,
+        has_customer_reasons=found.top is not None
+        and await service.in_thread(service.project.notice_files.tells_customers, found.top.alert.event),
         seen_with=seen_with,
         amounts=amounts,
         where=where,

@@ -259,7 +259,8 @@ def opened(service: Service, who: Who, number: int) -> CaseWithEvents:
     """A case for who looks into it. Raises: NoCaseError."""
     desk = service.cases
     detail = case_queries.detail(desk, who, number)
-    events = events_of(service, [*reversed(detail.alerts)])
+    newest_first = sorted(detail.alerts, key=lambda alert: alert.time_ms)[::-1]
+    events = events_of(service, newest_first)
     first = top_of(detail.alerts)
     top = next((event for event in events if event.alert is first), None)
     is_decided = top is not None and bool(top.alert.outcome)

@@ -9,6 +9,7 @@ from msgspec.json import decode as from_json
 from starlette.responses import Response
 
 from shroff.app.cases.case_operations import AnswerEvent, DecideCase
+from shroff.app.notice_operations import LinkReasons, ReasonsLink
 from shroff.cases.case import SECOND
 from shroff.cases.case_queries import blind, refunded_by
 from shroff.cases.case_service import CaseChangedError
@@ -29,6 +30,7 @@ from shroff.web.pages.cases.casework import QueueLine, Where, amount, line_of, t
 from shroff.web.pages.charts.windows import FeatureTexts
 from shroff.web.pages.decision import Looked, decision_path, looked
 from shroff.web.pages.renderer import page, part, see_other
+from shroff.web.pages.words import sentence
 
 if TYPE_CHECKING:
     from shroff.app.project import Project
@@ -54,8 +56,10 @@ class InCase(FrozenStruct):
         return line.case.is_open and not self.alert.verdict and not line.is_held and not line.is_own_look
 
 
-async def show(service: Service, request: Request, changed: Case | None = None, mistake: str = "") -> Response:
-    """The page of a decision."""
+async def show(
+    service: Service, request: Request, changed: Case | None = None, mistake: str = "", link: ReasonsLink | None = None
+) -> Response:
+    """The page of a decision; with a `link` that was made just now for its customer."""
     row = await row_asked(service, request)
     found = await service.in_thread(looked, service.project, row.event, row.id, service.reasons)
     in_case = await service.in_thread(_case_of, service, request.who, row.event, row.id)
@@ -81,8 +85,20 @@ async def show(service: Service, request: Request, changed: Case | None = None, 
         refunded=await service.in_thread(_refunded, service, in_case, row.event, row.id),
         titles=FeatureTexts(service.project.definitions),
         where=Where(""),
+        link=link,
+        has_customer_reasons=await service.in_thread(service.project.notice_files.tells_customers, row.event),
         toast=await service.in_thread(toast, service.cases, request.who),
     )
+
+
+async def tell(service: Service, request: Request) -> Response:
+    """Make a link for the customer to the reasons of a decision, and show it."""
+    row = await row_asked(service, request)
+    try:
+        link = await service.run(request, LinkReasons(event=f"{row.event}/{row.id}"))
+    except UsageError as error:
+        return await show(service, request, mistake=sentence(str(error)))
+    return await show(service, request, link=link)
 
 
 def _case_of(service: Service, who: Who, event: str, id_: str) -> InCase | None:
@@ -186,4 +202,5 @@ ROUTES = (
     Route("GET", "/decisions/{event}/{id}", Right.READ_DECISIONS, show),
     Route("GET", "/decisions/{event}/{id}/why", Right.READ_DECISIONS, why),
     Route("POST", "/decisions/{event}/{id}/answer", Right.WORK_CASES, answer),
+    Route("POST", "/decisions/{event}/{id}/tell", Right.WORK_CASES, tell),
 )

@@ -36,7 +36,7 @@ from shroff.web.http.routes import Route, Screen
 from shroff.web.pages.charts.plots import SCALES, Axis, Plot, nice, plot_of
 from shroff.web.pages.renderer import page, see_other
 from shroff.web.pages.rules.diffs import diff
-from shroff.web.pages.words import money, sentence
+from shroff.web.pages.words import money, score_of, sentence
 
 if TYPE_CHECKING:
     from shroff.models.evaluation.cost_table import Cuts, Point
@@ -88,12 +88,17 @@ async def apply(service: Service, request: Request) -> Response:
             which = asked
         return await _page(service, request, which, sentence(str(error)), form)
     _CHANGES.forget()
-    return see_other(f"/thresholds?{urlencode(which | {'said': 'done' if done.in_force else 'waits'})}")
+    said = "waits" if not done.in_force else "undone" if form.get("undo") else "done"
+    return see_other(f"/thresholds?{urlencode(which | {'said': said})}")
 
 
 def _wanted(query: TextMapping) -> ShowThresholds:
     """What a query asks for. Raises: UsageError."""
     given = {field.name: query[field.wire] for field in show_thresholds.fields_in("query") if query.get(field.wire)}
+    for name in CUTS:
+        if " in " in given.get(name, ""):
+            with suppress(ValueError, ArithmeticError):
+                given[name] = str(score_of(given[name]))
     wanted = cast("ShowThresholds", show_thresholds.read(given))
     what_if_of(wanted, (wanted.review_at, wanted.decline_at))
     return wanted

@@ -117,6 +117,14 @@ function stored() {
 }
 
 function storeForms() {
+  try {
+    writeForms();
+  } catch {
+    // the browser stores no more for this site
+  }
+}
+
+function writeForms() {
   write(posted().map(contentOf).filter((form) => form.fields.length || form.more !== null));
 }
 
