@@ -101,6 +101,14 @@ def test_a_batch_takes_no_more_than_the_limit(tmp_path, monkeypatch, how, length
     assert len(batches) == 1 if length < 5_000 else len(batches) > 1
 
 
+def test_a_column_name_that_is_no_utf8_is_an_error_of_the_file(tmp_path):
+    path = written(tmp_path, pa.table({"näme": ["x"]}), store_schema=False)
+    path.write_bytes(path.read_bytes().replace("näme".encode(), "näme".encode("latin-1") + b"e"))
+
+    with pytest.raises(UsageError, match="a column whose name is no UTF-8"):
+        read_lines(path)
+
+
 def test_a_file_without_rows_is_read(tmp_path):
     path = written(tmp_path, pa.table({"id": pa.array([], pa.string())}))
 

@@ -95,6 +95,16 @@ def test_a_file_that_is_too_long_is_refused(run, monkeypatch):
     assert "Drop a file" in asked(run, "GET", run.path).text
 
 
+@pytest.mark.parametrize("name", ["..", "a/..", "%00", "a%00.csv", "a%0Ab.csv", "é" * 100, "\U0001f600" * 100])
+def test_a_name_that_no_file_can_have_is_refused_with_the_reason(run, name):
+    answer = sent(run, ROWS, name)
+
+    if answer.status_code != 200:
+        assert (answer.status_code, answer.text) == (422, "No file can have this name. Rename it, and try again.")
+    assert (answer.status_code == 200) == name.startswith("é")
+    assert [path.parent for path in run.scratch.rglob("*")] in ([], [run.scratch])
+
+
 @pytest.mark.parametrize("name", ["../../out.csv", "/etc/march.csv", "march.csv" * 40])
 def test_a_name_leads_to_no_other_folder(run, name):
     assert sent(run, ROWS, name).status_code == 200

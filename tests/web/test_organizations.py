@@ -377,6 +377,7 @@ def test_people_have_a_role_in_each_and_one_that_fails_touches_no_other(whole, m
         await keeps_tokens_apart(ben)
         await tells_its_own_address(banks)
         await counts_under_its_name(banks)
+        await tells_no_stranger_which_exist(banks)
         await ends_streams_with_the_role(banks, ben, monkeypatch)
         south = banks.served.running["south"].service
         await asyncio.to_thread(users.disable, south.desk, ME, "ben")
@@ -447,6 +448,39 @@ async def counts_under_its_name(banks: Banks) -> None:
     assert refused == [("home", 401), ("north", 401), ("south", 200)]
     assert b"south" not in (await banks.asks.ask("GET", "/o/north/metrics", key=banks.keys["north"])).body
     assert "process_cpu" in (await banks.asks.ask("GET", "/metrics", key=banks.keys["home"])).body.decode()
+
+
+OPEN_TO_ALL = (
+    "GET /health/ready",
+    "GET /health/",
+    "GET /hooks/x",
+    "POST /hooks/x",
+    "POST /hooks/x/y",
+    "GET /confirm/abc",
+    "POST /confirm/abc",
+    "GET /static/1/page.js",
+    "GET /static/",
+    "GET /login/x",
+    "GET /metrics",
+    "GET /api/openapi.json",
+    "POST /api/v1/events/payment",
+    "GET /",
+)
+
+
+async def tells_no_stranger_which_exist(banks: Banks) -> None:
+    """Whoever has neither key nor session gets the same answer below the name of each organization and of none."""
+    for call in OPEN_TO_ALL:
+        method, path = call.split()
+        for accept in ("application/json", "text/html"):
+            answers = []
+            for name in ("north", "nowhere"):
+                found = await banks.asks.ask(method, f"/o/{name}{path}", key="", headers={"accept": accept})
+                headers = {**found.headers, "server-timing": ""}
+                headers["content-length"] = str(len(found.body.replace(name.encode(), b"")))
+                answers.append((found.status, str(headers).replace(name, ""), found.body.replace(name.encode(), b"")))
+
+            assert answers[0] == answers[1], (call, accept)
 
 
 async def ends_streams_with_the_role(banks: Banks, ben: Browser, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from msgspec.json import decode as from_json
 from msgspec.json import encode as to_json
 
 from shroff.errors import RefusalError, ShroffError
+from shroff.events.raw_values import REQUEST_DEPTH_MAX, is_deep
 from shroff.json_types import JsonMapping, JsonObject, TextDict
 from shroff.people import users
 from shroff.people.access import Right, Role, Who, strongest
@@ -275,11 +276,23 @@ def _changing(desk: Desk) -> Iterator[tuple[Desk, Change]]:
         yield replace(desk, store=cast("PeopleStore", SimpleNamespace(change=within, look=within))), change
 
 
+def _shallow(raw: bytes) -> JsonObject:
+    """Decode a body. Raises: ScimError if it is nested too deep; msgspec.DecodeError."""
+    nested = ScimError("invalidValue", f"it has more than {REQUEST_DEPTH_MAX} nested lists and objects")
+    try:
+        body = from_json(raw, type=JsonObject)
+    except RecursionError:
+        raise nested from None
+    if is_deep(raw, body, REQUEST_DEPTH_MAX):
+        raise nested
+    return body
+
+
 def _sent(method: str, raw: bytes, before: JsonObject) -> Sent:
     """What a body says, laid over what was sent before where it is a PATCH. Raises: ScimError."""
     active = before.get("active")
     try:
-        body = from_json(raw, type=JsonObject)
+        body = _shallow(raw)
         body = patched(before, body) if method == "PATCH" else body
         kept = {_NAMES.get(name.lower(), ""): _with_parts(value) for name, value in body.items() if value is not None}
         return msgspec.convert({"active": active, **kept}, Sent, strict=False)  # Entra ID sends "False"

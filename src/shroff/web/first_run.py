@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 from asyncio import Lock
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ from shroff.errors import DefinitionError, ShroffError, UsageError
 from shroff.json_types import JsonObject, TextDict, TextMapping
 from shroff.people import links
 from shroff.runtime.logs import failure
-from shroff.runtime.texts import one_line
+from shroff.runtime.texts import DOT_SEGMENTS, one_line
 from shroff.web.http.connections import limited
 from shroff.web.http.messages import FORM_BYTES_MAX, Request
 from shroff.web.http.problems import ProblemError
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 10
 FILE_BYTES_MAX = 2 * 1024**3
 NAME_MAX = 100  # characters of a file's name
+NAME_BYTES_MAX = 255  # of it, on usual file systems
 LEFT_S = 20.0  # for which the last page waits for its reader
 BLANK = "blank"
 
@@ -138,7 +140,10 @@ class FirstRun:
     async def _take(self, name: str, upload: Upload) -> Response:
         """Keep the file that is sent, and propose a project for it; the answer is a text for the page's script."""
         self._forget()
-        path, size = self.scratch / (Path(name).name[-NAME_MAX:] or "events.csv"), 0
+        name = Path(name).name[-NAME_MAX:] or "events.csv"
+        if name in DOT_SEGMENTS or not name.isprintable() or len(name.encode("utf-8", "replace")) > NAME_BYTES_MAX:
+            return PlainTextResponse("No file can have this name. Rename it, and try again.", 422)
+        path, size = self.scratch / name, 0
         try:
             with path.open("wb") as out:
                 async for part in upload.stream():
@@ -151,7 +156,8 @@ class FirstRun:
                     out.write(part)
             await run_in_threadpool(self._propose, path)
         except (ShroffError, OSError, ValueError, ClientDisconnect) as error:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
             return PlainTextResponse(self._said(error), 422)
         return PlainTextResponse("")
 

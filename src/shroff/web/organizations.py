@@ -45,6 +45,8 @@ BELOW = "/o"  # the organizations, each at its name
 AGAIN_S = 5.0  # after which one that failed is opened again
 LOOKS_S = 5.0  # between looks for new folders
 AT_HOME = ("/login/", "/me/")  # beginnings of paths that only the project of the sign-in has
+OF_SERVICE = b"/health/", b"/static/"  # the same below each name, so that nobody learns which organizations exist
+NO_HOOK = b"/hooks/-"  # no source has this name
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 _PATH = re.compile(rb"/o(?:/([a-z0-9_-]*)(/[^?]*)?)?(?=\?|$)")
 
@@ -63,6 +65,11 @@ def projects_in(folder: Path, home: Path) -> dict[str, Path]:
             words = "a name has small letters, digits, '_' and '-', 40 at most; rename the folder"
             raise UsageError(f"{found[name]} is no organization: {words}.")
     return found
+
+
+def _at(scope: Scope, path: bytes) -> Scope:
+    """The request for another path."""
+    return {**scope, "path": path.decode("latin-1"), "raw_path": path}
 
 
 class OrganizationGate(Gate):
@@ -150,9 +157,15 @@ class Organizations:
         name, path = (match[1] or b"").decode(), match[2] or b"/"
         if not name or path.startswith(b"/login"):  # such as the link of a new user, who has a password at home
             await RedirectResponse("/login" if name else "/", 303)(scope, receive, send)
+        elif path.startswith(OF_SERVICE):
+            await home(_at(scope, path), receive, send)
         elif name in self.running:
             more = {"path": path.decode("latin-1"), "raw_path": path, "outside": (home, scope)}
             await self.running[name]({**scope, **more}, receive, send)
+        elif path.startswith(b"/hooks/"):
+            await home(_at(scope, NO_HOOK if path.count(b"/") == 2 else path), receive, send)
+        elif path.startswith(b"/confirm/"):
+            await home(_at(scope, path), receive, send)
         else:
             await home(scope, receive, send)
 

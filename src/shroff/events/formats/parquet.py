@@ -78,6 +78,8 @@ def open_parquet(path: Path) -> Any:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} has a column whose name is no UTF-8. Write the file again, or rename it.") from None
     try:
         _check_names(file.schema_arrow.names, path)
     except UsageError:
